@@ -1,0 +1,89 @@
+package access
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Directory is the state folded from access events: the last partner per id
+// and the last key per key id. It is a value: Apply gives a new one and leaves
+// the old as it was, so that readers share it without a lock. The zero
+// Directory is empty.
+type Directory struct {
+	partners map[string]Partner
+	keys     map[string]Key
+}
+
+// Apply folds one event of the internal study. Events of other kinds change
+// nothing, so that a later version of the program may add some.
+func (d Directory) Apply(e events.Event) (Directory, error) {
+	switch e.Kind() {
+	case events.AccessPartner:
+		p, err := decodePartner(e)
+		if err != nil {
+			return d, err
+		}
+		return d.WithPartner(p), nil
+	case events.AccessKey:
+		k, err := decodeKey(e)
+		if err != nil {
+			return d, err
+		}
+		return d.WithKey(k), nil
+	default:
+		return d, nil
+	}
+}
+
+// WithPartner gives the directory with p in place of the partner of its id.
+func (d Directory) WithPartner(p Partner) Directory {
+	d.partners = with(d.partners, p.ID, p)
+	return d
+}
+
+// WithKey gives the directory with k in place of the key of its id.
+func (d Directory) WithKey(k Key) Directory {
+	d.keys = with(d.keys, k.ID(), k)
+	return d
+}
+
+func with[V any](m map[string]V, key string, value V) map[string]V {
+	m = maps.Clone(m)
+	if m == nil {
+		m = make(map[string]V, 1)
+	}
+	m[key] = value
+	return m
+}
+
+// Partner gives the partner of an id, enabled or not.
+func (d Directory) Partner(id string) (Partner, bool) {
+	p, ok := d.partners[id]
+	return p, ok
+}
+
+// Partners gives all partners, by id.
+func (d Directory) Partners() []Partner {
+	out := make([]Partner, 0, len(d.partners))
+	for _, id := range slices.Sorted(maps.Keys(d.partners)) {
+		out = append(out, d.partners[id])
+	}
+	return out
+}
+
+// Key gives the key of a key id.
+func (d Directory) Key(id string) (Key, bool) {
+	k, ok := d.keys[id]
+	return k, ok
+}
+
+// Keys gives all keys, by key id.
+func (d Directory) Keys() []Key {
+	out := make([]Key, 0, len(d.keys))
+	for _, id := range slices.Sorted(maps.Keys(d.keys)) {
+		out = append(out, d.keys[id])
+	}
+	return out
+}

@@ -1,0 +1,40 @@
+package access
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Key is a public key of tokens, as an access.key.v1 event carries it. Tokens
+// issued between From and Until are accepted.
+type Key struct {
+	JWK   jose.JSONWebKey `json:"jwk"` // public, ES256
+	From  time.Time       `json:"from"`
+	Until time.Time       `json:"until,omitzero"` // zero: until another event of the key says so
+}
+
+// ID is the key's id (kid): the RFC 7638 thumbprint.
+func (k Key) ID() string { return k.JWK.KeyID }
+
+// EventSubject is the CloudEvents subject of the key's events.
+func (k Key) EventSubject() string { return "Key/" + k.ID() }
+
+// covers reports whether the key was in force at the time t.
+func (k Key) covers(t time.Time) bool {
+	return !t.Before(k.From) && (k.Until.IsZero() || t.Before(k.Until))
+}
+
+func decodeKey(e events.Event) (Key, error) {
+	var k Key
+	if err := json.Unmarshal(e.Data, &k); err != nil {
+		return Key{}, &events.Error{Code: events.Invalid, Message: "an access event holds no key", Err: err}
+	}
+	if !k.JWK.IsPublic() || !k.JWK.Valid() || e.Subject != k.EventSubject() {
+		return Key{}, events.Errorf(events.Invalid, "an access event holds no public key, or another than its subject %s says", e.Subject)
+	}
+	return k, nil
+}

@@ -1,0 +1,129 @@
+package access
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"crypto"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// What every token of ours says, and what is demanded of one that comes back.
+const (
+	Audience = "crit"             // the API the token is for
+	Scope    = "full"             // the only scope there is
+	Lifetime = 3600 * time.Second // from issue to expiry
+	leeway   = 5 * time.Second    // between the clocks of issuer and reader
+	maxToken = 4096               // bytes; ours have about 400
+)
+
+// Claims are what a verified token says.
+type Claims struct {
+	Partner string
+	KeyID   string
+	Issued  time.Time
+	Expires time.Time
+}
+
+// tokenClaims is the token's payload (RFC 7519), with the scope of RFC 8693.
+type tokenClaims struct {
+	jwt.Claims
+	Scope string `json:"scope"`
+}
+
+// Signer issues tokens with one private key.
+type Signer struct {
+	key    jose.JSONWebKey
+	signer jose.Signer
+}
+
+// NewKey makes a private ES256 key as the JSON of a JWK. Keep it secret.
+func NewKey() ([]byte, error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	key := jose.JSONWebKey{Key: private, Algorithm: string(jose.ES256), Use: "sig"}
+	thumbprint, err := key.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	key.KeyID = base64.RawURLEncoding.EncodeToString(thumbprint)
+	return json.Marshal(key)
+}
+
+// NewSigner makes a signer from what NewKey gave.
+func NewSigner(privateJWK []byte) (*Signer, error) {
+	var key jose.JSONWebKey
+	if err := json.Unmarshal(privateJWK, &key); err != nil {
+		return nil, errors.New("the token key file holds no JWK")
+	}
+	if key.IsPublic() || !key.Valid() || key.Algorithm != string(jose.ES256) || key.KeyID == "" {
+		return nil, errors.New("the token key file holds no private ES256 key")
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return nil, err
+	}
+	return &Signer{key: key, signer: signer}, nil
+}
+
+// Key gives the signer's public key, in force from the time on.
+func (s *Signer) Key(from time.Time) Key { return Key{JWK: s.key.Public(), From: from.UTC()} }
+
+// Issue makes a token for a partner. Id is its unique jti; issuer is the
+// public URL of the token endpoint.
+func (s *Signer) Issue(id, issuer, partner string, now time.Time) (string, error) {
+	return jwt.Signed(s.signer).Claims(tokenClaims{
+		Claims: jwt.Claims{
+			ID: id, Issuer: issuer, Subject: partner, Audience: jwt.Audience{Audience},
+			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(Lifetime)),
+		},
+		Scope: Scope,
+	}).Serialize()
+}
+
+// Verify checks a token against the directory's keys and gives what it says.
+// The error's code is Expired or Unauthenticated. It does not ask whether the
+// partner is enabled: that may change while the token lives.
+func (d Directory) Verify(token string, now time.Time) (Claims, error) {
+	bad := func(err error) (Claims, error) {
+		return Claims{}, &events.Error{Code: events.Unauthenticated, Message: "The access token is not valid.", Err: err}
+	}
+	if len(token) > maxToken {
+		return bad(errors.New("too long"))
+	}
+	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	if err != nil {
+		return bad(err)
+	}
+	key, ok := d.Key(parsed.Headers[0].KeyID)
+	if !ok {
+		return bad(errors.New("unknown key"))
+	}
+	var c tokenClaims
+	if err := parsed.Claims(key.JWK, &c); err != nil {
+		return bad(err)
+	}
+	if c.Expiry == nil || c.IssuedAt == nil || c.Subject == "" || c.Scope != Scope || !slices.Contains(c.Audience, Audience) {
+		return bad(errors.New("claims missing or not for this API"))
+	}
+	issued := c.IssuedAt.Time()
+	if !key.covers(issued) && !key.covers(issued.Add(leeway)) || issued.After(now.Add(leeway)) {
+		return bad(errors.New("issued while its key was not in force"))
+	}
+	if !now.Before(c.Expiry.Time().Add(leeway)) {
+		return Claims{}, events.Errorf(events.Expired, "The access token has expired.")
+	}
+	return Claims{Partner: c.Subject, KeyID: key.ID(), Issued: issued, Expires: c.Expiry.Time()}, nil
+}

@@ -1,0 +1,296 @@
+package events
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// Assessment is one reader's judgement of a subject's tumours at one visit,
+// as a source system hands it over. Its JSON form is the input format of the
+// program. A version of it is identified by ID, Case.Revision and Revision.
+type Assessment struct {
+	ID           string       `json:"id"`                     // FHIR id, unique over all studies
+	Study        string       `json:"study"`                  // study number, NFC
+	SponsorStudy string       `json:"sponsorStudy"`           // the sponsor's number for it
+	TrialName    string       `json:"trialName"`              // study number as entered in the source
+	Criteria     string       `json:"criteria"`               // RECIST 1.1
+	Case         Case         `json:"case"`                   // the subject's series of assessments
+	Revision     int32        `json:"revision"`               // of the assessment within the case revision
+	RevisionDate string       `json:"revisionDate,omitempty"` // FHIR dateTime; may be absent
+	Name         string       `json:"name"`                   // Baseline or Follow-up 1 … 25
+	Timepoint    int32        `json:"timepoint"`              // 0 for Baseline
+	Subject      string       `json:"subject"`                // the sponsor's subject id
+	Effective    string       `json:"effective"`              // FHIR dateTime, exactly as the source wrote it
+	Measurement  *Measurement `json:"measurement,omitempty"`  // absent: not evaluable
+	Lesions      []Lesion     `json:"lesions,omitempty"`
+	Conclusion   string       `json:"conclusion"`
+}
+
+// Case is a subject's series of assessments within a study.
+type Case struct {
+	ID       int32 `json:"id"`
+	Revision int32 `json:"revision"`
+}
+
+// Measurement is the sum of diameters and how it changed; the changes are
+// text as signed: "-12.0 mm", "+3.5 mm", "0.0 mm" or "--".
+type Measurement struct {
+	Type               string  `json:"type"`
+	Value              Decimal `json:"value"`
+	Unit               string  `json:"unit"`
+	ChangeFromPrevious string  `json:"changeFromPrevious"`
+	ChangeFromBaseline string  `json:"changeFromBaseline"`
+	ChangeFromNadir    string  `json:"changeFromNadir"`
+}
+
+// Lesion is one tumour looked at; all but ID may be absent.
+type Lesion struct {
+	ID                 string  `json:"id"`
+	Category           string  `json:"category,omitempty"`
+	Organ              string  `json:"organ,omitempty"`
+	State              string  `json:"state,omitempty"`
+	Value              Decimal `json:"value,omitempty"`
+	Unit               string  `json:"unit,omitempty"`
+	Modality           string  `json:"modality,omitempty"`
+	Label              string  `json:"label,omitempty"`
+	SeriesNumber       *int32  `json:"seriesNumber,omitempty"`
+	SeriesDescription  string  `json:"seriesDescription,omitempty"`
+	InstanceNumber     *int32  `json:"instanceNumber,omitempty"`
+	ChangeFromPrevious string  `json:"changeFromPrevious,omitempty"`
+	ChangeFromBaseline string  `json:"changeFromBaseline,omitempty"`
+	ChangeFromNadir    string  `json:"changeFromNadir,omitempty"`
+}
+
+// Limits on what an assessment may hold. With them the largest report stays
+// far below the broker's message limit.
+const (
+	maxText    = 200 // characters of an identifier or a name
+	maxLesions = 500
+)
+
+var (
+	fhirID     = regexp.MustCompile(`^[A-Za-z0-9.-]{1,64}$`)
+	changeForm = regexp.MustCompile(`^(--|[+-]?[0-9]{1,18}(\.[0-9]{1,18})? mm)$`)
+)
+
+// ValidFHIRID reports whether id has the form of a FHIR id.
+func ValidFHIRID(id string) bool { return fhirID.MatchString(id) }
+
+// Normalize brings the study number into the form that is its identity (NFC).
+func (a *Assessment) Normalize() { a.Study = norm.NFC.String(a.Study) }
+
+// Version is the pair by which versions of an assessment are ordered.
+type Version struct {
+	CaseRevision int32 `json:"caseRevision"`
+	Revision     int32 `json:"revision"`
+}
+
+// Version gives the pair of the assessment.
+func (a Assessment) Version() Version { return Version{a.Case.Revision, a.Revision} }
+
+// Less orders versions by case revision, then by revision.
+func (v Version) Less(o Version) bool {
+	return v.CaseRevision < o.CaseRevision || v.CaseRevision == o.CaseRevision && v.Revision < o.Revision
+}
+
+func (v Version) String() string {
+	return fmt.Sprintf("case revision %d, revision %d", v.CaseRevision, v.Revision)
+}
+
+// Validate says what is wrong with a normalized assessment: an *Error with the
+// path of the first offending field, or nil.
+func (a Assessment) Validate() error {
+	for _, check := range []func() error{a.validateIdentity, a.validateVisit, a.validateMeasurement, a.validateLesions} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a Assessment) validateIdentity() error {
+	if !ValidFHIRID(a.ID) {
+		return Fieldf("id", "%q is not a FHIR id: 1 to 64 of A-Z, a-z, 0-9, - and .", a.ID)
+	}
+	if err := ValidStudy(a.Study); err != nil {
+		return err
+	}
+	for _, t := range []struct{ field, value string }{
+		{"sponsorStudy", a.SponsorStudy}, {"trialName", a.TrialName}, {"subject", a.Subject},
+	} {
+		if err := requiredText(t.field, t.value); err != nil {
+			return err
+		}
+	}
+	for _, n := range []struct {
+		field string
+		value int32
+	}{{"case.id", a.Case.ID}, {"case.revision", a.Case.Revision}, {"revision", a.Revision}} {
+		if n.value < 1 {
+			return Fieldf(n.field, "must be an integer from 1 to %d", math.MaxInt32)
+		}
+	}
+	return nil
+}
+
+func (a Assessment) validateVisit() error {
+	if err := oneOf("criteria", a.Criteria, []string{Criteria}); err != nil {
+		return err
+	}
+	if !ValidName(a.Name) {
+		return Fieldf("name", "%q is neither %s nor %s to %s", a.Name, Baseline, FollowUp(1), FollowUp(maxFollowUp))
+	}
+	if a.Timepoint < 0 {
+		return Fieldf("timepoint", "must not be negative")
+	}
+	if (a.Name == Baseline) != (a.Timepoint == 0) {
+		return Fieldf("timepoint", "must be 0 for %s and only for it", Baseline)
+	}
+	if err := dateTime("effective", a.Effective); err != nil {
+		return err
+	}
+	if a.RevisionDate != "" {
+		if err := dateTime("revisionDate", a.RevisionDate); err != nil {
+			return err
+		}
+	}
+	return oneOf("conclusion", a.Conclusion, Conclusions)
+}
+
+func (a Assessment) validateMeasurement() error {
+	m := a.Measurement
+	if m == nil {
+		return nil
+	}
+	if err := oneOf("measurement.type", m.Type, []string{MeasurementType}); err != nil {
+		return err
+	}
+	if m.Value == "" {
+		return Fieldf("measurement.value", "is missing; leave out the whole measurement where there is none")
+	}
+	if err := validateValue("measurement", m.Value, m.Unit); err != nil {
+		return err
+	}
+	for _, c := range []struct{ field, value string }{
+		{"measurement.changeFromPrevious", m.ChangeFromPrevious},
+		{"measurement.changeFromBaseline", m.ChangeFromBaseline},
+		{"measurement.changeFromNadir", m.ChangeFromNadir},
+	} {
+		if !changeForm.MatchString(c.value) {
+			return Fieldf(c.field, "%q is neither -- nor a change such as -12.0 mm", c.value)
+		}
+	}
+	return nil
+}
+
+func (a Assessment) validateLesions() error {
+	if len(a.Lesions) > maxLesions {
+		return Fieldf("lesions", "has %d entries; at most %d are taken", len(a.Lesions), maxLesions)
+	}
+	seen := make(map[string]bool, len(a.Lesions))
+	for i, l := range a.Lesions {
+		path := fmt.Sprintf("lesions[%d]", i)
+		if err := l.validate(path); err != nil {
+			return err
+		}
+		if seen[l.ID] {
+			return Fieldf(path+".id", "%q is there twice", l.ID)
+		}
+		seen[l.ID] = true
+	}
+	return nil
+}
+
+func (l Lesion) validate(path string) error {
+	if err := requiredText(path+".id", l.ID); err != nil {
+		return err
+	}
+	for _, word := range []struct {
+		field, value string
+		allowed      []string
+	}{
+		{".category", l.Category, LesionCategories}, {".state", l.State, LesionStates},
+		{".modality", l.Modality, LesionModalities}, {".label", l.Label, LesionLabels},
+	} {
+		if word.value == "" {
+			continue
+		}
+		if err := oneOf(path+word.field, word.value, word.allowed); err != nil {
+			return err
+		}
+	}
+	for _, t := range []struct{ field, value string }{{".organ", l.Organ}, {".seriesDescription", l.SeriesDescription}} {
+		if err := validText(path+t.field, t.value); err != nil {
+			return err
+		}
+	}
+	for _, n := range []struct {
+		field string
+		value *int32
+	}{{".seriesNumber", l.SeriesNumber}, {".instanceNumber", l.InstanceNumber}} {
+		if n.value != nil && *n.value < 0 {
+			return Fieldf(path+n.field, "must not be negative")
+		}
+	}
+	for _, c := range []struct{ field, value string }{
+		{".changeFromPrevious", l.ChangeFromPrevious}, {".changeFromBaseline", l.ChangeFromBaseline}, {".changeFromNadir", l.ChangeFromNadir},
+	} {
+		if c.value != "" && !changeForm.MatchString(c.value) {
+			return Fieldf(path+c.field, "%q is neither -- nor a change such as -12.0 mm", c.value)
+		}
+	}
+	return validateValue(path, l.Value, l.Unit)
+}
+
+// validateValue wants a value and its unit together or neither.
+func validateValue(path string, value Decimal, unit string) error {
+	if value == "" && unit == "" {
+		return nil
+	}
+	if value == "" {
+		return Fieldf(path+".value", "is missing beside the unit")
+	}
+	if _, err := ParseDecimal(string(value)); err != nil {
+		return &Error{Code: Invalid, Field: path + ".value", Message: err.Error()}
+	}
+	return oneOf(path+".unit", unit, []string{Unit})
+}
+
+func dateTime(field, text string) error {
+	if text == "" {
+		return Fieldf(field, "is missing")
+	}
+	if err := ValidDateTime(text); err != nil {
+		return &Error{Code: Invalid, Field: field, Message: err.Error()}
+	}
+	return nil
+}
+
+func requiredText(field, text string) error {
+	if text == "" {
+		return Fieldf(field, "is missing")
+	}
+	return validText(field, text)
+}
+
+// validText takes printable text without white space at its ends.
+func validText(field, text string) error {
+	if !utf8.ValidString(text) {
+		return Fieldf(field, "is not valid UTF-8")
+	}
+	if n := utf8.RuneCountInString(text); n > maxText {
+		return Fieldf(field, "has %d characters; at most %d are taken", n, maxText)
+	}
+	for i, r := range text {
+		edge := i == 0 || i+utf8.RuneLen(r) == len(text)
+		if !unicode.IsPrint(r) || edge && unicode.IsSpace(r) {
+			return Fieldf(field, "holds a control character, or white space at an end")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package events
+
+import (
+	"github.com/cloudevents/sdk-go/v2/event"
+)
+
+// CloudEvent gives the event as the CloudEvents Go SDK knows it. Data is kept
+// byte for byte.
+func (e Event) CloudEvent() (event.Event, error) {
+	ce := event.New(event.CloudEventsVersionV1)
+	ce.SetID(e.ID)
+	ce.SetSource(e.Source)
+	ce.SetType(e.Type)
+	ce.SetSubject(e.Subject)
+	ce.SetTime(e.Time)
+	ce.SetDataContentType(e.DataContentType)
+	ce.SetExtension("study", e.Study)
+	ce.SetExtension("sequence", FormatSequence(e.Sequence))
+	ce.SetExtension("partitionkey", e.PartitionKey)
+	ce.SetExtension("previoushash", e.PreviousHash)
+	ce.SetExtension("hash", e.Hash)
+	if e.TraceParent != "" {
+		ce.SetExtension("traceparent", e.TraceParent)
+	}
+	ce.DataEncoded = e.Data
+	if err := ce.Validate(); err != nil {
+		return event.Event{}, &Error{Code: Invalid, Message: "the CloudEvents SDK refuses the event", Err: err}
+	}
+	return ce, nil
+}
+
+// FromCloudEvent reads an event of ours from the SDK's form.
+func FromCloudEvent(ce event.Event) (Event, error) {
+	if err := ce.Validate(); err != nil {
+		return Event{}, &Error{Code: Invalid, Message: "the CloudEvents SDK refuses the event", Err: err}
+	}
+	h := map[string][]string{
+		headerSpecVersion: {ce.SpecVersion()},
+		headerID:          {ce.ID()},
+		headerSource:      {ce.Source()},
+		headerType:        {ce.Type()},
+		headerSubject:     {ce.Subject()},
+		headerTime:        {FormatTime(ce.Time())},
+		headerContentType: {ce.DataContentType()},
+	}
+	for name, value := range ce.Extensions() {
+		text, ok := value.(string)
+		if !ok {
+			return Event{}, Fieldf("ce-"+name, "is not a string")
+		}
+		h["ce-"+name] = []string{text}
+	}
+	return FromHeader(h, ce.Data())
+}

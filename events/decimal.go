@@ -1,0 +1,60 @@
+package events
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Decimal is a measured value, kept as the JSON number text in which it was
+// signed: "50.0" stays "50.0" and "1E2" stays "1E2". It never becomes a
+// float64, because precision is part of what a PI signs (FHIR decimal).
+type Decimal string
+
+const (
+	maxDecimalDigits   = 18
+	maxDecimalExponent = 18
+)
+
+var decimalForm = regexp.MustCompile(`^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+
+// ParseDecimal takes a JSON number that is not negative, of at most 18 digits
+// and an exponent between -18 and 18. Anything else is an Invalid Error.
+func ParseDecimal(text string) (Decimal, error) {
+	if len(text) > 64 || !decimalForm.MatchString(text) {
+		return "", Errorf(Invalid, "must be a JSON number that is not negative, such as 37.6")
+	}
+	mantissa, exponent := text, ""
+	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		mantissa, exponent = text[:i], text[i+1:]
+	}
+	digits := len(mantissa) - strings.Count(mantissa, ".")
+	if digits > maxDecimalDigits {
+		return "", Errorf(Invalid, "has %d digits; at most %d are taken", digits, maxDecimalDigits)
+	}
+	if exponent != "" {
+		n, err := strconv.Atoi(exponent)
+		if err != nil || n < -maxDecimalExponent || n > maxDecimalExponent {
+			return "", Errorf(Invalid, "has an exponent beyond ±%d", maxDecimalExponent)
+		}
+	}
+	return Decimal(text), nil
+}
+
+// MarshalJSON writes the number text as it is.
+func (d Decimal) MarshalJSON() ([]byte, error) {
+	if _, err := ParseDecimal(string(d)); err != nil {
+		return nil, err
+	}
+	return []byte(d), nil
+}
+
+// UnmarshalJSON takes a JSON number; a string, null or anything else is refused.
+func (d *Decimal) UnmarshalJSON(data []byte) error {
+	parsed, err := ParseDecimal(string(data))
+	if err != nil {
+		return err
+	}
+	*d = parsed
+	return nil
+}

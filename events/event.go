@@ -1,0 +1,110 @@
+package events
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Event is a CloudEvent 1.0 of a study, numbered and chained. Its attribute
+// values stay within U+0021 to U+007E without " and %, so that every
+// CloudEvents SDK encodes them alike.
+type Event struct {
+	ID              string    // UUIDv7, also the Nats-Msg-Id
+	Source          string    // {origin}/ResearchStudy/{study token}
+	Type            string    // {prefix}{kind}
+	Subject         string    // DiagnosticReport/{id}/_history/{n}, Partner/{id} or Key/{kid}
+	Time            time.Time // UTC, to the microsecond; strictly increases within the study
+	DataContentType string
+	Study           string // study token
+	Sequence        uint64 // 1, 2, 3 … within the study, without gaps
+	PartitionKey    string // {study token}/{case}
+	PreviousHash    string // of the study's event before; 64 zeros for the first
+	Hash            string // see Digest
+	TraceParent     string // W3C trace context; may be empty; not covered by the hash
+	Data            []byte // FHIR JSON, byte for byte as signed
+}
+
+// Kind gives the kind of the event's type, empty for a type that is not ours.
+func (e Event) Kind() Kind {
+	k, _ := kindOf(e.Type)
+	return k
+}
+
+// ReportID gives the assessment id in the Subject of a report's event, and the
+// number of the event that first carried these bytes.
+func (e Event) ReportID() (id string, version uint64, ok bool) {
+	rest, ok := strings.CutPrefix(e.Subject, "DiagnosticReport/")
+	if !ok {
+		return "", 0, false
+	}
+	id, n, ok := strings.Cut(rest, "/_history/")
+	version, err := strconv.ParseUint(n, 10, 64)
+	return id, version, ok && err == nil && ValidFHIRID(id)
+}
+
+// ReportSubject is the Subject of an event about report id as of version.
+func ReportSubject(id string, version uint64) string {
+	return fmt.Sprintf("DiagnosticReport/%s/_history/%d", id, version)
+}
+
+// Namespace is what distinguishes the events of one installation. It is fixed
+// when the outbox is created.
+type Namespace struct {
+	Origin     string // a URI reference, the start of every source
+	TypePrefix string // the start of every type, ends in a dot
+}
+
+// DefaultNamespace is used where nothing else is configured.
+var DefaultNamespace = Namespace{Origin: "/signoff", TypePrefix: "org.mskcc.crit."}
+
+var (
+	attributeForm = regexp.MustCompile(`^[!#$&-~]+$`)
+	prefixForm    = regexp.MustCompile(`^([a-z0-9-]+\.)+$`)
+	userForm      = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,64}$`)
+)
+
+// Validate says what is wrong with the namespace.
+func (ns Namespace) Validate() error {
+	if len(ns.Origin) > maxText || !attributeForm.MatchString(ns.Origin) || strings.HasSuffix(ns.Origin, "/") {
+		return Fieldf("origin", "%q is not a URI reference of printable ASCII without a slash at its end", ns.Origin)
+	}
+	if len(ns.TypePrefix) > maxText || !prefixForm.MatchString(ns.TypePrefix) {
+		return Fieldf("type prefix", "%q is not reverse-DNS ending in a dot, such as org.example.", ns.TypePrefix)
+	}
+	return nil
+}
+
+// Source is the CloudEvents source of a study's events.
+func (ns Namespace) Source(token string) string { return ns.Origin + "/ResearchStudy/" + token }
+
+// Type is the CloudEvents type of a kind.
+func (ns Namespace) Type(k Kind) string { return ns.TypePrefix + string(k) }
+
+// Validate says what is wrong with the form of the event: attributes missing,
+// too long or out of the allowed characters. It does not check the chain.
+func (e Event) Validate() error {
+	for _, a := range []struct{ name, value string }{
+		{"id", e.ID}, {"source", e.Source}, {"type", e.Type}, {"subject", e.Subject},
+		{"datacontenttype", e.DataContentType}, {"study", e.Study}, {"partitionkey", e.PartitionKey},
+	} {
+		if len(a.value) > 1024 || !attributeForm.MatchString(a.value) {
+			return Fieldf(a.name, "must be 1 to 1024 characters of printable ASCII without space, quote and percent")
+		}
+	}
+	if e.TraceParent != "" && (len(e.TraceParent) > 256 || !attributeForm.MatchString(e.TraceParent)) {
+		return Fieldf("traceparent", "is not a W3C trace context")
+	}
+	if _, ok := kindOf(e.Type); !ok {
+		return Fieldf("type", "%q ends in no known kind", e.Type)
+	}
+	if e.Sequence == 0 {
+		return Fieldf("sequence", "must be 1 or more")
+	}
+	if !hashForm.MatchString(e.PreviousHash) || !hashForm.MatchString(e.Hash) {
+		return Fieldf("hash", "must be 64 lower-case hexadecimal digits, like previoushash")
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package events
+
+// Header names of the CloudEvents NATS binding (1.0.3-wip, binary mode), in
+// the lower case in which they are written: some clients look them up exactly.
+const (
+	headerSpecVersion  = "ce-specversion"
+	headerID           = "ce-id"
+	headerSource       = "ce-source"
+	headerType         = "ce-type"
+	headerSubject      = "ce-subject"
+	headerTime         = "ce-time"
+	headerContentType  = "ce-datacontenttype"
+	headerStudy        = "ce-study"
+	headerSequence     = "ce-sequence"
+	headerPartitionKey = "ce-partitionkey"
+	headerPreviousHash = "ce-previoushash"
+	headerHash         = "ce-hash"
+	headerTraceParent  = "ce-traceparent"
+)
+
+const specVersion = "1.0"
+
+// Header gives the event's attributes as headers of a NATS message; the body
+// is Data. The result can be used as a nats.Header and is the caller's.
+func (e Event) Header() map[string][]string {
+	values := [...]string{
+		specVersion, e.ID, e.Source, e.Type, e.Subject, FormatTime(e.Time), e.DataContentType, e.Study,
+		FormatSequence(e.Sequence), e.PartitionKey, e.PreviousHash, e.Hash, e.TraceParent,
+	}
+	names := [...]string{
+		headerSpecVersion, headerID, headerSource, headerType, headerSubject, headerTime, headerContentType, headerStudy,
+		headerSequence, headerPartitionKey, headerPreviousHash, headerHash, headerTraceParent,
+	}
+	h := make(map[string][]string, len(names)+2) // room for the broker's own
+	for i, name := range names {
+		if values[i] != "" {
+			h[name] = values[i : i+1 : i+1]
+		}
+	}
+	return h
+}
+
+// FromHeader reads an event from the headers and the body of a NATS message.
+// Headers that are not the event's own are passed over. An attribute that is
+// missing, there twice or malformed is an Invalid Error; the hash is not
+// checked. The event keeps data.
+func FromHeader(h map[string][]string, data []byte) (Event, error) {
+	r := headerReader{h: h}
+	if v := r.take(headerSpecVersion); r.err == nil && v != specVersion {
+		return Event{}, Fieldf(headerSpecVersion, "%q is not %s", v, specVersion)
+	}
+	e := Event{
+		ID:              r.take(headerID),
+		Source:          r.take(headerSource),
+		Type:            r.take(headerType),
+		Subject:         r.take(headerSubject),
+		DataContentType: r.take(headerContentType),
+		Study:           r.take(headerStudy),
+		PartitionKey:    r.take(headerPartitionKey),
+		PreviousHash:    r.take(headerPreviousHash),
+		Hash:            r.take(headerHash),
+		Data:            data,
+	}
+	if _, ok := h[headerTraceParent]; ok {
+		e.TraceParent = r.take(headerTraceParent)
+	}
+	moment, sequence := r.take(headerTime), r.take(headerSequence)
+	if r.err != nil {
+		return Event{}, r.err
+	}
+	var err error
+	if e.Time, err = ParseTime(moment); err != nil {
+		return Event{}, &Error{Code: Invalid, Field: headerTime, Message: err.Error()}
+	}
+	if e.Sequence, err = ParseSequence(sequence); err != nil {
+		return Event{}, &Error{Code: Invalid, Field: headerSequence, Message: err.Error()}
+	}
+	return e, e.Validate()
+}
+
+// headerReader takes single values and keeps the first error.
+type headerReader struct {
+	h   map[string][]string
+	err error
+}
+
+func (r *headerReader) take(name string) string {
+	values := r.h[name]
+	if len(values) != 1 {
+		if r.err == nil {
+			r.err = Fieldf(name, "is there %d times instead of once", len(values))
+		}
+		return ""
+	}
+	return values[0]
+}

@@ -1,0 +1,59 @@
+package events
+
+import "strings"
+
+// Kind is an event type without the installation's prefix.
+type Kind string
+
+// The kinds of events. The first five are published to partners.
+const (
+	ReportSigned       Kind = "diagnosticreport.signed.v1"     // first publication of an assessment
+	ReportAmended      Kind = "diagnosticreport.amended.v1"    // every later publication
+	ReportSuperseded   Kind = "diagnosticreport.superseded.v1" // its case moved to a higher revision
+	ReportWithdrawn    Kind = "diagnosticreport.withdrawn.v1"  // the PI withdrew it, with a reason
+	ObservationsSigned Kind = "observations.signed.v1"         // lesions of the report that follows
+	AccessPartner      Kind = "access.partner.v1"              // a partner's whole state
+	AccessKey          Kind = "access.key.v1"                  // a public key of tokens
+)
+
+// subjectTails maps a kind to what follows the study token in its subject.
+var subjectTails = map[Kind]string{
+	ReportSigned:       "DiagnosticReport.signed",
+	ReportAmended:      "DiagnosticReport.amended",
+	ReportSuperseded:   "DiagnosticReport.superseded",
+	ReportWithdrawn:    "DiagnosticReport.withdrawn",
+	ObservationsSigned: "Observation.signed",
+}
+
+// Media types of event bodies.
+const (
+	MediaFHIR = "application/fhir+json"
+	MediaJSON = "application/json"
+)
+
+// MediaType is the ce-datacontenttype of the kind's events.
+func (k Kind) MediaType() string {
+	if k == AccessPartner || k == AccessKey {
+		return MediaJSON
+	}
+	return MediaFHIR
+}
+
+// Known reports whether k is one of the kinds above.
+func (k Kind) Known() bool {
+	_, published := subjectTails[k]
+	return published || k == AccessPartner || k == AccessKey
+}
+
+// Publishes reports whether an event of the kind makes a report available.
+func (k Kind) Publishes() bool { return k == ReportSigned || k == ReportAmended }
+
+// kindOf finds the kind at the end of a CloudEvents type.
+func kindOf(eventType string) (Kind, bool) {
+	parts := strings.Split(eventType, ".")
+	if len(parts) < 4 { // a prefix of one word at least, and three of the kind
+		return "", false
+	}
+	k := Kind(strings.Join(parts[len(parts)-3:], "."))
+	return k, k.Known()
+}

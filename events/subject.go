@@ -1,0 +1,27 @@
+package events
+
+// Subjects of the stream. The publisher publishes to IngestPrefix + subject;
+// a subject transform of the stream stores the event as subject, and what is
+// stored is republished on it. Without that detour core subscribers would see
+// batches that are never committed.
+const (
+	Stream         = "SIGNOFF"
+	SubjectPrefix  = "crit."
+	IngestPrefix   = "in."
+	PartnerPrefix  = "crit.v1."
+	AccessSubject  = "crit.internal.access" // granted to nobody
+	IngestWildcard = IngestPrefix + SubjectPrefix + ">"
+	StoredWildcard = SubjectPrefix + ">"
+)
+
+// StudySubjects is the wildcard of all a study's events.
+func StudySubjects(token string) string { return PartnerPrefix + token + ".>" }
+
+// NATSSubject is where the event is stored. It holds no assessment id: each
+// distinct subject costs the server memory for ever.
+func (e Event) NATSSubject() string {
+	if tail, ok := subjectTails[e.Kind()]; ok {
+		return PartnerPrefix + e.Study + "." + tail
+	}
+	return AccessSubject
+}
