@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Code is the closed set of reasons for which something is refused. A Code is
@@ -48,6 +49,8 @@ type Error struct {
 	Field   string // path of the offending input, such as "measurement.value"; may be empty
 	Message string
 	Err     error
+
+	RetryAfter time.Duration // with Throttled and Unavailable; 0 where unknown
 }
 
 func (e *Error) Error() string {
