@@ -115,7 +115,7 @@ func (a Assessment) Validate() error {
 
 func (a Assessment) validateIdentity() error {
 	if !ValidFHIRID(a.ID) {
-		return Fieldf("id", "%q is not a FHIR id: 1 to 64 of A-Z, a-z, 0-9, - and .", a.ID)
+		return Fieldf("id", "%q is not a FHIR id: 1 to 64 of A-Z, a-z, 0-9, - and .", clip(a.ID))
 	}
 	if err := ValidStudy(a.Study); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (a Assessment) validateVisit() error {
 		return err
 	}
 	if !ValidName(a.Name) {
-		return Fieldf("name", "%q is neither %s nor %s to %s", a.Name, Baseline, FollowUp(1), FollowUp(maxFollowUp))
+		return Fieldf("name", "%q is neither %s nor %s to %s", clip(a.Name), Baseline, FollowUp(1), FollowUp(maxFollowUp))
 	}
 	if a.Timepoint < 0 {
 		return Fieldf("timepoint", "must not be negative")
@@ -182,7 +182,7 @@ func (a Assessment) validateMeasurement() error {
 		{"measurement.changeFromNadir", m.ChangeFromNadir},
 	} {
 		if !changeForm.MatchString(c.value) {
-			return Fieldf(c.field, "%q is neither -- nor a change such as -12.0 mm", c.value)
+			return Fieldf(c.field, "%q is neither -- nor a change such as -12.0 mm", clip(c.value))
 		}
 	}
 	return nil
@@ -199,7 +199,7 @@ func (a Assessment) validateLesions() error {
 			return err
 		}
 		if seen[l.ID] {
-			return Fieldf(path+".id", "%q is there twice", l.ID)
+			return Fieldf(path+".id", "%q is there twice", clip(l.ID))
 		}
 		seen[l.ID] = true
 	}
@@ -241,7 +241,7 @@ func (l Lesion) validate(path string) error {
 		{".changeFromPrevious", l.ChangeFromPrevious}, {".changeFromBaseline", l.ChangeFromBaseline}, {".changeFromNadir", l.ChangeFromNadir},
 	} {
 		if c.value != "" && !changeForm.MatchString(c.value) {
-			return Fieldf(path+c.field, "%q is neither -- nor a change such as -12.0 mm", c.value)
+			return Fieldf(path+c.field, "%q is neither -- nor a change such as -12.0 mm", clip(c.value))
 		}
 	}
 	return validateValue(path, l.Value, l.Unit)

@@ -83,7 +83,7 @@ func parseZone(text string) (*time.Location, error) {
 		return time.UTC, nil
 	}
 	hours, minutes := number(text[1:3], 0), number(text[4:6], 0)
-	if hours > 14 || minutes > 59 {
+	if minutes > 59 || hours*60+minutes > 14*60 {
 		return nil, Errorf(Invalid, "has a zone beyond ±14:00")
 	}
 	offset := hours*3600 + minutes*60

@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -81,6 +82,15 @@ func Errorf(code Code, format string, args ...any) *Error {
 // Fieldf makes an Invalid Error about one field of the input.
 func Fieldf(field, format string, args ...any) *Error {
 	return &Error{Code: Invalid, Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+// clip shortens input that is quoted in a message.
+func clip(text string) string {
+	const most = 80
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // CodeOf gives the code of the outermost Error in err; Internal if there is

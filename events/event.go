@@ -2,6 +2,7 @@ package events
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -42,7 +43,10 @@ func (e Event) ReportID() (id string, version uint64, ok bool) {
 	}
 	id, n, ok := strings.Cut(rest, "/_history/")
 	version, err := strconv.ParseUint(n, 10, 64)
-	return id, version, ok && err == nil && ValidFHIRID(id)
+	if !ok || err != nil || version == 0 || !ValidFHIRID(id) || ReportSubject(id, version) != e.Subject {
+		return "", 0, false
+	}
+	return id, version, true
 }
 
 // ReportSubject is the Subject of an event about report id as of version.
@@ -69,10 +73,13 @@ var (
 // Validate says what is wrong with the namespace.
 func (ns Namespace) Validate() error {
 	if len(ns.Origin) > maxText || !attributeForm.MatchString(ns.Origin) || strings.HasSuffix(ns.Origin, "/") {
-		return Fieldf("origin", "%q is not a URI reference of printable ASCII without a slash at its end", ns.Origin)
+		return Fieldf("origin", "%q is not a URI reference of printable ASCII without a slash at its end", clip(ns.Origin))
+	}
+	if u, err := url.Parse(ns.Origin); err != nil || u.RawQuery != "" || u.Fragment != "" {
+		return Fieldf("origin", "%q is not a URI reference without query and fragment, such as /signoff or https://example.org/signoff", ns.Origin)
 	}
 	if len(ns.TypePrefix) > maxText || !prefixForm.MatchString(ns.TypePrefix) {
-		return Fieldf("type prefix", "%q is not reverse-DNS ending in a dot, such as org.example.", ns.TypePrefix)
+		return Fieldf("type prefix", "%q is not reverse-DNS ending in a dot, such as org.example.", clip(ns.TypePrefix))
 	}
 	return nil
 }
@@ -98,7 +105,13 @@ func (e Event) Validate() error {
 		return Fieldf("traceparent", "is not a W3C trace context")
 	}
 	if _, ok := kindOf(e.Type); !ok {
-		return Fieldf("type", "%q ends in no known kind", e.Type)
+		return Fieldf("type", "%q ends in no known kind", clip(e.Type))
+	}
+	if !plainToken.MatchString(e.Study) {
+		return Fieldf("study", "%q is not a study token: 1 to 64 of A-Z, a-z, 0-9, - and _", clip(e.Study))
+	}
+	if t, err := ParseTime(FormatTime(e.Time)); err != nil || e.Time.IsZero() || !t.Equal(e.Time) {
+		return Fieldf("time", "must be set, to the microsecond, in the years 1 to 9999")
 	}
 	if e.Sequence == 0 {
 		return Fieldf("sequence", "must be 1 or more")

@@ -47,7 +47,7 @@ func (e Event) Header() map[string][]string {
 func FromHeader(h map[string][]string, data []byte) (Event, error) {
 	r := headerReader{h: h}
 	if v := r.take(headerSpecVersion); r.err == nil && v != specVersion {
-		return Event{}, Fieldf(headerSpecVersion, "%q is not %s", v, specVersion)
+		return Event{}, Fieldf(headerSpecVersion, "%q is not %s", clip(v), specVersion)
 	}
 	e := Event{
 		ID:              r.take(headerID),

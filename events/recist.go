@@ -59,7 +59,7 @@ func oneOf(field, value string, allowed []string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return Fieldf(field, "%q is not one of %s", value, strings.Join(quoted(allowed), ", "))
+	return Fieldf(field, "%q is not one of %s", clip(value), strings.Join(quoted(allowed), ", "))
 }
 
 func quoted(values []string) []string {
