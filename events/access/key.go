@@ -1,6 +1,10 @@
 package access
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"encoding/base64"
 	"encoding/json"
 	"time"
 
@@ -33,8 +37,24 @@ func decodeKey(e events.Event) (Key, error) {
 	if err := json.Unmarshal(e.Data, &k); err != nil {
 		return Key{}, &events.Error{Code: events.Invalid, Message: "an access event holds no key", Err: err}
 	}
-	if !k.JWK.IsPublic() || !k.JWK.Valid() || e.Subject != k.EventSubject() {
-		return Key{}, events.Errorf(events.Invalid, "an access event holds no public key, or another than its subject %s says", e.Subject)
+	if !isOurs(k.JWK) || e.Subject != k.EventSubject() {
+		return Key{}, events.Errorf(events.Invalid, "an access event holds no public ES256 key, or another than its subject %s says", e.Subject)
 	}
 	return k, nil
+}
+
+// isOurs reports whether the key is a public ES256 key named by its thumbprint.
+func isOurs(key jose.JSONWebKey) bool {
+	public, ok := key.Key.(*ecdsa.PublicKey)
+	if !ok || !key.Valid() || public.Curve != elliptic.P256() || key.Algorithm != string(jose.ES256) {
+		return false
+	}
+	id, err := thumbprint(key)
+	return err == nil && key.KeyID == id
+}
+
+// thumbprint is the RFC 7638 thumbprint of the public part of the key.
+func thumbprint(key jose.JSONWebKey) (string, error) {
+	sum, err := key.Thumbprint(crypto.SHA256)
+	return base64.RawURLEncoding.EncodeToString(sum), err
 }

@@ -4,13 +4,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"slices"
 	"time"
-
-	"crypto"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
@@ -54,11 +51,9 @@ func NewKey() ([]byte, error) {
 		return nil, err
 	}
 	key := jose.JSONWebKey{Key: private, Algorithm: string(jose.ES256), Use: "sig"}
-	thumbprint, err := key.Thumbprint(crypto.SHA256)
-	if err != nil {
+	if key.KeyID, err = thumbprint(key); err != nil {
 		return nil, err
 	}
-	key.KeyID = base64.RawURLEncoding.EncodeToString(thumbprint)
 	return json.Marshal(key)
 }
 
@@ -68,7 +63,7 @@ func NewSigner(privateJWK []byte) (*Signer, error) {
 	if err := json.Unmarshal(privateJWK, &key); err != nil {
 		return nil, errors.New("the token key file holds no JWK")
 	}
-	if key.IsPublic() || !key.Valid() || key.Algorithm != string(jose.ES256) || key.KeyID == "" {
+	if key.IsPublic() || !key.Valid() || !isOurs(key.Public()) {
 		return nil, errors.New("the token key file holds no private ES256 key")
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
@@ -115,15 +110,31 @@ func (d Directory) Verify(token string, now time.Time) (Claims, error) {
 	if err := parsed.Claims(key.JWK, &c); err != nil {
 		return bad(err)
 	}
-	if c.Expiry == nil || c.IssuedAt == nil || c.Subject == "" || c.Scope != Scope || !slices.Contains(c.Audience, Audience) {
-		return bad(errors.New("claims missing or not for this API"))
+	if err := c.check(key, now); err != nil {
+		return bad(err)
 	}
-	issued := c.IssuedAt.Time()
-	if !key.covers(issued) && !key.covers(issued.Add(leeway)) || issued.After(now.Add(leeway)) {
-		return bad(errors.New("issued while its key was not in force"))
-	}
-	if !now.Before(c.Expiry.Time().Add(leeway)) {
+	expires := c.Expiry.Time()
+	if !now.Before(expires.Add(leeway)) {
 		return Claims{}, events.Errorf(events.Expired, "The access token has expired.")
 	}
-	return Claims{Partner: c.Subject, KeyID: key.ID(), Issued: issued, Expires: c.Expiry.Time()}, nil
+	return Claims{Partner: c.Subject, KeyID: key.ID(), Issued: c.IssuedAt.Time(), Expires: expires}, nil
+}
+
+// check says why the claims of a token that the key has signed are not good at
+// the time now; that they have run out is not asked here.
+func (c tokenClaims) check(key Key, now time.Time) error {
+	if c.Expiry == nil || c.IssuedAt == nil || c.Subject == "" || c.Scope != Scope || !slices.Contains(c.Audience, Audience) {
+		return errors.New("claims missing or not for this API")
+	}
+	issued, soon := c.IssuedAt.Time(), now.Add(leeway)
+	if issued.After(soon) || c.NotBefore != nil && c.NotBefore.Time().After(soon) {
+		return errors.New("not yet in force")
+	}
+	if c.Expiry.Time().Sub(issued) > Lifetime {
+		return errors.New("in force for longer than tokens live")
+	}
+	if !key.covers(issued) && !key.covers(issued.Add(leeway)) {
+		return errors.New("issued while its key was not in force")
+	}
+	return nil
 }
