@@ -195,7 +195,7 @@ func (a Assessment) validateLesions() error {
 	seen := make(map[string]bool, len(a.Lesions))
 	for i, l := range a.Lesions {
 		path := fmt.Sprintf("lesions[%d]", i)
-		if err := l.validate(path); err != nil {
+		if err := l.Validate(path); err != nil {
 			return err
 		}
 		if seen[l.ID] {
@@ -206,7 +206,9 @@ func (a Assessment) validateLesions() error {
 	return nil
 }
 
-func (l Lesion) validate(path string) error {
+// Validate says what is wrong with the lesion: an *Error whose Field starts with
+// path, such as "lesions[2].state", or nil.
+func (l Lesion) Validate(path string) error {
 	if err := requiredText(path+".id", l.ID); err != nil {
 		return err
 	}
