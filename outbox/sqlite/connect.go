@@ -1,0 +1,51 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"net/url"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/mattn/go-sqlite3"
+)
+
+// The log is normally moved into the database by RunCheckpoints, when nobody
+// writes. Where that does not run, or cannot keep up, the writer does it
+// itself once the log has this many pages (of 4 KiB).
+const autoCheckpointPages = 16_384
+
+// connector makes connections with options that reach each of them; a pragma
+// executed on a pool would reach one.
+type connector struct {
+	dsn    string
+	driver *sqlite3.SQLiteDriver
+}
+
+func pool(path string, options url.Values, size int) *sqlx.DB {
+	// A path may hold characters that mean something in a URI.
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + options.Encode()
+	db := sql.OpenDB(connector{dsn: dsn, driver: &sqlite3.SQLiteDriver{ConnectHook: prepareConnection}})
+	db.SetMaxOpenConns(size)
+	db.SetMaxIdleConns(size)
+	return sqlx.NewDb(db, "sqlite3")
+}
+
+func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
+
+func (c connector) Driver() driver.Driver { return c.driver }
+
+func prepareConnection(c *sqlite3.SQLiteConn) error {
+	for _, pragma := range []string{
+		fmt.Sprintf("pragma wal_autocheckpoint = %d", autoCheckpointPages),
+		"pragma journal_size_limit = 67108864",
+		"pragma temp_store = memory", // savepoints keep what they may undo in memory
+		"pragma trusted_schema = off",
+	} {
+		if _, err := c.Exec(pragma, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}

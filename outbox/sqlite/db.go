@@ -1,0 +1,128 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Config says how a database is opened. The zero Config is the safe one.
+type Config struct {
+	Synchronous string // "FULL" or "NORMAL"; NORMAL may lose the last commits with the power. Defaults to FULL.
+	Readers     int    // connections for reading. Defaults to 4.
+}
+
+// DB is an open database. Its methods may be called concurrently.
+type DB struct {
+	Writer *sqlx.DB // one connection; its transactions take the write lock at once
+	Reader *sqlx.DB // a pool that cannot write; each statement sees the last commit
+
+	path  string
+	group group
+
+	mu      sync.Mutex
+	version *sql.Conn // held by DataVersion, because the number is the connection's own
+}
+
+// Open opens the database file at path and creates it, readable by its owner
+// only, where there is none. The folder must exist. The error says what to do;
+// errors.Is finds os.ErrNotExist, os.ErrPermission, ErrNotADatabase,
+// ErrReadOnly and ErrBusy.
+func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := create(path); err != nil {
+		return nil, err
+	}
+	synchronous := cmp.Or(cfg.Synchronous, "FULL")
+	if synchronous != "FULL" && synchronous != "NORMAL" {
+		return nil, fmt.Errorf("open database: synchronous %q is neither FULL nor NORMAL", synchronous)
+	}
+	options := url.Values{
+		"_busy_timeout":    {"5000"},
+		"_foreign_keys":    {"on"},
+		"_synchronous":     {synchronous},
+		"_stmt_cache_size": {"128"},
+	}
+	db := &DB{path: path, group: newGroup()}
+	options.Set("_journal_mode", "WAL")
+	options.Set("_txlock", "immediate")
+	db.Writer = pool(path, options, 1)
+	if err := db.Writer.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, explain(err)), db.Writer.Close())
+	}
+	options.Del("_journal_mode")
+	options.Del("_txlock")
+	options.Set("mode", "ro")
+	db.Reader = pool(path, options, cmp.Or(cfg.Readers, 4)+1) // one is DataVersion's
+	if err := db.Reader.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, explain(err)), db.Close())
+	}
+	return db, nil
+}
+
+// create makes the file where it is missing, so that it never exists with
+// wider permissions, and finds out whether it can be written.
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("open database: the folder %s does not exist: %w", filepath.Dir(path), err)
+	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("open database: %w: %w", ErrReadOnly, err)
+	case err != nil:
+		return fmt.Errorf("open database: %w", err)
+	}
+	return f.Close()
+}
+
+// Path is the absolute path of the database file.
+func (db *DB) Path() string { return db.path }
+
+// Close waits for running updates, refuses later ones with ErrClosed, and
+// closes all connections.
+func (db *DB) Close() error {
+	db.group.close()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	var errs []error
+	if db.version != nil {
+		errs = append(errs, db.version.Close())
+		db.version = nil
+	}
+	if db.Reader != nil {
+		errs = append(errs, db.Reader.Close())
+	}
+	// The writer closes last: it moves the log into the database.
+	return errors.Join(append(errs, db.Writer.Close())...)
+}
+
+// DataVersion gives a number that changes whenever any connection, in this
+// process or another, has committed to the database.
+func (db *DB) DataVersion(ctx context.Context) (int64, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.version == nil {
+		c, err := db.Reader.Conn(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("read data version: %w", explain(err))
+		}
+		db.version = c
+	}
+	var v int64
+	if err := db.version.QueryRowContext(ctx, "pragma data_version").Scan(&v); err != nil {
+		return 0, fmt.Errorf("read data version: %w", explain(err))
+	}
+	return v, nil
+}

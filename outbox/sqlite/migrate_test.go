@@ -1,0 +1,63 @@
+package sqlite_test
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+	"testing/fstest"
+
+	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
+)
+
+func files(pairs ...string) fstest.MapFS {
+	m := fstest.MapFS{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = &fstest.MapFile{Data: []byte(pairs[i+1])}
+	}
+	return m
+}
+
+func TestMigrate(t *testing.T) {
+	first := []string{"001.sql", "create table t (n integer) strict; insert into t values (1)"}
+	second := []string{"002.sql", "insert into t values (2)"}
+	both := append(append([]string{}, first...), second...)
+
+	t.Run("runs each file once, in order", func(t *testing.T) {
+		db := open(t, filepath.Join(t.TempDir(), "a.db"))
+		for _, f := range []fstest.MapFS{files(first...), files(both...), files(both...)} {
+			if err := db.Migrate(t.Context(), f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := numbers(t, db); len(n) != 2 {
+			t.Errorf("holds %v", n)
+		}
+	})
+	t.Run("refuses a database of a newer version", func(t *testing.T) {
+		db := open(t, filepath.Join(t.TempDir(), "a.db"))
+		if err := db.Migrate(t.Context(), files(both...)); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Migrate(t.Context(), files(first...)); !errors.Is(err, sqlite.ErrNewer) {
+			t.Error(err)
+		}
+	})
+	t.Run("refuses a migration that changed after it ran", func(t *testing.T) {
+		db := open(t, filepath.Join(t.TempDir(), "a.db"))
+		if err := db.Migrate(t.Context(), files(first...)); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Migrate(t.Context(), files("001.sql", "create table other (n integer) strict")); !errors.Is(err, sqlite.ErrChanged) {
+			t.Error(err)
+		}
+	})
+	t.Run("leaves nothing of a run that fails", func(t *testing.T) {
+		db := open(t, filepath.Join(t.TempDir(), "a.db"))
+		if err := db.Migrate(t.Context(), files(append(first, "002.sql", "nonsense")...)); err == nil {
+			t.Fatal("nonsense ran")
+		}
+		if err := db.Migrate(t.Context(), files(both...)); err != nil {
+			t.Error(err)
+		}
+	})
+}

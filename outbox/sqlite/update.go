@@ -1,0 +1,233 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// A shared transaction ends with the queue empty, or at one of these, so that
+// the first to enter does not wait long for the last.
+const (
+	maxShared  = 256
+	maxSharing = 10 * time.Millisecond
+)
+
+// group is the queue of updates that will share a commit. There is no writer
+// goroutine: whoever holds the lead runs what is queued, his own included, so
+// a lone caller pays for no hand-over.
+type group struct {
+	lead chan struct{} // capacity 1; holding it is leading
+
+	mu     sync.Mutex
+	queue  []*request
+	closed bool
+}
+
+// request is one queued update.
+type request struct {
+	ctx   context.Context
+	fn    func(*sqlx.Tx) error
+	state atomic.Int32  // waiting until claimed by the leader or given up by its caller
+	done  chan struct{} // closed when err and panic are final
+	err   error
+	panic any
+}
+
+const (
+	waiting int32 = iota
+	claimed
+	givenUp
+)
+
+func newGroup() group { return group{lead: make(chan struct{}, 1)} }
+
+// Update runs fn in a write transaction and returns once that is committed.
+// Concurrent callers share a transaction, and with it the wait for the disk:
+// each fn runs alone, one after the other, in a savepoint; one that returns an
+// error or panics is undone alone, and its caller gets the error or the panic.
+// A caller whose ctx ends before its turn gets the ctx's cause and fn does not
+// run; once fn has started, Update waits for the outcome.
+//
+// Fn must neither keep tx nor commit it, and must return any error of a
+// statement. It should use a ctx without cancellation, because an interrupted
+// statement undoes what the others did.
+func (db *DB) Update(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
+	r := &request{ctx: ctx, fn: fn, done: make(chan struct{})}
+	if err := db.group.add(r); err != nil {
+		return err
+	}
+	select {
+	case <-r.done:
+	case db.group.lead <- struct{}{}:
+		db.leadUntil(r)
+	case <-ctx.Done():
+		if r.state.CompareAndSwap(waiting, givenUp) {
+			return context.Cause(ctx)
+		}
+		<-r.done
+	}
+	if r.panic != nil {
+		panic(r.panic)
+	}
+	return r.err
+}
+
+func (g *group) add(r *request) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return ErrClosed
+	}
+	g.queue = append(g.queue, r)
+	return nil
+}
+
+// next gives the request whose turn it is, nil when none waits.
+func (g *group) next() *request {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for len(g.queue) > 0 {
+		r := g.queue[0]
+		g.queue[0] = nil
+		g.queue = g.queue[1:]
+		if r.state.CompareAndSwap(waiting, claimed) {
+			return r
+		}
+	}
+	return nil
+}
+
+// close refuses new requests and returns when the last old one is answered.
+func (g *group) close() {
+	g.mu.Lock()
+	g.closed = true
+	queued := slices.Clone(g.queue)
+	g.mu.Unlock()
+	for _, r := range queued {
+		select {
+		case <-r.done:
+		case <-r.ctx.Done():
+		}
+	}
+	g.lead <- struct{}{} // the running transaction is over
+	<-g.lead
+}
+
+// leadUntil runs shared transactions until r is answered, and gives up the lead.
+func (db *DB) leadUntil(r *request) {
+	defer func() { <-db.group.lead }()
+	for {
+		select {
+		case <-r.done:
+			return
+		default:
+			db.share(db.group.next()) // r is queued until it is answered, so there is one
+		}
+	}
+}
+
+// share runs first and what is queued behind it in one transaction.
+func (db *DB) share(first *request) {
+	s := &shared{}
+	defer s.answer()
+	tx, err := db.Writer.BeginTxx(context.Background(), nil)
+	if err != nil {
+		s.requests = append(s.requests, first)
+		s.err = fmt.Errorf("begin transaction: %w", explain(err))
+		return
+	}
+	s.tx = tx
+	start := time.Now()
+	for r := first; r != nil; r = db.group.next() {
+		s.run(r)
+		if s.err != nil || len(s.requests) >= maxShared || time.Since(start) > maxSharing {
+			break
+		}
+	}
+}
+
+// shared is a transaction and those who share it.
+type shared struct {
+	tx       *sqlx.Tx
+	requests []*request
+	changed  bool  // a request before has changed something
+	err      error // of the transaction itself: all fail
+}
+
+// run runs one request. The first that has nobody's work before it needs no
+// savepoint: undoing it is undoing the transaction.
+func (s *shared) run(r *request) {
+	s.requests = append(s.requests, r)
+	if err := context.Cause(r.ctx); err != nil {
+		r.err = err
+		return
+	}
+	alone := !s.changed
+	if !alone {
+		if s.err = s.exec("savepoint shared"); s.err != nil {
+			return
+		}
+	}
+	finished := false
+	defer func() {
+		if !finished { // fn panicked, or ended its goroutine
+			if r.panic = recover(); r.panic == nil {
+				r.err = errors.New("the update ended its goroutine")
+				s.err = r.err
+			}
+		}
+		s.err = errors.Join(s.err, s.settle(alone, r.err == nil && r.panic == nil))
+	}()
+	r.err = explain(r.fn(s.tx))
+	finished = true
+}
+
+// settle keeps or undoes what a request did.
+func (s *shared) settle(alone, keep bool) error {
+	switch {
+	case keep && alone:
+		s.changed = true
+		return nil
+	case keep:
+		return s.exec("release shared")
+	case alone:
+		// A savepoint that was never opened cannot be rolled back to, so the
+		// transaction starts again. Nothing is lost: it was empty.
+		return s.exec("rollback; begin immediate")
+	default:
+		return s.exec("rollback to shared; release shared")
+	}
+}
+
+func (s *shared) exec(statement string) error {
+	if _, err := s.tx.Exec(statement); err != nil {
+		return fmt.Errorf("%s: %w", statement, explain(err))
+	}
+	return nil
+}
+
+// answer commits, or rolls back when the transaction failed, and tells all.
+func (s *shared) answer() {
+	switch {
+	case s.tx == nil:
+	case s.err != nil:
+		_ = s.tx.Rollback() // SQLite may have done so by itself
+	default:
+		if err := s.tx.Commit(); err != nil {
+			s.err = fmt.Errorf("commit: %w", explain(err))
+		}
+	}
+	for _, r := range s.requests {
+		if r.err == nil {
+			r.err = s.err
+		}
+		close(r.done)
+	}
+}

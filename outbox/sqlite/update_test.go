@@ -1,0 +1,156 @@
+package sqlite_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
+)
+
+var errRefused = errors.New("refused")
+
+func insert(n int) func(*sqlx.Tx) error {
+	return func(tx *sqlx.Tx) error {
+		_, err := tx.Exec("insert into t (n) values (?)", n)
+		return err
+	}
+}
+
+// together queues all of fns while the writer is held, so that they share a
+// transaction in their order, and gives their outcomes.
+func together(t *testing.T, db *sqlite.DB, fns ...func(*sqlx.Tx) error) []error {
+	t.Helper()
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		err := db.Update(t.Context(), func(*sqlx.Tx) error { close(entered); <-leave; return errRefused })
+		if !errors.Is(err, errRefused) {
+			t.Error(err)
+		}
+	})
+	<-entered
+	outcomes := make([]error, len(fns))
+	for i, fn := range fns {
+		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					outcomes[i] = p.(error)
+				}
+			}()
+			outcomes[i] = errors.New("ended")
+			outcomes[i] = db.Update(t.Context(), fn)
+		})
+		for db.Queued() != i+1 {
+			runtime.Gosched()
+		}
+	}
+	close(leave)
+	wg.Wait()
+	return outcomes
+}
+
+func TestUpdate(t *testing.T) {
+	failing := func(tx *sqlx.Tx) error { return errors.Join(insert(100)(tx), errRefused) }
+	panicking := func(tx *sqlx.Tx) error { panic(errors.Join(insert(101)(tx), errRefused)) }
+
+	t.Run("undoes one that fails or panics, and nobody else", func(t *testing.T) {
+		db := openTable(t)
+		got := together(t, db, failing, insert(1), failing, panicking, insert(2), insert(2), insert(3), panicking)
+		for i, want := range []bool{false, true, false, false, true, false, true, false} {
+			if (got[i] == nil) != want {
+				t.Errorf("request %d: %v", i, got[i])
+			}
+		}
+		if !errors.Is(got[0], errRefused) || !errors.Is(got[3], errRefused) {
+			t.Error(got[0], got[3])
+		}
+		if diff := cmp.Diff([]int{1, 2, 3}, numbers(t, db)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("undoes a failing one that is alone, and goes on", func(t *testing.T) {
+		db := openTable(t)
+		if err := db.Update(t.Context(), failing); !errors.Is(err, errRefused) {
+			t.Error(err)
+		}
+		if err := db.Update(t.Context(), insert(7)); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]int{7}, numbers(t, db)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("fails all that share a transaction when one breaks it", func(t *testing.T) {
+		db := openTable(t)
+		breaking := func(tx *sqlx.Tx) error { _, err := tx.Exec("rollback"); return err }
+		got := together(t, db, insert(1), breaking, insert(2))
+		for i, err := range got[:2] {
+			if err == nil {
+				t.Errorf("request %d was answered with success", i)
+			}
+		}
+		if n := numbers(t, db); len(n) > 0 && n[0] == 1 {
+			t.Errorf("holds %v", n)
+		}
+		if err := db.Update(t.Context(), insert(3)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("survives an update that ends its goroutine", func(t *testing.T) {
+		db := openTable(t)
+		together(t, db, insert(1), func(*sqlx.Tx) error { runtime.Goexit(); return nil }, insert(2))
+		if err := db.Update(t.Context(), insert(3)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("does not run one whose caller gave up before its turn", func(t *testing.T) {
+		db := openTable(t)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(errRefused)
+		if err := db.Update(ctx, insert(1)); !errors.Is(err, errRefused) {
+			t.Error(err)
+		}
+		if n := numbers(t, db); len(n) != 0 {
+			t.Errorf("holds %v", n)
+		}
+	})
+	t.Run("is refused after Close", func(t *testing.T) {
+		db, err := sqlite.Open(t.Context(), openTable(t).Path(), sqlite.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Update(t.Context(), insert(1)); !errors.Is(err, sqlite.ErrClosed) {
+			t.Error(err)
+		}
+	})
+	t.Run("keeps what every one of many callers was told", func(t *testing.T) {
+		db := openTable(t)
+		const callers, each = 64, 10
+		var wg sync.WaitGroup
+		for c := range callers {
+			wg.Go(func() {
+				for i := range each {
+					if err := db.Update(t.Context(), insert(c*each+i)); err != nil {
+						t.Error(err)
+					}
+					if err := db.Update(t.Context(), failing); !errors.Is(err, errRefused) {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if n := len(numbers(t, db)); n != callers*each {
+			t.Errorf("holds %d rows", n)
+		}
+	})
+}
