@@ -1,0 +1,122 @@
+package fhir
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// DecodeReport reads what Encode wrote, back into the same report; encoding
+// that gives the same bytes. Of lesions only the ids are there. The error is
+// an Invalid events.Error with the FHIR path as its Field.
+func DecodeReport(data []byte) (Report, error) {
+	d, err := readReport(data, (*reportDocument).readSigned)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := d.complete("id", "meta", "code", "issued", "resultsInterpreter"); err != nil {
+		return Report{}, err
+	}
+	if d.status != statusFinal && !d.withdrawn() {
+		return Report{}, events.Fieldf("status", "%.100q must be %q or %q", d.status, statusFinal, statusWithdrawn)
+	}
+	r := d.signed
+	if r.Assessment, err = d.assessment(); err != nil {
+		return Report{}, err
+	}
+	r.Withdrawal = d.withdrawal
+	return r, nil
+}
+
+// readSigned reads what sign-off adds.
+func (d *reportDocument) readSigned(key string) error {
+	switch key {
+	case "meta":
+		return d.readMeta()
+	case "code":
+		return d.object(func(key []byte) error {
+			if string(key) != "text" {
+				return notTaken()
+			}
+			return d.constant(codeReport)
+		})
+	case "issued":
+		return d.instant(&d.signed.Signature.Time)
+	case "resultsInterpreter":
+		return d.only(func() error { return d.readSignature(&d.signed.Signature) })
+	default:
+		return notTaken()
+	}
+}
+
+func (d *reportDocument) readMeta() error {
+	err := d.object(func(key []byte) error {
+		switch string(key) {
+		case "versionId":
+			return d.version(&d.signed.Version)
+		case "lastUpdated":
+			return d.instant(&d.signed.LastUpdated)
+		default:
+			return notTaken()
+		}
+	})
+	if err == nil && (d.signed.Version == 0 || d.signed.LastUpdated.IsZero()) {
+		err = events.Errorf(events.Invalid, "needs versionId and lastUpdated")
+	}
+	return err
+}
+
+func (d *reportDocument) readSignature(s *events.Signature) error {
+	var x extensions
+	err := d.object(func(key []byte) error {
+		switch string(key) {
+		case "extension":
+			return x.read(d.cursor)
+		case "identifier":
+			return d.object(func(key []byte) error {
+				if string(key) != "value" {
+					return notTaken()
+				}
+				return d.into(&s.User)
+			})
+		case "display":
+			return d.into(&s.Name)
+		default:
+			return notTaken()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	s.Meaning = x.text("meaning", extMeaning)
+	x.rest()
+	if x.err == nil && (s.User == "" || s.Name == "") {
+		x.err = events.Errorf(events.Invalid, "needs identifier and display")
+	}
+	return x.err
+}
+
+// instant reads a moment in the one form in which this program writes it.
+func (c *cursor) instant(target *time.Time) error {
+	text, err := c.text()
+	if err != nil {
+		return err
+	}
+	*target, err = events.ParseTime(text)
+	return err
+}
+
+// version reads the number of an event, which FHIR carries as a string.
+func (c *cursor) version(target *uint64) error {
+	text, err := c.bytes()
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseUint(string(text), 10, 64)
+	if err != nil || n == 0 || text[0] == '0' || text[0] == '+' {
+		return events.Errorf(events.Invalid, "must be a whole number from 1 on")
+	}
+	*target = n
+	return nil
+}

@@ -1,0 +1,154 @@
+package fhir
+
+import (
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// encoder appends JSON to a buffer. It keeps the first error, so that the
+// shape of a resource can be read from the calls that write it.
+type encoder struct {
+	out []byte
+	err error
+}
+
+// bytes gives what was written, unless something could not be.
+func (e *encoder) bytes() ([]byte, error) {
+	if e.err == nil && !utf8.Valid(e.out) {
+		e.err = events.Errorf(events.Invalid, "holds text that is not valid UTF-8")
+	}
+	if e.err != nil {
+		return nil, e.err
+	}
+	return e.out, nil
+}
+
+// raw appends JSON as it is.
+func (e *encoder) raw(json string) { e.out = append(e.out, json...) }
+
+// text appends a JSON string.
+func (e *encoder) text(s string) { e.out = appendText(e.out, s) }
+
+func (e *encoder) integer(n int32) { e.out = strconv.AppendInt(e.out, int64(n), 10) }
+
+// decimal appends a number in the digits it came in.
+func (e *encoder) decimal(d events.Decimal) {
+	if scanNumber([]byte(d)) != len(d) || d == "" {
+		e.fail(events.Errorf(events.Invalid, "%q is not a JSON number", string(d)))
+	}
+	e.raw(string(d))
+}
+
+// instant appends a moment as this program always writes one.
+func (e *encoder) instant(t time.Time) {
+	e.out = append(e.out, '"')
+	e.out = t.UTC().AppendFormat(e.out, events.TimeLayout)
+	e.out = append(e.out, '"')
+}
+
+func (e *encoder) fail(err error) {
+	if e.err == nil {
+		e.err = err
+	}
+}
+
+// meta appends the member meta: number and time of the event that carries the
+// bytes.
+func (e *encoder) meta(version uint64, updated time.Time) {
+	if version == 0 || updated.IsZero() {
+		e.fail(events.Errorf(events.Invalid, "a resource needs the number and the time of its event"))
+	}
+	e.raw(`,"meta":{"versionId":"`)
+	e.out = strconv.AppendUint(e.out, version, 10)
+	e.raw(`","lastUpdated":`)
+	e.instant(updated)
+	e.raw(`}`)
+}
+
+// extension appends the start of an extension up to its value, with a comma
+// before it unless it is the first.
+func (e *encoder) extension(name, kind string) {
+	if e.out[len(e.out)-1] != '[' {
+		e.raw(`,`)
+	}
+	e.raw(`{"url":"` + root)
+	e.raw(name)
+	e.raw(`","`)
+	e.raw(kind)
+	e.raw(`":`)
+}
+
+func (e *encoder) extText(name, value string) {
+	e.extension(name, valueString)
+	e.text(value)
+	e.raw(`}`)
+}
+
+func (e *encoder) extInteger(name string, value int32) {
+	e.extension(name, valueInteger)
+	e.integer(value)
+	e.raw(`}`)
+}
+
+// identifier, status and category are members that a report and an Observation
+// have in common, in this order.
+func (e *encoder) identity(system, value, status string, category concept, code string) {
+	e.raw(`,"identifier":[{"system":"`)
+	e.raw(system)
+	e.raw(`","value":`)
+	e.text(value)
+	e.raw(`}],"status":"`)
+	e.raw(status)
+	e.raw(`","category":[{"coding":[{"system":"`)
+	e.raw(category.system)
+	e.raw(`","code":"`)
+	e.raw(category.code)
+	e.raw(`","display":"`)
+	e.raw(category.display)
+	e.raw(`"}],"text":"`)
+	e.raw(category.text)
+	e.raw(`"}],"code":{"text":"`)
+	e.raw(code)
+	e.raw(`"}`)
+}
+
+// occasion appends whom the resource is about, and when.
+func (e *encoder) occasion(subject, effective string) {
+	e.raw(`,"subject":{"reference":`)
+	e.text(subjectPrefix + subject)
+	e.raw(`},"effectiveDateTime":`)
+	e.text(effective)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendText appends s as a JSON string. Only what JSON demands is escaped.
+func appendText(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		start = i + 1
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}

@@ -1,0 +1,177 @@
+package fhir
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// ParseReport reads an assessment from a DiagnosticReport as a source system
+// sends it: the form that Encode writes, with or without what sign-off adds
+// to it. Of that, an id must be the assessment's; meta, code, issued and
+// resultsInterpreter are passed over. Extensions may come in any order, but
+// the first #RevisionNumber is the case's and the second the assessment's.
+//
+// The assessment is normalised and valid; its lesions carry no more than their
+// ids. The error is an Invalid events.Error whose Field is the path in the
+// FHIR JSON, such as extension[5].valueInteger.
+func ParseReport(data []byte) (events.Assessment, error) {
+	d, err := readReport(data, (*reportDocument).skipSigned)
+	if err != nil {
+		return events.Assessment{}, err
+	}
+	if d.status != statusFinal {
+		return events.Assessment{}, events.Fieldf("status", "%.100q must be %q", d.status, statusFinal)
+	}
+	return d.assessment()
+}
+
+// reportDocument is a DiagnosticReport while it is read.
+type reportDocument struct {
+	document
+	displays   []string // of the results
+	conclusion string
+	withdrawal string
+	signed     Report // what sign-off added, if it is kept
+}
+
+// readReport reads a report up to the point where its extensions are to be
+// understood. What sign-off added is left to signed.
+func readReport(data []byte, signed func(d *reportDocument, key string) error) (*reportDocument, error) {
+	c, err := newCursor(data)
+	if err != nil {
+		return nil, err
+	}
+	d := &reportDocument{document: document{cursor: c, kind: typeReport, system: systemAssessment, category: radiology}}
+	err = d.read(func(key string) error {
+		switch key {
+		case "result":
+			return d.array(func(int) error { return d.readResult() })
+		case "conclusion":
+			return d.into(&d.conclusion)
+		default:
+			return signed(d, key)
+		}
+	})
+	if err == nil {
+		err = d.complete("conclusion")
+	}
+	if err == nil && d.id != "" && d.id != d.identifier {
+		err = events.Fieldf("id", "%.100q differs from the identifier, %.100q", d.id, d.identifier)
+	}
+	return d, err
+}
+
+// skipSigned passes over what sign-off adds.
+func (d *reportDocument) skipSigned(key string) error {
+	switch key {
+	case "meta", "code", "issued", "resultsInterpreter":
+		return d.skip()
+	default:
+		return notTaken()
+	}
+}
+
+// readResult reads a reference to a lesion. The display names the lesion; the
+// reference must name the same.
+func (d *reportDocument) readResult() error {
+	var reference, display string
+	if err := d.object(func(key []byte) error {
+		switch string(key) {
+		case "reference":
+			return d.into(&reference)
+		case "display":
+			return d.into(&display)
+		default:
+			return notTaken()
+		}
+	}); err != nil {
+		return err
+	}
+	if display == "" {
+		return events.Fieldf("display", "is missing")
+	}
+	if reference != "" && !strings.HasSuffix(reference, "id="+display) && !strings.HasSuffix(reference, "id="+EscapeQuery(display)) {
+		return events.Fieldf("reference", "%.200q does not end in id=%.200s, as display says", reference, display)
+	}
+	d.displays = append(d.displays, display)
+	return nil
+}
+
+// assessment understands the extensions and gives the assessment, valid.
+func (d *reportDocument) assessment() (events.Assessment, error) {
+	x := &d.extensions
+	a := events.Assessment{
+		ID:           d.identifier,
+		Study:        x.text("study", extProtocol),
+		SponsorStudy: x.text("sponsorStudy", extSponsorReport),
+		Case:         events.Case{ID: x.integer("case.id", extCaseID), Revision: x.integer("case.revision", extRevision)},
+		TrialName:    x.text("trialName", extTrialName),
+		Criteria:     x.text("criteria", extTrialArm),
+		RevisionDate: x.optional("revisionDate", extRevisionDate, valueDateTime),
+		Revision:     x.integer("revision", extRevision),
+		Name:         x.text("name", extName),
+		Timepoint:    x.integer("timepoint", extTimepoint),
+		Measurement:  x.measurement(),
+		Subject:      d.subject,
+		Effective:    d.effective,
+		Conclusion:   d.conclusion,
+	}
+	if d.withdrawn() {
+		d.withdrawal = x.text("reason", extWithdrawalReason)
+	}
+	x.rest()
+	if x.err != nil {
+		return events.Assessment{}, x.err
+	}
+	if err := d.lesions(&a); err != nil {
+		return events.Assessment{}, err
+	}
+	a.Normalize()
+	if err := a.Validate(); err != nil {
+		return events.Assessment{}, d.locate(err)
+	}
+	return a, nil
+}
+
+func (d *reportDocument) withdrawn() bool { return d.status == statusWithdrawn }
+
+// measurement gives the sum and its changes, or nil where there is no value
+// and so no change.
+func (x *extensions) measurement() *events.Measurement {
+	m := events.Measurement{
+		Type:               x.text("measurement.type", extQuantity),
+		Value:              events.Decimal(x.optional("measurement.value", extCurrentValue, valueDecimal)),
+		Unit:               x.optional("measurement.unit", extUnit, valueString),
+		ChangeFromPrevious: x.text("measurement.changeFromPrevious", extFromPrevious),
+		ChangeFromBaseline: x.text("measurement.changeFromBaseline", extFromBaseline),
+		ChangeFromNadir:    x.text("measurement.changeFromNadir", extFromNadir),
+	}
+	if m.Value != "" || x.err != nil {
+		return &m
+	}
+	const none = events.NoChange
+	switch {
+	case m.Type != events.MeasurementType:
+		x.fail(events.Fieldf(x.path(x.index("measurement.type")), "%.100q must be %q", m.Type, events.MeasurementType))
+	case m.Unit != "" || m.ChangeFromPrevious != none || m.ChangeFromBaseline != none || m.ChangeFromNadir != none:
+		x.fail(events.Fieldf("extension", "lacks %s%s beside a unit or a change; without a value there is no unit and every change is %s", root, extCurrentValue, none))
+	}
+	return nil
+}
+
+// lesions fills in the lesions that the results refer to.
+func (d *reportDocument) lesions(a *events.Assessment) error {
+	prefix := lesionPrefix(*a)
+	for i, display := range d.displays {
+		id, ok := strings.CutPrefix(display, prefix)
+		if !ok {
+			return events.Fieldf(resultPath(i), "%.200q does not start with %s, the case and the assessment", display, prefix)
+		}
+		a.Lesions = append(a.Lesions, events.Lesion{ID: id})
+	}
+	return nil
+}
+
+func resultPath(i int) string { return "result[" + strconv.Itoa(i) + "].display" }

@@ -1,0 +1,146 @@
+package fhir
+
+import (
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// ObservationInput is a lesion as a source system sends it, as an Observation
+// beside the report that refers to it. Which report that is, only the report
+// can say: an assessment's id may hold hyphens, so the identifier
+// {case}-{assessment}-{lesion} cannot be taken apart without it. See Fill.
+type ObservationInput struct {
+	Identifier string        // see LesionIdentifier
+	Study      string        // study number, NFC
+	Subject    string        // without Patient/
+	Lesion     events.Lesion // all but its ID
+}
+
+// ParseObservation reads a lesion from an Observation in the form in which
+// EncodeObservations writes one, with or without what it adds. The date must
+// be a dateTime but is not kept: a lesion has that of its assessment.
+// The error is an Invalid events.Error with the FHIR path as its Field.
+func ParseObservation(data []byte) (ObservationInput, error) {
+	c, err := newCursor(data)
+	if err != nil {
+		return ObservationInput{}, err
+	}
+	d := observationDocument{document: document{cursor: c, kind: typeObservation, system: systemLesion, category: imaging}}
+	if err := d.read(d.other); err != nil {
+		return ObservationInput{}, err
+	}
+	if err := d.check(); err != nil {
+		return ObservationInput{}, err
+	}
+	return d.input()
+}
+
+// Fill completes the lesion of the assessment that the Observation is about
+// and reports whether there is one. An Observation of one of its lesions but
+// of another study or subject is an Invalid Error.
+func (o ObservationInput) Fill(a *events.Assessment) (bool, error) {
+	id, ok := strings.CutPrefix(o.Identifier, lesionPrefix(*a))
+	if !ok {
+		return false, nil
+	}
+	for i := range a.Lesions {
+		if a.Lesions[i].ID != id {
+			continue
+		}
+		if o.Study != a.Study {
+			return false, events.Fieldf("extension", "the Observation %s is of study %s, its report of %s", o.Identifier, o.Study, a.Study)
+		}
+		if o.Subject != a.Subject {
+			return false, events.Fieldf("subject.reference", "the Observation %s is of subject %s, its report of %s", o.Identifier, o.Subject, a.Subject)
+		}
+		a.Lesions[i] = o.Lesion
+		a.Lesions[i].ID = id
+		return true, nil
+	}
+	return false, nil
+}
+
+// observationDocument is an Observation while it is read.
+type observationDocument struct {
+	document
+	value events.Decimal
+	unit  string
+}
+
+func (d *observationDocument) other(key string) error {
+	switch key {
+	case "valueQuantity":
+		return d.object(d.readQuantity)
+	case "meta", "code":
+		return d.skip()
+	default:
+		return notTaken()
+	}
+}
+
+// readQuantity reads a value and its unit; that the unit is one of UCUM may be
+// said.
+func (d *observationDocument) readQuantity(key []byte) error {
+	switch string(key) {
+	case "value":
+		digits, err := d.number()
+		d.value = events.Decimal(digits)
+		return err
+	case "unit":
+		return d.into(&d.unit)
+	case "code":
+		return d.constant(events.Unit)
+	case "system":
+		return d.constant("http://unitsofmeasure.org")
+	default:
+		return notTaken()
+	}
+}
+
+func (d *observationDocument) check() error {
+	if d.status != statusFinal {
+		return events.Fieldf("status", "%.100q must be %q", d.status, statusFinal)
+	}
+	if d.id != "" && d.id != ObservationID(d.identifier) {
+		return events.Fieldf("id", "%.100q is not the id that belongs to %.100q", d.id, d.identifier)
+	}
+	if err := events.ValidDateTime(d.effective); err != nil {
+		return within("effectiveDateTime", err)
+	}
+	return nil
+}
+
+// input understands the extensions and gives the lesion, valid.
+func (d *observationDocument) input() (ObservationInput, error) {
+	x := &d.extensions
+	optional := func(field, name string) string { return x.optional(field, name, valueString) }
+	a := events.Assessment{Study: x.text("study", extProtocol)}
+	a.Normalize()
+	optional("sponsorStudy", extSponsorLesion)
+	l := events.Lesion{
+		ID:                 d.identifier,
+		Organ:              optional("lesion.organ", extOrgan),
+		Category:           optional("lesion.category", extCategory),
+		State:              optional("lesion.state", extState),
+		SeriesNumber:       x.optionalInteger("lesion.seriesNumber", extSeriesNumber),
+		SeriesDescription:  optional("lesion.seriesDescription", extSeriesText),
+		InstanceNumber:     x.optionalInteger("lesion.instanceNumber", extInstanceNumber),
+		Modality:           optional("lesion.modality", extModality),
+		Label:              optional("lesion.label", extLabel),
+		ChangeFromPrevious: optional("lesion.changeFromPrevious", extFromPrevious),
+		ChangeFromBaseline: optional("lesion.changeFromBaseline", extFromBaseline),
+		ChangeFromNadir:    optional("lesion.changeFromNadir", extFromNadir),
+		Value:              d.value,
+		Unit:               d.unit,
+	}
+	x.rest()
+	if x.err != nil {
+		return ObservationInput{}, x.err
+	}
+	if err := l.Validate("lesion"); err != nil {
+		return ObservationInput{}, d.locate(err)
+	}
+	l.ID = ""
+	return ObservationInput{Identifier: d.identifier, Study: a.Study, Subject: d.subject, Lesion: l}, nil
+}

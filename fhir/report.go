@@ -1,0 +1,131 @@
+package fhir
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Report is a signed assessment as partners get it: a DiagnosticReport.
+type Report struct {
+	Assessment  events.Assessment
+	Signature   events.Signature
+	Version     uint64    // number, within the study, of the event that carries these bytes
+	LastUpdated time.Time // that event's time
+	Withdrawal  string    // the reason; empty unless the report is withdrawn
+}
+
+// Encode writes the report as compact JSON: the members and extensions of the
+// contract in its order, numbers in the digits in which they were signed. The
+// same report always gives the same bytes. Lesions appear as references only.
+//
+// It does not validate the assessment; an Invalid Error says that the result
+// would not be JSON or would lack the event's number or time.
+func (r Report) Encode() ([]byte, error) {
+	a := r.Assessment
+	e := encoder{out: make([]byte, 0, 2560+160*len(a.Lesions))}
+	e.raw(`{"resourceType":"` + typeReport + `","id":`)
+	e.text(a.ID)
+	e.meta(r.Version, r.LastUpdated)
+	e.raw(`,"extension":[`)
+	e.assessment(a)
+	status := statusFinal
+	if r.Withdrawal != "" {
+		status = statusWithdrawn
+		e.extText(extWithdrawalReason, r.Withdrawal)
+	}
+	e.raw(`]`)
+	e.identity(systemAssessment, a.ID, status, radiology, codeReport)
+	e.occasion(a.Subject, a.Effective)
+	e.signature(r.Signature)
+	e.results(a)
+	e.raw(`,"conclusion":`)
+	e.text(a.Conclusion)
+	e.raw(`}`)
+	return e.bytes()
+}
+
+// assessment appends the extensions 0 to 15 of the contract.
+func (e *encoder) assessment(a events.Assessment) {
+	e.extText(extProtocol, a.Study)
+	e.extText(extSponsorReport, a.SponsorStudy)
+	e.extInteger(extCaseID, a.Case.ID)
+	e.extText(extTrialName, a.TrialName)
+	e.extText(extTrialArm, a.Criteria)
+	e.extInteger(extRevision, a.Case.Revision)
+	if a.RevisionDate != "" {
+		e.extension(extRevisionDate, valueDateTime)
+		e.text(a.RevisionDate)
+		e.raw(`}`)
+	}
+	e.extInteger(extRevision, a.Revision)
+	e.extText(extName, a.Name)
+	e.extInteger(extTimepoint, a.Timepoint)
+	e.measurement(a.Measurement)
+}
+
+// measurement appends the sum and its changes; without a value the kind of
+// measurement and "--" for each change remain.
+func (e *encoder) measurement(m *events.Measurement) {
+	if m == nil {
+		m = &events.Measurement{
+			Type:               events.MeasurementType,
+			ChangeFromPrevious: events.NoChange, ChangeFromBaseline: events.NoChange, ChangeFromNadir: events.NoChange,
+		}
+	}
+	e.extText(extQuantity, m.Type)
+	if m.Value != "" {
+		e.extension(extCurrentValue, valueDecimal)
+		e.decimal(m.Value)
+		e.raw(`}`)
+		e.extText(extUnit, m.Unit)
+	}
+	e.extText(extFromPrevious, m.ChangeFromPrevious)
+	e.extText(extFromBaseline, m.ChangeFromBaseline)
+	e.extText(extFromNadir, m.ChangeFromNadir)
+}
+
+// signature appends who signed, when, and what that means (21 CFR 11.50).
+func (e *encoder) signature(s events.Signature) {
+	e.raw(`,"issued":`)
+	e.instant(s.Time)
+	e.raw(`,"resultsInterpreter":[{"extension":[`)
+	e.extText(extMeaning, s.Meaning)
+	e.raw(`],"identifier":{"value":`)
+	e.text(s.User)
+	e.raw(`},"display":`)
+	e.text(s.Name)
+	e.raw(`}]`)
+}
+
+// results appends a reference to each lesion's Observation.
+func (e *encoder) results(a events.Assessment) {
+	if len(a.Lesions) == 0 {
+		return
+	}
+	query := `{"reference":"Observation?researchstudy=` + EscapeQuery(a.Study) + `&category=imaging&id=`
+	e.raw(`,"result":[`)
+	for i, l := range a.Lesions {
+		if i > 0 {
+			e.raw(`,`)
+		}
+		identifier := LesionIdentifier(a, l.ID)
+		e.raw(query)
+		e.raw(EscapeQuery(identifier))
+		e.raw(`","display":`)
+		e.text(identifier)
+		e.raw(`}`)
+	}
+	e.raw(`]`)
+}
+
+// LesionIdentifier names a lesion over all assessments:
+// {case}-{assessment}-{lesion}.
+func LesionIdentifier(a events.Assessment, lesion string) string {
+	return lesionPrefix(a) + lesion
+}
+
+func lesionPrefix(a events.Assessment) string {
+	return strconv.Itoa(int(a.Case.ID)) + "-" + a.ID + "-"
+}
