@@ -55,6 +55,23 @@ func (e *encoder) fail(err error) {
 	}
 }
 
+// next appends what comes before element i of an array: its start, or a comma.
+func (e *encoder) next(i int, start string) {
+	if i == 0 {
+		e.raw(start)
+	} else {
+		e.raw(`,`)
+	}
+}
+
+// close ends an array of n elements; one without any was never started, for
+// FHIR has no empty arrays.
+func (e *encoder) close(n int) {
+	if n > 0 {
+		e.raw(`]`)
+	}
+}
+
 // meta appends the member meta: number and time of the event that carries the
 // bytes.
 func (e *encoder) meta(version uint64, updated time.Time) {
@@ -93,8 +110,8 @@ func (e *encoder) extInteger(name string, value int32) {
 	e.raw(`}`)
 }
 
-// identifier, status and category are members that a report and an Observation
-// have in common, in this order.
+// identity appends identifier, status, category and code, which a report and an
+// Observation have in this order.
 func (e *encoder) identity(system, value, status string, category concept, code string) {
 	e.raw(`,"identifier":[{"system":"`)
 	e.raw(system)

@@ -17,14 +17,12 @@ func (r Report) EncodeObservations() ([]byte, error) {
 	e := encoder{out: make([]byte, 0, 64+2048*len(r.Assessment.Lesions))}
 	e.raw(`{"resourceType":"Bundle","type":"collection"`)
 	for i, l := range r.Assessment.Lesions {
-		e.raw([]string{`,"entry":[`, `,`}[min(i, 1)])
+		e.next(i, `,"entry":[`)
 		e.raw(`{"resource":`)
 		e.observation(r, l)
 		e.raw(`}`)
 	}
-	if len(r.Assessment.Lesions) > 0 {
-		e.raw(`]`)
-	}
+	e.close(len(r.Assessment.Lesions))
 	e.raw(`}`)
 	return e.bytes()
 }

@@ -101,15 +101,9 @@ func (e *encoder) signature(s events.Signature) {
 
 // results appends a reference to each lesion's Observation.
 func (e *encoder) results(a events.Assessment) {
-	if len(a.Lesions) == 0 {
-		return
-	}
 	query := `{"reference":"Observation?researchstudy=` + EscapeQuery(a.Study) + `&category=imaging&id=`
-	e.raw(`,"result":[`)
 	for i, l := range a.Lesions {
-		if i > 0 {
-			e.raw(`,`)
-		}
+		e.next(i, `,"result":[`)
 		identifier := LesionIdentifier(a, l.ID)
 		e.raw(query)
 		e.raw(EscapeQuery(identifier))
@@ -117,7 +111,7 @@ func (e *encoder) results(a events.Assessment) {
 		e.text(identifier)
 		e.raw(`}`)
 	}
-	e.raw(`]`)
+	e.close(len(a.Lesions))
 }
 
 // LesionIdentifier names a lesion over all assessments:

@@ -1,0 +1,67 @@
+package fhir
+
+import "strconv"
+
+// Searchset is the Bundle that answers a search. What a link or an entry says
+// must be a URL; see EscapeQuery for its values.
+type Searchset struct {
+	Study   string // study number
+	Total   int    // matches over all pages
+	Links   []Link // in the order in which they are written
+	Entries []Entry
+}
+
+// Link is one of self, first, last, previous and next.
+type Link struct {
+	Relation string
+	URL      string
+}
+
+// Entry is one match. Resource is JSON and is not looked at.
+type Entry struct {
+	FullURL  string
+	Resource []byte
+}
+
+// Append appends the Bundle's JSON to dst. The resources are copied byte for
+// byte; a Bundle without entries has no member entry.
+func (s Searchset) Append(dst []byte) []byte {
+	e := encoder{out: dst}
+	e.raw(`{"resourceType":"Bundle","identifier":{"system":"` + root + extProtocol + `","value":`)
+	e.text(s.Study)
+	e.raw(`},"type":"searchset","total":`)
+	e.out = strconv.AppendInt(e.out, int64(s.Total), 10)
+	for i, l := range s.Links {
+		e.next(i, `,"link":[`)
+		e.raw(`{"relation":`)
+		e.text(l.Relation)
+		e.raw(`,"url":`)
+		e.text(l.URL)
+		e.raw(`}`)
+	}
+	e.close(len(s.Links))
+	for i, entry := range s.Entries {
+		e.next(i, `,"entry":[`)
+		e.raw(`{"fullUrl":`)
+		e.text(entry.FullURL)
+		e.raw(`,"resource":`)
+		e.out = append(e.out, entry.Resource...)
+		e.raw(`}`)
+	}
+	e.close(len(s.Entries))
+	e.raw(`}`)
+	return e.out
+}
+
+// Size is an upper bound of what Append adds for ordinary text, to make dst
+// large enough at once.
+func (s Searchset) Size() int {
+	n := 256 + len(s.Study)
+	for _, l := range s.Links {
+		n += 32 + len(l.Relation) + len(l.URL)
+	}
+	for _, e := range s.Entries {
+		n += 32 + len(e.FullURL) + len(e.Resource)
+	}
+	return n
+}
