@@ -1,0 +1,11 @@
+// Package natsd runs the embedded NATS server that holds the stream.
+//
+// What it acknowledges is on disk: file storage with an fsync before each
+// acknowledgement. Nobody connects without a password, in the same process
+// neither; passwords are made at start and written nowhere by this package.
+// Only one role may publish events.
+//
+// It does not lock its directory (two servers on one directory both
+// acknowledge and destroy each other's data: the caller holds a lock), and it
+// knows nothing of what the stream holds.
+package natsd

@@ -1,0 +1,205 @@
+package natsd
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Config of a server.
+type Config struct {
+	// Dir is the data directory. The server keeps its files in the
+	// subdirectory "jetstream", which it creates. Required.
+	Dir string
+
+	// Listen is the host:port for clients over TCP; port 0 takes a free one.
+	// Empty: no listener, only connections within the process.
+	Listen string
+
+	// Name of the server. Defaults to "signoff".
+	Name string
+
+	// MaxPayload is the size of the largest message, headers included, in
+	// bytes. Defaults to 8 MiB, several times the largest report.
+	MaxPayload int32
+
+	// MaxStore limits the files of the stream, in bytes. Defaults to 1 PiB,
+	// that is, to what the disk holds. (Left alone the server would take three
+	// quarters of what is free at each start, less and less as it fills it.)
+	MaxStore int64
+
+	// ReadyTimeout bounds the wait for a server that recovers its files.
+	// Defaults to one minute.
+	ReadyTimeout time.Duration
+
+	// Log takes the server's own messages. Defaults to slog.Default().
+	Log *slog.Logger
+}
+
+const (
+	defaultMaxPayload = 8 << 20
+	defaultMaxStore   = 1 << 50
+	maxMemory         = 64 << 20 // memory streams and their like; the service has none
+)
+
+// Server is a running server.
+type Server struct {
+	nats        *server.Server
+	credentials map[Role]Credentials
+}
+
+// Start runs a server and returns when it takes connections. An address in
+// use is a Conflict Error, a directory that cannot be written an Unavailable
+// one. The caller must call Shutdown.
+func Start(cfg Config) (*Server, error) {
+	if cfg.Dir == "" {
+		return nil, events.Errorf(events.Required, "the embedded NATS server needs a data directory")
+	}
+	if err := writable(cfg.Dir); err != nil {
+		return nil, err
+	}
+	credentials, err := newCredentials()
+	if err != nil {
+		return nil, err
+	}
+	opts, err := options(cfg, credentials)
+	if err != nil {
+		return nil, err
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("make NATS server: %w", err)
+	}
+	log := &logger{log: cmp.Or(cfg.Log, slog.Default())}
+	s.SetLoggerV2(log, false, false, false)
+	s.Start()
+	if err := ready(s, log, cfg); err != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return nil, err
+	}
+	return &Server{nats: s, credentials: credentials}, nil
+}
+
+// options are the server's, with accounts and users.
+func options(cfg Config, credentials map[Role]Credentials) (*server.Options, error) {
+	opts := &server.Options{}
+	if err := opts.ProcessConfigString(accounts); err != nil {
+		return nil, fmt.Errorf("configure NATS accounts: %w", err)
+	}
+	users, err := users(opts.Accounts, credentials)
+	if err != nil {
+		return nil, err
+	}
+	opts.Users = users
+	opts.ServerName = cmp.Or(cfg.Name, "signoff")
+	opts.JetStream = true
+	opts.StoreDir = cfg.Dir
+	opts.SyncAlways = true
+	opts.JetStreamMaxStore = cmp.Or(cfg.MaxStore, defaultMaxStore)
+	opts.JetStreamMaxMemory = maxMemory
+	opts.MaxPayload = cmp.Or(cfg.MaxPayload, defaultMaxPayload)
+	opts.NoSigs = true
+	opts.DisableJetStreamBanner = true
+	return opts, listen(opts, cfg.Listen)
+}
+
+func listen(opts *server.Options, address string) error {
+	if address == "" {
+		opts.DontListen = true
+		return nil
+	}
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return events.Errorf(events.Invalid, "NATS address %q is not host:port", address)
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return events.Errorf(events.Invalid, "NATS address %q has no port from 0 to 65535", address)
+	}
+	opts.Host, opts.Port = host, int(port)
+	if port == 0 {
+		opts.Port = server.RANDOM_PORT
+	}
+	return nil
+}
+
+// writable tries the directory, because the server starts without a word on
+// one that it cannot write.
+func writable(dir string) error {
+	probe, err := os.CreateTemp(dir, ".natsd-*")
+	if err != nil {
+		return &events.Error{Code: events.Unavailable, Message: "the directory of the NATS server cannot be written", Err: err}
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+// ready says why the server does not take connections, or nil.
+func ready(s *server.Server, log *logger, cfg Config) error {
+	if text, cause := log.fatal(); text != "" {
+		if errors.Is(cause, syscall.EADDRINUSE) {
+			return &events.Error{Code: events.Conflict, Err: cause,
+				Message: "NATS address " + cfg.Listen + " is in use; stop who uses it or choose another"}
+		}
+		return events.Errorf(events.Unavailable, "the embedded NATS server does not start: %s", text)
+	}
+	wait := cmp.Or(cfg.ReadyTimeout, time.Minute)
+	if !s.ReadyForConnections(wait) {
+		return events.Errorf(events.Unavailable, "the embedded NATS server was not ready within %s", wait)
+	}
+	if account, err := s.LookupAccount(AccountApp); err != nil || !account.JetStreamEnabled() {
+		return events.Errorf(events.Unavailable, "the embedded NATS server has no JetStream")
+	}
+	return nil
+}
+
+// ClientURL is where clients connect over TCP, with the real port; empty when
+// there is no listener.
+func (s *Server) ClientURL() string {
+	address, ok := s.nats.Addr().(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	return "nats://" + address.String()
+}
+
+// InProcessConn gives a raw connection within the process; it authenticates
+// like any other. It makes a Server a nats.InProcessConnProvider.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn() }
+
+// Credentials gives user name and password of a role. They end with the
+// server.
+func (s *Server) Credentials(role Role) Credentials { return s.credentials[role] }
+
+// Connect opens a connection within the process as role.
+func (s *Server) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
+	c, ok := s.credentials[role]
+	if !ok {
+		return nil, events.Errorf(events.Invalid, "%q is not a role of the NATS server", role)
+	}
+	all := append([]nats.Option{nats.Name("signoff " + string(role))}, opts...)
+	all = append(all, nats.InProcessServer(s), nats.UserInfo(c.User, c.Password))
+	nc, err := nats.Connect("", all...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
+	}
+	return nc, nil
+}
+
+// Shutdown ends the server and waits until its files are closed. Drain the
+// connections before. More than one call is harmless.
+func (s *Server) Shutdown() {
+	s.nats.Shutdown()
+	s.nats.WaitForShutdown()
+}

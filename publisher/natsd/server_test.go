@@ -1,0 +1,160 @@
+package natsd_test
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start runs a server until the test ends.
+func start(t *testing.T, cfg natsd.Config) *natsd.Server {
+	t.Helper()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s, err := natsd.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	return s
+}
+
+func connect(t *testing.T, s *natsd.Server, role natsd.Role, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := s.Connect(role, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func TestStart(t *testing.T) {
+	t.Run("listens on a free port and says which", func(t *testing.T) {
+		s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+		c := s.Credentials(natsd.Reader)
+		nc, err := nats.Connect(s.ClientURL(), nats.UserInfo(c.User, c.Password))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+	})
+
+	t.Run("without an address it takes connections of the process only", func(t *testing.T) {
+		s := start(t, natsd.Config{Dir: t.TempDir()})
+		if url := s.ClientURL(); url != "" {
+			t.Errorf("client URL %q, want none", url)
+		}
+		connect(t, s, natsd.Publisher)
+	})
+
+	t.Run("an address in use is refused with the address", func(t *testing.T) {
+		first := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+		address := strings.TrimPrefix(first.ClientURL(), "nats://")
+		_, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: address, Log: slog.New(slog.DiscardHandler)})
+		if !errors.Is(err, events.Conflict) || !strings.Contains(err.Error(), address) {
+			t.Errorf("got %v, want a conflict that names %s", err, address)
+		}
+	})
+
+	t.Run("bad settings are refused", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for name, c := range map[string]struct {
+			cfg  natsd.Config
+			want events.Code
+		}{
+			"no directory":         {natsd.Config{}, events.Required},
+			"a directory missing":  {natsd.Config{Dir: filepath.Join(t.TempDir(), "missing")}, events.Unavailable},
+			"a file as directory":  {natsd.Config{Dir: file}, events.Unavailable},
+			"an address no port":   {natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1"}, events.Invalid},
+			"a port out of range":  {natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:65536"}, events.Invalid},
+			"an address elsewhere": {natsd.Config{Dir: t.TempDir(), Listen: "192.0.2.1:0"}, events.Unavailable},
+		} {
+			c.cfg.Log = slog.New(slog.DiscardHandler)
+			if _, err := natsd.Start(c.cfg); !errors.Is(err, c.want) {
+				t.Errorf("%s: got %v, want %s", name, err, c.want)
+			}
+		}
+	})
+
+	t.Run("the files survive a restart, the passwords do not", func(t *testing.T) {
+		dir := t.TempDir()
+		first := start(t, natsd.Config{Dir: dir})
+		store(t, connect(t, first, natsd.Publisher), "one")
+		old := first.Credentials(natsd.Publisher)
+		first.Shutdown()
+		first.Shutdown() // once more is harmless
+
+		second := start(t, natsd.Config{Dir: dir, Listen: "127.0.0.1:0"})
+		js, err := jetstream.New(connect(t, second, natsd.Reader))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := js.Stream(t.Context(), events.Stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if msg, err := stream.GetMsg(t.Context(), 1); err != nil || string(msg.Data) != "one" {
+			t.Errorf("message 1: %v, %v", msg, err)
+		}
+		if _, err := nats.Connect(second.ClientURL(), nats.UserInfo(old.User, old.Password)); !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("an old password: got %v", err)
+		}
+	})
+}
+
+func TestPasswordsAreNotLogged(t *testing.T) {
+	var out syncBuffer
+	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0",
+		Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	roles := []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System}
+	for _, role := range roles {
+		connect(t, s, role).Close()
+		_, _ = nats.Connect(s.ClientURL(), nats.UserInfo(string(role), "wrong"))
+	}
+	s.Shutdown()
+	text := out.String()
+	if !strings.Contains(text, "JetStream") {
+		t.Fatal("nothing was logged at all")
+	}
+	for _, role := range roles {
+		if strings.Contains(text, s.Credentials(role).Password) {
+			t.Errorf("the password of %s is in the log", role)
+		}
+	}
+}
+
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
