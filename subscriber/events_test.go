@@ -1,0 +1,42 @@
+package subscriber_test
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// study makes the events of a study, each sealed onto the one before.
+type study struct {
+	token string
+	link  events.Link
+}
+
+func (s *study) next() events.Event {
+	n := s.link.Sequence + 1
+	e := events.Event{
+		ID:              uuid.Must(uuid.NewV7()).String(),
+		Source:          events.DefaultNamespace.Source(s.token),
+		Type:            events.DefaultNamespace.Type(events.ReportSigned),
+		Subject:         events.ReportSubject(fmt.Sprint(n), n),
+		Time:            time.Date(2026, 1, 1, 0, 0, 0, int(n)*1000, time.UTC),
+		DataContentType: events.MediaFHIR,
+		Study:           s.token,
+		PartitionKey:    s.token + "/1",
+		Data:            fmt.Appendf(nil, `{"n":%d}`, n),
+	}
+	e.Seal(s.link)
+	s.link = e.Link()
+	return e
+}
+
+func (s *study) take(n int) []events.Event {
+	list := make([]events.Event, n)
+	for i := range list {
+		list[i] = s.next()
+	}
+	return list
+}

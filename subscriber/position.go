@@ -1,0 +1,91 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Position is how far a stream was read, and what identifies it: when the
+// stream was created, and id and hash of the last event read. The zero
+// Position is before the first event of any stream.
+type Position struct {
+	Created  time.Time
+	Sequence uint64
+	ID       string
+	Hash     string
+}
+
+// Same reports whether both are the same place of the same stream. All
+// positions before the first event are the same.
+func (p Position) Same(o Position) bool {
+	if p.Sequence == 0 || o.Sequence == 0 {
+		return p.Sequence == o.Sequence
+	}
+	return p.Created.Equal(o.Created) && p.Sequence == o.Sequence && p.ID == o.ID && p.Hash == o.Hash
+}
+
+// after gives the position behind a message.
+func (p Position) after(m Message) Position {
+	return Position{Created: p.Created, Sequence: m.Sequence, ID: m.Event.ID, Hash: m.Event.Hash}
+}
+
+// lookAgain is how often a message that the stream should hold is asked for
+// before it counts as missing: the replica that answers may be behind.
+const lookAgain = 3
+
+// compare asks whether the stream still is the one in which p was reached. The
+// error is an outage where that cannot be found out.
+func (s *Subscriber) compare(ctx context.Context, p Position) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	stream, err := s.js.Stream(ctx, s.cfg.Stream)
+	if err != nil {
+		return nil, outage{fmt.Errorf("look at stream %s: %w", s.cfg.Stream, err)}
+	}
+	info := stream.CachedInfo()
+	if p.Sequence == 0 {
+		return info, nil
+	}
+	if !info.Created.Equal(p.Created) {
+		return nil, replaced("it was created at %s, the one read before at %s", info.Created.UTC(), p.Created.UTC())
+	}
+	if p.Sequence < info.State.FirstSeq || p.Sequence > info.State.LastSeq {
+		return nil, replaced("it holds messages %d to %d, and %d was read", info.State.FirstSeq, info.State.LastSeq, p.Sequence)
+	}
+	return info, s.compareMessage(ctx, stream, p)
+}
+
+func (s *Subscriber) compareMessage(ctx context.Context, stream jetstream.Stream, p Position) error {
+	msg, err := stream.GetMsg(ctx, p.Sequence)
+	for again := 0; errors.Is(err, jetstream.ErrMsgNotFound) && again < lookAgain; again++ {
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+		msg, err = stream.GetMsg(ctx, p.Sequence)
+	}
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return replaced("message %d, which was read, is gone", p.Sequence)
+	case err != nil:
+		return outage{fmt.Errorf("look at message %d: %w", p.Sequence, err)}
+	}
+	e, err := events.FromHeader(msg.Header, msg.Data)
+	if err != nil {
+		return replaced("message %d is no event: %w", p.Sequence, err)
+	}
+	if e.ID != p.ID || e.Hash != p.Hash {
+		return replaced("message %d is event %s with hash %s; read was %s with %s", p.Sequence, e.ID, e.Hash, p.ID, p.Hash)
+	}
+	return nil
+}
+
+func replaced(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrStreamReplaced, fmt.Errorf(format, args...))
+}
