@@ -55,5 +55,8 @@ func kindOf(eventType string) (Kind, bool) {
 		return "", false
 	}
 	k := Kind(strings.Join(parts[len(parts)-3:], "."))
-	return k, k.Known()
+	if !k.Known() {
+		return "", false
+	}
+	return k, true
 }
