@@ -1,0 +1,87 @@
+package events_test
+
+import (
+	"fmt"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+var sampleTime = time.Date(2026, 1, 31, 12, 0, 0, 123000, time.UTC)
+
+// kinds are all kinds of events.
+var kinds = []events.Kind{
+	events.ReportSigned, events.ReportAmended, events.ReportSuperseded, events.ReportWithdrawn,
+	events.ObservationsSigned, events.AccessPartner, events.AccessKey,
+}
+
+// sampleEvent is a valid event of the kind, number n of the study's chain
+// after the link.
+func sampleEvent(ns events.Namespace, k events.Kind, study string, after events.Link, body string) events.Event {
+	n := after.Sequence + 1
+	e := events.Event{
+		ID:              fmt.Sprintf("01941f29-7c00-7000-8000-%012d", n),
+		Source:          ns.Source(study),
+		Type:            ns.Type(k),
+		Subject:         events.ReportSubject("790", n),
+		Time:            sampleTime.Add(time.Duration(n) * time.Second),
+		DataContentType: k.MediaType(),
+		Study:           study,
+		PartitionKey:    study + "/163",
+		Data:            []byte(body),
+	}
+	switch k {
+	case events.AccessPartner:
+		e.Subject, e.PartitionKey = "Partner/acme", study
+	case events.AccessKey:
+		e.Subject, e.PartitionKey = "Key/kid-1", study
+	case events.ObservationsSigned:
+		e.Subject = events.ReportSubject("790", n+1)
+	}
+	e.Seal(after)
+	return e
+}
+
+// attributes draws values that an attribute may have.
+func attributes(most int) *rapid.Generator[string] {
+	var allowed []rune
+	for r := '!'; r <= '~'; r++ {
+		if r != '"' && r != '%' {
+			allowed = append(allowed, r)
+		}
+	}
+	return rapid.StringOfN(rapid.SampledFrom(allowed), 1, most, most)
+}
+
+// times draws instants to the microsecond.
+func times() *rapid.Generator[time.Time] {
+	first, last := time.Date(1, 1, 1, 0, 0, 0, 1000, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	return rapid.Map(rapid.Int64Range(first.UnixMicro(), last.UnixMicro()), func(us int64) time.Time { return time.UnixMicro(us).UTC() })
+}
+
+// anyEvent draws valid sealed events.
+func anyEvent() *rapid.Generator[events.Event] {
+	return rapid.Custom(func(t *rapid.T) events.Event {
+		ns := rapid.SampledFrom([]events.Namespace{
+			events.DefaultNamespace, {Origin: "https://example.org:8443/a", TypePrefix: "x."}, {Origin: "urn:a", TypePrefix: "org.ex-ample.1."},
+		}).Draw(t, "namespace")
+		kind := rapid.SampledFrom(kinds).Draw(t, "kind")
+		study := events.StudyToken(rapid.StringN(1, 40, 120).Draw(t, "study"))
+		e := events.Event{
+			ID:              attributes(60).Draw(t, "id"),
+			Source:          ns.Source(study),
+			Type:            ns.Type(kind),
+			Subject:         attributes(60).Draw(t, "subject"),
+			Time:            times().Draw(t, "time"),
+			DataContentType: kind.MediaType(),
+			Study:           study,
+			PartitionKey:    attributes(60).Draw(t, "partitionkey"),
+			TraceParent:     rapid.SampledFrom([]string{"", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}).Draw(t, "traceparent"),
+			Data:            rapid.SliceOfN(rapid.Byte(), 1, 200).Draw(t, "data"),
+		}
+		e.Seal(events.Link{})
+		return e
+	})
+}
