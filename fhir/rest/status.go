@@ -1,0 +1,74 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// answer is how a refusal is told over HTTP.
+type answer struct {
+	status int
+	issue  string // code of the OperationOutcome's issue
+	text   string // where the error has no message of its own
+}
+
+// answers is the one table from the reason of a refusal to its answer. A
+// reason that is not in it is a fault of ours.
+var answers = map[events.Code]answer{
+	events.Invalid:          {http.StatusBadRequest, "value", "The request is malformed."},
+	events.Required:         {http.StatusBadRequest, "required", "Something required is missing."},
+	events.Unsupported:      {http.StatusBadRequest, "not-supported", "This is not offered here."},
+	events.Unauthenticated:  {http.StatusUnauthorized, "login", "Sign in first."},
+	events.Expired:          {http.StatusUnauthorized, "expired", "The credential has expired."},
+	events.Forbidden:        {http.StatusForbidden, "security", "Access denied."},
+	events.NotFound:         {http.StatusNotFound, "not-found", "There is no such thing."},
+	events.MethodNotAllowed: {http.StatusMethodNotAllowed, "not-supported", "The method is not offered here."},
+	events.NotAcceptable:    {http.StatusNotAcceptable, "not-supported", "None of the formats asked for is offered."},
+	events.Conflict:         {http.StatusConflict, "conflict", "This contradicts what is recorded."},
+	events.Gone:             {http.StatusGone, "deleted", "This is no longer available."},
+	events.TooLarge:         {http.StatusRequestEntityTooLarge, "too-long", "The request is too large."},
+	events.UnsupportedMedia: {http.StatusUnsupportedMediaType, "not-supported", "The media type of the body is not taken."},
+	events.Throttled:        {http.StatusTooManyRequests, "throttled", "Too many attempts; try again later."},
+	events.Unavailable:      {http.StatusServiceUnavailable, "transient", internalText},
+	events.Internal:         internalAnswer,
+}
+
+const internalText = "Internal error"
+
+var internalAnswer = answer{http.StatusInternalServerError, "exception", internalText}
+
+// refusal gives the Error to answer err with and how. An error that none of
+// ours made for a caller is Internal.
+func refusal(err error) (*events.Error, answer) {
+	var e *events.Error
+	if !errors.As(err, &e) {
+		e = &events.Error{Code: translate(err)}
+	}
+	a, ok := answers[e.Code]
+	if !ok {
+		a = internalAnswer
+	}
+	if e.Message != "" && a.status < http.StatusInternalServerError {
+		a.text = e.Message
+		if e.Field != "" {
+			a.text = e.Field + ": " + e.Message
+		}
+	}
+	return e, a
+}
+
+// translate gives the code of an error that is no events.Error.
+func translate(err error) events.Code {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return events.TooLarge
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return events.Unavailable
+	default:
+		return events.CodeOf(err)
+	}
+}

@@ -1,0 +1,84 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/klauspost/compress/gzhttp"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Wrap puts around a handler what each of our listeners needs: a request id,
+// an access log, headers that keep answers out of caches and from being
+// guessed at, compression for who accepts it, and an outcome instead of a
+// panic. A handler overrides headers by setting them.
+func Wrap(h http.Handler, log *slog.Logger) http.Handler {
+	inner := gzhttp.GzipHandler(recovered(h))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		x := &exchange{id: requestID(r)}
+		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		w.Header().Set(requestIDHeader, x.id)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		counted := &countedWriter{ResponseWriter: w}
+		defer func() { logAccess(log, r, x, counted, time.Since(began)) }()
+		inner.ServeHTTP(counted, r)
+	})
+}
+
+// recovered answers a panic with an outcome, or cuts the connection where an
+// answer has begun, so that nobody takes half of one for the whole.
+func recovered(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		counted := &countedWriter{ResponseWriter: w}
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+				panic(cause)
+			}
+			err := &events.Error{Code: events.Internal, Err: fmt.Errorf("panic: %v\n%s", cause, debug.Stack())}
+			if counted.status != 0 {
+				exchangeOf(r.Context()).failure = err
+				panic(http.ErrAbortHandler)
+			}
+			WriteError(w, r, err)
+		}()
+		h.ServeHTTP(counted, r)
+	})
+}
+
+// countedWriter keeps the status and counts the bytes of an answer.
+type countedWriter struct {
+	http.ResponseWriter
+	status int // 0: none yet
+	bytes  int64
+}
+
+func (w *countedWriter) WriteHeader(status int) {
+	if w.status == 0 && status >= http.StatusOK {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *countedWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets an http.ResponseController reach the writer below.
+func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
