@@ -1,0 +1,145 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+// maxKept is the capacity up to which a buffer is used again.
+const maxKept = 1 << 20
+
+// search answers {base}/DiagnosticReport?researchstudy=….
+func (a *API) search(w http.ResponseWriter, r *request) error {
+	study, err := chooseStudy(r.pairs, r.partner.Granted)
+	if err != nil {
+		return err
+	}
+	s, err := parseSearch(study, r.pairs, r.strict, a.cfg)
+	if err != nil {
+		return err
+	}
+	page, err := a.reader.Search(r.Context(), s.query)
+	if err != nil {
+		return err
+	}
+	tag := a.searchTag(s, r.contentType, page)
+	if notModified(r.Request, tag, time.Time{}) {
+		setValidators(w.Header(), r.contentType, tag, time.Time{})
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	set, err := a.searchset(s, page)
+	if err != nil {
+		return err
+	}
+	buffer, _ := a.buffers.Get().(*[]byte)
+	*buffer = set.Append(slices.Grow((*buffer)[:0], set.Size()))
+	setValidators(w.Header(), r.contentType, tag, time.Time{})
+	write(w, *buffer)
+	if cap(*buffer) <= maxKept {
+		a.buffers.Put(buffer)
+	}
+	return nil
+}
+
+func (a *API) searchset(s search, page readmodel.Page) (fhir.Searchset, error) {
+	set := fhir.Searchset{Study: s.study, Total: page.Total, Links: a.links(s, page.Total)}
+	prefix := a.base + "?researchstudy=" + fhir.EscapeQuery(s.study) + "&_Id="
+	if len(page.Reports) > 0 {
+		set.Entries = make([]fhir.Entry, len(page.Reports))
+	}
+	for i, report := range page.Reports {
+		resource, err := s.view.of(report.Body)
+		if err != nil {
+			return fhir.Searchset{}, err
+		}
+		set.Entries[i] = fhir.Entry{FullURL: prefix + report.ID, Resource: resource}
+	}
+	return set, nil
+}
+
+// links gives self, first, last, previous and next in this order, as far as
+// they apply. Behind the last page, the page before is the last one.
+func (a *API) links(s search, total int) []fhir.Link {
+	link := func(relation string, page int) fhir.Link {
+		return fhir.Link{Relation: relation, URL: a.base + "?" + s.queryOf(page)}
+	}
+	links := []fhir.Link{link("self", s.page)}
+	if s.totalOnly {
+		return links
+	}
+	last := max(1, (total+s.count-1)/s.count)
+	links = append(links, link("first", 1), link("last", last))
+	if s.page > 1 {
+		links = append(links, link("previous", min(s.page-1, last)))
+	}
+	if s.page < last {
+		links = append(links, link("next", s.page+1))
+	}
+	return links
+}
+
+// read answers {base}/DiagnosticReport/{id}.
+func (a *API) read(w http.ResponseWriter, r *request, id string) error {
+	var s search
+	if err := s.takeAll(readParameters(), r.pairs, r.strict); err != nil {
+		return err
+	}
+	report, err := a.granted(r, id)
+	if err != nil {
+		return err
+	}
+	tag := reportTag(report)
+	if notModified(r.Request, tag, report.LastUpdated) {
+		setValidators(w.Header(), r.contentType, tag, report.LastUpdated)
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	body, err := s.view.of(report.Body)
+	if err != nil {
+		return err
+	}
+	setValidators(w.Header(), r.contentType, tag, report.LastUpdated)
+	write(w, body)
+	return nil
+}
+
+// granted gives the available report of a study that the partner may see. A
+// report of another study is answered like one that does not exist.
+func (a *API) granted(r *request, id string) (readmodel.Report, error) {
+	unknown := events.Errorf(events.NotFound, "There is no such report.")
+	if !events.ValidFHIRID(id) {
+		return readmodel.Report{}, unknown
+	}
+	report, err := a.reader.Report(r.Context(), id)
+	switch {
+	case events.CodeOf(err) == events.NotFound:
+		return readmodel.Report{}, unknown
+	case err != nil:
+		return readmodel.Report{}, err
+	case !grantedToken(r.partner, report.Study):
+		return readmodel.Report{}, unknown
+	case !report.Available:
+		return readmodel.Report{}, events.Errorf(events.Gone, "The report is no longer available: it was superseded or withdrawn.")
+	}
+	return report, nil
+}
+
+func grantedToken(partner access.Partner, token string) bool {
+	return slices.ContainsFunc(partner.Studies, func(study string) bool {
+		return events.StudyToken(study) == token && partner.Granted(study)
+	})
+}
+
+// write sends a whole body. A client that went away is no error of ours.
+func write(w http.ResponseWriter, body []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,149 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+// Reader is what the API needs of the read model.
+type Reader interface {
+	// Search gives a page of a study's available reports.
+	Search(ctx context.Context, q readmodel.Query) (readmodel.Page, error)
+	// Report gives the newest version of a report, available or not; the
+	// error's code is NotFound where there is none.
+	Report(ctx context.Context, id string) (readmodel.Report, error)
+	// Directory gives partners, grants and keys as of now.
+	Directory() access.Directory
+}
+
+// Config is what an installation may want otherwise.
+type Config struct {
+	PublicURL string // scheme and authority that links start with. Defaults to http://127.0.0.1:8080
+	BasePath  string // path of the API. Defaults to DefaultBasePath
+	Count     int    // reports to a page that asks for no size. Defaults to 50
+	MaxCount  int    // reports to a page at most. Defaults to 1000
+	MaxQuery  int    // bytes of a query at most. Defaults to 8192
+
+	Clock func() time.Time // Defaults to time.Now
+}
+
+// DefaultBasePath is where partners know the API to be.
+const DefaultBasePath = "/msk-apim/external/v2/crit/blaze/api"
+
+const resourceType = "/DiagnosticReport"
+
+// API answers searches and reads. It is an http.Handler.
+type API struct {
+	reader  Reader
+	cfg     Config
+	base    string // absolute URL of the resource type
+	buffers sync.Pool
+	metrics metrics
+}
+
+// New makes the API over a read model.
+func New(reader Reader, cfg Config) *API {
+	cfg.PublicURL = strings.TrimRight(cmp.Or(cfg.PublicURL, "http://127.0.0.1:8080"), "/")
+	cfg.BasePath = strings.TrimRight(cmp.Or(cfg.BasePath, DefaultBasePath), "/")
+	cfg.MaxCount = cmp.Or(cfg.MaxCount, 1000)
+	cfg.Count = min(cmp.Or(cfg.Count, 50), cfg.MaxCount)
+	cfg.MaxQuery = cmp.Or(cfg.MaxQuery, 8192)
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	return &API{
+		reader:  reader,
+		cfg:     cfg,
+		base:    cfg.PublicURL + cfg.BasePath + resourceType,
+		buffers: sync.Pool{New: func() any { return new([]byte) }},
+		metrics: newMetrics(),
+	}
+}
+
+// ServeHTTP answers GET and HEAD of {base}/DiagnosticReport and of
+// {base}/DiagnosticReport/{id}; any other path is an unknown one.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	route, answer := a.route(r.URL.Path)
+	began := time.Now()
+	counted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	defer func() { a.metrics.observe(route, counted.status, time.Since(began)) }()
+	if err := a.serve(counted, r, answer); err != nil {
+		rest.WriteError(counted, r, err)
+	}
+}
+
+// answerer writes the answer to an authorised request, or gives an error and
+// has written nothing.
+type answerer func(w http.ResponseWriter, r *request) error
+
+func (a *API) route(path string) (string, answerer) {
+	below, ok := strings.CutPrefix(path, a.cfg.BasePath+resourceType)
+	id, isRead := strings.CutPrefix(below, "/")
+	switch {
+	case ok && below == "":
+		return routeSearch, a.search
+	case ok && isRead && id != "" && !strings.Contains(id, "/"):
+		return routeRead, func(w http.ResponseWriter, r *request) error { return a.read(w, r, id) }
+	default:
+		return routeUnknown, nil
+	}
+}
+
+// request is an authorised one.
+type request struct {
+	*http.Request
+	partner     access.Partner
+	pairs       []pair
+	contentType string
+	strict      bool
+}
+
+// serve checks what all calls have in common: method, who is asking, format
+// and size, in this order.
+func (a *API) serve(w http.ResponseWriter, r *http.Request, answer answerer) error {
+	if answer == nil {
+		return events.Errorf(events.NotFound, "Nothing is served on this path.")
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return events.Errorf(events.MethodNotAllowed, "Only GET and HEAD are offered here.")
+	}
+	pairs := splitQuery(r.URL.RawQuery)
+	partner, err := authorize(r, pairs, a.reader.Directory(), a.cfg.Clock())
+	if err != nil {
+		return err
+	}
+	rest.SetPartner(r.Context(), partner.ID)
+	contentType, err := rest.Negotiate(r)
+	if err != nil {
+		return err
+	}
+	if len(r.URL.RawQuery) > a.cfg.MaxQuery {
+		return events.Errorf(events.TooLarge, "The query has %d bytes; at most %d are taken.", len(r.URL.RawQuery), a.cfg.MaxQuery)
+	}
+	return answer(w, &request{Request: r, partner: partner, pairs: pairs, contentType: contentType, strict: prefersStrict(r)})
+}
+
+// prefersStrict reports whether the request asks that unknown parameters be
+// refused (Prefer: handling=strict, RFC 7240).
+func prefersStrict(r *http.Request) bool {
+	for _, header := range r.Header.Values("Prefer") {
+		for preference := range strings.SplitSeq(header, ",") {
+			name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")
+			if strings.EqualFold(strings.TrimSpace(name), "handling") {
+				value, _, _ = strings.Cut(value, ";")
+				return strings.EqualFold(strings.Trim(value, " \t\""), "strict")
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,71 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+)
+
+// authorize finds out which partner is asking: the token says it, and each
+// x-partnerid, in the header or in the query, must say the same.
+func authorize(r *http.Request, pairs []pair, d access.Directory, now time.Time) (access.Partner, error) {
+	partner, err := bearer(r, d, now)
+	if err != nil {
+		return access.Partner{}, err
+	}
+	ids := partnerIDs(r, pairs)
+	if len(ids) == 0 {
+		return access.Partner{}, events.Errorf(events.Unauthenticated, "Api Key was not provided.")
+	}
+	for _, id := range ids {
+		if id != partner.ID {
+			return access.Partner{}, events.Errorf(events.Unauthenticated, "Incorrect Partnerid name.")
+		}
+	}
+	return partner, nil
+}
+
+// bearer gives the enabled partner whom the request's one token names.
+func bearer(r *http.Request, d access.Directory, now time.Time) (access.Partner, error) {
+	refused := func(message string) (access.Partner, error) {
+		return access.Partner{}, events.Errorf(events.Unauthenticated, "%s", message)
+	}
+	switch headers := r.Header.Values("Authorization"); {
+	case len(headers) == 0:
+		return refused("An access token is needed: Authorization: Bearer {access_token}.")
+	case len(headers) > 1:
+		return refused("There is more than one Authorization header.")
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return refused("The Authorization header must be: Bearer {access_token}.")
+	}
+	claims, err := d.Verify(strings.Trim(token, " "), now)
+	if err != nil {
+		return access.Partner{}, err
+	}
+	partner, ok := d.Partner(claims.Partner)
+	if !ok || !partner.Enabled {
+		return refused("The access token is not valid.")
+	}
+	return partner, nil
+}
+
+// partnerIDs gives every x-partnerid that is not empty, from both places.
+func partnerIDs(r *http.Request, pairs []pair) []string {
+	var ids []string
+	for _, id := range r.Header.Values(paramPartner) {
+		if id != "" {
+			ids = append(ids, id)
+		}
+	}
+	for _, p := range pairs {
+		if p.name == paramPartner && (p.value != "" || p.err != nil) {
+			ids = append(ids, p.value)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,169 @@
+package api_test
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
+)
+
+const (
+	publicURL = "https://apigateway.apps.stageapi.mskcc.org"
+	partnerID = "acme"
+)
+
+// stand is an API behind a real listener, with a partner and its token.
+type stand struct {
+	desk   *desk
+	api    *api.API
+	server *httptest.Server
+	signer *access.Signer
+	token  string
+}
+
+func newSigner(t testing.TB) *access.Signer {
+	t.Helper()
+	key, err := access.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := access.NewSigner(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
+}
+
+func issue(t testing.TB, signer *access.Signer, partner string, at time.Time) string {
+	t.Helper()
+	token, err := signer.Issue("00000000-0000-7000-8000-000000000001", publicURL, partner, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// open starts an API over a desk at which the partner has the studies.
+func open(t testing.TB, cfg api.Config, studies ...string) *stand {
+	t.Helper()
+	s := &stand{signer: newSigner(t), desk: &desk{}}
+	s.desk.directory = access.Directory{}.
+		WithKey(s.signer.Key(noon.Add(-time.Hour))).
+		WithPartner(access.Partner{ID: partnerID, Studies: studies, Enabled: true})
+	s.token = issue(t, s.signer, partnerID, noon.Add(-time.Minute))
+	cfg.PublicURL = publicURL
+	cfg.Clock = func() time.Time { return noon }
+	s.api = api.New(s.desk, cfg)
+	s.server = httptest.NewServer(rest.Wrap(s.api, slog.New(slog.DiscardHandler)))
+	t.Cleanup(s.server.Close)
+	return s
+}
+
+// answer is a response, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// get asks for a path below the base, as the partner unless options say
+// otherwise.
+func (s *stand) get(t testing.TB, path string, options ...func(*http.Request)) answer {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodGet, s.server.URL+api.DefaultBasePath+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+s.token)
+	r.Header.Set("X-Partnerid", partnerID)
+	for _, option := range options {
+		option(r)
+	}
+	response, err := s.server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Header, body}
+}
+
+func method(m string) func(*http.Request) { return func(r *http.Request) { r.Method = m } }
+
+// header sets a header, or removes it when there is no value.
+func header(name string, values ...string) func(*http.Request) {
+	return func(r *http.Request) {
+		r.Header.Del(name)
+		for _, v := range values {
+			r.Header.Add(name, v)
+		}
+	}
+}
+
+type bundle struct {
+	ResourceType string
+	Type         string
+	Identifier   struct{ System, Value string }
+	Total        *int
+	Link         []struct{ Relation, URL string }
+	Entry        []struct {
+		FullURL  string
+		Resource json.RawMessage
+	}
+}
+
+// bundle reads a search's answer.
+func (a answer) bundle(t testing.TB) bundle {
+	t.Helper()
+	var b bundle
+	if err := json.Unmarshal(a.body, &b); err != nil || a.status != http.StatusOK || b.ResourceType != "Bundle" {
+		t.Fatalf("want a Bundle, got %d %s (%v)", a.status, a.body, err)
+	}
+	return b
+}
+
+// links gives the relations in order and what follows the base in each link.
+func (b bundle) links(t testing.TB) []string {
+	t.Helper()
+	var all []string
+	for _, l := range b.Link {
+		rest, ok := strings.CutPrefix(l.URL, publicURL+api.DefaultBasePath+"/DiagnosticReport?")
+		if !ok {
+			t.Fatalf("link %s is not on the public URL", l.URL)
+		}
+		all = append(all, l.Relation+" "+rest)
+	}
+	return all
+}
+
+type outcome struct {
+	ResourceType string
+	Issue        []struct {
+		Severity, Code, Diagnostics string
+		Details                     struct{ Text string }
+	}
+}
+
+// outcome reads a refusal and returns its issue code and text.
+func (a answer) outcome(t testing.TB) (code, text string) {
+	t.Helper()
+	var o outcome
+	if err := json.Unmarshal(a.body, &o); err != nil || o.ResourceType != "OperationOutcome" || len(o.Issue) != 1 {
+		t.Fatalf("want an OperationOutcome with one issue, got %d %s (%v)", a.status, a.body, err)
+	}
+	if o.Issue[0].Severity == "" || o.Issue[0].Diagnostics == "" {
+		t.Errorf("issue without severity or request id: %s", a.body)
+	}
+	return o.Issue[0].Code, o.Issue[0].Details.Text
+}

@@ -1,0 +1,71 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The routes of the metrics.
+const (
+	routeSearch  = "search"
+	routeRead    = "read"
+	routeUnknown = "unknown"
+)
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics() metrics {
+	return metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "signoff_api_requests_total",
+			Help: "Requests to the read API, by route (search, read, unknown) and class of status (2xx to 5xx).",
+		}, []string{"route", "class"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "signoff_api_request_seconds",
+			Help:    "Time from a request's headers to the end of its answer, by route.",
+			Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .5, 1, 5},
+		}, []string{"route"}),
+	}
+}
+
+// Metrics gives the collectors of the API, to be registered once.
+func (a *API) Metrics() []prometheus.Collector {
+	return []prometheus.Collector{a.metrics.requests, a.metrics.seconds}
+}
+
+func (m metrics) observe(route string, status int, took time.Duration) {
+	m.requests.WithLabelValues(route, classOf(status)).Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+}
+
+func classOf(status int) string {
+	switch {
+	case status < 300:
+		return "2xx"
+	case status < 400:
+		return "3xx"
+	case status < 500:
+		return "4xx"
+	default:
+		return "5xx"
+	}
+}
+
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the writer behind.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,99 @@
+package api
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// pair is one name=value of a query.
+type pair struct {
+	name     string // in lower case, without modifier
+	modifier string // what follows the colon in the name
+	spelled  string // the name as it came, for messages
+	value    string
+	err      error // the escapes or the UTF-8 of name or value are broken
+}
+
+// splitQuery reads the query of a URL. A plus sign is a space, as HTML forms
+// and most clients write it. Broken escapes are left to the caller, because
+// who is asking is settled before what is asked.
+func splitQuery(raw string) []pair {
+	var pairs []pair
+	for part := range strings.SplitSeq(raw, "&") {
+		if part == "" {
+			continue
+		}
+		pairs = append(pairs, readPair(part))
+	}
+	return pairs
+}
+
+func readPair(part string) pair {
+	rawName, rawValue, _ := strings.Cut(part, "=")
+	name, okName := unescape(rawName)
+	value, okValue := unescape(rawValue)
+	p := pair{spelled: name, value: value}
+	p.name, p.modifier, _ = strings.Cut(name, ":")
+	p.name = strings.ToLower(p.name)
+	if strings.HasSuffix(name, ":") {
+		p.modifier = ":"
+	}
+	switch {
+	case !okName:
+		p.err = events.Errorf(events.Invalid, "The query holds a parameter name that is not percent-encoded UTF-8.")
+	case !okValue:
+		p.err = events.Fieldf(shorten(name), "the value is not percent-encoded UTF-8")
+	}
+	return p
+}
+
+// unescape undoes percent-encoding and reports whether it was sound.
+func unescape(s string) (string, bool) {
+	if !strings.ContainsAny(s, "%+") {
+		return s, utf8.ValidString(s)
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '+':
+			out = append(out, ' ')
+		case '%':
+			if i+2 >= len(s) {
+				return s, false
+			}
+			high, low := hexDigit(s[i+1]), hexDigit(s[i+2])
+			if high < 0 || low < 0 {
+				return s, false
+			}
+			out = append(out, byte(high<<4|low))
+			i += 2
+		default:
+			out = append(out, s[i])
+		}
+	}
+	return string(out), utf8.Valid(out)
+}
+
+func hexDigit(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	default:
+		return -1
+	}
+}
+
+// shorten keeps what a message repeats of the input short.
+func shorten(s string) string {
+	const most = 60
+	if len(s) <= most {
+		return strings.ToValidUTF8(s, "\uFFFD")
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

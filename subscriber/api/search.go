@@ -1,0 +1,147 @@
+package api
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+// maxValues bounds what one query may cost: the values of all its filters.
+const maxValues = 500
+
+// search is what a query asks for.
+type search struct {
+	study     string // study number
+	page      int    // from 1
+	count     int    // reports to a page
+	totalOnly bool
+	view      view
+	query     readmodel.Query
+	used      []pair // what links repeat, without study and page, in their order
+
+	maxCount int
+	values   int
+}
+
+// parseSearch reads the pairs of a search in the study. Every pair with a
+// known name counts; strict refuses the others.
+func parseSearch(study string, pairs []pair, strict bool, cfg Config) (search, error) {
+	s := search{study: study, page: 1, count: cfg.Count, maxCount: cfg.MaxCount}
+	s.query.Study = events.StudyToken(study)
+	if err := s.takeAll(searchParameters(), pairs, strict); err != nil {
+		return search{}, err
+	}
+	if s.values > maxValues {
+		return search{}, events.Errorf(events.Invalid, "The query has %d values; at most %d are taken.", s.values, maxValues)
+	}
+	if !s.totalOnly {
+		s.query.Limit = s.count
+		s.query.Offset = (s.page - 1) * s.count
+	}
+	return s, nil
+}
+
+// takeAll takes the pairs in the order of the table, so that the same query
+// in another order is the same search.
+func (s *search) takeAll(table []parameter, pairs []pair, strict bool) error {
+	if err := checkPairs(table, pairs, strict); err != nil {
+		return err
+	}
+	for _, p := range table {
+		if err := s.takeParameter(p, pairs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkPairs refuses what cannot be read, modifiers, and with strict what is
+// not in the table.
+func checkPairs(table []parameter, pairs []pair, strict bool) error {
+	for _, pair := range pairs {
+		if pair.err != nil {
+			return pair.err
+		}
+		known := slices.ContainsFunc(table, func(p parameter) bool { return strings.EqualFold(p.name, pair.name) })
+		switch {
+		case known && pair.modifier != "":
+			return &events.Error{Code: events.Unsupported, Field: shorten(pair.spelled), Message: "modifiers are not offered"}
+		case known && pair.value == "":
+			return events.Fieldf(shorten(pair.spelled), "has no value")
+		case !known && strict:
+			return &events.Error{Code: events.Unsupported, Field: shorten(pair.spelled), Message: "this parameter is not offered"}
+		}
+	}
+	return nil
+}
+
+func (s *search) takeParameter(p parameter, pairs []pair) error {
+	var taken []string
+	for _, pair := range pairs {
+		if !strings.EqualFold(p.name, pair.name) {
+			continue
+		}
+		value := pair.value
+		if p.clean != nil {
+			value = p.clean(value)
+		}
+		if slices.Contains(taken, value) {
+			continue
+		}
+		if p.single && len(taken) > 0 {
+			return events.Fieldf(p.name, "is there with different values; give it once")
+		}
+		if err := p.take(s, value); err != nil {
+			return inField(p.name, err)
+		}
+		taken = append(taken, value)
+	}
+	for _, value := range taken {
+		s.use(p.name, value)
+	}
+	return nil
+}
+
+// use notes a pair for the links. Study and page have their own place there,
+// and a page size beyond the maximum is shown as what is served.
+func (s *search) use(name, value string) {
+	switch name {
+	case paramStudy, "page":
+		return
+	case "_count":
+		value = strconv.Itoa(s.count)
+	}
+	s.used = append(s.used, pair{name: name, value: value})
+}
+
+// inField puts the name of the parameter before an error of its value.
+func inField(name string, err error) error {
+	return &events.Error{Code: events.CodeOf(err), Field: name, Message: messageOf(err), Err: err}
+}
+
+// queryOf gives the query of the link to a page, percent-encoded as in
+// RFC 3986. What it gives for the search's own page is its canonical form:
+// equal searches have equal texts.
+func (s search) queryOf(page int) string {
+	var b strings.Builder
+	b.WriteString(paramStudy + "=" + fhir.EscapeQuery(s.study))
+	for _, p := range s.used {
+		b.WriteString("&" + p.name + "=" + fhir.EscapeQuery(p.value))
+	}
+	b.WriteString("&page=" + strconv.Itoa(page))
+	return b.String()
+}
+
+// messageOf gives the message of an Error without its field.
+func messageOf(err error) string {
+	var e *events.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return "is not valid"
+}

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+// answerForm is part of every search's ETag: count it up when the form of the
+// answer changes.
+const answerForm = "1"
+
+// searchTag gives the ETag of a search's answer: a digest of all the answer
+// is a function of.
+func (a *API) searchTag(s search, contentType string, page readmodel.Page) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d/%d\n%s\n%d",
+		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), page.Sequence))
+	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+}
+
+// reportTag gives the ETag of a report as FHIR defines it.
+func reportTag(report readmodel.Report) string {
+	return `W/"` + strconv.FormatUint(report.Version, 10) + `"`
+}
+
+// setValidators says what the answer is, and that whoever keeps it asks again
+// before using it: a grant may have been revoked.
+func setValidators(h http.Header, contentType, tag string, modified time.Time) {
+	h.Set("Content-Type", contentType)
+	h.Set("ETag", tag)
+	h.Set("Cache-Control", "private, no-cache")
+	h.Add("Vary", "Authorization, X-Partnerid, Accept, Prefer")
+	if !modified.IsZero() {
+		h.Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
+	}
+}
+
+// notModified reports whether the request's conditions say that the client
+// holds the answer (RFC 9110, 13.2.2). A zero time is never a reason.
+func notModified(r *http.Request, tag string, modified time.Time) bool {
+	if tags := r.Header.Values("If-None-Match"); len(tags) > 0 {
+		return listsTag(strings.Join(tags, ","), tag)
+	}
+	since, err := http.ParseTime(r.Header.Get("If-Modified-Since"))
+	return err == nil && !modified.IsZero() && !modified.Truncate(time.Second).After(since)
+}
+
+// listsTag compares weakly. No tag of ours holds a comma, so that cutting one
+// of somebody else's in pieces makes no match.
+func listsTag(list, tag string) bool {
+	for one := range strings.SplitSeq(list, ",") {
+		one = strings.TrimSpace(one)
+		if one == "*" || strings.TrimPrefix(one, "W/") == strings.TrimPrefix(tag, "W/") {
+			return true
+		}
+	}
+	return false
+}

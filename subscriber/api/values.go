@@ -1,0 +1,81 @@
+package api
+
+import (
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+// splitValue gives the alternatives of a value: separated by commas, with \,
+// \$ \| and \\ for the characters themselves (FHIR search, escaping search parameters).
+func splitValue(value string) ([]string, error) {
+	if !strings.ContainsAny(value, `,\`) {
+		return []string{value}, nil
+	}
+	var all []string
+	var one strings.Builder
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; c {
+		case ',':
+			all = append(all, one.String())
+			one.Reset()
+		case '\\':
+			i++
+			if i == len(value) || !strings.ContainsRune(`,$|\`, rune(value[i])) {
+				return nil, events.Errorf(events.Invalid, `a backslash stands only before a comma, $, | or another backslash`)
+			}
+			one.WriteByte(value[i])
+		default:
+			one.WriteByte(c)
+		}
+	}
+	return append(all, one.String()), nil
+}
+
+// textValue is a value that is compared as it is.
+func textValue(text string) (readmodel.Comparison, error) {
+	return readmodel.Comparison{Op: readmodel.Eq, Text: text}, nil
+}
+
+func idValue(text string) (readmodel.Comparison, error) {
+	if !events.ValidFHIRID(text) {
+		return readmodel.Comparison{}, events.Errorf(events.Invalid, "%q is not an id: 1 to 64 of A-Z, a-z, 0-9, - and .", shorten(text))
+	}
+	return textValue(text)
+}
+
+// subjectValue takes the bare subject id, or the reference as reports bear
+// it, in which the id is percent-encoded.
+func subjectValue(text string) (readmodel.Comparison, error) {
+	id, isReference := strings.CutPrefix(text, "Patient/")
+	if isReference {
+		if decoded, err := url.PathUnescape(id); err == nil {
+			id = decoded
+		}
+	}
+	if id == "" {
+		return readmodel.Comparison{}, events.Errorf(events.Invalid, "must be a subject such as Patient/10081007 or 10081007")
+	}
+	return textValue(id)
+}
+
+func caseValue(text string) (readmodel.Comparison, error) {
+	n, ok := parseNumber(text)
+	if !ok {
+		return readmodel.Comparison{}, events.Errorf(events.Invalid, "%q is not a case number: digits, up to %d", shorten(text), math.MaxInt32)
+	}
+	return textValue(strconv.Itoa(n))
+}
+
+// parseNumber reads digits, and nothing but digits, up to 2³¹−1.
+func parseNumber(text string) (int, bool) {
+	if text == "" || strings.Trim(text, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(text, 10, 32)
+	return int(n), err == nil
+}

@@ -1,0 +1,123 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// view is the part of each resource that is asked for. The zero view is all
+// of it, byte for byte.
+type view struct {
+	partial bool
+	keep    []string // elements beside the mandatory ones; nil: all
+}
+
+// mandatoryElements are in every view.
+var mandatoryElements = []string{"resourceType", "id", "meta", "status", "code"}
+
+// summaryElements are those that FHIR marks as summary and that reports have.
+var summaryElements = []string{"identifier", "category", "subject", "effectiveDateTime", "issued", "resultsInterpreter"}
+
+// reportElements are all elements of a DiagnosticReport, as _elements names them.
+var reportElements = []string{
+	"id", "meta", "implicitRules", "language", "text", "contained", "extension", "modifierExtension", "identifier", "basedOn",
+	"status", "category", "code", "subject", "encounter", "effective", "issued", "performer", "resultsInterpreter", "specimen",
+	"result", "imagingStudy", "media", "conclusion", "conclusionCode", "presentedForm",
+}
+
+// subsettedTag marks a resource that is not shown whole.
+const subsettedTag = `{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}`
+
+func (s *search) takeElements(value string) error {
+	for name := range strings.SplitSeq(value, ",") {
+		name = strings.TrimPrefix(name, "DiagnosticReport.")
+		if name == "effective[x]" || name == "effectiveDateTime" {
+			name = "effective"
+		}
+		if !slices.Contains(reportElements, name) {
+			return events.Errorf(events.Invalid, "%q is not an element of DiagnosticReport, such as identifier or conclusion", shorten(name))
+		}
+		if name == "effective" {
+			name = "effectiveDateTime"
+		}
+		s.view.keep = append(s.view.keep, name)
+	}
+	s.view.partial = true
+	return nil
+}
+
+func (s *search) takeSummary(value string) error {
+	if value == "count" {
+		s.totalOnly = true
+		return nil
+	}
+	return s.takeViewOfOne(value)
+}
+
+// takeViewOfOne takes what _summary can ask of a single resource. Reports
+// have no text element, so that data leaves nothing out.
+func (s *search) takeViewOfOne(value string) error {
+	switch {
+	case value == "false":
+		return nil
+	case s.view.partial:
+		return events.Errorf(events.Invalid, "does not go together with _elements; use one of them")
+	case value == "true":
+		s.view = view{partial: true, keep: summaryElements}
+	case value == "text":
+		s.view = view{partial: true, keep: []string{"text"}}
+	case value == "data":
+		s.view = view{partial: true}
+	default:
+		return events.Errorf(events.Invalid, "%q is not one of true, text, data, count, false; count is for searches only", shorten(value))
+	}
+	return nil
+}
+
+func (v view) keeps(element string) bool {
+	return v.keep == nil || slices.Contains(v.keep, element) || slices.Contains(mandatoryElements, element)
+}
+
+// of gives the view of a resource. The elements that stay keep their order
+// and their bytes, numbers included.
+func (v view) of(resource []byte) ([]byte, error) {
+	if !v.partial {
+		return resource, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(resource))
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	out := []byte{'{'}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return nil, err
+		}
+		if element, _ := name.(string); v.keeps(element) {
+			out = appendMember(out, element, value)
+		}
+	}
+	return append(out, '}'), nil
+}
+
+func appendMember(out []byte, element string, value []byte) []byte {
+	if len(out) > 1 {
+		out = append(out, ',')
+	}
+	out = append(append(append(out, '"'), element...), `":`...)
+	if element != "meta" {
+		return append(out, value...)
+	}
+	// The meta of a report has versionId and lastUpdated and never a tag.
+	out = append(out, bytes.TrimSuffix(value, []byte("}"))...)
+	return append(out, `,"tag":[`+subsettedTag+`]}`...)
+}
