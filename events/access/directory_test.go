@@ -1,0 +1,127 @@
+package access_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+)
+
+func TestTheDirectoryKeepsTheLastOfEach(t *testing.T) {
+	signer, _ := newSigner(t)
+	key := signer.Key(now)
+	retired := key
+	retired.Until = now.Add(time.Hour)
+	first := access.Partner{ID: "acme", Name: "Acme", Studies: []string{"A"}, Secrets: []access.Secret{{SHA256: access.DigestSecret("s"), Expires: &now}}, Enabled: true}
+	second := access.Partner{ID: "acme", Studies: []string{"A", "B"}, Secrets: []access.Secret{}, Enabled: true}
+	other := access.Partner{ID: "Other", Studies: []string{}, Secrets: []access.Secret{}}
+
+	var d access.Directory
+	for _, e := range []events.Event{
+		accessEvent(t, events.AccessPartner, first.EventSubject(), first),
+		accessEvent(t, events.AccessKey, key.EventSubject(), key),
+		accessEvent(t, events.AccessPartner, other.EventSubject(), other),
+		accessEvent(t, events.AccessPartner, second.EventSubject(), second),
+		accessEvent(t, events.AccessKey, key.EventSubject(), retired),
+	} {
+		var err error
+		if d, err = d.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]access.Partner{other, second}, d.Partners()); diff != "" {
+		t.Errorf("partners (-want +got):\n%s", diff)
+	}
+	if p, ok := d.Partner("acme"); !ok || !p.Granted("B") {
+		t.Errorf("acme is %v, %t", p, ok)
+	}
+	if _, ok := d.Partner("nobody"); ok {
+		t.Error("nobody is a partner")
+	}
+	keys := d.Keys()
+	if len(keys) != 1 || keys[0].ID() != key.ID() || !keys[0].Until.Equal(retired.Until) || !keys[0].From.Equal(now) {
+		t.Errorf("the keys are %v", keys)
+	}
+}
+
+func TestApplyLeavesTheOldDirectoryAsItWas(t *testing.T) {
+	var d access.Directory
+	a := access.Partner{ID: "a", Studies: []string{"A"}, Enabled: true}
+	one := d.WithPartner(a)
+	a.Enabled = false
+	two := one.WithPartner(a).WithPartner(access.Partner{ID: "b"})
+	if len(d.Partners()) != 0 || len(one.Partners()) != 1 || !one.Partners()[0].Enabled || len(two.Partners()) != 2 || two.Partners()[0].Enabled {
+		t.Errorf("%v, %v, %v", d, one, two)
+	}
+}
+
+func TestEventsOfOtherKindsChangeNothing(t *testing.T) {
+	d := (access.Directory{}).WithPartner(access.Partner{ID: "a"})
+	for _, eventType := range []string{events.DefaultNamespace.Type(events.ReportSigned), "org.mskcc.crit.access.role.v1"} {
+		got, err := d.Apply(events.Event{Type: eventType, Data: []byte("[")})
+		if err != nil || len(got.Partners()) != 1 {
+			t.Errorf("%s gives %v, %v", eventType, got, err)
+		}
+	}
+}
+
+func TestAccessEventsThatHoldSomethingElse(t *testing.T) {
+	signer, private := newSigner(t)
+	key := signer.Key(now)
+	var whole jose.JSONWebKey
+	if err := whole.UnmarshalJSON(private); err != nil {
+		t.Fatal(err)
+	}
+	renamed := key
+	renamed.JWK.KeyID = "another"
+	for name, e := range map[string]events.Event{
+		"a partner without id":       accessEvent(t, events.AccessPartner, "Partner/", access.Partner{}),
+		"another partner's subject":  accessEvent(t, events.AccessPartner, "Partner/b", access.Partner{ID: "a"}),
+		"a partner id that is none":  accessEvent(t, events.AccessPartner, "Partner/a.b", access.Partner{ID: "a.b"}),
+		"a list of partners":         accessEvent(t, events.AccessPartner, "Partner/a", []string{"a"}),
+		"a partner as key":           accessEvent(t, events.AccessKey, "Key/a", access.Partner{ID: "a"}),
+		"another key's subject":      accessEvent(t, events.AccessKey, "Key/a", key),
+		"a private key":              accessEvent(t, events.AccessKey, key.EventSubject(), access.Key{JWK: whole, From: now}),
+		"a name not of the key":      accessEvent(t, events.AccessKey, "Key/another", renamed),
+		"a symmetric key":            accessEvent(t, events.AccessKey, "Key/k", access.Key{JWK: jose.JSONWebKey{Key: []byte("secret"), KeyID: "k"}}),
+		"a key of another algorithm": accessEvent(t, events.AccessKey, "Key/ed", edKey(t)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, err := (access.Directory{}).Apply(e)
+			if events.CodeOf(err) != events.Invalid {
+				t.Errorf("got %v, want an Invalid error", err)
+			}
+			if len(d.Partners())+len(d.Keys()) != 0 {
+				t.Errorf("the directory holds %v", d)
+			}
+		})
+	}
+}
+
+func TestFoldingIsLastPerID(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var d access.Directory
+		model := make(map[string]bool)
+		for _, id := range rapid.SliceOf(rapid.SampledFrom([]string{"a", "b", "c"})).Draw(t, "ids") {
+			enabled := rapid.Bool().Draw(t, "enabled")
+			model[id] = enabled
+			d = d.WithPartner(access.Partner{ID: id, Enabled: enabled})
+		}
+		got := make(map[string]bool)
+		var ids []string
+		for _, p := range d.Partners() {
+			got[p.ID] = p.Enabled
+			ids = append(ids, p.ID)
+		}
+		if diff := cmp.Diff(model, got); diff != "" || !slices.Equal(ids, slices.Sorted(maps.Keys(model))) {
+			t.Fatalf("-model +directory:\n%s%v", diff, ids)
+		}
+	})
+}
