@@ -36,6 +36,7 @@ func logAccess(log *slog.Logger, r *http.Request, x *exchange, w *countedWriter,
 			attributes = append(attributes, slog.String("cause", cause))
 		}
 	}
+	// Without the request's context: LogHandler would name its id again.
 	log.LogAttrs(context.Background(), level, "request", attributes...)
 }
 

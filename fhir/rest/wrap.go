@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 // guessed at, compression for who accepts it, and an outcome instead of a
 // panic. A handler overrides headers by setting them.
 func Wrap(h http.Handler, log *slog.Logger) http.Handler {
-	inner := gzhttp.GzipHandler(recovered(h))
+	inner := compressed(recovered(h))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		x := &exchange{id: requestID(r)}
@@ -31,6 +32,16 @@ func Wrap(h http.Handler, log *slog.Logger) http.Handler {
 		defer func() { logAccess(log, r, x, counted, time.Since(began)) }()
 		inner.ServeHTTP(counted, r)
 	})
+}
+
+// compressed answers with gzip whoever accepts it, from 1 KiB on, at the level
+// that costs least.
+func compressed(h http.Handler) http.Handler {
+	wrap, err := gzhttp.NewWrapper(gzhttp.EnableZstd(false), gzhttp.CompressionLevel(gzip.BestSpeed))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return wrap(h)
 }
 
 // recovered answers a panic with an outcome, or cuts the connection where an
