@@ -1,0 +1,232 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const modulePath = "github.com/seed-e88a4ece/signoff"
+
+// arrows are the packages of the house and those of ours that each may import;
+// "*" is all. Tests may import what they need.
+var arrows = map[string][]string{
+	"events":               {},
+	"events/access":        {"events"},
+	"fhir":                 {"events"},
+	"fhir/rest":            {"fhir", "events"},
+	"outbox":               {"outbox/sqlite", "fhir", "events", "events/access"},
+	"outbox/sqlite":        {},
+	"outbox/intake":        {"fhir", "events"},
+	"outbox/token":         {"events", "events/access", "fhir/rest"},
+	"outbox/desk":          {"outbox", "outbox/intake", "events", "fhir/rest"},
+	"publisher":            {"events"},
+	"publisher/natsd":      {"events"},
+	"publisher/doors":      {"events", "events/access"},
+	"subscriber":           {"events"},
+	"subscriber/readmodel": {"subscriber", "outbox/sqlite", "fhir", "events", "events/access"},
+	"subscriber/api":       {"subscriber/readmodel", "events", "events/access", "fhir", "fhir/rest"},
+	"cmd/signoff":          {"*"},
+}
+
+// reserved are packages of others that only some of ours may import.
+var reserved = []struct {
+	what string // an import path, and everything below it
+	by   []string
+	why  string
+}{
+	{"github.com/mattn/go-sqlite3", []string{"outbox/sqlite"}, "one place opens databases and knows their options"},
+	{"github.com/jmoiron/sqlx", []string{"outbox", "outbox/sqlite", "subscriber/readmodel"}, "SQL stays behind the two stores"},
+	{"database/sql", []string{"outbox", "outbox/sqlite", "subscriber/readmodel"}, "SQL stays behind the two stores"},
+	{"github.com/nats-io/nats-server/v2", []string{"publisher/natsd"}, "the server can be an outside cluster"},
+	{
+		"github.com/nats-io/nats.go/jetstream",
+		[]string{"publisher", "publisher/doors", "subscriber", "subscriber/readmodel", "cmd/signoff"},
+		"the stream has one writer and one way to be read",
+	},
+	{"github.com/synadia-io/orbit.go/jetstreamext", []string{"publisher"}, "only the publisher writes the stream"},
+}
+
+// pure packages do no I/O.
+var (
+	pure = []string{"events", "events/access", "fhir"}
+	io_  = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}
+)
+
+// topLevel is all that lies at the top, dot-files aside.
+var topLevel = []string{
+	"cmd", "events", "fhir", "outbox", "publisher", "subscriber", "go.mod", "go.sum", "docker-compose.yml", "README.md", "LICENSE",
+}
+
+// listed is what go list says of a package.
+type listed struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+	CgoFiles   []string
+}
+
+// goList runs go list at the top of the module.
+func goList(t *testing.T, args ...string) []listed {
+	t.Helper()
+	fields := "-json=ImportPath,Standard,Imports,CgoFiles"
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", fields}, args...)...)
+	cmd.Dir = moduleRoot(t)
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &problems)
+	}
+	var all []listed
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// moduleRoot is the directory of go.mod, at or above that of the test.
+func moduleRoot(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("no go.mod above the test")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// ours gives the path of a package within the module.
+func ours(importPath string) (string, bool) {
+	return strings.CutPrefix(importPath, modulePath+"/")
+}
+
+// home finds the package of the house that p is or lies below, so that what is
+// internal to one counts as part of it.
+func home(p string) string {
+	for ; p != "."; p = path.Dir(p) {
+		if _, ok := arrows[p]; ok {
+			return p
+		}
+	}
+	return ""
+}
+
+func within(importPath, what string) bool {
+	return importPath == what || strings.HasPrefix(importPath, what+"/")
+}
+
+func TestPackagesImportOnlyAlongTheArrows(t *testing.T) {
+	for _, p := range goList(t, "./...") {
+		name, _ := ours(p.ImportPath)
+		from := home(name)
+		if from == "" {
+			t.Errorf("package %s is not in the house: give it a place among the arrows", name)
+			continue
+		}
+		for _, importPath := range p.Imports {
+			to, ok := ours(importPath)
+			if !ok || home(to) == from || slices.Contains(arrows[from], "*") || slices.Contains(arrows[from], home(to)) {
+				continue
+			}
+			t.Errorf("%s imports %s; it may import %s only", name, to, orNothing(arrows[from]))
+		}
+	}
+}
+
+func orNothing(names []string) string {
+	if len(names) == 0 {
+		return "nothing of ours"
+	}
+	return strings.Join(names, ", ")
+}
+
+func TestReservedPackagesAreImportedByTheirOwnersOnly(t *testing.T) {
+	for _, p := range goList(t, "./...") {
+		name, _ := ours(p.ImportPath)
+		for _, r := range reserved {
+			if slices.Contains(r.by, home(name)) {
+				continue
+			}
+			for _, importPath := range p.Imports {
+				if within(importPath, r.what) {
+					t.Errorf("%s imports %s; only %s may: %s", name, importPath, strings.Join(r.by, ", "), r.why)
+				}
+			}
+		}
+	}
+}
+
+func TestPurePackagesDoNoIO(t *testing.T) {
+	for _, name := range pure {
+		for _, p := range goList(t, "./"+name) {
+			for _, importPath := range p.Imports {
+				if slices.Contains(io_, importPath) {
+					t.Errorf("%s imports %s, but does no I/O", name, importPath)
+				}
+			}
+		}
+	}
+}
+
+// Partners import the subscriber into programs of their own: it must bring
+// along neither a C compiler nor a database nor a server.
+func TestTheSubscriberIsLightToImport(t *testing.T) {
+	for _, p := range goList(t, "-deps", "./subscriber") {
+		name, mine := ours(p.ImportPath)
+		switch {
+		case mine && name != "subscriber" && name != "events":
+			t.Errorf("subscriber depends on %s; of ours it may have events only", name)
+		case !p.Standard && len(p.CgoFiles) > 0:
+			t.Errorf("subscriber depends on %s, which needs a C compiler", p.ImportPath)
+		case within(p.ImportPath, "database/sql"), within(p.ImportPath, "github.com/nats-io/nats-server/v2"):
+			t.Errorf("subscriber depends on %s", p.ImportPath)
+		}
+		if mine && slices.Contains(p.Imports, "net/http") {
+			t.Errorf("%s imports net/http, but the subscriber serves nothing", name)
+		}
+	}
+}
+
+// What is not in the repository, such as a data directory, is not looked at.
+func TestTheTopLevelHoldsWhatWasAgreed(t *testing.T) {
+	root := moduleRoot(t)
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasPrefix(name, ".") || slices.Contains(topLevel, name) || ignored(t, root, name) {
+			continue
+		}
+		t.Errorf("%s lies at the top; agreed are %s and dot-files", name, strings.Join(topLevel, ", "))
+	}
+}
+
+// ignored reports whether git is told to ignore the entry; false without git.
+func ignored(t *testing.T, root, name string) bool {
+	cmd := exec.CommandContext(t.Context(), "git", "check-ignore", "-q", name)
+	cmd.Dir = root
+	return cmd.Run() == nil
+}
