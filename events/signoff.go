@@ -5,10 +5,10 @@ import "time"
 // Signature is what a signed record must show of its signing
 // (21 CFR 11.50): who, when, and what the signature means.
 type Signature struct {
-	User    string    // the PI's user name, never reused
-	Name    string    // the printed name at the moment of signing
-	Meaning string    // such as "I have reviewed and approve this assessment"
-	Time    time.Time // UTC, to the microsecond
+	User    string    `json:"user"`    // the PI's user name, never reused
+	Name    string    `json:"name"`    // the printed name at the moment of signing
+	Meaning string    `json:"meaning"` // such as "I have reviewed and approve this assessment"
+	Time    time.Time `json:"time"`    // UTC, to the microsecond
 }
 
 // ValidMeaning says what is wrong with the meaning of a signature.
