@@ -35,6 +35,11 @@ func RequestID(ctx context.Context) string { return exchangeOf(ctx).id }
 // Call it once that is proven.
 func SetPartner(ctx context.Context, partner string) { exchangeOf(ctx).partner = partner }
 
+// SetFailure notes, for the access log, why the request is refused. It is for
+// who answers in another form than WriteError's. The cause of a refusal is
+// logged, its message is not.
+func SetFailure(ctx context.Context, err error) { exchangeOf(ctx).failure = err }
+
 const requestIDHeader = "X-Request-Id"
 
 var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)

@@ -1,0 +1,129 @@
+package token
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+)
+
+// Path is where partners know the token endpoint to be, and JWKSPath the keys.
+const (
+	Path     = "/msk-apim/external/msk-oidc/oauth2/token"
+	JWKSPath = "/msk-apim/external/msk-oidc/oauth2/jwks"
+)
+
+// Clients knows the partners by their client credentials.
+type Clients interface {
+	// AuthenticateClient gives the enabled partner whose secret this is.
+	// Address is where the request came from. The error's code is
+	// events.Unauthenticated, events.Throttled after too many failures, or
+	// another for a fault of ours.
+	AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error)
+}
+
+// Config is what an installation may want otherwise.
+type Config struct {
+	Issuer string // iss of the tokens: the public URL of the endpoint. Defaults to Path
+
+	Clock func() time.Time // Defaults to time.Now
+	NewID func() string    // jti of a token. Defaults to UUIDv7
+}
+
+// Endpoint issues tokens. It is an http.Handler for POST on Path.
+type Endpoint struct {
+	clients Clients
+	signer  *access.Signer
+	cfg     Config
+	metrics metrics
+}
+
+// New makes the endpoint.
+func New(clients Clients, signer *access.Signer, cfg Config) *Endpoint {
+	cfg.Issuer = cmp.Or(cfg.Issuer, Path)
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.NewID == nil {
+		cfg.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+	}
+	return &Endpoint{clients: clients, signer: signer, cfg: cfg, metrics: newMetrics()}
+}
+
+// grant is a successful answer (RFC 6749, section 5.1).
+type grant struct {
+	TokenType   string `json:"token_type"`
+	AccessToken string `json:"access_token"`
+	Scope       string `json:"scope"`
+	ExpiresIn   int64  `json:"expires_in"`   // seconds
+	ConsentedOn int64  `json:"consented_on"` // Unix seconds of the issue
+}
+
+// ServeHTTP answers a token request. Refusals have the form of RFC 6749,
+// section 5.2, whatever is wrong.
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g, refused := e.issue(w, r)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Pragma", "no-cache")
+	if refused != nil {
+		e.metrics.requests.WithLabelValues(refused.outcome()).Inc()
+		rest.SetFailure(r.Context(), refused.err)
+		refused.write(w)
+		return
+	}
+	e.metrics.requests.WithLabelValues(issued).Inc()
+	writeJSON(w, http.StatusOK, g)
+}
+
+func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request) (grant, *refusal) {
+	q, refused := readRequest(w, r)
+	if refused != nil {
+		return grant{}, refused
+	}
+	partner, err := e.clients.AuthenticateClient(r.Context(), q.clientID, q.secret, address(r))
+	if err != nil {
+		return grant{}, refuseClient(err)
+	}
+	rest.SetPartner(r.Context(), partner.ID)
+	if refused := q.check(); refused != nil {
+		return grant{}, refused
+	}
+	now := e.cfg.Clock()
+	signed, err := e.signer.Issue(e.cfg.NewID(), e.cfg.Issuer, partner.ID, now)
+	if err != nil {
+		return grant{}, fault(err)
+	}
+	return grant{
+		TokenType: "Bearer", AccessToken: signed, Scope: access.Scope,
+		ExpiresIn: int64(access.Lifetime / time.Second), ConsentedOn: now.Unix(),
+	}, nil
+}
+
+// address is the host the request came from. Headers that claim another are
+// not believed: who fails could name a new one each time.
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	data, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // structs of text and numbers always have a JSON form
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	w.WriteHeader(status)
+	_, _ = w.Write(data) // a caller who went away is nobody's fault
+}

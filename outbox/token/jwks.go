@@ -1,0 +1,28 @@
+package token
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+)
+
+// JWKS answers GET on JWKSPath with the public keys that a token still alive
+// at the time of clock may be signed with (RFC 7517). Keys gives all there
+// are.
+func JWKS(keys func() []access.Key, clock func() time.Time) http.Handler {
+	return rest.Methods(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+		now := clock()
+		for _, k := range keys() {
+			if k.Until.IsZero() || now.Before(k.Until.Add(access.Lifetime)) {
+				set.Keys = append(set.Keys, k.JWK.Public())
+			}
+		}
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		writeJSON(w, http.StatusOK, set)
+	}), http.MethodGet)
+}

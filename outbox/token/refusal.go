@@ -1,0 +1,106 @@
+package token
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+)
+
+// The error codes of RFC 6749: of section 5.2, and for what that has no code
+// for, of section 4.1.2.1.
+const (
+	invalidRequest       = "invalid_request"
+	invalidClient        = "invalid_client"
+	unsupportedGrantType = "unsupported_grant_type"
+	invalidScope         = "invalid_scope"
+	unavailable          = "temporarily_unavailable"
+	serverError          = "server_error"
+)
+
+// refusal is an answer other than a token. As the RFC has it the status is
+// 400 for whatever is wrong with the request, its type and size included,
+// unless HTTP must say more.
+type refusal struct {
+	status      int
+	code        string
+	description string // ASCII without quotes and backslashes, as the RFC wants it
+	retryAfter  time.Duration
+	err         error // for the log
+}
+
+// refuse refuses a request with 400.
+func refuse(reason events.Code, code, description string) *refusal {
+	return &refusal{
+		status: http.StatusBadRequest, code: code, description: description,
+		err: &events.Error{Code: reason, Message: description, Err: errors.New(description)},
+	}
+}
+
+func malformed(description string, cause error) *refusal {
+	r := refuse(events.Invalid, invalidRequest, description)
+	if cause != nil {
+		r.err = &events.Error{Code: events.Invalid, Message: description, Err: cause}
+	}
+	return r
+}
+
+func methodNotAllowed() *refusal {
+	r := refuse(events.MethodNotAllowed, invalidRequest, "the method must be POST")
+	r.status = http.StatusMethodNotAllowed
+	return r
+}
+
+func unknownClient(description string, cause error) *refusal {
+	r := refuse(events.Unauthenticated, invalidClient, description)
+	r.status = http.StatusUnauthorized
+	if cause != nil {
+		r.err = cause
+	}
+	return r
+}
+
+// refuseClient tells why Clients did not take the credentials. An unknown
+// client and a wrong secret are told alike.
+func refuseClient(err error) *refusal {
+	var e *events.Error
+	switch code := events.CodeOf(err); {
+	case code == events.Unauthenticated || code == events.Expired || code == events.Forbidden || code == events.NotFound || code == events.Invalid:
+		return unknownClient("client_id or client_secret is wrong", err)
+	case (code == events.Throttled || code == events.Unavailable) && errors.As(err, &e):
+		r := &refusal{status: http.StatusServiceUnavailable, code: unavailable, description: "try again later", retryAfter: e.RetryAfter, err: err}
+		if code == events.Throttled {
+			r.status, r.description = http.StatusTooManyRequests, "too many failed attempts; try again later"
+		}
+		return r
+	default:
+		return fault(err)
+	}
+}
+
+func fault(err error) *refusal {
+	return &refusal{status: http.StatusInternalServerError, code: serverError, description: "internal error", err: err}
+}
+
+// outcome is the refusal's label in the metrics.
+func (r *refusal) outcome() string {
+	if r.status == http.StatusTooManyRequests {
+		return throttled
+	}
+	return r.code
+}
+
+func (r *refusal) write(w http.ResponseWriter) {
+	switch r.status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Basic realm="signoff", charset="UTF-8"`)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", rest.RetrySeconds(r.retryAfter))
+	}
+	writeJSON(w, r.status, struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}{r.code, r.description})
+}

@@ -1,0 +1,131 @@
+package token
+
+import (
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+)
+
+const (
+	maxBody   = 8 << 10 // bytes; an honest form has 200
+	mediaForm = "application/x-www-form-urlencoded"
+	grantType = "client_credentials"
+)
+
+// parameters are those the endpoint knows; others are ignored (RFC 6749,
+// section 3.2).
+var parameters = []string{"grant_type", "scope", "client_id", "client_secret"}
+
+// request is a well-formed token request.
+type request struct {
+	clientID, secret string
+	grantType        string
+	scopes           []string
+}
+
+// readRequest reads what the form and the header say.
+func readRequest(w http.ResponseWriter, r *http.Request) (request, *refusal) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return request{}, methodNotAllowed()
+	}
+	form, refused := readForm(w, r)
+	if refused != nil {
+		return request{}, refused
+	}
+	q := request{
+		clientID: form.Get("client_id"), secret: form.Get("client_secret"),
+		grantType: form.Get("grant_type"), scopes: strings.Fields(form.Get("scope")),
+	}
+	if headers := r.Header.Values("Authorization"); len(headers) > 0 {
+		if refused := q.takeBasic(r, len(headers)); refused != nil {
+			return request{}, refused
+		}
+	}
+	switch {
+	case q.clientID == "" || q.secret == "":
+		return request{}, unknownClient("no client_id and client_secret, neither in the form nor as HTTP Basic", nil)
+	case q.grantType == "":
+		return request{}, malformed("grant_type is missing", nil)
+	}
+	return q, nil
+}
+
+// readForm reads the body. Parameters of ours in the URL are refused, since
+// URLs end up in logs; so is any parameter that is there twice.
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *refusal) {
+	for name := range r.URL.Query() {
+		if slices.Contains(parameters, name) {
+			return nil, malformed(name+" belongs in the body of the request, not in its URL", nil)
+		}
+	}
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != mediaForm {
+		return nil, malformed("the body must be of the type "+mediaForm, err)
+	}
+	body, err := rest.ReadBody(w, r, maxBody)
+	if events.CodeOf(err) == events.TooLarge {
+		return nil, malformed("the body is too large", err)
+	}
+	if err != nil {
+		return nil, malformed("the body could not be read", err)
+	}
+	// The cause is dropped: it quotes the form, secret included.
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, malformed("the body is no URL-encoded form", nil)
+	}
+	for name, values := range form {
+		switch {
+		case len(values) > 1:
+			return nil, malformed("a parameter is there twice", nil)
+		case !utf8.ValidString(name) || !utf8.ValidString(values[0]):
+			return nil, malformed("the form is not in UTF-8", nil)
+		}
+	}
+	return form, nil
+}
+
+// takeBasic takes the credentials of HTTP Basic, each of them form-encoded
+// (RFC 6749, section 2.3.1). The form may repeat the client_id.
+func (q *request) takeBasic(r *http.Request, headers int) *refusal {
+	if headers > 1 || q.secret != "" {
+		return malformed("use one way to authenticate, not several", nil)
+	}
+	id, secret, ok := r.BasicAuth()
+	if !ok {
+		return unknownClient("the Authorization header is not HTTP Basic", nil)
+	}
+	id, err := url.QueryUnescape(id)
+	if err != nil || !utf8.ValidString(id) {
+		return unknownClient("the client_id in the Authorization header is not form-encoded", nil)
+	}
+	secret, err = url.QueryUnescape(secret)
+	if err != nil || !utf8.ValidString(secret) {
+		return unknownClient("the client_secret in the Authorization header is not form-encoded", nil)
+	}
+	if q.clientID != "" && q.clientID != id {
+		return malformed("client_id differs from that in the Authorization header", nil)
+	}
+	q.clientID, q.secret = id, secret
+	return nil
+}
+
+// check refuses what is not offered. No scope means the only one.
+func (q request) check() *refusal {
+	if q.grantType != grantType {
+		return refuse(events.Unsupported, unsupportedGrantType, "the only grant_type is "+grantType)
+	}
+	for _, scope := range q.scopes {
+		if scope != access.Scope {
+			return refuse(events.Unsupported, invalidScope, "the only scope is "+access.Scope)
+		}
+	}
+	return nil
+}
