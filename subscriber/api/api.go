@@ -31,7 +31,7 @@ type Config struct {
 	BasePath  string // path of the API. Defaults to DefaultBasePath
 	Count     int    // reports to a page that asks for no size. Defaults to 50
 	MaxCount  int    // reports to a page at most. Defaults to 1000
-	MaxQuery  int    // bytes of a query at most. Defaults to 8192
+	MaxQuery  int    // bytes of a query at most, without escapes. Defaults to 8192
 
 	Clock func() time.Time // Defaults to time.Now
 }
@@ -127,8 +127,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, answer answerer) err
 	if err != nil {
 		return err
 	}
-	if len(r.URL.RawQuery) > a.cfg.MaxQuery {
-		return events.Errorf(events.TooLarge, "The query has %d bytes; at most %d are taken.", len(r.URL.RawQuery), a.cfg.MaxQuery)
+	if size := sizeOf(pairs); size > a.cfg.MaxQuery {
+		return events.Errorf(events.TooLarge, "The query has %d bytes; at most %d are taken.", size, a.cfg.MaxQuery)
 	}
 	return answer(w, &request{Request: r, partner: partner, pairs: pairs, contentType: contentType, strict: prefersStrict(r)})
 }

@@ -8,4 +8,21 @@
 // grant is refused from the moment the read model knows of it.
 //
 // It writes nothing, keeps no sessions, and issues no tokens.
+//
+// # Queries
+//
+// Names of parameters match without regard to case. A filter with several
+// values between commas wants any of them, a repeated filter all of them. What
+// can have one value only (researchstudy, page, _count, _sort, _format,
+// _summary, _total, x-partnerid) may be repeated with the same value; a
+// different one is refused. Repetitions of _elements add up. An empty value is
+// refused, because a filter that is passed over gives more than was asked for;
+// an empty researchstudy is a missing one.
+//
+// The value of researchstudy is the study number as it stands, which is how
+// links and references write it; only when no such study is granted it is read
+// as other values are, with \, for a comma.
+//
+// Links spell the same search in one way, whatever the order, the case and
+// the escapes in which it came.
 package api

@@ -99,6 +99,17 @@ func TestFollowingNextGivesEachReportOnce(t *testing.T) {
 	}
 }
 
+func TestALongQuerysOwnLinksAreTaken(t *testing.T) {
+	s := open(t, api.Config{}, "S1")
+	query := "/DiagnosticReport?researchstudy=S1&_id=" + strings.Repeat("1234567890123456,", 450) + "1"
+	b := s.get(t, query).bundle(t)
+	self := strings.TrimPrefix(b.Link[0].URL, publicURL+api.DefaultBasePath)
+	if len(self) < len(query)+500 {
+		t.Fatalf("the link is not longer than the query: %d and %d bytes", len(self), len(query))
+	}
+	s.get(t, self).bundle(t)
+}
+
 func TestPartnerIDStaysInLinksOnlyIfItCameInTheQuery(t *testing.T) {
 	s := open(t, api.Config{}, "S1")
 	for _, c := range []struct {

@@ -30,6 +30,19 @@ func splitQuery(raw string) []pair {
 	return pairs
 }
 
+// sizeOf counts the bytes of a query after its escapes are undone, so that the
+// links of an answer, which escape more than the query may have, are no longer
+// than what is taken. The page is not counted, because links add it.
+func sizeOf(pairs []pair) int {
+	size := 0
+	for _, p := range pairs {
+		if p.name != paramPage {
+			size += len(p.spelled) + len(p.value) + len("&=")
+		}
+	}
+	return size
+}
+
 func readPair(part string) pair {
 	rawName, rawValue, _ := strings.Cut(part, "=")
 	name, okName := unescape(rawName)

@@ -14,6 +14,8 @@ const (
 	paramStudy   = "researchstudy"
 	paramPartner = "x-partnerid"
 	paramFormat  = "_format"
+	paramPage    = "page"
+	paramCount   = "_count"
 )
 
 // parameter is something a query may ask for.
@@ -44,9 +46,9 @@ func searchParameters() []parameter {
 		{name: "_summary", single: true, take: (*search).takeSummary},
 		{name: "_total", single: true, take: (*search).takeTotal},
 		{name: paramFormat, single: true, clean: restorePlus, take: takenBefore},
-		{name: "_count", single: true, take: (*search).takeCount},
+		{name: paramCount, single: true, take: (*search).takeCount},
 		{name: paramPartner, single: true, take: takenBefore},
-		{name: "page", single: true, take: (*search).takePage},
+		{name: paramPage, single: true, take: (*search).takePage},
 		{name: paramStudy, take: takenBefore},
 	}
 }

@@ -111,9 +111,9 @@ func (s *search) takeParameter(p parameter, pairs []pair) error {
 // and a page size beyond the maximum is shown as what is served.
 func (s *search) use(name, value string) {
 	switch name {
-	case paramStudy, "page":
+	case paramStudy, paramPage:
 		return
-	case "_count":
+	case paramCount:
 		value = strconv.Itoa(s.count)
 	}
 	s.used = append(s.used, pair{name: name, value: value})
@@ -133,7 +133,7 @@ func (s search) queryOf(page int) string {
 	for _, p := range s.used {
 		b.WriteString("&" + p.name + "=" + fhir.EscapeQuery(p.value))
 	}
-	b.WriteString("&page=" + strconv.Itoa(page))
+	b.WriteString("&" + paramPage + "=" + strconv.Itoa(page))
 	return b.String()
 }
 
