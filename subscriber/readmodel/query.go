@@ -6,42 +6,41 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Column is something reports can be searched and sorted by.
+// Column is what reports can be found and sorted by.
 type Column string
 
-// The columns. Date, Issued and LastUpdated hold periods, the others text.
+// The columns. Those of dates are compared with a Period, the others with a
+// Text.
 const (
-	ColumnID          Column = "id"           // assessment id
-	ColumnDate        Column = "date"         // effectiveDateTime, at the precision the source wrote
-	ColumnIssued      Column = "issued"       // moment of sign-off
-	ColumnLastUpdated Column = "last_updated" // meta.lastUpdated
-	ColumnSubject     Column = "subject"      // the sponsor's subject id, without Patient/
-	ColumnName        Column = "name"         // assessment name
-	ColumnConclusion  Column = "conclusion"   // response class
-	ColumnCase        Column = "case_id"      // case number; in a Comparison in decimal
+	ColumnID          Column = "id"
+	ColumnDate        Column = "date" // of the assessment
+	ColumnIssued      Column = "issued"
+	ColumnLastUpdated Column = "lastUpdated"
+	ColumnSubject     Column = "subject" // without Patient/
+	ColumnName        Column = "name"
+	ColumnConclusion  Column = "conclusion"
+	ColumnCase        Column = "case" // decimal
 )
 
-// Op compares a datum with the value of a search.
+// Op is how a report's value must relate to the one asked for. Both are
+// intervals where they are dates.
 type Op string
 
-// The comparisons. On text columns only Eq is offered. On periods, Eq: the
-// value contains the datum; Ne: not Eq; Gt and Lt: the datum reaches beyond
-// the value; Ge and Le: that or Eq.
+// The comparisons. Texts can only be equal or not.
 const (
-	Eq Op = "eq"
-	Ne Op = "ne"
-	Lt Op = "lt"
-	Gt Op = "gt"
-	Ge Op = "ge"
-	Le Op = "le"
+	Eq Op = "eq" // the interval asked for contains the report's
+	Ne Op = "ne" // it does not
+	Lt Op = "lt" // the report's reaches before it
+	Gt Op = "gt" // the report's reaches beyond it
+	Ge Op = "ge" // Gt or Eq
+	Le Op = "le" // Lt or Eq
 )
 
-// Comparison is one value a column is compared with: Text for text columns,
-// Period for date columns.
+// Comparison is one value asked for.
 type Comparison struct {
-	Op     Op
-	Text   string
-	Period events.Period
+	Op     Op            // Defaults to Eq.
+	Text   string        // for columns of text; a case in decimal
+	Period events.Period // for columns of dates
 }
 
 // Condition holds for a report if any of its comparisons does.
@@ -50,35 +49,33 @@ type Condition struct {
 	Any    []Comparison
 }
 
-// Order is one step of sorting.
+// Order is one level of a sort.
 type Order struct {
-	Column     Column
+	Column     Column // dates sort by their start
 	Descending bool
 }
 
-// Query asks for the available reports of one study.
+// Query asks for available reports of one study.
 type Query struct {
-	Study  string      // study token
-	Where  []Condition // all of them
-	Sort   []Order     // ties, and no Sort at all: by id, ids of digits only first and by value, then by code point
-	Offset int         // reports to skip
-	Limit  int         // reports to give at most; 0: the total only
+	Study         string      // token
+	Where         []Condition // all must hold
+	Sort          []Order     // then ascending by id: digits only first and by value, others by code point
+	Offset, Limit int         // Limit 0: the total only
 }
 
-// Report is the newest version of a report.
+// Report is one version of a report.
 type Report struct {
 	ID          string
-	Study       string // study token
-	Version     uint64 // study number of the event that carries the bytes
+	Study       string // token
+	Version     uint64 // number of the event that carries the bytes
 	LastUpdated time.Time
-	Available   bool   // false: superseded or withdrawn
+	Available   bool   // false: superseded or withdrawn since
 	Body        []byte // FHIR JSON, byte for byte as signed
 }
 
-// Page is the answer to a Query. Total and Reports reflect one and the same
-// moment: the study after its event number Sequence.
+// Page is the answer to a Query.
 type Page struct {
-	Total    int    // matches over all pages
-	Sequence uint64 // study number the answer reflects; 0 for a study without events
-	Reports  []Report
+	Total    int      // that match, on all pages
+	Sequence uint64   // number of the study's last event in the answer; 0 for an unknown study
+	Reports  []Report // from Offset, at most Limit
 }

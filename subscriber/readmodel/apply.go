@@ -1,0 +1,79 @@
+package readmodel
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+// applier is the Handler of the model's Subscriber.
+type applier struct {
+	*Model
+	progress progress
+}
+
+// Resume reads the progress, because another process may have replaced it.
+func (a *applier) Resume(ctx context.Context) (subscriber.Progress, error) {
+	p, err := a.load(ctx)
+	if err != nil {
+		return subscriber.Progress{}, err
+	}
+	a.progress = p
+	links := make(map[string]events.Link, len(p.studies))
+	for token, s := range p.studies {
+		links[token] = events.Link{Sequence: s.Sequence, Hash: s.Hash}
+	}
+	return subscriber.Progress{Position: p.position, Links: links}, nil
+}
+
+// Apply stores what a batch says and where it ends in one transaction, and
+// then publishes both.
+func (a *applier) Apply(ctx context.Context, b subscriber.Batch) error {
+	start := a.cfg.Clock()
+	changes, err := newChanges(b, a.progress)
+	if err != nil {
+		return err
+	}
+	a.cfg.Step("write")
+	if err := a.db.Update(ctx, func(tx *sqlx.Tx) error {
+		if err := changes.write(tx); err != nil {
+			return err
+		}
+		a.cfg.Step("commit")
+		return nil
+	}); err != nil {
+		return err
+	}
+	a.cfg.Step("publish")
+	maps.Copy(a.progress.studies, changes.studies)
+	a.progress.position, a.progress.directory = b.Position, changes.directory
+	a.publish(b.Position, changes.directory)
+	a.heard(b.Position.Sequence + b.Pending)
+	a.setState(Green, nil)
+	a.metrics.applied(b, start, a.cfg.Clock())
+	return nil
+}
+
+// move advances the stored position. That of another process in between, or of
+// a rebuild, is not where the batch begins: nothing is changed then.
+func move(tx *sqlx.Tx, from, to subscriber.Position) error {
+	result, err := tx.Exec(`
+		update position
+		set created = ?, sequence = ?, id = ?, hash = ?
+		where sequence = ? and id = ? and hash = ? and (sequence = 0 or created = ?)`,
+		to.Created.UTC().Format(time.RFC3339Nano), to.Sequence, to.ID, to.Hash,
+		from.Sequence, from.ID, from.Hash, from.Created.UTC().Format(time.RFC3339Nano))
+	if err != nil {
+		return fmt.Errorf("move position: %w", err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n != 1 {
+		return fmt.Errorf("move position from %d: %w", from.Sequence, subscriber.ErrMoved)
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package readmodel
+
+import (
+	"cmp"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// Config holds what may be left out.
+type Config struct {
+	Stream   string        // Defaults to events.Stream.
+	Interval time.Duration // between comparisons of stream and model, also while red. Defaults to 10 s.
+	MaxBatch int           // events per transaction. Defaults to 500.
+	Readers  int           // connections that search. Defaults to 4.
+
+	Clock func() time.Time // Defaults to time.Now.
+	Log   *slog.Logger     // Defaults to slog.Default().
+
+	// Step, if set, is called with the name of each step of applying a batch.
+	// It is for tests that kill the program there.
+	Step func(name string)
+}
+
+// Model is an open read model. Its methods may be called concurrently, except
+// that Run must not run twice at a time.
+type Model struct {
+	db      *sqlite.DB
+	cfg     Config
+	metrics *meters
+
+	directory atomic.Pointer[access.Directory] // of the last commit
+	position  atomic.Pointer[subscriber.Position]
+
+	mu      sync.Mutex
+	status  Status
+	target  uint64        // where the stream ended when it was first compared; Run sets it
+	last    uint64        // where the stream ended when last heard of
+	running bool          // in this process
+	moved   chan struct{} // closed and replaced at each commit
+}
+
+// Open opens the model in the file at path and creates it where there is none;
+// the folder must exist. The error is sqlite.ErrNotADatabase for a damaged
+// file and sqlite.ErrNewer or ErrChanged for a schema that is not this
+// version's: Rebuild replaces all but the newer one.
+func Open(ctx context.Context, path string, cfg Config) (*Model, error) {
+	cfg.Stream = cmp.Or(cfg.Stream, events.Stream)
+	cfg.Interval = cmp.Or(cfg.Interval, 10*time.Second)
+	cfg.MaxBatch = cmp.Or(cfg.MaxBatch, 500)
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Step == nil {
+		cfg.Step = func(string) {}
+	}
+	db, err := sqlite.Open(ctx, path, sqlite.Config{Synchronous: "NORMAL", Readers: cfg.Readers})
+	if err != nil {
+		return nil, fmt.Errorf("open read model: %w", err)
+	}
+	m := &Model{db: db, cfg: cfg, moved: make(chan struct{})}
+	m.status = Status{State: Waiting, Reason: "the stream was not read yet", Since: cfg.Clock()}
+	m.metrics = newMeters(m)
+	if err := m.prepare(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return m, nil
+}
+
+func (m *Model) prepare(ctx context.Context) error {
+	migrations, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return err
+	}
+	if err := m.db.Migrate(ctx, migrations); err != nil {
+		return fmt.Errorf("open read model: %w", err)
+	}
+	_, err = m.load(ctx)
+	return err
+}
+
+// Close closes the file. Run must have ended.
+func (m *Model) Close() error { return m.db.Close() }
+
+// Directory gives who may see what, as of the last commit.
+func (m *Model) Directory() access.Directory { return *m.directory.Load() }
+
+// Position gives how far the stream has been applied, as of the last commit in
+// this process.
+func (m *Model) Position() subscriber.Position { return *m.position.Load() }

@@ -1,0 +1,117 @@
+package readmodel
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+// progress is what applying needs to know of what is stored.
+type progress struct {
+	position  subscriber.Position
+	studies   map[string]study // by token
+	directory access.Directory
+}
+
+// study is a row of the table of that name.
+type study struct {
+	Study    int64  `db:"study"`
+	Token    string `db:"token"`
+	Sequence uint64 `db:"sequence"`
+	Hash     string `db:"hash"`
+	Reports  int    `db:"reports"`
+}
+
+// load reads the progress and publishes position and directory.
+func (m *Model) load(ctx context.Context) (progress, error) {
+	var p progress
+	err := m.snapshot(ctx, func(tx *sqlx.Tx) (err error) {
+		if p.position, err = readPosition(tx); err != nil {
+			return err
+		}
+		if p.studies, err = readStudies(tx); err != nil {
+			return err
+		}
+		p.directory, err = readDirectory(tx)
+		return err
+	})
+	if err != nil {
+		return progress{}, fmt.Errorf("load read model: %w", err)
+	}
+	m.publish(p.position, p.directory)
+	return p, nil
+}
+
+// stored reads the position from the file, which another process may write.
+func (m *Model) stored(ctx context.Context) (p subscriber.Position, err error) {
+	err = m.snapshot(ctx, func(tx *sqlx.Tx) error {
+		p, err = readPosition(tx)
+		return err
+	})
+	return p, err
+}
+
+// snapshot runs fn in a transaction that sees one state and changes nothing.
+func (m *Model) snapshot(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
+	tx, err := m.db.Reader.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	return fn(tx)
+}
+
+func readPosition(tx *sqlx.Tx) (subscriber.Position, error) {
+	var p subscriber.Position
+	var created string
+	err := tx.QueryRow(`
+		select created, sequence, id, hash
+		from position`).Scan(&created, &p.Sequence, &p.ID, &p.Hash)
+	if err != nil || created == "" {
+		return p, err
+	}
+	p.Created, err = time.Parse(time.RFC3339Nano, created)
+	return p, err
+}
+
+func readStudies(tx *sqlx.Tx) (map[string]study, error) {
+	var rows []study
+	err := tx.Select(&rows, `
+		select study, token, sequence, hash, reports
+		from studies`)
+	byToken := make(map[string]study, len(rows))
+	for _, s := range rows {
+		byToken[s.Token] = s
+	}
+	return byToken, err
+}
+
+// readDirectory folds the last event of each partner and key.
+func readDirectory(tx *sqlx.Tx) (access.Directory, error) {
+	var d access.Directory
+	rows, err := tx.Query(`
+		select type, subject, body
+		from access
+		where n in (select max(n) from access group by subject)
+		order by n`)
+	if err != nil {
+		return d, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e events.Event
+		if err := rows.Scan(&e.Type, &e.Subject, &e.Data); err != nil {
+			return d, err
+		}
+		if d, err = d.Apply(e); err != nil {
+			return d, err
+		}
+	}
+	return d, rows.Err()
+}

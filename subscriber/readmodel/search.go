@@ -1,0 +1,153 @@
+package readmodel
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Search answers a query from one state of the model, so that total and page
+// agree. An unknown study has no reports. The error is Invalid for a query
+// that makes no sense.
+func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
+	if q.Offset < 0 || q.Limit < 0 {
+		return Page{}, events.Errorf(events.Invalid, "offset and limit of a search must not be negative")
+	}
+	order, err := orderBy(q.Sort)
+	if err != nil {
+		return Page{}, err
+	}
+	var page Page
+	err = m.snapshot(ctx, func(tx *sqlx.Tx) (err error) {
+		page, err = search(ctx, tx, q, order)
+		return err
+	})
+	if err != nil {
+		return Page{}, fmt.Errorf("search reports: %w", err)
+	}
+	return page, nil
+}
+
+func search(ctx context.Context, tx *sqlx.Tx, q Query, order string) (Page, error) {
+	var s study
+	err := tx.QueryRowContext(ctx, `
+		select study, sequence, reports
+		from studies
+		where token = ?`, q.Study).Scan(&s.Study, &s.Sequence, &s.Reports)
+	if errors.Is(err, sql.ErrNoRows) {
+		s.Study = -1 // the conditions are checked all the same
+	} else if err != nil {
+		return Page{}, err
+	}
+	which, err := where(s.Study, q.Where)
+	if err != nil {
+		return Page{}, err
+	}
+	page := Page{Total: s.Reports, Sequence: s.Sequence}
+	if len(q.Where) > 0 {
+		if err := tx.QueryRowContext(ctx, "select count(*) from reports"+which.text.String(), which.args...).Scan(&page.Total); err != nil {
+			return Page{}, err
+		}
+	}
+	if q.Limit == 0 || q.Offset >= page.Total {
+		return page, nil
+	}
+	which.add(order+" limit ? offset ?", q.Limit, q.Offset)
+	page.Reports, err = list(ctx, tx, q.Study, which, min(q.Limit, page.Total-q.Offset))
+	return page, err
+}
+
+// list reads the rows chosen, then their bodies by row: so that those that the
+// offset passes over cost no look-up.
+func list(ctx context.Context, tx *sqlx.Tx, token string, which *clause, size int) ([]Report, error) {
+	rows, err := tx.QueryContext(ctx, "select row, id, n, updated from reports"+which.text.String(), which.args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	reports := make([]Report, 0, size)
+	numbers := make([]int64, 0, size)
+	for rows.Next() {
+		r := Report{Study: token, Available: true}
+		var row int64
+		var updated sql.RawBytes
+		if err := rows.Scan(&row, &r.ID, &r.Version, &updated); err != nil {
+			return nil, err
+		}
+		if r.LastUpdated, err = time.Parse(events.TimeLayout, string(updated)); err != nil {
+			return nil, err
+		}
+		reports, numbers = append(reports, r), append(numbers, row)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return reports, readBodies(ctx, tx, numbers, reports)
+}
+
+// readBodies reads the bodies of rows into the reports at the same places.
+func readBodies(ctx context.Context, tx *sqlx.Tx, numbers []int64, reports []Report) error {
+	place := make(map[int64]int, len(numbers))
+	for i, row := range numbers {
+		place[row] = i
+	}
+	wanted, err := json.Marshal(numbers)
+	if err != nil {
+		return err
+	}
+	rows, err := tx.QueryContext(ctx, `
+		select row, body
+		from bodies
+		where row in (select value from json_each(?))`, string(wanted))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var all []byte // one allocation for a page, whose bodies are alike
+	for rows.Next() {
+		var row int64
+		var body sql.RawBytes
+		if err := rows.Scan(&row, &body); err != nil {
+			return err
+		}
+		if cap(all)-len(all) < len(body) {
+			all = make([]byte, 0, (len(body)+512)*len(numbers))
+		}
+		start := len(all)
+		all = append(all, body...)
+		reports[place[row]].Body = all[start:len(all):len(all)]
+	}
+	return rows.Err()
+}
+
+// Report gives the newest version of a report, available or not. The error is
+// NotFound for an id that was never published.
+func (m *Model) Report(ctx context.Context, id string) (Report, error) {
+	r := Report{ID: id}
+	var updated string
+	err := m.db.Reader.QueryRowContext(ctx, `
+		select s.token, r.n, r.updated, r.n_end is null, b.body
+		from reports r
+		join studies s on s.study = r.study
+		join bodies b on b.row = r.row
+		where r.id_key = ?
+		order by r.row desc
+		limit 1`, idKey(id)).Scan(&r.Study, &r.Version, &updated, &r.Available, &r.Body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Report{}, &events.Error{Code: events.NotFound, Message: "There is no report of this id.", Err: err}
+	}
+	if err == nil {
+		r.LastUpdated, err = events.ParseTime(updated)
+	}
+	if err != nil {
+		return Report{}, fmt.Errorf("read report: %w", err)
+	}
+	return r, nil
+}

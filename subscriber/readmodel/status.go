@@ -1,0 +1,124 @@
+package readmodel
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+// State says whether the model follows the stream.
+type State string
+
+// The states.
+const (
+	Green   State = "green"   // it follows
+	Waiting State = "waiting" // the broker cannot be read, or has not been yet
+	Red     State = "red"     // stopped: stream and model do not agree, or storing fails
+)
+
+// Status is what an operator must know of the model.
+type Status struct {
+	State    State
+	Reason   string // why it is not green
+	Since    time.Time
+	CaughtUp bool   // all is applied that the stream held when it was first read
+	Lag      uint64 // events known to be in the stream that are not applied
+	Position subscriber.Position
+}
+
+// Status gives the present status.
+func (m *Model) Status() Status {
+	position := m.Position()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.status
+	s.Position = position
+	s.CaughtUp = m.target > 0 && position.Sequence+1 >= m.target
+	s.Lag = max(m.last, position.Sequence) - position.Sequence
+	return s
+}
+
+func (m *Model) setState(state State, cause error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	reason := ""
+	if cause != nil {
+		reason = cause.Error()
+	}
+	if m.status.State == state && m.status.Reason == reason {
+		return
+	}
+	if m.status.State != state {
+		m.status.Since = m.cfg.Clock()
+	}
+	m.status.State, m.status.Reason = state, reason
+	if cause != nil {
+		m.cfg.Log.Warn("read model does not follow the stream", "state", state, "cause", cause)
+	} else {
+		m.cfg.Log.Info("read model follows the stream", "position", m.Position().Sequence)
+	}
+}
+
+// compared notes that the stream, which ends at last, is the model's. What
+// turned the model red may lie ahead still: it stays so until something is
+// applied, or nothing is left to be.
+func (m *Model) compared(last uint64) {
+	m.heard(last)
+	m.mu.Lock()
+	if m.target == 0 {
+		m.target = last + 1 // so that zero means: not known
+	}
+	red := m.status.State == Red
+	m.mu.Unlock()
+	if !red || m.Position().Sequence >= last {
+		m.setState(Green, nil)
+	}
+}
+
+func (m *Model) heard(last uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = last
+}
+
+// publish makes a committed state visible.
+func (m *Model) publish(p subscriber.Position, d access.Directory) {
+	m.position.Store(&p)
+	m.directory.Store(&d)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.moved)
+	m.moved = make(chan struct{})
+}
+
+// lookEvery is how often WaitFor looks at a file that another process writes.
+const lookEvery = 10 * time.Millisecond
+
+// WaitFor returns nil once the message with this stream sequence is applied,
+// by this process or another, else the cause for which ctx ended.
+func (m *Model) WaitFor(ctx context.Context, sequence uint64) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		m.mu.Lock()
+		moved, running := m.moved, m.running
+		m.mu.Unlock()
+		if m.Position().Sequence >= sequence {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-moved:
+		case <-tick.C:
+			if running {
+				continue
+			}
+			if stored, err := m.stored(ctx); err != nil || stored.Sequence >= sequence {
+				return err
+			}
+		}
+	}
+}
