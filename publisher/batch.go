@@ -1,0 +1,30 @@
+package publisher
+
+import "github.com/seed-e88a4ece/signoff/events"
+
+// cut gives the entries at the start that are sent together: one, or as many
+// as a batch may hold in number and bytes. An entry that may exceed the
+// broker's limit goes alone, so that no batch is opened that cannot be
+// committed. It also learns how many entries are worth reading at a time, so
+// that large ones are not read over and over.
+func (r *Relay) cut(entries []events.Entry) []events.Entry {
+	limit := r.cfg.MaxBatch
+	if r.singles > 0 {
+		limit = 1
+	}
+	largest := int(r.nc.MaxPayload())
+	n, bytes := 0, 0
+	for n < min(limit, len(entries)) && bytes < r.cfg.MaxBatchBytes {
+		s := size(entries[n].Event)
+		if s > largest && n > 0 {
+			break
+		}
+		bytes += s
+		n++
+		if s > largest {
+			break
+		}
+	}
+	r.page = min(r.cfg.MaxBatch, max(2*n, 16))
+	return entries[:n]
+}

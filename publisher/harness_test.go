@@ -1,0 +1,234 @@
+package publisher_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+// broker is an embedded server that can be stopped and started again; its
+// connections then find the new one.
+type broker struct {
+	t   testing.TB
+	cfg natsd.Config
+
+	mu     sync.Mutex
+	server *natsd.Server
+}
+
+func newBroker(t testing.TB, cfg natsd.Config) *broker {
+	t.Helper()
+	cfg.Log = slog.New(slog.DiscardHandler)
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
+	b := &broker{t: t, cfg: cfg}
+	b.start()
+	t.Cleanup(b.stop)
+	return b
+}
+
+func (b *broker) start() {
+	b.t.Helper()
+	s, err := natsd.Start(b.cfg)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.server = s
+}
+
+func (b *broker) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.server != nil {
+		b.server.Shutdown()
+	}
+	b.server = nil
+}
+
+// InProcessConn connects to the server that runs now.
+func (b *broker) InProcessConn() (net.Conn, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.server == nil {
+		return nil, errors.New("the broker is away")
+	}
+	return b.server.InProcessConn()
+}
+
+// connect opens a connection that survives a restart of the broker, whose
+// passwords are new then.
+func (b *broker) connect(role natsd.Role) *nats.Conn {
+	b.t.Helper()
+	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(b), nats.ReconnectWait(5*time.Millisecond),
+		nats.UserInfoHandler(func() (string, string) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.server == nil {
+				return "", ""
+			}
+			c := b.server.Credentials(role)
+			return c.User, c.Password
+		}))...)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(nc.Close)
+	return nc
+}
+
+// jetStream gives the API with all rights on the stream.
+func (b *broker) jetStream() jetstream.JetStream {
+	b.t.Helper()
+	js, err := jetstream.New(b.connect(natsd.Publisher))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return js
+}
+
+// relay is a running relay.
+type relay struct {
+	*publisher.Relay
+	t    testing.TB
+	stop func() // and wait until it has stopped
+}
+
+// run starts a relay on a connection of its own.
+func run(t testing.TB, b *broker, source publisher.Source, cfg publisher.Config) *relay {
+	t.Helper()
+	cfg.Log = slog.New(slog.DiscardHandler)
+	if cfg.MaxBackoff == 0 {
+		cfg.MaxBackoff = 100 * time.Millisecond
+	}
+	if cfg.Settle == 0 {
+		cfg.Settle = 10 * time.Millisecond
+	}
+	r, err := publisher.New(b.connect(natsd.Publisher), source, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return &relay{Relay: r, t: t, stop: stop}
+}
+
+// until waits for a condition that other goroutines make true.
+func until(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
+// reaches waits until n events are published and recorded.
+func (r *relay) reaches(n uint64) {
+	r.t.Helper()
+	until(r.t, "publish everything", func() bool {
+		s := r.Status()
+		if s.State == publisher.Stopped {
+			r.t.Fatalf("stopped: %s", s.Reason)
+		}
+		return s.State == publisher.Running && s.Ordinal == n
+	})
+}
+
+// stops waits until the relay has stopped for good and gives the reason.
+func (r *relay) stops() string {
+	r.t.Helper()
+	until(r.t, "stop", func() bool { return r.Status().State == publisher.Stopped })
+	return r.Status().Reason
+}
+
+// message is what a test compares of a stored message.
+type message struct {
+	Sequence uint64
+	Subject  string
+	ID, Hash string
+	Data     string
+}
+
+// stored reads the whole stream.
+func (b *broker) stored() []message {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	js := b.jetStream()
+	stream, err := js.Stream(ctx, events.Stream)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var all []message
+	for uint64(len(all)) < stream.CachedInfo().State.LastSeq {
+		msg, err := consumer.Next(jetstream.FetchContext(ctx))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		e, err := events.FromHeader(msg.Headers(), msg.Data())
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if err := e.Verify(); err != nil {
+			b.t.Error(err)
+		}
+		all = append(all, message{meta.Sequence.Stream, msg.Subject(), e.ID, e.Hash, string(e.Data)})
+	}
+	return all
+}
+
+func expected(entries []events.Entry) []message {
+	var all []message
+	for _, e := range entries {
+		all = append(all, message{e.Ordinal, e.Event.NATSSubject(), e.Event.ID, e.Event.Hash, string(e.Event.Data)})
+	}
+	return all
+}
+
+// same wants the stream to hold exactly what the outbox recorded, n events.
+func same(t testing.TB, b *broker, source *box, n int) {
+	t.Helper()
+	want := expected(source.published())
+	if len(want) != n {
+		t.Errorf("%d events are recorded, want %d", len(want), n)
+	}
+	if diff := cmp.Diff(want, b.stored()); diff != "" {
+		t.Errorf("outbox and stream differ (-outbox +stream):\n%s", diff)
+	}
+}

@@ -1,0 +1,130 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// lookPage is how many entries are compared, and recorded, at a time: more
+// than a publisher that was killed can have left unrecorded.
+const lookPage = 1000
+
+// look finds out where the stream ends and brings stream and outbox together
+// again: what the stream lost is published again, what it holds and the
+// outbox has not recorded is recorded. A Conflict Error says that the stream
+// holds what the outbox cannot account for.
+func (r *Relay) look(ctx context.Context) error {
+	r.step(StepLook)
+	r.metrics.looks.Inc()
+	if err := r.observe(ctx); err != nil {
+		return err
+	}
+	head, err := r.source.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("read head: %w", err)
+	}
+	stream, err := EnsureStream(ctx, r.js, r.cfg.Stream)
+	if err != nil {
+		return err
+	}
+	state := stream.CachedInfo().State
+	if err := intact(state); err != nil {
+		return err
+	}
+	if state.LastSeq < head.Ordinal {
+		err = r.heal(ctx, state.LastSeq, head.Ordinal)
+	} else if head.Ordinal > 0 {
+		err = r.verify(ctx, []events.Entry{head})
+	}
+	if err != nil {
+		return err
+	}
+	r.head = head
+	r.status.ordinal(head.Ordinal)
+	if err := r.adopt(ctx, state.LastSeq); err != nil {
+		return err
+	}
+	r.looked = true
+	return nil
+}
+
+// intact reports a Conflict Error for a stream from whose beginning or middle
+// messages are missing, which cannot be put back.
+func intact(s jetstream.StreamState) error {
+	if s.LastSeq == 0 || s.FirstSeq == 1 && s.Msgs == s.LastSeq {
+		return nil
+	}
+	return events.Errorf(events.Conflict, "stream %s holds %d messages, sequence %d to %d: some before its end are missing; "+
+		"nothing is published until the stream is deleted: then it is filled again from the outbox, with the same sequence numbers",
+		events.Stream, s.Msgs, s.FirstSeq, s.LastSeq)
+}
+
+// adopt records pending entries that the stream holds already, from head to
+// sequence last: their acknowledgement was lost.
+func (r *Relay) adopt(ctx context.Context, last uint64) error {
+	for r.head.Ordinal < last {
+		from := r.head.Ordinal + 1
+		n := int(min(last-r.head.Ordinal, lookPage))
+		pending, err := r.source.Pending(ctx, n)
+		if err != nil {
+			return fmt.Errorf("read pending events: %w", err)
+		}
+		number(pending, r.head.Ordinal)
+		if err := r.verify(ctx, pending); err != nil {
+			return err
+		}
+		if len(pending) < n {
+			return r.unknown(ctx, from+uint64(len(pending)))
+		}
+		if err := r.record(ctx, pending); err != nil {
+			return err
+		}
+		r.metrics.adopted.Add(float64(n))
+		r.log.Info("found events in the stream whose acknowledgement was lost", "events", n, "from", from)
+	}
+	return nil
+}
+
+// verify compares entries with what the stream holds at their ordinals, which
+// must be consecutive. A difference is a Conflict Error.
+func (r *Relay) verify(ctx context.Context, entries []events.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	i := 0
+	return r.read(ctx, entries[0].Ordinal, entries[len(entries)-1].Ordinal, func(msg *jetstream.RawStreamMsg) error {
+		want := entries[i].Event
+		i++
+		got, err := events.FromHeader(msg.Header, msg.Data)
+		if err == nil && got.ID == want.ID && got.Hash == want.Hash && bytes.Equal(got.Data, want.Data) && msg.Subject == want.NATSSubject() {
+			return nil
+		}
+		return contradiction(msg.Sequence, found(got, err), "the outbox has "+name(want))
+	})
+}
+
+// unknown is the Conflict Error for a message that is not in the outbox.
+func (r *Relay) unknown(ctx context.Context, sequence uint64) error {
+	return r.read(ctx, sequence, sequence, func(msg *jetstream.RawStreamMsg) error {
+		got, err := events.FromHeader(msg.Header, msg.Data)
+		return contradiction(sequence, found(got, err), "the outbox has nothing")
+	})
+}
+
+func found(e events.Event, err error) string {
+	if err != nil {
+		return "a message that is no event of ours"
+	}
+	return name(e)
+}
+
+func contradiction(sequence uint64, holds, has string) error {
+	return events.Errorf(events.Conflict, "at sequence %d the stream holds %s where %s: another publisher wrote to the stream, "+
+		"or this outbox is older than the stream; nothing is published until the other publisher is gone or the current outbox.db is back, "+
+		"and the program started again", sequence, holds, has)
+}

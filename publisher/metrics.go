@@ -1,0 +1,52 @@
+package publisher
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics count what a relay does.
+type metrics struct {
+	oldest, ordinal, ready                 prometheus.GaugeFunc
+	published, batches                     prometheus.Counter
+	looks, adopted, healed, parks, retries prometheus.Counter
+}
+
+func newMetrics(r *Relay) metrics {
+	gauge := func(name, help string, value func() float64) prometheus.GaugeFunc {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "signoff_publisher_" + name, Help: help}, value)
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "signoff_publisher_" + name, Help: help})
+	}
+	return metrics{
+		oldest: gauge("oldest_unpublished_seconds", "Age of the oldest event that is not published yet; 0 when all are.", func() float64 {
+			if s := r.Status(); !s.Oldest.IsZero() {
+				return max(0, r.cfg.Clock().Sub(s.Oldest).Seconds())
+			}
+			return 0
+		}),
+		ordinal: gauge("ordinal", "Stream sequence of the last event published and recorded.", func() float64 { return float64(r.Status().Ordinal) }),
+		ready: gauge("ready", "1 while events are being published, 0 while the relay backs off or has stopped.", func() float64 {
+			if r.Status().Ready() {
+				return 1
+			}
+			return 0
+		}),
+		published: counter("published_total", "Messages acknowledged by the broker."),
+		batches:   counter("batches_total", "Acknowledged publishes, each of one message or one atomic batch."),
+		looks:     counter("looks_total", "Comparisons of the stream's end with the outbox."),
+		adopted:   counter("adopted_total", "Events found in the stream whose acknowledgement was lost."),
+		healed:    counter("healed_total", "Recorded events published again to a stream that lost them."),
+		parks:     counter("parks_total", "Studies parked because the broker refused an event."),
+		retries:   counter("retries_total", "Waits after a failure."),
+	}
+}
+
+func (m metrics) sent(n int) {
+	m.published.Add(float64(n))
+	m.batches.Inc()
+}
+
+// Metrics gives the relay's collectors.
+func (r *Relay) Metrics() []prometheus.Collector {
+	m := r.metrics
+	return []prometheus.Collector{m.oldest, m.ordinal, m.ready, m.published, m.batches, m.looks, m.adopted, m.healed, m.parks, m.retries}
+}

@@ -1,0 +1,48 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+var errUnsettled = errors.New("wait until nothing can be on its way to the broker any more")
+
+// park sets a study aside whose next event the broker refuses for its own
+// sake, so that the others go on.
+func (r *Relay) park(ctx context.Context, e events.Event, cause error) error {
+	if !r.settled() {
+		return fmt.Errorf("park study %s: %w", e.Study, errUnsettled)
+	}
+	reason := fmt.Sprintf("%s, has %d bytes: %v; raise the broker's limit and release the study", name(e), len(e.Data), cause)
+	r.step(StepPark)
+	if err := r.source.Park(ctx, e.Study, reason); err != nil {
+		return fmt.Errorf("park study %s: %w", e.Study, err)
+	}
+	r.singles = 0
+	r.metrics.parks.Inc()
+	r.log.Warn("study parked: its events wait, those of other studies go on", "study", e.Study, "reason", reason)
+	return nil
+}
+
+// release lets studies go on that were parked, once nothing is in flight.
+func (r *Relay) release(ctx context.Context) error {
+	if !r.settled() {
+		return nil
+	}
+	n, err := r.source.Release(ctx)
+	if err != nil {
+		return fmt.Errorf("release parked studies: %w", err)
+	}
+	if n > 0 {
+		r.log.Info("parked studies released", "studies", n)
+	}
+	return nil
+}
+
+// name says which event it is, for people.
+func name(e events.Event) string {
+	return fmt.Sprintf("event %d of study %s (id %s)", e.Sequence, e.Study, e.ID)
+}

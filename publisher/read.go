@@ -1,0 +1,58 @@
+package publisher
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Bounds of one read from the stream.
+const (
+	readMessages = 500
+	readBytes    = 8 << 20
+)
+
+// read calls fn with each message of the stream from one sequence to another,
+// both included. A message that cannot be had is an error: it may be on its
+// way to the server that was asked.
+func (r *Relay) read(ctx context.Context, from, to uint64, fn func(*jetstream.RawStreamMsg) error) error {
+	for from <= to {
+		next, err := r.readSome(ctx, from, min(to, from+readMessages-1), fn)
+		if err != nil {
+			return err
+		}
+		if next == from {
+			return fmt.Errorf("read stream: message %d did not come", from)
+		}
+		from = next
+	}
+	return nil
+}
+
+// readSome reads one answer and gives the sequence after its last message.
+func (r *Relay) readSome(ctx context.Context, from, to uint64, fn func(*jetstream.RawStreamMsg) error) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
+	defer cancel()
+	messages, err := jetstreamext.GetBatch(ctx, r.js, events.Stream, int(to-from+1),
+		jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchMaxBytes(readBytes))
+	if err != nil {
+		return from, fmt.Errorf("read stream from %d: %w", from, err)
+	}
+	for msg, err := range messages {
+		if err != nil {
+			return from, fmt.Errorf("read stream from %d: %w", from, err)
+		}
+		if msg.Sequence != from {
+			return from, fmt.Errorf("read stream: message %d came instead of %d", msg.Sequence, from)
+		}
+		if err := fn(msg); err != nil {
+			return from, err
+		}
+		from++
+	}
+	return from, nil
+}

@@ -1,0 +1,254 @@
+package publisher
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Config of a relay.
+type Config struct {
+	// Stream is what the installation chooses about the stream, which the
+	// relay creates where it is missing.
+	Stream StreamConfig
+
+	// MaxBatch is the largest number of events in one atomic batch. Defaults
+	// to 500; brokers take at most 1000.
+	MaxBatch int
+
+	// MaxBatchBytes is the size from which on a batch takes no more events.
+	// Defaults to 16 MiB.
+	MaxBatchBytes int
+
+	// AckTimeout bounds the wait for one answer of the broker. Defaults to 5 s.
+	AckTimeout time.Duration
+
+	// Settle is how long after an answer that never came a message may still
+	// be on its way to the broker. While it lasts no study is parked or
+	// released, because that would change the order of what is pending.
+	// Defaults to 5 s.
+	Settle time.Duration
+
+	// MaxBackoff is the longest wait between two attempts. Defaults to 2 s.
+	MaxBackoff time.Duration
+
+	// LookEvery is how often the end of the stream is compared with the
+	// outbox when there is nothing to do. Defaults to 10 s.
+	LookEvery time.Duration
+
+	// Clock defaults to time.Now.
+	Clock func() time.Time
+
+	// Log defaults to slog.Default().
+	Log *slog.Logger
+
+	// Step is called with the name of each step the relay is about to take;
+	// tests stop the program there. Nil in production.
+	Step func(name string)
+}
+
+// Names of the steps.
+const (
+	StepLook   = "look"   // before the stream's end is compared with the outbox
+	StepOpen   = "open"   // before the first message of a batch
+	StepMiddle = "middle" // half of a batch is sent
+	StepCommit = "commit" // before the message that commits
+	StepRecord = "record" // acknowledged, not yet recorded
+	StepDone   = "done"   // recorded
+	StepHeal   = "heal"   // before recorded events are published again
+	StepPark   = "park"   // before a study is parked
+)
+
+// Relay moves events from a Source to the stream. One Source and one stream
+// have one Relay at a time; a second one makes both stop.
+type Relay struct {
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	source  Source
+	cfg     Config
+	log     *slog.Logger
+	metrics metrics
+	status  status
+
+	// The rest belongs to Run.
+	policy  *backoff.ExponentialBackOff
+	head    events.Entry // the last entry known to be stored and recorded
+	looked  bool         // whether the stream is known to end with head
+	doubt   time.Time    // when a message may last have been sent whose fate is unknown
+	singles int          // so many entries are to be sent one by one
+	page    int          // so many pending entries are worth reading
+}
+
+// New makes a relay. The connection should have the options that Options
+// gives, and the right to publish events and to use the JetStream API.
+func New(nc *nats.Conn, source Source, cfg Config) (*Relay, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	cfg.MaxBatch = cmp.Or(cfg.MaxBatch, 500)
+	cfg.MaxBatchBytes = cmp.Or(cfg.MaxBatchBytes, 16<<20)
+	cfg.AckTimeout = cmp.Or(cfg.AckTimeout, 5*time.Second)
+	cfg.Settle = cmp.Or(cfg.Settle, 5*time.Second)
+	cfg.MaxBackoff = cmp.Or(cfg.MaxBackoff, 2*time.Second)
+	cfg.LookEvery = cmp.Or(cfg.LookEvery, 10*time.Second)
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	r := &Relay{nc: nc, js: js, source: source, cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), page: cfg.MaxBatch}
+	r.status.start(cfg.Clock())
+	r.metrics = newMetrics(r)
+	return r, nil
+}
+
+// Options are those a relay's connection needs: it reconnects for ever, and
+// keeps nothing back to send later, when it would come out of order.
+func Options() []nats.Option {
+	return []nats.Option{
+		nats.MaxReconnects(-1),
+		nats.ReconnectBufSize(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
+		nats.IgnoreAuthErrorAbort(),
+	}
+}
+
+// Run publishes until ctx is cancelled; it finishes what it has sent and
+// returns nil. What it meets is seen in Status: while the broker or the source
+// is away it tries again, without end; when stream and outbox contradict each
+// other it stops for good and writes nothing any more, until the program is
+// started again.
+func (r *Relay) Run(ctx context.Context) error {
+	r.policy = backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.5),
+		backoff.WithMaxInterval(r.cfg.MaxBackoff), backoff.WithMaxElapsedTime(0))
+	r.looked = false
+	r.doubt = r.cfg.Clock() // a relay before this one may have sent something just now
+	for {
+		err := r.work(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, events.Conflict):
+			r.status.stop(r.cfg.Clock(), err)
+			r.log.Error("publishing stopped", "reason", err)
+			<-ctx.Done()
+			return nil
+		case err != nil:
+			r.backOff(ctx, err)
+		default:
+			r.idle(ctx)
+		}
+	}
+}
+
+// work publishes until nothing is pending.
+func (r *Relay) work(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if !r.looked {
+			if err := r.look(ctx); err != nil {
+				return fmt.Errorf("compare stream and outbox: %w", err)
+			}
+		}
+		if err := r.release(ctx); err != nil {
+			return err
+		}
+		pending, err := r.source.Pending(ctx, r.page)
+		if err != nil {
+			return fmt.Errorf("read pending events: %w", err)
+		}
+		r.status.pending(pending)
+		if len(pending) == 0 {
+			r.running()
+			return nil
+		}
+		if err := r.publish(ctx, r.cut(pending)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// publish sends a batch and records it, or parks the study of an event that
+// cannot be sent. The stream's end counts as unknown until an exact
+// acknowledgement is recorded.
+func (r *Relay) publish(ctx context.Context, batch []events.Entry) error {
+	r.looked = false
+	err := r.put(ctx, r.head.Ordinal, batch)
+	switch {
+	case errors.Is(err, errTooLarge) && len(batch) == 1:
+		return r.park(ctx, batch[0].Event, err)
+	case errors.Is(err, errTooLarge), errors.Is(err, errIncomplete):
+		return nil // once more, one by one
+	case err != nil:
+		return err
+	}
+	r.step(StepRecord)
+	if err := r.record(ctx, batch); err != nil {
+		return err
+	}
+	r.looked = true
+	r.running()
+	r.step(StepDone)
+	return nil
+}
+
+// put sends entries behind sequence last, and keeps book of what a failure
+// leaves in doubt and of what has to be tried one by one.
+func (r *Relay) put(ctx context.Context, last uint64, batch []events.Entry) error {
+	err := r.send(ctx, last, batch)
+	switch {
+	case err == nil:
+		r.singles = max(0, r.singles-len(batch))
+		r.metrics.sent(len(batch))
+	case errors.Is(err, errTooLarge), errors.Is(err, errIncomplete):
+		if len(batch) > 1 {
+			r.singles = len(batch)
+		}
+	default:
+		r.doubt = r.cfg.Clock()
+	}
+	return err
+}
+
+// record numbers entries that the stream holds behind head and stores that,
+// whatever becomes of ctx.
+func (r *Relay) record(ctx context.Context, entries []events.Entry) error {
+	number(entries, r.head.Ordinal)
+	if err := r.source.Record(context.WithoutCancel(ctx), entries); err != nil {
+		return fmt.Errorf("record ordinals: %w", err)
+	}
+	r.head = entries[len(entries)-1]
+	// Whatever was sent before and not answered expected an earlier end of the
+	// stream: it is among these entries or can never be stored.
+	r.doubt = time.Time{}
+	r.policy.Reset()
+	r.status.ordinal(r.head.Ordinal)
+	return nil
+}
+
+func number(entries []events.Entry, last uint64) {
+	for i := range entries {
+		entries[i].Ordinal = last + uint64(i) + 1
+	}
+}
+
+// settled reports whether nothing that was sent can still be on its way.
+func (r *Relay) settled() bool {
+	return r.doubt.IsZero() || r.cfg.Clock().Sub(r.doubt) >= r.cfg.Settle
+}
+
+func (r *Relay) step(name string) {
+	if r.cfg.Step != nil {
+		r.cfg.Step(name)
+	}
+}

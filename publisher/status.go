@@ -1,0 +1,79 @@
+package publisher
+
+import (
+	"sync"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// State says what a relay is doing.
+type State string
+
+// The states.
+const (
+	Starting   State = "starting"    // stream and outbox are not compared yet
+	Running    State = "running"     // everything pending is being published
+	BackingOff State = "backing off" // broker or outbox is away; it tries again by itself
+	Stopped    State = "stopped"     // stream and outbox contradict each other; a person is needed
+)
+
+// Status is what can be said of a relay at a moment.
+type Status struct {
+	State   State
+	Since   time.Time // when State began
+	Reason  string    // why it backs off or stopped, and what to do
+	Ordinal uint64    // of the last event published and recorded
+	Oldest  time.Time // of the oldest unpublished event of a study that is not parked; zero when there is none
+}
+
+// Ready reports whether sign-offs reach the stream.
+func (s Status) Ready() bool { return s.State == Running }
+
+// Status gives the present one.
+func (r *Relay) Status() Status {
+	r.status.mu.Lock()
+	defer r.status.mu.Unlock()
+	return r.status.now
+}
+
+// status guards the present Status. Each method reports whether the state or
+// its reason changed.
+type status struct {
+	mu  sync.Mutex
+	now Status
+}
+
+func (s *status) set(state State, reason string, at time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.State == state && s.now.Reason == reason {
+		return false
+	}
+	if s.now.State != state {
+		s.now.Since = at
+	}
+	s.now.State, s.now.Reason = state, reason
+	return true
+}
+
+func (s *status) start(at time.Time) bool              { return s.set(Starting, "", at) }
+func (s *status) run(at time.Time) bool                { return s.set(Running, "", at) }
+func (s *status) backOff(at time.Time, why error) bool { return s.set(BackingOff, why.Error(), at) }
+func (s *status) stop(at time.Time, why error) bool    { return s.set(Stopped, why.Error(), at) }
+
+func (s *status) ordinal(n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.Ordinal = n
+}
+
+// pending notes the oldest of the pending entries.
+func (s *status) pending(entries []events.Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.Oldest = time.Time{}
+	if len(entries) > 0 {
+		s.now.Oldest = entries[0].Event.Time
+	}
+}

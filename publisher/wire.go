@@ -1,0 +1,171 @@
+package publisher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Refusals after which the broker certainly stored nothing of what was sent.
+var (
+	errTooLarge   = errors.New("the broker takes no message of this size")
+	errIncomplete = errors.New("the broker refused the batch")
+)
+
+// codeTooLarge is the broker's error code for a message over the stream's limit.
+const codeTooLarge jetstream.ErrorCode = 10054
+
+// headerRoom is more than the headers of a message need beside the event's
+// own: message id, expectations, batch.
+const headerRoom = 512
+
+// ack is the broker's answer to a message or to the last one of a batch.
+type ack struct {
+	Error     *jetstream.APIError `json:"error"`
+	Stream    string              `json:"stream"`
+	Sequence  uint64              `json:"seq"`
+	Duplicate bool                `json:"duplicate"`
+	Batch     string              `json:"batch"`
+	Count     int                 `json:"count"`
+}
+
+// send stores entries directly behind stream sequence last: one as a plain
+// message, more as one atomic batch. It returns nil only when the broker
+// acknowledged exactly that. After errTooLarge and errIncomplete certainly
+// nothing was stored; after any other error it is not known.
+func (r *Relay) send(ctx context.Context, last uint64, entries []events.Entry) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.AckTimeout)
+	defer cancel()
+	var (
+		a   ack
+		err error
+	)
+	if len(entries) == 1 {
+		r.step(StepCommit)
+		a, err = r.request(ctx, expect(message(entries[0].Event), last))
+	} else {
+		a, err = r.sendBatch(ctx, last, entries)
+	}
+	if err != nil {
+		return err
+	}
+	if want := last + uint64(len(entries)); a.Stream != events.Stream || a.Sequence != want || a.Duplicate {
+		return fmt.Errorf("publish: the broker acknowledged sequence %d of %s (duplicate: %t) instead of %d of %s",
+			a.Sequence, a.Stream, a.Duplicate, want, events.Stream)
+	}
+	return nil
+}
+
+// sendBatch sends an atomic batch: the broker stores nothing until the last
+// message, which commits it. It waits for an answer to the first message,
+// because only that says why a batch cannot be opened, and because a batch
+// that is opened and not committed counts against the broker's limit of open
+// batches until it is dropped.
+func (r *Relay) sendBatch(ctx context.Context, last uint64, entries []events.Entry) (ack, error) {
+	id := nuid.Next()
+	for i, e := range entries {
+		msg := message(e.Event)
+		msg.Header[jetstreamext.BatchIDHeader] = []string{id}
+		msg.Header[jetstreamext.BatchSeqHeader] = []string{strconv.Itoa(i + 1)}
+		switch i {
+		case 0:
+			r.step(StepOpen)
+			if _, err := r.request(ctx, expect(msg, last)); err != nil { // holds for the whole batch
+				return ack{}, err
+			}
+			continue
+		case len(entries) / 2:
+			r.step(StepMiddle)
+		case len(entries) - 1:
+			r.step(StepCommit)
+			msg.Header[jetstreamext.BatchCommitHeader] = []string{"1"}
+			return r.commit(ctx, msg, id, len(entries))
+		}
+		if err := r.nc.PublishMsg(msg); err != nil {
+			return ack{}, refusal("publish in batch", err)
+		}
+	}
+	return ack{}, errors.New("a batch has two messages or more")
+}
+
+// commit sends the last message of a batch.
+func (r *Relay) commit(ctx context.Context, msg *nats.Msg, id string, count int) (ack, error) {
+	a, err := r.request(ctx, msg)
+	if err != nil {
+		return ack{}, err
+	}
+	if a.Batch != id || a.Count != count {
+		return ack{}, fmt.Errorf("publish: the broker acknowledged %d messages of batch %q instead of %d of %q", a.Count, a.Batch, count, id)
+	}
+	return a, nil
+}
+
+// request sends a message and reads the answer. An empty one is the broker's
+// for a message within a batch.
+func (r *Relay) request(ctx context.Context, msg *nats.Msg) (ack, error) {
+	answer, err := r.nc.RequestMsgWithContext(ctx, msg)
+	if err != nil {
+		return ack{}, refusal("publish", err)
+	}
+	var a ack
+	if len(answer.Data) == 0 {
+		return a, nil
+	}
+	if err := json.Unmarshal(answer.Data, &a); err != nil {
+		return ack{}, fmt.Errorf("publish: the broker's answer cannot be read: %w", err)
+	}
+	if a.Error != nil {
+		return ack{}, refusal("publish", a.Error)
+	}
+	return a, nil
+}
+
+// refusal marks the errors that say for certain that nothing was stored.
+func refusal(verb string, err error) error {
+	var refused *jetstream.APIError
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("%s: %w: %w", verb, errTooLarge, err)
+	case !errors.As(err, &refused):
+		return fmt.Errorf("%s: %w", verb, err)
+	case refused.ErrorCode == codeTooLarge:
+		return fmt.Errorf("%s: %w: %w", verb, errTooLarge, err)
+	case refused.ErrorCode == jetstreamext.JSErrCodeBatchPublishIncomplete:
+		return fmt.Errorf("%s: %w: %w", verb, errIncomplete, err)
+	default:
+		return fmt.Errorf("%s: %w", verb, err)
+	}
+}
+
+// message is the event as sent.
+func message(e events.Event) *nats.Msg {
+	h := nats.Header(e.Header())
+	h[jetstream.MsgIDHeader] = []string{e.ID}
+	return &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: h, Data: e.Data}
+}
+
+// expect has the message refused unless it is stored directly behind last.
+func expect(msg *nats.Msg, last uint64) *nats.Msg {
+	msg.Header[jetstream.ExpectedStreamHeader] = []string{events.Stream}
+	msg.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(last, 10)}
+	return msg
+}
+
+// size is the most that the broker may count for the event, in bytes.
+func size(e events.Event) int {
+	n := headerRoom + len(e.Data)
+	for _, text := range []string{e.ID, e.ID, e.Source, e.Type, e.Subject, e.DataContentType, e.Study,
+		e.PartitionKey, e.PreviousHash, e.Hash, e.TraceParent} {
+		n += len(text)
+	}
+	return n
+}
