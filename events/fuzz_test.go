@@ -52,6 +52,7 @@ func FuzzEvent(f *testing.F) {
 
 // checkSDK passes the event through the SDK's form; the SDK may refuse it.
 func checkSDK(t *testing.T, e events.Event) {
+	t.Helper()
 	ce, err := e.CloudEvent()
 	if err != nil {
 		return

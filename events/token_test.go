@@ -113,6 +113,7 @@ func TestStudyTokenVectors(t *testing.T) {
 // referenceToken follows the words of the README, with base32hex as the digits
 // of one big number.
 func referenceToken(t *testing.T, utf8hex string) string {
+	t.Helper()
 	utf8, err := hex.DecodeString(utf8hex)
 	if err != nil {
 		t.Fatal(err)

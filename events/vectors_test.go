@@ -49,6 +49,7 @@ func TestChainVectors(t *testing.T) {
 
 // checkChain reads the events as a consumer does and follows them.
 func checkChain(t *testing.T, c vectorChain) {
+	t.Helper()
 	sequence, err := events.ParseSequence(c.After.Sequence)
 	if err != nil {
 		t.Fatal(err)
