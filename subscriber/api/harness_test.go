@@ -54,14 +54,25 @@ func issue(t testing.TB, signer *access.Signer, partner string, at time.Time) st
 // open starts an API over a desk at which the partner has the studies.
 func open(t testing.TB, cfg api.Config, studies ...string) *stand {
 	t.Helper()
-	s := &stand{signer: newSigner(t), desk: &desk{}}
-	s.desk.directory = access.Directory{}.
-		WithKey(s.signer.Key(noon.Add(-time.Hour))).
-		WithPartner(access.Partner{ID: partnerID, Studies: studies, Enabled: true})
+	d := &desk{}
+	s := openOver(t, d, cfg)
+	s.desk = d
+	d.change(func(d *desk) {
+		d.directory = access.Directory{}.
+			WithKey(s.signer.Key(noon.Add(-time.Hour))).
+			WithPartner(access.Partner{ID: partnerID, Studies: studies, Enabled: true})
+	})
+	return s
+}
+
+// openOver starts an API over a reader.
+func openOver(t testing.TB, reader api.Reader, cfg api.Config) *stand {
+	t.Helper()
+	s := &stand{signer: newSigner(t)}
 	s.token = issue(t, s.signer, partnerID, noon.Add(-time.Minute))
 	cfg.PublicURL = publicURL
 	cfg.Clock = func() time.Time { return noon }
-	s.api = api.New(s.desk, cfg)
+	s.api = api.New(reader, cfg)
 	s.server = httptest.NewServer(rest.Wrap(s.api, slog.New(slog.DiscardHandler)))
 	t.Cleanup(s.server.Close)
 	return s

@@ -1,0 +1,143 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
+)
+
+// assessment makes one that is valid; lesions make it long.
+func assessment(study, id string, number, lesions int) events.Assessment {
+	a := events.Assessment{
+		ID: id, Study: study, SponsorStudy: "C1", TrialName: study, Criteria: events.Criteria, Case: events.Case{ID: int32(number), Revision: 1},
+		Revision: 1, Name: events.Baseline, Subject: fmt.Sprintf("subject %d", number), Effective: fmt.Sprintf("2014-%02d", number%12+1), Conclusion: "No",
+	}
+	for i := range lesions {
+		a.Lesions = append(a.Lesions, events.Lesion{ID: fmt.Sprintf("T%02d", i+1)})
+	}
+	return a
+}
+
+func (b bundle) ids(t testing.TB) []string {
+	t.Helper()
+	var ids []string
+	for _, e := range b.Entry {
+		_, id, ok := strings.Cut(e.FullURL, "&_Id=")
+		if !ok {
+			t.Fatalf("fullUrl is %s", e.FullURL)
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func TestSearchesOfAReadModel(t *testing.T) {
+	const study = "Étude, 1"
+	l := openLive(t, api.Config{}, study)
+	for i, id := range []string{"10", "9", "a-1", "2"} {
+		l.report(events.ReportSigned, fhir.Report{Assessment: assessment(study, id, i+1, 0)})
+	}
+	l.wait()
+	for _, c := range []struct {
+		query string
+		want  []string
+	}{
+		{"", []string{"2", "9", "10", "a-1"}},
+		{"&_sort=-_id", []string{"a-1", "10", "9", "2"}},
+		{"&_sort=-caseid", []string{"2", "a-1", "9", "10"}},
+		{"&_sort=_lastUpdated&_count=2&page=2", []string{"a-1", "2"}},
+		{"&_id=9,2,7", []string{"2", "9"}},
+		{"&_id=9&id=2", nil},
+		{"&subject=subject+2", []string{"9"}},
+		{"&subject=Patient/subject%25202", []string{"9"}},
+		{"&date=02/2014", []string{"10"}},
+		{"&date=ge04/01/2014", []string{"2", "a-1"}},
+		{"&date=2014", []string{"2", "9", "10", "a-1"}},
+		{"&date=ne2014-02", []string{"2", "9", "a-1"}},
+		{"&_since=2026-03-01T12:00:00.000003Z", []string{"2", "a-1"}},
+		{"&_lastUpdated=gt2026-03-01T12:00:00.000003Z", []string{"2"}},
+		{"&issued=lt2026-03-01T12:00:00.000002Z", []string{"10"}},
+		{"&caseid=3", []string{"a-1"}},
+		{"&conclusion=No&name=Baseline", []string{"2", "9", "10", "a-1"}},
+		{"&conclusion=Yes", nil},
+		{"&page=9", nil},
+		{"&_summary=count", nil},
+	} {
+		t.Run(c.query, func(t *testing.T) {
+			b := l.get(t, "/DiagnosticReport?researchstudy=E%CC%81tude,+1"+c.query).bundle(t)
+			if diff := cmp.Diff(c.want, b.ids(t)); diff != "" {
+				t.Errorf("reports (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTheExampleFromStreamToPage(t *testing.T) {
+	l := openLive(t, api.Config{}, "FHIR-T")
+	var signed []fhir.Report
+	for _, r := range seedReports(t) {
+		signed = append(signed, l.report(events.ReportSigned, r))
+	}
+	l.wait()
+	got := l.get(t, "/DiagnosticReport?researchstudy=FHIR-T")
+	compareWithSeed(t, got.body)
+	for i, e := range got.bundle(t).Entry {
+		want, err := signed[i].Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(e.Resource)); diff != "" {
+			t.Errorf("not the bytes that were signed:\n%s", diff)
+		}
+	}
+}
+
+func TestWhatHappensToAReportShowsAtOnce(t *testing.T) {
+	l := openLive(t, api.Config{}, "S1")
+	const search, read = "/DiagnosticReport?researchstudy=S1", "/DiagnosticReport/7"
+	first := l.report(events.ReportSigned, fhir.Report{Assessment: assessment("S1", "7", 1, 1)})
+	l.wait()
+	tag := l.get(t, search).header.Get("Etag")
+	if a := l.get(t, search, header("If-None-Match", tag)); a.status != http.StatusNotModified {
+		t.Fatalf("unchanged: %d", a.status)
+	}
+	if a := l.get(t, read); a.header.Get("Etag") != `W/"1"` {
+		t.Fatalf("read gives ETag %s", a.header.Get("Etag"))
+	}
+
+	first.Assessment.Revision++
+	l.report(events.ReportAmended, first)
+	l.wait()
+	a := l.get(t, search, header("If-None-Match", tag))
+	if b := a.bundle(t); *b.Total != 1 || !strings.Contains(string(b.Entry[0].Resource), `"versionId":"2"`) {
+		t.Errorf("after the amendment: %s", a.body)
+	}
+	if a := l.get(t, read, header("If-None-Match", `W/"1"`)); a.status != http.StatusOK || a.header.Get("Etag") != `W/"2"` {
+		t.Errorf("after the amendment: %d, ETag %s", a.status, a.header.Get("Etag"))
+	}
+
+	first.Withdrawal = "wrong patient"
+	l.report(events.ReportWithdrawn, first)
+	l.wait()
+	if b := l.get(t, search).bundle(t); *b.Total != 0 || b.Entry != nil {
+		t.Errorf("after the withdrawal %d are there", *b.Total)
+	}
+	if a := l.get(t, read, header("If-None-Match", `W/"2"`)); a.status != http.StatusGone {
+		t.Errorf("read after the withdrawal: %d", a.status)
+	}
+
+	l.grant("S2")
+	if a := l.get(t, search); a.status != http.StatusForbidden {
+		t.Errorf("search after the grant was revoked: %d", a.status)
+	}
+	if a := l.get(t, read); a.status != http.StatusNotFound {
+		t.Errorf("read after the grant was revoked: %d", a.status)
+	}
+}
