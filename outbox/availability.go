@@ -1,0 +1,197 @@
+package outbox
+
+import (
+	"cmp"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// accept decides whether the waiting versions of a case may be signed
+// together, and gives their case revision.
+//
+// A pair must be higher than every pair signed for the assessment, neither of
+// its parts lower than in the last signed one, and its case revision not below
+// the highest ever signed in the case. Signed pairs only grow, so the last
+// signed one is the highest.
+func (w *work) accept(fresh []*candidate) (int32, error) {
+	for _, c := range fresh {
+		next, last := c.waitingVersion, c.signedVersion
+		lower := next.CaseRevision < last.CaseRevision || next.Revision < last.Revision
+		if c.signed != 0 && (lower || !last.Less(next)) {
+			return 0, c.conflict("its waiting version, %s, is not higher", next)
+		}
+		if next.CaseRevision < c.caseRevision {
+			return 0, w.caseConflict(c)
+		}
+	}
+	highest := slices.MaxFunc(fresh, byCaseRevision)
+	lowest := slices.MinFunc(fresh, byCaseRevision)
+	if byCaseRevision(lowest, highest) != 0 {
+		return 0, events.Errorf(events.Conflict,
+			"assessments of case %d cannot be signed together: %s waits in %s, %s in %s",
+			lowest.number, lowest.id, lowest.waitingVersion, highest.id, highest.waitingVersion)
+	}
+	return highest.waitingVersion.CaseRevision, nil
+}
+
+func byCaseRevision(a, b *candidate) int {
+	return cmp.Compare(a.waitingVersion.CaseRevision, b.waitingVersion.CaseRevision)
+}
+
+// conflict names the pair signed, its signer and the time.
+func (c *candidate) conflict(format string, args ...any) error {
+	return events.Errorf(events.Conflict, "assessment %s was signed as %s by %s at %s; %s",
+		c.id, c.signedVersion, c.signature.User, events.FormatTime(c.signature.Time), fmt.Sprintf(format, args...))
+}
+
+// caseConflict names the sign-off that moved the case beyond the candidate.
+func (w *work) caseConflict(c *candidate) error {
+	highest := *c
+	var at string
+	err := w.tx.QueryRow(`
+		select a.id, v.case_revision, v.revision, g.user, g.time
+		from assessments a
+		join versions v on v.assessment = a.id
+		join signatures g on g.version = v.row
+		where a.study = ? and a.number = ? and v.case_revision = ?
+		order by g.time
+		limit 1`, c.chain.row, c.number, c.caseRevision).
+		Scan(&highest.id, &highest.signedVersion.CaseRevision, &highest.signedVersion.Revision, &highest.signature.User, &at)
+	if err != nil {
+		return fmt.Errorf("look up the case's last revision: %w", err)
+	}
+	if highest.signature.Time, err = events.ParseTime(at); err != nil {
+		return err
+	}
+	return highest.conflict("the waiting version of assessment %s, %s, is of an earlier revision of case %d",
+		c.id, c.waitingVersion, c.number)
+}
+
+// raiseCase moves a case to a higher revision: reports that were available and
+// are not signed now are superseded.
+func (w *work) raiseCase(chain *chain, user string, fresh []*candidate, revision int32) error {
+	if fresh[0].caseRevision > 0 {
+		if err := w.supersede(chain, user, fresh); err != nil {
+			return err
+		}
+	}
+	_, err := w.tx.Exec(`
+		update cases
+		set revision = ?
+		where study = ? and number = ?`, revision, chain.row, fresh[0].number)
+	if err != nil {
+		return fmt.Errorf("store case revision: %w", err)
+	}
+	return nil
+}
+
+// superseded is an available report that ends.
+type superseded struct {
+	ID      string `db:"id"`
+	Version int64  `db:"signed"`
+	Subject string `db:"subject"`
+	Data    []byte `db:"data"`
+}
+
+// supersede announces, with the bytes published last, each report of the case
+// that is available and not among those signed now.
+func (w *work) supersede(chain *chain, user string, fresh []*candidate) error {
+	var ended []superseded
+	err := w.tx.Select(&ended, `
+		select a.id, a.signed, e.subject, e.data
+		from assessments a
+		join events e on e.row = a.published
+		where a.study = ? and a.number = ? and a.available = 1`, chain.row, fresh[0].number)
+	if err != nil {
+		return fmt.Errorf("find superseded reports: %w", err)
+	}
+	slices.SortFunc(ended, func(a, b superseded) int { return compareIDs(a.ID, b.ID) })
+	for _, r := range ended {
+		if slices.ContainsFunc(fresh, func(c *candidate) bool { return c.id == r.ID }) {
+			continue
+		}
+		if err := w.endReport(chain, user, fresh[0], r); err != nil {
+			return err
+		}
+		w.o.step("superseded")
+	}
+	return nil
+}
+
+func (w *work) endReport(chain *chain, user string, by *candidate, r superseded) error {
+	e, _, err := chain.append(events.ReportSuperseded, r.Subject, by.about(), r.Data)
+	if err != nil {
+		return err
+	}
+	if _, err := w.tx.Exec(`update assessments set available = 0 where id = ?`, r.ID); err != nil {
+		return fmt.Errorf("end report: %w", err)
+	}
+	return w.audit(entry{
+		time: e.Time, actor: user, action: actionSuperseded, study: by.study, subject: r.ID, version: r.Version,
+		detail: numberedDetail{e.Sequence, e.ID},
+	})
+}
+
+// numberedDetail is what the audit trail says of an event.
+type numberedDetail struct {
+	Sequence uint64 `json:"sequence"`
+	Event    string `json:"event"`
+}
+
+// repeat answers a sign-off that finds nothing waiting: the first answer again
+// for the same PI and meaning.
+func (w *work) repeat(c *candidate, s SignOff) (Signed, error) {
+	if c.signature.User != s.User {
+		return Signed{}, c.conflict("nothing of it waits for %s", s.User)
+	}
+	if c.signature.Meaning != s.Meaning {
+		return Signed{}, c.conflict("the signature's meaning cannot change")
+	}
+	e, err := w.eventAt(c.event)
+	if err != nil {
+		return Signed{}, err
+	}
+	return c.answer(e, c.signedVersion, c.signature), nil
+}
+
+// eventAt gives of a stored event what an answer says of it.
+func (w *work) eventAt(row int64) (e events.Event, err error) {
+	var kind, at string
+	err = w.tx.QueryRow(`
+		select kind, id, sequence, time
+		from events
+		where row = ?`, row).Scan(&kind, &e.ID, &e.Sequence, &at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return e, fmt.Errorf("event %d is missing", row)
+	}
+	if err != nil {
+		return e, fmt.Errorf("look up event: %w", err)
+	}
+	e.Type = w.o.namespace.Type(events.Kind(kind))
+	e.Time, err = events.ParseTime(at)
+	return e, err
+}
+
+// compareIDs orders assessment ids: those of digits only first and by value,
+// then the others by code point.
+func compareIDs(a, b string) int {
+	digitsA, digitsB := onlyDigits(a), onlyDigits(b)
+	switch {
+	case digitsA && digitsB:
+		x, y := strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
+		return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y), cmp.Compare(a, b))
+	case digitsA:
+		return -1
+	case digitsB:
+		return 1
+	default:
+		return cmp.Compare(a, b)
+	}
+}
+
+func onlyDigits(s string) bool { return strings.Trim(s, "0123456789") == "" }

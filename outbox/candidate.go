@@ -1,0 +1,99 @@
+package outbox
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// candidate is an assessment that is to be signed or withdrawn, with all that
+// decides about it, read in one statement.
+type candidate struct {
+	id           string
+	number       int32 // of the case
+	study        string
+	caseRevision int32 // the highest ever signed in the case
+	available    bool
+
+	waiting        int64 // versions.row; 0 for none
+	waitingVersion events.Version
+	content        []byte // of the waiting version
+
+	signed        int64 // versions.row; 0 for none
+	signedVersion events.Version
+	signature     events.Signature // of the signed version
+	event         int64            // events.row of its report
+
+	signer  string // printed name of who asks
+	granted bool   // who asks is enabled and granted the study
+
+	chain      chain // the end of the study's chain
+	assessment events.Assessment
+}
+
+// load reads the candidate of an assessment id for a PI.
+func (w *work) load(id, user string) (*candidate, error) {
+	c := &candidate{id: id, chain: chain{w: w}}
+	var last, signedAt string
+	err := w.tx.QueryRow(`
+		select a.number, a.available, s.row, s.study, s.token, s.sequence, s.hash, s.time, c.revision,
+			coalesce(a.waiting, 0), coalesce(n.case_revision, 0), coalesce(n.revision, 0), n.content,
+			coalesce(a.signed, 0), coalesce(v.case_revision, 0), coalesce(v.revision, 0),
+			coalesce(g.user, ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0),
+			coalesce(p.name, ''), p.disabled = '' and r.user is not null
+		from assessments a
+		join studies s on s.row = a.study
+		join cases c on c.study = a.study and c.number = a.number
+		left join versions n on n.row = a.waiting
+		left join versions v on v.row = a.signed
+		left join signatures g on g.version = a.signed
+		left join people p on p.user = ?2
+		left join grants r on r.user = ?2 and r.study = s.study
+		where a.id = ?1`, id, user).Scan(
+		&c.number, &c.available, &c.chain.row, &c.study, &c.chain.token, &c.chain.link.Sequence, &c.chain.link.Hash, &last, &c.caseRevision,
+		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision, &c.content,
+		&c.signed, &c.signedVersion.CaseRevision, &c.signedVersion.Revision,
+		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event,
+		&c.signer, nullAsFalse{&c.granted})
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, unknownAssessment(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load assessment: %w", err)
+	}
+	if signedAt != "" {
+		if c.signature.Time, err = events.ParseTime(signedAt); err != nil {
+			return nil, fmt.Errorf("load signature: %w", err)
+		}
+	}
+	return c, c.chain.begin(last)
+}
+
+// authorize refuses a PI who may not act in the study.
+func (c *candidate) authorize(user string) error {
+	if !c.granted {
+		return events.Errorf(events.Forbidden, "%s may not sign for study %s", user, c.study)
+	}
+	return nil
+}
+
+// decode reads the assessment from its stored form.
+func decode(content []byte) (a events.Assessment, err error) {
+	if err := json.Unmarshal(content, &a); err != nil {
+		return a, fmt.Errorf("read stored assessment: %w", err)
+	}
+	return a, nil
+}
+
+// nullAsFalse scans an SQL truth value.
+type nullAsFalse struct{ target *bool }
+
+// Scan implements sql.Scanner.
+func (n nullAsFalse) Scan(value any) error {
+	number, _ := value.(int64)
+	*n.target = number == 1
+	return nil
+}

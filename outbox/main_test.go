@@ -1,0 +1,194 @@
+package outbox_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+const (
+	study    = "FHIR-T"
+	password = "correct horse battery"
+	meaning  = "I have reviewed and approve this assessment"
+	operator = "ops"
+	source   = "edc"
+)
+
+// clock is a time that a test moves.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func newClock() *clock { return &clock{t: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// desk is an outbox with a clock of its own and PIs who may sign.
+type desk struct {
+	*outbox.Outbox
+	t     testing.TB
+	path  string
+	clock *clock
+}
+
+func open(t testing.TB, path string, cfg outbox.Config) *outbox.Outbox {
+	t.Helper()
+	o, err := outbox.Open(t.Context(), path, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return o
+}
+
+func newDesk(t testing.TB, users ...string) *desk {
+	t.Helper()
+	d := &desk{t: t, path: filepath.Join(t.TempDir(), "outbox.db"), clock: newClock()}
+	d.Outbox = open(t, d.path, outbox.Config{Clock: d.clock.now})
+	if len(users) == 0 {
+		users = []string{"dr.a"}
+	}
+	for _, u := range users {
+		ok(t, d.AddPI(t.Context(), operator, u, "Printed "+u, []string{study}, password))
+	}
+	return d
+}
+
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func must[T any](value T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		ok(t, err)
+		return value
+	}
+}
+
+func assessment(id string, number, caseRevision, revision int32) events.Assessment {
+	return events.Assessment{
+		ID: id, Study: study, SponsorStudy: "C3861001", TrialName: study, Criteria: events.Criteria,
+		Case: events.Case{ID: number, Revision: caseRevision}, Revision: revision,
+		Name: "Follow-up 2", Timepoint: 2, Subject: fmt.Sprintf("subject-%d", number), Effective: "2006-10-13T09:31:24",
+		Measurement: &events.Measurement{
+			Type: events.MeasurementType, Value: "37.6", Unit: events.Unit,
+			ChangeFromPrevious: "-12.0 mm", ChangeFromBaseline: "-42.3 mm", ChangeFromNadir: "-12.0 mm",
+		},
+		Conclusion: "Partial Response",
+	}
+}
+
+func withLesions(a events.Assessment, ids ...string) events.Assessment {
+	for _, id := range ids {
+		a.Lesions = append(a.Lesions, events.Lesion{ID: id, Category: "Target", State: "Present", Value: "12.5", Unit: events.Unit, Modality: "CT"})
+	}
+	return a
+}
+
+// register registers assessments and wants each taken.
+func (d *desk) register(assessments ...events.Assessment) {
+	d.t.Helper()
+	for i, r := range d.submit(assessments...) {
+		if r.Err != nil || r.Outcome != outbox.Taken {
+			d.t.Fatalf("assessment %s: %q, %v", assessments[i].ID, r.Outcome, r.Err)
+		}
+	}
+}
+
+func (d *desk) submit(assessments ...events.Assessment) []outbox.RegisterResult {
+	d.t.Helper()
+	batch := make([]events.Submission, len(assessments))
+	for i, a := range assessments {
+		batch[i].Assessment = a
+	}
+	return must(d.Register(d.t.Context(), source, batch))(d.t)
+}
+
+func (d *desk) signAs(user string, ids ...string) ([]outbox.Signed, error) {
+	return d.SignOff(d.t.Context(), outbox.SignOff{User: user, Meaning: meaning, IDs: ids})
+}
+
+func (d *desk) sign(ids ...string) []outbox.Signed {
+	d.t.Helper()
+	return must(d.signAs("dr.a", ids...))(d.t)
+}
+
+func (d *desk) withdrawAs(user, id, reason string) (outbox.Signed, error) {
+	return d.Withdraw(d.t.Context(), outbox.Withdrawal{User: user, ID: id, Reason: reason})
+}
+
+// all gives every event of the outbox in commit order.
+func all(t testing.TB, o *outbox.Outbox) []events.Event {
+	t.Helper()
+	entries := must(o.Pending(t.Context(), 1_000_000))(t)
+	out := make([]events.Event, len(entries))
+	for i, e := range entries {
+		out[i] = e.Event
+	}
+	return out
+}
+
+// published gives the events of real studies as "kind subject".
+func (d *desk) published() []string {
+	d.t.Helper()
+	var out []string
+	for _, e := range all(d.t, d.Outbox) {
+		if e.Study != events.AccessStudy {
+			out = append(out, short(e))
+		}
+	}
+	return out
+}
+
+func short(e events.Event) string {
+	words := map[events.Kind]string{
+		events.ReportSigned: "signed", events.ReportAmended: "amended", events.ReportSuperseded: "superseded",
+		events.ReportWithdrawn: "withdrawn", events.ObservationsSigned: "observations",
+		events.AccessPartner: "partner", events.AccessKey: "key",
+	}
+	id, version, isReport := e.ReportID()
+	if !isReport {
+		return words[e.Kind()] + " " + e.Subject
+	}
+	return fmt.Sprintf("%s %s/%d", words[e.Kind()], id, version)
+}
+
+// follow checks numbers, hashes and times of all studies.
+func follow(t testing.TB, all []events.Event) {
+	t.Helper()
+	links := make(map[string]events.Link)
+	times := make(map[string]time.Time)
+	for _, e := range all {
+		next, err := links[e.Study].Follow(e)
+		ok(t, err)
+		ok(t, e.Validate())
+		if !e.Time.After(times[e.Study]) {
+			t.Fatalf("event %d of %s does not come after the one before", e.Sequence, e.Study)
+		}
+		links[e.Study], times[e.Study] = next, e.Time
+	}
+}

@@ -1,0 +1,114 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// scrapeTimeout bounds what a scrape of the backlog may take.
+const scrapeTimeout = 5 * time.Second
+
+// counters are what the outbox counts as it works.
+type counters struct {
+	signoffs    *prometheus.CounterVec
+	duration    prometheus.Histogram
+	withdrawals *prometheus.CounterVec
+	failures    *prometheus.CounterVec
+}
+
+func newCounters() counters {
+	return counters{
+		signoffs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "signoff_outbox_signoffs_total", Help: "Assessments signed, and sign-offs refused or failed.",
+		}, []string{"outcome"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "signoff_outbox_signoff_seconds", Help: "From the request to the sign-off on disk.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+		}),
+		withdrawals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "signoff_outbox_withdrawals_total", Help: "Withdrawals.",
+		}, []string{"outcome"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "signoff_outbox_sign_in_failures_total", Help: "Failed sign-ins: refused, or locked after too many.",
+		}, []string{"kind", "outcome"}),
+	}
+}
+
+func (c counters) signed(answers []Signed, err error, took time.Duration) {
+	c.duration.Observe(took.Seconds())
+	c.signoffs.WithLabelValues(outcome(nil)).Add(float64(len(answers)))
+	if err != nil {
+		c.signoffs.WithLabelValues(outcome(err)).Inc()
+	}
+}
+
+func (c counters) withdrawn(err error) { c.withdrawals.WithLabelValues(outcome(err)).Inc() }
+
+func (c counters) failure(kind, outcome string) { c.failures.WithLabelValues(kind, outcome).Inc() }
+
+// outcome tells a refusal from a failure of ours.
+func outcome(err error) string {
+	var refusal *events.Error
+	switch {
+	case err == nil:
+		return "done"
+	case errors.As(err, &refusal) && refusal.Code != events.Unavailable && refusal.Code != events.Internal:
+		return "refused"
+	default:
+		return "failed"
+	}
+}
+
+// Metrics are the outbox's metrics: the age of the oldest unpublished event
+// first of all.
+func (o *Outbox) Metrics() []prometheus.Collector {
+	c := o.counters
+	return []prometheus.Collector{backlog{o}, c.signoffs, c.duration, c.withdrawals, c.failures}
+}
+
+// backlog collects what waits for publication, when it is asked.
+type backlog struct{ o *Outbox }
+
+var (
+	oldestDesc = prometheus.NewDesc("signoff_outbox_oldest_unpublished_age_seconds",
+		"Age of the oldest event that is not on the stream; 0 where all are.", nil, nil)
+	unpublishedDesc = prometheus.NewDesc("signoff_outbox_unpublished_events",
+		"Events that are not on the stream.", nil, nil)
+	parkedDesc = prometheus.NewDesc("signoff_outbox_parked_studies",
+		"Studies whose events are held back.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (b backlog) Describe(descs chan<- *prometheus.Desc) {
+	descs <- oldestDesc
+	descs <- unpublishedDesc
+	descs <- parkedDesc
+}
+
+// Collect implements prometheus.Collector.
+func (b backlog) Collect(metrics chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	s, err := b.o.backlog(ctx)
+	if err != nil {
+		metrics <- prometheus.NewInvalidMetric(oldestDesc, err)
+		return
+	}
+	parked, err := b.o.Parked(ctx)
+	if err != nil {
+		metrics <- prometheus.NewInvalidMetric(parkedDesc, err)
+		return
+	}
+	age := 0.0
+	if !s.Oldest.IsZero() {
+		age = max(0, b.o.now().Sub(s.Oldest).Seconds())
+	}
+	metrics <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, age)
+	metrics <- prometheus.MustNewConstMetric(unpublishedDesc, prometheus.GaugeValue, float64(s.Unpublished))
+	metrics <- prometheus.MustNewConstMetric(parkedDesc, prometheus.GaugeValue, float64(len(parked)))
+}

@@ -1,0 +1,146 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// ParkedStudy is a study whose events wait because the broker refuses one of
+// them for its own sake.
+type ParkedStudy struct {
+	Study            string    `json:"study"`
+	Token            string    `json:"token"`
+	Reason           string    `json:"reason"`
+	Since            time.Time `json:"since"`
+	Sequence         uint64    `json:"sequence"` // of the first event that waits
+	ReleaseRequested bool      `json:"releaseRequested"`
+}
+
+// publisherActor is how the audit trail calls the relay.
+const publisherActor = "publisher"
+
+// Park takes a study out of Pending, visibly, until it is released. The relay
+// calls it, with the study's token, while nothing is in flight. Parking again
+// changes nothing.
+func (o *Outbox) Park(ctx context.Context, token, reason string) error {
+	return o.update(ctx, "park study", func(w *work) error {
+		var study, first int64
+		var number string
+		err := w.tx.QueryRow(`
+			select s.row, s.study, coalesce(min(e.row), 0)
+			from studies s
+			left join events e on e.study = s.row
+				and not exists (select 1 from ordinals o where o.event = e.row)
+			where s.token = ?
+			group by s.row`, token).Scan(&study, &number, &first)
+		if errors.Is(err, sql.ErrNoRows) {
+			return events.Errorf(events.NotFound, "there is no study with the token %q", token)
+		}
+		if err != nil {
+			return err
+		}
+		if first == 0 {
+			return events.Errorf(events.Conflict, "no event of study %s is pending", number)
+		}
+		result, err := w.tx.Exec(`
+			insert into parked (study, first, reason, time)
+			values (?, ?, ?, ?)
+			on conflict do nothing`, study, first, reason, events.FormatTime(w.now))
+		if err != nil || one(result, "") != nil {
+			return err
+		}
+		return w.audit(entry{actor: publisherActor, action: actionParked, study: number, subject: token, detail: map[string]string{"reason": reason}})
+	})
+}
+
+// RequestRelease asks the relay to publish a parked study again. Study is its
+// number.
+func (o *Outbox) RequestRelease(ctx context.Context, by, study string) error {
+	study = normalize(study)
+	return o.administer(ctx, by, "request release", func(w *work) error {
+		result, err := w.tx.Exec(`
+			update parked
+			set requester = ?
+			where study = (select row from studies where study = ?)`, by, study)
+		if err != nil {
+			return err
+		}
+		if one(result, "") != nil {
+			return events.Errorf(events.NotFound, "study %s is not parked", study)
+		}
+		return w.audit(entry{actor: by, action: actionReleasing, study: study, subject: events.StudyToken(study)})
+	})
+}
+
+// Release lets the studies whose release was requested be pending again, and
+// gives their number. The relay calls it while nothing is in flight.
+func (o *Outbox) Release(ctx context.Context) (int, error) {
+	var asked []int64
+	err := o.db.Reader.SelectContext(ctx, &asked, `select study from parked where requester <> ''`)
+	if err != nil {
+		return 0, fmt.Errorf("look for releases: %w", err)
+	}
+	if len(asked) == 0 {
+		return 0, nil
+	}
+	err = o.update(ctx, "release studies", func(w *work) error {
+		for _, study := range asked {
+			if err := w.release(study); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(asked), nil
+}
+
+func (w *work) release(study int64) error {
+	var first int64
+	var number string
+	err := w.tx.QueryRow(`
+		delete from parked
+		where study = ?
+		returning first, (select study from studies where row = parked.study)`, study).Scan(&first, &number)
+	if err != nil {
+		return err
+	}
+	if _, err := w.tx.Exec(`update relay set floor = min(floor, ?)`, first-1); err != nil {
+		return err
+	}
+	return w.audit(entry{actor: publisherActor, action: actionReleased, study: number, subject: events.StudyToken(number)})
+}
+
+// Parked gives the studies that are parked, the longest first.
+func (o *Outbox) Parked(ctx context.Context) ([]ParkedStudy, error) {
+	rows, err := o.db.Reader.QueryContext(ctx, `
+		select s.study, s.token, p.reason, p.time, e.sequence, p.requester <> ''
+		from parked p
+		join studies s on s.row = p.study
+		join events e on e.row = p.first
+		order by p.time, s.study`)
+	if err != nil {
+		return nil, fmt.Errorf("list parked studies: %w", err)
+	}
+	defer rows.Close()
+	parked := []ParkedStudy{}
+	for rows.Next() {
+		var p ParkedStudy
+		var since string
+		if err := rows.Scan(&p.Study, &p.Token, &p.Reason, &since, &p.Sequence, &p.ReleaseRequested); err != nil {
+			return nil, fmt.Errorf("list parked studies: %w", err)
+		}
+		if p.Since, err = events.ParseTime(since); err != nil {
+			return nil, fmt.Errorf("list parked studies: %w", err)
+		}
+		parked = append(parked, p)
+	}
+	return parked, rows.Err()
+}

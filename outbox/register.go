@@ -1,0 +1,204 @@
+package outbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// perRegistration is how many assessments are registered in one turn of the
+// writer, so that a sign-off never waits for a whole import.
+const perRegistration = 250
+
+// Outcomes of a registration.
+const (
+	Taken     = "taken"     // it waits for its sign-off
+	Unchanged = "unchanged" // the very same version waits or is signed already
+)
+
+// Registration says what became of a submission.
+type Registration struct {
+	ID      string         `json:"id"`
+	Version events.Version `json:"version"`
+	Outcome string         `json:"outcome"` // Taken or Unchanged; empty where it was refused
+}
+
+// RegisterResult is a Registration, or why there is none. It is a Conflict if
+// the assessment belongs to another study or case, if the case has another
+// subject, or if its pair is signed with other content.
+type RegisterResult struct {
+	Registration
+	Err *events.Error
+}
+
+// Register takes assessments that wait for their sign-off. Each is refused or
+// taken alone, in the order given; the results are in the same order. A waiting
+// version is replaced by a later one, and stays in the audit trail. By names
+// who hands them over: a source or an operator.
+//
+// With an error, those before the failure may have been registered;
+// registering them again is harmless.
+func (o *Outbox) Register(ctx context.Context, by string, batch []events.Submission) ([]RegisterResult, error) {
+	if err := validBy(by); err != nil {
+		return nil, err
+	}
+	results := make([]RegisterResult, len(batch))
+	for start := 0; start < len(batch); start += perRegistration {
+		end := min(start+perRegistration, len(batch))
+		err := o.registerSome(ctx, by, batch[start:end], results[start:end])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+func (o *Outbox) registerSome(ctx context.Context, by string, batch []events.Submission, results []RegisterResult) error {
+	prepared := make([]submission, len(batch))
+	for i, s := range batch {
+		prepared[i] = prepareSubmission(s)
+	}
+	return o.update(ctx, "register assessments", func(w *work) error {
+		for i, s := range prepared {
+			results[i].ID, results[i].Version = s.assessment.ID, s.assessment.Version()
+			outcome, err := w.register(by, s)
+			refusal := (*events.Error)(nil)
+			if err != nil && !errors.As(err, &refusal) {
+				return err
+			}
+			results[i].Outcome, results[i].Err = outcome, refusal
+		}
+		return nil
+	})
+}
+
+// submission is one that was looked at outside the transaction.
+type submission struct {
+	assessment events.Assessment
+	content    string // the assessment as JSON, by which versions are compared
+	visit      string // as JSON, empty for none
+	err        error
+}
+
+func prepareSubmission(in events.Submission) submission {
+	in.Assessment.Normalize()
+	s := submission{assessment: in.Assessment}
+	if s.err = in.Assessment.Validate(); s.err != nil {
+		return s
+	}
+	content, err := json.Marshal(in.Assessment)
+	if err != nil {
+		s.err = &events.Error{Code: events.Invalid, Message: "cannot be written as JSON", Err: err}
+		return s
+	}
+	s.content = string(content)
+	if in.Visit != nil {
+		visit, err := json.Marshal(in.Visit)
+		s.visit, s.err = string(visit), err
+	}
+	return s
+}
+
+// register registers one assessment. It changes nothing before it can no
+// longer refuse.
+func (w *work) register(by string, s submission) (outcome string, err error) {
+	if s.err != nil {
+		return "", s.err
+	}
+	a := s.assessment
+	study, err := w.findStudy(a.Study)
+	if err != nil {
+		return "", err
+	}
+	if err := w.checkCase(study, a); err != nil {
+		return "", err
+	}
+	known, err := w.known(study, a)
+	if err != nil {
+		return "", err
+	}
+	same, err := w.sameVersion(known, s)
+	if err != nil {
+		return "", err
+	}
+	if same {
+		return Unchanged, w.noteVisit(known, s)
+	}
+	return Taken, w.take(by, known, s)
+}
+
+// take stores the version and lets it wait in place of the one before.
+func (w *work) take(by string, known *holding, s submission) error {
+	a := s.assessment
+	if known == nil {
+		if err := w.createAssessment(s); err != nil {
+			return err
+		}
+	}
+	version, err := w.insertVersion(by, s)
+	if err != nil {
+		return err
+	}
+	if known != nil && known.Waiting != 0 {
+		err := w.audit(entry{actor: by, action: actionReplaced, study: a.Study, subject: a.ID, version: known.Waiting})
+		if err != nil {
+			return err
+		}
+	}
+	_, err = w.tx.Exec(`
+		update assessments
+		set waiting = ?, visit = coalesce(nullif(?, ''), visit)
+		where id = ?`, version, s.visit, a.ID)
+	if err != nil {
+		return fmt.Errorf("let version wait: %w", err)
+	}
+	return w.audit(entry{
+		actor: by, action: actionRegistered, study: a.Study, subject: a.ID, version: version, detail: a.Version(),
+	})
+}
+
+func (w *work) createAssessment(s submission) error {
+	a := s.assessment
+	study, err := w.ensureStudy(a.Study)
+	if err != nil {
+		return err
+	}
+	_, err = w.tx.Exec(`
+		insert into cases (study, number, subject)
+		values (?, ?, ?)
+		on conflict do nothing`, study, a.Case.ID, a.Subject)
+	if err != nil {
+		return fmt.Errorf("create case: %w", err)
+	}
+	_, err = w.tx.Exec(`
+		insert into assessments (id, study, number)
+		values (?, ?, ?)`, a.ID, study, a.Case.ID)
+	if err != nil {
+		return fmt.Errorf("create assessment: %w", err)
+	}
+	return nil
+}
+
+func (w *work) insertVersion(by string, s submission) (int64, error) {
+	pair := s.assessment.Version()
+	result, err := w.tx.Exec(`
+		insert into versions (assessment, case_revision, revision, time, registrar, content)
+		values (?, ?, ?, ?, ?, ?)`,
+		s.assessment.ID, pair.CaseRevision, pair.Revision, events.FormatTime(w.now), by, s.content)
+	if err != nil {
+		return 0, fmt.Errorf("store version: %w", err)
+	}
+	return result.LastInsertId()
+}
+
+// noteVisit keeps where the assessment came from, if that is new.
+func (w *work) noteVisit(known *holding, s submission) error {
+	if s.visit == "" || known.Visit != nil && *known.Visit == s.visit {
+		return nil
+	}
+	_, err := w.tx.Exec(`update assessments set visit = ? where id = ?`, s.visit, known.ID)
+	return err
+}

@@ -1,0 +1,85 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+const wrongPassword = "The user name or the password is wrong."
+
+// Authenticate gives the PI whose user name and password these are. Address
+// says where the request comes from: an IP address, or "local".
+//
+// The error is Unauthenticated, with the same message and after the same time
+// whether the user is unknown, disabled or the password wrong; or Throttled,
+// after five failures in a row for 15 minutes for that user from that address,
+// and where too many check at once. Failures are audited.
+func (o *Outbox) Authenticate(ctx context.Context, user, password, address string) (PI, error) {
+	a := attempt{kind: kindUser, name: user, address: addressOf(address)}
+	if !events.ValidUser(user) {
+		a.name = "" // nobody's; not worth keeping
+	}
+	if len(password) > maxPassword {
+		password = "" // nobody's
+	}
+	failures, err := o.failures(ctx, a)
+	if err != nil {
+		return PI{}, err
+	}
+	p, err := o.findPerson(ctx, user)
+	if err != nil {
+		return PI{}, err
+	}
+	tag := o.passwords.tag(user, password, p.Password)
+	if p.Disabled != "" || !o.passwords.remembers(tag, o.now()) {
+		if err := o.checkPassword(ctx, a, p, password); err != nil {
+			return PI{}, err
+		}
+		o.passwords.remember(tag, o.now())
+	}
+	if failures > 0 {
+		if err := o.forgetFailures(ctx, a); err != nil {
+			return PI{}, err
+		}
+	}
+	return o.describe(ctx, p)
+}
+
+// findPerson gives the stored PI, or one whom no password opens.
+func (o *Outbox) findPerson(ctx context.Context, user string) (p person, err error) {
+	err = o.db.Reader.GetContext(ctx, &p, `select user, name, password, disabled from people where user = ?`, user)
+	if errors.Is(err, sql.ErrNoRows) {
+		return person{Password: o.passwords.decoy}, nil
+	}
+	if err != nil {
+		return p, fmt.Errorf("look up PI: %w", err)
+	}
+	return p, nil
+}
+
+// checkPassword computes the hash, whoever asks, and records a failure.
+func (o *Outbox) checkPassword(ctx context.Context, a attempt, p person, password string) error {
+	done, err := o.passwords.wait(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	// Those who asked at the same time may have failed in the meantime.
+	if _, err := o.failures(ctx, a); err != nil {
+		return err
+	}
+	opens := o.passwords.opens(password, p.Password)
+	switch {
+	case p.User == "":
+		return o.fail(ctx, a, "unknown user", wrongPassword)
+	case !opens:
+		return o.fail(ctx, a, "wrong password", wrongPassword)
+	case p.Disabled != "":
+		return o.fail(ctx, a, "disabled", wrongPassword)
+	}
+	return nil
+}

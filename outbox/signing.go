@@ -1,0 +1,163 @@
+package outbox
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir"
+)
+
+// signCase signs the waiting versions of assessments of one case. Those that
+// were signed before, by the same PI with the same meaning, get their first
+// answer again.
+func (w *work) signCase(s SignOff, ids []string) ([]Signed, error) {
+	var answers []Signed
+	var fresh []*candidate
+	for _, id := range ids {
+		c, err := w.load(id, s.User)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.authorize(s.User); err != nil {
+			return nil, err
+		}
+		if c.waiting != 0 {
+			fresh = append(fresh, c)
+			continue
+		}
+		answer, err := w.repeat(c, s)
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, answer)
+	}
+	if len(fresh) == 0 {
+		return answers, nil
+	}
+	signed, err := w.signFresh(s, fresh)
+	return append(answers, signed...), err
+}
+
+// signFresh signs candidates of one case that all have a waiting version: first
+// what they supersede, by id, then they themselves, by timepoint, then id.
+func (w *work) signFresh(s SignOff, fresh []*candidate) ([]Signed, error) {
+	revision, err := w.accept(fresh)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range fresh {
+		if c.assessment, err = decode(c.content); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(fresh, func(a, b *candidate) int {
+		return cmp.Or(cmp.Compare(a.assessment.Timepoint, b.assessment.Timepoint), compareIDs(a.id, b.id))
+	})
+	chain := &fresh[0].chain
+	chain.trace = s.TraceParent
+	_, moment := chain.next() // one act, one moment, whatever the number of events
+	signature := events.Signature{User: s.User, Name: fresh[0].signer, Meaning: s.Meaning, Time: moment}
+
+	w.o.step("accepted")
+	if revision > fresh[0].caseRevision {
+		if err := w.raiseCase(chain, s.User, fresh, revision); err != nil {
+			return nil, err
+		}
+	}
+	answers := make([]Signed, 0, len(fresh))
+	for _, c := range fresh {
+		answer, err := w.publish(chain, c, signature)
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, answer)
+		w.o.step("published")
+	}
+	return answers, chain.close()
+}
+
+// publish appends the events of one signed assessment and notes its state.
+func (w *work) publish(chain *chain, c *candidate, signature events.Signature) (Signed, error) {
+	report := fhir.Report{Assessment: c.assessment, Signature: signature}
+	if len(c.assessment.Lesions) > 0 {
+		if err := chain.appendObservations(c, report); err != nil {
+			return Signed{}, err
+		}
+		w.o.step("observations")
+	}
+	kind := events.ReportSigned
+	if c.signed != 0 {
+		kind = events.ReportAmended
+	}
+	e, row, err := chain.appendReport(kind, c, report)
+	if err != nil {
+		return Signed{}, err
+	}
+	if err := w.noteSigned(c, signature, row); err != nil {
+		return Signed{}, err
+	}
+	err = w.audit(entry{
+		time: signature.Time, actor: signature.User, action: actionSigned, study: c.study, subject: c.id,
+		version: c.waiting, detail: signedDetail{signature.Meaning, e.Sequence, e.ID},
+	})
+	return c.answer(e, c.waitingVersion, signature), err
+}
+
+// signedDetail is what the audit trail says of a sign-off beside the version.
+type signedDetail struct {
+	Meaning  string `json:"meaning"`
+	Sequence uint64 `json:"sequence"`
+	Event    string `json:"event"`
+}
+
+func (w *work) noteSigned(c *candidate, s events.Signature, event int64) error {
+	_, err := w.tx.Exec(`
+		insert into signatures (version, user, name, meaning, time, event)
+		values (?, ?, ?, ?, ?, ?)`,
+		c.waiting, s.User, s.Name, s.Meaning, events.FormatTime(s.Time), event)
+	if err != nil {
+		return fmt.Errorf("store signature: %w", err)
+	}
+	result, err := w.tx.Exec(`
+		update assessments
+		set waiting = null, signed = ?1, published = ?2, available = 1
+		where id = ?3 and waiting = ?1`, c.waiting, event, c.id)
+	if err != nil {
+		return fmt.Errorf("store state: %w", err)
+	}
+	return one(result, "store state")
+}
+
+// appendReport builds the report for the number and time it is about to get,
+// and appends it.
+func (c *chain) appendReport(kind events.Kind, of *candidate, report fhir.Report) (events.Event, int64, error) {
+	report.Version, report.LastUpdated = c.next()
+	body, err := report.Encode()
+	if err != nil {
+		return events.Event{}, 0, fmt.Errorf("write report: %w", err)
+	}
+	return c.append(kind, events.ReportSubject(of.id, report.Version), of.about(), body)
+}
+
+// appendObservations appends the lesions of the report that is appended next.
+func (c *chain) appendObservations(of *candidate, report fhir.Report) error {
+	report.Version, report.LastUpdated = c.next()
+	body, err := report.EncodeObservations()
+	if err != nil {
+		return fmt.Errorf("write observations: %w", err)
+	}
+	_, _, err = c.append(events.ObservationsSigned, events.ReportSubject(of.id, report.Version+1), of.about(), body)
+	return err
+}
+
+// about names the case in the event's partition key.
+func (c *candidate) about() string { return fmt.Sprint(c.number) }
+
+func (c *candidate) answer(e events.Event, version events.Version, signature events.Signature) Signed {
+	return Signed{
+		ID: c.id, Study: c.study, Case: c.number, Version: version,
+		Kind: e.Kind(), Event: e.ID, Sequence: e.Sequence, Time: e.Time, Signature: signature,
+	}
+}

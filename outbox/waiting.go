@@ -1,0 +1,141 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Waiting is a version that waits for its sign-off.
+type Waiting struct {
+	Assessment events.Assessment `json:"assessment"`
+	Registered time.Time         `json:"registered"`
+	By         string            `json:"by"`
+}
+
+// WaitingFilter selects versions that wait. The zero filter selects all.
+type WaitingFilter struct {
+	Study string // number
+	Case  int32
+}
+
+// Waiting gives the versions that wait for their sign-off, by study, case and
+// assessment id.
+func (o *Outbox) Waiting(ctx context.Context, filter WaitingFilter) ([]Waiting, error) {
+	rows, err := o.db.Reader.QueryContext(ctx, `
+		select v.content, v.time, v.registrar
+		from assessments a
+		join studies s on s.row = a.study
+		join versions v on v.row = a.waiting
+		where (?1 = '' or s.study = ?1)
+			and (?2 = 0 or a.number = ?2)
+		order by s.study, a.number`, normalize(filter.Study), filter.Case)
+	if err != nil {
+		return nil, fmt.Errorf("list waiting versions: %w", err)
+	}
+	defer rows.Close()
+	waiting := []Waiting{}
+	for rows.Next() {
+		w, err := scanWaiting(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list waiting versions: %w", err)
+		}
+		waiting = append(waiting, w)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list waiting versions: %w", err)
+	}
+	slices.SortStableFunc(waiting, func(a, b Waiting) int {
+		if a.Assessment.Study != b.Assessment.Study || a.Assessment.Case.ID != b.Assessment.Case.ID {
+			return 0 // in order already
+		}
+		return compareIDs(a.Assessment.ID, b.Assessment.ID)
+	})
+	return waiting, nil
+}
+
+func scanWaiting(rows *sql.Rows) (w Waiting, err error) {
+	var content []byte
+	var at string
+	if err := rows.Scan(&content, &at, &w.By); err != nil {
+		return w, err
+	}
+	if w.Registered, err = events.ParseTime(at); err != nil {
+		return w, err
+	}
+	w.Assessment, err = decode(content)
+	return w, err
+}
+
+// The highest version of an assessment is the waiting one where that is above
+// the one signed last.
+const knownColumns = `
+	case when n.row is not null and (v.row is null
+			or (n.case_revision, n.revision) > (v.case_revision, v.revision))
+		then n.content else v.content end,
+	v.row is not null and (n.row is null
+			or (n.case_revision, n.revision) <= (v.case_revision, v.revision)),
+	a.visit
+	from assessments a
+	join studies s on s.row = a.study
+	left join versions n on n.row = a.waiting
+	left join versions v on v.row = a.signed`
+
+// Visits gives all assessments of a study, by id, each with its highest
+// registered version and the SDTM visit it came from.
+func (o *Outbox) Visits(ctx context.Context, study string) ([]events.KnownVisit, error) {
+	rows, err := o.db.Reader.QueryContext(ctx, `
+		select `+knownColumns+`
+		where s.study = ?
+		order by a.id`, normalize(study))
+	if err != nil {
+		return nil, fmt.Errorf("list visits: %w", err)
+	}
+	defer rows.Close()
+	var known []events.KnownVisit
+	for rows.Next() {
+		k, err := scanKnown(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list visits: %w", err)
+		}
+		known = append(known, k)
+	}
+	return known, rows.Err()
+}
+
+// Holder gives what is held under those of the ids that are taken, in whatever
+// study.
+func (o *Outbox) Holder(ctx context.Context, ids []string) (map[string]events.KnownVisit, error) {
+	holders := make(map[string]events.KnownVisit)
+	for _, id := range ids {
+		k, err := scanKnown(o.db.Reader.QueryRowContext(ctx, `
+			select `+knownColumns+`
+			where a.id = ?`, id))
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look up assessment: %w", err)
+		}
+		holders[id] = k
+	}
+	return holders, nil
+}
+
+func scanKnown(row interface{ Scan(...any) error }) (k events.KnownVisit, err error) {
+	var content, visit []byte
+	if err := row.Scan(&content, &k.Signed, &visit); err != nil {
+		return k, err
+	}
+	if k.Latest, err = decode(content); err != nil || visit == nil {
+		return k, err
+	}
+	k.Visit = new(events.Visit)
+	return k, json.Unmarshal(visit, k.Visit)
+}
