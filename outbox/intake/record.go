@@ -29,8 +29,9 @@ type Record struct {
 // Place is where the record stands, as file:line.
 func (r Record) Place() string { return fmt.Sprintf("%s:%d", r.File, r.Line) }
 
-// fault is a refusal with the line it stands at.
+// fault is a refusal with the place it stands at.
 type fault struct {
+	file string // empty where there is only one
 	line int
 	err  *events.Error
 }

@@ -1,0 +1,148 @@
+package intake
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// table reads a CSV file (RFC 4180) with a header, one record after the other.
+type table struct {
+	file    string
+	csv     *csv.Reader
+	bound   *bound
+	width   int            // fields in a record
+	columns map[string]int // places of the needed columns by name
+	needed  []string
+	after   int // the line after the last record read
+}
+
+// row is a record of a table, valid until the next is read.
+type row struct {
+	table  *table
+	line   int
+	fields []string
+}
+
+// get gives the value in a needed column.
+func (r row) get(column string) string { return r.fields[r.table.columns[column]] }
+
+// fault refuses the row for the sake of a column.
+func (r row) fault(code events.Code, column, format string, args ...any) *fault {
+	f := faultf(r.line, code, column, format, args...)
+	f.file = r.table.file
+	return f
+}
+
+// bound ends a stream in the middle of a record that is too large.
+type bound struct {
+	r        io.Reader
+	left     int
+	exceeded bool
+}
+
+func (b *bound) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		b.exceeded = true
+		return 0, errors.New("record too large")
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+// openTable reads the header. The needed columns may stand in any order among
+// others. What the header lacks is a *fault.
+func openTable(file string, r io.Reader, needed []string) (*table, error) {
+	buffered := bufio.NewReaderSize(r, bufferSize)
+	if mark, _ := buffered.Peek(len(utf8Mark)); bytes.Equal(mark, utf8Mark) {
+		buffered.Discard(len(mark))
+	}
+	b := &bound{r: buffered}
+	t := &table{file: file, csv: csv.NewReader(b), bound: b, columns: map[string]int{}, needed: needed, after: 1}
+	t.csv.FieldsPerRecord = -1
+	t.csv.ReuseRecord = true
+	header, _, err := t.read()
+	if err == io.EOF {
+		return nil, t.fault(1, events.Required, "", "the file is empty")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, t.readHeader(header)
+}
+
+func (t *table) readHeader(header []string) error {
+	t.width = len(header)
+	for i, name := range header {
+		if _, twice := t.columns[name]; twice && slices.Contains(t.needed, name) {
+			return t.fault(1, events.Invalid, name, "the header has this column twice")
+		}
+		t.columns[strings.Clone(name)] = i
+	}
+	for _, name := range t.needed {
+		if _, ok := t.columns[name]; !ok {
+			return t.fault(1, events.Required, name, "the header lacks this column; it may be empty but must be there")
+		}
+	}
+	return nil
+}
+
+func (t *table) fault(line int, code events.Code, column, format string, args ...any) *fault {
+	return row{table: t, line: line}.fault(code, column, format, args...)
+}
+
+// next gives the next record, or io.EOF. After a *fault the next one can be
+// read, unless fatal says otherwise.
+func (t *table) next() (row, error) {
+	fields, line, err := t.read()
+	if err != nil {
+		return row{}, err
+	}
+	if len(fields) != t.width {
+		return row{}, t.fault(line, events.Invalid, "", "the record has %d fields where the header has %d", len(fields), t.width)
+	}
+	r := row{table: t, line: line, fields: fields}
+	for _, name := range t.needed {
+		if !utf8.ValidString(r.get(name)) {
+			return row{}, r.fault(events.Invalid, name, "is not valid UTF-8")
+		}
+	}
+	return r, nil
+}
+
+// fatal reports whether nothing can be read after the error.
+func (t *table) fatal(err error) bool {
+	var f *fault
+	return !errors.As(err, &f) || t.bound.exceeded
+}
+
+// read gives the fields of a record, valid until the next, and its line.
+func (t *table) read() ([]string, int, error) {
+	t.bound.left = maxRecord
+	fields, err := t.csv.Read()
+	var malformed *csv.ParseError
+	switch {
+	case t.bound.exceeded:
+		return nil, 0, t.fault(t.after, events.TooLarge, "", "a record has more than 1 MiB; the rest of the file is not read")
+	case errors.As(err, &malformed):
+		t.after = malformed.Line + 1
+		return nil, 0, t.fault(malformed.StartLine, events.Invalid, "", "is not CSV: %v", malformed.Err)
+	case err == io.EOF:
+		return nil, 0, err
+	case err != nil:
+		return nil, 0, fmt.Errorf("read %s: %w", t.file, err)
+	}
+	line, _ := t.csv.FieldPos(0)
+	last, _ := t.csv.FieldPos(len(fields) - 1)
+	t.after = last + strings.Count(fields[len(fields)-1], "\n") + 1
+	return fields, line, nil
+}
