@@ -226,6 +226,7 @@ func TestTheTopLevelHoldsWhatWasAgreed(t *testing.T) {
 
 // ignored reports whether git is told to ignore the entry; false without git.
 func ignored(t *testing.T, root, name string) bool {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git", "check-ignore", "-q", name)
 	cmd.Dir = root
 	return cmd.Run() == nil
