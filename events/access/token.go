@@ -92,32 +92,53 @@ func (s *Signer) Issue(id, issuer, partner string, now time.Time) (string, error
 // The error's code is Expired or Unauthenticated. It does not ask whether the
 // partner is enabled: that may change while the token lives.
 func (d Directory) Verify(token string, now time.Time) (Claims, error) {
-	bad := func(err error) (Claims, error) {
-		return Claims{}, &events.Error{Code: events.Unauthenticated, Message: "The access token is not valid.", Err: err}
+	o, err := d.open(token)
+	if err != nil {
+		return Claims{}, notValid(err)
 	}
+	return o.at(now)
+}
+
+// opened is a token that the key has signed. When it is good is not asked yet.
+type opened struct {
+	claims tokenClaims
+	key    Key
+}
+
+func (d Directory) open(token string) (opened, error) {
 	if len(token) > maxToken {
-		return bad(errors.New("too long"))
+		return opened{}, errors.New("too long")
 	}
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
-		return bad(err)
+		return opened{}, err
 	}
 	key, ok := d.Key(parsed.Headers[0].KeyID)
 	if !ok {
-		return bad(errors.New("unknown key"))
+		return opened{}, errors.New("unknown key")
 	}
 	var c tokenClaims
 	if err := parsed.Claims(key.JWK, &c); err != nil {
-		return bad(err)
+		return opened{}, err
 	}
-	if err := c.check(key, now); err != nil {
-		return bad(err)
+	return opened{claims: c, key: key}, nil
+}
+
+// at gives what the token says if it is good at the time now.
+func (o opened) at(now time.Time) (Claims, error) {
+	c := o.claims
+	if err := c.check(o.key, now); err != nil {
+		return Claims{}, notValid(err)
 	}
 	expires := c.Expiry.Time()
 	if !now.Before(expires.Add(leeway)) {
 		return Claims{}, events.Errorf(events.Expired, "The access token has expired.")
 	}
-	return Claims{Partner: c.Subject, KeyID: key.ID(), Issued: c.IssuedAt.Time(), Expires: expires}, nil
+	return Claims{Partner: c.Subject, KeyID: o.key.ID(), Issued: c.IssuedAt.Time(), Expires: expires}, nil
+}
+
+func notValid(err error) error {
+	return &events.Error{Code: events.Unauthenticated, Message: "The access token is not valid.", Err: err}
 }
 
 // check says why the claims of a token that the key has signed are not good at
