@@ -1,0 +1,103 @@
+package readmodel_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir"
+)
+
+// study makes the events of a study, each sealed onto the one before.
+type study struct {
+	number string
+	link   events.Link
+}
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (s *study) time() time.Time {
+	return epoch.Add(time.Duration(s.link.Sequence+1) * 1500 * time.Millisecond)
+}
+
+func (s *study) seal(kind events.Kind, subject string, data []byte) events.Event {
+	token := s.number
+	if token != events.AccessStudy {
+		token = events.StudyToken(token)
+	}
+	e := events.Event{
+		ID:              uuid.Must(uuid.NewV7()).String(),
+		Source:          events.DefaultNamespace.Source(token),
+		Type:            events.DefaultNamespace.Type(kind),
+		Subject:         subject,
+		Time:            s.time(),
+		DataContentType: kind.MediaType(),
+		Study:           token,
+		PartitionKey:    token + "/1",
+		Data:            data,
+	}
+	e.Seal(s.link)
+	s.link = e.Link()
+	return e
+}
+
+// assessment gives a valid one of the study, to be varied.
+func (s *study) assessment(id string) events.Assessment {
+	return events.Assessment{
+		ID: id, Study: s.number, SponsorStudy: "C3861001", TrialName: s.number, Criteria: events.Criteria,
+		Case: events.Case{ID: 163, Revision: 5}, Revision: 1, Name: events.FollowUp(2), Timepoint: 2,
+		Subject: "10081007", Effective: "2006-10-13T09:31:24",
+		Measurement: &events.Measurement{Type: events.MeasurementType, Value: "37.6", Unit: events.Unit,
+			ChangeFromPrevious: "-12.0 mm", ChangeFromBaseline: "-42.3 mm", ChangeFromNadir: "-12.0 mm"},
+		Lesions:    []events.Lesion{{ID: "NT01"}, {ID: "T01"}, {ID: "T02"}},
+		Conclusion: "Partial Response",
+	}
+}
+
+// sign makes the event of a kind that carries the assessment.
+func (s *study) sign(kind events.Kind, a events.Assessment) events.Event {
+	n := s.link.Sequence + 1
+	r := fhir.Report{
+		Assessment: a,
+		Signature:  events.Signature{User: "pi", Name: "Dr. P. I.", Meaning: "I approve this assessment", Time: s.time().Add(-time.Second)},
+		Version:    n, LastUpdated: s.time(),
+	}
+	if kind == events.ReportWithdrawn {
+		r.Withdrawal = "wrong subject"
+	}
+	body, err := r.Encode()
+	if err != nil {
+		panic(err)
+	}
+	return s.seal(kind, events.ReportSubject(a.ID, n), body)
+}
+
+func (s *study) signed(id string) events.Event {
+	return s.sign(events.ReportSigned, s.assessment(id))
+}
+
+// supersede ends the version that an event carries.
+func (s *study) supersede(before events.Event) events.Event {
+	return s.seal(events.ReportSuperseded, before.Subject, before.Data)
+}
+
+func (s *study) many(n int) []events.Event {
+	list := make([]events.Event, n)
+	for i := range list {
+		list[i] = s.signed(fmt.Sprint(1000 + i))
+	}
+	return list
+}
+
+// partner makes the access event that says so.
+func (s *study) partner(p access.Partner) events.Event {
+	data, err := json.Marshal(p)
+	if err != nil {
+		panic(err)
+	}
+	return s.seal(events.AccessPartner, p.EventSubject(), data)
+}

@@ -1,0 +1,185 @@
+package readmodel_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
+	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+// broker is the real server with the real stream.
+type broker struct {
+	t      testing.TB
+	server *natsd.Server
+	writer jetstream.JetStream
+	reader jetstream.JetStream
+}
+
+func newBroker(t testing.TB) *broker {
+	t.Helper()
+	s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	b := &broker{t: t, server: s}
+	b.writer, b.reader = b.connect(natsd.Publisher), b.connect(natsd.Reader)
+	b.ensureStream()
+	return b
+}
+
+func (b *broker) connect(role natsd.Role) jetstream.JetStream {
+	b.t.Helper()
+	nc, err := b.server.Connect(role)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return js
+}
+
+func (b *broker) ensureStream() {
+	b.t.Helper()
+	if _, err := publisher.EnsureStream(context.Background(), b.writer, publisher.StreamConfig{}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// replaceStream deletes the stream and makes an empty one in its place.
+func (b *broker) replaceStream() {
+	b.t.Helper()
+	if err := b.writer.DeleteStream(context.Background(), events.Stream); err != nil {
+		b.t.Fatal(err)
+	}
+	b.ensureStream()
+}
+
+// publish stores events in the form in which the relay does.
+func (b *broker) publish(list ...events.Event) {
+	b.t.Helper()
+	futures := make([]jetstream.PubAckFuture, len(list))
+	for i, e := range list {
+		msg := &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: e.Header(), Data: e.Data}
+		var err error
+		if futures[i], err = b.writer.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0)); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	for _, f := range futures {
+		select {
+		case <-f.Ok():
+		case err := <-f.Err():
+			b.t.Fatal(err)
+		}
+	}
+}
+
+func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "readmodel.db") }
+
+func open(t testing.TB, path string, cfg readmodel.Config) *readmodel.Model {
+	t.Helper()
+	m, err := readmodel.Open(context.Background(), path, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// follow runs the model until the test, or the function it gives, ends it.
+func follow(t testing.TB, m *readmodel.Model, js jetstream.JetStream) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx, js) }()
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// reaches waits until the model has applied the message.
+func reaches(t testing.TB, m *readmodel.Model, sequence uint64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := m.WaitFor(ctx, sequence); err != nil {
+		t.Fatalf("message %d is not applied: %v; %+v", sequence, err, m.Status())
+	}
+}
+
+// until waits for a condition that nothing announces.
+func until(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(30 * time.Second); !condition(); {
+		if time.Now().After(limit) {
+			t.Fatalf("%s did not come true", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// applied opens a model of these events, published to a broker of its own.
+func applied(t testing.TB, list []events.Event) *readmodel.Model {
+	t.Helper()
+	b := newBroker(t)
+	b.publish(list...)
+	m := open(t, newPath(t), readmodel.Config{})
+	stop := follow(t, m, b.reader)
+	reaches(t, m, uint64(len(list)))
+	stop()
+	return m
+}
+
+// dump gives all that is stored, row by row.
+func dump(t testing.TB, path string) map[string][][]any {
+	t.Helper()
+	db, err := sqlite.Open(context.Background(), path, sqlite.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	content := map[string][][]any{}
+	for _, table := range []string{"position", "studies", "reports", "bodies", "access"} {
+		rows, err := db.Reader.Queryx("select * from " + table + " order by 1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			row, err := rows.SliceScan()
+			if err != nil {
+				t.Fatal(err)
+			}
+			content[table] = append(content[table], row)
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return content
+}

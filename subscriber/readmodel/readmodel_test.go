@@ -1,0 +1,282 @@
+package readmodel_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childURL) != "" {
+		runChild()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// ids gives the ids of all available reports of a study, in default order.
+func ids(t testing.TB, m *readmodel.Model, study string) []string {
+	t.Helper()
+	page, err := m.Search(context.Background(), readmodel.Query{Study: study, Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page.Total != len(page.Reports) {
+		t.Errorf("total is %d, there are %d", page.Total, len(page.Reports))
+	}
+	list := make([]string, 0, len(page.Reports))
+	for _, r := range page.Reports {
+		list = append(list, r.ID)
+	}
+	return list
+}
+
+func TestApply(t *testing.T) {
+	ctx := context.Background()
+
+	t.Run("a report is available from its sign-off until it is superseded or withdrawn", func(t *testing.T) {
+		b := newBroker(t)
+		m := open(t, newPath(t), readmodel.Config{})
+		follow(t, m, b.reader)
+		s := &study{number: "FHIR-T"}
+		sequence := uint64(0)
+		step := func(e events.Event, want ...string) {
+			t.Helper()
+			b.publish(e)
+			sequence++
+			reaches(t, m, sequence)
+			if diff := cmp.Diff(want, ids(t, m, "FHIR-T"), cmp.Transformer("", func(l []string) []string { return append([]string{}, l...) })); diff != "" {
+				t.Error(diff)
+			}
+		}
+		read := func(id string, version uint64, available bool, body []byte) {
+			t.Helper()
+			r, err := m.Report(ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Version != version || r.Available != available || !bytes.Equal(r.Body, body) || r.Study != "FHIR-T" || r.ID != id {
+				t.Errorf("read %s: version %d, available %v, in %s, same bytes %v", r.ID, r.Version, r.Available, r.Study, bytes.Equal(r.Body, body))
+			}
+		}
+		one := s.signed("790")
+		step(one, "790")
+		read("790", 1, true, one.Data)
+		step(s.seal(events.ObservationsSigned, events.ReportSubject("a", 3), []byte(`{}`)), "790")
+		two := s.signed("a")
+		step(two, "790", "a")
+		amended := s.sign(events.ReportAmended, s.assessment("790"))
+		step(amended, "790", "a")
+		read("790", 4, true, amended.Data)
+		step(s.supersede(amended), "a")
+		read("790", 4, false, amended.Data)
+		withdrawn := s.sign(events.ReportWithdrawn, s.assessment("a"))
+		step(withdrawn)
+		read("a", 6, false, withdrawn.Data)
+		again := s.sign(events.ReportAmended, s.assessment("a"))
+		step(again, "a")
+		read("a", 7, true, again.Data)
+		if _, err := m.Report(ctx, "b"); !errors.Is(err, events.NotFound) {
+			t.Errorf("an unknown report: %v", err)
+		}
+	})
+
+	t.Run("a page says which event it reflects and holds the exact bytes", func(t *testing.T) {
+		s := &study{number: "Étude 1"}
+		list := s.many(3)
+		m := applied(t, list)
+		page, err := m.Search(ctx, readmodel.Query{Study: events.StudyToken("Étude 1"), Offset: 1, Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := readmodel.Page{Total: 3, Sequence: 3, Reports: []readmodel.Report{{
+			ID: "1001", Study: events.StudyToken("Étude 1"), Version: 2, LastUpdated: list[1].Time, Available: true, Body: list[1].Data}}}
+		if diff := cmp.Diff(want, page); diff != "" {
+			t.Error(diff)
+		}
+	})
+
+	t.Run("the directory follows the log and survives the process", func(t *testing.T) {
+		b := newBroker(t)
+		path := newPath(t)
+		m, err := readmodel.Open(ctx, path, readmodel.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := follow(t, m, b.reader)
+		log := &study{number: events.AccessStudy}
+		p := access.Partner{ID: "acme", Studies: []string{"S1", "S2"}, Enabled: true}
+		b.publish(log.partner(p))
+		reaches(t, m, 1)
+		if got, ok := m.Directory().Partner("acme"); !ok || !got.Granted("S2") {
+			t.Errorf("after the grant: %+v", got)
+		}
+		p.Studies = p.Studies[:1]
+		b.publish(log.partner(p))
+		reaches(t, m, 2)
+		if got, _ := m.Directory().Partner("acme"); got.Granted("S2") || !got.Granted("S1") {
+			t.Errorf("after the revocation: %+v", got)
+		}
+		stop()
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := open(t, path, readmodel.Config{})
+		if got, ok := again.Directory().Partner("acme"); !ok || got.Granted("S2") || !got.Granted("S1") {
+			t.Errorf("after opening again: %+v", got)
+		}
+		if again.Position().Sequence != 2 {
+			t.Errorf("position is %+v", again.Position())
+		}
+	})
+
+	t.Run("one process sees what another applies", func(t *testing.T) {
+		b := newBroker(t)
+		path := newPath(t)
+		watching := open(t, path, readmodel.Config{})
+		follow(t, open(t, path, readmodel.Config{}), b.reader)
+		s := &study{number: "S1"}
+		b.publish(s.many(5)...)
+		reaches(t, watching, 5)
+		if n := len(ids(t, watching, "S1")); n != 5 {
+			t.Errorf("%d reports are seen", n)
+		}
+	})
+
+	t.Run("two that follow with one file apply each event once", func(t *testing.T) {
+		b := newBroker(t)
+		path := newPath(t)
+		one, two := open(t, path, readmodel.Config{MaxBatch: 7}), open(t, path, readmodel.Config{MaxBatch: 11})
+		follow(t, one, b.reader)
+		follow(t, two, b.reader)
+		s := &study{number: "S1"}
+		list := s.many(300)
+		for len(list) > 0 {
+			n := min(30, len(list))
+			b.publish(list[:n]...)
+			list = list[n:]
+		}
+		reaches(t, one, 300)
+		reaches(t, two, 300)
+		if n := len(ids(t, one, "S1")); n != 300 {
+			t.Errorf("%d reports are there", n)
+		}
+	})
+}
+
+func TestStatus(t *testing.T) {
+	quick := readmodel.Config{Interval: 50 * time.Millisecond}
+	state := func(m *readmodel.Model, want readmodel.State) func() bool {
+		return func() bool { return m.Status().State == want }
+	}
+
+	t.Run("waits for the broker, then follows, caught up with what was there", func(t *testing.T) {
+		b := newBroker(t)
+		m := open(t, newPath(t), quick)
+		if s := m.Status(); s.State != readmodel.Waiting || s.CaughtUp {
+			t.Errorf("before: %+v", s)
+		}
+		s := &study{number: "S1"}
+		b.publish(s.many(10)...)
+		follow(t, m, b.reader)
+		until(t, "caught up", func() bool { return m.Status().CaughtUp })
+		if s := m.Status(); s.State != readmodel.Green || s.Lag != 0 || s.Position.Sequence != 10 || s.Reason != "" {
+			t.Errorf("after: %+v", s)
+		}
+	})
+
+	t.Run("is caught up with an empty stream", func(t *testing.T) {
+		b := newBroker(t)
+		m := open(t, newPath(t), quick)
+		follow(t, m, b.reader)
+		until(t, "caught up", func() bool { return m.Status().CaughtUp })
+	})
+
+	t.Run("is red and stays so where an event does not follow, with all before it applied", func(t *testing.T) {
+		b := newBroker(t)
+		m := open(t, newPath(t), quick)
+		follow(t, m, b.reader)
+		s := &study{number: "S1"}
+		b.publish(s.many(3)...)
+		s.signed("missing")
+		b.publish(s.signed("after the gap"), s.signed("more"))
+		until(t, "red", state(m, readmodel.Red))
+		for range 300 {
+			if s := m.Status(); s.State != readmodel.Red || s.Position.Sequence != 3 || s.Reason == "" {
+				t.Fatalf("then: %+v", s)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if diff := cmp.Diff([]string{"1000", "1001", "1002"}, ids(t, m, "S1")); diff != "" {
+			t.Error(diff)
+		}
+	})
+
+	t.Run("is red where a report is not what its event says", func(t *testing.T) {
+		other := &study{number: "S2"}
+		s := &study{number: "S1"}
+		for name, bad := range map[string]events.Event{
+			"no report":       s.seal(events.ReportSigned, events.ReportSubject("790", 1), []byte(`{"id":"790"}`)),
+			"another id":      (&study{number: "S1"}).seal(events.ReportSigned, events.ReportSubject("791", 1), (&study{number: "S1"}).signed("790").Data),
+			"another study":   (&study{number: "S1"}).seal(events.ReportSigned, events.ReportSubject("790", 1), other.signed("790").Data),
+			"another version": (&study{number: "S1"}).seal(events.ReportSigned, events.ReportSubject("790", 2), (&study{number: "S1"}).signed("790").Data),
+		} {
+			t.Run(name, func(t *testing.T) {
+				b := newBroker(t)
+				m := open(t, newPath(t), quick)
+				follow(t, m, b.reader)
+				b.publish(bad)
+				until(t, "red", state(m, readmodel.Red))
+				if n := m.Position().Sequence; n != 0 {
+					t.Errorf("position is %d", n)
+				}
+			})
+		}
+	})
+
+	t.Run("is red on a replaced stream, keeps what it has, and follows again after a rebuild", func(t *testing.T) {
+		b := newBroker(t)
+		path := newPath(t)
+		m := open(t, path, quick)
+		follow(t, m, b.reader)
+		s := &study{number: "S1"}
+		list := s.many(20)
+		b.publish(list...)
+		reaches(t, m, 20)
+		b.replaceStream()
+		until(t, "red", state(m, readmodel.Red))
+		b.publish(list...)
+		b.publish(s.signed("new"))
+		if n := len(ids(t, m, "S1")); n != 20 {
+			t.Errorf("%d reports are kept", n)
+		}
+		if err := readmodel.Rebuild(context.Background(), path, b.reader, readmodel.Config{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "green", state(m, readmodel.Green))
+		b.publish(s.signed("newer"))
+		reaches(t, m, 22)
+		if n := len(ids(t, m, "S1")); n != 22 {
+			t.Errorf("%d reports are there", n)
+		}
+	})
+
+	t.Run("WaitFor ends with its context", func(t *testing.T) {
+		m := open(t, newPath(t), quick)
+		ctx, cancel := context.WithCancelCause(context.Background())
+		reason := errors.New("enough")
+		cancel(reason)
+		if err := m.WaitFor(ctx, 1); !errors.Is(err, reason) {
+			t.Error(err)
+		}
+	})
+}
