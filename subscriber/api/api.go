@@ -46,6 +46,7 @@ type API struct {
 	reader  Reader
 	cfg     Config
 	base    string // absolute URL of the resource type
+	tokens  access.Verifier
 	buffers sync.Pool
 	metrics metrics
 }
@@ -118,7 +119,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, answer answerer) err
 		return events.Errorf(events.MethodNotAllowed, "Only GET and HEAD are offered here.")
 	}
 	pairs := splitQuery(r.URL.RawQuery)
-	partner, err := authorize(r, pairs, a.reader.Directory(), a.cfg.Clock())
+	partner, err := a.authorize(r, pairs)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package api
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
@@ -11,8 +10,8 @@ import (
 
 // authorize finds out which partner is asking: the token says it, and each
 // x-partnerid, in the header or in the query, must say the same.
-func authorize(r *http.Request, pairs []pair, d access.Directory, now time.Time) (access.Partner, error) {
-	partner, err := bearer(r, d, now)
+func (a *API) authorize(r *http.Request, pairs []pair) (access.Partner, error) {
+	partner, err := a.bearer(r)
 	if err != nil {
 		return access.Partner{}, err
 	}
@@ -29,7 +28,7 @@ func authorize(r *http.Request, pairs []pair, d access.Directory, now time.Time)
 }
 
 // bearer gives the enabled partner whom the request's one token names.
-func bearer(r *http.Request, d access.Directory, now time.Time) (access.Partner, error) {
+func (a *API) bearer(r *http.Request) (access.Partner, error) {
 	refused := func(message string) (access.Partner, error) {
 		return access.Partner{}, events.Errorf(events.Unauthenticated, "%s", message)
 	}
@@ -43,7 +42,8 @@ func bearer(r *http.Request, d access.Directory, now time.Time) (access.Partner,
 	if !strings.EqualFold(scheme, "Bearer") {
 		return refused("The Authorization header must be: Bearer {access_token}.")
 	}
-	claims, err := d.Verify(strings.Trim(token, " "), now)
+	d := a.reader.Directory()
+	claims, err := a.tokens.Verify(d, strings.Trim(token, " "), a.cfg.Clock())
 	if err != nil {
 		return access.Partner{}, err
 	}
