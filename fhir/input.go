@@ -125,12 +125,13 @@ func (d *reportDocument) assessment() (events.Assessment, error) {
 	if x.err != nil {
 		return events.Assessment{}, x.err
 	}
-	if err := d.lesions(&a); err != nil {
-		return events.Assessment{}, err
-	}
+	mismatch := d.lesions(&a)
 	a.Normalize()
 	if err := a.Validate(); err != nil {
 		return events.Assessment{}, d.locate(err)
+	}
+	if mismatch != nil {
+		return events.Assessment{}, mismatch
 	}
 	return a, nil
 }
@@ -141,13 +142,15 @@ func (d *reportDocument) withdrawn() bool { return d.status == statusWithdrawn }
 // and so no change.
 func (x *extensions) measurement() *events.Measurement {
 	m := events.Measurement{
-		Type:               x.text("measurement.type", extQuantity),
-		Value:              events.Decimal(x.optional("measurement.value", extCurrentValue, valueDecimal)),
-		Unit:               x.optional("measurement.unit", extUnit, valueString),
-		ChangeFromPrevious: x.text("measurement.changeFromPrevious", extFromPrevious),
-		ChangeFromBaseline: x.text("measurement.changeFromBaseline", extFromBaseline),
-		ChangeFromNadir:    x.text("measurement.changeFromNadir", extFromNadir),
+		Type:  x.text("measurement.type", extQuantity),
+		Value: events.Decimal(x.optional("measurement.value", extCurrentValue, valueDecimal)),
 	}
+	if m.Value != "" {
+		m.Unit = x.text("measurement.unit", extUnit)
+	}
+	m.ChangeFromPrevious = x.text("measurement.changeFromPrevious", extFromPrevious)
+	m.ChangeFromBaseline = x.text("measurement.changeFromBaseline", extFromBaseline)
+	m.ChangeFromNadir = x.text("measurement.changeFromNadir", extFromNadir)
 	if m.Value != "" || x.err != nil {
 		return &m
 	}
@@ -155,7 +158,7 @@ func (x *extensions) measurement() *events.Measurement {
 	switch {
 	case m.Type != events.MeasurementType:
 		x.fail(events.Fieldf(x.path(x.index("measurement.type")), "%.100q must be %q", m.Type, events.MeasurementType))
-	case m.Unit != "" || m.ChangeFromPrevious != none || m.ChangeFromBaseline != none || m.ChangeFromNadir != none:
+	case x.optional("measurement.unit", extUnit, valueString) != "" || m.ChangeFromPrevious != none || m.ChangeFromBaseline != none || m.ChangeFromNadir != none:
 		x.fail(events.Fieldf("extension", "lacks %s%s beside a unit or a change; without a value there is no unit and every change is %s", root, extCurrentValue, none))
 	}
 	return nil
