@@ -25,15 +25,12 @@ func (a *API) search(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if unchanged, err := a.unchanged(w, r, s); unchanged || err != nil {
+		return err
+	}
 	page, err := a.reader.Search(r.Context(), s.query)
 	if err != nil {
 		return err
-	}
-	tag := a.searchTag(s, r.contentType, page)
-	if notModified(r.Request, tag, time.Time{}) {
-		setValidators(w.Header(), r.contentType, tag, time.Time{})
-		w.WriteHeader(http.StatusNotModified)
-		return nil
 	}
 	set, err := a.searchset(s, page)
 	if err != nil {
@@ -41,12 +38,32 @@ func (a *API) search(w http.ResponseWriter, r *request) error {
 	}
 	buffer, _ := a.buffers.Get().(*[]byte)
 	*buffer = set.Append(slices.Grow((*buffer)[:0], set.Size()))
-	setValidators(w.Header(), r.contentType, tag, time.Time{})
+	setValidators(w.Header(), r.contentType, a.searchTag(s, r.contentType, page.Sequence), time.Time{})
 	write(w, *buffer)
 	if cap(*buffer) <= maxKept {
 		a.buffers.Put(buffer)
 	}
 	return nil
+}
+
+// unchanged answers 304 where the client holds the answer. It asks for the
+// number of the study's last event only, because most who poll find nothing
+// new.
+func (a *API) unchanged(w http.ResponseWriter, r *request, s search) (bool, error) {
+	if r.Header.Get("If-None-Match") == "" {
+		return false, nil
+	}
+	study, err := a.reader.Search(r.Context(), readmodel.Query{Study: s.query.Study})
+	if err != nil {
+		return false, err
+	}
+	tag := a.searchTag(s, r.contentType, study.Sequence)
+	if !notModified(r.Request, tag, time.Time{}) {
+		return false, nil
+	}
+	setValidators(w.Header(), r.contentType, tag, time.Time{})
+	w.WriteHeader(http.StatusNotModified)
+	return true, nil
 }
 
 func (a *API) searchset(s search, page readmodel.Page) (fhir.Searchset, error) {

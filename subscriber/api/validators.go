@@ -17,10 +17,10 @@ import (
 const answerForm = "1"
 
 // searchTag gives the ETag of a search's answer: a digest of all the answer
-// is a function of.
-func (a *API) searchTag(s search, contentType string, page readmodel.Page) string {
+// is a function of, the study's last event among it.
+func (a *API) searchTag(s search, contentType string, sequence uint64) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d/%d\n%s\n%d",
-		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), page.Sequence))
+		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), sequence))
 	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
 
