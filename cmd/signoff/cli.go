@@ -1,0 +1,30 @@
+package main
+
+import "cmp"
+
+// cli is the command line.
+type cli struct {
+	common
+
+	Serve serveCommand `cmd:"" help:"Run everything: outbox, publisher, read model, read API."`
+	Demo  demoCommand  `cmd:"" help:"A two-minute tour in a directory of its own."`
+
+	PI       piCommand       `cmd:"" name:"pi" help:"Principal investigators: who may sign for which studies."`
+	Partner  partnerCommand  `cmd:"" help:"Partners: who may see which studies."`
+	Source   sourceCommand   `cmd:"" help:"Source systems that hand in assessments."`
+	Import   importCommand   `cmd:"" help:"Register assessments from files, unsigned."`
+	Sign     signCommand     `cmd:"" help:"Sign off assessments, so that partners see them."`
+	Withdraw withdrawCommand `cmd:"" help:"Withdraw a published assessment, with a reason."`
+	Audit    auditCommand    `cmd:"" help:"Print the audit trail, oldest first."`
+	Status   statusCommand   `cmd:"" help:"What is signed, published and applied."`
+	Release  releaseCommand  `cmd:"" help:"Let a parked study be published again."`
+	Rebuild  rebuildCommand  `cmd:"" help:"Build the read model anew from the stream."`
+}
+
+// common are the flags of every command.
+type common struct {
+	Data string `help:"Data directory; default ./data, of the demo ./signoff-demo." placeholder:"DIR"`
+	JSON bool   `name:"json" help:"Print facts as JSON."`
+}
+
+func (c *common) dir() dataDir { return dataDir(cmp.Or(c.Data, "./data")) }

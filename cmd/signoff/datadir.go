@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed-e88a4ece/signoff/events/access"
+)
+
+// dataDir is the directory that holds everything of one installation.
+type dataDir string
+
+func (d dataDir) outbox() string    { return filepath.Join(string(d), "outbox.db") }
+func (d dataDir) readModel() string { return filepath.Join(string(d), "readmodel.db") }
+func (d dataDir) jetstream() string { return filepath.Join(string(d), "jetstream") }
+func (d dataDir) tokenKey() string  { return filepath.Join(string(d), "keys", "token.jwk") }
+func (d dataDir) lockFile() string  { return filepath.Join(string(d), "lock") }
+func (d dataDir) serveFile() string { return filepath.Join(string(d), "serve.json") }
+
+// make creates the directory, for its owner only.
+func (d dataDir) make() error {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	return nil
+}
+
+// mustExist refuses a directory that holds no outbox yet.
+func (d dataDir) mustExist() error {
+	_, err := os.Stat(d.outbox())
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no data in %s: start with signoff serve, signoff pi add or signoff import, or name another directory with --data", d)
+	}
+	return err
+}
+
+// lock takes the directory for one process that runs the embedded server: two
+// servers on one store would both acknowledge, and neither takes a lock itself.
+// The lock ends with the process, however it ends.
+func (d dataDir) lock(purpose string) (unlock func(), err error) {
+	f, err := os.OpenFile(d.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder, _ := os.ReadFile(d.lockFile())
+		_ = f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock the data directory: %w", err)
+		}
+		return nil, fmt.Errorf("%s is in use by %s; stop that first, or name another directory with --data",
+			d, strings.TrimSpace(string(holder)))
+	}
+	if err := f.Truncate(0); err == nil {
+		_, _ = fmt.Fprintf(f, "process %d (signoff %s)\n", os.Getpid(), purpose)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// signer gives the key that signs tokens, made on first use.
+func (d dataDir) signer() (*access.Signer, error) {
+	key, err := os.ReadFile(d.tokenKey())
+	if errors.Is(err, fs.ErrNotExist) {
+		if key, err = access.NewKey(); err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(filepath.Dir(d.tokenKey()), 0o700); err != nil {
+			return nil, fmt.Errorf("make the key directory: %w", err)
+		}
+		if err := writeFile(d.tokenKey(), key); err != nil {
+			return nil, fmt.Errorf("write the token key: %w", err)
+		}
+	} else if err != nil {
+		return nil, fmt.Errorf("read the token key: %w", err)
+	}
+	return access.NewSigner(key)
+}
+
+// writeFile puts a secret file in place whole or not at all, readable by its
+// owner only.
+func writeFile(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // gone already when all went well
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-e88a4ece/signoff/outbox/token"
+)
+
+// TestMain lets the test binary stand in for the program: re-executed with
+// this variable it runs a command line, or one of the children of the tests.
+const childVariable = "SIGNOFF_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(childVariable) {
+	case "":
+		os.Exit(m.Run())
+	case "command":
+		main()
+	case "signer":
+		os.Exit(signerChild())
+	}
+}
+
+// child prepares the test binary as a process of its own.
+func child(t *testing.T, kind string, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	cmd.Env = append(os.Environ(), childVariable+"="+kind, "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+// loopback are settings that take free ports.
+func loopback() settings {
+	return settings{
+		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
+		BasePath: "/msk-apim/external/v2/crit/blaze/api", MaxCount: 1000,
+	}
+}
+
+// startProgram runs the whole program on dir until the test ends or stop is
+// called, which reports how it ended.
+func startProgram(t *testing.T, dir string) (p *program, stop func()) {
+	t.Helper()
+	p, err := openProgram(t.Context(), dataDir(dir), loopback(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- p.run(ctx, func(serving) { close(ready) }) }()
+	select {
+	case <-ready:
+	case err := <-done:
+		cancel()
+		t.Fatalf("the program ended before it was ready: %v", err)
+	}
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the program ended with %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return p, stop
+}
+
+// result is how a command ended and what it printed.
+type result struct {
+	status   int
+	out, err string
+}
+
+// signoff runs a command line within the test.
+func signoff(t *testing.T, args ...string) result {
+	t.Helper()
+	return signoffReading(t, "", args...)
+}
+
+// signoffReading is signoff with something on standard input.
+func signoffReading(t *testing.T, input string, args ...string) result {
+	t.Helper()
+	var out, complaints bytes.Buffer
+	status := run(t.Context(), args, terminal{in: strings.NewReader(input), out: &out, err: &complaints})
+	return result{status, out.String(), complaints.String()}
+}
+
+// mustSignoff is signoff that must end well.
+func mustSignoff(t *testing.T, args ...string) result {
+	t.Helper()
+	r := signoff(t, args...)
+	if r.status != exitDone {
+		t.Fatalf("signoff %s: status %d\n%s%s", strings.Join(args, " "), r.status, r.out, r.err)
+	}
+	return r
+}
+
+const testPassword = "correct horse battery staple"
+
+// passwordFile holds the password of the tests' PIs.
+func passwordFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(path, []byte(testPassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// partnerClient calls the read API as a partner.
+type partnerClient struct {
+	t     *testing.T
+	p     *program
+	id    string
+	token string
+}
+
+// newPartner adds a partner with the command line and signs it in.
+func newPartner(t *testing.T, p *program, id string, studies ...string) *partnerClient {
+	t.Helper()
+	args := []string{"partner", "add", id, "--data", string(p.dir), "--json"}
+	for _, s := range studies {
+		args = append(args, "--study", s)
+	}
+	var c credentials
+	if err := json.Unmarshal([]byte(mustSignoff(t, args...).out), &c); err != nil {
+		t.Fatal(err)
+	}
+	client := &partnerClient{t: t, p: p, id: id}
+	client.token = client.signIn(c.Secret)
+	return client
+}
+
+func (c *partnerClient) signIn(secret string) string {
+	c.t.Helper()
+	form := url.Values{
+		"client_id": {c.id}, "client_secret": {secret},
+		"grant_type": {"client_credentials"}, "scope": {"full"},
+	}
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.p.publicURL()+token.Path, strings.NewReader(form.Encode()))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	status, body := c.do(req)
+	var answer struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil || status != http.StatusOK {
+		c.t.Fatalf("token endpoint: %d %s", status, body)
+	}
+	return answer.AccessToken
+}
+
+// get calls the read API; path starts after the base path.
+func (c *partnerClient) get(path string) (status int, body []byte) {
+	c.t.Helper()
+	return c.getURL(c.p.publicURL() + c.p.settings.BasePath + path)
+}
+
+func (c *partnerClient) getURL(address string) (status int, body []byte) {
+	c.t.Helper()
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, address, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	req.Header.Set("X-Partnerid", c.id)
+	return c.do(req)
+}
+
+func (c *partnerClient) do(req *http.Request) (status int, body []byte) {
+	c.t.Helper()
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer res.Body.Close() //nolint:errcheck // only read
+	if body, err = io.ReadAll(res.Body); err != nil {
+		c.t.Fatal(err)
+	}
+	return res.StatusCode, body
+}
+
+// bundle is what the tests look at in a searchset.
+type bundle struct {
+	Total int
+	Link  []struct{ Relation, URL string }
+	Entry []struct {
+		FullURL  string
+		Resource json.RawMessage
+	}
+}
+
+// pages follows the next links of a search to its end.
+func (c *partnerClient) pages(path string) (reports []json.RawMessage, total int) {
+	c.t.Helper()
+	address := c.p.publicURL() + c.p.settings.BasePath + path
+	for address != "" {
+		status, body := c.getURL(address)
+		var b bundle
+		if err := json.Unmarshal(body, &b); err != nil || status != http.StatusOK {
+			c.t.Fatalf("GET %s: %d %.300s", address, status, body)
+		}
+		total, address = b.Total, ""
+		for _, e := range b.Entry {
+			reports = append(reports, e.Resource)
+		}
+		for _, l := range b.Link {
+			if l.Relation == "next" {
+				address = l.URL
+			}
+		}
+	}
+	return reports, total
+}
+
+// outcome reads the text of an OperationOutcome.
+func outcome(t *testing.T, body []byte) string {
+	t.Helper()
+	var o struct {
+		ResourceType string
+		Issue        []struct {
+			Code    string
+			Details struct{ Text string }
+		}
+	}
+	if err := json.Unmarshal(body, &o); err != nil || o.ResourceType != "OperationOutcome" || len(o.Issue) != 1 {
+		t.Fatalf("no OperationOutcome: %.300s", body)
+	}
+	return fmt.Sprintf("%s: %s", o.Issue[0].Code, o.Issue[0].Details.Text)
+}
+
+func signerChild() int { return 0 }

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/outbox/token"
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
+)
+
+// serveHTTP makes the two HTTP faces: one for partners, one for the operator.
+func (p *program) serveHTTP() {
+	tokens := token.New(p.outbox, p.signer, token.Config{Issuer: p.publicURL() + token.Path})
+	reports := api.New(p.model, api.Config{PublicURL: p.publicURL(), BasePath: p.settings.BasePath, MaxCount: p.settings.MaxCount})
+
+	partners := http.NewServeMux()
+	partners.Handle(token.Path, tokens)
+	partners.Handle(token.JWKSPath, token.JWKS(func() []access.Key { return p.model.Directory().Keys() }, time.Now))
+	partners.Handle("/", reports)
+	p.api = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{})
+
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.outbox, p.relay, p.model, tokens, reports} {
+		metrics.MustRegister(part.Metrics()...)
+	}
+	p.ops = rest.NewServer(opsHandler(p.checks(), metrics), p.log, rest.ServerConfig{})
+}
+
+// checks are what must hold for the program to be ready.
+func (p *program) checks() []check {
+	return []check{
+		{"outbox", p.outbox.Ping},
+		{"stream", func(context.Context) error {
+			if s := p.relay.Status(); !s.Ready() {
+				return fmt.Errorf("publisher %s: %s", s.State, s.Reason)
+			}
+			return nil
+		}},
+		{"readModel", func(context.Context) error {
+			if s := p.model.Status(); !s.CaughtUp {
+				return fmt.Errorf("read model %s, %d events behind: %s", s.State, s.Lag, s.Reason)
+			}
+			return nil
+		}},
+		{"tokenKey", func(context.Context) error {
+			if _, ok := p.model.Directory().Key(p.signer.Key(time.Now()).ID()); !ok {
+				return errors.New("the key that signs tokens is not applied yet; tokens would be refused")
+			}
+			return nil
+		}},
+	}
+}
+
+// shutdownTimeout is how long running requests may take to end.
+const shutdownTimeout = 10 * time.Second
+
+// httpComponent serves on a listener until told to stop; then running requests
+// are finished first.
+func httpComponent(name string, server *http.Server, listener net.Listener) component {
+	return component{name, func(ctx context.Context) error {
+		failed := make(chan error, 1)
+		go func() { failed <- server.Serve(listener) }()
+		select {
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+		}
+		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if err := server.Shutdown(patience); err != nil {
+			return errors.Join(err, server.Close())
+		}
+		return nil
+	}}
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/intake"
+)
+
+// importCommand registers assessments from files. None of them is published
+// before a PI has signed it.
+type importCommand struct {
+	File       []string `arg:"" optional:"" help:"FHIR Bundle or DiagnosticReport, JSON, or NDJSON." placeholder:"FILE"`
+	SDTM       string   `name:"sdtm" help:"Directory with tu.csv, tr.csv and rs.csv." placeholder:"DIR"`
+	Evaluator  string   `help:"With --sdtm: whose records, EVAL or EVAL/EVALID." placeholder:"E"`
+	CaseOffset int      `help:"With --sdtm: new case numbers start above this one." placeholder:"N"`
+}
+
+// Validate wants files or a directory.
+func (cmd *importCommand) Validate() error {
+	switch {
+	case (len(cmd.File) > 0) == (cmd.SDTM != ""):
+		return usageError("say what to import: either files, or --sdtm DIR")
+	case cmd.SDTM == "" && (cmd.Evaluator != "" || cmd.CaseOffset != 0):
+		return usageError("--evaluator and --case-offset go with --sdtm")
+	case cmd.CaseOffset < 0:
+		return usageError("--case-offset must not be negative")
+	}
+	return nil
+}
+
+func (cmd *importCommand) Run(ctx context.Context, c *common, t terminal) error {
+	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
+		in := &importing{ctx: ctx, outbox: o, term: t, text: !c.JSON}
+		if err := in.read(cmd); err != nil {
+			return fmt.Errorf("%w (%s)", err, in.summary())
+		}
+		if err := printFacts(c, t, in, func(w io.Writer) { fmt.Fprintln(w, in.summary()) }); err != nil {
+			return err
+		}
+		if in.Refused > 0 {
+			return errPartly
+		}
+		return nil
+	})
+}
+
+// importing registers records in batches and counts what became of them.
+type importing struct {
+	Taken     int      `json:"taken"`
+	Unchanged int      `json:"unchanged"`
+	Refused   int      `json:"refused"`
+	Refusals  []remark `json:"refusals,omitempty"` // the first maxRemarks
+	Warnings  []remark `json:"warnings,omitempty"` // likewise
+
+	ctx    context.Context
+	outbox *outbox.Outbox
+	term   terminal
+	text   bool
+	batch  []intake.Record
+}
+
+// remark is what is wrong with a record, and where.
+type remark struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Field   string `json:"field,omitempty"`
+	Message string `json:"message"`
+}
+
+const (
+	importBatch = 500
+	maxRemarks  = 1000 // kept for --json; as text all are printed at once
+)
+
+func (in *importing) summary() string {
+	return fmt.Sprintf("%d taken, %d unchanged, %d refused", in.Taken, in.Unchanged, in.Refused)
+}
+
+func (in *importing) read(cmd *importCommand) error {
+	if cmd.SDTM != "" {
+		if err := in.readSDTM(cmd); err != nil {
+			return err
+		}
+	}
+	for _, path := range cmd.File {
+		if err := in.readFile(path); err != nil {
+			return err
+		}
+	}
+	return in.flush()
+}
+
+func (in *importing) readSDTM(cmd *importCommand) error {
+	bar := newProgress(in.term, "reading", sizeOf(cmd.SDTM))
+	defer bar.end()
+	return intake.ReadSDTM(in.ctx, cmd.SDTM, intake.SDTMOptions{
+		Evaluator: cmd.Evaluator, CaseOffset: cmd.CaseOffset, Progress: bar.add,
+	}, in.outbox, in.add)
+}
+
+func (in *importing) readFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	size := int64(0)
+	if info, err := f.Stat(); err == nil {
+		size = info.Size()
+	}
+	bar := newProgress(in.term, "reading", size)
+	defer bar.end()
+	return intake.ReadFrom(in.ctx, &meter{f, bar.add}, path, in.add)
+}
+
+// sizeOf is how much there is to read in the directory, 0 if nobody knows.
+func sizeOf(dir string) (bytes int64) {
+	files, _ := os.ReadDir(dir) // what is wrong with it is said when it is read
+	for _, f := range files {
+		if info, err := f.Info(); err == nil {
+			bytes += info.Size()
+		}
+	}
+	return bytes
+}
+
+// meter reports how much was read.
+type meter struct {
+	r   io.Reader
+	add func(bytes int)
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.add(n)
+	return n, err
+}
+
+// add takes a record from the reader.
+func (in *importing) add(r intake.Record) error {
+	for _, w := range r.Warnings {
+		in.remark("warning", &in.Warnings, r, "", w)
+	}
+	if r.Err != nil {
+		in.refuse(r, r.Err)
+		return nil
+	}
+	in.batch = append(in.batch, r)
+	if len(in.batch) < importBatch {
+		return nil
+	}
+	return in.flush()
+}
+
+// flush registers the batch.
+func (in *importing) flush() error {
+	if len(in.batch) == 0 {
+		return nil
+	}
+	submissions := make([]events.Submission, len(in.batch))
+	for i, r := range in.batch {
+		submissions[i] = r.Submission
+	}
+	results, err := in.outbox.Register(in.ctx, operator(), submissions)
+	if err != nil {
+		return err
+	}
+	for i, r := range results {
+		switch {
+		case r.Err != nil:
+			in.refuse(in.batch[i], r.Err)
+		case r.Outcome == outbox.Unchanged:
+			in.Unchanged++
+		default:
+			in.Taken++
+		}
+	}
+	in.batch = in.batch[:0]
+	return nil
+}
+
+func (in *importing) refuse(r intake.Record, err *events.Error) {
+	in.Refused++
+	in.remark("refused", &in.Refusals, r, err.Field, err.Message)
+}
+
+func (in *importing) remark(word string, list *[]remark, r intake.Record, field, message string) {
+	if !in.text {
+		if len(*list) < maxRemarks {
+			*list = append(*list, remark{r.File, r.Line, field, message})
+		}
+		return
+	}
+	if field != "" {
+		message = field + ": " + message
+	}
+	fmt.Fprintf(in.term.err, "%s: %s: %s\n", r.Place(), word, message)
+}

@@ -1,0 +1,106 @@
+// Command signoff publishes the response assessments that a Principal
+// Investigator has signed off, to the partners of the study and to nobody else.
+//
+// "signoff serve" runs the whole program on one data directory: the outbox
+// that records sign-offs, the publisher that puts them on NATS JetStream, the
+// read model that follows the stream, and the read API. The other commands
+// administer that directory, whether a server is running or not, and
+// "signoff demo" is a tour of everything in a directory of its own.
+//
+// Exit status: 0 done, 1 refused or failed, 2 wrong usage. SIGTERM and SIGINT
+// stop the server in order, with status 0; a second one kills it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // from the first signal on, the next one kills
+	os.Exit(run(ctx, os.Args[1:], terminal{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+}
+
+// terminal is where a command reads and writes: standard output carries facts,
+// standard error progress and complaints.
+type terminal struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// Exit statuses of the program.
+const (
+	exitDone    = 0
+	exitRefused = 1
+	exitUsage   = 2
+)
+
+// run executes one command line and gives its exit status.
+func run(ctx context.Context, args []string, term terminal) int {
+	var commands cli
+	exited := false
+	parser, err := kong.New(&commands,
+		kong.Name("signoff"),
+		kong.Description("Publishes signed-off response assessments (RECIST 1.1) as CloudEvents and FHIR."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.DefaultEnvars("SIGNOFF"),
+		kong.Vars{"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(defaultMaxCount)},
+		kong.Writers(term.out, term.err),
+		kong.Exit(func(int) { exited = true }),
+	)
+	if err != nil {
+		fmt.Fprintln(term.err, "signoff:", err)
+		return exitUsage
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if exited { // --help has been printed
+		return exitDone
+	}
+	if err != nil {
+		fmt.Fprintf(term.err, "signoff: %v\nTry: signoff --help\n", err)
+		return exitUsage
+	}
+	command.BindTo(ctx, (*context.Context)(nil))
+	if err := command.Run(&commands.common, term); err != nil {
+		return complain(term.err, err)
+	}
+	return exitDone
+}
+
+// errPartly ends a command that has already said what was refused.
+var errPartly = errors.New("some of it was refused")
+
+// complain prints what went wrong and gives the exit status.
+func complain(w io.Writer, err error) int {
+	var usage usageError
+	switch {
+	case errors.Is(err, errPartly):
+		return exitRefused
+	case errors.As(err, &usage):
+		fmt.Fprintln(w, "signoff:", err)
+		return exitUsage
+	default:
+		fmt.Fprintln(w, "signoff:", err)
+		return exitRefused
+	}
+}
+
+// usageError is a command line that parses but makes no sense.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }

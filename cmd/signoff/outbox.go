@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+// withOutbox opens the outbox of an existing data directory for one command.
+// A server may be running on it: both write the same database.
+func withOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
+	dir := c.dir()
+	if err := dir.mustExist(); err != nil {
+		return err
+	}
+	return openOutbox(ctx, dir, fn)
+}
+
+// withNewOutbox is withOutbox that makes the directory where there is none, for
+// the commands one starts with.
+func withNewOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
+	dir := c.dir()
+	if err := dir.make(); err != nil {
+		return err
+	}
+	return openOutbox(ctx, dir, fn)
+}
+
+func openOutbox(ctx context.Context, dir dataDir, fn func(*outbox.Outbox) error) error {
+	o, err := outbox.Open(ctx, dir.outbox(), outbox.Config{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(o), o.Close())
+}
+
+// change makes one change and says what then holds.
+func change(ctx context.Context, c *common, t terminal, done string, fn func(*outbox.Outbox) error) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		if err := fn(o); err != nil {
+			return err
+		}
+		fmt.Fprintln(t.out, done)
+		return nil
+	})
+}
+
+// operator is who the audit trail names for administration: the account of the
+// operating system that runs the command.
+func operator() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
+}
+
+func enabled(is bool) string {
+	if is {
+		return "enabled"
+	}
+	return "disabled"
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+// partnerCommand administers partners. Each command returns once a running
+// server has applied the change, so that what it prints holds.
+type partnerCommand struct {
+	Add    partnerAdd    `cmd:"" help:"Add a partner and print its client_id and client_secret, once."`
+	Grant  partnerGrant  `cmd:"" help:"Let a partner see a study."`
+	Revoke partnerRevoke `cmd:"" help:"Let a partner no longer see a study."`
+	Rotate partnerRotate `cmd:"" help:"Give a partner a new secret and print it, once."`
+	Remove partnerRemove `cmd:"" help:"Remove a partner for ever; the id is never used again."`
+	List   partnerList   `cmd:"" help:"List partners and their studies."`
+}
+
+type partnerAdd struct {
+	ID    string   `arg:"" help:"Partner id: letters, digits, - and _, at most 64."`
+	Name  string   `help:"Name of the organisation."`
+	Study []string `sep:"none" placeholder:"S" help:"Study the partner may see; repeat for more."`
+}
+
+func (cmd *partnerAdd) Run(ctx context.Context, c *common, t terminal) error {
+	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
+		secret, err := o.AddPartner(ctx, operator(), cmd.ID, cmd.Name, cmd.Study)
+		if err != nil {
+			return err
+		}
+		if err := printCredentials(c, t, cmd.ID, secret); err != nil {
+			return err
+		}
+		return awaitApplied(ctx, c, t, o)
+	})
+}
+
+type partnerGrant struct {
+	ID    string `arg:"" help:"Partner id."`
+	Study string `arg:"" help:"Study number."`
+}
+
+func (cmd *partnerGrant) Run(ctx context.Context, c *common, t terminal) error {
+	return changeAccess(ctx, c, t, fmt.Sprintf("partner %s may see %s", cmd.ID, cmd.Study), func(o *outbox.Outbox) error {
+		return o.GrantPartner(ctx, operator(), cmd.ID, cmd.Study)
+	})
+}
+
+type partnerRevoke struct {
+	ID    string `arg:"" help:"Partner id."`
+	Study string `arg:"" help:"Study number."`
+}
+
+func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t terminal) error {
+	return changeAccess(ctx, c, t, fmt.Sprintf("partner %s may no longer see %s", cmd.ID, cmd.Study), func(o *outbox.Outbox) error {
+		return o.RevokePartner(ctx, operator(), cmd.ID, cmd.Study)
+	})
+}
+
+type partnerRotate struct {
+	ID string `arg:"" help:"Partner id."`
+}
+
+func (cmd *partnerRotate) Run(ctx context.Context, c *common, t terminal) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		secret, err := o.RotatePartner(ctx, operator(), cmd.ID, 0)
+		if err != nil {
+			return err
+		}
+		if err := printCredentials(c, t, cmd.ID, secret); err != nil {
+			return err
+		}
+		return awaitApplied(ctx, c, t, o)
+	})
+}
+
+type partnerRemove struct {
+	ID string `arg:"" help:"Partner id."`
+}
+
+func (cmd *partnerRemove) Run(ctx context.Context, c *common, t terminal) error {
+	return changeAccess(ctx, c, t, "partner "+cmd.ID+" is removed", func(o *outbox.Outbox) error {
+		return o.RemovePartner(ctx, operator(), cmd.ID)
+	})
+}
+
+// changeAccess is change that waits for the read model.
+func changeAccess(ctx context.Context, c *common, t terminal, done string, fn func(*outbox.Outbox) error) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		if err := fn(o); err != nil {
+			return err
+		}
+		fmt.Fprintln(t.out, done)
+		return awaitApplied(ctx, c, t, o)
+	})
+}
+
+type partnerList struct{}
+
+func (cmd *partnerList) Run(ctx context.Context, c *common, t terminal) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		partners, err := o.Partners(ctx)
+		if err != nil {
+			return err
+		}
+		type row struct {
+			ID      string   `json:"id"`
+			Name    string   `json:"name,omitempty"`
+			Enabled bool     `json:"enabled"`
+			Studies []string `json:"studies"`
+		}
+		rows := make([]row, len(partners))
+		for i, p := range partners {
+			rows[i] = row{p.ID, p.Name, p.Enabled, p.Studies}
+		}
+		return printFacts(c, t, rows, func(w io.Writer) {
+			text := make([][]string, len(rows))
+			for i, r := range rows {
+				text[i] = []string{r.ID, r.Name, enabled(r.Enabled), strings.Join(r.Studies, " ")}
+			}
+			table(w, []string{"PARTNER", "NAME", "STATE", "STUDIES"}, text)
+		})
+	})
+}

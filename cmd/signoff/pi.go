@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+// piCommand administers principal investigators.
+type piCommand struct {
+	Add      piAdd      `cmd:"" help:"Add a PI."`
+	List     piList     `cmd:"" help:"List PIs and their studies."`
+	Grant    piGrant    `cmd:"" help:"Let a PI sign for a study."`
+	Revoke   piRevoke   `cmd:"" help:"Let a PI no longer sign for a study."`
+	Password piPassword `cmd:"" help:"Set a PI's password."`
+	Disable  piDisable  `cmd:"" help:"Disable a PI for ever; the name is never used again."`
+}
+
+type piAdd struct {
+	User  string   `arg:"" help:"User name."`
+	Name  string   `required:"" help:"Printed name, as signatures show it."`
+	Study []string `required:"" sep:"none" placeholder:"S" help:"Study the PI may sign for; repeat for more."`
+	passwordFlag
+}
+
+func (cmd *piAdd) Run(ctx context.Context, c *common, t terminal) error {
+	password, err := cmd.read(t, cmd.User, true)
+	if err != nil {
+		return err
+	}
+	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
+		if err := o.AddPI(ctx, operator(), cmd.User, cmd.Name, cmd.Study, password); err != nil {
+			return err
+		}
+		fmt.Fprintf(t.out, "PI %s may sign for %s\n", cmd.User, strings.Join(cmd.Study, ", "))
+		return nil
+	})
+}
+
+type piList struct{}
+
+func (cmd *piList) Run(ctx context.Context, c *common, t terminal) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		people, err := o.PIs(ctx)
+		if err != nil {
+			return err
+		}
+		return printFacts(c, t, people, func(w io.Writer) {
+			rows := make([][]string, len(people))
+			for i, p := range people {
+				rows[i] = []string{p.User, p.Name, enabled(!p.Disabled), strings.Join(p.Studies, " ")}
+			}
+			table(w, []string{"USER", "NAME", "STATE", "STUDIES"}, rows)
+		})
+	})
+}
+
+type piGrant struct {
+	User  string `arg:"" help:"User name."`
+	Study string `arg:"" help:"Study number."`
+}
+
+func (cmd *piGrant) Run(ctx context.Context, c *common, t terminal) error {
+	return change(ctx, c, t, fmt.Sprintf("PI %s may sign for %s", cmd.User, cmd.Study), func(o *outbox.Outbox) error {
+		return o.GrantPI(ctx, operator(), cmd.User, cmd.Study)
+	})
+}
+
+type piRevoke struct {
+	User  string `arg:"" help:"User name."`
+	Study string `arg:"" help:"Study number."`
+}
+
+func (cmd *piRevoke) Run(ctx context.Context, c *common, t terminal) error {
+	return change(ctx, c, t, fmt.Sprintf("PI %s may no longer sign for %s", cmd.User, cmd.Study), func(o *outbox.Outbox) error {
+		return o.RevokePI(ctx, operator(), cmd.User, cmd.Study)
+	})
+}
+
+type piPassword struct {
+	User string `arg:"" help:"User name."`
+	passwordFlag
+}
+
+func (cmd *piPassword) Run(ctx context.Context, c *common, t terminal) error {
+	password, err := cmd.read(t, cmd.User, true)
+	if err != nil {
+		return err
+	}
+	return change(ctx, c, t, "PI "+cmd.User+" has a new password", func(o *outbox.Outbox) error {
+		return o.SetPassword(ctx, operator(), cmd.User, password)
+	})
+}
+
+type piDisable struct {
+	User string `arg:"" help:"User name."`
+}
+
+func (cmd *piDisable) Run(ctx context.Context, c *common, t terminal) error {
+	return change(ctx, c, t, "PI "+cmd.User+" is disabled", func(o *outbox.Outbox) error {
+		return o.DisablePI(ctx, operator(), cmd.User)
+	})
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+const defaultMaxCount = 1000
+
+// settings are what a server can be told besides its data directory.
+type settings struct {
+	Listen     string `help:"Address of the read API and the token endpoint; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	OpsListen  string `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8082" placeholder:"ADDR"`
+	NATSListen string `name:"nats-listen" help:"Address of the embedded NATS server." default:"127.0.0.1:4222" placeholder:"ADDR"`
+	PublicURL  string `name:"public-url" help:"Start of every link in answers; default http:// and the read API's address." placeholder:"URL"`
+	BasePath   string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
+	MaxCount   int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
+	Origin     string `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
+	TypePrefix string `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
+}
+
+// program is everything one data directory needs, wired but not yet running.
+type program struct {
+	dir      dataDir
+	log      *slog.Logger
+	settings settings
+	closers  []func() error // in order of opening; closed in reverse
+
+	nats   *natsd.Server
+	outbox *outbox.Outbox
+	relay  *publisher.Relay
+	model  *readmodel.Model
+	reader jetstream.JetStream
+	signer *access.Signer
+
+	apiListener, opsListener net.Listener
+	api, ops                 *http.Server
+}
+
+// openProgram takes the data directory, opens all parts in the order in which
+// they depend on each other, and takes the addresses, so that whatever is
+// wrong is said before anything runs.
+func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger) (p *program, err error) {
+	p = &program{dir: dir, settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	for _, open := range []func(context.Context) error{
+		p.lockDirectory, p.listen, p.openOutbox, p.startNATS, p.openRelay, p.openModel, p.announceKey,
+	} {
+		if err := open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	p.serveHTTP()
+	return p, nil
+}
+
+// onClose has something closed with the program.
+func (p *program) onClose(closer func() error) { p.closers = append(p.closers, closer) }
+
+// close closes what was opened, last first.
+func (p *program) close() error {
+	var errs []error
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		errs = append(errs, p.closers[i]())
+	}
+	p.closers = nil
+	return errors.Join(errs...)
+}
+
+func (p *program) lockDirectory(context.Context) error {
+	if err := p.dir.make(); err != nil {
+		return err
+	}
+	unlock, err := p.dir.lock("serve")
+	if err != nil {
+		return err
+	}
+	p.onClose(func() error { unlock(); return nil })
+	return nil
+}
+
+// listen takes the addresses. Closing a listener that its server has closed
+// already is no error.
+func (p *program) listen(ctx context.Context) error {
+	for _, l := range []struct {
+		flag, address string
+		to            *net.Listener
+	}{{"--listen", p.settings.Listen, &p.apiListener}, {"--ops-listen", p.settings.OpsListen, &p.opsListener}} {
+		var config net.ListenConfig
+		listener, err := config.Listen(ctx, "tcp", l.address)
+		if err != nil {
+			return fmt.Errorf("%s: %w; choose another address or stop who uses it", l.flag, err)
+		}
+		*l.to = listener
+		p.onClose(func() error { _ = listener.Close(); return nil })
+	}
+	return nil
+}
+
+func (p *program) openOutbox(ctx context.Context) (err error) {
+	p.outbox, err = outbox.Open(ctx, p.dir.outbox(), outbox.Config{
+		Namespace: events.Namespace{Origin: p.settings.Origin, TypePrefix: p.settings.TypePrefix},
+	})
+	if err == nil {
+		p.onClose(p.outbox.Close)
+	}
+	return err
+}
+
+func (p *program) startNATS(context.Context) (err error) {
+	p.nats, err = natsd.Start(natsd.Config{Dir: string(p.dir), Listen: p.settings.NATSListen, Log: p.log.With("component", "nats")})
+	if err != nil {
+		return fmt.Errorf("start NATS (--nats-listen): %w", err)
+	}
+	p.onClose(func() error { p.nats.Shutdown(); return nil })
+	return nil
+}
+
+// announceKey makes sure that readers learn the key that signs tokens.
+func (p *program) announceKey(ctx context.Context) (err error) {
+	if p.signer, err = p.dir.signer(); err != nil {
+		return err
+	}
+	return p.outbox.AnnounceKey(ctx, p.signer.Key(time.Now()))
+}
+
+// publicURL is where callers reach the read API.
+func (p *program) publicURL() string {
+	if p.settings.PublicURL != "" {
+		return strings.TrimRight(p.settings.PublicURL, "/")
+	}
+	return "http://" + p.apiListener.Addr().String()
+}
+
+// connect opens a connection for a role that lasts as long as the program.
+func (p *program) connect(role natsd.Role) (*nats.Conn, error) {
+	options := append(publisher.Options(), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		p.log.Warn("NATS connection", "role", role, "error", err)
+	}))
+	nc, err := p.nats.Connect(role, options...)
+	if err != nil {
+		return nil, err
+	}
+	p.onClose(func() error { nc.Close(); return nil })
+	return nc, nil
+}
+
+// openRelay makes the stream, so that whoever reads it from now on finds it,
+// and the relay that fills it.
+func (p *program) openRelay(ctx context.Context) error {
+	nc, err := p.connect(natsd.Publisher)
+	if err != nil {
+		return err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	cfg := publisher.Config{Log: p.log.With("component", "publisher")}
+	if _, err := publisher.EnsureStream(ctx, js, cfg.Stream); err != nil {
+		return err
+	}
+	p.relay, err = publisher.New(nc, p.outbox, cfg)
+	return err
+}
+
+func (p *program) openModel(ctx context.Context) (err error) {
+	p.model, err = readmodel.Open(ctx, p.dir.readModel(), readmodel.Config{Log: p.log.With("component", "readmodel")})
+	if err != nil {
+		return fmt.Errorf("%w; signoff rebuild makes the read model anew", err)
+	}
+	p.onClose(p.model.Close)
+	nc, err := p.connect(natsd.Reader)
+	if err != nil {
+		return err
+	}
+	p.reader, err = jetstream.New(nc)
+	return err
+}

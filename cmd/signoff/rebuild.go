@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+// rebuildCommand makes the read model anew from the stream, beside a running
+// server or without one. Readers see the old or the new content, never less.
+type rebuildCommand struct{}
+
+func (cmd *rebuildCommand) Run(ctx context.Context, c *common, t terminal) error {
+	dir := c.dir()
+	if err := dir.mustExist(); err != nil {
+		return err
+	}
+	return withStream(ctx, dir, func(js jetstream.JetStream) error {
+		bar := newProgress(t, "applying events", 0)
+		var applied uint64
+		err := readmodel.Rebuild(ctx, dir.readModel(), js, readmodel.Config{Log: quiet}, func(done, total uint64) {
+			applied = done
+			bar.to(int64(done), int64(total))
+		})
+		bar.end()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(t.out, "the read model is rebuilt from %s\n", plural(int(applied), "event"))
+		return err
+	})
+}
+
+// withStream connects to the running server's stream; where none is running
+// it starts the embedded server for the time of fn, and first brings the
+// stream up to the outbox.
+func withStream(ctx context.Context, dir dataDir, fn func(jetstream.JetStream) error) error {
+	unlock, err := dir.lock("rebuild")
+	if err != nil {
+		if s, ok := dir.running(); ok {
+			return withRunning(s, fn)
+		}
+		return err
+	}
+	defer unlock()
+	server, err := natsd.Start(natsd.Config{Dir: string(dir), Log: quiet})
+	if err != nil {
+		return err
+	}
+	defer server.Shutdown()
+	if err := catchUp(ctx, dir, server); err != nil {
+		return err
+	}
+	nc, err := server.Connect(natsd.Reader, publisher.Options()...)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	return fn(js)
+}
+
+func withRunning(s serving, fn func(jetstream.JetStream) error) error {
+	nc, err := nats.Connect(s.NATS, nats.UserInfo(s.NATSUser, s.NATSPassword), nats.MaxReconnects(-1))
+	if err != nil {
+		return fmt.Errorf("connect to the running server's NATS: %w", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	return fn(js)
+}
+
+// catchUp runs the relay until all that is pending is in the stream.
+func catchUp(ctx context.Context, dir dataDir, server *natsd.Server) error {
+	o, err := outbox.Open(ctx, dir.outbox(), outbox.Config{})
+	if err != nil {
+		return err
+	}
+	nc, err := server.Connect(natsd.Publisher, publisher.Options()...)
+	if err != nil {
+		return errors.Join(err, o.Close())
+	}
+	defer nc.Close()
+	relay, err := publisher.New(nc, o, publisher.Config{Log: quiet})
+	if err != nil {
+		return errors.Join(err, o.Close())
+	}
+	running, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- relay.Run(running) }()
+	err = awaitPublished(ctx, o, relay)
+	stop()
+	return errors.Join(err, <-done, o.Close())
+}
+
+// awaitPublished waits until nothing is pending; a relay that stopped never
+// gets there.
+func awaitPublished(ctx context.Context, o *outbox.Outbox, relay *publisher.Relay) error {
+	tick := time.NewTicker(readyEvery)
+	defer tick.Stop()
+	for {
+		s := relay.Status()
+		if s.State == publisher.Stopped {
+			return errors.New(s.Reason)
+		}
+		pending, err := o.Pending(ctx, 1)
+		if err != nil {
+			return err
+		}
+		if s.Ready() && len(pending) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}

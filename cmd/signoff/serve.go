@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/outbox/token"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+// serveCommand runs the whole program until it is told to stop.
+type serveCommand struct {
+	settings
+	LogLevel  slog.Level `help:"Least level logged: debug, info, warn or error." default:"info"`
+	LogFormat string     `help:"Form of the log on standard error." enum:"text,json" default:"text"`
+}
+
+func (cmd *serveCommand) Run(ctx context.Context, c *common, t terminal) error {
+	p, err := openProgram(ctx, c.dir(), cmd.settings, cmd.logger(t.err))
+	if err != nil {
+		return err
+	}
+	return p.run(ctx, func(s serving) { greet(t.out, c.dir(), cmd.BasePath, s) })
+}
+
+func (cmd *serveCommand) logger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cmd.LogLevel}
+	if cmd.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// greet says where the server listens and what to do next.
+func greet(w io.Writer, data dataDir, basePath string, s serving) {
+	fmt.Fprintf(w, `Serving %s
+  read API    %s%s/DiagnosticReport?researchstudy=…
+  token       %s%s
+  operations  http://%s/readyz  /healthz  /metrics
+  NATS        %s  (the operator's credentials are in %s)
+`, data, s.PublicURL, basePath, s.PublicURL, token.Path, s.Ops, s.NATS, data.serveFile())
+	fmt.Fprintf(w, `Next, in another terminal:
+  signoff pi add USER --name "Printed Name" --study S     who signs
+  signoff partner add ID --study S                        who sees
+  signoff import FILE                                     what is to be signed
+  signoff sign --study S --all --as USER --meaning "…"    the sign-off
+Add --data %s to each. Stop with Ctrl-C.
+`, data)
+}
+
+// run runs the program until ctx ends, or a part of it fails, and closes it.
+// Announce is called once it is ready.
+func (p *program) run(ctx context.Context, announce func(serving)) error {
+	ready := component{"readiness", func(ctx context.Context) error {
+		p.awaitReady(ctx, announce)
+		<-ctx.Done()
+		return nil
+	}}
+	// Stopped from the last to the first: no new requests, then what was signed
+	// is published, what was published is applied, and the files are closed.
+	err := runAll(ctx, p.log, []component{
+		httpComponent("operations", p.ops, p.opsListener),
+		{"outbox", p.outbox.Run},
+		{"read model", func(ctx context.Context) error { return p.model.Run(ctx, p.reader) }},
+		{"publisher", p.relay.Run},
+		httpComponent("read API", p.api, p.apiListener),
+		ready,
+	})
+	return errors.Join(err, os.Remove(p.dir.serveFile()), p.close())
+}
+
+// awaitReady waits until all checks hold, and says so in serve.json and to
+// announce. A program that does not get ready goes on trying: what is wrong is
+// in the log and in /readyz.
+func (p *program) awaitReady(ctx context.Context, announce func(serving)) {
+	operator := p.nats.Credentials(natsd.Operator)
+	s := serving{
+		PID: os.Getpid(), Listen: p.apiListener.Addr().String(), PublicURL: p.publicURL(), Ops: p.opsListener.Addr().String(),
+		NATS: p.nats.ClientURL(), NATSUser: operator.User, NATSPassword: operator.Password,
+	}
+	if err := p.dir.announce(s); err != nil {
+		p.log.Error("other commands will not find this server", "error", err)
+	}
+	tick := time.NewTicker(readyEvery)
+	defer tick.Stop()
+	for !p.ready(ctx) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	announce(s)
+}
+
+const readyEvery = 20 * time.Millisecond
+
+func (p *program) ready(ctx context.Context) bool {
+	for _, c := range p.checks() {
+		if c.ok(ctx) != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+// serving is what a running server says of itself in serve.json, for the
+// commands beside it and for the operator: real addresses and the operator's
+// NATS credentials. Readable by the owner only.
+type serving struct {
+	PID          int    `json:"pid"`
+	Listen       string `json:"listen"`
+	PublicURL    string `json:"publicUrl"`
+	Ops          string `json:"ops"`
+	NATS         string `json:"nats"`
+	NATSUser     string `json:"natsUser"`
+	NATSPassword string `json:"natsPassword"`
+}
+
+func (d dataDir) announce(s serving) error {
+	content, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := writeFile(d.serveFile(), append(content, '\n')); err != nil {
+		return fmt.Errorf("write serve.json: %w", err)
+	}
+	return nil
+}
+
+// running gives what a server running on the directory says of itself; ok is
+// false where none is running. A file left by a killed server does not count:
+// its process no longer holds the lock.
+func (d dataDir) running() (s serving, ok bool) {
+	unlock, err := d.lock("look")
+	if err == nil {
+		unlock()
+		return serving{}, false
+	}
+	content, err := os.ReadFile(d.serveFile())
+	if err != nil || json.Unmarshal(content, &s) != nil {
+		return serving{}, false
+	}
+	return s, true
+}

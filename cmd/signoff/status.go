@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+// statusCommand says how far each part is. It works beside a running server
+// and without one.
+type statusCommand struct{}
+
+// statusFacts is what the command prints.
+type statusFacts struct {
+	Server    string        `json:"server"`  // "ready", "not ready" or "not running"
+	Applied   uint64        `json:"applied"` // stream sequence up to which the read model answers
+	Outbox    outbox.Status `json:"outbox"`
+	Addresses *serving      `json:"addresses,omitempty"`
+}
+
+func (cmd *statusCommand) Run(ctx context.Context, c *common, t terminal) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		var facts statusFacts
+		var err error
+		if facts.Outbox, err = o.Status(ctx); err != nil {
+			return err
+		}
+		if facts.Applied, err = applied(ctx, c.dir()); err != nil {
+			return err
+		}
+		facts.Server, facts.Addresses = serverState(ctx, c.dir())
+		return printFacts(c, t, facts, facts.print)
+	})
+}
+
+// serverState asks a running server whether it is ready.
+func serverState(ctx context.Context, dir dataDir) (string, *serving) {
+	s, ok := dir.running()
+	if !ok {
+		return "not running", nil
+	}
+	s.NATSUser, s.NATSPassword = "", "" // not for standard output
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Ops+"/readyz", nil)
+	if err != nil {
+		return "not ready", &s
+	}
+	if status, _, err := do(req); err != nil || status != http.StatusOK {
+		return "not ready", &s
+	}
+	return "ready", &s
+}
+
+// applied gives the stream sequence the read model has reached; 0 where there
+// is none yet.
+func applied(ctx context.Context, dir dataDir) (uint64, error) {
+	if _, err := os.Stat(dir.readModel()); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	m, err := readmodel.Open(ctx, dir.readModel(), readmodel.Config{Log: quiet})
+	if err != nil {
+		return 0, err
+	}
+	return m.Position().Sequence, m.Close()
+}
+
+func (f statusFacts) print(w io.Writer) {
+	o := f.Outbox
+	server := f.Server
+	if f.Addresses != nil {
+		server = fmt.Sprintf("%s, process %d, %s", f.Server, f.Addresses.PID, f.Addresses.PublicURL)
+	}
+	fmt.Fprintf(w, "server       %s\n", server)
+	fmt.Fprintf(w, "assessments  %d registered, %d waiting for a signature, %d available\n", o.Assessments, o.Waiting, o.Available)
+	fmt.Fprintf(w, "events       %d recorded, %d published, %d applied\n", o.Events, o.Ordinal, f.Applied)
+	if o.Unpublished > 0 {
+		fmt.Fprintf(w, "             %d not published yet, the oldest since %s\n", o.Unpublished, time.Since(o.Oldest).Round(time.Millisecond))
+	}
+	for _, p := range o.Parked {
+		fmt.Fprintf(w, "parked       %s since %s: %s\n             mend that, then: signoff release %s\n", p.Study, events.FormatTime(p.Since), p.Reason, p.Study)
+	}
+	rows := make([][]string, len(o.Studies))
+	for i, s := range o.Studies {
+		rows[i] = []string{s.Study, s.Token, fmt.Sprint(s.Sequence), s.Time}
+	}
+	fmt.Fprintln(w)
+	table(w, []string{"STUDY", "TOKEN", "LAST EVENT", "TIME"}, rows)
+}

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/intake"
+	"github.com/seed-e88a4ece/signoff/outbox/token"
+	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+//go:embed demo/seed.json
+var demoSeed string
+
+//go:embed demo/synthetic.ndjson
+var demoSynthetic string
+
+// Who appears in the tour.
+const (
+	demoPI      = "rivera"
+	demoPIName  = "Dr. Ana Rivera"
+	demoPartner = "acme"
+	demoMeaning = "I have reviewed this assessment and approve it."
+	demoReason  = "The scan belongs to another subject."
+	demoMistake = "2007" // signed, then withdrawn
+	demoLeft    = "2010" // left for the person at the terminal to sign
+)
+
+var demoStudies = []string{"FHIR-T", "DEMO-01"}
+
+// tour shows the program's job step by step and checks that it is done.
+type tour struct {
+	p    *program
+	out  io.Writer
+	step int
+
+	password string
+	secret   string
+	token    string
+	ids      []string
+	watcher  *watcher
+}
+
+func newTour(p *program, out io.Writer) *tour {
+	return &tour{p: p, out: out, password: demoSecret()}
+}
+
+func (d *tour) run(ctx context.Context) error {
+	fmt.Fprintf(d.out, "A tour of the sign-off publisher. Everything is made up and in %s.\n", d.p.dir)
+	stop, err := d.watch(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	for _, step := range []func(context.Context) error{
+		d.people, d.register, d.nothingYet, d.sign, d.page, d.withdraw, d.complete, d.tryYourself,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *tour) heading(format string, args ...any) {
+	d.step++
+	fmt.Fprintf(d.out, "\n%d. "+format+"\n", append([]any{d.step}, args...)...)
+}
+
+func (d *tour) line(format string, args ...any) { fmt.Fprintf(d.out, "   "+format+"\n", args...) }
+
+// watch subscribes to the stream as a downstream service does.
+func (d *tour) watch(ctx context.Context) (stop func(), err error) {
+	nc, err := d.p.nats.Connect(natsd.Reader, publisher.Options()...)
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	d.watcher = newWatcher()
+	stopped := d.watcher.start(ctx, js)
+	return func() { stopped(); nc.Close() }, nil
+}
+
+func (d *tour) people(ctx context.Context) error {
+	d.heading("Who may sign, and who may see")
+	if err := d.p.outbox.AddPI(ctx, operator(), demoPI, demoPIName, demoStudies, d.password); err != nil {
+		return err
+	}
+	var err error
+	if d.secret, err = d.p.outbox.AddPartner(ctx, operator(), demoPartner, "Acme Therapeutics", demoStudies); err != nil {
+		return err
+	}
+	d.line("PI       %-7s %s, signs for %s", demoPI, demoPIName, strings.Join(demoStudies, " and "))
+	d.line("partner  %-7s sees %s", demoPartner, strings.Join(demoStudies, " and "))
+	return nil
+}
+
+func (d *tour) register(ctx context.Context) error {
+	d.heading("A source system hands in assessments; none is signed, so nobody sees them")
+	for _, file := range []struct{ name, content string }{{"seed.json", demoSeed}, {"synthetic.ndjson", demoSynthetic}} {
+		err := intake.ReadFrom(ctx, strings.NewReader(file.content), file.name, func(r intake.Record) error {
+			if r.Err != nil {
+				return r.Err
+			}
+			results, err := d.p.outbox.Register(ctx, operator(), []events.Submission{r.Submission})
+			if err != nil {
+				return err
+			}
+			if results[0].Err != nil {
+				return results[0].Err
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, study := range demoStudies {
+		waiting, err := d.p.outbox.Waiting(ctx, outbox.WaitingFilter{Study: study})
+		if err != nil {
+			return err
+		}
+		d.line("%-8s %s waiting", study, plural(len(waiting), "assessment"))
+		slices.SortStableFunc(waiting, func(a, b outbox.Waiting) int {
+			return cmp.Or(cmp.Compare(a.Assessment.Case.ID, b.Assessment.Case.ID), cmp.Compare(a.Assessment.Timepoint, b.Assessment.Timepoint))
+		})
+		for _, w := range waiting {
+			if w.Assessment.ID != demoLeft {
+				d.ids = append(d.ids, w.Assessment.ID)
+			}
+		}
+	}
+	return nil
+}
+
+func (d *tour) nothingYet(ctx context.Context) error {
+	var err error
+	if d.token, err = d.signIn(ctx); err != nil {
+		return err
+	}
+	for _, study := range demoStudies {
+		status, body, err := d.get(ctx, "/DiagnosticReport?researchstudy="+study)
+		if err != nil {
+			return err
+		}
+		var answer struct{ Total int }
+		if err := json.Unmarshal(body, &answer); err != nil || status != http.StatusOK || answer.Total != 0 {
+			return fmt.Errorf("before any signature the partner got %d %.200s", status, body)
+		}
+		d.line("%-8s the partner gets 200, total 0", study)
+	}
+	return nil
+}
+
+func (d *tour) sign(ctx context.Context) error {
+	d.heading("The PI signs, one by one; a subscriber to crit.v1.> has each event at once")
+	for i, id := range d.ids {
+		start := time.Now()
+		signed, err := d.p.outbox.SignOff(ctx, outbox.SignOff{User: demoPI, Meaning: demoMeaning, IDs: []string{id}})
+		if err != nil {
+			return err
+		}
+		arrived, err := d.watcher.await(ctx, signed[0].Event)
+		if err != nil {
+			return err
+		}
+		d.line("%5.1f ms  %-40s #%-2d %s", arrived.at.Sub(start).Seconds()*1000, arrived.event.NATSSubject(), arrived.event.Sequence, summary(arrived.event.Data))
+		if i == 0 {
+			d.whole(arrived.event)
+		}
+	}
+	return nil
+}
+
+// whole shows one event with all its headers, and the start of its body.
+func (d *tour) whole(e events.Event) {
+	d.line("          the CloudEvent's headers, and the FHIR DiagnosticReport in its body:")
+	h := e.Header()
+	for _, name := range []string{"ce-id", "ce-source", "ce-type", "ce-subject", "ce-time", "ce-datacontenttype", "ce-sequence", "ce-previoushash", "ce-hash"} {
+		d.line("          %-19s %s", name, h[name][0])
+	}
+	d.line("          %.110s… (%d bytes)", e.Data, len(e.Data))
+}
+
+func (d *tour) page(ctx context.Context) error {
+	d.heading("The partner reads a page: the same bytes")
+	for _, study := range demoStudies {
+		path := "/DiagnosticReport?researchstudy=" + study
+		body, err := d.await(ctx, path, http.StatusOK, func(body []byte) bool {
+			var answer struct{ Total int }
+			return json.Unmarshal(body, &answer) == nil && answer.Total == d.watcher.available(study)
+		})
+		if err != nil {
+			return fmt.Errorf("the page of %s did not show what was signed: %w", study, err)
+		}
+		d.line("GET …%s → 200, %s", path, d.watcher.compare(study, body))
+		if missing := d.watcher.missing(study, body); missing != "" {
+			return errors.New(missing)
+		}
+	}
+	return nil
+}
+
+func (d *tour) withdraw(ctx context.Context) error {
+	d.heading("The PI finds a mistake and withdraws assessment %s", demoMistake)
+	signed, err := d.p.outbox.Withdraw(ctx, outbox.Withdrawal{User: demoPI, ID: demoMistake, Reason: demoReason})
+	if err != nil {
+		return err
+	}
+	arrived, err := d.watcher.await(ctx, signed.Event)
+	if err != nil {
+		return err
+	}
+	d.line("event    %s  #%d", arrived.event.NATSSubject(), arrived.event.Sequence)
+	body, err := d.await(ctx, "/DiagnosticReport/"+demoMistake, http.StatusGone, func([]byte) bool { return true })
+	if err != nil {
+		return fmt.Errorf("the withdrawn report is still there: %w", err)
+	}
+	d.line("GET …/DiagnosticReport/%s → 410 %s", demoMistake, strings.TrimSpace(string(body)))
+	return nil
+}
+
+// complete compares what the outbox recorded with what the subscriber got.
+func (d *tour) complete(ctx context.Context) error {
+	d.heading("Nothing missing, nothing twice, nothing out of order")
+	const all = 1000
+	recorded, err := d.p.outbox.Recorded(ctx, 1, all)
+	if err != nil {
+		return err
+	}
+	if err := d.watcher.awaitAll(ctx, recorded); err != nil {
+		return err
+	}
+	d.line("outbox and stream hold the same %s, number by number and hash by hash", plural(len(recorded), "event"))
+	return nil
+}
+
+func (d *tour) tryYourself(context.Context) error {
+	file := func(name, content string) string {
+		path := filepath.Join(string(d.p.dir), name)
+		if err := writeFile(path, []byte(content)); err != nil {
+			d.p.log.Error("write a file for the tour", "error", err)
+		}
+		return path
+	}
+	headers := file("acme.headers", "Authorization: Bearer "+d.token+"\nx-partnerid: "+demoPartner+"\n")
+	form := file("acme.form", d.form().Encode())
+	password := file("rivera.password", d.password+"\n")
+	operator := d.p.nats.Credentials(natsd.Operator)
+	env := file("nats.env", fmt.Sprintf("export NATS_URL=%s NATS_USER=%s NATS_PASSWORD=%s\n", d.p.nats.ClientURL(), operator.User, operator.Password))
+
+	d.heading("Try it, in another terminal (the files hold the credentials)")
+	d.line("curl -H @%s '%s/DiagnosticReport?researchstudy=DEMO-01&_count=2'", headers, d.base())
+	d.line("curl --data @%s %s     # a new token, each lives an hour", form, d.p.publicURL()+token.Path)
+	d.line(". %s && nats sub 'crit.v1.>'     # then sign the one that is left:", env)
+	d.line("%s sign %s --data %s --as %s --meaning 'I approve it.' --password-file %s", self(), demoLeft, d.p.dir, demoPI, password)
+	d.line("curl http://%s/readyz ; %s status --data %s", d.p.opsListener.Addr(), self(), d.p.dir)
+	return nil
+}
+
+// self is how the person at the terminal started the program.
+func self() string {
+	if strings.HasPrefix(os.Args[0], os.TempDir()) {
+		return "go run ./cmd/signoff"
+	}
+	return os.Args[0]
+}
+
+func (d *tour) base() string { return d.p.publicURL() + d.p.settings.BasePath }
+
+func (d *tour) form() url.Values {
+	return url.Values{
+		"client_id": {demoPartner}, "client_secret": {d.secret},
+		"grant_type": {"client_credentials"}, "scope": {"full"},
+	}
+}
