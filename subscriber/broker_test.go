@@ -3,6 +3,7 @@ package subscriber_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -45,7 +46,7 @@ func newBroker(t testing.TB) *broker {
 
 func (b *broker) start() {
 	b.t.Helper()
-	s, err := natsd.Start(natsd.Config{Dir: b.dir, Listen: "127.0.0.1:0"})
+	s, err := natsd.Start(natsd.Config{Dir: b.dir, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.t.Fatal(err)
 	}

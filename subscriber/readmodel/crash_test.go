@@ -77,13 +77,12 @@ func mixed(n int) []events.Event {
 			list = append(list, s.sign(events.ReportWithdrawn, s.assessment(id)))
 		default:
 			list = append(list, s.seal(events.ObservationsSigned, events.ReportSubject(id, s.link.Sequence+2), []byte(`{}`)))
-			e := s.sign(events.ReportSigned, s.assessment(id))
+			kind := events.ReportSigned
 			if published {
-				s.link = list[len(list)-1].Link()
-				e = s.sign(events.ReportAmended, s.assessment(id))
+				kind = events.ReportAmended
 			}
-			last[id] = e
-			list = append(list, e)
+			last[id] = s.sign(kind, s.assessment(id))
+			list = append(list, last[id])
 		}
 	}
 	return list
@@ -120,14 +119,14 @@ func TestKill(t *testing.T) {
 			t.Fatalf("the child was not killed: %v", err)
 		}
 	}
-	m := open(t, path, readmodel.Config{})
+	m := open(t, path, quiet)
 	t.Logf("after %d kills %d of %d messages are applied", kills, m.Position().Sequence, len(list))
 	stop := follow(t, m, b.reader)
 	reaches(t, m, uint64(len(list)))
 	stop()
 
 	undisturbed := newPath(t)
-	other := open(t, undisturbed, readmodel.Config{})
+	other := open(t, undisturbed, quiet)
 	stop = follow(t, other, b.reader)
 	reaches(t, other, uint64(len(list)))
 	stop()

@@ -2,6 +2,7 @@ package readmodel_test
 
 import (
 	"context"
+	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -16,6 +17,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
+// quiet keeps what is meant to go wrong out of the output.
+var quiet = readmodel.Config{Log: slog.New(slog.DiscardHandler)}
+
 // broker is the real server with the real stream.
 type broker struct {
 	t      testing.TB
@@ -26,7 +30,7 @@ type broker struct {
 
 func newBroker(t testing.TB) *broker {
 	t.Helper()
-	s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: quiet.Log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,14 +79,16 @@ func (b *broker) publish(list ...events.Event) {
 		msg := &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: e.Header(), Data: e.Data}
 		var err error
 		if futures[i], err = b.writer.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0)); err != nil {
-			b.t.Fatal(err)
+			b.t.Error(err)
+			return
 		}
 	}
 	for _, f := range futures {
 		select {
 		case <-f.Ok():
 		case err := <-f.Err():
-			b.t.Fatal(err)
+			b.t.Error(err)
+			return
 		}
 	}
 }
@@ -149,7 +155,7 @@ func applied(t testing.TB, list []events.Event) *readmodel.Model {
 	t.Helper()
 	b := newBroker(t)
 	b.publish(list...)
-	m := open(t, newPath(t), readmodel.Config{})
+	m := open(t, newPath(t), quiet)
 	stop := follow(t, m, b.reader)
 	reaches(t, m, uint64(len(list)))
 	stop()

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
@@ -90,8 +92,17 @@ func (m *Model) prepare(ctx context.Context) error {
 	if err := m.db.Migrate(ctx, migrations); err != nil {
 		return fmt.Errorf("open read model: %w", err)
 	}
-	_, err = m.load(ctx)
-	return err
+	// As an update, because that says when the file is damaged.
+	var p progress
+	err = m.db.Update(ctx, func(tx *sqlx.Tx) (err error) {
+		p, err = readProgress(tx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("load read model: %w", err)
+	}
+	m.publish(p.position, p.directory)
+	return nil
 }
 
 // Close closes the file. Run must have ended.

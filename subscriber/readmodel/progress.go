@@ -32,13 +32,7 @@ type study struct {
 func (m *Model) load(ctx context.Context) (progress, error) {
 	var p progress
 	err := m.snapshot(ctx, func(tx *sqlx.Tx) (err error) {
-		if p.position, err = readPosition(tx); err != nil {
-			return err
-		}
-		if p.studies, err = readStudies(tx); err != nil {
-			return err
-		}
-		p.directory, err = readDirectory(tx)
+		p, err = readProgress(tx)
 		return err
 	})
 	if err != nil {
@@ -46,6 +40,17 @@ func (m *Model) load(ctx context.Context) (progress, error) {
 	}
 	m.publish(p.position, p.directory)
 	return p, nil
+}
+
+func readProgress(tx *sqlx.Tx) (p progress, err error) {
+	if p.position, err = readPosition(tx); err != nil {
+		return p, err
+	}
+	if p.studies, err = readStudies(tx); err != nil {
+		return p, err
+	}
+	p.directory, err = readDirectory(tx)
+	return p, err
 }
 
 // stored reads the position from the file, which another process may write.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -53,7 +54,9 @@ func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 	if err := remove(beside); err != nil {
 		return err
 	}
-	fresh, err := Open(ctx, beside, cfg)
+	silent := cfg // what follows is the rebuild's, and its errors are returned
+	silent.Log = slog.New(slog.DiscardHandler)
+	fresh, err := Open(ctx, beside, silent)
 	if err != nil {
 		return err
 	}
@@ -166,4 +169,3 @@ func remove(path string) error {
 	}
 	return errs
 }
-
