@@ -135,7 +135,7 @@ func (t *table) read() ([]string, int, error) {
 		return nil, 0, t.fault(t.after, events.TooLarge, "", "a record has more than 1 MiB; the rest of the file is not read")
 	case errors.As(err, &malformed):
 		t.after = malformed.Line + 1
-		return nil, 0, t.fault(malformed.StartLine, events.Invalid, "", "is not CSV: %v", malformed.Err)
+		return nil, 0, t.fault(malformed.StartLine, events.Invalid, "", "what stands from here to line %d is not CSV: %v", malformed.Line, malformed.Err)
 	case err == io.EOF:
 		return nil, 0, err
 	case err != nil:

@@ -132,11 +132,11 @@ func listed(names []string) string {
 	if len(names) == 0 {
 		return "nobody"
 	}
-	quoted := make([]string, len(names))
+	words := make([]string, len(names))
 	for i, n := range names {
-		quoted[i] = `"` + shown(n) + `"`
+		words[i] = shown(n)
 	}
-	return strings.Join(quoted, ", ")
+	return strings.Join(words, ", ")
 }
 
 // add keeps what is needed of a row and says where it belongs.
@@ -223,7 +223,7 @@ func (d *dataset) addOrgan(s *subject, r row) error {
 	case !known:
 		s.organs[d.keep(lesion)] = organ{r.line, d.keep(name)}
 	case first.name != name:
-		s.warnings = append(s.warnings, fmt.Sprintf("%s:%d: TULOC: lesion %s is in %q here; %q of line %d is taken",
+		s.warnings = append(s.warnings, fmt.Sprintf("%s:%d: TULOC: lesion %s is in %s here; %s of line %d is taken",
 			lesionsDomain.file, r.line, shown(lesion), shown(name), shown(first.name), first.line))
 		d.size += rowSize
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -179,4 +180,13 @@ func warnings(records []intake.Record) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// manyIDs gives the numbers from first to last.
+func manyIDs(first, last int) string {
+	var b strings.Builder
+	for n := first; n <= last; n++ {
+		b.WriteString(strconv.Itoa(n) + " ")
+	}
+	return b.String()
 }

@@ -29,7 +29,7 @@ func readSum(f finding) (*sum, *events.Error) {
 		return nil, asError(err, "TRSTRESC")
 	}
 	if f.unit != events.Unit {
-		return nil, events.Fieldf("TRSTRESU", "%q is not %s", shown(f.unit), events.Unit)
+		return nil, events.Fieldf("TRSTRESU", "%s is not %s", shown(f.unit), events.Unit)
 	}
 	value, _, err := apd.NewFromString(f.result)
 	if err != nil {
