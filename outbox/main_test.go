@@ -2,10 +2,14 @@ package outbox_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -18,6 +22,14 @@ const (
 	operator = "ops"
 	source   = "edc"
 )
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(crashPath); path != "" {
+		signAndDie(path)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // clock is a time that a test moves.
 type clock struct {
@@ -64,14 +76,32 @@ func open(t testing.TB, path string, cfg outbox.Config) *outbox.Outbox {
 func newDesk(t testing.TB, users ...string) *desk {
 	t.Helper()
 	d := &desk{t: t, path: filepath.Join(t.TempDir(), "outbox.db"), clock: newClock()}
-	d.Outbox = open(t, d.path, outbox.Config{Clock: d.clock.now})
 	if len(users) == 0 {
 		users = []string{"dr.a"}
 	}
-	for _, u := range users {
-		ok(t, d.AddPI(t.Context(), operator, u, "Printed "+u, []string{study}, password))
-	}
+	ok(t, os.WriteFile(d.path, template(t, users), 0o600))
+	d.Outbox = open(t, d.path, outbox.Config{Clock: d.clock.now})
 	return d
+}
+
+var templates sync.Map // by users: hashing a password takes its time
+
+// template gives the file of an outbox in which users may sign for study.
+func template(t testing.TB, users []string) []byte {
+	t.Helper()
+	key := strings.Join(users, " ")
+	if file, made := templates.Load(key); made {
+		return file.([]byte)
+	}
+	path := filepath.Join(t.TempDir(), "template.db")
+	o := must(outbox.Open(t.Context(), path, outbox.Config{Clock: newClock().now}))(t)
+	for _, u := range users {
+		ok(t, o.AddPI(t.Context(), operator, u, "Printed "+u, []string{study}, password))
+	}
+	ok(t, o.Close())
+	file := must(os.ReadFile(path))(t)
+	templates.Store(key, file)
+	return file
 }
 
 func ok(t testing.TB, err error) {

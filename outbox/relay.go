@@ -118,6 +118,9 @@ func (w *work) record(entries []events.Entry) error {
 		if int64(e.Ordinal) != head+1+int64(i) {
 			return events.Errorf(events.Conflict, "ordinal %d does not follow %d", e.Ordinal, head+int64(i))
 		}
+		if i > 0 && e.Row <= entries[i-1].Row {
+			return events.Errorf(events.Conflict, "row %d was committed before row %d", e.Row, entries[i-1].Row)
+		}
 		if err := w.recordOne(e); err != nil {
 			return err
 		}

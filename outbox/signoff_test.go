@@ -326,7 +326,7 @@ func TestWithdraw(t *testing.T) {
 		if s := must(d.Status(t.Context()))(t); s.Available != 0 {
 			t.Errorf("%d reports are available", s.Available)
 		}
-		d.register(assessment("1", 1, 1, 1+2))
+		d.register(assessment("1", 1, 1, 3))
 		d.sign("1")
 		must(d.withdrawAs("dr.a", "1", "reason"))(t)
 		wantEvents(t, d, "signed 1/1", "amended 1/2", "withdrawn 1/3", "amended 1/4", "withdrawn 1/5")

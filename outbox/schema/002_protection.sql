@@ -136,3 +136,9 @@ create trigger settings_no_delete before delete on settings
 begin
 	select raise(abort, 'settings are fixed when the outbox is created');
 end;
+
+create trigger settings_no_replace before insert on settings
+	when exists (select 1 from settings where name = new.name)
+begin
+	select raise(abort, 'settings are fixed when the outbox is created');
+end;

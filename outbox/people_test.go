@@ -1,0 +1,218 @@
+package outbox_test
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+func TestPeople(t *testing.T) {
+	d := newDesk(t)
+	ctx := t.Context()
+	t.Run("are listed with what they may sign", func(t *testing.T) {
+		ok(t, d.GrantPI(ctx, operator, "dr.a", "B"))
+		ok(t, d.GrantPI(ctx, operator, "dr.a", "B"))
+		ok(t, d.AddPI(ctx, operator, "dr.b", "B. Bee", nil, password))
+		ok(t, d.DisablePI(ctx, operator, "dr.b"))
+		ok(t, d.DisablePI(ctx, operator, "dr.b"))
+		want := []outbox.PI{
+			{User: "dr.a", Name: "Printed dr.a", Studies: []string{"B", study}},
+			{User: "dr.b", Name: "B. Bee", Studies: []string{}, Disabled: true},
+		}
+		if diff := cmp.Diff(want, must(d.PIs(ctx))(t)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("never get a user name that was used", func(t *testing.T) {
+		wantCode(t, d.AddPI(ctx, operator, "dr.b", "Another", nil, password), events.Conflict)
+	})
+	t.Run("are refused where they are malformed or unknown", func(t *testing.T) {
+		for name, got := range map[string]error{
+			"user":     d.AddPI(ctx, operator, "dr x", "Name", nil, password),
+			"name":     d.AddPI(ctx, operator, "dr.x", "", nil, password),
+			"study":    d.AddPI(ctx, operator, "dr.x", "Name", []string{"_access"}, password),
+			"short":    d.AddPI(ctx, operator, "dr.x", "Name", nil, "elevenchars"),
+			"long":     d.AddPI(ctx, operator, "dr.x", "Name", nil, strings.Repeat("x", 2000)),
+			"operator": d.AddPI(ctx, "", "dr.x", "Name", nil, password),
+			"grant":    d.GrantPI(ctx, operator, "dr.a", ""),
+		} {
+			if !errors.Is(got, events.Invalid) {
+				t.Errorf("%s: %v", name, got)
+			}
+		}
+		for name, got := range map[string]error{
+			"grant":    d.GrantPI(ctx, operator, "dr.x", "B"),
+			"revoke":   d.RevokePI(ctx, operator, "dr.x", "B"),
+			"revoke 2": d.RevokePI(ctx, operator, "dr.a", "C"),
+			"password": d.SetPassword(ctx, operator, "dr.x", password),
+			"disable":  d.DisablePI(ctx, operator, "dr.x"),
+		} {
+			if !errors.Is(got, events.NotFound) {
+				t.Errorf("%s: %v", name, got)
+			}
+		}
+	})
+}
+
+func TestAuthenticate(t *testing.T) {
+	const here, there = "192.0.2.1", "192.0.2.2"
+	wrong := func(d *desk, user, address string) error {
+		_, err := d.Authenticate(d.t.Context(), user, "not the password", address)
+		return err
+	}
+	right := func(d *desk, address string) error {
+		_, err := d.Authenticate(d.t.Context(), "dr.a", password, address)
+		return err
+	}
+	t.Run("knows a PI", func(t *testing.T) {
+		d := newDesk(t)
+		pi := must(d.Authenticate(t.Context(), "dr.a", password, here))(t)
+		if diff := cmp.Diff(outbox.PI{User: "dr.a", Name: "Printed dr.a", Studies: []string{study}}, pi); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("answers alike for whatever is wrong", func(t *testing.T) {
+		d := newDesk(t, "dr.a", "dr.b")
+		ok(t, d.DisablePI(t.Context(), operator, "dr.b"))
+		_, disabled := d.Authenticate(t.Context(), "dr.b", password, here)
+		for _, err := range []error{disabled, wrong(d, "dr.a", here), wrong(d, "dr.x", here), wrong(d, "not a name", here)} {
+			if !errors.Is(err, events.Unauthenticated) || err.Error() != disabled.Error() {
+				t.Error(err)
+			}
+		}
+	})
+	t.Run("takes as long for an unknown user as for a wrong password", func(t *testing.T) {
+		d := newDesk(t)
+		best := func(user string) time.Duration {
+			shortest := time.Hour
+			for i := range 4 {
+				start := time.Now()
+				wantCode(t, wrong(d, user, string(rune('a'+i))), events.Unauthenticated)
+				shortest = min(shortest, time.Since(start))
+			}
+			return shortest
+		}
+		known, unknown := best("dr.a"), best("dr.x")
+		if unknown < known/4 || known < unknown/4 {
+			t.Errorf("%v for a known user, %v for an unknown one", known, unknown)
+		}
+	})
+	t.Run("remembers a success for 15 minutes", func(t *testing.T) {
+		d := newDesk(t)
+		ok(t, right(d, here))
+		start := time.Now()
+		for range 20 {
+			ok(t, right(d, here))
+		}
+		if each := time.Since(start) / 20; each > 15*time.Millisecond {
+			t.Logf("%v each", each) // a slow machine; what follows decides
+		}
+		ok(t, d.SetPassword(t.Context(), operator, "dr.a", "another password"))
+		wantCode(t, right(d, here), events.Unauthenticated)
+	})
+	t.Run("does not remember one who is disabled", func(t *testing.T) {
+		d := newDesk(t)
+		ok(t, right(d, here))
+		ok(t, d.DisablePI(t.Context(), operator, "dr.a"))
+		wantCode(t, right(d, here), events.Unauthenticated)
+	})
+	t.Run("locks after five failures in a row, for 15 minutes, from there", func(t *testing.T) {
+		d := newDesk(t)
+		ok(t, right(d, here)) // being remembered does not help
+		for range 5 {
+			wantCode(t, wrong(d, "dr.a", here), events.Unauthenticated)
+		}
+		d.clock.advance(5 * time.Minute)
+		err := right(d, here+":1234")
+		wantCode(t, err, events.Throttled)
+		var refusal *events.Error
+		if errors.As(err, &refusal); refusal.RetryAfter != 10*time.Minute {
+			t.Errorf("retry after %v", refusal.RetryAfter)
+		}
+		ok(t, right(d, there))
+		wantCode(t, right(open2(t, d), here), events.Throttled)
+		d.clock.advance(10 * time.Minute)
+		ok(t, right(d, here))
+	})
+	t.Run("locks a name that nobody has, alike", func(t *testing.T) {
+		d := newDesk(t)
+		for range 5 {
+			wantCode(t, wrong(d, "dr.x", here), events.Unauthenticated)
+		}
+		wantCode(t, wrong(d, "dr.x", here), events.Throttled)
+		ok(t, right(d, here))
+	})
+	t.Run("starts counting again after a success, or a new password", func(t *testing.T) {
+		d := newDesk(t)
+		for range 3 {
+			for range 4 {
+				wantCode(t, wrong(d, "dr.a", here), events.Unauthenticated)
+			}
+			ok(t, right(d, here))
+		}
+		for range 5 {
+			wantCode(t, wrong(d, "dr.a", here), events.Unauthenticated)
+		}
+		ok(t, d.SetPassword(t.Context(), operator, "dr.a", password))
+		ok(t, right(d, here))
+	})
+	t.Run("counts a whole /64 as one address", func(t *testing.T) {
+		d := newDesk(t)
+		for _, last := range []string{"1", "2", "3", "4", "5"} {
+			wantCode(t, wrong(d, "dr.a", "2001:db8::"+last), events.Unauthenticated)
+		}
+		wantCode(t, right(d, "[2001:db8::6]:443"), events.Throttled)
+		ok(t, right(d, "2001:db8:0:1::1"))
+	})
+	t.Run("lets a crowd that guesses at once have no more than its five", func(t *testing.T) {
+		d := newDesk(t)
+		var mu sync.Mutex
+		refused := 0
+		var wg sync.WaitGroup
+		for range 12 {
+			wg.Go(func() {
+				if errors.Is(wrong(d, "dr.a", here), events.Unauthenticated) {
+					mu.Lock()
+					refused++
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if refused > 6 { // two check at once
+			t.Errorf("%d guesses were checked", refused)
+		}
+	})
+	t.Run("audits failures and never holds a secret", func(t *testing.T) {
+		d := newDesk(t)
+		for range 5 {
+			wantCode(t, wrong(d, "dr.a", here), events.Unauthenticated)
+		}
+		actions := map[string]int{}
+		ok(t, d.Audit(t.Context(), outbox.AuditFilter{Subject: "dr.a"}, func(e outbox.AuditEntry) error {
+			actions[e.Action]++
+			if strings.Contains(string(e.Detail), "not the") || strings.Contains(string(e.Detail), "argon2") {
+				t.Errorf("%s", e.Detail)
+			}
+			return nil
+		}))
+		if diff := cmp.Diff(map[string]int{"pi.added": 1, "sign-in.failed": 5, "sign-in.locked": 1}, actions); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// open2 opens the desk's outbox once more, as another process would.
+func open2(t *testing.T, d *desk) *desk {
+	t.Helper()
+	o := open(t, filepath.Clean(d.path), outbox.Config{Clock: d.clock.now})
+	return &desk{Outbox: o, t: t, path: d.path, clock: d.clock}
+}

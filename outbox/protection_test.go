@@ -1,0 +1,142 @@
+package outbox_test
+
+import (
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
+)
+
+// raw opens the outbox's file past the outbox.
+func raw(t *testing.T, path string) *sqlite.DB {
+	t.Helper()
+	db := must(sqlite.Open(t.Context(), path, sqlite.Config{}))(t)
+	t.Cleanup(func() { ok(t, db.Close()) })
+	return db
+}
+
+func TestRecordsAreProtected(t *testing.T) {
+	d := newDesk(t)
+	d.register(assessment("1", 1, 1, 1))
+	d.sign("1")
+	must(d.withdrawAs("dr.a", "1", "reason"))(t)
+	d.register(assessment("1", 1, 1, 2))
+	d.sign("1")
+	d.record(1)
+	db := raw(t, d.path).Writer
+	count := func(table string) (n int) {
+		t.Helper()
+		ok(t, db.Get(&n, "select count(*) from "+table))
+		return n
+	}
+	for table, change := range map[string]string{
+		"audit":       "actor = 'nobody'",
+		"events":      "data = x'00'",
+		"versions":    "content = '{}'",
+		"signatures":  "user = 'nobody'",
+		"withdrawals": "reason = 'none'",
+		"ordinals":    "ordinal = 7",
+		"settings":    "value = '/elsewhere'",
+	} {
+		t.Run(table+" from update, delete and replacement", func(t *testing.T) {
+			before := count(table)
+			if before == 0 {
+				t.Fatal("nothing to protect")
+			}
+			for _, statement := range []string{
+				"update " + table + " set " + change,
+				"update or replace " + table + " set " + change,
+				"delete from " + table,
+				"insert or replace into " + table + " select * from " + table + " limit 1",
+			} {
+				if _, err := db.Exec(statement); err == nil {
+					t.Errorf("%s was accepted", statement)
+				}
+			}
+			if after := count(table); after != before {
+				t.Errorf("%d rows of %d are left", after, before)
+			}
+		})
+	}
+	t.Run("an event's number from being taken over", func(t *testing.T) {
+		_, err := db.Exec(`
+			insert or replace into events (study, sequence, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, data)
+			select study, sequence, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, x'00'
+			from events
+			limit 1`)
+		if err == nil || count("events") != 3 {
+			t.Error(err)
+		}
+	})
+	t.Run("user names from being freed, and chains from going back", func(t *testing.T) {
+		for _, statement := range []string{
+			"delete from people", "update people set user = 'free'", "delete from studies", "update studies set sequence = sequence - 1",
+		} {
+			if _, err := db.Exec(statement); err == nil {
+				t.Errorf("%s was accepted", statement)
+			}
+		}
+	})
+}
+
+func TestOpen(t *testing.T) {
+	path := func(t *testing.T) string { return filepath.Join(t.TempDir(), "outbox.db") }
+	t.Run("keeps the namespace of the first time", func(t *testing.T) {
+		p := path(t)
+		mine := events.Namespace{Origin: "https://crit.example/signoff", TypePrefix: "org.example."}
+		if o := open(t, p, outbox.Config{Namespace: mine}); o.Namespace() != mine {
+			t.Errorf("%+v", o.Namespace())
+		}
+		if o := open(t, p, outbox.Config{}); o.Namespace() != mine {
+			t.Errorf("%+v", o.Namespace())
+		}
+		for _, other := range []events.Namespace{{Origin: "/signoff"}, {TypePrefix: "org.other."}} {
+			_, err := outbox.Open(t.Context(), p, outbox.Config{Namespace: other})
+			wantCode(t, err, events.Conflict, "cannot change")
+		}
+	})
+	t.Run("refuses a namespace that no event could bear, and keeps none", func(t *testing.T) {
+		p := path(t)
+		_, err := outbox.Open(t.Context(), p, outbox.Config{Namespace: events.Namespace{Origin: "with space"}})
+		wantCode(t, err, events.Invalid)
+		open(t, p, outbox.Config{Namespace: events.DefaultNamespace})
+	})
+	t.Run("refuses an outbox of a newer version", func(t *testing.T) {
+		p := path(t)
+		open(t, p, outbox.Config{})
+		_, err := raw(t, p).Writer.Exec(`insert into migrations (name, sha256, applied) values ('999.sql', '', '')`)
+		ok(t, err)
+		if _, err := outbox.Open(t.Context(), p, outbox.Config{}); !errors.Is(err, sqlite.ErrNewer) || !strings.Contains(err.Error(), "newer version") {
+			t.Error(err)
+		}
+	})
+	t.Run("says that the folder is missing", func(t *testing.T) {
+		if _, err := outbox.Open(t.Context(), filepath.Join(path(t), "none"), outbox.Config{}); !errors.Is(err, os.ErrNotExist) {
+			t.Error(err)
+		}
+	})
+	t.Run("finds everything again", func(t *testing.T) {
+		d := newDesk(t)
+		d.register(assessment("1", 1, 1, 1))
+		first := d.sign("1")
+		again := open2(t, d)
+		if got := again.sign("1"); got[0] != first[0] {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("calls a closed outbox unavailable", func(t *testing.T) {
+		o := must(outbox.Open(t.Context(), path(t), outbox.Config{}))(t)
+		ok(t, o.Close())
+		_, err := o.SignOff(t.Context(), outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"1"}})
+		wantCode(t, err, events.Unavailable)
+		if errors.Is(err, sql.ErrConnDone) {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,214 @@
+package outbox_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+// signedIn registers and signs an assessment of a study.
+func (d *desk) signedIn(study, id string) {
+	d.t.Helper()
+	a := assessment(id, 1, 1, 1)
+	a.Study = study
+	ok(d.t, d.GrantPI(d.t.Context(), operator, "dr.a", study))
+	d.register(a)
+	d.sign(id)
+}
+
+func (d *desk) pending(limit int) []events.Entry {
+	d.t.Helper()
+	return must(d.Pending(d.t.Context(), limit))(d.t)
+}
+
+// record gives the next pending entries the next ordinals.
+func (d *desk) record(n int) {
+	d.t.Helper()
+	entries := d.pending(n)
+	head := must(d.Head(d.t.Context()))(d.t).Ordinal
+	for i := range entries {
+		entries[i].Ordinal = head + 1 + uint64(i)
+	}
+	ok(d.t, d.Record(d.t.Context(), entries))
+}
+
+func subjects(entries []events.Entry) (out []string) {
+	for _, e := range entries {
+		out = append(out, e.Event.Study+" "+short(e.Event))
+	}
+	return out
+}
+
+func TestOrdinals(t *testing.T) {
+	t.Run("continue without a gap, in commit order", func(t *testing.T) {
+		d := newDesk(t)
+		if head := must(d.Head(t.Context()))(t); head.Ordinal != 0 {
+			t.Errorf("%+v", head)
+		}
+		d.signedIn("A", "1")
+		d.signedIn("B", "2")
+		d.signedIn("A", "3")
+		whole := d.pending(10)
+		d.record(2)
+		head := must(d.Head(t.Context()))(t)
+		if head.Ordinal != 2 || head.Event.ID != whole[1].Event.ID {
+			t.Errorf("head is %+v", head)
+		}
+		if diff := cmp.Diff(whole[2:], d.pending(10)); diff != "" {
+			t.Error(diff)
+		}
+		d.record(10)
+		recorded := must(d.Recorded(t.Context(), 2, 5))(t)
+		if diff := cmp.Diff([]string{"B signed 2/1", "A signed 3/2"}, subjects(recorded)); diff != "" {
+			t.Error(diff)
+		}
+		if recorded[0].Ordinal != 2 || recorded[1].Ordinal != 3 {
+			t.Errorf("%+v", recorded)
+		}
+		ok(t, d.Record(t.Context(), nil))
+	})
+	t.Run("refuse what does not continue", func(t *testing.T) {
+		d := newDesk(t)
+		for _, id := range []string{"1", "2", "3", "4"} {
+			d.signedIn("A", id)
+		}
+		d.record(1)
+		with := func(ordinal uint64, of events.Entry) events.Entry { of.Ordinal = ordinal; return of }
+		p := d.pending(10)
+		first := must(d.Head(t.Context()))(t)
+		altered := with(2, p[0])
+		altered.Event.Hash = p[1].Event.Hash
+		for name, entries := range map[string][]events.Entry{
+			"a gap":             {with(3, p[0])},
+			"an ordinal twice":  {with(1, p[0])},
+			"a gap within":      {with(2, p[0]), with(4, p[1])},
+			"a skipped event":   {with(2, p[1])},
+			"a disorder":        {with(2, p[1]), with(3, p[0])},
+			"an event twice":    {with(2, first)},
+			"an unknown event":  {altered},
+			"no ordinal at all": {with(0, p[0])},
+		} {
+			err := d.Record(t.Context(), entries)
+			if !errors.Is(err, events.Conflict) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if head := must(d.Head(t.Context()))(t); head.Ordinal != 1 {
+				t.Errorf("%s: head is %d", name, head.Ordinal)
+			}
+		}
+	})
+}
+
+func TestParking(t *testing.T) {
+	d := newDesk(t)
+	d.signedIn("A", "a1")
+	d.signedIn("B", "b1")
+	d.signedIn("A", "a2")
+	d.record(1)
+	d.signedIn("B", "b2")
+	d.clock.advance(time.Minute)
+	ok(t, d.Park(t.Context(), "B", "too large"))
+	ok(t, d.Park(t.Context(), "B", "again"))
+
+	t.Run("passes the study over, and nobody else", func(t *testing.T) {
+		if diff := cmp.Diff([]string{"A signed a2/2"}, subjects(d.pending(10))); diff != "" {
+			t.Error(diff)
+		}
+		d.record(1)
+		d.signedIn("A", "a3")
+		d.signedIn("B", "b3")
+		if diff := cmp.Diff([]string{"A signed a3/3"}, subjects(d.pending(10))); diff != "" {
+			t.Error(diff)
+		}
+		d.record(1)
+	})
+	t.Run("shows", func(t *testing.T) {
+		want := []outbox.ParkedStudy{{Study: "B", Token: "B", Reason: "too large", Since: d.clock.now(), Sequence: 1}}
+		if diff := cmp.Diff(want, must(d.Parked(t.Context()))(t)); diff != "" {
+			t.Error(diff)
+		}
+		s := must(d.Status(t.Context()))(t)
+		if s.Events != 6 || s.Ordinal != 3 || s.Unpublished != 3 || !s.Oldest.Equal(d.clock.now().Add(-time.Minute)) {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("ends when an operator asked for it and the relay agrees", func(t *testing.T) {
+		if n := must(d.Release(t.Context()))(t); n != 0 {
+			t.Errorf("released %d", n)
+		}
+		ok(t, d.RequestRelease(t.Context(), operator, "B"))
+		if p := must(d.Parked(t.Context()))(t); len(p) != 1 || !p[0].ReleaseRequested {
+			t.Errorf("%+v", p)
+		}
+		if n := must(d.Release(t.Context()))(t); n != 1 {
+			t.Errorf("released %d", n)
+		}
+		d.signedIn("A", "a4")
+		want := []string{"B signed b1/1", "B signed b2/2", "B signed b3/3", "A signed a4/4"}
+		if diff := cmp.Diff(want, subjects(d.pending(10))); diff != "" {
+			t.Error(diff)
+		}
+		d.record(2)
+		if diff := cmp.Diff(want[2:], subjects(d.pending(10))); diff != "" {
+			t.Error(diff)
+		}
+		d.record(2)
+		if s := must(d.Status(t.Context()))(t); s.Unpublished != 0 || !s.Oldest.IsZero() || len(s.Parked) != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("refuses what is not there", func(t *testing.T) {
+		wantCode(t, d.Park(t.Context(), "C", "reason"), events.NotFound)
+		wantCode(t, d.Park(t.Context(), "A", "reason"), events.Conflict)
+		wantCode(t, d.RequestRelease(t.Context(), operator, "A"), events.NotFound)
+	})
+}
+
+func TestChanged(t *testing.T) {
+	d := newDesk(t)
+	drain := func() {
+		select {
+		case <-d.Changed():
+		default:
+		}
+	}
+	wait := func(t *testing.T) {
+		t.Helper()
+		select {
+		case <-d.Changed():
+		case <-time.After(10 * time.Second):
+			t.Fatal("nobody said so")
+		}
+	}
+	t.Run("tells of a commit in this process at once", func(t *testing.T) {
+		drain()
+		d.register(assessment("1", 1, 1, 1))
+		drain()
+		d.sign("1")
+		select {
+		case <-d.Changed():
+		default:
+			t.Error("not yet")
+		}
+	})
+	t.Run("tells of a commit elsewhere while Run runs", func(t *testing.T) {
+		other := open(t, d.path, outbox.Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- d.Run(ctx) }()
+		wait(t) // the first look
+		drain()
+		_, err := other.SignOff(t.Context(), outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"1"}})
+		ok(t, err)
+		ok(t, other.DisablePI(t.Context(), operator, "dr.a"))
+		wait(t)
+		cancel()
+		ok(t, <-ended)
+	})
+}
