@@ -100,8 +100,12 @@ func TestFollowingNextGivesEachReportOnce(t *testing.T) {
 }
 
 func TestALongQuerysOwnLinksAreTaken(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
-	query := "/DiagnosticReport?researchstudy=S1&_id=" + strings.Repeat("1234567890123456,", 450) + "1"
+	s := open(t, api.Config{MaxQuery: len("researchstudy=S1&_id=&") + 17*480 + 1}, "S1")
+	const start = "researchstudy=S1&_id="
+	query := "/DiagnosticReport?" + start + strings.Repeat("1234567890123456,", 480) + "1"
+	if a := s.get(t, query+strings.Repeat("1", 64)); a.status != http.StatusRequestEntityTooLarge {
+		t.Fatalf("the longest query is longer than it should be: %d", a.status)
+	}
 	b := s.get(t, query).bundle(t)
 	self := strings.TrimPrefix(b.Link[0].URL, publicURL+api.DefaultBasePath)
 	if len(self) < len(query)+500 {

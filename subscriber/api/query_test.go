@@ -130,7 +130,7 @@ func TestMalformedValues(t *testing.T) {
 		"_sort=", "_sort=patient", "_sort=date,", "_sort=--date", "_sort=date,-date", "_sort=date&_sort=name", "_total=exact", "_summary=maybe", "_summary=",
 		"_elements=bogus", "_elements=", "_elements=id,", "_summary=true&_elements=id", "_format=json&_format=application/json",
 		"name=%", "name=%4", "name=%zz", "name=%ff", "name=%ed%a0%80", "other=%zz", "%ff=1", "researchstudy=S2", "researchstudy=S1,S2",
-		"researchstudy=%ff", "_id=1" + strings.Repeat(",1", 500),
+		"researchstudy=%ff", "researchstudy=", "x-partnerid=", "_id=1" + strings.Repeat(",1", 500),
 	} {
 		t.Run(query[:min(len(query), 40)], func(t *testing.T) {
 			a := s.get(t, "/DiagnosticReport?researchstudy=S1&"+query)
