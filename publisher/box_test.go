@@ -3,157 +3,138 @@ package publisher_test
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// box is an outbox in memory.
+const (
+	pi      = "pi"
+	meaning = "I have reviewed and approve this assessment"
+)
+
+// box is an outbox with one PI, who may sign for the studies A and B.
 type box struct {
-	t         testing.TB
-	mu        sync.Mutex
-	entries   []events.Entry // in commit order
-	ordinals  []int          // indexes of entries by ordinal-1
-	parked    map[string]string
-	requested map[string]bool
-	links     map[string]events.Link
-	changed   chan struct{}
+	*outbox.Outbox
+	t    testing.TB
+	path string
+
+	mu   sync.Mutex
+	next int // the last case and assessment
 }
 
 func newBox(t testing.TB) *box {
-	return &box{t: t, parked: map[string]string{}, requested: map[string]bool{},
-		links: map[string]events.Link{}, changed: make(chan struct{}, 1)}
+	t.Helper()
+	b := openBox(t, filepath.Join(t.TempDir(), "outbox.db"))
+	if err := b.AddPI(t.Context(), "test", pi, "Printed Name", []string{"A", "B"}, "a long enough password"); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
-// add commits n events of a study whose bodies have so many bytes.
-func (b *box) add(study string, n, bytes int) {
+func openBox(t testing.TB, path string) *box {
+	t.Helper()
+	o, err := outbox.Open(t.Context(), path, outbox.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &box{Outbox: o, t: t, path: path}
+}
+
+// add signs n assessments of a study in one transaction: n events.
+func (b *box) add(study string, n int) { b.sign(study, n, 0) }
+
+// addLarge signs an assessment with the most lesions: two events, of about
+// 640 and 120 KB.
+func (b *box) addLarge(study string) { b.sign(study, 1, 500) }
+
+func (b *box) sign(study string, n, lesions int) {
+	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.next++
+	number := int32(b.next)
+	var batch []events.Submission
+	var ids []string
 	for range n {
-		number := b.links[study].Sequence + 1
-		body := fmt.Sprintf(`{"resourceType":"DiagnosticReport","id":"%d","text":"`, number)
-		e := events.Event{
-			ID:              uuid.Must(uuid.NewV7()).String(),
-			Source:          events.DefaultNamespace.Source(study),
-			Type:            events.DefaultNamespace.Type(events.ReportSigned),
-			Subject:         events.ReportSubject(fmt.Sprint(number), number),
-			Time:            time.Now().UTC().Truncate(time.Microsecond),
-			DataContentType: events.MediaFHIR,
-			Study:           study,
-			PartitionKey:    study + "/1",
-			Data:            []byte(body + strings.Repeat("x", max(0, bytes-len(body)-2)) + `"}`),
-		}
-		e.Seal(b.links[study])
-		b.links[study] = e.Link()
-		b.entries = append(b.entries, events.Entry{Row: int64(len(b.entries) + 1), Event: e})
+		b.next++
+		a := assessment(study, fmt.Sprintf("%s-%d", study, b.next), number, lesions)
+		batch, ids = append(batch, events.Submission{Assessment: a}), append(ids, a.ID)
 	}
-	b.wake()
-}
-
-func (b *box) wake() {
-	select {
-	case b.changed <- struct{}{}:
-	default:
+	results, err := b.Register(context.Background(), "test", batch)
+	if err != nil {
+		b.t.Fatal(err)
 	}
-}
-
-func (b *box) Changed() <-chan struct{} { return b.changed }
-
-func (b *box) Head(context.Context) (events.Entry, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.ordinals) == 0 {
-		return events.Entry{}, nil
-	}
-	return b.entries[b.ordinals[len(b.ordinals)-1]], nil
-}
-
-func (b *box) Pending(_ context.Context, limit int) ([]events.Entry, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var some []events.Entry
-	for _, e := range b.entries {
-		if _, parked := b.parked[e.Event.Study]; e.Ordinal == 0 && !parked && len(some) < limit {
-			some = append(some, e)
+	for _, r := range results {
+		if r.Err != nil {
+			b.t.Fatal(r.Err)
 		}
 	}
-	return some, nil
-}
-
-func (b *box) Recorded(_ context.Context, from uint64, limit int) ([]events.Entry, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var some []events.Entry
-	for ; from <= uint64(len(b.ordinals)) && len(some) < limit; from++ {
-		some = append(some, b.entries[b.ordinals[from-1]])
+	if _, err := b.SignOff(context.Background(), outbox.SignOff{User: pi, Meaning: meaning, IDs: ids}); err != nil {
+		b.t.Fatal(err)
 	}
-	return some, nil
 }
 
-func (b *box) Record(_ context.Context, entries []events.Entry) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i, e := range entries {
-		if e.Ordinal != uint64(len(b.ordinals)+i+1) || b.entries[e.Row-1].Ordinal != 0 {
-			return events.Errorf(events.Conflict, "ordinal %d does not continue", e.Ordinal)
-		}
+func assessment(study, id string, number int32, lesions int) events.Assessment {
+	a := events.Assessment{
+		ID: id, Study: study, SponsorStudy: "C3861001", TrialName: study, Criteria: events.Criteria,
+		Case: events.Case{ID: number, Revision: 1}, Revision: 1, RevisionDate: "2006-10-20",
+		Name: events.FollowUp(2), Timepoint: 2, Subject: "10081007", Effective: "2006-10-13T09:31:24",
+		Measurement: &events.Measurement{Type: events.MeasurementType, Value: "37.6", Unit: events.Unit,
+			ChangeFromPrevious: "-12.0 mm", ChangeFromBaseline: "-42.3 mm", ChangeFromNadir: "-12.0 mm"},
+		Conclusion: "Partial Response",
 	}
-	for _, e := range entries {
-		b.entries[e.Row-1].Ordinal = e.Ordinal
-		b.ordinals = append(b.ordinals, int(e.Row-1))
+	for i := range lesions {
+		a.Lesions = append(a.Lesions, events.Lesion{ID: fmt.Sprintf("T%03d", i), Category: "Target", Organ: strings.Repeat("Lung ", 20) + "Lung",
+			State: "Present", Value: "12.5", Unit: events.Unit, Modality: "CT"})
 	}
-	return nil
-}
-
-func (b *box) Park(_ context.Context, study, reason string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.parked[study] = reason
-	return nil
-}
-
-func (b *box) Release(context.Context) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n := len(b.requested)
-	maps.DeleteFunc(b.parked, func(study, _ string) bool { return b.requested[study] })
-	clear(b.requested)
-	return n, nil
-}
-
-func (b *box) requestRelease(study string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.requested[study] = true
-	b.wake()
-}
-
-// why gives the reason for which a study is parked.
-func (b *box) why(study string) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.parked[study]
+	return a
 }
 
 // published gives the entries with ordinals, in their order.
 func (b *box) published() []events.Entry {
-	all, _ := b.Recorded(context.Background(), 1, 1<<30)
+	b.t.Helper()
+	all, err := b.Recorded(context.Background(), 1, 1_000_000)
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	return all
+}
+
+// parked says why a study is parked; empty if it is not.
+func (b *box) parked(study string) string {
+	b.t.Helper()
+	all, err := b.Parked(context.Background())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, p := range all {
+		if p.Study == study {
+			return p.Reason
+		}
+	}
+	return ""
 }
 
 // backup gives a copy as of now.
 func (b *box) backup() *box {
+	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := newBox(b.t)
-	c.entries, c.ordinals = slices.Clone(b.entries), slices.Clone(b.ordinals)
-	c.parked, c.links = maps.Clone(b.parked), maps.Clone(b.links)
+	path := filepath.Join(b.t.TempDir(), "outbox.db")
+	if _, err := b.DB().Reader.Exec(`vacuum into ?`, path); err != nil {
+		b.t.Fatal(err)
+	}
+	c := openBox(b.t, path)
+	c.next = b.next
 	return c
 }

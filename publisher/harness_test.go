@@ -111,6 +111,11 @@ type relay struct {
 // run starts a relay on a connection of its own.
 func run(t testing.TB, b *broker, source publisher.Source, cfg publisher.Config) *relay {
 	t.Helper()
+	return runOn(t, b.connect(natsd.Publisher), source, cfg)
+}
+
+func runOn(t testing.TB, nc *nats.Conn, source publisher.Source, cfg publisher.Config) *relay {
+	t.Helper()
 	cfg.Log = slog.New(slog.DiscardHandler)
 	if cfg.MaxBackoff == 0 {
 		cfg.MaxBackoff = 100 * time.Millisecond
@@ -118,7 +123,7 @@ func run(t testing.TB, b *broker, source publisher.Source, cfg publisher.Config)
 	if cfg.Settle == 0 {
 		cfg.Settle = 10 * time.Millisecond
 	}
-	r, err := publisher.New(b.connect(natsd.Publisher), source, cfg)
+	r, err := publisher.New(nc, source, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +158,11 @@ func until(t testing.TB, what string, condition func() bool) {
 // reaches waits until n events are published and recorded.
 func (r *relay) reaches(n uint64) {
 	r.t.Helper()
+	r.t.Cleanup(func() {
+		if r.t.Failed() {
+			r.t.Logf("relay: %+v", r.Status())
+		}
+	})
 	until(r.t, "publish everything", func() bool {
 		s := r.Status()
 		if s.State == publisher.Stopped {

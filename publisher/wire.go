@@ -50,8 +50,7 @@ func (r *Relay) send(ctx context.Context, last uint64, entries []events.Entry) e
 		err error
 	)
 	if len(entries) == 1 {
-		r.step(StepCommit)
-		a, err = r.request(ctx, expect(message(entries[0].Event), last))
+		a, err = r.sendOne(ctx, last, entries[0].Event)
 	} else {
 		a, err = r.sendBatch(ctx, last, entries)
 	}
@@ -65,36 +64,49 @@ func (r *Relay) send(ctx context.Context, last uint64, entries []events.Entry) e
 	return nil
 }
 
-// sendBatch sends an atomic batch: the broker stores nothing until the last
+// sendOne sends a plain message. The size limit that the connection knows may
+// be that of a broker that is away; so one that seems too large waits for an
+// answer of the present broker.
+func (r *Relay) sendOne(ctx context.Context, last uint64, e events.Event) (ack, error) {
+	if size(e) > int(r.nc.MaxPayload()) {
+		if err := r.nc.FlushWithContext(ctx); err != nil {
+			return ack{}, fmt.Errorf("reach the broker: %w", err)
+		}
+	}
+	r.step(StepCommit)
+	return r.request(ctx, expect(message(e), last))
+}
+
+// sendBatch sends an atomic batch, of two entries or more: the broker stores nothing until the last
 // message, which commits it. It waits for an answer to the first message,
 // because only that says why a batch cannot be opened, and because a batch
 // that is opened and not committed counts against the broker's limit of open
 // batches until it is dropped.
 func (r *Relay) sendBatch(ctx context.Context, last uint64, entries []events.Entry) (ack, error) {
 	id := nuid.Next()
-	for i, e := range entries {
-		msg := message(e.Event)
+	member := func(i int) *nats.Msg {
+		msg := message(entries[i].Event)
 		msg.Header[jetstreamext.BatchIDHeader] = []string{id}
 		msg.Header[jetstreamext.BatchSeqHeader] = []string{strconv.Itoa(i + 1)}
-		switch i {
-		case 0:
-			r.step(StepOpen)
-			if _, err := r.request(ctx, expect(msg, last)); err != nil { // holds for the whole batch
-				return ack{}, err
-			}
-			continue
-		case len(entries) / 2:
+		return msg
+	}
+	r.step(StepOpen)
+	if _, err := r.request(ctx, expect(member(0), last)); err != nil { // holds for the whole batch
+		return ack{}, err
+	}
+	end := len(entries) - 1
+	for i := 1; i < end; i++ {
+		if i == end/2 {
 			r.step(StepMiddle)
-		case len(entries) - 1:
-			r.step(StepCommit)
-			msg.Header[jetstreamext.BatchCommitHeader] = []string{"1"}
-			return r.commit(ctx, msg, id, len(entries))
 		}
-		if err := r.nc.PublishMsg(msg); err != nil {
+		if err := r.nc.PublishMsg(member(i)); err != nil {
 			return ack{}, refusal("publish in batch", err)
 		}
 	}
-	return ack{}, errors.New("a batch has two messages or more")
+	msg := member(end)
+	msg.Header[jetstreamext.BatchCommitHeader] = []string{"1"}
+	r.step(StepCommit)
+	return r.commit(ctx, msg, id, len(entries))
 }
 
 // commit sends the last message of a batch.

@@ -1,0 +1,214 @@
+package publisher_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+func TestRelayWaitsForTheBroker(t *testing.T) {
+	t.Run("that goes away and comes back, again and again", func(t *testing.T) {
+		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		r := run(t, b, source, publisher.Config{MaxBatch: 20})
+		r.reaches(0)
+		var signing sync.WaitGroup
+		signing.Go(func() {
+			for range 60 {
+				source.add("A", 20)
+			}
+		})
+		for range 5 {
+			b.stop()
+			until(t, "notice", func() bool { return r.Status().State == publisher.BackingOff })
+			b.start()
+			before := r.Status().Ordinal
+			until(t, "go on", func() bool { s := r.Status(); return s.State == publisher.Running && s.Ordinal >= before })
+		}
+		signing.Wait()
+		r.reaches(1200)
+		same(t, b, source, 1200)
+	})
+
+	t.Run("that is not there at first", func(t *testing.T) {
+		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		source.add("A", 10)
+		nc := b.connect(natsd.Publisher)
+		b.stop()
+		r := runOn(t, nc, source, publisher.Config{})
+		until(t, "back off", func() bool { return r.Status().State == publisher.BackingOff })
+		b.start()
+		r.reaches(10)
+		same(t, b, source, 10)
+	})
+
+	t.Run("whose disk is full", func(t *testing.T) {
+		dir := t.TempDir()
+		b, source := newBroker(t, natsd.Config{Dir: dir, MaxStore: 100_000}), newBox(t)
+		r := run(t, b, source, publisher.Config{MaxBatch: 10})
+		for range 10 {
+			source.add("A", 20)
+		}
+		until(t, "back off", func() bool { return r.Status().State == publisher.BackingOff })
+		if source.parked("A") != "" {
+			t.Error("a full disk parked a study")
+		}
+		t.Logf("reason: %s", r.Status().Reason)
+		b.stop()
+		b.cfg.MaxStore = 0
+		b.start()
+		r.reaches(200)
+		same(t, b, source, 200)
+	})
+}
+
+func TestRelayHealsTheStream(t *testing.T) {
+	t.Run("that was deleted while it is idle", func(t *testing.T) {
+		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		source.add("A", 1200)
+		source.add("B", 100)
+		r := run(t, b, source, publisher.Config{LookEvery: 20 * time.Millisecond})
+		r.reaches(1300)
+		before := b.stored()
+		b.deleteStream()
+		until(t, "heal", func() bool { return r.count("healed_total") >= 1300 })
+		if diff := cmp.Diff(before, b.stored()); diff != "" {
+			t.Errorf("before and after differ:\n%s", diff)
+		}
+		same(t, b, source, 1300)
+	})
+
+	t.Run("that was deleted just before it publishes", func(t *testing.T) {
+		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		source.add("A", 100)
+		r := run(t, b, source, publisher.Config{LookEvery: time.Hour})
+		r.reaches(100)
+		b.deleteStream()
+		source.add("A", 1)
+		r.reaches(101)
+		same(t, b, source, 101)
+	})
+
+	t.Run("that was deleted and is an empty one again", func(t *testing.T) {
+		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		source.add("A", 100)
+		r := run(t, b, source, publisher.Config{LookEvery: time.Hour})
+		r.reaches(100)
+		b.deleteStream()
+		if _, err := publisher.EnsureStream(t.Context(), b.jetStream(), publisher.StreamConfig{}); err != nil {
+			t.Fatal(err)
+		}
+		source.add("A", 1)
+		r.reaches(101)
+		same(t, b, source, 101)
+	})
+
+	t.Run("that was restored from an older copy", func(t *testing.T) {
+		dir, copied := t.TempDir(), t.TempDir()
+		b, source := newBroker(t, natsd.Config{Dir: dir}), newBox(t)
+		source.add("A", 700)
+		r := run(t, b, source, publisher.Config{})
+		r.reaches(700)
+		b.stop()
+		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		b.start()
+		source.add("A", 900)
+		r.reaches(1600)
+		r.stop()
+		b.stop()
+
+		if err := os.RemoveAll(filepath.Join(dir, "jetstream")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(dir, os.DirFS(copied)); err != nil {
+			t.Fatal(err)
+		}
+		b.start()
+		source.add("B", 10)
+		r = run(t, b, source, publisher.Config{})
+		r.reaches(1610)
+		if n := r.count("healed_total"); n != 900 {
+			t.Errorf("%v events were published again, want 900", n)
+		}
+		same(t, b, source, 1610)
+	})
+
+	t.Run("but not one whose remainder is not its own", func(t *testing.T) {
+		b, source, other := newBroker(t, natsd.Config{}), newBox(t), newBox(t)
+		other.add("A", 5)
+		r := run(t, b, other, publisher.Config{})
+		r.reaches(5)
+		r.stop()
+		elsewhere := newBroker(t, natsd.Config{})
+		source.add("A", 10)
+		r = run(t, elsewhere, source, publisher.Config{})
+		r.reaches(10)
+		r.stop()
+		run(t, b, source, publisher.Config{}).stops()
+		if n := b.last(); n != 5 {
+			t.Errorf("the stream went on to %d", n)
+		}
+	})
+}
+
+// deleteStream deletes the stream as only its owner can.
+func (b *broker) deleteStream() {
+	b.t.Helper()
+	if err := b.jetStream().DeleteStream(b.t.Context(), events.Stream); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestRelayOutlivesEverythingAtOnce(t *testing.T) {
+	b, source := newBroker(t, natsd.Config{}), newBox(t)
+	failing := &failing{box: source}
+	r := run(t, b, failing, publisher.Config{MaxBatch: 7, LookEvery: 10 * time.Millisecond})
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	total := 0
+	for range 40 {
+		switch random.IntN(6) {
+		case 0:
+			b.stop()
+			b.start()
+		case 1:
+			if err := b.jetStream().DeleteStream(t.Context(), events.Stream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+				t.Fatal(err)
+			}
+		case 2:
+			failing.records.Store(int32(random.IntN(3)))
+		case 3:
+			r.stop()
+			r = run(t, b, failing, publisher.Config{MaxBatch: 1 + random.IntN(30), LookEvery: 10 * time.Millisecond})
+		default:
+			n := 1 + random.IntN(30)
+			source.add([]string{"A", "B"}[random.IntN(2)], n)
+			total += n
+		}
+		if random.IntN(3) == 0 {
+			r.reaches(uint64(total))
+		}
+	}
+	r.reaches(uint64(total))
+	until(t, "heal", func() bool { return b.holds(total) })
+	same(t, b, source, total)
+}
+
+// holds reports whether the stream exists and ends at n.
+func (b *broker) holds(n int) bool {
+	stream, err := b.jetStream().Stream(b.t.Context(), events.Stream)
+	return err == nil && stream.CachedInfo().State.LastSeq == uint64(n)
+}

@@ -1,0 +1,139 @@
+package publisher_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+func TestEnsureStream(t *testing.T) {
+	t.Run("creates the stream once and then finds it", func(t *testing.T) {
+		js := newBroker(t, natsd.Config{}).jetStream()
+		first, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{Replicas: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(first.CachedInfo().Created, second.CachedInfo().Created); diff != "" {
+			t.Errorf("another stream:\n%s", diff)
+		}
+		c := second.CachedInfo().Config
+		if c.Storage != jetstream.FileStorage || !c.DenyDelete || !c.DenyPurge || !c.AllowAtomicPublish || c.Duplicates != 100*time.Millisecond {
+			t.Errorf("settings %+v", c)
+		}
+	})
+
+	for name, change := range map[string]func(*jetstream.StreamConfig){
+		"subjects is": func(c *jetstream.StreamConfig) { c.Subjects = []string{"in.>"} },
+		"storage is":  func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage },
+		"persist mode is": func(c *jetstream.StreamConfig) {
+			c.PersistMode, c.AllowAtomicPublish = jetstream.AsyncPersistMode, false
+		},
+		"subject transform": func(c *jetstream.StreamConfig) { c.SubjectTransform = nil },
+		"republish is none": func(c *jetstream.StreamConfig) { c.RePublish = nil },
+		"max messages is":   func(c *jetstream.StreamConfig) { c.MaxMsgs = 1000 },
+		"max age is 1h":     func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
+		"duplicate window":  func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute },
+		"deny delete is":    func(c *jetstream.StreamConfig) { c.DenyDelete = false },
+		"allow atomic":      func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false },
+	} {
+		t.Run("refuses and leaves alone a stream whose "+name+" another", func(t *testing.T) {
+			b := newBroker(t, natsd.Config{})
+			js := b.jetStream()
+			if _, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{}); err != nil {
+				t.Fatal(err)
+			}
+			stream, err := js.Stream(t.Context(), events.Stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other := stream.CachedInfo().Config
+			change(&other)
+			if err := js.DeleteStream(t.Context(), events.Stream); err != nil {
+				t.Fatal(err)
+			}
+			made, err := js.CreateStream(t.Context(), other)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{}); !errors.Is(err, events.Conflict) || !strings.Contains(err.Error(), name) {
+				t.Errorf("got %v", err)
+			}
+			now, err := js.Stream(t.Context(), events.Stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(made.CachedInfo().Config, now.CachedInfo().Config); diff != "" {
+				t.Errorf("the stream was changed:\n%s", diff)
+			}
+			if reason := run(t, b, newBox(t), publisher.Config{}).stops(); !strings.Contains(reason, name) {
+				t.Errorf("the relay stopped because %s", reason)
+			}
+		})
+	}
+}
+
+func TestCoreSubscribersSeeWhatIsStoredOnceItIsStored(t *testing.T) {
+	b, source := newBroker(t, natsd.Config{}), newBox(t)
+	js := b.jetStream()
+	if _, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	nc := b.connect(natsd.Reader)
+	live, err := nc.SubscribeSync(events.StoredWildcard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+
+	// A batch that is never committed and a message that is refused.
+	batch := nats.NewMsg("in.crit.v1.A.DiagnosticReport.signed")
+	batch.Header.Set("Nats-Batch-Id", "abandoned")
+	batch.Header.Set("Nats-Batch-Sequence", "1")
+	if _, err := js.Conn().RequestMsg(batch, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), batch.Subject, nil, jetstream.WithExpectLastSequence(7)); err == nil {
+		t.Fatal("a wrong expectation was met")
+	}
+
+	source.add("A", 40)
+	source.add("B", 1)
+	r := run(t, b, source, publisher.Config{})
+	r.reaches(41)
+	var seen []message
+	for _, want := range expected(source.published()) {
+		msg, err := live.NextMsg(5 * time.Second)
+		if err != nil {
+			t.Fatalf("message %d: %v", want.Sequence, err)
+		}
+		e, err := events.FromHeader(msg.Header, msg.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = append(seen, message{want.Sequence, msg.Subject, e.ID, e.Hash, string(e.Data)})
+	}
+	if diff := cmp.Diff(b.stored(), seen); diff != "" {
+		t.Errorf("stored and seen differ (-stored +seen):\n%s", diff)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := live.Pending(); err != nil || n != 0 {
+		t.Errorf("%d more messages seen, %v", n, err)
+	}
+}
