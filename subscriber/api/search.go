@@ -119,9 +119,10 @@ func (s *search) use(name, value string) {
 	s.used = append(s.used, pair{name: name, value: value})
 }
 
-// inField puts the name of the parameter before an error of its value.
+// inField puts the name of the parameter before an error of its value. The
+// error itself goes no further: it holds the value, and logs must not.
 func inField(name string, err error) error {
-	return &events.Error{Code: events.CodeOf(err), Field: name, Message: messageOf(err), Err: err}
+	return &events.Error{Code: events.CodeOf(err), Field: name, Message: messageOf(err)}
 }
 
 // queryOf gives the query of the link to a page, percent-encoded as in

@@ -1,0 +1,66 @@
+package api_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
+)
+
+func TestAnswersAtTheSameTimeDoNotMix(t *testing.T) {
+	s := open(t, api.Config{}, "S1", "S2")
+	s.desk.page = reports(400)
+	var paths []string
+	for _, study := range []string{"S1", "S2"} {
+		for page := range 8 {
+			paths = append(paths, fmt.Sprintf("/DiagnosticReport?researchstudy=%s&_count=%d&page=%d", study, 40+page, page+1))
+		}
+	}
+	want := make([]answer, len(paths))
+	for i, path := range paths {
+		want[i] = s.get(t, path)
+	}
+	var group sync.WaitGroup
+	for i, path := range paths {
+		group.Go(func() {
+			for range 20 {
+				if got := s.get(t, path); !bytes.Equal(got.body, want[i].body) {
+					t.Errorf("%s: %s", path, cmp.Diff(string(want[i].body), string(got.body)))
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestLogsHoldNothingOfTheQueryOrTheCredentials(t *testing.T) {
+	s := open(t, api.Config{}, "S1")
+	var log bytes.Buffer
+	handler := rest.Wrap(s.api, slog.New(slog.NewTextHandler(&log, nil)))
+	for _, query := range []string{
+		"researchstudy=S1&subject=secret", "researchstudy=S1&date=secret", "researchstudy=S1&secret=%zz", "researchstudy=secret", "researchstudy=S1&x-partnerid=secret",
+		"researchstudy=S1&_format=secret", "researchstudy=S1&_sort=secret", "researchstudy=S1&date=2014-02-30T10:00:00secret", "researchstudy=S1&_id:secret=1",
+	} {
+		r := httptest.NewRequest(http.MethodGet, api.DefaultBasePath+"/DiagnosticReport?"+query, nil)
+		r.Header.Set("Authorization", "Bearer "+s.token)
+		r.Header.Set("X-Partnerid", partnerID)
+		handler.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	text := log.String()
+	if strings.Contains(text, "secret") || strings.Contains(text, s.token) {
+		t.Errorf("the log tells too much:\n%s", text)
+	}
+	if strings.Count(text, "partner="+partnerID) < 5 || strings.Count(text, "\n") != 9 {
+		t.Errorf("not a line for each request that says who asked:\n%s", text)
+	}
+}
