@@ -250,5 +250,3 @@ func outcome(t *testing.T, body []byte) string {
 	}
 	return fmt.Sprintf("%s: %s", o.Issue[0].Code, o.Issue[0].Details.Text)
 }
-
-func signerChild() int { return 0 }
