@@ -102,9 +102,10 @@ func (e *encoder) signature(s events.Signature) {
 // results appends a reference to each lesion's Observation.
 func (e *encoder) results(a events.Assessment) {
 	query := `{"reference":"Observation?researchstudy=` + EscapeQuery(a.Study) + `&category=imaging&id=`
+	prefix := lesionPrefix(a)
 	for i, l := range a.Lesions {
 		e.next(i, `,"result":[`)
-		identifier := LesionIdentifier(a, l.ID)
+		identifier := prefix + l.ID
 		e.raw(query)
 		e.raw(EscapeQuery(identifier))
 		e.raw(`","display":`)
