@@ -26,7 +26,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
 	x.failure = err
 	body := fhir.OperationOutcome{Issues: []fhir.Issue{{
-		Severity: "error", Code: a.issue, Text: a.text, Diagnostics: diagnostics(x.id),
+		Severity: "error", Code: a.issue, Text: a.text, Diagnostics: x.id,
 	}}}.Append(nil)
 
 	h := w.Header()
@@ -39,13 +39,6 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	setHints(h, a.status, e.RetryAfter)
 	w.WriteHeader(a.status)
 	_, _ = w.Write(body) // a caller who went away is nobody's fault
-}
-
-func diagnostics(id string) string {
-	if id == "" {
-		return ""
-	}
-	return "request " + id
 }
 
 // errorType is the type the caller asked for, or the default where that is

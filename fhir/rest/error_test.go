@@ -48,7 +48,7 @@ func TestEveryReasonHasItsStatusAndIssueCode(t *testing.T) {
 			response, body := ask(t, http.MethodGet, url+"/x", "X-Request-Id", "abc-1")
 			stop()
 			got := readOutcome(t, response, body)
-			want := outcome{Status: c.status, Code: c.issue, Severity: "error", Diagnostics: "request abc-1"}
+			want := outcome{Status: c.status, Code: c.issue, Severity: "error", Diagnostics: "abc-1"}
 			want.Details.Text = c.text
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
