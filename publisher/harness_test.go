@@ -75,6 +75,7 @@ func (b *broker) InProcessConn() (net.Conn, error) {
 func (b *broker) connect(role natsd.Role) *nats.Conn {
 	b.t.Helper()
 	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(b), nats.ReconnectWait(5*time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 		nats.UserInfoHandler(func() (string, string) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -119,6 +120,9 @@ func runOn(t testing.TB, nc *nats.Conn, source publisher.Source, cfg publisher.C
 	cfg.Log = slog.New(slog.DiscardHandler)
 	if cfg.MaxBackoff == 0 {
 		cfg.MaxBackoff = 100 * time.Millisecond
+	}
+	if cfg.AckTimeout == 0 {
+		cfg.AckTimeout = time.Second
 	}
 	if cfg.Settle == 0 {
 		cfg.Settle = 10 * time.Millisecond

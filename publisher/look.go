@@ -28,11 +28,10 @@ func (r *Relay) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read head: %w", err)
 	}
-	stream, err := EnsureStream(ctx, r.js, r.cfg.Stream)
+	state, err := r.streamState(ctx)
 	if err != nil {
 		return err
 	}
-	state := stream.CachedInfo().State
 	if err := intact(state); err != nil {
 		return err
 	}
@@ -51,6 +50,17 @@ func (r *Relay) look(ctx context.Context) error {
 	}
 	r.looked = true
 	return nil
+}
+
+// streamState gives the state of the stream, which is created if it is missing.
+func (r *Relay) streamState(ctx context.Context) (jetstream.StreamState, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
+	defer cancel()
+	stream, err := EnsureStream(ctx, r.js, r.cfg.Stream)
+	if err != nil {
+		return jetstream.StreamState{}, err
+	}
+	return stream.CachedInfo().State, nil
 }
 
 // intact reports a Conflict Error for a stream from whose beginning or middle

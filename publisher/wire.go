@@ -21,8 +21,11 @@ var (
 	errIncomplete = errors.New("the broker refused the batch")
 )
 
-// codeTooLarge is the broker's error code for a message over the stream's limit.
-const codeTooLarge jetstream.ErrorCode = 10054
+// Error codes of the broker.
+const (
+	codeTooLarge    jetstream.ErrorCode = 10054 // a message over the stream's limit
+	codeNoResources jetstream.ErrorCode = 10023 // its disk is full, or was since it started
+)
 
 // headerRoom is more than the headers of a message need beside the event's
 // own: message id, expectations, batch.
@@ -153,6 +156,8 @@ func refusal(verb string, err error) error {
 		return fmt.Errorf("%s: %w: %w", verb, errTooLarge, err)
 	case refused.ErrorCode == jetstreamext.JSErrCodeBatchPublishIncomplete:
 		return fmt.Errorf("%s: %w: %w", verb, errIncomplete, err)
+	case refused.ErrorCode == codeNoResources:
+		return fmt.Errorf("%s: the broker's disk is full: make room and start the broker again: %w", verb, err)
 	default:
 		return fmt.Errorf("%s: %w", verb, err)
 	}

@@ -73,7 +73,7 @@ func permissions(role Role) *server.Permissions {
 			Publish: allow(
 				api+"INFO", api+"STREAM.NAMES", api+"STREAM.LIST", api+"STREAM.INFO.>", api+"STREAM.MSG.GET.>", api+"DIRECT.GET.>",
 				api+"CONSUMER.NAMES.>", api+"CONSUMER.LIST.>", api+"CONSUMER.INFO.>",
-				api+"CONSUMER.CREATE.>", api+"CONSUMER.DURABLE.CREATE.>", api+"CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "$JS.FC.>",
+				api+"CONSUMER.CREATE.>", api+"CONSUMER.DURABLE.CREATE.>", api+"CONSUMER.DELETE.>", api+"CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "$JS.FC.>",
 			),
 			Subscribe: allow(inbox, events.StoredWildcard),
 		}

@@ -133,9 +133,6 @@ func TestRolesMayDoWhatTheyAreForAndNoMore(t *testing.T) {
 		}
 	}
 
-	t.Run("operator never deletes a consumer", func(t *testing.T) {
-		denied(t, s, natsd.Operator, "$JS.API.CONSUMER.DELETE."+events.Stream+".any")
-	})
 	t.Run("publisher never fakes live events", func(t *testing.T) {
 		denied(t, s, natsd.Publisher, "crit.v1.S.DiagnosticReport.signed")
 	})

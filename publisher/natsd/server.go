@@ -56,6 +56,7 @@ const (
 // Server is a running server.
 type Server struct {
 	nats        *server.Server
+	log         *slog.Logger
 	credentials map[Role]Credentials
 }
 
@@ -81,7 +82,8 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make NATS server: %w", err)
 	}
-	log := &logger{log: cmp.Or(cfg.Log, slog.Default())}
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
+	log := &logger{log: cfg.Log}
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
 	if err := ready(s, log, cfg); err != nil {
@@ -89,7 +91,7 @@ func Start(cfg Config) (*Server, error) {
 		s.WaitForShutdown()
 		return nil, err
 	}
-	return &Server{nats: s, credentials: credentials}, nil
+	return &Server{nats: s, log: cfg.Log, credentials: credentials}, nil
 }
 
 // options are the server's, with accounts and users.
@@ -182,13 +184,19 @@ func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn
 // server.
 func (s *Server) Credentials(role Role) Credentials { return s.credentials[role] }
 
-// Connect opens a connection within the process as role.
+// Connect opens a connection within the process as role. Options may add to
+// it, but not change server and user.
 func (s *Server) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	c, ok := s.credentials[role]
 	if !ok {
 		return nil, events.Errorf(events.Invalid, "%q is not a role of the NATS server", role)
 	}
-	all := append([]nats.Option{nats.Name("signoff " + string(role))}, opts...)
+	all := append([]nats.Option{
+		nats.Name("signoff " + string(role)),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			s.log.Warn("nats: connection", "role", role, "error", err)
+		}),
+	}, opts...)
 	all = append(all, nats.InProcessServer(s), nats.UserInfo(c.User, c.Password))
 	nc, err := nats.Connect("", all...)
 	if err != nil {
