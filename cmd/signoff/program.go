@@ -57,18 +57,13 @@ type program struct {
 // openProgram takes the data directory, opens all parts in the order in which
 // they depend on each other, and takes the addresses, so that whatever is
 // wrong is said before anything runs.
-func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger) (p *program, err error) {
-	p = &program{dir: dir, settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.close())
-		}
-	}()
+func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger) (*program, error) {
+	p := &program{dir: dir, settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
 	for _, open := range []func(context.Context) error{
 		p.lockDirectory, p.listen, p.openOutbox, p.startNATS, p.openRelay, p.openModel, p.announceKey,
 	} {
 		if err := open(ctx); err != nil {
-			return nil, err
+			return nil, errors.Join(err, p.close())
 		}
 	}
 	p.serveHTTP()

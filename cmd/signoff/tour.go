@@ -244,6 +244,9 @@ func (d *tour) withdraw(ctx context.Context) error {
 // complete compares what the outbox recorded with what the subscriber got.
 func (d *tour) complete(ctx context.Context) error {
 	d.heading("Nothing missing, nothing twice, nothing out of order")
+	if err := awaitPublished(ctx, d.p.outbox, d.p.relay); err != nil {
+		return err
+	}
 	const all = 1000
 	recorded, err := d.p.outbox.Recorded(ctx, 1, all)
 	if err != nil {

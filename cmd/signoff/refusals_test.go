@@ -1,0 +1,148 @@
+package main
+
+import (
+	"database/sql"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "github.com/mattn/go-sqlite3" // opens a database file as another program would
+)
+
+// refusal runs a command that must be refused with a message that holds each
+// of the words.
+func refusal(t *testing.T, status int, args []string, words ...string) {
+	t.Helper()
+	r := signoff(t, args...)
+	if r.status != status {
+		t.Errorf("signoff %s: status %d, want %d\n%s%s", strings.Join(args, " "), r.status, status, r.out, r.err)
+	}
+	for _, w := range words {
+		if !strings.Contains(r.err, w) {
+			t.Errorf("signoff %s: the complaint does not name %q: %s", strings.Join(args, " "), w, r.err)
+		}
+	}
+}
+
+func TestWrongUsage(t *testing.T) {
+	dir := t.TempDir()
+	for name, args := range map[string][]string{
+		"an unknown command":            {"sing"},
+		"an unknown flag":               {"status", "--verbose"},
+		"nothing to import":             {"import"},
+		"files and SDTM":                {"import", "a.json", "--sdtm", "d"},
+		"an evaluator without SDTM":     {"import", "a.json", "--evaluator", "X"},
+		"nothing to sign":               {"sign", "--as", "pi", "--meaning", "m"},
+		"ids and a study":               {"sign", "790", "--study", "S", "--all", "--as", "pi", "--meaning", "m"},
+		"all without a study":           {"sign", "--all", "--as", "pi", "--meaning", "m"},
+		"no signer":                     {"sign", "790", "--meaning", "m"},
+		"no terminal to ask a password": {"sign", "790", "--as", "pi", "--meaning", "m"},
+	} {
+		t.Run(name, func(t *testing.T) { refusal(t, exitUsage, append(args, "--data", dir)) })
+	}
+}
+
+func TestSignOffsThatAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	right := addPI(t, dir, "pi", "FHIR-T")
+	elsewhere := addPI(t, dir, "elsewhere", "ANOTHER")
+	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
+	wrong := filepath.Join(t.TempDir(), "wrong")
+	if err := os.WriteFile(wrong, []byte("not the right one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sign := func(user, password string) []string {
+		return []string{"sign", "790", "--as", user, "--meaning", meaning, "--password-file", password, "--data", dir}
+	}
+	a, b := signoff(t, sign("pi", wrong)...), signoff(t, sign("nobody", wrong)...)
+	if a != b || a.status != exitRefused {
+		t.Errorf("a wrong password and an unknown user are told apart:\n%+v\n%+v", a, b)
+	}
+	refusal(t, exitRefused, sign("elsewhere", elsewhere), "FHIR-T")
+	refusal(t, exitRefused, []string{"sign", "799", "--as", "pi", "--meaning", meaning, "--password-file", right, "--data", dir}, "799")
+	mustSignoff(t, sign("pi", right)...)
+	t.Run("a lower version, after a higher one was signed", func(t *testing.T) {
+		lower := filepath.Join(t.TempDir(), "lower.json")
+		content, err := os.ReadFile("demo/seed.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		caseRevision := `"url": "https://fhir.mskcc.org/structure-definitions/#RevisionNumber",
+                "valueInteger": 5`
+		text := strings.ReplaceAll(string(content), caseRevision, strings.Replace(caseRevision, "5", "4", 1))
+		if err := os.WriteFile(lower, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		mustSignoff(t, "import", lower, "--data", dir)
+		refusal(t, exitRefused, sign("pi", right), "case revision 5, revision 1", "pi", "20")
+	})
+}
+
+func TestDirectoriesThatAreRefused(t *testing.T) {
+	t.Run("a second server says who holds the directory", func(t *testing.T) {
+		dir := t.TempDir()
+		startProgram(t, dir)
+		refusal(t, exitRefused, append(serveArgs(dir), "--nats-listen", "127.0.0.1:0"), "is in use by process", "signoff serve")
+	})
+	t.Run("no data yet", func(t *testing.T) {
+		refusal(t, exitRefused, []string{"status", "--data", t.TempDir()}, "no data in")
+	})
+	t.Run("of a newer version", func(t *testing.T) {
+		dir := t.TempDir()
+		addPI(t, dir, "pi", "S")
+		db, err := sql.Open("sqlite3", filepath.Join(dir, "outbox.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close() //nolint:errcheck // of a test
+		if _, err := db.ExecContext(t.Context(), `
+			insert into migrations (name, sha256, applied)
+			select '999_later.sql', sha256, applied
+			from migrations
+			limit 1`); err != nil {
+			t.Fatal(err)
+		}
+		refusal(t, exitRefused, append(serveArgs(dir), "--nats-listen", "127.0.0.1:0"), "newer version")
+	})
+	t.Run("of another origin", func(t *testing.T) {
+		dir := t.TempDir()
+		addPI(t, dir, "pi", "S")
+		refusal(t, exitRefused, append(serveArgs(dir), "--nats-listen", "127.0.0.1:0", "--origin", "/elsewhere"), "/signoff", "/elsewhere")
+	})
+	t.Run("that cannot be made", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refusal(t, exitRefused, []string{"serve", "--data", filepath.Join(file, "data")}, "data directory")
+	})
+}
+
+// serveArgs is a serve command on free ports, that of NATS left to the caller.
+func serveArgs(dir string) []string {
+	return []string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"}
+}
+
+func TestAddressesInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // of a test
+	taken := l.Addr().String()
+	for _, flag := range []string{"--listen", "--ops-listen", "--nats-listen"} {
+		t.Run(flag, func(t *testing.T) {
+			args := []string{"serve", "--data", t.TempDir()}
+			for _, f := range []string{"--listen", "--ops-listen", "--nats-listen"} {
+				if f == flag {
+					args = append(args, f, taken)
+				} else {
+					args = append(args, f, "127.0.0.1:0")
+				}
+			}
+			refusal(t, exitRefused, args, flag, "in use")
+		})
+	}
+}
