@@ -52,7 +52,7 @@ func TestMalformedReportsAreRefusedWithThePathOfTheFault(t *testing.T) {
 		{"a sum that is text", `"valueDecimal":37.6`, `"valueDecimal":"37.6"`, "extension[10].valueDecimal"},
 		{"a sum beyond all bounds", `37.6`, `1e9999`, "extension[10].valueDecimal"},
 		{"a negative sum", `37.6`, `-37.6`, "extension[10].valueDecimal"},
-		{"two values", `"valueInteger":5`, `"valueInteger":5,"valueString":"5"`, "extension[5].valueString"},
+		{"two values", `"valueInteger":5`, `"valueString":"5","valueInteger":5`, "extension[5].valueInteger"},
 		{"no value", `,"valueInteger":5`, ``, "extension[5]"},
 		{"no url", `{` + at + `#Name",`, `{`, "extension[7]"},
 		{"an unknown extension", `#TrialArmName`, `#TrialArm`, "extension"},

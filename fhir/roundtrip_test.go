@@ -157,3 +157,39 @@ func TestAnIndexNeedsAllItsParts(t *testing.T) {
 		t.Error("text behind the end was taken")
 	}
 }
+
+func TestOnlyASignedReportIsDecoded(t *testing.T) {
+	encoded, err := withdrawnReport().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ what, old, with, field string }{
+		{"no id", `"id":"1",`, ``, "id"},
+		{"no meta", `"meta":{"versionId":"1","lastUpdated":"2026-01-31T12:00:00.123457Z"},`, ``, "meta"},
+		{"no version", `"versionId":"1",`, ``, "meta"},
+		{"version 0", `"versionId":"1"`, `"versionId":"0"`, "meta.versionId"},
+		{"a version that starts with 0", `"versionId":"1"`, `"versionId":"01"`, "meta.versionId"},
+		{"a version with a sign", `"versionId":"1"`, `"versionId":"+1"`, "meta.versionId"},
+		{"a version that is a number", `"versionId":"1"`, `"versionId":1`, "meta.versionId"},
+		{"a version beyond 64 bits", `"versionId":"1"`, `"versionId":"18446744073709551616"`, "meta.versionId"},
+		{"a time with three decimals", `.123457Z`, `.123Z`, "meta.lastUpdated"},
+		{"more in meta", `"versionId"`, `"profile":["x"],"versionId"`, "meta.profile"},
+		{"another code", `"text":"Response assessment, RECIST 1.1"`, `"text":"Response"`, "code.text"},
+		{"no moment of sign-off", `"issued":"2026-01-31T12:00:00.123456Z",`, ``, "issued"},
+		{"a moment of sign-off that is no time", `"issued":"2026-01-31T12:00:00.123456Z"`, `"issued":"today"`, "issued"},
+		{"no user", `"identifier":{"value":"rivera"},`, ``, "resultsInterpreter[0]"},
+		{"no printed name", `,"display":"Ana Rivera, MD"`, ``, "resultsInterpreter[0]"},
+		{"no meaning", `#SignatureMeaning`, `#Meaning`, "resultsInterpreter[0].extension"},
+		{"two signers", `"display":"Ana Rivera, MD"}`, `"display":"Ana Rivera, MD"},{"display":"B"}`, "resultsInterpreter[1]"},
+		{"a reason without a withdrawal", `"entered-in-error"`, `"final"`, "extension[13].url"},
+		{"a withdrawal without a reason", `#WithdrawalReason`, `#Reason`, "extension"},
+		{"a status between", `"entered-in-error"`, `"amended"`, "status"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			got, err := fhir.DecodeReport([]byte(edit(t, string(encoded), c.old, c.with)))
+			if e, ok := err.(*events.Error); !ok || e.Code != events.Invalid || e.Field != c.field || !cmp.Equal(got, fhir.Report{}) {
+				t.Errorf("%v, want it at %q", err, c.field)
+			}
+		})
+	}
+}

@@ -12,14 +12,9 @@ import (
 // TooLarge Error, and the connection is closed after the answer; one that
 // breaks off or comes too slowly is Invalid.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	tooLarge := events.Errorf(events.TooLarge, "The body has more than %d bytes.", limit)
-	if r.ContentLength > limit {
-		w.Header().Set("Connection", "close")
-		return nil, tooLarge
-	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if over := new(http.MaxBytesError); errors.As(err, &over) {
-		return nil, tooLarge
+		return nil, events.Errorf(events.TooLarge, "The body has more than %d bytes.", limit)
 	}
 	if err != nil {
 		return nil, &events.Error{Code: events.Invalid, Message: "The body could not be read to its end.", Err: err}

@@ -240,6 +240,23 @@ func TestTheKeySetHoldsWhatALiveTokenMayBeSignedWith(t *testing.T) {
 	}
 }
 
+func TestTheKeySetNeverHoldsAPrivateKey(t *testing.T) {
+	private, err := access.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var key access.Key
+	if err := json.Unmarshal(private, &key.JWK); err != nil || key.JWK.IsPublic() {
+		t.Fatal("no private key to begin with", err)
+	}
+	recorder := httptest.NewRecorder()
+	token.JWKS(func() []access.Key { return []access.Key{key} }, time.Now).
+		ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, token.JWKSPath, nil))
+	if body := recorder.Body.String(); !strings.Contains(body, key.ID()) || strings.Contains(body, `"d":`) {
+		t.Error(body)
+	}
+}
+
 func TestTheKeySetIsForEveryoneToRead(t *testing.T) {
 	s := start(t)
 	got := s.send(t, s.request(t, http.MethodGet, token.JWKSPath, ""))
