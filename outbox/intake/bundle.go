@@ -50,7 +50,7 @@ type bundle struct {
 	reports      []entry[assessment]
 	observations []entry[fhir.ObservationInput]
 	refusals     []*fault
-	incomplete   bool             // an Observation was refused
+	incomplete   bool             // an Observation was refused that may be any lesion's
 	byLesion     map[string][]int // reports by lesion identifier
 }
 
@@ -107,15 +107,24 @@ func (b *bundle) read(p piece) error {
 		}
 		lines[name] = line
 		if name == "entry" {
-			i := -1
-			return s.elements(func(p piece) error {
-				i++
-				b.entry(p, fmt.Sprintf("entry[%d]", i))
-				return nil
-			})
+			return b.entries(s)
 		}
 		return b.envelope(s, name)
 	})
+}
+
+func (b *bundle) entries(s *source) error {
+	i := -1
+	err := s.elements(func(p piece) error {
+		i++
+		b.entry(p, fmt.Sprintf("entry[%d]", i))
+		return nil
+	})
+	var f *fault
+	if errors.As(err, &f) {
+		return f.within("entry")
+	}
+	return err
 }
 
 // envelope checks a member of the Bundle that is not its entries.
@@ -128,7 +137,8 @@ func (b *bundle) envelope(s *source, name string) error {
 		return tooLarge(p.line).within(shown(name))
 	}
 	n, err := parse(p.raw, p.line)
-	if f, ok := err.(*fault); ok {
+	var f *fault
+	if errors.As(err, &f) {
 		return f.within(shown(name))
 	}
 	if name == "type" && n.text != "searchset" && n.text != "collection" {
@@ -144,7 +154,7 @@ func (b *bundle) entry(p piece, path string) {
 		whole, err = parse(p.raw, p.line)
 	}
 	if err != nil {
-		b.incomplete = true
+		b.incomplete = b.incomplete || bytes.Contains(p.raw, []byte(`"Observation"`))
 		b.refuse(err, path)
 		return
 	}

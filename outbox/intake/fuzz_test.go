@@ -1,0 +1,81 @@
+package intake_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-e88a4ece/signoff/outbox/intake"
+)
+
+// sound checks what holds of every record, whatever the file held.
+func sound(t *testing.T, records []intake.Record) {
+	t.Helper()
+	for _, r := range records {
+		switch a := r.Submission.Assessment; {
+		case r.Line < 1 || r.File == "":
+			t.Errorf("a record has no place: %q", r.Place())
+		case r.Err == nil:
+			if err := a.Validate(); err != nil {
+				t.Errorf("%s: handed on, but %v", r.Place(), err)
+			}
+		case r.Err.Message == "" || r.Err.Code == "" || a.ID != "" || r.Submission.Visit != nil:
+			t.Errorf("%s: %+v with %+v", r.Place(), r.Err, r.Submission)
+		}
+	}
+}
+
+func FuzzAssessments(f *testing.F) {
+	report, obs := resources(f, goodAssessment())
+	for _, text := range []string{good, "[" + oneLine("1") + "," + oneLine("2") + "]", oneLine("1") + "\n" + oneLine("2"),
+		seed(f), report, bundleOf(report, obs[0], obs[1]), `[{},null,"\ud83d\ude00",1e9999]`, "\ufeff[", `{"a":{"a":[`} {
+		f.Add([]byte(text), false)
+		f.Add([]byte(text), true)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, byLine bool) {
+		name := "a.json"
+		if byLine {
+			name = "a.ndjson"
+		}
+		emit, records := collect()
+		if err := intake.ReadFrom(t.Context(), bytes.NewReader(data), name, emit); err != nil {
+			t.Fatal(err)
+		}
+		sound(t, *records)
+		for _, r := range *records {
+			if r.Err != nil {
+				continue
+			}
+			text, err := json.Marshal(r.Submission.Assessment)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := read(t, "a.json", string(text))
+			if diff := cmp.Diff(r.Submission, again[0].Submission); diff != "" {
+				t.Errorf("written and read again: %s", diff)
+			}
+		}
+	})
+}
+
+func FuzzSDTM(f *testing.F) {
+	add := func(files fstest.MapFS) { f.Add(files["tr.csv"].Data, files["tu.csv"].Data, files["rs.csv"].Data) }
+	add(smallSet(three...))
+	add(smallSet("TR A 1 2020-01-01 TARGET T01 DIAMETER 9", "TR A 1 2020-01-09 TARGET T01 DIAMETER 8", "RS A 1 2020-01-09 CHECK", "TU A T01 LUNG"))
+	add(smallSet("TR A 1 2020 TARGET - SUMDIAM 1E18", "TR A 2 2021 TARGET - SUMDIAM 0.1E-18", "TR A -3.50 2022 NEW N TUMSTATE ND"))
+	f.Fuzz(func(t *testing.T, tr, tu, rs []byte) {
+		files := fstest.MapFS{"tr.csv": {Data: tr}, "tu.csv": {Data: tu}, "rs.csv": {Data: rs}}
+		reg := newRegistry()
+		for _, signed := range []bool{false, true} {
+			records := readSDTM(t, files, intake.SDTMOptions{}, reg)
+			sound(t, records)
+			if got := reg.register(t, records); signed && got.Taken != 0 {
+				t.Errorf("the same files again: %+v", got)
+			}
+			reg.sign()
+		}
+	})
+}

@@ -1,0 +1,172 @@
+package intake_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-e88a4ece/signoff/outbox/intake"
+)
+
+// repeated is a text that is repeated up to a number of bytes. It looks at
+// the heap every few megabytes and keeps the highest figure in peak.
+type repeated struct {
+	text  string
+	left  int
+	peak  *uint64
+	since int
+}
+
+func (r *repeated) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, io.EOF
+	}
+	if r.since -= len(p); r.since < 0 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		*r.peak = max(*r.peak, m.HeapAlloc)
+		r.since = 4 << 20
+	}
+	n := 0
+	for n+len(r.text) <= len(p) && n < r.left {
+		n += copy(p[n:], r.text)
+	}
+	r.left -= n
+	return n, nil
+}
+
+func TestMemoryStaysFlat(t *testing.T) {
+	const gigabyte = 1 << 30
+	block := strings.Repeat(" ", 4<<10)
+	letters := strings.Repeat("a", 4<<10)
+	for _, c := range []struct {
+		name, file, before, text, after string
+		size                            int
+		want                            []string // the first and the last result
+	}{
+		{"a gigabyte of spaces", "a.json", "", block, "", gigabyte,
+			[]string{"a.json:1: more than 1 MiB of white space; the rest of the file is not read"}},
+		{"a gigabyte of spaces in an array", "a.json", "[" + oneLine("1") + ",", block, "]", gigabyte,
+			[]string{"a.json:1 1", "a.json:1: more than 1 MiB of white space; the rest of the file is not read"}},
+		{"a line of a gigabyte of spaces", "a.ndjson", oneLine("1") + "\n", block, "\n" + oneLine("2"), gigabyte,
+			[]string{"a.ndjson:1 1", "a.ndjson:3 2"}},
+		{"a line of a gigabyte", "a.ndjson", oneLine("1") + "\n\"", letters, "\"\n" + oneLine("2"), gigabyte,
+			[]string{"a.ndjson:1 1", "a.ndjson:3 2"}},
+		{"a huge string", "a.json", `{"id":"`, letters, `"}`, gigabyte / 8,
+			[]string{"a.json:1: the record has more than 1 MiB"}},
+		{"a huge string beside a good record", "a.json", `["`, letters, `",` + oneLine("2") + "]", gigabyte / 8,
+			[]string{"a.json:1: the record has more than 1 MiB", "a.json:1 2"}},
+		{"an entry of a Bundle without end", "a.json", `{"resourceType":"Bundle","entry":[{"id":"`, letters, `"}]}`, gigabyte / 8,
+			[]string{"a.json:1: the Bundle has more than 64 MiB, or 1 MiB where it is not the whole file"}},
+		{"brackets without end", "a.json", "", "[", "", 64 << 10,
+			[]string{"a.json:1: [0]"}},
+		{"values without end in one record", "a.json", `{"lesions":[1`, ",1", "]}", 512 << 10,
+			[]string{"a.json:1: lesions[49998]: is nested more than 32 deep, or the record holds more than 50000 values"}},
+		{"many elements", "a.json", "[1", ",1", "," + oneLine("2") + "]", 2 * 200_000,
+			[]string{"a.json:1: must be an object, not a number", "a.json:1 2"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var before runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			var peak uint64
+			src := io.MultiReader(strings.NewReader(c.before), &repeated{text: c.text, left: c.size, peak: &peak}, strings.NewReader(c.after))
+			var first, last intake.Record
+			calls := 0
+			err := intake.ReadFrom(t.Context(), src, c.file, func(r intake.Record) error {
+				if calls++; calls == 1 {
+					first = r
+				}
+				last = r
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := results([]intake.Record{first, last})
+			for i, want := range c.want {
+				if !strings.HasPrefix(got[i], want) {
+					t.Errorf("got %s, want %s", got[i], want)
+				}
+			}
+			limit := uint64(32 << 20)
+			if strings.Contains(c.name, "Bundle") {
+				limit = 256 << 20 // a Bundle is held whole, up to 64 MiB, and its room grows by doubling
+			}
+			if peak > before.HeapAlloc+limit {
+				t.Errorf("the heap grew from %d to %d bytes", before.HeapAlloc, peak)
+			}
+		})
+	}
+}
+
+func TestTwoThousandLesionsAreTooMany(t *testing.T) {
+	text := strings.Replace(good, `{"id": "T02",`, strings.Repeat(`{"id": "T02"},`, 2000)+`{"id": "T02",`, 1)
+	want := []string{"a.json:21: lesions: has 2002 entries; at most 500 are taken"}
+	if diff := cmp.Diff(want, results(read(t, "a.json", text))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestProgressAddsUpToTheSizeOfTheFiles(t *testing.T) {
+	files := wholeSet(t)
+	read, size := 0, 0
+	for _, f := range files {
+		size += len(f.Data)
+	}
+	readSDTM(t, files, intake.SDTMOptions{Progress: func(n int) { read += n }}, newRegistry())
+	if read != size {
+		t.Errorf("%d bytes of %d", read, size)
+	}
+}
+
+// streamed is a file system in which one file is never held whole.
+type streamed struct {
+	fs.FS
+	name string
+	data io.Reader
+}
+
+func (s streamed) Open(name string) (fs.File, error) {
+	if name == s.name {
+		return stream{s.data}, nil
+	}
+	return s.FS.Open(name)
+}
+
+type stream struct{ io.Reader }
+
+func (stream) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
+func (stream) Close() error               { return nil }
+
+// subjects gives TR rows, each of a subject of its own whose name has nearly a
+// megabyte.
+type subjects struct{ n int }
+
+func (s *subjects) Read(p []byte) (int, error) {
+	if s.n == 300 {
+		return 0, io.EOF
+	}
+	s.n++
+	return copy(p, fmt.Sprintf("S,%d%s,1,2020-01-01,INVESTIGATOR,,TARGET,T01,DIAMETER,1,mm,,\n", s.n, strings.Repeat("y", 1<<20-100))), nil
+}
+
+func TestTheRecordsOfAnEvaluatorAreBounded(t *testing.T) {
+	small := smallSet(three...)
+	rows := io.MultiReader(bytes.NewReader(small["tr.csv"].Data), bufio.NewReaderSize(&subjects{}, 1<<20))
+	emit, records := collect()
+	if err := intake.ReadSDTMFrom(t.Context(), streamed{small, "tr.csv", rows}, "", intake.SDTMOptions{}, newRegistry(), emit); err != nil {
+		t.Fatal(err)
+	}
+	got := lines(*records)
+	if len(got) != 1 || !strings.HasSuffix(got[0], `: USUBJID: the records of "INVESTIGATOR" have more than 256 MiB; import the subjects in parts`) {
+		t.Errorf("%d records", len(got))
+	}
+}
