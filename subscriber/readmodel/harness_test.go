@@ -2,6 +2,7 @@ package readmodel_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -162,15 +163,15 @@ func applied(t testing.TB, list []events.Event) *readmodel.Model {
 	return m
 }
 
-// dump gives all that is stored, row by row.
-func dump(t testing.TB, path string) map[string][][]any {
+// dump gives all that is stored, a line for each row.
+func dump(t testing.TB, path string) map[string][]string {
 	t.Helper()
 	db, err := sqlite.Open(context.Background(), path, sqlite.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	content := map[string][][]any{}
+	content := map[string][]string{}
 	for _, table := range []string{"position", "studies", "reports", "bodies", "access"} {
 		rows, err := db.Reader.Queryx("select * from " + table + " order by 1")
 		if err != nil {
@@ -181,7 +182,7 @@ func dump(t testing.TB, path string) map[string][][]any {
 			if err != nil {
 				t.Fatal(err)
 			}
-			content[table] = append(content[table], row)
+			content[table] = append(content[table], fmt.Sprintf("%q", row))
 		}
 		if err := rows.Err(); err != nil {
 			t.Fatal(err)

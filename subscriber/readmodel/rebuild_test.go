@@ -56,7 +56,7 @@ func TestRebuild(t *testing.T) {
 	b := newBroker(t)
 	list := mixed(600)
 	b.publish(list...)
-	want := func() map[string][][]any {
+	want := func() map[string][]string {
 		path := newPath(t)
 		m := open(t, path, quiet)
 		stop := follow(t, m, b.reader)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -20,13 +21,9 @@ func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 	if q.Offset < 0 || q.Limit < 0 {
 		return Page{}, events.Errorf(events.Invalid, "offset and limit of a search must not be negative")
 	}
-	order, err := orderBy(q.Sort)
-	if err != nil {
-		return Page{}, err
-	}
 	var page Page
-	err = m.snapshot(ctx, func(tx *sqlx.Tx) (err error) {
-		page, err = search(ctx, tx, q, order)
+	err := m.snapshot(ctx, func(tx *sqlx.Tx) (err error) {
+		page, err = search(ctx, tx, q)
 		return err
 	})
 	if err != nil {
@@ -35,7 +32,7 @@ func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 	return page, nil
 }
 
-func search(ctx context.Context, tx *sqlx.Tx, q Query, order string) (Page, error) {
+func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	var s study
 	err := tx.QueryRowContext(ctx, `
 		select study, sequence, reports
@@ -56,40 +53,60 @@ func search(ctx context.Context, tx *sqlx.Tx, q Query, order string) (Page, erro
 			return Page{}, err
 		}
 	}
-	if q.Limit == 0 || q.Offset >= page.Total {
-		return page, nil
-	}
-	which.add(order+" limit ? offset ?", q.Limit, q.Offset)
-	page.Reports, err = list(ctx, tx, q.Study, which, min(q.Limit, page.Total-q.Offset))
+	page.Reports, err = list(ctx, tx, q, which, page.Total)
 	return page, err
 }
 
-// list reads the rows chosen, then their bodies by row: so that those that the
-// offset passes over cost no look-up.
-func list(ctx context.Context, tx *sqlx.Tx, token string, which *clause, size int) ([]Report, error) {
-	rows, err := tx.QueryContext(ctx, "select row, id, n, updated from reports"+which.text.String(), which.args...)
+// list reads the page of the rows chosen, of which there are total. What the
+// offset passes over is passed over in the index, from the nearer end.
+func list(ctx context.Context, tx *sqlx.Tx, q Query, which *clause, total int) ([]Report, error) {
+	size := min(q.Limit, total-q.Offset)
+	reverse := q.Offset > total/2
+	order, err := orderBy(q.Sort, reverse)
+	if err != nil || size <= 0 {
+		return nil, err
+	}
+	offset := q.Offset
+	if reverse {
+		offset = total - q.Offset - size
+	}
+	which.add(order+" limit ? offset ?", size, offset)
+	reports, numbers, err := readRows(ctx, tx, which, size)
 	if err != nil {
 		return nil, err
+	}
+	if reverse {
+		slices.Reverse(reports)
+		slices.Reverse(numbers)
+	}
+	for i := range reports {
+		reports[i].Study = q.Study
+	}
+	return reports, readBodies(ctx, tx, numbers, reports)
+}
+
+// readRows reads all of the reports chosen but the bodies, and the rows of those.
+func readRows(ctx context.Context, tx *sqlx.Tx, which *clause, size int) ([]Report, []int64, error) {
+	rows, err := tx.QueryContext(ctx, "select row, id, n, updated from reports"+which.text.String(), which.args...)
+	if err != nil {
+		return nil, nil, err
 	}
 	defer rows.Close()
 	reports := make([]Report, 0, size)
 	numbers := make([]int64, 0, size)
 	for rows.Next() {
-		r := Report{Study: token, Available: true}
+		r := Report{Available: true}
 		var row int64
 		var updated sql.RawBytes
 		if err := rows.Scan(&row, &r.ID, &r.Version, &updated); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if r.LastUpdated, err = time.Parse(events.TimeLayout, string(updated)); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		reports, numbers = append(reports, r), append(numbers, row)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return reports, readBodies(ctx, tx, numbers, reports)
+	return reports, numbers, rows.Err()
 }
 
 // readBodies reads the bodies of rows into the reports at the same places.

@@ -215,8 +215,8 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// orderBy makes the order of a query; ids make it total.
-func orderBy(sort []Order) (string, error) {
+// orderBy makes the order of a query, or its reverse; ids make it total.
+func orderBy(sort []Order, reverse bool) (string, error) {
 	var levels []string
 	seen := make([]Column, 0, len(sort)+1)
 	for _, o := range append(slices.Clone(sort), Order{Column: ColumnID}) {
@@ -229,7 +229,7 @@ func orderBy(sort []Order) (string, error) {
 		}
 		seen = append(seen, o.Column)
 		level := col.name
-		if o.Descending {
+		if o.Descending != reverse {
 			level += " desc"
 		}
 		levels = append(levels, level)

@@ -43,7 +43,7 @@ create table reports (
 create unique index reports_available on reports (study, id_key) where n_end is null;
 create unique index reports_versions on reports (id_key, study, n);
 create index reports_updated on reports (study, updated) where n_end is null;
-create index reports_subject on reports (study, subject) where n_end is null;
+create index reports_subject on reports (study, subject, id_key) where n_end is null;
 
 -- What a version consists of, byte for byte. Apart, so that a search that
 -- looks at many rows reads few pages.
