@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	_ "github.com/mattn/go-sqlite3" // opens a database file as another program would
+	"golang.org/x/sys/unix"
 )
 
 // refusal runs a command that must be refused with a message that holds each
@@ -111,6 +112,11 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 		addPI(t, dir, "pi", "S")
 		refusal(t, exitRefused, append(serveArgs(dir), "--nats-listen", "127.0.0.1:0", "--origin", "/elsewhere"), "/signoff", "/elsewhere")
 	})
+	t.Run("on a disk that is read-only", func(t *testing.T) {
+		dir := readOnly(t, func(dir string) { addPI(t, dir, "pi", "S") })
+		refusal(t, exitRefused, append(serveArgs(dir), "--nats-listen", "127.0.0.1:0"), "read-only file system")
+		refusal(t, exitRefused, []string{"import", "demo/seed.json", "--data", dir}, "cannot be written")
+	})
 	t.Run("that cannot be made", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -145,4 +151,20 @@ func TestAddressesInUse(t *testing.T) {
 			refusal(t, exitRefused, args, flag, "in use")
 		})
 	}
+}
+
+// readOnly gives a directory on a file system that was filled and then made
+// read-only.
+func readOnly(t *testing.T, fill func(dir string)) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, ""); err != nil {
+		t.Skipf("a file system can only be mounted by root: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, 0) })
+	fill(dir)
+	if err := unix.Mount("none", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
