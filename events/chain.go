@@ -3,15 +3,12 @@ package events
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"strconv"
 	"strings"
 )
 
 // NoHash is the previous hash of a study's first event.
 const NoHash = "0000000000000000000000000000000000000000000000000000000000000000"
-
-var hashForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // Link is the end of what is held of a study's chain: the number and the hash
 // of its last event. The zero Link holds nothing yet.

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -65,14 +66,13 @@ type Namespace struct {
 var DefaultNamespace = Namespace{Origin: "/signoff", TypePrefix: "org.mskcc.crit."}
 
 var (
-	attributeForm = regexp.MustCompile(`^[!#$&-~]+$`)
-	prefixForm    = regexp.MustCompile(`^([a-z0-9-]+\.)+$`)
-	userForm      = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,64}$`)
+	prefixForm = regexp.MustCompile(`^([a-z0-9-]+\.)+$`)
+	userForm   = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,64}$`)
 )
 
 // Validate says what is wrong with the namespace.
 func (ns Namespace) Validate() error {
-	if len(ns.Origin) > maxText || !attributeForm.MatchString(ns.Origin) || strings.HasSuffix(ns.Origin, "/") {
+	if len(ns.Origin) > maxText || !attributeForm(ns.Origin) || strings.HasSuffix(ns.Origin, "/") {
 		return Fieldf("origin", "%q is not a URI reference of printable ASCII without a slash at its end", clip(ns.Origin))
 	}
 	if u, err := url.Parse(ns.Origin); err != nil || u.RawQuery != "" || u.Fragment != "" {
@@ -97,11 +97,11 @@ func (e Event) Validate() error {
 		{"id", e.ID}, {"source", e.Source}, {"type", e.Type}, {"subject", e.Subject},
 		{"datacontenttype", e.DataContentType}, {"study", e.Study}, {"partitionkey", e.PartitionKey},
 	} {
-		if len(a.value) > 1024 || !attributeForm.MatchString(a.value) {
+		if len(a.value) > 1024 || !attributeForm(a.value) {
 			return Fieldf(a.name, "must be 1 to 1024 characters of printable ASCII without space, quote and percent")
 		}
 	}
-	if e.TraceParent != "" && (len(e.TraceParent) > 256 || !attributeForm.MatchString(e.TraceParent)) {
+	if e.TraceParent != "" && (len(e.TraceParent) > 256 || !attributeForm(e.TraceParent)) {
 		return Fieldf("traceparent", "is not a W3C trace context")
 	}
 	if _, ok := kindOf(e.Type); !ok {
@@ -116,8 +116,29 @@ func (e Event) Validate() error {
 	if e.Sequence == 0 {
 		return Fieldf("sequence", "must be 1 or more")
 	}
-	if !hashForm.MatchString(e.PreviousHash) || !hashForm.MatchString(e.Hash) {
+	if !hashForm(e.PreviousHash) || !hashForm(e.Hash) {
 		return Fieldf("hash", "must be 64 lower-case hexadecimal digits, like previoushash")
 	}
 	return nil
+}
+
+// attributeForm reports whether value is not empty and every CloudEvents SDK
+// writes it as it is. (By hand, because each event pays for it.)
+func attributeForm(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < 0x21 || c > 0x7e || c == '"' || c == '%' {
+			return false
+		}
+	}
+	return value != ""
+}
+
+// hashForm reports whether hash is 64 lower-case hexadecimal digits.
+func hashForm(hash string) bool {
+	for i := range len(hash) {
+		if c := hash[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return len(hash) == 2*sha256.Size
 }
