@@ -58,7 +58,7 @@ func (w *work) caseConflict(c *candidate) error {
 		from assessments a
 		join versions v on v.assessment = a.id
 		join signatures g on g.version = v.row
-		where a.study = ? and a.number = ? and v.case_revision = ?
+		where a.study = +? and a.number = +? and v.case_revision = +?
 		order by g.time
 		limit 1`, c.chain.row, c.number, c.caseRevision).
 		Scan(&highest.id, &highest.signedVersion.CaseRevision, &highest.signedVersion.Revision, &highest.signature.User, &at)
@@ -106,7 +106,7 @@ func (w *work) supersede(chain *chain, user string, fresh []*candidate) error {
 		select a.id, a.signed, e.subject, e.data
 		from assessments a
 		join events e on e.row = a.published
-		where a.study = ? and a.number = ? and a.available = 1`, chain.row, fresh[0].number)
+		where a.study = +? and a.number = +? and a.available = 1`, chain.row, fresh[0].number)
 	if err != nil {
 		return fmt.Errorf("find superseded reports: %w", err)
 	}

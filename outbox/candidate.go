@@ -20,7 +20,6 @@ type candidate struct {
 
 	waiting        int64 // versions.row; 0 for none
 	waitingVersion events.Version
-	content        []byte // of the waiting version
 
 	signed        int64 // versions.row; 0 for none
 	signedVersion events.Version
@@ -40,7 +39,7 @@ func (w *work) load(id, user string) (*candidate, error) {
 	var last, signedAt string
 	err := w.tx.QueryRow(`
 		select a.number, a.available, s.row, s.study, s.token, s.sequence, s.hash, s.time, c.revision,
-			coalesce(a.waiting, 0), coalesce(n.case_revision, 0), coalesce(n.revision, 0), n.content,
+			coalesce(a.waiting, 0), coalesce(n.case_revision, 0), coalesce(n.revision, 0),
 			coalesce(a.signed, 0), coalesce(v.case_revision, 0), coalesce(v.revision, 0),
 			coalesce(g.user, ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0),
 			coalesce(p.name, ''), p.disabled = '' and r.user is not null
@@ -50,11 +49,11 @@ func (w *work) load(id, user string) (*candidate, error) {
 		left join versions n on n.row = a.waiting
 		left join versions v on v.row = a.signed
 		left join signatures g on g.version = a.signed
-		left join people p on p.user = ?2
-		left join grants r on r.user = ?2 and r.study = s.study
-		where a.id = ?1`, id, user).Scan(
+		left join people p on p.user = +?2
+		left join grants r on r.user = +?2 and r.study = s.study
+		where a.id = +?1`, id, user).Scan(
 		&c.number, &c.available, &c.chain.row, &c.study, &c.chain.token, &c.chain.link.Sequence, &c.chain.link.Hash, &last, &c.caseRevision,
-		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision, &c.content,
+		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision,
 		&c.signed, &c.signedVersion.CaseRevision, &c.signedVersion.Revision,
 		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event,
 		&c.signer, nullAsFalse{&c.granted})
@@ -78,6 +77,55 @@ func (c *candidate) authorize(user string) error {
 		return events.Errorf(events.Forbidden, "%s may not sign for study %s", user, c.study)
 	}
 	return nil
+}
+
+// prepared is a version that was read and decoded before the transaction, so
+// that its writer need not.
+type prepared struct {
+	version    int64 // versions.row
+	assessment events.Assessment
+}
+
+// prepareVersions reads the waiting versions of assessments. What is unknown or waits
+// no longer when its turn comes is left to the transaction.
+func (o *Outbox) prepareVersions(ids []string) map[string]prepared {
+	out := make(map[string]prepared, len(ids))
+	for _, id := range ids {
+		var p prepared
+		var content []byte
+		err := o.db.Reader.QueryRow(`
+			select v.row, v.content
+			from assessments a
+			join versions v on v.row = a.waiting
+			where a.id = +?`, id).Scan(&p.version, &content)
+		if err != nil {
+			continue
+		}
+		if p.assessment, err = decode(content); err == nil {
+			out[id] = p
+		}
+	}
+	return out
+}
+
+// read fills in the waiting version's assessment.
+func (c *candidate) read(w *work, ready map[string]prepared) (err error) {
+	if p, ok := ready[c.id]; ok && p.version == c.waiting {
+		c.assessment = p.assessment
+		return nil
+	}
+	c.assessment, err = w.assessment(c.waiting)
+	return err
+}
+
+// assessment reads a stored version.
+func (w *work) assessment(version int64) (events.Assessment, error) {
+	var content []byte
+	err := w.tx.QueryRow(`select content from versions where row = ?`, version).Scan(&content)
+	if err != nil {
+		return events.Assessment{}, fmt.Errorf("load version: %w", err)
+	}
+	return decode(content)
 }
 
 // decode reads the assessment from its stored form.

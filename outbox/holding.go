@@ -47,7 +47,7 @@ func (w *work) known(study int64, a events.Assessment) (*holding, error) {
 		from assessments a
 		join studies s on s.row = a.study
 		left join versions v on v.row = a.waiting
-		where a.id = ?`, a.ID)
+		where a.id = +?`, a.ID)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, nil
@@ -79,7 +79,7 @@ func (w *work) sameVersion(known *holding, s submission) (bool, error) {
 		select v.content, g.user, g.time
 		from versions v
 		join signatures g on g.version = v.row
-		where v.assessment = ? and v.case_revision = ? and v.revision = ?`,
+		where v.assessment = +? and v.case_revision = +? and v.revision = +?`,
 		known.ID, pair.CaseRevision, pair.Revision)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):

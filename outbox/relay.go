@@ -148,7 +148,7 @@ func (w *work) recordOne(e events.Entry) error {
 		select e.row, coalesce(o.ordinal, 0)
 		from events e
 		left join ordinals o on o.event = e.row
-		where e.row = ? and e.hash = ?`, e.Row, e.Event.Hash).Scan(&row, &recorded)
+		where e.row = +? and e.hash = +?`, e.Row, e.Event.Hash).Scan(&row, &recorded)
 	if errors.Is(err, sql.ErrNoRows) {
 		return events.Errorf(events.Conflict, "the outbox holds no event %s at row %d", e.Event.ID, e.Row)
 	}

@@ -12,7 +12,7 @@ import (
 // signCase signs the waiting versions of assessments of one case. Those that
 // were signed before, by the same PI with the same meaning, get their first
 // answer again.
-func (w *work) signCase(s SignOff, ids []string) ([]Signed, error) {
+func (w *work) signCase(s SignOff, ids []string, ready map[string]prepared) ([]Signed, error) {
 	var answers []Signed
 	var fresh []*candidate
 	for _, id := range ids {
@@ -36,19 +36,19 @@ func (w *work) signCase(s SignOff, ids []string) ([]Signed, error) {
 	if len(fresh) == 0 {
 		return answers, nil
 	}
-	signed, err := w.signFresh(s, fresh)
+	signed, err := w.signFresh(s, fresh, ready)
 	return append(answers, signed...), err
 }
 
 // signFresh signs candidates of one case that all have a waiting version: first
 // what they supersede, by id, then they themselves, by timepoint, then id.
-func (w *work) signFresh(s SignOff, fresh []*candidate) ([]Signed, error) {
+func (w *work) signFresh(s SignOff, fresh []*candidate, ready map[string]prepared) ([]Signed, error) {
 	revision, err := w.accept(fresh)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range fresh {
-		if c.assessment, err = decode(c.content); err != nil {
+		if err := c.read(w, ready); err != nil {
 			return nil, err
 		}
 	}

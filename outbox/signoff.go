@@ -68,8 +68,9 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	var answers []Signed
 	for _, ids := range cases {
 		var some []Signed
+		ready := o.prepareVersions(ids)
 		err := o.update(ctx, "sign off", func(w *work) (err error) {
-			some, err = w.signCase(s, ids)
+			some, err = w.signCase(s, ids, ready)
 			return err
 		})
 		if err != nil {
@@ -97,7 +98,7 @@ func (o *Outbox) SignOffTx(_ context.Context, tx *sqlx.Tx, s SignOff) ([]Signed,
 	w := o.work(tx)
 	var answers []Signed
 	for _, ids := range cases {
-		some, err := w.signCase(s, ids)
+		some, err := w.signCase(s, ids, nil)
 		if err != nil {
 			return nil, explain("sign off", err)
 		}
@@ -152,7 +153,7 @@ func groupByCase(q sqlx.Queryer, ids []string) ([][]string, error) {
 			select s.study, a.number
 			from assessments a
 			join studies s on s.row = a.study
-			where a.id = ?`, id).Scan(&k.study, &k.number)
+			where a.id = +?`, id).Scan(&k.study, &k.number)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil, unknownAssessment(id)
 		}

@@ -116,7 +116,7 @@ func (o *Outbox) Holder(ctx context.Context, ids []string) (map[string]events.Kn
 	for _, id := range ids {
 		k, err := scanKnown(o.db.Reader.QueryRowContext(ctx, `
 			select `+knownColumns+`
-			where a.id = ?`, id))
+			where a.id = +?`, id))
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}

@@ -96,11 +96,7 @@ func (w *work) repeatWithdrawal(c *candidate, wd Withdrawal, before *withdrawn) 
 }
 
 func (w *work) withdrawSigned(c *candidate, wd Withdrawal) (Signed, error) {
-	var content []byte
-	if err := w.tx.Get(&content, `select content from versions where row = ?`, c.signed); err != nil {
-		return Signed{}, fmt.Errorf("load signed version: %w", err)
-	}
-	assessment, err := decode(content)
+	assessment, err := w.assessment(c.signed)
 	if err != nil {
 		return Signed{}, err
 	}

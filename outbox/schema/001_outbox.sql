@@ -123,8 +123,6 @@ create table audit (
 	detail  text not null  -- JSON object
 ) strict;
 
-create index audit_of_study on audit (study, row);
-
 create table people (
 	user     text primary key,
 	name     text not null,

@@ -54,6 +54,7 @@ func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 		"_foreign_keys":    {"on"},
 		"_synchronous":     {synchronous},
 		"_stmt_cache_size": {"128"},
+		"_cache_size":      {"-32768"}, // KiB
 	}
 	db := &DB{path: path, group: newGroup()}
 	options.Set("_journal_mode", "WAL")

@@ -6,6 +6,13 @@
 // error is on disk. Several processes may hold the same database open; a
 // writer waits up to five seconds for another one.
 //
+// Statements are kept prepared on each connection, by their text. One that
+// compares a column with a parameter and reads more than one table is prepared
+// again at each execution all the same, because SQLite hopes for a better plan
+// (exprCompareVariable); that costs ten times what the execution does. Written
+// as an expression, "= +?" in place of "= ?", the parameter stays out of the
+// plan.
+//
 // It knows nothing of what is stored, and it is the only package that knows
 // which SQLite driver is used.
 package sqlite
