@@ -2,7 +2,6 @@ package fhir
 
 import (
 	"bytes"
-	"math"
 	"strconv"
 	"unicode/utf8"
 
@@ -17,10 +16,8 @@ type cursor struct {
 	at   int
 }
 
-const (
-	maxDepth   = 32 // of nested values that are passed over
-	maxMembers = 16 // of an object that is read; none of ours has more
-)
+// maxMembers is of an object that is read; none of ours has more.
+const maxMembers = 16
 
 // newCursor is for one JSON text. What follows the value is refused by end.
 func newCursor(data []byte) (*cursor, error) {
@@ -166,132 +163,4 @@ func (c *cursor) only(element func() error) error {
 func (c *cursor) text() (string, error) {
 	b, err := c.bytes()
 	return string(b), err
-}
-
-// number reads a number as it is written.
-func (c *cursor) number() (string, error) {
-	c.peek()
-	n := scanNumber(c.data[c.at:])
-	if n == 0 {
-		return "", c.mismatch("a number")
-	}
-	c.at += n
-	return string(c.data[c.at-n : c.at]), nil
-}
-
-// parseInteger takes a FHIR integer: digits, and no fraction or exponent.
-func parseInteger(text string) (int32, error) {
-	n, err := strconv.ParseInt(text, 10, 32)
-	if err != nil {
-		return 0, events.Errorf(events.Invalid, "must be an integer of at most %d", math.MaxInt32)
-	}
-	return int32(n), nil
-}
-
-// skip passes over a value of any type.
-func (c *cursor) skip() error { return c.skipValue(0) }
-
-func (c *cursor) skipValue(depth int) error {
-	if depth > maxDepth {
-		return events.Errorf(events.Invalid, "is nested deeper than %d levels", maxDepth)
-	}
-	switch b := c.peek(); b {
-	case '"':
-		return c.skipText()
-	case '{', '[':
-		return c.skipNested(b, depth)
-	case 't':
-		return c.skipWord("true")
-	case 'f':
-		return c.skipWord("false")
-	case 'n':
-		return c.skipWord("null")
-	default:
-		n := scanNumber(c.data[c.at:])
-		if n == 0 {
-			return c.malformed("a value")
-		}
-		c.at += n
-		return nil
-	}
-}
-
-func (c *cursor) skipNested(open byte, depth int) error {
-	c.at++
-	closing := open + 2 // in ASCII, of both { and [
-	if c.take(closing) {
-		return nil
-	}
-	for {
-		if open == '{' {
-			if c.peek() != '"' {
-				return c.malformed("a key")
-			}
-			if err := c.skipText(); err != nil {
-				return err
-			}
-			if !c.take(':') {
-				return c.malformed("a colon")
-			}
-		}
-		if err := c.skipValue(depth + 1); err != nil {
-			return err
-		}
-		if c.take(closing) {
-			return nil
-		}
-		if !c.take(',') {
-			return c.malformed("a comma or " + string(rune(closing)))
-		}
-	}
-}
-
-func (c *cursor) skipWord(word string) error {
-	if !bytes.HasPrefix(c.data[c.at:], []byte(word)) {
-		return c.malformed("a value")
-	}
-	c.at += len(word)
-	return nil
-}
-
-// scanNumber gives the length of the JSON number at the start of data, 0 where
-// there is none.
-func scanNumber(data []byte) int {
-	i := 0
-	if i < len(data) && data[i] == '-' {
-		i++
-	}
-	whole := scanDigits(data[i:])
-	if whole == 0 || whole > 1 && data[i] == '0' {
-		return 0
-	}
-	i += whole
-	if i < len(data) && data[i] == '.' {
-		fraction := scanDigits(data[i+1:])
-		if fraction == 0 {
-			return 0
-		}
-		i += 1 + fraction
-	}
-	if i < len(data) && data[i]|0x20 == 'e' {
-		i++
-		if i < len(data) && (data[i] == '+' || data[i] == '-') {
-			i++
-		}
-		exponent := scanDigits(data[i:])
-		if exponent == 0 {
-			return 0
-		}
-		i += exponent
-	}
-	return i
-}
-
-func scanDigits(data []byte) int {
-	for i, b := range data {
-		if b < '0' || b > '9' {
-			return i
-		}
-	}
-	return len(data)
 }

@@ -22,7 +22,7 @@ type document struct {
 	effective  string
 }
 
-// readDocument reads a resource. Members that the two kinds do not share are
+// read reads a resource. Members that the two kinds do not share are
 // left to other, which must read the value or refuse it.
 func (d *document) read(other func(key string) error) error {
 	d.found = make(map[string]bool, 16)
