@@ -95,7 +95,7 @@ func (d *document) acceptReport(b *bundle, r entry[assessment]) error {
 		field := fmt.Sprintf("%s.result[%d]", r.path, bare)
 		return d.refuse(faultf(r.line, events.Invalid, field, "the Observation of lesion %s may be one that this Bundle has but that was refused", r.content.Lesions[bare].ID))
 	}
-	return d.accept(r.content, r.line)
+	return d.accept(r.content, r.line, r.path+".identifier[0].value")
 }
 
 func (b *bundle) read(p piece) error {

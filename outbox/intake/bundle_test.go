@@ -112,7 +112,7 @@ func TestMalformedTwinsOfTheExample(t *testing.T) {
 	t.Run("with the same report twice", func(t *testing.T) {
 		report, _ := resources(t, goodAssessment())
 		got := refusals(read(t, "bundle.json", bundleOf(report, report)))
-		if diff := cmp.Diff([]string{"bundle.json:3: id"}, got); diff != "" {
+		if diff := cmp.Diff([]string{"bundle.json:3: entry[1].resource.identifier[0].value"}, got); diff != "" {
 			t.Error(diff)
 		}
 	})

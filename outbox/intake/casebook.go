@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"maps"
 	"math"
 	"reflect"
 	"strconv"
@@ -21,6 +22,7 @@ type casebook struct {
 	evaluator string
 	offset    int
 	registry  Registry
+	given     map[string]events.KnownVisit   // ids given in this import, in any study
 	visits    map[visitKey]events.KnownVisit // of the evaluator
 	cases     map[string]int32               // of the evaluator's subjects
 	unclaimed map[string]int32               // of subjects in no import
@@ -32,9 +34,9 @@ type casebook struct {
 // visitKey finds a known visit.
 type visitKey struct{ subject, number, date string }
 
-func newCasebook(opts SDTMOptions, reg Registry, known []events.KnownVisit) *casebook {
+func newCasebook(opts SDTMOptions, reg Registry, given map[string]events.KnownVisit, known []events.KnownVisit) *casebook {
 	c := &casebook{
-		evaluator: opts.Evaluator, offset: opts.CaseOffset, registry: reg,
+		evaluator: opts.Evaluator, offset: opts.CaseOffset, registry: reg, given: given,
 		visits: map[visitKey]events.KnownVisit{}, cases: map[string]int32{}, unclaimed: map[string]int32{},
 		foreign: map[string]string{}, taken: map[int32]bool{}, revisions: map[int32]int32{},
 	}
@@ -118,6 +120,7 @@ func (c *casebook) begin(v *visit, id int32, free *freeIDs) {
 	}
 	v.assessment.Case = events.Case{ID: id, Revision: max(1, c.revisions[id])}
 	v.assessment.Revision = 1
+	c.given[v.assessment.ID] = events.KnownVisit{Latest: assessment{Study: v.assessment.Study}, Visit: v.key(c.evaluator)}
 }
 
 // caseOf gives the subject's case: the one it has, or the next that is free.
@@ -177,9 +180,18 @@ func (c *casebook) freeIDsOf(ctx context.Context, id int32) (freeIDs, error) {
 	for n := range int64(perCase) {
 		f.ids = append(f.ids, strconv.FormatInt(int64(id)*perCase+n, 10))
 	}
-	var err error
-	f.held, err = c.registry.Holder(ctx, f.ids)
-	return f, err
+	held, err := c.registry.Holder(ctx, f.ids)
+	if err != nil {
+		return f, err
+	}
+	f.held = make(map[string]events.KnownVisit, len(held))
+	maps.Copy(f.held, held)
+	for _, id := range f.ids {
+		if k, ok := c.given[id]; ok {
+			f.held[id] = k
+		}
+	}
+	return f, nil
 }
 
 // refusal refuses a new case whose ids another import holds.

@@ -87,6 +87,19 @@ func TestEvaluators(t *testing.T) {
 			t.Errorf("with an offset: %+v", got)
 		}
 	})
+	t.Run("of two studies in the same files too", func(t *testing.T) {
+		both := smallSet(three...)
+		tr := string(both["tr.csv"].Data)
+		rows := tr[strings.Index(tr, "\n")+1:]
+		both["tr.csv"] = &fstest.MapFile{Data: []byte(tr + strings.ReplaceAll("\n"+rows, "\nS,", "\nS2,")[1:])}
+		reg := newRegistry()
+		if got := reg.register(t, readSDTM(t, both, intake.SDTMOptions{}, reg)); got != (count{Taken: 4, Refused: 4}) {
+			t.Errorf("%+v", got)
+		}
+		if got := reg.register(t, readSDTM(t, both, intake.SDTMOptions{CaseOffset: 2}, reg)); got != (count{Taken: 4, Unchanged: 4}) {
+			t.Errorf("with an offset: %+v", got)
+		}
+	})
 	t.Run("that have no responses or organs at all give a warning", func(t *testing.T) {
 		none := smallSet(three...)
 		for _, name := range []string{"rs.csv", "tu.csv"} {

@@ -135,7 +135,7 @@ func (d *document) record(p piece) error {
 	if err != nil {
 		return d.refused(err)
 	}
-	return d.accept(a, p.line)
+	return d.accept(a, p.line, "id")
 }
 
 // readRecord reads an assessment or a DiagnosticReport.
@@ -157,10 +157,11 @@ func tooLarge(line int) *fault {
 	return faultf(line, events.TooLarge, "", "the record has more than 1 MiB")
 }
 
-// accept hands on a good record unless the file had it before.
-func (d *document) accept(a assessment, line int) error {
+// accept hands on a good record unless the file had it before. Field is where
+// its id stands.
+func (d *document) accept(a assessment, line int, field string) error {
 	if first, twice := d.seen[identity(a)]; twice {
-		return d.refuse(faultf(line, events.Conflict, "id", "%s with %s is in this file twice, first in line %d", a.ID, a.Version(), first))
+		return d.refuse(faultf(line, events.Conflict, field, "%s with %s is in this file twice, first in line %d", a.ID, a.Version(), first))
 	}
 	if len(d.seen) == maxRecords {
 		return faultf(line, events.TooLarge, "", "the file holds more than %d records; the rest is not read", maxRecords)

@@ -54,7 +54,7 @@ func ReadSDTMFrom(ctx context.Context, files fs.FS, name string, opts SDTMOption
 	if opts.CaseOffset < 0 {
 		return events.Errorf(events.Invalid, "the case offset must not be negative")
 	}
-	i := &sdtm{ctx: ctx, files: files, name: name, opts: opts, registry: reg, emit: emit, data: newDataset(opts.Evaluator)}
+	i := &sdtm{ctx: ctx, files: files, name: name, opts: opts, registry: reg, emit: emit, data: newDataset(opts.Evaluator), given: map[string]events.KnownVisit{}}
 	err := i.run()
 	var f *fault
 	if errors.As(err, &f) {
@@ -72,6 +72,7 @@ type sdtm struct {
 	registry Registry
 	emit     func(Record) error
 	data     *dataset
+	given    map[string]events.KnownVisit // assessment ids that are new
 }
 
 // run gives a *fault where nothing at all can be imported.
@@ -144,7 +145,7 @@ func (i *sdtm) readStudy(study string) error {
 	if err != nil {
 		return err
 	}
-	cases := newCasebook(i.opts, i.registry, known)
+	cases := newCasebook(i.opts, i.registry, i.given, known)
 	subjects := i.data.studies[study]
 	for _, id := range slices.Sorted(maps.Keys(subjects)) {
 		visits := subjects[id].visits()
