@@ -74,7 +74,7 @@ func (b *broker) InProcessConn() (net.Conn, error) {
 // passwords are new then.
 func (b *broker) connect(role natsd.Role) *nats.Conn {
 	b.t.Helper()
-	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(b), nats.ReconnectWait(5*time.Millisecond),
+	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(b), nats.ReconnectWait(5*time.Millisecond), nats.Timeout(20*time.Second),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 		nats.UserInfoHandler(func() (string, string) {
 			b.mu.Lock()

@@ -22,7 +22,7 @@ const backlog = 20_000
 func BenchmarkRelay(b *testing.B) {
 	source := newBox(b)
 	for range backlog / 1000 {
-		source.add("A", 1000)
+		source.sign("A", 500, 5) // two events each: lesions and report
 	}
 	pending, err := source.Pending(b.Context(), backlog)
 	if err != nil {

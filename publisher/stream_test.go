@@ -64,10 +64,11 @@ func TestEnsureStream(t *testing.T) {
 			if err := js.DeleteStream(t.Context(), events.Stream); err != nil {
 				t.Fatal(err)
 			}
-			made, err := js.CreateStream(t.Context(), other)
-			if err != nil {
-				t.Fatal(err)
-			}
+			var made jetstream.Stream
+			until(t, "delete the files and make the stream anew", func() bool {
+				made, err = js.CreateStream(t.Context(), other)
+				return err == nil
+			})
 			if _, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{}); !errors.Is(err, events.Conflict) || !strings.Contains(err.Error(), name) {
 				t.Errorf("got %v", err)
 			}
