@@ -68,6 +68,8 @@ func (b *broker) stop() {
 	b.server.Shutdown()
 }
 
+// createStream makes the stream as the publisher does, except that a test can
+// delete from it.
 func (b *broker) createStream() {
 	b.t.Helper()
 	_, err := b.writer.CreateStream(context.Background(), jetstream.StreamConfig{
@@ -77,6 +79,8 @@ func (b *broker) createStream() {
 		Storage:          jetstream.FileStorage,
 		AllowDirect:      true,
 		Duplicates:       100 * time.Millisecond,
+
+		AllowAtomicPublish: true,
 	})
 	if err != nil {
 		b.t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 type study struct {
 	token string
 	link  events.Link
+	body  []byte // of each event; else a small one that differs
 }
 
 func (s *study) next() events.Event {
@@ -26,7 +27,10 @@ func (s *study) next() events.Event {
 		DataContentType: events.MediaFHIR,
 		Study:           s.token,
 		PartitionKey:    s.token + "/1",
-		Data:            fmt.Appendf(nil, `{"n":%d}`, n),
+		Data:            s.body,
+	}
+	if s.body == nil {
+		e.Data = fmt.Appendf(nil, `{"n":%d}`, n)
 	}
 	e.Seal(s.link)
 	s.link = e.Link()

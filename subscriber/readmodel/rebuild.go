@@ -18,10 +18,6 @@ import (
 // Progress is told how many of the stream's events have been read.
 type Progress func(done, total uint64)
 
-// overtaken is how often a model that advances meanwhile may be ahead of the
-// rebuilt one before the rebuild is given up.
-const overtaken = 50
-
 // Rebuild makes the model at path anew from the whole stream: in a file beside
 // it, which is checked and then put in place of the old content in one
 // transaction. Readers see the old or the new state, nothing between. A
@@ -44,50 +40,64 @@ func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 	if err != nil {
 		return err
 	}
-	target, err := openOrSetAside(ctx, path, cfg)
+	if err := replaceable(ctx, path, cfg); err != nil {
+		return err
+	}
+	fresh, err := openBeside(ctx, path, cfg)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, target.Close()) }()
+	defer func() { err = errors.Join(err, fresh.Close(), remove(fresh.db.Path())) }()
+	if err := fresh.fill(ctx, js, progress); err != nil {
+		return err
+	}
+	if err := fresh.check(ctx); err != nil {
+		return err
+	}
+	err = install(ctx, path, fresh, js, cfg)
+	if damaged(err) {
+		if err := setAside(path, cfg); err != nil {
+			return err
+		}
+		err = install(ctx, path, fresh, js, cfg)
+	}
+	return err
+}
 
+// damaged reports whether a file must be set aside.
+func damaged(err error) bool {
+	return errors.Is(err, sqlite.ErrNotADatabase) || errors.Is(err, sqlite.ErrChanged)
+}
+
+// replaceable says why the model at path cannot be replaced, before the work.
+func replaceable(ctx context.Context, path string, cfg Config) error {
+	m, err := Open(ctx, path, cfg)
+	if err == nil {
+		return m.Close()
+	}
+	if damaged(err) {
+		return nil
+	}
+	return err
+}
+
+// install puts the content of fresh into the model at path.
+func install(ctx context.Context, path string, fresh *Model, js jetstream.JetStream, cfg Config) error {
+	target, err := Open(ctx, path, cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(target.replace(ctx, fresh, js), target.Close())
+}
+
+// openBeside opens an empty model in a file beside path.
+func openBeside(ctx context.Context, path string, cfg Config) (*Model, error) {
 	beside := path + ".rebuild"
 	if err := remove(beside); err != nil {
-		return err
+		return nil, err
 	}
-	silent := cfg // what follows is the rebuild's, and its errors are returned
-	silent.Log = slog.New(slog.DiscardHandler)
-	fresh, err := Open(ctx, beside, silent)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, fresh.Close(), remove(beside)) }()
-
-	for range overtaken {
-		if err := fresh.fill(ctx, js, progress); err != nil {
-			return err
-		}
-		if err := fresh.check(ctx); err != nil {
-			return err
-		}
-		switch err := target.replace(ctx, beside); {
-		case errors.Is(err, errBehind):
-			continue
-		case errors.Is(err, sqlite.ErrNotADatabase):
-			if err := target.Close(); err != nil {
-				return err
-			}
-			if err := setAside(path, cfg); err != nil {
-				return err
-			}
-			if target, err = Open(ctx, path, cfg); err != nil {
-				return err
-			}
-			return target.replace(ctx, beside)
-		default:
-			return err
-		}
-	}
-	return errBehind
+	cfg.Log = slog.New(slog.DiscardHandler) // its errors are returned
+	return Open(ctx, beside, cfg)
 }
 
 // fill applies the stream up to its end.
@@ -127,18 +137,6 @@ func (f *filler) reached(done, total uint64) {
 	if done >= total {
 		f.stop()
 	}
-}
-
-// openOrSetAside opens the model, if need be after renaming what is there.
-func openOrSetAside(ctx context.Context, path string, cfg Config) (*Model, error) {
-	m, err := Open(ctx, path, cfg)
-	if !errors.Is(err, sqlite.ErrNotADatabase) && !errors.Is(err, sqlite.ErrChanged) {
-		return m, err
-	}
-	if err := setAside(path, cfg); err != nil {
-		return nil, err
-	}
-	return Open(ctx, path, cfg)
 }
 
 // companions are the files that belong to a database, its own last.

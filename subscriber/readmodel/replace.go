@@ -4,50 +4,77 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
-// errBehind says that the model advanced while it was being rebuilt.
-var errBehind = errors.New("the model in use is ahead of the rebuilt one")
+// lastWait bounds the time for which a rebuild holds the write lock while it
+// applies the last events.
+const lastWait = 10 * time.Second
 
 // tables are all that a model consists of.
 var tables = [...]string{"position", "studies", "reports", "bodies", "access"}
 
-// replace puts the content of the database file beside in place of the
-// model's own, in one transaction, unless that would take it back in the same
-// stream.
-func (m *Model) replace(ctx context.Context, beside string) (err error) {
-	// The writer is one connection: what is attached here is there in Update.
-	if _, err := m.db.Writer.ExecContext(ctx, "attach database ? as fresh", beside); err != nil {
-		return fmt.Errorf("attach %s: %w", beside, err)
-	}
-	defer func() {
+// replace puts the content of a fresh model in place of the model's own, in
+// one transaction. If the model has advanced meanwhile, in the same stream,
+// fresh does first: nobody can go on before the transaction ends.
+func (m *Model) replace(ctx context.Context, fresh *Model, js jetstream.JetStream) error {
+	attached := false
+	err := m.db.Update(ctx, func(tx *sqlx.Tx) error {
+		held, err := readPosition(tx)
+		if err != nil {
+			return fmt.Errorf("read position: %w", err)
+		}
+		if p := fresh.Position(); held.Created.Equal(p.Created) && held.Sequence > p.Sequence {
+			ctx, cancel := context.WithTimeout(ctx, lastWait)
+			defer cancel()
+			if err := fresh.fill(ctx, js, nil); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec("attach database ? as fresh", fresh.db.Path()); err != nil {
+			return fmt.Errorf("attach %s: %w", fresh.db.Path(), err)
+		}
+		attached = true
+		if err := isFresh(tx, fresh.Position()); err != nil {
+			return err
+		}
+		return copyTables(tx)
+	})
+	if attached { // to the writer's only connection
 		_, detached := m.db.Writer.ExecContext(context.WithoutCancel(ctx), "detach database fresh")
 		err = errors.Join(err, detached)
-	}()
-	if err := m.db.Update(ctx, replaceTables); err != nil {
+	}
+	if err != nil {
 		return err
 	}
 	_, err = m.load(ctx)
 	return err
 }
 
-func replaceTables(tx *sqlx.Tx) error {
-	var behind bool
-	if err := tx.Get(&behind, `
-		select exists (
-			select 1
-			from main.position old
-			join fresh.position new on new.created = old.created
-			where old.sequence > new.sequence)`); err != nil {
-		return fmt.Errorf("compare positions: %w", err)
+// isFresh finds out whether the attached file is the one that was filled, and
+// not that of another rebuild that has begun meanwhile.
+func isFresh(tx *sqlx.Tx, want subscriber.Position) error {
+	var got subscriber.Position
+	err := tx.QueryRow(`
+		select sequence, id, hash
+		from fresh.position`).Scan(&got.Sequence, &got.ID, &got.Hash)
+	if err != nil {
+		return fmt.Errorf("read rebuilt position: %w", err)
 	}
-	if behind {
-		return errBehind
+	got.Created = want.Created
+	if !got.Same(want) {
+		return events.Errorf(events.Conflict, "another rebuild of the read model is running")
 	}
+	return nil
+}
+
+func copyTables(tx *sqlx.Tx) error {
 	for _, table := range tables {
 		if _, err := tx.Exec("delete from main." + table); err != nil {
 			return fmt.Errorf("empty %s: %w", table, err)
