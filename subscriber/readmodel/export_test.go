@@ -1,0 +1,4 @@
+package readmodel
+
+// IDKey is what reports sort by.
+var IDKey = idKey
