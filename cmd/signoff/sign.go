@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -98,7 +99,7 @@ func (cmd *signCommand) sign(ctx context.Context, t terminal, o *outbox.Outbox, 
 			complaints = append(complaints, err)
 		}
 		bar.to(int64(i+1), int64(len(cases)))
-		if ctx.Err() != nil {
+		if i+1 < len(cases) && giveWay(ctx) != nil {
 			break
 		}
 	}
@@ -107,6 +108,20 @@ func (cmd *signCommand) sign(ctx context.Context, t terminal, o *outbox.Outbox, 
 		fmt.Fprintln(t.err, "refused:", err)
 	}
 	return signed, len(complaints)
+}
+
+// giveWay leaves the database to others for a moment. SQLite has no queue for
+// its write lock: without this a running server would hardly get it, and
+// publish nothing, before the last case is signed.
+func giveWay(ctx context.Context) error {
+	timer := time.NewTimer(2 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
 }
 
 // printSigned lists what was signed, and of many only how many.
