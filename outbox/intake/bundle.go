@@ -13,7 +13,10 @@ import (
 // readReport reads a DiagnosticReport that stands in raw, of which n is the
 // tree.
 func readReport(raw []byte, n node) (assessment, error) {
-	kind, _ := n.member("resourceType")
+	kind, ok := n.member("resourceType")
+	if !ok {
+		return assessment{}, faultf(n.line, events.Required, "resourceType", "is missing")
+	}
 	if kind.text != "DiagnosticReport" {
 		return assessment{}, faultf(kind.line, events.Unsupported, "resourceType", "%s is not taken here; a DiagnosticReport is, and in a Bundle the Observations of its lesions", shown(kind.text))
 	}

@@ -101,7 +101,7 @@ func (t *table) fault(line int, code events.Code, column, format string, args ..
 }
 
 // next gives the next record, or io.EOF. After a *fault the next one can be
-// read, unless fatal says otherwise.
+// read unless the bound is exceeded.
 func (t *table) next() (row, error) {
 	fields, line, err := t.read()
 	if err != nil {
@@ -117,12 +117,6 @@ func (t *table) next() (row, error) {
 		}
 	}
 	return r, nil
-}
-
-// fatal reports whether nothing can be read after the error.
-func (t *table) fatal(err error) bool {
-	var f *fault
-	return !errors.As(err, &f) || t.bound.exceeded
 }
 
 // read gives the fields of a record, valid until the next, and its line.

@@ -258,11 +258,7 @@ type lostRow struct {
 	pending string
 }
 
-func (l *lostRow) row(err error) {
-	f, ok := err.(*fault)
-	if !ok {
-		return
-	}
+func (l *lostRow) row(f *fault) {
 	l.pending = fmt.Sprintf("%s:%d was refused and may belong here", filepath.Base(f.file), f.line)
 	l.warn(l.last)
 }

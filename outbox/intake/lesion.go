@@ -2,7 +2,6 @@ package intake
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -121,8 +120,6 @@ func (l *looked) deciding() finding {
 
 func (l *looked) notDone() bool { return l.deciding().status == notDone }
 
-var zeroForm = regexp.MustCompile(`^[0.]+([eE].*)?$`)
-
 // state gives the state of the lesion, empty where no row says it.
 func (l *looked) state() (string, *events.Error) {
 	switch {
@@ -164,19 +161,3 @@ func (v *visit) lesionsOf(s *subject) []lesion {
 	}
 	return lesions
 }
-
-// lesionColumn translates the field of a refused lesion into its column.
-func lesionColumn(e *events.Error) *events.Error {
-	switch {
-	case lesionID.MatchString(e.Field):
-		e.Field = "TRLNKID"
-	case lesionOrgan.MatchString(e.Field):
-		e.Field = "TULOC"
-	}
-	return e
-}
-
-var (
-	lesionID    = regexp.MustCompile(`^lesions\[\d+\]\.id$`)
-	lesionOrgan = regexp.MustCompile(`^lesions\[\d+\]\.organ$`)
-)

@@ -41,20 +41,29 @@ func TestAnOutboxIsARegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	files := wholeSet(t)
+	files := smallSet(three...)
 
 	t.Run("the same files again change nothing", func(t *testing.T) {
-		if got := registerIn(t, o, readSDTM(t, files, intake.SDTMOptions{}, o)); got != (count{Taken: 887}) {
+		if got := registerIn(t, o, readSDTM(t, files, intake.SDTMOptions{}, o)); got != (count{Taken: 4}) {
 			t.Fatalf("first %+v", got)
 		}
-		if got := registerIn(t, o, readSDTM(t, files, intake.SDTMOptions{}, o)); got != (count{Unchanged: 887}) {
+		if got := registerIn(t, o, readSDTM(t, files, intake.SDTMOptions{}, o)); got != (count{Unchanged: 4}) {
 			t.Errorf("again %+v", got)
 		}
 	})
 	t.Run("a corrected value replaces what waits", func(t *testing.T) {
-		corrected := withSum(t, files, "01-716-1044", "12", "99.5")
-		if got := registerIn(t, o, readSDTM(t, corrected, intake.SDTMOptions{}, o)); got != (count{Taken: 1, Unchanged: 886}) {
+		corrected := edited(t, files, "tr.csv", "DIAMETER,30,", "DIAMETER,31,")
+		if got := registerIn(t, o, readSDTM(t, corrected, intake.SDTMOptions{}, o)); got != (count{Taken: 1, Unchanged: 3}) {
 			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("the ids of another evaluator are held", func(t *testing.T) {
+		both := byBoth(files)
+		if got := refusals(readSDTM(t, both, intake.SDTMOptions{Evaluator: radiologist}, o)); len(got) != 4 {
+			t.Errorf("%v", got)
+		}
+		if got := registerIn(t, o, readSDTM(t, both, intake.SDTMOptions{Evaluator: radiologist, CaseOffset: 10}, o)); got != (count{Taken: 4}) {
+			t.Errorf("with an offset: %+v", got)
 		}
 	})
 }

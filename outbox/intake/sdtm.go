@@ -38,6 +38,11 @@ type SDTMOptions struct {
 // an assessment for each visit of a subject that the evaluator has TR records
 // of, or the refusal of one.
 //
+// A subject or visit that is known keeps its case and its assessment id. A new
+// case takes the next free number, a new visit the lowest free id of those
+// from the case's number times 100. A visit that changed since it was signed
+// is the next revision of its assessment.
+//
 // A visit with a malformed row is refused. Later visits of the subject are
 // refused with it where their changes cannot be known without it; they still
 // count in its numbering, so that names and timepoints stay what they will be
@@ -110,33 +115,38 @@ func (i *sdtm) readDomain(d domain) error {
 		return err
 	}
 	var lost lostRow
-	for {
-		if err := i.ctx.Err(); err != nil {
-			return err
+	for err == nil {
+		if err = i.ctx.Err(); err == nil {
+			err = i.readRow(d, t, &lost)
 		}
-		r, err := t.next()
-		if err == io.EOF {
-			return nil
-		}
-		var at place
-		if err == nil {
-			if !i.data.concerns(d, r) {
-				continue
-			}
-			at, err = i.data.add(d, r)
-		}
-		if err != nil && (t.fatal(err) || i.data.full()) {
-			return err
-		}
-		if err != nil {
-			if err := i.refused(err); err != nil {
-				return err
-			}
-			lost.row(err)
-			continue
-		}
-		lost.around(at)
 	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// readRow reads one row. Its error is io.EOF at the end of the file, and a
+// *fault where the file cannot be read on.
+func (i *sdtm) readRow(d domain, t *table, lost *lostRow) error {
+	r, err := t.next()
+	if err == nil && !i.data.concerns(d, r) {
+		return nil
+	}
+	var at place
+	if err == nil {
+		at, err = i.data.add(d, r)
+	}
+	if err == nil {
+		lost.around(at)
+		return nil
+	}
+	var f *fault
+	if !errors.As(err, &f) || t.bound.exceeded || i.data.full() {
+		return err
+	}
+	lost.row(f)
+	return i.refuse(f)
 }
 
 // readStudy hands on the assessments of one study.
@@ -175,14 +185,6 @@ func (i *sdtm) handOn(v *visit) error {
 	}
 	r.File, r.Line, r.Err = i.path(cmp.Or(v.fault.file, findingsDomain.file)), v.fault.line, v.fault.err
 	return i.emit(r)
-}
-
-func (i *sdtm) refused(err error) error {
-	var f *fault
-	if errors.As(err, &f) {
-		return i.refuse(f)
-	}
-	return err
 }
 
 func (i *sdtm) refuse(f *fault) error {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 
@@ -165,18 +166,21 @@ func (s *subject) passWarnings(visits []*visit) {
 	visits[0].warnings = append(visits[0].warnings, s.warnings...)
 }
 
-// sdtmColumn translates the field of a refused assessment into the column it
-// comes from.
+// columns are those that the fields of an assessment come from.
+var columns = map[string]string{
+	"study": "STUDYID", "sponsorStudy": "STUDYID", "trialName": "STUDYID", "subject": "USUBJID",
+	"name": "VISITNUM", "timepoint": "VISITNUM", "effective": "TRDTC", "conclusion": "RSSTRESC",
+	"measurement.value": "TRSTRESC", "measurement.changeFromPrevious": "TRSTRESC",
+	"measurement.changeFromBaseline": "TRSTRESC", "measurement.changeFromNadir": "TRSTRESC",
+	"lesions": "TRLNKID", "lesions[].id": "TRLNKID", "lesions[].organ": "TULOC",
+}
+
+var index = regexp.MustCompile(`\[\d+\]`)
+
+// sdtmColumn names, in the refusal of an assessment, the column instead of the
+// field.
 func sdtmColumn(err error) *events.Error {
 	e := *asError(err, "")
-	for prefix, column := range map[string]string{
-		"study": "STUDYID", "sponsorStudy": "STUDYID", "trialName": "STUDYID", "subject": "USUBJID",
-		"name": "VISITNUM", "timepoint": "VISITNUM", "effective": "TRDTC", "conclusion": "RSSTRESC",
-		"measurement.value": "TRSTRESC", "lesions": "TRLNKID",
-	} {
-		if e.Field == prefix {
-			e.Field = column
-		}
-	}
-	return lesionColumn(&e)
+	e.Field = cmp.Or(columns[index.ReplaceAllString(e.Field, "[]")], e.Field)
+	return &e
 }

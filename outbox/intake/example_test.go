@@ -1,0 +1,28 @@
+package intake_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/outbox/intake"
+)
+
+func ExampleReadFrom() {
+	const file = `{"id":"1","study":"S","sponsorStudy":"S","trialName":"S","criteria":"RECIST 1.1","case":{"id":1,"revision":1},"revision":1,"name":"Baseline","timepoint":0,"subject":"A","effective":"2020-01-02","conclusion":"No"}
+{"id":"2","study":"S","sponsorStudy":"S","trialName":"S","criteria":"RANO","case":{"id":1,"revision":1},"revision":1,"name":"Follow-up 1","timepoint":1,"subject":"A","effective":"2020-03-02","conclusion":"No"}
+`
+	err := intake.ReadFrom(context.Background(), strings.NewReader(file), "visits.ndjson", func(r intake.Record) error {
+		if r.Err != nil {
+			fmt.Printf("%s: refused: %v\n", r.Place(), r.Err)
+			return nil
+		}
+		fmt.Printf("%s: %s %s\n", r.Place(), r.Submission.Assessment.ID, r.Submission.Assessment.Name)
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// visits.ndjson:1: 1 Baseline
+	// visits.ndjson:2: refused: criteria: "RANO" is not one of "RECIST 1.1"
+	// <nil>
+}
