@@ -38,7 +38,7 @@ func (a *API) search(w http.ResponseWriter, r *request) error {
 	}
 	buffer, _ := a.buffers.Get().(*[]byte)
 	*buffer = set.Append(slices.Grow((*buffer)[:0], set.Size()))
-	setValidators(w.Header(), r.contentType, a.searchTag(s, r.contentType, page.Sequence), time.Time{})
+	setValidators(w.Header(), r.contentType, a.searchTag(s, r.contentType, page.Link), time.Time{})
 	write(w, *buffer)
 	if cap(*buffer) <= maxKept {
 		a.buffers.Put(buffer)
@@ -57,7 +57,7 @@ func (a *API) unchanged(w http.ResponseWriter, r *request, s search) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	tag := a.searchTag(s, r.contentType, study.Sequence)
+	tag := a.searchTag(s, r.contentType, study.Link)
 	if !notModified(r.Request, tag, time.Time{}) {
 		return false, nil
 	}

@@ -10,12 +10,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
 // reports makes n small reports, with ids from 1.
 func reports(n int) readmodel.Page {
-	page := readmodel.Page{Total: n, Sequence: uint64(n)}
+	page := readmodel.Page{Total: n, Link: events.Link{Sequence: uint64(n)}}
 	for i := range n {
 		id := strconv.Itoa(i + 1)
 		page.Reports = append(page.Reports, readmodel.Report{

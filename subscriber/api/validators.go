@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -17,10 +18,11 @@ import (
 const answerForm = "1"
 
 // searchTag gives the ETag of a search's answer: a digest of all the answer
-// is a function of, the study's last event among it.
-func (a *API) searchTag(s search, contentType string, sequence uint64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d/%d\n%s\n%d",
-		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), sequence))
+// is a function of, the end of the study's chain, and so its whole history,
+// among it.
+func (a *API) searchTag(s search, contentType string, history events.Link) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d/%d\n%s\n%d/%s",
+		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), history.Sequence, history.Hash))
 	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
 

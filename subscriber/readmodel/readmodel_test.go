@@ -99,7 +99,7 @@ func TestApply(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := readmodel.Page{Total: 3, Sequence: 3, Reports: []readmodel.Report{{
+		want := readmodel.Page{Total: 3, Link: list[2].Link(), Reports: []readmodel.Report{{
 			ID: "1001", Study: events.StudyToken("Étude 1"), Version: 2, LastUpdated: list[1].Time, Available: true, Body: list[1].Data}}}
 		if diff := cmp.Diff(want, page); diff != "" {
 			t.Error(diff)

@@ -35,9 +35,9 @@ func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	var s study
 	err := tx.QueryRowContext(ctx, `
-		select study, sequence, reports
+		select study, sequence, hash, reports
 		from studies
-		where token = ?`, q.Study).Scan(&s.Study, &s.Sequence, &s.Reports)
+		where token = ?`, q.Study).Scan(&s.Study, &s.Sequence, &s.Hash, &s.Reports)
 	if errors.Is(err, sql.ErrNoRows) {
 		s.Study = -1 // the conditions are checked all the same
 	} else if err != nil {
@@ -47,7 +47,7 @@ func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	page := Page{Total: s.Reports, Sequence: s.Sequence}
+	page := Page{Total: s.Reports, Link: events.Link{Sequence: s.Sequence, Hash: s.Hash}}
 	if len(q.Where) > 0 {
 		if err := tx.QueryRowContext(ctx, "select count(*) from reports"+which.text.String(), which.args...).Scan(&page.Total); err != nil {
 			return Page{}, err
