@@ -27,19 +27,20 @@ func (r *Relay) park(ctx context.Context, e events.Event, cause error) error {
 	return nil
 }
 
-// release lets studies go on that were parked, once nothing is in flight.
-func (r *Relay) release(ctx context.Context) error {
+// release lets studies go on that were parked, and reports whether there were
+// any. Nothing is in flight then.
+func (r *Relay) release(ctx context.Context) (bool, error) {
 	if !r.settled() {
-		return nil
+		return false, nil
 	}
 	n, err := r.source.Release(ctx)
 	if err != nil {
-		return fmt.Errorf("release parked studies: %w", err)
+		return false, fmt.Errorf("release parked studies: %w", err)
 	}
 	if n > 0 {
 		r.log.Info("parked studies released", "studies", n)
 	}
-	return nil
+	return n > 0, nil
 }
 
 // name says which event it is, for people.

@@ -151,16 +151,13 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 }
 
-// work publishes until nothing is pending.
+// work publishes until nothing is pending and no study is to be released.
 func (r *Relay) work(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if !r.looked {
 			if err := r.look(ctx); err != nil {
 				return fmt.Errorf("compare stream and outbox: %w", err)
 			}
-		}
-		if err := r.release(ctx); err != nil {
-			return err
 		}
 		pending, err := r.source.Pending(ctx, r.page)
 		if err != nil {
@@ -169,7 +166,10 @@ func (r *Relay) work(ctx context.Context) error {
 		r.status.pending(pending)
 		if len(pending) == 0 {
 			r.running()
-			return nil
+			if released, err := r.release(ctx); !released {
+				return err
+			}
+			continue
 		}
 		if err := r.publish(ctx, r.cut(pending)); err != nil {
 			return err
