@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/seed-e88a4ece/signoff/subscriber/api"
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 

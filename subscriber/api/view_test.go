@@ -3,8 +3,8 @@ package api_test
 import (
 	"testing"
 
-	"github.com/seed-e88a4ece/signoff/subscriber/api"
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
