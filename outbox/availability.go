@@ -21,8 +21,8 @@ import (
 func (w *work) accept(fresh []*candidate) (int32, error) {
 	for _, c := range fresh {
 		next, last := c.waitingVersion, c.signedVersion
-		lower := next.CaseRevision < last.CaseRevision || next.Revision < last.Revision
-		if c.signed != 0 && (lower || !last.Less(next)) {
+		higher := last.Less(next) && next.Revision >= last.Revision
+		if c.signed != 0 && !higher {
 			return 0, c.conflict("its waiting version, %s, is not higher", next)
 		}
 		if next.CaseRevision < c.caseRevision {
