@@ -3,6 +3,7 @@ package fhir_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -113,8 +114,8 @@ func TestMalformedReportsAreRefusedWithThePathOfTheFault(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			got, err := fhir.ParseReport([]byte(edit(t, example, c.old, c.with)))
-			e, ok := err.(*events.Error)
-			if !ok || e.Code != events.Invalid || e.Field != c.field || e.Message == "" {
+			var e *events.Error
+			if !errors.As(err, &e) || e.Code != events.Invalid || e.Field != c.field || e.Message == "" {
 				t.Fatalf("error %v at %q, want one at %q; got %+v", err, e.Field, c.field, got)
 			}
 			if diff := cmp.Diff(events.Assessment{}, got); diff != "" {

@@ -3,6 +3,7 @@ package fhir_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -111,7 +112,7 @@ func TestMalformedObservationsAreRefusedWithThePathOfTheFault(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			_, err := fhir.ParseObservation([]byte(edit(t, good, c.old, c.with)))
-			if e, ok := err.(*events.Error); !ok || e.Code != events.Invalid || e.Field != c.field {
+			if e := (*events.Error)(nil); !errors.As(err, &e) || e.Code != events.Invalid || e.Field != c.field {
 				t.Errorf("%v, want it at %q", err, c.field)
 			}
 		})

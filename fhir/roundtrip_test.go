@@ -3,6 +3,7 @@ package fhir_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -149,7 +150,7 @@ func TestAnIndexNeedsAllItsParts(t *testing.T) {
 		{`DiagnosticReport`, `Observation`, "resourceType"},
 	} {
 		_, err := fhir.ParseIndex([]byte(edit(t, string(encoded), c.old, c.with)))
-		if e, ok := err.(*events.Error); !ok || e.Field != c.field {
+		if e := (*events.Error)(nil); !errors.As(err, &e) || e.Field != c.field {
 			t.Errorf("without %s: %v", c.old, err)
 		}
 	}
@@ -187,7 +188,7 @@ func TestOnlyASignedReportIsDecoded(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			got, err := fhir.DecodeReport([]byte(edit(t, string(encoded), c.old, c.with)))
-			if e, ok := err.(*events.Error); !ok || e.Code != events.Invalid || e.Field != c.field || !cmp.Equal(got, fhir.Report{}) {
+			if e := (*events.Error)(nil); !errors.As(err, &e) || e.Code != events.Invalid || e.Field != c.field || !cmp.Equal(got, fhir.Report{}) {
 				t.Errorf("%v, want it at %q", err, c.field)
 			}
 		})

@@ -176,9 +176,9 @@ func TestAvailabilityFollowsTheModel(t *testing.T) {
 				result := d.submit(a)[0]
 				known[id] = true
 				wasSigned := len(m.signatures(func(s act) bool { return s.id == id && s.pair == p })) > 0
-				waits, any := m.waiting[id]
+				waits, there := m.waiting[id]
 				want := outbox.Taken
-				if wasSigned || any && waits == p {
+				if wasSigned || there && waits == p {
 					want = outbox.Unchanged
 				} else {
 					m.waiting[id] = p

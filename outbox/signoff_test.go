@@ -254,7 +254,7 @@ func TestManySignAtOnce(t *testing.T) {
 	var assessments []events.Assessment
 	for s := range int32(signers) {
 		for range each {
-			id := string(rune('a'+s%26)) + strings.Repeat("x", len(assessments)/26%8) + events.FollowUp(len(assessments))[10:]
+			id := string('a'+s%26) + strings.Repeat("x", len(assessments)/26%8) + events.FollowUp(len(assessments))[10:]
 			assessments = append(assessments, withLesions(assessment(id, s+1, 1, 1), "T01"))
 		}
 	}

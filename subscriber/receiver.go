@@ -37,12 +37,12 @@ type receiver struct {
 	err      error         // why it was closed
 }
 
-func newReceiver(from jetstream.MessagesContext, held Progress, max int) *receiver {
+func newReceiver(from jetstream.MessagesContext, held Progress, limit int) *receiver {
 	links := maps.Clone(held.Links)
 	if links == nil {
 		links = make(map[string]events.Link)
 	}
-	return &receiver{from: from, next: held.Position.Sequence + 1, links: links, max: max, messages: make(chan received, max)}
+	return &receiver{from: from, next: held.Position.Sequence + 1, links: links, max: limit, messages: make(chan received, limit)}
 }
 
 // run receives until an error, which it leaves in r.err: what was received

@@ -18,7 +18,6 @@ type dataDir string
 
 func (d dataDir) outbox() string    { return filepath.Join(string(d), "outbox.db") }
 func (d dataDir) readModel() string { return filepath.Join(string(d), "readmodel.db") }
-func (d dataDir) jetstream() string { return filepath.Join(string(d), "jetstream") }
 func (d dataDir) tokenKey() string  { return filepath.Join(string(d), "keys", "token.jwk") }
 func (d dataDir) lockFile() string  { return filepath.Join(string(d), "lock") }
 func (d dataDir) serveFile() string { return filepath.Join(string(d), "serve.json") }
@@ -95,5 +94,5 @@ func writeFile(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return os.Rename(f.Name(), path) //nolint:gosec // both are in the data directory that the operator names
 }

@@ -55,7 +55,7 @@ func loopback() settings {
 
 // startProgram runs the whole program on dir until the test ends or stop is
 // called, which reports how it ended.
-func startProgram(t *testing.T, dir string) (p *program, stop func()) {
+func startProgram(t *testing.T, dir string) (*program, func()) {
 	t.Helper()
 	p, err := openProgram(t.Context(), dataDir(dir), loopback(), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -71,7 +71,7 @@ func startProgram(t *testing.T, dir string) (p *program, stop func()) {
 		t.Fatalf("the program ended before it was ready: %v", err)
 	}
 	stopped := false
-	stop = func() {
+	stop := func() {
 		if stopped {
 			return
 		}
@@ -195,7 +195,7 @@ func (c *partnerClient) do(req *http.Request) (status int, body []byte) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer res.Body.Close() //nolint:errcheck // only read
+	defer res.Body.Close()
 	if body, err = io.ReadAll(res.Body); err != nil {
 		c.t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer db.Close() //nolint:errcheck // of a test
+		defer db.Close()
 		if _, err := db.ExecContext(t.Context(), `
 			insert into migrations (name, sha256, applied)
 			select '999_later.sql', sha256, applied
@@ -132,11 +132,11 @@ func serveArgs(dir string) []string {
 }
 
 func TestAddressesInUse(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of a test
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // of a test
+	defer l.Close()
 	taken := l.Addr().String()
 	for _, flag := range []string{"--listen", "--ops-listen", "--nats-listen"} {
 		t.Run(flag, func(t *testing.T) {

@@ -79,12 +79,12 @@ func (d *tour) run(ctx context.Context) error {
 	return nil
 }
 
-func (d *tour) heading(format string, args ...any) {
+func (d *tour) headingf(format string, args ...any) {
 	d.step++
 	fmt.Fprintf(d.out, "\n%d. "+format+"\n", append([]any{d.step}, args...)...)
 }
 
-func (d *tour) line(format string, args ...any) { fmt.Fprintf(d.out, "   "+format+"\n", args...) }
+func (d *tour) linef(format string, args ...any) { fmt.Fprintf(d.out, "   "+format+"\n", args...) }
 
 // watch subscribes to the stream as a downstream service does.
 func (d *tour) watch(ctx context.Context) (stop func(), err error) {
@@ -103,7 +103,7 @@ func (d *tour) watch(ctx context.Context) (stop func(), err error) {
 }
 
 func (d *tour) people(ctx context.Context) error {
-	d.heading("Who may sign, and who may see")
+	d.headingf("Who may sign, and who may see")
 	if err := d.p.outbox.AddPI(ctx, operator(), demoPI, demoPIName, demoStudies, d.password); err != nil {
 		return err
 	}
@@ -111,13 +111,13 @@ func (d *tour) people(ctx context.Context) error {
 	if d.secret, err = d.p.outbox.AddPartner(ctx, operator(), demoPartner, "Acme Therapeutics", demoStudies); err != nil {
 		return err
 	}
-	d.line("PI       %-7s %s, signs for %s", demoPI, demoPIName, strings.Join(demoStudies, " and "))
-	d.line("partner  %-7s sees %s", demoPartner, strings.Join(demoStudies, " and "))
+	d.linef("PI       %-7s %s, signs for %s", demoPI, demoPIName, strings.Join(demoStudies, " and "))
+	d.linef("partner  %-7s sees %s", demoPartner, strings.Join(demoStudies, " and "))
 	return nil
 }
 
 func (d *tour) register(ctx context.Context) error {
-	d.heading("A source system hands in assessments; none is signed, so nobody sees them")
+	d.headingf("A source system hands in assessments; none is signed, so nobody sees them")
 	for _, file := range []struct{ name, content string }{{"seed.json", demoSeed}, {"synthetic.ndjson", demoSynthetic}} {
 		err := intake.ReadFrom(ctx, strings.NewReader(file.content), file.name, func(r intake.Record) error {
 			if r.Err != nil {
@@ -141,7 +141,7 @@ func (d *tour) register(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.line("%-8s %s waiting", study, plural(len(waiting), "assessment"))
+		d.linef("%-8s %s waiting", study, plural(len(waiting), "assessment"))
 		slices.SortStableFunc(waiting, func(a, b outbox.Waiting) int {
 			return cmp.Or(cmp.Compare(a.Assessment.Case.ID, b.Assessment.Case.ID), cmp.Compare(a.Assessment.Timepoint, b.Assessment.Timepoint))
 		})
@@ -168,13 +168,13 @@ func (d *tour) nothingYet(ctx context.Context) error {
 		if err := json.Unmarshal(body, &answer); err != nil || status != http.StatusOK || answer.Total != 0 {
 			return fmt.Errorf("before any signature the partner got %d %.200s", status, body)
 		}
-		d.line("%-8s the partner gets 200, total 0", study)
+		d.linef("%-8s the partner gets 200, total 0", study)
 	}
 	return nil
 }
 
 func (d *tour) sign(ctx context.Context) error {
-	d.heading("The PI signs, one by one; a subscriber to crit.v1.> has each event at once")
+	d.headingf("The PI signs, one by one; a subscriber to crit.v1.> has each event at once")
 	for i, id := range d.ids {
 		start := time.Now()
 		signed, err := d.p.outbox.SignOff(ctx, outbox.SignOff{User: demoPI, Meaning: demoMeaning, IDs: []string{id}})
@@ -185,7 +185,7 @@ func (d *tour) sign(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.line("%5.1f ms  %-40s #%-2d %s", arrived.at.Sub(start).Seconds()*1000, arrived.event.NATSSubject(), arrived.event.Sequence, summary(arrived.event.Data))
+		d.linef("%5.1f ms  %-40s #%-2d %s", arrived.at.Sub(start).Seconds()*1000, arrived.event.NATSSubject(), arrived.event.Sequence, summary(arrived.event.Data))
 		if i == 0 {
 			d.whole(arrived.event)
 		}
@@ -195,16 +195,16 @@ func (d *tour) sign(ctx context.Context) error {
 
 // whole shows one event with all its headers, and the start of its body.
 func (d *tour) whole(e events.Event) {
-	d.line("          the CloudEvent's headers, and the FHIR DiagnosticReport in its body:")
+	d.linef("          the CloudEvent's headers, and the FHIR DiagnosticReport in its body:")
 	h := e.Header()
 	for _, name := range []string{"ce-id", "ce-source", "ce-type", "ce-subject", "ce-time", "ce-datacontenttype", "ce-sequence", "ce-previoushash", "ce-hash"} {
-		d.line("          %-19s %s", name, h[name][0])
+		d.linef("          %-19s %s", name, h[name][0])
 	}
-	d.line("          %.110s… (%d bytes)", e.Data, len(e.Data))
+	d.linef("          %.110s… (%d bytes)", e.Data, len(e.Data))
 }
 
 func (d *tour) page(ctx context.Context) error {
-	d.heading("The partner reads a page: the same bytes")
+	d.headingf("The partner reads a page: the same bytes")
 	for _, study := range demoStudies {
 		path := "/DiagnosticReport?researchstudy=" + study
 		body, err := d.await(ctx, path, http.StatusOK, func(body []byte) bool {
@@ -214,7 +214,7 @@ func (d *tour) page(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("the page of %s did not show what was signed: %w", study, err)
 		}
-		d.line("GET …%s → 200, %s", path, d.watcher.compare(study, body))
+		d.linef("GET …%s → 200, %s", path, describe(body))
 		if missing := d.watcher.missing(study, body); missing != "" {
 			return errors.New(missing)
 		}
@@ -223,7 +223,7 @@ func (d *tour) page(ctx context.Context) error {
 }
 
 func (d *tour) withdraw(ctx context.Context) error {
-	d.heading("The PI finds a mistake and withdraws assessment %s", demoMistake)
+	d.headingf("The PI finds a mistake and withdraws assessment %s", demoMistake)
 	signed, err := d.p.outbox.Withdraw(ctx, outbox.Withdrawal{User: demoPI, ID: demoMistake, Reason: demoReason})
 	if err != nil {
 		return err
@@ -232,18 +232,18 @@ func (d *tour) withdraw(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.line("event    %s  #%d", arrived.event.NATSSubject(), arrived.event.Sequence)
+	d.linef("event    %s  #%d", arrived.event.NATSSubject(), arrived.event.Sequence)
 	body, err := d.await(ctx, "/DiagnosticReport/"+demoMistake, http.StatusGone, func([]byte) bool { return true })
 	if err != nil {
 		return fmt.Errorf("the withdrawn report is still there: %w", err)
 	}
-	d.line("GET …/DiagnosticReport/%s → 410 %s", demoMistake, strings.TrimSpace(string(body)))
+	d.linef("GET …/DiagnosticReport/%s → 410 %s", demoMistake, strings.TrimSpace(string(body)))
 	return nil
 }
 
 // complete compares what the outbox recorded with what the subscriber got.
 func (d *tour) complete(ctx context.Context) error {
-	d.heading("Nothing missing, nothing twice, nothing out of order")
+	d.headingf("Nothing missing, nothing twice, nothing out of order")
 	if err := awaitPublished(ctx, d.p.outbox, d.p.relay); err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func (d *tour) complete(ctx context.Context) error {
 	if err := d.watcher.awaitAll(ctx, recorded); err != nil {
 		return err
 	}
-	d.line("outbox and stream hold the same %s, number by number and hash by hash", plural(len(recorded), "event"))
+	d.linef("outbox and stream hold the same %s, number by number and hash by hash", plural(len(recorded), "event"))
 	return nil
 }
 
@@ -273,12 +273,12 @@ func (d *tour) tryYourself(context.Context) error {
 	operator := d.p.nats.Credentials(natsd.Operator)
 	env := file("nats.env", fmt.Sprintf("export NATS_URL=%s NATS_USER=%s NATS_PASSWORD=%s\n", d.p.nats.ClientURL(), operator.User, operator.Password))
 
-	d.heading("Try it, in another terminal (the files hold the credentials)")
-	d.line("curl -H @%s '%s/DiagnosticReport?researchstudy=DEMO-01&_count=2'", headers, d.base())
-	d.line("curl --data @%s %s     # a new token, each lives an hour", form, d.p.publicURL()+token.Path)
-	d.line(". %s && nats sub 'crit.v1.>'     # then sign the one that is left:", env)
-	d.line("%s sign %s --data %s --as %s --meaning 'I approve it.' --password-file %s", self(), demoLeft, d.p.dir, demoPI, password)
-	d.line("curl http://%s/readyz ; %s status --data %s", d.p.opsListener.Addr(), self(), d.p.dir)
+	d.headingf("Try it, in another terminal (the files hold the credentials)")
+	d.linef("curl -H @%s '%s/DiagnosticReport?researchstudy=DEMO-01&_count=2'", headers, d.base())
+	d.linef("curl --data @%s %s     # a new token, each lives an hour", form, d.p.publicURL()+token.Path)
+	d.linef(". %s && nats sub 'crit.v1.>'     # then sign the one that is left:", env)
+	d.linef("%s sign %s --data %s --as %s --meaning 'I approve it.' --password-file %s", self(), demoLeft, d.p.dir, demoPI, password)
+	d.linef("curl http://%s/readyz ; %s status --data %s", d.p.opsListener.Addr(), self(), d.p.dir)
 	return nil
 }
 

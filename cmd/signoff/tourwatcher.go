@@ -161,8 +161,8 @@ func (w *watcher) missing(study string, page []byte) string {
 	return ""
 }
 
-// compare describes a page.
-func (w *watcher) compare(study string, page []byte) string {
+// describe says how much a page holds.
+func describe(page []byte) string {
 	var p struct{ Entry []json.RawMessage }
 	_ = json.Unmarshal(page, &p) // the page was read before
 	return fmt.Sprintf("%s in %d bytes, each byte for byte as in its event", plural(len(p.Entry), "report"), len(page))

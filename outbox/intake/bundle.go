@@ -37,7 +37,7 @@ func isBundle(beginning []byte) bool {
 	found := errors.New("found")
 	s := newSource(bytes.NewReader(beginning), 1)
 	err := s.members(func(name string, _ int) error {
-		p, err := s.value(maxRecord)
+		p, err := s.value()
 		if err == nil && name == "resourceType" && string(p.raw) == `"Bundle"` {
 			return found
 		}
@@ -132,7 +132,7 @@ func (b *bundle) entries(s *source) error {
 
 // envelope checks a member of the Bundle that is not its entries.
 func (b *bundle) envelope(s *source, name string) error {
-	p, err := s.value(maxRecord)
+	p, err := s.value()
 	if err != nil {
 		return err
 	}

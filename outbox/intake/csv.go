@@ -71,7 +71,7 @@ func openTable(file string, r io.Reader, needed []string) (*table, error) {
 	t.csv.FieldsPerRecord = -1
 	t.csv.ReuseRecord = true
 	header, _, err := t.read()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil, t.fault(1, events.Required, "", "the file is empty")
 	}
 	if err != nil {
@@ -130,7 +130,7 @@ func (t *table) read() ([]string, int, error) {
 	case errors.As(err, &malformed):
 		t.after = malformed.Line + 1
 		return nil, 0, t.fault(malformed.StartLine, events.Invalid, "", "what stands from here to line %d is not CSV: %v", malformed.Line, malformed.Err)
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil, 0, err
 	case err != nil:
 		return nil, 0, fmt.Errorf("read %s: %w", t.file, err)

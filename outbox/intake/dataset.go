@@ -156,7 +156,8 @@ func (d *dataset) add(dom domain, r row) (place, error) {
 	case findingsDomain.file:
 		return d.addFinding(s, study, id, r)
 	case lesionsDomain.file:
-		return place{subject: s}, d.addOrgan(s, r)
+		d.addOrgan(s, r)
+		return place{subject: s}, nil
 	default:
 		return d.addResponse(s, r)
 	}
@@ -213,10 +214,10 @@ func (d *dataset) newSubject(study, id string) *subject {
 }
 
 // addOrgan keeps where a lesion is; the first row that says so counts.
-func (d *dataset) addOrgan(s *subject, r row) error {
+func (d *dataset) addOrgan(s *subject, r row) {
 	lesion, name := r.get("TULNKID"), r.get("TULOC")
 	if s == nil || lesion == "" || name == "" {
-		return nil
+		return
 	}
 	first, known := s.organs[lesion]
 	switch {
@@ -227,7 +228,6 @@ func (d *dataset) addOrgan(s *subject, r row) error {
 			lesionsDomain.file, r.line, shown(lesion), shown(name), shown(first.name), first.line))
 		d.size += rowSize
 	}
-	return nil
 }
 
 func (d *dataset) addResponse(s *subject, r row) (place, error) {

@@ -23,7 +23,7 @@ func Read(ctx context.Context, path string, emit func(Record) error) error {
 	if err != nil {
 		return fmt.Errorf("open input: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return events.Errorf(events.Invalid, "%s is a directory; only SDTM is read from one", path)
 	}
@@ -61,7 +61,7 @@ func (d *document) read() error {
 		return d.readLines()
 	}
 	first, err := d.source.next()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return faultf(d.source.line, events.Required, "", "the file is empty")
 	}
 	if err != nil {
@@ -95,7 +95,7 @@ func (d *document) readOne() error {
 
 // atEnd makes sure that nothing follows.
 func (d *document) atEnd() error {
-	if _, err := d.source.next(); err != io.EOF {
+	if _, err := d.source.next(); !errors.Is(err, io.EOF) {
 		if err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (d *document) atEnd() error {
 func (d *document) readLines() error {
 	for {
 		p, err := d.source.lineOfText(maxRecord)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

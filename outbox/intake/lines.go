@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"errors"
 	"io"
 )
 
@@ -12,7 +13,7 @@ func (s *source) lineOfText(limit int) (piece, error) {
 	s.buffer = s.buffer[:0]
 	for read := false; ; read = true {
 		chunk, err := s.chunk()
-		if err == io.EOF && read {
+		if errors.Is(err, io.EOF) && read {
 			break
 		}
 		if err != nil {

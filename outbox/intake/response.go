@@ -54,5 +54,5 @@ func (v *visit) conclude(responses []response, used []bool) {
 		v.assessment.Conclusion = known
 		return
 	}
-	v.warn("%s:%d: RSSTRESC: %s is no response of RECIST 1.1; the conclusion is %q", responsesDomain.file, taken.line, shown(taken.result), v.assessment.Conclusion)
+	v.warnf("%s:%d: RSSTRESC: %s is no response of RECIST 1.1; the conclusion is %q", responsesDomain.file, taken.line, shown(taken.result), v.assessment.Conclusion)
 }

@@ -109,7 +109,7 @@ func (i *sdtm) readDomain(d domain) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	t, err := openTable(i.path(d.file), meter{f, i.opts.Progress}, d.columns)
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (i *sdtm) readDomain(d domain) error {
 			err = i.readRow(d, t, &lost)
 		}
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err

@@ -3,7 +3,9 @@ package intake
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
+	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
@@ -74,13 +76,13 @@ func (s *source) next() (byte, error) {
 // expect consumes the next byte, which must be one of those wanted.
 func (s *source) expect(wanted string) (byte, error) {
 	c, err := s.next()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return 0, faultf(s.line, events.Invalid, "", "the file ends in the middle")
 	}
 	if err != nil {
 		return 0, err
 	}
-	if bytes.IndexByte([]byte(wanted), c) < 0 {
+	if strings.IndexByte(wanted, c) < 0 {
 		return 0, faultf(s.line, events.Invalid, "", "found %q where one of %q should be; the rest of the file is not read", string(rune(c)), wanted)
 	}
 	s.r.Discard(1)
@@ -90,7 +92,7 @@ func (s *source) expect(wanted string) (byte, error) {
 // value reads the next value; the byte after white space must be there. Of
 // what is longer than the limit it keeps the beginning only. Where the text
 // ends within the value, it gives what there is.
-func (s *source) value(limit int) (piece, error) { return s.valueGrowing(limit, nil) }
+func (s *source) value() (piece, error) { return s.valueGrowing(maxRecord, nil) }
 
 // valueGrowing is value with a second thought: grow sees the beginning of a
 // value that passes the limit and gives the limit to go on with.
@@ -100,7 +102,7 @@ func (s *source) valueGrowing(limit int, grow func(beginning []byte) int) (piece
 	var end ending
 	for {
 		chunk, err := s.chunk()
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return p, err
 		}
 		n, done := end.find(chunk)
@@ -112,7 +114,7 @@ func (s *source) valueGrowing(limit int, grow func(beginning []byte) int) (piece
 		}
 		p.over = p.over || len(s.buffer) > limit
 		s.consume(chunk[:n])
-		if done || err == io.EOF {
+		if done || errors.Is(err, io.EOF) {
 			p.raw = s.buffer
 			return p, nil
 		}
@@ -132,7 +134,7 @@ func (s *source) elements(each func(piece) error) error {
 		if err := s.atValue(); err != nil {
 			return err
 		}
-		p, err := s.value(maxRecord)
+		p, err := s.value()
 		if err != nil {
 			return err
 		}
@@ -159,7 +161,7 @@ func (s *source) members(each func(name string, line int) error) error {
 		if err := s.atValue(); err != nil {
 			return err
 		}
-		p, err := s.value(maxRecord)
+		p, err := s.value()
 		if err != nil {
 			return err
 		}
@@ -188,13 +190,13 @@ func (s *source) members(each func(name string, line int) error) error {
 // atValue skips white space before a value that must follow.
 func (s *source) atValue() error {
 	c, err := s.next()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return faultf(s.line, events.Invalid, "", "the file ends in the middle")
 	}
 	if err != nil {
 		return err
 	}
-	if bytes.IndexByte([]byte(",:]}"), c) >= 0 {
+	if strings.IndexByte(",:]}", c) >= 0 {
 		return faultf(s.line, events.Invalid, "", "found %q where a value should be; the rest of the file is not read", string(rune(c)))
 	}
 	return nil
@@ -212,19 +214,16 @@ type ending struct {
 func (e *ending) find(chunk []byte) (n int, done bool) {
 	for i, c := range chunk {
 		switch {
-		case e.escaped:
-			e.escaped = false
-		case e.quoted && c == '\\':
-			e.escaped = true
-		case c == '"' && !e.scalar:
-			e.quoted = !e.quoted
-			if !e.quoted && e.depth == 0 {
+		case e.quoted:
+			if e.within(c) && e.depth == 0 {
 				return i + 1, true
 			}
-		case e.quoted:
-		case e.scalar && isDelimiter(c):
-			return i, true
 		case e.scalar:
+			if isDelimiter(c) {
+				return i, true
+			}
+		case c == '"':
+			e.quoted = true
 		case c == '{' || c == '[':
 			e.depth++
 		case c == '}' || c == ']':
@@ -237,6 +236,20 @@ func (e *ending) find(chunk []byte) (n int, done bool) {
 		}
 	}
 	return len(chunk), false
+}
+
+// within takes a byte of a string, and reports whether it ends the string.
+func (e *ending) within(c byte) bool {
+	switch {
+	case e.escaped:
+		e.escaped = false
+	case c == '\\':
+		e.escaped = true
+	case c == '"':
+		e.quoted = false
+		return true
+	}
+	return false
 }
 
 func isDelimiter(c byte) bool {

@@ -47,6 +47,14 @@ func (s *sum) decimals() int32 { return max(0, -s.value.Exponent) }
 // exponent beyond 18.
 var exact = apd.BaseContext
 
+// must holds what exact relies on: a sum or difference of such operands is
+// always exact.
+func must(condition apd.Condition, err error) {
+	if err != nil || condition.Inexact() {
+		panic(fmt.Sprintf("exact arithmetic failed: %v %v", condition, err))
+	}
+}
+
 // changeFrom writes the change from o to s, with the digits behind the point
 // of the longer of the two, but one at least.
 func (s *sum) changeFrom(o *sum) string {
@@ -54,7 +62,7 @@ func (s *sum) changeFrom(o *sum) string {
 		return events.NoChange
 	}
 	var d apd.Decimal
-	exact.Sub(&d, s.value, o.value)
+	must(exact.Sub(&d, s.value, o.value))
 	sign := ""
 	if d.Sign() > 0 {
 		sign = "+"
@@ -78,7 +86,7 @@ func (v *visit) total() *sum {
 		if out == nil {
 			out = &sum{value: new(apd.Decimal)}
 		}
-		exact.Add(out.value, out.value, l.diameter.value)
+		must(exact.Add(out.value, out.value, l.diameter.value))
 	}
 	if out != nil {
 		out.text = events.Decimal(out.value.Text('f'))
@@ -107,7 +115,7 @@ func (v *visit) lacks(targets []string) []string {
 // target lesions of the first visit or there is none (RECIST 1.1).
 func (v *visit) value(targets []string) *sum {
 	if lacks := v.lacks(targets); len(lacks) > 0 {
-		v.warn("no sum of diameters: target lesion %s", strings.Join(lacks, ", "))
+		v.warnf("no sum of diameters: target lesion %s", strings.Join(lacks, ", "))
 		return nil
 	}
 	total := v.total()
@@ -115,7 +123,7 @@ func (v *visit) value(targets []string) *sum {
 		return total
 	}
 	if total != nil && v.sum.compare(total) != 0 {
-		v.warn("SUMDIAM is %s (line %d), but the diameters of the target lesions add up to %s", v.sum.text, v.sum.line, total.text)
+		v.warnf("SUMDIAM is %s (line %d), but the diameters of the target lesions add up to %s", v.sum.text, v.sum.line, total.text)
 	}
 	return v.sum
 }

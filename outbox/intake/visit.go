@@ -41,7 +41,7 @@ func (v *visit) refuseValue(line int, err *events.Error) {
 	v.unknown = true
 }
 
-func (v *visit) warn(format string, args ...any) {
+func (v *visit) warnf(format string, args ...any) {
 	v.warnings = append(v.warnings, fmt.Sprintf(format, args...))
 }
 

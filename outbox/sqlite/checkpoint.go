@@ -20,7 +20,7 @@ const (
 // would take tens of milliseconds. It returns nil when ctx ends.
 func (db *DB) RunCheckpoints(ctx context.Context) error {
 	own := pool(db.path, url.Values{"_busy_timeout": {"0"}, "_synchronous": {"FULL"}}, 1)
-	defer own.Close()
+	defer func() { _ = own.Close() }() // it has nothing to lose
 	ticker := time.NewTicker(checkpointEvery)
 	defer ticker.Stop()
 	var seen, done int64

@@ -154,11 +154,11 @@ func flatten(t testing.TB, data []byte, skip func(path string) bool) []string {
 }
 
 // replaceOnce puts other lines in the place of some, which must be there.
-func replaceOnce(t testing.TB, lines, old, new []string) []string {
+func replaceOnce(t testing.TB, lines, old, with []string) []string {
 	t.Helper()
 	all, from := strings.Join(lines, "\n"), strings.Join(old, "\n")
 	if strings.Count(all, from) != 1 {
 		t.Fatalf("the example lacks\n%s", from)
 	}
-	return strings.Split(strings.Replace(all, from, strings.Join(new, "\n"), 1), "\n")
+	return strings.Split(strings.Replace(all, from, strings.Join(with, "\n"), 1), "\n")
 }

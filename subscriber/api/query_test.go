@@ -14,8 +14,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-func where(column readmodel.Column, any ...readmodel.Comparison) readmodel.Condition {
-	return readmodel.Condition{Column: column, Any: any}
+func where(column readmodel.Column, values ...readmodel.Comparison) readmodel.Condition {
+	return readmodel.Condition{Column: column, Any: values}
 }
 
 func text(value string) readmodel.Comparison {

@@ -173,20 +173,27 @@ func dump(t testing.TB, path string) map[string][]string {
 	defer db.Close()
 	content := map[string][]string{}
 	for _, table := range []string{"position", "studies", "reports", "bodies", "access"} {
-		rows, err := db.Reader.Queryx("select * from " + table + " order by 1")
+		content[table] = dumpTable(t, db, table)
+	}
+	return content
+}
+
+func dumpTable(t testing.TB, db *sqlite.DB, table string) (lines []string) {
+	t.Helper()
+	rows, err := db.Reader.Queryx("select * from " + table + " order by 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		row, err := rows.SliceScan()
 		if err != nil {
 			t.Fatal(err)
 		}
-		for rows.Next() {
-			row, err := rows.SliceScan()
-			if err != nil {
-				t.Fatal(err)
-			}
-			content[table] = append(content[table], fmt.Sprintf("%q", row))
-		}
-		if err := rows.Err(); err != nil {
-			t.Fatal(err)
-		}
+		lines = append(lines, fmt.Sprintf("%q", row))
 	}
-	return content
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return lines
 }
