@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -88,12 +89,12 @@ type prepared struct {
 
 // prepareVersions reads the waiting versions of assessments. What is unknown or waits
 // no longer when its turn comes is left to the transaction.
-func (o *Outbox) prepareVersions(ids []string) map[string]prepared {
+func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]prepared {
 	out := make(map[string]prepared, len(ids))
 	for _, id := range ids {
 		var p prepared
 		var content []byte
-		err := o.db.Reader.QueryRow(`
+		err := o.db.Reader.QueryRowContext(ctx, `
 			select v.row, v.content
 			from assessments a
 			join versions v on v.row = a.waiting

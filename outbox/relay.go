@@ -37,7 +37,7 @@ func (o *Outbox) Recorded(ctx context.Context, from uint64, limit int) ([]events
 		from ordinals o
 		join events e on e.row = o.event
 		join studies s on s.row = e.study
-		where o.ordinal >= ?
+		where o.ordinal >= +?
 		order by o.ordinal
 		limit ?`, int64(from), limit)
 }

@@ -68,7 +68,7 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	var answers []Signed
 	for _, ids := range cases {
 		var some []Signed
-		ready := o.prepareVersions(ids)
+		ready := o.prepareVersions(ctx, ids)
 		err := o.update(ctx, "sign off", func(w *work) (err error) {
 			some, err = w.signCase(s, ids, ready)
 			return err
