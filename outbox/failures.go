@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -29,28 +28,7 @@ const (
 type attempt struct {
 	kind    string
 	name    string // empty where it is malformed and so nobody's
-	address string
-}
-
-// addressOf gives what counts as one place: an IPv4 address, or the /64 of an
-// IPv6 address, which its holder can choose from at will.
-func addressOf(address string) string {
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		port, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return address[:min(len(address), 64)]
-		}
-		ip = port.Addr()
-	}
-	if ip = ip.Unmap(); ip.Is4() {
-		return ip.String()
-	}
-	prefix, err := ip.WithZone("").Prefix(64)
-	if err != nil {
-		return ip.String()
-	}
-	return prefix.String()
+	address string // as access.Place gives it
 }
 
 // failures gives how many failures in a row count against the attempt, or a

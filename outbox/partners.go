@@ -132,7 +132,7 @@ func (o *Outbox) Partners(ctx context.Context) ([]access.Partner, error) {
 // The errors are those of Authenticate. A lock holds for the client from that
 // address only, so a stranger cannot lock a partner out.
 func (o *Outbox) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
-	a := attempt{kind: kindClient, name: id, address: addressOf(address)}
+	a := attempt{kind: kindClient, name: id, address: access.Place(address)}
 	if !events.ValidPartnerID(id) {
 		a.name = ""
 	}

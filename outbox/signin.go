@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
 const wrongPassword = "The user name or the password is wrong."
@@ -19,7 +20,7 @@ const wrongPassword = "The user name or the password is wrong."
 // after five failures in a row for 15 minutes for that user from that address,
 // and where too many check at once. Failures are audited.
 func (o *Outbox) Authenticate(ctx context.Context, user, password, address string) (PI, error) {
-	a := attempt{kind: kindUser, name: user, address: addressOf(address)}
+	a := attempt{kind: kindUser, name: user, address: access.Place(address)}
 	if !events.ValidUser(user) {
 		a.name = "" // nobody's; not worth keeping
 	}

@@ -86,7 +86,7 @@ func (o *Outbox) Sources(ctx context.Context) ([]Source, error) {
 // AuthenticateSource gives the source whose id and secret these are. The
 // errors are those of AuthenticateClient.
 func (o *Outbox) AuthenticateSource(ctx context.Context, id, secret, address string) (Source, error) {
-	a := attempt{kind: kindSource, name: id, address: addressOf(address)}
+	a := attempt{kind: kindSource, name: id, address: access.Place(address)}
 	if !events.ValidPartnerID(id) {
 		a.name = ""
 	}
