@@ -2,6 +2,7 @@ package natsd
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +27,10 @@ type Config struct {
 	// Listen is the host:port for clients over TCP; port 0 takes a free one.
 	// Empty: no listener, only connections within the process.
 	Listen string
+
+	// TLS is how the listener proves who it is. Connections within the process
+	// do without. Defaults to plain text.
+	TLS *tls.Config
 
 	// Name of the server. Defaults to "signoff".
 	Name string
@@ -56,6 +61,7 @@ const (
 // Server is a running server.
 type Server struct {
 	nats        *server.Server
+	tls         bool // of the listener
 	log         *slog.Logger
 	credentials map[Role]Credentials
 }
@@ -91,7 +97,7 @@ func Start(cfg Config) (*Server, error) {
 		s.WaitForShutdown()
 		return nil, err
 	}
-	return &Server{nats: s, log: cfg.Log, credentials: credentials}, nil
+	return &Server{nats: s, tls: cfg.TLS != nil, log: cfg.Log, credentials: credentials}, nil
 }
 
 // options are the server's, with accounts and users.
@@ -113,6 +119,7 @@ func options(cfg Config, credentials map[Role]Credentials) (*server.Options, err
 	opts.JetStreamMaxMemory = maxMemory
 	opts.MaxPayload = cmp.Or(cfg.MaxPayload, defaultMaxPayload)
 	opts.NoSigs = true
+	opts.TLS, opts.TLSConfig = cfg.TLS != nil, cfg.TLS
 	opts.DisableJetStreamBanner = true
 	return opts, listen(opts, cfg.Listen)
 }
@@ -172,6 +179,9 @@ func (s *Server) ClientURL() string {
 	address, ok := s.nats.Addr().(*net.TCPAddr)
 	if !ok {
 		return ""
+	}
+	if s.tls {
+		return "tls://" + address.String()
 	}
 	return "nats://" + address.String()
 }
