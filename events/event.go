@@ -15,18 +15,18 @@ import (
 // CloudEvents SDK encodes them alike.
 type Event struct {
 	ID              string    // UUIDv7, also the Nats-Msg-Id
-	Source          string    // {origin}/ResearchStudy/{study token}
+	Source          string    // {origin}/ResearchStudy/{study token}, of a PartnerStudy {origin}/Partner/{id}
 	Type            string    // {prefix}{kind}
-	Subject         string    // DiagnosticReport/{id}/_history/{n}, Partner/{id} or Key/{kid}
+	Subject         string    // DiagnosticReport/{id}/_history/{n}, Partner/{id}, Key/{kid} or ResearchStudy/{study token}
 	Time            time.Time // UTC, to the microsecond; strictly increases within the study
 	DataContentType string
 	Study           string // study token
 	Sequence        uint64 // 1, 2, 3 … within the study, without gaps
-	PartitionKey    string // {study token}/{case}
+	PartitionKey    string // {study token}/{case}; of a PartnerStudy its token
 	PreviousHash    string // of the study's event before; 64 zeros for the first
 	Hash            string // see Digest
 	TraceParent     string // W3C trace context; may be empty; not covered by the hash
-	Data            []byte // FHIR JSON, byte for byte as signed
+	Data            []byte // FHIR JSON, byte for byte as signed; of internal studies JSON
 }
 
 // Kind gives the kind of the event's type, empty for a type that is not ours.
@@ -85,7 +85,12 @@ func (ns Namespace) Validate() error {
 }
 
 // Source is the CloudEvents source of a study's events.
-func (ns Namespace) Source(token string) string { return ns.Origin + "/ResearchStudy/" + token }
+func (ns Namespace) Source(token string) string {
+	if partner, ok := PartnerOf(token); ok {
+		return ns.Origin + "/Partner/" + partner
+	}
+	return ns.Origin + "/ResearchStudy/" + token
+}
 
 // Type is the CloudEvents type of a kind.
 func (ns Namespace) Type(k Kind) string { return ns.TypePrefix + string(k) }
@@ -104,11 +109,12 @@ func (e Event) Validate() error {
 	if e.TraceParent != "" && (len(e.TraceParent) > 256 || !attributeForm(e.TraceParent)) {
 		return Fieldf("traceparent", "is not a W3C trace context")
 	}
-	if _, ok := kindOf(e.Type); !ok {
+	kind, ok := kindOf(e.Type)
+	if !ok {
 		return Fieldf("type", "%q ends in no known kind", clip(e.Type))
 	}
-	if !plainToken.MatchString(e.Study) {
-		return Fieldf("study", "%q is not a study token: 1 to 64 of A-Z, a-z, 0-9, - and _", clip(e.Study))
+	if err := kind.in(e.Study); err != nil {
+		return err
 	}
 	if t, err := ParseTime(FormatTime(e.Time)); err != nil || e.Time.IsZero() || !t.Equal(e.Time) {
 		return Fieldf("time", "must be set, to the microsecond, in the years 1 to 9999")

@@ -16,8 +16,10 @@ func TestSubjectsOfTheStream(t *testing.T) {
 		events.ObservationsSigned: "crit.v1.x-58.Observation.signed",
 		events.AccessPartner:      "crit.internal.access",
 		events.AccessKey:          "crit.internal.access",
+		events.AccessGranted:      "crit.partner.acme.access",
+		events.AccessRevoked:      "crit.partner.acme.access",
 	} {
-		e := events.Event{Type: events.DefaultNamespace.Type(kind), Study: events.StudyToken("*")}
+		e := events.Event{Type: events.DefaultNamespace.Type(kind), Study: studyOf(kind, events.StudyToken("*"))}
 		if got := e.NATSSubject(); got != want {
 			t.Errorf("%s is stored as %s, want %s", kind, got, want)
 		}
@@ -25,6 +27,29 @@ func TestSubjectsOfTheStream(t *testing.T) {
 		if partners == strings.HasPrefix(string(kind), "access.") {
 			t.Errorf("%s within %s: %t", want, events.StudySubjects(e.Study), partners)
 		}
+	}
+}
+
+func TestNoEventIsStoredWhereAPartnerSeesItThatMayNot(t *testing.T) {
+	for _, kind := range kinds {
+		for _, study := range []string{"FHIR-T", events.AccessStudy, events.PartnerStudy("acme"), events.PartnerStudy("*"), events.PartnerStudy("a.b"), "_partner", "_x", ""} {
+			e := sampleEvent(events.DefaultNamespace, kind, study, events.Link{}, "{}")
+			valid := study == studyOf(kind, "FHIR-T")
+			if err := e.Validate(); (err == nil) != valid || err != nil && events.CodeOf(err) != events.Invalid {
+				t.Errorf("%s in %q: %v", kind, study, err)
+			}
+			if _, announces := events.PartnerOf(studyOf(kind, "")); strings.HasPrefix(e.NATSSubject(), "crit.partner.") && !announces {
+				t.Errorf("%s in %q is stored as %s", kind, study, e.NATSSubject())
+			}
+		}
+	}
+	for token, want := range map[string]bool{events.AccessStudy: true, events.PartnerStudy("acme"): true, "FHIR-T": false, "x-_": false} {
+		if events.InternalStudy(token) != want {
+			t.Errorf("InternalStudy(%q) is %t", token, !want)
+		}
+	}
+	if got := events.DefaultNamespace.Source(events.PartnerStudy("acme")); got != "/signoff/Partner/acme" {
+		t.Error(got)
 	}
 }
 
@@ -79,7 +104,7 @@ func TestNamespaces(t *testing.T) {
 			t.Errorf("%v: %v", ns, err)
 		}
 		for _, k := range kinds {
-			if _, err := sampleEvent(ns, k, "S", events.Link{}, "{}").CloudEvent(); err != nil {
+			if _, err := sampleEvent(ns, k, studyOf(k, "S"), events.Link{}, "{}").CloudEvent(); err != nil {
 				t.Errorf("%v, %s: %v", ns, k, err)
 			}
 		}

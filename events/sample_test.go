@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"pgregory.net/rapid"
@@ -14,7 +15,19 @@ var sampleTime = time.Date(2026, 1, 31, 12, 0, 0, 123000, time.UTC)
 // kinds are all kinds of events.
 var kinds = []events.Kind{
 	events.ReportSigned, events.ReportAmended, events.ReportSuperseded, events.ReportWithdrawn,
-	events.ObservationsSigned, events.AccessPartner, events.AccessKey,
+	events.ObservationsSigned, events.AccessPartner, events.AccessKey, events.AccessGranted, events.AccessRevoked,
+}
+
+// studyOf gives study, or the internal study that events of the kind belong to.
+func studyOf(k events.Kind, study string) string {
+	switch k {
+	case events.AccessPartner, events.AccessKey:
+		return events.AccessStudy
+	case events.AccessGranted, events.AccessRevoked:
+		return events.PartnerStudy("acme")
+	default:
+		return study
+	}
 }
 
 // sampleEvent is a valid event of the kind, number n of the study's chain
@@ -37,6 +50,8 @@ func sampleEvent(ns events.Namespace, k events.Kind, study string, after events.
 		e.Subject, e.PartitionKey = "Partner/acme", study
 	case events.AccessKey:
 		e.Subject, e.PartitionKey = "Key/kid-1", study
+	case events.AccessGranted, events.AccessRevoked:
+		e.Subject, e.PartitionKey = "ResearchStudy/FHIR-T", study
 	case events.ObservationsSigned:
 		e.Subject = events.ReportSubject("790", n+1)
 	}
@@ -55,6 +70,9 @@ func attributes(most int) *rapid.Generator[string] {
 	return rapid.StringOfN(rapid.SampledFrom(allowed), 1, most, most)
 }
 
+// isStudy leaves out what starts like an internal study.
+func isStudy(number string) bool { return !strings.HasPrefix(number, "_") }
+
 // times draws instants to the microsecond.
 func times() *rapid.Generator[time.Time] {
 	first, last := time.Date(1, 1, 1, 0, 0, 0, 1000, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
@@ -68,7 +86,7 @@ func anyEvent() *rapid.Generator[events.Event] {
 			events.DefaultNamespace, {Origin: "https://example.org:8443/a", TypePrefix: "x."}, {Origin: "urn:a", TypePrefix: "org.ex-ample.1."},
 		}).Draw(t, "namespace")
 		kind := rapid.SampledFrom(kinds).Draw(t, "kind")
-		study := events.StudyToken(rapid.StringN(1, 40, 120).Draw(t, "study"))
+		study := studyOf(kind, events.StudyToken(rapid.StringN(1, 40, 120).Filter(isStudy).Draw(t, "study")))
 		e := events.Event{
 			ID:              attributes(60).Draw(t, "id"),
 			Source:          ns.Source(study),

@@ -9,6 +9,7 @@ const (
 	SubjectPrefix  = "crit."
 	IngestPrefix   = "in."
 	PartnerPrefix  = "crit.v1."
+	partnerAccess  = "crit.partner."        // followed by the partner's id and .access
 	AccessSubject  = "crit.internal.access" // granted to nobody
 	IngestWildcard = IngestPrefix + SubjectPrefix + ">"
 	StoredWildcard = SubjectPrefix + ">"
@@ -17,11 +18,17 @@ const (
 // StudySubjects is the wildcard of all a study's events.
 func StudySubjects(token string) string { return PartnerPrefix + token + ".>" }
 
+// PartnerAccessSubject is where the events of a PartnerStudy are stored.
+func PartnerAccessSubject(id string) string { return partnerAccess + id + ".access" }
+
 // NATSSubject is where the event is stored. It holds no assessment id: each
 // distinct subject costs the server memory for ever.
 func (e Event) NATSSubject() string {
 	if tail, ok := subjectTails[e.Kind()]; ok {
 		return PartnerPrefix + e.Study + "." + tail
+	}
+	if partner, ok := PartnerOf(e.Study); ok && e.Kind().announces() {
+		return PartnerAccessSubject(partner)
 	}
 	return AccessSubject
 }

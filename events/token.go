@@ -13,6 +13,24 @@ import (
 // real study starts with an underscore.
 const AccessStudy = "_access"
 
+// partnerStudies is how the internal studies of partners start. The slash is
+// in no token of a real study.
+const partnerStudies = "_partner/"
+
+// PartnerStudy is the internal study whose events tell one partner which
+// studies it may see from then on, and which no longer.
+func PartnerStudy(id string) string { return partnerStudies + id }
+
+// PartnerOf gives the id of the partner whose PartnerStudy the token is.
+func PartnerOf(token string) (id string, ok bool) { return strings.CutPrefix(token, partnerStudies) }
+
+// InternalStudy reports whether the token is that of an internal study: not one of
+// a clinical study.
+func InternalStudy(token string) bool { return strings.HasPrefix(token, "_") }
+
+// studyToken reports whether token may be that of a real study.
+func studyToken(token string) bool { return plainToken.MatchString(token) && !InternalStudy(token) }
+
 var (
 	plainToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	base32Hex  = base32.HexEncoding.WithPadding(base32.NoPadding)

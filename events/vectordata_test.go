@@ -48,6 +48,9 @@ func goodChains() []vectorChain {
 	retraced.TraceParent = "00-00000000000000000000000000000001-0000000000000001-00"
 	partner := sampleEvent(other, events.AccessPartner, events.AccessStudy, events.Link{}, `{"id":"acme","studies":["FHIR-T"],"secrets":[],"enabled":true}`)
 	key := sampleEvent(other, events.AccessKey, events.AccessStudy, partner.Link(), `{"jwk":{},"from":"2026-01-31T12:00:00Z"}`)
+	grant := `{"partner":"acme","study":"FHIR-T","token":"FHIR-T"}`
+	granted := sampleEvent(other, events.AccessGranted, events.PartnerStudy("acme"), events.Link{}, grant)
+	revoked := sampleEvent(other, events.AccessRevoked, events.PartnerStudy("acme"), granted.Link(), grant)
 	late := events.Link{Sequence: 12345678901234567890, Hash: hexSHA256("the event before")}
 	whole := sampleEvent(other, events.ReportSigned, "late", late, `{}`)
 	whole.Time = time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC)
@@ -58,6 +61,7 @@ func goodChains() []vectorChain {
 		{Name: "a study whose token is encoded, another origin and prefix", After: start, Events: vectors(encoded)},
 		{Name: "the same event with another trace context, which no hash covers", After: start, Events: vectors(retraced)},
 		{Name: "the internal study of partners and keys", After: start, Events: vectors(partner, key)},
+		{Name: "the internal study that tells a partner of its grants: it has a source and a sequence of its own", After: start, Events: vectors(granted, revoked)},
 		{Name: "a number of 20 digits, a time of whole seconds", After: linkVector(late), Events: vectors(whole)},
 	}
 }

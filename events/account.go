@@ -1,0 +1,87 @@
+package events
+
+// What partners are told of the broker. Each partner has an account of its
+// own there, without a stream in it; what it may see is imported from the
+// service's account.
+const (
+	PartnerAPIPrefix     = "js.signoff" // in place of $JS.API
+	PartnerAccountPrefix = "partner-"   // so that no partner's account is another's, whatever its id
+	LoginQueue           = "signoff-doors"
+)
+
+// PartnerConsumer is the durable consumer of one study of a partner.
+func PartnerConsumer(partner, token string) string { return partner + "=" + token }
+
+// PartnerAccess is the durable consumer that tells a partner of its access.
+func PartnerAccess(partner string) string { return partner }
+
+// Account is what a partner's account lets through, and how much of it.
+type Account struct {
+	Name     string
+	Services []AccountService // requests to the service's account
+	Streams  []string         // subjects heard from the service's account
+	Limits   AccountLimits
+}
+
+// AccountService is a subject of the service's account and the one under which
+// the partner sends to it.
+type AccountService struct {
+	Subject  string
+	Local    string
+	Streamed bool // one request may have many answers
+}
+
+// AccountLimits bound a partner. Zero connections: nobody gets in.
+type AccountLimits struct {
+	Connections   int // at one time
+	Subscriptions int // of one connection
+	Payload       int // bytes of a message it sends
+}
+
+// PartnerAccountOf is the account of a partner with what it needs to be told
+// of its access and to read the studies with the given tokens.
+func PartnerAccountOf(partner string, tokens []string, limits AccountLimits) Account {
+	a := Account{Name: PartnerAccountPrefix + partner, Limits: limits}
+	a.read(PartnerAccess(partner), PartnerAccessSubject(partner))
+	for _, token := range tokens {
+		a.read(PartnerConsumer(partner, token), StudySubjects(token))
+	}
+	return a
+}
+
+// ClosedAccount is the account of a partner that may do nothing any more.
+func ClosedAccount(partner string) Account { return Account{Name: PartnerAccountPrefix + partner} }
+
+// read lets through what one consumer and its live subject need: to pull, to
+// look at it, and both forms of acknowledgement.
+func (a *Account) read(consumer, live string) {
+	path := Stream + "." + consumer
+	for _, s := range []AccountService{
+		{Subject: "$JS.API.CONSUMER.MSG.NEXT." + path, Local: PartnerAPIPrefix + ".CONSUMER.MSG.NEXT." + path, Streamed: true},
+		{Subject: "$JS.API.CONSUMER.INFO." + path, Local: PartnerAPIPrefix + ".CONSUMER.INFO." + path},
+		{Subject: "$JS.ACK." + path + ".>", Local: "$JS.ACK." + path + ".>"},
+		{Subject: "$JS.ACK.*.*." + path + ".>", Local: "$JS.ACK.*.*." + path + ".>"},
+	} {
+		a.Services = append(a.Services, s)
+	}
+	a.Streams = append(a.Streams, live)
+}
+
+// MayPublish gives all that a connection of the account may publish to.
+func (a Account) MayPublish() []string {
+	subjects := make([]string, 0, len(a.Services))
+	for _, s := range a.Services {
+		subjects = append(subjects, s.Local)
+	}
+	return subjects
+}
+
+// MaySubscribe gives all that a connection of the account may subscribe to.
+func (a Account) MaySubscribe() []string { return append([]string{"_INBOX.>"}, a.Streams...) }
+
+// Connection is a partner's connection to the broker.
+type Connection struct {
+	Server string // the server's id
+	ID     uint64 // unique on that server
+	User   string // the name that the answer to its login gave it
+}

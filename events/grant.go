@@ -1,0 +1,30 @@
+package events
+
+import "encoding/json"
+
+// Grant is the body of an AccessGranted or AccessRevoked event: which study
+// the partner may see from then on, or no longer.
+type Grant struct {
+	Partner string `json:"partner"`
+	Study   string `json:"study"` // study number
+	Token   string `json:"token"` // its token, as in subjects and consumer names
+}
+
+// EventSubject is the CloudEvents subject of the grant's events.
+func (g Grant) EventSubject() string { return "ResearchStudy/" + g.Token }
+
+// Grant reads the body of an AccessGranted or AccessRevoked event. It is an
+// Invalid Error if the event is of another kind or contradicts itself.
+func (e Event) Grant() (Grant, error) {
+	if !e.Kind().announces() {
+		return Grant{}, Fieldf("type", "%q grants and revokes nothing", clip(e.Type))
+	}
+	var g Grant
+	if err := json.Unmarshal(e.Data, &g); err != nil {
+		return Grant{}, &Error{Code: Invalid, Message: "an announcement of access holds no grant", Err: err}
+	}
+	if e.Study != PartnerStudy(g.Partner) || e.Subject != g.EventSubject() || g.Token != StudyToken(g.Study) {
+		return Grant{}, Errorf(Invalid, "an announcement of access in %s about %s holds another grant", e.Study, e.Subject)
+	}
+	return g, nil
+}
