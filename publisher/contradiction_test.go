@@ -1,11 +1,13 @@
 package publisher_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -69,6 +71,24 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		if n := b.last(); n != 1 {
 			t.Errorf("the stream holds %d messages, want the intruder's only", n)
 		}
+	})
+
+	t.Run("when the stream holds its next event with another body", func(t *testing.T) {
+		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		source.add("A", 2)
+		pending, err := source.Pending(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		js, e := b.jetStream(), pending[0].Event
+		if _, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{}); err != nil {
+			t.Fatal(err)
+		}
+		altered := bytes.Replace(e.Data, []byte("37.6"), []byte("37.7"), 1)
+		if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: "in." + e.NATSSubject(), Header: e.Header(), Data: altered}); err != nil {
+			t.Fatal(err)
+		}
+		stays(t, b, run(t, b, source, publisher.Config{}), source, "at sequence 1 ")
 	})
 
 	t.Run("when its outbox is older than the stream", func(t *testing.T) {

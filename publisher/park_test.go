@@ -53,6 +53,9 @@ func TestAnEventThatIsTooLargeParksItsStudyOnly(t *testing.T) {
 			r := run(t, b, source, publisher.Config{})
 			r.reaches(90)
 			same(t, b, source, 90)
+			if n := r.count("batches_total"); name == "for the server" && n > 5 {
+				t.Errorf("%v publishes, though the limit is known beforehand", n)
+			}
 			if reason := source.parked("A"); !strings.Contains(reason, "event 31 of study A") || !strings.Contains(reason, "raise") {
 				t.Errorf("study A is parked because %q", reason)
 			}

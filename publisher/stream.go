@@ -30,9 +30,10 @@ func (c StreamConfig) stream() jetstream.StreamConfig {
 		Subjects:    []string{events.IngestWildcard},
 		// Stored under other subjects than published to, and shown to core
 		// subscribers only once stored: on their own subjects they would see
-		// messages of batches that are never committed.
+		// messages of batches that are never committed. Who may hear which is up
+		// to accounts and permissions: partners hear what is exported to them.
 		SubjectTransform:   &jetstream.SubjectTransformConfig{Source: events.IngestWildcard, Destination: events.StoredWildcard},
-		RePublish:          &jetstream.RePublish{Source: events.PartnerPrefix + ">", Destination: events.PartnerPrefix + ">"},
+		RePublish:          &jetstream.RePublish{Source: events.StoredWildcard, Destination: events.StoredWildcard},
 		Retention:          jetstream.LimitsPolicy,
 		Discard:            jetstream.DiscardNew,
 		Storage:            jetstream.FileStorage,
@@ -51,8 +52,9 @@ func (c StreamConfig) stream() jetstream.StreamConfig {
 }
 
 // EnsureStream gives the stream and creates it if it does not exist. One that
-// exists with other settings is a Conflict Error that names them; it is never
-// changed.
+// exists with other settings is a Conflict Error that names them; it is not
+// changed, but for one that shows studies only to live subscribers, as before
+// partners were told of their access: it shows all from then on.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, cfg StreamConfig) (jetstream.Stream, error) {
 	want := cfg.stream()
 	stream, err := js.Stream(ctx, want.Name)
@@ -62,9 +64,25 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, cfg StreamConfig)
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", want.Name, err)
 	}
+	if republish(stream.CachedInfo().Config) == studiesOnly {
+		if stream, err = showAll(ctx, js, stream.CachedInfo().Config, want); err != nil {
+			return nil, err
+		}
+	}
 	if d := differences(stream.CachedInfo().Config, want); len(d) > 0 {
 		return nil, events.Errorf(events.Conflict, "stream %s exists with other settings: %s; "+
 			"set them right, or delete the stream: it is filled again from the outbox", want.Name, strings.Join(d, ", "))
+	}
+	return stream, nil
+}
+
+const studiesOnly = events.PartnerPrefix + "> to " + events.PartnerPrefix + ">"
+
+func showAll(ctx context.Context, js jetstream.JetStream, got, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	got.RePublish = want.RePublish
+	stream, err := js.UpdateStream(ctx, got)
+	if err != nil {
+		return nil, fmt.Errorf("have stream %s show all that it stores: %w", got.Name, err)
 	}
 	return stream, nil
 }

@@ -86,6 +86,33 @@ func TestEnsureStream(t *testing.T) {
 	}
 }
 
+func TestAStreamThatShowedStudiesOnlyShowsAllFromThenOn(t *testing.T) {
+	b := newBroker(t, natsd.Config{})
+	js := b.jetStream()
+	stream, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := stream.CachedInfo().Config
+	before.RePublish = &jetstream.RePublish{Source: "crit.v1.>", Destination: "crit.v1.>"}
+	if _, err := js.UpdateStream(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), "in.crit.v1.A.DiagnosticReport.signed", []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	again, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(stream.CachedInfo().Config, again.CachedInfo().Config); diff != "" {
+		t.Errorf("settings (-wanted +got):\n%s", diff)
+	}
+	if now := again.CachedInfo(); now.State.LastSeq != 1 || !now.Created.Equal(stream.CachedInfo().Created) {
+		t.Errorf("another stream: %+v", now)
+	}
+}
+
 func TestCoreSubscribersSeeWhatIsStoredOnceItIsStored(t *testing.T) {
 	b, source := newBroker(t, natsd.Config{}), newBox(t)
 	js := b.jetStream()

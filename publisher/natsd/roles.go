@@ -33,7 +33,14 @@ const (
 	Reader    Role = "reader"    // reads the stream through consumers and by sequence
 	Operator  Role = "operator"  // a person with the nats command line: looks, changes nothing stored
 	System    Role = "system"    // the same person in account SYS: server reports
+	Doors     Role = "doors"     // makes partners' consumers and answers their logins
 )
+
+var roles = []Role{Publisher, Reader, Operator, System, Doors}
+
+// userPrefix keeps the users of roles apart from partners, who log in under
+// their ids: those have no dot.
+const userPrefix = "signoff."
 
 // Credentials of a role.
 type Credentials struct {
@@ -77,6 +84,14 @@ func permissions(role Role) *server.Permissions {
 			),
 			Subscribe: allow(inbox, events.StoredWildcard),
 		}
+	case Doors:
+		return &server.Permissions{
+			Publish: allow(
+				api+"STREAM.INFO."+stream, api+"CONSUMER.CREATE."+stream+".>", api+"CONSUMER.DELETE."+stream+".>",
+				api+"CONSUMER.INFO."+stream+".>", api+"CONSUMER.LIST."+stream, server.InboxPrefix+">",
+			),
+			Subscribe: allow(inbox, server.AuthCalloutSubject),
+		}
 	default:
 		return nil
 	}
@@ -88,12 +103,12 @@ func allow(subjects ...string) *server.SubjectPermission {
 
 func newCredentials() (map[Role]Credentials, error) {
 	all := make(map[Role]Credentials)
-	for _, role := range []Role{Publisher, Reader, Operator, System} {
+	for _, role := range roles {
 		secret := make([]byte, 32)
 		if _, err := rand.Read(secret); err != nil {
 			return nil, fmt.Errorf("make NATS password: %w", err)
 		}
-		all[role] = Credentials{User: string(role), Password: hex.EncodeToString(secret)}
+		all[role] = Credentials{User: userPrefix + string(role), Password: hex.EncodeToString(secret)}
 	}
 	return all, nil
 }

@@ -25,7 +25,7 @@ func store(t *testing.T, nc *nats.Conn, text string) {
 	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: events.Stream, Subjects: []string{events.IngestWildcard}, AllowDirect: true,
 		SubjectTransform: &jetstream.SubjectTransformConfig{Source: events.IngestWildcard, Destination: events.StoredWildcard},
-		RePublish:        &jetstream.RePublish{Source: events.PartnerPrefix + ">", Destination: events.PartnerPrefix + ">"},
+		RePublish:        &jetstream.RePublish{Source: events.StoredWildcard, Destination: events.StoredWildcard},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestNobodyIsAnonymous(t *testing.T) {
 	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"})
 	for name, opts := range map[string][]nats.Option{
 		"no password":    nil,
-		"wrong password": {nats.UserInfo(string(natsd.Publisher), "wrong")},
+		"wrong password": {nats.UserInfo(s.Credentials(natsd.Publisher).User, "wrong")},
 		"unknown user":   {nats.UserInfo("nobody", s.Credentials(natsd.Publisher).Password)},
 		"no user":        {nats.UserInfo("", "")},
 	} {
@@ -48,7 +48,7 @@ func TestNobodyIsAnonymous(t *testing.T) {
 			t.Errorf("%s over TCP: got %v", name, err)
 		}
 	}
-	for _, hello := range []string{`{}`, `{"user":"publisher"}`, `{"user":"publisher","pass":"wrong"}`} {
+	for _, hello := range []string{`{}`, `{"user":"signoff.publisher"}`, `{"user":"signoff.publisher","pass":"wrong"}`} {
 		if answer := greet(t, s, hello); !strings.Contains(answer, "Authorization Violation") {
 			t.Errorf("%s in process: got %q", hello, answer)
 		}
@@ -128,11 +128,24 @@ func TestRolesMayDoWhatTheyAreForAndNoMore(t *testing.T) {
 			"makes a new stream":  "$JS.API.STREAM.CREATE.OTHER",
 			"uses another inbox":  "_INBOX.somebody.else",
 			"restores the stream": "$JS.API.STREAM.RESTORE." + events.Stream,
+			"asks for a login":    "$SYS.REQ.USER.AUTH",
+			"answers a login":     "$SYS._INBOX.12345678.abcdef",
 		} {
 			t.Run(string(role)+" never "+name, func(t *testing.T) { denied(t, s, role, subject) })
 		}
 	}
 
+	for name, subject := range map[string]string{
+		"publishes events":        "in.crit.v1.S.DiagnosticReport.signed",
+		"fakes live events":       "crit.v1.S.DiagnosticReport.signed",
+		"reads messages":          "$JS.API.STREAM.MSG.GET." + events.Stream,
+		"deletes the stream":      "$JS.API.STREAM.DELETE." + events.Stream,
+		"makes unfiltered pulls":  "$JS.API.CONSUMER.DURABLE.CREATE." + events.Stream + ".all",
+		"takes a consumer's next": "$JS.API.CONSUMER.MSG.NEXT." + events.Stream + ".acme",
+		"asks for a login":        "$SYS.REQ.USER.AUTH",
+	} {
+		t.Run("doors never "+name, func(t *testing.T) { denied(t, s, natsd.Doors, subject) })
+	}
 	t.Run("publisher never fakes live events", func(t *testing.T) {
 		denied(t, s, natsd.Publisher, "crit.v1.S.DiagnosticReport.signed")
 	})

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -48,6 +49,10 @@ type Config struct {
 	// Defaults to one minute.
 	ReadyTimeout time.Duration
 
+	// LoginIssuer is the public account key (nkey, "A…") of whoever answers the
+	// logins of all who have no role: partners. Without one they are refused.
+	LoginIssuer string
+
 	// Log takes the server's own messages. Defaults to slog.Default().
 	Log *slog.Logger
 }
@@ -64,6 +69,7 @@ type Server struct {
 	tls         bool // of the listener
 	log         *slog.Logger
 	credentials map[Role]Credentials
+	accounts    sync.Mutex // held while an account is changed
 }
 
 // Start runs a server and returns when it takes connections. An address in
@@ -111,6 +117,9 @@ func options(cfg Config, credentials map[Role]Credentials) (*server.Options, err
 		return nil, err
 	}
 	opts.Users = users
+	if opts.AuthCallout, err = callout(cfg.LoginIssuer, credentials); err != nil {
+		return nil, err
+	}
 	opts.ServerName = cmp.Or(cfg.Name, "signoff")
 	opts.JetStream = true
 	opts.StoreDir = cfg.Dir

@@ -125,10 +125,10 @@ func TestPasswordsAreNotLogged(t *testing.T) {
 	var out syncBuffer
 	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0",
 		Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
-	roles := []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System}
+	roles := []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System, natsd.Doors}
 	for _, role := range roles {
 		connect(t, s, role).Close()
-		_, _ = nats.Connect(s.ClientURL(), nats.UserInfo(string(role), "wrong"))
+		_, _ = nats.Connect(s.ClientURL(), nats.UserInfo(s.Credentials(role).User, "wrong"))
 	}
 	s.Shutdown()
 	text := out.String()

@@ -1,0 +1,133 @@
+package natsd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// answerWithin is how long the server keeps a way back open for an answer that
+// does not come, except to a request that waits for events to happen.
+const answerWithin = 10 * time.Second
+
+// SetAccount makes the partner's account let through exactly what is given:
+// what it had before and is not in a ends at once. Accounts do not outlast the
+// server.
+//
+// What the service's account exports to it stays exported, until the server
+// ends: the server has no way to take that back, and without an import in the
+// partner's account, which only this method makes, it leads nowhere.
+func (s *Server) SetAccount(_ context.Context, a events.Account) error {
+	if id, ok := strings.CutPrefix(a.Name, events.PartnerAccountPrefix); !ok || !events.ValidPartnerID(id) {
+		return events.Errorf(events.Invalid, "%q is not the account of a partner", a.Name)
+	}
+	s.accounts.Lock()
+	defer s.accounts.Unlock()
+	app, err := s.nats.LookupAccount(AccountApp)
+	if err != nil {
+		return fmt.Errorf("look up account %s: %w", AccountApp, err)
+	}
+	partner, _ := s.nats.LookupOrRegisterAccount(a.Name)
+	if err := export(app, partner, a); err != nil {
+		return fmt.Errorf("export to account %s: %w", a.Name, err)
+	}
+	s.nats.UpdateAccountClaims(partner, claims(a))
+	if err := imported(app, partner, a); err != nil {
+		return fmt.Errorf("import to account %s: %w", a.Name, err)
+	}
+	return nil
+}
+
+// export offers what a lets through, to that account alone.
+func export(app, partner *server.Account, a events.Account) error {
+	only := []*server.Account{partner}
+	for _, service := range a.Services {
+		kind := server.Singleton
+		if service.Streamed {
+			kind = server.Streamed
+		}
+		if err := app.AddServiceExportWithResponse(service.Subject, kind, only); err != nil {
+			return fmt.Errorf("%s: %w", service.Subject, err)
+		}
+		if service.Streamed {
+			continue
+		}
+		if err := app.SetServiceExportResponseThreshold(service.Subject, answerWithin); err != nil {
+			return fmt.Errorf("%s: %w", service.Subject, err)
+		}
+	}
+	for _, subject := range a.Streams {
+		if err := app.AddStreamExport(subject, only); err != nil {
+			return fmt.Errorf("%s: %w", subject, err)
+		}
+	}
+	return nil
+}
+
+// claims are imports and limits in the form in which the server replaces those
+// that an account has.
+func claims(a events.Account) *jwt.AccountClaims {
+	c := jwt.NewAccountClaims(a.Name)
+	c.Limits.Conn = int64(a.Limits.Connections)
+	c.Limits.Subs = int64(a.Limits.Subscriptions)
+	c.Limits.Payload = int64(a.Limits.Payload)
+	c.Limits.LeafNodeConn = 0
+	for _, service := range a.Services {
+		c.Imports.Add(&jwt.Import{
+			Type: jwt.Service, Account: AccountApp,
+			Subject: jwt.Subject(service.Subject), LocalSubject: jwt.RenamingSubject(service.Local),
+		})
+	}
+	for _, subject := range a.Streams {
+		c.Imports.Add(&jwt.Import{Type: jwt.Stream, Account: AccountApp, Subject: jwt.Subject(subject)})
+	}
+	return c
+}
+
+// imported makes sure that all imports are there, because the server tells its
+// log only of those that it could not make: what is there already cannot be
+// added.
+func imported(app, partner *server.Account, a events.Account) error {
+	for _, service := range a.Services {
+		err := partner.AddServiceImport(app, service.Local, service.Subject)
+		if err != nil && !strings.Contains(err.Error(), "duplicate") {
+			return fmt.Errorf("%s: %w", service.Local, err)
+		}
+	}
+	for _, subject := range a.Streams {
+		err := partner.AddStreamImport(app, subject, "")
+		if err != nil && !errors.Is(err, server.ErrStreamImportDuplicate) {
+			return fmt.Errorf("%s: %w", subject, err)
+		}
+	}
+	return nil
+}
+
+// Connections gives the open connections of a partner's account.
+func (s *Server) Connections(_ context.Context, account string) ([]events.Connection, error) {
+	const most = 1 << 16 // the server's own limit on connections
+	list, err := s.nats.Connz(&server.ConnzOptions{Account: account, Username: true, Limit: most})
+	if err != nil {
+		return nil, fmt.Errorf("list connections of account %s: %w", account, err)
+	}
+	all := make([]events.Connection, 0, len(list.Conns))
+	for _, c := range list.Conns {
+		all = append(all, events.Connection{Server: list.ID, ID: c.Cid, User: c.AuthorizedUser})
+	}
+	return all, nil
+}
+
+// Disconnect closes a connection. One that is closed already is no error.
+func (s *Server) Disconnect(_ context.Context, c events.Connection) error {
+	if c.Server == s.nats.ID() {
+		_ = s.nats.DisconnectClientByID(c.ID) // the only error: there is none with this id
+	}
+	return nil
+}
