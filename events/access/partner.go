@@ -49,6 +49,34 @@ func (p Partner) Opens(secret string, now time.Time) bool {
 	return open && p.Enabled
 }
 
+// SecretID names a client secret where it must not be shown: the start of its
+// digest.
+func SecretID(secret string) string { return idOfDigest(DigestSecret(secret)) }
+
+func idOfDigest(digest string) string { return digest[:min(len(digest), 16)] }
+
+// InForce reports whether a secret, named by its SecretID, is in force at the
+// time now, and until when; zero means until it is replaced.
+func (p Partner) InForce(secretID string, now time.Time) (until time.Time, ok bool) {
+	for _, s := range p.Secrets {
+		switch {
+		case !p.Enabled || secretID == "" || idOfDigest(s.SHA256) != secretID:
+		case s.Expires == nil:
+			return time.Time{}, true
+		case now.Before(*s.Expires):
+			return *s.Expires, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// Honours reports whether what a verified token says still holds at the time
+// now: it is this partner's, and the secret it was issued for is in force.
+func (p Partner) Honours(c Claims, now time.Time) bool {
+	_, ok := p.InForce(c.Secret, now)
+	return ok && c.Partner == p.ID
+}
+
 // Granted reports whether the partner may see the study.
 func (p Partner) Granted(study string) bool {
 	return p.Enabled && slices.Contains(p.Studies, study)

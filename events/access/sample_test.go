@@ -11,6 +11,8 @@ import (
 
 var now = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 
+const secret = "s3cret of acme"
+
 const issuer = "http://127.0.0.1:8080/msk-apim/external/msk-oidc/oauth2"
 
 // newSigner makes a signer with a new key and gives the key's JSON too.
@@ -28,7 +30,7 @@ func newSigner(t testing.TB) (signer *access.Signer, private []byte) {
 
 func issue(t testing.TB, s *access.Signer, at time.Time) string {
 	t.Helper()
-	token, err := s.Issue("01941f29-7c00-7000-8000-000000000001", issuer, "acme", at)
+	token, err := s.Issue("01941f29-7c00-7000-8000-000000000001", issuer, "acme", secret, at)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ const (
 // Claims are what a verified token says.
 type Claims struct {
 	Partner string
+	Secret  string // SecretID of the client secret it was issued for
 	KeyID   string
 	Issued  time.Time
 	Expires time.Time
@@ -35,7 +36,8 @@ type Claims struct {
 // tokenClaims is the token's payload (RFC 7519), with the scope of RFC 8693.
 type tokenClaims struct {
 	jwt.Claims
-	Scope string `json:"scope"`
+	Scope  string `json:"scope"`
+	Secret string `json:"secret_id,omitempty"` // a claim of our own: what a lost secret has opened ends with it
 }
 
 // Signer issues tokens with one private key.
@@ -76,21 +78,21 @@ func NewSigner(privateJWK []byte) (*Signer, error) {
 // Key gives the signer's public key, in force from the time on.
 func (s *Signer) Key(from time.Time) Key { return Key{JWK: s.key.Public(), From: from.UTC()} }
 
-// Issue makes a token for a partner. Id is its unique jti; issuer is the
-// public URL of the token endpoint.
-func (s *Signer) Issue(id, issuer, partner string, now time.Time) (string, error) {
+// Issue makes a token for a partner that showed its client secret. Id is the
+// token's unique jti; issuer is the public URL of the token endpoint.
+func (s *Signer) Issue(id, issuer, partner, secret string, now time.Time) (string, error) {
 	return jwt.Signed(s.signer).Claims(tokenClaims{
 		Claims: jwt.Claims{
 			ID: id, Issuer: issuer, Subject: partner, Audience: jwt.Audience{Audience},
 			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(Lifetime)),
 		},
-		Scope: Scope,
+		Scope: Scope, Secret: SecretID(secret),
 	}).Serialize()
 }
 
 // Verify checks a token against the directory's keys and gives what it says.
 // The error's code is Expired or Unauthenticated. It does not ask whether the
-// partner is enabled: that may change while the token lives.
+// partner still honours them: that may change while the token lives.
 func (d Directory) Verify(token string, now time.Time) (Claims, error) {
 	o, err := d.open(token)
 	if err != nil {
@@ -134,7 +136,7 @@ func (o opened) at(now time.Time) (Claims, error) {
 	if !now.Before(expires.Add(leeway)) {
 		return Claims{}, events.Errorf(events.Expired, "The access token has expired.")
 	}
-	return Claims{Partner: c.Subject, KeyID: o.key.ID(), Issued: c.IssuedAt.Time(), Expires: expires}, nil
+	return Claims{Partner: c.Subject, Secret: c.Secret, KeyID: o.key.ID(), Issued: c.IssuedAt.Time(), Expires: expires}, nil
 }
 
 func notValid(err error) error {

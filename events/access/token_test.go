@@ -26,7 +26,7 @@ func TestATokenIsGoodFromIssueToExpiry(t *testing.T) {
 	key := signer.Key(now.Add(-time.Hour))
 	d := (access.Directory{}).WithKey(key)
 	token := issue(t, signer, now)
-	want := access.Claims{Partner: "acme", KeyID: key.ID(), Issued: now, Expires: now.Add(access.Lifetime)}
+	want := access.Claims{Partner: "acme", Secret: access.SecretID(secret), KeyID: key.ID(), Issued: now, Expires: now.Add(access.Lifetime)}
 	for name, c := range map[string]struct {
 		at   time.Time
 		code events.Code

@@ -97,7 +97,7 @@ func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request) (grant, *refusa
 		return grant{}, refused
 	}
 	now := e.cfg.Clock()
-	signed, err := e.signer.Issue(e.cfg.NewID(), e.cfg.Issuer, partner.ID, now)
+	signed, err := e.signer.Issue(e.cfg.NewID(), e.cfg.Issuer, partner.ID, q.secret, now)
 	if err != nil {
 		return grant{}, fault(err)
 	}

@@ -49,7 +49,7 @@ func TestGoodCredentialsGetATokenThatTheKeysVerify(t *testing.T) {
 				t.Errorf("headers: %v", h)
 			}
 			claims, err := access.Directory{}.WithKey(s.signer.Key(now.Add(-time.Second))).Verify(got.AccessToken, now)
-			if err != nil || claims.Partner != partnerID {
+			if err != nil || claims.Partner != partnerID || claims.Secret != access.SecretID(secret) {
 				t.Errorf("claims %+v, error %v", claims, err)
 			}
 			log := s.logged()

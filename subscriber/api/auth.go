@@ -27,7 +27,8 @@ func (a *API) authorize(r *http.Request, pairs []pair) (access.Partner, error) {
 	return partner, nil
 }
 
-// bearer gives the enabled partner whom the request's one token names.
+// bearer gives the partner whom the request's one token names, unless the
+// secret it was issued for is no longer in force.
 func (a *API) bearer(r *http.Request) (access.Partner, error) {
 	refused := func(message string) (access.Partner, error) {
 		return access.Partner{}, events.Errorf(events.Unauthenticated, "%s", message)
@@ -43,12 +44,13 @@ func (a *API) bearer(r *http.Request) (access.Partner, error) {
 		return refused("The Authorization header must be: Bearer {access_token}.")
 	}
 	d := a.reader.Directory()
-	claims, err := a.tokens.Verify(d, strings.Trim(token, " "), a.cfg.Clock())
+	now := a.cfg.Clock()
+	claims, err := a.tokens.Verify(d, strings.Trim(token, " "), now)
 	if err != nil {
 		return access.Partner{}, err
 	}
 	partner, ok := d.Partner(claims.Partner)
-	if !ok || !partner.Enabled {
+	if !ok || !partner.Honours(claims, now) {
 		return refused("The access token is not valid.")
 	}
 	return partner, nil

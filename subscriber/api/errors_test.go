@@ -24,7 +24,8 @@ func TestRefusals(t *testing.T) {
 	expired := issue(t, s.signer, partnerID, noon.Add(-2*time.Hour))
 	s.desk.directory = s.desk.directory.
 		WithKey(s.signer.Key(noon.Add(-3 * time.Hour))).
-		WithPartner(access.Partner{ID: "removed", Studies: []string{"S1"}})
+		WithPartner(access.Partner{ID: "removed", Studies: []string{"S1"}, Secrets: secrets()}).
+		WithPartner(access.Partner{ID: "rotated", Studies: []string{"S1"}, Secrets: []access.Secret{{SHA256: access.DigestSecret("another")}}, Enabled: true})
 
 	const everythingWrong = "/DiagnosticReport?_format=xml&date=x"
 	type options = []func(*http.Request)
@@ -48,6 +49,7 @@ func TestRefusals(t *testing.T) {
 		{"two tokens", everythingWrong, options{noID, header("Authorization", "Bearer "+s.token, "Bearer "+s.token)}, 401, "login", "more than one"},
 		{"a token of a foreign key", everythingWrong, options{noID, header("Authorization", "Bearer "+issue(t, newSigner(t), partnerID, noon))}, 401, "login", "=The access token is not valid."},
 		{"a token of a removed partner", everythingWrong, options{noID, header("Authorization", "Bearer "+issue(t, s.signer, "removed", noon))}, 401, "login", "=The access token is not valid."},
+		{"a token got with a secret that was replaced", everythingWrong, options{noID, header("Authorization", "Bearer "+issue(t, s.signer, "rotated", noon))}, 401, "login", "=The access token is not valid."},
 		{"a token of nobody", everythingWrong, options{noID, header("Authorization", "Bearer "+issue(t, s.signer, "nobody", noon))}, 401, "login", "=The access token is not valid."},
 		{"an expired token", everythingWrong, options{noID, header("Authorization", "Bearer "+expired)}, 401, "expired", "=The access token has expired."},
 		{"no x-partnerid", everythingWrong, options{noID}, 401, "login", "=Api Key was not provided."},
@@ -65,6 +67,7 @@ func TestRefusals(t *testing.T) {
 		{"an unknown study", "/DiagnosticReport?researchstudy=S3&date=x", nil, 403, "security", "=Access to protocol denied."},
 		{"one of two studies not granted", "/DiagnosticReport?researchstudy=S1,S2&date=x", nil, 403, "security", "=Access to protocol denied."},
 		{"the internal study", "/DiagnosticReport?researchstudy=_access&date=x", nil, 403, "security", "=Access to protocol denied."},
+		{"the internal study of a partner", "/DiagnosticReport?researchstudy=_partner/acme&date=x", nil, 403, "security", "=Access to protocol denied."},
 		{"a malformed date", "/DiagnosticReport?researchstudy=S1&date=x", nil, 400, "value", "date"},
 		{"a malformed parameter of one report", "/DiagnosticReport/none?_elements=bogus", nil, 400, "value", "_elements"},
 		{"an unknown report", "/DiagnosticReport/none", nil, 404, "not-found", "=There is no such report."},

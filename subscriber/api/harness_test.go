@@ -42,9 +42,14 @@ func newSigner(t testing.TB) *access.Signer {
 	return signer
 }
 
+const secret = "s3cret of acme"
+
+// secrets are those in force of the tests' partners.
+func secrets() []access.Secret { return []access.Secret{{SHA256: access.DigestSecret(secret)}} }
+
 func issue(t testing.TB, signer *access.Signer, partner string, at time.Time) string {
 	t.Helper()
-	token, err := signer.Issue("00000000-0000-7000-8000-000000000001", publicURL, partner, at)
+	token, err := signer.Issue("00000000-0000-7000-8000-000000000001", publicURL, partner, secret, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +65,7 @@ func open(t testing.TB, cfg api.Config, studies ...string) *stand {
 	d.change(func(d *desk) {
 		d.directory = access.Directory{}.
 			WithKey(s.signer.Key(noon.Add(-time.Hour))).
-			WithPartner(access.Partner{ID: partnerID, Studies: studies, Enabled: true})
+			WithPartner(access.Partner{ID: partnerID, Studies: studies, Secrets: secrets(), Enabled: true})
 	})
 	return s
 }

@@ -125,7 +125,7 @@ func (l *live) announce(kind events.Kind, subject string, data any) {
 // grant makes these the partner's studies.
 func (l *live) grant(studies ...string) {
 	l.t.Helper()
-	p := access.Partner{ID: partnerID, Studies: studies, Secrets: []access.Secret{}, Enabled: true}
+	p := access.Partner{ID: partnerID, Studies: studies, Secrets: secrets(), Enabled: true}
 	l.announce(events.AccessPartner, p.EventSubject(), p)
 }
 
