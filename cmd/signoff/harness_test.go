@@ -55,9 +55,15 @@ func loopback() settings {
 
 // startProgram runs the whole program on dir until the test ends or stop is
 // called, which reports how it ended.
-func startProgram(t *testing.T, dir string) (*program, func()) {
+func startProgram(t testing.TB, dir string) (*program, func()) {
 	t.Helper()
-	p, err := openProgram(t.Context(), dataDir(dir), loopback(), slog.New(slog.DiscardHandler))
+	return startWith(t, dir, loopback(), slog.New(slog.DiscardHandler))
+}
+
+// startWith is startProgram with settings and log of the test's choice.
+func startWith(t testing.TB, dir string, s settings, log *slog.Logger) (*program, func()) {
+	t.Helper()
+	p, err := openProgram(t.Context(), dataDir(dir), s, log)
 	if err != nil {
 		t.Fatal(err)
 	}

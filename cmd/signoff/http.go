@@ -26,14 +26,14 @@ func (p *program) serveHTTP() {
 	partners.Handle(token.Path, tokens)
 	partners.Handle(token.JWKSPath, token.JWKS(func() []access.Key { return p.model.Directory().Keys() }, time.Now))
 	partners.Handle("/", reports)
-	p.api = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{})
+	p.api = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.outbox, p.relay, p.model, tokens, reports} {
 		metrics.MustRegister(part.Metrics()...)
 	}
-	p.ops = rest.NewServer(opsHandler(p.checks(), metrics), p.log, rest.ServerConfig{})
+	p.ops = rest.NewServer(opsHandler(p.checks(), metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
 }
 
 // checks are what must hold for the program to be ready.
@@ -69,7 +69,7 @@ const shutdownTimeout = 10 * time.Second
 func httpComponent(name string, server *http.Server, listener net.Listener) component {
 	return component{name, func(ctx context.Context) error {
 		failed := make(chan error, 1)
-		go func() { failed <- server.Serve(listener) }()
+		go func() { failed <- rest.Serve(server, listener) }()
 		select {
 		case err := <-failed:
 			return err

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,14 +28,19 @@ const defaultMaxCount = 1000
 
 // settings are what a server can be told besides its data directory.
 type settings struct {
-	Listen     string `help:"Address of the read API and the token endpoint; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"ADDR"`
-	OpsListen  string `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8082" placeholder:"ADDR"`
-	NATSListen string `name:"nats-listen" help:"Address of the embedded NATS server." default:"127.0.0.1:4222" placeholder:"ADDR"`
-	PublicURL  string `name:"public-url" help:"Start of every link in answers; default http:// and the read API's address." placeholder:"URL"`
-	BasePath   string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
-	MaxCount   int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
-	Origin     string `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
-	TypePrefix string `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
+	Listen      string `help:"Address of the read API and the token endpoint; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	OpsListen   string `help:"Address of /healthz, /readyz and /metrics; with TLS like the read API unless it is on loopback." default:"127.0.0.1:8082" placeholder:"ADDR"`
+	NATSListen  string `name:"nats-listen" help:"Address of the embedded NATS server." default:"127.0.0.1:4222" placeholder:"ADDR"`
+	TLSCert     string `name:"tls-cert" help:"Certificate of the read API and the token endpoint (PEM); read again when it changes." placeholder:"FILE"`
+	TLSKey      string `name:"tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
+	NATSTLSCert string `name:"nats-tls-cert" help:"Certificate of the embedded NATS server (PEM); read again when it changes." placeholder:"FILE"`
+	NATSTLSKey  string `name:"nats-tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
+	Insecure    bool   `help:"Speak plain text on addresses that other machines reach; for where something else does TLS."`
+	PublicURL   string `name:"public-url" help:"Start of every link in answers; default http:// or https:// and the read API's address." placeholder:"URL"`
+	BasePath    string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
+	MaxCount    int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
+	Origin      string `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
+	TypePrefix  string `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
 }
 
 // program is everything one data directory needs, wired but not yet running.
@@ -43,12 +50,16 @@ type program struct {
 	settings settings
 	closers  []func() error // in order of opening; closed in reverse
 
-	nats   *natsd.Server
-	outbox *outbox.Outbox
-	relay  *publisher.Relay
-	model  *readmodel.Model
-	reader jetstream.JetStream
-	signer *access.Signer
+	transport transport
+	nats      *natsd.Server
+	outbox    *outbox.Outbox
+	relay     *publisher.Relay
+	model     *readmodel.Model
+	reader    jetstream.JetStream
+	signer    *access.Signer
+
+	announcing sync.Mutex  // held while serve.json is written
+	announced  atomic.Bool // serve.json is there, to be kept up to date
 
 	apiListener, opsListener net.Listener
 	api, ops                 *http.Server
@@ -60,7 +71,7 @@ type program struct {
 func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger) (*program, error) {
 	p := &program{dir: dir, settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
 	for _, open := range []func(context.Context) error{
-		p.lockDirectory, p.listen, p.openOutbox, p.startNATS, p.openRelay, p.openModel, p.announceKey,
+		p.openTransport, p.lockDirectory, p.listen, p.openOutbox, p.startNATS, p.openRelay, p.openModel, p.announceKey,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, p.close())
@@ -124,7 +135,9 @@ func (p *program) openOutbox(ctx context.Context) (err error) {
 }
 
 func (p *program) startNATS(context.Context) (err error) {
-	p.nats, err = natsd.Start(natsd.Config{Dir: string(p.dir), Listen: p.settings.NATSListen, Log: p.log.With("component", "nats")})
+	p.nats, err = natsd.Start(natsd.Config{
+		Dir: string(p.dir), Listen: p.settings.NATSListen, TLS: p.transport.nats.configOrPlain(), Log: p.log.With("component", "nats"),
+	})
 	if err != nil {
 		return fmt.Errorf("start NATS (--nats-listen): %w", err)
 	}
@@ -145,7 +158,7 @@ func (p *program) publicURL() string {
 	if p.settings.PublicURL != "" {
 		return strings.TrimRight(p.settings.PublicURL, "/")
 	}
-	return "http://" + p.apiListener.Addr().String()
+	return scheme(p.transport.api.configOrPlain()) + p.apiListener.Addr().String()
 }
 
 // connect opens a connection for a role that lasts as long as the program.

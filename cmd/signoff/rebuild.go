@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -47,7 +48,7 @@ func withStream(ctx context.Context, dir dataDir, fn func(jetstream.JetStream) e
 	unlock, err := dir.lock("rebuild")
 	if err != nil {
 		if s, ok := dir.running(); ok {
-			return withRunning(s, fn)
+			return withRunning(dir, s, fn)
 		}
 		return err
 	}
@@ -72,8 +73,12 @@ func withStream(ctx context.Context, dir dataDir, fn func(jetstream.JetStream) e
 	return fn(js)
 }
 
-func withRunning(s serving, fn func(jetstream.JetStream) error) error {
-	nc, err := nats.Connect(s.NATS, nats.UserInfo(s.NATSUser, s.NATSPassword), nats.MaxReconnects(-1))
+func withRunning(dir dataDir, s serving, fn func(jetstream.JetStream) error) error {
+	options := []nats.Option{nats.UserInfo(s.NATSUser, s.NATSPassword), nats.MaxReconnects(-1)}
+	if strings.HasPrefix(s.NATS, "tls://") {
+		options = append(options, nats.Secure(dir.trusted()))
+	}
+	nc, err := nats.Connect(s.NATS, options...)
 	if err != nil {
 		return fmt.Errorf("connect to the running server's NATS: %w", err)
 	}

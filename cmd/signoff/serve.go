@@ -41,9 +41,9 @@ func greet(w io.Writer, data dataDir, basePath string, s serving) {
 	fmt.Fprintf(w, `Serving %s
   read API    %s%s/DiagnosticReport?researchstudy=…
   token       %s%s
-  operations  http://%s/readyz  /healthz  /metrics
+  operations  %s/readyz  /healthz  /metrics
   NATS        %s  (the operator's credentials are in %s)
-`, data, s.PublicURL, basePath, s.PublicURL, token.Path, s.Ops, s.NATS, data.serveFile())
+`, data, s.PublicURL, basePath, s.PublicURL, token.Path, s.OpsURL, s.NATS, data.serveFile())
 	fmt.Fprintf(w, `Next, in another terminal:
   signoff pi add USER --name "Printed Name" --study S     who signs
   signoff partner add ID --study S                        who sees
@@ -71,6 +71,7 @@ func (p *program) run(ctx context.Context, announce func(serving)) error {
 		httpComponent("read API", p.api, p.apiListener),
 		ready,
 	})
+	p.announced.Store(false)
 	return errors.Join(err, os.Remove(p.dir.serveFile()), p.close())
 }
 
@@ -78,14 +79,8 @@ func (p *program) run(ctx context.Context, announce func(serving)) error {
 // announce. A program that does not get ready goes on trying: what is wrong is
 // in the log and in /readyz.
 func (p *program) awaitReady(ctx context.Context, announce func(serving)) {
-	operator := p.nats.Credentials(natsd.Operator)
-	s := serving{
-		PID: os.Getpid(), Listen: p.apiListener.Addr().String(), PublicURL: p.publicURL(), Ops: p.opsListener.Addr().String(),
-		NATS: p.nats.ClientURL(), NATSUser: operator.User, NATSPassword: operator.Password,
-	}
-	if err := p.dir.announce(s); err != nil {
-		p.log.Error("other commands will not find this server", "error", err)
-	}
+	p.announced.Store(true)
+	p.announceAgain()
 	tick := time.NewTicker(readyEvery)
 	defer tick.Stop()
 	for !p.ready(ctx) {
@@ -95,7 +90,27 @@ func (p *program) awaitReady(ctx context.Context, announce func(serving)) {
 		case <-tick.C:
 		}
 	}
-	announce(s)
+	announce(p.serving())
+}
+
+// serving is what the program says of itself.
+func (p *program) serving() serving {
+	operator := p.nats.Credentials(natsd.Operator)
+	return serving{
+		PID: os.Getpid(), Listen: p.apiListener.Addr().String(), PublicURL: p.publicURL(), BasePath: p.settings.BasePath,
+		Ops: p.opsListener.Addr().String(), OpsURL: scheme(p.opsTLS()) + p.opsListener.Addr().String(),
+		NATS: p.nats.ClientURL(), NATSUser: operator.User, NATSPassword: operator.Password,
+		Certificates: p.transport.fingerprints(),
+	}
+}
+
+// announceAgain brings serve.json up to date.
+func (p *program) announceAgain() {
+	p.announcing.Lock()
+	defer p.announcing.Unlock()
+	if err := p.dir.announce(p.serving()); err != nil {
+		p.log.Error("other commands will not find this server", "error", err)
+	}
 }
 
 const readyEvery = 20 * time.Millisecond

@@ -17,6 +17,10 @@ type serving struct {
 	NATS         string `json:"nats"`
 	NATSUser     string `json:"natsUser"`
 	NATSPassword string `json:"natsPassword"`
+
+	BasePath     string   `json:"basePath"`               // of the read API
+	OpsURL       string   `json:"opsUrl"`                 // scheme and address
+	Certificates []string `json:"certificates,omitempty"` // SHA-256 of those its listeners show
 }
 
 func (d dataDir) announce(s serving) error {
@@ -39,9 +43,17 @@ func (d dataDir) running() (s serving, ok bool) {
 		unlock()
 		return serving{}, false
 	}
+	s, err = d.readServing()
+	return s, err == nil
+}
+
+func (d dataDir) readServing() (s serving, err error) {
 	content, err := os.ReadFile(d.serveFile())
-	if err != nil || json.Unmarshal(content, &s) != nil {
-		return serving{}, false
+	if err == nil {
+		err = json.Unmarshal(content, &s)
 	}
-	return s, true
+	if err != nil {
+		return serving{}, fmt.Errorf("read serve.json: %w", err)
+	}
+	return s, nil
 }

@@ -51,11 +51,11 @@ func serverState(ctx context.Context, dir dataDir) (string, *serving) {
 	s.NATSUser, s.NATSPassword = "", "" // not for standard output
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Ops+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.OpsURL+"/readyz", nil)
 	if err != nil {
 		return "not ready", &s
 	}
-	if status, _, err := do(req); err != nil || status != http.StatusOK {
+	if status, _, err := doWith(dir.client(), req); err != nil || status != http.StatusOK {
 		return "not ready", &s
 	}
 	return "ready", &s

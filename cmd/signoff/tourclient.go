@@ -79,7 +79,11 @@ func (d *tour) await(ctx context.Context, path string, want int, ok func(body []
 }
 
 func do(req *http.Request) (status int, body []byte, err error) {
-	res, err := http.DefaultClient.Do(req)
+	return doWith(http.DefaultClient, req)
+}
+
+func doWith(client *http.Client, req *http.Request) (status int, body []byte, err error) {
+	res, err := client.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}

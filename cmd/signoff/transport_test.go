@@ -1,0 +1,241 @@
+package main
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+// secured are settings with TLS on every listener that can have it.
+func secured(api, broker pairFiles) settings {
+	s := loopback()
+	s.TLSCert, s.TLSKey = api.cert, api.key
+	s.NATSTLSCert, s.NATSTLSKey = broker.cert, broker.key
+	s.OpsListen = "0.0.0.0:0" // off loopback: with TLS
+	return s
+}
+
+// startSecured runs the whole program with TLS, each listener with its pair.
+func startSecured(t *testing.T, dir string) (p *program, api, broker pairFiles, roots *tls.Config) {
+	t.Helper()
+	apiPair, brokerPair := newPair(t), newPair(t)
+	api, broker = newPairFiles(t), newPairFiles(t)
+	api.write(t, apiPair)
+	broker.write(t, brokerPair)
+	p, _ = startWith(t, dir, secured(api, broker), slog.New(slog.DiscardHandler))
+	return p, api, broker, trusting(apiPair, brokerPair)
+}
+
+// call makes one request on a connection of its own.
+func call(t *testing.T, config *tls.Config, url string) (*http.Response, error) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true, DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	return res, res.Body.Close()
+}
+
+func TestTheWholeProgramSpeaksTLS(t *testing.T) {
+	dir := t.TempDir()
+	p, _, _, roots := startSecured(t, dir)
+	announced, ok := p.dir.running()
+	if !ok {
+		t.Fatal("no serve.json")
+	}
+	t.Run("the read API, with HTTP/2 and links of https", func(t *testing.T) {
+		if !strings.HasPrefix(p.publicURL(), "https://127.0.0.1:") || announced.PublicURL != p.publicURL() {
+			t.Errorf("public URL %s, in serve.json %s", p.publicURL(), announced.PublicURL)
+		}
+		res, err := call(t, roots, p.publicURL()+p.settings.BasePath+"/DiagnosticReport")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode != http.StatusUnauthorized || res.ProtoMajor != 2 || res.TLS.Version != tls.VersionTLS13 {
+			t.Errorf("%s over %s, TLS %x", res.Status, res.Proto, res.TLS.Version)
+		}
+	})
+	t.Run("not below TLS 1.2", func(t *testing.T) {
+		old := roots.Clone()
+		old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+		if _, err := call(t, old, p.publicURL()); err == nil {
+			t.Error("TLS 1.1 was accepted")
+		}
+	})
+	t.Run("not in plain text", func(t *testing.T) {
+		res, err := call(t, nil, "http://"+p.apiListener.Addr().String()+p.settings.BasePath+"/metadata")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode != http.StatusBadRequest {
+			t.Errorf("plain text is answered with %s", res.Status)
+		}
+	})
+	t.Run("operations, off loopback", func(t *testing.T) {
+		if !strings.HasPrefix(announced.OpsURL, "https://") {
+			t.Errorf("serve.json says %s", announced.OpsURL)
+		}
+	})
+	t.Run("NATS", func(t *testing.T) {
+		c := p.nats.Credentials(natsd.Operator)
+		nc, err := nats.Connect(announced.NATS, nats.UserInfo(c.User, c.Password), nats.Secure(roots))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+	})
+	t.Run("and the commands beside it go on working", func(t *testing.T) { commandsWork(t, dir) })
+}
+
+// commandsWork runs the commands that ask a running server.
+func commandsWork(t *testing.T, dir string) {
+	t.Helper()
+	var facts statusFacts
+	if err := json.Unmarshal([]byte(mustSignoff(t, "status", "--json", "--data", dir).out), &facts); err != nil {
+		t.Fatal(err)
+	}
+	if facts.Server != "ready" {
+		t.Errorf("status says %q", facts.Server)
+	}
+	mustSignoff(t, "rebuild", "--data", dir)
+	if r := mustSignoff(t, "partner", "add", "beside", "--data", dir); r.err != "" {
+		t.Errorf("partner add says %s", r.err)
+	}
+}
+
+func TestACertificateIsRenewedUnderTheRunningProgram(t *testing.T) {
+	dir := t.TempDir()
+	p, api, broker, old := startSecured(t, dir)
+	apiPair, brokerPair := newPair(t), newPair(t)
+	api.write(t, apiPair)
+	broker.write(t, brokerPair)
+	for _, c := range []*certificate{p.transport.api, p.transport.nats} {
+		c.mu.Lock()
+		c.clock = func() time.Time { return time.Now().Add(lookEvery) }
+		c.mu.Unlock()
+	}
+	if _, err := call(t, trusting(apiPair), p.publicURL()); err != nil {
+		t.Errorf("the new certificate is not shown: %v", err)
+	}
+	if _, err := call(t, old, p.publicURL()); err == nil {
+		t.Error("the old certificate is still shown")
+	}
+	c := p.nats.Credentials(natsd.Operator)
+	nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo(c.User, c.Password), nats.Secure(trusting(brokerPair)))
+	if err != nil {
+		t.Fatalf("the new certificate of NATS is not shown: %v", err)
+	}
+	nc.Close()
+	commandsWork(t, dir)
+}
+
+func TestCommandsTrustOnlyTheServerOfTheirDirectory(t *testing.T) {
+	dir := t.TempDir()
+	p, _, _, _ := startSecured(t, dir)
+	impostor := httptest.NewTLSServer(http.NotFoundHandler())
+	defer impostor.Close()
+	for url, good := range map[string]bool{impostor.URL: false, p.publicURL(): true} {
+		res, err := call(t, dataDir(dir).trusted(), url)
+		if good != (err == nil) {
+			t.Errorf("%s: %v, %v", url, res, err)
+		}
+		if !good && !strings.Contains(err.Error(), "is not the server on") {
+			t.Errorf("the complaint is %v", err)
+		}
+	}
+}
+
+func TestPlainTextStaysOnThisMachine(t *testing.T) {
+	for _, c := range []struct{ flag, address, remedy string }{
+		{"--listen", "0.0.0.0:0", "--tls-cert and --tls-key"},
+		{"--listen", ":0", "--tls-cert and --tls-key"},
+		{"--listen", "[::]:0", "--tls-cert and --tls-key"},
+		{"--ops-listen", "0.0.0.0:0", "--tls-cert and --tls-key"},
+		{"--nats-listen", "0.0.0.0:0", "--nats-tls-cert and --nats-tls-key"},
+		{"--nats-listen", "192.0.2.1:0", "--nats-tls-cert and --nats-tls-key"},
+	} {
+		t.Run(c.flag+" "+c.address, func(t *testing.T) {
+			args := []string{"serve", "--data", t.TempDir()}
+			for _, f := range []string{"--listen", "--ops-listen", "--nats-listen"} {
+				if f == c.flag {
+					args = append(args, f, c.address)
+				} else {
+					args = append(args, f, "127.0.0.1:0")
+				}
+			}
+			refusal(t, exitUsage, args, c.flag+" "+c.address, c.remedy, "--insecure")
+		})
+	}
+	t.Run("unless it is told otherwise", func(t *testing.T) {
+		s := loopback()
+		s.Listen, s.OpsListen, s.NATSListen, s.Insecure = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0", true
+		dir := t.TempDir()
+		p, _ := startWith(t, dir, s, slog.New(slog.DiscardHandler))
+		if !strings.HasPrefix(p.publicURL(), "http://") {
+			t.Errorf("public URL %s", p.publicURL())
+		}
+		commandsWork(t, dir)
+	})
+	t.Run("localhost is this machine", func(t *testing.T) {
+		if !loopbackOnly(t.Context(), "localhost:1") || !loopbackOnly(t.Context(), "[::1]:1") || !loopbackOnly(t.Context(), "127.8.9.1:1") {
+			t.Error("an address of loopback is taken for another")
+		}
+	})
+}
+
+func TestCertificatesThatAreRefusedAtTheStart(t *testing.T) {
+	good, other := newPairFiles(t), newPairFiles(t)
+	garbage := newPairFiles(t)
+	garbage.writeCert(t, []byte("garbage"))
+	for name, c := range map[string]struct {
+		status int
+		args   []string
+		words  []string
+	}{
+		"no key":            {exitUsage, []string{"--tls-cert", good.cert}, []string{"--tls-cert needs --tls-key"}},
+		"no certificate":    {exitUsage, []string{"--nats-tls-key", good.key}, []string{"--nats-tls-key needs --nats-tls-cert"}},
+		"another's key":     {exitRefused, []string{"--tls-cert", good.cert, "--tls-key", other.key}, []string{"--tls-cert", other.key, "does not match"}},
+		"a file missing":    {exitRefused, []string{"--nats-tls-cert", good.cert + "x", "--nats-tls-key", good.key}, []string{"--nats-tls-cert", good.cert + "x", "no such file"}},
+		"the wrong way":     {exitRefused, []string{"--tls-cert", good.key, "--tls-key", good.cert}, []string{"--tls-cert"}},
+		"not a certificate": {exitRefused, []string{"--tls-cert", garbage.cert, "--tls-key", garbage.key}, []string{"--tls-cert", garbage.cert}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := append(serveArgs(t.TempDir()), "--nats-listen", "127.0.0.1:0")
+			refusal(t, c.status, append(args, c.args...), c.words...)
+		})
+	}
+}
+
+// A caller that connects and says nothing, or little, is cut off: the limits
+// are in the server, so that no test has to wait for them.
+func TestNoCallerHoldsAConnectionForEver(t *testing.T) {
+	p, _ := startProgram(t, t.TempDir())
+	for name, s := range map[string]*http.Server{"read API": p.api, "operations": p.ops} {
+		for what, limit := range map[string]time.Duration{
+			"header": s.ReadHeaderTimeout, "request": s.ReadTimeout, "answer": s.WriteTimeout, "idleness": s.IdleTimeout,
+		} {
+			if limit <= 0 || limit > 2*time.Minute {
+				t.Errorf("%s: the time for the %s is %s", name, what, limit)
+			}
+		}
+		if s.MaxHeaderBytes <= 0 || s.MaxHeaderBytes > 64<<10 {
+			t.Errorf("%s: headers of %d bytes", name, s.MaxHeaderBytes)
+		}
+	}
+}
