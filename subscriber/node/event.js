@@ -1,0 +1,66 @@
+/**
+ * From a NATS message to a CloudEvent: binary mode of the NATS binding
+ * (1.0.3-wip), the attributes as headers `ce-…`, the body as it was signed.
+ */
+import { HTTP } from 'cloudevents';
+
+import { InvalidEventError } from './errors.js';
+
+const REQUIRED = [
+  'ce-specversion', 'ce-id', 'ce-source', 'ce-type', 'ce-subject', 'ce-time', 'ce-datacontenttype',
+  'ce-study', 'ce-sequence', 'ce-partitionkey', 'ce-previoushash', 'ce-hash',
+];
+const VALUE = /^[\x21\x23\x24\x26-\x7e]{1,1024}$/; // printable ASCII without space, quote and percent
+const SEQUENCE = /^(?!0{20})\d{20}$/;
+const HASH = /^[0-9a-f]{64}$/;
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * Takes an event's headers out of a message's: `all` gives the values of each
+ * name. Headers of others are left out.
+ */
+export function eventHeaders(all) {
+  const headers = {};
+  for (const [name, values] of Object.entries(all)) {
+    if (!name.startsWith('ce-')) {
+      continue;
+    }
+    if (values.length !== 1 || !VALUE.test(values[0])) {
+      throw new InvalidEventError(`header ${name} is there ${values.length} times, or has characters it must not have`);
+    }
+    headers[name] = values[0];
+  }
+  check(headers);
+  return headers;
+}
+
+function check(headers) {
+  for (const name of REQUIRED) {
+    if (headers[name] === undefined) {
+      throw new InvalidEventError(`header ${name} is missing`);
+    }
+  }
+  if (headers['ce-specversion'] !== '1.0') {
+    throw new InvalidEventError('ce-specversion is not 1.0');
+  }
+  if (!SEQUENCE.test(headers['ce-sequence'])) {
+    throw new InvalidEventError('ce-sequence is not a number of 20 digits');
+  }
+  if (!HASH.test(headers['ce-hash']) || !HASH.test(headers['ce-previoushash'])) {
+    throw new InvalidEventError('ce-hash or ce-previoushash is not 64 hexadecimal digits');
+  }
+}
+
+/**
+ * Gives the CloudEvent. FHIR data stays the text that was signed: parsing it
+ * would lose digits of its decimals.
+ */
+export function toEvent(headers, body) {
+  try {
+    const event = HTTP.toEvent({ headers, body: utf8.decode(body) });
+    return event.cloneWith({ time: headers['ce-time'] }); // toEvent cuts it to milliseconds; the clone is validated
+  } catch (cause) {
+    throw new InvalidEventError('a message is not a CloudEvent', { cause });
+  }
+}

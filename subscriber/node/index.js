@@ -1,0 +1,13 @@
+export { START, digest, follow } from './chain.js';
+export {
+  AccessEndedError,
+  AlteredError,
+  GapError,
+  InvalidEventError,
+  ReorderError,
+  RepeatError,
+  SubscriberError,
+} from './errors.js';
+export { SignIn } from './signin.js';
+export { studyToken } from './studytoken.js';
+export { subscribe } from './subscribe.js';

@@ -1,0 +1,116 @@
+/** One connection of a partner: from login to its end. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { connect, errors, tokenAuthenticator, usernamePasswordAuthenticator } from '@nats-io/transport-node';
+
+import { Delivery } from './delivery.js';
+import { Interruption, interruptible } from './interruption.js';
+import { reveal } from './signin.js';
+
+const TIMEOUT = 5_000; // milliseconds, as all times here
+const QUIET = 200; // without a message, before a gap is looked into
+
+/**
+ * Connects as the partner: with a token, or without a SignIn with client id
+ * and secret. After interruptions the client connects again by itself, unless
+ * it is refused twice.
+ */
+export async function login({ servers, connection, clientId, clientSecret }, signIn) {
+  const authenticator = await interruptible(signIn ? byToken(signIn) : bySecret(clientId, clientSecret));
+  return interruptible(connect({
+    timeout: TIMEOUT, maxReconnectAttempts: -1, ...connection, servers, authenticator,
+  }));
+}
+
+async function byToken(signIn) {
+  await signIn.token();
+  return tokenAuthenticator(() => signIn.current);
+}
+
+async function bySecret(clientId, clientSecret) {
+  return usernamePasswordAuthenticator(clientId, await reveal(clientSecret));
+}
+
+/** Ends a connection after what it has still to send. */
+export async function logout(nc) {
+  if (!nc.isClosed()) {
+    await Promise.race([nc.flush(), sleep(TIMEOUT, undefined, { ref: false })]).catch(() => {});
+    await nc.close();
+  }
+}
+
+/**
+ * Reads until the signal is aborted, and then returns. Throws an Interruption
+ * when the delivery ends, what the sequencer finds wrong, and what `handle`
+ * throws. Acknowledges what was handled, and gives back what was not.
+ */
+export async function read(nc, settings, consumer, sequencer, handle) {
+  const { signal, outage } = settings;
+  const delivery = await Delivery.open(nc, settings, consumer);
+  const stop = () => delivery.stop();
+  signal.addEventListener('abort', stop);
+  watch(nc, delivery, outage).catch((err) => delivery.stop(err));
+  let message;
+  try {
+    outage();
+    while (!signal.aborted) {
+      message = sequencer.release() ?? await delivery.next(sequencer.held > 0 ? QUIET : 0);
+      if (message === undefined) {
+        await lookIntoGap(delivery, sequencer);
+      } else if (message === null) {
+        await ended(nc, signal);
+      } else if (!signal.aborted) {
+        await take(message, sequencer, handle);
+        message = undefined;
+      }
+    }
+  } finally {
+    signal.removeEventListener('abort', stop);
+    const unfinished = message ? [message] : [];
+    await delivery.giveBack([...unfinished, ...sequencer.clear()]).catch(() => {}); // the broker does it, in time
+  }
+}
+
+async function take(message, sequencer, handle) {
+  const verdict = sequencer.judge(message);
+  if (verdict === 'held') {
+    return;
+  }
+  if (verdict === 'next') {
+    await handle({ event: message.event, position: message.position });
+    sequencer.accept(message);
+  }
+  message.ack();
+}
+
+// lookIntoGap throws the gap, unless the broker has delivered messages, to an
+// earlier connection, that it will deliver again.
+async function lookIntoGap(delivery, sequencer) {
+  const { held } = sequencer;
+  if (await delivery.unacknowledged() <= held) {
+    throw sequencer.gap();
+  }
+}
+
+async function ended(nc, signal) {
+  if (!signal.aborted) {
+    const cause = await Promise.race([nc.closed(), sleep(TIMEOUT, undefined, { ref: false })]);
+    throw new Interruption(cause ?? new Error('the delivery ended'));
+  }
+}
+
+// watch tells of outages that the client bridges, and looks whether the
+// partner may still read after them.
+async function watch(nc, delivery, outage) {
+  for await (const { type, error } of nc.status()) {
+    if (type === 'disconnect') {
+      outage(new Interruption(new Error('the connection to the broker was lost')));
+    }
+    if (type === 'reconnect') {
+      outage();
+    }
+    if (type === 'reconnect' || error instanceof errors.PermissionViolationError) {
+      await delivery.probe();
+    }
+  }
+}
