@@ -3,6 +3,7 @@
 // checked with (RFC 7517).
 //
 // It guarantees that a token is issued only for credentials that Clients
-// accepts, and that no answer or log line holds a secret. It keeps nothing:
-// who the clients are and how often they may fail is up to Clients.
+// accepts, and that no answer or log line holds a secret. Who the clients are
+// and how often one of them may fail is up to Clients; the endpoint itself
+// slows an address that tries many of them, in memory.
 package token

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 )
@@ -43,6 +44,7 @@ type Endpoint struct {
 	clients Clients
 	signer  *access.Signer
 	cfg     Config
+	failing *throttle
 	metrics metrics
 }
 
@@ -55,7 +57,7 @@ func New(clients Clients, signer *access.Signer, cfg Config) *Endpoint {
 	if cfg.NewID == nil {
 		cfg.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
 	}
-	return &Endpoint{clients: clients, signer: signer, cfg: cfg, metrics: newMetrics()}
+	return &Endpoint{clients: clients, signer: signer, cfg: cfg, failing: newThrottle(), metrics: newMetrics()}
 }
 
 // grant is a successful answer (RFC 6749, section 5.1).
@@ -88,7 +90,7 @@ func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request) (grant, *refusa
 	if refused != nil {
 		return grant{}, refused
 	}
-	partner, err := e.clients.AuthenticateClient(r.Context(), q.clientID, q.secret, address(r))
+	partner, err := e.authenticate(r.Context(), q, address(r))
 	if err != nil {
 		return grant{}, refuseClient(err)
 	}
@@ -105,6 +107,22 @@ func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request) (grant, *refusa
 		TokenType: "Bearer", AccessToken: signed, Scope: access.Scope,
 		ExpiresIn: int64(access.Lifetime / time.Second), ConsentedOn: now.Unix(),
 	}, nil
+}
+
+// authenticate asks Clients, unless the address has failed too often.
+func (e *Endpoint) authenticate(ctx context.Context, q request, address string) (access.Partner, error) {
+	attempt, err := e.failing.admit(q.clientID, address, e.cfg.Clock())
+	if err != nil {
+		return access.Partner{}, err
+	}
+	partner, err := e.clients.AuthenticateClient(ctx, q.clientID, q.secret, address)
+	switch code := events.CodeOf(err); {
+	case err == nil:
+		attempt.succeeded()
+	case code != events.Unauthenticated && code != events.Throttled:
+		attempt.spare()
+	}
+	return partner, err
 }
 
 // address is the host the request came from. Headers that claim another are
