@@ -187,7 +187,7 @@ func (d *desk) published() []string {
 	d.t.Helper()
 	var out []string
 	for _, e := range all(d.t, d.Outbox) {
-		if e.Study != events.AccessStudy {
+		if !events.InternalStudy(e.Study) {
 			out = append(out, short(e))
 		}
 	}
@@ -199,6 +199,7 @@ func short(e events.Event) string {
 		events.ReportSigned: "signed", events.ReportAmended: "amended", events.ReportSuperseded: "superseded",
 		events.ReportWithdrawn: "withdrawn", events.ObservationsSigned: "observations",
 		events.AccessPartner: "partner", events.AccessKey: "key",
+		events.AccessGranted: "granted", events.AccessRevoked: "revoked",
 	}
 	id, version, isReport := e.ReportID()
 	if !isReport {

@@ -39,11 +39,19 @@ func (w *work) ensureStudy(study string) (int64, error) {
 	}
 	result, err := w.tx.Exec(`
 		insert into studies (study, token)
-		values (?, ?)`, study, events.StudyToken(study))
+		values (?, ?)`, study, tokenOf(study))
 	if err != nil {
 		return 0, fmt.Errorf("create study: %w", err)
 	}
 	return result.LastInsertId()
+}
+
+// tokenOf gives the token of a study; an internal one is its own.
+func tokenOf(study string) string {
+	if events.InternalStudy(study) {
+		return study
+	}
+	return events.StudyToken(study)
 }
 
 // chainOf loads the end of a study's chain.
@@ -80,8 +88,8 @@ func (c *chain) next() (uint64, time.Time) {
 	return c.link.Sequence + 1, t
 }
 
-// append numbers, seals and stores an event. About, with the study's token,
-// names what must stay in order.
+// append numbers, seals and stores an event. The study's token and about, if
+// not empty, name what must stay in order.
 func (c *chain) append(kind events.Kind, subject, about string, data []byte) (e events.Event, row int64, err error) {
 	_, e.Time = c.next()
 	e.ID = c.w.o.newID()
@@ -90,7 +98,9 @@ func (c *chain) append(kind events.Kind, subject, about string, data []byte) (e 
 	e.Subject = subject
 	e.DataContentType = kind.MediaType()
 	e.Study = c.token
-	e.PartitionKey = c.token + "/" + about
+	if e.PartitionKey = c.token; about != "" {
+		e.PartitionKey += "/" + about
+	}
 	e.TraceParent = c.trace
 	e.Data = data
 	e.Seal(c.link)

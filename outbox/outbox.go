@@ -94,7 +94,10 @@ func (o *Outbox) prepare(ctx context.Context, ns events.Namespace) error {
 			return err
 		}
 		o.namespace = events.Namespace{Origin: origin, TypePrefix: prefix}
-		return o.namespace.Validate()
+		if err := o.namespace.Validate(); err != nil {
+			return err
+		}
+		return w.tellUntold()
 	})
 }
 

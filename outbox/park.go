@@ -73,7 +73,7 @@ func (o *Outbox) RequestRelease(ctx context.Context, by, study string) error {
 		if one(result, "") != nil {
 			return events.Errorf(events.NotFound, "study %s is not parked", study)
 		}
-		return w.audit(entry{actor: by, action: actionReleasing, study: study, subject: events.StudyToken(study)})
+		return w.audit(entry{actor: by, action: actionReleasing, study: study, subject: tokenOf(study)})
 	})
 }
 
@@ -115,7 +115,7 @@ func (w *work) release(study int64) error {
 	if _, err := w.tx.Exec(`update relay set floor = min(floor, ?)`, first-1); err != nil {
 		return err
 	}
-	return w.audit(entry{actor: publisherActor, action: actionReleased, study: number, subject: events.StudyToken(number)})
+	return w.audit(entry{actor: publisherActor, action: actionReleased, study: number, subject: tokenOf(number)})
 }
 
 // Parked gives the studies that are parked, the longest first.

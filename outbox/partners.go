@@ -46,7 +46,10 @@ func (o *Outbox) AddPartner(ctx context.Context, by, id, name string, studies []
 			Name    string   `json:"name"`
 			Studies []string `json:"studies"`
 		}{name, studies}
-		return w.announcePartner(p, entry{actor: by, action: actionPartnerAdded, detail: detail})
+		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerAdded, detail: detail}); err != nil {
+			return err
+		}
+		return w.tell(id, events.AccessGranted, studies...)
 	})
 	if err != nil {
 		return "", err
@@ -66,7 +69,10 @@ func (o *Outbox) GrantPartner(ctx context.Context, by, id, study string) error {
 		}
 		p.Studies = append(slices.Clone(p.Studies), study)
 		slices.Sort(p.Studies)
-		return w.announcePartner(p, entry{actor: by, action: actionPartnerGranted, study: study})
+		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerGranted, study: study}); err != nil {
+			return err
+		}
+		return w.tell(id, events.AccessGranted, study)
 	})
 }
 
@@ -79,12 +85,19 @@ func (o *Outbox) RevokePartner(ctx context.Context, by, id, study string) error 
 			return events.Errorf(events.NotFound, "partner %s has no grant for study %s", id, study)
 		}
 		p.Studies = slices.DeleteFunc(slices.Clone(p.Studies), func(s string) bool { return s == study })
-		return w.announcePartner(p, entry{actor: by, action: actionPartnerRevoked, study: study})
+		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerRevoked, study: study}); err != nil {
+			return err
+		}
+		return w.tell(id, events.AccessRevoked, study)
 	})
 }
 
+// maxSecrets is how many client secrets of a partner may be in force at once.
+const maxSecrets = 8
+
 // RotatePartner gives a partner a new client secret. The ones before stay good
-// for the grace time.
+// for the grace time; without one, what they opened ends at once. It is a
+// Conflict if too many are in force already.
 func (o *Outbox) RotatePartner(ctx context.Context, by, id string, grace time.Duration) (secret string, err error) {
 	if grace < 0 {
 		return "", events.Fieldf("grace", "must not be negative")
@@ -92,7 +105,13 @@ func (o *Outbox) RotatePartner(ctx context.Context, by, id string, grace time.Du
 	secret = newSecret()
 	err = o.changePartner(ctx, by, id, func(w *work, p access.Partner) error {
 		p.Secrets = append(expire(p.Secrets, w.now, grace), access.Secret{SHA256: access.DigestSecret(secret)})
-		return w.announcePartner(p, entry{actor: by, action: actionPartnerRotated})
+		if len(p.Secrets) > maxSecrets {
+			return events.Errorf(events.Conflict, "partner %s has %d secrets in force: wait until one expires, or rotate without grace", id, maxSecrets)
+		}
+		detail := struct {
+			Grace string `json:"grace"`
+		}{grace.String()}
+		return w.announcePartner(p, entry{actor: by, action: actionPartnerRotated, detail: detail})
 	})
 	if err != nil {
 		return "", err
@@ -118,8 +137,12 @@ func expire(secrets []access.Secret, now time.Time, grace time.Duration) []acces
 // RemovePartner ends a partner's access, for ever.
 func (o *Outbox) RemovePartner(ctx context.Context, by, id string) error {
 	return o.changePartner(ctx, by, id, func(w *work, p access.Partner) error {
+		studies := p.Studies
 		p.Enabled, p.Studies, p.Secrets = false, []string{}, []access.Secret{}
-		return w.announcePartner(p, entry{actor: by, action: actionPartnerRemoved})
+		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerRemoved}); err != nil {
+			return err
+		}
+		return w.tell(id, events.AccessRevoked, studies...)
 	})
 }
 
@@ -202,26 +225,6 @@ func (w *work) announcePartner(p access.Partner, e entry) error {
 	}
 	e.subject = p.ID
 	return w.audit(e)
-}
-
-// announce appends an event to the internal study of access.
-func (w *work) announce(kind events.Kind, subject string, state any) ([]byte, error) {
-	data, err := json.Marshal(state)
-	if err != nil {
-		return nil, fmt.Errorf("write access event: %w", err)
-	}
-	study, err := w.ensureStudy(events.AccessStudy)
-	if err != nil {
-		return nil, err
-	}
-	chain, err := w.chainOf(study)
-	if err != nil {
-		return nil, err
-	}
-	if _, _, err := chain.append(kind, subject, subject, data); err != nil {
-		return nil, err
-	}
-	return data, chain.close()
 }
 
 // listStates reads values that are stored as JSON.

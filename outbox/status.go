@@ -20,7 +20,7 @@ type Status struct {
 	Unpublished uint64        `json:"unpublished"`                // events without an ordinal, parked ones too
 	Oldest      time.Time     `json:"oldestUnpublished,omitzero"` // the time of the oldest of them
 	Parked      []ParkedStudy `json:"parked"`
-	Studies     []StudyStatus `json:"studies"` // by study number, the internal one too
+	Studies     []StudyStatus `json:"studies"` // by study number, the internal ones too
 }
 
 // StudyStatus is the end of a study's chain.
@@ -30,6 +30,7 @@ type StudyStatus struct {
 	Sequence uint64 `json:"sequence" db:"sequence"`
 	Hash     string `json:"hash,omitempty" db:"hash"`
 	Time     string `json:"time,omitempty" db:"time"` // RFC 3339, UTC, six decimals
+	Internal bool   `json:"internal,omitempty"`       // not a clinical study: the program's own events about access
 }
 
 // Link is the end of the study's chain.
@@ -54,6 +55,9 @@ func (o *Outbox) Status(ctx context.Context) (Status, error) {
 		order by study`)
 	if err != nil {
 		return s, fmt.Errorf("list studies: %w", err)
+	}
+	for i := range s.Studies {
+		s.Studies[i].Internal = events.InternalStudy(s.Studies[i].Study)
 	}
 	s.Parked, err = o.Parked(ctx)
 	return s, err

@@ -1,0 +1,188 @@
+package outbox_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+// told gives all events of access, as "study kind subject", and forgets them.
+func (d *desk) told() (out []string) {
+	d.t.Helper()
+	out = subjects(d.pending(1000))
+	d.record(1000)
+	return out
+}
+
+func TestPartnersAreToldOfTheirGrants(t *testing.T) {
+	d := newDesk(t)
+	ctx := t.Context()
+	wants := func(t *testing.T, want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, d.told()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	t.Run("once for each study they start with, after their state", func(t *testing.T) {
+		must(d.AddPartner(ctx, operator, "acme", "", []string{"B", "A", "B"}))(t)
+		wants(t, "_access partner Partner/acme", "_partner/acme granted ResearchStudy/A", "_partner/acme granted ResearchStudy/B")
+	})
+	t.Run("not at all where they start with none", func(t *testing.T) {
+		must(d.AddPartner(ctx, operator, "globex", "", nil))(t)
+		wants(t, "_access partner Partner/globex")
+	})
+	t.Run("when a study is granted, and not when it is granted again", func(t *testing.T) {
+		ok(t, d.GrantPartner(ctx, operator, "acme", "München"))
+		ok(t, d.GrantPartner(ctx, operator, "acme", "München"))
+		ok(t, d.GrantPartner(ctx, operator, "globex", "A"))
+		token := events.StudyToken("München")
+		wants(t, "_access partner Partner/acme", "_partner/acme granted ResearchStudy/"+token,
+			"_access partner Partner/globex", "_partner/globex granted ResearchStudy/A")
+	})
+	t.Run("when a study is revoked, and not when they do not have it", func(t *testing.T) {
+		ok(t, d.RevokePartner(ctx, operator, "acme", "A"))
+		wantCode(t, d.RevokePartner(ctx, operator, "acme", "A"), events.NotFound)
+		wants(t, "_access partner Partner/acme", "_partner/acme revoked ResearchStudy/A")
+	})
+	t.Run("not of a new secret", func(t *testing.T) {
+		must(d.RotatePartner(ctx, operator, "acme", 0))(t)
+		wants(t, "_access partner Partner/acme")
+	})
+	t.Run("of each study they lose when they are removed", func(t *testing.T) {
+		ok(t, d.RemovePartner(ctx, operator, "acme"))
+		wants(t, "_access partner Partner/acme", "_partner/acme revoked ResearchStudy/B",
+			"_partner/acme revoked ResearchStudy/"+events.StudyToken("München"))
+	})
+	t.Run("not of what was refused", func(t *testing.T) {
+		_, err := d.AddPartner(ctx, operator, "acme", "", []string{"C"})
+		wantCode(t, err, events.Conflict)
+		wantCode(t, d.GrantPartner(ctx, operator, "acme", "C"), events.Conflict)
+		wantCode(t, d.GrantPartner(ctx, operator, "globex", "_partner/acme"), events.Invalid)
+		wants(t)
+	})
+	recorded := must(d.Recorded(ctx, 1, 1000))(t)
+	chain := make([]events.Event, len(recorded))
+	for i, r := range recorded {
+		chain[i] = r.Event
+	}
+	follow(t, chain)
+}
+
+func TestAnAnnouncementAsThePartnerSeesIt(t *testing.T) {
+	d := newDesk(t)
+	must(d.AddPartner(t.Context(), operator, "acme", "", []string{"München 7"}))(t)
+	e := d.pending(10)[1].Event
+	token := events.StudyToken("München 7")
+	want := events.Event{
+		ID: e.ID, Time: e.Time, Hash: e.Hash,
+		Source: "/signoff/Partner/acme", Type: "org.mskcc.crit.access.granted.v1", Subject: "ResearchStudy/" + token,
+		DataContentType: "application/json", Study: "_partner/acme", Sequence: 1, PartitionKey: "_partner/acme", PreviousHash: events.NoHash,
+		Data: []byte(`{"partner":"acme","study":"München 7","token":"` + token + `"}`),
+	}
+	if diff := cmp.Diff(want, e); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := e.NATSSubject(); got != "crit.partner.acme.access" {
+		t.Error(got)
+	}
+	if g := must(e.Grant())(t); g.Study != "München 7" || g.Token != token {
+		t.Errorf("%+v", g)
+	}
+}
+
+func TestAGrantAndItsAnnouncementAreOne(t *testing.T) {
+	d := newDesk(t)
+	_, err := raw(t, d.path).Writer.Exec(`
+		create trigger refuse before insert on events
+			when new.kind = 'access.granted.v1'
+		begin
+			select raise(abort, 'no room');
+		end`)
+	ok(t, err)
+	if _, err := d.AddPartner(t.Context(), operator, "acme", "", []string{"A"}); err == nil {
+		t.Error("the partner was added")
+	}
+	if p := must(d.Partners(t.Context()))(t); len(p) != 0 {
+		t.Errorf("%+v", p)
+	}
+	if e := d.pending(10); len(e) != 0 {
+		t.Errorf("%d events", len(e))
+	}
+}
+
+// An outbox of a version that told partners nothing has partners with grants
+// and no chain of theirs.
+func TestPartnersOfAnOlderOutboxAreToldOnce(t *testing.T) {
+	d := newDesk(t)
+	for _, p := range []access.Partner{
+		{ID: "acme", Studies: []string{"A", "B"}, Secrets: []access.Secret{}, Enabled: true},
+		{ID: "gone", Studies: []string{}, Secrets: []access.Secret{}},
+	} {
+		state := must(json.Marshal(p))(t)
+		_, err := raw(t, d.path).Writer.Exec(`insert into partners (id, state) values (?, ?)`, p.ID, string(state))
+		ok(t, err)
+	}
+	for range 2 {
+		open(t, d.path, outbox.Config{})
+		want := []string{"_partner/acme granted ResearchStudy/A", "_partner/acme granted ResearchStudy/B"}
+		if diff := cmp.Diff(want, subjects(d.pending(10))); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestInternalStudiesInStatus(t *testing.T) {
+	d := newDesk(t)
+	d.signedIn("A", "1")
+	must(d.AddPartner(t.Context(), operator, "acme", "", []string{"A"}))(t)
+	got := make(map[string]bool)
+	for _, s := range must(d.Status(t.Context()))(t).Studies {
+		got[s.Study] = s.Internal
+	}
+	want := map[string]bool{"A": false, "_access": true, "_partner/acme": true}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAnInternalStudyParksLikeAnother(t *testing.T) {
+	d := newDesk(t)
+	must(d.AddPartner(t.Context(), operator, "acme", "", []string{"A"}))(t)
+	study := events.PartnerStudy("acme")
+	ok(t, d.Park(t.Context(), study, "refused"))
+	if diff := cmp.Diff([]string{"_access partner Partner/acme"}, subjects(d.pending(10))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	ok(t, d.RequestRelease(t.Context(), operator, study))
+	if n := must(d.Release(t.Context()))(t); n != 1 || len(d.pending(10)) != 2 {
+		t.Errorf("released %d", n)
+	}
+	ok(t, d.Audit(t.Context(), outbox.AuditFilter{Study: study}, func(e outbox.AuditEntry) error {
+		if e.Subject != study {
+			t.Errorf("%s of %s", e.Action, e.Subject)
+		}
+		return nil
+	}))
+}
+
+func TestSecretsInForceAreFew(t *testing.T) {
+	d := newDesk(t)
+	ctx := t.Context()
+	must(d.AddPartner(ctx, operator, "acme", "", nil))(t)
+	for range 7 {
+		must(d.RotatePartner(ctx, operator, "acme", time.Hour))(t)
+	}
+	_, err := d.RotatePartner(ctx, operator, "acme", time.Hour)
+	wantCode(t, err, events.Conflict, "rotate without grace")
+	secret := must(d.RotatePartner(ctx, operator, "acme", 0))(t)
+	p := must(d.AuthenticateClient(ctx, "acme", secret, "local"))(t)
+	if len(p.Secrets) != 1 {
+		t.Errorf("%d secrets", len(p.Secrets))
+	}
+}
