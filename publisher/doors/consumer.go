@@ -1,0 +1,144 @@
+package doors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// mark is in the metadata of every consumer made here, so that those nobody is
+// granted any more are found after any time.
+const (
+	mark      = "signoff"
+	markValue = "partner"
+)
+
+// want is a consumer that a guest must have.
+type want struct {
+	name   string
+	token  string // of its study; empty for the announcements of access
+	filter string
+}
+
+// wants are the consumers of a guest. None is without a filter: it would see
+// everything.
+func (g guest) wants() []want {
+	all := []want{{events.PartnerAccess(g.ID), "", events.PartnerAccessSubject(g.ID)}}
+	for _, t := range g.tokens {
+		all = append(all, want{events.PartnerConsumer(g.ID, t), t, events.StudySubjects(t)})
+	}
+	return all
+}
+
+// config of a consumer that starts behind the message floor.
+func (d *Doors) config(w want, floor uint64) jetstream.ConsumerConfig {
+	c := jetstream.ConsumerConfig{
+		Durable:       w.name,
+		FilterSubject: w.filter,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       d.cfg.AckWait,
+		MaxDeliver:    -1,
+		MaxAckPending: d.cfg.MaxAckPending,
+		Metadata:      map[string]string{mark: markValue},
+	}
+	if floor > 0 {
+		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, floor+1
+	}
+	return c
+}
+
+// fits reports whether a consumer shows the guest what it must, and no more.
+func (w want) fits(c jetstream.ConsumerConfig) bool {
+	return w.filter != "" && c.Durable == w.name && c.FilterSubject == w.filter && len(c.FilterSubjects) == 0 &&
+		c.DeliverSubject == "" && c.AckPolicy == jetstream.AckExplicitPolicy && c.MaxDeliver == -1 && !c.HeadersOnly
+}
+
+// list takes stock of the partners' consumers: those that bear the mark, and
+// those that have the name of one that must be there.
+func (d *Doors) list(ctx context.Context, all map[string]guest) ([]*jetstream.ConsumerInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	stream, err := d.js.Stream(ctx, events.Stream)
+	if err != nil {
+		return nil, fmt.Errorf("look at stream: %w", err)
+	}
+	names := make(map[string]bool)
+	for _, g := range all {
+		for _, w := range g.wants() {
+			names[w.name] = true
+		}
+	}
+	stock := make(map[string]jetstream.ConsumerConfig)
+	var infos []*jetstream.ConsumerInfo
+	lister := stream.ListConsumers(ctx)
+	for info := range lister.Info() {
+		if names[info.Name] || info.Config.Metadata[mark] == markValue {
+			stock[info.Name] = info.Config
+			infos = append(infos, info)
+		}
+	}
+	if err := lister.Err(); err != nil {
+		return nil, fmt.Errorf("list consumers: %w", err)
+	}
+	d.stock = stock
+	return infos, nil
+}
+
+// create makes a consumer: from the study's first event, or, if it was there
+// before and the broker has lost it, behind all that was acknowledged.
+func (d *Doors) create(ctx context.Context, w want) error {
+	if w.filter == "" {
+		return events.Errorf(events.Internal, "consumer %s without a filter", w.name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	floor := d.floors[w.name]
+	if err := d.reached(ctx, floor); err != nil {
+		return fmt.Errorf("make consumer %s: %w", w.name, err)
+	}
+	made, err := d.js.CreateConsumer(ctx, events.Stream, d.config(w, floor))
+	if err != nil {
+		return fmt.Errorf("make consumer %s: %w", w.name, err)
+	}
+	d.stock[w.name] = made.CachedInfo().Config
+	if !w.fits(d.stock[w.name]) {
+		return events.Errorf(events.Internal, "consumer %s was not made as asked for", w.name)
+	}
+	d.cfg.Log.Info("consumer made", "consumer", w.name, "behind", floor)
+	return nil
+}
+
+// reached makes sure that the stream holds the message at which a consumer
+// goes on. One that starts beyond the end would start before it after the
+// broker was started again.
+func (d *Doors) reached(ctx context.Context, floor uint64) error {
+	if floor == 0 {
+		return nil
+	}
+	stream, err := d.js.Stream(ctx, events.Stream)
+	if err != nil {
+		return fmt.Errorf("look at stream: %w", err)
+	}
+	if last := stream.CachedInfo().State.LastSeq; last < floor {
+		return events.Errorf(events.Unavailable, "the stream ends at %d and is filled again; the partner has acknowledged up to %d", last, floor)
+	}
+	return nil
+}
+
+// remove deletes a consumer, for good.
+func (d *Doors) remove(ctx context.Context, name string, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err := d.js.DeleteConsumer(ctx, events.Stream, name)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("delete consumer %s: %w", name, err)
+	}
+	d.cfg.Log.Info("consumer deleted", "consumer", name)
+	return nil
+}

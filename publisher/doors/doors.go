@@ -1,0 +1,135 @@
+package doors
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+)
+
+// Accounts are partners' accounts on the broker. An account of which SetAccount
+// has not been told since the broker started lets nothing through.
+type Accounts interface {
+	// SetAccount makes the account let through exactly what is given.
+	SetAccount(ctx context.Context, a events.Account) error
+	// Connections gives the open connections of an account.
+	Connections(ctx context.Context, account string) ([]events.Connection, error)
+	// Disconnect closes a connection. One that is closed already is no error.
+	Disconnect(ctx context.Context, c events.Connection) error
+}
+
+// Log says who may see what.
+type Log interface {
+	// Directory gives what is known now. It never goes back.
+	Directory() access.Directory
+	// Changed receives when the directory may be another one. It has room for
+	// one, so nothing is missed between two looks.
+	Changed() <-chan struct{}
+	// WaitFor returns nil once the directory holds all up to that message of the
+	// stream, or the cause for which ctx ended.
+	WaitFor(ctx context.Context, sequence uint64) error
+}
+
+// Receipts keep how far consumers got where it outlasts the broker. Those of a
+// grant that was withdrawn must be forgotten there: a study that is granted
+// again starts from its first event.
+type Receipts interface {
+	NoteReceipts(ctx context.Context, receipts []events.Receipt) error
+	Receipts(ctx context.Context) ([]events.Receipt, error)
+}
+
+// Config holds what may be left out.
+type Config struct {
+	// Limits of each partner. Default to 16 connections, of each 512
+	// subscriptions and messages of 16 KiB.
+	Limits events.AccountLimits
+
+	AckWait       time.Duration // until an event is delivered again. Defaults to 30 s.
+	MaxAckPending int           // events of a consumer on their way. Defaults to 1000.
+
+	// Interval between looks at all consumers and connections. Defaults to 3 s.
+	Interval time.Duration
+
+	Clock func() time.Time // Defaults to time.Now.
+	Log   *slog.Logger     // Defaults to slog.Default().
+}
+
+func (c Config) withDefaults() Config {
+	c.Limits.Connections = cmp.Or(c.Limits.Connections, 16)
+	c.Limits.Subscriptions = cmp.Or(c.Limits.Subscriptions, 512)
+	c.Limits.Payload = cmp.Or(c.Limits.Payload, 16<<10)
+	c.AckWait = cmp.Or(c.AckWait, 30*time.Second)
+	c.MaxAckPending = cmp.Or(c.MaxAckPending, 1000)
+	c.Interval = cmp.Or(c.Interval, 3*time.Second)
+	c.Log = cmp.Or(c.Log, slog.Default())
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	return c
+}
+
+// Doors are the doors of one installation. More than one may run at a time, on
+// the same log: each login is answered by one of them.
+type Doors struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	accounts Accounts
+	log      Log
+	receipts Receipts
+	issuer   nkeys.KeyPair
+	cfg      Config
+
+	tokens   access.Verifier
+	failures failures
+	metrics  *metrics
+	status   status
+
+	// gate is held for reading while a login is answered: who has held it for
+	// writing knows that all later answers follow what was written.
+	gate     sync.RWMutex
+	admitted map[string][]string // by partner: tokens of the studies that logins open
+
+	// What follows belongs to Run alone.
+	stock   map[string]jetstream.ConsumerConfig // consumers of partners, by name
+	set     map[string]events.Account           // by partner, as last told to Accounts
+	secrets map[string][]access.Secret          // by partner, as of the last look at its connections
+	watched map[string]time.Time                // partners whose connections are looked at often, until
+	floors  map[string]uint64                   // by consumer: all up to here was acknowledged
+	noted   map[string]events.Receipt           // by consumer, as last told to Receipts
+}
+
+// New makes doors on a connection with the rights to make consumers and to
+// answer logins. The seed is that of the account nkey that the broker knows as
+// the issuer of logins.
+func New(nc *nats.Conn, accounts Accounts, log Log, receipts Receipts, seed []byte, cfg Config) (*Doors, error) {
+	if _, err := IssuerKey(seed); err != nil {
+		return nil, err
+	}
+	issuer, err := nkeys.FromSeed(seed)
+	if err != nil {
+		return nil, errNoSeed
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open doors: %w", err)
+	}
+	d := &Doors{
+		nc: nc, js: js, accounts: accounts, log: log, receipts: receipts, issuer: issuer, cfg: cfg.withDefaults(),
+		admitted: make(map[string][]string),
+		stock:    make(map[string]jetstream.ConsumerConfig), set: make(map[string]events.Account),
+		secrets: make(map[string][]access.Secret), watched: make(map[string]time.Time),
+		floors: make(map[string]uint64), noted: make(map[string]events.Receipt),
+	}
+	d.metrics = newMetrics(d)
+	d.status.set(fmt.Errorf("not started"))
+	return d, nil
+}

@@ -1,0 +1,129 @@
+package doors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+const (
+	patience      = 5 * time.Second        // with the broker, where nothing must end
+	withdrawWait  = 300 * time.Millisecond // with the broker, where something must
+	loginTimeout  = 3 * time.Second        // the broker waits 2 s for an answer to a login
+	watchEvery    = 200 * time.Millisecond
+	loginSubject  = "$SYS.REQ.USER.AUTH"
+	shortestRetry = 50 * time.Millisecond
+	longestRetry  = 2 * time.Second
+)
+
+// errChanged ends a pass early: the directory is another one.
+var errChanged = errors.New("access has changed meanwhile")
+
+// Run keeps the doors until ctx ends, and returns nil then. What fails is tried
+// again, without end; meanwhile it stays closed. Logins are answered once the
+// directory holds all that the stream held at the start, and every account was
+// built.
+func (d *Doors) Run(ctx context.Context) error {
+	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(shortestRetry),
+		backoff.WithMaxInterval(longestRetry), backoff.WithMaxElapsedTime(0))
+	var logins *nats.Subscription
+	begun := false
+	for ctx.Err() == nil {
+		err := d.look(ctx, &begun)
+		if begun && logins == nil && ctx.Err() == nil {
+			logins, err = d.open(err)
+		}
+		d.report(ctx, err)
+		wait := d.cfg.Interval
+		switch {
+		case errors.Is(err, errChanged):
+			continue
+		case err != nil:
+			wait = retry.NextBackOff()
+		case len(d.watched) > 0:
+			retry.Reset()
+			wait = min(wait, watchEvery)
+		default:
+			retry.Reset()
+		}
+		d.await(ctx, wait)
+	}
+	if logins != nil {
+		_ = logins.Unsubscribe() // the connection may be closed already
+	}
+	d.status.set(fmt.Errorf("stopped"))
+	return nil
+}
+
+// open begins to answer logins, whatever else is left to do: who is not
+// admitted yet is refused.
+func (d *Doors) open(err error) (*nats.Subscription, error) {
+	logins, subscribeErr := d.nc.QueueSubscribe(loginSubject, events.LoginQueue, d.answer)
+	if subscribeErr != nil {
+		return nil, errors.Join(err, fmt.Errorf("answer logins: %w", subscribeErr))
+	}
+	return logins, err
+}
+
+func (d *Doors) await(ctx context.Context, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-d.log.Changed():
+	case <-timer.C:
+	}
+}
+
+func (d *Doors) report(ctx context.Context, err error) {
+	if ctx.Err() != nil || errors.Is(err, errChanged) {
+		return
+	}
+	if err != nil {
+		d.metrics.retries.Inc()
+	}
+	if d.status.set(err) && err != nil {
+		d.cfg.Log.Warn("doors wait and try again", "cause", err)
+	}
+}
+
+// look makes everything as the directory has it now. Begun turns true once
+// everything was tried.
+func (d *Doors) look(ctx context.Context, begun *bool) error {
+	if !*begun {
+		if err := d.begin(ctx); err != nil {
+			return err
+		}
+	}
+	err := d.pass(ctx)
+	*begun = *begun || !errors.Is(err, errChanged)
+	return err
+}
+
+// begin waits for a directory that holds all that the stream holds: an older
+// one knows grants that were withdrawn since.
+func (d *Doors) begin(ctx context.Context) error {
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	stream, err := d.js.Stream(short, events.Stream)
+	if err != nil {
+		return fmt.Errorf("look at stream: %w", err)
+	}
+	if err := d.log.WaitFor(short, stream.CachedInfo().State.LastSeq); err != nil {
+		return fmt.Errorf("wait for all that is in the stream: %w", err)
+	}
+	stored, err := d.receipts.Receipts(short)
+	if err != nil {
+		return fmt.Errorf("read receipts: %w", err)
+	}
+	for _, r := range stored {
+		d.floors[consumerOf(r)] = r.Acknowledged
+	}
+	return nil
+}
