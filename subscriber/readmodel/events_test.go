@@ -26,7 +26,7 @@ func (s *study) time() time.Time {
 
 func (s *study) seal(kind events.Kind, subject string, data []byte) events.Event {
 	token := s.number
-	if token != events.AccessStudy {
+	if !events.InternalStudy(token) {
 		token = events.StudyToken(token)
 	}
 	e := events.Event{
@@ -91,6 +91,15 @@ func (s *study) many(n int) []events.Event {
 		list[i] = s.signed(fmt.Sprint(1000 + i))
 	}
 	return list
+}
+
+// grant makes the announcement of a grant to a partner.
+func (s *study) grant(kind events.Kind, g events.Grant) events.Event {
+	data, err := json.Marshal(g)
+	if err != nil {
+		panic(err)
+	}
+	return s.seal(kind, g.EventSubject(), data)
 }
 
 // partner makes the access event that says so.

@@ -140,6 +140,26 @@ func TestApply(t *testing.T) {
 		}
 	})
 
+	t.Run("what partners are told is followed, and answers nothing", func(t *testing.T) {
+		b := newBroker(t)
+		m := open(t, newPath(t), quiet)
+		follow(t, m, b.reader)
+		log := &study{number: events.PartnerStudy("acme")}
+		g := events.Grant{Partner: "acme", Study: "S1", Token: "S1"}
+		b.publish(log.grant(events.AccessGranted, g), log.grant(events.AccessRevoked, g))
+		reaches(t, m, 2)
+		link, err := m.Link(ctx, events.PartnerStudy("acme"))
+		if err != nil || link != log.link {
+			t.Errorf("the chain ends with %+v, want %+v; %v", link, log.link, err)
+		}
+		if got := ids(t, m, events.PartnerStudy("acme")); len(got) != 0 {
+			t.Errorf("reports %v", got)
+		}
+		if _, ok := m.Directory().Partner("acme"); ok {
+			t.Error("an announcement made a partner")
+		}
+	})
+
 	t.Run("one process sees what another applies", func(t *testing.T) {
 		b := newBroker(t)
 		path := newPath(t)
