@@ -21,6 +21,11 @@ type Config struct {
 	// relay creates where it is missing.
 	Stream StreamConfig
 
+	// MinBatch is the least number of events sent as an atomic batch; fewer are
+	// sent one after the other. Opening a batch costs the broker about as much
+	// as storing so many single messages. Defaults to 16, and is 2 at least.
+	MinBatch int
+
 	// MaxBatch is the largest number of events in one atomic batch. Defaults
 	// to 500; brokers take at most 1000.
 	MaxBatch int
@@ -95,6 +100,7 @@ func New(nc *nats.Conn, source Source, cfg Config) (*Relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
+	cfg.MinBatch = max(2, cmp.Or(cfg.MinBatch, 16))
 	cfg.MaxBatch = cmp.Or(cfg.MaxBatch, 500)
 	cfg.MaxBatchBytes = cmp.Or(cfg.MaxBatchBytes, 16<<20)
 	cfg.AckTimeout = cmp.Or(cfg.AckTimeout, 5*time.Second)

@@ -41,26 +41,37 @@ type ack struct {
 	Count     int                 `json:"count"`
 }
 
-// send stores entries directly behind stream sequence last: one as a plain
-// message, more as one atomic batch. It returns nil only when the broker
-// acknowledged exactly that. After errTooLarge and errIncomplete certainly
-// nothing was stored; after any other error it is not known.
+// send stores entries directly behind stream sequence last: a few as plain
+// messages one after the other, from Config.MinBatch on as one atomic batch.
+// It returns nil only when the broker acknowledged exactly that. After
+// errIncomplete certainly nothing was stored, after errTooLarge nothing of the
+// entry that is too large; after any other error it is not known.
 func (r *Relay) send(ctx context.Context, last uint64, entries []events.Entry) error {
+	if len(entries) >= r.cfg.MinBatch {
+		return r.exactly(ctx, last+uint64(len(entries)), func(ctx context.Context) (ack, error) {
+			return r.sendBatch(ctx, last, entries)
+		})
+	}
+	for i, e := range entries {
+		before := last + uint64(i)
+		err := r.exactly(ctx, before+1, func(ctx context.Context) (ack, error) { return r.sendOne(ctx, before, e.Event) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exactly sends, whatever becomes of ctx, and wants to be acknowledged that
+// the stream now ends at sequence want.
+func (r *Relay) exactly(ctx context.Context, want uint64, send func(context.Context) (ack, error)) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.AckTimeout)
 	defer cancel()
-	var (
-		a   ack
-		err error
-	)
-	if len(entries) == 1 {
-		a, err = r.sendOne(ctx, last, entries[0].Event)
-	} else {
-		a, err = r.sendBatch(ctx, last, entries)
-	}
+	a, err := send(ctx)
 	if err != nil {
 		return err
 	}
-	if want := last + uint64(len(entries)); a.Stream != events.Stream || a.Sequence != want || a.Duplicate {
+	if a.Stream != events.Stream || a.Sequence != want || a.Duplicate {
 		return fmt.Errorf("publish: the broker acknowledged sequence %d of %s (duplicate: %t) instead of %d of %s",
 			a.Sequence, a.Stream, a.Duplicate, want, events.Stream)
 	}

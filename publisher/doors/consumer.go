@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -33,6 +32,17 @@ func (g guest) wants() []want {
 		all = append(all, want{events.PartnerConsumer(g.ID, t), t, events.StudySubjects(t)})
 	}
 	return all
+}
+
+// names gives the consumers of all guests, by name.
+func names(all map[string]guest) map[string]want {
+	wanted := make(map[string]want)
+	for _, g := range all {
+		for _, w := range g.wants() {
+			wanted[w.name] = w
+		}
+	}
+	return wanted
 }
 
 // config of a consumer that starts behind the message floor.
@@ -68,17 +78,12 @@ func (d *Doors) list(ctx context.Context, all map[string]guest) ([]*jetstream.Co
 	if err != nil {
 		return nil, fmt.Errorf("look at stream: %w", err)
 	}
-	names := make(map[string]bool)
-	for _, g := range all {
-		for _, w := range g.wants() {
-			names[w.name] = true
-		}
-	}
+	wanted := names(all)
 	stock := make(map[string]jetstream.ConsumerConfig)
 	var infos []*jetstream.ConsumerInfo
 	lister := stream.ListConsumers(ctx)
 	for info := range lister.Info() {
-		if names[info.Name] || info.Config.Metadata[mark] == markValue {
+		if wanted[info.Name].name != "" || info.Config.Metadata[mark] == markValue {
 			stock[info.Name] = info.Config
 			infos = append(infos, info)
 		}
@@ -132,8 +137,8 @@ func (d *Doors) reached(ctx context.Context, floor uint64) error {
 }
 
 // remove deletes a consumer, for good.
-func (d *Doors) remove(ctx context.Context, name string, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
+func (d *Doors) remove(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, withdrawWait)
 	defer cancel()
 	err := d.js.DeleteConsumer(ctx, events.Stream, name)
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) {

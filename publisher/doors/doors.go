@@ -99,12 +99,11 @@ type Doors struct {
 	admitted map[string][]string // by partner: tokens of the studies that logins open
 
 	// What follows belongs to Run alone.
-	stock   map[string]jetstream.ConsumerConfig // consumers of partners, by name
-	set     map[string]events.Account           // by partner, as last told to Accounts
-	secrets map[string][]access.Secret          // by partner, as of the last look at its connections
-	watched map[string]time.Time                // partners whose connections are looked at often, until
-	floors  map[string]uint64                   // by consumer: all up to here was acknowledged
-	noted   map[string]events.Receipt           // by consumer, as last told to Receipts
+	stock     map[string]jetstream.ConsumerConfig // consumers of partners, by name
+	accounted map[string]*held                    // by partner; without an entry nothing is let through
+	watched   map[string]time.Time                // by partner: until then its connections are looked at often
+	floors    map[string]uint64                   // by consumer: all up to here was acknowledged
+	noted     map[string]events.Receipt           // by consumer, as last told to Receipts
 }
 
 // New makes doors on a connection with the rights to make consumers and to
@@ -125,11 +124,10 @@ func New(nc *nats.Conn, accounts Accounts, log Log, receipts Receipts, seed []by
 	d := &Doors{
 		nc: nc, js: js, accounts: accounts, log: log, receipts: receipts, issuer: issuer, cfg: cfg.withDefaults(),
 		admitted: make(map[string][]string),
-		stock:    make(map[string]jetstream.ConsumerConfig), set: make(map[string]events.Account),
-		secrets: make(map[string][]access.Secret), watched: make(map[string]time.Time),
+		stock:    make(map[string]jetstream.ConsumerConfig), accounted: make(map[string]*held), watched: make(map[string]time.Time),
 		floors: make(map[string]uint64), noted: make(map[string]events.Receipt),
 	}
 	d.metrics = newMetrics(d)
-	d.status.set(fmt.Errorf("not started"))
+	d.status.set(errNotStarted)
 	return d, nil
 }

@@ -22,8 +22,11 @@ const (
 	longestRetry  = 2 * time.Second
 )
 
-// errChanged ends a pass early: the directory is another one.
-var errChanged = errors.New("access has changed meanwhile")
+var (
+	errChanged    = errors.New("access has changed meanwhile") // ends a pass early
+	errNotStarted = errors.New("not started")
+	errStopped    = errors.New("stopped")
+)
 
 // Run keeps the doors until ctx ends, and returns nil then. What fails is tried
 // again, without end; meanwhile it stays closed. Logins are answered once the
@@ -40,24 +43,19 @@ func (d *Doors) Run(ctx context.Context) error {
 			logins, err = d.open(err)
 		}
 		d.report(ctx, err)
-		wait := d.cfg.Interval
 		switch {
 		case errors.Is(err, errChanged):
-			continue
 		case err != nil:
-			wait = retry.NextBackOff()
-		case len(d.watched) > 0:
-			retry.Reset()
-			wait = min(wait, watchEvery)
+			d.await(ctx, retry.NextBackOff())
 		default:
 			retry.Reset()
+			d.await(ctx, d.cfg.Interval)
 		}
-		d.await(ctx, wait)
 	}
 	if logins != nil {
 		_ = logins.Unsubscribe() // the connection may be closed already
 	}
-	d.status.set(fmt.Errorf("stopped"))
+	d.status.set(errStopped)
 	return nil
 }
 
@@ -71,13 +69,26 @@ func (d *Doors) open(err error) (*nats.Subscription, error) {
 	return logins, err
 }
 
+// await waits until the directory changes, and as long as wait at most. It keeps
+// looking at the connections that were to be closed a moment ago.
 func (d *Doors) await(ctx context.Context, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-d.log.Changed():
-	case <-timer.C:
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.log.Changed():
+			return
+		case <-timer.C:
+			return
+		case <-tick.C:
+			if len(d.watched) > 0 && d.sweepWatched(ctx) != nil {
+				return // which shows in the next look, if it lasts
+			}
+		}
 	}
 }
 
