@@ -1,6 +1,7 @@
 package subscriber_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -43,4 +44,27 @@ func (s *study) take(n int) []events.Event {
 		list[i] = s.next()
 	}
 	return list
+}
+
+// announce makes an announcement in the partner's own study.
+func (s *study) announce(kind events.Kind, what string) events.Event {
+	g := events.Grant{Partner: acme, Study: what, Token: events.StudyToken(what)}
+	body, err := json.Marshal(g)
+	if err != nil {
+		panic(err) // three strings
+	}
+	e := events.Event{
+		ID:              uuid.Must(uuid.NewV7()).String(),
+		Source:          "/signoff/Partner/" + acme,
+		Type:            events.DefaultNamespace.Type(kind),
+		Subject:         g.EventSubject(),
+		Time:            time.Date(2026, 1, 1, 0, 0, 0, int(s.link.Sequence)*1000+1000, time.UTC),
+		DataContentType: events.MediaJSON,
+		Study:           s.token,
+		PartitionKey:    s.token,
+		Data:            body,
+	}
+	e.Seal(s.link)
+	s.link = e.Link()
+	return e
 }

@@ -1,0 +1,95 @@
+package subscriber
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Credentials are a partner's client credentials, and where they get a token.
+type Credentials struct {
+	TokenURL string // of the publisher's token endpoint
+	ClientID string // the partner's id
+
+	// Secret gives the client secret. It is called for each token, so that a
+	// secret that was rotated is taken up without a restart.
+	Secret func() (string, error)
+}
+
+// Secret gives always the same secret.
+func Secret(secret string) func() (string, error) {
+	return func() (string, error) { return secret, nil }
+}
+
+// SecretFile reads the secret from a file each time it is needed. White space
+// around it is not part of it.
+func SecretFile(path string) func() (string, error) {
+	return func() (string, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", fmt.Errorf("read the client secret: %w", err)
+		}
+		defer f.Close()
+		text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+		if err != nil {
+			return "", fmt.Errorf("read the client secret: %w", err)
+		}
+		return string(bytes.TrimSpace(text)), nil
+	}
+}
+
+const maxSecret = 4 << 10 // bytes
+
+func (c Credentials) validate(insecure bool) error {
+	if !events.ValidPartnerID(c.ClientID) {
+		return events.Fieldf("client id", "must be 1 to 64 of A-Z, a-z, 0-9, - and _, as the publisher gave it")
+	}
+	if c.Secret == nil {
+		return events.Errorf(events.Required, "a client secret is needed; see Secret and SecretFile")
+	}
+	u, err := url.Parse(c.TokenURL)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		return events.Fieldf("token URL", "must be an absolute URL that starts with https://")
+	}
+	if u.User != nil || u.Fragment != "" {
+		return events.Fieldf("token URL", "must hold neither a password nor a fragment")
+	}
+	if u.Scheme == "http" && !loopback(u.Hostname()) && !insecure {
+		return events.Fieldf("token URL", "would send the client secret in clear to %s; use https://", u.Host)
+	}
+	return nil
+}
+
+// servers takes apart the addresses of NATS servers, separated by commas, and
+// reports whether all of them are on this machine.
+func servers(text string) (local bool, err error) {
+	local = true
+	for address := range strings.SplitSeq(text, ",") {
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil || u.Host == "" {
+			return false, events.Fieldf("NATS URL", "must be tls://host:port, or several of these separated by commas")
+		}
+		switch u.Scheme {
+		case "nats", "tls", "ws", "wss":
+		default:
+			return false, events.Fieldf("NATS URL", "must start with tls://, nats://, wss:// or ws://")
+		}
+		if u.User != nil {
+			return false, events.Fieldf("NATS URL", "must hold no user, password or token; the token is fetched")
+		}
+		local = local && loopback(u.Hostname())
+	}
+	return local, nil
+}
+
+// loopback reports whether what is sent to the host stays on this machine.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

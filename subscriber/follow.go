@@ -1,0 +1,189 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Follow hands the events of a study over to f, from behind its Bookmark on,
+// until ctx ends, and then returns nil. Through outages it waits.
+//
+// It returns an error with the code events.Gap, events.Repeat, events.Reorder,
+// events.Altered or events.Invalid when the events are not those that belong
+// there; ErrAccessEnded when the study is not granted; ErrClosed after Close;
+// and whatever f returns. Called again, it goes on from the Bookmark. A study
+// can be followed once at a time.
+func (p *Partner) Follow(ctx context.Context, study string, f Follower) error {
+	if err := events.ValidStudy(study); err != nil {
+		return err
+	}
+	return p.follow(ctx, p.topic(study), f)
+}
+
+// FollowAccess hands over the announcements of what is granted to the partner
+// and what is revoked, like Follow; see Delivery.Grant. Their Study is
+// events.PartnerStudy of the partner's id.
+func (p *Partner) FollowAccess(ctx context.Context, f Follower) error {
+	own := events.PartnerStudy(p.id)
+	return p.follow(ctx, topic{study: own, token: own, consumer: p.id}, f)
+}
+
+// topic is what one durable consumer delivers.
+type topic struct {
+	study    string // as the caller calls it
+	token    string
+	consumer string
+}
+
+func (p *Partner) topic(study string) topic {
+	token := events.StudyToken(study)
+	return topic{study: study, token: token, consumer: p.id + "=" + token}
+}
+
+// following is one call of Follow.
+type following struct {
+	topic
+	p        *Partner
+	follower Follower
+	consumer consumer
+	status   chan nats.Status
+	denied   *denial // until it is permitted again
+
+	order *order // of this session
+	out   bool   // an outage was reported and not yet its end
+}
+
+func (p *Partner) follow(ctx context.Context, t topic, f Follower) error {
+	release, err := p.claim(t)
+	if err != nil {
+		return err
+	}
+	defer release()
+	refusals, stop := p.watch(t.consumer)
+	defer stop()
+	status := p.nc.StatusChanged(nats.RECONNECTING, nats.CONNECTED)
+	defer p.nc.RemoveStatusListener(status)
+	w := &following{
+		topic: t, p: p, follower: f, status: status,
+		consumer: consumer{p: p, name: t.consumer, refusals: refusals},
+	}
+	return w.run(ctx)
+}
+
+// claim makes sure that a study is followed once at a time.
+func (p *Partner) claim(t topic) (release func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.followed[t.consumer] {
+		return nil, events.Errorf(events.Conflict, "study %s is being followed already", t.study)
+	}
+	p.followed[t.consumer] = true
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.followed, t.consumer)
+	}, nil
+}
+
+// run begins sessions until one ends for good.
+func (w *following) run(ctx context.Context) error {
+	wait := newBackoff()
+	for {
+		err := w.session(ctx, wait.Reset)
+		var away outage
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case w.p.life.Err() != nil:
+			return context.Cause(w.p.life)
+		case errors.Is(err, ErrMoved):
+			continue
+		case errors.As(err, new(refusal)):
+			if err := w.confirm(err); err != nil {
+				return err
+			}
+		case !errors.As(err, &away):
+			return err
+		}
+		w.report(err)
+		w.pause(ctx, wait.NextBackOff())
+	}
+}
+
+// report tells of an outage and, with nil, of its end.
+func (w *following) report(cause error) {
+	if cause != nil || w.out {
+		w.p.cfg.Outage(cause)
+	}
+	w.out = cause != nil
+}
+
+// pause waits for the time given, or less if the connection comes back.
+func (w *following) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.p.life.Done():
+			return
+		case <-timer.C:
+			return
+		case status := <-w.status:
+			if status == nats.CONNECTED {
+				return
+			}
+		}
+	}
+}
+
+// session follows from the stored Bookmark until something is in the way.
+func (w *following) session(ctx context.Context, begun func()) error {
+	held, err := w.follower.Resume(ctx, w.study)
+	if err != nil {
+		return fmt.Errorf("resume study %s: %w", w.study, err)
+	}
+	if err := held.validate(); err != nil {
+		return fmt.Errorf("resume study %s: %w", w.study, err)
+	}
+	w.order = newOrder(w.token, held)
+	from, err := w.consumer.open(ctx)
+	if err != nil {
+		return err
+	}
+	messages, err := from.Messages(
+		jetstream.PullMaxMessagesWithBytesLimit(w.p.cfg.Prefetch, requestBytes), jetstream.PullHeartbeat(heartbeat))
+	if err != nil {
+		return outage{fmt.Errorf("read study %s: %w", w.study, err)}
+	}
+	w.denied = nil
+	begun()
+	w.report(nil)
+
+	in := newInlet(messages)
+	defer func() { in.close(w.order.unhandled(), w.outstanding(from)) }()
+	return w.loop(ctx, in, from)
+}
+
+// outstanding tells how many messages the broker has sent and not seen
+// acknowledged.
+func (w *following) outstanding(from jetstream.Consumer) func(context.Context) (int, error) {
+	return func(ctx context.Context) (int, error) {
+		if !w.p.nc.IsConnected() {
+			return 0, nats.ErrDisconnected
+		}
+		info, err := w.consumer.look(ctx, from)
+		if err != nil {
+			return 0, err
+		}
+		return info.NumAckPending, nil
+	}
+}

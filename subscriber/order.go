@@ -1,0 +1,179 @@
+package subscriber
+
+import (
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// arrival is an event as a consumer delivers it. A durable consumer delivers
+// again what is not acknowledged in time, and so not always in order.
+type arrival struct {
+	event    events.Event
+	sequence uint64 // in the stream
+	pending  uint64
+	message  acknowledger
+}
+
+// acknowledger is what a message can be told.
+type acknowledger interface {
+	Ack() error // it was handled
+	Nak() error // deliver it again
+}
+
+func (a arrival) bookmark() Bookmark {
+	return Bookmark{Number: a.event.Sequence, Hash: a.event.Hash, Sequence: a.sequence}
+}
+
+// verdict is what to do with an arrival.
+type verdict int
+
+const (
+	wait  verdict = iota // it is kept until those before it have come
+	next                 // it directly follows what is held
+	again                // it is held already, and is the same
+)
+
+// order puts the events of one study in order. Deliveries may be repeated and
+// may come in any order; the log may not.
+type order struct {
+	study string // token
+	held  Bookmark
+	known map[uint64]trace   // by number, around held
+	ahead map[uint64]arrival // by number, beyond a hole
+}
+
+// trace is what is known of an event: its hash from itself or from the one
+// after it, and its place in the stream, 0 as long as it has not been seen.
+type trace struct {
+	hash     string
+	sequence uint64
+}
+
+// remembered is how far back from what is held events are known by their hash.
+const remembered = 4096
+
+func newOrder(study string, held Bookmark) *order {
+	o := &order{study: study, held: held, known: make(map[uint64]trace), ahead: make(map[uint64]arrival)}
+	o.known[0] = trace{hash: events.NoHash}
+	if held.Number > 0 {
+		o.known[held.Number] = trace{hash: held.Hash, sequence: held.Sequence}
+	}
+	return o
+}
+
+// take judges an arrival. What is to wait it keeps. An error's code is Gap,
+// Repeat, Reorder, Altered or Invalid, as events.Link.Follow has it.
+func (o *order) take(a arrival) (verdict, error) {
+	e := a.event
+	if e.Study != o.study {
+		return 0, events.Errorf(events.Invalid, "an event of %s arrived among those of %s", e.Study, o.study)
+	}
+	if err := e.Verify(); err != nil {
+		return 0, err
+	}
+	if err := o.agree(a); err != nil {
+		return 0, err
+	}
+	o.remember(a)
+	switch {
+	case e.Sequence <= o.held.Number:
+		return again, nil
+	case e.Sequence == o.held.Number+1:
+		return next, nil // agree has compared its previous hash with that of held
+	default:
+		o.ahead[e.Sequence] = a
+		return wait, nil
+	}
+}
+
+// agree compares an arrival with all that is known.
+func (o *order) agree(a arrival) error {
+	e, n := a.event, a.event.Sequence
+	if k, ok := o.known[n]; ok {
+		if k.hash != e.Hash {
+			return events.Errorf(events.Altered, "another event %d of %s", n, o.study)
+		}
+		if k.sequence != 0 && k.sequence != a.sequence {
+			return events.Errorf(events.Repeat, "event %d of %s is in the stream twice, as message %d and %d", n, o.study, k.sequence, a.sequence)
+		}
+	}
+	if k, ok := o.known[n-1]; ok && k.hash != e.PreviousHash {
+		return events.Errorf(events.Altered, "event %d of %s does not continue the hash of event %d", n, o.study, n-1)
+	}
+	if err := o.inOrder(a, o.held.Number, o.held.Sequence); err != nil {
+		return err
+	}
+	for _, b := range o.ahead {
+		if err := o.inOrder(a, b.event.Sequence, b.sequence); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inOrder reports numbers that do not rise with the place in the stream. That
+// is no matter of delivery: the log itself is not in order.
+func (o *order) inOrder(a arrival, number, sequence uint64) error {
+	n := a.event.Sequence
+	if sequence == 0 || n == number || (n < number) == (a.sequence < sequence) {
+		return nil
+	}
+	return events.Errorf(events.Reorder, "event %d of %s is message %d of the stream, but event %d is message %d",
+		n, o.study, a.sequence, number, sequence)
+}
+
+func (o *order) remember(a arrival) {
+	n := a.event.Sequence
+	o.known[n] = trace{hash: a.event.Hash, sequence: a.sequence}
+	if _, ok := o.known[n-1]; !ok {
+		o.known[n-1] = trace{hash: a.event.PreviousHash}
+	}
+	if len(o.known) < 3*remembered {
+		return
+	}
+	for number := range o.known {
+		if number+remembered < o.held.Number && number != n && number+1 != n {
+			delete(o.known, number)
+		}
+	}
+}
+
+// advance takes note that an event was handled, and gives the one that follows
+// if it is here.
+func (o *order) advance(to Bookmark) (arrival, bool) {
+	o.held = to
+	a, ok := o.ahead[to.Number+1]
+	delete(o.ahead, to.Number+1)
+	return a, ok
+}
+
+// unhandled gives what waits.
+func (o *order) unhandled() []acknowledger {
+	var all []acknowledger
+	for _, a := range o.ahead {
+		all = append(all, a.message)
+	}
+	return all
+}
+
+// missing reports a Gap if the events between what is held and what waits
+// cannot come any more. The consumer has given out everything up to message
+// delivered, and of that so many are not acknowledged: if those are the ones
+// that wait here, nothing is left that could fill the hole.
+func (o *order) missing(delivered uint64, unacknowledged int) error {
+	var first uint64
+	mine := 0
+	for number, a := range o.ahead {
+		if a.sequence > delivered {
+			continue
+		}
+		if mine++; first == 0 || number < first {
+			first = number
+		}
+	}
+	if mine == 0 || mine < unacknowledged {
+		return nil
+	}
+	return events.Errorf(events.Gap,
+		"study %s: events %d to %d are missing before %d, and the consumer has nothing that could fill the gap",
+		o.study, o.held.Number+1, first-1, first)
+}

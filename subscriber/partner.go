@@ -1,0 +1,185 @@
+package subscriber
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// APIPrefix is where partners find what they may ask of JetStream, instead of
+// "$JS.API": for each of their consumers CONSUMER.INFO and CONSUMER.MSG.NEXT.
+const APIPrefix = "js.signoff"
+
+// ErrAccessEnded says that the publisher does not let the partner have what it
+// asks for, and that this was asked again with a new login to be sure. With it
+// comes the code events.Unauthenticated when the credentials are refused (the
+// partner was removed, or its secret rotated), or events.Forbidden when a
+// study is not, or no longer, granted. What is merely away is waited for.
+var ErrAccessEnded = errors.New("access has ended")
+
+// PartnerConfig holds what may be left out.
+type PartnerConfig struct {
+	// TLS is used towards the token endpoint and the NATS servers. Defaults to
+	// the certificates that the system trusts.
+	TLS *tls.Config
+
+	// Insecure allows to send secrets in clear beyond this machine.
+	Insecure bool
+
+	// Outage is told why nothing can be read at present, at each attempt, and
+	// nil when it can again. It is called from several goroutines. Defaults to
+	// a warning in slog.Default().
+	Outage func(cause error)
+
+	// Interval is the time between two questions to the broker whether
+	// anything is outstanding. Defaults to 10 s.
+	Interval time.Duration
+
+	// Patience is how long a consumer that does not exist is waited for, while
+	// the login permits to use it: the broker may be recovering its data.
+	// Defaults to one minute.
+	Patience time.Duration
+
+	Timeout  time.Duration    // for one answer. Defaults to 10 s.
+	Prefetch int              // events requested at a time. Defaults to 256.
+	Clock    func() time.Time // Defaults to time.Now.
+	Options  []nats.Option    // for the connection, such as its name or a proxy
+}
+
+func (cfg PartnerConfig) withDefaults() PartnerConfig {
+	cfg.Interval = cmp.Or(cfg.Interval, 10*time.Second)
+	cfg.Patience = cmp.Or(cfg.Patience, time.Minute)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
+	cfg.Prefetch = cmp.Or(cfg.Prefetch, 256)
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Outage == nil {
+		cfg.Outage = func(cause error) {
+			if cause != nil {
+				slog.Default().Warn("sign-off events cannot be read at present", "error", cause)
+			}
+		}
+	}
+	return cfg
+}
+
+// Partner is a partner's connection to the publisher. It stays usable through
+// outages and the expiry of its token, until Close or the end of access. Its
+// methods may be called from several goroutines.
+type Partner struct {
+	id     string
+	cfg    PartnerConfig
+	tokens *tokens
+	nc     *nats.Conn
+	js     jetstream.JetStream
+
+	life context.Context // ends with the partner's use of the connection; its cause says why
+	end  context.CancelCauseFunc
+
+	renewing sync.Mutex // one login is renewed at a time
+	mu       sync.Mutex
+	watches  map[chan error]string // consumer whose refusals go to the channel
+	followed map[string]bool       // by consumer
+}
+
+// Dial connects a partner to the NATS server at url, or to one of several
+// separated by commas, with a token from the token endpoint. It waits for both
+// until ctx ends, and returns at once an error that waiting cannot mend: an
+// address, certificate or answer that is wrong, or ErrAccessEnded. The caller
+// must call Close.
+func Dial(ctx context.Context, credentials Credentials, url string, cfg PartnerConfig) (*Partner, error) {
+	local, err := servers(url)
+	if err != nil {
+		return nil, err
+	}
+	if err := credentials.validate(cfg.Insecure); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	p := &Partner{
+		id: credentials.ClientID, cfg: cfg, tokens: newTokens(credentials, cfg),
+		watches: make(map[chan error]string), followed: make(map[string]bool),
+	}
+	p.life, p.end = context.WithCancelCause(context.Background())
+	if err := p.connect(ctx, url, p.options(local)); err != nil {
+		p.end(err)
+		return nil, err
+	}
+	return p, nil
+}
+
+// Close ends the connection, and all that follow on it.
+func (p *Partner) Close() {
+	p.end(ErrClosed)
+	p.nc.Close()
+}
+
+// connect dials until it succeeds or waiting does not help.
+func (p *Partner) connect(ctx context.Context, url string, options []nats.Option) error {
+	wait := newBackoff()
+	for again := false; ; again = true {
+		err := p.dial(ctx, url, options)
+		var away outage
+		switch {
+		case err == nil:
+			if again {
+				p.cfg.Outage(nil)
+			}
+			return nil
+		case isRefused(err):
+			return ended(events.Unauthenticated, err, "partner %s is not known by this secret", p.id)
+		case !errors.As(err, &away):
+			return err
+		}
+		p.cfg.Outage(err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		case <-time.After(wait.NextBackOff()):
+		}
+	}
+}
+
+func (p *Partner) dial(ctx context.Context, url string, options []nats.Option) error {
+	if _, err := p.tokens.get(ctx); err != nil {
+		return err
+	}
+	nc, err := nats.Connect(url, options...)
+	if err != nil {
+		p.judge(ctx, err)
+		return unreachableServer(err)
+	}
+	js, err := jetstream.NewWithAPIPrefix(nc, APIPrefix)
+	if err != nil {
+		nc.Close()
+		return err
+	}
+	p.nc, p.js = nc, js
+	context.AfterFunc(p.life, nc.Close)
+	return nil
+}
+
+// newBackoff waits without end, a little longer each time.
+func newBackoff() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0))
+}
+
+// ended makes the error of access that has ended.
+func ended(code events.Code, cause error, format string, args ...any) error {
+	e := events.Errorf(code, format, args...)
+	e.Err = cause
+	return fmt.Errorf("%w: %w", ErrAccessEnded, e)
+}

@@ -1,0 +1,364 @@
+package subscriber_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+func publish(t testing.TB, d *door, list ...events.Event) {
+	t.Helper()
+	if err := d.publish(list...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFollow(t *testing.T) {
+	t.Run("hands over what is there and what comes, and nothing of another study", func(t *testing.T) {
+		d := newDoor(t, "S1", "S2")
+		one, two := &study{token: "S1"}, &study{token: "S2"}
+		want := one.take(1500)
+		for i, e := range want {
+			publish(t, d, e)
+			if i%10 == 0 {
+				publish(t, d, two.next())
+			}
+		}
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		stop, _ := follow(t, p, "S1", r)
+		r.wait(t, "S1", len(want))
+		more := one.take(3)
+		for i, e := range more {
+			publish(t, d, e, two.next())
+			r.wait(t, "S1", len(want)+i+1)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", append(want, more...))
+	})
+
+	t.Run("goes on behind the bookmark, at once even if it was stopped amid a backlog", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		s := &study{token: "S1"}
+		want := s.take(600)
+		publish(t, d, want...)
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		for n := 100; n <= 600; n += 100 {
+			stop, _ := follow(t, p, "S1", r)
+			r.wait(t, "S1", n)
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.holds(t, "S1", want)
+	})
+
+	t.Run("ends with the handler's error and hands the event over again later", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		want := (&study{token: "S1"}).take(30)
+		publish(t, d, want...)
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		full := errors.New("disk full")
+		r.refuse = func(d subscriber.Delivery) error {
+			if d.Bookmark.Number == 12 {
+				return full
+			}
+			return nil
+		}
+		_, result := follow(t, p, "S1", r)
+		if err := ended(t, result); !errors.Is(err, full) {
+			t.Fatalf("Follow ended with %v", err)
+		}
+		r.refuse = nil
+		stop, _ := follow(t, p, "S1", r)
+		r.wait(t, "S1", 30)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", want)
+	})
+
+	t.Run("acknowledges only what was handled", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		publish(t, d, (&study{token: "S1"}).take(5)...)
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		r.refuse = func(d subscriber.Delivery) error {
+			if d.Bookmark.Number == 4 {
+				return errors.New("no")
+			}
+			return nil
+		}
+		_, result := follow(t, p, "S1", r)
+		if err := ended(t, result); err == nil {
+			t.Fatal("Follow returned nil")
+		}
+		c, err := d.js.Consumer(t.Context(), events.Stream, "acme=S1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if floor := c.CachedInfo().AckFloor.Stream; floor != 3 {
+			t.Errorf("acknowledged up to %d, handled 3", floor)
+		}
+		tail, err := p.Tail(t.Context(), "S1")
+		if err != nil || tail.Quiet() {
+			t.Errorf("Tail = %+v, %v; two events are outstanding", tail, err)
+		}
+	})
+
+	t.Run("asks for the bookmark again when another process has moved it", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		want := (&study{token: "S1"}).take(20)
+		publish(t, d, want...)
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		r.refuse = func(d subscriber.Delivery) error {
+			if d.Bookmark.Number != 5 {
+				return nil
+			}
+			r.refuse = nil
+			r.marks["S1"] = subscriber.Bookmark{Number: 10, Hash: want[9].Hash, Sequence: 10}
+			r.got["S1"] = append(r.got["S1"], want[4:10]...)
+			return subscriber.ErrMoved
+		}
+		stop, _ := follow(t, p, "S1", r)
+		r.wait(t, "S1", 20)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", want)
+	})
+
+	t.Run("follows several studies on one connection, each once at a time", func(t *testing.T) {
+		d := newDoor(t, "S1", "S2")
+		one, two := (&study{token: "S1"}).take(50), (&study{token: "S2"}).take(70)
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		stopOne, _ := follow(t, p, "S1", r)
+		stopTwo, _ := follow(t, p, "S2", r)
+		publish(t, d, one...)
+		publish(t, d, two...)
+		r.wait(t, "S1", 50)
+		r.wait(t, "S2", 70)
+		if err := p.Follow(t.Context(), "S1", r); !errors.Is(err, events.Conflict) {
+			t.Errorf("a second Follow of S1 gave %v", err)
+		}
+		if err := errors.Join(stopOne(), stopTwo()); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", one)
+		r.holds(t, "S2", two)
+	})
+
+	t.Run("ends with ErrClosed when the partner is closed", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		publish(t, d, (&study{token: "S1"}).next())
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		_, result := follow(t, p, "S1", r)
+		r.wait(t, "S1", 1)
+		p.Close()
+		if err := ended(t, result); !errors.Is(err, subscriber.ErrClosed) || errors.Is(err, subscriber.ErrAccessEnded) {
+			t.Errorf("Follow ended with %v", err)
+		}
+		if err := p.Follow(t.Context(), "S1", r); !errors.Is(err, subscriber.ErrClosed) {
+			t.Errorf("Follow after Close gave %v", err)
+		}
+	})
+
+	t.Run("refuses a bookmark without a hash and a study that is none", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		r.marks["S1"] = subscriber.Bookmark{Number: 3}
+		if err := p.Follow(t.Context(), "S1", r); !errors.Is(err, events.Invalid) {
+			t.Errorf("Follow gave %v", err)
+		}
+		if err := p.Follow(t.Context(), "_access", r); !errors.Is(err, events.Invalid) {
+			t.Errorf("Follow of an internal study gave %v", err)
+		}
+	})
+}
+
+func TestFollowAccess(t *testing.T) {
+	d := newDoor(t, "S1")
+	own := &study{token: events.PartnerStudy(acme)}
+	granted, revoked := own.announce(events.AccessGranted, "Ünï 1"), own.announce(events.AccessRevoked, "Ünï 1")
+	publish(t, d, granted, revoked)
+	p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+	var grants []events.Grant
+	r.refuse = func(d subscriber.Delivery) error {
+		g, err := d.Grant()
+		grants = append(grants, g)
+		return err
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() { result <- p.FollowAccess(ctx, r) }()
+	r.wait(t, events.PartnerStudy(acme), 2)
+	cancel()
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	r.holds(t, events.PartnerStudy(acme), []events.Event{granted, revoked})
+	if len(grants) != 2 || grants[0] != (events.Grant{Partner: acme, Study: "Ünï 1", Token: events.StudyToken("Ünï 1")}) {
+		t.Errorf("grants %+v", grants)
+	}
+}
+
+func TestTail(t *testing.T) {
+	d := newDoor(t, "S1")
+	p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+	tail := func() subscriber.Tail {
+		t.Helper()
+		tail, err := p.Tail(t.Context(), "S1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tail
+	}
+	if got := tail(); !got.Quiet() {
+		t.Errorf("of nothing is outstanding %+v", got)
+	}
+	publish(t, d, (&study{token: "S1"}).take(7)...)
+	if got := tail(); got.Undelivered != 7 || got.Quiet() {
+		t.Errorf("of 7 is outstanding %+v", got)
+	}
+	stop, _ := follow(t, p, "S1", r)
+	r.wait(t, "S1", 7)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := tail(); !got.Quiet() {
+		t.Errorf("after all were handled is outstanding %+v", got)
+	}
+	if _, err := p.Tail(t.Context(), "S2"); !errors.Is(err, events.Forbidden) {
+		t.Errorf("Tail of a study that is not granted gave %v", err)
+	}
+}
+
+func TestFollowThroughOutages(t *testing.T) {
+	t.Run("a server that restarts", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		s := &study{token: "S1"}
+		want := s.take(60)
+		publish(t, d, want[:20]...)
+		told := make(chan error, 1000)
+		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { told <- err }}), newReader()
+		stop, _ := follow(t, p, "S1", r)
+		r.wait(t, "S1", 20)
+		for n := 40; n <= 60; n += 20 {
+			d.stop()
+			if err := <-told; err == nil {
+				t.Error("told the end of an outage that nobody told of")
+			}
+			if err := d.start(); err != nil {
+				t.Fatal(err)
+			}
+			publish(t, d, want[n-20:n]...)
+			r.wait(t, "S1", n)
+			for err := range told {
+				if err == nil {
+					break
+				}
+			}
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", want)
+	})
+
+	t.Run("a partner that is disconnected again and again amid a backlog", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.AckWait = 300 * time.Millisecond }); err != nil {
+			t.Fatal(err)
+		}
+		want := (&study{token: "S1"}).take(3000)
+		publish(t, d, want...)
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		stop, _ := follow(t, p, "S1", r)
+		for n := 300; n < 3000; n += 300 {
+			r.wait(t, "S1", n)
+			d.kick()
+		}
+		r.wait(t, "S1", 3000)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", want)
+	})
+
+	t.Run("a consumer that is away while the broker recovers", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		want := (&study{token: "S1"}).take(20)
+		publish(t, d, want[:10]...)
+		told := make(chan error, 1000)
+		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { told <- err }}), newReader()
+		stop, _ := follow(t, p, "S1", r)
+		r.wait(t, "S1", 10)
+		d.deleteConsumer(t, "S1")
+		for err := range told {
+			if errors.Is(err, jetstream.ErrConsumerNotFound) {
+				break
+			}
+		}
+		publish(t, d, want[10:]...)
+		// It starts earlier than what the partner has: from what was noted last.
+		if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) {
+			cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, 4
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r.wait(t, "S1", 20)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", want)
+	})
+
+	t.Run("a broker that is not there yet", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		want := (&study{token: "S1"}).take(3)
+		publish(t, d, want...)
+		d.stop()
+		ctx, cancel := context.WithCancel(t.Context())
+		told := make(chan error, 1000)
+		cfg := subscriber.PartnerConfig{Outage: func(err error) { told <- err; cancel() }}
+		if _, err := subscriber.Dial(ctx, d.credentials(), d.url(), cfg); !errors.Is(err, context.Canceled) {
+			t.Errorf("Dial gave %v", err)
+		}
+		cfg.Outage = func(err error) { told <- err }
+		type dialled struct {
+			p   *subscriber.Partner
+			err error
+		}
+		result := make(chan dialled, 1)
+		go func() {
+			p, err := subscriber.Dial(t.Context(), d.credentials(), d.url(), cfg)
+			result <- dialled{p, err}
+		}()
+		for range 3 {
+			if err := <-told; err == nil || errors.Is(err, subscriber.ErrAccessEnded) {
+				t.Errorf("told %v", err)
+			}
+		}
+		if err := d.start(); err != nil {
+			t.Fatal(err)
+		}
+		got := <-result
+		if got.err != nil {
+			t.Fatal(got.err)
+		}
+		defer got.p.Close()
+		r := newReader()
+		stop, _ := follow(t, got.p, "S1", r)
+		r.wait(t, "S1", 3)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", want)
+	})
+}
