@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,8 +16,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 )
 
-// watchEvery is how often Run looks for commits of other processes.
-const watchEvery = 50 * time.Millisecond
+const (
+	watchEvery      = 50 * time.Millisecond // how often Run looks for commits of other processes
+	checkpointAgain = time.Second           // after one that failed
+)
 
 // Config says how an outbox works.
 type Config struct {
@@ -25,6 +28,7 @@ type Config struct {
 	Namespace events.Namespace
 	Clock     func() time.Time // defaults to time.Now
 	NewID     func() string    // ids of events; defaults to UUIDv7
+	Log       *slog.Logger     // defaults to slog.Default()
 
 	// Step is called between the steps of a sign-off, with their names, so
 	// that a test can end the process there. Defaults to nothing.
@@ -38,6 +42,7 @@ type Outbox struct {
 	namespace events.Namespace
 	clock     func() time.Time
 	newID     func() string
+	log       *slog.Logger
 	step      func(string)
 	changed   chan struct{}
 	passwords passwords
@@ -56,6 +61,7 @@ func Open(ctx context.Context, path string, cfg Config) (*Outbox, error) {
 		db:       db,
 		clock:    cfg.Clock,
 		newID:    cfg.NewID,
+		log:      cmp.Or(cfg.Log, slog.Default()),
 		step:     cfg.Step,
 		changed:  make(chan struct{}, 1),
 		counters: newCounters(),
@@ -134,9 +140,26 @@ func (o *Outbox) Close() error { return o.db.Close() }
 // commits of other processes, for Changed, and moves the database's log.
 func (o *Outbox) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return o.db.RunCheckpoints(ctx) })
+	g.Go(func() error { return o.checkpoint(ctx) })
 	g.Go(func() error { return o.watch(ctx) })
 	return g.Wait()
+}
+
+// checkpoint keeps the database's log short. Where that fails, as on a full
+// disk, the log grows meanwhile; nothing is lost, and whoever reads goes on.
+func (o *Outbox) checkpoint(ctx context.Context) error {
+	for {
+		err := o.db.RunCheckpoints(ctx)
+		if err == nil {
+			return nil
+		}
+		o.log.Warn("cannot checkpoint the outbox", "cause", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(checkpointAgain):
+		}
+	}
 }
 
 func (o *Outbox) watch(ctx context.Context) error {

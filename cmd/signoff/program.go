@@ -127,6 +127,7 @@ func (p *program) listen(ctx context.Context) error {
 func (p *program) openOutbox(ctx context.Context) (err error) {
 	p.outbox, err = outbox.Open(ctx, p.dir.outbox(), outbox.Config{
 		Namespace: events.Namespace{Origin: p.settings.Origin, TypePrefix: p.settings.TypePrefix},
+		Log:       p.log.With("component", "outbox"),
 	})
 	if err == nil {
 		p.onClose(p.outbox.Close)

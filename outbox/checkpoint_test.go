@@ -1,0 +1,53 @@
+package outbox_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+// warned is a log's writer that tells of each line.
+type warned chan string
+
+func (w warned) Write(line []byte) (int, error) {
+	select {
+	case w <- string(line):
+	default:
+	}
+	return len(line), nil
+}
+
+func TestRunOutlivesACheckpointThatFails(t *testing.T) {
+	d := newDesk(t)
+	ok(t, d.Close())
+	said := make(warned, 1)
+	o := open(t, d.path, outbox.Config{Clock: d.clock.now, Log: slog.New(slog.NewTextHandler(said, nil))})
+	// A folder in the file's place: what is open goes on, a new connection fails.
+	away := d.path + ".away"
+	ok(t, os.Rename(d.path, away))
+	ok(t, os.Mkdir(d.path, 0o700))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- o.Run(ctx) }()
+	select {
+	case <-said:
+	case err := <-ended:
+		t.Fatalf("Run ended: %v", err)
+	}
+	ok(t, os.Remove(d.path))
+	ok(t, os.Rename(away, d.path))
+	ok(t, o.AddPI(t.Context(), operator, "dr.new", "Printed New", []string{study}, password))
+	for deadline := time.Now().Add(10 * time.Second); !bytes.Contains(must(os.ReadFile(d.path))(t), []byte("Printed New")); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the log never reached the database")
+		}
+	}
+	cancel()
+	ok(t, <-ended)
+}
