@@ -2,6 +2,7 @@ package access
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -56,6 +57,16 @@ func with[V any](m map[string]V, key string, value V) map[string]V {
 	}
 	m[key] = value
 	return m
+}
+
+// Same reports whether nothing was applied between the two. It does not look
+// into them, so two that were folded apart are never the same.
+func (d Directory) Same(other Directory) bool {
+	return sameMap(d.partners, other.partners) && sameMap(d.keys, other.keys)
+}
+
+func sameMap[V any](a, b map[string]V) bool {
+	return reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer()
 }
 
 // Partner gives the partner of an id, enabled or not.

@@ -62,6 +62,20 @@ func TestApplyLeavesTheOldDirectoryAsItWas(t *testing.T) {
 	}
 }
 
+func TestDirectoriesAreTheSameUntilSomethingIsApplied(t *testing.T) {
+	signer, _ := newSigner(t)
+	var empty access.Directory
+	one := empty.WithPartner(access.Partner{ID: "a"})
+	again, key := one.WithPartner(access.Partner{ID: "a"}), one.WithKey(signer.Key(now))
+	copied := one
+	if !empty.Same(access.Directory{}) || !one.Same(copied) {
+		t.Error("a directory is not the same as its copy")
+	}
+	if empty.Same(one) || one.Same(again) || one.Same(key) || again.Same(key) {
+		t.Error("directories are the same although something was applied")
+	}
+}
+
 func TestEventsOfOtherKindsChangeNothing(t *testing.T) {
 	d := (access.Directory{}).WithPartner(access.Partner{ID: "a"})
 	for _, eventType := range []string{events.DefaultNamespace.Type(events.ReportSigned), "org.mskcc.crit.access.role.v1"} {
