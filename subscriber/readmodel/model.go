@@ -46,6 +46,7 @@ type Model struct {
 	metrics *meters
 
 	directory atomic.Pointer[access.Directory] // of the last commit
+	changed   chan struct{}                    // full when the directory is another one
 	position  atomic.Pointer[subscriber.Position]
 
 	mu      sync.Mutex
@@ -75,7 +76,7 @@ func Open(ctx context.Context, path string, cfg Config) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open read model: %w", err)
 	}
-	m := &Model{db: db, cfg: cfg, moved: make(chan struct{})}
+	m := &Model{db: db, cfg: cfg, changed: make(chan struct{}, 1), moved: make(chan struct{})}
 	m.status = Status{State: Waiting, Reason: "the stream was not read yet", Since: cfg.Clock()}
 	m.metrics = newMeters(m)
 	if err := m.prepare(ctx); err != nil {
@@ -110,6 +111,10 @@ func (m *Model) Close() error { return m.db.Close() }
 
 // Directory gives who may see what, as of the last commit.
 func (m *Model) Directory() access.Directory { return *m.directory.Load() }
+
+// Changed receives when Directory may give another one. It has room for one, so
+// that a single reader misses nothing between two looks.
+func (m *Model) Changed() <-chan struct{} { return m.changed }
 
 // Position gives how far the stream has been applied, as of the last commit in
 // this process.

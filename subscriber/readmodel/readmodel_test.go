@@ -116,16 +116,27 @@ func TestApply(t *testing.T) {
 		stop := follow(t, m, b.reader)
 		log := &study{number: events.AccessStudy}
 		p := access.Partner{ID: "acme", Studies: []string{"S1", "S2"}, Enabled: true}
+		<-m.Changed() // as it was opened
 		b.publish(log.partner(p))
 		reaches(t, m, 1)
+		<-m.Changed()
 		if got, ok := m.Directory().Partner("acme"); !ok || !got.Granted("S2") {
 			t.Errorf("after the grant: %+v", got)
 		}
 		p.Studies = p.Studies[:1]
 		b.publish(log.partner(p))
 		reaches(t, m, 2)
+		<-m.Changed()
 		if got, _ := m.Directory().Partner("acme"); got.Granted("S2") || !got.Granted("S1") {
 			t.Errorf("after the revocation: %+v", got)
+		}
+		other := &study{number: "Other"}
+		b.publish(other.many(3)...)
+		reaches(t, m, 5)
+		select {
+		case <-m.Changed():
+			t.Error("events of a study change the directory")
+		default:
 		}
 		stop()
 		if err := m.Close(); err != nil {
@@ -135,7 +146,7 @@ func TestApply(t *testing.T) {
 		if got, ok := again.Directory().Partner("acme"); !ok || got.Granted("S2") || !got.Granted("S1") {
 			t.Errorf("after opening again: %+v", got)
 		}
-		if again.Position().Sequence != 2 {
+		if again.Position().Sequence != 5 {
 			t.Errorf("position is %+v", again.Position())
 		}
 	})

@@ -86,7 +86,12 @@ func (m *Model) heard(last uint64) {
 // publish makes a committed state visible.
 func (m *Model) publish(p subscriber.Position, d access.Directory) {
 	m.position.Store(&p)
-	m.directory.Store(&d)
+	if before := m.directory.Swap(&d); before == nil || !before.Same(d) {
+		select {
+		case m.changed <- struct{}{}:
+		default: // there is one that nobody has taken yet
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	close(m.moved)
