@@ -1,0 +1,86 @@
+package doors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+)
+
+// sweep closes those connections of a partner that a login would not open now
+// as they are: by a secret that is not in force any more, or with other
+// studies. Their clients come back with what they have now.
+//
+// The flush before it makes the broker of this connection take all answers to
+// logins that were given before; what other brokers of a cluster take later is
+// found by looking again until logins there have timed out.
+func (d *Doors) sweep(ctx context.Context, id string, p access.Partner) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	flushed := d.flush(ctx)
+	d.gate.RLock()
+	tokens, admitted := d.admitted[id]
+	d.gate.RUnlock()
+	connections, err := d.accounts.Connections(ctx, events.PartnerAccountPrefix+id)
+	if err != nil {
+		return errors.Join(flushed, fmt.Errorf("list connections of %s: %w", id, err))
+	}
+	errs := []error{flushed}
+	for _, c := range connections {
+		if admitted && d.current(c, id, p, grantsOf(tokens)) {
+			continue
+		}
+		if err := d.accounts.Disconnect(ctx, c); err != nil {
+			errs = append(errs, fmt.Errorf("close a connection of %s: %w", id, err))
+			continue
+		}
+		d.metrics.closed.Inc()
+		d.cfg.Log.Info("connection closed", "partner", id, "connection", c.ID)
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Doors) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, withdrawWait)
+	defer cancel()
+	if err := d.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("wait for answers to logins: %w", err)
+	}
+	return nil
+}
+
+// current reports whether a login would open the connection as it is.
+func (d *Doors) current(c events.Connection, id string, p access.Partner, grants string) bool {
+	was, ok := parsePass(c.User)
+	if !ok || was.partner != id || was.grants != grants {
+		return false
+	}
+	_, ok = p.InForce(was.secret, d.cfg.Clock())
+	return ok
+}
+
+// sweepAll looks at the connections of all partners, removed ones too.
+func (d *Doors) sweepAll(ctx context.Context, directory access.Directory) error {
+	var errs []error
+	for _, p := range directory.Partners() {
+		errs = append(errs, d.sweep(ctx, p.ID, p))
+	}
+	return errors.Join(errs...)
+}
+
+// sweepWatched looks at the connections of partners of whom something was
+// withdrawn a moment ago.
+func (d *Doors) sweepWatched(ctx context.Context) error {
+	directory, now := d.log.Directory(), d.cfg.Clock()
+	maps.DeleteFunc(d.watched, func(_ string, until time.Time) bool { return now.After(until) })
+	var errs []error
+	for id := range d.watched {
+		p, _ := directory.Partner(id)
+		errs = append(errs, d.sweep(ctx, id, p))
+	}
+	return errors.Join(errs...)
+}
