@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"net/url"
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -116,12 +117,23 @@ func (d *document) readSubject(key []byte) error {
 	if err != nil {
 		return err
 	}
-	subject, ok := strings.CutPrefix(reference, subjectPrefix)
+	subject, ok := subjectOf(reference)
 	if !ok || subject == "" {
-		return events.Errorf(events.Invalid, "%.100q must be %s and the subject's id", reference, subjectPrefix)
+		return events.Errorf(events.Invalid, "%.100q must be %s and the subject's id, percent-encoded", reference, subjectPrefix)
 	}
 	d.subject = subject
 	return nil
+}
+
+// subjectOf gives the id in a reference to a subject, in which it is
+// percent-encoded. A character that should be, but is not, stands for itself.
+func subjectOf(reference string) (id string, ok bool) {
+	id, ok = strings.CutPrefix(reference, subjectPrefix)
+	if !ok {
+		return "", false
+	}
+	id, err := url.PathUnescape(id)
+	return id, err == nil
 }
 
 // readCategory reads a concept that can only be the document's.

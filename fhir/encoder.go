@@ -135,7 +135,7 @@ func (e *encoder) identity(system, value, status string, category concept, code 
 // occasion appends whom the resource is about, and when.
 func (e *encoder) occasion(subject, effective string) {
 	e.raw(`,"subject":{"reference":`)
-	e.text(subjectPrefix + subject)
+	e.text(subjectPrefix + EscapeQuery(subject)) // a reference is a URI
 	e.raw(`},"effectiveDateTime":`)
 	e.text(effective)
 }

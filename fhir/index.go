@@ -120,7 +120,7 @@ func (x *Index) value(c *cursor, name []byte) error {
 }
 
 func (x *Index) subject(c *cursor) error {
-	reference, err := c.bytes()
-	x.Subject = string(bytes.TrimPrefix(reference, []byte(subjectPrefix)))
+	reference, err := c.text()
+	x.Subject, _ = subjectOf(reference)
 	return err
 }

@@ -81,6 +81,7 @@ func TestMalformedReportsAreRefusedWithThePathOfTheFault(t *testing.T) {
 		{"another category", `"RAD"`, `"LAB"`, "category[0].coding[0].code"},
 		{"two categories", `"category":[`, `"category":[{"text":"Radiology"},`, "category[1]"},
 		{"a subject that is no patient", `Patient/`, `Group/`, "subject.reference"},
+		{"a subject that is not percent-encoded", `Patient/10081007`, `Patient/100%`, "subject.reference"},
 		{"a subject with more", `"reference":"Patient/10081007"`, `"reference":"Patient/10081007","display":"Jane"`, "subject.display"},
 		{"a date of no calendar", `2006-10-13T`, `2006-02-30T`, "effectiveDateTime"},
 		{"an identifier that is no FHIR id", `"value":"790"`, `"value":"7 90"`, "identifier[0].value"},
