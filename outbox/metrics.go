@@ -68,7 +68,7 @@ func outcome(err error) string {
 // first of all.
 func (o *Outbox) Metrics() []prometheus.Collector {
 	c := o.counters
-	return []prometheus.Collector{backlog{o}, c.signoffs, c.duration, c.withdrawals, c.failures}
+	return []prometheus.Collector{backlog{o}, lags{o}, c.signoffs, c.duration, c.withdrawals, c.failures}
 }
 
 // backlog collects what waits for publication, when it is asked.

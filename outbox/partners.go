@@ -49,6 +49,9 @@ func (o *Outbox) AddPartner(ctx context.Context, by, id, name string, studies []
 		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerAdded, detail: detail}); err != nil {
 			return err
 		}
+		if err := w.openReceipts(id, append([]string{events.PartnerStudy(id)}, studies...)...); err != nil {
+			return err
+		}
 		return w.tell(id, events.AccessGranted, studies...)
 	})
 	if err != nil {
@@ -72,6 +75,9 @@ func (o *Outbox) GrantPartner(ctx context.Context, by, id, study string) error {
 		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerGranted, study: study}); err != nil {
 			return err
 		}
+		if err := w.openReceipts(id, study); err != nil {
+			return err
+		}
 		return w.tell(id, events.AccessGranted, study)
 	})
 }
@@ -85,7 +91,11 @@ func (o *Outbox) RevokePartner(ctx context.Context, by, id, study string) error 
 			return events.Errorf(events.NotFound, "partner %s has no grant for study %s", id, study)
 		}
 		p.Studies = slices.DeleteFunc(slices.Clone(p.Studies), func(s string) bool { return s == study })
-		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerRevoked, study: study}); err != nil {
+		ended, err := w.closeReceipts(id, study)
+		if err != nil {
+			return err
+		}
+		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerRevoked, study: study, detail: endedDetail{ended}}); err != nil {
 			return err
 		}
 		return w.tell(id, events.AccessRevoked, study)
@@ -138,8 +148,12 @@ func expire(secrets []access.Secret, now time.Time, grace time.Duration) []acces
 func (o *Outbox) RemovePartner(ctx context.Context, by, id string) error {
 	return o.changePartner(ctx, by, id, func(w *work, p access.Partner) error {
 		studies := p.Studies
+		ended, err := w.closeReceipts(id, append(slices.Clone(studies), events.PartnerStudy(id))...)
+		if err != nil {
+			return err
+		}
 		p.Enabled, p.Studies, p.Secrets = false, []string{}, []access.Secret{}
-		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerRemoved}); err != nil {
+		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerRemoved, detail: endedDetail{ended}}); err != nil {
 			return err
 		}
 		return w.tell(id, events.AccessRevoked, studies...)

@@ -1,0 +1,155 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Lag is how far a partner is behind in a study that it may see. Numbers are
+// those of the study's events.
+type Lag struct {
+	Partner      string    `json:"partner"`
+	Study        string    `json:"study"` // number; of a partner's announcements the internal study
+	Token        string    `json:"token"`
+	Last         uint64    `json:"last"`           // the study's last event; 0 for none
+	Delivered    uint64    `json:"delivered"`      // the last one delivered
+	Acknowledged uint64    `json:"acknowledged"`   // up to here each one is acknowledged
+	Behind       uint64    `json:"behind"`         // events not acknowledged
+	Since        time.Time `json:"since,omitzero"` // since when the partner could have had the oldest of them
+	Noted        time.Time `json:"noted,omitzero"` // when the broker last said something new; zero for never
+}
+
+// Lags gives how far each partner is behind in each study granted, and in what
+// it is told of its access, by partner, then study. A partner that only uses
+// the read API acknowledges nothing.
+func (o *Outbox) Lags(ctx context.Context) ([]Lag, error) {
+	partners, err := o.Partners(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lags := []Lag{}
+	for _, p := range partners {
+		if !p.Enabled {
+			continue
+		}
+		for _, study := range append([]string{events.PartnerStudy(p.ID)}, p.Studies...) {
+			l := Lag{Partner: p.ID, Study: study, Token: tokenOf(study)}
+			if err := o.measure(ctx, &l); err != nil {
+				return nil, fmt.Errorf("lag of partner %s in %s: %w", p.ID, study, err)
+			}
+			lags = append(lags, l)
+		}
+	}
+	return lags, nil
+}
+
+// measure fills in how far the broker got with partner and study.
+func (o *Outbox) measure(ctx context.Context, l *Lag) error {
+	var delivered, acknowledged uint64
+	var noted, granted string
+	db := o.db.Reader
+	err := db.QueryRowContext(ctx, `
+		select delivered, acknowledged, time, granted
+		from receipts
+		where partner = ? and study = ?`, l.Partner, l.Token).Scan(&delivered, &acknowledged, &noted, &granted)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if l.Noted, err = parseOptional(noted); err != nil {
+		return err
+	}
+	if l.Delivered, err = numberAt(ctx, db, l.Token, delivered); err != nil {
+		return err
+	}
+	if l.Acknowledged, err = numberAt(ctx, db, l.Token, acknowledged); err != nil {
+		return err
+	}
+	err = db.QueryRowContext(ctx, `select sequence from studies where token = ?`, l.Token).Scan(&l.Last)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if l.Behind = l.Last - min(l.Acknowledged, l.Last); l.Behind == 0 {
+		return nil
+	}
+	l.Since, err = o.sinceWhen(ctx, l, granted)
+	return err
+}
+
+// sinceWhen finds since when the partner could have had its oldest event that
+// is not acknowledged: since it was recorded, or since the grant, which gives
+// a study with all its past.
+func (o *Outbox) sinceWhen(ctx context.Context, l *Lag, granted string) (time.Time, error) {
+	var oldest string
+	err := o.db.Reader.QueryRowContext(ctx, `
+		select e.time
+		from studies s
+		join events e on e.study = s.row
+		where s.token = ? and e.sequence = ?`, l.Token, int64(l.Acknowledged+1)).Scan(&oldest)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return events.ParseTime(max(oldest, granted)) // the order of texts is that of times
+}
+
+// querier is a transaction, or a pool of connections.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// numberAt gives the number of the study's last event that has the ordinal or
+// a lower one; 0 where there is none.
+func numberAt(ctx context.Context, q querier, token string, ordinal uint64) (number uint64, err error) {
+	if ordinal == 0 {
+		return 0, nil
+	}
+	err = q.QueryRowContext(ctx, `
+		select e.sequence
+		from ordinals o
+		join events e on e.row = o.event
+		join studies s on s.row = e.study
+		where o.ordinal = ? and s.token = ?`, int64(ordinal), token).Scan(&number)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return number, err
+	}
+	return searchNumber(ctx, q, token, ordinal)
+}
+
+// searchNumber is numberAt where the ordinal is of another study: numbers and
+// ordinals of a study rise together, so it can be narrowed down.
+func searchNumber(ctx context.Context, q querier, token string, ordinal uint64) (uint64, error) {
+	var study, last int64
+	err := q.QueryRowContext(ctx, `select row, sequence from studies where token = ?`, token).Scan(&study, &last)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	behind := sort.Search(int(last), func(i int) bool { // whether event i + 1 comes behind the ordinal
+		var at uint64
+		err := q.QueryRowContext(ctx, `
+			select coalesce(o.ordinal, 0)
+			from events e
+			left join ordinals o on o.event = e.row
+			where e.study = ? and e.sequence = ?`, study, int64(i)+1).Scan(&at)
+		if err != nil {
+			failed = err
+		}
+		return at == 0 || at > ordinal
+	})
+	return uint64(behind), failed
+}
+
+func parseOptional(moment string) (time.Time, error) {
+	if moment == "" {
+		return time.Time{}, nil
+	}
+	return events.ParseTime(moment)
+}

@@ -1,0 +1,45 @@
+package outbox
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// lags collects how far partners are behind, when it is asked. The labels are
+// a closed set: the operator makes each value by granting a study to a partner,
+// and it is gone with the grant. No caller can add one.
+type lags struct{ o *Outbox }
+
+var (
+	lagEventsDesc = prometheus.NewDesc("signoff_partner_lag_events",
+		"Events of a study that a partner has not acknowledged.", []string{"partner", "study"}, nil)
+	lagAgeDesc = prometheus.NewDesc("signoff_partner_lag_age_seconds",
+		"Since when the partner could have had the oldest of them; 0 where there is none.", []string{"partner", "study"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (l lags) Describe(descs chan<- *prometheus.Desc) {
+	descs <- lagEventsDesc
+	descs <- lagAgeDesc
+}
+
+// Collect implements prometheus.Collector.
+func (l lags) Collect(metrics chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	all, err := l.o.Lags(ctx)
+	if err != nil {
+		metrics <- prometheus.NewInvalidMetric(lagEventsDesc, err)
+		return
+	}
+	now := l.o.now()
+	for _, lag := range all {
+		age := 0.0
+		if !lag.Since.IsZero() {
+			age = max(0, now.Sub(lag.Since).Seconds())
+		}
+		metrics <- prometheus.MustNewConstMetric(lagEventsDesc, prometheus.GaugeValue, float64(lag.Behind), lag.Partner, lag.Token)
+		metrics <- prometheus.MustNewConstMetric(lagAgeDesc, prometheus.GaugeValue, age, lag.Partner, lag.Token)
+	}
+}

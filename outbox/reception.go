@@ -1,0 +1,100 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Reception says who has received what was last published of an assessment.
+type Reception struct {
+	Assessment string     `json:"assessment"`
+	Study      string     `json:"study"`
+	Kind       string     `json:"kind"`     // of the event that carries it
+	Sequence   uint64     `json:"sequence"` // the event's number
+	Time       time.Time  `json:"time"`     // of the event
+	Ordinal    uint64     `json:"ordinal"`  // the event's place on the stream; 0: not published yet
+	Receivers  []Receiver `json:"receivers"`
+}
+
+// Receiver is a partner that may see the study.
+type Receiver struct {
+	Partner string `json:"partner"`
+	State   string `json:"state"`
+}
+
+// States of a Receiver.
+const (
+	NotDelivered = "not delivered"
+	Delivered    = "delivered"    // and not acknowledged yet, or something before it is not
+	Acknowledged = "acknowledged" // together with everything before it
+)
+
+// Reception says which partners of its study have received what was last
+// published of an assessment, as far as the broker knows: reading it with the
+// read API leaves no trace here. It is NotFound if there is no such assessment,
+// or nothing of it was signed off.
+func (o *Outbox) Reception(ctx context.Context, assessment string) (Reception, error) {
+	r := Reception{Assessment: assessment, Receivers: []Receiver{}}
+	var token, at string
+	err := o.db.Reader.QueryRowContext(ctx, `
+		select s.study, s.token, e.kind, e.sequence, e.time, coalesce(o.ordinal, 0)
+		from assessments a
+		join events e on e.row = a.published
+		join studies s on s.row = e.study
+		left join ordinals o on o.event = e.row
+		where a.id = ?`, assessment).Scan(&r.Study, &token, &r.Kind, &r.Sequence, &at, &r.Ordinal)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Reception{}, events.Errorf(events.NotFound, "nothing of an assessment %q was signed off", assessment)
+	}
+	if err != nil {
+		return Reception{}, fmt.Errorf("look up assessment: %w", err)
+	}
+	if r.Time, err = events.ParseTime(at); err != nil {
+		return Reception{}, err
+	}
+	return r, o.receivers(ctx, &r, token)
+}
+
+func (o *Outbox) receivers(ctx context.Context, r *Reception, token string) error {
+	partners, err := o.Partners(ctx)
+	if err != nil {
+		return err
+	}
+	receipts, err := o.Receipts(ctx)
+	if err != nil {
+		return err
+	}
+	states := make(map[string]string)
+	for _, receipt := range receipts {
+		if receipt.Study == token {
+			states[receipt.Partner] = stateOf(receipt, r.Ordinal)
+		}
+	}
+	for _, p := range partners {
+		if !p.Granted(r.Study) {
+			continue
+		}
+		state, ok := states[p.ID]
+		if !ok {
+			state = NotDelivered
+		}
+		r.Receivers = append(r.Receivers, Receiver{Partner: p.ID, State: state})
+	}
+	return nil
+}
+
+func stateOf(r events.Receipt, ordinal uint64) string {
+	switch {
+	case ordinal == 0 || r.Delivered < ordinal:
+		return NotDelivered
+	case r.Acknowledged < ordinal:
+		return Delivered
+	default:
+		return Acknowledged
+	}
+}
