@@ -55,7 +55,7 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t terminal) error {
 			return err
 		}
 		if refused > 0 {
-			fmt.Fprintf(t.err, "%s refused\n", plural(refused, "case"))
+			fmt.Fprintf(t.err, "%s not signed\n", plural(refused, "case"))
 			return errPartly
 		}
 		return nil
@@ -87,7 +87,7 @@ func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) ([][]st
 }
 
 // sign signs case after case. A refused one is said and does not stop the
-// others.
+// others; those not reached when ctx ends count as refused.
 func (cmd *signCommand) sign(ctx context.Context, t terminal, o *outbox.Outbox, cases [][]string) (signed []outbox.Signed, refused int) {
 	bar := newProgress(t, "signing cases", int64(len(cases)))
 	var complaints []error
@@ -99,7 +99,10 @@ func (cmd *signCommand) sign(ctx context.Context, t terminal, o *outbox.Outbox, 
 			complaints = append(complaints, err)
 		}
 		bar.to(int64(i+1), int64(len(cases)))
-		if i+1 < len(cases) && giveWay(ctx) != nil {
+		rest := len(cases) - i - 1
+		if rest > 0 && giveWay(ctx) != nil {
+			complaints = append(complaints, fmt.Errorf("interrupted: %s not reached", plural(rest, "case")))
+			refused = rest - 1
 			break
 		}
 	}
@@ -107,7 +110,7 @@ func (cmd *signCommand) sign(ctx context.Context, t terminal, o *outbox.Outbox, 
 	for _, err := range complaints {
 		fmt.Fprintln(t.err, "refused:", err)
 	}
-	return signed, len(complaints)
+	return signed, refused + len(complaints)
 }
 
 // giveWay leaves the database to others for a moment. SQLite has no queue for
