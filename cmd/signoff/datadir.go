@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/publisher/doors"
 )
 
 // dataDir is the directory that holds everything of one installation.
@@ -19,6 +20,7 @@ type dataDir string
 func (d dataDir) outbox() string    { return filepath.Join(string(d), "outbox.db") }
 func (d dataDir) readModel() string { return filepath.Join(string(d), "readmodel.db") }
 func (d dataDir) tokenKey() string  { return filepath.Join(string(d), "keys", "token.jwk") }
+func (d dataDir) loginKey() string  { return filepath.Join(string(d), "keys", "login.nk") }
 func (d dataDir) lockFile() string  { return filepath.Join(string(d), "lock") }
 func (d dataDir) serveFile() string { return filepath.Join(string(d), "serve.json") }
 
@@ -64,21 +66,36 @@ func (d dataDir) lock(purpose string) (unlock func(), err error) {
 
 // signer gives the key that signs tokens, made on first use.
 func (d dataDir) signer() (*access.Signer, error) {
-	key, err := os.ReadFile(d.tokenKey())
-	if errors.Is(err, fs.ErrNotExist) {
-		if key, err = access.NewKey(); err != nil {
-			return nil, err
-		}
-		if err := os.MkdirAll(filepath.Dir(d.tokenKey()), 0o700); err != nil {
-			return nil, fmt.Errorf("make the key directory: %w", err)
-		}
-		if err := writeFile(d.tokenKey(), key); err != nil {
-			return nil, fmt.Errorf("write the token key: %w", err)
-		}
-	} else if err != nil {
-		return nil, fmt.Errorf("read the token key: %w", err)
+	key, err := keyFile(d.tokenKey(), access.NewKey)
+	if err != nil {
+		return nil, err
 	}
 	return access.NewSigner(key)
+}
+
+// loginSeed gives the key that signs the answers to NATS logins, made on first
+// use.
+func (d dataDir) loginSeed() ([]byte, error) { return keyFile(d.loginKey(), doors.NewIssuer) }
+
+// keyFile gives the content of a key file, made on first use.
+func keyFile(path string, create func() ([]byte, error)) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if err == nil {
+		return key, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read a key: %w", err)
+	}
+	if key, err = create(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the key directory: %w", err)
+	}
+	if err := writeFile(path, key); err != nil {
+		return nil, fmt.Errorf("write a key: %w", err)
+	}
+	return key, nil
 }
 
 // writeFile puts a secret file in place whole or not at all, readable by its

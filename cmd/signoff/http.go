@@ -15,6 +15,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
 // serveHTTP makes the two HTTP faces: one for partners, one for the operator.
@@ -22,18 +23,31 @@ func (p *program) serveHTTP() {
 	tokens := token.New(p.outbox, p.signer, token.Config{Issuer: p.publicURL() + token.Path})
 	reports := api.New(p.model, api.Config{PublicURL: p.publicURL(), BasePath: p.settings.BasePath, MaxCount: p.settings.MaxCount})
 
-	partners := http.NewServeMux()
-	partners.Handle(token.Path, tokens)
-	partners.Handle(token.JWKSPath, token.JWKS(func() []access.Key { return p.model.Directory().Keys() }, time.Now))
-	partners.Handle("/", reports)
+	partners := exactly(map[string]http.Handler{
+		token.Path:     tokens,
+		token.JWKSPath: token.JWKS(func() []access.Key { return p.model.Directory().Keys() }, time.Now),
+	}, reports)
 	p.api = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.outbox, p.relay, p.model, tokens, reports} {
+	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.outbox, p.relay, p.model, p.doors, tokens, reports} {
 		metrics.MustRegister(part.Metrics()...)
 	}
 	p.ops = rest.NewServer(opsHandler(p.checks(), metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+}
+
+// exactly routes by the path as it came, and what has no handler to others. An
+// http.ServeMux would redirect from paths that it would rather have otherwise,
+// with an answer that is no outcome.
+func exactly(handlers map[string]http.Handler, others http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, ok := handlers[r.URL.Path]
+		if !ok {
+			h = others
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // checks are what must hold for the program to be ready.
@@ -47,8 +61,14 @@ func (p *program) checks() []check {
 			return nil
 		}},
 		{"readModel", func(context.Context) error {
-			if s := p.model.Status(); !s.CaughtUp {
+			if s := p.model.Status(); !s.CaughtUp || s.State == readmodel.Red {
 				return fmt.Errorf("read model %s, %d events behind: %s", s.State, s.Lag, s.Reason)
+			}
+			return nil
+		}},
+		{"doors", func(context.Context) error {
+			if s := p.doors.Status(); !s.Ready {
+				return fmt.Errorf("partners cannot subscribe yet: %s", s.Reason)
 			}
 			return nil
 		}},

@@ -20,6 +20,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/doors"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
@@ -57,6 +58,7 @@ type program struct {
 	model     *readmodel.Model
 	reader    jetstream.JetStream
 	signer    *access.Signer
+	doors     *doors.Doors
 
 	announcing sync.Mutex  // held while serve.json is written
 	announced  atomic.Bool // serve.json is there, to be kept up to date
@@ -71,7 +73,7 @@ type program struct {
 func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger) (*program, error) {
 	p := &program{dir: dir, settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
 	for _, open := range []func(context.Context) error{
-		p.openTransport, p.lockDirectory, p.listen, p.openOutbox, p.startNATS, p.openRelay, p.openModel, p.announceKey,
+		p.openTransport, p.lockDirectory, p.listen, p.openOutbox, p.startNATS, p.openRelay, p.openModel, p.openDoors, p.announceKey,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, p.close())
@@ -135,15 +137,38 @@ func (p *program) openOutbox(ctx context.Context) (err error) {
 	return err
 }
 
-func (p *program) startNATS(context.Context) (err error) {
+func (p *program) startNATS(context.Context) error {
+	seed, err := p.dir.loginSeed()
+	if err != nil {
+		return err
+	}
+	issuer, err := doors.IssuerKey(seed)
+	if err != nil {
+		return err
+	}
 	p.nats, err = natsd.Start(natsd.Config{
-		Dir: string(p.dir), Listen: p.settings.NATSListen, TLS: p.transport.nats.configOrPlain(), Log: p.log.With("component", "nats"),
+		Dir: string(p.dir), Listen: p.settings.NATSListen, TLS: p.transport.nats.configOrPlain(),
+		LoginIssuer: issuer, Log: p.log.With("component", "nats"),
 	})
 	if err != nil {
 		return fmt.Errorf("start NATS (--nats-listen): %w", err)
 	}
 	p.onClose(func() error { p.nats.Shutdown(); return nil })
 	return nil
+}
+
+// openDoors makes what lets partners subscribe.
+func (p *program) openDoors(context.Context) error {
+	nc, err := p.connect(natsd.Doors)
+	if err != nil {
+		return err
+	}
+	seed, err := p.dir.loginSeed()
+	if err != nil {
+		return err
+	}
+	p.doors, err = doors.New(nc, p.nats, p.model, p.outbox, seed, doors.Config{Log: p.log.With("component", "doors")})
+	return err
 }
 
 // announceKey makes sure that readers learn the key that signs tokens.

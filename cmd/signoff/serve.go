@@ -68,6 +68,7 @@ func (p *program) run(ctx context.Context, announce func(serving)) error {
 		{"outbox", p.outbox.Run},
 		{"read model", func(ctx context.Context) error { return p.model.Run(ctx, p.reader) }},
 		{"publisher", p.relay.Run},
+		{"doors", p.doors.Run},
 		httpComponent("read API", p.api, p.apiListener),
 		ready,
 	})
