@@ -112,8 +112,7 @@ func imported(app, partner *server.Account, a events.Account) error {
 
 // Connections gives the open connections of a partner's account.
 func (s *Server) Connections(_ context.Context, account string) ([]events.Connection, error) {
-	const most = 1 << 16 // the server's own limit on connections
-	list, err := s.nats.Connz(&server.ConnzOptions{Account: account, Username: true, Limit: most})
+	list, err := s.nats.Connz(&server.ConnzOptions{Account: account, Username: true, Limit: mostConnections})
 	if err != nil {
 		return nil, fmt.Errorf("list connections of account %s: %w", account, err)
 	}

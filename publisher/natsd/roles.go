@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"golang.org/x/crypto/bcrypt"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
@@ -16,13 +15,6 @@ const (
 	AccountApp    = "APP" // the stream and whoever of the service uses it
 	AccountSystem = "SYS" // the server's own
 )
-
-const accounts = `
-accounts {
-  ` + AccountSystem + ` {}
-  ` + AccountApp + ` { jetstream: enabled }
-}
-system_account: ` + AccountSystem
 
 // Role is what a connection is for; it decides what it may do.
 type Role string
@@ -34,9 +26,10 @@ const (
 	Operator  Role = "operator"  // a person with the nats command line: looks, changes nothing stored
 	System    Role = "system"    // the same person in account SYS: server reports
 	Doors     Role = "doors"     // makes partners' consumers and answers their logins
+	Keeper    Role = "keeper"    // in account SYS: finds and closes partners' connections
 )
 
-var roles = []Role{Publisher, Reader, Operator, System, Doors}
+var roles = []Role{Publisher, Reader, Operator, System, Doors, Keeper}
 
 // userPrefix keeps the users of roles apart from partners, who log in under
 // their ids: those have no dot.
@@ -54,9 +47,18 @@ const (
 	stream = events.Stream
 )
 
-// permissions of the roles in account APP. Whoever may create a consumer may
-// have its messages delivered to any subject; so these roles keep apart parts
-// of one service and its operator, not parties that distrust each other.
+// account is the one that a role's user is in.
+func (r Role) account() string {
+	if r == System || r == Keeper {
+		return AccountSystem
+	}
+	return AccountApp
+}
+
+// permissions of the roles, nil for all that their account allows. Whoever may
+// create a consumer may have its messages delivered to any subject; so these
+// roles keep apart parts of one service and its operator, not parties that
+// distrust each other.
 func permissions(role Role) *server.Permissions {
 	switch role {
 	case Publisher:
@@ -92,6 +94,13 @@ func permissions(role Role) *server.Permissions {
 			),
 			Subscribe: allow(inbox, server.AuthCalloutSubject),
 		}
+	case Keeper:
+		return &server.Permissions{
+			Publish: allow(
+				"$SYS.REQ.SERVER.PING.STATSZ", "$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.SERVER.*.KICK", "$SYS.REQ.ACCOUNT.*.INFO",
+			),
+			Subscribe: allow(inbox),
+		}
 	default:
 		return nil
 	}
@@ -101,7 +110,8 @@ func allow(subjects ...string) *server.SubjectPermission {
 	return &server.SubjectPermission{Allow: subjects}
 }
 
-func newCredentials() (map[Role]Credentials, error) {
+// NewCredentials makes a password of 256 random bits for each role.
+func NewCredentials() (map[Role]Credentials, error) {
 	all := make(map[Role]Credentials)
 	for _, role := range roles {
 		secret := make([]byte, 32)
@@ -109,28 +119,6 @@ func newCredentials() (map[Role]Credentials, error) {
 			return nil, fmt.Errorf("make NATS password: %w", err)
 		}
 		all[role] = Credentials{User: userPrefix + string(role), Password: hex.EncodeToString(secret)}
-	}
-	return all, nil
-}
-
-// users gives the roles to the server, which keeps only a digest of their
-// passwords. The cheapest is enough: they are 256 random bits.
-func users(accounts []*server.Account, credentials map[Role]Credentials) ([]*server.User, error) {
-	byName := make(map[string]*server.Account)
-	for _, a := range accounts {
-		byName[a.Name] = a
-	}
-	var all []*server.User
-	for role, c := range credentials {
-		digest, err := bcrypt.GenerateFromPassword([]byte(c.Password), bcrypt.MinCost)
-		if err != nil {
-			return nil, fmt.Errorf("digest NATS password: %w", err)
-		}
-		account := byName[AccountApp]
-		if role == System {
-			account = byName[AccountSystem]
-		}
-		all = append(all, &server.User{Username: c.User, Password: string(digest), Account: account, Permissions: permissions(role)})
 	}
 	return all, nil
 }

@@ -82,7 +82,7 @@ func Start(cfg Config) (*Server, error) {
 	if err := writable(cfg.Dir); err != nil {
 		return nil, err
 	}
-	credentials, err := newCredentials()
+	credentials, err := NewCredentials()
 	if err != nil {
 		return nil, err
 	}
@@ -109,15 +109,7 @@ func Start(cfg Config) (*Server, error) {
 // options are the server's, with accounts and users.
 func options(cfg Config, credentials map[Role]Credentials) (*server.Options, error) {
 	opts := &server.Options{}
-	if err := opts.ProcessConfigString(accounts); err != nil {
-		return nil, fmt.Errorf("configure NATS accounts: %w", err)
-	}
-	users, err := users(opts.Accounts, credentials)
-	if err != nil {
-		return nil, err
-	}
-	opts.Users = users
-	if opts.AuthCallout, err = callout(cfg.LoginIssuer, credentials); err != nil {
+	if err := (Configuration{Credentials: credentials, LoginIssuer: cfg.LoginIssuer}).apply(opts); err != nil {
 		return nil, err
 	}
 	opts.ServerName = cmp.Or(cfg.Name, "signoff")

@@ -1,0 +1,66 @@
+package natsd
+
+import (
+	"fmt"
+	"strings"
+)
+
+// writer writes the configuration format of nats-server, indented.
+type writer struct {
+	strings.Builder
+	depth int
+}
+
+func (w *writer) line(format string, values ...any) {
+	w.WriteString(strings.Repeat("  ", w.depth))
+	fmt.Fprintf(w, format, values...)
+	w.WriteByte('\n')
+}
+
+// open begins a block, an unnamed one within a list.
+func (w *writer) open(name string) {
+	w.line("%s", strings.TrimPrefix(name+" {", " "))
+	w.depth++
+}
+
+func (w *writer) end() {
+	w.depth--
+	w.line("}")
+}
+
+func (w *writer) list(name string) {
+	w.line("%s: [", name)
+	w.depth++
+}
+
+func (w *writer) endList() {
+	w.depth--
+	w.line("]")
+}
+
+// quote gives text as a string of the format, in which nothing is a variable.
+func quote(text string) string {
+	var w strings.Builder
+	w.WriteByte('"')
+	for _, b := range []byte(text) {
+		switch {
+		case b == '"', b == '\\':
+			w.WriteByte('\\')
+			w.WriteByte(b)
+		case b < ' ', b > '~':
+			fmt.Fprintf(&w, `\x%02x`, b)
+		default:
+			w.WriteByte(b)
+		}
+	}
+	w.WriteByte('"')
+	return w.String()
+}
+
+func quoteAll(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, text := range texts {
+		quoted[i] = quote(text)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}

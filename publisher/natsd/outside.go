@@ -1,0 +1,159 @@
+package natsd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// OutsideConfig says how to reach a server that runs elsewhere.
+type OutsideConfig struct {
+	// URL of the server, or of several of a cluster with commas between.
+	// Required.
+	URL string
+
+	// Options give what a connection for a role needs to be let in. Required.
+	Options func(Role) ([]nats.Option, error)
+
+	// Timeout bounds the wait for answers of all servers. Defaults to 250 ms:
+	// one that is gone is waited for in vain.
+	Timeout time.Duration
+
+	// Log defaults to slog.Default().
+	Log *slog.Logger
+}
+
+// Outside is a NATS server or cluster that runs elsewhere under a
+// Configuration: it stands for a Server where there is one already.
+//
+// Partners' accounts are in that configuration, which only whoever runs the
+// servers can change; what a login does not allow is refused all the same.
+type Outside struct {
+	cfg OutsideConfig
+	log *slog.Logger
+
+	mu     sync.Mutex
+	keeper *nats.Conn
+}
+
+// Reach prepares for connections; it opens none.
+func Reach(cfg OutsideConfig) *Outside {
+	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
+	return &Outside{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default())}
+}
+
+// ClientURL is where clients connect.
+func (o *Outside) ClientURL() string { return o.cfg.URL }
+
+// Connect opens a connection as role. A server that lets the role in with
+// nothing it was given is an error; one that cannot be reached is waited for,
+// behind the connection that is returned. Options may add to it.
+func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
+	own, err := o.cfg.Options(role)
+	if err != nil {
+		return nil, err
+	}
+	all := append([]nats.Option{
+		nats.Name("signoff " + string(role)),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			o.log.Warn("nats: connection", "role", role, "error", err)
+		}),
+	}, opts...)
+	all = append(all, own...)
+	nc, err := nats.Connect(o.cfg.URL, all...)
+	if err == nil {
+		return nc, nil
+	}
+	if errors.Is(err, nats.ErrAuthorization) {
+		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
+	}
+	o.log.Warn("nats: not reached yet, trying on", "role", role, "error", err)
+	nc, err = nats.Connect(o.cfg.URL, append(all, nats.RetryOnFailedConnect(true))...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
+	}
+	return nc, nil
+}
+
+// Shutdown closes what Outside opened for itself; the servers go on.
+func (o *Outside) Shutdown() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.keeper != nil {
+		o.keeper.Close()
+		o.keeper = nil
+	}
+}
+
+// SetAccount looks whether the partner's account lets through, on every server,
+// at least what is given: more is harmless, because logins do not allow it. What
+// is missing is an Unavailable Error that says what has to be done.
+func (o *Outside) SetAccount(ctx context.Context, a events.Account) error {
+	if a.Limits.Connections == 0 {
+		return nil
+	}
+	answers, err := o.ask(ctx, "$SYS.REQ.ACCOUNT."+a.Name+".INFO", nil)
+	if err != nil {
+		return fmt.Errorf("look at account %s: %w", a.Name, err)
+	}
+	for _, answer := range answers {
+		if missing := answer.missing(a); missing != "" {
+			return events.Errorf(events.Unavailable, "%s is missing on NATS server %s: write the configuration with signoff nats-config and have the server reload it",
+				missing, answer.Server.Name)
+		}
+	}
+	return nil
+}
+
+// Connections gives the open connections of a partner's account on all servers.
+func (o *Outside) Connections(ctx context.Context, account string) ([]events.Connection, error) {
+	answers, err := o.ask(ctx, "$SYS.REQ.SERVER.PING.CONNZ", map[string]any{"acc": account, "auth": true, "limit": mostConnections})
+	if err != nil {
+		return nil, fmt.Errorf("list connections of account %s: %w", account, err)
+	}
+	var all []events.Connection
+	for _, answer := range answers {
+		for _, c := range answer.Data.Connections {
+			all = append(all, events.Connection{Server: answer.Server.ID, ID: c.ID, User: c.User})
+		}
+	}
+	return all, nil
+}
+
+// Disconnect closes a connection. One that is closed already is no error.
+func (o *Outside) Disconnect(ctx context.Context, c events.Connection) error {
+	nc, err := o.system()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.Timeout)
+	defer cancel()
+	// The answer says only whether there was such a connection.
+	_, err = nc.RequestWithContext(ctx, "$SYS.REQ.SERVER."+c.Server+".KICK", fmt.Appendf(nil, `{"cid":%d}`, c.ID))
+	if err != nil && !errors.Is(err, nats.ErrNoResponders) { // that server is gone, and its connections with it
+		return fmt.Errorf("close a connection: %w", err)
+	}
+	return nil
+}
+
+// system gives the connection in the servers' own account.
+func (o *Outside) system() (*nats.Conn, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.keeper == nil {
+		nc, err := o.Connect(Keeper, nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.IgnoreAuthErrorAbort())
+		if err != nil {
+			return nil, err
+		}
+		o.keeper = nc
+	}
+	return o.keeper, nil
+}
