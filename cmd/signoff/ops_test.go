@@ -1,0 +1,68 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+// readiness asks /readyz.
+func readiness(t *testing.T, p *program) (status int, findings map[string]string) {
+	t.Helper()
+	response, err := http.Get("http://" + p.opsListener.Addr().String() + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(&findings); err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, findings
+}
+
+func TestReadinessEndsWhenTheReadModelStops(t *testing.T) {
+	p, _ := startProgram(t, t.TempDir())
+	if status, findings := readiness(t, p); status != http.StatusOK {
+		t.Fatalf("not ready at the start: %v", findings)
+	}
+	nc, err := p.nats.Connect(natsd.Publisher)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := nc.Publish("in.crit.v1.S1.DiagnosticReport.signed", []byte("no event")); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		status, findings := readiness(t, p)
+		if status == http.StatusServiceUnavailable && findings["readModel"] != "ok" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("status %d, %v", status, findings)
+		}
+	}
+}
+
+func TestAnUncleanPathIsAnOutcomeNotARedirect(t *testing.T) {
+	p, _ := startProgram(t, t.TempDir())
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, path := range []string{"//DiagnosticReport", "/msk-apim//external/x", "/a/../b", "/msk-apim/external/msk-oidc/oauth2/./token"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.publicURL()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var outcome struct{ ResourceType string }
+		if err := json.NewDecoder(response.Body).Decode(&outcome); err != nil || response.StatusCode != 404 || outcome.ResourceType != "OperationOutcome" {
+			t.Errorf("%s: %d, %+v, %v", path, response.StatusCode, outcome, err)
+		}
+		response.Body.Close()
+	}
+}
