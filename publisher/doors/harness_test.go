@@ -214,6 +214,11 @@ func (h *house) setPartner(p access.Partner) {
 func (h *house) admit(id string, studies ...string) {
 	h.t.Helper()
 	h.set(id, studies...)
+	defer func() {
+		if h.t.Failed() {
+			h.t.Log(h.doors.Status())
+		}
+	}()
 	until(h.t, fmt.Sprintf("%s is admitted to %v", id, studies), func() bool {
 		nc, err := h.login(id)
 		if err != nil {
@@ -221,7 +226,7 @@ func (h *house) admit(id string, studies ...string) {
 		}
 		defer nc.Close()
 		for _, study := range studies {
-			if _, err := info(nc, events.PartnerConsumer(id, study)); err != nil {
+			if _, err := info(nc, events.PartnerConsumer(id, events.StudyToken(study))); err != nil {
 				return false
 			}
 		}
