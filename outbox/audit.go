@@ -38,6 +38,7 @@ const (
 	actionSourceRotated  = "source.rotated"
 	actionSourceRemoved  = "source.removed"
 	actionKeyAnnounced   = "key.announced"
+	actionKeyRetired     = "key.retired"
 )
 
 // AuditEntry is one line of the audit trail.

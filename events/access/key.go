@@ -27,8 +27,9 @@ func (k Key) ID() string { return k.JWK.KeyID }
 // EventSubject is the CloudEvents subject of the key's events.
 func (k Key) EventSubject() string { return "Key/" + k.ID() }
 
-// covers reports whether the key was in force at the time t.
-func (k Key) covers(t time.Time) bool {
+// InForce reports whether the key was in force at the time t: a token issued
+// then is accepted.
+func (k Key) InForce(t time.Time) bool {
 	return !t.Before(k.From) && (k.Until.IsZero() || t.Before(k.Until))
 }
 

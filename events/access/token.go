@@ -156,7 +156,7 @@ func (c tokenClaims) check(key Key, now time.Time) error {
 	if c.Expiry.Time().Sub(issued) > Lifetime {
 		return errors.New("in force for longer than tokens live")
 	}
-	if !key.covers(issued) && !key.covers(issued.Add(leeway)) {
+	if !key.InForce(issued) && !key.InForce(issued.Add(leeway)) {
 		return errors.New("issued while its key was not in force")
 	}
 	return nil

@@ -31,6 +31,12 @@ type Clients interface {
 	AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error)
 }
 
+// Signer signs tokens; it may go over to another key at any time.
+type Signer interface {
+	// Issue makes a token for a partner that showed its secret. Id is unique.
+	Issue(id, issuer, partner, secret string, now time.Time) (string, error)
+}
+
 // Config is what an installation may want otherwise.
 type Config struct {
 	Issuer string // iss of the tokens: the public URL of the endpoint. Defaults to Path
@@ -42,14 +48,14 @@ type Config struct {
 // Endpoint issues tokens. It is an http.Handler for POST on Path.
 type Endpoint struct {
 	clients Clients
-	signer  *access.Signer
+	signer  Signer
 	cfg     Config
 	failing *throttle
 	metrics metrics
 }
 
 // New makes the endpoint.
-func New(clients Clients, signer *access.Signer, cfg Config) *Endpoint {
+func New(clients Clients, signer Signer, cfg Config) *Endpoint {
 	cfg.Issuer = cmp.Or(cfg.Issuer, Path)
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
