@@ -19,15 +19,11 @@ type consumer struct {
 	refusals chan error // of the server, about this consumer
 }
 
-// refusal is an answer that says that the partner may not, or that there is
-// nothing. It has to be confirmed.
-type refusal struct {
-	cause error
-	empty bool // permitted, but the consumer does not exist
-}
+// refusal is an answer that says that the partner may not, or that there is no
+// such consumer. It has to be confirmed.
+type refusal struct{ error }
 
-func (r refusal) Error() string { return r.cause.Error() }
-func (r refusal) Unwrap() error { return r.cause }
+func (r refusal) Unwrap() error { return r.error }
 
 // open finds the consumer.
 func (c consumer) open(ctx context.Context) (jetstream.Consumer, error) {
@@ -56,7 +52,7 @@ func ask[T any](ctx context.Context, c consumer, question func(context.Context) 
 		defer close(done)
 		select {
 		case cause := <-c.refusals:
-			refuse(refusal{cause: cause})
+			refuse(refusal{cause})
 		case <-c.p.life.Done():
 			refuse(context.Cause(c.p.life))
 		case <-ctx.Done():
@@ -72,30 +68,35 @@ func ask[T any](ctx context.Context, c consumer, question func(context.Context) 
 	case err == nil:
 		return got, nil
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		return got, refusal{cause: err, empty: true}
+		return got, refusal{err}
 	}
 	return got, outage{fmt.Errorf("ask for consumer %s: %w", c.name, err)}
 }
 
 // denial is the first of some refusals in a row.
 type denial struct {
-	login uint64 // the one that was refused
 	since time.Time
+	last  bool // the next one decides, if it is of another login than this:
+	login uint64
 }
 
-// confirm decides whether a refusal is the end of access, and otherwise has
-// the partner log in again: the permissions of a login are those of its time.
+// confirm decides whether a refusal is the end of access. The permissions of a
+// login are those of its time: so the first refusal and the last but one make
+// the partner log in again. Not more of them, because that disturbs its other
+// studies; and not fewer, because the publisher may be about to grant, or to
+// recover what it has.
 func (w *following) confirm(err error) error {
-	var no refusal
-	errors.As(err, &no)
 	now := w.p.cfg.Clock()
 	switch {
 	case w.denied == nil:
-		w.denied = &denial{login: w.p.login(), since: now}
-	case no.empty && now.Sub(w.denied.since) >= w.p.cfg.Patience,
-		!no.empty && w.p.login() != w.denied.login:
+		w.denied = &denial{since: now}
+	case w.denied.last && w.denied.login != w.login:
 		return ended(events.Forbidden, err, "study %s is not granted to %s", w.study, w.p.id)
+	case now.Sub(w.denied.since) < w.p.cfg.Patience:
+		return nil
+	default:
+		w.denied.last, w.denied.login = true, w.login
 	}
-	w.p.renew(w.denied.login)
+	w.p.renew(w.login)
 	return nil
 }

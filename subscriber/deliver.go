@@ -35,7 +35,7 @@ func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer
 		case <-w.p.life.Done():
 			return context.Cause(w.p.life)
 		case cause := <-w.consumer.refusals:
-			return refusal{cause: cause}
+			return refusal{cause}
 		case status := <-w.status:
 			if status != nats.CONNECTED {
 				w.report(outage{errors.New("the connection to the broker was lost")})

@@ -2,6 +2,7 @@ package subscriber_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ type door struct {
 
 	mu      sync.Mutex
 	port    int
+	tls     *tls.Config
 	granted []string         // studies that the partner may see now
 	secret  string           // the partner's
 	tokens  map[string]bool  // the valid ones
@@ -46,13 +48,15 @@ type door struct {
 	life    int64            // seconds for which a token is said to be valid
 	clients map[uint64]bool  // connections of the partner
 	answer  http.HandlerFunc // instead of the token endpoint
+	entered int              // logins of the partner
+	logins  chan int         // their number, each time
 }
 
 // openDoor starts everything, with consumers of the partner for the studies.
 func openDoor(dir string, studies ...string) (*door, error) {
 	d := &door{
 		dir: dir, port: server.RANDOM_PORT, granted: studies, secret: secret, life: 3600,
-		tokens: make(map[string]bool), clients: make(map[uint64]bool),
+		tokens: make(map[string]bool), clients: make(map[uint64]bool), logins: make(chan int, 100),
 	}
 	d.endpoint = httptest.NewServer(http.HandlerFunc(d.serveToken))
 	if err := d.start(); err != nil {
@@ -104,6 +108,9 @@ func (d *door) start() error {
 	opts.JetStream, opts.StoreDir, opts.SyncAlways = true, d.dir, true
 	opts.NoLog, opts.NoSigs, opts.DisableJetStreamBanner = true, true, true
 	opts.CustomClientAuthentication = d
+	if d.tls != nil {
+		opts.TLS, opts.TLSConfig = true, d.tls
+	}
 	s, err := server.NewServer(opts)
 	if err != nil {
 		return err
@@ -172,6 +179,11 @@ func (d *door) Check(c server.ClientAuthentication) bool {
 		publish = append(publish, acks(name)...)
 	}
 	d.clients[c.GetID()] = true
+	d.entered++
+	select {
+	case d.logins <- d.entered:
+	default:
+	}
 	return d.register(c, "partner-"+acme, &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: publish},
 		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
@@ -190,8 +202,10 @@ func (d *door) register(c server.ClientAuthentication, account string, p *server
 func (d *door) serveToken(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.answer != nil {
-		d.answer(w, r)
+	if answer := d.answer; answer != nil {
+		d.mu.Unlock()
+		defer d.mu.Lock()
+		answer(w, r)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -289,6 +303,29 @@ func (d *door) dial(t testing.TB, cfg subscriber.PartnerConfig) *subscriber.Part
 	}
 	t.Cleanup(p.Close)
 	return p
+}
+
+// admitted returns when the partner has logged in n times.
+func (d *door) admitted(t testing.TB, n int) {
+	t.Helper()
+	limit := time.After(20 * time.Second)
+	for {
+		select {
+		case got := <-d.logins:
+			if got >= n {
+				return
+			}
+		case <-limit:
+			t.Fatalf("the partner did not log in %d times", n)
+		}
+	}
+}
+
+func write(t testing.TB, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // must ends the program when a test binary's example cannot be set up.

@@ -32,7 +32,7 @@ func (p *Partner) Follow(ctx context.Context, study string, f Follower) error {
 // events.PartnerStudy of the partner's id.
 func (p *Partner) FollowAccess(ctx context.Context, f Follower) error {
 	own := events.PartnerStudy(p.id)
-	return p.follow(ctx, topic{study: own, token: own, consumer: p.id}, f)
+	return p.follow(ctx, topic{study: own, token: own, consumer: events.PartnerAccess(p.id)}, f)
 }
 
 // topic is what one durable consumer delivers.
@@ -44,7 +44,7 @@ type topic struct {
 
 func (p *Partner) topic(study string) topic {
 	token := events.StudyToken(study)
-	return topic{study: study, token: token, consumer: p.id + "=" + token}
+	return topic{study: study, token: token, consumer: events.PartnerConsumer(p.id, token)}
 }
 
 // following is one call of Follow.
@@ -56,6 +56,7 @@ type following struct {
 	status   chan nats.Status
 	denied   *denial // until it is permitted again
 
+	login uint64 // of this session
 	order *order // of this session
 	out   bool   // an outage was reported and not yet its end
 }
@@ -91,6 +92,10 @@ func (p *Partner) claim(t topic) (release func(), err error) {
 		delete(p.followed, t.consumer)
 	}, nil
 }
+
+// pulse is how often the broker must show a sign of life. It is short because
+// a request that is lost when the connection is, is asked again only then.
+const pulse = 2 * time.Second
 
 // run begins sessions until one ends for good.
 func (w *following) run(ctx context.Context) error {
@@ -155,12 +160,13 @@ func (w *following) session(ctx context.Context, begun func()) error {
 		return fmt.Errorf("resume study %s: %w", w.study, err)
 	}
 	w.order = newOrder(w.token, held)
+	w.login = w.p.login()
 	from, err := w.consumer.open(ctx)
 	if err != nil {
 		return err
 	}
 	messages, err := from.Messages(
-		jetstream.PullMaxMessagesWithBytesLimit(w.p.cfg.Prefetch, requestBytes), jetstream.PullHeartbeat(heartbeat))
+		jetstream.PullMaxMessagesWithBytesLimit(w.p.cfg.Prefetch, requestBytes), jetstream.PullHeartbeat(pulse))
 	if err != nil {
 		return outage{fmt.Errorf("read study %s: %w", w.study, err)}
 	}

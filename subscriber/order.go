@@ -35,7 +35,8 @@ const (
 // order puts the events of one study in order. Deliveries may be repeated and
 // may come in any order; the log may not.
 type order struct {
-	study string // token
+	study string   // token
+	start Bookmark // what was held at first
 	held  Bookmark
 	known map[uint64]trace   // by number, around held
 	ahead map[uint64]arrival // by number, beyond a hole
@@ -52,7 +53,7 @@ type trace struct {
 const remembered = 4096
 
 func newOrder(study string, held Bookmark) *order {
-	o := &order{study: study, held: held, known: make(map[uint64]trace), ahead: make(map[uint64]arrival)}
+	o := &order{study: study, start: held, held: held, known: make(map[uint64]trace), ahead: make(map[uint64]arrival)}
 	o.known[0] = trace{hash: events.NoHash}
 	if held.Number > 0 {
 		o.known[held.Number] = trace{hash: held.Hash, sequence: held.Sequence}
@@ -99,8 +100,10 @@ func (o *order) agree(a arrival) error {
 	if k, ok := o.known[n-1]; ok && k.hash != e.PreviousHash {
 		return events.Errorf(events.Altered, "event %d of %s does not continue the hash of event %d", n, o.study, n-1)
 	}
-	if err := o.inOrder(a, o.held.Number, o.held.Sequence); err != nil {
-		return err
+	for _, b := range []Bookmark{o.start, o.held} {
+		if err := o.inOrder(a, b.Number, b.Sequence); err != nil {
+			return err
+		}
 	}
 	for _, b := range o.ahead {
 		if err := o.inOrder(a, b.event.Sequence, b.sequence); err != nil {

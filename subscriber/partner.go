@@ -17,15 +17,12 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// APIPrefix is where partners find what they may ask of JetStream, instead of
-// "$JS.API": for each of their consumers CONSUMER.INFO and CONSUMER.MSG.NEXT.
-const APIPrefix = "js.signoff"
-
 // ErrAccessEnded says that the publisher does not let the partner have what it
-// asks for, and that this was asked again with a new login to be sure. With it
-// comes the code events.Unauthenticated when the credentials are refused (the
-// partner was removed, or its secret rotated), or events.Forbidden when a
-// study is not, or no longer, granted. What is merely away is waited for.
+// asks for. With it comes the code events.Unauthenticated when the token
+// endpoint refuses the credentials (the partner was removed, or its secret
+// rotated), or events.Forbidden when a study is not, or no longer, granted:
+// that is asked for some time, and at last with a new login, to be sure. What
+// is merely away is waited for.
 var ErrAccessEnded = errors.New("access has ended")
 
 // PartnerConfig holds what may be left out.
@@ -46,9 +43,8 @@ type PartnerConfig struct {
 	// anything is outstanding. Defaults to 10 s.
 	Interval time.Duration
 
-	// Patience is how long a consumer that does not exist is waited for, while
-	// the login permits to use it: the broker may be recovering its data.
-	// Defaults to one minute.
+	// Patience is how long a study that is refused is asked for before that is
+	// the end of access: the publisher may be recovering. Defaults to 30 s.
 	Patience time.Duration
 
 	Timeout  time.Duration    // for one answer. Defaults to 10 s.
@@ -59,7 +55,7 @@ type PartnerConfig struct {
 
 func (cfg PartnerConfig) withDefaults() PartnerConfig {
 	cfg.Interval = cmp.Or(cfg.Interval, 10*time.Second)
-	cfg.Patience = cmp.Or(cfg.Patience, time.Minute)
+	cfg.Patience = cmp.Or(cfg.Patience, 30*time.Second)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.Prefetch = cmp.Or(cfg.Prefetch, 256)
 	if cfg.Clock == nil {
@@ -161,7 +157,7 @@ func (p *Partner) dial(ctx context.Context, url string, options []nats.Option) e
 		p.judge(ctx, err)
 		return unreachableServer(err)
 	}
-	js, err := jetstream.NewWithAPIPrefix(nc, APIPrefix)
+	js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix)
 	if err != nil {
 		nc.Close()
 		return err

@@ -1,0 +1,217 @@
+package subscriber_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+const impatient = 200 * time.Millisecond
+
+func TestAccessEnds(t *testing.T) {
+	t.Run("for a study that is revoked, while the others go on", func(t *testing.T) {
+		d := newDoor(t, "S1", "S2")
+		one, two := &study{token: "S1"}, &study{token: "S2"}
+		want := two.take(40)
+		publish(t, d, one.take(10)...)
+		publish(t, d, want[:20]...)
+		p, r := d.dial(t, subscriber.PartnerConfig{Patience: impatient}), newReader()
+		_, revoked := follow(t, p, "S1", r)
+		stop, _ := follow(t, p, "S2", r)
+		r.wait(t, "S1", 10)
+		r.wait(t, "S2", 20)
+		d.revoke(t, "S1")
+		publish(t, d, one.next())
+		publish(t, d, want[20:]...)
+		err := ended(t, revoked)
+		if !errors.Is(err, subscriber.ErrAccessEnded) || !errors.Is(err, events.Forbidden) {
+			t.Errorf("Follow ended with %v", err)
+		}
+		r.wait(t, "S2", 40)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if n := r.count("S1"); n != 10 {
+			t.Errorf("%d events of the revoked study arrived, 10 before", n)
+		}
+		r.holds(t, "S2", want)
+	})
+
+	t.Run("for a consumer that is deleted and does not come back", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		publish(t, d, (&study{token: "S1"}).next())
+		p, r := d.dial(t, subscriber.PartnerConfig{Patience: impatient}), newReader()
+		_, result := follow(t, p, "S1", r)
+		r.wait(t, "S1", 1)
+		d.deleteConsumer(t, "S1")
+		if err := ended(t, result); !errors.Is(err, subscriber.ErrAccessEnded) || !errors.Is(err, events.Forbidden) {
+			t.Errorf("Follow ended with %v", err)
+		}
+	})
+
+	t.Run("for a study that was never granted", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		p := d.dial(t, subscriber.PartnerConfig{Patience: impatient})
+		err := p.Follow(t.Context(), "S2", newReader())
+		if !errors.Is(err, subscriber.ErrAccessEnded) || !strings.Contains(err.Error(), "S2") {
+			t.Errorf("Follow gave %v", err)
+		}
+	})
+
+	t.Run("but not for a study that is granted a little later", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		want := (&study{token: "S2"}).take(3)
+		publish(t, d, want...)
+		told := make(chan error, 1000)
+		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { told <- err }}), newReader()
+		stop, _ := follow(t, p, "S2", r)
+		if err := <-told; err == nil {
+			t.Error("told of no outage")
+		}
+		d.change(func() { d.granted = append(d.granted, "S2") })
+		if err := d.consumer("S2", nil); err != nil {
+			t.Fatal(err)
+		}
+		d.kick() // so that the login is one of now
+		r.wait(t, "S2", 3)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S2", want)
+	})
+
+	t.Run("for a partner that is removed", func(t *testing.T) {
+		d := newDoor(t, "S1", "S2")
+		publish(t, d, (&study{token: "S1"}).next())
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		_, one := follow(t, p, "S1", r)
+		_, two := follow(t, p, "S2", r)
+		r.wait(t, "S1", 1)
+		d.change(func() { d.secret = "another"; clear(d.tokens) })
+		d.kick()
+		for _, result := range []<-chan error{one, two} {
+			if err := ended(t, result); !errors.Is(err, subscriber.ErrAccessEnded) || !errors.Is(err, events.Unauthenticated) {
+				t.Errorf("Follow ended with %v", err)
+			}
+		}
+		if _, err := p.Tail(t.Context(), "S1"); !errors.Is(err, subscriber.ErrAccessEnded) {
+			t.Errorf("Tail gave %v", err)
+		}
+	})
+
+	t.Run("but not for a secret that was rotated and is at hand", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		s := &study{token: "S1"}
+		want := s.take(2)
+		publish(t, d, want[0])
+		current := secret
+		c := d.credentials()
+		c.Secret = func() (string, error) { return current, nil }
+		p, err := subscriber.Dial(t.Context(), c, d.url(), subscriber.PartnerConfig{Outage: func(error) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		r := newReader()
+		stop, _ := follow(t, p, "S1", r)
+		r.wait(t, "S1", 1)
+		d.change(func() { d.secret, current = "another", "another"; clear(d.tokens) })
+		d.kick()
+		publish(t, d, want[1])
+		r.wait(t, "S1", 2)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+
+	t.Run("with a wrong secret, at once", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		c := d.credentials()
+		c.Secret = subscriber.Secret("wrong-horse")
+		_, err := subscriber.Dial(t.Context(), c, d.url(), subscriber.PartnerConfig{})
+		if !errors.Is(err, subscriber.ErrAccessEnded) || !errors.Is(err, events.Unauthenticated) {
+			t.Errorf("Dial gave %v", err)
+		}
+		if strings.Contains(err.Error(), "wrong-horse") {
+			t.Error("the error tells the secret")
+		}
+	})
+}
+
+func TestTokensAreRenewed(t *testing.T) {
+	t.Run("when they have expired", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		s := &study{token: "S1"}
+		want := s.take(30)
+		now := newClock()
+		p, r := d.dial(t, subscriber.PartnerConfig{Clock: now.time}), newReader()
+		stop, _ := follow(t, p, "S1", r)
+		for n := 10; n <= 30; n += 10 {
+			publish(t, d, want[n-10:n]...)
+			r.wait(t, "S1", n)
+			now.pass(time.Hour - time.Minute)
+			d.change(func() { clear(d.tokens) })
+			d.kick() // as the server does at the token's expiry
+		}
+		publish(t, d, s.next())
+		r.wait(t, "S1", 31)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		d.change(func() {
+			if d.issued != 4 {
+				t.Errorf("%d tokens were fetched in 3 hours, want 4", d.issued)
+			}
+		})
+	})
+
+	t.Run("and not before a minute before", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		now := newClock()
+		told := make(chan error, 1000)
+		d.dial(t, subscriber.PartnerConfig{Clock: now.time, Outage: func(err error) { told <- err }})
+		now.pass(time.Hour - time.Minute - time.Second)
+		d.kick()
+		d.admitted(t, 2)
+		now.pass(time.Second)
+		d.kick()
+		d.admitted(t, 3)
+		d.change(func() {
+			if d.issued != 2 {
+				t.Errorf("%d tokens were fetched, want 2", d.issued)
+			}
+		})
+	})
+
+	t.Run("when the server does not take them any more", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		d.dial(t, subscriber.PartnerConfig{})
+		d.change(func() { clear(d.tokens) }) // its key was withdrawn, say
+		d.kick()
+		d.admitted(t, 2)
+	})
+
+	t.Run("as soon as the token endpoint is there again", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		s := &study{token: "S1"}
+		publish(t, d, s.next())
+		told := make(chan error, 1000)
+		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { told <- err }}), newReader()
+		stop, _ := follow(t, p, "S1", r)
+		r.wait(t, "S1", 1)
+		d.change(func() { clear(d.tokens); d.answer = failing })
+		d.kick()
+		for !errors.Is(<-told, events.Unavailable) {
+		}
+		d.change(func() { d.answer = nil })
+		publish(t, d, s.next())
+		r.wait(t, "S1", 2)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,202 @@
+package subscriber_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"pgregory.net/rapid"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+// resealed is e with another body and the hash that belongs to it.
+func resealed(e events.Event, previous events.Link) events.Event {
+	e.Data = []byte(`{"another":"body"}`)
+	e.Seal(previous)
+	return e
+}
+
+func TestFollowRefusesWhatDoesNotBelong(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		make func(list []events.Event) []events.Event // of six events, what the log holds
+		code events.Code
+		good int // events that come before
+	}{
+		{"a gap", func(l []events.Event) []events.Event { return append(l[:3:3], l[4:]...) }, events.Gap, 3},
+		{"a gap before the first event", func(l []events.Event) []events.Event { return l[2:] }, events.Gap, 0},
+		{"the last event twice", func(l []events.Event) []events.Event { return append(l[:4:4], l[3], l[4]) }, events.Repeat, 4},
+		{"an earlier event twice", func(l []events.Event) []events.Event { return append(l[:4:4], l[1], l[4]) }, events.Repeat, 4},
+		{"two events in the wrong order", func(l []events.Event) []events.Event { return []events.Event{l[0], l[1], l[3], l[2], l[4]} }, events.Reorder, 2},
+		{"an altered body", func(l []events.Event) []events.Event { l[3].Data = []byte(`{"other":1}`); return l }, events.Altered, 3},
+		{"an altered attribute", func(l []events.Event) []events.Event { l[3].Subject = "DiagnosticReport/9/_history/9"; return l }, events.Altered, 3},
+		{"another chain", func(l []events.Event) []events.Event {
+			l[3] = resealed(l[3], events.Link{Sequence: 3, Hash: l[1].Hash})
+			return l
+		}, events.Altered, 3},
+		{"a replaced event, sealed anew", func(l []events.Event) []events.Event { l[3] = resealed(l[3], l[2].Link()); return l }, events.Altered, 4},
+		{"a second event of the same number", func(l []events.Event) []events.Event {
+			return append(l[:4:4], resealed(l[3], l[2].Link()))
+		}, events.Altered, 4},
+		{"what is no event", func(l []events.Event) []events.Event { l[3].ID = "with space"; return l }, events.Invalid, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDoor(t, "S1")
+			list := (&study{token: "S1"}).take(6)
+			log := c.make(append([]events.Event(nil), list...))
+			publish(t, d, log...)
+			p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+			_, result := follow(t, p, "S1", r)
+			err := ended(t, result)
+			if !errors.Is(err, c.code) || errors.Is(err, subscriber.ErrAccessEnded) {
+				t.Errorf("Follow ended with %v, want the code %s", err, c.code)
+			}
+			if n := r.count("S1"); n != c.good {
+				t.Errorf("%d events were handled before, want %d", n, c.good)
+			}
+			// The bookmark alone does not tell a repeated number from an older one.
+			_, result = follow(t, p, "S1", r)
+			if err := ended(t, result); !errors.Is(err, c.code) && !errors.Is(err, events.Reorder) {
+				t.Errorf("a second Follow ended with %v", err)
+			}
+		})
+	}
+
+	t.Run("an event of another study", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		e := (&study{token: "S2"}).next()
+		if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.FilterSubject = events.StudySubjects("S2") }); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, d, e)
+		p := d.dial(t, subscriber.PartnerConfig{})
+		if err := p.Follow(t.Context(), "S1", newReader()); !errors.Is(err, events.Invalid) {
+			t.Errorf("Follow ended with %v", err)
+		}
+	})
+
+	t.Run("a consumer that starts behind what is held", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		list := (&study{token: "S1"}).take(50)
+		publish(t, d, list...)
+		d.deleteConsumer(t, "S1")
+		if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) {
+			cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, 31
+		}); err != nil {
+			t.Fatal(err)
+		}
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		r.marks["S1"] = subscriber.Bookmark{Number: 20, Hash: list[19].Hash, Sequence: 20}
+		if err := p.Follow(t.Context(), "S1", r); !errors.Is(err, events.Gap) {
+			t.Errorf("Follow ended with %v", err)
+		}
+		if r.count("S1") != 0 {
+			t.Error("events were handled behind the gap")
+		}
+	})
+
+	t.Run("a stored bookmark that is older than what was acknowledged", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		s := &study{token: "S1"}
+		publish(t, d, s.take(10)...)
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		stop, _ := follow(t, p, "S1", r)
+		r.wait(t, "S1", 10)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		old := newReader() // restored from a backup
+		old.marks["S1"] = subscriber.Bookmark{Number: 4, Hash: r.got["S1"][3].Hash, Sequence: 4}
+		_, result := follow(t, p, "S1", old)
+		publish(t, d, s.next())
+		if err := ended(t, result); !errors.Is(err, events.Gap) {
+			t.Errorf("Follow ended with %v", err)
+		}
+	})
+}
+
+func TestFollowComparesWhatComesAgain(t *testing.T) {
+	// redelivers makes a consumer deliver everything again to a partner that
+	// holds all of it, and gives what Follow does when one more event comes.
+	redelivers := func(t *testing.T, log []events.Event, held events.Event, sequence uint64) (*reader, func() error, <-chan error) {
+		d := newDoor(t, "S1")
+		publish(t, d, log...)
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		r.marks["S1"] = subscriber.Bookmark{Number: held.Sequence, Hash: held.Hash, Sequence: sequence}
+		stop, result := follow(t, p, "S1", r)
+		return r, stop, result
+	}
+	list := (&study{token: "S1"}).take(6)
+
+	t.Run("and passes over it when it is the same", func(t *testing.T) {
+		r, stop, _ := redelivers(t, list, list[4], 5)
+		r.wait(t, "S1", 1)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.got["S1"]; len(got) != 1 || got[0].Sequence != 6 {
+			t.Errorf("handled %v", got)
+		}
+	})
+	for name, log := range map[string][]events.Event{
+		"the held event is another":     {list[0], list[1], list[2], list[3], resealed(list[4], list[3].Link()), list[5]},
+		"an event before it is another": {list[0], resealed(list[1], list[0].Link()), list[2], list[3], list[4], list[5]},
+		"the first event is another":    {resealed(list[0], events.Link{}), list[1], list[2], list[3], list[4], list[5]},
+	} {
+		t.Run("and ends when "+name, func(t *testing.T) {
+			r, _, result := redelivers(t, log, list[4], 5)
+			if err := ended(t, result); !errors.Is(err, events.Altered) {
+				t.Errorf("Follow ended with %v", err)
+			}
+			if r.count("S1") != 0 {
+				t.Error("an event was handled")
+			}
+		})
+	}
+	t.Run("and ends when it has moved in the stream", func(t *testing.T) {
+		_, _, result := redelivers(t, list, list[4], 3)
+		if err := ended(t, result); !errors.Is(err, events.Reorder) && !errors.Is(err, events.Repeat) {
+			t.Errorf("Follow ended with %v", err)
+		}
+	})
+}
+
+// A thief takes events from the same consumer and never acknowledges them:
+// what is delivered then has holes, comes late, again and out of order.
+func TestFollowPutsAnyDisorderOfDeliveryInOrder(t *testing.T) {
+	d := newDoor(t, "S1")
+	s := &study{token: "S1"}
+	var want []events.Event
+	p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+	if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.AckWait = 50 * time.Millisecond }); err != nil {
+		t.Fatal(err)
+	}
+	stop, _ := follow(t, p, "S1", r)
+	thief, err := d.js.Consumer(t.Context(), events.Stream, "acme=S1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		take := rapid.IntRange(1, 40).Draw(rt, "stolen")
+		list := s.take(rapid.IntRange(1, 60).Draw(rt, "published"))
+		stolen, err := thief.Fetch(take, jetstream.FetchMaxWait(30*time.Millisecond))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		want = append(want, list...)
+		publish(t, d, list...)
+		for msg := range stolen.Messages() {
+			if rapid.Bool().Draw(rt, "gives back") {
+				_ = msg.Nak()
+			}
+		}
+	})
+	r.wait(t, "S1", len(want))
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	r.holds(t, "S1", want)
+}
