@@ -12,12 +12,14 @@ import (
 // partnerCommand administers partners. Each command returns once a running
 // server has applied the change, so that what it prints holds.
 type partnerCommand struct {
-	Add    partnerAdd    `cmd:"" help:"Add a partner and print its client_id and client_secret, once."`
+	Add    partnerAdd    `cmd:"" help:"Add a partner and print its client_id and client_secret, once, and a quick start."`
 	Grant  partnerGrant  `cmd:"" help:"Let a partner see a study."`
 	Revoke partnerRevoke `cmd:"" help:"Let a partner no longer see a study."`
 	Rotate partnerRotate `cmd:"" help:"Give a partner a new secret and print it, once."`
 	Remove partnerRemove `cmd:"" help:"Remove a partner for ever; the id is never used again."`
 	List   partnerList   `cmd:"" help:"List partners and their studies."`
+
+	Quickstart partnerQuickstart `cmd:"" help:"Print a partner's quick start again, without the secret."`
 }
 
 type partnerAdd struct {
@@ -32,7 +34,7 @@ func (cmd *partnerAdd) Run(ctx context.Context, c *common, t terminal) error {
 		if err != nil {
 			return err
 		}
-		if err := printCredentials(c, t, cmd.ID, secret); err != nil {
+		if err := printNewPartner(ctx, c, t, o, cmd.ID, secret); err != nil {
 			return err
 		}
 		return awaitApplied(ctx, c, t, o)

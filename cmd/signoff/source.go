@@ -79,7 +79,9 @@ type credentials struct {
 }
 
 func printCredentials(c *common, t terminal, id, secret string) error {
-	return printFacts(c, t, credentials{id, secret}, func(w io.Writer) {
-		fmt.Fprintf(w, "client_id      %s\nclient_secret  %s\nThe secret is shown this once; only its digest is kept.\n", id, secret)
-	})
+	return printFacts(c, t, credentials{id, secret}, func(w io.Writer) { printSecret(w, id, secret) })
+}
+
+func printSecret(w io.Writer, id, secret string) {
+	fmt.Fprintf(w, "client_id      %s\nclient_secret  %s\nThe secret is shown this once; only its digest is kept.\n", id, secret)
 }

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/token"
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
+)
+
+// quickStart is what a partner needs to know to begin, beside its secret.
+type quickStart struct {
+	Partner  string       `json:"partner"`
+	TokenURL string       `json:"token_url"`
+	BaseURL  string       `json:"base_url"` // of the read API
+	NATS     string       `json:"nats_url"`
+	Stream   string       `json:"stream"`
+	Prefix   string       `json:"api_prefix"` // of the JetStream API in the partner's account
+	Access   string       `json:"access"`     // subject of announcements, with a consumer named like the partner
+	Studies  []studyStart `json:"studies"`
+
+	running bool
+}
+
+// studyStart is where a study is found.
+type studyStart struct {
+	Study    string `json:"study"`
+	Token    string `json:"token"`
+	Page     string `json:"page"`
+	Consumer string `json:"consumer"`
+	Subject  string `json:"subject"`
+}
+
+// partnerQuickstart prints the quick start again.
+type partnerQuickstart struct {
+	ID string `arg:"" help:"Partner id."`
+}
+
+func (cmd *partnerQuickstart) Run(ctx context.Context, c *common, t terminal) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		q, err := quickStartOf(ctx, c, o, cmd.ID)
+		if err != nil {
+			return err
+		}
+		return printFacts(c, t, q, q.print)
+	})
+}
+
+// printNewPartner prints the credentials of a new partner, and its quick start.
+func printNewPartner(ctx context.Context, c *common, t terminal, o *outbox.Outbox, id, secret string) error {
+	q, err := quickStartOf(ctx, c, o, id)
+	if err != nil {
+		return err
+	}
+	facts := struct {
+		credentials
+		quickStart
+	}{credentials{id, secret}, q}
+	return printFacts(c, t, facts, func(w io.Writer) {
+		printSecret(w, id, secret)
+		fmt.Fprintln(w)
+		q.print(w)
+	})
+}
+
+// quickStartOf gathers what holds for a partner, with the addresses of the
+// server that runs on the directory, or else those by default.
+func quickStartOf(ctx context.Context, c *common, o *outbox.Outbox, id string) (quickStart, error) {
+	partners, err := o.Partners(ctx)
+	if err != nil {
+		return quickStart{}, err
+	}
+	i := slices.IndexFunc(partners, func(p access.Partner) bool { return p.ID == id && p.Enabled })
+	if i < 0 {
+		return quickStart{}, events.Errorf(events.NotFound, "there is no partner %q", id)
+	}
+	s, running := c.dir().running()
+	public := cmp.Or(s.PublicURL, "http://"+defaultListen)
+	q := quickStart{
+		Partner: id, TokenURL: public + token.Path, BaseURL: public + strings.TrimRight(cmp.Or(s.BasePath, api.DefaultBasePath), "/"),
+		NATS: partnersNATS(s), Stream: events.Stream, Prefix: events.PartnerAPIPrefix, Access: events.PartnerAccessSubject(id),
+		Studies: []studyStart{}, running: running,
+	}
+	for _, study := range partners[i].Studies {
+		q.Studies = append(q.Studies, q.study(study))
+	}
+	return q, nil
+}
+
+func (q quickStart) study(study string) studyStart {
+	name := events.StudyToken(study)
+	return studyStart{
+		Study: study, Token: name, Page: q.BaseURL + "/DiagnosticReport?researchstudy=" + fhir.EscapeQuery(study),
+		Consumer: events.PartnerConsumer(q.Partner, name), Subject: events.StudySubjects(name),
+	}
+}
+
+// The addresses of a server that is told none.
+const (
+	defaultListen     = "127.0.0.1:8080"
+	defaultNATSListen = "127.0.0.1:4222"
+)
+
+// partnersNATS is where partners reach NATS. A server that listens on all
+// addresses is reached by the name that is public.
+func partnersNATS(s serving) string {
+	if s.NATS == "" {
+		return "nats://" + defaultNATSListen
+	}
+	u, err := url.Parse(s.NATS)
+	if err != nil {
+		return s.NATS
+	}
+	public, err := url.Parse(s.PublicURL)
+	if ip := net.ParseIP(u.Hostname()); err == nil && ip != nil && ip.IsUnspecified() && public.Hostname() != "" {
+		u.Host = net.JoinHostPort(public.Hostname(), u.Port())
+	}
+	return u.String()
+}
+
+//go:embed quickstart.txt
+var quickStartText string
+
+func (q quickStart) print(w io.Writer) {
+	t := template.Must(template.New("").Funcs(template.FuncMap{"shell": shellWord, "quote": literal}).Parse(quickStartText))
+	studies := q.Studies
+	if len(studies) == 0 {
+		studies = []studyStart{q.study("STUDY")}
+	}
+	err := t.Execute(w, struct {
+		quickStart
+		Module       string
+		Running, TLS bool
+		First        studyStart
+		Others       []studyStart
+	}{q, modulePath, q.running, strings.HasPrefix(q.TokenURL, "https://") || strings.HasPrefix(q.NATS, "tls://"), studies[0], studies[1:]})
+	if err != nil {
+		fmt.Fprintln(w, "signoff:", err)
+	}
+}
+
+// modulePath is where the packages for partners come from.
+const modulePath = "github.com/seed-e88a4ece/signoff"
+
+// shellWord quotes a text as one word of a shell.
+func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// literal quotes a text for Go and JavaScript alike.
+func literal(s string) (string, error) {
+	quoted, err := json.Marshal(s)
+	return string(quoted), err
+}
