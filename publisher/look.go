@@ -48,7 +48,7 @@ func (r *Relay) look(ctx context.Context) error {
 	if err := r.adopt(ctx, state.LastSeq); err != nil {
 		return err
 	}
-	r.looked = true
+	r.known()
 	return nil
 }
 

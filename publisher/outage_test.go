@@ -88,6 +88,16 @@ func TestRelayHealsTheStream(t *testing.T) {
 		same(t, b, source, 1300)
 	})
 
+	t.Run("that was deleted while it is woken for nothing all the time", func(t *testing.T) {
+		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		source.add("A", 100)
+		r := run(t, b, source, publisher.Config{LookEvery: 200 * time.Millisecond})
+		r.reaches(100)
+		b.deleteStream()
+		until(t, "heal", func() bool { source.Wake(); return r.count("healed_total") >= 100 })
+		same(t, b, source, 100)
+	})
+
 	t.Run("that was deleted just before it publishes", func(t *testing.T) {
 		b, source := newBroker(t, natsd.Config{}), newBox(t)
 		source.add("A", 100)

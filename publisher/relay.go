@@ -88,6 +88,7 @@ type Relay struct {
 	policy  *backoff.ExponentialBackOff
 	head    events.Entry // the last entry known to be stored and recorded
 	looked  bool         // whether the stream is known to end with head
+	seen    time.Time    // when it was last known to, by the monotonic clock
 	doubt   time.Time    // when a message may last have been sent whose fate is unknown
 	singles int          // so many entries are to be sent one by one
 	page    int          // so many pending entries are worth reading
@@ -202,7 +203,7 @@ func (r *Relay) publish(ctx context.Context, batch []events.Entry) error {
 	if err := r.record(ctx, batch); err != nil {
 		return err
 	}
-	r.looked = true
+	r.known()
 	r.running()
 	r.step(StepDone)
 	return nil
@@ -247,6 +248,9 @@ func number(entries []events.Entry, last uint64) {
 		entries[i].Ordinal = last + uint64(i) + 1
 	}
 }
+
+// known notes that the stream ends with head now.
+func (r *Relay) known() { r.looked, r.seen = true, time.Now() }
 
 // settled reports whether nothing that was sent can still be on its way.
 func (r *Relay) settled() bool {

@@ -7,9 +7,13 @@ import (
 )
 
 // idle waits for something to publish, or until it is time to look at the
-// stream again.
+// stream again, however often it is woken for nothing meanwhile.
 func (r *Relay) idle(ctx context.Context) {
-	wait := r.cfg.LookEvery
+	wait := r.cfg.LookEvery - time.Since(r.seen)
+	if wait <= 0 {
+		r.looked = false
+		return
+	}
 	if left := r.cfg.Settle - r.cfg.Clock().Sub(r.doubt); !r.settled() {
 		wait = min(wait, left) // then a release may be waiting
 	}
@@ -19,7 +23,6 @@ func (r *Relay) idle(ctx context.Context) {
 	case <-ctx.Done():
 	case <-r.source.Changed():
 	case <-timer.C:
-		r.looked = false
 	}
 }
 
