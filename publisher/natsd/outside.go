@@ -53,9 +53,16 @@ func Reach(cfg OutsideConfig) *Outside {
 // ClientURL is where clients connect.
 func (o *Outside) ClientURL() string { return o.cfg.URL }
 
-// Connect opens a connection as role. A server that lets the role in with
-// nothing it was given is an error; one that cannot be reached is waited for,
-// behind the connection that is returned. Options may add to it.
+// Credentials are not known: Options have them.
+func (o *Outside) Credentials(Role) Credentials { return Credentials{} }
+
+// connectTimeout is longer than a server waits for the answer to a login, which
+// a wrong password makes it ask for.
+const connectTimeout = 4 * time.Second
+
+// Connect opens a connection as role. A server that refuses the role is an
+// error; one that cannot be reached is waited for, behind the connection that
+// is returned. Options may add to it.
 func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	own, err := o.cfg.Options(role)
 	if err != nil {
@@ -63,6 +70,7 @@ func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	}
 	all := append([]nats.Option{
 		nats.Name("signoff " + string(role)),
+		nats.Timeout(connectTimeout),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			o.log.Warn("nats: connection", "role", role, "error", err)
 		}),
@@ -94,8 +102,8 @@ func (o *Outside) Shutdown() {
 }
 
 // SetAccount looks whether the partner's account lets through, on every server,
-// at least what is given: more is harmless, because logins do not allow it. What
-// is missing is an Unavailable Error that says what has to be done.
+// at least what is given: more is harmless, because logins do not allow it. An
+// error that is events.ErrNotConfigured names what is missing, and where.
 func (o *Outside) SetAccount(ctx context.Context, a events.Account) error {
 	if a.Limits.Connections == 0 {
 		return nil
@@ -106,8 +114,7 @@ func (o *Outside) SetAccount(ctx context.Context, a events.Account) error {
 	}
 	for _, answer := range answers {
 		if missing := answer.missing(a); missing != "" {
-			return events.Errorf(events.Unavailable, "%s is missing on NATS server %s: write the configuration with signoff nats-config and have the server reload it",
-				missing, answer.Server.Name)
+			return fmt.Errorf("%w: %s is missing on server %s", events.ErrNotConfigured, missing, answer.Server.Name)
 		}
 	}
 	return nil

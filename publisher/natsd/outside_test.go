@@ -1,0 +1,171 @@
+package natsd_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+// elsewhere is a server under a configuration, and the way to it.
+type elsewhere struct {
+	*natsd.Outside
+	server *server.Server
+	c      natsd.Configuration
+	dir    string
+}
+
+func newElsewhere(t *testing.T, partners ...events.Account) elsewhere {
+	t.Helper()
+	e := elsewhere{c: configuration(t, partners...), dir: t.TempDir()}
+	e.c.LoginIssuer = "" // nobody answers logins here
+	e.server = node(t, e.dir, e.c, natsd.Node{Name: "one", Listen: "127.0.0.1:-1", StoreDir: t.TempDir()})
+	e.Outside = reach(t, e.server.ClientURL(), e.c)
+	return e
+}
+
+func reach(t *testing.T, url string, c natsd.Configuration) *natsd.Outside {
+	t.Helper()
+	o := natsd.Reach(natsd.OutsideConfig{
+		URL: url,
+		Options: func(r natsd.Role) ([]nats.Option, error) {
+			return []nats.Option{nats.UserInfo(c.Credentials[r].User, c.Credentials[r].Password)}, nil
+		},
+		Timeout: 5 * time.Second, // all servers are there, and answer as soon as they can
+		Log:     slog.New(slog.DiscardHandler),
+	})
+	t.Cleanup(o.Shutdown)
+	return o
+}
+
+// join connects to an account as its only user, in place of a login that is
+// answered: the server is told of the user, which bypasses the question.
+func (e elsewhere) join(t *testing.T, account string) *nats.Conn {
+	t.Helper()
+	e.reload(t, strings.Replace(text(t, e.c), fmt.Sprintf("%q {\n", account),
+		fmt.Sprintf("%q {\n    users: [{user: %q, password: any}]\n", account, account), 1))
+	nc, err := nats.Connect(e.server.ClientURL(), nats.UserInfo(account, "any"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// reload has the server take up another configuration, as
+// nats-server --signal reload does.
+func (e elsewhere) reload(t *testing.T, accounts string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(e.dir, "accounts.conf"), []byte(accounts), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.server.Reload(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRolesConnectToAServerElsewhere(t *testing.T) {
+	e := newElsewhere(t)
+	for role := range e.c.Credentials {
+		nc, err := e.Connect(role)
+		if err != nil {
+			t.Fatalf("%s: %v", role, err)
+		}
+		nc.Close()
+	}
+
+	t.Run("a wrong password is refused at once", func(t *testing.T) {
+		wrong := e.c
+		wrong.Credentials = nil
+		if _, err := reach(t, e.server.ClientURL(), wrong).Connect(natsd.Reader); !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("one that is away is waited for", func(t *testing.T) {
+		dir, store := t.TempDir(), t.TempDir()
+		n := natsd.Node{Name: "late", Listen: "127.0.0.1:-1", StoreDir: store}
+		first := node(t, dir, e.c, n)
+		n.Listen = strings.TrimPrefix(first.ClientURL(), "nats://")
+		first.Shutdown()
+		first.WaitForShutdown()
+		nc, err := reach(t, "nats://"+n.Listen, e.c).Connect(natsd.Reader, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		connected := nc.StatusChanged(nats.CONNECTED)
+		node(t, dir, e.c, n)
+		wait(t, connected)
+	})
+}
+
+func TestAnAccountElsewhereIsLookedAt(t *testing.T) {
+	acme := events.PartnerAccountOf("acme", []string{"S"}, limits)
+	e := newElsewhere(t, acme)
+	if err := e.SetAccount(t.Context(), acme); err != nil {
+		t.Errorf("as configured: %v", err)
+	}
+	if err := e.SetAccount(t.Context(), events.PartnerAccountOf("acme", nil, limits)); err != nil {
+		t.Errorf("less than configured: %v", err)
+	}
+	if err := e.SetAccount(t.Context(), events.ClosedAccount("nobody")); err != nil {
+		t.Errorf("closed: %v", err)
+	}
+	more := events.PartnerAccountOf("acme", []string{"S", "T"}, limits)
+	other := events.PartnerAccountOf("other", nil, limits)
+	for what, a := range map[string]events.Account{"crit.v1.T.>": {Name: more.Name, Streams: more.Streams, Limits: limits}, "acme=T": more, "partner-other": other} {
+		err := e.SetAccount(t.Context(), a)
+		if !errors.Is(err, events.ErrNotConfigured) || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), "one") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+
+	t.Run("again after a reload", func(t *testing.T) {
+		e.c.Partners = []events.Account{more, other}
+		e.reload(t, text(t, e.c))
+		for _, a := range e.c.Partners {
+			if err := e.SetAccount(t.Context(), a); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	t.Run("not while no server answers", func(t *testing.T) {
+		e.server.Shutdown()
+		if err := e.SetAccount(t.Context(), more); err == nil || errors.Is(err, events.ErrNotConfigured) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestConnectionsElsewhereAreListedAndClosed(t *testing.T) {
+	e := newElsewhere(t, events.PartnerAccountOf("acme", []string{"S"}, limits), events.PartnerAccountOf("other", nil, limits))
+	nc := e.join(t, "partner-acme")
+	if list, err := e.Connections(t.Context(), "partner-other"); err != nil || len(list) != 0 {
+		t.Errorf("connections of another: %v, %v", list, err)
+	}
+	list, err := e.Connections(t.Context(), "partner-acme")
+	if err != nil || len(list) != 1 || list[0].User != "partner-acme" || list[0].Server != e.server.ID() {
+		t.Fatalf("connections: %v, %v", list, err)
+	}
+	closed := nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	for range 2 { // the second time there is none
+		if err := e.Disconnect(t.Context(), list[0]); err != nil {
+			t.Error(err)
+		}
+	}
+	wait(t, closed)
+	gone := events.Connection{Server: "NGONE", ID: 1}
+	if err := e.Disconnect(t.Context(), gone); err != nil {
+		t.Errorf("of a server that is gone: %v", err)
+	}
+}
