@@ -50,12 +50,14 @@ export interface SubscribeOptions extends Omit<SignInOptions, 'tokenURL'> {
   position?: Position;
   /** Ends reading after the event in hand. */
   signal?: AbortSignal;
-  /** Told the cause when reading is interrupted, and undefined whenever it begins or goes on. */
+  /** Told the cause when reading is interrupted, and undefined whenever it begins or goes on. Defaults to a process warning. */
   outage?(cause?: Error): void;
   /** For how many milliseconds a broker may refuse before it counts as the end of access. Defaults to 10,000. */
   patience?: number;
   /** Events asked for at a time. Defaults to 100. */
   batch?: number;
+  /** Allows secrets and reports in clear beyond this machine. */
+  insecure?: boolean;
   /** More of the connection, such as `tls`. */
   connection?: Omit<ConnectionOptions, 'servers' | 'authenticator' | 'user' | 'pass' | 'token'>;
   /** Prefix of the JetStream API in the partner's account. Defaults to `js.signoff`. */

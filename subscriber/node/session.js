@@ -4,22 +4,24 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { connect, errors, tokenAuthenticator, usernamePasswordAuthenticator } from '@nats-io/transport-node';
 
 import { Delivery } from './delivery.js';
+import { encrypted } from './insecure.js';
 import { Interruption, interruptible } from './interruption.js';
 import { reveal } from './signin.js';
 
 const TIMEOUT = 5_000; // milliseconds, as all times here
 const QUIET = 200; // without a message, before a gap is looked into
+const PATIENT = { timeout: TIMEOUT, maxReconnectAttempts: -1, reconnectTimeWait: 250, reconnectJitter: 250, reconnectJitterTLS: 250 };
 
 /**
  * Connects as the partner: with a token, or without a SignIn with client id
  * and secret. After interruptions the client connects again by itself, unless
  * it is refused twice.
  */
-export async function login({ servers, connection, clientId, clientSecret }, signIn) {
+export async function login(settings, signIn) {
+  const { servers, connection, clientId, clientSecret } = settings;
+  const security = encrypted(settings);
   const authenticator = await interruptible(signIn ? byToken(signIn) : bySecret(clientId, clientSecret));
-  return interruptible(connect({
-    timeout: TIMEOUT, maxReconnectAttempts: -1, ...connection, servers, authenticator,
-  }));
+  return interruptible(connect({ ...PATIENT, ...security, ...connection, servers, authenticator }));
 }
 
 async function byToken(signIn) {

@@ -35,7 +35,7 @@ export async function subscribe(options, handle) {
 function complete({
   position = START,
   signal = new AbortController().signal,
-  outage = () => {},
+  outage = warn,
   patience = 10_000,
   batch = 100,
   apiPrefix = 'js.signoff',
@@ -45,8 +45,14 @@ function complete({
   return { position, signal, outage, patience, batch, apiPrefix, stream, ...required };
 }
 
+function warn(cause) {
+  if (cause !== undefined) {
+    process.emitWarning(`sign-off events cannot be read at present: ${cause.message}`);
+  }
+}
+
 function subscription({ clientId, study }) {
-  if (study === undefined) {
+  if (study == null) {
     return { consumer: clientId, study: `_partner/${clientId}` };
   }
   const token = studyToken(study);
