@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -101,13 +103,13 @@ type newcomer struct {
 }
 
 // arrive adds a partner and does the first step: the secret into a file.
-func arrive(t *testing.T, data, study string) *newcomer {
+func arrive(t *testing.T, data, id, study string) *newcomer {
 	t.Helper()
-	printed := mustSignoff(t, "partner", "add", "acme", "--study", study, "--data", data).out
+	printed := mustSignoff(t, "partner", "add", id, "--study", study, "--data", data).out
 	credentials, text, _ := strings.Cut(printed, "\n\n")
 	n := &newcomer{t: t, dir: t.TempDir(), text: text}
 	n.bash(n.step("# 1."), strings.Fields(credentials)[3]+"\n")
-	info, err := os.Stat(filepath.Join(n.dir, "acme.secret"))
+	info, err := os.Stat(filepath.Join(n.dir, id+".secret"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("the file with the secret: %v, %v", info, err)
 	}
@@ -138,13 +140,8 @@ func (n *newcomer) file(heading string) string {
 
 func (n *newcomer) bash(script, input string) string {
 	n.t.Helper()
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		n.t.Skip("there is no bash here")
-	}
-	cmd := exec.CommandContext(n.t.Context(), bash, "-euo", "pipefail", "-c", script)
-	cmd.Dir, cmd.Stdin = n.dir, strings.NewReader(input)
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(strings.ToLower(v), "http_proxy=") })
+	cmd := n.command("bash", "-euo", "pipefail", "-c", script)
+	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		n.t.Fatalf("%s\n%v\n%s", script, err, out)
@@ -152,10 +149,81 @@ func (n *newcomer) bash(script, input string) string {
 	return string(out)
 }
 
+// command prepares a program in the directory; where it is not installed the
+// test is skipped.
+func (n *newcomer) command(name string, args ...string) *exec.Cmd {
+	n.t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		n.t.Skipf("there is no %s here", name)
+	}
+	cmd := exec.CommandContext(n.t.Context(), path, args...)
+	cmd.Dir = n.dir
+	cmd.Env = append(os.Environ(), "http_proxy=", "HTTP_PROXY=")
+	return cmd
+}
+
+// write writes the file of a step.
+func (n *newcomer) write(heading, name string) string {
+	n.t.Helper()
+	path := filepath.Join(n.dir, name)
+	if err := os.WriteFile(path, []byte(n.file(heading)), 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+	return path
+}
+
+// running is a program that prints a line for each event.
+type running struct {
+	t          *testing.T
+	cmd        *exec.Cmd
+	lines      *bufio.Scanner
+	complaints strings.Builder
+}
+
+// start runs a program until the test ends or stop is called.
+func (n *newcomer) start(cmd *exec.Cmd) *running {
+	n.t.Helper()
+	r := &running{t: n.t, cmd: cmd}
+	cmd.Stderr = &r.complaints
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(r.stop)
+	hung := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	n.t.Cleanup(func() { hung.Stop() })
+	r.lines = bufio.NewScanner(out)
+	r.lines.Buffer(nil, 1<<20)
+	return r
+}
+
+// until reads to a line with the text, and gives the lines up to it.
+func (r *running) until(text string) (lines []string) {
+	r.t.Helper()
+	for r.lines.Scan() {
+		lines = append(lines, r.lines.Text())
+		if strings.Contains(r.lines.Text(), text) {
+			return lines
+		}
+	}
+	r.stop()
+	r.t.Fatalf("it never printed %q, but\n%s\n%s", text, strings.Join(lines, "\n"), r.complaints.String())
+	return nil
+}
+
+func (r *running) stop() {
+	_ = r.cmd.Process.Kill()
+	_ = r.cmd.Wait() // it was killed, perhaps twice
+}
+
 // signOne has an assessment of the study signed.
-func signOne(t *testing.T, p *program, study string) {
+func signOne(t *testing.T, p *program, id, study string) {
 	t.Helper()
-	a := killAssessment("first", 1, 1)
+	a := killAssessment(id, 1, 1)
 	a.Study = study
 	if _, err := registerAndSign(t.Context(), p.outbox, a); err != nil {
 		t.Fatal(err)
@@ -163,18 +231,91 @@ func signOne(t *testing.T, p *program, study string) {
 	awaitCaughtUp(t, p)
 }
 
-func TestTheQuickStartLeadsToTheFirstPage(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("there is no curl here")
-	}
+// signedReport is how the report of an assessment begins.
+func signedReport(id string) string { return `"resourceType":"DiagnosticReport","id":"` + id + `"` }
+
+// TestTheQuickStartLeadsToTheFirstEvent does what is printed for a partner,
+// with the real programs, as far as they are installed here.
+func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 	dir := t.TempDir()
 	p, _ := startProgram(t, dir)
 	addPI(t, dir, "pi", oddStudy)
-	signOne(t, p, oddStudy)
-	n := arrive(t, dir, oddStudy)
-	answer := n.bash(n.step("# 2."), "")
-	var page bundle
-	if err := json.Unmarshal([]byte(answer), &page); err != nil || page.Total != 1 {
-		t.Errorf("the page is %s", answer)
+	signOne(t, p, "first", oddStudy)
+
+	t.Run("curl", func(t *testing.T) {
+		n := arrive(t, dir, "by-curl", oddStudy)
+		n.command("curl")
+		var page bundle
+		if answer := n.bash(n.step("# 2."), ""); json.Unmarshal([]byte(answer), &page) != nil || page.Total != 1 {
+			t.Errorf("the page is %s", answer)
+		}
+	})
+	t.Run("nats", func(t *testing.T) {
+		n := arrive(t, dir, "by-nats", oddStudy)
+		n.command("nats")
+		next, _, _ := strings.Cut(n.step("# 3."), "\nnats sub ")
+		for range 2 { // the event is given back unread
+			if answer := n.bash(next, ""); !strings.Contains(answer, "ce-sequence: 00000000000000000001") {
+				t.Errorf("the next event is %s", answer)
+			}
+		}
+	})
+	t.Run("Go", func(t *testing.T) {
+		n := arrive(t, dir, "by-go", oddStudy)
+		program := filepath.Join(n.dir, "reader")
+		build := exec.CommandContext(t.Context(), "go", "build", "-o", program, n.write("# 4.", "main.go")) // of the packages as they are here
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		n.readsEachOnce(p, func() *exec.Cmd { return n.command(program) })
+	})
+	t.Run("Node", func(t *testing.T) {
+		n := arrive(t, dir, "by-node", oddStudy)
+		n.write("# 5.", "main.mjs")
+		n.installNode()
+		n.readsEachOnce(p, func() *exec.Cmd { return n.command("node", "main.mjs") })
+	})
+}
+
+// readsEachOnce runs a reader, stops it, and runs it again: events come from
+// the first on, live ones too, and none of them a second time but perhaps the
+// one in hand when it was stopped.
+func (n *newcomer) readsEachOnce(p *program, reader func() *exec.Cmd) {
+	n.t.Helper()
+	first := n.start(reader())
+	seen := first.until(signedReport("first"))
+	live := "live-" + n.t.Name()[strings.LastIndex(n.t.Name(), "/")+1:]
+	signOne(n.t, p, live, oddStudy)
+	first.until(signedReport(live))
+	first.stop()
+	again := "again-" + live
+	signOne(n.t, p, again, oddStudy)
+	for _, line := range n.start(reader()).until(signedReport(again)) {
+		if slices.Contains(seen, line) {
+			n.t.Errorf("after a restart it printed again %.200s", line)
+		}
+	}
+}
+
+// installNode puts the package for Node where npm would.
+func (n *newcomer) installNode() {
+	n.t.Helper()
+	source, err := filepath.Abs("../../subscriber/node")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	_, missing := exec.LookPath("node")
+	if _, err := os.Stat(filepath.Join(source, "node_modules")); err != nil || missing != nil {
+		if os.Getenv("SIGNOFF_REQUIRE_NODE") != "" {
+			n.t.Fatal("Node or the packages of subscriber/node are not installed")
+		}
+		n.t.Skip("Node or the packages of subscriber/node are not installed")
+	}
+	modules := filepath.Join(n.dir, "node_modules")
+	if err := os.Mkdir(modules, 0o700); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := os.Symlink(source, filepath.Join(modules, "signoff-subscriber")); err != nil {
+		n.t.Fatal(err)
 	}
 }
