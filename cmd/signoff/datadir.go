@@ -49,7 +49,7 @@ func (d dataDir) lock(purpose string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := exclusively(f); err != nil {
 		holder, _ := os.ReadFile(d.lockFile())
 		_ = f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {

@@ -38,12 +38,10 @@ func (d dataDir) announce(s serving) error {
 // false where none is running. A file left by a killed server does not count:
 // its process no longer holds the lock.
 func (d dataDir) running() (s serving, ok bool) {
-	unlock, err := d.lock("look")
-	if err == nil {
-		unlock()
+	if !d.locked() {
 		return serving{}, false
 	}
-	s, err = d.readServing()
+	s, err := d.readServing()
 	return s, err == nil
 }
 
