@@ -22,22 +22,32 @@ func awaitApplied(ctx context.Context, c *common, t terminal, o *outbox.Outbox) 
 		fmt.Fprintln(t.err, "no server is running: it takes effect when signoff serve starts")
 		return nil
 	}
+	applied, err := appliedInTime(ctx, c.dir(), o)
+	if err == nil && !applied {
+		fmt.Fprintf(t.err, "recorded, but not in effect yet: the server has not applied it within %s; see signoff status\n", appliedTimeout)
+	}
+	return err
+}
+
+// appliedInTime waits until a running server's read model has applied the
+// access events recorded so far, and reports whether it has within
+// appliedTimeout.
+func appliedInTime(ctx context.Context, dir dataDir, o *outbox.Outbox) (bool, error) {
 	recorded, err := o.Link(ctx, events.AccessStudy)
 	if err != nil {
-		return err
+		return false, err
 	}
-	m, err := readmodel.Open(ctx, c.dir().readModel(), readmodel.Config{Log: quiet})
+	m, err := readmodel.Open(ctx, dir.readModel(), readmodel.Config{Log: quiet})
 	if err != nil {
-		return err
+		return false, err
 	}
 	patience, cancel := context.WithTimeout(ctx, appliedTimeout)
 	defer cancel()
 	err = errors.Join(awaitLink(patience, m, recorded), m.Close())
 	if err != nil && patience.Err() != nil && ctx.Err() == nil {
-		fmt.Fprintf(t.err, "recorded, but not in effect yet: the server has not applied it within %s; see signoff status\n", appliedTimeout)
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // awaitLink waits until the read model has applied the access event.

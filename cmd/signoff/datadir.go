@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 )
 
@@ -64,15 +63,6 @@ func (d dataDir) lock(purpose string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// signer gives the key that signs tokens, made on first use.
-func (d dataDir) signer() (*access.Signer, error) {
-	key, err := keyFile(d.tokenKey(), access.NewKey)
-	if err != nil {
-		return nil, err
-	}
-	return access.NewSigner(key)
-}
-
 // loginSeed gives the key that signs the answers to NATS logins, made on first
 // use.
 func (d dataDir) loginSeed() ([]byte, error) { return keyFile(d.loginKey(), doors.NewIssuer) }
@@ -111,5 +101,18 @@ func writeFile(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path) //nolint:gosec // both are in the data directory that the operator names
+	if err := os.Rename(f.Name(), path); err != nil { //nolint:gosec // both are in the data directory that the operator names
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes sure that what was put in place is still there after power is
+// lost.
+func syncDir(path string) error {
+	d, err := os.Open(path) //nolint:gosec // as above
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

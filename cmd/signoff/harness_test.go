@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 		main()
 	case "signer":
 		os.Exit(signerChild())
+	case "rotation":
+		os.Exit(rotationChild())
 	}
 }
 
@@ -144,6 +146,13 @@ type partnerClient struct {
 // newPartner adds a partner with the command line and signs it in.
 func newPartner(t *testing.T, p *program, id string, studies ...string) *partnerClient {
 	t.Helper()
+	client, _ := newPartnerWithSecret(t, p, id, studies...)
+	return client
+}
+
+// newPartnerWithSecret is newPartner that gives the client secret too.
+func newPartnerWithSecret(t *testing.T, p *program, id string, studies ...string) (client *partnerClient, secret string) {
+	t.Helper()
 	args := []string{"partner", "add", id, "--data", string(p.dir), "--json"}
 	for _, s := range studies {
 		args = append(args, "--study", s)
@@ -152,9 +161,9 @@ func newPartner(t *testing.T, p *program, id string, studies ...string) *partner
 	if err := json.Unmarshal([]byte(mustSignoff(t, args...).out), &c); err != nil {
 		t.Fatal(err)
 	}
-	client := &partnerClient{t: t, p: p, id: id}
+	client = &partnerClient{t: t, p: p, id: id}
 	client.token = client.signIn(c.Secret)
-	return client
+	return client, c.Secret
 }
 
 func (c *partnerClient) signIn(secret string) string {

@@ -73,7 +73,7 @@ func (p *program) checks() []check {
 			return nil
 		}},
 		{"tokenKey", func(context.Context) error {
-			if _, ok := p.model.Directory().Key(p.signer.Key(time.Now()).ID()); !ok {
+			if _, ok := p.model.Directory().Key(p.signer.id()); !ok {
 				return errors.New("the key that signs tokens is not applied yet; tokens would be refused")
 			}
 			return nil

@@ -10,13 +10,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher"
@@ -57,7 +55,7 @@ type program struct {
 	relay     *publisher.Relay
 	model     *readmodel.Model
 	reader    jetstream.JetStream
-	signer    *access.Signer
+	signer    *keyring
 	doors     *doors.Doors
 
 	announcing sync.Mutex  // held while serve.json is written
@@ -73,7 +71,7 @@ type program struct {
 func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger) (*program, error) {
 	p := &program{dir: dir, settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
 	for _, open := range []func(context.Context) error{
-		p.openTransport, p.lockDirectory, p.listen, p.openOutbox, p.startNATS, p.openRelay, p.openModel, p.openDoors, p.announceKey,
+		p.openTransport, p.lockDirectory, p.listen, p.openOutbox, p.startNATS, p.openRelay, p.openModel, p.openDoors, p.openKeys,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, p.close())
@@ -171,12 +169,10 @@ func (p *program) openDoors(context.Context) error {
 	return err
 }
 
-// announceKey makes sure that readers learn the key that signs tokens.
-func (p *program) announceKey(ctx context.Context) (err error) {
-	if p.signer, err = p.dir.signer(); err != nil {
-		return err
-	}
-	return p.outbox.AnnounceKey(ctx, p.signer.Key(time.Now()))
+// openKeys opens the key that signs tokens.
+func (p *program) openKeys(ctx context.Context) (err error) {
+	p.signer, err = openKeyring(ctx, p.dir, p.outbox, p.model.Directory, p.log.With("component", "keys"))
+	return err
 }
 
 // publicURL is where callers reach the read API.

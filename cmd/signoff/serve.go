@@ -69,6 +69,7 @@ func (p *program) run(ctx context.Context, announce func(serving)) error {
 		{"read model", func(ctx context.Context) error { return p.model.Run(ctx, p.reader) }},
 		{"publisher", p.relay.Run},
 		{"doors", p.doors.Run},
+		{"token key", p.signer.run},
 		httpComponent("read API", p.api, p.apiListener),
 		ready,
 	})

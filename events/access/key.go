@@ -33,6 +33,15 @@ func (k Key) InForce(t time.Time) bool {
 	return !t.Before(k.From) && (k.Until.IsZero() || t.Before(k.Until))
 }
 
+// accepts reports whether a token issued at the time t, by a clock that may be
+// a little behind and in whole seconds, can be of the time when the key was in
+// force. A key that ends before it begins never was.
+func (k Key) accepts(t time.Time) bool {
+	began := !t.Add(leeway).Before(k.From)
+	ended := !k.Until.IsZero() && (!t.Before(k.Until) || !k.From.Before(k.Until))
+	return began && !ended
+}
+
 func decodeKey(e events.Event) (Key, error) {
 	var k Key
 	if err := json.Unmarshal(e.Data, &k); err != nil {

@@ -156,7 +156,7 @@ func (c tokenClaims) check(key Key, now time.Time) error {
 	if c.Expiry.Time().Sub(issued) > Lifetime {
 		return errors.New("in force for longer than tokens live")
 	}
-	if !key.InForce(issued) && !key.InForce(issued.Add(leeway)) {
+	if !key.accepts(issued) {
 		return errors.New("issued while its key was not in force")
 	}
 	return nil

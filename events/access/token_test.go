@@ -71,6 +71,8 @@ func TestAKeyCountsWhileItIsInForce(t *testing.T) {
 		"announced in the second of issue":             {now.Add(900 * time.Millisecond), time.Time{}, ""},
 		"retired after the token was issued":           {now.Add(-time.Hour), now.Add(time.Second), ""},
 		"retired before the token was issued":          {now.Add(-time.Hour), now.Add(-time.Second), events.Unauthenticated},
+		"in force for a part of the second of issue":   {now.Add(200 * time.Millisecond), now.Add(700 * time.Millisecond), ""},
+		"revoked within seconds for all time":          {now.Add(time.Second), now.Add(time.Second), events.Unauthenticated},
 		"retired at the moment":                        {now.Add(-time.Hour), now, events.Unauthenticated},
 		"not yet in force":                             {now.Add(time.Hour), time.Time{}, events.Unauthenticated},
 		"revoked for all time: no moment of its own":   {now.Add(-time.Hour), now.Add(-time.Hour), events.Unauthenticated},

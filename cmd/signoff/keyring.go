@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+const (
+	// keyLookEvery is how often a server looks whether its token key was
+	// replaced.
+	keyLookEvery = 500 * time.Millisecond
+	// keyOverlap is how long the key before stays in force, for requests that
+	// were under way when the server went over to the new one.
+	keyOverlap = 5 * time.Second
+)
+
+// keyring signs tokens with the key in the data directory. When another one is
+// put in its place, it goes over to that as soon as the read model has applied
+// it, so that no token is issued that would be refused, and retires those
+// before: nobody but who signs knows when the last token of a key was issued.
+type keyring struct {
+	dir       dataDir
+	outbox    *outbox.Outbox
+	directory func() access.Directory
+	log       *slog.Logger
+
+	current atomic.Pointer[tokenKey]
+
+	looking   sync.Mutex
+	settled   bool   // the keys before the current one are retired
+	complaint string // said last, so that it is said once
+}
+
+// tokenKey is a private key and the file it came from.
+type tokenKey struct {
+	*access.Signer
+	file []byte
+}
+
+func (k *tokenKey) id() string { return k.Key(time.Time{}).ID() }
+
+// openKeyring opens the data directory's key, made on first use, and makes
+// sure that readers learn it.
+func openKeyring(ctx context.Context, dir dataDir, o *outbox.Outbox, directory func() access.Directory, log *slog.Logger) (*keyring, error) {
+	file, err := keyFile(dir.tokenKey(), access.NewKey)
+	if err != nil {
+		return nil, err
+	}
+	key, err := readTokenKey(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.AnnounceKey(ctx, key.Key(time.Now())); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir.tokenKey(), err)
+	}
+	k := &keyring{dir: dir, outbox: o, directory: directory, log: log}
+	k.current.Store(key)
+	return k, nil
+}
+
+func readTokenKey(file []byte) (*tokenKey, error) {
+	signer, err := access.NewSigner(file)
+	return &tokenKey{signer, file}, err
+}
+
+// Issue makes a token with the key of the moment.
+func (k *keyring) Issue(id, issuer, partner, secret string, now time.Time) (string, error) {
+	return k.current.Load().Issue(id, issuer, partner, secret, now)
+}
+
+// id names the key that signs.
+func (k *keyring) id() string { return k.current.Load().id() }
+
+// run looks after the key until ctx ends.
+func (k *keyring) run(ctx context.Context) error {
+	tick := time.NewTicker(keyLookEvery)
+	defer tick.Stop()
+	for {
+		if err := k.look(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			k.complain(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// look goes over to the key in the file if it is another one, and retires
+// those before the current one. What does not work now is tried again.
+func (k *keyring) look(ctx context.Context, now time.Time) error {
+	k.looking.Lock()
+	defer k.looking.Unlock()
+	file, err := os.ReadFile(k.dir.tokenKey())
+	if err != nil {
+		return fmt.Errorf("look at the token key: %w", err)
+	}
+	if !bytes.Equal(file, k.current.Load().file) {
+		if err := k.goOver(file, now); err != nil {
+			return err
+		}
+	}
+	if _, applied := k.directory().Key(k.id()); k.settled || !applied {
+		return nil
+	}
+	retired, err := k.outbox.RetireKeys(ctx, "signoff", k.id(), now.Add(keyOverlap))
+	if err != nil {
+		return fmt.Errorf("retire the token keys before: %w", err)
+	}
+	for _, key := range retired {
+		k.log.Info("token key retired", "key", key.ID(), "until", key.Until)
+	}
+	k.settled, k.complaint = true, ""
+	return nil
+}
+
+func (k *keyring) goOver(file []byte, now time.Time) error {
+	next, err := readTokenKey(file)
+	if err != nil {
+		return fmt.Errorf("the file %s was replaced: %w", k.dir.tokenKey(), err)
+	}
+	if key, ok := k.directory().Key(next.id()); !ok || !key.InForce(now) {
+		return fmt.Errorf("the token key was replaced by %s, which is not announced, or no longer: signoff keys rotate does it in order", next.id())
+	}
+	k.current.Store(next)
+	k.settled = false
+	k.log.Info("tokens are signed with another key", "key", next.id())
+	return nil
+}
+
+// complain logs what is wrong once, however often it is found.
+func (k *keyring) complain(err error) {
+	k.looking.Lock()
+	defer k.looking.Unlock()
+	if k.complaint != err.Error() {
+		k.log.Error("the token key is not as it should be; tokens are signed with the one before", "key", k.id(), "error", err)
+	}
+	k.complaint = err.Error()
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+// keysCommand administers the keys that sign access tokens.
+type keysCommand struct {
+	Rotate keysRotate `cmd:"" help:"Sign access tokens with a new key from now on. Those issued before stay valid until they expire."`
+	List   keysList   `cmd:"" help:"List the keys that sign or have signed access tokens."`
+}
+
+type keysRotate struct{}
+
+func (cmd *keysRotate) Run(ctx context.Context, c *common, t terminal) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		r := rotation{dir: c.dir(), outbox: o, by: operator(), clock: time.Now, step: func(string) {}}
+		current, retired, err := r.run(ctx)
+		if err != nil {
+			return err
+		}
+		facts := struct {
+			Key     string    `json:"key"`
+			Retired []keyFact `json:"retired"`
+		}{current, []keyFact{}}
+		for _, k := range retired {
+			facts.Retired = append(facts.Retired, factOf(k, current, r.clock()))
+		}
+		return printFacts(c, t, facts, func(w io.Writer) {
+			fmt.Fprintf(w, "tokens are signed with the key %s\n", current)
+			for _, k := range facts.Retired {
+				fmt.Fprintf(w, "the key %s is retired; the last token it signed expires at %s\n", k.ID, events.FormatTime(k.Until.Add(access.Lifetime)))
+			}
+		})
+	})
+}
+
+// keyFact is what the commands print of a key.
+type keyFact struct {
+	ID    string    `json:"id"`
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until,omitzero"`
+	State string    `json:"state"`
+}
+
+// States of a key.
+const (
+	keySigns    = "signs"    // it is in place
+	keyReady    = "ready"    // announced, and not in place: a rotation was cut short, or is under way
+	keyAccepted = "accepted" // retired, and tokens that it signed may not have expired yet
+	keyRetired  = "retired"
+)
+
+func factOf(k access.Key, current string, now time.Time) keyFact {
+	f := keyFact{ID: k.ID(), From: k.From, Until: k.Until, State: keyRetired}
+	switch {
+	case k.ID() == current:
+		f.State = keySigns
+	case k.Until.IsZero():
+		f.State = keyReady
+	case now.Before(k.Until.Add(access.Lifetime)):
+		f.State = keyAccepted
+	}
+	return f
+}
+
+type keysList struct{}
+
+func (cmd *keysList) Run(ctx context.Context, c *common, t terminal) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		keys, err := o.Keys(ctx)
+		if err != nil {
+			return err
+		}
+		current := ""
+		if file, err := os.ReadFile(c.dir().tokenKey()); err == nil {
+			if key, err := readTokenKey(file); err == nil {
+				current = key.id()
+			}
+		}
+		facts := make([]keyFact, len(keys))
+		for i, k := range keys {
+			facts[i] = factOf(k, current, time.Now())
+		}
+		slices.SortFunc(facts, func(a, b keyFact) int { return b.From.Compare(a.From) })
+		return printFacts(c, t, facts, func(w io.Writer) { printKeys(w, facts) })
+	})
+}
+
+func printKeys(w io.Writer, facts []keyFact) {
+	rows := make([][]string, len(facts))
+	for i, f := range facts {
+		until := ""
+		if !f.Until.IsZero() {
+			until = events.FormatTime(f.Until)
+		}
+		rows[i] = []string{f.ID, f.State, events.FormatTime(f.From), until}
+	}
+	table(w, []string{"KEY", "STATE", "FROM", "UNTIL"}, rows)
+}

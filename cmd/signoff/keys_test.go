@@ -1,0 +1,292 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/token"
+)
+
+// rotated is what signoff keys rotate --json prints.
+type rotated struct {
+	Key     string
+	Retired []struct {
+		ID    string
+		Until time.Time
+		State string
+	}
+}
+
+func rotateKeys(t *testing.T, dir string) (r rotated) {
+	t.Helper()
+	out := mustSignoff(t, "keys", "rotate", "--data", dir, "--json").out
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	return r
+}
+
+// keyStates gives the state of each key as signoff keys list has it.
+func keyStates(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	var rows []struct{ ID, State string }
+	out := mustSignoff(t, "keys", "list", "--data", dir, "--json").out
+	if err := json.Unmarshal([]byte(out), &rows); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	states := make(map[string]string)
+	for _, r := range rows {
+		states[r.ID] = r.State
+	}
+	return states
+}
+
+// keyOf gives the key id in a token's header.
+func keyOf(t *testing.T, token string) string {
+	t.Helper()
+	header, _, _ := strings.Cut(token, ".")
+	text, err := base64.RawURLEncoding.DecodeString(header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h struct{ Kid string }
+	if err := json.Unmarshal(text, &h); err != nil {
+		t.Fatal(err)
+	}
+	return h.Kid
+}
+
+// published gives the key ids in the key set, as it would be at a time.
+func published(t *testing.T, p *program, at time.Time) map[string]bool {
+	t.Helper()
+	recorder := httptest.NewRecorder()
+	token.JWKS(func() []access.Key { return p.model.Directory().Keys() }, func() time.Time { return at }).
+		ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, token.JWKSPath, nil))
+	var set struct{ Keys []struct{ Kid string } }
+	if err := json.Unmarshal(recorder.Body.Bytes(), &set); err != nil {
+		t.Fatal(err)
+	}
+	ids := make(map[string]bool)
+	for _, k := range set.Keys {
+		ids[k.Kid] = true
+	}
+	return ids
+}
+
+// works wants the token to open the read API.
+func (c *partnerClient) works(what, token string) {
+	c.t.Helper()
+	was := c.token
+	c.token = token
+	defer func() { c.token = was }()
+	if status, body := c.get("/DiagnosticReport?researchstudy=S1"); status != http.StatusOK {
+		c.t.Errorf("%s: %d %.300s", what, status, body)
+	}
+}
+
+func TestKeysAreRotatedAndNobodyIsThrownOut(t *testing.T) {
+	p, stop := startProgram(t, t.TempDir())
+	dir := string(p.dir)
+	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
+	before, old := acme.token, p.signer.id()
+
+	r := rotateKeys(t, dir)
+	if len(r.Retired) != 1 || r.Retired[0].ID != old || r.Retired[0].State != keyAccepted || r.Key == old {
+		t.Fatalf("%+v", r)
+	}
+	after := acme.signIn(secret)
+	if keyOf(t, before) != old || keyOf(t, after) != r.Key {
+		t.Errorf("the tokens bear %s and %s", keyOf(t, before), keyOf(t, after))
+	}
+	acme.works("the token from before", before)
+	acme.works("a new token", after)
+	if diff := cmp.Diff(map[string]string{old: keyAccepted, r.Key: keySigns}, keyStates(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+
+	expired := r.Retired[0].Until.Add(access.Lifetime)
+	if diff := cmp.Diff(map[string]bool{old: true, r.Key: true}, published(t, p, expired.Add(-time.Second))); diff != "" {
+		t.Errorf("while tokens of the old key live: %s", diff)
+	}
+	if diff := cmp.Diff(map[string]bool{r.Key: true}, published(t, p, expired)); diff != "" {
+		t.Errorf("afterwards: %s", diff)
+	}
+	if until := r.Retired[0].Until; until.After(time.Now().Add(keyOverlap)) {
+		t.Errorf("the old key ends at %s only", until)
+	}
+
+	stop()
+	p, _ = startProgram(t, dir)
+	acme.p = p
+	acme.works("the token from before, after a restart", before)
+	if kid := keyOf(t, acme.signIn(secret)); kid != r.Key {
+		t.Errorf("after a restart tokens bear %s", kid)
+	}
+	if left, err := os.Stat(p.dir.nextTokenKey()); err == nil {
+		t.Errorf("%s is left", left.Name())
+	}
+}
+
+func TestKeysAreRotatedWithoutAServer(t *testing.T) {
+	dir := t.TempDir()
+	p, stop := startProgram(t, dir)
+	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
+	old := p.signer.id()
+	stop()
+	first := rotateKeys(t, dir)
+	second := rotateKeys(t, dir)
+	want := map[string]string{old: keyAccepted, first.Key: keyAccepted, second.Key: keySigns}
+	if diff := cmp.Diff(want, keyStates(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+	p, _ = startProgram(t, dir)
+	acme.p = p
+	acme.works("the token from before", acme.token)
+	if kid := keyOf(t, acme.signIn(secret)); kid != second.Key {
+		t.Errorf("tokens bear %s", kid)
+	}
+}
+
+// rotationChild rotates the keys and kills itself after a step.
+func rotationChild() int {
+	dir, last := dataDir(os.Args[1]), os.Args[2]
+	ctx := context.Background()
+	o, err := outbox.Open(ctx, dir.outbox(), outbox.Config{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	r := rotation{dir: dir, outbox: o, by: "test", clock: time.Now, step: func(name string) {
+		if name == last {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+	}}
+	_, _, err = r.run(ctx)
+	fmt.Fprintln(os.Stderr, "not killed:", err)
+	return 1
+}
+
+func killRotation(t *testing.T, dir, after string) {
+	t.Helper()
+	out, err := child(t, "rotation", dir, after).CombinedOutput()
+	if err == nil || err.Error() != "signal: killed" {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func TestARotationCutShortLeavesASystemThatWorks(t *testing.T) {
+	for _, running := range []bool{true, false} {
+		for _, step := range []string{"written", "announced", "applied", "placed", "retired"} {
+			t.Run(fmt.Sprintf("%s, with a server running: %t", step, running), func(t *testing.T) {
+				checkCutShort(t, step, running)
+			})
+		}
+	}
+}
+
+func checkCutShort(t *testing.T, step string, running bool) {
+	dir := t.TempDir()
+	p, stop := startProgram(t, dir)
+	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
+	before, old := acme.token, p.signer.id()
+	if !running {
+		stop()
+	}
+	killRotation(t, dir, step)
+	if !running {
+		p, stop = startProgram(t, dir)
+		acme.p = p
+	}
+	acme.works("the token from before", before)
+	meantime := acme.signIn(secret)
+	acme.works("a token from then", meantime)
+
+	r := rotateKeys(t, dir)
+	after := acme.signIn(secret)
+	acme.works("the token from before, later", before)
+	acme.works("the token from then, later", meantime)
+	acme.works("a new token", after)
+	if keyOf(t, after) != r.Key || r.Key == old {
+		t.Errorf("tokens bear %s, the key is %s, before it was %s", keyOf(t, after), r.Key, old)
+	}
+	states := keyStates(t, dir)
+	if states[r.Key] != keySigns || states[old] != keyAccepted || len(states) > 3 {
+		t.Errorf("the keys are %v", states)
+	}
+	for id, state := range states {
+		if state == keyReady {
+			t.Errorf("the key %s is in force and nobody uses it", id)
+		}
+	}
+	stop()
+	p, _ = startProgram(t, dir)
+	acme.p = p
+	acme.works("a new token, after a restart", after)
+}
+
+func TestAKeyFileThatIsNotInOrder(t *testing.T) {
+	dir := t.TempDir()
+	p, stop := startProgram(t, dir)
+	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
+	old := p.signer.id()
+	backup, err := os.ReadFile(p.dir.tokenKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := access.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, file := range map[string][]byte{"damaged": []byte("{"), "a key that was never announced": stranger} {
+		t.Run(name+" does not stop the server", func(t *testing.T) {
+			if err := writeFile(p.dir.tokenKey(), file); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.signer.look(t.Context(), time.Now()); err == nil {
+				t.Error("nothing is said of it")
+			}
+			token := acme.signIn(secret)
+			acme.works("a token", token)
+			if keyOf(t, token) != old {
+				t.Errorf("it bears %s", keyOf(t, token))
+			}
+		})
+	}
+	t.Run("is mended by a rotation", func(t *testing.T) {
+		r := rotateKeys(t, dir)
+		acme.works("a new token", acme.signIn(secret))
+		if diff := cmp.Diff(map[string]string{old: keyAccepted, r.Key: keySigns}, keyStates(t, dir)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("does not bring a retired key back", func(t *testing.T) {
+		if err := writeFile(p.dir.tokenKey(), backup); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.signer.look(t.Context(), time.Now().Add(time.Hour)); err == nil || p.signer.id() == old {
+			t.Errorf("%v, %s", err, p.signer.id())
+		}
+		stop()
+		_, err := openProgram(t.Context(), dataDir(dir), loopback(), quiet)
+		if err == nil || !strings.Contains(err.Error(), "was retired") {
+			t.Fatalf("%v", err)
+		}
+		rotateKeys(t, dir)
+		p, _ = startProgram(t, dir)
+		acme.p = p
+		acme.works("a new token", acme.signIn(secret))
+	})
+}

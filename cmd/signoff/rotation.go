@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+// takeOverTimeout is how long a rotation waits until the running server signs
+// with the new key.
+const takeOverTimeout = 5 * time.Second
+
+// rotation replaces the key that signs tokens. Every step leaves a system that
+// works, should it end there, and the next rotation goes on with one that did:
+//
+//	written    the new key is in a file of its own
+//	announced  it is on the log
+//	applied    a running server accepts tokens of both keys
+//	placed     it is in the file of the old one; a running server signs with it
+//	retired    the old one is announced to be no longer in force, by the server
+//	           as soon as it no longer signs with it, or here where none runs
+//
+// Tokens that the old key has signed stay valid until they expire.
+type rotation struct {
+	dir    dataDir
+	outbox *outbox.Outbox
+	by     string
+	clock  func() time.Time
+	step   func(name string) // called after each step; for tests
+
+	server bool // one is running
+	next   *tokenKey
+}
+
+func (d dataDir) nextTokenKey() string {
+	return filepath.Join(filepath.Dir(d.tokenKey()), "token.next.jwk")
+}
+
+// run does it and gives the new key and those retired.
+func (r *rotation) run(ctx context.Context) (current string, retired []access.Key, err error) {
+	unlock, err := r.lock()
+	if err != nil {
+		return "", nil, err
+	}
+	defer unlock()
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{{"written", r.write}, {"announced", r.announce}, {"applied", r.awaitApplied}, {"placed", r.place}, {"retired", r.retire}} {
+		if err := step.do(ctx); err != nil {
+			return "", nil, err
+		}
+		r.step(step.name)
+	}
+	retired, err = r.others(ctx, func(k access.Key) bool { return r.clock().Before(k.Until.Add(access.Lifetime)) })
+	return r.next.id(), retired, errors.Join(err, os.Remove(r.dir.nextTokenKey()))
+}
+
+// lock makes this the only rotation. Where no server is running, none may
+// start before it is done: it would sign with a key that is being retired.
+func (r *rotation) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(r.dir.tokenKey()), 0o700); err != nil {
+		return nil, fmt.Errorf("make the key directory: %w", err)
+	}
+	f, err := os.OpenFile(r.dir.nextTokenKey()+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the token key: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(errors.New("another signoff keys rotate is at work"), f.Close())
+	}
+	free, err := r.dir.lock("keys rotate")
+	if err == nil {
+		return func() { free(); _ = f.Close() }, nil
+	}
+	if _, r.server = r.dir.running(); !r.server {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// write makes the new key, or finds that of a rotation that was cut short.
+func (r *rotation) write(ctx context.Context) error {
+	file, err := os.ReadFile(r.dir.nextTokenKey())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the new token key: %w", err)
+	}
+	if err == nil {
+		if r.next, err = readTokenKey(file); err == nil {
+			open, err := r.isOpen(ctx)
+			if open || err != nil {
+				return err
+			}
+		}
+	}
+	if file, err = access.NewKey(); err != nil {
+		return err
+	}
+	if err := writeFile(r.dir.nextTokenKey(), file); err != nil {
+		return fmt.Errorf("write the new token key: %w", err)
+	}
+	r.next, err = readTokenKey(file)
+	return err
+}
+
+// isOpen reports whether the rotation to r.next was cut short: it is not in
+// place yet, or another key is still in force.
+func (r *rotation) isOpen(ctx context.Context) (bool, error) {
+	keys, err := r.outbox.Keys(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, k := range keys {
+		if k.ID() == r.next.id() && !k.Until.IsZero() {
+			return false, nil // retired, so it does not come back
+		}
+	}
+	placed, err := os.ReadFile(r.dir.tokenKey())
+	if err != nil || !bytes.Equal(placed, r.next.file) {
+		return true, nil
+	}
+	inForce, err := r.others(ctx, endless)
+	return len(inForce) > 0, err
+}
+
+// others gives the announced keys besides the new one for which match holds.
+func (r *rotation) others(ctx context.Context, match func(access.Key) bool) (found []access.Key, err error) {
+	keys, err := r.outbox.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		if k.ID() != r.next.id() && match(k) {
+			found = append(found, k)
+		}
+	}
+	return found, nil
+}
+
+func endless(k access.Key) bool { return k.Until.IsZero() }
+
+func (r *rotation) announce(ctx context.Context) error {
+	return r.outbox.AddKey(ctx, r.by, r.next.Key(r.clock()))
+}
+
+func (r *rotation) awaitApplied(ctx context.Context) error {
+	if !r.server {
+		return nil
+	}
+	applied, err := appliedInTime(ctx, r.dir, r.outbox)
+	if err == nil && !applied {
+		err = fmt.Errorf("the running server has not applied the new key within %s, so the one before is still in use; "+
+			"see signoff status, then go on with signoff keys rotate", appliedTimeout)
+	}
+	return err
+}
+
+func (r *rotation) place(context.Context) error {
+	if err := writeFile(r.dir.tokenKey(), r.next.file); err != nil {
+		return fmt.Errorf("put the new token key in place: %w", err)
+	}
+	return nil
+}
+
+// retire ends the keys before, or waits until the server has done so and
+// applied it.
+func (r *rotation) retire(ctx context.Context) error {
+	if !r.server {
+		_, err := r.outbox.RetireKeys(ctx, r.by, r.next.id(), r.clock())
+		return err
+	}
+	patience, cancel := context.WithTimeout(ctx, takeOverTimeout)
+	defer cancel()
+	for {
+		inForce, err := r.others(patience, endless)
+		if err == nil && len(inForce) == 0 {
+			break
+		}
+		if err == nil {
+			err = pause(patience)
+		}
+		if patience.Err() != nil && ctx.Err() == nil {
+			return fmt.Errorf("the new key is in place, but the running server does not sign with it after %s: see its log; "+
+				"nothing is lost, the key before stays in force until then", takeOverTimeout)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := appliedInTime(ctx, r.dir, r.outbox)
+	return err
+}
