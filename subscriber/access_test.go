@@ -3,6 +3,7 @@ package subscriber_test
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,9 +109,10 @@ func TestAccessEnds(t *testing.T) {
 		s := &study{token: "S1"}
 		want := s.take(2)
 		publish(t, d, want[0])
-		current := secret
+		var current atomic.Value
+		current.Store(secret)
 		c := d.credentials()
-		c.Secret = func() (string, error) { return current, nil }
+		c.Secret = func() (string, error) { return current.Load().(string), nil }
 		p, err := subscriber.Dial(t.Context(), c, d.url(), subscriber.PartnerConfig{Outage: func(error) {}})
 		if err != nil {
 			t.Fatal(err)
@@ -119,7 +121,8 @@ func TestAccessEnds(t *testing.T) {
 		r := newReader()
 		stop, _ := follow(t, p, "S1", r)
 		r.wait(t, "S1", 1)
-		d.change(func() { d.secret, current = "another", "another"; clear(d.tokens) })
+		d.change(func() { d.secret = "another"; clear(d.tokens) })
+		current.Store("another")
 		d.kick()
 		publish(t, d, want[1])
 		r.wait(t, "S1", 2)

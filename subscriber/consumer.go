@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -15,6 +15,7 @@ import (
 // Asking for it takes CONSUMER.INFO and nothing else.
 type consumer struct {
 	p        *Partner
+	js       jetstream.JetStream
 	name     string
 	refusals chan error // of the server, about this consumer
 }
@@ -32,7 +33,7 @@ func (c consumer) open(ctx context.Context) (jetstream.Consumer, error) {
 	default:
 	}
 	return ask(ctx, c, func(ctx context.Context) (jetstream.Consumer, error) {
-		return c.p.js.Consumer(ctx, events.Stream, c.name)
+		return c.js.Consumer(ctx, events.Stream, c.name)
 	})
 }
 
@@ -73,30 +74,23 @@ func ask[T any](ctx context.Context, c consumer, question func(context.Context) 
 	return got, outage{fmt.Errorf("ask for consumer %s: %w", c.name, err)}
 }
 
-// denial is the first of some refusals in a row.
-type denial struct {
-	since time.Time
-	last  bool // the next one decides, if it is of another login than this:
-	login uint64
-}
-
-// confirm decides whether a refusal is the end of access. The permissions of a
-// login are those of its time: so the first refusal and the last but one make
-// the partner log in again. Not more of them, because that disturbs its other
-// studies; and not fewer, because the publisher may be about to grant, or to
+// confirm decides whether a refusal is the end of access. It asks with a new
+// login, and for some time, because the publisher may be about to grant or to
 // recover what it has.
-func (w *following) confirm(err error) error {
+func (w *following) confirm(ctx context.Context, err error) error {
 	now := w.p.cfg.Clock()
-	switch {
-	case w.denied == nil:
-		w.denied = &denial{since: now}
-	case w.denied.last && w.denied.login != w.login:
-		return ended(events.Forbidden, err, "study %s is not granted to %s", w.study, w.p.id)
-	case now.Sub(w.denied.since) < w.p.cfg.Patience:
-		return nil
-	default:
-		w.denied.last, w.denied.login = true, w.login
+	if w.denied.IsZero() {
+		w.denied = now
 	}
-	w.p.renew(w.login)
+	login := w.p.login()
+	var no refusal
+	switch probed := w.p.probe(ctx, w.durable); {
+	case probed == nil && errors.Is(err, nats.ErrPermissionViolation):
+		w.p.renew(login)
+	case isRefused(probed):
+		w.p.failed(probed)
+	case errors.As(probed, &no) && now.Sub(w.denied) >= w.p.cfg.Patience:
+		return ended(events.Forbidden, no, "study %s is not granted to %s", w.study, w.p.id)
+	}
 	return nil
 }

@@ -19,14 +19,17 @@ const (
 	lastLook  = time.Second
 )
 
+// errQuiet ends a session that has come to the end of the study's events.
+var errQuiet = errors.New("nothing is outstanding")
+
 // errIdle ends a session in which events wait at the broker and none comes.
 var errIdle = errors.New("the broker holds more events, but none arrives")
 
 // loop handles what arrives, and asks the broker now and then what is
 // outstanding: that nothing arrives does not tell that there is nothing.
 func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer) error {
-	g := gauge{interval: w.p.cfg.Interval}
-	timer := time.NewTimer(g.interval)
+	g := gauge{interval: w.p.cfg.Interval, toTheEnd: w.toTheEnd}
+	timer := time.NewTimer(g.pause(w.order))
 	defer timer.Stop()
 	for {
 		select {
@@ -141,19 +144,23 @@ func (w *following) handle(ctx context.Context, a arrival) error {
 // gauge judges what the broker says is outstanding.
 type gauge struct {
 	interval time.Duration
+	toTheEnd bool // look often, until nothing is outstanding
 	arrived  bool // something, since the last look
 	waiting  bool // events were undelivered at the last look
 	missing  int  // looks in a row that found a hole that cannot be filled
-	looks    int  // since the hole was there
+	looks    int  // since there is a reason to look often
 }
 
 // read returns a Gap that was found twice, or an outage when the broker has
 // events but does not deliver them.
 func (g *gauge) read(info *jetstream.ConsumerInfo, o *order) error {
-	idle := g.waiting && !g.arrived && info.NumPending > 0 && len(o.ahead) == 0
+	idle := g.waiting && !g.arrived && info.NumPending > 0 && len(o.ahead) == 0 && !g.toTheEnd
 	g.waiting, g.arrived = info.NumPending > 0, false
 	if idle {
 		return outage{errIdle}
+	}
+	if g.toTheEnd && info.NumPending == 0 && info.NumAckPending == 0 {
+		return errQuiet
 	}
 	err := o.missing(info.Delivered.Stream, info.NumAckPending)
 	if err == nil {
@@ -168,7 +175,7 @@ func (g *gauge) read(info *jetstream.ConsumerInfo, o *order) error {
 
 // pause is the time to the next look.
 func (g *gauge) pause(o *order) time.Duration {
-	if len(o.ahead) == 0 {
+	if len(o.ahead) == 0 && !g.toTheEnd {
 		g.looks, g.missing = 0, 0
 		return g.interval
 	}

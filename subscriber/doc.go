@@ -1,6 +1,50 @@
 // Package subscriber reads the log of sign-off events in order and proves, for
 // each event handed over, that none before it is missing, repeated or altered.
 //
+// # For partners
+//
+// A Partner is a connection with the client credentials of a partner, made by
+// Dial. Follow hands the events of one study over to a Follower, as CloudEvents
+// with the report as data; CatchUp ends when there are no more; FollowAccess
+// tells which studies are granted and revoked; Tail tells what is outstanding.
+//
+// What it guarantees: a Follower that stores its Bookmark together with what
+// it makes of an event gets each event once, in the order of the study's
+// numbers, whatever is killed, disconnected or delivered again. Before an event
+// is handed over its hash was computed from its content, its number is the next
+// and its previous hash that of the event before. What comes again is compared
+// with what is held and passed over. What comes early waits for what is missing,
+// until the broker has nothing left that could be it. Otherwise Follow ends with
+// an error whose code tells events.Gap, events.Repeat, events.Reorder and
+// events.Altered apart, or with ErrAccessEnded; nothing is skipped. While
+// publisher, network or token endpoint are away, it waits, without end.
+//
+// What it does not do: it keeps nothing, it changes nothing at the publisher,
+// and it cannot tell that the stored Bookmark is older than what was
+// acknowledged before the next event arrives: that is a Gap then.
+//
+// It rests on this contract, which any other client can use as well:
+//
+//   - The token endpoint gives an access token for client id and secret (OAuth
+//     2.0 client credentials, RFC 6749 section 4.4, scope "full"). It is the
+//     token of the NATS connection. When it expires the server closes the
+//     connection, and the client comes back with the next one.
+//   - The stream is called SIGNOFF; its API is at the prefix "js.signoff"
+//     instead of "$JS.API". Of it a partner may ask CONSUMER.INFO and
+//     CONSUMER.MSG.NEXT of its own consumers, and acknowledge.
+//   - The consumers exist already: durable, pull, with explicit
+//     acknowledgement and unlimited deliveries. "{partner}={study token}" has the
+//     events of a study (subjects crit.v1.{study token}.>) from the first on;
+//     "{partner}" has the partner's own announcements of access (subject
+//     crit.partner.{partner}.access). events.StudyToken makes the token.
+//   - Each message is a CloudEvent in binary mode (NATS binding 1.0.3-wip), with
+//     number and hash as events.Event.Digest defines them; announcements are
+//     numbered and chained like the events of a study.
+//   - The same subjects carry the events live to core subscribers. That is a
+//     hint; the consumer is the record.
+//
+// # For the publisher's own read models
+//
 // What it guarantees: a Handler gets every event of the stream once per stored
 // position, in stream order, in batches of what is available. An event is
 // handed over only if its stream sequence is the next one, its hash matches
@@ -9,6 +53,6 @@
 // follow, Run ends with an error that says so; nothing is skipped. While the
 // broker is away, Run waits.
 //
-// It keeps nothing itself: position and chains are the Handler's, which stores
-// them together with what it makes of the events.
+// A Subscriber keeps nothing itself: position and chains are the Handler's,
+// which stores them together with what it makes of the events.
 package subscriber

@@ -101,7 +101,7 @@ func (d *door) stop() {
 // start takes the port of the first start each time.
 func (d *door) start() error {
 	opts := &server.Options{}
-	if err := opts.ProcessConfigString(accounts("S1", "S2", events.PartnerStudy(acme))); err != nil {
+	if err := opts.ProcessConfigString(accounts("S1", "S2", exampleStudy, events.PartnerStudy(acme))); err != nil {
 		return err
 	}
 	opts.ServerName, opts.Host, opts.Port = "door", "127.0.0.1", d.port
@@ -328,10 +328,36 @@ func write(t testing.TB, path string, data []byte) {
 	}
 }
 
-// must ends the program when a test binary's example cannot be set up.
-func must(err error) {
+const exampleStudy = "C3861001"
+
+// publisher is a door as an example sees it.
+type publisher struct {
+	*door
+	dir, tokenURL, natsURL, secretFile string
+}
+
+// openPublisher has n events of the study of the example. It ends the test
+// binary where a test would fail.
+func openPublisher(n int) publisher {
+	dir, err := os.MkdirTemp("", "signoff-example-*")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		panic(err)
 	}
+	d, err := openDoor(dir, exampleStudy)
+	if err != nil {
+		panic(err)
+	}
+	if err := d.publish((&study{token: exampleStudy}).take(n)...); err != nil {
+		panic(err)
+	}
+	p := publisher{door: d, dir: dir, tokenURL: d.endpoint.URL, natsURL: d.url(), secretFile: dir + "/secret"}
+	if err := os.WriteFile(p.secretFile, []byte(secret), 0o600); err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func (p publisher) close() {
+	p.door.close()
+	_ = os.RemoveAll(p.dir) // it is temporary anyway
 }

@@ -24,7 +24,16 @@ func (p *Partner) Follow(ctx context.Context, study string, f Follower) error {
 	if err := events.ValidStudy(study); err != nil {
 		return err
 	}
-	return p.follow(ctx, p.topic(study), f)
+	return p.follow(ctx, p.topic(study), f, false)
+}
+
+// CatchUp is Follow that returns nil as soon as all events of the study that
+// the publisher has are handled and acknowledged: the broker says so.
+func (p *Partner) CatchUp(ctx context.Context, study string, f Follower) error {
+	if err := events.ValidStudy(study); err != nil {
+		return err
+	}
+	return p.follow(ctx, p.topic(study), f, true)
 }
 
 // FollowAccess hands over the announcements of what is granted to the partner
@@ -32,19 +41,19 @@ func (p *Partner) Follow(ctx context.Context, study string, f Follower) error {
 // events.PartnerStudy of the partner's id.
 func (p *Partner) FollowAccess(ctx context.Context, f Follower) error {
 	own := events.PartnerStudy(p.id)
-	return p.follow(ctx, topic{study: own, token: own, consumer: events.PartnerAccess(p.id)}, f)
+	return p.follow(ctx, topic{study: own, token: own, durable: events.PartnerAccess(p.id)}, f, false)
 }
 
 // topic is what one durable consumer delivers.
 type topic struct {
-	study    string // as the caller calls it
-	token    string
-	consumer string
+	study   string // as the caller calls it
+	token   string
+	durable string // the consumer's name
 }
 
 func (p *Partner) topic(study string) topic {
 	token := events.StudyToken(study)
-	return topic{study: study, token: token, consumer: events.PartnerConsumer(p.id, token)}
+	return topic{study: study, token: token, durable: events.PartnerConsumer(p.id, token)}
 }
 
 // following is one call of Follow.
@@ -52,28 +61,28 @@ type following struct {
 	topic
 	p        *Partner
 	follower Follower
+	toTheEnd bool // and not beyond
 	consumer consumer
 	status   chan nats.Status
-	denied   *denial // until it is permitted again
+	denied   time.Time // when it was refused first; zero while it is permitted
 
-	login uint64 // of this session
 	order *order // of this session
 	out   bool   // an outage was reported and not yet its end
 }
 
-func (p *Partner) follow(ctx context.Context, t topic, f Follower) error {
+func (p *Partner) follow(ctx context.Context, t topic, f Follower, toTheEnd bool) error {
 	release, err := p.claim(t)
 	if err != nil {
 		return err
 	}
 	defer release()
-	refusals, stop := p.watch(t.consumer)
+	refusals, stop := p.watch(t.durable)
 	defer stop()
 	status := p.nc.StatusChanged(nats.RECONNECTING, nats.CONNECTED)
 	defer p.nc.RemoveStatusListener(status)
 	w := &following{
-		topic: t, p: p, follower: f, status: status,
-		consumer: consumer{p: p, name: t.consumer, refusals: refusals},
+		topic: t, p: p, follower: f, toTheEnd: toTheEnd, status: status,
+		consumer: consumer{p: p, js: p.js, name: t.durable, refusals: refusals},
 	}
 	return w.run(ctx)
 }
@@ -82,14 +91,14 @@ func (p *Partner) follow(ctx context.Context, t topic, f Follower) error {
 func (p *Partner) claim(t topic) (release func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.followed[t.consumer] {
+	if p.followed[t.durable] {
 		return nil, events.Errorf(events.Conflict, "study %s is being followed already", t.study)
 	}
-	p.followed[t.consumer] = true
+	p.followed[t.durable] = true
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(p.followed, t.consumer)
+		delete(p.followed, t.durable)
 	}, nil
 }
 
@@ -104,6 +113,10 @@ func (w *following) run(ctx context.Context) error {
 		err := w.session(ctx, wait.Reset)
 		var away outage
 		switch {
+		case errors.Is(err, errQuiet):
+			return nil
+		case ctx.Err() != nil && w.toTheEnd:
+			return context.Cause(ctx)
 		case ctx.Err() != nil:
 			return nil
 		case w.p.life.Err() != nil:
@@ -111,7 +124,7 @@ func (w *following) run(ctx context.Context) error {
 		case errors.Is(err, ErrMoved):
 			continue
 		case errors.As(err, new(refusal)):
-			if err := w.confirm(err); err != nil {
+			if err := w.confirm(ctx, err); err != nil {
 				return err
 			}
 		case !errors.As(err, &away):
@@ -160,7 +173,6 @@ func (w *following) session(ctx context.Context, begun func()) error {
 		return fmt.Errorf("resume study %s: %w", w.study, err)
 	}
 	w.order = newOrder(w.token, held)
-	w.login = w.p.login()
 	from, err := w.consumer.open(ctx)
 	if err != nil {
 		return err
@@ -170,7 +182,7 @@ func (w *following) session(ctx context.Context, begun func()) error {
 	if err != nil {
 		return outage{fmt.Errorf("read study %s: %w", w.study, err)}
 	}
-	w.denied = nil
+	w.denied = time.Time{}
 	begun()
 	w.report(nil)
 

@@ -14,9 +14,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// options make a connection that never gives up and asks for a token whenever
+// connection gives options for a connection that never gives up and asks for a token whenever
 // it connects. What the caller wants otherwise comes before what must hold.
-func (p *Partner) options(local bool) []nats.Option {
+func (p *Partner) connection(local bool) []nats.Option {
 	all := []nats.Option{
 		nats.Name("signoff subscriber " + p.id),
 		nats.Timeout(p.cfg.Timeout),
@@ -144,20 +144,43 @@ func (p *Partner) watch(consumer string) (refusals chan error, stop func()) {
 // login numbers the logins of the connection.
 func (p *Partner) login() uint64 { return p.nc.Stats().Reconnects }
 
-// renew connects again with a new token, so that the login has the permissions
-// of now; unless that has happened since the login given.
+// renew connects again, so that the login has the permissions of now; unless
+// that has happened since the login given.
 func (p *Partner) renew(since uint64) {
 	p.renewing.Lock()
 	defer p.renewing.Unlock()
 	if p.login() != since || !p.nc.IsConnected() {
 		return
 	}
-	p.tokens.forget(p.life)
 	if _, err := p.tokens.get(p.life); err != nil {
 		p.failed(err)
 		return
 	}
 	_ = p.nc.ForceReconnect() // fails only when closed, which ends everything anyway
+}
+
+// probe asks for a consumer over a connection of its own: what the partner may
+// do is settled when it logs in, and to log in again would disturb the other
+// studies. The error is a refusal, or says that nothing was found out.
+func (p *Partner) probe(ctx context.Context, name string) error {
+	refusals := make(chan error, 1)
+	nc, js, err := p.open(ctx,
+		nats.NoReconnect(),
+		nats.ClosedHandler(nil),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				select {
+				case refusals <- err:
+				default: // told already
+				}
+			}
+		}))
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	_, err = consumer{p: p, js: js, name: name, refusals: refusals}.open(ctx)
+	return err
 }
 
 // unreachableServer tells a server that is away from one that is the wrong one.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,8 +22,8 @@ import (
 // asks for. With it comes the code events.Unauthenticated when the token
 // endpoint refuses the credentials (the partner was removed, or its secret
 // rotated), or events.Forbidden when a study is not, or no longer, granted:
-// that is asked for some time, and at last with a new login, to be sure. What
-// is merely away is waited for.
+// that is asked for some time with new logins, to be sure. What is merely away
+// is waited for.
 var ErrAccessEnded = errors.New("access has ended")
 
 // PartnerConfig holds what may be left out.
@@ -75,11 +76,13 @@ func (cfg PartnerConfig) withDefaults() PartnerConfig {
 // outages and the expiry of its token, until Close or the end of access. Its
 // methods may be called from several goroutines.
 type Partner struct {
-	id     string
-	cfg    PartnerConfig
-	tokens *tokens
-	nc     *nats.Conn
-	js     jetstream.JetStream
+	id      string
+	cfg     PartnerConfig
+	tokens  *tokens
+	url     string
+	options []nats.Option
+	nc      *nats.Conn
+	js      jetstream.JetStream
 
 	life context.Context // ends with the partner's use of the connection; its cause says why
 	end  context.CancelCauseFunc
@@ -105,11 +108,12 @@ func Dial(ctx context.Context, credentials Credentials, url string, cfg PartnerC
 	}
 	cfg = cfg.withDefaults()
 	p := &Partner{
-		id: credentials.ClientID, cfg: cfg, tokens: newTokens(credentials, cfg),
+		id: credentials.ClientID, cfg: cfg, tokens: newTokens(credentials, cfg), url: url,
 		watches: make(map[chan error]string), followed: make(map[string]bool),
 	}
 	p.life, p.end = context.WithCancelCause(context.Background())
-	if err := p.connect(ctx, url, p.options(local)); err != nil {
+	p.options = p.connection(local)
+	if err := p.connect(ctx); err != nil {
 		p.end(err)
 		return nil, err
 	}
@@ -123,10 +127,10 @@ func (p *Partner) Close() {
 }
 
 // connect dials until it succeeds or waiting does not help.
-func (p *Partner) connect(ctx context.Context, url string, options []nats.Option) error {
+func (p *Partner) connect(ctx context.Context) error {
 	wait := newBackoff()
 	for again := false; ; again = true {
-		err := p.dial(ctx, url, options)
+		err := p.dial(ctx)
 		var away outage
 		switch {
 		case err == nil:
@@ -148,23 +152,32 @@ func (p *Partner) connect(ctx context.Context, url string, options []nats.Option
 	}
 }
 
-func (p *Partner) dial(ctx context.Context, url string, options []nats.Option) error {
-	if _, err := p.tokens.get(ctx); err != nil {
-		return err
-	}
-	nc, err := nats.Connect(url, options...)
+func (p *Partner) dial(ctx context.Context) error {
+	nc, js, err := p.open(ctx)
 	if err != nil {
-		p.judge(ctx, err)
-		return unreachableServer(err)
-	}
-	js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix)
-	if err != nil {
-		nc.Close()
 		return err
 	}
 	p.nc, p.js = nc, js
 	context.AfterFunc(p.life, nc.Close)
 	return nil
+}
+
+// open opens a connection; the options add to those of the partner.
+func (p *Partner) open(ctx context.Context, options ...nats.Option) (*nats.Conn, jetstream.JetStream, error) {
+	if _, err := p.tokens.get(ctx); err != nil {
+		return nil, nil, err
+	}
+	nc, err := nats.Connect(p.url, slices.Concat(p.options, options)...)
+	if err != nil {
+		p.judge(ctx, err)
+		return nil, nil, unreachableServer(err)
+	}
+	js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix)
+	if err != nil {
+		nc.Close()
+		return nil, nil, fmt.Errorf("use JetStream: %w", err)
+	}
+	return nc, js, nil
 }
 
 // newBackoff waits without end, a little longer each time.

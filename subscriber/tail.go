@@ -25,9 +25,9 @@ func (p *Partner) Tail(ctx context.Context, study string) (Tail, error) {
 		return Tail{}, err
 	}
 	t := p.topic(study)
-	refusals, stop := p.watch(t.consumer)
+	refusals, stop := p.watch(t.durable)
 	defer stop()
-	from, err := consumer{p: p, name: t.consumer, refusals: refusals}.open(ctx)
+	from, err := consumer{p: p, js: p.js, name: t.durable, refusals: refusals}.open(ctx)
 	switch {
 	case p.life.Err() != nil:
 		return Tail{}, context.Cause(p.life)
