@@ -1,7 +1,5 @@
 package events
 
-import "errors"
-
 // What partners are told of the broker. Each partner has an account of its
 // own there, without a stream in it; what it may see is imported from the
 // service's account.
@@ -10,10 +8,6 @@ const (
 	PartnerAccountPrefix = "partner-"   // so that no partner's account is another's, whatever its id
 	LoginQueue           = "signoff-doors"
 )
-
-// ErrNotConfigured is that the broker does not let a partner's account have what
-// it should, and that only whoever runs the broker can change that.
-var ErrNotConfigured = errors.New("the NATS configuration has to be written again (signoff nats-config) and reloaded")
 
 // PartnerConsumer is the durable consumer of one study of a partner.
 func PartnerConsumer(partner, token string) string { return partner + "=" + token }

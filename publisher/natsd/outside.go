@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,14 +42,15 @@ type Outside struct {
 	cfg OutsideConfig
 	log *slog.Logger
 
-	mu     sync.Mutex
-	keeper *nats.Conn
+	mu      sync.Mutex
+	keeper  *nats.Conn
+	lacking map[string]events.Account // what SetAccount was told and did not find, by name
 }
 
 // Reach prepares for connections; it opens none.
 func Reach(cfg OutsideConfig) *Outside {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
-	return &Outside{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default())}
+	return &Outside{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), lacking: make(map[string]events.Account)}
 }
 
 // ClientURL is where clients connect.
@@ -101,23 +104,64 @@ func (o *Outside) Shutdown() {
 	}
 }
 
-// SetAccount looks whether the partner's account lets through, on every server,
-// at least what is given: more is harmless, because logins do not allow it. An
-// error that is events.ErrNotConfigured names what is missing, and where.
+// ErrNotConfigured is that the servers do not let through what they should,
+// and that only whoever runs them can change that.
+var ErrNotConfigured = errors.New("the NATS configuration has to be written again (signoff nats-config) and reloaded")
+
+// SetAccount notes what a partner's account must let through and says in the
+// log what of it is missing on which server. Nothing more can be done from here,
+// and nothing more has to be: what is missing is closed, and what is there
+// beyond it is closed too, because logins do not allow it.
 func (o *Outside) SetAccount(ctx context.Context, a events.Account) error {
+	missing, err := o.missing(ctx, a)
+	if err != nil {
+		return err
+	}
+	if missing != nil {
+		o.log.Warn("a partner cannot have all yet", "cause", missing)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lacking[a.Name] = a
+	if missing == nil {
+		delete(o.lacking, a.Name)
+	}
+	return nil
+}
+
+// Configured looks again at what SetAccount found missing. An error that is
+// ErrNotConfigured names something that still is, and where.
+func (o *Outside) Configured(ctx context.Context) error {
+	o.mu.Lock()
+	lacking := slices.Collect(maps.Values(o.lacking))
+	o.mu.Unlock()
+	for _, a := range lacking {
+		missing, err := o.missing(ctx, a)
+		if err := cmp.Or(err, missing); err != nil {
+			return err
+		}
+		o.mu.Lock()
+		delete(o.lacking, a.Name)
+		o.mu.Unlock()
+	}
+	return nil
+}
+
+// missing asks all servers for the account.
+func (o *Outside) missing(ctx context.Context, a events.Account) (missing, err error) {
 	if a.Limits.Connections == 0 {
-		return nil
+		return nil, nil
 	}
 	answers, err := o.ask(ctx, "$SYS.REQ.ACCOUNT."+a.Name+".INFO", nil)
 	if err != nil {
-		return fmt.Errorf("look at account %s: %w", a.Name, err)
+		return nil, fmt.Errorf("look at account %s: %w", a.Name, err)
 	}
 	for _, answer := range answers {
-		if missing := answer.missing(a); missing != "" {
-			return fmt.Errorf("%w: %s is missing on server %s", events.ErrNotConfigured, missing, answer.Server.Name)
+		if what := answer.missing(a); what != "" {
+			return fmt.Errorf("%w: %s is missing on server %s", ErrNotConfigured, what, answer.Server.Name), nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // Connections gives the open connections of a partner's account on all servers.

@@ -1,6 +1,7 @@
 package natsd_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -112,37 +113,50 @@ func TestRolesConnectToAServerElsewhere(t *testing.T) {
 func TestAnAccountElsewhereIsLookedAt(t *testing.T) {
 	acme := events.PartnerAccountOf("acme", []string{"S"}, limits)
 	e := newElsewhere(t, acme)
-	if err := e.SetAccount(t.Context(), acme); err != nil {
-		t.Errorf("as configured: %v", err)
-	}
-	if err := e.SetAccount(t.Context(), events.PartnerAccountOf("acme", nil, limits)); err != nil {
-		t.Errorf("less than configured: %v", err)
-	}
-	if err := e.SetAccount(t.Context(), events.ClosedAccount("nobody")); err != nil {
-		t.Errorf("closed: %v", err)
+	check := func(what string, a events.Account, missing string) {
+		t.Helper()
+		if err := e.SetAccount(t.Context(), a); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		err := e.Configured(t.Context())
+		switch {
+		case missing == "" && err != nil:
+			t.Errorf("%s: %v", what, err)
+		case missing != "" && (!errors.Is(err, natsd.ErrNotConfigured) || !strings.Contains(err.Error(), missing) || !strings.Contains(err.Error(), "one")):
+			t.Errorf("%s: %v, want that %s is missing", what, err, missing)
+		}
 	}
 	more := events.PartnerAccountOf("acme", []string{"S", "T"}, limits)
 	other := events.PartnerAccountOf("other", nil, limits)
-	for what, a := range map[string]events.Account{"crit.v1.T.>": {Name: more.Name, Streams: more.Streams, Limits: limits}, "acme=T": more, "partner-other": other} {
-		err := e.SetAccount(t.Context(), a)
-		if !errors.Is(err, events.ErrNotConfigured) || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), "one") {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
+	check("as configured", acme, "")
+	check("less than configured", events.PartnerAccountOf("acme", nil, limits), "")
+	check("one more study", more, "acme=T")
+	check("live subjects only", events.Account{Name: more.Name, Streams: more.Streams, Limits: limits}, "crit.v1.T.>")
+	check("as it was again", acme, "")
+	check("another partner", other, "partner-other")
+	check("closed again", events.ClosedAccount("other"), "")
 
 	t.Run("again after a reload", func(t *testing.T) {
+		for _, a := range []events.Account{more, other} {
+			if err := e.SetAccount(t.Context(), a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := e.Configured(t.Context()); !errors.Is(err, natsd.ErrNotConfigured) {
+			t.Errorf("before: %v", err)
+		}
 		e.c.Partners = []events.Account{more, other}
 		e.reload(t, text(t, e.c))
-		for _, a := range e.c.Partners {
-			if err := e.SetAccount(t.Context(), a); err != nil {
-				t.Error(err)
-			}
+		if err := e.Configured(t.Context()); err != nil {
+			t.Errorf("after: %v", err)
 		}
 	})
 	t.Run("not while no server answers", func(t *testing.T) {
 		e.server.Shutdown()
-		if err := e.SetAccount(t.Context(), more); err == nil || errors.Is(err, events.ErrNotConfigured) {
-			t.Errorf("got %v", err)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := e.SetAccount(ctx, more); err == nil {
+			t.Error("an account that nobody has looked at")
 		}
 	})
 }
