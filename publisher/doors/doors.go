@@ -63,6 +63,9 @@ type Config struct {
 	Log   *slog.Logger     // Defaults to slog.Default().
 }
 
+// DefaultLimits are those of each partner.
+func DefaultLimits() events.AccountLimits { return Config{}.withDefaults().Limits }
+
 func (c Config) withDefaults() Config {
 	c.Limits.Connections = cmp.Or(c.Limits.Connections, 16)
 	c.Limits.Subscriptions = cmp.Or(c.Limits.Subscriptions, 512)
@@ -77,8 +80,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Doors are the doors of one installation. More than one may run at a time, on
-// the same log: each login is answered by one of them.
+// Doors are the doors of one installation. One runs; others may answer logins
+// beside it, on the same log: each login is answered by one of them.
 type Doors struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
@@ -97,6 +100,7 @@ type Doors struct {
 	// writing knows that all later answers follow what was written.
 	gate     sync.RWMutex
 	admitted map[string][]string // by partner: tokens of the studies that logins open
+	beside   beside
 
 	// What follows belongs to Run alone.
 	stock     map[string]jetstream.ConsumerConfig // consumers of partners, by name

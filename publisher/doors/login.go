@@ -1,6 +1,7 @@
 package doors
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -21,6 +22,12 @@ func (d *Doors) answer(m *nats.Msg) {
 	if err != nil || request.Audience != requestAudience || m.Reply == "" {
 		d.metrics.logins.WithLabelValues(failed).Inc()
 		return // the broker asks otherwise
+	}
+	if d.beside.is {
+		if err := d.fresh(context.Background()); err != nil {
+			d.metrics.logins.WithLabelValues(failed).Inc()
+			return // nor is anyone let in without an answer
+		}
 	}
 	d.gate.RLock()
 	defer d.gate.RUnlock()
@@ -83,11 +90,12 @@ func (d *Doors) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, error
 		return nil, err
 	}
 	d.failures.succeed(from)
-	tokens, ok := d.admitted[partner.ID]
+	g := newGuest(partner)
+	tokens, ok := d.admittedTo(g)
 	if !ok {
 		return nil, events.Errorf(events.Unavailable, "partner %s is not admitted yet", partner.ID)
 	}
-	return d.user(request.UserNkey, newGuest(partner), tokens, secret, until), nil
+	return d.user(request.UserNkey, g, tokens, secret, until), nil
 }
 
 // countFailure counts what may have been a guess. A token that was good once

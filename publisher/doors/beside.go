@@ -1,0 +1,100 @@
+package doors
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// freshFor is how long a directory counts as the latest once it was found to be.
+// It bounds what many logins cost the broker.
+const freshFor = 250 * time.Millisecond
+
+// freshWait is for the broker to say how long the stream is, and for the
+// directory to hold that; the broker waits 2 s for an answer to a login.
+const freshWait = 1500 * time.Millisecond
+
+// beside is about doors that only answer logins.
+type beside struct {
+	is    bool
+	mu    sync.Mutex
+	until time.Time // the directory counts as the latest
+}
+
+// Answer answers logins beside other doors that Run on the same log, on another
+// machine perhaps, until ctx ends, and returns nil then. It makes no consumers
+// and sets no accounts; it closes no connections either: those that Run close
+// what was opened with more than is granted. Accounts and Receipts are not used.
+//
+// It refuses rather than answer by a directory that may be out of date: unless
+// the directory holds all that the stream holds at the time of the login. While
+// that cannot be found out it does not answer at all, so that others do.
+func (d *Doors) Answer(ctx context.Context) error {
+	d.beside.is = true
+	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(shortestRetry),
+		backoff.WithMaxInterval(longestRetry), backoff.WithMaxElapsedTime(0))
+	var logins *nats.Subscription
+	defer func() {
+		if logins != nil {
+			_ = logins.Unsubscribe() // the connection may be closed already
+		}
+		d.status.set(errStopped)
+	}()
+	for ctx.Err() == nil {
+		err := d.fresh(ctx)
+		switch {
+		case err == nil && logins == nil:
+			logins, err = d.open(nil)
+		case err != nil && logins != nil:
+			_ = logins.Unsubscribe()
+			logins = nil
+		}
+		d.report(ctx, err)
+		wait := d.cfg.Interval
+		if err != nil {
+			wait = retry.NextBackOff()
+		} else {
+			retry.Reset()
+		}
+		d.await(ctx, wait)
+	}
+	return nil
+}
+
+// fresh makes sure that the directory holds all that the stream holds.
+func (d *Doors) fresh(ctx context.Context) error {
+	b := &d.beside
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	asked := d.cfg.Clock()
+	if asked.Before(b.until) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, freshWait)
+	defer cancel()
+	stream, err := d.js.Stream(ctx, events.Stream)
+	if err != nil {
+		return fmt.Errorf("look at stream: %w", err)
+	}
+	if err := d.log.WaitFor(ctx, stream.CachedInfo().State.LastSeq); err != nil {
+		return fmt.Errorf("wait for all that is in the stream: %w", err)
+	}
+	b.until = asked.Add(freshFor)
+	return nil
+}
+
+// admittedTo gives the studies that a login of the guest may open; not ok: it
+// opens nothing.
+func (d *Doors) admittedTo(g guest) (tokens []string, ok bool) {
+	if d.beside.is {
+		return g.tokens, true
+	}
+	tokens, ok = d.admitted[g.ID]
+	return tokens, ok
+}
