@@ -40,6 +40,9 @@ type settings struct {
 	MaxCount    int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
 	Origin      string `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
 	TypePrefix  string `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
+
+	natsFlags
+	NATSReplicas int `name:"nats-replicas" help:"Servers of the outside cluster that hold the stream: 1, 3 or 5. Default 1." placeholder:"N"`
 }
 
 // program is everything one data directory needs, wired but not yet running.
@@ -50,7 +53,7 @@ type program struct {
 	closers  []func() error // in order of opening; closed in reverse
 
 	transport transport
-	nats      *natsd.Server
+	nats      broker
 	outbox    *outbox.Outbox
 	relay     *publisher.Relay
 	model     *readmodel.Model
@@ -71,7 +74,7 @@ type program struct {
 func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger) (*program, error) {
 	p := &program{dir: dir, settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
 	for _, open := range []func(context.Context) error{
-		p.openTransport, p.lockDirectory, p.listen, p.openOutbox, p.startNATS, p.openRelay, p.openModel, p.openDoors, p.openKeys,
+		p.openTransport, p.lockDirectory, p.listen, p.openOutbox, p.openNATS, p.openRelay, p.openModel, p.openDoors, p.openKeys,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, p.close())
@@ -135,26 +138,6 @@ func (p *program) openOutbox(ctx context.Context) (err error) {
 	return err
 }
 
-func (p *program) startNATS(context.Context) error {
-	seed, err := p.dir.loginSeed()
-	if err != nil {
-		return err
-	}
-	issuer, err := doors.IssuerKey(seed)
-	if err != nil {
-		return err
-	}
-	p.nats, err = natsd.Start(natsd.Config{
-		Dir: string(p.dir), Listen: p.settings.NATSListen, TLS: p.transport.nats.configOrPlain(),
-		LoginIssuer: issuer, Log: p.log.With("component", "nats"),
-	})
-	if err != nil {
-		return fmt.Errorf("start NATS (--nats-listen): %w", err)
-	}
-	p.onClose(func() error { p.nats.Shutdown(); return nil })
-	return nil
-}
-
 // openDoors makes what lets partners subscribe.
 func (p *program) openDoors(context.Context) error {
 	nc, err := p.connect(natsd.Doors)
@@ -197,7 +180,8 @@ func (p *program) connect(role natsd.Role) (*nats.Conn, error) {
 }
 
 // openRelay makes the stream, so that whoever reads it from now on finds it,
-// and the relay that fills it.
+// and the relay that fills it. A cluster that is away is waited for: then the
+// relay makes the stream.
 func (p *program) openRelay(ctx context.Context) error {
 	nc, err := p.connect(natsd.Publisher)
 	if err != nil {
@@ -207,9 +191,12 @@ func (p *program) openRelay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := publisher.Config{Log: p.log.With("component", "publisher")}
+	cfg := publisher.Config{Stream: publisher.StreamConfig{Replicas: p.settings.NATSReplicas}, Log: p.log.With("component", "publisher")}
 	if _, err := publisher.EnsureStream(ctx, js, cfg.Stream); err != nil {
-		return err
+		if !p.settings.outside() || errors.Is(err, events.Conflict) {
+			return err
+		}
+		p.log.Warn("the stream is not there yet", "error", err)
 	}
 	p.relay, err = publisher.New(nc, p.outbox, cfg)
 	return err

@@ -18,14 +18,20 @@ import (
 
 // rebuildCommand makes the read model anew from the stream, beside a running
 // server or without one. Readers see the old or the new content, never less.
-type rebuildCommand struct{}
+type rebuildCommand struct {
+	natsFlags
+	Insecure bool `help:"Speak plain text to a NATS server on another machine."`
+}
 
 func (cmd *rebuildCommand) Run(ctx context.Context, c *common, t terminal) error {
 	dir := c.dir()
 	if err := dir.mustExist(); err != nil {
 		return err
 	}
-	return withStream(ctx, dir, func(js jetstream.JetStream) error {
+	if err := cmd.check(ctx, cmd.Insecure); err != nil {
+		return err
+	}
+	return withStream(ctx, dir, cmd.natsFlags, func(js jetstream.JetStream) error {
 		bar := newProgress(t, "applying events", 0)
 		var applied uint64
 		err := readmodel.Rebuild(ctx, dir.readModel(), js, readmodel.Config{Log: quiet}, func(done, total uint64) {
@@ -42,9 +48,9 @@ func (cmd *rebuildCommand) Run(ctx context.Context, c *common, t terminal) error
 }
 
 // withStream connects to the running server's stream; where none is running
-// it starts the embedded server for the time of fn, and first brings the
-// stream up to the outbox.
-func withStream(ctx context.Context, dir dataDir, fn func(jetstream.JetStream) error) error {
+// it goes to the server elsewhere that flags name, or it starts the embedded
+// one for the time of fn, and first brings the stream up to the outbox.
+func withStream(ctx context.Context, dir dataDir, flags natsFlags, fn func(jetstream.JetStream) error) error {
 	unlock, err := dir.lock("rebuild")
 	if err != nil {
 		if s, ok := dir.running(); ok {
@@ -53,6 +59,9 @@ func withStream(ctx context.Context, dir dataDir, fn func(jetstream.JetStream) e
 		return err
 	}
 	defer unlock()
+	if flags.outside() {
+		return withOutside(flags, fn)
+	}
 	server, err := natsd.Start(natsd.Config{Dir: string(dir), Log: quiet})
 	if err != nil {
 		return err
@@ -74,6 +83,9 @@ func withStream(ctx context.Context, dir dataDir, fn func(jetstream.JetStream) e
 }
 
 func withRunning(dir dataDir, s serving, fn func(jetstream.JetStream) error) error {
+	if s.Outside != nil {
+		return withOutside(*s.Outside, fn)
+	}
 	options := []nats.Option{nats.UserInfo(s.NATSUser, s.NATSPassword), nats.MaxReconnects(-1)}
 	if strings.HasPrefix(s.NATS, "tls://") {
 		options = append(options, nats.Secure(dir.trusted()))
@@ -81,6 +93,21 @@ func withRunning(dir dataDir, s serving, fn func(jetstream.JetStream) error) err
 	nc, err := nats.Connect(s.NATS, options...)
 	if err != nil {
 		return fmt.Errorf("connect to the running server's NATS: %w", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	return fn(js)
+}
+
+// withOutside reads the stream where it is. What is not published yet is
+// applied once it is.
+func withOutside(flags natsFlags, fn func(jetstream.JetStream) error) error {
+	nc, err := flags.reach(quiet).Connect(natsd.Reader, publisher.Options()...)
+	if err != nil {
+		return err
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)

@@ -42,8 +42,8 @@ func greet(w io.Writer, data dataDir, basePath string, s serving) {
   read API    %s%s/DiagnosticReport?researchstudy=…
   token       %s%s
   operations  %s/readyz  /healthz  /metrics
-  NATS        %s  (the operator's credentials are in %s)
-`, data, s.PublicURL, basePath, s.PublicURL, token.Path, s.OpsURL, s.NATS, data.serveFile())
+  NATS        %s  (%s)
+`, data, s.PublicURL, basePath, s.PublicURL, token.Path, s.OpsURL, s.NATS, natsHint(data, s))
 	fmt.Fprintf(w, `Next, in another terminal:
   signoff pi add USER --name "Printed Name" --study S     who signs
   signoff partner add ID --study S                        who sees
@@ -51,6 +51,14 @@ func greet(w io.Writer, data dataDir, basePath string, s serving) {
   signoff sign --study S --all --as USER --meaning "…"    the sign-off
 Add --data %s to each. Stop with Ctrl-C.
 `, data)
+}
+
+// natsHint says what the operator needs besides the address.
+func natsHint(data dataDir, s serving) string {
+	if s.Outside != nil {
+		return "runs elsewhere; after partner add, grant and revoke: signoff nats-config, then have it reload"
+	}
+	return "the operator's credentials are in " + data.serveFile()
 }
 
 // run runs the program until ctx ends, or a part of it fails, and closes it.
@@ -98,10 +106,15 @@ func (p *program) awaitReady(ctx context.Context, announce func(serving)) {
 // serving is what the program says of itself.
 func (p *program) serving() serving {
 	operator := p.nats.Credentials(natsd.Operator)
+	var outside *natsFlags
+	if p.settings.outside() {
+		outside = &p.settings.natsFlags
+	}
 	return serving{
 		PID: os.Getpid(), Listen: p.apiListener.Addr().String(), PublicURL: p.publicURL(), BasePath: p.settings.BasePath,
 		Ops: p.opsListener.Addr().String(), OpsURL: scheme(p.opsTLS()) + p.opsListener.Addr().String(),
 		NATS: p.nats.ClientURL(), NATSUser: operator.User, NATSPassword: operator.Password,
+		Outside:      outside,
 		Certificates: p.transport.fingerprints(),
 	}
 }

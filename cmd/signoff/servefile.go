@@ -18,6 +18,8 @@ type serving struct {
 	NATSUser     string `json:"natsUser"`
 	NATSPassword string `json:"natsPassword"`
 
+	Outside *natsFlags `json:"outside,omitempty"` // how to reach the NATS server that runs elsewhere
+
 	BasePath     string   `json:"basePath"`               // of the read API
 	OpsURL       string   `json:"opsUrl"`                 // scheme and address
 	Certificates []string `json:"certificates,omitempty"` // SHA-256 of those its listeners show

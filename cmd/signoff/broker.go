@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+// broker is the NATS server that the program works with: the embedded one or
+// one that runs elsewhere.
+type broker interface {
+	doors.Accounts
+	Connect(role natsd.Role, opts ...nats.Option) (*nats.Conn, error)
+	Credentials(role natsd.Role) natsd.Credentials // none of a server that runs elsewhere
+	ClientURL() string
+	Shutdown()
+}
+
+// openNATS starts the embedded server, or finds the way to one that runs
+// elsewhere.
+func (p *program) openNATS(ctx context.Context) (err error) {
+	s := &p.settings
+	if err := s.check(ctx, s.Insecure); err != nil {
+		return err
+	}
+	if !s.outside() {
+		if s.NATSReplicas > 1 {
+			return usageError("--nats-replicas is for the cluster that --nats-url names")
+		}
+		return p.startNATS()
+	}
+	if s.natsFlags, err = s.absolute(); err != nil {
+		return err
+	}
+	p.nats = s.reach(p.log.With("component", "nats"))
+	p.onClose(func() error { p.nats.Shutdown(); return nil })
+	return nil
+}
+
+func (p *program) startNATS() error {
+	seed, err := p.dir.loginSeed()
+	if err != nil {
+		return err
+	}
+	issuer, err := doors.IssuerKey(seed)
+	if err != nil {
+		return err
+	}
+	p.nats, err = natsd.Start(natsd.Config{
+		Dir: string(p.dir), Listen: p.settings.NATSListen, TLS: p.transport.nats.configOrPlain(),
+		LoginIssuer: issuer, Log: p.log.With("component", "nats"),
+	})
+	if err != nil {
+		return fmt.Errorf("start NATS (--nats-listen): %w", err)
+	}
+	p.onClose(func() error { p.nats.Shutdown(); return nil })
+	return nil
+}
