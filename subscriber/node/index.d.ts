@@ -52,7 +52,12 @@ export interface SubscribeOptions extends Omit<SignInOptions, 'tokenURL'> {
   signal?: AbortSignal;
   /** Told the cause when reading is interrupted, and undefined whenever it begins or goes on. Defaults to a process warning. */
   outage?(cause?: Error): void;
-  /** For how many milliseconds a broker may refuse before it counts as the end of access. Defaults to 10,000. */
+  /**
+   * For how many milliseconds the broker may refuse the login, or not have the
+   * consumer, before that counts as the end of access. Defaults to 60,000. A
+   * login that is granted without the study settles it within 5,000, a token
+   * endpoint that refuses the client at once.
+   */
   patience?: number;
   /** Events asked for at a time. Defaults to 100. */
   batch?: number;

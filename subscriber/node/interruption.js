@@ -10,12 +10,14 @@ export class Interruption extends Error {
     this.name = 'Interruption';
   }
 
-  /**
-   * Whether the broker is there and refuses: the login, the subject, or the
-   * consumer, which is gone or not the partner's.
-   */
+  /** Whether the broker is there and refuses the login or the consumer. */
   get refused() {
     return isRefusal(this.cause);
+  }
+
+  /** Whether it refuses the consumer for certain: the login was granted, without it. */
+  get forbidden() {
+    return some(this.cause, isForbidden);
   }
 }
 
@@ -29,10 +31,18 @@ export async function interruptible(promise) {
 }
 
 export function isRefusal(err) {
-  return err instanceof errors.AuthorizationError
-    || err instanceof errors.PermissionViolationError
-    || err instanceof errors.NoRespondersError // nobody answers for the consumer
-    || (err instanceof JetStreamApiError && err.code === JetStreamApiCodes.ConsumerNotFound)
-    || (err instanceof JetStreamError && err.message === 'consumer deleted')
-    || (err.cause instanceof Error && isRefusal(err.cause));
+  return some(err, (cause) => isForbidden(cause)
+    || cause instanceof errors.AuthorizationError
+    || (cause instanceof JetStreamApiError && cause.code === JetStreamApiCodes.ConsumerNotFound)
+    || (cause instanceof JetStreamError && cause.message === 'consumer deleted'));
+}
+
+function isForbidden(cause) {
+  return cause instanceof errors.PermissionViolationError
+    || cause instanceof errors.NoRespondersError; // nobody answers for the consumer
+}
+
+// some reports whether an error, or one of its causes, is such a one.
+function some(err, is) {
+  return err instanceof Error && (is(err) || some(err.cause, is));
 }

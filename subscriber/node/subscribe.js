@@ -7,6 +7,8 @@ import { login, logout, read } from './session.js';
 import { SignIn } from './signin.js';
 import { studyToken } from './studytoken.js';
 
+const CERTAIN = 5_000; // milliseconds of being forbidden that settle it
+
 /**
  * Reads the events of a study, or without `study` those of the partner's own
  * access, and hands each to `handle`: one at a time, in order, none missing,
@@ -36,7 +38,7 @@ function complete({
   position = START,
   signal = new AbortController().signal,
   outage = warn,
-  patience = 10_000,
+  patience = 60_000,
   batch = 100,
   apiPrefix = 'js.signoff',
   stream = 'SIGNOFF',
@@ -85,7 +87,7 @@ async function interrupted(err, { signal, patience, outage }, consumer, signIn, 
   if (err.refused) {
     signIn?.forget();
   }
-  if (backoff.failed(err.refused) > patience) {
+  if (backoff.failed(err.refused) > (err.forbidden ? Math.min(patience, CERTAIN) : patience)) {
     throw new AccessEndedError(`${consumer} may not be read: access ended, or was never granted`, { cause: err.cause });
   }
   outage(err);
