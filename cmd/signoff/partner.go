@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
@@ -64,12 +65,13 @@ func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t terminal) error 
 }
 
 type partnerRotate struct {
-	ID string `arg:"" help:"Partner id."`
+	ID    string        `arg:"" help:"Partner id."`
+	Grace time.Duration `help:"How long the secret before stays good, such as 24h. Without it, what it has opened ends at once." placeholder:"DURATION"`
 }
 
 func (cmd *partnerRotate) Run(ctx context.Context, c *common, t terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		secret, err := o.RotatePartner(ctx, operator(), cmd.ID, 0)
+		secret, err := o.RotatePartner(ctx, operator(), cmd.ID, cmd.Grace)
 		if err != nil {
 			return err
 		}

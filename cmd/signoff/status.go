@@ -17,21 +17,30 @@ import (
 
 // statusCommand says how far each part is. It works beside a running server
 // and without one.
-type statusCommand struct{}
+type statusCommand struct {
+	Assessment string `help:"Say which partners have received what was last published of this assessment." placeholder:"ID"`
+}
 
 // statusFacts is what the command prints.
 type statusFacts struct {
 	Server    string        `json:"server"`  // "ready", "not ready" or "not running"
 	Applied   uint64        `json:"applied"` // stream sequence up to which the read model answers
 	Outbox    outbox.Status `json:"outbox"`
+	Partners  []outbox.Lag  `json:"partners"` // how far each is behind in each study granted
 	Addresses *serving      `json:"addresses,omitempty"`
 }
 
 func (cmd *statusCommand) Run(ctx context.Context, c *common, t terminal) error {
+	if cmd.Assessment != "" {
+		return reception(ctx, c, t, cmd.Assessment)
+	}
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		var facts statusFacts
 		var err error
 		if facts.Outbox, err = o.Status(ctx); err != nil {
+			return err
+		}
+		if facts.Partners, err = o.Lags(ctx); err != nil {
 			return err
 		}
 		if facts.Applied, err = applied(ctx, c.dir()); err != nil {
@@ -89,10 +98,13 @@ func (f statusFacts) print(w io.Writer) {
 	for _, p := range o.Parked {
 		fmt.Fprintf(w, "parked       %s since %s: %s\n             mend that, then: signoff release %s\n", p.Study, events.FormatTime(p.Since), p.Reason, p.Study)
 	}
-	rows := make([][]string, len(o.Studies))
-	for i, s := range o.Studies {
-		rows[i] = []string{s.Study, s.Token, fmt.Sprint(s.Sequence), s.Time}
+	var rows [][]string
+	for _, s := range o.Studies {
+		if !s.Internal {
+			rows = append(rows, []string{s.Study, s.Token, fmt.Sprint(s.Sequence), s.Time})
+		}
 	}
 	fmt.Fprintln(w)
 	table(w, []string{"STUDY", "TOKEN", "LAST EVENT", "TIME"}, rows)
+	printLags(w, f.Partners, time.Now())
 }

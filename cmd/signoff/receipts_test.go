@@ -1,0 +1,171 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+// consume takes messages with a partner's consumer and acknowledges some.
+func consume(t *testing.T, p *program, id, secret, study string, take, acknowledge int) {
+	t.Helper()
+	nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo(id, secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := js.Consumer(t.Context(), events.Stream, events.PartnerConsumer(id, events.StudyToken(study)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, err := consumer.Fetch(take, jetstream.FetchMaxWait(10*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for m := range batch.Messages() {
+		if n++; n <= acknowledge {
+			if err := m.DoubleAck(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n != take {
+		t.Fatalf("%d messages came, %v", n, batch.Error())
+	}
+}
+
+// statusOf gives what signoff status --json prints.
+func statusOf(t *testing.T, dir string) (facts statusFacts) {
+	t.Helper()
+	out := mustSignoff(t, "status", "--data", dir, "--json").out
+	if err := json.Unmarshal([]byte(out), &facts); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	return facts
+}
+
+func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
+	dir := t.TempDir()
+	p, _ := startProgram(t, dir)
+	ctx := t.Context()
+	study := killStudy(0)
+	if err := p.outbox.AddPI(ctx, "test", "pi", "P. Investigator", []string{study}, testPassword); err != nil {
+		t.Fatal(err)
+	}
+	_, secret := newPartnerWithSecret(t, p, "acme", study)
+	newPartner(t, p, "globex", study)
+	for i, id := range []string{"a1", "a2", "a3"} { // two events each
+		if _, err := registerAndSign(ctx, p.outbox, killAssessment(id, 0, i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitCaughtUp(t, p)
+	consume(t, p, "acme", secret, study, 4, 2)
+
+	lagOf := func(partner string) (found outbox.Lag) {
+		for _, l := range statusOf(t, dir).Partners {
+			if l.Partner == partner && l.Study == study {
+				found = l
+			}
+		}
+		return found
+	}
+	for lagOf("acme").Acknowledged < 2 { // doors look every few seconds
+		if err := pause(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l := lagOf("acme"); l.Delivered != 4 || l.Acknowledged != 2 || l.Last != 6 || l.Behind != 4 || l.Since.IsZero() {
+		t.Errorf("acme: %+v", l)
+	}
+	if l := lagOf("globex"); l.Delivered != 0 || l.Behind != 6 {
+		t.Errorf("globex: %+v", l)
+	}
+	states := make(map[string]string)
+	for _, id := range []string{"a1", "a2", "a3"} {
+		var r outbox.Reception
+		if err := json.Unmarshal([]byte(mustSignoff(t, "status", "--assessment", id, "--data", dir, "--json").out), &r); err != nil {
+			t.Fatal(err)
+		}
+		for _, receiver := range r.Receivers {
+			states[id+" "+receiver.Partner] = receiver.State
+		}
+	}
+	want := map[string]string{
+		"a1 acme": outbox.Acknowledged, "a2 acme": outbox.Delivered, "a3 acme": outbox.NotDelivered,
+		"a1 globex": outbox.NotDelivered, "a2 globex": outbox.NotDelivered, "a3 globex": outbox.NotDelivered,
+	}
+	if diff := cmp.Diff(want, states); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	text := mustSignoff(t, "status", "--data", dir).out
+	if strings.Contains(text, "_access") || strings.Contains(text, "_partner") || !strings.Contains(text, "ACKNOWLEDGED") {
+		t.Errorf("status prints\n%s", text)
+	}
+	if text := mustSignoff(t, "status", "--assessment", "a2", "--data", dir).out; !strings.Contains(text, "acme     delivered\n") {
+		t.Errorf("status --assessment prints\n%s", text)
+	}
+	refusal(t, exitRefused, []string{"status", "--assessment", "none", "--data", dir}, "nothing of an assessment")
+}
+
+func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
+	p, _ := startProgram(t, t.TempDir())
+	dir := string(p.dir)
+	acme, first := newPartnerWithSecret(t, p, "acme", "S1")
+	rotate := func(args ...string) string {
+		t.Helper()
+		var c credentials
+		out := mustSignoff(t, append([]string{"partner", "rotate", "acme", "--data", dir, "--json"}, args...)...).out
+		if err := json.Unmarshal([]byte(out), &c); err != nil {
+			t.Fatal(err)
+		}
+		return c.Secret
+	}
+	tokenOf := map[string]string{first: acme.token}
+	login := func(secret string) error {
+		nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo("acme", secret))
+		if err == nil {
+			nc.Close()
+		}
+		return err
+	}
+
+	second := rotate("--grace", "1h")
+	for _, secret := range []string{first, second} {
+		acme.works("a token from before", tokenOf[first])
+		tokenOf[secret] = acme.signIn(secret)
+		acme.works("a token of each secret", tokenOf[secret])
+		if err := login(secret); err != nil {
+			t.Errorf("NATS, within the grace: %v", err)
+		}
+	}
+	third := rotate()
+	acme.works("a token of the new secret", acme.signIn(third))
+	for _, secret := range []string{first, second} {
+		acme.token = tokenOf[secret]
+		if status, _ := acme.get("/DiagnosticReport?researchstudy=S1"); status != http.StatusUnauthorized {
+			t.Errorf("a token of a secret that was replaced: %d", status)
+		}
+		if err := login(secret); err == nil {
+			t.Error("NATS takes a secret that was replaced")
+		}
+	}
+	if err := login(third); err != nil {
+		t.Errorf("NATS: %v", err)
+	}
+	refusal(t, exitRefused, []string{"partner", "rotate", "acme", "--grace=-1s", "--data", dir}, "negative")
+}
