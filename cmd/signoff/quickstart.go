@@ -117,7 +117,10 @@ const (
 // partnersNATS is where partners reach NATS. A server that listens on all
 // addresses is reached by the name that is public.
 func partnersNATS(s serving) string {
-	if s.NATS == "" {
+	switch {
+	case s.NATSPublic != "":
+		return s.NATSPublic
+	case s.NATS == "":
 		return "nats://" + defaultNATSListen
 	}
 	u, err := url.Parse(s.NATS)

@@ -80,6 +80,9 @@ func TestTheQuickStartAsJSON(t *testing.T) {
 }
 
 func TestWherePartnersReachNATS(t *testing.T) {
+	if got := partnersNATS(serving{NATS: "tls://nats.internal:4222", NATSPublic: "tls://crit.example.org:4222"}); got != "tls://crit.example.org:4222" {
+		t.Errorf("told what partners are to be told, they are told %s", got)
+	}
 	for _, c := range []struct{ nats, public, want string }{
 		{"", "", "nats://127.0.0.1:4222"},
 		{"nats://127.0.0.1:5000", "http://127.0.0.1:8080", "nats://127.0.0.1:5000"},

@@ -15,10 +15,11 @@ type serving struct {
 	PublicURL    string `json:"publicUrl"`
 	Ops          string `json:"ops"`
 	NATS         string `json:"nats"`
+	NATSPublic   string `json:"natsPublicUrl,omitempty"` // as partners are told
 	NATSUser     string `json:"natsUser"`
 	NATSPassword string `json:"natsPassword"`
-
-	Outside *natsFlags `json:"outside,omitempty"` // how to reach the NATS server that runs elsewhere
+	NATSPublic   string     `json:"natsPublicUrl,omitempty"` // where partners reach it, if not there
+	Outside      *natsFlags `json:"outside,omitempty"`       // how to reach a NATS server that runs elsewhere
 
 	BasePath     string   `json:"basePath"`               // of the read API
 	OpsURL       string   `json:"opsUrl"`                 // scheme and address

@@ -172,7 +172,7 @@ func (s *siege) send(t *testing.T, a attack) response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // of a test
+	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func (s *siege) askToken(t *testing.T, from, id, secret string, headers ...heade
 	if err != nil {
 		t.Skipf("no address %s on this machine: %v", from, err)
 	}
-	defer conn.Close() //nolint:errcheck // of a test
+	defer conn.Close()
 	body := tokenForm(id, secret)
 	var text strings.Builder
 	fmt.Fprintf(&text, "POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n", token.Path, len(body))
@@ -287,7 +287,7 @@ func (s *siege) askToken(t *testing.T, from, id, secret string, headers ...heade
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close() //nolint:errcheck // only read
+	defer res.Body.Close()
 	answer, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)

@@ -38,6 +38,13 @@ func (p *program) openTransport(ctx context.Context) (err error) {
 	if p.transport.nats, err = p.openCertificate("--nats-tls-cert", s.NATSTLSCert, "--nats-tls-key", s.NATSTLSKey); err != nil {
 		return err
 	}
+	if s.outside() {
+		if p.transport.nats != nil {
+			return usageError("--nats-tls-cert is for the embedded NATS server; the one that --nats-url names has its own")
+		}
+		s.NATSListen = "" // not used
+	}
+	p.warnOfLinks()
 	if s.Insecure {
 		return nil
 	}
@@ -50,12 +57,22 @@ func (p *program) openTransport(ctx context.Context) (err error) {
 		{"--ops-listen", s.OpsListen, p.transport.api, "--tls-cert and --tls-key"},
 		{"--nats-listen", s.NATSListen, p.transport.nats, "--nats-tls-cert and --nats-tls-key"},
 	} {
-		if l.certificate == nil && !loopbackOnly(ctx, l.address) {
+		if l.certificate == nil && l.address != "" && !loopbackOnly(ctx, l.address) {
 			return usageError(fmt.Sprintf("%s %s can be reached from other machines and would speak plain text: give %s, or an address of 127.0.0.1, or --insecure if what stands before it does TLS",
 				l.flag, l.address, l.tls))
 		}
 	}
 	return nil
+}
+
+// warnOfLinks says so when links in answers would start with an address that
+// nobody can call.
+func (p *program) warnOfLinks() {
+	host, _, err := net.SplitHostPort(p.settings.Listen)
+	ip, _ := netip.ParseAddr(host)
+	if err == nil && (host == "" || ip.IsUnspecified()) && p.settings.PublicURL == "" {
+		p.log.Warn("links in answers lead to an address of this machine only; say --public-url", "listen", p.settings.Listen)
+	}
 }
 
 // openCertificate reads the pair that two flags name, or none.

@@ -192,6 +192,22 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 		}
 		commandsWork(t, dir)
 	})
+	t.Run("and what is not listened on does not matter", func(t *testing.T) {
+		args := append(serveArgs(t.TempDir()), "--nats-listen", "0.0.0.0:0", "--nats-url", "nats://192.0.2.1:4222", "--nats-password-file", "none")
+		refusal(t, exitUsage, args, "--insecure", "nats://192.0.2.1:4222")
+		refusal(t, exitUsage, append(args, "--nats-tls-cert", newPairFiles(t).cert), "--nats-tls-cert needs --nats-tls-key")
+		pair := newPairFiles(t)
+		refusal(t, exitUsage, append(args, "--nats-tls-cert", pair.cert, "--nats-tls-key", pair.key), "is for the embedded NATS server")
+	})
+	t.Run("links that nobody can follow are warned of", func(t *testing.T) {
+		var log lockedBuffer
+		s := loopback()
+		s.Listen, s.Insecure = "0.0.0.0:0", true
+		startWith(t, t.TempDir(), s, slog.New(slog.NewTextHandler(&log, nil)))
+		if !strings.Contains(log.String(), "--public-url") {
+			t.Errorf("the log says %s", log.String())
+		}
+	})
 	t.Run("localhost is this machine", func(t *testing.T) {
 		if !loopbackOnly(t.Context(), "localhost:1") || !loopbackOnly(t.Context(), "[::1]:1") || !loopbackOnly(t.Context(), "127.8.9.1:1") {
 			t.Error("an address of loopback is taken for another")

@@ -52,7 +52,7 @@ func TestTheListenerSpeaksTLSIfToldTo(t *testing.T) {
 		}
 	})
 	t.Run("nor below version 1.2", func(t *testing.T) {
-		old := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // what must be refused
+		old := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 		if nc, err := nats.Connect(s.ClientURL(), user, nats.Secure(old)); err == nil {
 			nc.Close()
 			t.Error("connected with TLS 1.1")
@@ -80,7 +80,7 @@ func plainly(t *testing.T, s *natsd.Server, c natsd.Credentials) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // of a test
+	defer conn.Close()
 	hello := fmt.Sprintf("CONNECT {\"user\":%q,\"pass\":%q,\"verbose\":true}\r\nPING\r\n", c.User, c.Password)
 	if _, err := conn.Write([]byte(hello)); err != nil {
 		t.Fatal(err)
