@@ -43,14 +43,28 @@ func (b *book) Directory() access.Directory {
 func (b *book) Changed() <-chan struct{} { return b.changed }
 
 func (b *book) WaitFor(ctx context.Context, _ uint64) error {
-	b.mu.Lock()
-	behind := b.behind
-	b.mu.Unlock()
-	if !behind {
-		return nil
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for b.lags() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
 	}
-	<-ctx.Done()
-	return context.Cause(ctx)
+	return nil
+}
+
+func (b *book) lags() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.behind
+}
+
+func (b *book) lag(behind bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.behind = behind
 }
 
 func (b *book) change(fn func(access.Directory) access.Directory) {
@@ -108,6 +122,13 @@ type house struct {
 
 func newHouse(t testing.TB, cfg doors.Config) *house {
 	t.Helper()
+	return newHouseIn(t, t.TempDir(), cfg)
+}
+
+// newHouseIn is a house on files that may be there already, with partners that
+// are known from the start.
+func newHouseIn(t testing.TB, dir string, cfg doors.Config, known ...access.Partner) *house {
+	t.Helper()
 	seed, err := doors.NewIssuer()
 	if err != nil {
 		t.Fatal(err)
@@ -123,10 +144,13 @@ func newHouse(t testing.TB, cfg doors.Config) *house {
 	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
 	cfg.Interval = cmp.Or(cfg.Interval, 50*time.Millisecond)
 	h := &house{
-		t: t, cfg: cfg, dir: t.TempDir(), seed: seed, signer: signer,
+		t: t, cfg: cfg, dir: dir, seed: seed, signer: signer,
 		book: &book{changed: make(chan struct{}, 1)}, ledger: &ledger{kept: make(map[string]events.Receipt)},
 	}
 	h.book.d = access.Directory{}.WithKey(signer.Key(time.Now().Add(-time.Hour)))
+	for _, p := range known {
+		h.book.d = h.book.d.WithPartner(p)
+	}
 	h.startServer()
 	h.startDoors()
 	h.ready()
@@ -203,7 +227,11 @@ func (h *house) restart() {
 // id and a few words.
 func (h *house) set(id string, studies ...string) {
 	h.t.Helper()
-	h.setPartner(access.Partner{ID: id, Studies: studies, Enabled: true, Secrets: []access.Secret{{SHA256: access.DigestSecret(secretOf(id))}}})
+	h.setPartner(partner(id, studies...))
+}
+
+func partner(id string, studies ...string) access.Partner {
+	return access.Partner{ID: id, Studies: studies, Enabled: true, Secrets: []access.Secret{{SHA256: access.DigestSecret(secretOf(id))}}}
 }
 
 func (h *house) setPartner(p access.Partner) {

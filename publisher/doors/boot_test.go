@@ -1,0 +1,196 @@
+package doors_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/doors"
+)
+
+func TestAfterARestartPartnersGoOnWhereTheyWere(t *testing.T) {
+	h := newHouse(t, doors.Config{})
+	h.publish("A", "a1", "a2", "a3")
+	h.admit("acme", "A")
+	same(t, "before", take(t, consumer(t, h.mustLogin("acme"), "acme=A"), 1), "a1")
+	h.restart()
+	same(t, "after", take(t, consumer(t, h.mustLogin("acme"), "acme=A"), 2), "a2", "a3")
+}
+
+func TestWhatWasWithdrawnWhileTheDoorsWereAwayIsGoneWhenTheyOpen(t *testing.T) {
+	h := newHouse(t, doors.Config{})
+	h.publish("A", "a1")
+	h.publish("B", "b1", "b2")
+	h.admit("acme", "A", "B")
+	h.admit("gone", "A")
+	take(t, consumer(t, h.mustLogin("acme"), "acme=B"), 1)
+	h.stop()
+	h.set("acme", "B")
+	h.setPartner(access.Partner{ID: "gone", Studies: []string{}, Secrets: []access.Secret{}})
+	h.restart()
+	same(t, "consumers", h.consumers(), "acme", "acme=B")
+	nc := h.mustLogin("acme")
+	same(t, "what stays", take(t, consumer(t, nc, "acme=B"), 1), "b2")
+	if _, err := h.login("gone"); err == nil {
+		t.Error("a removed partner got in")
+	}
+}
+
+func TestTheDoorsOpenWhenTheDirectoryHoldsAllThatTheStreamDoes(t *testing.T) {
+	h := newHouse(t, doors.Config{})
+	h.admit("acme", "A")
+	h.stop()
+	h.book.lag(true)
+	h.startDoors()
+	if nc, err := h.login("acme"); err == nil {
+		nc.Close()
+		t.Error("somebody got in")
+	}
+	if s := h.doors.Status(); s.Ready {
+		t.Errorf("status %+v", s)
+	}
+	h.book.lag(false)
+	h.ready()
+	h.mustLogin("acme")
+}
+
+func TestConsumersOfAnotherFormAreMadeAnew(t *testing.T) {
+	for what, config := range map[string]jetstream.ConsumerConfig{
+		"without a filter":      {},
+		"with another filter":   {FilterSubject: "crit.v1.B.>"},
+		"with a wider filter":   {FilterSubject: "crit.v1.>"},
+		"with a second filter":  {FilterSubjects: []string{"crit.v1.A.>", "crit.v1.B.>"}},
+		"that pushes elsewhere": {FilterSubject: "crit.v1.A.>", DeliverSubject: "_INBOX.x"},
+		"that acknowledges all": {FilterSubject: "crit.v1.A.>", AckPolicy: jetstream.AckAllPolicy},
+		"that gives up":         {FilterSubject: "crit.v1.A.>", MaxDeliver: 3},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := newHouse(t, doors.Config{})
+			h.publish("A", "a1")
+			h.publish("B", "b1")
+			config.Durable = "acme=A"
+			create := h.writer.CreateConsumer
+			if config.DeliverSubject != "" {
+				create = nil
+			}
+			if create != nil {
+				if _, err := create(t.Context(), events.Stream, config); err != nil {
+					t.Fatal(err)
+				}
+			} else if _, err := h.writer.CreatePushConsumer(t.Context(), events.Stream, config); err != nil {
+				t.Fatal(err)
+			}
+			h.admit("acme", "A")
+			c := consumer(t, h.mustLogin("acme"), "acme=A")
+			same(t, "pulled", take(t, c, 1), "a1")
+			none(t, c)
+		})
+	}
+	t.Run("also while a partner is connected", func(t *testing.T) {
+		h := newHouse(t, doors.Config{})
+		h.publish("A", "a1", "a2")
+		h.publish("B", "b1")
+		h.admit("acme", "A")
+		take(t, consumer(t, h.mustLogin("acme"), "acme=A"), 1)
+		until(t, "the receipt is kept", func() bool { return h.ledger.of("acme", "A").Acknowledged == 1 })
+		if err := h.writer.DeleteConsumer(t.Context(), events.Stream, "acme=A"); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "it is there again", func() bool {
+			_, err := h.writer.Consumer(t.Context(), events.Stream, "acme=A")
+			return err == nil
+		})
+		c := consumer(t, h.mustLogin("acme"), "acme=A")
+		same(t, "the rest", take(t, c, 1), "a2")
+		none(t, c)
+	})
+}
+
+func TestConsumersGoOnBehindWhatWasAcknowledgedAfterTheStreamWasLost(t *testing.T) {
+	h := newHouse(t, doors.Config{})
+	h.publish("A", "a1", "a2", "a3")
+	h.publish("B", "b1")
+	h.admit("acme", "A", "B")
+	take(t, consumer(t, h.mustLogin("acme"), "acme=A"), 2)
+	until(t, "the receipt is kept", func() bool { return h.ledger.of("acme", "A").Acknowledged == 2 })
+	h.stop()
+
+	if err := h.writer.DeleteStream(t.Context(), events.Stream); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the stream is made anew", func() bool {
+		_, err := publisher.EnsureStream(t.Context(), h.writer, publisher.StreamConfig{})
+		return err == nil
+	})
+	h.publish("A", "a1")
+	h.startDoors()
+	until(t, "the rest is there", func() bool {
+		return strings.Contains(h.doors.Status().Reason, "acknowledged up to 2") && len(h.consumers()) == 2
+	})
+	h.publish("A", "a2", "a3")
+	h.publish("B", "b1")
+	h.ready()
+	nc := h.mustLogin("acme")
+	same(t, "of A", take(t, consumer(t, nc, "acme=A"), 1), "a3")
+	same(t, "of B", take(t, consumer(t, nc, "acme=B"), 1), "b1")
+}
+
+func TestAccessIsAnnouncedToItsPartnerOnly(t *testing.T) {
+	h := newHouse(t, doors.Config{})
+	h.admit("acme", "A")
+	h.admit("other", "A")
+	nc := h.mustLogin("acme")
+	live, err := nc.SubscribeSync(events.PartnerAccessSubject("acme"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"other", "acme"} {
+		if _, err := h.writer.Publish(t.Context(), "in."+events.PartnerAccessSubject(id), []byte("to "+id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if msg, err := live.NextMsg(timeout); err != nil || string(msg.Data) != "to acme" {
+		t.Errorf("live: %v, %v", msg, err)
+	}
+	c := consumer(t, nc, "acme")
+	same(t, "by consumer", take(t, c, 1), "to acme")
+	none(t, c)
+	until(t, "the receipt is kept", func() bool {
+		r := h.ledger.of("acme", events.PartnerStudy("acme"))
+		return r.Acknowledged == 2 && r.Delivered == 2
+	})
+}
+
+func TestAConnectionLearnsOfAGrantByComingBack(t *testing.T) {
+	h := newHouse(t, doors.Config{})
+	h.publish("B", "b1")
+	h.admit("acme", "A")
+	nc, err := nats.Connect(h.server.ClientURL(), nats.UserInfo("acme", secretOf("acme")), nats.ReconnectWait(time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	h.set("acme", "A", "B")
+	until(t, "it reads the new study", func() bool {
+		msg, err := nc.Request("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.acme=B", []byte(`{"batch":1,"no_wait":true}`), 100*time.Millisecond)
+		return err == nil && string(msg.Data) == "b1"
+	})
+}
+
+func TestBadSeedsAreRefused(t *testing.T) {
+	h := newHouse(t, doors.Config{})
+	if _, err := doors.New(h.writer.Conn(), h.server, h.book, h.ledger, []byte("SA"), doors.Config{}); !errors.Is(err, events.Invalid) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,114 @@
+package doors_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/publisher/doors"
+)
+
+// childDir is the variable that tells the test binary to be the program that
+// is killed, and on which files.
+const childDir = "SIGNOFF_TEST_DOORS"
+
+const (
+	published = 2000
+	killedAt  = 1000
+)
+
+// TestProgramThatIsKilled serves a partner that reads and acknowledges until it
+// is killed, and prints each body once the broker has confirmed it.
+func TestProgramThatIsKilled(t *testing.T) {
+	dir := os.Getenv(childDir)
+	if dir == "" {
+		t.Skip("runs as a process of its own, started by the next test")
+	}
+	h := newHouseIn(t, dir, doors.Config{AckWait: time.Second})
+	for i := range published {
+		if _, err := h.writer.PublishAsync("in.crit.v1.A.DiagnosticReport.signed", []byte(strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-h.writer.PublishAsyncComplete()
+	h.admit("acme", "A")
+	c := consumer(t, h.mustLogin("acme"), "acme=A")
+	for {
+		fmt.Println(take(t, c, 1)[0])
+	}
+}
+
+// The broker writes down what was acknowledged ten times a second.
+func TestKilledInTheMiddleNothingIsLostAndOnlyTheLastMomentComesAgain(t *testing.T) {
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestProgramThatIsKilled$")
+	cmd.Env = append(os.Environ(), childDir+"="+dir, "GORACE=atexit_sleep_ms=0")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	acknowledged := -1
+	var times []time.Time
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		n, err := strconv.Atoi(lines.Text())
+		if err != nil || n != acknowledged+1 {
+			t.Fatalf("after %d the child read %q", acknowledged, lines.Text())
+		}
+		acknowledged = n
+		times = append(times, time.Now())
+		if n == killedAt {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = cmd.Wait() // killed
+	killed := time.Now()
+	if acknowledged < killedAt {
+		t.Fatalf("the child ended after %d", acknowledged)
+	}
+
+	h := newHouseIn(t, dir, doors.Config{}, partner("acme", "A"))
+	c := consumer(t, h.mustLogin("acme"), "acme=A")
+	seen := make(map[int]bool)
+	until(t, "all the others are read", func() bool {
+		batch, err := c.Fetch(500, jetstream.FetchMaxWait(100*time.Millisecond))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for msg := range batch.Messages() {
+			n, err := strconv.Atoi(string(msg.Data()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n <= acknowledged && killed.Sub(times[n]) > time.Second {
+				t.Errorf("%d was acknowledged %s before and comes again", n, killed.Sub(times[n]))
+			}
+			seen[n] = true
+			if err := msg.Ack(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return seen[published-1]
+	})
+	for n := acknowledged + 2; n < published; n++ { // the one after may be acknowledged too, its answer lost
+		if !seen[n] {
+			t.Errorf("%d is lost", n)
+		}
+	}
+}
