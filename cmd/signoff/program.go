@@ -27,23 +27,22 @@ const defaultMaxCount = 1000
 
 // settings are what a server can be told besides its data directory.
 type settings struct {
-	Listen      string `help:"Address of the read API and the token endpoint; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"ADDR"`
-	OpsListen   string `help:"Address of /healthz, /readyz and /metrics; with TLS like the read API unless it is on loopback." default:"127.0.0.1:8082" placeholder:"ADDR"`
-	NATSListen  string `name:"nats-listen" help:"Address of the embedded NATS server." default:"127.0.0.1:4222" placeholder:"ADDR"`
-	TLSCert     string `name:"tls-cert" help:"Certificate of the read API and the token endpoint (PEM); read again when it changes." placeholder:"FILE"`
-	TLSKey      string `name:"tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
-	NATSTLSCert string `name:"nats-tls-cert" help:"Certificate of the embedded NATS server (PEM); read again when it changes." placeholder:"FILE"`
-	NATSTLSKey  string `name:"nats-tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
-	Insecure    bool   `help:"Speak plain text on addresses that other machines reach; for where something else does TLS."`
-	PublicURL   string `name:"public-url" help:"Start of every link in answers; default http:// or https:// and the read API's address." placeholder:"URL"`
-	NATSPublic  string `name:"nats-public-url" help:"Address of NATS that partners are told; default that of the server, under the name in --public-url where it listens on all." placeholder:"URL"`
-	BasePath    string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
-	MaxCount    int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
-	Origin      string `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
-	TypePrefix  string `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
+	Listen        string `help:"Address of the read API and the token endpoint; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	OpsListen     string `help:"Address of /healthz, /readyz and /metrics; with TLS like the read API unless it is on loopback." default:"127.0.0.1:8082" placeholder:"ADDR"`
+	NATSListen    string `name:"nats-listen" help:"Address of the embedded NATS server." default:"127.0.0.1:4222" placeholder:"ADDR"`
+	TLSCert       string `name:"tls-cert" help:"Certificate of the read API and the token endpoint (PEM); read again when it changes." placeholder:"FILE"`
+	TLSKey        string `name:"tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
+	NATSTLSCert   string `name:"nats-tls-cert" help:"Certificate of the embedded NATS server (PEM); read again when it changes." placeholder:"FILE"`
+	NATSTLSKey    string `name:"nats-tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
+	Insecure      bool   `help:"Speak plain text on addresses that other machines reach; for where something else does TLS."`
+	PublicURL     string `name:"public-url" help:"Start of every link in answers; default http:// or https:// and the read API's address." placeholder:"URL"`
+	NATSPublicURL string `name:"nats-public-url" help:"Where partners reach NATS, for their quick start; default where it listens, or the first of --nats-url." placeholder:"URL"`
+	BasePath      string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
+	MaxCount      int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
+	Origin        string `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
+	TypePrefix    string `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
 
 	natsFlags
-	NATSPublicURL string `name:"nats-public-url" help:"Where partners reach NATS, for their quick start; default where it listens, or the first of --nats-url." placeholder:"URL"`
 	NATSReplicas int `name:"nats-replicas" help:"Servers of the outside cluster that hold the stream: 1, 3 or 5. Default 1." placeholder:"N"`
 }
 

@@ -123,9 +123,10 @@ func partnersNATS(s serving) string {
 	case s.NATS == "":
 		return "nats://" + defaultNATSListen
 	}
-	u, err := url.Parse(s.NATS)
+	first, _, _ := strings.Cut(s.NATS, ",")
+	u, err := url.Parse(first)
 	if err != nil {
-		return s.NATS
+		return first
 	}
 	public, err := url.Parse(s.PublicURL)
 	if ip := net.ParseIP(u.Hostname()); err == nil && ip != nil && ip.IsUnspecified() && public.Hostname() != "" {

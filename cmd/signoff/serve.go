@@ -113,8 +113,8 @@ func (p *program) serving() serving {
 	return serving{
 		PID: os.Getpid(), Listen: p.apiListener.Addr().String(), PublicURL: p.publicURL(), BasePath: p.settings.BasePath,
 		Ops: p.opsListener.Addr().String(), OpsURL: scheme(p.opsTLS()) + p.opsListener.Addr().String(),
-		NATS: p.nats.ClientURL(), NATSPublic: p.settings.NATSPublic, NATSUser: operator.User, NATSPassword: operator.Password,
-		NATSPublic: p.settings.NATSPublicURL, Outside: outside,
+		NATS: p.nats.ClientURL(), NATSPublic: p.settings.NATSPublicURL, NATSUser: operator.User, NATSPassword: operator.Password,
+		Outside:      outside,
 		Certificates: p.transport.fingerprints(),
 	}
 }

@@ -10,16 +10,15 @@ import (
 // commands beside it and for the operator: real addresses and the operator's
 // NATS credentials. Readable by the owner only.
 type serving struct {
-	PID          int    `json:"pid"`
-	Listen       string `json:"listen"`
-	PublicURL    string `json:"publicUrl"`
-	Ops          string `json:"ops"`
-	NATS         string `json:"nats"`
-	NATSPublic   string `json:"natsPublicUrl,omitempty"` // as partners are told
-	NATSUser     string `json:"natsUser"`
-	NATSPassword string `json:"natsPassword"`
+	PID          int        `json:"pid"`
+	Listen       string     `json:"listen"`
+	PublicURL    string     `json:"publicUrl"`
+	Ops          string     `json:"ops"`
+	NATS         string     `json:"nats"`
 	NATSPublic   string     `json:"natsPublicUrl,omitempty"` // where partners reach it, if not there
-	Outside      *natsFlags `json:"outside,omitempty"`       // how to reach a NATS server that runs elsewhere
+	NATSUser     string     `json:"natsUser"`
+	NATSPassword string     `json:"natsPassword"`
+	Outside      *natsFlags `json:"outside,omitempty"` // how to reach a NATS server that runs elsewhere
 
 	BasePath     string   `json:"basePath"`               // of the read API
 	OpsURL       string   `json:"opsUrl"`                 // scheme and address
