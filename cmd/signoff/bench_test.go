@@ -29,7 +29,8 @@ func BenchmarkCommitToCallback(b *testing.B) {
 	p, _ := startProgram(b, dir)
 	addBenchPI(b, p)
 	arrivals := newArrivals()
-	defer arrivals.follow(b, p)()
+	stop := arrivals.follow(b, p)
+	defer stop()
 
 	committed := make(map[string]time.Time, b.N)
 	called := make(map[string]time.Time, b.N)
@@ -129,18 +130,22 @@ func (a *arrivals) follow(b *testing.B, p *program) (stop func()) {
 func (a *arrivals) await(b *testing.B, n int) map[string]time.Time {
 	b.Helper()
 	for {
-		a.mu.Lock()
-		if len(a.at) >= n {
-			defer a.mu.Unlock()
-			return a.at
+		if at, ok := a.all(n); ok {
+			return at
 		}
-		a.mu.Unlock()
 		select {
 		case <-a.news:
 		case <-b.Context().Done():
 			b.Fatal("not all arrived")
 		}
 	}
+}
+
+// all gives the arrivals once there are n.
+func (a *arrivals) all(n int) (at map[string]time.Time, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.at, len(a.at) >= n
 }
 
 func (a *arrivals) body() []byte { return a.last.Data }

@@ -180,7 +180,7 @@ func dump(t testing.TB, path string) map[string][]string {
 
 func dumpTable(t testing.TB, db *sqlite.DB, table string) (lines []string) {
 	t.Helper()
-	rows, err := db.Reader.Queryx("select * from " + table + " order by 1")
+	rows, err := db.Reader.Queryx("select * from " + table + " order by 1") //nolint:sqlclosecheck // it does not see that sqlx rows are closed
 	if err != nil {
 		t.Fatal(err)
 	}
