@@ -56,14 +56,12 @@ func ClosedAccount(partner string) Account { return Account{Name: PartnerAccount
 // look at it, and both forms of acknowledgement.
 func (a *Account) read(consumer, live string) {
 	path := Stream + "." + consumer
-	for _, s := range []AccountService{
-		{Subject: "$JS.API.CONSUMER.MSG.NEXT." + path, Local: PartnerAPIPrefix + ".CONSUMER.MSG.NEXT." + path, Streamed: true},
-		{Subject: "$JS.API.CONSUMER.INFO." + path, Local: PartnerAPIPrefix + ".CONSUMER.INFO." + path},
-		{Subject: "$JS.ACK." + path + ".>", Local: "$JS.ACK." + path + ".>"},
-		{Subject: "$JS.ACK.*.*." + path + ".>", Local: "$JS.ACK.*.*." + path + ".>"},
-	} {
-		a.Services = append(a.Services, s)
-	}
+	a.Services = append(a.Services,
+		AccountService{Subject: "$JS.API.CONSUMER.MSG.NEXT." + path, Local: PartnerAPIPrefix + ".CONSUMER.MSG.NEXT." + path, Streamed: true},
+		AccountService{Subject: "$JS.API.CONSUMER.INFO." + path, Local: PartnerAPIPrefix + ".CONSUMER.INFO." + path},
+		AccountService{Subject: "$JS.ACK." + path + ".>", Local: "$JS.ACK." + path + ".>"},
+		AccountService{Subject: "$JS.ACK.*.*." + path + ".>", Local: "$JS.ACK.*.*." + path + ".>"},
+	)
 	a.Streams = append(a.Streams, live)
 }
 
