@@ -3,14 +3,16 @@ package doors
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// note hands on how far the guests' consumers got, where that has changed.
-func (d *Doors) note(ctx context.Context, all map[string]guest, infos []*jetstream.ConsumerInfo) error {
+// note hands on how far the guests' consumers got, where that has changed since
+// it was last asked.
+func (d *Doors) note(ctx context.Context, all map[string]guest, infos []*jetstream.ConsumerInfo, asked time.Time) error {
 	byName := make(map[string]*jetstream.ConsumerInfo, len(infos))
 	for _, info := range infos {
 		byName[info.Name] = info
@@ -23,7 +25,7 @@ func (d *Doors) note(ctx context.Context, all map[string]guest, infos []*jetstre
 				continue
 			}
 			r := receiptOf(g.ID, w, info)
-			r.At = d.cfg.Clock().UTC()
+			r.At = asked.UTC()
 			d.floors[w.name] = r.Acknowledged
 			if last := d.noted[w.name]; last.Delivered != r.Delivered || last.Acknowledged != r.Acknowledged {
 				news = append(news, r)

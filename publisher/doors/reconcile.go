@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,10 +25,15 @@ type held struct {
 // first what must end, of all partners, then what may begin. It ends early,
 // with errChanged, when the directory changes meanwhile.
 func (d *Doors) pass(ctx context.Context) error {
+	select {
+	case <-d.log.Changed(): // is seen now
+	default:
+	}
 	directory := d.log.Directory()
 	all := guests(directory)
 	d.restrict(all)
 	ended := d.withdraw(ctx, all)
+	asked := d.cfg.Clock()
 	infos, err := d.list(ctx, all)
 	if err != nil {
 		return errors.Join(ended, err)
@@ -35,7 +41,7 @@ func (d *Doors) pass(ctx context.Context) error {
 	return errors.Join(
 		d.withdraw(ctx, all), // once more, with all that is there
 		d.grant(ctx, all),
-		d.note(ctx, all, infos),
+		d.note(ctx, all, infos, asked),
 		d.sweepAll(ctx, directory),
 	)
 }
@@ -62,37 +68,62 @@ func (d *Doors) restrict(all map[string]guest) {
 func (d *Doors) withdraw(ctx context.Context, all map[string]guest) error {
 	started := d.cfg.Clock()
 	gone := d.surplus(all)
-	errs := []error{d.removeAll(ctx, gone)}
-	for _, id := range slices.Sorted(maps.Keys(d.accounted)) {
-		g, enabled := all[id]
+	fewer := d.fewer(all, gone)
+	if len(gone)+len(fewer) == 0 {
+		return nil
+	}
+	errs := []error{d.removeAll(ctx, gone), d.flush(ctx)}
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for id, tokens := range fewer {
 		h := d.accounted[id]
-		fewer := slices.DeleteFunc(g.both(h.tokens), func(t string) bool { return slices.Contains(gone, events.PartnerConsumer(id, t)) })
-		if enabled && !h.unsure && len(fewer) == len(h.tokens) && sameSecrets(h.secrets, g.Secrets) {
-			continue
+		group.Go(func() error {
+			err := d.reduce(ctx, id, all[id], h, tokens)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+			return nil
+		})
+	}
+	_ = group.Wait() // they return none
+	for id := range fewer {
+		d.watched[id] = d.cfg.Clock().Add(loginTimeout)
+		if h := d.accounted[id]; !all[id].Enabled && !h.unsure {
+			delete(d.accounted, id)
 		}
-		errs = append(errs, d.reduce(ctx, id, g, fewer))
 		d.metrics.withdrawal.Observe(d.cfg.Clock().Sub(started).Seconds())
 	}
 	return errors.Join(errs...)
 }
 
+// fewer gives what is left to those partners from whom something is taken: a
+// study, because it is granted no more or its consumer has to go, or a secret.
+func (d *Doors) fewer(all map[string]guest, gone []string) map[string][]string {
+	left := make(map[string][]string)
+	for id, h := range d.accounted {
+		g, enabled := all[id]
+		tokens := slices.DeleteFunc(g.both(h.tokens), func(t string) bool { return slices.Contains(gone, events.PartnerConsumer(id, t)) })
+		if !enabled || h.unsure || len(tokens) < len(h.tokens) || !sameSecrets(h.secrets, g.Secrets) {
+			left[id] = tokens
+		}
+	}
+	return left
+}
+
 // reduce leaves a partner no more than the studies with these tokens, and
-// closes the connections that had more. A guest that is none has no account.
-func (d *Doors) reduce(ctx context.Context, id string, g guest, tokens []string) error {
-	h := d.accounted[id]
+// closes the connections that had more. A guest that is none gets nothing.
+func (d *Doors) reduce(ctx context.Context, id string, g guest, h *held, tokens []string) error {
 	var err error
 	switch {
 	case !g.Enabled:
-		if err = d.setAccount(ctx, id, events.ClosedAccount(id)); err == nil {
-			delete(d.accounted, id)
-		}
+		err = d.setAccount(ctx, id, events.ClosedAccount(id))
 	case h.unsure || len(tokens) < len(h.tokens):
 		if err = d.setAccount(ctx, id, events.PartnerAccountOf(id, tokens, d.cfg.Limits)); err == nil {
 			h.tokens = tokens
 		}
 	}
 	h.unsure = err != nil
-	d.watched[id] = d.cfg.Clock().Add(loginTimeout)
 	swept := d.sweep(ctx, id, g.Partner)
 	if swept == nil {
 		h.secrets = g.Secrets
@@ -124,7 +155,7 @@ func (d *Doors) surplus(all map[string]guest) []string {
 func (d *Doors) removeAll(ctx context.Context, gone []string) error {
 	errs := make([]error, len(gone))
 	var group errgroup.Group
-	group.SetLimit(16)
+	group.SetLimit(atOnce)
 	for i, name := range gone {
 		group.Go(func() error {
 			errs[i] = d.remove(ctx, name)
@@ -155,10 +186,8 @@ func (d *Doors) grant(ctx context.Context, all map[string]guest) error {
 	var errs []error
 	for _, id := range slices.Sorted(maps.Keys(all)) {
 		errs = append(errs, d.admit(ctx, all[id]))
-		select {
-		case <-d.log.Changed():
+		if len(d.log.Changed()) > 0 {
 			return errChanged // something may have to end
-		default:
 		}
 	}
 	return errors.Join(errs...)
@@ -184,9 +213,9 @@ func (d *Doors) admit(ctx context.Context, g guest) error {
 		h.tokens, h.unsure = tokens, false
 		d.accounted[g.ID] = h
 	}
-	if d.openTo(g.ID, h.tokens) {
+	if d.openTo(g.ID, h.tokens) && told { // else the look at all connections is soon enough
 		d.watched[g.ID] = d.cfg.Clock().Add(loginTimeout)
-		err = errors.Join(err, d.sweep(ctx, g.ID, g.Partner))
+		err = errors.Join(err, d.flush(ctx), d.sweep(ctx, g.ID, g.Partner))
 	}
 	return err
 }

@@ -17,6 +17,7 @@ const (
 	withdrawWait  = 300 * time.Millisecond // with the broker, where something must
 	loginTimeout  = 3 * time.Second        // the broker waits 2 s for an answer to a login
 	watchEvery    = 200 * time.Millisecond
+	atOnce        = 16 // partners or consumers
 	loginSubject  = "$SYS.REQ.USER.AUTH"
 	shortestRetry = 50 * time.Millisecond
 	longestRetry  = 2 * time.Second
@@ -85,7 +86,7 @@ func (d *Doors) await(ctx context.Context, wait time.Duration) {
 		case <-timer.C:
 			return
 		case <-tick.C:
-			if len(d.watched) > 0 && d.sweepWatched(ctx) != nil {
+			if d.sweepWatched(ctx) != nil {
 				return // which shows in the next look, if it lasts
 			}
 		}

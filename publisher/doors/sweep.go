@@ -7,6 +7,8 @@ import (
 	"maps"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 )
@@ -14,22 +16,17 @@ import (
 // sweep closes those connections of a partner that a login would not open now
 // as they are: by a secret that is not in force any more, or with other
 // studies. Their clients come back with what they have now.
-//
-// The flush before it makes the broker of this connection take all answers to
-// logins that were given before; what other brokers of a cluster take later is
-// found by looking again until logins there have timed out.
 func (d *Doors) sweep(ctx context.Context, id string, p access.Partner) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	flushed := d.flush(ctx)
 	d.gate.RLock()
 	tokens, admitted := d.admitted[id]
 	d.gate.RUnlock()
 	connections, err := d.accounts.Connections(ctx, events.PartnerAccountPrefix+id)
 	if err != nil {
-		return errors.Join(flushed, fmt.Errorf("list connections of %s: %w", id, err))
+		return fmt.Errorf("list connections of %s: %w", id, err)
 	}
-	errs := []error{flushed}
+	var errs []error
 	for _, c := range connections {
 		if admitted && d.current(c, id, p, grantsOf(tokens)) {
 			continue
@@ -44,6 +41,10 @@ func (d *Doors) sweep(ctx context.Context, id string, p access.Partner) error {
 	return errors.Join(errs...)
 }
 
+// flush makes the broker of this connection take all answers to logins that
+// were given so far, so that a look at connections finds what they opened. What
+// other brokers of a cluster take later is found by looking again until logins
+// there have timed out.
 func (d *Doors) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, withdrawWait)
 	defer cancel()
@@ -63,12 +64,23 @@ func (d *Doors) current(c events.Connection, id string, p access.Partner, grants
 	return ok
 }
 
-// sweepAll looks at the connections of all partners, removed ones too.
+// sweepAll looks at the connections of all partners, removed ones too. It gives
+// way when the directory changes.
 func (d *Doors) sweepAll(ctx context.Context, directory access.Directory) error {
-	var errs []error
-	for _, p := range directory.Partners() {
-		errs = append(errs, d.sweep(ctx, p.ID, p))
+	partners := directory.Partners()
+	errs := make([]error, len(partners))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, p := range partners {
+		if len(d.log.Changed()) > 0 {
+			break
+		}
+		group.Go(func() error {
+			errs[i] = d.sweep(ctx, p.ID, p)
+			return nil
+		})
 	}
+	_ = group.Wait() // they return none
 	return errors.Join(errs...)
 }
 
@@ -77,7 +89,10 @@ func (d *Doors) sweepAll(ctx context.Context, directory access.Directory) error 
 func (d *Doors) sweepWatched(ctx context.Context) error {
 	directory, now := d.log.Directory(), d.cfg.Clock()
 	maps.DeleteFunc(d.watched, func(_ string, until time.Time) bool { return now.After(until) })
-	var errs []error
+	if len(d.watched) == 0 {
+		return nil
+	}
+	errs := []error{d.flush(ctx)}
 	for id := range d.watched {
 		p, _ := directory.Partner(id)
 		errs = append(errs, d.sweep(ctx, id, p))
