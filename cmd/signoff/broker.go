@@ -60,3 +60,12 @@ func (p *program) startNATS() error {
 	p.onClose(func() error { p.nats.Shutdown(); return nil })
 	return nil
 }
+
+// notes are what an operator has to do that keeps nothing else from being ready.
+func (p *program) notes() []check {
+	outside, ok := p.nats.(*natsd.Outside)
+	if !ok {
+		return nil
+	}
+	return []check{{"natsConfiguration", outside.Configured}}
+}

@@ -6,8 +6,9 @@ import "cmp"
 type cli struct {
 	common
 
-	Serve serveCommand `cmd:"" help:"Run everything: outbox, publisher, read model, read API."`
-	Demo  demoCommand  `cmd:"" help:"A two-minute tour in a directory of its own."`
+	Serve   serveCommand   `cmd:"" help:"Run everything: outbox, publisher, read model, read API."`
+	Callout calloutCommand `cmd:"" help:"Answer partners' logins to an outside NATS server beside serve."`
+	Demo    demoCommand    `cmd:"" help:"A two-minute tour in a directory of its own."`
 
 	PI       piCommand       `cmd:"" name:"pi" help:"Principal investigators: who may sign for which studies."`
 	Partner  partnerCommand  `cmd:"" help:"Partners: who may see which studies."`
@@ -20,6 +21,9 @@ type cli struct {
 	Status   statusCommand   `cmd:"" help:"What is signed, published and applied."`
 	Release  releaseCommand  `cmd:"" help:"Let a parked study be published again."`
 	Rebuild  rebuildCommand  `cmd:"" help:"Build the read model anew from the stream."`
+
+	NATSConfig natsConfigCommand `cmd:"" name:"nats-config" help:"Write the configuration of an outside NATS server or cluster."`
+	Ready      readyCommand      `cmd:"" help:"End with status 0 if the server on the data directory is ready, else 1; for health checks."`
 }
 
 // common are the flags of every command.

@@ -34,7 +34,7 @@ func (p *program) serveHTTP() {
 	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.outbox, p.relay, p.model, p.doors, tokens, reports} {
 		metrics.MustRegister(part.Metrics()...)
 	}
-	p.ops = rest.NewServer(opsHandler(p.checks(), metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+	p.ops = rest.NewServer(opsHandler(p.checks(), p.notes(), metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
 }
 
 // exactly routes by the path as it came, and what has no handler to others. An
@@ -60,18 +60,8 @@ func (p *program) checks() []check {
 			}
 			return nil
 		}},
-		{"readModel", func(context.Context) error {
-			if s := p.model.Status(); !s.CaughtUp || s.State == readmodel.Red {
-				return fmt.Errorf("read model %s, %d events behind: %s", s.State, s.Lag, s.Reason)
-			}
-			return nil
-		}},
-		{"doors", func(context.Context) error {
-			if s := p.doors.Status(); !s.Ready {
-				return fmt.Errorf("partners cannot subscribe yet: %s", s.Reason)
-			}
-			return nil
-		}},
+		p.modelCheck(),
+		p.doorsCheck(),
 		{"tokenKey", func(context.Context) error {
 			if _, ok := p.model.Directory().Key(p.signer.id()); !ok {
 				return errors.New("the key that signs tokens is not applied yet; tokens would be refused")
@@ -79,6 +69,24 @@ func (p *program) checks() []check {
 			return nil
 		}},
 	}
+}
+
+func (p *program) modelCheck() check {
+	return check{"readModel", func(context.Context) error {
+		if s := p.model.Status(); !s.CaughtUp || s.State == readmodel.Red {
+			return fmt.Errorf("read model %s, %d events behind: %s", s.State, s.Lag, s.Reason)
+		}
+		return nil
+	}}
+}
+
+func (p *program) doorsCheck() check {
+	return check{"doors", func(context.Context) error {
+		if s := p.doors.Status(); !s.Ready {
+			return fmt.Errorf("partners cannot subscribe yet: %s", s.Reason)
+		}
+		return nil
+	}}
 }
 
 // shutdownTimeout is how long running requests may take to end.

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+// Files of a NATS configuration. The service's secrets are in a directory of
+// their own, because the servers do not need them.
+const (
+	accountsConf   = "accounts.conf"
+	credentialsDir = "credentials"
+	passwordSuffix = ".password"
+	routePassword  = "route.password"
+	loginKeyFile   = "login.nk"
+)
+
+// natsFiles writes files, readable by their owner only, where they read
+// otherwise than before. The first error ends it.
+type natsFiles struct {
+	dir     string
+	changed []string
+	first   bool // there was no configuration before
+	err     error
+}
+
+// reload reports whether servers that run have to reload something.
+func (f *natsFiles) reload() bool { return !f.first && slices.Contains(f.changed, accountsConf) }
+
+// read gives a file's content, nothing if it is not there.
+func (f *natsFiles) read(name string) string {
+	content, err := os.ReadFile(filepath.Join(f.dir, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.err = errors.Join(f.err, err)
+	}
+	return string(content)
+}
+
+func (f *natsFiles) write(name, content string) {
+	if f.err != nil || content == f.read(name) {
+		return
+	}
+	path := filepath.Join(f.dir, name)
+	if f.err = os.MkdirAll(filepath.Dir(path), 0o700); f.err != nil {
+		return
+	}
+	if f.err = writeFile(path, []byte(content)); f.err == nil {
+		f.changed = append(f.changed, name)
+	}
+}
+
+// secret gives the password in a file, made on first use.
+func (f *natsFiles) secret(name string) string {
+	if password := strings.TrimSpace(f.read(name)); password != "" {
+		return password
+	}
+	random := make([]byte, 32)
+	if _, err := rand.Read(random); err != nil {
+		f.err = errors.Join(f.err, err)
+		return ""
+	}
+	password := hex.EncodeToString(random)
+	f.write(name, password+"\n")
+	return password
+}
+
+// credentials gives those of the roles, with the passwords that are there
+// already.
+func (f *natsFiles) credentials() map[natsd.Role]natsd.Credentials {
+	all, err := natsd.NewCredentials()
+	f.err = errors.Join(f.err, err)
+	for role, c := range all {
+		c.Password = f.secret(filepath.Join(credentialsDir, string(role)+passwordSuffix))
+		all[role] = c
+	}
+	return all
+}
+
+// accounts is the configuration, as before where nothing has changed.
+func (f *natsFiles) accounts(c natsd.Configuration) string {
+	c.Previous = f.read(accountsConf)
+	f.first = c.Previous == ""
+	text, err := c.Text()
+	f.err = errors.Join(f.err, err)
+	return text
+}
