@@ -58,7 +58,7 @@ func (a *API) unchanged(w http.ResponseWriter, r *request, s search) (bool, erro
 		return false, err
 	}
 	tag := a.searchTag(s, r.contentType, study.Link)
-	if !notModified(r.Request, tag, time.Time{}) {
+	if !notModified(r.Request, tag) {
 		return false, nil
 	}
 	setValidators(w.Header(), r.contentType, tag, time.Time{})
@@ -114,7 +114,7 @@ func (a *API) read(w http.ResponseWriter, r *request, id string) error {
 		return err
 	}
 	tag := reportTag(report)
-	if notModified(r.Request, tag, report.LastUpdated) {
+	if notModified(r.Request, tag) {
 		setValidators(w.Header(), r.contentType, tag, report.LastUpdated)
 		w.WriteHeader(http.StatusNotModified)
 		return nil
