@@ -41,10 +41,8 @@ func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer
 			return refusal{cause}
 		case status := <-w.status:
 			if status != nats.CONNECTED {
-				w.report(outage{errors.New("the connection to the broker was lost")})
-				continue
+				w.report(outage{errInterrupted})
 			}
-			timer.Reset(0)
 		case <-timer.C:
 			if err := w.look(ctx, from, &g); err != nil {
 				return err

@@ -330,15 +330,15 @@ func write(t testing.TB, path string, data []byte) {
 
 const exampleStudy = "C3861001"
 
-// publisher is a door as an example sees it.
-type publisher struct {
+// exampleDoor is a door as an example sees it.
+type exampleDoor struct {
 	*door
 	dir, tokenURL, natsURL, secretFile string
 }
 
 // openPublisher has n events of the study of the example. It ends the test
 // binary where a test would fail.
-func openPublisher(n int) publisher {
+func openPublisher(n int) exampleDoor {
 	dir, err := os.MkdirTemp("", "signoff-example-*")
 	if err != nil {
 		panic(err)
@@ -350,14 +350,14 @@ func openPublisher(n int) publisher {
 	if err := d.publish((&study{token: exampleStudy}).take(n)...); err != nil {
 		panic(err)
 	}
-	p := publisher{door: d, dir: dir, tokenURL: d.endpoint.URL, natsURL: d.url(), secretFile: dir + "/secret"}
+	p := exampleDoor{door: d, dir: dir, tokenURL: d.endpoint.URL, natsURL: d.url(), secretFile: dir + "/secret"}
 	if err := os.WriteFile(p.secretFile, []byte(secret), 0o600); err != nil {
 		panic(err)
 	}
 	return p
 }
 
-func (p publisher) close() {
+func (p exampleDoor) close() {
 	p.door.close()
 	_ = os.RemoveAll(p.dir) // it is temporary anyway
 }

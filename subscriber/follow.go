@@ -66,7 +66,7 @@ type following struct {
 	status   chan nats.Status
 	denied   time.Time // when it was refused first; zero while it is permitted
 
-	order *order // of this session
+	order *order // kept when the connection is lost
 	out   bool   // an outage was reported and not yet its end
 }
 
@@ -108,6 +108,7 @@ const pulse = 2 * time.Second
 
 // run begins sessions until one ends for good.
 func (w *following) run(ctx context.Context) error {
+	defer w.giveBack()
 	wait := newBackoff()
 	for {
 		err := w.session(ctx, wait.Reset)
@@ -172,7 +173,10 @@ func (w *following) session(ctx context.Context, begun func()) error {
 	if err := held.validate(); err != nil {
 		return fmt.Errorf("resume study %s: %w", w.study, err)
 	}
-	w.order = newOrder(w.token, held)
+	if w.order == nil || w.order.held != held {
+		w.giveBack()
+		w.order = newOrder(w.token, held)
+	}
 	from, err := w.consumer.open(ctx)
 	if err != nil {
 		return err
@@ -186,9 +190,26 @@ func (w *following) session(ctx context.Context, begun func()) error {
 	begun()
 	w.report(nil)
 
-	in := newInlet(messages)
-	defer func() { in.close(w.order.unhandled(), w.outstanding(from)) }()
-	return w.loop(ctx, in, from)
+	in := newInlet(w.p.nc, messages, w.p.cfg.Prefetch)
+	err = w.loop(ctx, in, from)
+	if errors.Is(err, errInterrupted) {
+		in.cancel() // nothing is left in it, and what waits can still be acknowledged
+		return err
+	}
+	in.close(w.order.unhandled(), w.outstanding(from))
+	w.order = nil
+	return err
+}
+
+// giveBack lets what waits be delivered again.
+func (w *following) giveBack() {
+	if w.order == nil {
+		return
+	}
+	for _, msg := range w.order.unhandled() {
+		_ = msg.Nak()
+	}
+	w.order = nil
 }
 
 // outstanding tells how many messages the broker has sent and not seen

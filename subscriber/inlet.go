@@ -2,13 +2,18 @@ package subscriber
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// inlet takes messages from the broker, one ahead of what is being handled.
+// inlet takes messages from the broker while others are being handled. It ends
+// when the connection is lost: what was requested before may be answered to
+// nowhere afterwards, and to a subject that nobody listens to any more the
+// broker sends nothing. So after each connection there is another inlet.
 type inlet struct {
 	from     jetstream.MessagesContext
 	cancel   context.CancelFunc
@@ -17,9 +22,21 @@ type inlet struct {
 	err      error              // why messages was closed
 }
 
-func newInlet(from jetstream.MessagesContext) *inlet {
+// errInterrupted ends a session whose connection was lost.
+var errInterrupted = errors.New("the connection to the broker was lost")
+
+func newInlet(nc *nats.Conn, from jetstream.MessagesContext, room int) *inlet {
 	ctx, cancel := context.WithCancel(context.Background())
-	in := &inlet{from: from, cancel: cancel, messages: make(chan jetstream.Msg)}
+	in := &inlet{from: from, cancel: cancel, messages: make(chan jetstream.Msg, room)}
+	lost := nc.StatusChanged(nats.RECONNECTING)
+	go func() {
+		defer nc.RemoveStatusListener(lost)
+		select {
+		case <-lost:
+			from.Stop()
+		case <-ctx.Done():
+		}
+	}()
 	go in.run(ctx)
 	return in
 }
@@ -28,7 +45,11 @@ func (in *inlet) run(ctx context.Context) {
 	defer close(in.messages)
 	for {
 		msg, err := in.from.Next(jetstream.NextContext(ctx))
-		if err != nil {
+		switch {
+		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
+			in.err = outage{errInterrupted}
+			return
+		case err != nil:
 			in.err = outage{fmt.Errorf("wait for events: %w", err)}
 			return
 		}

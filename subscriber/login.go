@@ -62,7 +62,7 @@ func (p *Partner) delay(attempt int) time.Duration {
 		p.sleep(wait.NextBackOff())
 	}
 	longest := min(50*time.Millisecond<<min(attempt-1, 10), 10*time.Second)
-	return rand.N(longest)
+	return 20*time.Millisecond + rand.N(longest) // time for what listens to notice the loss
 }
 
 func (p *Partner) sleep(d time.Duration) {

@@ -94,7 +94,11 @@ func (o *order) agree(a arrival) error {
 			return events.Errorf(events.Altered, "another event %d of %s", n, o.study)
 		}
 		if k.sequence != 0 && k.sequence != a.sequence {
-			return events.Errorf(events.Repeat, "event %d of %s is in the stream twice, as message %d and %d", n, o.study, k.sequence, a.sequence)
+			code := events.Repeat
+			if n < o.held.Number {
+				code = events.Reorder
+			}
+			return events.Errorf(code, "event %d of %s is in the stream twice, as message %d and %d", n, o.study, k.sequence, a.sequence)
 		}
 	}
 	if k, ok := o.known[n-1]; ok && k.hash != e.PreviousHash {
