@@ -14,15 +14,11 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-
-	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
 // forger makes tokens with the program's own key, so that all but the change
@@ -266,147 +262,4 @@ func TestForgedTokensOpenNothing(t *testing.T) {
 		})
 	}
 	s.honest()
-}
-
-// Credentials of other roles are nobody's at the token endpoint.
-func TestOtherCredentialsGetNoToken(t *testing.T) {
-	s := besiege(t)
-	source, err := s.p.outbox.AddSource(t.Context(), "test", "ct")
-	if err != nil {
-		t.Fatal(err)
-	}
-	operator := s.p.nats.Credentials("operator")
-	for i, c := range []struct{ what, id, secret string }{
-		{"a source system", "ct", s.secret("a source's secret", source)},
-		{"a PI", "pi", testPassword},
-		{"the operator of NATS", operator.User, s.secret("the operator's password", operator.Password)},
-		{"a token as the secret", "acme", s.attacker.token},
-		{"a secret's digest", "acme", access.DigestSecret("x")},
-	} {
-		t.Run(c.what, func(t *testing.T) {
-			got := s.askToken(t, fmt.Sprint("127.0.1.", i+1), c.id, c.secret)
-			if got.status != http.StatusUnauthorized || strings.Contains(got.body, "access_token") {
-				t.Errorf("%d %s", got.status, got.body)
-			}
-		})
-	}
-	s.honest()
-}
-
-// What a stranger does at the token endpoint from one address is bounded
-// there, and a partner at another one does not feel it.
-func TestGuessingSecretsIsSlowedWhereItHappens(t *testing.T) {
-	s := besiege(t)
-	const stranger, partner = "127.0.0.3", "127.0.0.2"
-	secret := s.secret("a new secret", mustRotate(t, s, "acme"))
-	for i := range 5 {
-		if got := s.askToken(t, stranger, "acme", s.secret("a guess", fmt.Sprint("guessed-secret-", i))); got.status != http.StatusUnauthorized {
-			t.Fatalf("guess %d: %d %s", i+1, got.status, got.body)
-		}
-	}
-	for _, guess := range []string{"guessed-secret-5", secret} {
-		got := s.askToken(t, stranger, "acme", guess)
-		if wait, err := strconv.Atoi(got.header.Get("Retry-After")); got.status != http.StatusTooManyRequests || err != nil || wait < 60 || wait > 900 {
-			t.Errorf("after five guesses: %d, Retry-After %q", got.status, got.header.Get("Retry-After"))
-		}
-	}
-	t.Run("headers that claim another address are not believed", func(t *testing.T) {
-		for _, h := range []header{
-			{"X-Forwarded-For", partner}, {"Forwarded", "for=" + partner}, {"X-Real-IP", partner}, {"True-Client-IP", partner}, {"CF-Connecting-IP", partner}, {"X-Client-IP", partner},
-		} {
-			if got := s.askToken(t, stranger, "acme", secret, h); got.status != http.StatusTooManyRequests {
-				t.Errorf("%s: %d", h.name, got.status)
-			}
-		}
-	})
-	t.Run("the partner goes on from its own address", func(t *testing.T) {
-		for range 3 {
-			if got := s.askToken(t, partner, "acme", secret); got.status != http.StatusOK {
-				t.Errorf("%d %s", got.status, got.body)
-			}
-		}
-	})
-	t.Run("who tries many clients is slowed for all of them", func(t *testing.T) {
-		statuses := make(map[int]int)
-		for i := range 60 {
-			statuses[s.askToken(t, stranger, fmt.Sprint("client-", i), "guessed-secret-6").status]++
-		}
-		if statuses[http.StatusUnauthorized] > 30 || statuses[http.StatusUnauthorized]+statuses[http.StatusTooManyRequests] != 60 {
-			t.Errorf("of 60 attempts: %v", statuses)
-		}
-		if got := s.askToken(t, partner, "rival", "guessed-secret-7"); got.status != http.StatusUnauthorized {
-			t.Errorf("a first mistake elsewhere: %d", got.status)
-		}
-	})
-	s.attacker.token = tokenOf(t, s.askToken(t, partner, "acme", secret))
-	s.honest()
-}
-
-func mustRotate(t *testing.T, s *siege, id string) string {
-	t.Helper()
-	secret, err := s.p.outbox.RotatePartner(t.Context(), "test", id, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	awaitCaughtUp(t, s.p)
-	return secret
-}
-
-func tokenOf(t *testing.T, r response) string {
-	t.Helper()
-	var answer struct {
-		Token string `json:"access_token"`
-	}
-	if err := json.Unmarshal([]byte(r.body), &answer); err != nil || r.status != http.StatusOK {
-		t.Fatalf("%d %s", r.status, r.body)
-	}
-	return answer.Token
-}
-
-// Nobody learns at the token endpoint which partners there are.
-func TestAnUnknownClientLooksLikeAWrongSecret(t *testing.T) {
-	s := besiege(t)
-	if err := s.p.outbox.RemovePartner(t.Context(), "test", s.partner("gone").id); err != nil {
-		t.Fatal(err)
-	}
-	ids := []string{"acme", "nobody", "gone"}
-	times := make(map[string][]time.Duration)
-	for round := range 12 { // each from an address of its own, so that none is slowed
-		from := fmt.Sprint("127.0.2.", round+1)
-		var first response
-		for i, id := range ids {
-			began := time.Now()
-			got := s.askToken(t, from, id, "guessed-secret")
-			times[id] = append(times[id], time.Since(began))
-			got.header.Del("Date")
-			got.header.Del("X-Request-Id")
-			if i == 0 {
-				first = got
-			}
-			if got.status != http.StatusUnauthorized || got.body != first.body || fmt.Sprint(got.header) != fmt.Sprint(first.header) {
-				t.Errorf("%s: %d %s %v\n%s: %d %s %v", ids[0], first.status, first.body, first.header, id, got.status, got.body, got.header)
-			}
-		}
-	}
-	// Both are a look-up and a synced write. A check that only known clients
-	// cost, such as the hash of a password, would be many times as long.
-	for _, id := range ids[1:] {
-		a, b := median(times[ids[0]]), median(times[id])
-		if a > 5*b || b > 5*a {
-			t.Errorf("%s takes %s, %s takes %s", ids[0], a, id, b)
-		}
-	}
-	for _, id := range ids { // and they are locked alike
-		for range 5 {
-			s.askToken(t, "127.0.3.1", id, "guessed-secret")
-		}
-		if got := s.askToken(t, "127.0.3.1", id, "guessed-secret"); got.status != http.StatusTooManyRequests {
-			t.Errorf("%s: after five guesses %d", id, got.status)
-		}
-	}
-}
-
-func median(d []time.Duration) time.Duration {
-	slices.Sort(d)
-	return d[len(d)/2]
 }
