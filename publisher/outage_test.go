@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sys/unix"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher"
@@ -70,6 +71,28 @@ func TestRelayWaitsForTheBroker(t *testing.T) {
 		r.reaches(200)
 		same(t, b, source, 200)
 	})
+}
+
+func TestRelaySaysWhyTheBrokerDoesNotAnswer(t *testing.T) {
+	dir := t.TempDir()
+	mounted := filepath.Join(dir, "disk")
+	if err := os.Mkdir(mounted, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("none", mounted, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("a file system can only be mounted by root: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(mounted, unix.MNT_DETACH) })
+	b, source := newBroker(t, natsd.Config{Dir: mounted}), newBox(t)
+	r := run(t, b, source, publisher.Config{MaxBatch: 10, AckTimeout: 200 * time.Millisecond})
+	r.reaches(0)
+	for range 10 {
+		source.sign("A", 100, 20)
+	}
+	until(t, "say so", func() bool { return strings.Contains(r.Status().Reason, "make room") })
+	if source.parked("A") != "" {
+		t.Error("a full disk parked a study")
+	}
 }
 
 func TestRelayHealsTheStream(t *testing.T) {

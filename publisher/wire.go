@@ -155,12 +155,15 @@ func (r *Relay) request(ctx context.Context, msg *nats.Msg) (ack, error) {
 	return a, nil
 }
 
-// refusal marks the errors that say for certain that nothing was stored.
+// refusal marks the errors that say for certain that nothing was stored. A
+// broker whose disk was full may never answer again, nor say why.
 func refusal(verb string, err error) error {
 	var refused *jetstream.APIError
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%s: %w: %w", verb, errTooLarge, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: the broker does not answer: its disk is full, or it is overloaded; make room and start it again: %w", verb, err)
 	case !errors.As(err, &refused):
 		return fmt.Errorf("%s: %w", verb, err)
 	case refused.ErrorCode == codeTooLarge:
