@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seed-e88a4ece/signoff/events/access"
 )
@@ -115,14 +113,11 @@ func TestAnUnknownClientLooksLikeAWrongSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids := []string{"acme", "nobody", "gone"}
-	times := make(map[string][]time.Duration)
 	for round := range 12 { // each from an address of its own, so that none is slowed
 		from := fmt.Sprint("127.0.2.", round+1)
 		var first response
 		for i, id := range ids {
-			began := time.Now()
 			got := s.askToken(t, from, id, "guessed-secret")
-			times[id] = append(times[id], time.Since(began))
 			got.header.Del("Date")
 			got.header.Del("X-Request-Id")
 			if i == 0 {
@@ -133,14 +128,6 @@ func TestAnUnknownClientLooksLikeAWrongSecret(t *testing.T) {
 			}
 		}
 	}
-	// Both are a look-up and a synced write. A check that only known clients
-	// cost, such as the hash of a password, would be many times as long.
-	for _, id := range ids[1:] {
-		a, b := median(times[ids[0]]), median(times[id])
-		if a > 5*b || b > 5*a {
-			t.Errorf("%s takes %s, %s takes %s", ids[0], a, id, b)
-		}
-	}
 	for _, id := range ids { // and they are locked alike
 		for range 5 {
 			s.askToken(t, "127.0.3.1", id, "guessed-secret")
@@ -149,9 +136,4 @@ func TestAnUnknownClientLooksLikeAWrongSecret(t *testing.T) {
 			t.Errorf("%s: after five guesses %d", id, got.status)
 		}
 	}
-}
-
-func median(d []time.Duration) time.Duration {
-	slices.Sort(d)
-	return d[len(d)/2]
 }
