@@ -270,15 +270,15 @@ func (d *tour) tryYourself(context.Context) error {
 	headers := file("acme.headers", "Authorization: Bearer "+d.token+"\nx-partnerid: "+demoPartner+"\n")
 	form := file("acme.form", d.form().Encode())
 	password := file("rivera.password", d.password+"\n")
-	operator := d.p.nats.Credentials(natsd.Operator)
-	env := file("nats.env", fmt.Sprintf("export NATS_URL=%s NATS_USER=%s NATS_PASSWORD=%s\n", d.p.nats.ClientURL(), operator.User, operator.Password))
+	env := file("acme.env", fmt.Sprintf("export NATS_URL=%s NATS_USER=%s NATS_PASSWORD=%s\n", d.p.nats.ClientURL(), demoPartner, d.secret))
 
 	d.headingf("Try it, in another terminal (the files hold the credentials)")
 	d.linef("curl -H @%s '%s/DiagnosticReport?researchstudy=DEMO-01&_count=2'", headers, d.base())
 	d.linef("curl --data @%s %s     # a new token, each lives an hour", form, d.p.publicURL()+token.Path)
-	d.linef(". %s && nats sub 'crit.v1.>'     # then sign the one that is left:", env)
+	d.linef(". %s && nats sub 'crit.v1.DEMO-01.>'     # then sign the one that is left:", env)
 	d.linef("%s sign %s --data %s --as %s --meaning 'I approve it.' --password-file %s", self(), demoLeft, d.p.dir, demoPI, password)
 	d.linef("curl http://%s/readyz ; %s status --data %s", d.p.opsListener.Addr(), self(), d.p.dir)
+	d.linef("(nats is NATS' command line: go install github.com/nats-io/natscli/nats@latest)")
 	return nil
 }
 
