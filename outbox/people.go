@@ -40,8 +40,8 @@ func (o *Outbox) AddPI(ctx context.Context, by, user, name string, studies []str
 	return o.administer(ctx, by, "add PI", func(w *work) error {
 		result, err := w.tx.Exec(`
 			insert into people (user, name, password)
-			values (?, ?, ?)
-			on conflict do nothing`, user, name, hash)
+			select ?1, ?2, ?3
+			where not exists (select 1 from people where user = ?1)`, user, name, hash)
 		if err != nil {
 			return err
 		}

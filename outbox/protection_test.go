@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,14 @@ func TestRecordsAreProtected(t *testing.T) {
 		ok(t, db.Get(&n, "select count(*) from "+table))
 		return n
 	}
+	refuse := func(t *testing.T, statements ...string) {
+		t.Helper()
+		for _, statement := range statements {
+			if _, err := db.Exec(statement); err == nil {
+				t.Errorf("%s was accepted", statement)
+			}
+		}
+	}
 	for table, change := range map[string]string{
 		"audit":       "actor = 'nobody'",
 		"events":      "data = x'00'",
@@ -49,16 +58,12 @@ func TestRecordsAreProtected(t *testing.T) {
 			if before == 0 {
 				t.Fatal("nothing to protect")
 			}
-			for _, statement := range []string{
-				"update " + table + " set " + change,
-				"update or replace " + table + " set " + change,
-				"delete from " + table,
-				"insert or replace into " + table + " select * from " + table + " limit 1",
-			} {
-				if _, err := db.Exec(statement); err == nil {
-					t.Errorf("%s was accepted", statement)
-				}
-			}
+			refuse(t,
+				"update "+table+" set "+change,
+				"update or replace "+table+" set "+change,
+				"delete from "+table,
+				"insert or replace into "+table+" select * from "+table+" limit 1",
+			)
 			if after := count(table); after != before {
 				t.Errorf("%d rows of %d are left", after, before)
 			}
@@ -75,13 +80,26 @@ func TestRecordsAreProtected(t *testing.T) {
 		}
 	})
 	t.Run("user names from being freed, and chains from going back", func(t *testing.T) {
-		for _, statement := range []string{
-			"delete from people", "update people set user = 'free'", "delete from studies", "update studies set sequence = sequence - 1",
-		} {
-			if _, err := db.Exec(statement); err == nil {
-				t.Errorf("%s was accepted", statement)
-			}
+		refuse(t,
+			"delete from people", "update people set user = 'free'", "insert or replace into people select * from people",
+			"insert or replace into people (user, name, password) values ('dr.a', 'Somebody Else', '')",
+			"delete from studies", "update studies set sequence = sequence - 1", "insert or replace into studies select * from studies",
+			"insert or replace into studies (study, token) values ('FHIR-T', 'new')", "insert or replace into studies (study, token) values ('new', 'FHIR-T')",
+			"update or replace studies set row = row + 1",
+		)
+	})
+	t.Run("a disabled PI from being let in again", func(t *testing.T) {
+		ok(t, d.DisablePI(t.Context(), operator, "dr.a"))
+		refuse(t, "update people set disabled = ''", "update people set disabled = '2030-01-01T00:00:00.000000Z'")
+		ok(t, d.SetPassword(t.Context(), operator, "dr.a", password+"!"))
+	})
+	t.Run("the audit trail from lines out of order", func(t *testing.T) {
+		const line = `insert into audit (row, time, actor, action, study, subject, detail) select %s, time, actor, action, study, subject, detail from audit limit 1`
+		for _, number := range []string{"-1", "0", "1", "(select max(row) + 2 from audit)", "9223372036854775807"} {
+			refuse(t, fmt.Sprintf(line, number))
 		}
+		_, err := db.Exec(fmt.Sprintf(line, "(select max(row) + 1 from audit)"))
+		ok(t, err)
 	})
 }
 
