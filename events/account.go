@@ -1,5 +1,7 @@
 package events
 
+import "strings"
+
 // What partners are told of the broker. Each partner has an account of its
 // own there, without a stream in it; what it may see is imported from the
 // service's account.
@@ -53,14 +55,17 @@ func PartnerAccountOf(partner string, tokens []string, limits AccountLimits) Acc
 func ClosedAccount(partner string) Account { return Account{Name: PartnerAccountPrefix + partner} }
 
 // read lets through what one consumer and its live subject need: to pull, to
-// look at it, and both forms of acknowledgement.
+// look at it, and both forms of acknowledgement. These have the number of parts
+// that the broker gives them and no other: in a longer one of the first form, or
+// a shorter one of the second, another consumer's name could stand where the
+// broker looks for it in the other form.
 func (a *Account) read(consumer, live string) {
 	path := Stream + "." + consumer
 	a.Services = append(a.Services,
 		AccountService{Subject: "$JS.API.CONSUMER.MSG.NEXT." + path, Local: PartnerAPIPrefix + ".CONSUMER.MSG.NEXT." + path, Streamed: true},
 		AccountService{Subject: "$JS.API.CONSUMER.INFO." + path, Local: PartnerAPIPrefix + ".CONSUMER.INFO." + path},
-		AccountService{Subject: "$JS.ACK." + path + ".>", Local: "$JS.ACK." + path + ".>"},
-		AccountService{Subject: "$JS.ACK.*.*." + path + ".>", Local: "$JS.ACK.*.*." + path + ".>"},
+		AccountService{Subject: "$JS.ACK." + path + ".*.*.*.*.*", Local: "$JS.ACK." + path + ".*.*.*.*.*"},
+		AccountService{Subject: "$JS.ACK.*.*." + path + ".*.*.*.*.>", Local: "$JS.ACK.*.*." + path + ".*.*.*.*.>"},
 	)
 	a.Streams = append(a.Streams, live)
 }
@@ -74,8 +79,19 @@ func (a Account) MayPublish() []string {
 	return subjects
 }
 
-// MaySubscribe gives all that a connection of the account may subscribe to.
-func (a Account) MaySubscribe() []string { return append([]string{"_INBOX.>"}, a.Streams...) }
+// MaySubscribe gives all that a connection of the account may subscribe to, in
+// the form "subject" or "subject queue". What is heard from the service's account
+// is heard alone, or in a queue group with the partner's id as the first part
+// of its name: groups are shared with all who hear the same, other partners too,
+// and each event goes to one member only.
+func (a Account) MaySubscribe() []string {
+	subjects := []string{"_INBOX.>"}
+	partner := strings.TrimPrefix(a.Name, PartnerAccountPrefix)
+	for _, s := range a.Streams {
+		subjects = append(subjects, s, s+" "+partner, s+" "+partner+".>")
+	}
+	return subjects
+}
 
 // Connection is a partner's connection to the broker.
 type Connection struct {
