@@ -17,7 +17,7 @@ type consumer struct {
 	p        *Partner
 	js       jetstream.JetStream
 	name     string
-	refusals chan error // of the server, about this consumer
+	refusals chan refusal // of the server, about this consumer
 }
 
 // refusal is an answer that says that the partner may not, or that there is no
@@ -29,7 +29,7 @@ func (r refusal) Unwrap() error { return r.error }
 // open finds the consumer.
 func (c consumer) open(ctx context.Context) (jetstream.Consumer, error) {
 	select {
-	case <-c.refusals: // of an earlier login
+	case <-c.refusals: //nolint:errcheck // of an earlier login
 	default:
 	}
 	return ask(ctx, c, func(ctx context.Context) (jetstream.Consumer, error) {
@@ -52,8 +52,8 @@ func ask[T any](ctx context.Context, c consumer, question func(context.Context) 
 	go func() {
 		defer close(done)
 		select {
-		case cause := <-c.refusals:
-			refuse(refusal{cause})
+		case no := <-c.refusals:
+			refuse(no)
 		case <-c.p.life.Done():
 			refuse(context.Cause(c.p.life))
 		case <-ctx.Done():

@@ -35,7 +35,7 @@ func SecretFile(path string) func() (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("read the client secret: %w", err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // only read
 		text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 		if err != nil {
 			return "", fmt.Errorf("read the client secret: %w", err)

@@ -37,8 +37,8 @@ func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer
 			return ctx.Err()
 		case <-w.p.life.Done():
 			return context.Cause(w.p.life)
-		case cause := <-w.consumer.refusals:
-			return refusal{cause}
+		case no := <-w.consumer.refusals:
+			return no
 		case status := <-w.status:
 			if status != nats.CONNECTED {
 				w.report(outage{errInterrupted})

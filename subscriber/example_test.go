@@ -1,4 +1,4 @@
-package subscriber_test
+package subscriber_test //nolint:testableexamples // it reads from the server of an installation
 
 import (
 	"context"

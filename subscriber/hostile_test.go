@@ -111,7 +111,7 @@ func TestDialWaitsForATokenEndpointThatIsAway(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"that fails":                failing,
 		"that wants fewer requests": says(429, jsonType, `{}`),
-		"that answers half": func(w http.ResponseWriter, r *http.Request) {
+		"that answers half": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			fmt.Fprint(w, `{"access_token`)
 		},

@@ -62,7 +62,7 @@ func (p *Partner) delay(attempt int) time.Duration {
 		p.sleep(wait.NextBackOff())
 	}
 	longest := min(50*time.Millisecond<<min(attempt-1, 10), 10*time.Second)
-	return 20*time.Millisecond + rand.N(longest) // time for what listens to notice the loss
+	return 20*time.Millisecond + rand.N(longest) //nolint:gosec // time for what listens to notice the loss; no secret
 }
 
 func (p *Partner) sleep(d time.Duration) {
@@ -94,7 +94,7 @@ func (p *Partner) problem(err error) {
 		for watch, consumer := range p.watches {
 			if concerns(err, consumer) {
 				select {
-				case watch <- err:
+				case watch <- refusal{err}:
 				default: // told already
 				}
 			}
@@ -129,8 +129,8 @@ func concerns(violation error, consumer string) bool {
 }
 
 // watch gives a channel on which refusals of the consumer arrive.
-func (p *Partner) watch(consumer string) (refusals chan error, stop func()) {
-	refusals = make(chan error, 1)
+func (p *Partner) watch(consumer string) (refusals chan refusal, stop func()) {
+	refusals = make(chan refusal, 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watches[refusals] = consumer
@@ -163,14 +163,14 @@ func (p *Partner) renew(since uint64) {
 // do is settled when it logs in, and to log in again would disturb the other
 // studies. The error is a refusal, or says that nothing was found out.
 func (p *Partner) probe(ctx context.Context, name string) error {
-	refusals := make(chan error, 1)
+	refusals := make(chan refusal, 1)
 	nc, js, err := p.open(ctx,
 		nats.NoReconnect(),
 		nats.ClosedHandler(nil),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) {
 				select {
-				case refusals <- err:
+				case refusals <- refusal{err}:
 				default: // told already
 				}
 			}

@@ -89,8 +89,8 @@ type Partner struct {
 
 	renewing sync.Mutex // one login is renewed at a time
 	mu       sync.Mutex
-	watches  map[chan error]string // consumer whose refusals go to the channel
-	followed map[string]bool       // by consumer
+	watches  map[chan refusal]string // consumer whose refusals go to the channel
+	followed map[string]bool         // by consumer
 }
 
 // Dial connects a partner to the NATS server at url, or to one of several
@@ -109,7 +109,7 @@ func Dial(ctx context.Context, credentials Credentials, url string, cfg PartnerC
 	cfg = cfg.withDefaults()
 	p := &Partner{
 		id: credentials.ClientID, cfg: cfg, tokens: newTokens(credentials, cfg), url: url,
-		watches: make(map[chan error]string), followed: make(map[string]bool),
+		watches: make(map[chan refusal]string), followed: make(map[string]bool),
 	}
 	p.life, p.end = context.WithCancelCause(context.Background())
 	p.options = p.connection(local)

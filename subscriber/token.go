@@ -126,7 +126,7 @@ func (t *tokens) ask(ctx context.Context, secret string) (answer, error) {
 	if err != nil {
 		return answer{}, unreachable(err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // only read
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil {
 		return answer{}, outage{fmt.Errorf("read the answer of the token endpoint: %w", err)}
