@@ -10,6 +10,11 @@ import { AlteredError, GapError, ReorderError, RepeatError } from './errors.js';
 /** The place before a study's first event. */
 export const START = Object.freeze({ sequence: '0'.repeat(20), hash: '0'.repeat(64), stream: 0 });
 
+/** Whether a value that was stored somewhere is a position. */
+export function isPosition({ sequence, hash, stream }) {
+  return /^\d{20}$/.test(sequence) && /^[0-9a-f]{64}$/.test(hash) && Number.isSafeInteger(stream);
+}
+
 // In the order in which they are hashed; the digest of the body comes last.
 const COVERED = [
   'id', 'source', 'type', 'subject', 'time', 'datacontenttype',

@@ -31,7 +31,10 @@ export class Delivery {
    * arrived was given.
    */
   async next(limit = 0) {
-    this.#coming ??= this.#iterator.next();
+    if (this.#coming === undefined) {
+      this.#coming = this.#iterator.next();
+      this.#coming.catch(() => {}); // whoever waits for it is told; nobody may be by then
+    }
     const result = await interruptible(limit > 0 ? Promise.race([this.#coming, sleep(limit)]) : this.#coming);
     if (result === undefined) {
       return undefined;

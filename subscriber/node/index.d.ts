@@ -47,7 +47,7 @@ export interface SubscribeOptions extends Omit<SignInOptions, 'tokenURL'> {
   /** Study number. Without it, the partner's own access events are read. */
   study?: string;
   /** Where to go on. Defaults to START. */
-  position?: Position;
+  position?: Position | null;
   /** Ends reading after the event in hand. */
   signal?: AbortSignal;
   /** Told the cause when reading is interrupted, and undefined whenever it begins or goes on. Defaults to a process warning. */

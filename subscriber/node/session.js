@@ -21,7 +21,8 @@ export async function login(settings, signIn) {
   const { servers, connection, clientId, clientSecret } = settings;
   const security = encrypted(settings);
   const authenticator = await interruptible(signIn ? byToken(signIn) : bySecret(clientId, clientSecret));
-  return interruptible(connect({ ...PATIENT, ...security, ...connection, servers, authenticator }));
+  const name = `signoff-subscriber ${clientId}`;
+  return interruptible(connect({ name, ...PATIENT, ...security, ...connection, servers, authenticator }));
 }
 
 async function byToken(signIn) {

@@ -1,5 +1,5 @@
 import { Backoff } from './backoff.js';
-import { START } from './chain.js';
+import { isPosition, START } from './chain.js';
 import { AccessEndedError } from './errors.js';
 import { Interruption } from './interruption.js';
 import { Sequencer } from './sequencer.js';
@@ -35,7 +35,7 @@ export async function subscribe(options, handle) {
 }
 
 function complete({
-  position = START,
+  position,
   signal = new AbortController().signal,
   outage = warn,
   patience = 60_000,
@@ -44,7 +44,11 @@ function complete({
   stream = 'SIGNOFF',
   ...required
 }) {
-  return { position, signal, outage, patience, batch, apiPrefix, stream, ...required };
+  const from = position ?? START;
+  if (!isPosition(from)) {
+    throw new TypeError('position is none that was handed over with an event');
+  }
+  return { position: from, signal, outage, patience, batch, apiPrefix, stream, ...required };
 }
 
 function warn(cause) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { AlteredError, digest, GapError, InvalidEventError, ReorderError, RepeatError, START } from '../index.js';
+import { AlteredError, digest, GapError, InvalidEventError, ReorderError, RepeatError, START, subscribe } from '../index.js';
 import { Sequencer } from '../sequencer.js';
 
 const padded = (n) => String(n).padStart(20, '0');
@@ -119,6 +119,12 @@ test('an event that is not what it was is altered, also one that is held already
 test('a stored position of another chain is noticed', () => {
   const sequencer = new Sequencer({ sequence: padded(2), hash: 'f'.repeat(64), stream: 6 }, 'S1');
   assert.throws(() => deliver(sequencer, chain(3).slice(2)), AlteredError);
+});
+
+test('a stored position that is none is refused before anything is read', async () => {
+  for (const position of [{}, { ...START, sequence: '1' }, { ...START, hash: '' }, { sequence: START.sequence, hash: START.hash }]) {
+    await assert.rejects(subscribe({ servers: '127.0.0.1:1', clientId: 'acme', clientSecret: '', study: 'S1', position }, () => {}), TypeError);
+  }
 });
 
 test('an event of another study is refused', () => {
