@@ -104,7 +104,15 @@ func (l *ledger) of(partner, study string) events.Receipt {
 	return l.kept[partner+" "+study]
 }
 
-// house is an embedded server with its stream and doors.
+// site is where a house stands: the embedded server, or a cluster.
+type site interface {
+	doors.Accounts
+	Connect(natsd.Role, ...nats.Option) (*nats.Conn, error)
+	Credentials(natsd.Role) natsd.Credentials
+	ClientURL() string
+}
+
+// house is an embedded server, or a cluster, with its stream and doors.
 type house struct {
 	t      testing.TB
 	cfg    doors.Config
@@ -114,7 +122,8 @@ type house struct {
 	book   *book
 	ledger *ledger
 
-	server *natsd.Server
+	site   site
+	server *natsd.Server       // the embedded one
 	writer jetstream.JetStream // of the publisher
 	doors  *doors.Doors
 	stop   func() // the doors, and waits for their end
@@ -128,6 +137,20 @@ func newHouse(t testing.TB, cfg doors.Config) *house {
 // newHouseIn is a house on files that may be there already, with partners that
 // are known from the start.
 func newHouseIn(t testing.TB, dir string, cfg doors.Config, known ...access.Partner) *house {
+	t.Helper()
+	h := furnish(t, cfg)
+	h.dir = dir
+	for _, p := range known {
+		h.book.d = h.book.d.WithPartner(p)
+	}
+	h.startServer()
+	h.startDoors()
+	h.ready()
+	return h
+}
+
+// furnish makes a house with nothing running.
+func furnish(t testing.TB, cfg doors.Config) *house {
 	t.Helper()
 	seed, err := doors.NewIssuer()
 	if err != nil {
@@ -144,16 +167,10 @@ func newHouseIn(t testing.TB, dir string, cfg doors.Config, known ...access.Part
 	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
 	cfg.Interval = cmp.Or(cfg.Interval, 50*time.Millisecond)
 	h := &house{
-		t: t, cfg: cfg, dir: dir, seed: seed, signer: signer,
+		t: t, cfg: cfg, seed: seed, signer: signer,
 		book: &book{changed: make(chan struct{}, 1)}, ledger: &ledger{kept: make(map[string]events.Receipt)},
 	}
 	h.book.d = access.Directory{}.WithKey(signer.Key(time.Now().Add(-time.Hour)))
-	for _, p := range known {
-		h.book.d = h.book.d.WithPartner(p)
-	}
-	h.startServer()
-	h.startDoors()
-	h.ready()
 	return h
 }
 
@@ -168,17 +185,24 @@ func (h *house) startServer() {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(h.server.Shutdown)
+	h.site = h.server
+	h.makeStream(1)
+}
+
+func (h *house) makeStream(replicas int) {
+	h.t.Helper()
+	var err error
 	if h.writer, err = jetstream.New(h.connect(natsd.Publisher)); err != nil {
 		h.t.Fatal(err)
 	}
-	if _, err := publisher.EnsureStream(h.t.Context(), h.writer, publisher.StreamConfig{}); err != nil {
+	if _, err := publisher.EnsureStream(h.t.Context(), h.writer, publisher.StreamConfig{Replicas: replicas}); err != nil {
 		h.t.Fatal(err)
 	}
 }
 
 func (h *house) connect(role natsd.Role) *nats.Conn {
 	h.t.Helper()
-	nc, err := h.server.Connect(role, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	nc, err := h.site.Connect(role, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -189,7 +213,7 @@ func (h *house) connect(role natsd.Role) *nats.Conn {
 func (h *house) startDoors() {
 	h.t.Helper()
 	var err error
-	h.doors, err = doors.New(h.connect(natsd.Doors), h.server, h.book, h.ledger, h.seed, h.cfg)
+	h.doors, err = doors.New(h.connect(natsd.Doors), h.site, h.book, h.ledger, h.seed, h.cfg)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -258,7 +282,7 @@ func (h *house) admit(id string, studies ...string) {
 				return false
 			}
 		}
-		list, err := h.server.Connections(h.t.Context(), "partner-"+id)
+		list, err := h.site.Connections(h.t.Context(), "partner-"+id)
 		return err == nil && len(list) > 0 && strings.HasSuffix(list[0].User, grants(studies))
 	})
 }
@@ -284,7 +308,7 @@ func (h *house) dial(opts ...nats.Option) (*nats.Conn, error) {
 		nats.NoReconnect(), nats.Timeout(timeout),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}
-	return nats.Connect(h.server.ClientURL(), append(quiet, opts...)...)
+	return nats.Connect(h.site.ClientURL(), append(quiet, opts...)...)
 }
 
 // mustLogin connects by secret until the test ends.
