@@ -13,20 +13,10 @@ import (
 
 // accept decides whether the waiting versions of a case may be signed
 // together, and gives their case revision.
-//
-// A pair must be higher than every pair signed for the assessment, neither of
-// its parts lower than in the last signed one, and its case revision not below
-// the highest ever signed in the case. Signed pairs only grow, so the last
-// signed one is the highest.
 func (w *work) accept(fresh []*candidate) (int32, error) {
 	for _, c := range fresh {
-		next, last := c.waitingVersion, c.signedVersion
-		higher := last.Less(next) && next.Revision >= last.Revision
-		if c.signed != 0 && !higher {
-			return 0, c.conflict("its waiting version, %s, is not higher", next)
-		}
-		if next.CaseRevision < c.caseRevision {
-			return 0, w.caseConflict(c)
+		if err := w.signable(c, c.waitingVersion); err != nil {
+			return 0, err
 		}
 	}
 	highest := slices.MaxFunc(fresh, byCaseRevision)
@@ -37,6 +27,24 @@ func (w *work) accept(fresh []*candidate) (int32, error) {
 			lowest.number, lowest.id, lowest.waitingVersion, highest.id, highest.waitingVersion)
 	}
 	return highest.waitingVersion.CaseRevision, nil
+}
+
+// signable refuses a version that cannot be signed, now or ever.
+//
+// A pair must be higher than every pair signed for the assessment, neither of
+// its parts lower than in the last signed one, and its case revision not below
+// the highest ever signed in the case. Signed pairs only grow, so the last
+// signed one is the highest.
+func (w *work) signable(c *candidate, next events.Version) error {
+	last := c.signedVersion
+	higher := last.Less(next) && next.Revision >= last.Revision
+	switch {
+	case c.signed != 0 && !higher:
+		return c.conflict("%s is not higher", next)
+	case next.CaseRevision < c.caseRevision:
+		return w.caseConflict(c, next)
+	}
+	return nil
 }
 
 func byCaseRevision(a, b *candidate) int {
@@ -50,7 +58,7 @@ func (c *candidate) conflict(format string, args ...any) error {
 }
 
 // caseConflict names the sign-off that moved the case beyond the candidate.
-func (w *work) caseConflict(c *candidate) error {
+func (w *work) caseConflict(c *candidate, next events.Version) error {
 	highest := *c
 	var at string
 	err := w.tx.QueryRow(`
@@ -68,8 +76,7 @@ func (w *work) caseConflict(c *candidate) error {
 	if highest.signature.Time, err = events.ParseTime(at); err != nil {
 		return err
 	}
-	return highest.conflict("the waiting version of assessment %s, %s, is of an earlier revision of case %d",
-		c.id, c.waitingVersion, c.number)
+	return highest.conflict("assessment %s in %s is of an earlier revision of case %d", c.id, next, c.number)
 }
 
 // raiseCase moves a case to a higher revision: reports that were available and

@@ -73,8 +73,7 @@ func (m *model) available() map[string]int {
 	return out
 }
 
-func (m *model) maySign(id string) bool {
-	next := m.waiting[id]
+func (m *model) maySign(id string, next pair) bool {
 	for _, a := range m.signatures(func(a act) bool { return a.id == id }) {
 		if next.caseRevision < a.pair.caseRevision || next.revision < a.pair.revision || next == a.pair {
 			return false
@@ -97,7 +96,7 @@ func (m *model) sign(user string, ids []string) (announced []string, ok bool) {
 		}
 	}
 	for _, id := range fresh {
-		if !m.maySign(id) || m.waiting[id].caseRevision != m.waiting[fresh[0]].caseRevision {
+		if !m.maySign(id, m.waiting[id]) || m.waiting[id].caseRevision != m.waiting[fresh[0]].caseRevision {
 			return nil, false
 		}
 	}
@@ -174,16 +173,19 @@ func TestAvailabilityFollowsTheModel(t *testing.T) {
 					a = withLesions(a, "T01")
 				}
 				result := d.submit(a)[0]
-				known[id] = true
 				wasSigned := len(m.signatures(func(s act) bool { return s.id == id && s.pair == p })) > 0
 				waits, there := m.waiting[id]
 				want := outbox.Taken
-				if wasSigned || there && waits == p {
+				switch {
+				case wasSigned || there && waits == p:
 					want = outbox.Unchanged
-				} else {
+				case !m.maySign(id, p):
+					want = ""
+				default:
 					m.waiting[id] = p
 				}
-				if result.Err != nil || result.Outcome != want {
+				known[id] = known[id] || want != ""
+				if (result.Err == nil) != (want != "") || result.Outcome != want {
 					rt.Fatalf("registered as %q, %v instead of %q", result.Outcome, result.Err, want)
 				}
 				announced, accepted, err = nil, true, nil

@@ -8,25 +8,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// checkCase refuses an assessment whose case belongs to another subject.
-func (w *work) checkCase(study int64, a events.Assessment) error {
-	var subject string
-	err := w.tx.QueryRow(`
-		select subject
-		from cases
-		where study = ? and number = ?`, study, a.Case.ID).Scan(&subject)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil
-	case err != nil:
-		return fmt.Errorf("look up case: %w", err)
-	case subject != a.Subject:
-		return &events.Error{Code: events.Conflict, Field: "subject", Message: fmt.Sprintf(
-			"case %d of study %s belongs to subject %s, not %s", a.Case.ID, a.Study, subject, a.Subject)}
-	}
-	return nil
-}
-
 // holding is what is held of an assessment before a registration.
 type holding struct {
 	ID      string  `db:"id"`
@@ -34,19 +15,30 @@ type holding struct {
 	Content string  `db:"content"` // of the waiting version
 	Visit   *string `db:"visit"`
 	Study   int64   `db:"study"`
-	Number  int32   `db:"number"`
+	Number  int32   `db:"number"` // of the case
 	Name    string  `db:"study_number"`
+
+	Signed       int64  `db:"signed"`        // the version signed last; 0 for none
+	CaseRevision int32  `db:"case_revision"` // of that version, like the rest
+	Revision     int32  `db:"revision"`
+	User         string `db:"user"`
+	Time         string `db:"time"`
 }
 
-// known looks the assessment up by its id; nil where it is new.
+// known looks the assessment up by its id; nil where it is new. One that was
+// signed stays in its study and case.
 func (w *work) known(study int64, a events.Assessment) (*holding, error) {
 	var h holding
 	err := w.tx.Get(&h, `
-		select a.id, coalesce(a.waiting, 0) as waiting, coalesce(v.content, '') as content, a.visit,
-			a.study, a.number, s.study as study_number
+		select a.id, coalesce(a.waiting, 0) as waiting, coalesce(n.content, '') as content, a.visit,
+			a.study, a.number, s.study as study_number,
+			coalesce(a.signed, 0) as signed, coalesce(v.case_revision, 0) as case_revision, coalesce(v.revision, 0) as revision,
+			coalesce(g.user, '') as user, coalesce(g.time, '') as time
 		from assessments a
 		join studies s on s.row = a.study
-		left join versions v on v.row = a.waiting
+		left join versions n on n.row = a.waiting
+		left join versions v on v.row = a.signed
+		left join signatures g on g.version = a.signed
 		where a.id = +?`, a.ID)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -92,4 +84,20 @@ func (w *work) sameVersion(known *holding, s submission) (bool, error) {
 			pair, known.ID, signed.User, signed.Time)
 	}
 	return true, nil
+}
+
+// overtaken refuses a version that could never be signed, because the
+// assessment or the case is beyond it: it would wait for ever.
+func (w *work) overtaken(study int64, held casing, known *holding, a events.Assessment) error {
+	c := &candidate{id: a.ID, number: a.Case.ID, caseRevision: held.Revision, chain: chain{row: study}}
+	if known != nil && known.Signed != 0 {
+		c.signed = known.Signed
+		c.signedVersion = events.Version{CaseRevision: known.CaseRevision, Revision: known.Revision}
+		c.signature.User = known.User
+		var err error
+		if c.signature.Time, err = events.ParseTime(known.Time); err != nil {
+			return fmt.Errorf("load signature: %w", err)
+		}
+	}
+	return w.signable(c, a.Version())
 }

@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -147,6 +148,21 @@ func (d *desk) register(assessments ...events.Assessment) {
 			d.t.Fatalf("assessment %s: %q, %v", assessments[i].ID, r.Outcome, r.Err)
 		}
 	}
+}
+
+// lowerPairs are those that cannot follow case revision 2, revision 5.
+var lowerPairs = [][2]int32{{2, 4}, {1, 5}, {1, 6}, {3, 4}}
+
+// letWait lets a version wait as programs did that took it whatever was signed.
+func (d *desk) letWait(a events.Assessment) {
+	d.t.Helper()
+	content := must(json.Marshal(a))(d.t)
+	_, err := d.DB().Writer.Exec(`
+		insert into versions (assessment, case_revision, revision, time, registrar, content)
+		values (?, ?, ?, ?, ?, ?)`, a.ID, a.Case.Revision, a.Revision, events.FormatTime(d.clock.now()), source, string(content))
+	ok(d.t, err)
+	_, err = d.DB().Writer.Exec(`update assessments set waiting = (select max(row) from versions) where id = ?`, a.ID)
+	ok(d.t, err)
 }
 
 func (d *desk) submit(assessments ...events.Assessment) []outbox.RegisterResult {

@@ -28,7 +28,9 @@ type Registration struct {
 
 // RegisterResult is a Registration, or why there is none. It is a Conflict if
 // the assessment belongs to another study or case, if the case has another
-// subject, or if its pair is signed with other content.
+// subject, if its pair is signed with other content, or if it could never be
+// signed: its pair is not higher than one signed, or its case was signed in a
+// higher revision. It then names the signed pair, signer and time.
 type RegisterResult struct {
 	Registration
 	Err *events.Error
@@ -113,7 +115,8 @@ func (w *work) register(by string, s submission) (outcome string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := w.checkCase(study, a); err != nil {
+	held, err := w.heldCase(study, a)
+	if err != nil {
 		return "", err
 	}
 	known, err := w.known(study, a)
@@ -126,6 +129,9 @@ func (w *work) register(by string, s submission) (outcome string, err error) {
 	}
 	if same {
 		return Unchanged, w.noteVisit(known, s)
+	}
+	if err := w.overtaken(study, held, known, a); err != nil {
+		return "", err
 	}
 	return Taken, w.take(by, known, s)
 }

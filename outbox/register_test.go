@@ -66,6 +66,34 @@ func TestRegister(t *testing.T) {
 			wantCode(t, got.Err, events.Conflict, fmt.Sprintf("revision %d", revision+1), "dr.a", "2026-01-31T12:00:00")
 		}
 	})
+	t.Run("refuses a pair that is not higher in both parts than the one signed", func(t *testing.T) {
+		d := newDesk(t)
+		d.register(assessment("1", 1, 2, 5))
+		d.sign("1")
+		for _, pair := range lowerPairs {
+			got := d.submit(assessment("1", 1, pair[0], pair[1]))[0]
+			wantCode(t, got.Err, events.Conflict, "case revision 2, revision 5", "dr.a", "2026-01-31T12:00:00.000000Z")
+		}
+		must(d.withdrawAs("dr.a", "1", "reason"))(t)
+		wantCode(t, d.submit(assessment("1", 1, 2, 4))[0].Err, events.Conflict, "case revision 2, revision 5")
+		if waiting := must(d.Waiting(t.Context(), outbox.WaitingFilter{}))(t); len(waiting) != 0 {
+			t.Errorf("%+v", waiting)
+		}
+	})
+	t.Run("refuses a revision of a case that was signed in a higher one", func(t *testing.T) {
+		d := newDesk(t)
+		d.register(assessment("1", 1, 2, 1), assessment("2", 1, 1, 1))
+		d.sign("1")
+		if got := d.submit(assessment("2", 1, 1, 1))[0]; got.Outcome != outbox.Unchanged {
+			t.Errorf("what waits is registered again: %+v", got)
+		}
+		for _, id := range []string{"2", "3"} {
+			got := d.submit(assessment(id, 1, 1, 2))[0]
+			wantCode(t, got.Err, events.Conflict, "assessment 1 was signed as case revision 2, revision 1 by dr.a", "2026-01-31T12:00:00.000000Z")
+		}
+		d.register(assessment("2", 1, 2, 1))
+		d.sign("2")
+	})
 	t.Run("refuses each alone, and stores nothing of it", func(t *testing.T) {
 		d := newDesk(t)
 		d.register(assessment("1", 1, 1, 1))
@@ -135,7 +163,7 @@ func TestVisits(t *testing.T) {
 		d := newDesk(t)
 		d.register(assessment("1", 1, 2, 2))
 		d.sign("1")
-		d.register(assessment("1", 1, 1, 9))
+		d.letWait(assessment("1", 1, 1, 9))
 		got := must(d.Visits(t.Context(), study))(t)
 		if diff := cmp.Diff([]events.KnownVisit{{Latest: assessment("1", 1, 2, 2), Signed: true}}, got); diff != "" {
 			t.Error(diff)

@@ -136,12 +136,12 @@ func TestSignOff(t *testing.T) {
 		wantCode(t, err, events.Conflict)
 		wantEvents(t, d, "signed 1/1")
 	})
-	t.Run("refuses a pair that is not higher in both parts", func(t *testing.T) {
-		for _, pair := range [][2]int32{{2, 4}, {1, 5}, {1, 6}, {3, 4}} {
+	t.Run("refuses a waiting pair that is not higher in both parts", func(t *testing.T) {
+		for _, pair := range lowerPairs {
 			d := newDesk(t)
 			d.register(assessment("1", 1, 2, 5))
 			d.sign("1")
-			d.register(assessment("1", 1, pair[0], pair[1]))
+			d.letWait(assessment("1", 1, pair[0], pair[1]))
 			_, err := d.signAs("dr.a", "1")
 			wantCode(t, err, events.Conflict, "case revision 2, revision 5", "dr.a", "2026-01-31T12:00:00.000000Z")
 			wantEvents(t, d, "signed 1/1")
