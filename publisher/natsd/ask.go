@@ -29,6 +29,7 @@ type reply struct {
 	Data struct {
 		Imports     []importInfo `json:"imports"`
 		Connections []connection `json:"connections"`
+		Total       int          `json:"total"`
 	} `json:"data"`
 }
 
@@ -73,6 +74,10 @@ func (o *Outside) ask(ctx context.Context, subject string, question any) ([]repl
 	if err != nil {
 		return nil, err
 	}
+	return o.askBy(ctx, nc, subject, question)
+}
+
+func (o *Outside) askBy(ctx context.Context, nc *nats.Conn, subject string, question any) ([]reply, error) {
 	body, err := json.Marshal(question)
 	if err != nil {
 		return nil, err

@@ -147,7 +147,8 @@ func (o *Outside) Configured(ctx context.Context) error {
 	return nil
 }
 
-// missing asks all servers for the account.
+// missing asks all servers for the account, and whether its services are heard:
+// a server that has an account since its last reload hears none until the next.
 func (o *Outside) missing(ctx context.Context, a events.Account) (missing, err error) {
 	if a.Limits.Connections == 0 {
 		return nil, nil
@@ -159,6 +160,18 @@ func (o *Outside) missing(ctx context.Context, a events.Account) (missing, err e
 	for _, answer := range answers {
 		if what := answer.missing(a); what != "" {
 			return fmt.Errorf("%w: %s is missing on server %s", ErrNotConfigured, what, answer.Server.Name), nil
+		}
+	}
+	if len(a.Services) == 0 {
+		return nil, nil
+	}
+	answers, err = o.ask(ctx, "$SYS.REQ.ACCOUNT."+a.Name+".SUBSZ", map[string]any{"test": a.Services[0].Local, "limit": 1})
+	if err != nil {
+		return nil, fmt.Errorf("look at account %s: %w", a.Name, err)
+	}
+	for _, answer := range answers {
+		if answer.Data.Total == 0 {
+			return fmt.Errorf("%w: account %s was new to server %s at its last reload and needs one more", ErrNotConfigured, a.Name, answer.Server.Name), nil
 		}
 	}
 	return nil, nil

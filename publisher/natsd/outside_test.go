@@ -147,6 +147,10 @@ func TestAnAccountElsewhereIsLookedAt(t *testing.T) {
 		}
 		e.c.Partners = []events.Account{more, other}
 		e.reload(t, text(t, e.c))
+		if err := e.Configured(t.Context()); !errors.Is(err, natsd.ErrNotConfigured) || !strings.Contains(err.Error(), "one more") {
+			t.Errorf("an account that was new: %v", err)
+		}
+		e.reload(t, text(t, e.c))
 		if err := e.Configured(t.Context()); err != nil {
 			t.Errorf("after: %v", err)
 		}
@@ -159,6 +163,34 @@ func TestAnAccountElsewhereIsLookedAt(t *testing.T) {
 			t.Error("an account that nobody has looked at")
 		}
 	})
+}
+
+func TestServersElsewhereReloadWhenAsked(t *testing.T) {
+	acme := events.PartnerAccountOf("acme", []string{"S"}, limits)
+	e := newElsewhere(t, acme)
+	reload := func(c natsd.Configuration) (int, error) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(e.dir, "accounts.conf"), []byte(text(t, c)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return e.Reload(t.Context(), c.Partners)
+	}
+	e.c.Partners = []events.Account{events.PartnerAccountOf("acme", []string{"S", "T"}, limits)}
+	if times, err := reload(e.c); err != nil || times != 1 {
+		t.Errorf("another study: %d times, %v", times, err)
+	}
+	e.c.Partners = append(e.c.Partners, events.PartnerAccountOf("other", nil, limits))
+	if times, err := reload(e.c); err != nil || times != 2 {
+		t.Errorf("another partner: %d times, %v", times, err)
+	}
+	if _, err := e.Reload(t.Context(), []events.Account{events.PartnerAccountOf("third", nil, limits)}); !errors.Is(err, natsd.ErrNotConfigured) {
+		t.Errorf("a partner that is not in the file: %v", err)
+	}
+	changed := e.c
+	changed.LoginIssuer = configuration(t).LoginIssuer
+	if _, err := reload(changed); err == nil || !strings.Contains(err.Error(), "one") {
+		t.Errorf("a change that needs a restart: %v", err)
+	}
 }
 
 func TestConnectionsElsewhereAreListedAndClosed(t *testing.T) {

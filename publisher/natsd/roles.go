@@ -97,7 +97,8 @@ func permissions(role Role) *server.Permissions {
 	case Keeper:
 		return &server.Permissions{
 			Publish: allow(
-				"$SYS.REQ.SERVER.PING.STATSZ", "$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.SERVER.*.KICK", "$SYS.REQ.ACCOUNT.*.INFO",
+				"$SYS.REQ.SERVER.PING.STATSZ", "$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.SERVER.*.KICK",
+				"$SYS.REQ.ACCOUNT.*.INFO", "$SYS.REQ.ACCOUNT.*.SUBSZ",
 			),
 			Subscribe: allow(inbox),
 		}
