@@ -76,8 +76,8 @@ func TestSignOffsThatAreRefused(t *testing.T) {
 		if err := os.WriteFile(lower, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		mustSignoff(t, "import", lower, "--data", dir)
-		refusal(t, exitRefused, sign("pi", right), "case revision 5, revision 1", "pi", "20")
+		refusal(t, exitRefused, []string{"import", lower, "--data", dir}, lower+":", "refused:", "assessment 790 was signed as case revision 5, revision 1 by pi at 20")
+		mustSignoff(t, sign("pi", right)...)
 	})
 }
 
