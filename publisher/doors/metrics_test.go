@@ -1,0 +1,56 @@
+package doors_test
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-e88a4ece/signoff/publisher/doors"
+)
+
+// metric gives the sum of a metric's values: counters and gauges, and of
+// histograms how many there were.
+func (h *house) metric(name, outcome string) (sum float64) {
+	h.t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(h.doors.Metrics()...)
+	families, err := registry.Gather()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() != name || outcome != "" && m.GetLabel()[0].GetValue() != outcome {
+				continue
+			}
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return sum
+}
+
+func TestMetricsCountWhatHappensAtTheDoors(t *testing.T) {
+	h := newHouse(t, doors.Config{})
+	h.admit("acme", "A")
+	h.mustLogin("acme")
+	for range 6 {
+		nc, err := h.dial(nats.UserInfo("acme", "wrong"))
+		wantRefused(t, "a wrong secret", nc, err)
+	}
+	if got := h.metric("signoff_doors_ready", ""); got != 1 {
+		t.Errorf("ready is %v", got)
+	}
+	for outcome, want := range map[string]float64{"refused": 5, "throttled": 1, "expired": 0} {
+		if got := h.metric("signoff_doors_logins_total", outcome); got < want || want == 0 && got > 0 {
+			t.Errorf("%v logins were %s", got, outcome)
+		}
+	}
+	if got := h.metric("signoff_doors_logins_total", "opened"); got < 2 {
+		t.Errorf("%v logins were opened", got)
+	}
+	h.set("acme")
+	until(t, "the withdrawal is counted", func() bool {
+		return h.metric("signoff_doors_withdrawal_seconds", "") == 1 && h.metric("signoff_doors_closed_connections_total", "") > 0
+	})
+}
