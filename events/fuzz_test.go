@@ -47,6 +47,9 @@ func FuzzEvent(f *testing.F) {
 			t.Fatalf("subject %q", e.NATSSubject())
 		}
 		checkSDK(t, e)
+		if g, err := e.Grant(); err == nil && e.NATSSubject() != events.PartnerAccessSubject(g.Partner) || err != nil && events.CodeOf(err) != events.Invalid {
+			t.Fatalf("%+v is told to %s, %v", g, e.NATSSubject(), err)
+		}
 	})
 }
 
