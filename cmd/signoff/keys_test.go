@@ -237,6 +237,33 @@ func checkCutShort(t *testing.T, step string, running bool) {
 	acme.works("a new token, after a restart", after)
 }
 
+func TestARotationThatWasOvertakenIsStartedAnew(t *testing.T) {
+	dir := t.TempDir()
+	p, stop := startProgram(t, dir)
+	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
+	old := p.signer.id()
+	killRotation(t, dir, "applied")
+	stop()
+	if err := os.Remove(p.dir.tokenKey()); err != nil {
+		t.Fatal(err)
+	}
+	p, _ = startProgram(t, dir)
+	acme.p = p
+	lost := p.signer.id()
+	acme.works("the token from before", acme.token)
+	r := rotateKeys(t, dir)
+	acme.works("a new token", acme.signIn(secret))
+	states := keyStates(t, dir)
+	if len(states) != 4 || states[old] != keyAccepted || states[lost] != keyAccepted || states[r.Key] != keySigns {
+		t.Errorf("the keys are %v", states)
+	}
+	for id, state := range states {
+		if state == keyReady {
+			t.Errorf("the key %s is in force and nobody uses it", id)
+		}
+	}
+}
+
 func TestAKeyFileThatIsNotInOrder(t *testing.T) {
 	dir := t.TempDir()
 	p, stop := startProgram(t, dir)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -113,24 +114,26 @@ func (r *rotation) write(ctx context.Context) error {
 	return err
 }
 
-// isOpen reports whether the rotation to r.next was cut short: it is not in
-// place yet, or another key is still in force.
+// isOpen reports whether the rotation to r.next was cut short and can go on: it
+// is not in place yet, or another key is still in force. What was retired does
+// not come back, and what was overtaken by another key would not retire that.
 func (r *rotation) isOpen(ctx context.Context) (bool, error) {
 	keys, err := r.outbox.Keys(ctx)
 	if err != nil {
 		return false, err
 	}
-	for _, k := range keys {
-		if k.ID() == r.next.id() && !k.Until.IsZero() {
-			return false, nil // retired, so it does not come back
-		}
-	}
-	placed, err := os.ReadFile(r.dir.tokenKey())
-	if err != nil || !bytes.Equal(placed, r.next.file) {
-		return true, nil
+	at := slices.IndexFunc(keys, func(k access.Key) bool { return k.ID() == r.next.id() })
+	if at < 0 {
+		return true, nil // not even announced
 	}
 	inForce, err := r.others(ctx, endless)
-	return len(inForce) > 0, err
+	if err != nil {
+		return false, err
+	}
+	overtaken := slices.ContainsFunc(inForce, func(k access.Key) bool { return k.From.After(keys[at].From) })
+	placed, err := os.ReadFile(r.dir.tokenKey())
+	done := err == nil && bytes.Equal(placed, r.next.file) && len(inForce) == 0
+	return endless(keys[at]) && !overtaken && !done, nil
 }
 
 // others gives the announced keys besides the new one for which match holds.
