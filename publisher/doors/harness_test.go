@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,92 +24,6 @@ import (
 )
 
 const timeout = 10 * time.Second
-
-// book is a directory that a test changes, in the place of the read model.
-type book struct {
-	mu      sync.Mutex
-	d       access.Directory
-	behind  bool // it does not hold all that is in the stream
-	changed chan struct{}
-}
-
-func (b *book) Directory() access.Directory {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.d
-}
-
-func (b *book) Changed() <-chan struct{} { return b.changed }
-
-func (b *book) WaitFor(ctx context.Context, _ uint64) error {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for b.lags() {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
-	}
-	return nil
-}
-
-func (b *book) lags() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.behind
-}
-
-func (b *book) lag(behind bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.behind = behind
-}
-
-func (b *book) change(fn func(access.Directory) access.Directory) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.d = fn(b.d)
-	select {
-	case b.changed <- struct{}{}:
-	default:
-	}
-}
-
-// ledger keeps receipts, in the place of the outbox.
-type ledger struct {
-	mu   sync.Mutex
-	kept map[string]events.Receipt
-}
-
-func (l *ledger) NoteReceipts(_ context.Context, receipts []events.Receipt) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, r := range receipts {
-		l.kept[r.Partner+" "+r.Study] = r
-	}
-	return nil
-}
-
-func (l *ledger) Receipts(context.Context) ([]events.Receipt, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Collect(maps.Values(l.kept)), nil
-}
-
-func (l *ledger) of(partner, study string) events.Receipt {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.kept[partner+" "+study]
-}
-
-// site is where a house stands: the embedded server, or a cluster.
-type site interface {
-	doors.Accounts
-	Connect(natsd.Role, ...nats.Option) (*nats.Conn, error)
-	Credentials(natsd.Role) natsd.Credentials
-	ClientURL() string
-}
 
 // house is an embedded server, or a cluster, with its stream and doors.
 type house struct {
