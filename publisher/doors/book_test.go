@@ -88,11 +88,3 @@ func (l *ledger) of(partner, study string) events.Receipt {
 	defer l.mu.Unlock()
 	return l.kept[partner+" "+study]
 }
-
-// site is where a house stands: the embedded server, or a cluster.
-type site interface {
-	doors.Accounts
-	Connect(natsd.Role, ...nats.Option) (*nats.Conn, error)
-	Credentials(natsd.Role) natsd.Credentials
-	ClientURL() string
-}

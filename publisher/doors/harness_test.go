@@ -25,6 +25,14 @@ import (
 
 const timeout = 10 * time.Second
 
+// site is where a house stands: the embedded server, or a cluster.
+type site interface {
+	doors.Accounts
+	Connect(natsd.Role, ...nats.Option) (*nats.Conn, error)
+	Credentials(natsd.Role) natsd.Credentials
+	ClientURL() string
+}
+
 // house is an embedded server, or a cluster, with its stream and doors.
 type house struct {
 	t      testing.TB
