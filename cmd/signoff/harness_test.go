@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "command":
 		main()
+	case "nats-server":
+		os.Exit(natsServerChild())
 	case "signer":
 		os.Exit(signerChild())
 	case "rotation":

@@ -36,6 +36,8 @@ type natsConfigCommand struct {
 	ClusterCert   string   `help:"Certificate that servers show each other (PEM)." placeholder:"FILE"`
 	ClusterKey    string   `help:"Its private key." placeholder:"FILE"`
 	Insecure      bool     `help:"Speak plain text on addresses that other machines reach; for a network that is safe."`
+	Reload        bool     `help:"Have the running servers, which must read DIR themselves, take up what has changed: as system at --nats-url, by default with the password in DIR."`
+	natsFlags
 }
 
 func (cmd *natsConfigCommand) Run(ctx context.Context, c *common, t terminal) error {
@@ -65,7 +67,13 @@ func (cmd *natsConfigCommand) Run(ctx context.Context, c *common, t terminal) er
 	if out.err != nil {
 		return out.err
 	}
-	facts := natsConfigFacts{Dir: cmd.Out, Partners: len(accounts), Servers: cmd.Node, Changed: out.changed, Reload: out.reload()}
+	facts := natsConfigFacts{Dir: cmd.Out, Partners: len(accounts), Servers: cmd.Node, Changed: out.changed, Reloads: out.reloads(accounts)}
+	if cmd.Reload {
+		if facts.Reloaded, err = cmd.reach(quiet).Reload(ctx, accounts); err != nil {
+			return err
+		}
+		facts.Reloads = 0
+	}
 	return printFacts(c, t, facts, facts.print)
 }
 
@@ -90,6 +98,17 @@ func (cmd *natsConfigCommand) check(ctx context.Context) error {
 	inner := []string{cmd.ClusterCA, cmd.ClusterCert, cmd.ClusterKey}
 	if slices.Contains(inner, "") && strings.Join(inner, "") != "" {
 		return usageError("--cluster-ca, --cluster-cert and --cluster-key go together")
+	}
+	if cmd.Reload && !cmd.outside() {
+		return usageError("--reload needs --nats-url, where the servers are")
+	}
+	if cmd.Reload && cmd.secrets() == 0 {
+		cmd.NATSPasswordFile = filepath.Join(cmd.Out, credentialsDir, "{role}"+passwordSuffix)
+	}
+	if cmd.Reload {
+		if err := cmd.natsFlags.check(ctx, cmd.Insecure); err != nil {
+			return err
+		}
 	}
 	return cmd.checkListeners(ctx)
 }
@@ -173,23 +192,33 @@ type natsConfigFacts struct {
 	Partners int      `json:"partners"`
 	Servers  []string `json:"servers"`
 	Changed  []string `json:"changed"` // files that are new or read otherwise than before
-	Reload   bool     `json:"reload"`  // running servers must reload
+	Reloads  int      `json:"reloads"` // so often running servers must reload yet
+	Reloaded int      `json:"reloaded,omitempty"`
 }
 
 func (f natsConfigFacts) print(w io.Writer) {
 	fmt.Fprintf(w, "%s: configuration of %s with %s\n", f.Dir, plural(len(f.Servers), "NATS server"), plural(f.Partners, "partner"))
-	if len(f.Changed) == 0 {
-		fmt.Fprintln(w, "nothing has changed; nothing is to be reloaded")
-		return
-	}
 	for _, name := range f.Changed {
 		fmt.Fprintln(w, "  written", name)
 	}
-	if f.Reload {
-		fmt.Fprintln(w, "Have each running server take it up: nats-server --signal reload (or SIGHUP). New partners and grants begin with that.\n"+
-			"What was withdrawn has ended already: logins refuse it, its consumers are deleted, its connections closed.")
-		return
+	switch {
+	case f.Reloaded > 0:
+		fmt.Fprintln(w, "the servers have taken it up")
+	case len(f.Changed) == 0:
+		fmt.Fprintln(w, "nothing has changed; nothing is to be reloaded")
+	case f.Reloads > 0:
+		again := ""
+		if f.Reloads > 1 {
+			again = ", twice, because a server hears the services of a new account from the second on"
+		}
+		fmt.Fprintf(w, "Have each running server take it up: nats-server --signal reload, or --reload here%s. New partners and grants begin with that.\n"+
+			"What was withdrawn has ended already: logins refuse it, its consumers are deleted, its connections closed.\n", again)
+	default:
+		f.printFirst(w)
 	}
+}
+
+func (f natsConfigFacts) printFirst(w io.Writer) {
 	fmt.Fprintf(w, `Start each server with nats-server -c %[1]s/HOST.conf, then the program with
   signoff serve --nats-url nats://%[2]s:4222 --nats-password-file %[1]s/%[3]s/{role}%[4]s --nats-replicas %[5]d
 After partner add, grant, revoke and remove: this command again, then nats-server --signal reload.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
@@ -28,12 +29,23 @@ const (
 type natsFiles struct {
 	dir     string
 	changed []string
-	first   bool // there was no configuration before
+	before  string // accountsConf
 	err     error
 }
 
-// reload reports whether servers that run have to reload something.
-func (f *natsFiles) reload() bool { return !f.first && slices.Contains(f.changed, accountsConf) }
+// reloads gives how often servers that run have to reload: once more where an
+// account is new to them.
+func (f *natsFiles) reloads(accounts []events.Account) int {
+	if f.before == "" || !slices.Contains(f.changed, accountsConf) {
+		return 0
+	}
+	for _, a := range accounts {
+		if !strings.Contains(f.before, `"`+a.Name+`" {`) {
+			return 2
+		}
+	}
+	return 1
+}
 
 // read gives a file's content, nothing if it is not there.
 func (f *natsFiles) read(name string) string {
@@ -86,8 +98,8 @@ func (f *natsFiles) credentials() map[natsd.Role]natsd.Credentials {
 
 // accounts is the configuration, as before where nothing has changed.
 func (f *natsFiles) accounts(c natsd.Configuration) string {
-	c.Previous = f.read(accountsConf)
-	f.first = c.Previous == ""
+	f.before = f.read(accountsConf)
+	c.Previous = f.before
 	text, err := c.Text()
 	f.err = errors.Join(f.err, err)
 	return text

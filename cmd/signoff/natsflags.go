@@ -44,12 +44,7 @@ func (f natsFlags) outside() bool { return f.NATSURL != "" }
 // check refuses flags that make no sense together, and plain text to other
 // machines unless insecure.
 func (f natsFlags) check(ctx context.Context, insecure bool) error {
-	given := 0
-	for _, file := range []string{f.NATSPasswordFile, f.NATSTokenFile, f.NATSNkeyFile, f.NATSCreds} {
-		if file != "" {
-			given++
-		}
-	}
+	given := f.secrets()
 	switch {
 	case !f.outside() && f != natsFlags{}:
 		return usageError("--nats-user, --nats-ca and their like are for the server that --nats-url names")
@@ -65,6 +60,16 @@ func (f natsFlags) check(ctx context.Context, insecure bool) error {
 		return usageError("--nats-cert and --nats-key go together")
 	}
 	return f.checkURLs(ctx, insecure)
+}
+
+// secrets counts the files that prove who connects.
+func (f natsFlags) secrets() (n int) {
+	for _, file := range []string{f.NATSPasswordFile, f.NATSTokenFile, f.NATSNkeyFile, f.NATSCreds} {
+		if file != "" {
+			n++
+		}
+	}
+	return n
 }
 
 func (f natsFlags) checkURLs(ctx context.Context, insecure bool) error {

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+// natsServerChild is a NATS server as nats-server -c FILE runs it: it takes up
+// its configuration again on SIGHUP.
+func natsServerChild() int {
+	opts, err := server.ProcessConfigFile(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitUsage
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitRefused
+	}
+	if os.Getenv("SIGNOFF_TEST_NATS_LOG") != "" {
+		s.ConfigureLogger()
+	}
+	s.Start()
+	if !s.ReadyForConnections(30 * time.Second) {
+		return exitRefused
+	}
+	fmt.Println("ready")
+	s.WaitForShutdown()
+	return exitDone
+}
+
+// cluster are NATS servers in processes of their own, under the configuration
+// that nats-config writes for a data directory.
+type cluster struct {
+	t    *testing.T
+	data string // of the program
+	conf string // of the servers, and the credentials
+	args []string
+
+	hosts []string
+	nodes []*exec.Cmd // nil: killed
+	port  string
+}
+
+// newCluster starts as many servers as are wanted. Each has an address of
+// 127.0.0.0/8 to itself, so that they can have the same ports, as in the
+// configuration for several machines.
+func newCluster(t *testing.T, data string, size int) *cluster {
+	t.Helper()
+	c := &cluster{t: t, data: data, conf: t.TempDir(), nodes: make([]*exec.Cmd, size)}
+	network := fmt.Sprintf("127.%d.%d.", 1+rand.IntN(250), rand.IntN(250))
+	for i := range size {
+		c.hosts = append(c.hosts, fmt.Sprint(network, i+1))
+	}
+	c.port = c.freePort()
+	c.args = []string{
+		"nats-config", "--data", data, "--out", c.conf, "--store-dir", filepath.Join(t.TempDir(), "{node}"), "--monitor-listen=",
+		"--client-listen", "{node}:" + c.port, "--cluster-listen", "{node}:" + c.freePort(),
+	}
+	for _, host := range c.hosts {
+		c.args = append(c.args, "--node", host)
+	}
+	c.configure()
+	for i := range c.nodes {
+		c.start(i)
+	}
+	return c
+}
+
+// freePort finds a port that no server of the cluster uses yet.
+func (c *cluster) freePort() string {
+	c.t.Helper()
+	l, err := net.Listen("tcp", c.hosts[0]+":0")
+	if err != nil {
+		c.t.Skipf("no address of one's own on this system: %v", err)
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		c.t.Fatal(err)
+	}
+	return port
+}
+
+// configure writes the configuration as the partners are now.
+func (c *cluster) configure() string {
+	c.t.Helper()
+	return mustSignoff(c.t, c.args...).out
+}
+
+func (c *cluster) start(i int) {
+	c.t.Helper()
+	cmd := child(c.t, "nats-server", filepath.Join(c.conf, c.hosts[i]+".conf"))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		c.t.Fatalf("NATS server %s: %q, %v, %v", c.hosts[i], line, err, cmd.Wait())
+	}
+	c.nodes[i] = cmd
+	c.t.Cleanup(func() { c.kill(i) })
+}
+
+// kill ends a server as a power failure does.
+func (c *cluster) kill(i int) {
+	c.t.Helper()
+	if c.nodes[i] == nil {
+		return
+	}
+	if err := c.nodes[i].Process.Kill(); err != nil {
+		c.t.Error(err)
+	}
+	_ = c.nodes[i].Wait() // killed
+	c.nodes[i] = nil
+}
+
+// reload has all servers take up what configure wrote.
+func (c *cluster) reload() {
+	c.t.Helper()
+	for _, node := range c.nodes {
+		if err := node.Process.Signal(syscall.SIGHUP); err != nil {
+			c.t.Error(err)
+		}
+	}
+}
+
+func (c *cluster) url(i int) string { return "nats://" + c.hosts[i] + ":" + c.port }
+
+// flags are how the program reaches the cluster.
+func (c *cluster) flags() natsFlags {
+	var urls []string
+	for i := range c.hosts {
+		urls = append(urls, c.url(i))
+	}
+	return natsFlags{NATSURL: strings.Join(urls, ","), NATSPasswordFile: filepath.Join(c.conf, credentialsDir, "{role}"+passwordSuffix)}
+}
+
+// settings are those of a program on the cluster.
+func (c *cluster) settings() settings {
+	s := loopback()
+	s.NATSListen, s.natsFlags, s.NATSReplicas = "", c.flags(), len(c.hosts)
+	return s
+}
+
+// stream looks at the stream as the program's reader.
+func (c *cluster) stream() *jetstream.StreamInfo {
+	c.t.Helper()
+	nc, err := c.flags().reach(slog.New(slog.DiscardHandler)).Connect(natsd.Reader)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	stream, err := js.Stream(c.t.Context(), events.Stream)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return stream.CachedInfo()
+}
+
+// login connects a partner to one server.
+func (c *cluster) login(i int, id, secret string) (*nats.Conn, error) {
+	return nats.Connect(c.url(i), nats.UserInfo(id, secret), nats.NoReconnect(), nats.Timeout(10*time.Second),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+}
+
+// eventually tries again until what is wanted holds.
+func eventually(t *testing.T, what string, holds func() error) {
+	t.Helper()
+	deadline := time.NewTimer(time.Minute)
+	defer deadline.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := holds()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("waited in vain for %s: %v", what, err)
+		}
+	}
+}

@@ -1,0 +1,402 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/token"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+const demoStudy = "DEMO-01"
+
+// onCluster is a program on a cluster of three, with a partner and assessments.
+type onCluster struct {
+	*cluster
+	p        *program
+	stop     func()
+	password string
+	secret   string // of acme
+}
+
+func newOnCluster(t *testing.T) *onCluster {
+	t.Helper()
+	data := t.TempDir()
+	password := addPI(t, data, "pi", demoStudy, "FHIR-T")
+	mustSignoff(t, "import", "demo/synthetic.ndjson", "--data", data)
+	mustSignoff(t, "import", "demo/seed.json", "--data", data)
+	var c credentials
+	added := mustSignoff(t, "partner", "add", "acme", "--study", demoStudy, "--data", data, "--json")
+	if err := json.Unmarshal([]byte(added.out), &c); err != nil {
+		t.Fatal(err)
+	}
+	o := &onCluster{cluster: newCluster(t, data, 3), password: password, secret: c.Secret}
+	o.serve()
+	return o
+}
+
+func (o *onCluster) serve() {
+	o.t.Helper()
+	o.p, o.stop = startWith(o.t, o.data, o.settings(), slog.New(slog.DiscardHandler))
+}
+
+func (o *onCluster) sign(ids ...string) {
+	o.t.Helper()
+	mustSignoff(o.t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", o.password, "--data", o.data}, ids...)...)
+}
+
+// reports counts what the partner's page shows.
+func (o *onCluster) reports(study string) int {
+	o.t.Helper()
+	client := &partnerClient{t: o.t, p: o.p, id: "acme"}
+	client.token = client.signIn(o.secret)
+	_, total := client.pages("/DiagnosticReport?researchstudy=" + study)
+	return total
+}
+
+// follower is a partner's program: it notes the numbers of a study as they
+// come, and where it is.
+type follower struct {
+	mu      sync.Mutex
+	at      subscriber.Bookmark
+	numbers []uint64
+}
+
+func (f *follower) Resume(context.Context, string) (subscriber.Bookmark, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.at, nil
+}
+
+func (f *follower) Handle(_ context.Context, d subscriber.Delivery) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at = d.Bookmark
+	f.numbers = append(f.numbers, d.Bookmark.Number)
+	return nil
+}
+
+// has wants the numbers 1 to n, each once, in order.
+func (f *follower) has(n uint64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, number := range f.numbers {
+		if number != uint64(i+1) {
+			return fmt.Errorf("numbers %v", f.numbers)
+		}
+	}
+	if uint64(len(f.numbers)) != n {
+		return fmt.Errorf("%d events of %d", len(f.numbers), n)
+	}
+	return nil
+}
+
+// follow runs a partner's program until the test ends.
+func (o *onCluster) follow(study string) *follower {
+	o.t.Helper()
+	f := &follower{}
+	ctx, cancel := context.WithCancel(context.Background())
+	partner, err := subscriber.Dial(ctx, subscriber.Credentials{
+		TokenURL: o.p.publicURL() + token.Path, ClientID: "acme", Secret: subscriber.Secret(o.secret),
+	}, o.flags().NATSURL, subscriber.PartnerConfig{Outage: func(error) {}, Patience: time.Minute})
+	if err != nil {
+		cancel()
+		o.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- partner.Follow(ctx, study, f) }()
+	o.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			o.t.Errorf("following %s ended with %v", study, err)
+		}
+		partner.Close()
+	})
+	return f
+}
+
+// last is the number of a study's last event.
+func (o *onCluster) last(study string) uint64 {
+	o.t.Helper()
+	link, err := o.p.outbox.Link(o.t.Context(), events.StudyToken(study))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return link.Sequence
+}
+
+// opens reports whether a login at a server opens the study's consumer.
+func (o *onCluster) opens(i int, study string) error {
+	nc, err := o.login(i, "acme", o.secret)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	_, err = nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer("acme", events.StudyToken(study)), nil, time.Second)
+	return err
+}
+
+func TestAClusterElsewhere(t *testing.T) {
+	o := newOnCluster(t)
+	o.sign("2001")
+	awaitCaughtUp(t, o.p)
+	f := o.follow(demoStudy)
+
+	t.Run("the stream is on all three servers", func(t *testing.T) {
+		info := o.stream()
+		if info.Config.Replicas != 3 || info.Cluster == nil || len(info.Cluster.Replicas) != 2 {
+			t.Errorf("%d replicas, cluster %+v", info.Config.Replicas, info.Cluster)
+		}
+		if n := o.reports(demoStudy); n != 1 {
+			t.Errorf("%d reports", n)
+		}
+		eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+	})
+	t.Run("a partner gets in at each", func(t *testing.T) {
+		for i := range o.hosts {
+			if err := o.opens(i, demoStudy); err != nil {
+				t.Errorf("server %d: %v", i, err)
+			}
+			nc, err := o.login(i, "acme", "wrong")
+			if err == nil {
+				nc.Close()
+				t.Errorf("server %d: a wrong secret opens", i)
+			}
+		}
+	})
+	t.Run("a grant begins with the reload", func(t *testing.T) { o.grant(t) })
+	t.Run("a withdrawal needs none", func(t *testing.T) { o.withdraw(t) })
+	t.Run("logins are answered beside the program, and by nobody without", func(t *testing.T) { o.callouts(t) })
+	t.Run("with one server killed it goes on", func(t *testing.T) {
+		o.kill(0)
+		o.sign("2002")
+		awaitCaughtUp(t, o.p)
+		if n := o.reports(demoStudy); n != 2 {
+			t.Errorf("%d reports", n)
+		}
+		eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+		eventually(t, "a login", func() error { return o.opens(1, demoStudy) })
+	})
+	t.Run("with two killed nothing is acknowledged, and nothing lost", func(t *testing.T) {
+		o.kill(1)
+		before, err := o.p.outbox.Head(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.sign("2003", "2004")
+		// The relay has tried, in vain.
+		since := time.Now()
+		eventually(t, "an attempt to publish", func() error {
+			if s := o.p.relay.Status(); s.Ready() || s.Since.Before(since) {
+				return errors.New(string(s.State))
+			}
+			return nil
+		})
+		head, err := o.p.outbox.Head(t.Context())
+		if err != nil || head.Ordinal != before.Ordinal {
+			t.Errorf("acknowledged up to %d, before %d, %v", head.Ordinal, before.Ordinal, err)
+		}
+		if n := o.reports(demoStudy); n != 2 {
+			t.Errorf("%d reports", n)
+		}
+
+		o.start(0)
+		awaitCaughtUp(t, o.p)
+		o.start(1)
+		if n := o.reports(demoStudy); n != 4 {
+			t.Errorf("%d reports once they are back", n)
+		}
+		eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+	})
+	t.Run("the read model is rebuilt from there", func(t *testing.T) {
+		mustSignoff(t, "rebuild", "--data", o.data)
+		o.stop()
+		flags := o.flags()
+		mustSignoff(t, "rebuild", "--data", o.data, "--nats-url", flags.NATSURL, "--nats-password-file", flags.NATSPasswordFile)
+		o.serve()
+		if n := o.reports(demoStudy); n != 4 {
+			t.Errorf("%d reports", n)
+		}
+	})
+}
+
+func (o *onCluster) grant(t *testing.T) {
+	mustSignoff(t, "partner", "grant", "acme", "FHIR-T", "--data", o.data)
+	o.sign("790")
+	awaitCaughtUp(t, o.p)
+	if n := o.reports("FHIR-T"); n != 1 {
+		t.Errorf("%d reports over HTTP", n)
+	}
+	eventually(t, "the hint to reload", func() error {
+		status, findings := readiness(t, o.p)
+		if status != http.StatusOK || !strings.Contains(findings["natsConfiguration"], "partner-acme") {
+			return fmt.Errorf("%d %v", status, findings)
+		}
+		return nil
+	})
+	eventually(t, "a login with the new study", func() error {
+		if err := o.opens(1, "FHIR-T"); !errors.Is(err, nats.ErrNoResponders) {
+			return fmt.Errorf("before the reload: %w", err)
+		}
+		return nil
+	})
+	if out := o.configure(); !strings.Contains(out, "reload") {
+		t.Errorf("nats-config said %q", out)
+	}
+	o.reload()
+	f := o.follow("FHIR-T")
+	eventually(t, "events of the new study", func() error { return f.has(o.last("FHIR-T")) })
+	eventually(t, "an end of the hint", func() error {
+		_, findings := readiness(t, o.p)
+		if text, ok := findings["natsConfiguration"]; ok {
+			return errors.New(text)
+		}
+		return nil
+	})
+}
+
+func (o *onCluster) withdraw(t *testing.T) {
+	var other credentials
+	added := mustSignoff(t, "partner", "add", "other", "--study", demoStudy, "--study", "FHIR-T", "--data", o.data, "--json")
+	if err := json.Unmarshal([]byte(added.out), &other); err != nil {
+		t.Fatal(err)
+	}
+	mustSignoff(t, append(o.args, "--reload", "--nats-url", o.flags().NATSURL)...)
+	consumer := func(nc *nats.Conn, study string) error {
+		_, err := nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer("other", study), nil, time.Second)
+		return err
+	}
+	var nc *nats.Conn
+	eventually(t, "consumers of the new partner", func() (err error) {
+		nc, err = o.login(2, "other", other.Secret)
+		return err
+	})
+	defer nc.Close()
+	if err := errors.Join(consumer(nc, demoStudy), consumer(nc, "FHIR-T")); err != nil {
+		t.Fatalf("a new partner's studies: %v", err)
+	}
+	closed := nc.StatusChanged(nats.CLOSED)
+	mustSignoff(t, "partner", "revoke", "other", "FHIR-T", "--data", o.data)
+	began := time.Now()
+	select {
+	case <-closed:
+		t.Logf("closed %s after the command", time.Since(began))
+	case <-time.After(10 * time.Second):
+		t.Fatal("a connection that had the study stays open")
+	}
+	nc, err := o.login(1, "other", other.Secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := consumer(nc, demoStudy); err != nil {
+		t.Errorf("what is left: %v", err)
+	}
+	if err := consumer(nc, "FHIR-T"); err == nil {
+		t.Error("the study is still open")
+	}
+	names := o.consumers(t)
+	if slices.Contains(names, "other=FHIR-T") || !slices.Contains(names, "other="+demoStudy) {
+		t.Errorf("consumers %q", names)
+	}
+
+	mustSignoff(t, "partner", "remove", "other", "--data", o.data)
+	eventually(t, "an end of logins", func() error {
+		nc, err := o.login(0, "other", other.Secret)
+		if err == nil {
+			nc.Close()
+			return errors.New("it gets in")
+		}
+		return nil
+	})
+}
+
+// consumers are the names of all consumers of the stream.
+func (o *onCluster) consumers(t *testing.T) (names []string) {
+	t.Helper()
+	nc, err := o.flags().reach(quiet).Connect("operator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), events.Stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lister := stream.ConsumerNames(t.Context())
+	for name := range lister.Name() {
+		names = append(names, name)
+	}
+	if err := lister.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// callouts are two that answer logins while the program is away.
+func (o *onCluster) callouts(t *testing.T) {
+	stop := []func(){o.callout(t), o.callout(t)}
+	o.stop()
+	for i := range o.hosts {
+		if err := o.opens(i, demoStudy); err != nil {
+			t.Errorf("server %d: %v", i, err)
+		}
+	}
+	stop[0]()
+	if err := o.opens(2, demoStudy); err != nil {
+		t.Errorf("with one of them: %v", err)
+	}
+	stop[1]()
+	if err := o.opens(1, demoStudy); !errors.Is(err, nats.ErrAuthorization) {
+		t.Errorf("with none: %v", err)
+	}
+	o.serve()
+	eventually(t, "a login", func() error { return o.opens(1, demoStudy) })
+}
+
+// callout starts signoff callout on a directory of its own.
+func (o *onCluster) callout(t *testing.T) (stop func()) {
+	t.Helper()
+	dir := dataDir(t.TempDir())
+	a, err := openAnswerer(t.Context(), dir, calloutCommand{
+		natsFlags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, credentialsDir, loginKeyFile),
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.run(ctx, func(serving) {}) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	eventually(t, "answers to logins", func() error {
+		if r := signoff(t, "ready", "--data", string(dir)); r.status != exitDone {
+			return errors.New(r.err)
+		}
+		return nil
+	})
+	return stop
+}
