@@ -1,0 +1,239 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+func TestFlagsForAnOutsideServerMakeSense(t *testing.T) {
+	for name, c := range map[string]struct {
+		flags    natsFlags
+		insecure bool
+		want     string // in the refusal; empty: accepted
+	}{
+		"none":                       {natsFlags{}, false, ""},
+		"user and password":          {natsFlags{NATSURL: "nats://127.0.0.1:4222", NATSPasswordFile: "p"}, false, ""},
+		"a token":                    {natsFlags{NATSURL: "tls://nats.example.org", NATSTokenFile: "t"}, false, ""},
+		"an nkey, several servers":   {natsFlags{NATSURL: "tls://a:4222,tls://b:4222", NATSNkeyFile: "n"}, false, ""},
+		"creds and certificates":     {natsFlags{NATSURL: "nats://192.0.2.1", NATSCreds: "c", NATSCA: "ca", NATSCert: "c", NATSKey: "k"}, false, ""},
+		"plain text if told":         {natsFlags{NATSURL: "nats://192.0.2.1:4222", NATSPasswordFile: "p"}, true, ""},
+		"plain text to others":       {natsFlags{NATSURL: "nats://127.0.0.1:4222,nats://192.0.2.1:4222", NATSPasswordFile: "p"}, false, "plain text"},
+		"no address":                 {natsFlags{NATSPasswordFile: "p"}, false, "--nats-url"},
+		"no secret":                  {natsFlags{NATSURL: "nats://127.0.0.1:4222"}, false, "secret"},
+		"two secrets":                {natsFlags{NATSURL: "nats://127.0.0.1:4222", NATSPasswordFile: "p", NATSCreds: "c"}, false, "exclude"},
+		"a user and no password":     {natsFlags{NATSURL: "nats://127.0.0.1:4222", NATSUser: "u", NATSTokenFile: "t"}, false, "--nats-password-file"},
+		"a certificate and no key":   {natsFlags{NATSURL: "tls://a", NATSTokenFile: "t", NATSCert: "c"}, false, "together"},
+		"a password in the address":  {natsFlags{NATSURL: "nats://u:hunter2@127.0.0.1:4222", NATSPasswordFile: "p"}, false, "others would see"},
+		"another scheme":             {natsFlags{NATSURL: "http://127.0.0.1", NATSPasswordFile: "p"}, false, "nats://host:port"},
+		"an address that is no URL":  {natsFlags{NATSURL: "nats://%zz", NATSPasswordFile: "p"}, false, "nats://host:port"},
+		"an empty one among several": {natsFlags{NATSURL: "nats://127.0.0.1:4222,", NATSPasswordFile: "p"}, false, "nats://host:port"},
+	} {
+		err := c.flags.check(t.Context(), c.insecure)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v, want a refusal with %q", name, err, c.want)
+		case err != nil && strings.Contains(err.Error(), "hunter2"):
+			t.Errorf("%s: the refusal shows the password", name)
+		}
+	}
+}
+
+func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	options := func(f natsFlags) (all nats.Options, err error) {
+		t.Helper()
+		list, err := f.options(natsd.Reader)
+		if err != nil {
+			return all, err
+		}
+		for _, o := range list {
+			if err := o(&all); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return all, nil
+	}
+	each := filepath.Join(dir, "{role}.secret")
+
+	t.Run("a password for each role, read for each connection", func(t *testing.T) {
+		file("reader.secret", "first\n")
+		o, err := options(natsFlags{NATSPasswordFile: each})
+		if err != nil {
+			t.Fatal(err)
+		}
+		file("reader.secret", "second\n")
+		if user, password := o.UserInfo(); user != "signoff.reader" || password != "second" {
+			t.Errorf("user %q, password %q", user, password)
+		}
+	})
+	t.Run("one user for all", func(t *testing.T) {
+		o, err := options(natsFlags{NATSUser: "crit", NATSPasswordFile: file("password", "one")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if user, password := o.UserInfo(); user != "crit" || password != "one" {
+			t.Errorf("user %q, password %q", user, password)
+		}
+	})
+	t.Run("a token", func(t *testing.T) {
+		o, err := options(natsFlags{NATSTokenFile: file("token", "t\n")})
+		if err != nil || o.TokenHandler() != "t" {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("an nkey", func(t *testing.T) {
+		key, err := nkeys.CreateUser()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed, _ := key.Seed()
+		public, _ := key.PublicKey()
+		o, err := options(natsFlags{NATSNkeyFile: file("user.nk", string(seed)+"\n")})
+		if err != nil || o.Nkey != public {
+			t.Fatalf("key %s, %v", o.Nkey, err)
+		}
+		signature, err := o.SignatureCB([]byte("nonce"))
+		if err != nil || key.Verify([]byte("nonce"), signature) != nil {
+			t.Errorf("signature: %v", err)
+		}
+	})
+	t.Run("credentials", func(t *testing.T) {
+		o, err := options(natsFlags{NATSCreds: file("user.creds", "-----BEGIN NATS USER JWT-----\na.b.c\n------END NATS USER JWT------\n")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token, err := o.UserJWT(); err != nil || token != "a.b.c" {
+			t.Errorf("%q, %v", token, err)
+		}
+	})
+	t.Run("what cannot be used is said at once, without showing it", func(t *testing.T) {
+		account, err := nkeys.CreateAccount()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed, _ := account.Seed()
+		for name, f := range map[string]natsFlags{
+			"missing":             {NATSPasswordFile: filepath.Join(dir, "missing")},
+			"empty":               {NATSPasswordFile: file("empty", "\n")},
+			"no token":            {NATSTokenFile: filepath.Join(dir, "missing")},
+			"no credentials":      {NATSCreds: filepath.Join(dir, "missing")},
+			"no nkey":             {NATSNkeyFile: file("no.nk", "hunter2")},
+			"the key of accounts": {NATSNkeyFile: file("account.nk", string(seed))},
+		} {
+			_, err := options(f)
+			if err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), string(seed)) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+func TestNATSConfigRefusesWhatMakesNoSense(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	for want, args := range map[string][]string{
+		"host name":         {"--insecure", "--node", "a b"},
+		"twice":             {"--insecure", "--node", "a", "--node", "a", "--node", "b"},
+		"two servers":       {"--insecure", "--node", "a", "--node", "b"},
+		"plain text":        {"--node", "a"},
+		"not host:port":     {"--insecure", "--client-listen", "a"},
+		"--server-cert and": {"--insecure", "--server-cert", "a"},
+		"--cluster-ca,":     {"--insecure", "--cluster-cert", "a", "--cluster-key", "b"},
+		"--reload needs":    {"--insecure", "--reload"},
+	} {
+		r := signoff(t, append([]string{"nats-config", "--data", t.TempDir(), "--out", out}, args...)...)
+		if r.status != exitUsage || !strings.Contains(r.err, want) {
+			t.Errorf("%q: status %d, %s; want %q", args, r.status, r.err, want)
+		}
+	}
+	if _, err := os.Stat(out); !os.IsNotExist(err) {
+		t.Errorf("something was written: %v", err)
+	}
+}
+
+func TestNATSConfigWritesForItsOwnerOnly(t *testing.T) {
+	data, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
+	mustSignoff(t, "partner", "add", "acme", "--study", "S", "--data", data)
+	args := []string{"nats-config", "--data", data, "--out", out, "--insecure", "--node", "a", "--node", "b", "--node", "c"}
+	first := mustSignoff(t, args...)
+	var files []string
+	err := filepath.WalkDir(out, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s is %s", path, info.Mode())
+		}
+		if d.IsDir() {
+			return nil
+		}
+		files = append(files, path)
+		content, err := os.ReadFile(path)
+		if err == nil && filepath.Ext(path) == passwordSuffix && strings.Contains(first.out, strings.TrimSpace(string(content))) {
+			t.Errorf("standard output shows %s", path)
+		}
+		return err
+	})
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	if again := mustSignoff(t, args...); !strings.Contains(again.out, "nothing has changed") {
+		t.Errorf("the second time: %s", again.out)
+	}
+	mustSignoff(t, "partner", "grant", "acme", "T", "--data", data)
+	if again := mustSignoff(t, args...); !strings.Contains(again.out, accountsConf) || !strings.Contains(again.out, "--signal reload") || strings.Contains(again.out, "twice") {
+		t.Errorf("after a grant: %s", again.out)
+	}
+	mustSignoff(t, "partner", "add", "other", "--data", data)
+	if again := mustSignoff(t, args...); !strings.Contains(again.out, "twice") {
+		t.Errorf("with a new partner: %s", again.out)
+	}
+	mustSignoff(t, "partner", "remove", "acme", "--data", data)
+	mustSignoff(t, args...)
+	content, err := os.ReadFile(filepath.Join(out, accountsConf))
+	if err != nil || strings.Contains(string(content), "acme") {
+		t.Errorf("after the removal, %v:\n%s", err, content)
+	}
+}
+
+func TestNATSConfigBeforeThereIsAnyData(t *testing.T) {
+	data := t.TempDir()
+	mustSignoff(t, "nats-config", "--data", data, "--out", filepath.Join(t.TempDir(), "out"), "--insecure")
+	if _, err := os.Stat(dataDir(data).outbox()); !os.IsNotExist(err) {
+		t.Errorf("an outbox was made, with a namespace that nobody chose: %v", err)
+	}
+}
+
+func TestCalloutNeedsAServerAndAKey(t *testing.T) {
+	password := passwordFile(t)
+	for want, args := range map[string][]string{
+		"--nats-url":  nil,
+		"--login-key": {"--nats-url", "nats://127.0.0.1:1", "--nats-password-file", password, "--ops-listen", "127.0.0.1:0"},
+		"plain text":  {"--nats-url", "nats://127.0.0.1:1", "--nats-password-file", password, "--ops-listen", "0.0.0.0:0"},
+	} {
+		r := signoff(t, append([]string{"callout", "--data", t.TempDir()}, args...)...)
+		if r.status == exitDone || !strings.Contains(r.err, want) {
+			t.Errorf("%q: status %d, %s; want %q", args, r.status, r.err, want)
+		}
+	}
+}
