@@ -3,54 +3,157 @@ package doors_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
-// siege is a house with a partner "mallory", granted study A, who attacks, and
-// a partner "globex", granted A and B, whom nothing of it may reach. The bodies
-// of A start with "public", those of B and of globex with "private".
-type siege struct {
-	*house
-	nc     *nats.Conn // of the attacker, who listens to all that it may
-	victim *nats.Conn
-
-	hears   []*nats.Subscription // of the attacker
-	notices []*nats.Subscription // of the victim, but for live events
-	denied  chan error           // what the server said to the attacker
+// attack is something that a partner might try.
+type attack struct {
+	name   string
+	denied bool // the server has to refuse it with a word; else it may
+	do     func(s *siege) error
 }
 
-func newSiege(t *testing.T) *siege {
-	s := &siege{house: newHouse(t, doors.Config{AckWait: time.Minute}), denied: make(chan error, 1000)}
+// siegeLimits are those of each partner under siege.
+var siegeLimits = events.AccountLimits{Connections: 12, Subscriptions: 64, Payload: 8 << 10}
+
+// besieged are the partners of a siege. "mallory", granted study A, attacks.
+// Nothing of it may reach "globex", granted A and B, nor "initech", granted C,
+// whose events go on all the while. "hooli" was removed.
+func besieged() []access.Partner {
+	gone := partner("hooli")
+	gone.Enabled = false
+	return []access.Partner{partner("mallory", "A"), partner("globex", "A", "B"), partner("initech", "C"), gone}
+}
+
+// siege is a house with an attacker. The bodies of A start with "public", those
+// of the others with "private".
+type siege struct {
+	*house
+	urls  []string // of all servers: the partners are connected to one each
+	clock *clock
+
+	nc      *nats.Conn // of the attacker, who listens to all that it may
+	victim  *nats.Conn
+	honest  *nats.Conn
+	reading jetstream.Consumer   // of the honest partner
+	live    []*nats.Subscription // the same
+	own     []*nats.Subscription // listeners in the service's account
+	logins  *nats.Subscription   // hears what the doors are asked
+
+	hears   []*nats.Subscription // of the attacker
+	notices []*nats.Subscription // of the victim
+	denied  chan error           // what the server said to the attacker
+
+	before state
+	last   uint64 // sequence of the stream
+}
+
+func siegeConfig(c *clock) doors.Config {
+	// Nothing is delivered again or repaired while the siege lasts.
+	return doors.Config{Limits: siegeLimits, AckWait: time.Hour, Interval: time.Hour, Clock: c.Now}
+}
+
+// besiege posts the partners at a house.
+func besiege(t *testing.T, h *house, c *clock, urls ...string) *siege {
+	t.Helper()
+	s := &siege{house: h, urls: urls, clock: c, denied: make(chan error, 1<<16)}
 	s.publish("A", "public 1", "public 2", "public 3")
-	s.publish("B", "private 1", "private 2")
-	_, err := s.writer.Publish(t.Context(), "in."+events.PartnerAccessSubject("globex"), []byte("private access"))
-	if err != nil {
+	s.publish("B", "private 1", "private 2", "private 3")
+	if _, err := s.writer.Publish(t.Context(), "in."+events.PartnerAccessSubject("globex"), []byte("private access")); err != nil {
 		t.Fatal(err)
 	}
-	s.admit("mallory", "A")
-	s.admit("globex", "A", "B")
-	s.victim = s.mustLogin("globex")
-	s.nc = s.mustLogin("mallory", nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.denied <- err }))
+	for _, p := range besieged() {
+		if p.Enabled {
+			s.admit(p.ID, p.Studies...)
+		}
+	}
+	noted := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.denied <- err })
+	s.nc, s.victim, s.honest = s.post("mallory", 0, noted), s.post("globex", 1), s.post("initech", 2)
 	s.hears = s.listen(s.nc, "_INBOX.>", "crit.v1.A.>", "crit.partner.mallory.access")
-	s.notices = s.listen(s.victim, "_INBOX.>")
-	// An event of each study that the victim has not acknowledged.
-	for _, name := range []string{"globex=A", "globex=B"} {
-		if _, err := consumer(t, s.victim, name).Next(jetstream.FetchMaxWait(timeout)); err != nil {
+	s.notices = s.listen(s.victim, "_INBOX.>", "crit.v1.A.>", "crit.v1.B.>", "crit.partner.globex.access")
+	s.live = s.listen(s.honest, "crit.v1.C.>")
+	reader, doorkeeper := s.connect(natsd.Reader), s.connect(natsd.Doors)
+	s.own = s.listen(reader, "crit.>", "_INBOX.witness.>")
+	s.logins = s.listen(doorkeeper, "$SYS.REQ.USER.AUTH")[0]
+	s.reading = consumer(t, s.honest, "initech=C")
+	// An event of each study that neither the victim nor the attacker has acknowledged.
+	for name, nc := range map[string]*nats.Conn{"globex": s.victim, "globex=A": s.victim, "globex=B": s.victim, "mallory=A": s.nc} {
+		if _, err := consumer(t, nc, name).Next(jetstream.FetchMaxWait(timeout)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.forget()
+	for _, nc := range []*nats.Conn{s.nc, s.victim, s.honest, reader, doorkeeper} {
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.begin()
 	return s
+}
+
+// begin notes how everything stands before the first attack. Once an event has
+// come to all who hear it, their interest is known to all servers.
+func (s *siege) begin() {
+	s.t.Helper()
+	published := 0
+	until(s.t, "all hear", func() bool {
+		s.publish("C", "private")
+		published++
+		none := slices.ContainsFunc(append(slices.Clone(s.live), s.own[0]), func(sub *nats.Subscription) bool {
+			n, _, err := sub.Pending()
+			return err != nil || n == 0
+		})
+		return !none
+	})
+	s.publish("C", "private last")
+	take(s.t, s.reading, published+1)
+	var live, own bool
+	until(s.t, "all have heard the last", func() bool {
+		heard := func(subs []*nats.Subscription) bool {
+			return slices.ContainsFunc(s.drain(subs), func(m *nats.Msg) bool { return string(m.Data) == "private last" })
+		}
+		live, own = live || heard(s.live), own || heard(s.own[:1])
+		return live && own
+	})
+	stream, err := s.writer.Stream(s.t.Context(), events.Stream)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.last = stream.CachedInfo().State.LastSeq
+	s.drain(s.hears)
+	s.drain(s.notices)
+	s.before = s.state()
+}
+
+// post connects a partner to one of the servers until the test ends.
+func (s *siege) post(id string, server int, opts ...nats.Option) *nats.Conn {
+	s.t.Helper()
+	nc, err := s.dialAt(server, append([]nats.Option{nats.UserInfo(id, secretOf(id))}, opts...)...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(nc.Close)
+	return nc
+}
+
+func (s *siege) dialAt(server int, opts ...nats.Option) (*nats.Conn, error) {
+	quiet := []nats.Option{
+		nats.NoReconnect(), nats.Timeout(timeout), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	}
+	return nats.Connect(s.urls[server%len(s.urls)], append(quiet, opts...)...)
 }
 
 func (s *siege) listen(nc *nats.Conn, subjects ...string) (all []*nats.Subscription) {
@@ -89,39 +192,17 @@ func (s *siege) drain(subs []*nats.Subscription) (all []*nats.Msg) {
 	return all
 }
 
-func (s *siege) forget() {
-	s.settle()
-	s.drain(s.hears)
-	s.drain(s.notices)
-	for len(s.denied) > 0 {
-		<-s.denied
-	}
-}
-
-// settle waits until the server has done all that was asked of it: the broker
-// handles the requests of one connection in order, and its JetStream requests
-// are behind those by the time that the publisher's is answered.
-func (s *siege) settle() {
-	s.t.Helper()
-	for range 3 {
-		if err := errors.Join(s.nc.Flush(), s.victim.Flush()); err != nil {
-			s.t.Fatal(err)
-		}
-		if _, err := s.writer.AccountInfo(s.t.Context()); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-}
-
-// state is all that an attack must not change.
+// state is all that an attack must not change. Messages are counted apart.
 type state struct {
 	Config    jetstream.StreamConfig
-	State     jetstream.StreamState
+	First     uint64
+	Deleted   int
 	Consumers map[string]consumerState
 }
 
 type consumerState struct {
 	Config                        jetstream.ConsumerConfig
+	Created                       time.Time
 	Delivered, AckFloor           jetstream.SequenceInfo
 	AckPending, Redelivered, Wait int
 	Pending                       uint64
@@ -133,189 +214,132 @@ func (s *siege) state() state {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	got := state{Config: stream.CachedInfo().Config, State: stream.CachedInfo().State, Consumers: make(map[string]consumerState)}
-	for c := range stream.ListConsumers(s.t.Context()).Info() {
-		if strings.HasPrefix(c.Name, "mallory") {
-			got.Consumers[c.Name] = consumerState{Config: c.Config} // its own it may use up
+	info := stream.CachedInfo()
+	got := state{info.Config, info.State.FirstSeq, info.State.NumDeleted, make(map[string]consumerState)}
+	all := stream.ListConsumers(s.t.Context())
+	for c := range all.Info() {
+		if strings.HasPrefix(c.Name, "globex") {
+			c.Delivered.Last, c.AckFloor.Last = nil, nil
+			got.Consumers[c.Name] = consumerState{c.Config, c.Created, c.Delivered, c.AckFloor, c.NumAckPending, c.NumRedelivered, c.NumWaiting, c.NumPending}
 			continue
 		}
-		c.Delivered.Last, c.AckFloor.Last = nil, nil
-		got.Consumers[c.Name] = consumerState{c.Config, c.Delivered, c.AckFloor, c.NumAckPending, c.NumRedelivered, c.NumWaiting, c.NumPending}
+		got.Consumers[c.Name] = consumerState{Config: c.Config, Created: c.Created} // their owners use them up
+	}
+	if err := all.Err(); err != nil {
+		s.t.Fatal(err)
 	}
 	return got
 }
 
-// attack runs one and makes sure that nothing came of it. Denied says that the
-// server has to refuse it with a word; else it may.
-func (s *siege) attack(t *testing.T, denied bool, do func(nc *nats.Conn) error) {
+// face makes the attack and makes sure that nothing came of it.
+func (s *siege) face(t *testing.T, a attack) {
 	t.Helper()
-	before := s.state()
-	s.forget()
-	if err := do(s.nc); err != nil {
+	for len(s.denied) > 0 {
+		<-s.denied
+	}
+	if err := a.do(s); err != nil {
+		t.Error(err)
+	}
+	if err := s.nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	s.settle()
-	if diff := cmp.Diff(before, s.state()); diff != "" {
-		t.Errorf("it changed something:\n%s", diff)
-	}
-	for _, m := range s.drain(s.notices) {
-		t.Errorf("the victim noticed %s: %q", m.Subject, m.Data)
-	}
-	for _, m := range s.drain(s.hears) {
-		if bytes.Contains(m.Data, []byte("private")) || bytes.Contains(m.Data, []byte("globex")) {
-			t.Errorf("the attacker heard %s: %q", m.Subject, m.Data)
-		}
-	}
-	if denied {
+	if a.denied {
 		select {
 		case <-s.denied:
 		case <-time.After(timeout):
 			t.Error("it was not refused")
 		}
 	}
-}
-
-// honest makes sure that whoever may read can.
-func (s *siege) honest(t *testing.T) {
-	t.Helper()
-	s.publish("A", "public last")
-	s.publish("B", "private last")
-	for nc, names := range map[*nats.Conn][]string{s.nc: {"mallory=A"}, s.victim: {"globex=A", "globex=B"}} {
-		for _, name := range names {
-			c := consumer(t, nc, name)
-			for body := ""; !strings.HasSuffix(body, "last"); {
-				body = take(t, c, 1)[0]
+	s.goOn(t)
+	now := s.state()
+	if diff := cmp.Diff(s.before, now); diff != "" {
+		t.Errorf("it changed something:\n%s", diff)
+		s.before = now
+	}
+	for _, m := range s.drain(s.notices) {
+		t.Errorf("the victim noticed %s: %q", m.Subject, m.Data)
+	}
+	for _, m := range s.drain(s.own[1:]) {
+		t.Errorf("somebody of the service noticed %s: %q", m.Subject, m.Data)
+	}
+	for _, m := range s.drain([]*nats.Subscription{s.logins}) {
+		if c, err := jwt.DecodeAuthorizationRequestClaims(string(m.Data)); err != nil || c.Server.ID != c.Issuer {
+			t.Errorf("the doors were asked %q", m.Data)
+		}
+	}
+	for _, m := range s.drain(s.hears) {
+		for _, word := range []string{"private", "globex", "initech"} {
+			if bytes.Contains(m.Data, []byte(word)) {
+				t.Errorf("the attacker heard %s: %q", m.Subject, m.Data)
 			}
-			none(t, c)
 		}
 	}
 }
 
-func TestSubjectsThatNoPartnerMayHear(t *testing.T) {
-	s := newSiege(t)
-	for _, subject := range []string{
-		">", "*", "*.>", "crit.>", "crit.v1.>", "crit.v1.*.>", "crit.*.A.>", "crit.v1.B.>", "crit.v1.B.DiagnosticReport.signed",
-		"crit.internal.access", "crit.internal.>", "crit.partner.globex.access", "crit.partner.*.access", "crit.partner.>",
-		"in.>", "in.crit.>", "$JS.>", "$JS.API.>", "$JS.EVENT.>", "$JS.EVENT.ADVISORY.>", "$JS.ACK.>", "$SYS.>", "$SYS.ACCOUNT.>", "$SYS.REQ.USER.AUTH",
-		"_R_.>", "js.signoff.>", "_INBOX", "*.INBOX.>", "$KV.>", "$O.>", "$NRG.>", "$G.>",
-	} {
-		for _, queue := range []string{"", "signoff-doors"} {
-			t.Run(subject+" "+queue, func(t *testing.T) {
-				s.attack(t, true, func(nc *nats.Conn) error {
-					sub, err := nc.QueueSubscribeSync(subject, queue)
-					if err != nil {
-						return err
-					}
-					defer func() { _ = sub.Unsubscribe() }()
-					if err := errors.Join(nc.Flush(), s.traffic()); err != nil {
-						return err
-					}
-					if n, _, err := sub.Pending(); err == nil && n > 0 {
-						return fmt.Errorf("heard %d messages", n)
-					}
-					return nil
-				})
-			})
-		}
-	}
-	s.honest(t)
-}
-
-// traffic is what a listener would hear: a login, and requests of the victim's.
-func (s *siege) traffic() error {
-	nc, err := s.login("globex")
+// goOn has the honest partner receive an event. It is the only one that is
+// stored, and the only one that anybody hears.
+func (s *siege) goOn(t *testing.T) {
+	t.Helper()
+	body := "private " + t.Name()
+	ack, err := s.writer.Publish(t.Context(), "in.crit.v1.C.DiagnosticReport.signed", []byte(body))
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	defer nc.Close()
-	return errors.Join(
-		nc.Publish("js.signoff.CONSUMER.INFO.SIGNOFF.globex=A", nil),
-		nc.Publish("$JS.ACK.SIGNOFF.globex=A.1.999.999.1.0", nil),
-		nc.Flush(), s.nc.Flush())
-}
-
-func TestSubjectsThatNoPartnerMayPublishTo(t *testing.T) {
-	s := newSiege(t)
-	for _, subject := range []string{
-		"in.crit.v1.A.DiagnosticReport.signed", "in.crit.internal.access", "in.crit.partner.globex.access", "in.>",
-		"crit.v1.A.DiagnosticReport.signed", "crit.v1.B.DiagnosticReport.signed", "crit.partner.globex.access",
-		"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO.SIGNOFF", "$JS.API.STREAM.DELETE.SIGNOFF",
-		"$JS.API.STREAM.PURGE.SIGNOFF", "$JS.API.STREAM.UPDATE.SIGNOFF", "$JS.API.STREAM.CREATE.MINE", "$JS.API.STREAM.MSG.GET.SIGNOFF",
-		"$JS.API.STREAM.MSG.DELETE.SIGNOFF", "$JS.API.STREAM.SNAPSHOT.SIGNOFF", "$JS.API.DIRECT.GET.SIGNOFF", "$JS.API.DIRECT.GET.SIGNOFF.crit.v1.B.>",
-		"$JS.API.CONSUMER.CREATE.SIGNOFF", "$JS.API.CONSUMER.CREATE.SIGNOFF.mine", "$JS.API.CONSUMER.DURABLE.CREATE.SIGNOFF.mallory=A",
-		"$JS.API.CONSUMER.DELETE.SIGNOFF.globex=A", "$JS.API.CONSUMER.NAMES.SIGNOFF", "$JS.API.CONSUMER.LIST.SIGNOFF",
-		"$JS.API.CONSUMER.INFO.SIGNOFF.mallory=A", "$JS.API.CONSUMER.MSG.NEXT.SIGNOFF.globex=A", "$JS.API.CONSUMER.MSG.NEXT.SIGNOFF.mallory=A",
-		"$JS.API.CONSUMER.PAUSE.SIGNOFF.globex=A", "$JS.API.CONSUMER.RESET.SIGNOFF.mallory=A", "$JS.API.CONSUMER.LEADER.STEPDOWN.SIGNOFF.globex=A",
-		"js.signoff.INFO", "js.signoff.STREAM.INFO.SIGNOFF", "js.signoff.STREAM.DELETE.SIGNOFF", "js.signoff.CONSUMER.CREATE.SIGNOFF.mine",
-		"js.signoff.CONSUMER.DELETE.SIGNOFF.mallory=A", "js.signoff.CONSUMER.INFO.SIGNOFF.globex=A", "js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.globex=A",
-		"js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.globex", "js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.mallory=B", "js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.*",
-		"js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.>", "js.signoff.CONSUMER.MSG.NEXT.OTHER.mallory=A",
-		"$JS.ACK.SIGNOFF.globex=A.1.1.1.1.1", "$JS.ACK.SIGNOFF.*.1.1.1.1.1", "$JS.ACK._._.SIGNOFF.globex=A.1.1.1.1.1", "$JS.ACK.OTHER.mallory=A.1.1.1.1.1",
-		"$JS.FC.SIGNOFF.globex=A.x", "_INBOX.somebody", "_R_.somebody", "_R_.abcdefgh.abcdef",
-		"$SYS.REQ.USER.AUTH", "$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.SERVER.PING.CONNZ",
-		"$SYS.REQ.SERVER.PING", "$SYS.REQ.CLAIMS.UPDATE", "$SYS._INBOX.12345678.abcdef", "$SYS._INBOX_.12345678", "$SYS.REQ.SERVER.PING.KICK",
-	} {
-		for _, body := range []string{"", `{"stream_name":"SIGNOFF","config":{"durable_name":"mine","deliver_subject":"_INBOX.x","ack_policy":"none"},"seq":1,"name":"SIGNOFF"}`} {
-			t.Run(subject, func(t *testing.T) {
-				s.attack(t, true, func(nc *nats.Conn) error { return nc.PublishRequest(subject, "_INBOX.answer", []byte(body)) })
-			})
+	if s.last++; ack.Sequence != s.last {
+		t.Errorf("the stream has grown by %d", ack.Sequence-s.last)
+		s.last = ack.Sequence
+	}
+	same(t, "events of the honest partner", take(t, s.reading, 1), body)
+	for who, sub := range map[string]*nats.Subscription{"the honest partner": s.live[0], "the service": s.own[0]} {
+		msg, err := sub.NextMsg(timeout)
+		if err != nil || string(msg.Data) != body {
+			t.Fatalf("%s heard %v, %v", who, msg, err)
 		}
 	}
-	s.honest(t)
 }
 
-func TestWherePartnersMayHaveAnswersSentTo(t *testing.T) {
-	s := newSiege(t)
-	inbox := s.victim.NewInbox() // of which the attacker has heard
-	for _, reply := range []string{
-		"$JS.API.STREAM.DELETE.SIGNOFF", "$JS.API.STREAM.PURGE.SIGNOFF", "$JS.API.STREAM.CREATE.MINE", "$JS.API.CONSUMER.DELETE.SIGNOFF.globex=A",
-		"$JS.API.CONSUMER.CREATE.SIGNOFF.mine", "$JS.API.CONSUMER.MSG.NEXT.SIGNOFF.globex=B", "js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.globex=B",
-		"js.signoff.CONSUMER.INFO.SIGNOFF.mallory=A", "in.crit.v1.A.DiagnosticReport.signed", "in.crit.internal.access", "crit.v1.A.DiagnosticReport.signed",
-		"crit.partner.globex.access", "crit.internal.access", "$JS.ACK.SIGNOFF.globex=A.1.1.1.1.1", "$JS.ACK.SIGNOFF.globex=B.1.4.1.1.1",
-		"$SYS.REQ.USER.AUTH", "$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS._INBOX.x.y", "_R_.x", inbox, "_INBOX.>", ">", "*",
-	} {
-		for what, request := range map[string]struct{ subject, body string }{
-			"look":        {"js.signoff.CONSUMER.INFO.SIGNOFF.mallory=A", ""},
-			"pull":        {"js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.mallory=A", `{"batch":2,"no_wait":true}`},
-			"wait":        {"js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.mallory", `{"batch":1,"expires":1000000000}`},
-			"nonsense":    {"js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.mallory=A", `{"batch":-1,"expires":"`},
-			"acknowledge": {"$JS.ACK.SIGNOFF.mallory=A.1.1.1.1.1", "+ACK"},
-			"and next":    {"$JS.ACK.SIGNOFF.mallory=A.1.1.1.1.1", `+NXT {"batch":2,"no_wait":true}`},
-			"other form":  {"$JS.ACK._._.SIGNOFF.mallory=A.1.1.1.1.1", "-NAK"},
-		} {
-			t.Run(what+" to "+reply, func(t *testing.T) {
-				s.attack(t, false, func(nc *nats.Conn) error { return nc.PublishRequest(request.subject, reply, []byte(request.body)) })
-			})
-		}
-	}
-	s.honest(t)
+// end makes sure that whoever may read can, and reads all. What the attacker
+// pulls goes to those of its requests that still wait, so it is only listened to.
+func (s *siege) end(t *testing.T) {
+	t.Helper()
+	same(t, "the rest of A", take(t, consumer(t, s.victim, "globex=A"), 2), "public 2", "public 3")
+	same(t, "the rest of B", take(t, consumer(t, s.victim, "globex=B"), 2), "private 2", "private 3")
+	none(t, s.reading)
+	s.publish("A", "public last")
+	until(t, "the attacker hears it too", func() bool {
+		return slices.ContainsFunc(s.drain(s.hears), func(m *nats.Msg) bool { return string(m.Data) == "public last" })
+	})
 }
 
-func TestHeadersThatAskTheBrokerForMore(t *testing.T) {
-	s := newSiege(t)
-	for name, header := range map[string]nats.Header{
-		"a trace into the stream":   {"Nats-Trace-Dest": {"in.crit.v1.A.DiagnosticReport.signed"}},
-		"a trace to live subjects":  {"Nats-Trace-Dest": {"crit.v1.A.DiagnosticReport.signed"}},
-		"a trace to the victim":     {"Nats-Trace-Dest": {s.victim.NewInbox()}},
-		"a trace to the broker":     {"Nats-Trace-Dest": {"$JS.API.STREAM.DELETE.SIGNOFF"}},
-		"a trace and nothing else":  {"Nats-Trace-Dest": {"_INBOX.trace"}, "Nats-Trace-Only": {"true"}},
-		"a trace by traceparent":    {"traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}},
-		"a batch":                   {"Nats-Batch-Id": {"x"}, "Nats-Batch-Sequence": {"1"}},
-		"an API level":              {"Nats-Required-Api-Level": {"99"}},
-		"a pin of another":          {"Nats-Pin-Id": {"x"}},
-		"a schedule":                {"Nats-Schedule": {"@at 2009-11-10T23:00:00Z"}, "Nats-Schedule-Target": {"in.crit.v1.A.x"}},
-		"somebody else's client":    {"Nats-Request-Info": {`{"acc":"APP","svc":"$JS.API"}`}},
-		"a rollup of the stream":    {"Nats-Rollup": {"all"}, "Nats-Msg-Id": {"x"}},
-		"the leader to step aside":  {"Nats-Expected-Last-Sequence": {"0"}},
-		"an answer that it is over": {"Status": {"503"}, "Description": {"No Responders"}},
-	} {
-		for _, subject := range []string{"js.signoff.CONSUMER.INFO.SIGNOFF.mallory=A", "js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.mallory", "$JS.ACK.SIGNOFF.mallory=A.1.1.1.1.1"} {
-			t.Run(name+" on "+subject, func(t *testing.T) {
-				s.attack(t, false, func(nc *nats.Conn) error {
-					return nc.PublishMsg(&nats.Msg{Subject: subject, Reply: "_INBOX.answer", Header: header})
-				})
-			})
+// attacks are all.
+func attacks() []attack {
+	return slices.Concat(
+		toHear(), toPublish(), toAcknowledge(), toPull(), toHaveAnswered(), toAskByHeader(), toBreakTheProtocol(), toFlood(), toEnter(),
+	)
+}
+
+func TestNoAttackReachesOutOfThePartnersAccount(t *testing.T) {
+	all := attacks()
+	names := make(map[string]bool)
+	for _, a := range all {
+		if names[a.name] {
+			t.Errorf("attack %q is there twice", a.name)
 		}
+		names[a.name] = true
 	}
-	s.honest(t)
+	for where, build := range map[string]func(*testing.T) *siege{"the embedded server": embeddedSiege, "a cluster": clusterSiege} {
+		t.Run(where, func(t *testing.T) {
+			s := build(t)
+			for _, a := range all {
+				t.Run(a.name, func(t *testing.T) { s.face(t, a) })
+			}
+			s.end(t)
+		})
+	}
+}
+
+func embeddedSiege(t *testing.T) *siege {
+	c := &clock{now: time.Now()}
+	h := newHouseIn(t, t.TempDir(), siegeConfig(c), besieged()...)
+	return besiege(t, h, c, h.server.ClientURL())
 }
