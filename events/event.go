@@ -75,7 +75,7 @@ func (ns Namespace) Validate() error {
 	if len(ns.Origin) > maxText || !attributeForm(ns.Origin) || strings.HasSuffix(ns.Origin, "/") {
 		return Fieldf("origin", "%q is not a URI reference of printable ASCII without a slash at its end", clip(ns.Origin))
 	}
-	if u, err := url.Parse(ns.Origin); err != nil || u.RawQuery != "" || u.Fragment != "" {
+	if u, err := url.Parse(ns.Origin); err != nil || u.String() != ns.Origin || u.RawQuery != "" || u.Fragment != "" {
 		return Fieldf("origin", "%q is not a URI reference without query and fragment, such as /signoff or https://example.org/signoff", ns.Origin)
 	}
 	if len(ns.TypePrefix) > maxText || !prefixForm.MatchString(ns.TypePrefix) {
@@ -105,6 +105,9 @@ func (e Event) Validate() error {
 		if len(a.value) > 1024 || !attributeForm(a.value) {
 			return Fieldf(a.name, "must be 1 to 1024 characters of printable ASCII without space, quote and percent")
 		}
+	}
+	if u, err := url.Parse(e.Source); err != nil || u.String() != e.Source {
+		return Fieldf("source", "%q is not a URI reference in the form in which every SDK writes it", clip(e.Source))
 	}
 	if e.TraceParent != "" && (len(e.TraceParent) > 256 || !attributeForm(e.TraceParent)) {
 		return Fieldf("traceparent", "is not a W3C trace context")
