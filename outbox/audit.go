@@ -12,16 +12,18 @@ import (
 
 // What the audit trail records.
 const (
-	actionRegistered = "assessment.registered"
-	actionReplaced   = "assessment.replaced" // a waiting version, by another
-	actionSigned     = "assessment.signed"
-	actionSuperseded = "report.superseded"
-	actionWithdrawn  = "report.withdrawn"
-	actionParked     = "study.parked"
-	actionReleasing  = "study.release-requested"
-	actionReleased   = "study.released"
-	actionFailed     = "sign-in.failed"
-	actionLocked     = "sign-in.locked"
+	actionRegistered  = "assessment.registered"
+	actionReplaced    = "assessment.replaced" // a waiting version, by another
+	actionMoved       = "assessment.moved"    // to another case, before anything of it was signed
+	actionCaseRebound = "case.rebound"        // to another subject, likewise
+	actionSigned      = "assessment.signed"
+	actionSuperseded  = "report.superseded"
+	actionWithdrawn   = "report.withdrawn"
+	actionParked      = "study.parked"
+	actionReleasing   = "study.release-requested"
+	actionReleased    = "study.released"
+	actionFailed      = "sign-in.failed"
+	actionLocked      = "sign-in.locked"
 
 	actionPIAdded    = "pi.added"
 	actionPIGranted  = "pi.granted"

@@ -21,9 +21,12 @@ import (
 // available and what is announced. It keeps the whole history and derives all
 // else from it.
 type model struct {
-	waiting map[string]pair
-	history []act // in order
-	numbers int
+	waiting  map[string]pair
+	intended map[string]string // subjects of what waits
+	place    map[string]int32  // cases of assessments
+	subjects map[int32]string  // of cases
+	history  []act             // in order
+	numbers  int
 }
 
 type pair struct{ caseRevision, revision int32 }
@@ -37,7 +40,8 @@ type act struct {
 	number    int // of the event that carries the report
 }
 
-// Assessments 1x belong to case 1, 2x to case 2. Timepoints run against ids.
+// Assessments 1x belong to case 1, 2x to case 2, unless registered by mistake.
+// Timepoints run against ids.
 func caseOf(id string) int32    { return int32(id[0] - '0') }
 func timepoint(id string) int32 { return 9 - int32(id[1]-'0') }
 func lesions(id string) bool    { return id[1] == '1' }
@@ -55,7 +59,7 @@ func (m *model) last(id string) (act, bool) {
 }
 
 func (m *model) highestCase(number int32) (revision int32) {
-	for _, a := range m.signatures(func(a act) bool { return caseOf(a.id) == number }) {
+	for _, a := range m.signatures(func(a act) bool { return m.place[a.id] == number }) {
 		revision = max(revision, a.pair.caseRevision)
 	}
 	return revision
@@ -66,20 +70,41 @@ func (m *model) available() map[string]int {
 	out := make(map[string]int)
 	for _, a := range m.history {
 		last, _ := m.last(a.id)
-		if !last.withdrawn && last.pair.caseRevision == m.highestCase(caseOf(a.id)) {
+		if !last.withdrawn && last.pair.caseRevision == m.highestCase(m.place[a.id]) {
 			out[a.id] = last.number
 		}
 	}
 	return out
 }
 
-func (m *model) maySign(id string, next pair) bool {
+func (m *model) maySign(id string, number int32, next pair) bool {
 	for _, a := range m.signatures(func(a act) bool { return a.id == id }) {
 		if next.caseRevision < a.pair.caseRevision || next.revision < a.pair.revision || next == a.pair {
 			return false
 		}
 	}
-	return next.caseRevision >= m.highestCase(caseOf(id))
+	return next.caseRevision >= m.highestCase(number)
+}
+
+// register registers a version and gives the outcome, none where it refuses.
+func (m *model) register(id string, number int32, subject string, p pair) (outcome string) {
+	signed := m.signatures(func(a act) bool { return a.id == id })
+	waits, there := m.waiting[id]
+	switch {
+	case len(signed) > 0 && m.place[id] != number:
+		return ""
+	case m.highestCase(number) > 0 && m.subjects[number] != subject:
+		return ""
+	case slices.ContainsFunc(signed, func(a act) bool { return a.pair == p }):
+		return outbox.Unchanged
+	case there && waits == p && m.place[id] == number && m.intended[id] == subject:
+		m.subjects[number] = subject
+		return outbox.Unchanged
+	case !m.maySign(id, number, p):
+		return ""
+	}
+	m.waiting[id], m.intended[id], m.place[id], m.subjects[number] = p, subject, number, subject
+	return outbox.Taken
 }
 
 // sign signs ids of one case and gives the events, or refuses.
@@ -96,12 +121,13 @@ func (m *model) sign(user string, ids []string) (announced []string, ok bool) {
 		}
 	}
 	for _, id := range fresh {
-		if !m.maySign(id, m.waiting[id]) || m.waiting[id].caseRevision != m.waiting[fresh[0]].caseRevision {
+		number := m.place[id]
+		if !m.maySign(id, number, m.waiting[id]) || m.intended[id] != m.subjects[number] || m.waiting[id].caseRevision != m.waiting[fresh[0]].caseRevision {
 			return nil, false
 		}
 	}
 	before := m.available()
-	slices.SortFunc(fresh, func(a, b string) int { return cmp.Compare(timepoint(a), timepoint(b)) })
+	slices.SortFunc(fresh, func(a, b string) int { return cmp.Or(cmp.Compare(timepoint(a), timepoint(b)), cmp.Compare(a, b)) })
 	numbers := m.numbers
 	var reports []string
 	var acts []act
@@ -156,8 +182,7 @@ func TestAvailabilityFollowsTheModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d := newDesk(t, users...)
 		seen := len(all(t, d.Outbox))
-		m := &model{waiting: map[string]pair{}}
-		known := map[string]bool{}
+		m := &model{waiting: map[string]pair{}, intended: map[string]string{}, place: map[string]int32{}, subjects: map[int32]string{}}
 		ids := rapid.SampledFrom([]string{"11", "12", "13", "21", "22"})
 		user := rapid.SampledFrom(users)
 		small := rapid.Int32Range(1, 3)
@@ -167,24 +192,15 @@ func TestAvailabilityFollowsTheModel(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"register": func(rt *rapid.T) {
 				id, p := ids.Draw(rt, "id"), pair{small.Draw(rt, "case revision"), small.Draw(rt, "revision")}
-				a := assessment(id, caseOf(id), p.caseRevision, p.revision)
+				number := rapid.SampledFrom([]int32{caseOf(id), caseOf(id), caseOf(id), 3 - caseOf(id)}).Draw(rt, "case")
+				a := assessment(id, number, p.caseRevision, p.revision)
+				a.Subject = rapid.SampledFrom([]string{a.Subject, a.Subject, a.Subject, "somebody else"}).Draw(rt, "subject")
 				a.Timepoint, a.Name = timepoint(id), events.FollowUp(int(timepoint(id)))
 				if lesions(id) {
 					a = withLesions(a, "T01")
 				}
 				result := d.submit(a)[0]
-				wasSigned := len(m.signatures(func(s act) bool { return s.id == id && s.pair == p })) > 0
-				waits, there := m.waiting[id]
-				want := outbox.Taken
-				switch {
-				case wasSigned || there && waits == p:
-					want = outbox.Unchanged
-				case !m.maySign(id, p):
-					want = ""
-				default:
-					m.waiting[id] = p
-				}
-				known[id] = known[id] || want != ""
+				want := m.register(id, number, a.Subject, p)
 				if (result.Err == nil) != (want != "") || result.Outcome != want {
 					rt.Fatalf("registered as %q, %v instead of %q", result.Outcome, result.Err, want)
 				}
@@ -192,7 +208,8 @@ func TestAvailabilityFollowsTheModel(t *testing.T) {
 			},
 			"sign": func(rt *rapid.T) {
 				chosen := rapid.SliceOfNDistinct(ids, 1, 3, rapid.ID[string]).Draw(rt, "ids")
-				chosen = slices.DeleteFunc(chosen, func(id string) bool { return !known[id] || caseOf(id) != caseOf(chosen[0]) })
+				number := m.place[chosen[0]]
+				chosen = slices.DeleteFunc(chosen, func(id string) bool { return m.place[id] == 0 || m.place[id] != number })
 				if len(chosen) == 0 {
 					rt.Skip("nothing registered")
 				}
@@ -204,7 +221,7 @@ func TestAvailabilityFollowsTheModel(t *testing.T) {
 				id, u := ids.Draw(rt, "id"), user.Draw(rt, "user")
 				announced, accepted = m.withdraw(u, id)
 				_, err = d.withdrawAs(u, id, "reason")
-				if !known[id] && errors.Is(err, events.NotFound) {
+				if m.place[id] == 0 && errors.Is(err, events.NotFound) {
 					err = events.Conflict
 				}
 			},

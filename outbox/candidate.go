@@ -16,7 +16,8 @@ type candidate struct {
 	id           string
 	number       int32 // of the case
 	study        string
-	caseRevision int32 // the highest ever signed in the case
+	subject      string // of the case
+	caseRevision int32  // the highest ever signed in the case
 	available    bool
 
 	waiting        int64 // versions.row; 0 for none
@@ -39,7 +40,7 @@ func (w *work) load(id, user string) (*candidate, error) {
 	c := &candidate{id: id, chain: chain{w: w}}
 	var last, signedAt string
 	err := w.tx.QueryRow(`
-		select a.number, a.available, s.row, s.study, s.token, s.sequence, s.hash, s.time, c.revision,
+		select a.number, a.available, s.row, s.study, s.token, s.sequence, s.hash, s.time, c.revision, c.subject,
 			coalesce(a.waiting, 0), coalesce(n.case_revision, 0), coalesce(n.revision, 0),
 			coalesce(a.signed, 0), coalesce(v.case_revision, 0), coalesce(v.revision, 0),
 			coalesce(g.user, ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0),
@@ -53,7 +54,7 @@ func (w *work) load(id, user string) (*candidate, error) {
 		left join people p on p.user = +?2
 		left join grants r on r.user = +?2 and r.study = s.study
 		where a.id = +?1`, id, user).Scan(
-		&c.number, &c.available, &c.chain.row, &c.study, &c.chain.token, &c.chain.link.Sequence, &c.chain.link.Hash, &last, &c.caseRevision,
+		&c.number, &c.available, &c.chain.row, &c.study, &c.chain.token, &c.chain.link.Sequence, &c.chain.link.Hash, &last, &c.caseRevision, &c.subject,
 		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision,
 		&c.signed, &c.signedVersion.CaseRevision, &c.signedVersion.Revision,
 		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event,

@@ -14,7 +14,8 @@ type casing struct {
 	Revision int32  `db:"revision"` // the highest ever signed; 0 for none
 }
 
-// heldCase looks up the assessment's case and refuses another subject.
+// heldCase looks up the assessment's case. Once anything of it was signed, it
+// refuses another subject.
 func (w *work) heldCase(study int64, a events.Assessment) (held casing, err error) {
 	err = w.tx.Get(&held, `
 		select subject, revision
@@ -25,9 +26,86 @@ func (w *work) heldCase(study int64, a events.Assessment) (held casing, err erro
 		return held, nil
 	case err != nil:
 		return held, fmt.Errorf("look up case: %w", err)
-	case held.Subject != a.Subject:
+	case held.Revision > 0 && held.Subject != a.Subject:
 		return held, &events.Error{Code: events.Conflict, Field: "subject", Message: fmt.Sprintf(
 			"case %d of study %s belongs to subject %s, not %s", a.Case.ID, a.Study, held.Subject, a.Subject)}
 	}
 	return held, nil
+}
+
+// bindCase creates the assessment's case, or gives one of which nothing was
+// signed the assessment's subject. What else waits in it for the subject before
+// cannot be signed until it is registered again.
+func (w *work) bindCase(by string, study int64, held casing, a events.Assessment) error {
+	if held.Subject == a.Subject {
+		return nil
+	}
+	_, err := w.tx.Exec(`
+		insert into cases (study, number, subject)
+		values (?, ?, ?)
+		on conflict do update set subject = excluded.subject`, study, a.Case.ID, a.Subject)
+	if err != nil {
+		return fmt.Errorf("store case: %w", err)
+	}
+	if held.Subject == "" {
+		return nil
+	}
+	return w.audit(entry{
+		actor: by, action: actionCaseRebound, study: a.Study, subject: a.ID,
+		detail: caseReboundDetail{a.Case.ID, held.Subject, a.Subject},
+	})
+}
+
+// caseReboundDetail is what the audit trail says of a case that changes hands.
+type caseReboundDetail struct {
+	Case int32  `json:"case"`
+	From string `json:"from"` // subject
+	To   string `json:"to"`
+}
+
+// bindAssessment creates the assessment in its case, or moves it there from
+// the one it was registered in before, where nothing of it was signed.
+func (w *work) bindAssessment(by string, study int64, known *holding, a events.Assessment) error {
+	if known == nil {
+		_, err := w.tx.Exec(`
+			insert into assessments (id, study, number)
+			values (?, ?, ?)`, a.ID, study, a.Case.ID)
+		if err != nil {
+			return fmt.Errorf("create assessment: %w", err)
+		}
+		return nil
+	}
+	if known.in(study, a) {
+		return nil
+	}
+	_, err := w.tx.Exec(`
+		update assessments
+		set study = ?, number = ?, visit = null
+		where id = ?`, study, a.Case.ID, a.ID)
+	if err != nil {
+		return fmt.Errorf("move assessment: %w", err)
+	}
+	return w.audit(entry{
+		actor: by, action: actionMoved, study: known.Name, subject: a.ID,
+		detail: movedDetail{known.Number, a.Study, a.Case.ID},
+	})
+}
+
+// movedDetail is what the trail of the study before says of an assessment that
+// leaves its case.
+type movedDetail struct {
+	From  int32  `json:"from"` // case
+	Study string `json:"study"`
+	To    int32  `json:"to"` // case of that study
+}
+
+// sameSubject refuses a version that waits for another subject than its case
+// has: that of the registration that came last.
+func (c *candidate) sameSubject() error {
+	if c.assessment.Subject == c.subject {
+		return nil
+	}
+	return &events.Error{Code: events.Conflict, Field: "subject", Message: fmt.Sprintf(
+		"assessment %s waits for subject %s, but case %d of study %s was last registered for subject %s; register the one that is wrong again",
+		c.id, c.assessment.Subject, c.number, c.study, c.subject)}
 }

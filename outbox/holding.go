@@ -45,11 +45,16 @@ func (w *work) known(study int64, a events.Assessment) (*holding, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("look up assessment: %w", err)
-	case h.Study != study || h.Number != a.Case.ID:
+	case h.Signed != 0 && !h.in(study, a):
 		return nil, &events.Error{Code: events.Conflict, Field: "id", Message: fmt.Sprintf(
 			"assessment %s belongs to case %d of study %s", a.ID, h.Number, h.Name)}
 	}
 	return &h, nil
+}
+
+// in reports whether that is where the assessment is held.
+func (h *holding) in(study int64, a events.Assessment) bool {
+	return h.Study == study && h.Number == a.Case.ID
 }
 
 // sameVersion reports whether the very same version waits or is signed. It

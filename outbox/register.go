@@ -27,8 +27,8 @@ type Registration struct {
 }
 
 // RegisterResult is a Registration, or why there is none. It is a Conflict if
-// the assessment belongs to another study or case, if the case has another
-// subject, if its pair is signed with other content, or if it could never be
+// the assessment was signed in another study or case, if the case was signed
+// for another subject, if its pair is signed with other content, or if it could never be
 // signed: its pair is not higher than one signed, or its case was signed in a
 // higher revision. It then names the signed pair, signer and time.
 type RegisterResult struct {
@@ -40,6 +40,10 @@ type RegisterResult struct {
 // taken alone, in the order given; the results are in the same order. A waiting
 // version is replaced by a later one, and stays in the audit trail. By names
 // who hands them over: a source or an operator.
+//
+// A mistaken study, case or subject can be put right until something was
+// signed: the last registration says to which case an assessment belongs of
+// which nothing was signed, and whose a case is of which nothing was signed.
 //
 // With an error, those before the failure may have been registered;
 // registering them again is harmless.
@@ -127,10 +131,21 @@ func (w *work) register(by string, s submission) (outcome string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if !same {
+		if err := w.overtaken(study, held, known, a); err != nil {
+			return "", err
+		}
+	}
+	if study, err = w.ensureStudy(a.Study); err != nil {
+		return "", err
+	}
+	if err := w.bindCase(by, study, held, a); err != nil {
+		return "", err
+	}
 	if same {
 		return Unchanged, w.noteVisit(known, s)
 	}
-	if err := w.overtaken(study, held, known, a); err != nil {
+	if err := w.bindAssessment(by, study, known, a); err != nil {
 		return "", err
 	}
 	return Taken, w.take(by, known, s)
@@ -139,17 +154,12 @@ func (w *work) register(by string, s submission) (outcome string, err error) {
 // take stores the version and lets it wait in place of the one before.
 func (w *work) take(by string, known *holding, s submission) error {
 	a := s.assessment
-	if known == nil {
-		if err := w.createAssessment(s); err != nil {
-			return err
-		}
-	}
 	version, err := w.insertVersion(by, s)
 	if err != nil {
 		return err
 	}
 	if known != nil && known.Waiting != 0 {
-		err := w.audit(entry{actor: by, action: actionReplaced, study: a.Study, subject: a.ID, version: known.Waiting})
+		err := w.audit(entry{actor: by, action: actionReplaced, study: known.Name, subject: a.ID, version: known.Waiting})
 		if err != nil {
 			return err
 		}
@@ -164,28 +174,6 @@ func (w *work) take(by string, known *holding, s submission) error {
 	return w.audit(entry{
 		actor: by, action: actionRegistered, study: a.Study, subject: a.ID, version: version, detail: a.Version(),
 	})
-}
-
-func (w *work) createAssessment(s submission) error {
-	a := s.assessment
-	study, err := w.ensureStudy(a.Study)
-	if err != nil {
-		return err
-	}
-	_, err = w.tx.Exec(`
-		insert into cases (study, number, subject)
-		values (?, ?, ?)
-		on conflict do nothing`, study, a.Case.ID, a.Subject)
-	if err != nil {
-		return fmt.Errorf("create case: %w", err)
-	}
-	_, err = w.tx.Exec(`
-		insert into assessments (id, study, number)
-		values (?, ?, ?)`, a.ID, study, a.Case.ID)
-	if err != nil {
-		return fmt.Errorf("create assessment: %w", err)
-	}
-	return nil
 }
 
 func (w *work) insertVersion(by string, s submission) (int64, error) {

@@ -14,6 +14,7 @@ import (
 // answer again.
 func (w *work) signCase(s SignOff, ids []string, ready map[string]prepared) ([]Signed, error) {
 	var answers []Signed
+	var first *candidate
 	var fresh []*candidate
 	for _, id := range ids {
 		c, err := w.load(id, s.User)
@@ -22,6 +23,12 @@ func (w *work) signCase(s SignOff, ids []string, ready map[string]prepared) ([]S
 		}
 		if err := c.authorize(s.User); err != nil {
 			return nil, err
+		}
+		if first == nil {
+			first = c
+		}
+		if c.chain.row != first.chain.row || c.number != first.number {
+			return nil, events.Errorf(events.Conflict, "assessment %s was moved to case %d of study %s just now; sign again", c.id, c.number, c.study)
 		}
 		if c.waiting != 0 {
 			fresh = append(fresh, c)
@@ -49,6 +56,9 @@ func (w *work) signFresh(s SignOff, fresh []*candidate, ready map[string]prepare
 	}
 	for _, c := range fresh {
 		if err := c.read(w, ready); err != nil {
+			return nil, err
+		}
+		if err := c.sameSubject(); err != nil {
 			return nil, err
 		}
 	}
