@@ -150,11 +150,11 @@ type numberedDetail struct {
 	Event    string `json:"event"`
 }
 
-// repeat answers a sign-off that finds nothing waiting: the first answer again
-// for the same PI and meaning.
-func (w *work) repeat(c *candidate, s SignOff) (Signed, error) {
+// repeat answers a sign-off of the version that was signed last: the first
+// answer again for the same PI and meaning.
+func (w *work) repeat(c *candidate, s SignOff) (answer Signed, err error) {
 	if c.signature.User != s.User {
-		return Signed{}, c.conflict("nothing of it waits for %s", s.User)
+		return Signed{}, c.conflict("nothing more of that waits for %s", s.User)
 	}
 	if c.signature.Meaning != s.Meaning {
 		return Signed{}, c.conflict("the signature's meaning cannot change")
@@ -163,7 +163,10 @@ func (w *work) repeat(c *candidate, s SignOff) (Signed, error) {
 	if err != nil {
 		return Signed{}, err
 	}
-	return c.answer(e, c.signedVersion, c.signature), nil
+	before, err := w.withdrawnBefore(c)
+	answer = c.answer(e, c.signedVersion, c.signature)
+	answer.Withdrawn = before != nil
+	return answer, err
 }
 
 // eventAt gives of a stored event what an answer says of it.

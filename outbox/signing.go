@@ -11,7 +11,7 @@ import (
 
 // signCase signs the waiting versions of assessments of one case. Those that
 // were signed before, by the same PI with the same meaning, get their first
-// answer again.
+// answer again, if nothing waits or it is what is expected.
 func (w *work) signCase(s SignOff, ids []string, ready map[string]prepared) ([]Signed, error) {
 	var answers []Signed
 	var first *candidate
@@ -30,7 +30,11 @@ func (w *work) signCase(s SignOff, ids []string, ready map[string]prepared) ([]S
 		if c.chain.row != first.chain.row || c.number != first.number {
 			return nil, events.Errorf(events.Conflict, "assessment %s was moved to case %d of study %s just now; sign again", c.id, c.number, c.study)
 		}
-		if c.waiting != 0 {
+		waits, err := s.signsWaiting(c)
+		if err != nil {
+			return nil, err
+		}
+		if waits {
 			fresh = append(fresh, c)
 			continue
 		}

@@ -18,12 +18,17 @@ import (
 // maxPerSignOff bounds how many assessments one call signs.
 const maxPerSignOff = 10_000
 
-// SignOff says which waiting versions a PI signs.
+// SignOff says which versions a PI signs.
 type SignOff struct {
 	User        string   // of the PI, who was authenticated by the caller
 	Meaning     string   // of the signature (21 CFR 11.50)
 	IDs         []string // of the assessments; one that is there twice counts once
 	TraceParent string   // W3C trace context; may be empty, and is left out where it is malformed
+
+	// Expected names, by assessment id, the versions that the PI has seen and
+	// means. May be empty, or lack some: then it is whatever waits. With it a
+	// sign-off can be repeated without signing what was registered meanwhile.
+	Expected map[string]Expected
 }
 
 // Signed is the answer to a sign-off or a withdrawal: what was signed and the
@@ -38,18 +43,23 @@ type Signed struct {
 	Sequence  uint64           `json:"sequence"` // its number in the study
 	Time      time.Time        `json:"time"`     // the event's
 	Signature events.Signature `json:"signature"`
+
+	// Withdrawn says, in the first answer given again, that the report was
+	// withdrawn since.
+	Withdrawn bool `json:"withdrawn,omitempty"`
 }
 
 // SignOff signs the waiting versions of the assessments. Those of one case are
 // signed in one transaction, all or none; several cases follow each other by
 // case number. It returns when they are on disk.
 //
-// The answers stand in the order of publication. Where nothing waits and the
-// PI has signed the last version with the same meaning, the answer is the
-// first one again. Otherwise the error says why not: NotFound, Forbidden (the
-// PI is disabled or has no grant for the study) or Conflict, which names the
-// signed version, signer and time. With several cases, the answers are of
-// those signed before the error.
+// The answers stand in the order of publication. Where nothing waits, or the
+// version signed last is the one expected, and the PI has signed that with the
+// same meaning, the answer is the first one again. Otherwise the error says why
+// not: NotFound, Forbidden (the PI is disabled or has no grant for the study)
+// or Conflict, which names the signed version, signer and time; where another
+// version is expected than waits or was signed last, it names both. With
+// several cases, the answers are of those signed before the error.
 func (o *Outbox) SignOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	start := time.Now()
 	answers, err := o.signOff(ctx, s)
@@ -122,7 +132,7 @@ func (s *SignOff) check() error {
 		return &events.Error{Code: events.TooLarge, Field: "ids", Message: fmt.Sprintf("at most %d assessments are signed at once", maxPerSignOff)}
 	}
 	s.TraceParent = checkTraceParent(s.TraceParent)
-	return nil
+	return s.checkExpected()
 }
 
 func checkTraceParent(text string) string {

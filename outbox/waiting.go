@@ -17,6 +17,8 @@ type Waiting struct {
 	Assessment events.Assessment `json:"assessment"`
 	Registered time.Time         `json:"registered"`
 	By         string            `json:"by"`
+
+	Registration int64 `json:"registration"` // tells it from all other versions; see Expected
 }
 
 // WaitingFilter selects versions that wait. The zero filter selects all.
@@ -29,7 +31,7 @@ type WaitingFilter struct {
 // assessment id.
 func (o *Outbox) Waiting(ctx context.Context, filter WaitingFilter) ([]Waiting, error) {
 	rows, err := o.db.Reader.QueryContext(ctx, `
-		select v.content, v.time, v.registrar
+		select v.content, v.time, v.registrar, v.row
 		from assessments a
 		join studies s on s.row = a.study
 		join versions v on v.row = a.waiting
@@ -63,7 +65,7 @@ func (o *Outbox) Waiting(ctx context.Context, filter WaitingFilter) ([]Waiting, 
 func scanWaiting(rows *sql.Rows) (w Waiting, err error) {
 	var content []byte
 	var at string
-	if err := rows.Scan(&content, &at, &w.By); err != nil {
+	if err := rows.Scan(&content, &at, &w.By, &w.Registration); err != nil {
 		return w, err
 	}
 	if w.Registered, err = events.ParseTime(at); err != nil {
