@@ -3,6 +3,7 @@ package natsd_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,6 +101,11 @@ func shown(t *testing.T, nc *nats.Conn, account string) map[string]any {
 		}
 		var lines []string
 		for _, item := range list {
+			if export, ok := item.(map[string]any); ok { // its accounts come in any order
+				if accounts, ok := export["approved_accounts"].([]any); ok {
+					slices.SortFunc(accounts, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+				}
+			}
 			line, err := json.Marshal(item)
 			if err != nil {
 				t.Fatal(err)
