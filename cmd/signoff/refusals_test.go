@@ -63,7 +63,19 @@ func TestSignOffsThatAreRefused(t *testing.T) {
 	}
 	refusal(t, exitRefused, sign("elsewhere", elsewhere), "FHIR-T")
 	refusal(t, exitRefused, []string{"sign", "799", "--as", "pi", "--meaning", meaning, "--password-file", right, "--data", dir}, "799")
-	mustSignoff(t, sign("pi", right)...)
+	version := func(id string) []string {
+		return append([]string{"sign", id}, sign("pi", right)[2:]...)
+	}
+	refusal(t, exitUsage, version("790@5"), "as in 790@5.2")
+	refusal(t, exitRefused, version("790@5.2"), "case revision 5, revision 2 of assessment 790 does not wait", "case revision 5, revision 1 does")
+	first := mustSignoff(t, version("790@5.1")...)
+	if again := mustSignoff(t, sign("pi", right)...); again != first {
+		t.Errorf("signed again: %+v", again)
+	}
+	mustSignoff(t, "withdraw", "790", "--as", "pi", "--reason", "mistaken", "--password-file", right, "--data", dir)
+	if again := mustSignoff(t, version("790@5.1")...); strings.Contains(again.out, "signed off") || !strings.Contains(again.out, "signed before, and withdrawn since") {
+		t.Errorf("signed again after a withdrawal: %+v", again)
+	}
 	t.Run("a lower version, after a higher one was signed", func(t *testing.T) {
 		lower := filepath.Join(t.TempDir(), "lower.json")
 		content, err := os.ReadFile("demo/seed.json")

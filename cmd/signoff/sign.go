@@ -16,10 +16,10 @@ const localAddress = "local"
 
 // signCommand signs off assessments, one transaction per case.
 type signCommand struct {
-	ID      []string `arg:"" optional:"" help:"Assessment ids."`
+	ID      []string `arg:"" optional:"" help:"Assessment ids. With a version, as 790@5.2 (case revision 5, revision 2), only that is signed, and signing it again changes nothing; without, whatever waits."`
 	Study   string   `help:"With --case or --all: the study." placeholder:"S"`
-	Case    int32    `help:"Sign all that waits in this case of the study." placeholder:"N"`
-	All     bool     `help:"Sign all that waits in the study."`
+	Case    int32    `help:"Sign all that waits in this case of the study, as it is now; what is registered meanwhile is not signed." placeholder:"N"`
+	All     bool     `help:"Sign all that waits in the study, likewise."`
 	As      string   `required:"" help:"User name of the PI." placeholder:"USER"`
 	Meaning string   `required:"" help:"What the signature means." placeholder:"\"…\""`
 	passwordFlag
@@ -29,7 +29,8 @@ type signCommand struct {
 func (cmd *signCommand) Validate() error {
 	switch {
 	case len(cmd.ID) > 0 && cmd.Study == "" && cmd.Case == 0 && !cmd.All:
-		return nil
+		_, err := parseAsked(cmd.ID)
+		return err
 	case len(cmd.ID) == 0 && cmd.Study != "" && (cmd.Case > 0) != cmd.All:
 		return nil
 	default:
@@ -62,38 +63,15 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t terminal) error {
 	})
 }
 
-// selection gives the ids to sign, grouped as they are signed: by case where
-// the outbox is asked, else together.
-func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) ([][]string, error) {
-	if len(cmd.ID) > 0 {
-		return [][]string{cmd.ID}, nil
-	}
-	waiting, err := o.Waiting(ctx, outbox.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
-	if err != nil {
-		return nil, err
-	}
-	if len(waiting) == 0 {
-		return nil, events.Errorf(events.NotFound, "nothing waits for a signature there")
-	}
-	var cases [][]string
-	for i, w := range waiting {
-		if i == 0 || w.Assessment.Case.ID != waiting[i-1].Assessment.Case.ID {
-			cases = append(cases, nil)
-		}
-		last := len(cases) - 1
-		cases[last] = append(cases[last], w.Assessment.ID)
-	}
-	return cases, nil
-}
-
 // sign signs case after case. A refused one is said and does not stop the
 // others; those not reached when ctx ends count as refused.
-func (cmd *signCommand) sign(ctx context.Context, t terminal, o *outbox.Outbox, cases [][]string) (signed []outbox.Signed, refused int) {
+func (cmd *signCommand) sign(ctx context.Context, t terminal, o *outbox.Outbox, cases []outbox.SignOff) (signed []outbox.Signed, refused int) {
 	bar := newProgress(t, "signing cases", int64(len(cases)))
 	var complaints []error
 	signed = []outbox.Signed{}
-	for i, ids := range cases {
-		some, err := o.SignOff(ctx, outbox.SignOff{User: cmd.As, Meaning: cmd.Meaning, IDs: ids})
+	for i, request := range cases {
+		request.User, request.Meaning = cmd.As, cmd.Meaning
+		some, err := o.SignOff(ctx, request)
 		signed = append(signed, some...)
 		if err != nil {
 			complaints = append(complaints, err)
@@ -137,5 +115,16 @@ func printSigned(w io.Writer, signed []outbox.Signed) {
 		}
 		table(w, []string{"ASSESSMENT", "STUDY", "CASE", "VERSION", "EVENT", "TIME"}, rows)
 	}
-	fmt.Fprintln(w, plural(len(signed), "assessment"), "signed off")
+	withdrawn := 0
+	for _, s := range signed {
+		if s.Withdrawn {
+			withdrawn++
+		}
+	}
+	if withdrawn < len(signed) || len(signed) == 0 {
+		fmt.Fprintln(w, plural(len(signed)-withdrawn, "assessment"), "signed off")
+	}
+	if withdrawn > 0 {
+		fmt.Fprintln(w, plural(withdrawn, "assessment"), "signed before, and withdrawn since: partners do not get it until a higher version is signed")
+	}
 }

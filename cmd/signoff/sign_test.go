@@ -28,14 +28,14 @@ func TestAnInterruptedSigningSaysWhatIsNotSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	var batch []events.Submission
-	var cases [][]string
+	var cases []outbox.SignOff
 	for n := range int32(3) {
 		id := fmt.Sprint(n + 1)
 		batch = append(batch, events.Submission{Assessment: events.Assessment{
 			ID: id, Study: "S1", SponsorStudy: "S1", TrialName: "S1", Criteria: events.Criteria, Case: events.Case{ID: n + 1, Revision: 1},
 			Revision: 1, Name: events.Baseline, Subject: id, Effective: "2014", Conclusion: "No",
 		}})
-		cases = append(cases, []string{id})
+		cases = append(cases, outbox.SignOff{IDs: []string{id}})
 	}
 	if _, err := o.Register(t.Context(), "tester", batch); err != nil {
 		t.Fatal(err)
@@ -45,5 +45,67 @@ func TestAnInterruptedSigningSaysWhatIsNotSigned(t *testing.T) {
 	signed, refused := cmd.sign(ctx, terminal{err: &complaints}, o, cases)
 	if len(signed) != 1 || refused != 2 || !strings.Contains(complaints.String(), "interrupted: 2 cases not reached") {
 		t.Errorf("%d signed, %d refused, said %q", len(signed), refused, complaints.String())
+	}
+}
+
+func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
+	var o *outbox.Outbox
+	register := func(id string, n, revision int32, conclusion string) {
+		t.Helper()
+		results, err := o.Register(context.Background(), "tester", []events.Submission{{Assessment: events.Assessment{
+			ID: id, Study: "S1", SponsorStudy: "S1", TrialName: "S1", Criteria: events.Criteria, Case: events.Case{ID: n, Revision: 1},
+			Revision: revision, Name: events.Baseline, Subject: fmt.Sprint(n), Effective: "2014", Conclusion: conclusion,
+		}}})
+		if err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+	}
+	once := false
+	o, err := outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{Step: func(name string) {
+		if name != "committed" || once {
+			return
+		}
+		once = true
+		register("2", 2, 2, "No")             // a higher version
+		register("3", 3, 1, "Stable Disease") // other content of the same version
+		register("4b", 4, 1, "No")            // one more of the case
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	if err := o.AddPI(t.Context(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
+		t.Fatal(err)
+	}
+	for n := range int32(4) {
+		register(fmt.Sprint(n+1), n+1, 1, "No")
+	}
+	var complaints bytes.Buffer
+	cmd := signCommand{As: "rivera", Meaning: "I approve", Study: "S1", All: true}
+	cases, err := cmd.selection(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, refused := cmd.sign(t.Context(), terminal{err: &complaints}, o, cases)
+	if len(signed) != 2 || signed[0].ID != "1" || signed[1].ID != "4" || refused != 2 {
+		t.Errorf("%+v signed, %d refused, said %q", signed, refused, complaints.String())
+	}
+}
+
+func TestAskedVersions(t *testing.T) {
+	for _, arg := range []string{"790@", "790@5", "790@5.", "790@.2", "790@5.2.1", "790@0.1", "790@1.0", "790@-1.1", "790@5,2", "790@99999999999.1", "790@5.2@5.2"} {
+		if _, err := parseAsked([]string{arg}); err == nil {
+			t.Errorf("%s is taken", arg)
+		}
+	}
+	for _, args := range [][]string{{"790@5.2", "790@5.1"}, {"790", "790@5.2"}, {"790@5.2", "790"}} {
+		if _, err := parseAsked(args); err == nil {
+			t.Errorf("%s is taken", args)
+		}
+	}
+	a, err := parseAsked([]string{"790@5.2", "791", "790@5.2", "791"})
+	want := outbox.Expected{Version: events.Version{CaseRevision: 5, Revision: 2}}
+	if err != nil || len(a.expected) != 1 || a.expected["790"] != want || len(a.ids) != 4 {
+		t.Errorf("%+v, %v", a, err)
 	}
 }
