@@ -95,7 +95,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("make NATS server: %w", err)
 	}
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
-	log := &logger{log: cfg.Log}
+	log := newLogger(cfg.Log)
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
 	if err := ready(s, log, cfg); err != nil {
