@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,8 @@ import (
 // reload it, after partners or their grants have changed.
 type natsConfigCommand struct {
 	Out           string   `required:"" help:"Directory to write to; made if need be, for its owner only." placeholder:"DIR"`
-	Node          []string `sep:"none" default:"signoff-nats" help:"Host name of a server, by which the others and this program reach it; repeat for each of a cluster." placeholder:"HOST"`
+	Credentials   string   `help:"Directory for the service's own secrets; default credentials in that of --out." placeholder:"DIR"`
+	Node          []string `default:"signoff-nats" help:"Host name of a server, by which the others and this program reach it; repeat for each of a cluster." placeholder:"HOST"`
 	ClientListen  string   `default:"0.0.0.0:4222" help:"Where a server listens for clients; {node} stands for its host name." placeholder:"ADDR"`
 	ClusterListen string   `default:"0.0.0.0:6222" help:"Where a server listens for the others." placeholder:"ADDR"`
 	MonitorListen string   `default:"127.0.0.1:8222" help:"Where a server answers about its health, to anyone who asks; empty for nowhere." placeholder:"ADDR"`
@@ -56,18 +58,21 @@ func (cmd *natsConfigCommand) Run(ctx context.Context, c *common, t terminal) er
 	if err != nil {
 		return err
 	}
-	out := natsFiles{dir: cmd.Out}
-	out.write(filepath.Join(credentialsDir, loginKeyFile), string(seed))
+	out := natsFiles{dir: cmd.Out, secrets: cmd.Credentials}
+	out.write(out.own(loginKeyFile), string(seed))
 	credentials := out.credentials()
-	out.write(accountsConf, out.accounts(natsd.Configuration{Credentials: credentials, LoginIssuer: issuer, Partners: accounts}))
-	route := out.secret(routePassword)
+	out.write(out.shared(accountsConf), out.accounts(natsd.Configuration{Credentials: credentials, LoginIssuer: issuer, Partners: accounts}))
+	route := out.secret(out.own(routePassword))
 	for _, node := range cmd.Node {
-		out.write(node+".conf", cmd.node(node, route).Text())
+		out.write(out.shared(node+".conf"), cmd.node(node, route).Text())
 	}
 	if out.err != nil {
 		return out.err
 	}
-	facts := natsConfigFacts{Dir: cmd.Out, Partners: len(accounts), Servers: cmd.Node, Changed: out.changed, Reloads: out.reloads(accounts)}
+	facts := natsConfigFacts{
+		Dir: cmd.Out, Credentials: cmd.Credentials, Partners: len(accounts), Servers: cmd.Node,
+		Changed: out.changed, Reloads: out.reloads(accounts),
+	}
 	if cmd.Reload {
 		if facts.Reloaded, err = cmd.reach(quiet).Reload(ctx, accounts); err != nil {
 			return err
@@ -80,6 +85,7 @@ func (cmd *natsConfigCommand) Run(ctx context.Context, c *common, t terminal) er
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?$`)
 
 func (cmd *natsConfigCommand) check(ctx context.Context) error {
+	cmd.Credentials = cmp.Or(cmd.Credentials, filepath.Join(cmd.Out, credentialsDir))
 	for i, node := range cmd.Node {
 		if !hostName.MatchString(node) {
 			return usageError("--node must be a host name or an IPv4 address")
@@ -103,7 +109,7 @@ func (cmd *natsConfigCommand) check(ctx context.Context) error {
 		return usageError("--reload needs --nats-url, where the servers are")
 	}
 	if cmd.Reload && cmd.secrets() == 0 {
-		cmd.NATSPasswordFile = filepath.Join(cmd.Out, credentialsDir, "{role}"+passwordSuffix)
+		cmd.NATSPasswordFile = filepath.Join(cmd.Credentials, "{role}"+passwordSuffix)
 	}
 	if cmd.Reload {
 		if err := cmd.natsFlags.check(ctx, cmd.Insecure); err != nil {
@@ -188,12 +194,13 @@ func (cmd *natsConfigCommand) node(name, password string) natsd.Node {
 
 // natsConfigFacts is what the command prints.
 type natsConfigFacts struct {
-	Dir      string   `json:"dir"`
-	Partners int      `json:"partners"`
-	Servers  []string `json:"servers"`
-	Changed  []string `json:"changed"` // files that are new or read otherwise than before
-	Reloads  int      `json:"reloads"` // so often running servers must reload yet
-	Reloaded int      `json:"reloaded,omitempty"`
+	Dir         string   `json:"dir"`
+	Credentials string   `json:"credentials"`
+	Partners    int      `json:"partners"`
+	Servers     []string `json:"servers"`
+	Changed     []string `json:"changed"` // files that are new or read otherwise than before
+	Reloads     int      `json:"reloads"` // so often running servers must reload yet
+	Reloaded    int      `json:"reloaded,omitempty"`
 }
 
 func (f natsConfigFacts) print(w io.Writer) {
@@ -220,7 +227,7 @@ func (f natsConfigFacts) print(w io.Writer) {
 
 func (f natsConfigFacts) printFirst(w io.Writer) {
 	fmt.Fprintf(w, `Start each server with nats-server -c %[1]s/HOST.conf, then the program with
-  signoff serve --nats-url nats://%[2]s:4222 --nats-password-file %[1]s/%[3]s/{role}%[4]s --nats-replicas %[5]d
+  signoff serve --nats-url nats://%[2]s:4222 --nats-password-file '%[3]s/{role}%[4]s' --nats-replicas %[5]d
 After partner add, grant, revoke and remove: this command again, then nats-server --signal reload.
-`, f.Dir, f.Servers[0], credentialsDir, passwordSuffix, len(f.Servers))
+`, f.Dir, f.Servers[0], f.Credentials, passwordSuffix, len(f.Servers))
 }

@@ -25,18 +25,25 @@ const (
 )
 
 // natsFiles writes files, readable by their owner only, where they read
-// otherwise than before. The first error ends it.
+// otherwise than before. The first error ends the writing.
 type natsFiles struct {
-	dir     string
+	dir     string // for what the servers read
+	secrets string // for what only the service reads
 	changed []string
 	before  string // accountsConf
 	err     error
 }
 
+// shared is the path of a file that the servers read.
+func (f *natsFiles) shared(name string) string { return filepath.Join(f.dir, name) }
+
+// own is the path of a file that only the service reads.
+func (f *natsFiles) own(name string) string { return filepath.Join(f.secrets, name) }
+
 // reloads gives how often servers that run have to reload: once more where an
 // account is new to them.
 func (f *natsFiles) reloads(accounts []events.Account) int {
-	if f.before == "" || !slices.Contains(f.changed, accountsConf) {
+	if f.before == "" || !slices.Contains(f.changed, f.shared(accountsConf)) {
 		return 0
 	}
 	for _, a := range accounts {
@@ -48,30 +55,29 @@ func (f *natsFiles) reloads(accounts []events.Account) int {
 }
 
 // read gives a file's content, nothing if it is not there.
-func (f *natsFiles) read(name string) string {
-	content, err := os.ReadFile(filepath.Join(f.dir, name))
+func (f *natsFiles) read(path string) string {
+	content, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		f.err = errors.Join(f.err, err)
 	}
 	return string(content)
 }
 
-func (f *natsFiles) write(name, content string) {
-	if f.err != nil || content == f.read(name) {
+func (f *natsFiles) write(path, content string) {
+	if f.err != nil || content == f.read(path) {
 		return
 	}
-	path := filepath.Join(f.dir, name)
 	if f.err = os.MkdirAll(filepath.Dir(path), 0o700); f.err != nil {
 		return
 	}
 	if f.err = writeFile(path, []byte(content)); f.err == nil {
-		f.changed = append(f.changed, name)
+		f.changed = append(f.changed, path)
 	}
 }
 
 // secret gives the password in a file, made on first use.
-func (f *natsFiles) secret(name string) string {
-	if password := strings.TrimSpace(f.read(name)); password != "" {
+func (f *natsFiles) secret(path string) string {
+	if password := strings.TrimSpace(f.read(path)); password != "" {
 		return password
 	}
 	random := make([]byte, 32)
@@ -80,7 +86,7 @@ func (f *natsFiles) secret(name string) string {
 		return ""
 	}
 	password := hex.EncodeToString(random)
-	f.write(name, password+"\n")
+	f.write(path, password+"\n")
 	return password
 }
 
@@ -90,7 +96,7 @@ func (f *natsFiles) credentials() map[natsd.Role]natsd.Credentials {
 	all, err := natsd.NewCredentials()
 	f.err = errors.Join(f.err, err)
 	for role, c := range all {
-		c.Password = f.secret(filepath.Join(credentialsDir, string(role)+passwordSuffix))
+		c.Password = f.secret(f.own(string(role) + passwordSuffix))
 		all[role] = c
 	}
 	return all
@@ -98,7 +104,7 @@ func (f *natsFiles) credentials() map[natsd.Role]natsd.Credentials {
 
 // accounts is the configuration, as before where nothing has changed.
 func (f *natsFiles) accounts(c natsd.Configuration) string {
-	f.before = f.read(accountsConf)
+	f.before = f.read(f.shared(accountsConf))
 	c.Previous = f.before
 	text, err := c.Text()
 	f.err = errors.Join(f.err, err)
