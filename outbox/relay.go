@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -121,9 +122,9 @@ func (w *work) record(entries []events.Entry) error {
 		if i > 0 && e.Row <= entries[i-1].Row {
 			return events.Errorf(events.Conflict, "row %d was committed before row %d", e.Row, entries[i-1].Row)
 		}
-		if err := w.recordOne(e); err != nil {
-			return err
-		}
+	}
+	if err := w.insertOrdinals(entries); err != nil {
+		return err
 	}
 	last := entries[len(entries)-1].Row
 	err = w.tx.QueryRow(`
@@ -142,22 +143,52 @@ func (w *work) record(entries []events.Entry) error {
 	return err
 }
 
-func (w *work) recordOne(e events.Entry) error {
-	var row, recorded int64
-	err := w.tx.QueryRow(`
-		select e.row, coalesce(o.ordinal, 0)
-		from events e
-		left join ordinals o on o.event = e.row
-		where e.row = +? and e.hash = +?`, e.Row, e.Event.Hash).Scan(&row, &recorded)
-	if errors.Is(err, sql.ErrNoRows) {
-		return events.Errorf(events.Conflict, "the outbox holds no event %s at row %d", e.Event.ID, e.Row)
+// insertOrdinals stores the ordinals in one statement, for a call of the
+// database costs more than a row.
+func (w *work) insertOrdinals(entries []events.Entry) error {
+	rows := make([][3]any, len(entries))
+	for i, e := range entries {
+		rows[i] = [3]any{e.Ordinal, e.Row, e.Event.Hash}
 	}
+	list, err := json.Marshal(rows)
 	if err != nil {
 		return err
 	}
-	if recorded != 0 {
-		return events.Errorf(events.Conflict, "event %s has the ordinal %d already", e.Event.ID, recorded)
+	result, err := w.tx.Exec(`
+		insert into ordinals (ordinal, event)
+		select j.value ->> 0, e.row
+		from json_each(?) j
+		cross join events e on e.row = j.value ->> 1
+		where e.hash = j.value ->> 2
+			and not exists (select 1 from ordinals o where o.event = e.row)`, string(list))
+	if err != nil {
+		return err
 	}
-	_, err = w.tx.Exec(`insert into ordinals (ordinal, event) values (?, ?)`, int64(e.Ordinal), row)
-	return err
+	if n, err := result.RowsAffected(); err != nil || int(n) == len(entries) {
+		return err
+	}
+	return w.unrecordable(entries)
+}
+
+// unrecordable says which of the entries cannot be recorded, and why. Those
+// that could have just got their ordinal.
+func (w *work) unrecordable(entries []events.Entry) error {
+	for _, e := range entries {
+		var recorded uint64
+		err := w.tx.QueryRow(`
+			select coalesce(o.ordinal, 0)
+			from events e
+			left join ordinals o on o.event = e.row
+			where e.row = +? and e.hash = +?`, e.Row, e.Event.Hash).Scan(&recorded)
+		if errors.Is(err, sql.ErrNoRows) {
+			return events.Errorf(events.Conflict, "the outbox holds no event %s at row %d", e.Event.ID, e.Row)
+		}
+		if err != nil {
+			return err
+		}
+		if recorded != e.Ordinal {
+			return events.Errorf(events.Conflict, "event %s has the ordinal %d already", e.Event.ID, recorded)
+		}
+	}
+	return fmt.Errorf("%d ordinals were not stored", len(entries))
 }
