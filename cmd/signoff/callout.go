@@ -83,7 +83,7 @@ func (a *answerer) openLogins(context.Context) error {
 	if path == "" {
 		path = a.dir.loginKey()
 	}
-	seed, err := os.ReadFile(path) //nolint:gosec // the operator names it
+	seed, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("the key that signs answers to logins: %w; name the %s that signoff nats-config wrote with --login-key", err, loginKeyFile)
 	}

@@ -60,21 +60,24 @@ type cluster struct {
 	port  string
 }
 
-// newCluster starts as many servers as are wanted. Each has an address of
-// 127.0.0.0/8 to itself, so that they can have the same ports, as in the
-// configuration for several machines.
-func newCluster(t *testing.T, data string, size int) *cluster {
+// newCluster starts as many servers as are wanted. Of several each has an
+// address of 127.0.0.0/8 to itself, so that they can have the same ports, as in
+// the configuration for several machines. Args add to those of nats-config.
+func newCluster(t *testing.T, data string, size int, args ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, data: data, conf: t.TempDir(), nodes: make([]*exec.Cmd, size)}
-	network := fmt.Sprintf("127.%d.%d.", 1+rand.IntN(250), rand.IntN(250))
+	network := "127.0.0."
+	if size > 1 {
+		network = fmt.Sprintf("127.%d.%d.", 1+rand.IntN(250), rand.IntN(250))
+	}
 	for i := range size {
 		c.hosts = append(c.hosts, fmt.Sprint(network, i+1))
 	}
 	c.port = c.freePort()
-	c.args = []string{
+	c.args = append([]string{
 		"nats-config", "--data", data, "--out", c.conf, "--store-dir", filepath.Join(t.TempDir(), "{node}"), "--monitor-listen=",
 		"--client-listen", "{node}:" + c.port, "--cluster-listen", "{node}:" + c.freePort(),
-	}
+	}, args...)
 	for _, host := range c.hosts {
 		c.args = append(c.args, "--node", host)
 	}

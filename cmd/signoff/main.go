@@ -7,6 +7,10 @@
 // administer that directory, whether a server is running or not, and
 // "signoff demo" is a tour of everything in a directory of its own.
 //
+// With --nats-url it uses a NATS server or cluster that runs elsewhere, under
+// the configuration that "signoff nats-config" writes, and "signoff callout"
+// answers partners' logins there beside it.
+//
 // Exit status: 0 done, 1 refused or failed, 2 wrong usage. SIGTERM and SIGINT
 // stop the server in order, with status 0; a second one kills it.
 package main

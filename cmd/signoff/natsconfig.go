@@ -71,7 +71,7 @@ func (cmd *natsConfigCommand) Run(ctx context.Context, c *common, t terminal) er
 	}
 	facts := natsConfigFacts{
 		Dir: cmd.Out, Credentials: cmd.Credentials, Partners: len(accounts), Servers: cmd.Node,
-		Changed: out.changed, Reloads: out.reloads(accounts),
+		Changed: out.changed, Reloads: out.reloads(accounts), url: cmd.url(),
 	}
 	if cmd.Reload {
 		if facts.Reloaded, err = cmd.reach(quiet).Reload(ctx, accounts); err != nil {
@@ -192,6 +192,20 @@ func (cmd *natsConfigCommand) node(name, password string) natsd.Node {
 	return n
 }
 
+// url is where the program reaches the servers.
+func (cmd *natsConfigCommand) url() string {
+	scheme := "nats://"
+	if cmd.ServerCert != "" {
+		scheme = "tls://"
+	}
+	_, port, _ := net.SplitHostPort(cmd.ClientListen) // checked
+	var all []string
+	for _, node := range cmd.Node {
+		all = append(all, scheme+net.JoinHostPort(node, port))
+	}
+	return strings.Join(all, ",")
+}
+
 // natsConfigFacts is what the command prints.
 type natsConfigFacts struct {
 	Dir         string   `json:"dir"`
@@ -201,6 +215,8 @@ type natsConfigFacts struct {
 	Changed     []string `json:"changed"` // files that are new or read otherwise than before
 	Reloads     int      `json:"reloads"` // so often running servers must reload yet
 	Reloaded    int      `json:"reloaded,omitempty"`
+
+	url string // of all servers
 }
 
 func (f natsConfigFacts) print(w io.Writer) {
@@ -227,7 +243,7 @@ func (f natsConfigFacts) print(w io.Writer) {
 
 func (f natsConfigFacts) printFirst(w io.Writer) {
 	fmt.Fprintf(w, `Start each server with nats-server -c %[1]s/HOST.conf, then the program with
-  signoff serve --nats-url nats://%[2]s:4222 --nats-password-file '%[3]s/{role}%[4]s' --nats-replicas %[5]d
+  signoff serve --nats-url %[2]s --nats-password-file '%[3]s/{role}%[4]s' --nats-replicas %[5]d
 After partner add, grant, revoke and remove: this command again, then nats-server --signal reload.
-`, f.Dir, f.Servers[0], f.Credentials, passwordSuffix, len(f.Servers))
+`, f.Dir, f.url, f.Credentials, passwordSuffix, len(f.Servers))
 }

@@ -149,7 +149,7 @@ func (f natsFlags) secret(role natsd.Role) (nats.Option, error) {
 
 // secretFile gives the first line of a file.
 func secretFile(path string) (string, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names it
+	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("read the NATS credentials: %w", err)
 	}

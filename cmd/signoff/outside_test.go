@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -399,4 +400,20 @@ func (o *onCluster) callout(t *testing.T) (stop func()) {
 		return nil
 	})
 	return stop
+}
+
+func TestAnOutsideServerOverTLS(t *testing.T) {
+	data, files := t.TempDir(), newPairFiles(t)
+	files.write(t, newPair(t))
+	mustSignoff(t, "partner", "add", "acme", "--study", demoStudy, "--data", data)
+	c := newCluster(t, data, 1, "--server-cert", files.cert, "--server-key", files.key)
+	s := c.settings()
+	s.NATSURL = strings.Replace(s.NATSURL, "nats://", "tls://", 1)
+	var unknown *tls.CertificateVerificationError
+	if _, err := openProgram(t.Context(), dataDir(t.TempDir()), s, slog.New(slog.DiscardHandler)); !errors.As(err, &unknown) {
+		t.Errorf("a server that nobody vouches for: %v", err)
+	}
+	s.NATSCA = files.cert
+	startWith(t, data, s, slog.New(slog.DiscardHandler))
+	mustSignoff(t, "rebuild", "--data", data)
 }

@@ -43,7 +43,7 @@ func (c Configuration) Text() (string, error) {
 	for _, account := range []string{AccountSystem, AccountApp} {
 		w.open(quote(account))
 		if account == AccountApp {
-			w.line("jetstream: enabled")
+			w.linef("jetstream: enabled")
 		}
 		if err := c.users(&w, account); err != nil {
 			return "", err
@@ -57,7 +57,7 @@ func (c Configuration) Text() (string, error) {
 		partner(&w, a)
 	}
 	w.end()
-	w.line("system_account: %s", quote(AccountSystem))
+	w.linef("system_account: %s", quote(AccountSystem))
 	c.callout(&w)
 	return w.String(), nil
 }
@@ -75,12 +75,12 @@ func (c Configuration) users(w *writer, account string) error {
 			return err
 		}
 		w.open("")
-		w.line("user: %s", quote(own.User))
-		w.line("password: %s", quote(digest))
+		w.linef("user: %s", quote(own.User))
+		w.linef("password: %s", quote(digest))
 		if p := permissions(role); p != nil {
 			w.open("permissions")
-			w.line("publish: {allow: %s}", quoteAll(p.Publish.Allow))
-			w.line("subscribe: {allow: %s}", quoteAll(p.Subscribe.Allow))
+			w.linef("publish: {allow: %s}", quoteAll(p.Publish.Allow))
+			w.linef("subscribe: {allow: %s}", quoteAll(p.Subscribe.Allow))
 			w.end()
 		}
 		w.end()
@@ -129,7 +129,7 @@ func (c Configuration) exports(w *writer) {
 	}
 	w.list("exports")
 	for _, what := range all {
-		w.line("{%s, accounts: %s}", what, quoteAll(to[what]))
+		w.linef("{%s, accounts: %s}", what, quoteAll(to[what]))
 	}
 	w.endList()
 }
@@ -138,14 +138,14 @@ func (c Configuration) exports(w *writer) {
 // and no JetStream.
 func partner(w *writer, a events.Account) {
 	w.open(quote(a.Name))
-	w.line("limits: {max_connections: %d, max_subscriptions: %d, max_payload: %d, max_leafnodes: 0}",
+	w.linef("limits: {max_connections: %d, max_subscriptions: %d, max_payload: %d, max_leafnodes: 0}",
 		a.Limits.Connections, a.Limits.Subscriptions, a.Limits.Payload)
 	w.list("imports")
 	for _, s := range a.Services {
-		w.line("{service: {account: %s, subject: %s}, to: %s}", quote(AccountApp), quote(s.Subject), quote(s.Local))
+		w.linef("{service: {account: %s, subject: %s}, to: %s}", quote(AccountApp), quote(s.Subject), quote(s.Local))
 	}
 	for _, subject := range a.Streams {
-		w.line("{stream: {account: %s, subject: %s}}", quote(AccountApp), quote(subject))
+		w.linef("{stream: {account: %s, subject: %s}}", quote(AccountApp), quote(subject))
 	}
 	w.endList()
 	w.end()
@@ -165,9 +165,9 @@ func (c Configuration) callout(w *writer) {
 	slices.Sort(own)
 	w.open("authorization")
 	w.open("auth_callout")
-	w.line("issuer: %s", quote(c.LoginIssuer))
-	w.line("account: %s", quote(AccountApp))
-	w.line("auth_users: %s", quoteAll(own))
+	w.linef("issuer: %s", quote(c.LoginIssuer))
+	w.linef("account: %s", quote(AccountApp))
+	w.linef("auth_users: %s", quoteAll(own))
 	w.end()
 	w.end()
 }

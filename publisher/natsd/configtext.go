@@ -11,7 +11,7 @@ type writer struct {
 	depth int
 }
 
-func (w *writer) line(format string, values ...any) {
+func (w *writer) linef(format string, values ...any) {
 	w.WriteString(strings.Repeat("  ", w.depth))
 	fmt.Fprintf(w, format, values...)
 	w.WriteByte('\n')
@@ -19,23 +19,23 @@ func (w *writer) line(format string, values ...any) {
 
 // open begins a block, an unnamed one within a list.
 func (w *writer) open(name string) {
-	w.line("%s", strings.TrimPrefix(name+" {", " "))
+	w.linef("%s", strings.TrimPrefix(name+" {", " "))
 	w.depth++
 }
 
 func (w *writer) end() {
 	w.depth--
-	w.line("}")
+	w.linef("}")
 }
 
 func (w *writer) list(name string) {
-	w.line("%s: [", name)
+	w.linef("%s: [", name)
 	w.depth++
 }
 
 func (w *writer) endList() {
 	w.depth--
-	w.line("]")
+	w.linef("]")
 }
 
 // quote gives text as a string of the format, in which nothing is a variable.

@@ -50,23 +50,23 @@ type Cluster struct {
 // holds the password of the routes, which each server shows to the others.
 func (n Node) Text() string {
 	var w writer
-	w.line("server_name: %s", quote(n.Name))
-	w.line("listen: %s", quote(n.Listen))
+	w.linef("server_name: %s", quote(n.Name))
+	w.linef("listen: %s", quote(n.Listen))
 	if n.Monitor != "" {
-		w.line("http: %s", quote(n.Monitor))
+		w.linef("http: %s", quote(n.Monitor))
 	}
-	w.line("max_payload: %d", defaultMaxPayload)
+	w.linef("max_payload: %d", defaultMaxPayload)
 	w.open("jetstream")
-	w.line("store_dir: %s", quote(n.StoreDir))
-	w.line("sync_interval: always")
-	w.line("max_file_store: %d", int64(defaultMaxStore))
-	w.line("max_memory_store: %d", maxMemory)
+	w.linef("store_dir: %s", quote(n.StoreDir))
+	w.linef("sync_interval: always")
+	w.linef("max_file_store: %d", int64(defaultMaxStore))
+	w.linef("max_memory_store: %d", maxMemory)
 	w.end()
 	n.TLS.write(&w, false)
 	if n.Cluster != nil {
 		n.Cluster.write(&w)
 	}
-	w.line("include %s", quote(n.Include))
+	w.linef("include %s", quote(n.Include))
 	return w.String()
 }
 
@@ -75,33 +75,33 @@ func (f TLSFiles) write(w *writer, mutual bool) {
 		return
 	}
 	w.open("tls")
-	w.line("cert_file: %s", quote(f.Cert))
-	w.line("key_file: %s", quote(f.Key))
+	w.linef("cert_file: %s", quote(f.Cert))
+	w.linef("key_file: %s", quote(f.Key))
 	if f.CA != "" {
-		w.line("ca_file: %s", quote(f.CA))
+		w.linef("ca_file: %s", quote(f.CA))
 	}
 	if mutual {
-		w.line("verify: true")
+		w.linef("verify: true")
 	}
-	w.line("min_version: %s", quote("1.2"))
+	w.linef("min_version: %s", quote("1.2"))
 	w.end()
 }
 
 func (c Cluster) write(w *writer) {
 	w.open("cluster")
-	w.line("name: %s", quote(c.Name))
-	w.line("listen: %s", quote(c.Listen))
+	w.linef("name: %s", quote(c.Name))
+	w.linef("listen: %s", quote(c.Listen))
 	// Clients use the addresses they were given: those by which the servers
 	// know each other may not be theirs.
-	w.line("no_advertise: true")
+	w.linef("no_advertise: true")
 	w.open("authorization")
-	w.line("user: %s", quote(c.User))
-	w.line("password: %s", quote(c.Password))
+	w.linef("user: %s", quote(c.User))
+	w.linef("password: %s", quote(c.Password))
 	w.end()
 	w.list("routes")
 	for _, address := range c.Routes {
 		route := url.URL{Scheme: "nats-route", User: url.UserPassword(c.User, c.Password), Host: address}
-		w.line("%s", quote(route.String()))
+		w.linef("%s", quote(route.String()))
 	}
 	w.endList()
 	c.TLS.write(w, c.TLS.CA != "")

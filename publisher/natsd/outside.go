@@ -3,6 +3,7 @@ package natsd
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -63,9 +64,9 @@ func (o *Outside) Credentials(Role) Credentials { return Credentials{} }
 // a wrong password makes it ask for.
 const connectTimeout = 4 * time.Second
 
-// Connect opens a connection as role. A server that refuses the role is an
-// error; one that cannot be reached is waited for, behind the connection that
-// is returned. Options may add to it.
+// Connect opens a connection as role. A server that refuses the role, or cannot
+// prove who it is, is an error; one that cannot be reached is waited for, behind
+// the connection that is returned. Options may add to it.
 func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	own, err := o.cfg.Options(role)
 	if err != nil {
@@ -83,7 +84,8 @@ func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	if err == nil {
 		return nc, nil
 	}
-	if errors.Is(err, nats.ErrAuthorization) {
+	var unknown *tls.CertificateVerificationError
+	if errors.Is(err, nats.ErrAuthorization) || errors.As(err, &unknown) || errors.Is(err, nats.ErrSecureConnWanted) {
 		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
 	}
 	o.log.Warn("nats: not reached yet, trying on", "role", role, "error", err)
