@@ -98,19 +98,8 @@ func (ns Namespace) Type(k Kind) string { return ns.TypePrefix + string(k) }
 // Validate says what is wrong with the form of the event: attributes missing,
 // too long or out of the allowed characters. It does not check the chain.
 func (e Event) Validate() error {
-	for _, a := range []struct{ name, value string }{
-		{"id", e.ID}, {"source", e.Source}, {"type", e.Type}, {"subject", e.Subject},
-		{"datacontenttype", e.DataContentType}, {"study", e.Study}, {"partitionkey", e.PartitionKey},
-	} {
-		if len(a.value) > 1024 || !attributeForm(a.value) {
-			return Fieldf(a.name, "must be 1 to 1024 characters of printable ASCII without space, quote and percent")
-		}
-	}
-	if u, err := url.Parse(e.Source); err != nil || u.String() != e.Source {
-		return Fieldf("source", "%q is not a URI reference in the form in which every SDK writes it", clip(e.Source))
-	}
-	if e.TraceParent != "" && (len(e.TraceParent) > 256 || !attributeForm(e.TraceParent)) {
-		return Fieldf("traceparent", "is not a W3C trace context")
+	if err := e.validateText(); err != nil {
+		return err
 	}
 	kind, ok := kindOf(e.Type)
 	if !ok {
@@ -127,6 +116,25 @@ func (e Event) Validate() error {
 	}
 	if !hashForm(e.PreviousHash) || !hashForm(e.Hash) {
 		return Fieldf("hash", "must be 64 lower-case hexadecimal digits, like previoushash")
+	}
+	return nil
+}
+
+// validateText says which attribute has characters that it must not have.
+func (e Event) validateText() error {
+	for _, a := range []struct{ name, value string }{
+		{"id", e.ID}, {"source", e.Source}, {"type", e.Type}, {"subject", e.Subject},
+		{"datacontenttype", e.DataContentType}, {"study", e.Study}, {"partitionkey", e.PartitionKey},
+	} {
+		if len(a.value) > 1024 || !attributeForm(a.value) {
+			return Fieldf(a.name, "must be 1 to 1024 characters of printable ASCII without space, quote and percent")
+		}
+	}
+	if u, err := url.Parse(e.Source); err != nil || u.String() != e.Source {
+		return Fieldf("source", "%q is not a URI reference in the form in which every SDK writes it", clip(e.Source))
+	}
+	if e.TraceParent != "" && (len(e.TraceParent) > 256 || !attributeForm(e.TraceParent)) {
+		return Fieldf("traceparent", "is not a W3C trace context")
 	}
 	return nil
 }

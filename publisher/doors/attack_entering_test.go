@@ -23,9 +23,9 @@ func toEnter() (all []attack) {
 	as := func(what, user, password string) {
 		enter(what, func(*siege) ([]nats.Option, error) { return []nats.Option{nats.UserInfo(user, password)}, nil })
 	}
-	token := func(what string, make func(s *siege) (string, error)) {
+	token := func(what string, mint func(s *siege) (string, error)) {
 		enter(what, func(s *siege) ([]nats.Option, error) {
-			text, err := make(s)
+			text, err := mint(s)
 			return []nats.Option{nats.Token(text)}, err
 		})
 	}
