@@ -329,6 +329,7 @@ func TestNoAttackReachesOutOfThePartnersAccount(t *testing.T) {
 	}
 	for where, build := range map[string]func(*testing.T) *siege{"the embedded server": embeddedSiege, "a cluster": clusterSiege} {
 		t.Run(where, func(t *testing.T) {
+			t.Parallel()
 			s := build(t)
 			for _, a := range all {
 				t.Run(a.name, func(t *testing.T) { s.face(t, a) })
