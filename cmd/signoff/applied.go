@@ -18,9 +18,13 @@ const appliedTimeout = 2 * time.Second
 // access events recorded so far. When it takes longer, or no server is
 // running, it says what will happen.
 func awaitApplied(ctx context.Context, c *common, t terminal, o *outbox.Outbox) error {
-	if _, ok := c.dir().running(); !ok {
+	server, ok := c.dir().running()
+	if !ok {
 		fmt.Fprintln(t.err, "no server is running: it takes effect when signoff serve starts")
 		return nil
+	}
+	if server.Outside != nil {
+		fmt.Fprintln(t.err, "on NATS, what is new begins when the servers have reloaded: signoff nats-config")
 	}
 	applied, err := appliedInTime(ctx, c.dir(), o)
 	if err == nil && !applied {

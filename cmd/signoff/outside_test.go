@@ -417,3 +417,67 @@ func TestAnOutsideServerOverTLS(t *testing.T) {
 	startWith(t, data, s, slog.New(slog.DiscardHandler))
 	mustSignoff(t, "rebuild", "--data", data)
 }
+
+// The stream moves from the embedded server to one outside: it is filled again
+// from the outbox, and who has read it so far is told that it is another.
+func TestMovingToAnOutsideServer(t *testing.T) {
+	data := t.TempDir()
+	password := addPI(t, data, "pi", demoStudy)
+	mustSignoff(t, "import", "demo/synthetic.ndjson", "--data", data)
+	var added credentials
+	if err := json.Unmarshal([]byte(mustSignoff(t, "partner", "add", "acme", "--study", demoStudy, "--data", data, "--json").out), &added); err != nil {
+		t.Fatal(err)
+	}
+	p, stop := startProgram(t, data)
+	sign := func(id string) {
+		t.Helper()
+		mustSignoff(t, "sign", id, "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", data)
+	}
+	sign("2001")
+	awaitCaughtUp(t, p)
+	before, err := p.outbox.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+
+	o := &onCluster{cluster: newCluster(t, data, 1), password: password, secret: added.Secret}
+	moved, err := openProgram(t.Context(), dataDir(data), o.settings(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- moved.run(ctx, func(serving) { close(ready) }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, "the old read model to be refused", func() error {
+		_, findings := readiness(t, moved)
+		if !strings.Contains(findings["readModel"], "red") {
+			return errors.New(findings["readModel"])
+		}
+		return nil
+	})
+	eventually(t, "a rebuilt one", func() error {
+		if r := signoff(t, "rebuild", "--data", data); r.status != exitDone {
+			return errors.New(r.err)
+		}
+		return nil
+	})
+	<-ready
+	o.p = moved
+	sign("2002")
+	awaitCaughtUp(t, moved)
+	if info := o.stream(); info.State.LastSeq <= before.Ordinal {
+		t.Errorf("the stream ends at %d, before the move at %d", info.State.LastSeq, before.Ordinal)
+	}
+	if n := o.reports(demoStudy); n != 2 {
+		t.Errorf("%d reports", n)
+	}
+	f := o.follow(demoStudy)
+	eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+}

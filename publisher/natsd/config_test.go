@@ -1,9 +1,13 @@
 package natsd_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -185,6 +189,46 @@ func TestAClosedAccountLetsNobodyIn(t *testing.T) {
 	i := slices.IndexFunc(opts.Accounts, func(a *server.Account) bool { return a.Name == "partner-acme" })
 	if n := opts.Accounts[i].MaxActiveConnections(); n != 0 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+func TestANodeOfAClusterOverTLS(t *testing.T) {
+	example := httptest.NewTLSServer(nil) // for its certificate
+	example.Close()
+	private, err := x509.MarshalPKCS8PrivateKey(example.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	files := natsd.TLSFiles{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"), CA: filepath.Join(dir, "cert.pem")}
+	for path, block := range map[string]*pem.Block{
+		files.Cert: {Type: "CERTIFICATE", Bytes: example.Certificate().Raw}, files.Key: {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := natsd.Node{
+		Name: "one", Listen: "127.0.0.1:4222", Monitor: "127.0.0.1:8222", StoreDir: dir, TLS: natsd.TLSFiles{Cert: files.Cert, Key: files.Key}, Include: "accounts.conf",
+		Cluster: &natsd.Cluster{Name: "signoff", Listen: "127.0.0.1:6222", Routes: []string{"one:6222", "two:6222"}, User: "route", Password: "p@:/ss", TLS: files},
+	}
+	for name, content := range map[string]string{"accounts.conf": text(t, configuration(t)), "one.conf": n.Text()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opts, err := server.ProcessConfigFile(filepath.Join(dir, "one.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opts.TLSConfig == nil || opts.TLSConfig.ClientAuth != tls.NoClientCert {
+		t.Errorf("clients: %+v", opts.TLSConfig)
+	}
+	if opts.Cluster.TLSConfig == nil || opts.Cluster.TLSConfig.ClientAuth != tls.RequireAndVerifyClientCert {
+		t.Errorf("servers: %+v", opts.Cluster.TLSConfig)
+	}
+	if password, _ := opts.Routes[1].User.Password(); opts.Routes[1].Host != "two:6222" || password != "p@:/ss" || !opts.SyncAlways {
+		t.Errorf("route %s, always synced: %t", opts.Routes[1].Host, opts.SyncAlways)
 	}
 }
 
