@@ -7,7 +7,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Tail is what the broker has for a partner that has not been acknowledged.
+// Tail is what the broker has for a partner that has not been acknowledged. It
+// counts what it has just stored a moment later.
 type Tail struct {
 	Undelivered    uint64 // events of the study that were not yet sent
 	Unacknowledged int    // events that were sent and have not come back as handled
