@@ -123,48 +123,13 @@ func (s *source) valueGrowing(limit int, grow func(beginning []byte) int) (piece
 
 // elements reads an array and hands on each of its values.
 func (s *source) elements(each func(piece) error) error {
-	if _, err := s.expect("["); err != nil {
-		return err
-	}
-	if c, err := s.next(); err == nil && c == ']' {
-		s.r.Discard(1)
-		return nil
-	}
-	for {
-		if err := s.atValue(); err != nil {
-			return err
-		}
-		p, err := s.value()
-		if err != nil {
-			return err
-		}
-		if err := each(p); err != nil {
-			return err
-		}
-		if c, err := s.expect(",]"); err != nil || c == ']' {
-			return err
-		}
-	}
+	return s.listed("[", "]", each)
 }
 
 // members reads an object and calls each with every member's name; each must
 // consume the member's value.
 func (s *source) members(each func(name string, line int) error) error {
-	if _, err := s.expect("{"); err != nil {
-		return err
-	}
-	if c, err := s.next(); err == nil && c == '}' {
-		s.r.Discard(1)
-		return nil
-	}
-	for {
-		if err := s.atValue(); err != nil {
-			return err
-		}
-		p, err := s.value()
-		if err != nil {
-			return err
-		}
+	return s.listed("{", "}", func(p piece) error {
 		name, err := parse(p.raw, p.line)
 		if err != nil {
 			return err
@@ -178,10 +143,32 @@ func (s *source) members(each func(name string, line int) error) error {
 		if err := s.atValue(); err != nil {
 			return err
 		}
-		if err := each(name.text, p.line); err != nil {
+		return each(name.text, p.line)
+	})
+}
+
+// listed reads what stands between brackets, separated by commas, and hands on
+// the value that each part begins with.
+func (s *source) listed(first, last string, each func(piece) error) error {
+	if _, err := s.expect(first); err != nil {
+		return err
+	}
+	if c, err := s.next(); err == nil && c == last[0] {
+		_, err := s.r.Discard(1)
+		return err
+	}
+	for {
+		if err := s.atValue(); err != nil {
 			return err
 		}
-		if c, err := s.expect(",}"); err != nil || c == '}' {
+		p, err := s.value()
+		if err != nil {
+			return err
+		}
+		if err := each(p); err != nil {
+			return err
+		}
+		if c, err := s.expect("," + last); err != nil || c == last[0] {
 			return err
 		}
 	}
