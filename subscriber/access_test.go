@@ -198,6 +198,32 @@ func TestTokensAreRenewed(t *testing.T) {
 		d.admitted(t, 2)
 	})
 
+	t.Run("but used on while the token endpoint is away", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		s := &study{token: "S1"}
+		want := s.take(2)
+		publish(t, d, want[0])
+		told := make(chan error, 1000)
+		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { told <- err }}), newReader()
+		stop, _ := follow(t, p, "S1", r)
+		r.wait(t, "S1", 1)
+		// Nobody answers the server's question who that is, for some time.
+		var tokens map[string]bool
+		d.change(func() { tokens, d.tokens, d.answer = d.tokens, nil, failing })
+		d.kick()
+		for range 2 {
+			for !errors.Is(<-told, events.Unavailable) {
+			}
+		}
+		d.change(func() { d.tokens = tokens })
+		publish(t, d, want[1])
+		r.wait(t, "S1", 2)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", want)
+	})
+
 	t.Run("as soon as the token endpoint is there again", func(t *testing.T) {
 		d := newDoor(t, "S1")
 		s := &study{token: "S1"}

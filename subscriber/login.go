@@ -102,11 +102,11 @@ func (p *Partner) problem(err error) {
 	}
 }
 
-// judge drops the token when a server does not take it.
+// judge has another token fetched when a server does not take this one.
 func (p *Partner) judge(ctx context.Context, err error) {
 	for _, is := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
 		if errors.Is(err, is) {
-			p.tokens.forget(ctx)
+			p.tokens.doubt(ctx)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,20 +15,27 @@ import (
 )
 
 // tokens holds the partner's access token and fetches the next one when the
-// first is about to expire.
+// first is about to expire, or was not taken.
 type tokens struct {
 	credentials Credentials
 	client      *http.Client
 	clock       func() time.Time
+	outage      func(cause error)
 
-	turn  chan struct{} // holds one element while somebody looks or fetches
-	value string
-	until time.Time
+	turn    chan struct{} // holds one element while somebody looks or fetches
+	value   string
+	renew   time.Time // from then on another one is wanted
+	expires time.Time
+	doubted bool // a server did not take it
 }
 
-// margin is how long before its expiry a token is not used any more. A token
-// that lives only briefly is used for half its life.
+// margin is how long before its expiry a token is replaced. One that lives only
+// briefly is used for half its life.
 const margin = time.Minute
+
+// askAgain is how long the token at hand is used without asking for another,
+// after an outage of the endpoint.
+const askAgain = 10 * time.Second
 
 func newTokens(c Credentials, cfg PartnerConfig) *tokens {
 	transport := &http.Transport{
@@ -40,6 +48,7 @@ func newTokens(c Credentials, cfg PartnerConfig) *tokens {
 	return &tokens{
 		credentials: c,
 		clock:       cfg.Clock,
+		outage:      cfg.Outage,
 		turn:        make(chan struct{}, 1),
 		client: &http.Client{
 			Transport: transport,
@@ -54,6 +63,10 @@ func newTokens(c Credentials, cfg PartnerConfig) *tokens {
 // get gives a token that is valid now. The error is a refused one when the
 // endpoint does not accept the credentials, an outage when it cannot be
 // reached or does not work, and another when what answers is no token endpoint.
+//
+// During an outage the token at hand is given until it expires, one in doubt
+// too: a server also turns away a good one when nobody answers its question who
+// that is, and may find somebody the next time.
 func (t *tokens) get(ctx context.Context) (string, error) {
 	select {
 	case t.turn <- struct{}{}:
@@ -61,22 +74,31 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
-	if t.value != "" && t.clock().Before(t.until) {
+	if !t.doubted && t.clock().Before(t.renew) {
 		return t.value, nil
 	}
 	a, err := t.fetch(ctx)
-	if err != nil {
+	now := t.clock()
+	switch {
+	case errors.As(err, new(outage)) && now.Before(t.expires):
+		t.outage(fmt.Errorf("get another token: %w", err))
+		t.renew = now.Add(askAgain)
+	case err != nil:
 		return "", fmt.Errorf("get a token: %w", err)
+	default:
+		t.value = a.AccessToken
+		t.renew, t.expires = now.Add(a.life()-min(margin, a.life()/2)), now.Add(a.life())
 	}
-	t.value, t.until = a.AccessToken, t.clock().Add(a.life()-min(margin, a.life()/2))
+	t.doubted = false
 	return t.value, nil
 }
 
-// forget makes the next get fetch a token.
-func (t *tokens) forget(ctx context.Context) {
+// doubt makes the next get fetch a token, because a server did not take this
+// one.
+func (t *tokens) doubt(ctx context.Context) {
 	select {
 	case t.turn <- struct{}{}:
-		t.value = ""
+		t.doubted = true
 		<-t.turn
 	case <-ctx.Done():
 	}

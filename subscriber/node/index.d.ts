@@ -90,10 +90,15 @@ export class SignIn {
   constructor(options: SignInOptions);
   /** The token as of now; undefined before `token` has resolved. */
   readonly current: string | undefined;
-  /** Gives a token. Rejects with AccessEndedError if the client is refused. */
+  /** Whether the token was refused, and no other was got since. */
+  readonly doubted: boolean;
+  /**
+   * Gives a token. Rejects with AccessEndedError if the client is refused.
+   * While the endpoint is away, gives the token at hand until that expires.
+   */
   token(): Promise<string>;
-  /** Forgets the token, because it was refused. */
-  forget(): void;
+  /** Doubts the token, because it was refused. */
+  doubt(): void;
   /** Ends the renewal. */
   close(): void;
 }

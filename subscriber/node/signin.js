@@ -18,9 +18,13 @@ export class SignIn {
   #asking;
   #timer;
   #closed = false;
+  #expires = 0;
 
   /** The token as of now; undefined before the first one was got. */
   current;
+
+  /** Whether it was refused, and no other was got since. */
+  doubted = false;
 
   /** clientSecret is a string, or a function that gives it or a promise of it. */
   constructor({ tokenURL, clientId, clientSecret }) {
@@ -30,16 +34,27 @@ export class SignIn {
   }
 
   /**
-   * Gives a token, asking for one if there is none. Throws an AccessEndedError
-   * when the client is refused, and another Error when the endpoint is away.
+   * Gives a token, asking for one if there is none, or none but one in doubt.
+   * Throws an AccessEndedError when the client is refused. While the endpoint
+   * is away it gives the token at hand until that expires, because the broker
+   * also refuses a good one when nobody tells it whose it is; then it throws
+   * another Error.
    */
   async token() {
-    return this.current ?? this.#renew();
+    if (this.current !== undefined && !this.doubted) {
+      return this.current;
+    }
+    return this.#renew().catch((err) => {
+      if (err instanceof AccessEndedError || Date.now() >= this.#expires) {
+        throw err;
+      }
+      return this.current;
+    });
   }
 
-  /** Forgets the token, because it was refused. */
-  forget() {
-    this.current = undefined;
+  /** Doubts the token, because it was refused. */
+  doubt() {
+    this.doubted = true;
   }
 
   /** Ends the renewal. */
@@ -73,6 +88,8 @@ export class SignIn {
       throw new Error(`the token endpoint answered ${response.status} ${answer.error ?? ''}`.trim());
     }
     this.current = answer.access_token;
+    this.doubted = false;
+    this.#expires = Date.now() + answer.expires_in * 1000;
     this.#renewAfter(answer.expires_in * 800); // milliseconds: 80 % of its life
     return this.current;
   }

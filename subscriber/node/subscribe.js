@@ -88,10 +88,11 @@ async function interrupted(err, { signal, patience, outage }, consumer, signIn, 
   if (!(err instanceof Interruption)) {
     throw err;
   }
+  const certain = err.forbidden || (err.refused && !signIn?.doubted);
   if (err.refused) {
-    signIn?.forget();
+    signIn?.doubt();
   }
-  if (backoff.failed(err.refused) > (err.forbidden ? Math.min(patience, CERTAIN) : patience)) {
+  if (backoff.failed(certain) > (err.forbidden ? Math.min(patience, CERTAIN) : patience)) {
     throw new AccessEndedError(`${consumer} may not be read: access ended, or was never granted`, { cause: err.cause });
   }
   outage(err);

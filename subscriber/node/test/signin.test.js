@@ -64,8 +64,27 @@ test('a token that was refused is asked for anew', async (t) => {
   const { tokenURL } = await endpoint(t, grant);
   const s = signIn(t, tokenURL);
   await s.token();
-  s.forget();
+  s.doubt();
   assert.equal(await s.token(), 'token-2');
+});
+
+test('a token that was refused is used on while the endpoint is away, until it expires', async (t) => {
+  const { tokenURL } = await endpoint(t, (n) => (n === 1 ? grant(n, 60) : { status: 503, body: {} }));
+  const s = signIn(t, tokenURL);
+  await s.token();
+  s.doubt();
+  assert.equal(await s.token(), 'token-1');
+  assert.equal(s.doubted, true);
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 60_000 });
+  await assert.rejects(s.token(), /503/);
+});
+
+test('a token that was refused does not outlast the client', async (t) => {
+  const { tokenURL } = await endpoint(t, (n) => (n === 1 ? grant(n) : { status: 401, body: { error: 'invalid_client' } }));
+  const s = signIn(t, tokenURL);
+  await s.token();
+  s.doubt();
+  await assert.rejects(s.token(), AccessEndedError);
 });
 
 test('a client that is refused has no access any more', async (t) => {
