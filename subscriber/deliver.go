@@ -12,23 +12,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// How soon the broker is asked whether a hole can still be filled, at first
-// and then twice as long each time. It must say twice that it cannot.
-const (
-	firstLook = 50 * time.Millisecond
-	lastLook  = time.Second
-)
-
-// errQuiet ends a session that has come to the end of the study's events.
-var errQuiet = errors.New("nothing is outstanding")
-
-// errIdle ends a session in which events wait at the broker and none comes.
-var errIdle = errors.New("the broker holds more events, but none arrives")
-
 // loop handles what arrives, and asks the broker now and then what is
 // outstanding: that nothing arrives does not tell that there is nothing.
 func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer) error {
-	g := gauge{interval: w.p.cfg.Interval, toTheEnd: w.toTheEnd}
+	g := newGauge(w.p.cfg.Interval, w.toTheEnd)
 	timer := time.NewTimer(g.pause(w.order))
 	defer timer.Stop()
 	for {
@@ -44,6 +31,7 @@ func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer
 				w.report(outage{errInterrupted})
 			}
 		case <-timer.C:
+			g.arrived = g.arrived || len(in.messages) > 0
 			if err := w.look(ctx, from, &g); err != nil {
 				return err
 			}
@@ -58,6 +46,7 @@ func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer
 				return err
 			}
 			if whole && len(w.order.ahead) > 0 {
+				g.looks = 0
 				timer.Reset(g.pause(w.order))
 			}
 		}
@@ -74,11 +63,33 @@ func (w *following) look(ctx context.Context, from jetstream.Consumer, g *gauge)
 	switch {
 	case err == nil:
 		w.report(nil)
+		if g.lost(info, w.order) {
+			w.recall(info)
+		}
 		return g.read(info, w.order)
 	case errors.As(err, new(outage)) && !w.p.nc.IsConnected():
 		return nil
 	}
 	return err
+}
+
+// mostRecalled bounds what is asked for at one look.
+const mostRecalled = 500
+
+// recall has the broker deliver at once what it waits for in vain. It sends to
+// requests of a connection that is gone: on a cluster until they expire, because
+// the server that holds the consumer is not the one that knows. Which messages
+// these are is not known, so all between those acknowledged and those delivered
+// are given back; what is not the consumer's, or not sent, the broker ignores.
+func (w *following) recall(info *jetstream.ConsumerInfo) {
+	first := info.AckFloor.Stream + 1
+	last := min(info.Delivered.Stream, first+mostRecalled-1)
+	for sequence := first; sequence <= last; sequence++ {
+		if !w.order.waits(sequence) {
+			subject := fmt.Sprintf("$JS.ACK.%s.%s.1.%d.%d.0.0", events.Stream, w.durable, sequence, info.Delivered.Consumer)
+			_ = w.p.nc.Publish(subject, []byte("-NAK")) // or it comes when the broker is tired of waiting
+		}
+	}
 }
 
 // arrive takes a message and handles all that can be handled with it.
@@ -137,46 +148,4 @@ func (w *following) handle(ctx context.Context, a arrival) error {
 		return fmt.Errorf("handle event %d of study %s: %w", a.event.Sequence, w.study, err)
 	}
 	return nil
-}
-
-// gauge judges what the broker says is outstanding.
-type gauge struct {
-	interval time.Duration
-	toTheEnd bool // look often, until nothing is outstanding
-	arrived  bool // something, since the last look
-	waiting  bool // events were undelivered at the last look
-	missing  int  // looks in a row that found a hole that cannot be filled
-	looks    int  // since there is a reason to look often
-}
-
-// read returns a Gap that was found twice, or an outage when the broker has
-// events but does not deliver them.
-func (g *gauge) read(info *jetstream.ConsumerInfo, o *order) error {
-	idle := g.waiting && !g.arrived && info.NumPending > 0 && len(o.ahead) == 0 && !g.toTheEnd
-	g.waiting, g.arrived = info.NumPending > 0, false
-	if idle {
-		return outage{errIdle}
-	}
-	if g.toTheEnd && info.NumPending == 0 && info.NumAckPending == 0 {
-		return errQuiet
-	}
-	err := o.missing(info.Delivered.Stream, info.NumAckPending)
-	if err == nil {
-		g.missing = 0
-		return nil
-	}
-	if g.missing++; g.missing < 2 {
-		return nil
-	}
-	return err
-}
-
-// pause is the time to the next look.
-func (g *gauge) pause(o *order) time.Duration {
-	if len(o.ahead) == 0 && !g.toTheEnd {
-		g.looks, g.missing = 0, 0
-		return g.interval
-	}
-	g.looks++
-	return min(firstLook<<min(g.looks-1, 10), lastLook, g.interval)
 }

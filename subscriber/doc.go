@@ -14,10 +14,12 @@
 // is handed over its hash was computed from its content, its number is the next
 // and its previous hash that of the event before. What comes again is compared
 // with what is held and passed over. What comes early waits for what is missing,
-// until the broker has nothing left that could be it. Otherwise Follow ends with
-// an error whose code tells events.Gap, events.Repeat, events.Reorder and
-// events.Altered apart, or with ErrAccessEnded; nothing is skipped. While
-// publisher, network or token endpoint are away, it waits, without end.
+// until the broker has nothing left that could be it; what the broker has sent
+// elsewhere, as to a connection that was lost, is asked for again. Otherwise
+// Follow ends with an error whose code tells events.Gap, events.Repeat,
+// events.Reorder and events.Altered apart, or with ErrAccessEnded; nothing is
+// skipped. While publisher, network or token endpoint are away, it waits,
+// without end.
 //
 // What it does not do: it keeps nothing, it changes nothing at the publisher,
 // and it cannot tell that the stored Bookmark is older than what was

@@ -106,6 +106,10 @@ func (p *Partner) claim(t topic) (release func(), err error) {
 // a request that is lost when the connection is, is asked again only then.
 const pulse = 2 * time.Second
 
+// pullExpiry is how long a request for events stays at the broker, and so for
+// how long it may be answered after its connection is gone.
+const pullExpiry = 10 * time.Second
+
 // run begins sessions until one ends for good.
 func (w *following) run(ctx context.Context) error {
 	defer w.giveBack()
@@ -182,7 +186,8 @@ func (w *following) session(ctx context.Context, begun func()) error {
 		return err
 	}
 	messages, err := from.Messages(
-		jetstream.PullMaxMessagesWithBytesLimit(w.p.cfg.Prefetch, requestBytes), jetstream.PullHeartbeat(pulse))
+		jetstream.PullMaxMessagesWithBytesLimit(w.p.cfg.Prefetch, requestBytes),
+		jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pulse))
 	if err != nil {
 		return outage{fmt.Errorf("read study %s: %w", w.study, err)}
 	}

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -42,9 +40,7 @@ func child() {
 func TestAPartnerThatIsKilledStoresEachEventOnce(t *testing.T) {
 	const kills, each = 8, 60
 	d := newDoor(t, "S1")
-	if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.AckWait = 200 * time.Millisecond }); err != nil {
-		t.Fatal(err)
-	}
+	holdOn(t, d)
 	path := t.TempDir() + "/reports.db"
 	a, err := openArchive(path)
 	if err != nil {

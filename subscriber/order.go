@@ -153,6 +153,16 @@ func (o *order) advance(to Bookmark) (arrival, bool) {
 	return a, ok
 }
 
+// waits reports whether the message of the stream waits here.
+func (o *order) waits(sequence uint64) bool {
+	for _, a := range o.ahead {
+		if a.sequence == sequence {
+			return true
+		}
+	}
+	return false
+}
+
 // unhandled gives what waits.
 func (o *order) unhandled() []acknowledger {
 	var all []acknowledger

@@ -288,9 +288,7 @@ func TestFollowThroughOutages(t *testing.T) {
 
 	t.Run("a partner that is disconnected again and again amid a backlog", func(t *testing.T) {
 		d := newDoor(t, "S1")
-		if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.AckWait = 300 * time.Millisecond }); err != nil {
-			t.Fatal(err)
-		}
+		holdOn(t, d)
 		want := (&study{token: "S1"}).take(3000)
 		publish(t, d, want...)
 		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -30,6 +32,7 @@ type onCluster struct {
 	*cluster
 	p        *program
 	stop     func()
+	listen   string // address of the read API, the same after each start
 	password string
 	secret   string // of acme
 }
@@ -52,7 +55,10 @@ func newOnCluster(t *testing.T) *onCluster {
 
 func (o *onCluster) serve() {
 	o.t.Helper()
-	o.p, o.stop = startWith(o.t, o.data, o.settings(), slog.New(slog.DiscardHandler))
+	s := o.settings()
+	s.Listen = cmp.Or(o.listen, s.Listen)
+	o.p, o.stop = startWith(o.t, o.data, s, slog.New(slog.DiscardHandler))
+	o.listen = o.p.apiListener.Addr().String()
 }
 
 func (o *onCluster) sign(ids ...string) {
@@ -167,6 +173,9 @@ func TestAClusterElsewhere(t *testing.T) {
 		}
 		eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
 	})
+	t.Run("what was sent to a lost connection comes again, without being waited for", func(t *testing.T) {
+		o.disconnections(t, f)
+	})
 	t.Run("a partner gets in at each", func(t *testing.T) {
 		for i := range o.hosts {
 			if err := o.opens(i, demoStudy); err != nil {
@@ -186,10 +195,11 @@ func TestAClusterElsewhere(t *testing.T) {
 		o.kill(0)
 		o.sign("2002")
 		awaitCaughtUp(t, o.p)
-		if n := o.reports(demoStudy); n != 2 {
+		if n := o.reports(demoStudy); n != 5 {
 			t.Errorf("%d reports", n)
 		}
 		eventually(t, "a login", func() error { return o.opens(1, demoStudy) })
+		eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
 	})
 	t.Run("with two killed nothing is acknowledged, and nothing lost", func(t *testing.T) {
 		o.kill(1)
@@ -210,16 +220,17 @@ func TestAClusterElsewhere(t *testing.T) {
 		if err != nil || head.Ordinal != before.Ordinal {
 			t.Errorf("acknowledged up to %d, before %d, %v", head.Ordinal, before.Ordinal, err)
 		}
-		if n := o.reports(demoStudy); n != 2 {
+		if n := o.reports(demoStudy); n != 5 {
 			t.Errorf("%d reports", n)
 		}
 
 		o.start(0)
 		awaitCaughtUp(t, o.p)
 		o.start(1)
-		if n := o.reports(demoStudy); n != 4 {
+		if n := o.reports(demoStudy); n != 7 {
 			t.Errorf("%d reports once they are back", n)
 		}
+		eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
 	})
 	t.Run("the read model is rebuilt from there", func(t *testing.T) {
 		mustSignoff(t, "rebuild", "--data", o.data)
@@ -227,10 +238,66 @@ func TestAClusterElsewhere(t *testing.T) {
 		flags := o.flags()
 		mustSignoff(t, "rebuild", "--data", o.data, "--nats-url", flags.NATSURL, "--nats-password-file", flags.NATSPasswordFile)
 		o.serve()
-		if n := o.reports(demoStudy); n != 4 {
+		if n := o.reports(demoStudy); n != 7 {
 			t.Errorf("%d reports", n)
 		}
 	})
+}
+
+// disconnections are closed connections of a partner with requests that the
+// server of the consumer goes on answering, because it is another.
+func (o *onCluster) disconnections(t *testing.T, f *follower) {
+	consumer := events.PartnerConsumer("acme", demoStudy)
+	js := o.as(t, natsd.Doors)
+	c, err := js.Consumer(t.Context(), events.Stream, consumer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	patient := c.CachedInfo().Config
+	patient.AckWait = time.Hour
+	if _, err := js.UpdateConsumer(t.Context(), events.Stream, patient); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"2005", "2006", "2007"} {
+		before := o.connections(t)
+		for _, c := range before {
+			if err := o.p.nats.Disconnect(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "another connection", func() error {
+			if now := o.connections(t); len(now) == 0 || slices.Contains(before, now[0]) {
+				return fmt.Errorf("%v", now)
+			}
+			return nil
+		})
+		o.sign(id)
+		eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+	}
+}
+
+func (o *onCluster) connections(t *testing.T) []events.Connection {
+	t.Helper()
+	all, err := o.p.nats.Connections(t.Context(), events.PartnerAccountPrefix+"acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// as connects as a role, until the test ends.
+func (o *onCluster) as(t *testing.T, role natsd.Role) jetstream.JetStream {
+	t.Helper()
+	nc, err := o.flags().reach(quiet).Connect(role)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
 }
 
 func (o *onCluster) grant(t *testing.T) {
@@ -327,16 +394,7 @@ func (o *onCluster) withdraw(t *testing.T) {
 // consumers are the names of all consumers of the stream.
 func (o *onCluster) consumers(t *testing.T) (names []string) {
 	t.Helper()
-	nc, err := o.flags().reach(quiet).Connect("operator")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.Stream(t.Context(), events.Stream)
+	stream, err := o.as(t, natsd.Operator).Stream(t.Context(), events.Stream)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,12 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstream } from '@nats-io/jetstream';
 
 import { interruptible, isRefusal } from './interruption.js';
+import { EXPIRES } from './vigil.js';
+
+const RECALLED = 500; // messages at the most, at one time
 
 /**
  * The messages of a durable consumer on one connection. Of the JetStream API
  * it uses only what a partner may: CONSUMER.INFO, CONSUMER.MSG.NEXT and acks.
  */
 export class Delivery {
+  #nc;
+  #path; // of the consumer
   #consumer;
   #messages;
   #iterator;
@@ -17,9 +22,11 @@ export class Delivery {
 
   static async open(nc, { apiPrefix, stream, batch }, name) {
     const delivery = new Delivery();
+    delivery.#nc = nc;
+    delivery.#path = `${stream}.${name}`;
     const js = jetstream(nc, { apiPrefix });
     delivery.#consumer = await interruptible(js.consumers.get(stream, name));
-    delivery.#messages = await delivery.#consumer.consume({ max_messages: batch, abort_on_missing_resource: true });
+    delivery.#messages = await delivery.#consumer.consume({ max_messages: batch, expires: EXPIRES, abort_on_missing_resource: true });
     delivery.#iterator = delivery.#messages[Symbol.asyncIterator]();
     delivery.#watch();
     return delivery;
@@ -35,7 +42,7 @@ export class Delivery {
       this.#coming = this.#iterator.next();
       this.#coming.catch(() => {}); // whoever waits for it is told; nobody may be by then
     }
-    const result = await interruptible(limit > 0 ? Promise.race([this.#coming, sleep(limit)]) : this.#coming);
+    const result = await interruptible(limit > 0 ? within(limit, this.#coming) : this.#coming);
     if (result === undefined) {
       return undefined;
     }
@@ -51,10 +58,25 @@ export class Delivery {
     }
   }
 
-  /** How many messages the broker has delivered, to anyone, and waits for to be acknowledged. */
-  async unacknowledged() {
-    const info = await interruptible(this.#consumer.info());
-    return info.num_ack_pending;
+  /** What the broker knows of the consumer. */
+  async info() {
+    return interruptible(this.#consumer.info());
+  }
+
+  /**
+   * Has what the broker waits for be delivered once more, at once, except what
+   * is held here. Which messages these are is not known: all between those
+   * acknowledged and those delivered are given back, and the broker ignores
+   * what is not the consumer's.
+   */
+  recall(info, holds) {
+    const first = info.ack_floor.stream_seq + 1;
+    const last = Math.min(info.delivered.stream_seq, first + RECALLED - 1);
+    for (let sequence = first; sequence <= last; sequence += 1) {
+      if (!holds(sequence)) {
+        this.#nc.publish(`$JS.ACK.${this.#path}.1.${sequence}.${info.delivered.consumer_seq}.0.0`, '-NAK');
+      }
+    }
   }
 
   /** Stops if the broker refuses the consumer. Outages are left to the client. */
@@ -77,6 +99,16 @@ export class Delivery {
         await this.probe();
       }
     }
+  }
+}
+
+// within gives what the promise gives, or undefined when the time is over.
+async function within(limit, promise) {
+  const clock = new AbortController();
+  try {
+    return await Promise.race([promise, sleep(limit, undefined, { signal: clock.signal })]);
+  } finally {
+    clock.abort();
   }
 }
 

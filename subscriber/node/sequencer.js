@@ -29,6 +29,11 @@ export class Sequencer {
     return this.#held.size;
   }
 
+  /** Whether the message at that place of the stream is one of them. */
+  holds(stream) {
+    return this.#held.has(stream);
+  }
+
   /**
    * Judges a message: 'next' (with `message.event` and `message.position`),
    * 'known' or 'held'. Throws what is wrong with it.

@@ -7,9 +7,9 @@ import { Delivery } from './delivery.js';
 import { encrypted } from './insecure.js';
 import { Interruption, interruptible } from './interruption.js';
 import { reveal } from './signin.js';
+import { Vigil } from './vigil.js';
 
 const TIMEOUT = 5_000; // milliseconds, as all times here
-const QUIET = 200; // without a message, before a gap is looked into
 const PATIENT = { timeout: TIMEOUT, maxReconnectAttempts: -1, reconnectTimeWait: 250, reconnectJitter: 250, reconnectJitterTLS: 250 };
 
 /**
@@ -50,21 +50,23 @@ export async function logout(nc) {
 export async function read(nc, settings, consumer, sequencer, handle) {
   const { signal, outage } = settings;
   const delivery = await Delivery.open(nc, settings, consumer);
+  const vigil = new Vigil();
   const stop = () => delivery.stop();
   signal.addEventListener('abort', stop);
-  watch(nc, delivery, outage).catch((err) => delivery.stop(err));
+  watch(nc, delivery, vigil, outage).catch((err) => delivery.stop(err));
   let message;
   try {
     outage();
     while (!signal.aborted) {
-      message = sequencer.release() ?? await delivery.next(sequencer.held > 0 ? QUIET : 0);
+      message = sequencer.release() ?? await delivery.next(vigil.limit(sequencer.held));
       if (message === undefined) {
-        await lookIntoGap(delivery, sequencer);
+        await look(delivery, sequencer, vigil);
       } else if (message === null) {
         await ended(nc, signal);
       } else if (!signal.aborted) {
         await take(message, sequencer, handle);
         message = undefined;
+        vigil.soon();
       }
     }
   } finally {
@@ -86,11 +88,18 @@ async function take(message, sequencer, handle) {
   message.ack();
 }
 
-// lookIntoGap throws the gap, unless the broker has delivered messages, to an
-// earlier connection, that it will deliver again.
-async function lookIntoGap(delivery, sequencer) {
-  const { held } = sequencer;
-  if (await delivery.unacknowledged() <= held) {
+// look asks the broker what it waits for, when nothing has come for some time. It
+// throws the gap that nothing will fill, and recalls what was sent elsewhere.
+async function look(delivery, sequencer, vigil) {
+  const info = await delivery.info().catch((err) => {
+    if (sequencer.held > 0) {
+      throw err;
+    }
+  });
+  if (info?.num_ack_pending > sequencer.held) {
+    delivery.recall(info, (stream) => sequencer.holds(stream));
+    vigil.soon();
+  } else if (sequencer.held > 0) {
     throw sequencer.gap();
   }
 }
@@ -104,12 +113,13 @@ async function ended(nc, signal) {
 
 // watch tells of outages that the client bridges, and looks whether the
 // partner may still read after them.
-async function watch(nc, delivery, outage) {
+async function watch(nc, delivery, vigil, outage) {
   for await (const { type, error } of nc.status()) {
     if (type === 'disconnect') {
       outage(new Interruption(new Error('the connection to the broker was lost')));
     }
     if (type === 'reconnect') {
+      vigil.begin();
       outage();
     }
     if (type === 'reconnect' || error instanceof errors.PermissionViolationError) {

@@ -1,0 +1,47 @@
+/** For how long a request for messages stays at the broker, in milliseconds. */
+export const EXPIRES = 10_000;
+
+const GRACE = 2_000;
+const FIRST = 50;
+const LONGEST = 1_000;
+const INTERVAL = 10_000; // when no connection was lost
+const QUIET = 200; // without a message, before a gap is looked into
+
+/**
+ * Tells when to ask the broker what is outstanding: soon and often after a
+ * connection, because the broker may send messages to the one before until its
+ * requests expire. On a cluster the server that holds the consumer is not the
+ * one that knows that it is gone. Times are in milliseconds.
+ */
+export class Vigil {
+  #until;
+  #pause;
+
+  constructor() {
+    this.begin();
+  }
+
+  /** Notes that there is a new connection. */
+  begin() {
+    this.#until = Date.now() + EXPIRES + GRACE;
+    this.soon();
+  }
+
+  /** Has the broker be asked soon, and then less and less often. */
+  soon() {
+    this.#pause = FIRST;
+  }
+
+  /** How long to wait for a message while so many are held. */
+  limit(held) {
+    if (held > 0) {
+      return QUIET;
+    }
+    if (Date.now() > this.#until) {
+      return INTERVAL;
+    }
+    const pause = this.#pause;
+    this.#pause = Math.min(pause * 2, LONGEST);
+    return pause;
+  }
+}
