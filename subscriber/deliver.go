@@ -15,9 +15,13 @@ import (
 // loop handles what arrives, and asks the broker now and then what is
 // outstanding: that nothing arrives does not tell that there is nothing.
 func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	g := newGauge(w.p.cfg.Interval, w.toTheEnd)
 	timer := time.NewTimer(g.pause(w.order))
 	defer timer.Stop()
+	looks := make(chan looked, 1)
+	looking := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -31,8 +35,16 @@ func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer
 				w.report(outage{errInterrupted})
 			}
 		case <-timer.C:
+			if looking || !w.p.nc.IsConnected() { // else there is nothing to ask
+				timer.Reset(g.pause(w.order))
+				continue
+			}
+			looking = true
+			go func() { looks <- w.look(ctx, from) }()
+		case l := <-looks:
+			looking = false
 			g.arrived = g.arrived || len(in.messages) > 0
-			if err := w.look(ctx, from, &g); err != nil {
+			if err := w.judge(l, &g); err != nil {
 				return err
 			}
 			timer.Reset(g.pause(w.order))
@@ -53,24 +65,31 @@ func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer
 	}
 }
 
-// look asks the broker what is outstanding. While the connection is lost there
-// is nothing to ask, and nothing that arrived is given up.
-func (w *following) look(ctx context.Context, from jetstream.Consumer, g *gauge) error {
-	if !w.p.nc.IsConnected() {
-		return nil
-	}
+// looked is what the broker says is outstanding.
+type looked struct {
+	info *jetstream.ConsumerInfo
+	err  error
+}
+
+func (w *following) look(ctx context.Context, from jetstream.Consumer) looked {
 	info, err := w.consumer.look(ctx, from)
+	return looked{info, err}
+}
+
+// judge acts on what the broker says. While the connection is lost nothing that
+// arrived is given up.
+func (w *following) judge(l looked, g *gauge) error {
 	switch {
-	case err == nil:
+	case l.err == nil:
 		w.report(nil)
-		if g.lost(info, w.order) {
-			w.recall(info)
+		if g.lost(l.info, w.order) {
+			w.recall(l.info)
 		}
-		return g.read(info, w.order)
-	case errors.As(err, new(outage)) && !w.p.nc.IsConnected():
+		return g.read(l.info, w.order)
+	case errors.As(l.err, new(outage)) && !w.p.nc.IsConnected():
 		return nil
 	}
-	return err
+	return l.err
 }
 
 // mostRecalled bounds what is asked for at one look.
@@ -94,6 +113,10 @@ func (w *following) recall(info *jetstream.ConsumerInfo) {
 
 // arrive takes a message and handles all that can be handled with it.
 func (w *following) arrive(ctx context.Context, msg jetstream.Msg) error {
+	if err := w.p.pace.Wait(ctx); err != nil {
+		_ = msg.Nak()
+		return fmt.Errorf("keep to what a partner may send: %w", err)
+	}
 	a, err := readArrival(msg)
 	if err != nil {
 		_ = msg.Nak()

@@ -14,6 +14,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
@@ -87,7 +88,8 @@ type Partner struct {
 	life context.Context // ends with the partner's use of the connection; its cause says why
 	end  context.CancelCauseFunc
 
-	renewing sync.Mutex // one login is renewed at a time
+	pace     *rate.Limiter // of events, each of which is acknowledged
+	renewing sync.Mutex    // one login is renewed at a time
 	mu       sync.Mutex
 	watches  map[chan refusal]string // consumer whose refusals go to the channel
 	followed map[string]bool         // by consumer
@@ -110,6 +112,7 @@ func Dial(ctx context.Context, credentials Credentials, url string, cfg PartnerC
 	p := &Partner{
 		id: credentials.ClientID, cfg: cfg, tokens: newTokens(credentials, cfg), url: url,
 		watches: make(map[chan refusal]string), followed: make(map[string]bool),
+		pace: rate.NewLimiter(events.PartnerRate*9/10, events.PartnerBurst*4/5), // there are other messages than acknowledgements
 	}
 	p.life, p.end = context.WithCancelCause(context.Background())
 	p.options = p.connection(local)
