@@ -11,6 +11,14 @@ const (
 	LoginQueue           = "signoff-doors"
 )
 
+// How many messages a partner may send over all its connections, requests and
+// acknowledgements: a second for long, and at once. Who sends more is put out
+// for some time.
+const (
+	PartnerRate  = 5_000
+	PartnerBurst = 10_000
+)
+
 // PartnerConsumer is the durable consumer of one study of a partner.
 func PartnerConsumer(partner, token string) string { return partner + "=" + token }
 
@@ -91,6 +99,14 @@ func (a Account) MaySubscribe() []string {
 		subjects = append(subjects, s, s+" "+partner, s+" "+partner+".>")
 	}
 	return subjects
+}
+
+// Traffic is what a server of the broker has received from the connections of an
+// account since it started.
+type Traffic struct {
+	Server   string // the server's id, another one after each start
+	Account  string
+	Received uint64 // messages
 }
 
 // Connection is a partner's connection to the broker.

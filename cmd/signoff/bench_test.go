@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -145,7 +146,10 @@ func (a *arrivals) await(b *testing.B, n int) map[string]time.Time {
 func (a *arrivals) all(n int) (at map[string]time.Time, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.at, len(a.at) >= n
+	if len(a.at) < n {
+		return nil, false
+	}
+	return maps.Clone(a.at), true
 }
 
 func (a *arrivals) body() []byte { return a.last.Data }

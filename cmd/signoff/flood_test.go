@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,7 +55,7 @@ func (r *partnerReceipts) await(b *testing.B, n int) map[string]time.Time {
 		r.mu.Lock()
 		if len(r.at) >= n {
 			defer r.mu.Unlock()
-			return r.at
+			return maps.Clone(r.at)
 		}
 		r.mu.Unlock()
 		select {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -149,7 +150,11 @@ func (p *program) openDoors(context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.doors, err = doors.New(nc, p.nats, p.model, p.outbox, seed, doors.Config{Log: p.log.With("component", "doors")})
+	cfg := doors.Config{Log: p.log.With("component", "doors")}
+	if p.settings.outside() {
+		cfg.Watch = time.Second // all servers are asked each time
+	}
+	p.doors, err = doors.New(nc, p.nats, p.model, p.outbox, seed, cfg)
 	return err
 }
 

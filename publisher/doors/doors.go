@@ -23,6 +23,9 @@ type Accounts interface {
 	SetAccount(ctx context.Context, a events.Account) error
 	// Connections gives the open connections of an account.
 	Connections(ctx context.Context, account string) ([]events.Connection, error)
+	// Traffic gives what accounts have sent so far, on each server, partners' and
+	// others.
+	Traffic(ctx context.Context) ([]events.Traffic, error)
 	// Disconnect closes a connection. One that is closed already is no error.
 	Disconnect(ctx context.Context, c events.Connection) error
 }
@@ -53,11 +56,18 @@ type Config struct {
 	// subscriptions and messages of 16 KiB.
 	Limits events.AccountLimits
 
+	// Rate and Burst bound what a partner sends. Default to events.PartnerRate
+	// and events.PartnerBurst.
+	Rate, Burst int
+
 	AckWait       time.Duration // until an event is delivered again. Defaults to 30 s.
 	MaxAckPending int           // events of a consumer on their way. Defaults to 1000.
 
 	// Interval between looks at all consumers and connections. Defaults to 3 s.
 	Interval time.Duration
+
+	// Watch is the time between looks at what partners send. Defaults to 100 ms.
+	Watch time.Duration
 
 	Clock func() time.Time // Defaults to time.Now.
 	Log   *slog.Logger     // Defaults to slog.Default().
@@ -70,9 +80,12 @@ func (c Config) withDefaults() Config {
 	c.Limits.Connections = cmp.Or(c.Limits.Connections, 16)
 	c.Limits.Subscriptions = cmp.Or(c.Limits.Subscriptions, 512)
 	c.Limits.Payload = cmp.Or(c.Limits.Payload, 16<<10)
+	c.Rate = cmp.Or(c.Rate, events.PartnerRate)
+	c.Burst = cmp.Or(c.Burst, events.PartnerBurst)
 	c.AckWait = cmp.Or(c.AckWait, 30*time.Second)
 	c.MaxAckPending = cmp.Or(c.MaxAckPending, 1000)
 	c.Interval = cmp.Or(c.Interval, 3*time.Second)
+	c.Watch = cmp.Or(c.Watch, 100*time.Millisecond)
 	c.Log = cmp.Or(c.Log, slog.Default())
 	if c.Clock == nil {
 		c.Clock = time.Now
@@ -95,6 +108,8 @@ type Doors struct {
 	failures failures
 	metrics  *metrics
 	status   status
+
+	allowance *allowance
 
 	// gate is held for reading while a login is answered: who has held it for
 	// writing knows that all later answers follow what was written.
@@ -131,6 +146,7 @@ func New(nc *nats.Conn, accounts Accounts, log Log, receipts Receipts, seed []by
 		stock:    make(map[string]jetstream.ConsumerConfig), accounted: make(map[string]*held), watched: make(map[string]time.Time),
 		floors: make(map[string]uint64), noted: make(map[string]events.Receipt),
 	}
+	d.allowance = newAllowance(d.cfg.Rate, d.cfg.Burst)
 	d.metrics = newMetrics(d)
 	d.status.set(errNotStarted)
 	return d, nil

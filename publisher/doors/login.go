@@ -90,6 +90,9 @@ func (d *Doors) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, error
 		return nil, err
 	}
 	d.failures.succeed(from)
+	if d.allowance.out(partner.ID, now) {
+		return nil, events.Errorf(events.Throttled, "partner %s has sent more than it may", partner.ID)
+	}
 	g := newGuest(partner)
 	tokens, ok := d.admittedTo(g)
 	if !ok {

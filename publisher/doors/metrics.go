@@ -7,7 +7,7 @@ const (
 	opened    = "opened"
 	refused   = "refused"   // unknown, wrong, forged or not in force
 	expired   = "expired"   // good once
-	throttled = "throttled" // after too many wrong ones
+	throttled = "throttled" // after too many wrong ones, or too many messages
 	failed    = "failed"    // for a fault of ours, or a question nobody should ask
 )
 
@@ -16,6 +16,7 @@ type metrics struct {
 	ready      prometheus.GaugeFunc
 	logins     *prometheus.CounterVec
 	closed     prometheus.Counter
+	putOut     prometheus.Counter
 	retries    prometheus.Counter
 	withdrawal prometheus.Histogram
 }
@@ -30,7 +31,8 @@ func newMetrics(d *Doors) *metrics {
 			return 0
 		}),
 		logins:  prometheus.NewCounterVec(prometheus.CounterOpts(name("logins_total", "Logins answered, by outcome.")), []string{"outcome"}),
-		closed:  prometheus.NewCounter(prometheus.CounterOpts(name("closed_connections_total", "Connections closed because access had changed."))),
+		closed:  prometheus.NewCounter(prometheus.CounterOpts(name("closed_connections_total", "Connections closed because access had changed or their partner was put out."))),
+		putOut:  prometheus.NewCounter(prometheus.CounterOpts(name("put_out_total", "Times that a partner was put out for sending more than it may."))),
 		retries: prometheus.NewCounter(prometheus.CounterOpts(name("retries_total", "Waits after a failure."))),
 		withdrawal: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "signoff_doors_withdrawal_seconds", Help: "Time from noticing that access was withdrawn to its end.",
@@ -46,5 +48,5 @@ func newMetrics(d *Doors) *metrics {
 // Metrics gives the doors' collectors.
 func (d *Doors) Metrics() []prometheus.Collector {
 	m := d.metrics
-	return []prometheus.Collector{m.ready, m.logins, m.closed, m.retries, m.withdrawal}
+	return []prometheus.Collector{m.ready, m.logins, m.closed, m.putOut, m.retries, m.withdrawal}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -36,6 +37,9 @@ var (
 func (d *Doors) Run(ctx context.Context) error {
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(shortestRetry),
 		backoff.WithMaxInterval(longestRetry), backoff.WithMaxElapsedTime(0))
+	var watching sync.WaitGroup
+	watching.Go(func() { d.watchTraffic(ctx) })
+	defer watching.Wait()
 	var logins *nats.Subscription
 	begun := false
 	for ctx.Err() == nil {

@@ -15,7 +15,8 @@ import (
 
 // sweep closes those connections of a partner that a login would not open now
 // as they are: by a secret that is not in force any more, or with other
-// studies. Their clients come back with what they have now.
+// studies, or of a partner that is out. Their clients come back with what they
+// have now.
 func (d *Doors) sweep(ctx context.Context, id string, p access.Partner) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -26,6 +27,7 @@ func (d *Doors) sweep(ctx context.Context, id string, p access.Partner) error {
 	if err != nil {
 		return fmt.Errorf("list connections of %s: %w", id, err)
 	}
+	admitted = admitted && !d.allowance.out(id, d.cfg.Clock())
 	var errs []error
 	for _, c := range connections {
 		if admitted && d.current(c, id, p, grantsOf(tokens)) {

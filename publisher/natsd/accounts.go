@@ -123,6 +123,28 @@ func (s *Server) Connections(_ context.Context, account string) ([]events.Connec
 	return all, nil
 }
 
+// Traffic gives what accounts have sent so far.
+func (s *Server) Traffic(context.Context) ([]events.Traffic, error) {
+	stats, err := s.nats.AccountStatz(&server.AccountStatzOptions{IncludeUnused: true})
+	if err != nil {
+		return nil, fmt.Errorf("look at what accounts send: %w", err)
+	}
+	all := make([]events.Traffic, 0, len(stats.Accounts))
+	for _, a := range stats.Accounts {
+		all = append(all, traffic(stats.ID, a))
+	}
+	return all, nil
+}
+
+// traffic is what clients of the server sent, without what came from others.
+func traffic(id string, a *server.AccountStat) events.Traffic {
+	received := a.Received.Msgs
+	if routes := a.Received.Routes; routes != nil {
+		received -= routes.Msgs
+	}
+	return events.Traffic{Server: id, Account: a.Account, Received: uint64(max(0, received))} //nolint:gosec // not negative
+}
+
 // Disconnect closes a connection. One that is closed already is no error.
 func (s *Server) Disconnect(_ context.Context, c events.Connection) error {
 	if c.Server == s.nats.ID() {

@@ -1,6 +1,7 @@
 package natsd_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -261,6 +262,51 @@ func TestConnectionsAreListedByAccountAndClosedOneByOne(t *testing.T) {
 	if list, err := s.Connections(t.Context(), "partner-nobody"); err != nil || len(list) != 0 {
 		t.Errorf("connections of an account that does not exist: %v, %v", list, err)
 	}
+}
+
+func TestWhatAccountsSendIsCounted(t *testing.T) {
+	s := newSite(t)
+	s.set("acme")
+	s.set("other")
+	nc := s.mustLogin("partner-acme")
+	sends(t, nc, 3)
+	wantTraffic(t, s, "partner-acme", 3)
+	nc.Close()
+	sends(t, s.mustLogin("partner-acme"), 4)
+	wantTraffic(t, s, "partner-acme", 7)
+	wantTraffic(t, s, "partner-other", 0)
+}
+
+// sends has a client send messages, permitted or not.
+func sends(t *testing.T, nc *nats.Conn, n int) {
+	t.Helper()
+	for range n {
+		if err := nc.Publish("$JS.API.STREAM.DELETE.SIGNOFF", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantTraffic waits until a server has counted what an account sent: it does so
+// a moment after it has answered.
+func wantTraffic(t *testing.T, from interface {
+	Traffic(context.Context) ([]events.Traffic, error)
+}, account string, received uint64) {
+	t.Helper()
+	var list []events.Traffic
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		var err error
+		if list, err = from.Traffic(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(list, func(got events.Traffic) bool { return got.Account == account && got.Received == received }) {
+			return
+		}
+	}
+	t.Errorf("traffic %v, want %d of %s", list, received, account)
 }
 
 func TestOnlyPartnersAccountsAreSet(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -30,6 +31,8 @@ type reply struct {
 		Imports     []importInfo `json:"imports"`
 		Connections []connection `json:"connections"`
 		Total       int          `json:"total"`
+
+		Accounts []*server.AccountStat `json:"account_statz"`
 	} `json:"data"`
 }
 

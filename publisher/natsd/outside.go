@@ -194,6 +194,21 @@ func (o *Outside) Connections(ctx context.Context, account string) ([]events.Con
 	return all, nil
 }
 
+// Traffic gives what accounts have sent so far, on all servers that answer.
+func (o *Outside) Traffic(ctx context.Context) ([]events.Traffic, error) {
+	answers, err := o.ask(ctx, "$SYS.REQ.ACCOUNT.PING.STATZ", map[string]any{"include_unused": true})
+	if err != nil {
+		return nil, fmt.Errorf("look at what accounts send: %w", err)
+	}
+	var all []events.Traffic
+	for _, answer := range answers {
+		for _, a := range answer.Data.Accounts {
+			all = append(all, traffic(answer.Server.ID, a))
+		}
+	}
+	return all, nil
+}
+
 // Disconnect closes a connection. One that is closed already is no error.
 func (o *Outside) Disconnect(ctx context.Context, c events.Connection) error {
 	nc, err := o.system()

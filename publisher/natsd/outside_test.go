@@ -193,6 +193,13 @@ func TestServersElsewhereReloadWhenAsked(t *testing.T) {
 	}
 }
 
+func TestWhatAccountsElsewhereSendIsCounted(t *testing.T) {
+	e := newElsewhere(t, events.PartnerAccountOf("acme", []string{"S"}, limits), events.PartnerAccountOf("other", nil, limits))
+	sends(t, e.join(t, "partner-acme"), 3)
+	wantTraffic(t, e, "partner-acme", 3)
+	wantTraffic(t, e, "partner-other", 0)
+}
+
 func TestConnectionsElsewhereAreListedAndClosed(t *testing.T) {
 	e := newElsewhere(t, events.PartnerAccountOf("acme", []string{"S"}, limits), events.PartnerAccountOf("other", nil, limits))
 	nc := e.join(t, "partner-acme")

@@ -98,7 +98,7 @@ func permissions(role Role) *server.Permissions {
 		return &server.Permissions{
 			Publish: allow(
 				"$SYS.REQ.SERVER.PING.STATSZ", "$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.SERVER.*.KICK",
-				"$SYS.REQ.ACCOUNT.*.INFO", "$SYS.REQ.ACCOUNT.*.SUBSZ",
+				"$SYS.REQ.ACCOUNT.*.INFO", "$SYS.REQ.ACCOUNT.*.SUBSZ", "$SYS.REQ.ACCOUNT.PING.STATZ",
 			),
 			Subscribe: allow(inbox),
 		}

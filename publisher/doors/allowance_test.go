@@ -1,0 +1,99 @@
+package doors_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/publisher/doors"
+)
+
+// floods sends messages that nobody asked for until the connection is closed.
+func floods(nc *nats.Conn, subject string) {
+	for nc.Publish(subject, []byte("-NAK")) == nil {
+	}
+}
+
+func TestWhoSendsTooMuchIsPutOutForSomeTime(t *testing.T) {
+	c := &clock{now: time.Now()}
+	h := newHouse(t, doors.Config{Rate: 100, Burst: 1000, Watch: 5 * time.Millisecond, Clock: c.Now})
+	h.publish("A", "a1", "a2")
+	h.admit("acme", "A")
+	h.admit("other", "A")
+	stranger := h.mustLogin("other")
+	stays := stranger.StatusChanged(nats.CLOSED)
+
+	letIn := func(t *testing.T) (nc *nats.Conn) {
+		t.Helper()
+		until(t, "it is let in", func() bool {
+			c.advance(time.Second)
+			var err error
+			nc, err = h.login("acme")
+			return err == nil
+		})
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	for what, subject := range map[string]string{
+		"acknowledgements": "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1",
+		"requests":         "js.signoff.CONSUMER.INFO.SIGNOFF.acme=A",
+		"what is refused":  "$JS.API.STREAM.DELETE.SIGNOFF",
+	} {
+		t.Run(what, func(t *testing.T) {
+			nc, idle := letIn(t), letIn(t)
+			gone, too := nc.StatusChanged(nats.CLOSED), idle.StatusChanged(nats.CLOSED)
+			floods(nc, subject)
+			closed(t, "who floods", gone)
+			closed(t, "its other connection", too)
+			_, err := h.login("acme")
+			wantRefused(t, "a login meanwhile", nil, err)
+			letIn(t)
+		})
+	}
+	t.Run("over many short connections", func(t *testing.T) {
+		letIn(t)
+		until(t, "a login is refused", func() bool {
+			nc, err := h.login("acme")
+			if err != nil {
+				return true
+			}
+			defer nc.Close()
+			for range 50 {
+				_ = nc.Publish("$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1", []byte("-NAK"))
+			}
+			return nc.Flush() != nil
+		})
+	})
+
+	same(t, "another partner", take(t, consumer(t, stranger, "other=A"), 2), "a1", "a2")
+	select {
+	case <-stays:
+		t.Error("another partner was put out")
+	default:
+	}
+}
+
+func TestWhatIsAllowedIsNotPutOut(t *testing.T) {
+	c := &clock{now: time.Now()}
+	h := newHouse(t, doors.Config{Rate: 100, Burst: 1000, Watch: time.Millisecond, Clock: c.Now})
+	h.admit("acme", "A")
+	nc := h.mustLogin("acme")
+	closed := nc.StatusChanged(nats.CLOSED)
+	for range 20 {
+		for range 100 {
+			if err := nc.Publish("$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1", []byte("-NAK")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		c.advance(time.Second)
+	}
+	select {
+	case <-closed:
+		t.Error("it was put out")
+	default:
+	}
+}
