@@ -2,9 +2,7 @@ package subscriber
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,101 +10,42 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// loop handles what arrives, and asks the broker now and then what is
-// outstanding: that nothing arrives does not tell that there is nothing.
+// loop handles what arrives.
 func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	g := newGauge(w.p.cfg.Interval, w.toTheEnd)
-	timer := time.NewTimer(g.pause(w.order))
-	defer timer.Stop()
-	looks := make(chan looked, 1)
-	looking := false
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(w.p.life, func() { cancel(context.Cause(w.p.life)) })
+	defer stop()
+	look := newLookout(w, from)
+	defer look.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-w.p.life.Done():
-			return context.Cause(w.p.life)
+			return context.Cause(ctx)
 		case no := <-w.consumer.refusals:
 			return no
 		case status := <-w.status:
 			if status != nats.CONNECTED {
 				w.report(outage{errInterrupted})
 			}
-		case <-timer.C:
-			if looking || !w.p.nc.IsConnected() { // else there is nothing to ask
-				timer.Reset(g.pause(w.order))
-				continue
-			}
-			looking = true
-			go func() { looks <- w.look(ctx, from) }()
-		case l := <-looks:
-			looking = false
-			g.arrived = g.arrived || len(in.messages) > 0
-			if err := w.judge(l, &g); err != nil {
+		case <-look.timer.C:
+			look.ask(ctx)
+		case answer := <-look.answers:
+			if err := look.judge(answer, len(in.messages) > 0); err != nil {
 				return err
 			}
-			timer.Reset(g.pause(w.order))
 		case msg, ok := <-in.messages:
 			if !ok {
 				return in.err
 			}
-			g.arrived = true
+			look.arrived = true
 			whole := len(w.order.ahead) == 0
 			if err := w.arrive(ctx, msg); err != nil {
 				return err
 			}
 			if whole && len(w.order.ahead) > 0 {
-				g.looks = 0
-				timer.Reset(g.pause(w.order))
+				look.soon()
 			}
-		}
-	}
-}
-
-// looked is what the broker says is outstanding.
-type looked struct {
-	info *jetstream.ConsumerInfo
-	err  error
-}
-
-func (w *following) look(ctx context.Context, from jetstream.Consumer) looked {
-	info, err := w.consumer.look(ctx, from)
-	return looked{info, err}
-}
-
-// judge acts on what the broker says. While the connection is lost nothing that
-// arrived is given up.
-func (w *following) judge(l looked, g *gauge) error {
-	switch {
-	case l.err == nil:
-		w.report(nil)
-		if g.lost(l.info, w.order) {
-			w.recall(l.info)
-		}
-		return g.read(l.info, w.order)
-	case errors.As(l.err, new(outage)) && !w.p.nc.IsConnected():
-		return nil
-	}
-	return l.err
-}
-
-// mostRecalled bounds what is asked for at one look.
-const mostRecalled = 500
-
-// recall has the broker deliver at once what it waits for in vain. It sends to
-// requests of a connection that is gone: on a cluster until they expire, because
-// the server that holds the consumer is not the one that knows. Which messages
-// these are is not known, so all between those acknowledged and those delivered
-// are given back; what is not the consumer's, or not sent, the broker ignores.
-func (w *following) recall(info *jetstream.ConsumerInfo) {
-	first := info.AckFloor.Stream + 1
-	last := min(info.Delivered.Stream, first+mostRecalled-1)
-	for sequence := first; sequence <= last; sequence++ {
-		if !w.order.waits(sequence) {
-			subject := fmt.Sprintf("$JS.ACK.%s.%s.1.%d.%d.0.0", events.Stream, w.durable, sequence, info.Delivered.Consumer)
-			_ = w.p.nc.Publish(subject, []byte("-NAK")) // or it comes when the broker is tired of waiting
 		}
 	}
 }

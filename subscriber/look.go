@@ -1,0 +1,95 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// lookout asks the broker now and then what is outstanding, while events are
+// being handled: that nothing arrives does not tell that there is nothing.
+type lookout struct {
+	gauge
+	w       *following
+	from    jetstream.Consumer
+	timer   *time.Timer
+	answers chan looked
+	asking  bool
+}
+
+// looked is what the broker says is outstanding.
+type looked struct {
+	info *jetstream.ConsumerInfo
+	err  error
+}
+
+func newLookout(w *following, from jetstream.Consumer) *lookout {
+	l := &lookout{gauge: newGauge(w.p.cfg.Interval, w.toTheEnd), w: w, from: from, answers: make(chan looked, 1)}
+	l.timer = time.NewTimer(l.pause(w.order))
+	return l
+}
+
+// ask asks, unless an answer is awaited or there is nobody to ask.
+func (l *lookout) ask(ctx context.Context) {
+	if l.asking || !l.w.p.nc.IsConnected() {
+		l.again()
+		return
+	}
+	l.asking = true
+	go func() {
+		info, err := l.w.consumer.look(ctx, l.from)
+		l.answers <- looked{info, err} // there is room: one is asked for at a time
+	}()
+}
+
+// again sets when to ask next.
+func (l *lookout) again() { l.timer.Reset(l.pause(l.w.order)) }
+
+// soon has the next question asked soon.
+func (l *lookout) soon() {
+	l.looks = 0
+	l.again()
+}
+
+// judge acts on an answer; waiting is whether anything has arrived that is not
+// handled yet. While the connection is lost nothing that arrived is given up.
+func (l *lookout) judge(a looked, waiting bool) error {
+	l.asking = false
+	l.arrived = l.arrived || waiting
+	defer l.again()
+	switch {
+	case a.err == nil:
+		l.w.report(nil)
+		if l.lost(a.info, l.w.order) {
+			l.w.recall(a.info)
+		}
+		return l.read(a.info, l.w.order)
+	case errors.As(a.err, new(outage)) && !l.w.p.nc.IsConnected():
+		return nil
+	}
+	return a.err
+}
+
+// mostRecalled bounds what is asked for at one look.
+const mostRecalled = 500
+
+// recall has the broker deliver at once what it waits for in vain. It sends to
+// requests of a connection that is gone: on a cluster until they expire, because
+// the server that holds the consumer is not the one that knows. Which messages
+// these are is not known, so all between those acknowledged and those delivered
+// are given back; what is not the consumer's, or not sent, the broker ignores.
+func (w *following) recall(info *jetstream.ConsumerInfo) {
+	first := info.AckFloor.Stream + 1
+	last := min(info.Delivered.Stream, first+mostRecalled-1)
+	for sequence := first; sequence <= last; sequence++ {
+		if !w.order.waits(sequence) {
+			subject := fmt.Sprintf("$JS.ACK.%s.%s.1.%d.%d.0.0", events.Stream, w.durable, sequence, info.Delivered.Consumer)
+			_ = w.p.nc.Publish(subject, []byte("-NAK")) // or it comes when the broker is tired of waiting
+		}
+	}
+}
