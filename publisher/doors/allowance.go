@@ -88,7 +88,7 @@ func (a *allowance) spend(partner string, n uint64, now time.Time) {
 		b = &budget{left: rate.NewLimiter(a.limit, a.burst)}
 		a.budgets[partner] = b
 	}
-	b.left.ReserveN(now, int(min(n, uint64(a.burst)))) //nolint:gosec // no more than the burst
+	b.left.ReserveN(now, int(min(n, uint64(a.burst))))
 }
 
 // overdrawn is how long it takes until nothing is owed.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,7 +24,7 @@ func (d *Doors) sweep(ctx context.Context, id string, p access.Partner) error {
 	d.gate.RLock()
 	tokens, admitted := d.admitted[id]
 	d.gate.RUnlock()
-	connections, err := d.accounts.Connections(ctx, events.PartnerAccountPrefix+id)
+	connections, err := d.connections(ctx, events.PartnerAccountPrefix+id)
 	if err != nil {
 		return fmt.Errorf("list connections of %s: %w", id, err)
 	}
@@ -41,6 +42,29 @@ func (d *Doors) sweep(ctx context.Context, id string, p access.Partner) error {
 		d.cfg.Log.Info("connection closed", "partner", id, "connection", c.ID)
 	}
 	return errors.Join(errs...)
+}
+
+// naming is how long at the most the broker takes from entering a connection in
+// its account to giving it the name that the answer to its login has.
+const naming = 20 * time.Millisecond
+
+// connections lists those of an account. One that does not have its name yet is
+// given the time to get it.
+func (d *Doors) connections(ctx context.Context, account string) ([]events.Connection, error) {
+	unnamed := func(c events.Connection) bool {
+		_, ok := parsePass(c.User)
+		return !ok
+	}
+	list, err := d.accounts.Connections(ctx, account)
+	if err != nil || !slices.ContainsFunc(list, unnamed) {
+		return list, err
+	}
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-time.After(naming):
+		return d.accounts.Connections(ctx, account)
+	}
 }
 
 // flush makes the broker of this connection take all answers to logins that

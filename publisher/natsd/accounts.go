@@ -142,7 +142,7 @@ func traffic(id string, a *server.AccountStat) events.Traffic {
 	if routes := a.Received.Routes; routes != nil {
 		received -= routes.Msgs
 	}
-	return events.Traffic{Server: id, Account: a.Account, Received: uint64(max(0, received))} //nolint:gosec // not negative
+	return events.Traffic{Server: id, Account: a.Account, Received: uint64(max(0, received))}
 }
 
 // Disconnect closes a connection. One that is closed already is no error.
