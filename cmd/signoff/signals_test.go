@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/seed-e88a4ece/signoff/outbox/token"
 )
 
 // serveProcess starts the program as a process of its own and returns once it
@@ -55,8 +57,12 @@ func TestASecondSignalKillsTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer slow.Close()
-	if _, err := slow.Write([]byte("GET / HTTP/1.1\r\n")); err != nil {
+	request := "POST " + token.Path + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+	if _, err := slow.Write([]byte(request)); err != nil {
 		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(slow).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+		t.Fatalf("the request is not being read: %q, %v", line, err)
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
