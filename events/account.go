@@ -101,12 +101,11 @@ func (a Account) MaySubscribe() []string {
 	return subjects
 }
 
-// Traffic is what a server of the broker has received from the connections of an
-// account since it started.
+// Traffic is what a server of the broker has received from its clients since it
+// started.
 type Traffic struct {
-	Server   string // the server's id, another one after each start
-	Account  string
-	Received uint64 // messages
+	Server   string            // the server's id, another one after each start
+	Received map[string]uint64 // messages, by account
 }
 
 // Connection is a partner's connection to the broker.

@@ -28,6 +28,7 @@ type gauge struct {
 	arrived  bool      // something, since the last look
 	waiting  time.Time // since when the broker has had events and sent none; zero if it has not
 	missing  int       // looks in a row that found a hole that cannot be filled
+	losses   int       // looks in a row that found something lost
 	looks    int       // since there is a reason to look soon
 }
 
@@ -74,11 +75,14 @@ func (g *gauge) idle(info *jetstream.ConsumerInfo, o *order) bool {
 // are not on their way any more. It looks soon again then: what is sent once
 // more may be lost once more.
 func (g *gauge) lost(info *jetstream.ConsumerInfo, o *order) bool {
-	lost := !g.arrived && info.NumAckPending > len(o.ahead)
-	if lost {
+	if g.arrived || info.NumAckPending <= len(o.ahead) {
+		g.losses = 0
+		return false
+	}
+	if g.losses++; g.losses == 1 {
 		g.looks = 0
 	}
-	return lost
+	return true
 }
 
 // pause is the time to the next look.
@@ -86,7 +90,7 @@ func (g *gauge) pause(o *order) time.Duration {
 	if len(o.ahead) == 0 {
 		g.missing = 0
 	}
-	if len(o.ahead) == 0 && !g.toTheEnd && time.Now().After(g.lossy) {
+	if len(o.ahead) == 0 && g.losses == 0 && !g.toTheEnd && time.Now().After(g.lossy) {
 		g.looks = 0
 		return g.interval
 	}

@@ -20,6 +20,8 @@ type lookout struct {
 	timer   *time.Timer
 	answers chan looked
 	asking  bool
+
+	recalled uint64 // the turn of the messages up to this one has been
 }
 
 // looked is what the broker says is outstanding.
@@ -66,7 +68,7 @@ func (l *lookout) judge(a looked, waiting bool) error {
 	case a.err == nil:
 		l.w.report(nil)
 		if l.lost(a.info, l.w.order) {
-			l.w.recall(a.info)
+			l.recall(a.info)
 		}
 		return l.read(a.info, l.w.order)
 	case errors.As(a.err, new(outage)) && !l.w.p.nc.IsConnected():
@@ -75,21 +77,34 @@ func (l *lookout) judge(a looked, waiting bool) error {
 	return a.err
 }
 
-// mostRecalled bounds what is asked for at one look.
-const mostRecalled = 500
-
 // recall has the broker deliver at once what it waits for in vain. It sends to
 // requests of a connection that is gone: on a cluster until they expire, because
 // the server that holds the consumer is not the one that knows. Which messages
-// these are is not known, so all between those acknowledged and those delivered
-// are given back; what is not the consumer's, or not sent, the broker ignores.
-func (w *following) recall(info *jetstream.ConsumerInfo) {
-	first := info.AckFloor.Stream + 1
-	last := min(info.Delivered.Stream, first+mostRecalled-1)
-	for sequence := first; sequence <= last; sequence++ {
-		if !w.order.waits(sequence) {
-			subject := fmt.Sprintf("$JS.ACK.%s.%s.1.%d.%d.0.0", events.Stream, w.durable, sequence, info.Delivered.Consumer)
-			_ = w.p.nc.Publish(subject, []byte("-NAK")) // or it comes when the broker is tired of waiting
-		}
+// these are is not known. So those between the acknowledged and the last one
+// delivered are given back, the newest each time and the others by turns; what
+// is not the consumer's, or was not sent, the broker ignores.
+func (l *lookout) recall(info *jetstream.ConsumerInfo) {
+	const newest, others = 100, 200
+	first, last := info.AckFloor.Stream+1, info.Delivered.Stream
+	if l.recalled < first || l.recalled >= last {
+		l.recalled = first - 1
 	}
+	end := min(l.recalled+others, last)
+	for sequence := l.recalled + 1; sequence <= end; sequence++ {
+		l.giveBack(sequence, info)
+	}
+	l.recalled = end
+	for sequence := max(end+1, last-min(newest, last)+1); sequence <= last; sequence++ {
+		l.giveBack(sequence, info)
+	}
+}
+
+// giveBack returns a message that did not arrive, in the form in which the broker
+// wants to be answered.
+func (l *lookout) giveBack(sequence uint64, info *jetstream.ConsumerInfo) {
+	if l.w.order.waits(sequence) {
+		return
+	}
+	subject := fmt.Sprintf("$JS.ACK.%s.%s.1.%d.%d.0.0", events.Stream, l.w.durable, sequence, info.Delivered.Consumer)
+	_ = l.w.p.nc.Publish(subject, []byte("-NAK")) // or it comes when the broker is tired of waiting
 }

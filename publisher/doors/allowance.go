@@ -35,12 +35,9 @@ type allowance struct {
 	burst int
 
 	mu      sync.Mutex
-	counted map[counter]uint64 // at the last look; nil before the first
-	budgets map[string]*budget // by partner
+	counted map[string]map[string]uint64 // by server and account, at the last look
+	budgets map[string]*budget           // by partner
 }
-
-// counter is what a server counts for an account.
-type counter struct{ server, account string }
 
 type budget struct {
 	left  *rate.Limiter // which may be overdrawn
@@ -49,25 +46,26 @@ type budget struct {
 }
 
 func newAllowance(limit, burst int) *allowance {
-	return &allowance{limit: rate.Limit(limit), burst: burst, budgets: make(map[string]*budget)}
+	return &allowance{
+		limit: rate.Limit(limit), burst: burst,
+		counted: make(map[string]map[string]uint64), budgets: make(map[string]*budget),
+	}
 }
 
 // charge takes note of what was sent. It gives the partners that are out now,
 // and for how long those that were not before. What was sent before the first
-// look is not charged.
+// look at a server is not charged.
 func (a *allowance) charge(sent []events.Traffic, now time.Time) (out []string, news map[string]time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	first := a.counted == nil
-	if first {
-		a.counted = make(map[counter]uint64)
-	}
 	for _, t := range sent {
-		key := counter{t.Server, t.Account}
-		n := t.Received - min(a.counted[key], t.Received)
-		a.counted[key] = t.Received
-		if partner, ok := strings.CutPrefix(t.Account, events.PartnerAccountPrefix); ok && n > 0 && !first {
-			a.spend(partner, n, now)
+		before, known := a.counted[t.Server]
+		a.counted[t.Server] = t.Received
+		for account, received := range t.Received {
+			partner, ok := strings.CutPrefix(account, events.PartnerAccountPrefix)
+			if n := received - min(before[account], received); ok && known && n > 0 {
+				a.spend(partner, n, now)
+			}
 		}
 	}
 	news = make(map[string]time.Duration)

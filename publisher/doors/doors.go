@@ -23,8 +23,8 @@ type Accounts interface {
 	SetAccount(ctx context.Context, a events.Account) error
 	// Connections gives the open connections of an account.
 	Connections(ctx context.Context, account string) ([]events.Connection, error)
-	// Traffic gives what accounts have sent so far, on each server, partners' and
-	// others.
+	// Traffic gives what accounts have sent so far, partners' and others, for each
+	// server.
 	Traffic(ctx context.Context) ([]events.Traffic, error)
 	// Disconnect closes a connection. One that is closed already is no error.
 	Disconnect(ctx context.Context, c events.Connection) error

@@ -129,20 +129,21 @@ func (s *Server) Traffic(context.Context) ([]events.Traffic, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at what accounts send: %w", err)
 	}
-	all := make([]events.Traffic, 0, len(stats.Accounts))
-	for _, a := range stats.Accounts {
-		all = append(all, traffic(stats.ID, a))
-	}
-	return all, nil
+	return []events.Traffic{traffic(stats.ID, stats.Accounts)}, nil
 }
 
-// traffic is what clients of the server sent, without what came from others.
-func traffic(id string, a *server.AccountStat) events.Traffic {
-	received := a.Received.Msgs
-	if routes := a.Received.Routes; routes != nil {
-		received -= routes.Msgs
+// traffic is what clients of the server sent, without what came from other
+// servers.
+func traffic(id string, accounts []*server.AccountStat) events.Traffic {
+	t := events.Traffic{Server: id, Received: make(map[string]uint64, len(accounts))}
+	for _, a := range accounts {
+		received := a.Received.Msgs
+		if routes := a.Received.Routes; routes != nil {
+			received -= routes.Msgs
+		}
+		t.Received[a.Account] = uint64(max(0, received))
 	}
-	return events.Traffic{Server: id, Account: a.Account, Received: uint64(max(0, received))}
+	return t
 }
 
 // Disconnect closes a connection. One that is closed already is no error.

@@ -302,7 +302,10 @@ func wantTraffic(t *testing.T, from interface {
 		if list, err = from.Traffic(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if slices.ContainsFunc(list, func(got events.Traffic) bool { return got.Account == account && got.Received == received }) {
+		if slices.ContainsFunc(list, func(got events.Traffic) bool {
+			n, ok := got.Received[account]
+			return ok && n == received
+		}) {
 			return
 		}
 	}

@@ -202,9 +202,7 @@ func (o *Outside) Traffic(ctx context.Context) ([]events.Traffic, error) {
 	}
 	var all []events.Traffic
 	for _, answer := range answers {
-		for _, a := range answer.Data.Accounts {
-			all = append(all, traffic(answer.Server.ID, a))
-		}
+		all = append(all, traffic(answer.Server.ID, answer.Data.Accounts))
 	}
 	return all, nil
 }

@@ -5,7 +5,9 @@ import { jetstream } from '@nats-io/jetstream';
 import { interruptible, isRefusal } from './interruption.js';
 import { EXPIRES } from './vigil.js';
 
-const RECALLED = 500; // messages at the most, at one time
+// How many messages are recalled at one time: of the newest, and of the others.
+const NEWEST = 100;
+const OTHERS = 200;
 
 /**
  * The messages of a durable consumer on one connection. Of the JetStream API
@@ -15,6 +17,7 @@ export class Delivery {
   #nc;
   #path; // of the consumer
   #consumer;
+  #recalled = 0; // the turn of the messages up to this one has been
   #messages;
   #iterator;
   #coming; // the promise of the next message
@@ -65,18 +68,22 @@ export class Delivery {
 
   /**
    * Has what the broker waits for be delivered once more, at once, except what
-   * is held here. Which messages these are is not known: all between those
-   * acknowledged and those delivered are given back, and the broker ignores
-   * what is not the consumer's.
+   * is held here. Which messages these are is not known: those between the
+   * acknowledged and the last one delivered are given back, the newest each time
+   * and the others by turns. The broker ignores what is not the consumer's.
    */
-  recall(info, holds) {
-    const first = info.ack_floor.stream_seq + 1;
-    const last = Math.min(info.delivered.stream_seq, first + RECALLED - 1);
-    for (let sequence = first; sequence <= last; sequence += 1) {
-      if (!holds(sequence)) {
-        this.#nc.publish(`$JS.ACK.${this.#path}.1.${sequence}.${info.delivered.consumer_seq}.0.0`, '-NAK');
-      }
+  recall({ ack_floor: floor, delivered }, holds) {
+    const first = floor.stream_seq + 1;
+    const last = delivered.stream_seq;
+    if (this.#recalled < first || this.#recalled >= last) {
+      this.#recalled = first - 1;
     }
+    const end = Math.min(this.#recalled + OTHERS, last);
+    const giveBack = (sequence) => holds(sequence)
+      || this.#nc.publish(`$JS.ACK.${this.#path}.1.${sequence}.${delivered.consumer_seq}.0.0`, '-NAK');
+    range(this.#recalled + 1, end).forEach(giveBack);
+    range(Math.max(end + 1, last - NEWEST + 1), last).forEach(giveBack);
+    this.#recalled = end;
   }
 
   /** Stops if the broker refuses the consumer. Outages are left to the client. */
@@ -101,6 +108,8 @@ export class Delivery {
     }
   }
 }
+
+const range = (from, to) => Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i);
 
 // within gives what the promise gives, or undefined when the time is over.
 async function within(limit, promise) {

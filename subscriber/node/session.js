@@ -96,9 +96,10 @@ async function look(delivery, sequencer, vigil) {
       throw err;
     }
   });
-  if (info?.num_ack_pending > sequencer.held) {
+  const lost = info?.num_ack_pending > sequencer.held;
+  vigil.note(lost);
+  if (lost) {
     delivery.recall(info, (stream) => sequencer.holds(stream));
-    vigil.soon();
   } else if (sequencer.held > 0) {
     throw sequencer.gap();
   }

@@ -16,6 +16,7 @@ const QUIET = 200; // without a message, before a gap is looked into
 export class Vigil {
   #until;
   #pause;
+  #losses = 0; // in a row
 
   constructor() {
     this.begin();
@@ -32,16 +33,21 @@ export class Vigil {
     this.#pause = FIRST;
   }
 
+  /** Notes whether something was lost; then the broker is asked soon again. */
+  note(lost) {
+    this.#losses = lost ? this.#losses + 1 : 0;
+    if (this.#losses === 1) {
+      this.soon();
+    }
+  }
+
   /** How long to wait for a message while so many are held. */
   limit(held) {
-    if (held > 0) {
-      return QUIET;
-    }
-    if (Date.now() > this.#until) {
+    if (held === 0 && this.#losses === 0 && Date.now() > this.#until) {
       return INTERVAL;
     }
     const pause = this.#pause;
     this.#pause = Math.min(pause * 2, LONGEST);
-    return pause;
+    return held > 0 ? Math.max(pause, QUIET) : pause;
   }
 }
