@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
@@ -110,9 +111,10 @@ func startNode(t *testing.T, file string) *server.Server {
 	return s
 }
 
-func clusterSiege(t *testing.T) *siege {
-	k := &clock{now: time.Now()}
-	h := furnish(t, siegeConfig(k))
+// newClusterHouse is a house on a cluster that knows the partners from the start.
+func newClusterHouse(t *testing.T, cfg doors.Config, known ...access.Partner) (*house, *cluster) {
+	t.Helper()
+	h := furnish(t, cfg)
 	c := natsd.Configuration{}
 	var err error
 	if c.LoginIssuer, err = doors.IssuerKey(h.seed); err != nil {
@@ -121,10 +123,10 @@ func clusterSiege(t *testing.T) *siege {
 	if c.Credentials, err = natsd.NewCredentials(); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range besieged() {
+	for _, p := range known {
 		h.book.d = h.book.d.WithPartner(p)
 		if p.Enabled {
-			c.Partners = append(c.Partners, events.PartnerAccountOf(p.ID, p.Studies, siegeLimits))
+			c.Partners = append(c.Partners, events.PartnerAccountOf(p.ID, p.Studies, h.cfg.Limits))
 		}
 	}
 	built := startCluster(t, c)
@@ -132,5 +134,43 @@ func clusterSiege(t *testing.T) *siege {
 	h.makeStream(3)
 	h.startDoors()
 	h.ready()
+	return h, built
+}
+
+func clusterSiege(t *testing.T) *siege {
+	k := &clock{now: time.Now()}
+	h, built := newClusterHouse(t, siegeConfig(k), besieged()...)
 	return besiege(t, h, k, built.urls...)
+}
+
+func TestWhoSendsTooMuchIsPutOutOfAllServers(t *testing.T) {
+	c := &clock{now: time.Now()}
+	cfg := doors.Config{Limits: doors.DefaultLimits(), Rate: 100, Burst: 1000, Watch: 10 * time.Millisecond, Clock: c.Now}
+	h, built := newClusterHouse(t, cfg, partner("acme", "A"), partner("other", "A"))
+	at := func(server int, id string) (*nats.Conn, error) {
+		return nats.Connect(built.urls[server], nats.UserInfo(id, secretOf(id)), nats.NoReconnect(), nats.Timeout(timeout))
+	}
+	post := func(server int, id string) *nats.Conn {
+		t.Helper()
+		nc, err := at(server, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	flooding, idle, stranger := post(0, "acme"), post(1, "acme"), post(0, "other")
+	gone, too, stays := flooding.StatusChanged(nats.CLOSED), idle.StatusChanged(nats.CLOSED), stranger.StatusChanged(nats.CLOSED)
+	floods(flooding, "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1")
+	closed(t, "who floods", gone)
+	closed(t, "its connection to another server", too)
+	nc, err := at(2, "acme")
+	wantRefused(t, "a login at a third one", nc, err)
+	h.publish("A", "a1")
+	same(t, "another partner", take(t, consumer(t, stranger, "other=A"), 1), "a1")
+	select {
+	case <-stays:
+		t.Error("another partner was put out")
+	default:
+	}
 }
