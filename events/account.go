@@ -9,11 +9,12 @@ const (
 	PartnerAPIPrefix     = "js.signoff" // in place of $JS.API
 	PartnerAccountPrefix = "partner-"   // so that no partner's account is another's, whatever its id
 	LoginQueue           = "signoff-doors"
+	PutOutSubject        = "signoff.doors.out" // doors tell each other which partners are out
 )
 
 // How many messages a partner may send over all its connections, requests and
-// acknowledgements: a second for long, and at once. Who sends more is put out
-// for some time.
+// acknowledgements, or be sent: a second for long, and at once. Who is over is put
+// out for some time.
 const (
 	PartnerRate  = 5_000
 	PartnerBurst = 10_000
@@ -101,11 +102,21 @@ func (a Account) MaySubscribe() []string {
 	return subjects
 }
 
-// Traffic is what a server of the broker has received from its clients since it
-// started.
+// Traffic is how many messages went between a server of the broker and its
+// clients since it started.
 type Traffic struct {
-	Server   string            // the server's id, another one after each start
-	Received map[string]uint64 // messages, by account
+	Server   string // the server's id, another one after each start
+	Accounts map[string]Messages
+}
+
+// Messages are those that a server received from the clients of an account, and
+// those that it sent to them from within the account.
+type Messages struct{ Received, Sent uint64 }
+
+// Since counts the messages since an earlier count, in the direction in which
+// there were more: a request and its answer are one.
+func (m Messages) Since(before Messages) uint64 {
+	return max(m.Received-min(before.Received, m.Received), m.Sent-min(before.Sent, m.Sent))
 }
 
 // Connection is a partner's connection to the broker.

@@ -152,7 +152,7 @@ func (p *program) openDoors(context.Context) error {
 	}
 	cfg := doors.Config{Log: p.log.With("component", "doors")}
 	if p.settings.outside() {
-		cfg.Watch = time.Second // all servers are asked each time
+		cfg.Watch = 250 * time.Millisecond // all servers are asked each time
 	}
 	p.doors, err = doors.New(nc, p.nats, p.model, p.outbox, seed, cfg)
 	return err

@@ -1,9 +1,6 @@
 package doors
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -15,28 +12,34 @@ import (
 
 // For how long a partner is put out that sends too much: the first time, and
 // each further time twice as long, unless it has kept to what it may for long
-// enough.
+// enough. If what was too much takes longer to make good, it is out until then.
 const (
 	shortestPause = time.Second
 	longestPause  = 15 * time.Second
 	forgiveAfter  = time.Minute
+	largestDebt   = time.Minute // of one look
 )
 
-// allowance bounds how many messages a partner sends, over all its connections:
-// some at once, and so many a second for long. The broker handles the requests
-// of all partners in a few queues that the publisher's messages go through as
-// well, and cannot bound the rate itself. Who is over is put out, at least until
-// what was sent too much would have been allowed.
+// loginCost is what a login counts for, in messages. The broker does not count
+// what comes with it.
+const loginCost = 50
+
+// allowance bounds how many messages a partner sends, over all its connections,
+// and how many the broker sends to it because it asks: some at once, and so many
+// a second for long. The broker handles the requests of all partners in a few
+// queues that the publisher's messages go through as well, and cannot bound the
+// rate itself. Who is over is put out, at least until what was too much would
+// have been allowed.
 //
-// It counts what accounts have received, not connections: those may be closed
-// before anybody looks.
+// It counts by account, not by connection: those may be closed before anybody
+// looks.
 type allowance struct {
 	limit rate.Limit // messages a second
 	burst int
 
 	mu      sync.Mutex
-	counted map[string]map[string]uint64 // by server and account, at the last look
-	budgets map[string]*budget           // by partner
+	counted map[string]map[string]events.Messages // by server and account, at the last look
+	budgets map[string]*budget                    // by partner
 }
 
 type budget struct {
@@ -48,45 +51,72 @@ type budget struct {
 func newAllowance(limit, burst int) *allowance {
 	return &allowance{
 		limit: rate.Limit(limit), burst: burst,
-		counted: make(map[string]map[string]uint64), budgets: make(map[string]*budget),
+		counted: make(map[string]map[string]events.Messages), budgets: make(map[string]*budget),
 	}
 }
 
-// charge takes note of what was sent. It gives the partners that are out now,
-// and for how long those that were not before. What was sent before the first
-// look at a server is not charged.
-func (a *allowance) charge(sent []events.Traffic, now time.Time) (out []string, news map[string]time.Duration) {
+// charge takes note of what went to and fro. It gives the partners that are out
+// now and until when, and for how long those that were not before. What was
+// before the first look at a server is not charged.
+func (a *allowance) charge(traffic []events.Traffic, now time.Time) (out map[string]time.Time, news map[string]time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, t := range sent {
+	for _, t := range traffic {
 		before, known := a.counted[t.Server]
-		a.counted[t.Server] = t.Received
-		for account, received := range t.Received {
+		a.counted[t.Server] = t.Accounts
+		for account, m := range t.Accounts {
 			partner, ok := strings.CutPrefix(account, events.PartnerAccountPrefix)
-			if n := received - min(before[account], received); ok && known && n > 0 {
+			if n := m.Since(before[account]); ok && known && n > 0 {
 				a.spend(partner, n, now)
 			}
 		}
 	}
-	news = make(map[string]time.Duration)
+	out, news = make(map[string]time.Time), make(map[string]time.Duration)
 	for partner, b := range a.budgets {
 		wait := b.overdrawn(now)
+		if wait > 0 && !now.Before(b.out) {
+			news[partner] = b.putOut(wait, now)
+		}
 		if now.Before(b.out) {
-			out = append(out, partner)
-		} else if wait > 0 {
-			out, news[partner] = append(out, partner), b.putOut(wait, now)
+			out[partner] = b.out
 		}
 	}
 	return out, news
 }
 
+// enter charges a login.
+func (a *allowance) enter(partner string, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.spend(partner, loginCost, now)
+}
+
+// tell takes over from other doors who is out, and until when.
+func (a *allowance) tell(out map[string]time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for partner, until := range out {
+		a.budget(partner).out = until
+	}
+}
+
+// spend charges messages. More than the budget may hold is charged bit by bit.
 func (a *allowance) spend(partner string, n uint64, now time.Time) {
+	left := a.budget(partner).left
+	n = min(n, uint64(largestDebt.Seconds()*float64(a.limit)))
+	for bit := uint64(a.burst); n > 0; n -= bit {
+		bit = min(bit, n)
+		left.ReserveN(now, int(bit))
+	}
+}
+
+func (a *allowance) budget(partner string) *budget {
 	b, ok := a.budgets[partner]
 	if !ok {
 		b = &budget{left: rate.NewLimiter(a.limit, a.burst)}
 		a.budgets[partner] = b
 	}
-	b.left.ReserveN(now, int(min(n, uint64(a.burst))))
+	return b
 }
 
 // overdrawn is how long it takes until nothing is owed.
@@ -111,47 +141,4 @@ func (a *allowance) out(partner string, now time.Time) bool {
 	defer a.mu.Unlock()
 	b, ok := a.budgets[partner]
 	return ok && now.Before(b.out)
-}
-
-// watchTraffic puts out partners that send too much, until ctx ends.
-func (d *Doors) watchTraffic(ctx context.Context) {
-	tick := time.NewTicker(d.cfg.Watch)
-	defer tick.Stop()
-	known := true
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		err := d.watchOnce(ctx)
-		if known && err != nil && ctx.Err() == nil {
-			d.cfg.Log.Warn("what partners send is not known; it is looked at again and again", "cause", err)
-		}
-		known = err == nil
-	}
-}
-
-// watchOnce charges partners with what they have sent since the last time, and
-// closes the connections of those that are out.
-func (d *Doors) watchOnce(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	sent, err := d.accounts.Traffic(ctx)
-	if err != nil {
-		return fmt.Errorf("look at what partners send: %w", err)
-	}
-	out, news := d.allowance.charge(sent, d.cfg.Clock())
-	for partner, wait := range news {
-		d.metrics.putOut.Inc()
-		d.cfg.Log.Warn("a partner sends more than it may: its connections are closed, and it is not let in for some time",
-			"partner", partner, "seconds", wait.Seconds())
-	}
-	directory := d.log.Directory()
-	var errs []error
-	for _, id := range out {
-		p, _ := directory.Partner(id)
-		errs = append(errs, d.sweep(ctx, id, p))
-	}
-	return errors.Join(errs...)
 }

@@ -15,6 +15,25 @@ func floods(nc *nats.Conn, subject string) {
 	}
 }
 
+// ends waits until a connection is closed.
+func ends(t *testing.T, what string, status chan nats.Status) {
+	t.Helper()
+	select {
+	case <-status:
+	case <-time.After(timeout):
+		t.Errorf("%s is still connected", what)
+	}
+}
+
+// asksForSignsOfLife sends a few requests that are answered a thousand times a
+// second each.
+func asksForSignsOfLife(nc *nats.Conn) {
+	_, _ = nc.Subscribe("_INBOX.>", func(*nats.Msg) {}) // without it nothing is sent
+	for range 50 {
+		_ = nc.PublishRequest("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.acme", "_INBOX.life", []byte(`{"batch":1,"expires":60000000000,"idle_heartbeat":1}`))
+	}
+}
+
 func TestWhoSendsTooMuchIsPutOutForSomeTime(t *testing.T) {
 	c := &clock{now: time.Now()}
 	h := newHouse(t, doors.Config{Rate: 100, Burst: 1000, Watch: 5 * time.Millisecond, Clock: c.Now})
@@ -35,17 +54,19 @@ func TestWhoSendsTooMuchIsPutOutForSomeTime(t *testing.T) {
 		t.Cleanup(nc.Close)
 		return nc
 	}
-	for what, subject := range map[string]string{
-		"acknowledgements": "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1",
-		"requests":         "js.signoff.CONSUMER.INFO.SIGNOFF.acme=A",
-		"what is refused":  "$JS.API.STREAM.DELETE.SIGNOFF",
+	sends := func(subject string) func(*nats.Conn) { return func(nc *nats.Conn) { floods(nc, subject) } }
+	for what, flood := range map[string]func(*nats.Conn){
+		"acknowledgements":        sends("$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1"),
+		"requests":                sends("js.signoff.CONSUMER.INFO.SIGNOFF.acme=A"),
+		"what is refused":         sends("$JS.API.STREAM.DELETE.SIGNOFF"),
+		"signs of life asked for": asksForSignsOfLife,
 	} {
 		t.Run(what, func(t *testing.T) {
 			nc, idle := letIn(t), letIn(t)
 			gone, too := nc.StatusChanged(nats.CLOSED), idle.StatusChanged(nats.CLOSED)
-			floods(nc, subject)
-			closed(t, "who floods", gone)
-			closed(t, "its other connection", too)
+			flood(nc)
+			ends(t, "who floods", gone)
+			ends(t, "its other connection", too)
 			_, err := h.login("acme")
 			wantRefused(t, "a login meanwhile", nil, err)
 			letIn(t)

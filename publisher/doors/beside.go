@@ -39,10 +39,15 @@ func (d *Doors) Answer(ctx context.Context) error {
 	d.beside.is = true
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(shortestRetry),
 		backoff.WithMaxInterval(longestRetry), backoff.WithMaxElapsedTime(0))
+	others, err := d.nc.Subscribe(events.PutOutSubject, d.hearOut)
+	if err != nil {
+		return fmt.Errorf("hear who is out: %w", err)
+	}
 	var logins *nats.Subscription
 	defer func() {
+		_ = others.Unsubscribe() // the connection may be closed already
 		if logins != nil {
-			_ = logins.Unsubscribe() // the connection may be closed already
+			_ = logins.Unsubscribe()
 		}
 		d.status.set(errStopped)
 	}()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -41,6 +42,31 @@ func (h *house) beside(b *book) (*doors.Doors, func()) {
 
 // copyOf is a book that reads the same, and knows nothing of later changes.
 func (b *book) copyOf() *book { return &book{d: b.Directory(), changed: make(chan struct{}, 1)} }
+
+func TestWhoIsPutOutIsNotLetInBesideEither(t *testing.T) {
+	c := &clock{now: time.Now()}
+	h := newHouse(t, doors.Config{Rate: 100, Burst: 1000, Watch: 5 * time.Millisecond, Clock: c.Now})
+	h.admit("acme", "A")
+	h.admit("other", "A")
+	for range 2 {
+		d, _ := h.beside(h.book)
+		until(t, "the doors beside are ready", func() bool { return d.Status().Ready })
+	}
+	nc := h.mustLogin("acme")
+	gone := nc.StatusChanged(nats.CLOSED)
+	floods(nc, "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1")
+	ends(t, "who floods", gone)
+	until(t, "all know", func() bool {
+		for range 20 { // each is answered by one of the three
+			if nc, err := h.login("acme"); err == nil {
+				nc.Close()
+				return false
+			}
+		}
+		return true
+	})
+	h.mustLogin("other")
+}
 
 func TestLoginsAreAnsweredBesideOtherDoors(t *testing.T) {
 	h := newHouse(t, doors.Config{})

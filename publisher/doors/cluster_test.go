@@ -150,20 +150,21 @@ func TestWhoSendsTooMuchIsPutOutOfAllServers(t *testing.T) {
 	at := func(server int, id string) (*nats.Conn, error) {
 		return nats.Connect(built.urls[server], nats.UserInfo(id, secretOf(id)), nats.NoReconnect(), nats.Timeout(timeout))
 	}
-	post := func(server int, id string) *nats.Conn {
+	post := func(server int, id string) (nc *nats.Conn) {
 		t.Helper()
-		nc, err := at(server, id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		until(t, "a login", func() bool { // each server has to know of the doors first
+			var err error
+			nc, err = at(server, id)
+			return err == nil
+		})
 		t.Cleanup(nc.Close)
 		return nc
 	}
 	flooding, idle, stranger := post(0, "acme"), post(1, "acme"), post(0, "other")
 	gone, too, stays := flooding.StatusChanged(nats.CLOSED), idle.StatusChanged(nats.CLOSED), stranger.StatusChanged(nats.CLOSED)
 	floods(flooding, "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1")
-	closed(t, "who floods", gone)
-	closed(t, "its connection to another server", too)
+	ends(t, "who floods", gone)
+	ends(t, "its connection to another server", too)
 	nc, err := at(2, "acme")
 	wantRefused(t, "a login at a third one", nc, err)
 	h.publish("A", "a1")

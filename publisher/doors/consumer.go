@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -45,6 +46,14 @@ func names(all map[string]guest) map[string]want {
 	return wanted
 }
 
+// Requests for events that wait at a consumer: how many, and for how long. Each
+// may ask for signs of life, a thousand a second if it likes. All connections
+// of a partner have room for two.
+const (
+	maxWaiting        = 32
+	maxRequestExpires = time.Minute
+)
+
 // config of a consumer that starts behind the message floor.
 func (d *Doors) config(w want, floor uint64) jetstream.ConsumerConfig {
 	c := jetstream.ConsumerConfig{
@@ -55,7 +64,10 @@ func (d *Doors) config(w want, floor uint64) jetstream.ConsumerConfig {
 		AckWait:       d.cfg.AckWait,
 		MaxDeliver:    -1,
 		MaxAckPending: d.cfg.MaxAckPending,
+		MaxWaiting:    maxWaiting,
 		Metadata:      map[string]string{mark: markValue},
+
+		MaxRequestExpires: maxRequestExpires,
 	}
 	if floor > 0 {
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, floor+1
@@ -66,6 +78,7 @@ func (d *Doors) config(w want, floor uint64) jetstream.ConsumerConfig {
 // fits reports whether a consumer shows the guest what it must, and no more.
 func (w want) fits(c jetstream.ConsumerConfig) bool {
 	return w.filter != "" && c.Durable == w.name && c.FilterSubject == w.filter && len(c.FilterSubjects) == 0 &&
+		c.MaxWaiting == maxWaiting && c.MaxRequestExpires == maxRequestExpires &&
 		c.DeliverSubject == "" && c.AckPolicy == jetstream.AckExplicitPolicy && c.MaxDeliver == -1 && !c.HeadersOnly
 }
 

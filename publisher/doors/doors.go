@@ -23,8 +23,8 @@ type Accounts interface {
 	SetAccount(ctx context.Context, a events.Account) error
 	// Connections gives the open connections of an account.
 	Connections(ctx context.Context, account string) ([]events.Connection, error)
-	// Traffic gives what accounts have sent so far, partners' and others, for each
-	// server.
+	// Traffic gives what went between each server and its clients so far, partners
+	// and others.
 	Traffic(ctx context.Context) ([]events.Traffic, error)
 	// Disconnect closes a connection. One that is closed already is no error.
 	Disconnect(ctx context.Context, c events.Connection) error
@@ -56,7 +56,7 @@ type Config struct {
 	// subscriptions and messages of 16 KiB.
 	Limits events.AccountLimits
 
-	// Rate and Burst bound what a partner sends. Default to events.PartnerRate
+	// Rate and Burst bound what a partner sends and asks for. Default to events.PartnerRate
 	// and events.PartnerBurst.
 	Rate, Burst int
 

@@ -93,6 +93,7 @@ func (d *Doors) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, error
 	if d.allowance.out(partner.ID, now) {
 		return nil, events.Errorf(events.Throttled, "partner %s has sent more than it may", partner.ID)
 	}
+	d.allowance.enter(partner.ID, now)
 	g := newGuest(partner)
 	tokens, ok := d.admittedTo(g)
 	if !ok {

@@ -17,6 +17,7 @@ type metrics struct {
 	logins     *prometheus.CounterVec
 	closed     prometheus.Counter
 	putOut     prometheus.Counter
+	bounded    prometheus.Gauge
 	retries    prometheus.Counter
 	withdrawal prometheus.Histogram
 }
@@ -33,6 +34,7 @@ func newMetrics(d *Doors) *metrics {
 		logins:  prometheus.NewCounterVec(prometheus.CounterOpts(name("logins_total", "Logins answered, by outcome.")), []string{"outcome"}),
 		closed:  prometheus.NewCounter(prometheus.CounterOpts(name("closed_connections_total", "Connections closed because access had changed or their partner was put out."))),
 		putOut:  prometheus.NewCounter(prometheus.CounterOpts(name("put_out_total", "Times that a partner was put out for sending more than it may."))),
+		bounded: prometheus.NewGauge(prometheus.GaugeOpts(name("traffic_bounded", "1 while it is known what partners send and who is over can be put out."))),
 		retries: prometheus.NewCounter(prometheus.CounterOpts(name("retries_total", "Waits after a failure."))),
 		withdrawal: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "signoff_doors_withdrawal_seconds", Help: "Time from noticing that access was withdrawn to its end.",
@@ -48,5 +50,5 @@ func newMetrics(d *Doors) *metrics {
 // Metrics gives the doors' collectors.
 func (d *Doors) Metrics() []prometheus.Collector {
 	m := d.metrics
-	return []prometheus.Collector{m.ready, m.logins, m.closed, m.putOut, m.retries, m.withdrawal}
+	return []prometheus.Collector{m.ready, m.logins, m.closed, m.putOut, m.bounded, m.retries, m.withdrawal}
 }

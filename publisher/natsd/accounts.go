@@ -123,7 +123,7 @@ func (s *Server) Connections(_ context.Context, account string) ([]events.Connec
 	return all, nil
 }
 
-// Traffic gives what accounts have sent so far.
+// Traffic gives what went to and fro so far.
 func (s *Server) Traffic(context.Context) ([]events.Traffic, error) {
 	stats, err := s.nats.AccountStatz(&server.AccountStatzOptions{IncludeUnused: true})
 	if err != nil {
@@ -132,18 +132,22 @@ func (s *Server) Traffic(context.Context) ([]events.Traffic, error) {
 	return []events.Traffic{traffic(stats.ID, stats.Accounts)}, nil
 }
 
-// traffic is what clients of the server sent, without what came from other
-// servers.
+// traffic is what went between a server and its clients.
 func traffic(id string, accounts []*server.AccountStat) events.Traffic {
-	t := events.Traffic{Server: id, Received: make(map[string]uint64, len(accounts))}
+	t := events.Traffic{Server: id, Accounts: make(map[string]events.Messages, len(accounts))}
 	for _, a := range accounts {
-		received := a.Received.Msgs
-		if routes := a.Received.Routes; routes != nil {
-			received -= routes.Msgs
-		}
-		t.Received[a.Account] = uint64(max(0, received))
+		t.Accounts[a.Account] = events.Messages{Received: ofClients(a.Received), Sent: ofClients(a.Sent)}
 	}
 	return t
+}
+
+// ofClients leaves out what went between servers.
+func ofClients(d server.DataStats) uint64 {
+	n := d.Msgs
+	if d.Routes != nil {
+		n -= d.Routes.Msgs
+	}
+	return uint64(max(0, n))
 }
 
 // Disconnect closes a connection. One that is closed already is no error.

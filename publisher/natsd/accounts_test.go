@@ -303,8 +303,8 @@ func wantTraffic(t *testing.T, from interface {
 			t.Fatal(err)
 		}
 		if slices.ContainsFunc(list, func(got events.Traffic) bool {
-			n, ok := got.Received[account]
-			return ok && n == received
+			m, ok := got.Accounts[account]
+			return ok && m.Received == received
 		}) {
 			return
 		}

@@ -194,7 +194,7 @@ func (o *Outside) Connections(ctx context.Context, account string) ([]events.Con
 	return all, nil
 }
 
-// Traffic gives what accounts have sent so far, on all servers that answer.
+// Traffic gives what went to and fro so far, on all servers that answer.
 func (o *Outside) Traffic(ctx context.Context) ([]events.Traffic, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.ACCOUNT.PING.STATZ", map[string]any{"include_unused": true})
 	if err != nil {

@@ -90,9 +90,9 @@ func permissions(role Role) *server.Permissions {
 		return &server.Permissions{
 			Publish: allow(
 				api+"STREAM.INFO."+stream, api+"CONSUMER.CREATE."+stream+".>", api+"CONSUMER.DELETE."+stream+".>",
-				api+"CONSUMER.INFO."+stream+".>", api+"CONSUMER.LIST."+stream, server.InboxPrefix+">",
+				api+"CONSUMER.INFO."+stream+".>", api+"CONSUMER.LIST."+stream, server.InboxPrefix+">", events.PutOutSubject,
 			),
-			Subscribe: allow(inbox, server.AuthCalloutSubject),
+			Subscribe: allow(inbox, server.AuthCalloutSubject, events.PutOutSubject),
 		}
 	case Keeper:
 		return &server.Permissions{
