@@ -1,10 +1,12 @@
 package natsd
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/time/rate"
 )
@@ -15,7 +17,8 @@ import (
 // it did not start.
 type logger struct {
 	log        *slog.Logger
-	complaints *rate.Limiter
+	complaints limiter
+	warnings   limiter
 
 	mu        sync.Mutex
 	started   bool
@@ -23,32 +26,68 @@ type logger struct {
 	fatalErr  error
 }
 
-func (l *logger) Noticef(format string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(format, v...)) }
-func (l *logger) Warnf(format string, v ...any)   { l.log.Warn("nats: " + fmt.Sprintf(format, v...)) }
+func (l *logger) Noticef(format string, v ...any) { l.log.Debug(message(format, v)) }
 func (l *logger) Debugf(string, ...any)           {}
 func (l *logger) Tracef(string, ...any)           {}
 
-// Errorf logs an error of the server's. What a client over TCP did wrong is
-// none: it is noted, but no faster than complaints allows, because anybody can
-// go on doing it.
-func (l *logger) Errorf(format string, v ...any) {
-	text := "nats: " + fmt.Sprintf(format, v...)
-	switch {
-	case !strings.Contains(text, " - cid:"), strings.HasPrefix(text, "nats: pipe "): // a pipe is a connection of the service's own
-		l.log.Error(text)
-	case l.complaints.Allow():
-		l.log.Info(text)
-	}
+// Warnf logs a warning of the server's, but no faster than warnings allows: many
+// are of what clients send, which anybody can go on doing.
+func (l *logger) Warnf(format string, v ...any) {
+	l.warnings.log(l.log, slog.LevelWarn, message(format, v))
 }
 
-// Complaints about clients that are logged: so many a second, and at once.
+// Errorf logs an error of the server's. What a client over TCP did wrong is
+// none: it is noted, but no faster than complaints allows.
+func (l *logger) Errorf(format string, v ...any) {
+	text := message(format, v)
+	if !strings.Contains(text, " - cid:") || strings.HasPrefix(text, "nats: pipe ") { // a pipe is a connection of the service's own
+		l.log.Error(text)
+		return
+	}
+	l.complaints.log(l.log, slog.LevelInfo, text)
+}
+
+// longest is how much is logged of a message, in bytes: it may quote what a
+// client has sent.
+const longest = 400
+
+func message(format string, v []any) string {
+	text := "nats: " + fmt.Sprintf(format, v...)
+	if len(text) > longest {
+		text = strings.ToValidUTF8(text[:longest], "") + "…"
+	}
+	return text
+}
+
+// Messages about clients that are logged: so many a second, and at once.
 const (
-	complaintsPerSecond = 5
-	complaintsAtOnce    = 20
+	messagesPerSecond = 5
+	messagesAtOnce    = 20
 )
 
+// limiter lets only some messages through, and tells how many it did not.
+type limiter struct {
+	rate    *rate.Limiter
+	leftOut atomic.Int64
+}
+
+func (l *limiter) log(to *slog.Logger, level slog.Level, text string) {
+	if !l.rate.Allow() {
+		l.leftOut.Add(1)
+		return
+	}
+	var attrs []slog.Attr
+	if n := l.leftOut.Swap(0); n > 0 {
+		attrs = append(attrs, slog.Int64("leftOutBefore", n))
+	}
+	to.LogAttrs(context.Background(), level, text, attrs...)
+}
+
 func newLogger(log *slog.Logger) *logger {
-	return &logger{log: log, complaints: rate.NewLimiter(complaintsPerSecond, complaintsAtOnce)}
+	l := &logger{log: log}
+	l.complaints.rate = rate.NewLimiter(messagesPerSecond, messagesAtOnce)
+	l.warnings.rate = rate.NewLimiter(messagesPerSecond, messagesAtOnce)
+	return l
 }
 
 func (l *logger) Fatalf(format string, v ...any) {

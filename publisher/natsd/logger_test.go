@@ -6,9 +6,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
@@ -22,6 +25,12 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Len()
 }
 
 func (l *lockedBuffer) count(text string) int {
@@ -54,5 +63,40 @@ func TestAClientsFaultsDoNotFloodTheLog(t *testing.T) {
 	}
 	if n := log.count("level=ERROR"); n != 0 {
 		t.Errorf("%d of them are errors of ours", n)
+	}
+}
+
+func TestWhatClientsMakeTheServerWarnOfDoesNotFloodTheLog(t *testing.T) {
+	var log lockedBuffer
+	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(&log, nil))})
+	store(t, connect(t, s, natsd.Publisher), "one")
+	nc := connect(t, s, natsd.Reader)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := js.CreateConsumer(t.Context(), events.Stream, jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := c.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const attempts = 500
+	rubbish := append([]byte("-NAK "), bytes.Repeat([]byte("rubbish"), 1000)...)
+	for range attempts {
+		if err := nc.Publish(msg.Reply(), rubbish); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := nc.Request(msg.Reply(), nil, 10*time.Second); err != nil { // all before it have been handled
+		t.Fatal(err)
+	}
+	if n := log.count("bad NAK"); n == 0 || n > attempts/10 {
+		t.Errorf("%d attempts gave %d lines", attempts, n)
+	}
+	if n := log.len(); n > 100_000 {
+		t.Errorf("%d bytes of log", n)
 	}
 }
