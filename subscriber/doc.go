@@ -39,9 +39,10 @@
 //     events of a study (subjects crit.v1.{study token}.>) from the first on;
 //     "{partner}" has the partner's own announcements of access (subject
 //     crit.partner.{partner}.access). events.StudyToken makes the token.
-//   - A partner may send so many messages, over all its connections:
-//     events.PartnerRate a second, events.PartnerBurst at once. Who sends more is
-//     not let in for some seconds. Follow keeps below it.
+//   - A partner may send so many messages, or be sent because it asks, over all
+//     its connections: events.PartnerRate a second, events.PartnerBurst at once.
+//     Who is over is not let in for some seconds. One Partner keeps below it.
+//     At a consumer 32 requests may wait, for a minute at most.
 //   - Each message is a CloudEvent in binary mode (NATS binding 1.0.3-wip), with
 //     number and hash as events.Event.Digest defines them; announcements are
 //     numbered and chained like the events of a study.

@@ -192,6 +192,7 @@ func (w *following) session(ctx context.Context, begun func()) error {
 		return outage{fmt.Errorf("read study %s: %w", w.study, err)}
 	}
 	w.denied = time.Time{}
+	w.forgetStatus()
 	begun()
 	w.report(nil)
 
@@ -204,6 +205,17 @@ func (w *following) session(ctx context.Context, begun func()) error {
 	in.close(w.order.unhandled(), w.outstanding(from))
 	w.order = nil
 	return err
+}
+
+// forgetStatus drops what is told of the connection before this session.
+func (w *following) forgetStatus() {
+	for {
+		select {
+		case <-w.status:
+		default:
+			return
+		}
+	}
 }
 
 // giveBack lets what waits be delivered again.

@@ -21,7 +21,7 @@ type lookout struct {
 	answers chan looked
 	asking  bool
 
-	recalled uint64 // the turn of the messages up to this one has been
+	recalled uint64 // the message whose turn it was last
 }
 
 // looked is what the broker says is outstanding.
@@ -80,31 +80,44 @@ func (l *lookout) judge(a looked, waiting bool) error {
 // recall has the broker deliver at once what it waits for in vain. It sends to
 // requests of a connection that is gone: on a cluster until they expire, because
 // the server that holds the consumer is not the one that knows. Which messages
-// these are is not known. So those between the acknowledged and the last one
-// delivered are given back, the newest each time and the others by turns; what
-// is not the consumer's, or was not sent, the broker ignores.
+// these are is not known. So more than are lost are given back of those between
+// the acknowledged and the last one delivered: the newest each time, the others by
+// turns. What is not the consumer's, or was not sent, the broker ignores.
 func (l *lookout) recall(info *jetstream.ConsumerInfo) {
-	const newest, others = 100, 200
+	lost := uint64(max(1, info.NumAckPending-len(l.w.order.ahead)))
 	first, last := info.AckFloor.Stream+1, info.Delivered.Stream
-	if l.recalled < first || l.recalled >= last {
-		l.recalled = first - 1
+	for i := range min(2*lost, mostNewest, last+1-min(first, last+1)) {
+		if !l.giveBack(last-i, info) {
+			return
+		}
 	}
-	end := min(l.recalled+others, last)
-	for sequence := l.recalled + 1; sequence <= end; sequence++ {
-		l.giveBack(sequence, info)
-	}
-	l.recalled = end
-	for sequence := max(end+1, last-min(newest, last)+1); sequence <= last; sequence++ {
-		l.giveBack(sequence, info)
+	// Half of what may be sent is for the newest, of other studies too.
+	for i := 0; i < mostOthers && l.w.p.recalls.Tokens() > float64(l.w.p.recalls.Burst())/2; i++ {
+		if l.recalled++; l.recalled < first || l.recalled > last {
+			l.recalled = first
+		}
+		if !l.giveBack(l.recalled, info) {
+			return
+		}
 	}
 }
 
+// How many messages are given back at one look at the most.
+const (
+	mostNewest = 100
+	mostOthers = 200
+)
+
 // giveBack returns a message that did not arrive, in the form in which the broker
-// wants to be answered.
-func (l *lookout) giveBack(sequence uint64, info *jetstream.ConsumerInfo) {
+// wants to be answered. It reports whether there may be more of that.
+func (l *lookout) giveBack(sequence uint64, info *jetstream.ConsumerInfo) bool {
 	if l.w.order.waits(sequence) {
-		return
+		return true
+	}
+	if !l.w.p.recalls.Allow() {
+		return false
 	}
 	subject := fmt.Sprintf("$JS.ACK.%s.%s.1.%d.%d.0.0", events.Stream, l.w.durable, sequence, info.Delivered.Consumer)
 	_ = l.w.p.nc.Publish(subject, []byte("-NAK")) // or it comes when the broker is tired of waiting
+	return true
 }

@@ -89,6 +89,7 @@ type Partner struct {
 	end  context.CancelCauseFunc
 
 	pace     *rate.Limiter // of events, each of which is acknowledged
+	recalls  *rate.Limiter // of messages that are given back unseen
 	renewing sync.Mutex    // one login is renewed at a time
 	mu       sync.Mutex
 	watches  map[chan refusal]string // consumer whose refusals go to the channel
@@ -112,7 +113,9 @@ func Dial(ctx context.Context, credentials Credentials, url string, cfg PartnerC
 	p := &Partner{
 		id: credentials.ClientID, cfg: cfg, tokens: newTokens(credentials, cfg), url: url,
 		watches: make(map[chan refusal]string), followed: make(map[string]bool),
-		pace: rate.NewLimiter(events.PartnerRate*9/10, events.PartnerBurst*4/5), // there are other messages than acknowledgements
+		// Together less than is allowed: there are other messages.
+		pace:    rate.NewLimiter(events.PartnerRate*8/10, events.PartnerBurst*6/10),
+		recalls: rate.NewLimiter(events.PartnerRate/10, events.PartnerBurst/10),
 	}
 	p.life, p.end = context.WithCancelCause(context.Background())
 	p.options = p.connection(local)

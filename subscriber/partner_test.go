@@ -304,6 +304,26 @@ func TestFollowThroughOutages(t *testing.T) {
 		r.holds(t, "S1", want)
 	})
 
+	t.Run("events that went elsewhere, far apart in the stream", func(t *testing.T) {
+		d := newDoor(t, "S1", "S2")
+		holdOn(t, d)
+		other, s := &study{token: "S2"}, &study{token: "S1"}
+		var want []events.Event
+		for range 3 {
+			publish(t, d, other.take(400)...)
+			want = append(want, s.next())
+			publish(t, d, want[len(want)-1])
+		}
+		fetch(t, d, 3) // and says nothing of them
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		stop, _ := follow(t, p, "S1", r)
+		r.wait(t, "S1", 3)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", want)
+	})
+
 	t.Run("a consumer that is away while the broker recovers", func(t *testing.T) {
 		d := newDoor(t, "S1")
 		want := (&study{token: "S1"}).take(20)

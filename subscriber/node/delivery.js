@@ -5,9 +5,9 @@ import { jetstream } from '@nats-io/jetstream';
 import { interruptible, isRefusal } from './interruption.js';
 import { EXPIRES } from './vigil.js';
 
-// How many messages are recalled at one time: of the newest, and of the others.
-const NEWEST = 100;
-const OTHERS = 200;
+// How many messages are recalled at one time, at the most: of the newest, and of the others.
+const NEWEST = 50;
+const OTHERS = 100;
 
 /**
  * The messages of a durable consumer on one connection. Of the JetStream API
@@ -17,7 +17,7 @@ export class Delivery {
   #nc;
   #path; // of the consumer
   #consumer;
-  #recalled = 0; // the turn of the messages up to this one has been
+  #recalled = 0; // the message whose turn it was last
   #messages;
   #iterator;
   #coming; // the promise of the next message
@@ -68,22 +68,26 @@ export class Delivery {
 
   /**
    * Has what the broker waits for be delivered once more, at once, except what
-   * is held here. Which messages these are is not known: those between the
-   * acknowledged and the last one delivered are given back, the newest each time
-   * and the others by turns. The broker ignores what is not the consumer's.
+   * is held here. Which messages these are is not known. So more than are lost
+   * are given back of those between the acknowledged and the last one delivered:
+   * the newest each time, the others by turns. The broker ignores what is not the
+   * consumer's.
    */
-  recall({ ack_floor: floor, delivered }, holds) {
+  recall({ ack_floor: floor, delivered }, lost, holds) {
     const first = floor.stream_seq + 1;
     const last = delivered.stream_seq;
-    if (this.#recalled < first || this.#recalled >= last) {
-      this.#recalled = first - 1;
-    }
-    const end = Math.min(this.#recalled + OTHERS, last);
     const giveBack = (sequence) => holds(sequence)
       || this.#nc.publish(`$JS.ACK.${this.#path}.1.${sequence}.${delivered.consumer_seq}.0.0`, '-NAK');
-    range(this.#recalled + 1, end).forEach(giveBack);
-    range(Math.max(end + 1, last - NEWEST + 1), last).forEach(giveBack);
-    this.#recalled = end;
+    for (let i = 0; i < Math.min(2 * lost, NEWEST, last - first + 1); i += 1) {
+      giveBack(last - i);
+    }
+    for (let i = 0; i < Math.min(4 * lost, OTHERS); i += 1) {
+      this.#recalled += 1;
+      if (this.#recalled < first || this.#recalled > last) {
+        this.#recalled = first;
+      }
+      giveBack(this.#recalled);
+    }
   }
 
   /** Stops if the broker refuses the consumer. Outages are left to the client. */
@@ -108,8 +112,6 @@ export class Delivery {
     }
   }
 }
-
-const range = (from, to) => Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i);
 
 // within gives what the promise gives, or undefined when the time is over.
 async function within(limit, promise) {

@@ -96,10 +96,10 @@ async function look(delivery, sequencer, vigil) {
       throw err;
     }
   });
-  const lost = info?.num_ack_pending > sequencer.held;
-  vigil.note(lost);
-  if (lost) {
-    delivery.recall(info, (stream) => sequencer.holds(stream));
+  const lost = info ? info.num_ack_pending - sequencer.held : 0;
+  vigil.note(lost > 0);
+  if (lost > 0) {
+    delivery.recall(info, lost, (stream) => sequencer.holds(stream));
   } else if (sequencer.held > 0) {
     throw sequencer.gap();
   }

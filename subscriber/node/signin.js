@@ -41,11 +41,12 @@ export class SignIn {
    * another Error.
    */
   async token() {
-    if (this.current !== undefined && !this.doubted) {
+    const valid = () => Date.now() < this.#expires;
+    if (valid() && !this.doubted) {
       return this.current;
     }
     return this.#renew().catch((err) => {
-      if (err instanceof AccessEndedError || Date.now() >= this.#expires) {
+      if (err instanceof AccessEndedError || !valid()) {
         throw err;
       }
       return this.current;
