@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,11 +154,14 @@ func (n *newcomer) bash(script, input string) string {
 }
 
 // command prepares a program in the directory; where it is not installed the
-// test is skipped.
+// test is skipped, unless it is required.
 func (n *newcomer) command(name string, args ...string) *exec.Cmd {
 	n.t.Helper()
 	path, err := exec.LookPath(name)
-	if err != nil {
+	switch {
+	case err != nil && name == "nats" && os.Getenv("SIGNOFF_REQUIRE_NATS_CLI") != "":
+		n.t.Fatal(err)
+	case err != nil:
 		n.t.Skipf("there is no %s here", name)
 	}
 	cmd := exec.CommandContext(n.t.Context(), path, args...)
@@ -256,12 +260,14 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 	t.Run("nats", func(t *testing.T) {
 		n := arrive(t, dir, "by-nats", oddStudy)
 		n.command("nats")
-		next, _, _ := strings.Cut(n.step("# 3."), "\nnats sub ")
+		next, live, _ := strings.Cut(n.step("# 3."), "\nnats sub ")
 		for range 2 { // the event is given back unread
 			if answer := n.bash(next, ""); !strings.Contains(answer, "ce-sequence: 00000000000000000001") {
 				t.Errorf("the next event is %s", answer)
 			}
 		}
+		settings, _, _ := strings.Cut(next, "\nnats ")
+		n.hearsLive(p, n.command("bash", "-c", settings+"\nexec nats sub "+live))
 	})
 	t.Run("Go", func(t *testing.T) {
 		n := arrive(t, dir, "by-go", oddStudy)
@@ -296,6 +302,34 @@ func (n *newcomer) readsEachOnce(p *program, reader func() *exec.Cmd) {
 	for _, line := range n.start(reader()).until(signedReport(again)) {
 		if slices.Contains(seen, line) {
 			n.t.Errorf("after a restart it printed again %.200s", line)
+		}
+	}
+}
+
+// hearsLive runs a listener to live subjects until it has heard of a report.
+// When it began to listen it does not tell, so reports are signed until then.
+func (n *newcomer) hearsLive(p *program, cmd *exec.Cmd) {
+	n.t.Helper()
+	listener := n.start(cmd)
+	heard := make(chan bool, 1)
+	go func() {
+		for listener.lines.Scan() {
+			if strings.Contains(listener.lines.Text(), `"resourceType":"DiagnosticReport","id":"live-`) {
+				heard <- true
+				return
+			}
+		}
+		heard <- false
+	}()
+	for i := 0; ; i++ {
+		signOne(n.t, p, fmt.Sprint("live-", i), oddStudy)
+		select {
+		case ok := <-heard:
+			if !ok {
+				n.t.Errorf("it heard nothing: %s", listener.complaints.String())
+			}
+			return
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
