@@ -86,17 +86,16 @@ func (l *lookout) judge(a looked, waiting bool) error {
 func (l *lookout) recall(info *jetstream.ConsumerInfo) {
 	lost := uint64(max(1, info.NumAckPending-len(l.w.order.ahead)))
 	first, last := info.AckFloor.Stream+1, info.Delivered.Stream
-	for i := range min(2*lost, mostNewest, last+1-min(first, last+1)) {
-		if !l.giveBack(last-i, info) {
-			return
-		}
+	between := last + 1 - min(first, last+1)
+	for i := range min(2*lost, mostNewest, between) {
+		l.giveBack(last-i, info, 0.5)
 	}
-	// Half of what may be sent is for the newest, of other studies too.
-	for i := 0; i < mostOthers && l.w.p.recalls.Tokens() > float64(l.w.p.recalls.Burst())/2; i++ {
+	for range min(mostOthers, between) {
 		if l.recalled++; l.recalled < first || l.recalled > last {
 			l.recalled = first
 		}
-		if !l.giveBack(l.recalled, info) {
+		if !l.giveBack(l.recalled, info, 0.75) {
+			l.recalled--
 			return
 		}
 	}
@@ -109,12 +108,15 @@ const (
 )
 
 // giveBack returns a message that did not arrive, in the form in which the broker
-// wants to be answered. It reports whether there may be more of that.
-func (l *lookout) giveBack(sequence uint64, info *jetstream.ConsumerInfo) bool {
-	if l.w.order.waits(sequence) {
+// wants to be answered; unless no more than the share given is left of what may be
+// sent, which is for the events of all studies that do arrive. It reports whether
+// it did.
+func (l *lookout) giveBack(sequence uint64, info *jetstream.ConsumerInfo, share float64) bool {
+	pace := l.w.p.pace
+	switch {
+	case l.w.order.waits(sequence):
 		return true
-	}
-	if !l.w.p.recalls.Allow() {
+	case pace.Tokens() < share*float64(pace.Burst()) || !pace.Allow():
 		return false
 	}
 	subject := fmt.Sprintf("$JS.ACK.%s.%s.1.%d.%d.0.0", events.Stream, l.w.durable, sequence, info.Delivered.Consumer)

@@ -88,8 +88,7 @@ type Partner struct {
 	life context.Context // ends with the partner's use of the connection; its cause says why
 	end  context.CancelCauseFunc
 
-	pace     *rate.Limiter // of events, each of which is acknowledged
-	recalls  *rate.Limiter // of messages that are given back unseen
+	pace     *rate.Limiter // of what is acknowledged or given back
 	renewing sync.Mutex    // one login is renewed at a time
 	mu       sync.Mutex
 	watches  map[chan refusal]string // consumer whose refusals go to the channel
@@ -113,9 +112,7 @@ func Dial(ctx context.Context, credentials Credentials, url string, cfg PartnerC
 	p := &Partner{
 		id: credentials.ClientID, cfg: cfg, tokens: newTokens(credentials, cfg), url: url,
 		watches: make(map[chan refusal]string), followed: make(map[string]bool),
-		// Together less than is allowed: there are other messages.
-		pace:    rate.NewLimiter(events.PartnerRate*8/10, events.PartnerBurst*6/10),
-		recalls: rate.NewLimiter(events.PartnerRate/10, events.PartnerBurst/10),
+		pace: rate.NewLimiter(events.PartnerRate*9/10, events.PartnerBurst*8/10), // there are other messages than these
 	}
 	p.life, p.end = context.WithCancelCause(context.Background())
 	p.options = p.connection(local)

@@ -78,10 +78,11 @@ export class Delivery {
     const last = delivered.stream_seq;
     const giveBack = (sequence) => holds(sequence)
       || this.#nc.publish(`$JS.ACK.${this.#path}.1.${sequence}.${delivered.consumer_seq}.0.0`, '-NAK');
-    for (let i = 0; i < Math.min(2 * lost, NEWEST, last - first + 1); i += 1) {
+    const between = last - first + 1;
+    for (let i = 0; i < Math.min(2 * lost, NEWEST, between); i += 1) {
       giveBack(last - i);
     }
-    for (let i = 0; i < Math.min(4 * lost, OTHERS); i += 1) {
+    for (let i = 0; i < Math.min(4 * lost, OTHERS, between); i += 1) {
       this.#recalled += 1;
       if (this.#recalled < first || this.#recalled > last) {
         this.#recalled = first;

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/outbox/token"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+// A partner whose program was killed while it read many studies comes back: it
+// gets what was on its way then, and its client asks for that with less than
+// the doors allow.
+func TestAPartnerOfManyStudiesStaysBelowWhatItMaySend(t *testing.T) {
+	const studies, reports = 40, 5
+	const each = 2 * reports // they come with their Observations
+	dir := t.TempDir()
+	p, _ := startProgram(t, dir)
+	var names []string
+	for i := range studies {
+		names = append(names, fmt.Sprint("MANY-", i))
+	}
+	addPI(t, dir, "pi", names...)
+	secret, err := p.outbox.AddPartner(t.Context(), "test", "acme", "", names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range studies * reports { // those of one study are far apart
+		a := killAssessment(fmt.Sprint("many-", i), i%studies, i/studies)
+		a.Study = names[i%studies]
+		if _, err := registerAndSign(t.Context(), p.outbox, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitCaughtUp(t, p)
+	eventually(t, "a login", func() error {
+		nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo("acme", secret))
+		if err == nil {
+			nc.Close()
+		}
+		return err
+	})
+	for _, study := range names {
+		consume(t, p, "acme", secret, study, each, 0)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	partner, err := subscriber.Dial(ctx, subscriber.Credentials{
+		TokenURL: p.publicURL() + token.Path, ClientID: "acme", Secret: subscriber.Secret(secret),
+	}, p.nats.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer partner.Close()
+	defer cancel()
+	followers := make([]follower, studies)
+	for i, study := range names {
+		following.Go(func() {
+			if err := partner.Follow(ctx, study, &followers[i]); err != nil {
+				t.Errorf("%s: %v", study, err)
+			}
+		})
+	}
+	eventually(t, "all events", func() error {
+		var errs []error
+		for i := range followers {
+			errs = append(errs, followers[i].has(each))
+		}
+		return errors.Join(errs...)
+	})
+	if text := scrape(t, p); !strings.Contains(text, "signoff_doors_put_out_total 0\n") {
+		t.Error("the partner was put out")
+	}
+}
+
+// scrape gives the metrics as a monitor gets them.
+func scrape(t *testing.T, p *program) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.opsListener.Addr().String()+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
