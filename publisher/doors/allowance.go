@@ -73,9 +73,11 @@ func (a *allowance) charge(traffic []events.Traffic, now time.Time) (out map[str
 	}
 	out, news = make(map[string]time.Time), make(map[string]time.Duration)
 	for partner, b := range a.budgets {
-		wait := b.overdrawn(now)
-		if wait > 0 && !now.Before(b.out) {
+		switch wait := b.overdrawn(now); {
+		case wait > 0 && !now.Before(b.out):
 			news[partner] = b.putOut(wait, now)
+		case wait > 0 && now.Add(wait).After(b.out): // what was counted only when it was out
+			b.out = now.Add(wait)
 		}
 		if now.Before(b.out) {
 			out[partner] = b.out

@@ -52,10 +52,10 @@ func TestWhoIsPutOutIsNotLetInBesideEither(t *testing.T) {
 		d, _ := h.beside(h.book)
 		until(t, "the doors beside are ready", func() bool { return d.Status().Ready })
 	}
-	nc := h.mustLogin("acme")
-	gone := nc.StatusChanged(nats.CLOSED)
+	nc, idle := h.mustLogin("acme"), h.mustLogin("acme")
+	gone := idle.StatusChanged(nats.CLOSED)
 	floods(nc, "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1")
-	ends(t, "who floods", gone)
+	ends(t, "its other connection", gone)
 	until(t, "all know", func() bool {
 		for range 20 { // each is answered by one of the three
 			if nc, err := h.login("acme"); err == nil {

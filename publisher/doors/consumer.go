@@ -47,8 +47,8 @@ func names(all map[string]guest) map[string]want {
 }
 
 // Requests for events that wait at a consumer: how many, and for how long. Each
-// may ask for signs of life, a thousand a second if it likes. All connections
-// of a partner have room for two.
+// may ask for signs of life, a thousand a second if it likes. There is room for
+// two of each connection that a partner may have.
 const (
 	maxWaiting        = 32
 	maxRequestExpires = time.Minute

@@ -17,12 +17,7 @@ func (d *Doors) watchTraffic(ctx context.Context) {
 	tick := time.NewTicker(d.cfg.Watch)
 	defer tick.Stop()
 	failed := ""
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for ctx.Err() == nil {
 		err := d.watchOnce(ctx)
 		if err != nil && text(err) != failed && ctx.Err() == nil {
 			d.cfg.Log.Warn("partners that send too much cannot be put out; trying again and again", "cause", err)
@@ -31,6 +26,10 @@ func (d *Doors) watchTraffic(ctx context.Context) {
 		d.metrics.bounded.Set(0)
 		if err == nil {
 			d.metrics.bounded.Set(1)
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
 		}
 	}
 }
