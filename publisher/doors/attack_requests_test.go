@@ -70,7 +70,7 @@ func toHaveAnswered() (all []attack) {
 		"$JS.API.STREAM.DELETE.SIGNOFF", "$JS.API.STREAM.PURGE.SIGNOFF", "$JS.API.STREAM.CREATE.MINE", "$JS.API.CONSUMER.DELETE.SIGNOFF.globex=A", "$JS.API.CONSUMER.RESET.SIGNOFF.globex=A",
 		"$JS.API.CONSUMER.CREATE.SIGNOFF.mine", "$JS.API.CONSUMER.MSG.NEXT.SIGNOFF.globex=B", "js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.globex=B",
 		"js.signoff.CONSUMER.INFO.SIGNOFF.mallory=A", "in.crit.v1.A.DiagnosticReport.signed", "in.crit.internal.access", "crit.v1.A.DiagnosticReport.signed", "crit.v1.B.DiagnosticReport.signed",
-		"crit.partner.globex.access", "crit.internal.access", "$SYS.REQ.USER.AUTH", "$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS._INBOX.x.y",
+		"crit.partner.globex.access", "crit.internal.access", "signoff.doors.out", "$SYS.REQ.USER.AUTH", "$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS._INBOX.x.y",
 		"_INBOX.witness.1", "_INBOX.>", ">", "*", "_INBOX.x@in.crit.v1.A.DiagnosticReport.signed", "_INBOX.x.1.2.0.$FI",
 	} {
 		places[subject] = at(subject)

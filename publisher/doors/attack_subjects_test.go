@@ -12,7 +12,7 @@ import (
 func toHear() (all []attack) {
 	for _, subject := range []string{
 		">", "*", "*.>", "crit.>", "crit.v1.>", "crit.v1.*.>", "crit.*.A.>", "*.v1.A.>", "crit.v1.B.>", "crit.v1.C.>", "crit.v1.B.DiagnosticReport.signed",
-		"crit.internal.access", "crit.internal.>", "crit.partner.globex.access", "crit.partner.*.access", "crit.partner.>",
+		"signoff.>", "signoff.doors.out", "crit.internal.access", "crit.internal.>", "crit.partner.globex.access", "crit.partner.*.access", "crit.partner.>",
 		"in.>", "in.crit.>", "$JS.>", "$JS.API.>", "$JS.API.CONSUMER.MSG.NEXT.SIGNOFF.>", "$JS.EVENT.>", "$JS.EVENT.ADVISORY.>", "$JS.EVENT.ADVISORY.CONSUMER.*.SIGNOFF.*",
 		"$JS.EVENT.ADVISORY.API", "$JS.EVENT.METRIC.>", "$JS.ACK.>", "$JS.ACK.SIGNOFF.mallory=A.>", "$JS.FC.>", "$JS.SNAPSHOT.>", "$JSC.>",
 		"$SYS.>", "$SYS.ACCOUNT.>", "$SYS.ACCOUNT.*.CONNECT", "$SYS.SERVER.>", "$SYS.REQ.>", "$SYS.REQ.USER.AUTH", "$SYS._INBOX.>", "$SYS.LATENCY.>",
@@ -118,7 +118,7 @@ func toPublish() (all []attack) {
 	}
 	subjects = slices.Concat(subjects, []string{
 		"in.crit.v1.A.DiagnosticReport.signed", "in.crit.v1.B.DiagnosticReport.signed", "in.crit.internal.access", "in.crit.partner.globex.access", "in.>",
-		"crit.v1.A.DiagnosticReport.signed", "crit.v1.B.DiagnosticReport.signed", "crit.partner.globex.access", "crit.partner.mallory.access", "crit.internal.access",
+		"crit.v1.A.DiagnosticReport.signed", "crit.v1.B.DiagnosticReport.signed", "crit.partner.globex.access", "crit.partner.mallory.access", "crit.internal.access", "signoff.doors.out",
 		"$JS.API.CONSUMER.INFO.SIGNOFF.mallory=A", "$JS.API.CONSUMER.MSG.NEXT.SIGNOFF.mallory=A",
 		"$JS.FC.SIGNOFF.globex=A.x", "$JS.SNAPSHOT.ACK.SIGNOFF.x", "$JS.EVENT.ADVISORY.STREAM.DELETED.SIGNOFF", "$JS.EVENT.ADVISORY.API",
 		"_INBOX.somebody", "_INBOX.witness.1", "_R_.somebody", "_R_.abcdefgh.abcdef", "_GR_.abcdefgh.abcdef.in.crit.v1.A.x", "$GNR.abcdefgh.abcdef.x",

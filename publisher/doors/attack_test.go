@@ -86,7 +86,7 @@ func besiege(t *testing.T, h *house, c *clock, urls ...string) *siege {
 	s.notices = s.listen(s.victim, "_INBOX.>", "crit.v1.A.>", "crit.v1.B.>", "crit.partner.globex.access")
 	s.live = s.listen(s.honest, "crit.v1.C.>")
 	reader, doorkeeper := s.connect(natsd.Reader), s.connect(natsd.Doors)
-	s.own = s.listen(reader, "crit.>", "_INBOX.witness.>")
+	s.own = append(s.listen(reader, "crit.>", "_INBOX.witness.>"), s.listen(doorkeeper, events.PutOutSubject)...)
 	s.logins = s.listen(doorkeeper, "$SYS.REQ.USER.AUTH")[0]
 	s.reading = consumer(t, s.honest, "initech=C")
 	// An event of each study that neither the victim nor the attacker has acknowledged.
