@@ -1,12 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"strings"
 	"sync"
 	"testing"
 
@@ -78,26 +76,7 @@ func TestAPartnerOfManyStudiesStaysBelowWhatItMaySend(t *testing.T) {
 		}
 		return errors.Join(errs...)
 	})
-	if text := scrape(t, p); !strings.Contains(text, "signoff_doors_put_out_total 0\n") {
+	if _, metrics := operations(t, p, "/metrics"); !bytes.Contains(metrics, []byte("signoff_doors_put_out_total 0\n")) {
 		t.Error("the partner was put out")
 	}
-}
-
-// scrape gives the metrics as a monitor gets them.
-func scrape(t *testing.T, p *program) string {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.opsListener.Addr().String()+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"testing"
 	"time"
@@ -12,15 +13,25 @@ import (
 // readiness asks /readyz.
 func readiness(t *testing.T, p *program) (status int, findings map[string]string) {
 	t.Helper()
-	response, err := http.Get("http://" + p.opsListener.Addr().String() + "/readyz")
+	status, body := operations(t, p, "/readyz")
+	if err := json.Unmarshal(body, &findings); err != nil {
+		t.Fatal(err)
+	}
+	return status, findings
+}
+
+// operations gets a page for operators.
+func operations(t *testing.T, p *program, path string) (status int, body []byte) {
+	t.Helper()
+	response, err := http.Get("http://" + p.opsListener.Addr().String() + path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if err := json.NewDecoder(response.Body).Decode(&findings); err != nil {
+	if body, err = io.ReadAll(response.Body); err != nil {
 		t.Fatal(err)
 	}
-	return response.StatusCode, findings
+	return response.StatusCode, body
 }
 
 func TestReadinessEndsWhenTheReadModelStops(t *testing.T) {

@@ -360,7 +360,9 @@ func (o *onCluster) withdraw(t *testing.T) {
 	began := time.Now()
 	select {
 	case <-closed:
-		t.Logf("closed %s after the command", time.Since(began))
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("closed %s after the command", took)
+		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("a connection that had the study stays open")
 	}
