@@ -46,25 +46,26 @@ func (d *Doors) sweep(ctx context.Context, id string, p access.Partner) error {
 
 // naming is how long at the most the broker takes from entering a connection in
 // its account to giving it the name that the answer to its login has.
-const naming = 20 * time.Millisecond
+const naming = 100 * time.Millisecond
 
 // connections lists those of an account. One that does not have its name yet is
-// given the time to get it.
+// given the time to get it; another that has come meanwhile is left for later.
 func (d *Doors) connections(ctx context.Context, account string) ([]events.Connection, error) {
 	unnamed := func(c events.Connection) bool {
 		_, ok := parsePass(c.User)
 		return !ok
 	}
-	list, err := d.accounts.Connections(ctx, account)
-	if err != nil || !slices.ContainsFunc(list, unnamed) {
-		return list, err
+	before, err := d.accounts.Connections(ctx, account)
+	if err != nil || !slices.ContainsFunc(before, unnamed) {
+		return before, err
 	}
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case <-time.After(naming):
-		return d.accounts.Connections(ctx, account)
 	}
+	now, err := d.accounts.Connections(ctx, account)
+	return slices.DeleteFunc(now, func(c events.Connection) bool { return unnamed(c) && !slices.Contains(before, c) }), err
 }
 
 // flush makes the broker of this connection take all answers to logins that
