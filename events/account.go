@@ -1,6 +1,9 @@
 package events
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // What partners are told of the broker. Each partner has an account of its
 // own there, without a stream in it; what it may see is imported from the
@@ -11,6 +14,11 @@ const (
 	LoginQueue           = "signoff-doors"
 	PutOutSubject        = "signoff.doors.out" // doors tell each other which partners are out
 )
+
+// LoginWait is how long the broker waits for the answer to a login before it says that
+// the login is refused. Most clients give up before, after 2 s, and come back, where
+// two refusals in a row would be the end for them.
+const LoginWait = 3 * time.Second
 
 // How many messages a partner may send over all its connections, requests and
 // acknowledgements, or be sent: a second for long, and at once. Who is over is put

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ type house struct {
 	directory access.Directory
 	changed   chan struct{}
 	issued    chan string // the tokens
+	stop      func()      // the doors
 	signer    *access.Signer
 }
 
@@ -71,7 +73,8 @@ func newHouse(t *testing.T, issuedAt func() time.Time) *house {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
-	t.Cleanup(func() { cancel(); h.ok(<-done) })
+	h.stop = sync.OnceFunc(func() { cancel(); h.ok(<-done) })
+	t.Cleanup(h.stop)
 	return h
 }
 
@@ -135,14 +138,16 @@ func (h *house) publish(list ...events.Event) {
 	}
 }
 
+func (h *house) credentials() subscriber.Credentials {
+	return subscriber.Credentials{TokenURL: h.endpoint.URL, ClientID: acme, Secret: subscriber.Secret(secret)}
+}
+
 func (h *house) dial(cfg subscriber.PartnerConfig) *subscriber.Partner {
 	h.t.Helper()
 	if cfg.Outage == nil {
 		cfg.Outage = func(error) {}
 	}
-	p, err := subscriber.Dial(h.t.Context(), subscriber.Credentials{
-		TokenURL: h.endpoint.URL, ClientID: acme, Secret: subscriber.Secret(secret),
-	}, h.url, cfg)
+	p, err := subscriber.Dial(h.t.Context(), h.credentials(), h.url, cfg)
 	h.ok(err)
 	h.t.Cleanup(p.Close)
 	return p
@@ -182,6 +187,24 @@ func TestAPartnerInTheHouse(t *testing.T) {
 		h.set(false)
 		if err := ended(t, revoked); !errors.Is(err, subscriber.ErrAccessEnded) {
 			t.Errorf("Follow of a removed partner ended with %v", err)
+		}
+	})
+
+	t.Run("learns that nobody answers logins, which is no end of access", func(t *testing.T) {
+		h := newHouse(t, nil)
+		h.set(true, "S1")
+		h.stop()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var told error
+		_, err := subscriber.Dial(ctx, h.credentials(), h.url, subscriber.PartnerConfig{
+			Outage: func(err error) { told = err; cancel() },
+		})
+		if err == nil || errors.Is(err, subscriber.ErrAccessEnded) {
+			t.Errorf("Dial gave %v", err)
+		}
+		if told == nil || !strings.Contains(told.Error(), "nobody answers logins") {
+			t.Errorf("told %v", told)
 		}
 	})
 

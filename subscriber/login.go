@@ -190,6 +190,8 @@ func unreachableServer(err error) error {
 		return &events.Error{Code: events.Forbidden, Message: "the certificate of the NATS server is not trusted", Err: err}
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		return &events.Error{Code: events.Forbidden, Message: "the NATS server offers no TLS; the token is not sent in clear", Err: err}
+	case strings.Contains(err.Error(), "expected 'PONG', got 'PING'"): // of 2 s after the login, to which nobody had an answer
+		err = fmt.Errorf("nobody answers logins there at present: %w", err)
 	}
 	return outage{fmt.Errorf("connect to the NATS server: %w", err)}
 }

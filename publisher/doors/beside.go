@@ -17,7 +17,7 @@ import (
 const freshFor = 250 * time.Millisecond
 
 // freshWait is for the broker to say how long the stream is, and for the
-// directory to hold that; the broker waits 2 s for an answer to a login.
+// directory to hold that; most clients wait 2 s for an answer to their login.
 const freshWait = 1500 * time.Millisecond
 
 // beside is about doors that only answer logins.

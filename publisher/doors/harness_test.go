@@ -327,6 +327,17 @@ func wantRefused(t testing.TB, what string, nc *nats.Conn, err error) {
 	}
 }
 
+// wantUnanswered makes sure that a login failed, however the client came to know:
+// the server pings it after 2 s, which the client takes for a wrong answer, or
+// says that it is refused.
+func wantUnanswered(t testing.TB, what string, nc *nats.Conn, err error) {
+	t.Helper()
+	if err == nil {
+		nc.Close()
+		t.Errorf("%s: opened", what)
+	}
+}
+
 func same[T comparable](t testing.TB, what string, got []T, want ...T) {
 	t.Helper()
 	if !slices.Equal(got, want) {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	patience      = 5 * time.Second        // with the broker, where nothing must end
-	withdrawWait  = 300 * time.Millisecond // with the broker, where something must
-	loginTimeout  = 3 * time.Second        // the broker waits 2 s for an answer to a login
+	patience      = 5 * time.Second                // with the broker, where nothing must end
+	withdrawWait  = 300 * time.Millisecond         // with the broker, where something must
+	loginTimeout  = events.LoginWait + time.Second // by then a connection is there, or its login failed
 	watchEvery    = 200 * time.Millisecond
 	atOnce        = 16 // partners or consumers
 	loginSubject  = "$SYS.REQ.USER.AUTH"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -164,6 +165,7 @@ func (c Configuration) callout(w *writer) {
 	}
 	slices.Sort(own)
 	w.open("authorization")
+	w.linef("timeout: %d", events.LoginWait/time.Second)
 	w.open("auth_callout")
 	w.linef("issuer: %s", quote(c.LoginIssuer))
 	w.linef("account: %s", quote(AccountApp))

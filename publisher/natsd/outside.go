@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,8 +61,8 @@ func (o *Outside) ClientURL() string { return o.cfg.URL }
 // Credentials are not known: Options have them.
 func (o *Outside) Credentials(Role) Credentials { return Credentials{} }
 
-// connectTimeout is longer than a server waits for the answer to a login, which
-// a wrong password makes it ask for.
+// connectTimeout is long enough to learn that a password is wrong when nobody
+// answers logins; see unanswered.
 const connectTimeout = 4 * time.Second
 
 // Connect opens a connection as role. A server that refuses the role, or cannot
@@ -84,6 +85,9 @@ func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	if err == nil {
 		return nc, nil
 	}
+	if unanswered(err) {
+		err = fmt.Errorf("%w: the server does not know the password", nats.ErrAuthorization)
+	}
 	var unknown *tls.CertificateVerificationError
 	if errors.Is(err, nats.ErrAuthorization) || errors.As(err, &unknown) || errors.Is(err, nats.ErrSecureConnWanted) {
 		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
@@ -94,6 +98,13 @@ func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
 	}
 	return nc, nil
+}
+
+// unanswered reports that the server asked who this is, which it does for none of
+// the roles whose password it knows, and had no answer when it sent its first PING,
+// after 2 s. The client has no other error for that.
+func unanswered(err error) bool {
+	return strings.Contains(err.Error(), "expected 'PONG', got 'PING'")
 }
 
 // Shutdown closes what Outside opened for itself; the servers go on.

@@ -92,6 +92,14 @@ func TestRolesConnectToAServerElsewhere(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+	t.Run("and an unknown user where logins are answered, but by nobody at present", func(t *testing.T) {
+		c := configuration(t)
+		server := node(t, t.TempDir(), c, natsd.Node{Name: "asks", Listen: "127.0.0.1:-1", StoreDir: t.TempDir()})
+		c.Credentials = map[natsd.Role]natsd.Credentials{natsd.Reader: {User: "unknown", Password: "any"}}
+		if _, err := reach(t, server.ClientURL(), c).Connect(natsd.Reader); !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("one that is away is waited for", func(t *testing.T) {
 		dir, store := t.TempDir(), t.TempDir()
 		n := natsd.Node{Name: "late", Listen: "127.0.0.1:-1", StoreDir: store}
