@@ -144,12 +144,15 @@ func runOn(t testing.TB, nc *nats.Conn, source publisher.Source, cfg publisher.C
 	return &relay{Relay: r, t: t, stop: stop}
 }
 
+// patience is enough for what takes seconds, on a machine that has much else to do.
+const patience = 2 * time.Minute
+
 // until waits for a condition that other goroutines make true.
 func until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for !condition() {
 		select {
 		case <-tick.C:
@@ -194,7 +197,7 @@ type message struct {
 // stored reads the whole stream.
 func (b *broker) stored() []message {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	js := b.jetStream()
 	stream, err := js.Stream(ctx, events.Stream)
@@ -205,9 +208,14 @@ func (b *broker) stored() []message {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer messages.Stop()
 	var all []message
 	for uint64(len(all)) < stream.CachedInfo().State.LastSeq {
-		msg, err := consumer.Next(jetstream.FetchContext(ctx))
+		msg, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			b.t.Fatal(err)
 		}

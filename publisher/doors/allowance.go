@@ -43,6 +43,7 @@ type allowance struct {
 }
 
 type budget struct {
+	spent uint64        // messages, in all
 	left  *rate.Limiter // which may be overdrawn
 	out   time.Time     // until then the partner is out
 	pause time.Duration // the last one
@@ -104,12 +105,24 @@ func (a *allowance) tell(out map[string]time.Time) {
 
 // spend charges messages. More than the budget may hold is charged bit by bit.
 func (a *allowance) spend(partner string, n uint64, now time.Time) {
-	left := a.budget(partner).left
+	b := a.budget(partner)
+	b.spent += n
 	n = min(n, uint64(largestDebt.Seconds()*float64(a.limit)))
 	for bit := uint64(a.burst); n > 0; n -= bit {
 		bit = min(bit, n)
-		left.ReserveN(now, int(bit))
+		b.left.ReserveN(now, int(bit))
 	}
+}
+
+// spent gives what partners were charged so far.
+func (a *allowance) spent() map[string]uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := make(map[string]uint64, len(a.budgets))
+	for partner, b := range a.budgets {
+		all[partner] = b.spent
+	}
+	return all
 }
 
 func (a *allowance) budget(partner string) *budget {

@@ -11,12 +11,22 @@ const (
 	failed    = "failed"    // for a fault of ours, or a question nobody should ask
 )
 
+// Why connections are closed.
+const (
+	tooMuch      = "sends too much"
+	notAdmitted  = "not admitted" // removed, or not admitted yet
+	oldSecret    = "old secret"
+	otherStudies = "other studies" // than are granted now
+	foreign      = "foreign"       // opened by no login of the partner
+)
+
 // metrics count what happens at the doors.
 type metrics struct {
 	ready      prometheus.GaugeFunc
 	logins     *prometheus.CounterVec
-	closed     prometheus.Counter
+	closed     *prometheus.CounterVec
 	putOut     prometheus.Counter
+	charged    charged
 	bounded    prometheus.Gauge
 	retries    prometheus.Counter
 	withdrawal prometheus.Histogram
@@ -32,10 +42,12 @@ func newMetrics(d *Doors) *metrics {
 			return 0
 		}),
 		logins:  prometheus.NewCounterVec(prometheus.CounterOpts(name("logins_total", "Logins answered, by outcome.")), []string{"outcome"}),
-		closed:  prometheus.NewCounter(prometheus.CounterOpts(name("closed_connections_total", "Connections closed because access had changed or their partner was put out."))),
+		closed:  prometheus.NewCounterVec(prometheus.CounterOpts(name("closed_connections_total", "Connections closed because a login would not open them now, by cause.")), []string{"cause"}),
 		putOut:  prometheus.NewCounter(prometheus.CounterOpts(name("put_out_total", "Times that a partner was put out for sending more than it may."))),
 		bounded: prometheus.NewGauge(prometheus.GaugeOpts(name("traffic_bounded", "1 while it is known what partners send and who is over can be put out."))),
 		retries: prometheus.NewCounter(prometheus.CounterOpts(name("retries_total", "Waits after a failure."))),
+		charged: charged{d.allowance, prometheus.NewDesc("signoff_doors_charged_messages_total",
+			"Messages that count against what a partner may send and be sent; 50 for a login.", []string{"partner"}, nil)},
 		withdrawal: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "signoff_doors_withdrawal_seconds", Help: "Time from noticing that access was withdrawn to its end.",
 			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3},
@@ -44,11 +56,28 @@ func newMetrics(d *Doors) *metrics {
 	for _, outcome := range []string{opened, refused, expired, throttled, failed} {
 		m.logins.WithLabelValues(outcome)
 	}
+	for _, cause := range []string{tooMuch, notAdmitted, oldSecret, otherStudies, foreign} {
+		m.closed.WithLabelValues(cause)
+	}
 	return m
 }
 
 // Metrics gives the doors' collectors.
 func (d *Doors) Metrics() []prometheus.Collector {
 	m := d.metrics
-	return []prometheus.Collector{m.ready, m.logins, m.closed, m.putOut, m.bounded, m.retries, m.withdrawal}
+	return []prometheus.Collector{m.ready, m.logins, m.closed, m.putOut, m.charged, m.bounded, m.retries, m.withdrawal}
+}
+
+// charged shows what partners were charged.
+type charged struct {
+	allowance *allowance
+	desc      *prometheus.Desc
+}
+
+func (c charged) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
+
+func (c charged) Collect(to chan<- prometheus.Metric) {
+	for partner, n := range c.allowance.spent() {
+		to <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(n), partner)
+	}
 }

@@ -28,18 +28,24 @@ func (d *Doors) sweep(ctx context.Context, id string, p access.Partner) error {
 	if err != nil {
 		return fmt.Errorf("list connections of %s: %w", id, err)
 	}
-	admitted = admitted && !d.allowance.out(id, d.cfg.Clock())
+	out := d.allowance.out(id, d.cfg.Clock())
 	var errs []error
 	for _, c := range connections {
-		if admitted && d.current(c, id, p, grantsOf(tokens)) {
+		cause := d.amiss(c, p, grantsOf(tokens))
+		switch {
+		case out:
+			cause = tooMuch
+		case !admitted:
+			cause = notAdmitted
+		case cause == "":
 			continue
 		}
 		if err := d.accounts.Disconnect(ctx, c); err != nil {
 			errs = append(errs, fmt.Errorf("close a connection of %s: %w", id, err))
 			continue
 		}
-		d.metrics.closed.Inc()
-		d.cfg.Log.Info("connection closed", "partner", id, "connection", c.ID)
+		d.metrics.closed.WithLabelValues(cause).Inc()
+		d.cfg.Log.Info("connection closed", "partner", id, "connection", c.ID, "cause", cause)
 	}
 	return errors.Join(errs...)
 }
@@ -81,14 +87,20 @@ func (d *Doors) flush(ctx context.Context) error {
 	return nil
 }
 
-// current reports whether a login would open the connection as it is.
-func (d *Doors) current(c events.Connection, id string, p access.Partner, grants string) bool {
+// amiss says why a login of the partner would not open the connection as it is, or
+// nothing.
+func (d *Doors) amiss(c events.Connection, p access.Partner, grants string) string {
 	was, ok := parsePass(c.User)
-	if !ok || was.partner != id || was.grants != grants {
-		return false
+	if !ok || was.partner != p.ID {
+		return foreign
 	}
-	_, ok = p.InForce(was.secret, d.cfg.Clock())
-	return ok
+	if _, ok := p.InForce(was.secret, d.cfg.Clock()); !ok {
+		return oldSecret
+	}
+	if was.grants != grants {
+		return otherStudies
+	}
+	return ""
 }
 
 // sweepAll looks at the connections of all partners, removed ones too. It gives
