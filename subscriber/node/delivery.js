@@ -71,13 +71,18 @@ export class Delivery {
    * is held here. Which messages these are is not known. So more than are lost
    * are given back of those between the acknowledged and the last one delivered:
    * the newest each time, the others by turns. The broker ignores what is not the
-   * consumer's.
+   * consumer's. Gives how many were given back.
    */
   recall({ ack_floor: floor, delivered }, lost, holds) {
     const first = floor.stream_seq + 1;
     const last = delivered.stream_seq;
-    const giveBack = (sequence) => holds(sequence)
-      || this.#nc.publish(`$JS.ACK.${this.#path}.1.${sequence}.${delivered.consumer_seq}.0.0`, '-NAK');
+    let given = 0;
+    const giveBack = (sequence) => {
+      if (!holds(sequence)) {
+        this.#nc.publish(`$JS.ACK.${this.#path}.1.${sequence}.${delivered.consumer_seq}.0.0`, '-NAK');
+        given += 1;
+      }
+    };
     const between = last - first + 1;
     for (let i = 0; i < Math.min(2 * lost, NEWEST, between); i += 1) {
       giveBack(last - i);
@@ -89,6 +94,7 @@ export class Delivery {
       }
       giveBack(this.#recalled);
     }
+    return given;
   }
 
   /** Stops if the broker refuses the consumer. Outages are left to the client. */

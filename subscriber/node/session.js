@@ -6,6 +6,7 @@ import { connect, errors, tokenAuthenticator, usernamePasswordAuthenticator } fr
 import { Delivery } from './delivery.js';
 import { encrypted } from './insecure.js';
 import { Interruption, interruptible } from './interruption.js';
+import { paceOf } from './pace.js';
 import { reveal } from './signin.js';
 import { Vigil } from './vigil.js';
 
@@ -48,9 +49,10 @@ export async function logout(nc) {
  * throws. Acknowledges what was handled, and gives back what was not.
  */
 export async function read(nc, settings, consumer, sequencer, handle) {
-  const { signal, outage } = settings;
+  const { signal, outage, clientId } = settings;
   const delivery = await Delivery.open(nc, settings, consumer);
   const vigil = new Vigil();
+  const pace = paceOf(clientId);
   const stop = () => delivery.stop();
   signal.addEventListener('abort', stop);
   watch(nc, delivery, vigil, outage).catch((err) => delivery.stop(err));
@@ -60,13 +62,14 @@ export async function read(nc, settings, consumer, sequencer, handle) {
     while (!signal.aborted) {
       message = sequencer.release() ?? await delivery.next(vigil.limit(sequencer.held));
       if (message === undefined) {
-        await look(delivery, sequencer, vigil);
+        await look(delivery, sequencer, vigil, pace);
       } else if (message === null) {
         await ended(nc, signal);
       } else if (!signal.aborted) {
         await take(message, sequencer, handle);
         message = undefined;
         vigil.soon();
+        await pace.turn(signal);
       }
     }
   } finally {
@@ -90,7 +93,7 @@ async function take(message, sequencer, handle) {
 
 // look asks the broker what it waits for, when nothing has come for some time. It
 // throws the gap that nothing will fill, and recalls what was sent elsewhere.
-async function look(delivery, sequencer, vigil) {
+async function look(delivery, sequencer, vigil, pace) {
   const info = await delivery.info().catch((err) => {
     if (sequencer.held > 0) {
       throw err;
@@ -99,7 +102,7 @@ async function look(delivery, sequencer, vigil) {
   const lost = info ? info.num_ack_pending - sequencer.held : 0;
   vigil.note(lost > 0);
   if (lost > 0) {
-    delivery.recall(info, lost, (stream) => sequencer.holds(stream));
+    pace.spend(pace.spare ? delivery.recall(info, lost, (stream) => sequencer.holds(stream)) : 0);
   } else if (sequencer.held > 0) {
     throw sequencer.gap();
   }
