@@ -27,17 +27,15 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-func (l *lockedBuffer) len() int {
+func (l *lockedBuffer) text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.b.Len()
+	return l.b.String()
 }
 
-func (l *lockedBuffer) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), text)
-}
+func (l *lockedBuffer) len() int { return len(l.text()) }
+
+func (l *lockedBuffer) count(text string) int { return strings.Count(l.text(), text) }
 
 // Whoever keeps on doing what it may not do must not fill the operator's disk.
 func TestAClientsFaultsDoNotFloodTheLog(t *testing.T) {

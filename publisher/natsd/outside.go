@@ -61,9 +61,9 @@ func (o *Outside) ClientURL() string { return o.cfg.URL }
 // Credentials are not known: Options have them.
 func (o *Outside) Credentials(Role) Credentials { return Credentials{} }
 
-// connectTimeout is long enough to learn that a password is wrong when nobody
-// answers logins; see unanswered.
-const connectTimeout = 4 * time.Second
+// connectTimeout is longer than a server waits for the answer to a login, which
+// credentials that it does not know make it ask for.
+const connectTimeout = events.LoginWait + time.Second
 
 // Connect opens a connection as role. A server that refuses the role, or cannot
 // prove who it is, is an error; one that cannot be reached is waited for, behind
@@ -86,7 +86,7 @@ func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 		return nc, nil
 	}
 	if unanswered(err) {
-		err = fmt.Errorf("%w: the server does not know the password", nats.ErrAuthorization)
+		err = fmt.Errorf("the server is very slow, or does not know these credentials and nobody answers logins: %w", err)
 	}
 	var unknown *tls.CertificateVerificationError
 	if errors.Is(err, nats.ErrAuthorization) || errors.As(err, &unknown) || errors.Is(err, nats.ErrSecureConnWanted) {
@@ -100,9 +100,8 @@ func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// unanswered reports that the server asked who this is, which it does for none of
-// the roles whose password it knows, and had no answer when it sent its first PING,
-// after 2 s. The client has no other error for that.
+// unanswered reports that the server had not finished the login when it sent its first
+// PING, after 2 s. The client has no other error for that.
 func unanswered(err error) bool {
 	return strings.Contains(err.Error(), "expected 'PONG', got 'PING'")
 }

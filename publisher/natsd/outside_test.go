@@ -92,12 +92,22 @@ func TestRolesConnectToAServerElsewhere(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-	t.Run("and an unknown user where logins are answered, but by nobody at present", func(t *testing.T) {
+	t.Run("an unknown user is waited for where logins are answered, but by nobody at present", func(t *testing.T) {
 		c := configuration(t)
 		server := node(t, t.TempDir(), c, natsd.Node{Name: "asks", Listen: "127.0.0.1:-1", StoreDir: t.TempDir()})
-		c.Credentials = map[natsd.Role]natsd.Credentials{natsd.Reader: {User: "unknown", Password: "any"}}
-		if _, err := reach(t, server.ClientURL(), c).Connect(natsd.Reader); !errors.Is(err, nats.ErrAuthorization) {
-			t.Errorf("got %v", err)
+		var log lockedBuffer
+		o := natsd.Reach(natsd.OutsideConfig{
+			URL:     server.ClientURL(),
+			Options: func(natsd.Role) ([]nats.Option, error) { return []nats.Option{nats.UserInfo("unknown", "any")}, nil },
+			Log:     slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		nc, err := o.Connect(natsd.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+		if log.count("nobody answers logins") == 0 {
+			t.Error("the log does not say so")
 		}
 	})
 	t.Run("one that is away is waited for", func(t *testing.T) {

@@ -1,13 +1,11 @@
 package natsd_test
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -122,7 +120,7 @@ func TestStart(t *testing.T) {
 }
 
 func TestPasswordsAreNotLogged(t *testing.T) {
-	var out syncBuffer
+	var out lockedBuffer
 	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0",
 		Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	roles := []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System, natsd.Doors}
@@ -131,7 +129,7 @@ func TestPasswordsAreNotLogged(t *testing.T) {
 		_, _ = nats.Connect(s.ClientURL(), nats.UserInfo(s.Credentials(role).User, "wrong"))
 	}
 	s.Shutdown()
-	text := out.String()
+	text := out.text()
 	if !strings.Contains(text, "JetStream") {
 		t.Fatal("nothing was logged at all")
 	}
@@ -140,21 +138,4 @@ func TestPasswordsAreNotLogged(t *testing.T) {
 			t.Errorf("the password of %s is in the log", role)
 		}
 	}
-}
-
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
