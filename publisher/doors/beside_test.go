@@ -110,7 +110,7 @@ func TestLoginsAreAnsweredBesideOtherDoors(t *testing.T) {
 		if _, err := info(nc, "acme=A"); err != nil {
 			t.Errorf("consumer A from a connection of before: %v", err)
 		}
-		if _, err := again.Request("js.signoff.CONSUMER.INFO.SIGNOFF.acme=A", nil, timeout/100); err == nil {
+		if _, err := again.Request("js.signoff.CONSUMER.INFO.SIGNOFF.acme=A", nil, timeout/300); err == nil {
 			t.Error("a login opens what is granted no more")
 		}
 	})

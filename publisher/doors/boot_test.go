@@ -2,7 +2,9 @@ package doors_test
 
 import (
 	"errors"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,6 +187,43 @@ func TestAConnectionLearnsOfAGrantByComingBack(t *testing.T) {
 	until(t, "it reads the new study", func() bool {
 		msg, err := nc.Request("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.acme=B", []byte(`{"batch":1,"no_wait":true}`), 100*time.Millisecond)
 		return err == nil && string(msg.Data) == "b1"
+	})
+}
+
+// counted counts the connections that a client opens.
+type counted struct{ n atomic.Int32 }
+
+func (c *counted) Dial(network, address string) (net.Conn, error) {
+	c.n.Add(1)
+	return net.Dial(network, address) //nolint:noctx // the interface has none
+}
+
+// A client as it comes from the library gives up for good when it is refused twice.
+func TestAClientIsNotRefusedWhileNobodyAnswersLogins(t *testing.T) {
+	h := newHouse(t, doors.Config{})
+	h.admit("acme", "A")
+	var dials counted
+	nc, err := nats.Connect(h.site.ClientURL(), nats.UserInfo("acme", secretOf("acme")), nats.SetCustomDialer(&dials),
+		nats.ReconnectWait(10*time.Millisecond), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	h.stop()
+	list, err := h.server.Connections(t.Context(), "partner-acme")
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	if err := h.server.Disconnect(t.Context(), list[0]); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it has failed twice", func() bool { return dials.n.Load() == 4 })
+	h.startDoors()
+	until(t, "it is back", func() bool {
+		if nc.IsClosed() {
+			t.Fatal(nc.LastError())
+		}
+		return nc.IsConnected()
 	})
 }
 

@@ -59,9 +59,9 @@ func TestAllThatAPartnerSendsIsMadeGood(t *testing.T) {
 func TestWhoIsPutOutAgainIsOutForLonger(t *testing.T) {
 	now := time.Now()
 	s := newSpends(1000, 1000)
-	for _, want := range []time.Duration{1, 2, 4, 8, 15, 15} {
+	for _, want := range []int{1, 2, 4, 8, 15, 15} {
 		s.send("acme", 2000, now)
-		now = now.Add(want*time.Second - time.Millisecond)
+		now = now.Add(time.Duration(want)*time.Second - time.Millisecond)
 		if !s.out("acme", now) {
 			t.Errorf("not out for %d seconds", want)
 		}

@@ -23,7 +23,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
-const timeout = 10 * time.Second
+const timeout = 30 * time.Second
 
 // site is where a house stands: the embedded server, or a cluster.
 type site interface {
