@@ -195,7 +195,7 @@ type counted struct{ n atomic.Int32 }
 
 func (c *counted) Dial(network, address string) (net.Conn, error) {
 	c.n.Add(1)
-	return net.Dial(network, address) //nolint:noctx // the interface has none
+	return net.Dial(network, address)
 }
 
 // A client as it comes from the library gives up for good when it is refused twice.
