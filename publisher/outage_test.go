@@ -104,7 +104,7 @@ func TestRelayHealsTheStream(t *testing.T) {
 		r.reaches(1300)
 		before := b.stored()
 		b.deleteStream()
-		until(t, "heal", func() bool { return r.count("healed_total") >= 1300 })
+		until(t, "heal", func() bool { return b.holds(1300) })
 		if diff := cmp.Diff(before, b.stored()); diff != "" {
 			t.Errorf("before and after differ:\n%s", diff)
 		}
@@ -117,7 +117,7 @@ func TestRelayHealsTheStream(t *testing.T) {
 		r := run(t, b, source, publisher.Config{LookEvery: 200 * time.Millisecond})
 		r.reaches(100)
 		b.deleteStream()
-		until(t, "heal", func() bool { source.Wake(); return r.count("healed_total") >= 100 })
+		until(t, "heal", func() bool { source.Wake(); return b.holds(100) })
 		same(t, b, source, 100)
 	})
 

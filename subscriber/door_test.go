@@ -308,7 +308,7 @@ func (d *door) dial(t testing.TB, cfg subscriber.PartnerConfig) *subscriber.Part
 // admitted returns when the partner has logged in n times.
 func (d *door) admitted(t testing.TB, n int) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(enough)
 	for {
 		select {
 		case got := <-d.logins:

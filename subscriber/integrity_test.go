@@ -171,7 +171,7 @@ func TestFollowPutsAnyDisorderOfDeliveryInOrder(t *testing.T) {
 	s := &study{token: "S1"}
 	var want []events.Event
 	p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
-	if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.AckWait = 50 * time.Millisecond }); err != nil {
+	if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.AckWait = 200 * time.Millisecond }); err != nil {
 		t.Fatal(err)
 	}
 	stop, _ := follow(t, p, "S1", r)

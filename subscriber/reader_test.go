@@ -70,7 +70,7 @@ func (r *reader) count(study string) int {
 // wait returns when n events of the study are there.
 func (r *reader) wait(t testing.TB, study string, n int) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(enough)
 	for r.count(study) < n {
 		select {
 		case <-r.changed:

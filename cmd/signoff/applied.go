@@ -12,7 +12,7 @@ import (
 )
 
 // appliedTimeout is how long a command waits for the read model.
-const appliedTimeout = 2 * time.Second
+var appliedTimeout = 2 * time.Second
 
 // awaitApplied returns once a running server's read model has applied the
 // access events recorded so far. When it takes longer, or no server is

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 )
@@ -23,6 +24,7 @@ import (
 const childVariable = "SIGNOFF_TEST_CHILD"
 
 func TestMain(m *testing.M) {
+	appliedTimeout, takeOverTimeout = time.Minute, time.Minute // what a slow machine has not done in time is no error
 	switch os.Getenv(childVariable) {
 	case "":
 		os.Exit(m.Run())

@@ -106,7 +106,7 @@ func (g *greedy) note(m *nats.Msg) {
 
 // run goes on until ctx ends.
 func (g *greedy) run(ctx context.Context, p *program, id, secret, study string) error {
-	nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo(id, secret), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond),
+	nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo(id, secret), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond),
 		nats.ReconnectJitter(0, 0), nats.IgnoreAuthErrorAbort(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 
 // exclusively locks the file, which commands that only look hold for a moment.
 func exclusively(f *os.File) error {
-	const attempts, wait = 10, 20 * time.Millisecond
+	const attempts, wait = 50, 20 * time.Millisecond
 	var err error
 	for range attempts {
 		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {

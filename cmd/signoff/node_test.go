@@ -134,6 +134,7 @@ func TestAPartnerReadsInNode(t *testing.T) {
 	}
 
 	mustSignoff(t, "partner", "grant", "acme", study, "--data", dir)
+	options["patience"] = 60_000
 	r = readInNode(t, options)
 	r.receives(sign("2006")) // a grant gives the study from its first event on
 

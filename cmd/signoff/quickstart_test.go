@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 )
 
 // oddStudy is a study number that a careless quotation would break at.
@@ -261,6 +262,17 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 		n := arrive(t, dir, "by-nats", oddStudy)
 		n.command("nats")
 		next, live, _ := strings.Cut(n.step("# 3."), "\nnats sub ")
+		secret, err := os.ReadFile(filepath.Join(n.dir, "by-nats.secret"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a login", func() error {
+			nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo("by-nats", strings.TrimSpace(string(secret))))
+			if err == nil {
+				nc.Close()
+			}
+			return err
+		})
 		for range 2 { // the event is given back unread
 			if answer := n.bash(next, ""); !strings.Contains(answer, "ce-sequence: 00000000000000000001") {
 				t.Errorf("the next event is %s", answer)

@@ -18,10 +18,11 @@ import (
 // consume takes messages with a partner's consumer and acknowledges some.
 func consume(t *testing.T, p *program, id, secret, study string, take, acknowledge int) {
 	t.Helper()
-	nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo(id, secret))
-	if err != nil {
-		t.Fatal(err)
-	}
+	var nc *nats.Conn
+	eventually(t, "a login", func() (err error) {
+		nc, err = nats.Connect(p.nats.ClientURL(), nats.UserInfo(id, secret))
+		return err
+	})
 	defer nc.Close()
 	js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 
 // takeOverTimeout is how long a rotation waits until the running server signs
 // with the new key.
-const takeOverTimeout = 5 * time.Second
+var takeOverTimeout = 5 * time.Second
 
 // rotation replaces the key that signs tokens. Every step leaves a system that
 // works, should it end there, and the next rotation goes on with one that did:

@@ -36,10 +36,9 @@ func asksForSignsOfLife(nc *nats.Conn) {
 
 func TestWhoSendsTooMuchIsPutOutForSomeTime(t *testing.T) {
 	c := &clock{now: time.Now()}
-	h := newHouse(t, doors.Config{Rate: 100, Burst: 1000, Watch: 5 * time.Millisecond, Clock: c.Now})
+	h := newHouseIn(t, t.TempDir(), doors.Config{Rate: 100, Burst: 1000, Watch: 5 * time.Millisecond, Clock: c.Now},
+		partner("acme", "A"), partner("other", "A"))
 	h.publish("A", "a1", "a2")
-	h.admit("acme", "A")
-	h.admit("other", "A")
 	stranger := h.mustLogin("other")
 	stays := stranger.StatusChanged(nats.CLOSED)
 	closed := func() float64 { // for another cause
@@ -116,8 +115,7 @@ func TestWhoSendsTooMuchIsPutOutForSomeTime(t *testing.T) {
 
 func TestWhatIsAllowedIsNotPutOut(t *testing.T) {
 	c := &clock{now: time.Now()}
-	h := newHouse(t, doors.Config{Rate: 100, Burst: 1000, Watch: time.Millisecond, Clock: c.Now})
-	h.admit("acme", "A")
+	h := newHouseIn(t, t.TempDir(), doors.Config{Rate: 100, Burst: 1000, Watch: time.Millisecond, Clock: c.Now}, partner("acme", "A"))
 	nc := h.mustLogin("acme")
 	closed := nc.StatusChanged(nats.CLOSED)
 	for range 20 {

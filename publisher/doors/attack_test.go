@@ -62,8 +62,8 @@ type siege struct {
 }
 
 func siegeConfig(c *clock) doors.Config {
-	// Nothing is delivered again or repaired while the siege lasts.
-	return doors.Config{Limits: siegeLimits, AckWait: time.Hour, Interval: time.Hour, Clock: c.Now}
+	// Nothing is delivered again or repaired, and nobody put out, while the siege lasts.
+	return doors.Config{Limits: siegeLimits, AckWait: time.Hour, Interval: time.Hour, Rate: 1 << 20, Burst: 1 << 20, Clock: c.Now}
 }
 
 // besiege posts the partners at a house.
@@ -153,7 +153,7 @@ func (s *siege) dialAt(server int, opts ...nats.Option) (*nats.Conn, error) {
 	quiet := []nats.Option{
 		nats.NoReconnect(), nats.Timeout(timeout), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}
-	return nats.Connect(s.urls[server%len(s.urls)], append(quiet, opts...)...)
+	return connect(s.urls[server%len(s.urls)], append(quiet, opts...)...)
 }
 
 func (s *siege) listen(nc *nats.Conn, subjects ...string) (all []*nats.Subscription) {

@@ -45,9 +45,8 @@ func (b *book) copyOf() *book { return &book{d: b.Directory(), changed: make(cha
 
 func TestWhoIsPutOutIsNotLetInBesideEither(t *testing.T) {
 	c := &clock{now: time.Now()}
-	h := newHouse(t, doors.Config{Rate: 100, Burst: 1000, Watch: 5 * time.Millisecond, Clock: c.Now})
-	h.admit("acme", "A")
-	h.admit("other", "A")
+	h := newHouseIn(t, t.TempDir(), doors.Config{Rate: 100, Burst: 1000, Watch: 5 * time.Millisecond, Clock: c.Now},
+		partner("acme", "A"), partner("other", "A"))
 	for range 2 {
 		d, _ := h.beside(h.book)
 		until(t, "the doors beside are ready", func() bool { return d.Status().Ready })

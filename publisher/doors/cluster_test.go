@@ -161,6 +161,7 @@ func TestWhoSendsTooMuchIsPutOutOfAllServers(t *testing.T) {
 		return nc
 	}
 	flooding, idle, stranger := post(0, "acme"), post(1, "acme"), post(0, "other")
+	post(2, "acme").Close()
 	gone, stays := idle.StatusChanged(nats.CLOSED), stranger.StatusChanged(nats.CLOSED)
 	floods(flooding, "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1")
 	ends(t, "its connection to another server", gone)

@@ -2,6 +2,7 @@ package doors_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +32,8 @@ func (h *house) metric(name, label string) (sum float64) {
 }
 
 func TestMetricsCountWhatHappensAtTheDoors(t *testing.T) {
-	h := newHouse(t, doors.Config{})
+	c := &clock{now: time.Now()}
+	h := newHouse(t, doors.Config{Clock: c.Now})
 	h.admit("acme", "A")
 	h.mustLogin("acme")
 	for range 6 {
@@ -51,6 +53,6 @@ func TestMetricsCountWhatHappensAtTheDoors(t *testing.T) {
 	until(t, "logins are counted as opened", func() bool { return h.metric("signoff_doors_logins_total", "opened") >= 2 })
 	h.set("acme")
 	until(t, "the withdrawal is counted", func() bool {
-		return h.metric("signoff_doors_withdrawal_seconds", "") == 1 && h.metric("signoff_doors_closed_connections_total", "other studies") > 0
+		return h.metric("signoff_doors_withdrawal_seconds", "") >= 1 && h.metric("signoff_doors_closed_connections_total", "other studies") > 0
 	})
 }

@@ -76,7 +76,7 @@ func (h *house) agrees(want map[string]access.Partner) bool {
 
 // Logins that come in while access is withdrawn do not outlive it.
 func TestLoginsDuringAWithdrawalDoNotOutliveIt(t *testing.T) {
-	h := newHouse(t, doors.Config{Limits: events.AccountLimits{Connections: 1000}})
+	h := newHouse(t, doors.Config{Limits: events.AccountLimits{Connections: 1000}, Rate: 1 << 20, Burst: 1 << 20})
 	h.publish("A", "a1")
 	h.publish("B", "b1")
 	h.admit("acme", "A", "B")

