@@ -35,7 +35,7 @@ func (s *Server) SetAccount(_ context.Context, a events.Account) error {
 		return fmt.Errorf("look up account %s: %w", AccountApp, err)
 	}
 	partner, _ := s.nats.LookupOrRegisterAccount(a.Name)
-	if err := export(app, partner, a); err != nil {
+	if err := s.export(app, partner, a); err != nil {
 		return fmt.Errorf("export to account %s: %w", a.Name, err)
 	}
 	s.nats.UpdateAccountClaims(partner, claims(a))
@@ -45,10 +45,15 @@ func (s *Server) SetAccount(_ context.Context, a events.Account) error {
 	return nil
 }
 
-// export offers what a lets through, to that account alone.
-func export(app, partner *server.Account, a events.Account) error {
+// export offers what a lets through, to that account alone. A service is offered once:
+// the server writes to what it has of one, while its timers for late answers read that.
+func (s *Server) export(app, partner *server.Account, a events.Account) error {
 	only := []*server.Account{partner}
 	for _, service := range a.Services {
+		offer := a.Name + " " + service.Subject
+		if s.exported[offer] {
+			continue
+		}
 		kind := server.Singleton
 		if service.Streamed {
 			kind = server.Streamed
@@ -56,12 +61,12 @@ func export(app, partner *server.Account, a events.Account) error {
 		if err := app.AddServiceExportWithResponse(service.Subject, kind, only); err != nil {
 			return fmt.Errorf("%s: %w", service.Subject, err)
 		}
-		if service.Streamed {
-			continue
+		if !service.Streamed {
+			if err := app.SetServiceExportResponseThreshold(service.Subject, answerWithin); err != nil {
+				return fmt.Errorf("%s: %w", service.Subject, err)
+			}
 		}
-		if err := app.SetServiceExportResponseThreshold(service.Subject, answerWithin); err != nil {
-			return fmt.Errorf("%s: %w", service.Subject, err)
-		}
+		s.exported[offer] = true
 	}
 	for _, subject := range a.Streams {
 		if err := app.AddStreamExport(subject, only); err != nil {

@@ -69,7 +69,8 @@ type Server struct {
 	tls         bool // of the listener
 	log         *slog.Logger
 	credentials map[Role]Credentials
-	accounts    sync.Mutex // held while an account is changed
+	accounts    sync.Mutex      // held while an account is changed
+	exported    map[string]bool // services that account APP offers, each to one account
 }
 
 // Start runs a server and returns when it takes connections. An address in
@@ -103,7 +104,7 @@ func Start(cfg Config) (*Server, error) {
 		s.WaitForShutdown()
 		return nil, err
 	}
-	return &Server{nats: s, tls: cfg.TLS != nil, log: cfg.Log, credentials: credentials}, nil
+	return &Server{nats: s, tls: cfg.TLS != nil, log: cfg.Log, credentials: credentials, exported: make(map[string]bool)}, nil
 }
 
 // options are the server's, with accounts and users.
