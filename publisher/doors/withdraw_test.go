@@ -17,8 +17,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 )
 
-// closed waits until a connection is closed. On an idle machine that takes a few
-// milliseconds, and a second at the most.
+// closed waits until a connection is closed, and logs how long that took, which
+// BenchmarkWithdrawal measures.
 func closed(t *testing.T, what string, status chan nats.Status) {
 	t.Helper()
 	begun := time.Now()
