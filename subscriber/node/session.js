@@ -92,7 +92,8 @@ async function take(message, sequencer, handle) {
 }
 
 // look asks the broker what it waits for, when nothing has come for some time. It
-// throws the gap that nothing will fill, and recalls what was sent elsewhere.
+// throws the gap that nothing will fill, and recalls what was sent elsewhere, unless
+// what may be sent is needed for messages that arrive.
 async function look(delivery, sequencer, vigil, pace) {
   const info = await delivery.info().catch((err) => {
     if (sequencer.held > 0) {
@@ -101,10 +102,11 @@ async function look(delivery, sequencer, vigil, pace) {
   });
   const lost = info ? info.num_ack_pending - sequencer.held : 0;
   vigil.note(lost > 0);
-  if (lost > 0) {
-    pace.spend(pace.spare ? delivery.recall(info, lost, (stream) => sequencer.holds(stream)) : 0);
-  } else if (sequencer.held > 0) {
+  if (lost <= 0 && sequencer.held > 0) {
     throw sequencer.gap();
+  }
+  if (lost > 0 && pace.spare) {
+    pace.spend(delivery.recall(info, lost, (stream) => sequencer.holds(stream)));
   }
 }
 
