@@ -8,8 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
@@ -39,13 +37,6 @@ func TestAPartnerOfManyStudiesStaysBelowWhatItMaySend(t *testing.T) {
 		}
 	}
 	awaitCaughtUp(t, p)
-	eventually(t, "a login", func() error {
-		nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo("acme", secret))
-		if err == nil {
-			nc.Close()
-		}
-		return err
-	})
 	for _, study := range names {
 		consume(t, p, "acme", secret, study, each, 0)
 	}
