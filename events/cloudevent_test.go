@@ -12,7 +12,7 @@ import (
 )
 
 func TestTheSDKAcceptsEachKind(t *testing.T) {
-	for _, k := range kinds {
+	for _, k := range kindsAndUnknown {
 		t.Run(string(k), func(t *testing.T) {
 			e := sampleEvent(events.DefaultNamespace, k, studyOf(k, events.StudyToken("Ä 1")), events.Link{}, `{"value":50.0}`)
 			e.TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -29,6 +29,7 @@ const (
 	UnsupportedMedia Code = "unsupported-media"  // a media type nobody here reads
 	Throttled        Code = "throttled"          // too many failures; try later
 	Unavailable      Code = "unavailable"        // a part of ours is away; try again
+	Outdated         Code = "outdated"           // only a newer version of the program can answer
 	Internal         Code = "internal"           // a fault of ours
 )
 

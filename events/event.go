@@ -3,6 +3,7 @@ package events
 import (
 	"crypto/sha256"
 	"fmt"
+	"mime"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -17,7 +18,7 @@ type Event struct {
 	ID              string    // UUIDv7, also the Nats-Msg-Id
 	Source          string    // {origin}/ResearchStudy/{study token}, of a PartnerStudy {origin}/Partner/{id}
 	Type            string    // {prefix}{kind}
-	Subject         string    // DiagnosticReport/{id}/_history/{n}, Partner/{id}, Key/{kid} or ResearchStudy/{study token}
+	Subject         string    // DiagnosticReport/{id}/_history/{n}, Partner/{id}, Key/{kid} or ResearchStudy/{study token}; of unknown kinds any
 	Time            time.Time // UTC, to the microsecond; strictly increases within the study
 	DataContentType string
 	Study           string // study token
@@ -29,7 +30,8 @@ type Event struct {
 	Data            []byte // FHIR JSON, byte for byte as signed; of internal studies JSON
 }
 
-// Kind gives the kind of the event's type, empty for a type that is not ours.
+// Kind returns the kind of the event's type, which may be one that this version
+// does not know; empty for a malformed type.
 func (e Event) Kind() Kind {
 	k, _ := kindOf(e.Type)
 	return k
@@ -96,14 +98,15 @@ func (ns Namespace) Source(token string) string {
 func (ns Namespace) Type(k Kind) string { return ns.TypePrefix + string(k) }
 
 // Validate says what is wrong with the form of the event: attributes missing,
-// too long or out of the allowed characters. It does not check the chain.
+// too long or out of the allowed characters. It does not check the chain, and
+// an event of a kind that this version does not know is as valid as others.
 func (e Event) Validate() error {
 	if err := e.validateText(); err != nil {
 		return err
 	}
 	kind, ok := kindOf(e.Type)
 	if !ok {
-		return Fieldf("type", "%q ends in no known kind", clip(e.Type))
+		return Fieldf("type", "%q is not of the form {prefix}{noun}.{verb}.v{number} or {prefix}{noun}.{verb}.optional.v{number}, in lower case", clip(e.Type))
 	}
 	if err := kind.in(e.Study); err != nil {
 		return err
@@ -133,6 +136,9 @@ func (e Event) validateText() error {
 	if u, err := url.Parse(e.Source); err != nil || u.String() != e.Source {
 		return Fieldf("source", "%q is not a URI reference in the form in which every SDK writes it", clip(e.Source))
 	}
+	if !mediaTypeForm(e.DataContentType) {
+		return Fieldf("datacontenttype", "%q is not a media type", clip(e.DataContentType))
+	}
 	if e.TraceParent != "" && (len(e.TraceParent) > 256 || !attributeForm(e.TraceParent)) {
 		return Fieldf("traceparent", "is not a W3C trace context")
 	}
@@ -148,6 +154,15 @@ func attributeForm(value string) bool {
 		}
 	}
 	return value != ""
+}
+
+// mediaTypeForm reports whether the CloudEvents SDK takes value as a media type.
+func mediaTypeForm(value string) bool {
+	if value == MediaFHIR || value == MediaJSON {
+		return true
+	}
+	_, _, err := mime.ParseMediaType(value)
+	return err == nil
 }
 
 // hashForm reports whether hash is 64 lower-case hexadecimal digits.

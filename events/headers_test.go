@@ -101,14 +101,14 @@ func TestHostileHeadersAreRefused(t *testing.T) {
 	for name, value := range map[string]string{
 		"ce-specversion":     "0.3",
 		"ce-study":           "a.>",
-		"ce-type":            "org.mskcc.crit.diagnosticreport.signed.v2",
+		"ce-type":            "org.mskcc.crit.diagnosticreport.signed.v2.",
 		"ce-time":            "2026-01-31T12:00:01Z",
 		"ce-sequence":        "00000000000000000000",
 		"ce-hash":            strings.Repeat("A", 64),
 		"ce-previoushash":    strings.Repeat("0", 63),
 		"ce-subject":         strings.Repeat("a", 1025),
 		"ce-id":              "line\nbreak",
-		"ce-datacontenttype": "application/fhir+json; charset=\"utf-8\"",
+		"ce-datacontenttype": "application/fhir+json; charset=\"utf-8\"", // has a space
 		"ce-traceparent":     strings.Repeat("0", 257),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,16 +12,19 @@ import (
 
 var sampleTime = time.Date(2026, 1, 31, 12, 0, 0, 123000, time.UTC)
 
-// kinds are all kinds of events.
+// kinds are all kinds of events that are known.
 var kinds = []events.Kind{
 	events.ReportSigned, events.ReportAmended, events.ReportSuperseded, events.ReportWithdrawn,
 	events.ObservationsSigned, events.AccessPartner, events.AccessKey, events.AccessGranted, events.AccessRevoked,
 }
 
+// kindsAndUnknown are kinds of which some are not known.
+var kindsAndUnknown = append([]events.Kind{unknownReport, unknownAccess, optionalReport, optionalAccess}, kinds...)
+
 // studyOf gives study, or the internal study that events of the kind belong to.
 func studyOf(k events.Kind, study string) string {
 	switch k {
-	case events.AccessPartner, events.AccessKey:
+	case events.AccessPartner, events.AccessKey, unknownAccess, optionalAccess:
 		return events.AccessStudy
 	case events.AccessGranted, events.AccessRevoked:
 		return events.PartnerStudy("acme")
@@ -85,7 +88,7 @@ func anyEvent() *rapid.Generator[events.Event] {
 		ns := rapid.SampledFrom([]events.Namespace{
 			events.DefaultNamespace, {Origin: "https://example.org:8443/a", TypePrefix: "x."}, {Origin: "urn:a", TypePrefix: "org.ex-ample.1."},
 		}).Draw(t, "namespace")
-		kind := rapid.SampledFrom(kinds).Draw(t, "kind")
+		kind := rapid.SampledFrom(kindsAndUnknown).Draw(t, "kind")
 		study := studyOf(kind, events.StudyToken(rapid.StringN(1, 40, 120).Filter(isStudy).Draw(t, "study")))
 		e := events.Event{
 			ID:              attributes(60).Draw(t, "id"),

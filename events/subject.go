@@ -21,14 +21,21 @@ func StudySubjects(token string) string { return PartnerPrefix + token + ".>" }
 // PartnerAccessSubject is where the events of a PartnerStudy are stored.
 func PartnerAccessSubject(id string) string { return partnerAccess + id + ".access" }
 
-// NATSSubject is where the event is stored. It holds no assessment id: each
-// distinct subject costs the server memory for ever.
+// NATSSubject is where the event is stored, a function of its study and its type
+// alone. It is the same for whoever knows the kind and whoever does not, because
+// a publisher may have to find events on the stream that a newer one stored. It
+// holds no assessment id: each distinct subject costs the server memory for
+// ever. What is no valid event goes where no partner sees it.
 func (e Event) NATSSubject() string {
-	if tail, ok := subjectTails[e.Kind()]; ok {
-		return PartnerPrefix + e.Study + "." + tail
+	kind, ok := kindOf(e.Type)
+	if !ok || kind.in(e.Study) != nil {
+		return AccessSubject
 	}
-	if partner, ok := PartnerOf(e.Study); ok && e.Kind().announces() {
+	if partner, ok := PartnerOf(e.Study); ok {
 		return PartnerAccessSubject(partner)
 	}
-	return AccessSubject
+	if kind.internal() {
+		return AccessSubject
+	}
+	return PartnerPrefix + e.Study + "." + kind.subjectTail()
 }

@@ -39,6 +39,31 @@ func study() []events.Event {
 	return chain
 }
 
+// newer is a chain in which a newer publisher has written events of kinds that
+// this version does not know: what a known event comes before and after.
+func newer(study string, kinds ...events.Kind) []events.Event {
+	var chain []events.Event
+	var end events.Link
+	for _, k := range kinds {
+		e := sampleEvent(events.DefaultNamespace, k, study, end, `{"resourceType":"Basic"}`)
+		if !k.Known() {
+			e.Subject = "Basic/" + events.FormatSequence(e.Sequence)
+			e.Seal(end)
+		}
+		end = e.Link()
+		chain = append(chain, e)
+	}
+	return chain
+}
+
+const (
+	unknownReport   = events.Kind("diagnosticreport.retracted.v1")
+	unknownAccess   = events.Kind("access.role.v1")
+	optionalReport  = events.Kind("readercomment.added.optional.v1")
+	optionalAccess  = events.Kind("access.contact.optional.v2")
+	unknownAnnounce = events.Kind("access.paused.v1")
+)
+
 func goodChains() []vectorChain {
 	chain := study()
 	other := events.Namespace{Origin: "https://crit.example.org/signoff", TypePrefix: "org.example.crit."}
@@ -62,6 +87,12 @@ func goodChains() []vectorChain {
 		{Name: "the same event with another trace context, which no hash covers", After: start, Events: vectors(retraced)},
 		{Name: "the internal study of partners and keys", After: start, Events: vectors(partner, key)},
 		{Name: "the internal study that tells a partner of its grants: it has a source and a sequence of its own", After: start, Events: vectors(granted, revoked)},
+		{Name: "a study with events of kinds that are not known, one of them optional", After: start,
+			Events: vectors(newer("FHIR-T", events.ReportSigned, unknownReport, optionalReport, "observations.signed.v2", events.ReportAmended)...)},
+		{Name: "the internal study of partners and keys with kinds that are not known, one of them optional", After: start,
+			Events: vectors(newer(events.AccessStudy, events.AccessPartner, unknownAccess, optionalAccess, events.AccessKey)...)},
+		{Name: "the internal study that tells a partner of its grants, with a kind that is not known", After: start,
+			Events: vectors(newer(events.PartnerStudy("acme"), events.AccessGranted, unknownAnnounce, events.AccessRevoked)...)},
 		{Name: "a number of 20 digits, a time of whole seconds", After: linkVector(late), Events: vectors(whole)},
 	}
 }
@@ -80,6 +111,15 @@ func brokenChains() []vectorChain {
 		broken("another event of the same number", events.Altered, 2, c[0], c[1], replaced),
 		broken("an event was replaced and hashed anew: its successor shows it", events.Altered, 2, c[0], replaced, c[2]),
 	}
+	n := newer("FHIR-T", events.ReportSigned, unknownReport, optionalReport, events.ReportAmended)
+	other := n[1]
+	other.Data = []byte("{}")
+	chains = append(chains,
+		broken("an event of a kind that is not known is missing", events.Gap, 1, n[0], n[2]),
+		broken("an optional event is missing", events.Gap, 2, n[0], n[1], n[3]),
+		broken("an event of a kind that is not known was altered", events.Altered, 1, n[0], other),
+		broken("an event of a kind that is not known came twice", events.Repeat, 2, n[0], n[1], n[1]),
+	)
 	for _, a := range alterations {
 		e := c[1]
 		a.alter(&e)

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"maps"
 	"reflect"
 	"slices"
@@ -15,10 +16,12 @@ import (
 type Directory struct {
 	partners map[string]Partner
 	keys     map[string]Key
+	unknown  string // the type of an event that must not be passed over; empty: all are known
 }
 
-// Apply folds one event of the internal study. Events of other kinds change
-// nothing, so that a later version of the program may add some.
+// Apply folds one event of an internal study. One whose kind only a newer version
+// knows makes the directory outdated, for ever: see Current. Other events change
+// nothing.
 func (d Directory) Apply(e events.Event) (Directory, error) {
 	switch e.Kind() {
 	case events.AccessPartner:
@@ -34,8 +37,22 @@ func (d Directory) Apply(e events.Event) (Directory, error) {
 		}
 		return d.WithKey(k), nil
 	default:
+		if e.Kind().NeedsNewer() {
+			d.unknown = cmp.Or(d.unknown, e.Type)
+		}
 		return d, nil
 	}
+}
+
+// Current returns an Outdated Error if an event was applied of which only a newer
+// version knows what it means: it may have ended the access of anybody. Nobody
+// may be let in by this directory then.
+func (d Directory) Current() error {
+	if d.unknown == "" {
+		return nil
+	}
+	return events.Errorf(events.Outdated, "who may see what is not known, because the log has events of the type %s, "+
+		"which this version does not know; nobody is let in until a newer version of signoff runs", d.unknown)
 }
 
 // WithPartner gives the directory with p in place of the partner of its id.
@@ -62,7 +79,7 @@ func with[V any](m map[string]V, key string, value V) map[string]V {
 // Same reports whether nothing was applied between the two. It does not look
 // into them, so two that were folded apart are never the same.
 func (d Directory) Same(other Directory) bool {
-	return sameMap(d.partners, other.partners) && sameMap(d.keys, other.keys)
+	return sameMap(d.partners, other.partners) && sameMap(d.keys, other.keys) && d.unknown == other.unknown
 }
 
 func sameMap[V any](a, b map[string]V) bool {

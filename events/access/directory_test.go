@@ -3,6 +3,7 @@ package access_test
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,11 +79,39 @@ func TestDirectoriesAreTheSameUntilSomethingIsApplied(t *testing.T) {
 
 func TestEventsOfOtherKindsChangeNothing(t *testing.T) {
 	d := (access.Directory{}).WithPartner(access.Partner{ID: "a"})
-	for _, eventType := range []string{events.DefaultNamespace.Type(events.ReportSigned), "org.mskcc.crit.access.role.v1"} {
-		got, err := d.Apply(events.Event{Type: eventType, Data: []byte("[")})
-		if err != nil || len(got.Partners()) != 1 {
-			t.Errorf("%s gives %v, %v", eventType, got, err)
+	for _, kind := range []events.Kind{events.AccessGranted, events.AccessRevoked, "access.contact.optional.v1"} {
+		got, err := d.Apply(events.Event{Type: events.DefaultNamespace.Type(kind), Data: []byte("[")})
+		if err != nil || len(got.Partners()) != 1 || got.Current() != nil || !got.Same(d) {
+			t.Errorf("%s gives %v, %v; %v", kind, got, err, got.Current())
 		}
+	}
+}
+
+func TestAnEventThatOnlyANewerVersionKnowsMakesTheDirectoryOutdated(t *testing.T) {
+	signer, _ := newSigner(t)
+	key := signer.Key(now)
+	for _, kind := range []events.Kind{"access.role.v1", "access.partner.v2", "access.key.v10", "access.granted.v2"} {
+		t.Run(string(kind), func(t *testing.T) {
+			d := (access.Directory{}).WithPartner(access.Partner{ID: "a", Enabled: true})
+			got, err := d.Apply(events.Event{Type: events.DefaultNamespace.Type(kind), Data: []byte("[")})
+			if err != nil || got.Same(d) || d.Current() != nil {
+				t.Fatalf("the directory before is %v; %v", d.Current(), err)
+			}
+			for _, e := range []events.Event{
+				accessEvent(t, events.AccessKey, key.EventSubject(), key),
+				accessEvent(t, events.AccessPartner, "Partner/a", access.Partner{ID: "a"}),
+			} {
+				if got, err = got.Apply(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := got.Current(); events.CodeOf(err) != events.Outdated || !strings.Contains(err.Error(), string(kind)) {
+				t.Errorf("after known events it is %v", err)
+			}
+			if p, ok := got.Partner("a"); !ok || p.Enabled || len(got.Keys()) != 1 {
+				t.Error("what is known was not applied")
+			}
+		})
 	}
 }
 
