@@ -41,6 +41,7 @@ func TestEveryReasonHasItsStatusAndIssueCode(t *testing.T) {
 		{events.Errorf(events.Gap, "secret"), 500, "exception", "Internal error"},
 		{errors.New("secret"), 500, "exception", "Internal error"},
 		{events.Errorf(events.Unavailable, "secret"), 503, "transient", "Internal error"},
+		{events.Errorf(events.Outdated, "secret"), 503, "transient", "This needs a newer version of the service; ask again later."},
 		{context.DeadlineExceeded, 503, "transient", "Internal error"},
 	} {
 		t.Run(fmt.Sprintf("%d %s for %v", c.status, c.issue, c.err), func(t *testing.T) {

@@ -33,6 +33,7 @@ var answers = map[events.Code]answer{
 	events.UnsupportedMedia: {http.StatusUnsupportedMediaType, "not-supported", "The media type of the body is not taken."},
 	events.Throttled:        {http.StatusTooManyRequests, "throttled", "Too many attempts; try again later."},
 	events.Unavailable:      {http.StatusServiceUnavailable, "transient", internalText},
+	events.Outdated:         {http.StatusServiceUnavailable, "transient", "This needs a newer version of the service; ask again later."},
 	events.Internal:         internalAnswer,
 }
 

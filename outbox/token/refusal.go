@@ -69,7 +69,7 @@ func refuseClient(err error) *refusal {
 	switch code := events.CodeOf(err); {
 	case code == events.Unauthenticated || code == events.Expired || code == events.Forbidden || code == events.NotFound || code == events.Invalid:
 		return unknownClient("client_id or client_secret is wrong", err)
-	case (code == events.Throttled || code == events.Unavailable) && errors.As(err, &e):
+	case (code == events.Throttled || code == events.Unavailable || code == events.Outdated) && errors.As(err, &e):
 		r := &refusal{status: http.StatusServiceUnavailable, code: unavailable, description: "try again later", retryAfter: e.RetryAfter, err: err}
 		if code == events.Throttled {
 			r.status, r.description = http.StatusTooManyRequests, "too many failed attempts; try again later"

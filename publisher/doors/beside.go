@@ -34,7 +34,8 @@ type beside struct {
 //
 // It refuses rather than answer by a directory that may be out of date: unless
 // the directory holds all that the stream holds at the time of the login. While
-// that cannot be found out it does not answer at all, so that others do.
+// that cannot be found out, or only a newer version knows who may come in, it does
+// not answer at all, so that others do.
 func (d *Doors) Answer(ctx context.Context) error {
 	d.beside.is = true
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(shortestRetry),
@@ -72,14 +73,15 @@ func (d *Doors) Answer(ctx context.Context) error {
 	return nil
 }
 
-// fresh makes sure that the directory holds all that the stream holds.
+// fresh makes sure that the directory holds all that the stream holds, and that
+// this version knows what that means.
 func (d *Doors) fresh(ctx context.Context) error {
 	b := &d.beside
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	asked := d.cfg.Clock()
 	if asked.Before(b.until) {
-		return nil
+		return d.log.Directory().Current()
 	}
 	ctx, cancel := context.WithTimeout(ctx, freshWait)
 	defer cancel()
@@ -91,7 +93,7 @@ func (d *Doors) fresh(ctx context.Context) error {
 		return fmt.Errorf("wait for all that is in the stream: %w", err)
 	}
 	b.until = asked.Add(freshFor)
-	return nil
+	return d.log.Directory().Current()
 }
 
 // admittedTo gives the studies that a login of the guest may open; not ok: it

@@ -32,6 +32,10 @@ func (d *Doors) answer(m *nats.Msg) {
 	d.gate.RLock()
 	defer d.gate.RUnlock()
 	user, err := d.login(&request.AuthorizationRequest)
+	if errors.Is(err, events.Outdated) {
+		d.metrics.logins.WithLabelValues(failed).Inc()
+		return // doors of a newer version may answer the next time
+	}
 	outcome := outcomeOf(err)
 	text, err := d.sign(request, user, err)
 	if err == nil {
@@ -52,7 +56,7 @@ func outcomeOf(err error) string {
 		return throttled
 	case events.Expired:
 		return expired
-	case events.Internal, events.Unavailable:
+	case events.Internal, events.Unavailable, events.Outdated:
 		return failed
 	default:
 		return refused
@@ -78,6 +82,9 @@ func (d *Doors) sign(request *jwt.AuthorizationRequestClaims, user *jwt.UserClai
 // login finds out who is asking and gives what the connection may do.
 func (d *Doors) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, error) {
 	directory, now := d.log.Directory(), d.cfg.Clock()
+	if err := directory.Current(); err != nil {
+		return nil, err
+	}
 	c := credentialOf(request.ConnectOptions)
 	partner, known := directory.Partner(c.client)
 	from := attemptOf(c.client, request.ClientInformation.Host, known)

@@ -15,6 +15,7 @@ const (
 const (
 	tooMuch      = "sends too much"
 	notAdmitted  = "not admitted" // removed, or not admitted yet
+	notKnown     = "not known"    // only a newer version knows who may come in
 	oldSecret    = "old secret"
 	otherStudies = "other studies" // than are granted now
 	foreign      = "foreign"       // opened by no login of the partner
@@ -56,7 +57,7 @@ func newMetrics(d *Doors) *metrics {
 	for _, outcome := range []string{opened, refused, expired, throttled, failed} {
 		m.logins.WithLabelValues(outcome)
 	}
-	for _, cause := range []string{tooMuch, notAdmitted, oldSecret, otherStudies, foreign} {
+	for _, cause := range []string{tooMuch, notAdmitted, notKnown, oldSecret, otherStudies, foreign} {
 		m.closed.WithLabelValues(cause)
 	}
 	return m

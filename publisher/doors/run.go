@@ -33,7 +33,9 @@ var (
 // Run keeps the doors until ctx ends, and returns nil then. What fails is tried
 // again, without end; meanwhile it stays closed. Logins are answered once the
 // directory holds all that the stream held at the start, and every account was
-// built.
+// built. They are not answered, all connections of partners are closed and nothing
+// else is changed while only a newer version knows who may come in: what it made,
+// such as a consumer, would be in nobody's grants here.
 func (d *Doors) Run(ctx context.Context) error {
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(shortestRetry),
 		backoff.WithMaxInterval(longestRetry), backoff.WithMaxElapsedTime(0))
@@ -44,7 +46,12 @@ func (d *Doors) Run(ctx context.Context) error {
 	begun := false
 	for ctx.Err() == nil {
 		err := d.look(ctx, &begun)
-		if begun && logins == nil && ctx.Err() == nil {
+		switch {
+		case errors.Is(err, events.Outdated) && logins != nil:
+			_ = logins.Unsubscribe() // the connection may be closed already
+			logins = nil
+		case errors.Is(err, events.Outdated):
+		case begun && logins == nil && ctx.Err() == nil:
 			logins, err = d.open(err)
 		}
 		d.report(ctx, err)
@@ -116,6 +123,9 @@ func (d *Doors) report(ctx context.Context, err error) {
 // look makes everything as the directory has it now. Begun turns true once
 // everything was tried.
 func (d *Doors) look(ctx context.Context, begun *bool) error {
+	if directory := d.log.Directory(); directory.Current() != nil {
+		return errors.Join(directory.Current(), d.flush(ctx), d.sweepAll(ctx, directory))
+	}
 	if !*begun {
 		if err := d.begin(ctx); err != nil {
 			return err

@@ -16,8 +16,8 @@ import (
 
 // sweep closes those connections of a partner that a login would not open now
 // as they are: by a secret that is not in force any more, or with other
-// studies, or of a partner that is out. Their clients come back with what they
-// have now.
+// studies, or of a partner that is out, or all of them while only a newer version
+// knows who may come in. Their clients come back with what they have now.
 func (d *Doors) sweep(ctx context.Context, id string, p access.Partner) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -28,11 +28,14 @@ func (d *Doors) sweep(ctx context.Context, id string, p access.Partner) error {
 	if err != nil {
 		return fmt.Errorf("list connections of %s: %w", id, err)
 	}
+	outdated := d.log.Directory().Current() != nil
 	out := d.allowance.out(id, d.cfg.Clock())
 	var errs []error
 	for _, c := range connections {
 		cause := d.amiss(c, p, grantsOf(tokens))
 		switch {
+		case outdated:
+			cause = notKnown
 		case out:
 			cause = tooMuch
 		case !admitted:

@@ -131,22 +131,37 @@ func (a *API) read(w http.ResponseWriter, r *request, id string) error {
 // granted gives the available report of a study that the partner may see. A
 // report of another study is answered like one that does not exist.
 func (a *API) granted(r *request, id string) (readmodel.Report, error) {
-	unknown := events.Errorf(events.NotFound, "There is no such report.")
 	if !events.ValidFHIRID(id) {
-		return readmodel.Report{}, unknown
+		return readmodel.Report{}, noSuchReport()
 	}
 	report, err := a.reader.Report(r.Context(), id)
-	switch {
-	case events.CodeOf(err) == events.NotFound:
-		return readmodel.Report{}, unknown
+	switch code := events.CodeOf(err); {
+	case code == events.NotFound, (err == nil || code == events.Outdated) && !grantedToken(r.partner, report.Study):
+		return readmodel.Report{}, a.noReport(r)
 	case err != nil:
 		return readmodel.Report{}, err
-	case !grantedToken(r.partner, report.Study):
-		return readmodel.Report{}, unknown
 	case !report.Available:
 		return readmodel.Report{}, events.Errorf(events.Gone, "The report is no longer available: it was superseded or withdrawn.")
 	}
 	return report, nil
+}
+
+func noSuchReport() error { return events.Errorf(events.NotFound, "There is no such report.") }
+
+// noReport refuses a report that is in none of the partner's studies, as far as
+// this version knows: one of them may have it in an event that only a newer
+// version knows. The answer is the same whatever other studies have.
+func (a *API) noReport(r *request) error {
+	outdated, err := a.reader.Outdated(r.Context())
+	if err != nil {
+		return err
+	}
+	for token, unknown := range outdated {
+		if grantedToken(r.partner, token) {
+			return events.Errorf(events.Outdated, "study %s has an event of the type %s, which this version does not know, and it may be about the report", token, unknown)
+		}
+	}
+	return noSuchReport()
 }
 
 func grantedToken(partner access.Partner, token string) bool {

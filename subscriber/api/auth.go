@@ -28,7 +28,8 @@ func (a *API) authorize(r *http.Request, pairs []pair) (access.Partner, error) {
 }
 
 // bearer gives the partner whom the request's one token names, unless the
-// secret it was issued for is no longer in force.
+// secret it was issued for is no longer in force. The error's code is Outdated
+// if only a newer version knows who may be let in.
 func (a *API) bearer(r *http.Request) (access.Partner, error) {
 	refused := func(message string) (access.Partner, error) {
 		return access.Partner{}, events.Errorf(events.Unauthenticated, "%s", message)
@@ -44,6 +45,9 @@ func (a *API) bearer(r *http.Request) (access.Partner, error) {
 		return refused("The Authorization header must be: Bearer {access_token}.")
 	}
 	d := a.reader.Directory()
+	if err := d.Current(); err != nil {
+		return access.Partner{}, err
+	}
 	now := a.cfg.Clock()
 	claims, err := a.tokens.Verify(d, strings.Trim(token, " "), now)
 	if err != nil {

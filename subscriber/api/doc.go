@@ -7,6 +7,10 @@
 // Who may see what is looked up anew for each request, so that a revoked
 // grant is refused from the moment the read model knows of it.
 //
+// Where the log has an event that only a newer version knows, the answer is 503:
+// to every call about its study, and to every call at all if it is an access
+// event. Another study is answered from as always.
+//
 // It writes nothing, keeps no sessions, and issues no tokens.
 //
 // # Queries

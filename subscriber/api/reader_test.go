@@ -22,6 +22,7 @@ type desk struct {
 	directory access.Directory
 	page      readmodel.Page
 	reports   map[string]readmodel.Report
+	outdated  map[string]string
 	err       error
 	asked     []readmodel.Query
 }
@@ -43,6 +44,12 @@ func (d *desk) Report(_ context.Context, id string) (readmodel.Report, error) {
 		return r, d.err
 	}
 	return readmodel.Report{}, events.Errorf(events.NotFound, "no report %s", id)
+}
+
+func (d *desk) Outdated(context.Context) (map[string]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.outdated, d.err
 }
 
 func (d *desk) Directory() access.Directory {

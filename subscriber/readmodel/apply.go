@@ -51,6 +51,7 @@ func (a *applier) Apply(ctx context.Context, b subscriber.Batch) error {
 		return err
 	}
 	a.cfg.Step("publish")
+	a.warnOutdated(changes.studies)
 	maps.Copy(a.progress.studies, changes.studies)
 	a.progress.position, a.progress.directory = b.Position, changes.directory
 	a.publish(b.Position, changes.directory)
@@ -58,6 +59,15 @@ func (a *applier) Apply(ctx context.Context, b subscriber.Batch) error {
 	a.setState(Green, nil)
 	a.metrics.applied(b, start, a.cfg.Clock())
 	return nil
+}
+
+// warnOutdated says which studies have their first event that is not known.
+func (a *applier) warnOutdated(now map[string]study) {
+	for token, s := range now {
+		if s.Unknown != "" && a.progress.studies[token].Unknown == "" {
+			a.cfg.Log.Warn("an event is of a type that this version does not know: run a newer version", "study", token, "type", s.Unknown)
+		}
+	}
 }
 
 // move advances the stored position. That of another process in between, or of

@@ -29,8 +29,10 @@ func newChanges(b subscriber.Batch, p progress) (*changes, error) {
 		switch m.Event.Kind() {
 		case events.ReportSigned, events.ReportAmended, events.ReportWithdrawn:
 			c.indexes[i], err = index(m.Event, tokens)
-		case events.AccessPartner, events.AccessKey:
-			c.directory, err = c.directory.Apply(m.Event)
+		default:
+			if events.InternalStudy(m.Event.Study) {
+				c.directory, err = c.directory.Apply(m.Event)
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read event %d of %s (message %d): %w", m.Event.Sequence, m.Event.Study, m.Sequence, err)
@@ -79,9 +81,9 @@ func (c *changes) write(tx *sqlx.Tx) error {
 	for _, s := range c.studies {
 		_, err := tx.Exec(`
 			update studies
-			set sequence = ?, hash = ?, reports = ?
+			set sequence = ?, hash = ?, reports = ?, unknown = ?
 			where study = ?`,
-			s.Sequence, s.Hash, s.Reports, s.Study)
+			s.Sequence, s.Hash, s.Reports, s.Unknown, s.Study)
 		if err != nil {
 			return fmt.Errorf("store end of study %s: %w", s.Token, err)
 		}
@@ -126,7 +128,10 @@ func (c *changes) apply(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index) er
 		return insert(tx, s, e, x, e.Sequence)
 	case events.AccessPartner, events.AccessKey:
 		return insertAccess(tx, e)
-	default: // what nothing is answered from yet
+	default: // nothing is answered from it
+		if s.Unknown == "" && e.Kind().NeedsNewer() {
+			s.Unknown = e.Type
+		}
 		return nil
 	}
 }

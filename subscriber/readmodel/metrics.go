@@ -1,6 +1,8 @@
 package readmodel
 
 import (
+	"context"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +38,13 @@ func newMeters(m *Model) *meters {
 	x.all = []prometheus.Collector{x.events, x.batch, x.store, x.delay,
 		gauge("lag_events", "Events known to be in the stream that are not applied.", func(s Status) float64 { return float64(s.Lag) }),
 		gauge("position", "Stream sequence applied.", func(s Status) float64 { return float64(s.Position.Sequence) }),
+		gauge("outdated_studies", "Studies from which nothing is answered, because they have an event that only a newer version knows.", func(Status) float64 {
+			outdated, err := m.Outdated(context.Background())
+			if err != nil {
+				return math.NaN()
+			}
+			return float64(len(outdated))
+		}),
 		gauge("green", "1 while the model follows the stream.", func(s Status) float64 {
 			if s.State == Green {
 				return 1

@@ -26,6 +26,7 @@ type study struct {
 	Sequence uint64 `db:"sequence"`
 	Hash     string `db:"hash"`
 	Reports  int    `db:"reports"`
+	Unknown  string `db:"unknown"`
 }
 
 // load reads the progress and publishes position and directory.
@@ -88,7 +89,7 @@ func readPosition(tx *sqlx.Tx) (subscriber.Position, error) {
 func readStudies(tx *sqlx.Tx) (map[string]study, error) {
 	var rows []study
 	err := tx.Select(&rows, `
-		select study, token, sequence, hash, reports
+		select study, token, sequence, hash, reports, unknown
 		from studies`)
 	byToken := make(map[string]study, len(rows))
 	for _, s := range rows {
@@ -97,14 +98,19 @@ func readStudies(tx *sqlx.Tx) (map[string]study, error) {
 	return byToken, err
 }
 
-// readDirectory folds the last event of each partner and key.
+// readDirectory folds the last event of each partner and key, and those that
+// make it outdated.
 func readDirectory(tx *sqlx.Tx) (access.Directory, error) {
 	var d access.Directory
 	rows, err := tx.Query(`
 		select type, subject, body
 		from access
 		where n in (select max(n) from access group by subject)
-		order by n`)
+		union all
+		select unknown, '', x''
+		from studies
+		where unknown <> '' and substr(token, 1, 1) = '_'
+		order by type, subject`)
 	if err != nil {
 		return d, err
 	}

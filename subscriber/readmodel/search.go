@@ -16,7 +16,7 @@ import (
 
 // Search answers a query from one state of the model, so that total and page
 // agree. An unknown study has no reports. The error is Invalid for a query
-// that makes no sense.
+// that makes no sense, and Outdated for a study that Outdated names.
 func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 	if q.Offset < 0 || q.Limit < 0 {
 		return Page{}, events.Errorf(events.Invalid, "offset and limit of a search must not be negative")
@@ -35,9 +35,9 @@ func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	var s study
 	err := tx.QueryRowContext(ctx, `
-		select study, sequence, hash, reports
+		select study, sequence, hash, reports, unknown
 		from studies
-		where token = ?`, q.Study).Scan(&s.Study, &s.Sequence, &s.Hash, &s.Reports)
+		where token = ?`, q.Study).Scan(&s.Study, &s.Sequence, &s.Hash, &s.Reports, &s.Unknown)
 	if errors.Is(err, sql.ErrNoRows) {
 		s.Study = -1 // the conditions are checked all the same
 	} else if err != nil {
@@ -46,6 +46,9 @@ func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	which, err := where(s.Study, q.Where)
 	if err != nil {
 		return Page{}, err
+	}
+	if s.Unknown != "" {
+		return Page{}, outdated(q.Study, s.Unknown)
 	}
 	page := Page{Total: s.Reports, Link: events.Link{Sequence: s.Sequence, Hash: s.Hash}}
 	if len(q.Where) > 0 {
@@ -145,20 +148,24 @@ func readBodies(ctx context.Context, tx *sqlx.Tx, numbers []int64, reports []Rep
 }
 
 // Report gives the newest version of a report, available or not. The error is
-// NotFound for an id that was never published.
+// NotFound for an id that was never published. It is Outdated if the report is
+// of a study that Outdated names; the Report then says which, and no more.
 func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 	r := Report{ID: id}
-	var updated string
+	var updated, unknown string
 	err := m.db.Reader.QueryRowContext(ctx, `
-		select s.token, r.n, r.updated, r.n_end is null, b.body
+		select s.token, s.unknown, r.n, r.updated, r.n_end is null, b.body
 		from reports r
 		join studies s on s.study = r.study
 		join bodies b on b.row = r.row
 		where r.id_key = ?
 		order by r.row desc
-		limit 1`, idKey(id)).Scan(&r.Study, &r.Version, &updated, &r.Available, &r.Body)
+		limit 1`, idKey(id)).Scan(&r.Study, &unknown, &r.Version, &updated, &r.Available, &r.Body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Report{}, &events.Error{Code: events.NotFound, Message: "There is no report of this id.", Err: err}
+	}
+	if unknown != "" {
+		return Report{ID: id, Study: r.Study}, outdated(r.Study, unknown)
 	}
 	if err == nil {
 		r.LastUpdated, err = events.ParseTime(updated)
@@ -167,4 +174,30 @@ func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 		return Report{}, fmt.Errorf("read report: %w", err)
 	}
 	return r, nil
+}
+
+// Outdated returns the studies, by token, that have an event of which only a newer
+// version knows what it means, with the type of the first one. It may have taken
+// a report back, so nothing is answered from them. Internal studies are not among
+// them; Directory says that of those.
+func (m *Model) Outdated(ctx context.Context) (map[string]string, error) {
+	var rows []study
+	err := m.db.Reader.SelectContext(ctx, &rows, `
+		select token, unknown
+		from studies
+		where unknown <> ''`)
+	if err != nil {
+		return nil, fmt.Errorf("look for events that are not known: %w", err)
+	}
+	types := make(map[string]string)
+	for _, s := range rows {
+		if !events.InternalStudy(s.Token) {
+			types[s.Token] = s.Unknown
+		}
+	}
+	return types, nil
+}
+
+func outdated(study, unknown string) error {
+	return events.Errorf(events.Outdated, "study %s has an event of the type %s, which this version does not know; run a newer version of signoff", study, unknown)
 }
