@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -63,9 +66,24 @@ func (p *program) startNATS() error {
 
 // notes are what an operator has to do that keeps nothing else from being ready.
 func (p *program) notes() []check {
-	outside, ok := p.nats.(*natsd.Outside)
-	if !ok {
-		return nil
+	notes := []check{{"outdatedStudies", p.outdatedStudies}}
+	if outside, ok := p.nats.(*natsd.Outside); ok {
+		notes = append(notes, check{"natsConfiguration", outside.Configured})
 	}
-	return []check{{"natsConfiguration", outside.Configured}}
+	return notes
+}
+
+// outdatedStudies names those from which only a newer version can answer.
+func (p *program) outdatedStudies(ctx context.Context) error {
+	types, err := p.model.Outdated(ctx)
+	if err != nil || len(types) == 0 {
+		return err
+	}
+	const most = 10
+	var named []string
+	for _, study := range slices.Sorted(maps.Keys(types))[:min(most, len(types))] {
+		named = append(named, study+" ("+types[study]+")")
+	}
+	return fmt.Errorf("%d studies answer 503, because they have events of a type that this version does not know; run a newer version of signoff: %s",
+		len(types), strings.Join(named, ", "))
 }

@@ -20,7 +20,7 @@ import (
 
 // serveHTTP makes the two HTTP faces: one for partners, one for the operator.
 func (p *program) serveHTTP() {
-	tokens := token.New(p.outbox, p.signer, token.Config{Issuer: p.publicURL() + token.Path})
+	tokens := token.New(clients{p.outbox, p.model.Directory}, p.signer, token.Config{Issuer: p.publicURL() + token.Path})
 	reports := api.New(p.model, api.Config{PublicURL: p.publicURL(), BasePath: p.settings.BasePath, MaxCount: p.settings.MaxCount})
 
 	partners := exactly(map[string]http.Handler{
@@ -35,6 +35,19 @@ func (p *program) serveHTTP() {
 		metrics.MustRegister(part.Metrics()...)
 	}
 	p.ops = rest.NewServer(opsHandler(p.checks(), p.notes(), metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+}
+
+// clients knows the partners, as long as this version knows who may be let in.
+type clients struct {
+	token.Clients
+	directory func() access.Directory
+}
+
+func (c clients) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
+	if err := c.directory().Current(); err != nil {
+		return access.Partner{}, err
+	}
+	return c.Clients.AuthenticateClient(ctx, id, secret, address)
 }
 
 // exactly routes by the path as it came, and what has no handler to others. An
@@ -76,7 +89,7 @@ func (p *program) modelCheck() check {
 		if s := p.model.Status(); !s.CaughtUp || s.State == readmodel.Red {
 			return fmt.Errorf("read model %s, %d events behind: %s", s.State, s.Lag, s.Reason)
 		}
-		return nil
+		return p.model.Directory().Current()
 	}}
 }
 

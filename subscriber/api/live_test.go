@@ -111,6 +111,16 @@ func (l *live) wait() {
 	}
 }
 
+// newer publishes an event of a kind that only a newer publisher knows.
+func (l *live) newer(kind events.Kind, study string) {
+	l.t.Helper()
+	l.publish(events.Event{
+		Type: events.DefaultNamespace.Type(kind), Subject: "Basic/1", Study: study, Data: []byte(`{"resourceType":"Basic"}`),
+		Time: noon.Add(time.Duration(l.links[study].Sequence+1) * time.Microsecond),
+	})
+	l.wait()
+}
+
 // announce publishes an access event.
 func (l *live) announce(kind events.Kind, subject string, data any) {
 	l.t.Helper()

@@ -45,6 +45,11 @@ func (s *study) seal(kind events.Kind, subject string, data []byte) events.Event
 	return e
 }
 
+// unknown makes an event of a kind that only a newer publisher knows.
+func (s *study) unknown(kind events.Kind) events.Event {
+	return s.seal(kind, "Basic/1", []byte(`{"resourceType":"Basic"}`))
+}
+
 // assessment gives a valid one of the study, to be varied.
 func (s *study) assessment(id string) events.Assessment {
 	return events.Assessment{
