@@ -112,7 +112,7 @@ func kindOf(eventType string) (k Kind, ok bool) {
 			return "", false
 		}
 	}
-	if !nameForm(kind[0]) || !nameForm(kind[1]) || !versionForm(kind[size-1]) {
+	if !nameForm(kind[0]) || !nameForm(kind[1]) || kind[1] == optional || !versionForm(kind[size-1]) {
 		return "", false
 	}
 	return Kind(strings.Join(kind, ".")), true

@@ -76,6 +76,7 @@ func refusedKinds() []typeOfStudy {
 		{"no prefix", "diagnosticreport.retracted.v1", report},
 		{"no prefix before optional", "readercomment.added.optional.v1", report},
 		{"optional as verb, after a prefix of one word", "x.readercomment.optional.v1", report},
+		{"optional twice", mskcc + "readercomment.optional.optional.v1", report},
 		{"an empty prefix", ".diagnosticreport.retracted.v1", report},
 		{"an empty word in the prefix", "org..diagnosticreport.retracted.v1", report},
 		{"a capital in the prefix", "Org.mskcc.crit.diagnosticreport.retracted.v1", report},

@@ -7,6 +7,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -82,6 +86,46 @@ func (b *box) sign(study string, n, lesions int) {
 	if _, err := b.SignOff(context.Background(), outbox.SignOff{User: pi, Meaning: meaning, IDs: ids}); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// newer appends an event of a kind that only a newer program knows, as that would,
+// to a study that has events.
+func (b *box) newer(kind events.Kind, study string) {
+	b.t.Helper()
+	err := b.DB().Update(context.Background(), func(tx *sqlx.Tx) error {
+		var row int64
+		var link events.Link
+		var last string
+		if err := tx.QueryRow(`select row, sequence, hash, time from studies where token = ?`, study).Scan(&row, &link.Sequence, &link.Hash, &last); err != nil {
+			return err
+		}
+		at, err := events.ParseTime(last)
+		if err != nil {
+			return err
+		}
+		e := events.Event{
+			ID: uuid.Must(uuid.NewV7()).String(), Source: events.DefaultNamespace.Source(study), Type: events.DefaultNamespace.Type(kind),
+			Subject: "Basic/1", Time: at.Add(time.Microsecond), DataContentType: kind.MediaType(), Study: study, PartitionKey: study, Data: []byte("{}"),
+		}
+		e.Seal(link)
+		if err := e.Validate(); err != nil {
+			return err
+		}
+		at = e.Time
+		_, err = tx.Exec(`
+			insert into events (study, sequence, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, data)
+			values (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)`,
+			row, int64(e.Sequence), string(kind), e.ID, e.Subject, events.FormatTime(at), e.PartitionKey, e.PreviousHash, e.Hash, e.Data)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`update studies set sequence = ?, hash = ?, time = ? where row = ?`, int64(e.Sequence), e.Hash, events.FormatTime(at), row)
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.Wake()
 }
 
 func assessment(study, id string, number int32, lesions int) events.Assessment {

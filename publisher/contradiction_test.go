@@ -182,6 +182,45 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 	})
 }
 
+func TestRelayCarriesKindsThatItDoesNotKnow(t *testing.T) {
+	b, source := newBroker(t, natsd.Config{}), newBox(t)
+	source.add("A", 2)
+	if _, err := source.AddPartner(t.Context(), "test", "acme", "Acme", []string{"A"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 { // enough for a batch
+		source.newer("diagnosticreport.retracted.v1", "A")
+		source.newer("readercomment.added.optional.v1", "A")
+	}
+	source.newer("access.role.v1", events.AccessStudy)
+	source.newer("access.paused.v1", events.PartnerStudy("acme"))
+	source.add("A", 1)
+	n := 2 + 2 + 20 + 2 + 1
+	old := source.backup() // holds all events, but does not know that they are published
+	r := run(t, b, source, publisher.Config{})
+	r.reaches(uint64(n))
+	source.newer("diagnosticreport.retracted.v1", "A")
+	r.reaches(uint64(n + 1))
+	r.stop()
+	same(t, b, source, n+1)
+	t.Run("a look takes the last one for what it is", func(t *testing.T) {
+		r := run(t, b, source, publisher.Config{})
+		r.reaches(uint64(n + 1))
+		r.stop()
+	})
+	t.Run("those whose acknowledgement was lost are recorded", func(t *testing.T) {
+		other := newBroker(t, natsd.Config{})
+		first := old.backup()
+		r := run(t, other, first, publisher.Config{})
+		r.reaches(uint64(n))
+		r.stop()
+		r = run(t, other, old, publisher.Config{})
+		r.reaches(uint64(n))
+		r.stop()
+		same(t, other, old, n)
+	})
+}
+
 func TestRelayTakesUpAnOutboxThatLostItsOrdinals(t *testing.T) {
 	b, source := newBroker(t, natsd.Config{}), newBox(t)
 	source.add("A", 1500)

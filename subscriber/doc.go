@@ -21,6 +21,9 @@
 // skipped. While publisher, network or token endpoint are away, it waits,
 // without end.
 //
+// A newer publisher may write events of kinds that this version does not know.
+// They are checked and handed over like all others, and end nothing; see Delivery.
+//
 // What it does not do: it keeps nothing, it changes nothing at the publisher,
 // and it cannot tell that the stored Bookmark is older than what was
 // acknowledged before the next event arrives: that is a Gap then.

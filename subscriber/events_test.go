@@ -38,6 +38,16 @@ func (s *study) next() events.Event {
 	return e
 }
 
+// unknown makes an event of a kind that only a newer publisher knows.
+func (s *study) unknown(kind events.Kind, contentType string, body []byte) events.Event {
+	e := s.next()
+	s.link = events.Link{Sequence: e.Sequence - 1, Hash: e.PreviousHash}
+	e.Type, e.Subject, e.DataContentType, e.Data = events.DefaultNamespace.Type(kind), "Basic/1", contentType, body
+	e.Seal(s.link)
+	s.link = e.Link()
+	return e
+}
+
 func (s *study) take(n int) []events.Event {
 	list := make([]events.Event, n)
 	for i := range list {

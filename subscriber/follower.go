@@ -41,11 +41,16 @@ func (b Bookmark) validate() error {
 
 // Delivery is an event of the study. That it belongs to the study, is
 // unaltered and directly follows the one before has been checked.
+//
+// Its Kind may be one that this version does not know, because the publisher is
+// newer. If the Kind is optional, the event may be passed over. If it
+// NeedsNewer, it may take back what was told before: use nothing of the study
+// until a newer version has read it.
 type Delivery struct {
 	Study    string      // as given to Follow
 	Event    event.Event // with Report as its data
-	Report   []byte      // FHIR JSON as signed: a DiagnosticReport, or the Bundle of its Observations
-	Kind     events.Kind
+	Report   []byte      // FHIR JSON as signed: a DiagnosticReport, or the Bundle of its Observations; of an unknown kind the body
+	Kind     events.Kind // see events.Kind.Known and NeedsNewer
 	Bookmark Bookmark
 	Pending  uint64 // events of the study that were stored behind it when it was sent
 }

@@ -2,9 +2,10 @@
  * From a NATS message to a CloudEvent: binary mode of the NATS binding
  * (1.0.3-wip), the attributes as headers `ce-…`, the body as it was signed.
  */
-import { HTTP } from 'cloudevents';
+import { CloudEvent, HTTP } from 'cloudevents';
 
 import { InvalidEventError } from './errors.js';
+import { belongs, kindOf } from './kind.js';
 
 const REQUIRED = [
   'ce-specversion', 'ce-id', 'ce-source', 'ce-type', 'ce-subject', 'ce-time', 'ce-datacontenttype',
@@ -50,17 +51,42 @@ function check(headers) {
   if (!HASH.test(headers['ce-hash']) || !HASH.test(headers['ce-previoushash'])) {
     throw new InvalidEventError('ce-hash or ce-previoushash is not 64 hexadecimal digits');
   }
+  const type = kindOf(headers['ce-type']);
+  if (type === undefined) {
+    throw new InvalidEventError(`ce-type ${headers['ce-type']} is malformed`);
+  }
+  if (!belongs(type.kind, headers['ce-study'])) {
+    throw new InvalidEventError(`ce-study ${headers['ce-study']} is malformed, or has no events of the kind ${type.kind}`);
+  }
 }
 
 /**
  * Gives the CloudEvent. FHIR data stays the text that was signed: parsing it
- * would lose digits of its decimals.
+ * would lose digits of its decimals. So does the data of a kind that is not
+ * known; where that is no UTF-8, it stays the bytes.
  */
 export function toEvent(headers, body) {
   try {
+    if (!kindOf(headers['ce-type']).known) {
+      return new CloudEvent({ ...attributes(headers), data: textOf(body) });
+    }
     const event = HTTP.toEvent({ headers, body: utf8.decode(body) });
     return event.cloneWith({ time: headers['ce-time'] }); // toEvent cuts it to milliseconds; the clone is validated
   } catch (cause) {
     throw new InvalidEventError('a message is not a CloudEvent', { cause });
+  }
+}
+
+// attributes leaves out what cannot be the name of an extension.
+function attributes(headers) {
+  const named = Object.entries(headers).map(([name, value]) => [name.slice('ce-'.length), value]);
+  return Object.fromEntries(named.filter(([name]) => /^[a-z0-9]+$/.test(name)));
+}
+
+function textOf(body) {
+  try {
+    return utf8.decode(body);
+  } catch {
+    return new Uint8Array(body);
   }
 }

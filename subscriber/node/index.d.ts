@@ -22,6 +22,10 @@ export interface Message {
   /**
    * The event. `data` of a report is its FHIR JSON as text, byte for byte as
    * it was signed; `time` has all six decimals (`JSON.stringify` cuts them).
+   *
+   * A newer publisher may write kinds that this package does not know. They are
+   * handed over like all others; see `kindOf`. Their `data` is the body as text,
+   * or its bytes where that is not UTF-8.
    */
   event: CloudEvent<unknown>;
   /** The position behind the event. */
@@ -111,6 +115,23 @@ export function digest(headers: Headers, body: string | Uint8Array): string;
 
 /** Gives the link after an event that follows; throws a SubscriberError otherwise. */
 export function follow(link: Link, headers: Headers, body: string | Uint8Array): Link;
+
+/** What the type of an event says. */
+export interface Kind {
+  /** The type without its prefix, such as `diagnosticreport.signed.v1`. */
+  kind: string;
+  /** Whether this version of the package knows the kind. */
+  known: boolean;
+  /** Whether who does not know the kind may act as if the event were not there. */
+  optional: boolean;
+}
+
+/**
+ * Gives the kind of a type; undefined for a malformed one, which is never handed
+ * over. An event whose kind is neither known nor optional may take back what was
+ * told before: use nothing of its study until a newer version has read it.
+ */
+export function kindOf(type: string): Kind | undefined;
 
 /** The token of a study number. Throws a TypeError for what is none. */
 export function studyToken(study: string): string;

@@ -8,6 +8,7 @@ export {
   RepeatError,
   SubscriberError,
 } from './errors.js';
+export { kindOf } from './kind.js';
 export { SignIn } from './signin.js';
 export { studyToken } from './studytoken.js';
 export { subscribe } from './subscribe.js';

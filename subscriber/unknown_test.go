@@ -1,0 +1,111 @@
+package subscriber_test
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+// newer is a study in which a newer publisher has written events of kinds that
+// are not known, between two that are.
+func newer(token string, kinds ...events.Kind) []events.Event {
+	s := &study{token: token}
+	list := []events.Event{s.next()}
+	for _, k := range kinds {
+		list = append(list, s.unknown(k, k.MediaType(), []byte(`{"resourceType":"Basic","value":50.0}`)))
+	}
+	return append(list, s.unknown(kinds[0], "application/pdf", []byte("%PDF \xff\xfe")), s.next())
+}
+
+var (
+	newerKinds         = []events.Kind{"diagnosticreport.retracted.v1", "readercomment.added.optional.v1", "diagnosticreport.signed.v2", "observations.corrected.v1"}
+	newerAnnouncements = []events.Kind{"access.paused.v1", "access.reminded.optional.v1", "access.granted.v2"}
+)
+
+// announced is like newer, of what the partner is told.
+func announced() []events.Event {
+	s := &study{token: events.PartnerStudy(acme)}
+	list := []events.Event{s.announce(events.AccessGranted, "S1")}
+	for _, k := range newerAnnouncements {
+		list = append(list, s.unknown(k, events.MediaJSON, []byte(`{"partner":"acme"}`)))
+	}
+	return append(list, s.announce(events.AccessRevoked, "S1"))
+}
+
+func TestKindsThatAreNotKnownAreHandedOver(t *testing.T) {
+	d, want, told := newDoor(t, "S1"), newer("S1", newerKinds...), announced()
+	publish(t, d, append(want, told...)...)
+	p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+	var kinds []events.Kind
+	r.refuse = func(d subscriber.Delivery) error {
+		if !d.Kind.Known() {
+			kinds = append(kinds, d.Kind)
+		}
+		return nil
+	}
+	if err := p.CatchUp(t.Context(), "S1", r); err != nil {
+		t.Fatal(err)
+	}
+	r.holds(t, "S1", want)
+	if diff := cmp.Diff(append(append([]events.Kind{}, newerKinds...), newerKinds[0]), kinds); diff != "" {
+		t.Errorf("kinds that are not known (-want +got):\n%s", diff)
+	}
+
+	access := newReader()
+	result := make(chan error, 1)
+	go func() { result <- p.FollowAccess(t.Context(), access) }()
+	access.wait(t, events.PartnerStudy(acme), len(told))
+	access.holds(t, events.PartnerStudy(acme), told)
+	p.Close()
+	if err := ended(t, result); !errors.Is(err, subscriber.ErrClosed) {
+		t.Errorf("FollowAccess ended with %v", err)
+	}
+}
+
+func TestKindsThatAreNotKnownAreReadWithTheStream(t *testing.T) {
+	b := newBroker(t)
+	own := (&study{token: events.AccessStudy}).unknown("access.role.v1", events.MediaJSON, []byte("{}"))
+	want := append(append(newer("S1", newerKinds...), announced()...), own)
+	b.publish(want...)
+	k := newKeeper()
+	stop, _ := run(t, b.reader(), k, subscriber.Config{})
+	k.wait(t, len(want))
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, k.events); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNodeHandsOverKindsThatAreNotKnown(t *testing.T) {
+	needNode(t)
+	d, want, told := newDoor(t, "S1"), newer("S1", newerKinds...), announced()
+	publish(t, d, append(want, told...)...)
+	for what, c := range map[string]struct {
+		want    []events.Event
+		options map[string]any
+	}{
+		"of a study": {want, nil}, "of the partner's access": {told, map[string]any{"study": nil}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := startNode(t, d, c.options)
+			got := r.take(len(c.want))
+			r.stop()
+			for i, e := range c.want {
+				if got[i].ID != e.ID {
+					t.Errorf("event %d is %s, want %s", i+1, got[i].ID, e.ID)
+				}
+				var text string
+				if err := json.Unmarshal(got[i].Data, &text); !e.Kind().Known() && e.DataContentType != "application/pdf" && (err != nil || text != string(e.Data)) {
+					t.Errorf("the data of %s is %s; %v", e.Kind(), got[i].Data, err)
+				}
+			}
+		})
+	}
+}
