@@ -117,7 +117,7 @@ func TestWhatDoesNotFollow(t *testing.T) {
 		}},
 		{"no event of ours", events.Invalid, func(s *study, _ []events.Event) events.Event {
 			e := s.next()
-			e.Type = "org.example.other.thing.v1"
+			e.Type = "org.example.other.thing" // without a version
 			return e
 		}},
 	}
