@@ -29,6 +29,7 @@ const (
 	actionPIGranted  = "pi.granted"
 	actionPIRevoked  = "pi.revoked"
 	actionPIPassword = "pi.password-set"
+	actionPIRehashed = "pi.password-rehashed" // the same password, by the present cost
 	actionPIDisabled = "pi.disabled"
 
 	actionPartnerAdded   = "partner.added"

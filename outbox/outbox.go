@@ -3,7 +3,6 @@ package outbox
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -75,7 +74,7 @@ func Open(ctx context.Context, path string, cfg Config) (*Outbox, error) {
 	if o.step == nil {
 		o.step = func(string) {}
 	}
-	o.passwords = newPasswords(rand.Reader)
+	o.passwords = newPasswords()
 	if err := o.prepare(ctx, cfg.Namespace); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

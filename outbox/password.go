@@ -3,30 +3,39 @@ package outbox
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"fmt"
-	"io"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/crypto/argon2"
+	"github.com/alexedwards/argon2id"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// The cost of a password check (argon2id), and what may wait for one: two
-// checks at once hold at most 38 MiB.
+// cost is what hashing a password costs at present. A stored hash names its
+// own cost, by which it is read; after a success it is replaced by one of the
+// present cost. So the numbers may be changed here at any time.
+var cost = argon2id.Params{Memory: 19 * 1024, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+
+// What a stored hash may ask for, lest a damaged or hostile row takes the
+// machine down: two checks at once hold at most 256 MiB, and each takes about a
+// second at most. A short key could be found by trying, an empty one is that of
+// any password.
 const (
-	argonMemory   = 19 * 1024 // KiB
-	argonTime     = 2
-	argonThreads  = 1
-	argonKey      = 32 // bytes
-	argonSalt     = 16 // bytes
+	maxHash   = 512       // characters
+	maxMemory = 128 << 10 // KiB
+	maxWork   = 1 << 20   // KiB written, over all iterations
+	minSalt   = 8         // bytes
+	minKey    = 16        // bytes
+)
+
+const (
 	checksAtOnce  = 2
 	checkPatience = 2 * time.Second
 	rememberFor   = 15 * time.Minute
@@ -35,50 +44,36 @@ const (
 	maxPassword = 1024 // bytes
 )
 
-var argonPrefix = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, argonMemory, argonTime, argonThreads)
-
 // passwords hashes and checks passwords. A successful check is remembered for
 // 15 minutes as a keyed hash, so that a series of signings, each with user and
 // password, costs one.
 type passwords struct {
-	random io.Reader
-	turn   chan struct{} // capacity checksAtOnce
-	key    []byte        // of the remembered hashes; never leaves memory
-	decoy  string        // a hash that no password opens
+	turn  chan struct{} // capacity checksAtOnce
+	key   []byte        // of the remembered hashes; never leaves memory
+	decoy string        // a hash of the present cost that no password opens
 
 	mu         *sync.Mutex
 	remembered map[[sha256.Size]byte]time.Time // until when
 }
 
-func newPasswords(random io.Reader) passwords {
+func newPasswords() passwords {
 	p := passwords{
-		random: random, turn: make(chan struct{}, checksAtOnce), key: make([]byte, 32),
+		turn: make(chan struct{}, checksAtOnce), key: make([]byte, 32),
 		mu: &sync.Mutex{}, remembered: make(map[[sha256.Size]byte]time.Time),
 	}
-	fill(random, p.key)
-	p.decoy = p.encode(p.salt(), make([]byte, argonKey))
+	rand.Read(p.key)
+	b64 := base64.RawStdEncoding
+	p.decoy = fmt.Sprintf("$argon2id$v=19$%s$%s$%s", costOf(cost),
+		b64.EncodeToString(make([]byte, cost.SaltLength)), b64.EncodeToString(make([]byte, cost.KeyLength)))
 	return p
 }
 
-// fill panics where there is no randomness: nothing safe can follow.
-func fill(random io.Reader, b []byte) {
-	if _, err := io.ReadFull(random, b); err != nil {
-		panic(fmt.Errorf("read randomness: %w", err))
-	}
+// costOf returns a cost as a stored hash states it.
+func costOf(p argon2id.Params) string {
+	return fmt.Sprintf("m=%d,t=%d,p=%d", p.Memory, p.Iterations, p.Parallelism)
 }
 
-func (p *passwords) salt() []byte {
-	salt := make([]byte, argonSalt)
-	fill(p.random, salt)
-	return salt
-}
-
-func (p *passwords) encode(salt, key []byte) string {
-	b64 := base64.RawStdEncoding
-	return argonPrefix + b64.EncodeToString(salt) + "$" + b64.EncodeToString(key)
-}
-
-// hash refuses a weak password and gives what is stored of another, in PHC
+// hash refuses a weak password and returns what is stored of another, in PHC
 // string format.
 func (p *passwords) hash(password string) (string, error) {
 	password = norm.NFKC.String(password)
@@ -90,23 +85,55 @@ func (p *passwords) hash(password string) (string, error) {
 	case len(password) > maxPassword:
 		return "", events.Fieldf("password", "must have at most %d bytes", maxPassword)
 	}
-	salt := p.salt()
-	return p.encode(salt, derive(password, salt)), nil
+	return argon2id.CreateHash(password, &cost)
 }
 
-func derive(password string, salt []byte) []byte {
-	return argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey)
+// check reports whether the password is that of the stored hash, which is read
+// by its own cost. It takes the same time whatever the answer.
+func check(password, stored string) (opens bool, err error) {
+	if _, err := readCost(stored); err != nil {
+		return false, err
+	}
+	return argon2id.ComparePasswordAndHash(norm.NFKC.String(password), stored)
 }
 
-// opens computes whether the password is that of the stored hash. It takes the
-// same time whatever the answer.
-func (p *passwords) opens(password, stored string) bool {
-	rest, _ := strings.CutPrefix(stored, argonPrefix)
-	saltText, keyText, _ := strings.Cut(rest, "$")
-	salt, errSalt := base64.RawStdEncoding.DecodeString(saltText)
-	key, errKey := base64.RawStdEncoding.DecodeString(keyText)
-	got := derive(norm.NFKC.String(password), salt)
-	return errSalt == nil && errKey == nil && subtle.ConstantTimeCompare(got, key) == 1
+// renew returns a hash of the present cost for the password that opens the
+// stored one; nothing where that has the present cost already, or where it
+// cannot be made. The password may be shorter than a new one must be.
+func renew(password, stored string) string {
+	if p, err := readCost(stored); err != nil || p == cost {
+		return ""
+	}
+	hash, err := argon2id.CreateHash(norm.NFKC.String(password), &cost)
+	if err != nil {
+		return ""
+	}
+	return hash
+}
+
+// readCost returns what checking a stored hash costs. A hash that cannot be
+// read, or asks for more than is taken, is an error that says so.
+func readCost(stored string) (argon2id.Params, error) {
+	if len(stored) > maxHash {
+		return argon2id.Params{}, fmt.Errorf("the hash has %d characters; at most %d are taken", len(stored), maxHash)
+	}
+	params, _, _, err := argon2id.DecodeHash(stored)
+	if err != nil {
+		return argon2id.Params{}, fmt.Errorf("the hash cannot be read: %w", err)
+	}
+	p := *params
+	memory := max(uint64(p.Memory), 8*uint64(p.Parallelism)) // each thread has 8 KiB at least
+	switch {
+	case p.Iterations == 0 || p.Parallelism == 0:
+		err = errors.New("the hash has no iterations or no threads")
+	case p.SaltLength < minSalt || p.KeyLength < minKey:
+		err = fmt.Errorf("the hash has a salt of %d bytes and a key of %d; at least %d and %d are needed", p.SaltLength, p.KeyLength, minSalt, minKey)
+	case memory > maxMemory:
+		err = fmt.Errorf("the hash asks for %d KiB of memory; at most %d are taken", memory, maxMemory)
+	case memory*uint64(p.Iterations) > maxWork:
+		err = fmt.Errorf("the hash asks for %d iterations over %d KiB; at most %d KiB in all are taken", p.Iterations, memory, maxWork)
+	}
+	return p, err
 }
 
 // wait takes a turn to check; the caller gives it back by done. It is

@@ -8,6 +8,6 @@ import (
 // newSecret makes a client secret: 32 random bytes in base64url.
 func newSecret() string {
 	b := make([]byte, 32)
-	fill(rand.Reader, b)
+	rand.Read(b)
 	return base64.RawURLEncoding.EncodeToString(b)
 }

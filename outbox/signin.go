@@ -18,7 +18,8 @@ const wrongPassword = "The user name or the password is wrong."
 // The error is Unauthenticated, with the same message and after the same time
 // whether the user is unknown, disabled or the password wrong; or Throttled,
 // after five failures in a row for 15 minutes for that user from that address,
-// and where too many check at once. Failures are audited.
+// and where too many check at once. It is Internal if the password that is
+// stored cannot be checked. Failures are audited.
 func (o *Outbox) Authenticate(ctx context.Context, user, password, address string) (PI, error) {
 	a := attempt{kind: kindUser, name: user, address: access.Place(address)}
 	if !events.ValidUser(user) {
@@ -37,8 +38,12 @@ func (o *Outbox) Authenticate(ctx context.Context, user, password, address strin
 	}
 	tag := o.passwords.tag(user, password, p.Password)
 	if p.Disabled != "" || !o.passwords.remembers(tag, o.now()) {
-		if err := o.checkPassword(ctx, a, p, password); err != nil {
+		renewed, err := o.checkPassword(ctx, a, p, password)
+		if err != nil {
 			return PI{}, err
+		}
+		if renewed != "" && o.storeRenewed(ctx, p, renewed) {
+			tag = o.passwords.tag(user, password, renewed)
 		}
 		o.passwords.remember(tag, o.now())
 	}
@@ -62,25 +67,55 @@ func (o *Outbox) findPerson(ctx context.Context, user string) (p person, err err
 	return p, nil
 }
 
-// checkPassword computes the hash, whoever asks, and records a failure.
-func (o *Outbox) checkPassword(ctx context.Context, a attempt, p person, password string) error {
+// checkPassword computes the hash, whoever asks, and records a failure. After a
+// success it returns a hash of the present cost, if the stored one is of
+// another.
+func (o *Outbox) checkPassword(ctx context.Context, a attempt, p person, password string) (renewed string, err error) {
 	done, err := o.passwords.wait(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer done()
 	// Those who asked at the same time may have failed in the meantime.
 	if _, err := o.failures(ctx, a); err != nil {
-		return err
+		return "", err
 	}
-	opens := o.passwords.opens(password, p.Password)
+	opens, err := check(password, p.Password)
 	switch {
+	case err != nil:
+		return "", &events.Error{
+			Code: events.Internal, Err: err,
+			Message: fmt.Sprintf("the stored password of %s cannot be checked; set it anew with signoff pi password %[1]s", p.User),
+		}
 	case p.User == "":
-		return o.fail(ctx, a, "unknown user", wrongPassword)
+		return "", o.fail(ctx, a, "unknown user", wrongPassword)
 	case !opens:
-		return o.fail(ctx, a, "wrong password", wrongPassword)
+		return "", o.fail(ctx, a, "wrong password", wrongPassword)
 	case p.Disabled != "":
-		return o.fail(ctx, a, "disabled", wrongPassword)
+		return "", o.fail(ctx, a, "disabled", wrongPassword)
 	}
-	return nil
+	return renew(password, p.Password), nil
+}
+
+// storeRenewed puts a hash of the present cost in place of the one that a
+// password was checked by, and reports whether it did. It does not where the
+// password was set anew meanwhile. A failure is logged and fails no sign-in:
+// the next one tries again.
+func (o *Outbox) storeRenewed(ctx context.Context, p person, renewed string) (stored bool) {
+	err := o.update(ctx, "renew the hash of a password", func(w *work) error {
+		stored = false
+		result, err := w.tx.Exec(`update people set password = ? where user = ? and password = ?`, renewed, p.User, p.Password)
+		if err != nil {
+			return err
+		}
+		if one(result, "") != nil {
+			return nil
+		}
+		stored = true
+		return w.audit(entry{actor: p.User, action: actionPIRehashed, subject: p.User})
+	})
+	if err != nil {
+		o.log.Warn("the hash of a password keeps its former cost", "user", p.User, "cause", err)
+	}
+	return stored && err == nil
 }
