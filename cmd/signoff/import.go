@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -95,7 +96,21 @@ func (in *importing) read(cmd *importCommand) error {
 	return in.flush()
 }
 
+// refuseDatabase refuses to read the outbox's own files, whatever they are
+// called: whoever closes one ends the locks that this process holds on it.
+func (in *importing) refuseDatabase(path string) error {
+	if in.outbox.DB().Owns(path) {
+		return fmt.Errorf("import: %s belongs to the outbox's database; name a file with assessments", path)
+	}
+	return nil
+}
+
 func (in *importing) readSDTM(cmd *importCommand) error {
+	for _, name := range []string{"tu.csv", "tr.csv", "rs.csv"} {
+		if err := in.refuseDatabase(filepath.Join(cmd.SDTM, name)); err != nil {
+			return err
+		}
+	}
 	bar := newProgress(in.term, "reading", sizeOf(cmd.SDTM))
 	defer bar.end()
 	return intake.ReadSDTM(in.ctx, cmd.SDTM, intake.SDTMOptions{
@@ -104,6 +119,9 @@ func (in *importing) readSDTM(cmd *importCommand) error {
 }
 
 func (in *importing) readFile(path string) error {
+	if err := in.refuseDatabase(path); err != nil {
+		return err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("import: %w", err)

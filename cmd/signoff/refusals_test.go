@@ -93,6 +93,28 @@ func TestSignOffsThatAreRefused(t *testing.T) {
 	})
 }
 
+func TestImportRefusesTheOutboxItself(t *testing.T) {
+	dir := t.TempDir()
+	addPI(t, dir, "pi", "S")
+	tables := t.TempDir()
+	for link, target := range map[string]string{"link.json": "outbox.db", "tr.csv": "outbox.db", "log.json": "outbox.db-wal"} {
+		if err := os.Symlink(filepath.Join(dir, target), filepath.Join(tables, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{
+		{filepath.Join(dir, "outbox.db")},
+		{filepath.Join(dir, "outbox.db-wal")}, // is there while the command has the database open
+		{filepath.Join(dir, "outbox.db-shm")},
+		{filepath.Join(tables, "link.json")},
+		{filepath.Join(tables, "log.json")},
+		{"demo/seed.json", filepath.Join(dir, "outbox.db")},
+		{"--sdtm", tables},
+	} {
+		refusal(t, exitRefused, append([]string{"import", "--data", dir}, args...), "belongs to the outbox's database", "0 refused")
+	}
+}
+
 func TestDirectoriesThatAreRefused(t *testing.T) {
 	t.Run("a second server says who holds the directory", func(t *testing.T) {
 		dir := t.TempDir()

@@ -19,7 +19,7 @@ const (
 // connection of its own, so that writers do not have to: in a commit that
 // would take tens of milliseconds. It returns nil when ctx ends.
 func (db *DB) RunCheckpoints(ctx context.Context) error {
-	own := pool(db.path, url.Values{"_busy_timeout": {"0"}, "_synchronous": {"FULL"}}, 1)
+	own := pool(db.path, url.Values{"mode": {"rw"}, "_busy_timeout": {"0"}, "_synchronous": {"FULL"}}, 1)
 	defer func() { _ = own.Close() }() // it has nothing to lose
 	ticker := time.NewTicker(checkpointEvery)
 	defer ticker.Stop()

@@ -10,9 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"github.com/jmoiron/sqlx"
+	"golang.org/x/sys/unix"
 )
 
 // Config says how a database is opened. The zero Config is the safe one.
@@ -50,6 +50,7 @@ func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("open database: synchronous %q is neither FULL nor NORMAL", synchronous)
 	}
 	options := url.Values{
+		"mode":             {"rw"}, // SQLite would make the file readable by others
 		"_busy_timeout":    {"5000"},
 		"_foreign_keys":    {"on"},
 		"_synchronous":     {synchronous},
@@ -73,19 +74,66 @@ func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 	return db, nil
 }
 
+// creating is held while a file is looked for and made.
+var creating sync.Mutex
+
 // create makes the file where it is missing, so that it never exists with
 // wider permissions, and finds out whether it can be written.
+//
+// A file that is there is not opened. The locks that SQLite holds on a file are
+// the process's own, and end when the process closes any descriptor of that
+// file: the next program to close the database would take itself for the last
+// one and delete the log, with all that is committed to it later. For the same
+// reason nobody else in this process may open the file before the descriptor
+// that made it is closed.
 func create(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	creating.Lock()
+	defer creating.Unlock()
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return explainFile(path, err)
+		}
+		return f.Close()
+	case err != nil:
+		return explainFile(path, err)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("open database: %s is not a file", path)
+	}
+	if err := unix.Access(path, unix.R_OK|unix.W_OK); err != nil {
+		return explainFile(path, &os.PathError{Op: "open", Path: path, Err: err})
+	}
+	return nil
+}
+
+// explainFile says why a file can be neither made nor written.
+func explainFile(path string, err error) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("open database: the folder %s does not exist: %w", filepath.Dir(path), err)
-	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
+	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EROFS):
 		return fmt.Errorf("open database: %w: %w", ErrReadOnly, err)
-	case err != nil:
+	default:
 		return fmt.Errorf("open database: %w", err)
 	}
-	return f.Close()
+}
+
+// Owns reports whether path is one of the database's own files. Those must be
+// opened by nobody but SQLite as long as this process has the database open;
+// see create.
+func (db *DB) Owns(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if own, err := os.Stat(db.path + suffix); err == nil && os.SameFile(info, own) {
+			return true
+		}
+	}
+	return false
 }
 
 // Path is the absolute path of the database file.

@@ -3,8 +3,9 @@
 // log, forward-only migrations, and commits that many callers share.
 //
 // With the default configuration a transaction that was committed without an
-// error is on disk. Several processes may hold the same database open; a
-// writer waits up to five seconds for another one.
+// error is on disk. Several processes may hold the same database open, and one
+// process several times; a writer waits up to five seconds for another one.
+// Nobody else in the process may open the file: see DB.Owns.
 //
 // Statements are kept prepared on each connection, by their text. One that
 // compares a column with a parameter and reads more than one table is prepared
