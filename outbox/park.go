@@ -78,10 +78,13 @@ func (o *Outbox) RequestRelease(ctx context.Context, by, study string) error {
 }
 
 // Release lets the studies whose release was requested be pending again, and
-// gives their number. The relay calls it while nothing is in flight.
+// returns how many. The relay calls it while nothing is in flight. It releases
+// none as long as an event is pending: that may be in flight from another relay,
+// and must not find an older one before it once it is stored.
 func (o *Outbox) Release(ctx context.Context) (int, error) {
+	const requested = `select study from parked where requester <> ''`
 	var asked []int64
-	err := o.db.Reader.SelectContext(ctx, &asked, `select study from parked where requester <> ''`)
+	err := o.db.Reader.SelectContext(ctx, &asked, requested)
 	if err != nil {
 		return 0, fmt.Errorf("look for releases: %w", err)
 	}
@@ -89,6 +92,14 @@ func (o *Outbox) Release(ctx context.Context) (int, error) {
 		return 0, nil
 	}
 	err = o.update(ctx, "release studies", func(w *work) error {
+		asked = nil
+		var pending bool
+		if err := w.tx.Get(&pending, `select exists (select 1 `+pendingEvents+`)`); err != nil || pending {
+			return err
+		}
+		if err := w.tx.Select(&asked, requested); err != nil { // another relay may have released some
+			return err
+		}
 		for _, study := range asked {
 			if err := w.release(study); err != nil {
 				return err

@@ -47,16 +47,19 @@ func (o *Outbox) Recorded(ctx context.Context, from uint64, limit int) ([]events
 // parked studies are passed over.
 func (o *Outbox) Pending(ctx context.Context, limit int) ([]events.Entry, error) {
 	return o.entries(ctx, `
-		select `+entryColumns+`
+		select `+entryColumns+pendingEvents+`
+		order by e.row
+		limit ?`, limit)
+}
+
+// pendingEvents is where pending events are found, e, with their studies, s.
+const pendingEvents = `
 		from events e
 		join studies s on s.row = e.study
 		left join ordinals o on o.event = e.row
 		where e.row > (select floor from relay)
 			and o.event is null
-			and not exists (select 1 from parked p where p.study = e.study)
-		order by e.row
-		limit ?`, limit)
-}
+			and not exists (select 1 from parked p where p.study = e.study)`
 
 func (o *Outbox) entries(ctx context.Context, query string, args ...any) ([]events.Entry, error) {
 	rows, err := o.db.Reader.QueryContext(ctx, query, args...)

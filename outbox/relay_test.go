@@ -146,11 +146,19 @@ func TestParking(t *testing.T) {
 		if p := must(d.Parked(t.Context()))(t); len(p) != 1 || !p[0].ReleaseRequested {
 			t.Errorf("%+v", p)
 		}
+		d.signedIn("A", "a0")
+		if n := must(d.Release(t.Context()))(t); n != 0 {
+			t.Errorf("released %d while another relay may be sending what is pending", n)
+		}
+		d.record(1)
 		if n := must(d.Release(t.Context()))(t); n != 1 {
 			t.Errorf("released %d", n)
 		}
+		if n := must(d.Release(t.Context()))(t); n != 0 {
+			t.Errorf("released %d once more", n)
+		}
 		d.signedIn("A", "a4")
-		want := []string{"B signed b1/1", "B signed b2/2", "B signed b3/3", "A signed a4/4"}
+		want := []string{"B signed b1/1", "B signed b2/2", "B signed b3/3", "A signed a4/5"}
 		if diff := cmp.Diff(want, subjects(d.pending(10))); diff != "" {
 			t.Error(diff)
 		}

@@ -164,22 +164,6 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		run(t, b, source, publisher.Config{}).reaches(13)
 		same(t, b, source, 13)
 	})
-
-	t.Run("when another relay publishes from the same outbox one of them stops at the latest", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
-		first := run(t, b, source, publisher.Config{})
-		second := run(t, b, source, publisher.Config{})
-		for range 50 {
-			source.add("A", 20)
-		}
-		until(t, "publish everything or stop both", func() bool {
-			return len(source.published()) == 1000 || first.Status().State == publisher.Stopped && second.Status().State == publisher.Stopped
-		})
-		first.stop()
-		second.stop()
-		run(t, b, source, publisher.Config{}).reaches(1000)
-		same(t, b, source, 1000)
-	})
 }
 
 func TestRelayCarriesKindsThatItDoesNotKnow(t *testing.T) {

@@ -2,7 +2,9 @@ package publisher
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,6 +30,7 @@ func (r *Relay) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read head: %w", err)
 	}
+	r.head = head // what unlessOvertaken compares with
 	state, err := r.streamState(ctx)
 	if err != nil {
 		return err
@@ -43,7 +46,6 @@ func (r *Relay) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.head = head
 	r.status.ordinal(head.Ordinal)
 	if err := r.adopt(ctx, state.LastSeq); err != nil {
 		return err
@@ -86,16 +88,52 @@ func (r *Relay) adopt(ctx context.Context, last uint64) error {
 		}
 		number(pending, r.head.Ordinal)
 		if err := r.verify(ctx, pending); err != nil {
-			return err
+			return r.unlessOvertaken(ctx, err)
 		}
 		if len(pending) < n {
-			return r.unknown(ctx, from+uint64(len(pending)))
+			return r.unlessOvertaken(ctx, r.unknown(ctx, from+uint64(len(pending))))
 		}
 		if err := r.record(ctx, pending); err != nil {
 			return err
 		}
 		r.metrics.adopted.Add(float64(n))
 		r.log.Info("found events in the stream whose acknowledgement was lost", "events", n, "from", from)
+	}
+	return nil
+}
+
+var errOvertaken = errors.New("another relay of this outbox has recorded events meanwhile; this one looks again")
+
+// unlessOvertaken returns err, or errOvertaken in place of a Conflict Error that
+// may come from another relay of this outbox having recorded events since r.head
+// was read: then nothing contradicts anything, and this relay looks again.
+//
+// Head, end of the stream and pending entries are read in this order, and now
+// the head once more. Heads only move forward. If it is the same, it was the
+// same when the pending entries were read: they are all that may follow r.head,
+// in their order. What a relay of this outbox has stored behind r.head before
+// the end of the stream was read was pending before that, so it is among them,
+// in the same place. Then a difference is a true contradiction.
+//
+// A head that moves on cannot hide a true one for ever. As long as the stream
+// holds something behind the head that does not belong there, no relay can
+// publish or record, and the head stands. What differs at the head or before it
+// is an error at once, because what was recorded never changes.
+func (r *Relay) unlessOvertaken(ctx context.Context, err error) error {
+	if !errors.Is(err, events.Conflict) {
+		return err
+	}
+	return cmp.Or(r.headStands(ctx), err)
+}
+
+// headStands returns errOvertaken if r.head is no longer the outbox's head.
+func (r *Relay) headStands(ctx context.Context) error {
+	head, err := r.source.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("read head: %w", err)
+	}
+	if head.Ordinal != r.head.Ordinal {
+		return errOvertaken
 	}
 	return nil
 }

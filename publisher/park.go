@@ -19,7 +19,7 @@ func (r *Relay) park(ctx context.Context, e events.Event, cause error) error {
 	reason := fmt.Sprintf("%s, has %d bytes: %v; raise the broker's limit and release the study", name(e), len(e.Data), cause)
 	r.step(StepPark)
 	if err := r.source.Park(ctx, e.Study, reason); err != nil {
-		return fmt.Errorf("park study %s: %w", e.Study, err)
+		return r.unlessOvertaken(ctx, fmt.Errorf("park study %s: %w", e.Study, err))
 	}
 	r.singles = 0
 	r.metrics.parks.Inc()

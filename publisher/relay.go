@@ -74,7 +74,8 @@ const (
 )
 
 // Relay moves events from a Source to the stream. One Source and one stream
-// have one Relay at a time; a second one makes both stop.
+// should have one Relay at a time. A second one, in this process or another,
+// costs both time and does no harm: the two take turns.
 type Relay struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
@@ -178,6 +179,12 @@ func (r *Relay) work(ctx context.Context) error {
 			}
 			continue
 		}
+		// If another relay has recorded events since the look, these do not follow
+		// r.head. The broker refuses them then, but not while the stream is being
+		// filled again and happens to end there.
+		if err := r.headStands(ctx); err != nil {
+			return err
+		}
 		if err := r.publish(ctx, r.cut(pending)); err != nil {
 			return err
 		}
@@ -232,7 +239,7 @@ func (r *Relay) put(ctx context.Context, last uint64, batch []events.Entry) erro
 func (r *Relay) record(ctx context.Context, entries []events.Entry) error {
 	number(entries, r.head.Ordinal)
 	if err := r.source.Record(context.WithoutCancel(ctx), entries); err != nil {
-		return fmt.Errorf("record ordinals: %w", err)
+		return r.unlessOvertaken(ctx, fmt.Errorf("record ordinals: %w", err))
 	}
 	r.head = entries[len(entries)-1]
 	// Whatever was sent before and not answered expected an earlier end of the

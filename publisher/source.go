@@ -28,8 +28,8 @@ type Source interface {
 	// study is named by its token.
 	Park(ctx context.Context, study, reason string) error
 
-	// Release commits the releases of studies that were asked for, and says
-	// how many there were.
+	// Release commits the releases of studies that were asked for, and returns
+	// how many there were. As long as anything is pending there are none.
 	Release(ctx context.Context) (int, error)
 
 	// Changed receives when there may be something new in Pending or to Release.
