@@ -37,9 +37,6 @@ const (
 	actionPartnerRevoked = "partner.revoked"
 	actionPartnerRotated = "partner.rotated"
 	actionPartnerRemoved = "partner.removed"
-	actionSourceAdded    = "source.added"
-	actionSourceRotated  = "source.rotated"
-	actionSourceRemoved  = "source.removed"
 	actionKeyAnnounced   = "key.announced"
 	actionKeyRetired     = "key.retired"
 )

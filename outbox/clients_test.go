@@ -10,7 +10,6 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
-	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
 // directory folds the access events, as every reader does.
@@ -136,31 +135,6 @@ func TestAuthenticateClient(t *testing.T) {
 		d.clock.advance(15 * time.Minute)
 		ok(t, login("acme", secret, "192.0.2.1"))
 	})
-}
-
-func TestSources(t *testing.T) {
-	d := newDesk(t)
-	ctx := t.Context()
-	secret := must(d.AddSource(ctx, operator, "edc"))(t)
-	login := func(secret string) error {
-		_, err := d.AuthenticateSource(ctx, "edc", secret, "local")
-		return err
-	}
-	ok(t, login(secret))
-	second := must(d.RotateSource(ctx, operator, "edc"))(t)
-	wantCode(t, login(secret), events.Unauthenticated)
-	ok(t, login(second))
-	ok(t, d.RemoveSource(ctx, operator, "edc"))
-	wantCode(t, login(second), events.Unauthenticated)
-	wantCode(t, d.RemoveSource(ctx, operator, "edc"), events.NotFound)
-	_, err := d.AddSource(ctx, operator, "edc")
-	wantCode(t, err, events.Conflict)
-	if diff := cmp.Diff([]outbox.Source{{ID: "edc", Removed: true}}, must(d.Sources(ctx))(t)); diff != "" {
-		t.Error(diff)
-	}
-	if n := len(all(t, d.Outbox)); n != 0 {
-		t.Errorf("%d events: sources are not partners' business", n)
-	}
 }
 
 func TestKeys(t *testing.T) {

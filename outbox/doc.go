@@ -1,7 +1,6 @@
 // Package outbox is the write side: it registers assessments, takes sign-offs
-// and withdrawals, keeps the audit trail and the people, partners and sources,
-// and holds every event until, and after, the publisher has put it on the
-// stream.
+// and withdrawals, keeps the audit trail, the people and the partners, and
+// holds every event until, and after, the publisher has put it on the stream.
 //
 // What belongs together happens in one transaction or not at all: the state of
 // the assessment, the signature, the audit row, the study's number and the

@@ -21,7 +21,6 @@ const (
 const (
 	kindUser   = "user"
 	kindClient = "client"
-	kindSource = "source"
 )
 
 // attempt is who tries to sign in as whom, from where.

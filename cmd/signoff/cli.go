@@ -13,7 +13,6 @@ type cli struct {
 	PI       piCommand       `cmd:"" name:"pi" help:"Principal investigators: who may sign for which studies."`
 	Partner  partnerCommand  `cmd:"" help:"Partners: who may see which studies."`
 	Keys     keysCommand     `cmd:"" help:"Keys that sign access tokens."`
-	Source   sourceCommand   `cmd:"" help:"Source systems that hand in assessments."`
 	Import   importCommand   `cmd:"" help:"Register assessments from files, unsigned."`
 	Sign     signCommand     `cmd:"" help:"Sign off assessments, so that partners see them."`
 	Withdraw withdrawCommand `cmd:"" help:"Withdraw a published assessment, with a reason."`

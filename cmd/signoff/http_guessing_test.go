@@ -14,13 +14,8 @@ import (
 // Credentials of other roles are nobody's at the token endpoint.
 func TestOtherCredentialsGetNoToken(t *testing.T) {
 	s := besiege(t)
-	source, err := s.p.outbox.AddSource(t.Context(), "test", "ct")
-	if err != nil {
-		t.Fatal(err)
-	}
 	operator := s.p.nats.Credentials("operator")
 	for i, c := range []struct{ what, id, secret string }{
-		{"a source system", "ct", s.secret("a source's secret", source)},
 		{"a PI", "pi", testPassword},
 		{"the operator of NATS", operator.User, s.secret("the operator's password", operator.Password)},
 		{"a token as the secret", "acme", s.attacker.token},

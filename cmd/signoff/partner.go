@@ -130,3 +130,17 @@ func (cmd *partnerList) Run(ctx context.Context, c *common, t terminal) error {
 		})
 	})
 }
+
+// credentials are shown once: only their digest is kept.
+type credentials struct {
+	ID     string `json:"client_id"`
+	Secret string `json:"client_secret"`
+}
+
+func printCredentials(c *common, t terminal, id, secret string) error {
+	return printFacts(c, t, credentials{id, secret}, func(w io.Writer) { printSecret(w, id, secret) })
+}
+
+func printSecret(w io.Writer, id, secret string) {
+	fmt.Fprintf(w, "client_id      %s\nclient_secret  %s\nThe secret is shown this once; only its digest is kept.\n", id, secret)
+}

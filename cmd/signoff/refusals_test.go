@@ -32,6 +32,7 @@ func TestWrongUsage(t *testing.T) {
 	for name, args := range map[string][]string{
 		"an unknown command":            {"sing"},
 		"an unknown flag":               {"status", "--verbose"},
+		"a secret that nothing takes":   {"source", "add", "edc"},
 		"nothing to import":             {"import"},
 		"files and SDTM":                {"import", "a.json", "--sdtm", "d"},
 		"an evaluator without SDTM":     {"import", "a.json", "--evaluator", "X"},
