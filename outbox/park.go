@@ -58,22 +58,33 @@ func (o *Outbox) Park(ctx context.Context, token, reason string) error {
 	})
 }
 
-// RequestRelease asks the relay to publish a parked study again. Study is its
-// number.
+// RequestRelease asks the relay to publish a parked study again. The study is
+// named by its number, or by its token if no study has that number. It is
+// NotFound if there is no such study, or it is not parked.
 func (o *Outbox) RequestRelease(ctx context.Context, by, study string) error {
-	study = normalize(study)
 	return o.administer(ctx, by, "request release", func(w *work) error {
-		result, err := w.tx.Exec(`
-			update parked
-			set requester = ?
-			where study = (select row from studies where study = ?)`, by, study)
+		var row int64
+		var number, token string
+		err := w.tx.QueryRow(`
+			select row, study, token
+			from studies
+			where study = ?1 or token = ?2
+			order by study = ?1 desc
+			limit 1`, normalize(study), study).Scan(&row, &number, &token)
+		if errors.Is(err, sql.ErrNoRows) {
+			return events.Errorf(events.NotFound, "there is no study %q; signoff status lists the studies", study)
+		}
+		if err != nil {
+			return err
+		}
+		result, err := w.tx.Exec(`update parked set requester = ? where study = ?`, by, row)
 		if err != nil {
 			return err
 		}
 		if one(result, "") != nil {
-			return events.Errorf(events.NotFound, "study %s is not parked", study)
+			return events.Errorf(events.NotFound, "study %s is not parked; signoff status lists those that are", number)
 		}
-		return w.audit(entry{actor: by, action: actionReleasing, study: study, subject: tokenOf(study)})
+		return w.audit(entry{actor: by, action: actionReleasing, study: number, subject: token})
 	})
 }
 

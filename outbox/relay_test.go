@@ -171,6 +171,38 @@ func TestParking(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+	t.Run("ends for the study that its number names, or else its token", func(t *testing.T) {
+		const spaced, token = "Study 1", "x-adq7ap3p40og"
+		d := newDesk(t)
+		d.signedIn(spaced, "1")
+		released := func() (numbers []string) {
+			ok(t, d.Audit(t.Context(), outbox.AuditFilter{}, func(e outbox.AuditEntry) error {
+				if e.Action == "study.release-requested" {
+					numbers = append(numbers, e.Study+" "+e.Subject)
+				}
+				return nil
+			}))
+			return numbers
+		}
+		if got := events.StudyToken(spaced); got != token {
+			t.Fatalf("the token is %s", got)
+		}
+		ok(t, d.Park(t.Context(), token, "too large"))
+		ok(t, d.RequestRelease(t.Context(), operator, spaced))
+		ok(t, d.RequestRelease(t.Context(), operator, token))
+		if diff := cmp.Diff([]string{spaced + " " + token, spaced + " " + token}, released()); diff != "" {
+			t.Error(diff)
+		}
+		d.signedIn(token, "2") // a study whose number is the token of the other
+		wantCode(t, d.RequestRelease(t.Context(), operator, token), events.NotFound, "study "+token+" is not parked")
+		ok(t, d.Park(t.Context(), events.StudyToken(token), "too large"))
+		ok(t, d.RequestRelease(t.Context(), operator, token))
+		if got := released(); got[len(got)-1] != token+" "+events.StudyToken(token) {
+			t.Errorf("released %v", got)
+		}
+		wantCode(t, d.RequestRelease(t.Context(), operator, "Study"), events.NotFound, `there is no study "Study"`, "signoff status")
+		wantCode(t, d.RequestRelease(t.Context(), operator, ""), events.NotFound)
+	})
 	t.Run("refuses what is not there", func(t *testing.T) {
 		wantCode(t, d.Park(t.Context(), "C", "reason"), events.NotFound)
 		wantCode(t, d.Park(t.Context(), "A", "reason"), events.Conflict)

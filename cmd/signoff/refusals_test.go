@@ -10,6 +10,9 @@ import (
 
 	_ "github.com/mattn/go-sqlite3" // opens a database file as another program would
 	"golang.org/x/sys/unix"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
 // refusal runs a command that must be refused with a message that holds each
@@ -113,6 +116,44 @@ func TestImportRefusesTheOutboxItself(t *testing.T) {
 		{"--sdtm", tables},
 	} {
 		refusal(t, exitRefused, append([]string{"import", "--data", dir}, args...), "belongs to the outbox's database", "0 refused")
+	}
+}
+
+func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
+	const study = "Study 1"
+	dir := t.TempDir()
+	addPI(t, dir, "pi", "S")
+	token := events.StudyToken(study)
+	release := func(name string) []string { return []string{"release", name, "--data", dir} }
+	refusal(t, exitRefused, release(study), `there is no study "Study 1"`, "signoff status")
+
+	o, err := outbox.Open(t.Context(), dataDir(dir).outbox(), outbox.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.Close() })
+	password := addPI(t, dir, "other", study)
+	seed := filepath.Join(t.TempDir(), "seed.json")
+	content, err := os.ReadFile("demo/seed.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("researchstudy=FHIR-T", "researchstudy=Study%201", "FHIR-T", study).Replace(string(content))
+	if err := os.WriteFile(seed, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustSignoff(t, "import", seed, "--data", dir)
+	mustSignoff(t, "sign", "--study", study, "--all", "--as", "other", "--meaning", meaning, "--password-file", password, "--data", dir)
+	refusal(t, exitRefused, release(study), "study Study 1 is not parked", "signoff status")
+	refusal(t, exitRefused, release(token), "study Study 1 is not parked", "signoff status")
+	if err := o.Park(t.Context(), token, "too large"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{study, token} {
+		mustSignoff(t, release(name)...)
+	}
+	if parked, err := o.Parked(t.Context()); err != nil || len(parked) != 1 || !parked[0].ReleaseRequested {
+		t.Errorf("%+v, %v", parked, err)
 	}
 }
 
