@@ -2,6 +2,7 @@ package fhir
 
 import (
 	"bytes"
+	"strconv"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -123,4 +124,28 @@ func (x *Index) subject(c *cursor) error {
 	reference, err := c.text()
 	x.Subject, _ = subjectOf(reference)
 	return err
+}
+
+// instant reads a moment in the one form in which this program writes it.
+func (c *cursor) instant(target *time.Time) error {
+	text, err := c.text()
+	if err != nil {
+		return err
+	}
+	*target, err = events.ParseTime(text)
+	return err
+}
+
+// version reads the number of an event, which FHIR carries as a string.
+func (c *cursor) version(target *uint64) error {
+	text, err := c.bytes()
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseUint(string(text), 10, 64)
+	if err != nil || n == 0 || text[0] == '0' || text[0] == '+' {
+		return events.Errorf(events.Invalid, "must be a whole number from 1 on")
+	}
+	*target = n
+	return nil
 }

@@ -30,6 +30,9 @@ func (p *program) openNATS(ctx context.Context) (err error) {
 	if err := s.check(ctx, s.Insecure); err != nil {
 		return err
 	}
+	if !slices.Contains([]int{0, 1, 3, 5}, s.NATSReplicas) {
+		return usageError("--nats-replicas must be 1, 3 or 5")
+	}
 	if !s.outside() {
 		if s.NATSReplicas > 1 {
 			return usageError("--nats-replicas is for the cluster that --nats-url names")

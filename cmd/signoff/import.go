@@ -129,6 +129,9 @@ func (in *importing) readFile(path string) error {
 	defer f.Close() //nolint:errcheck // only read
 	size := int64(0)
 	if info, err := f.Stat(); err == nil {
+		if info.IsDir() {
+			return fmt.Errorf("import: %s is a directory; only SDTM is read from one, with --sdtm", path)
+		}
 		size = info.Size()
 	}
 	bar := newProgress(in.term, "reading", size)

@@ -38,7 +38,7 @@ type natsConfigCommand struct {
 	ClusterCert   string   `help:"Certificate that servers show each other (PEM)." placeholder:"FILE"`
 	ClusterKey    string   `help:"Its private key." placeholder:"FILE"`
 	Insecure      bool     `help:"Speak plain text on addresses that other machines reach; for a network that is safe."`
-	Reload        bool     `help:"Have the running servers, which must read DIR themselves, take up what has changed: as system at --nats-url, by default with the password in DIR."`
+	Reload        bool     `help:"Have the running servers, which must read DIR themselves, take up what has changed: as system at --nats-url, by default with the password in the directory of --credentials."`
 	natsFlags
 }
 

@@ -24,11 +24,11 @@ import (
 // program runs.
 //
 // In the user name and in the paths of the secrets "{role}" stands for what a
-// connection is for: publisher, reader, doors, keeper or operator. So each
-// role can have a user, and files, of its own.
+// connection is for: publisher, reader, doors or keeper, and system for a
+// reload. So each role can have a user, and files, of its own.
 type natsFlags struct {
 	NATSURL          string `name:"nats-url" help:"NATS server or cluster to use in place of the embedded one, with commas between several; tls:// demands TLS." placeholder:"URL" json:"url"`
-	NATSUser         string `name:"nats-user" help:"User name there; {role} stands for publisher, reader, doors, keeper or operator, also in the files below. Default signoff.{role}." placeholder:"USER" json:"user,omitempty"`
+	NATSUser         string `name:"nats-user" help:"User name there; {role} stands for publisher, reader, doors or keeper (system with --reload), also in the files below. Default signoff.{role}." placeholder:"USER" json:"user,omitempty"`
 	NATSPasswordFile string `name:"nats-password-file" help:"File with the password." placeholder:"FILE" json:"passwordFile,omitempty"`
 	NATSTokenFile    string `name:"nats-token-file" help:"File with a token, in place of user and password." placeholder:"FILE" json:"tokenFile,omitempty"`
 	NATSNkeyFile     string `name:"nats-nkey-file" help:"File with the seed of a user nkey, in place of user and password." placeholder:"FILE" json:"nkeyFile,omitempty"`

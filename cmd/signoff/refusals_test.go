@@ -41,6 +41,8 @@ func TestWrongUsage(t *testing.T) {
 		"an evaluator without SDTM":     {"import", "a.json", "--evaluator", "X"},
 		"nothing to sign":               {"sign", "--as", "pi", "--meaning", "m"},
 		"ids and a study":               {"sign", "790", "--study", "S", "--all", "--as", "pi", "--meaning", "m"},
+		"a case that cannot be":         {"sign", "--study", "S", "--all", "--case=-1", "--as", "pi", "--meaning", "m", "--password-file", "none"},
+		"two of three servers":          {"serve", "--nats-replicas", "2", "--nats-url", "nats://127.0.0.1:1", "--nats-password-file", "none", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"},
 		"all without a study":           {"sign", "--all", "--as", "pi", "--meaning", "m"},
 		"no signer":                     {"sign", "790", "--meaning", "m"},
 		"no terminal to ask a password": {"sign", "790", "--as", "pi", "--meaning", "m"},
@@ -117,6 +119,7 @@ func TestImportRefusesTheOutboxItself(t *testing.T) {
 	} {
 		refusal(t, exitRefused, append([]string{"import", "--data", dir}, args...), "belongs to the outbox's database", "0 refused")
 	}
+	refusal(t, exitRefused, []string{"import", "--data", dir, tables}, tables+" is a directory", "--sdtm")
 }
 
 func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {

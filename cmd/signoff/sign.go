@@ -31,6 +31,8 @@ func (cmd *signCommand) Validate() error {
 	case len(cmd.ID) > 0 && cmd.Study == "" && cmd.Case == 0 && !cmd.All:
 		_, err := parseAsked(cmd.ID)
 		return err
+	case cmd.Case < 0:
+		return usageError("--case must be the number of a case, from 1 on")
 	case len(cmd.ID) == 0 && cmd.Study != "" && (cmd.Case > 0) != cmd.All:
 		return nil
 	default:

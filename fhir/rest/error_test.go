@@ -125,11 +125,3 @@ func TestOtherMethodsAreRefusedWithThoseAllowed(t *testing.T) {
 		t.Errorf("HEAD: %d, %q, %d bytes", response.StatusCode, body, response.ContentLength)
 	}
 }
-
-func TestAnUnservedPathIsAnOutcomeToo(t *testing.T) {
-	url, _, _ := serve(t, rest.NotFound().ServeHTTP)
-	response, body := ask(t, http.MethodGet, url+"/nowhere")
-	if got := readOutcome(t, response, body); got.Status != 404 || got.Code != "not-found" {
-		t.Errorf("%+v", got)
-	}
-}

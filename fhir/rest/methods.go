@@ -25,10 +25,3 @@ func Methods(h http.Handler, methods ...string) http.Handler {
 		h.ServeHTTP(w, r)
 	})
 }
-
-// NotFound answers every request with 404, for paths that nothing serves.
-func NotFound() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		WriteError(w, r, events.Errorf(events.NotFound, "Nothing is served on this path."))
-	})
-}

@@ -6,32 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Read reads the file at path and hands on each record in it, good or refused,
-// in the file's order. A name that ends in .ndjson or .jsonl means one record
-// a line; any other file holds one record, an array of records, or a FHIR
-// Bundle. Read stops at the first error of emit and returns it; what is wrong
-// with the file's content is never an error of Read but a refused Record.
-func Read(ctx context.Context, path string, emit func(Record) error) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("open input: %w", err)
-	}
-	defer func() { _ = f.Close() }() // only read
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return events.Errorf(events.Invalid, "%s is a directory; only SDTM is read from one", path)
-	}
-	return ReadFrom(ctx, f, path, emit)
-}
-
-// ReadFrom is Read for what is no file on disk, or is read through a meter.
-// Name stands for the file in the records and tells its form.
+// ReadFrom reads a file and hands on each record in it, good or refused, in the
+// file's order. Name stands for the file in the records and tells its form: one
+// that ends in .ndjson or .jsonl holds one record a line; any other holds one
+// record, an array of records, or a FHIR Bundle. ReadFrom stops at the first
+// error of emit and returns it; what is wrong with the content is never an error
+// of ReadFrom but a refused Record.
 func ReadFrom(ctx context.Context, src io.Reader, name string, emit func(Record) error) error {
 	d := &document{ctx: ctx, name: name, emit: emit, source: newSource(src, 1), seen: map[[16]byte]int32{}}
 	err := d.read()

@@ -3,8 +3,6 @@ package intake_test
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -235,26 +233,13 @@ func TestFilesOfJSON(t *testing.T) {
 	}
 }
 
-func TestRead(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "one.json")
-	if err := os.WriteFile(path, []byte(good), 0o600); err != nil {
-		t.Fatal(err)
-	}
+func TestReadFrom(t *testing.T) {
 	emit, records := collect()
 
-	t.Run("reads a file", func(t *testing.T) {
-		if err := intake.Read(t.Context(), path, emit); err != nil || len(*records) != 1 || (*records)[0].Place() != path+":1" {
+	t.Run("names records by the file and the line", func(t *testing.T) {
+		err := intake.ReadFrom(t.Context(), strings.NewReader(good), "one.json", emit)
+		if err != nil || len(*records) != 1 || (*records)[0].Place() != "one.json:1" {
 			t.Errorf("%v, %v", err, results(*records))
-		}
-	})
-	t.Run("says that a file is not there", func(t *testing.T) {
-		if err := intake.Read(t.Context(), path+"x", emit); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%v", err)
-		}
-	})
-	t.Run("takes no directory", func(t *testing.T) {
-		if err := intake.Read(t.Context(), filepath.Dir(path), emit); events.CodeOf(err) != events.Invalid {
-			t.Errorf("%v", err)
 		}
 	})
 	t.Run("stops at the first error of emit", func(t *testing.T) {
@@ -271,7 +256,7 @@ func TestRead(t *testing.T) {
 	t.Run("stops when it is cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := intake.Read(ctx, path, emit); !errors.Is(err, context.Canceled) {
+		if err := intake.ReadFrom(ctx, strings.NewReader(good), "one.json", emit); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v", err)
 		}
 	})

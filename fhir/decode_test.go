@@ -1,15 +1,13 @@
 package fhir
 
-import (
-	"strconv"
-	"time"
-
-	"github.com/seed-e88a4ece/signoff/events"
-)
+import "github.com/seed-e88a4ece/signoff/events"
 
 // DecodeReport reads what Encode wrote, back into the same report; encoding
 // that gives the same bytes. Of lesions only the ids are there. The error is
 // an Invalid events.Error with the FHIR path as its Field.
+//
+// It is for tests: the program reads no signed report back as a whole, but
+// indexes it with ParseIndex.
 func DecodeReport(data []byte) (Report, error) {
 	d, err := readReport(data, (*reportDocument).readSigned)
 	if err != nil {
@@ -95,28 +93,4 @@ func (d *reportDocument) readSignature(s *events.Signature) error {
 		x.err = events.Errorf(events.Invalid, "needs identifier and display")
 	}
 	return x.err
-}
-
-// instant reads a moment in the one form in which this program writes it.
-func (c *cursor) instant(target *time.Time) error {
-	text, err := c.text()
-	if err != nil {
-		return err
-	}
-	*target, err = events.ParseTime(text)
-	return err
-}
-
-// version reads the number of an event, which FHIR carries as a string.
-func (c *cursor) version(target *uint64) error {
-	text, err := c.bytes()
-	if err != nil {
-		return err
-	}
-	n, err := strconv.ParseUint(string(text), 10, 64)
-	if err != nil || n == 0 || text[0] == '0' || text[0] == '+' {
-		return events.Errorf(events.Invalid, "must be a whole number from 1 on")
-	}
-	*target = n
-	return nil
 }
