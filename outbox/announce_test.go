@@ -30,43 +30,43 @@ func TestPartnersAreToldOfTheirGrants(t *testing.T) {
 		}
 	}
 	t.Run("once for each study they start with, after their state", func(t *testing.T) {
-		must(d.AddPartner(ctx, operator, "acme", "", []string{"B", "A", "B"}))(t)
+		must(d.Accounts().AddPartner(ctx, operator, "acme", "", []string{"B", "A", "B"}))(t)
 		wants(t, "_access partner Partner/acme", "_partner/acme granted ResearchStudy/A", "_partner/acme granted ResearchStudy/B")
 	})
 	t.Run("not at all where they start with none", func(t *testing.T) {
-		must(d.AddPartner(ctx, operator, "globex", "", nil))(t)
+		must(d.Accounts().AddPartner(ctx, operator, "globex", "", nil))(t)
 		wants(t, "_access partner Partner/globex")
 	})
 	t.Run("when a study is granted, and not when it is granted again", func(t *testing.T) {
-		ok(t, d.GrantPartner(ctx, operator, "acme", "München"))
-		ok(t, d.GrantPartner(ctx, operator, "acme", "München"))
-		ok(t, d.GrantPartner(ctx, operator, "globex", "A"))
+		ok(t, d.Accounts().GrantPartner(ctx, operator, "acme", "München"))
+		ok(t, d.Accounts().GrantPartner(ctx, operator, "acme", "München"))
+		ok(t, d.Accounts().GrantPartner(ctx, operator, "globex", "A"))
 		token := events.StudyToken("München")
 		wants(t, "_access partner Partner/acme", "_partner/acme granted ResearchStudy/"+token,
 			"_access partner Partner/globex", "_partner/globex granted ResearchStudy/A")
 	})
 	t.Run("when a study is revoked, and not when they do not have it", func(t *testing.T) {
-		ok(t, d.RevokePartner(ctx, operator, "acme", "A"))
-		wantCode(t, d.RevokePartner(ctx, operator, "acme", "A"), events.NotFound)
+		ok(t, d.Accounts().RevokePartner(ctx, operator, "acme", "A"))
+		wantCode(t, d.Accounts().RevokePartner(ctx, operator, "acme", "A"), events.NotFound)
 		wants(t, "_access partner Partner/acme", "_partner/acme revoked ResearchStudy/A")
 	})
 	t.Run("not of a new secret", func(t *testing.T) {
-		must(d.RotatePartner(ctx, operator, "acme", 0))(t)
+		must(d.Accounts().RotatePartner(ctx, operator, "acme", 0))(t)
 		wants(t, "_access partner Partner/acme")
 	})
 	t.Run("of each study they lose when they are removed", func(t *testing.T) {
-		ok(t, d.RemovePartner(ctx, operator, "acme"))
+		ok(t, d.Accounts().RemovePartner(ctx, operator, "acme"))
 		wants(t, "_access partner Partner/acme", "_partner/acme revoked ResearchStudy/B",
 			"_partner/acme revoked ResearchStudy/"+events.StudyToken("München"))
 	})
 	t.Run("not of what was refused", func(t *testing.T) {
-		_, err := d.AddPartner(ctx, operator, "acme", "", []string{"C"})
+		_, err := d.Accounts().AddPartner(ctx, operator, "acme", "", []string{"C"})
 		wantCode(t, err, events.Conflict)
-		wantCode(t, d.GrantPartner(ctx, operator, "acme", "C"), events.Conflict)
-		wantCode(t, d.GrantPartner(ctx, operator, "globex", "_partner/acme"), events.Invalid)
+		wantCode(t, d.Accounts().GrantPartner(ctx, operator, "acme", "C"), events.Conflict)
+		wantCode(t, d.Accounts().GrantPartner(ctx, operator, "globex", "_partner/acme"), events.Invalid)
 		wants(t)
 	})
-	recorded := must(d.Recorded(ctx, 1, 1000))(t)
+	recorded := must(d.Source().Recorded(ctx, 1, 1000))(t)
 	chain := make([]events.Event, len(recorded))
 	for i, r := range recorded {
 		chain[i] = r.Event
@@ -76,7 +76,7 @@ func TestPartnersAreToldOfTheirGrants(t *testing.T) {
 
 func TestAnAnnouncementAsThePartnerSeesIt(t *testing.T) {
 	d := newDesk(t)
-	must(d.AddPartner(t.Context(), operator, "acme", "", []string{"München 7"}))(t)
+	must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", []string{"München 7"}))(t)
 	e := d.pending(10)[1].Event
 	token := events.StudyToken("München 7")
 	want := events.Event{
@@ -105,10 +105,10 @@ func TestAGrantAndItsAnnouncementAreOne(t *testing.T) {
 			select raise(abort, 'no room');
 		end`)
 	ok(t, err)
-	if _, err := d.AddPartner(t.Context(), operator, "acme", "", []string{"A"}); err == nil {
+	if _, err := d.Accounts().AddPartner(t.Context(), operator, "acme", "", []string{"A"}); err == nil {
 		t.Error("the partner was added")
 	}
-	if p := must(d.Partners(t.Context()))(t); len(p) != 0 {
+	if p := must(d.Accounts().Partners(t.Context()))(t); len(p) != 0 {
 		t.Errorf("%+v", p)
 	}
 	if e := d.pending(10); len(e) != 0 {
@@ -140,7 +140,7 @@ func TestPartnersOfAnOlderOutboxAreToldOnce(t *testing.T) {
 func TestInternalStudiesInStatus(t *testing.T) {
 	d := newDesk(t)
 	d.signedIn("A", "1")
-	must(d.AddPartner(t.Context(), operator, "acme", "", []string{"A"}))(t)
+	must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", []string{"A"}))(t)
 	got := make(map[string]bool)
 	for _, s := range must(d.Status(t.Context()))(t).Studies {
 		got[s.Study] = s.Internal
@@ -153,15 +153,15 @@ func TestInternalStudiesInStatus(t *testing.T) {
 
 func TestAnInternalStudyParksLikeAnother(t *testing.T) {
 	d := newDesk(t)
-	must(d.AddPartner(t.Context(), operator, "acme", "", []string{"A"}))(t)
+	must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", []string{"A"}))(t)
 	study := events.PartnerStudy("acme")
-	ok(t, d.Park(t.Context(), study, "refused"))
+	ok(t, d.Source().Park(t.Context(), study, "refused"))
 	if diff := cmp.Diff([]string{"_access partner Partner/acme"}, subjects(d.pending(10))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	d.record(1)
 	ok(t, d.RequestRelease(t.Context(), operator, study))
-	if n := must(d.Release(t.Context()))(t); n != 1 || len(d.pending(10)) != 1 {
+	if n := must(d.Source().Release(t.Context()))(t); n != 1 || len(d.pending(10)) != 1 {
 		t.Errorf("released %d", n)
 	}
 	ok(t, d.Audit(t.Context(), outbox.AuditFilter{Study: study}, func(e outbox.AuditEntry) error {
@@ -175,14 +175,14 @@ func TestAnInternalStudyParksLikeAnother(t *testing.T) {
 func TestSecretsInForceAreFew(t *testing.T) {
 	d := newDesk(t)
 	ctx := t.Context()
-	must(d.AddPartner(ctx, operator, "acme", "", nil))(t)
+	must(d.Accounts().AddPartner(ctx, operator, "acme", "", nil))(t)
 	for range 7 {
-		must(d.RotatePartner(ctx, operator, "acme", time.Hour))(t)
+		must(d.Accounts().RotatePartner(ctx, operator, "acme", time.Hour))(t)
 	}
-	_, err := d.RotatePartner(ctx, operator, "acme", time.Hour)
+	_, err := d.Accounts().RotatePartner(ctx, operator, "acme", time.Hour)
 	wantCode(t, err, events.Conflict, "rotate without grace")
-	secret := must(d.RotatePartner(ctx, operator, "acme", 0))(t)
-	p := must(d.AuthenticateClient(ctx, "acme", secret, "local"))(t)
+	secret := must(d.Accounts().RotatePartner(ctx, operator, "acme", 0))(t)
+	p := must(d.Accounts().AuthenticateClient(ctx, "acme", secret, "local"))(t)
 	if len(p.Secrets) != 1 {
 		t.Errorf("%d secrets", len(p.Secrets))
 	}

@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// What the audit trail records.
+// What the audit trail records, beside what concerns accounts.
 const (
 	actionRegistered  = "assessment.registered"
 	actionReplaced    = "assessment.replaced" // a waiting version, by another
@@ -22,23 +23,6 @@ const (
 	actionParked      = "study.parked"
 	actionReleasing   = "study.release-requested"
 	actionReleased    = "study.released"
-	actionFailed      = "sign-in.failed"
-	actionLocked      = "sign-in.locked"
-
-	actionPIAdded    = "pi.added"
-	actionPIGranted  = "pi.granted"
-	actionPIRevoked  = "pi.revoked"
-	actionPIPassword = "pi.password-set"
-	actionPIRehashed = "pi.password-rehashed" // the same password, by the present cost
-	actionPIDisabled = "pi.disabled"
-
-	actionPartnerAdded   = "partner.added"
-	actionPartnerGranted = "partner.granted"
-	actionPartnerRevoked = "partner.revoked"
-	actionPartnerRotated = "partner.rotated"
-	actionPartnerRemoved = "partner.removed"
-	actionKeyAnnounced   = "key.announced"
-	actionKeyRetired     = "key.retired"
 )
 
 // AuditEntry is one line of the audit trail.
@@ -63,16 +47,16 @@ type AuditFilter struct {
 // Audit calls fn with each line of the audit trail that the filter selects, in
 // order, and ends with fn's error if it returns one.
 func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEntry) error) error {
-	filter.Study = normalize(filter.Study)
+	filter.Study = ledger.NormalizeStudy(filter.Study)
 	rows, err := o.db.Reader.QueryContext(ctx, `
 		select a.row, a.time, a.actor, a.action, a.study, a.subject, a.detail, v.content
 		from audit a
 		left join versions v on v.row = a.version
-		where a.row > ?1
-			and (?2 = '' or a.study = ?2)
-			and (?3 = '' or a.subject = ?3)
+		where a.row > ?
+			and (? = '' or a.study = ?)
+			and (? = '' or a.subject = ?)
 		order by a.row`,
-		filter.After, filter.Study, filter.Subject)
+		filter.After, filter.Study, filter.Study, filter.Subject, filter.Subject)
 	if err != nil {
 		return fmt.Errorf("read audit trail: %w", err)
 	}
@@ -103,37 +87,4 @@ func scanAudit(rows *sql.Rows) (AuditEntry, error) {
 	e.Detail, e.Assessment = detail, content
 	e.Time, err = events.ParseTime(moment)
 	return e, err
-}
-
-// entry is a line to be written; detail becomes a JSON object.
-type entry struct {
-	time    time.Time // defaults to the work's now
-	actor   string
-	action  string
-	study   string
-	subject string
-	version int64 // versions.row, 0 for none
-	detail  any
-}
-
-// audit adds a line to the trail.
-func (w *work) audit(e entry) error {
-	detail := []byte("{}")
-	if e.detail != nil {
-		var err error
-		if detail, err = json.Marshal(e.detail); err != nil {
-			return fmt.Errorf("audit: %w", err)
-		}
-	}
-	if e.time.IsZero() {
-		e.time = w.now
-	}
-	_, err := w.tx.Exec(`
-		insert into audit (time, actor, action, study, subject, version, detail)
-		values (?, ?, ?, ?, ?, nullif(?, 0), ?)`,
-		events.FormatTime(e.time), e.actor, e.action, e.study, e.subject, e.version, string(detail))
-	if err != nil {
-		return fmt.Errorf("audit: %w", err)
-	}
-	return nil
 }

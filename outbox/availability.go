@@ -2,20 +2,19 @@ package outbox
 
 import (
 	"cmp"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // accept decides whether the waiting versions of a case may be signed
 // together, and gives their case revision.
-func (w *work) accept(fresh []*candidate) (int32, error) {
+func (tx *transaction) accept(fresh []*candidate) (int32, error) {
 	for _, c := range fresh {
-		if err := w.signable(c, c.waitingVersion); err != nil {
+		if err := tx.signable(c, c.waitingVersion); err != nil {
 			return 0, err
 		}
 	}
@@ -35,14 +34,14 @@ func (w *work) accept(fresh []*candidate) (int32, error) {
 // its parts lower than in the last signed one, and its case revision not below
 // the highest ever signed in the case. Signed pairs only grow, so the last
 // signed one is the highest.
-func (w *work) signable(c *candidate, next events.Version) error {
+func (tx *transaction) signable(c *candidate, next events.Version) error {
 	last := c.signedVersion
 	higher := last.Less(next) && next.Revision >= last.Revision
 	switch {
 	case c.signed != 0 && !higher:
 		return c.conflict("%s is not higher", next)
 	case next.CaseRevision < c.caseRevision:
-		return w.caseConflict(c, next)
+		return tx.caseConflict(c, next)
 	}
 	return nil
 }
@@ -58,17 +57,17 @@ func (c *candidate) conflict(format string, args ...any) error {
 }
 
 // caseConflict names the sign-off that moved the case beyond the candidate.
-func (w *work) caseConflict(c *candidate, next events.Version) error {
+func (tx *transaction) caseConflict(c *candidate, next events.Version) error {
 	highest := *c
 	var at string
-	err := w.tx.QueryRow(`
-		select a.id, v.case_revision, v.revision, g.user, g.time
+	err := tx.QueryRow(`
+		select a.id, v.case_revision, v.revision, g."user", g.time
 		from assessments a
 		join versions v on v.assessment = a.id
 		join signatures g on g.version = v.row
 		where a.study = +? and a.number = +? and v.case_revision = +?
 		order by g.time
-		limit 1`, c.chain.row, c.number, c.caseRevision).
+		limit 1`, c.studyRow, c.number, c.caseRevision).
 		Scan(&highest.id, &highest.signedVersion.CaseRevision, &highest.signedVersion.Revision, &highest.signature.User, &at)
 	if err != nil {
 		return fmt.Errorf("look up the case's last revision: %w", err)
@@ -81,16 +80,16 @@ func (w *work) caseConflict(c *candidate, next events.Version) error {
 
 // raiseCase moves a case to a higher revision: reports that were available and
 // are not signed now are superseded.
-func (w *work) raiseCase(chain *chain, user string, fresh []*candidate, revision int32) error {
+func (tx *transaction) raiseCase(chain *ledger.Chain, user string, fresh []*candidate, revision int32) error {
 	if fresh[0].caseRevision > 0 {
-		if err := w.supersede(chain, user, fresh); err != nil {
+		if err := tx.supersede(chain, user, fresh); err != nil {
 			return err
 		}
 	}
-	_, err := w.tx.Exec(`
+	_, err := tx.Exec(`
 		update cases
 		set revision = ?
-		where study = ? and number = ?`, revision, chain.row, fresh[0].number)
+		where study = ? and number = ?`, revision, chain.Row, fresh[0].number)
 	if err != nil {
 		return fmt.Errorf("store case revision: %w", err)
 	}
@@ -107,13 +106,13 @@ type superseded struct {
 
 // supersede announces, with the bytes published last, each report of the case
 // that is available and not among those signed now.
-func (w *work) supersede(chain *chain, user string, fresh []*candidate) error {
+func (tx *transaction) supersede(chain *ledger.Chain, user string, fresh []*candidate) error {
 	var ended []superseded
-	err := w.tx.Select(&ended, `
+	err := tx.Select(&ended, `
 		select a.id, a.signed, e.subject, e.data
 		from assessments a
 		join events e on e.row = a.published
-		where a.study = +? and a.number = +? and a.available = 1`, chain.row, fresh[0].number)
+		where a.study = +? and a.number = +? and a.available = 1`, chain.Row, fresh[0].number)
 	if err != nil {
 		return fmt.Errorf("find superseded reports: %w", err)
 	}
@@ -122,25 +121,25 @@ func (w *work) supersede(chain *chain, user string, fresh []*candidate) error {
 		if slices.ContainsFunc(fresh, func(c *candidate) bool { return c.id == r.ID }) {
 			continue
 		}
-		if err := w.endReport(chain, user, fresh[0], r); err != nil {
+		if err := tx.endReport(chain, user, fresh[0], r); err != nil {
 			return err
 		}
-		w.o.step("superseded")
+		tx.o.step("superseded")
 	}
 	return nil
 }
 
-func (w *work) endReport(chain *chain, user string, by *candidate, r superseded) error {
-	e, _, err := chain.append(events.ReportSuperseded, r.Subject, by.about(), r.Data)
+func (tx *transaction) endReport(chain *ledger.Chain, user string, by *candidate, r superseded) error {
+	e, _, err := chain.Append(events.ReportSuperseded, r.Subject, by.about(), r.Data)
 	if err != nil {
 		return err
 	}
-	if _, err := w.tx.Exec(`update assessments set available = 0 where id = ?`, r.ID); err != nil {
+	if _, err := tx.Exec(`update assessments set available = 0 where id = ?`, r.ID); err != nil {
 		return fmt.Errorf("end report: %w", err)
 	}
-	return w.audit(entry{
-		time: e.Time, actor: user, action: actionSuperseded, study: by.study, subject: r.ID, version: r.Version,
-		detail: numberedDetail{e.Sequence, e.ID},
+	return tx.Audit(ledger.Line{
+		Time: e.Time, Actor: user, Action: actionSuperseded, Study: by.study, Subject: r.ID, Version: r.Version,
+		Detail: numberedDetail{e.Sequence, e.ID},
 	})
 }
 
@@ -152,39 +151,21 @@ type numberedDetail struct {
 
 // repeat answers a sign-off of the version that was signed last: the first
 // answer again for the same PI and meaning.
-func (w *work) repeat(c *candidate, s SignOff) (answer Signed, err error) {
+func (tx *transaction) repeat(c *candidate, s SignOff) (answer Signed, err error) {
 	if c.signature.User != s.User {
 		return Signed{}, c.conflict("nothing more of that waits for %s", s.User)
 	}
 	if c.signature.Meaning != s.Meaning {
 		return Signed{}, c.conflict("the signature's meaning cannot change")
 	}
-	e, err := w.eventAt(c.event)
+	e, err := tx.EventAt(c.event)
 	if err != nil {
 		return Signed{}, err
 	}
-	before, err := w.withdrawnBefore(c)
+	before, err := tx.withdrawnBefore(c)
 	answer = c.answer(e, c.signedVersion, c.signature)
 	answer.Withdrawn = before != nil
 	return answer, err
-}
-
-// eventAt gives of a stored event what an answer says of it.
-func (w *work) eventAt(row int64) (e events.Event, err error) {
-	var kind, at string
-	err = w.tx.QueryRow(`
-		select kind, id, sequence, time
-		from events
-		where row = ?`, row).Scan(&kind, &e.ID, &e.Sequence, &at)
-	if errors.Is(err, sql.ErrNoRows) {
-		return e, fmt.Errorf("event %d is missing", row)
-	}
-	if err != nil {
-		return e, fmt.Errorf("look up event: %w", err)
-	}
-	e.Type = w.o.namespace.Type(events.Kind(kind))
-	e.Time, err = events.ParseTime(at)
-	return e, err
 }
 
 // compareIDs orders assessment ids: those of digits only first and by value,

@@ -114,7 +114,7 @@ func TestAMistakenRegistration(t *testing.T) {
 				d.submit(other)
 			}
 		}})
-		ok(t, d.GrantPI(t.Context(), operator, "dr.a", "OTHER"))
+		ok(t, d.Accounts().GrantPI(t.Context(), operator, "dr.a", "OTHER"))
 		d.register(assessment("1", 1, 1, 1), assessment("2", 2, 1, 1), assessment("3", 2, 1, 1))
 		signed, err := second.SignOff(t.Context(), outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"1", "2", "3"}})
 		wantCode(t, err, events.Conflict, "assessment 3 was moved to case 1 of study OTHER just now")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // candidate is an assessment that is to be signed or withdrawn, with all that
@@ -16,6 +17,7 @@ type candidate struct {
 	id           string
 	number       int32 // of the case
 	study        string
+	studyRow     int64  // studies.row
 	subject      string // of the case
 	caseRevision int32  // the highest ever signed in the case
 	available    bool
@@ -31,30 +33,31 @@ type candidate struct {
 	signer  string // printed name of who asks
 	granted bool   // who asks is enabled and granted the study
 
-	chain      chain // the end of the study's chain
+	chain      *ledger.Chain // of the study
 	assessment events.Assessment
 }
 
 // load reads the candidate of an assessment id for a PI.
-func (w *work) load(id, user string) (*candidate, error) {
-	c := &candidate{id: id, chain: chain{w: w}}
-	var last, signedAt string
-	err := w.tx.QueryRow(`
+func (tx *transaction) load(id, user string) (*candidate, error) {
+	c := &candidate{id: id}
+	var end ledger.ChainEnd
+	var signedAt string
+	err := tx.QueryRow(`
 		select a.number, a.available, s.row, s.study, s.token, s.sequence, s.hash, s.time, c.revision, c.subject,
 			coalesce(a.waiting, 0), coalesce(n.case_revision, 0), coalesce(n.revision, 0),
 			coalesce(a.signed, 0), coalesce(v.case_revision, 0), coalesce(v.revision, 0),
-			coalesce(g.user, ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0),
-			coalesce(p.name, ''), p.disabled = '' and r.user is not null
+			coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0),
+			coalesce(p.name, ''), p.disabled = '' and r."user" is not null
 		from assessments a
 		join studies s on s.row = a.study
 		join cases c on c.study = a.study and c.number = a.number
 		left join versions n on n.row = a.waiting
 		left join versions v on v.row = a.signed
 		left join signatures g on g.version = a.signed
-		left join people p on p.user = +?2
-		left join grants r on r.user = +?2 and r.study = s.study
-		where a.id = +?1`, id, user).Scan(
-		&c.number, &c.available, &c.chain.row, &c.study, &c.chain.token, &c.chain.link.Sequence, &c.chain.link.Hash, &last, &c.caseRevision, &c.subject,
+		left join people p on p."user" = +?
+		left join grants r on r."user" = +? and r.study = s.study
+		where a.id = +?`, user, user, id).Scan(
+		&c.number, &c.available, &end.Row, &c.study, &end.Key, &end.Head.Sequence, &end.Head.Hash, &end.Time, &c.caseRevision, &c.subject,
 		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision,
 		&c.signed, &c.signedVersion.CaseRevision, &c.signedVersion.Revision,
 		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event,
@@ -70,7 +73,9 @@ func (w *work) load(id, user string) (*candidate, error) {
 			return nil, fmt.Errorf("load signature: %w", err)
 		}
 	}
-	return c, c.chain.begin(last)
+	c.studyRow = end.Row
+	c.chain, err = tx.Chain(end)
+	return c, err
 }
 
 // authorize refuses a PI who may not act in the study.
@@ -111,19 +116,19 @@ func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]p
 }
 
 // read fills in the waiting version's assessment.
-func (c *candidate) read(w *work, ready map[string]prepared) (err error) {
+func (c *candidate) read(tx *transaction, ready map[string]prepared) (err error) {
 	if p, ok := ready[c.id]; ok && p.version == c.waiting {
 		c.assessment = p.assessment
 		return nil
 	}
-	c.assessment, err = w.assessment(c.waiting)
+	c.assessment, err = tx.assessment(c.waiting)
 	return err
 }
 
 // assessment reads a stored version.
-func (w *work) assessment(version int64) (events.Assessment, error) {
+func (tx *transaction) assessment(version int64) (events.Assessment, error) {
 	var content []byte
-	err := w.tx.QueryRow(`select content from versions where row = ?`, version).Scan(&content)
+	err := tx.QueryRow(`select content from versions where row = ?`, version).Scan(&content)
 	if err != nil {
 		return events.Assessment{}, fmt.Errorf("load version: %w", err)
 	}

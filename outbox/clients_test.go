@@ -36,15 +36,15 @@ func (d *desk) directory() access.Directory {
 func TestPartners(t *testing.T) {
 	d := newDesk(t)
 	ctx := t.Context()
-	secret := must(d.AddPartner(ctx, operator, "acme", "Acme Inc.", []string{"B", "A", "B"}))(t)
+	secret := must(d.Accounts().AddPartner(ctx, operator, "acme", "Acme Inc.", []string{"B", "A", "B"}))(t)
 	login := func(secret string) error {
-		_, err := d.AuthenticateClient(ctx, "acme", secret, "192.0.2.1")
+		_, err := d.Accounts().AuthenticateClient(ctx, "acme", secret, "192.0.2.1")
 		return err
 	}
 	// same checks that the log says what the outbox says.
 	same := func(t *testing.T) access.Partner {
 		t.Helper()
-		partners := must(d.Partners(ctx))(t)
+		partners := must(d.Accounts().Partners(ctx))(t)
 		if diff := cmp.Diff(partners, d.directory().Partners()); diff != "" {
 			t.Errorf("the log says otherwise: %s", diff)
 		}
@@ -66,24 +66,24 @@ func TestPartners(t *testing.T) {
 		ok(t, login(secret))
 	})
 	t.Run("gain and lose studies", func(t *testing.T) {
-		ok(t, d.GrantPartner(ctx, operator, "acme", "C"))
-		ok(t, d.GrantPartner(ctx, operator, "acme", "C"))
-		ok(t, d.RevokePartner(ctx, operator, "acme", "A"))
+		ok(t, d.Accounts().GrantPartner(ctx, operator, "acme", "C"))
+		ok(t, d.Accounts().GrantPartner(ctx, operator, "acme", "C"))
+		ok(t, d.Accounts().RevokePartner(ctx, operator, "acme", "A"))
 		if diff := cmp.Diff([]string{"B", "C"}, same(t).Studies); diff != "" {
 			t.Error(diff)
 		}
 		if link := must(d.Link(ctx, events.AccessStudy))(t); link.Sequence != 3 {
 			t.Errorf("%d events", link.Sequence)
 		}
-		wantCode(t, d.RevokePartner(ctx, operator, "acme", "A"), events.NotFound)
+		wantCode(t, d.Accounts().RevokePartner(ctx, operator, "acme", "A"), events.NotFound)
 	})
 	t.Run("keep the old secret for the time of grace", func(t *testing.T) {
-		second := must(d.RotatePartner(ctx, operator, "acme", time.Hour))(t)
+		second := must(d.Accounts().RotatePartner(ctx, operator, "acme", time.Hour))(t)
 		ok(t, login(secret))
 		ok(t, login(second))
 		d.clock.advance(time.Hour)
 		wantCode(t, login(secret), events.Unauthenticated)
-		third := must(d.RotatePartner(ctx, operator, "acme", 0))(t)
+		third := must(d.Accounts().RotatePartner(ctx, operator, "acme", 0))(t)
 		wantCode(t, login(second), events.Unauthenticated)
 		ok(t, login(third))
 		secret = third
@@ -92,32 +92,32 @@ func TestPartners(t *testing.T) {
 		}
 	})
 	t.Run("are removed for ever", func(t *testing.T) {
-		ok(t, d.RemovePartner(ctx, operator, "acme"))
+		ok(t, d.Accounts().RemovePartner(ctx, operator, "acme"))
 		wantCode(t, login(secret), events.Unauthenticated)
 		if p := same(t); p.Enabled || len(p.Studies)+len(p.Secrets) != 0 {
 			t.Errorf("%+v", p)
 		}
-		wantCode(t, d.GrantPartner(ctx, operator, "acme", "C"), events.Conflict)
-		_, err := d.AddPartner(ctx, operator, "acme", "", nil)
+		wantCode(t, d.Accounts().GrantPartner(ctx, operator, "acme", "C"), events.Conflict)
+		_, err := d.Accounts().AddPartner(ctx, operator, "acme", "", nil)
 		wantCode(t, err, events.Conflict)
 	})
 	t.Run("are refused where they are malformed or unknown", func(t *testing.T) {
-		_, err := d.AddPartner(ctx, operator, "a.b", "", nil)
+		_, err := d.Accounts().AddPartner(ctx, operator, "a.b", "", nil)
 		wantCode(t, err, events.Invalid)
-		_, err = d.AddPartner(ctx, operator, "ab", "", []string{""})
+		_, err = d.Accounts().AddPartner(ctx, operator, "ab", "", []string{""})
 		wantCode(t, err, events.Invalid)
-		_, err = d.RotatePartner(ctx, operator, "acme", -1)
+		_, err = d.Accounts().RotatePartner(ctx, operator, "acme", -1)
 		wantCode(t, err, events.Invalid)
-		wantCode(t, d.RemovePartner(ctx, operator, "none"), events.NotFound)
+		wantCode(t, d.Accounts().RemovePartner(ctx, operator, "none"), events.NotFound)
 	})
 }
 
 func TestAuthenticateClient(t *testing.T) {
 	d := newDesk(t)
 	ctx := t.Context()
-	secret := must(d.AddPartner(ctx, operator, "acme", "", nil))(t)
+	secret := must(d.Accounts().AddPartner(ctx, operator, "acme", "", nil))(t)
 	login := func(id, secret, address string) error {
-		_, err := d.AuthenticateClient(ctx, id, secret, address)
+		_, err := d.Accounts().AuthenticateClient(ctx, id, secret, address)
 		return err
 	}
 	t.Run("answers alike for an unknown client and a wrong secret", func(t *testing.T) {
@@ -142,16 +142,16 @@ func TestKeys(t *testing.T) {
 	ctx := t.Context()
 	signer := must(access.NewSigner(must(access.NewKey())(t)))(t)
 	first := d.clock.now()
-	ok(t, d.AnnounceKey(ctx, signer.Key(first)))
+	ok(t, d.Accounts().AnnounceKey(ctx, signer.Key(first)))
 	d.clock.advance(time.Hour)
-	ok(t, d.AnnounceKey(ctx, signer.Key(d.clock.now())))
+	ok(t, d.Accounts().AnnounceKey(ctx, signer.Key(d.clock.now())))
 	if n := len(all(t, d.Outbox)); n != 1 {
 		t.Errorf("%d events for one key", n)
 	}
 	ending := signer.Key(d.clock.now())
 	ending.Until = d.clock.now().Add(time.Hour)
-	ok(t, d.AnnounceKey(ctx, ending))
-	keys := must(d.Keys(ctx))(t)
+	ok(t, d.Accounts().AnnounceKey(ctx, ending))
+	keys := must(d.Accounts().Keys(ctx))(t)
 	if len(keys) != 1 || !keys[0].From.Equal(first) || !keys[0].Until.Equal(ending.Until) {
 		t.Errorf("%+v", keys)
 	}
@@ -159,5 +159,5 @@ func TestKeys(t *testing.T) {
 	if !got.From.Equal(first) || !got.Until.Equal(ending.Until) {
 		t.Errorf("the log says %+v", got)
 	}
-	wantCode(t, d.AnnounceKey(ctx, access.Key{}), events.Invalid)
+	wantCode(t, d.Accounts().AnnounceKey(ctx, access.Key{}), events.Invalid)
 }

@@ -25,7 +25,7 @@ func ExampleOutbox_SignOffTx() {
 		log.Fatal(err)
 	}
 	defer o.Close()
-	if err := o.AddPI(ctx, "operator", "dr.who", "Dr. Who", []string{"FHIR-T"}, "a password for the example"); err != nil {
+	if err := o.Accounts().AddPI(ctx, "operator", "dr.who", "Dr. Who", []string{"FHIR-T"}, "a password for the example"); err != nil {
 		log.Fatal(err)
 	}
 	_, err = o.Register(ctx, "operator", []events.Submission{{Assessment: assessment("790", 163, 5, 1)}})

@@ -23,7 +23,7 @@ func TestRetiringKeys(t *testing.T) {
 	start := d.clock.now()
 	first, second, third, next := newKey(t, start), newKey(t, start), newKey(t, start), newKey(t, start)
 	for _, k := range []access.Key{first, second, third, next} {
-		ok(t, d.AnnounceKey(ctx, k))
+		ok(t, d.Accounts().AnnounceKey(ctx, k))
 	}
 	until := func(k access.Key) time.Time {
 		got, _ := d.directory().Key(k.ID())
@@ -32,24 +32,24 @@ func TestRetiringKeys(t *testing.T) {
 	end := start.Add(time.Minute)
 
 	t.Run("ends those announced before the current one, and no other", func(t *testing.T) {
-		retired := must(d.RetireKeys(ctx, operator, second.ID(), end))(t)
+		retired := must(d.Accounts().RetireKeys(ctx, operator, second.ID(), end))(t)
 		if len(retired) != 1 || retired[0].ID() != first.ID() || !until(first).Equal(end) {
 			t.Errorf("%v", retired)
 		}
 		if !until(second).IsZero() || !until(third).IsZero() {
 			t.Error("a key that is current or came later was ended")
 		}
-		if got := must(d.Keys(ctx))(t); len(got) != 4 {
+		if got := must(d.Accounts().Keys(ctx))(t); len(got) != 4 {
 			t.Errorf("%v", got)
 		}
 	})
 	t.Run("leaves those alone that end before", func(t *testing.T) {
-		retired := must(d.RetireKeys(ctx, operator, third.ID(), end.Add(time.Hour)))(t)
+		retired := must(d.Accounts().RetireKeys(ctx, operator, third.ID(), end.Add(time.Hour)))(t)
 		if len(retired) != 1 || retired[0].ID() != second.ID() || !until(first).Equal(end) {
 			t.Errorf("%v", retired)
 		}
 		before := must(d.Link(ctx, events.AccessStudy))(t)
-		if again := must(d.RetireKeys(ctx, operator, third.ID(), end.Add(time.Hour)))(t); len(again) != 0 {
+		if again := must(d.Accounts().RetireKeys(ctx, operator, third.ID(), end.Add(time.Hour)))(t); len(again) != 0 {
 			t.Errorf("%v", again)
 		}
 		if after := must(d.Link(ctx, events.AccessStudy))(t); after != before {
@@ -57,35 +57,35 @@ func TestRetiringKeys(t *testing.T) {
 		}
 	})
 	t.Run("can bring an end forward", func(t *testing.T) {
-		retired := must(d.RetireKeys(ctx, operator, third.ID(), start))(t)
+		retired := must(d.Accounts().RetireKeys(ctx, operator, third.ID(), start))(t)
 		if len(retired) != 2 || !until(first).Equal(start) || !until(second).Equal(start) {
 			t.Errorf("%v", retired)
 		}
 	})
 	t.Run("by the order of the log, whatever the clock said", func(t *testing.T) {
 		early := newKey(t, start.Add(-24*time.Hour))
-		ok(t, d.AnnounceKey(ctx, early))
-		retired := must(d.RetireKeys(ctx, operator, early.ID(), end))(t)
+		ok(t, d.Accounts().AnnounceKey(ctx, early))
+		retired := must(d.Accounts().RetireKeys(ctx, operator, early.ID(), end))(t)
 		if len(retired) != 2 || retired[0].ID() != third.ID() || retired[1].ID() != next.ID() {
 			t.Errorf("%v", retired)
 		}
 	})
 	t.Run("does nothing for a key nobody knows", func(t *testing.T) {
-		if retired := must(d.RetireKeys(ctx, operator, "unknown", end))(t); len(retired) != 0 {
+		if retired := must(d.Accounts().RetireKeys(ctx, operator, "unknown", end))(t); len(retired) != 0 {
 			t.Errorf("%v", retired)
 		}
 	})
 	t.Run("is for ever", func(t *testing.T) {
-		wantCode(t, d.AnnounceKey(ctx, first), events.Conflict, "was retired")
+		wantCode(t, d.Accounts().AnnounceKey(ctx, first), events.Conflict, "was retired")
 		later := first
 		later.Until = end.Add(time.Hour)
-		wantCode(t, d.AnnounceKey(ctx, later), events.Conflict, "was retired")
+		wantCode(t, d.Accounts().AnnounceKey(ctx, later), events.Conflict, "was retired")
 		if !until(first).Equal(start) {
 			t.Errorf("it ends at %s", until(first))
 		}
 	})
 	t.Run("is audited, with who did it", func(t *testing.T) {
-		ok(t, d.AddKey(ctx, operator, newKey(t, start)))
+		ok(t, d.Accounts().AddKey(ctx, operator, newKey(t, start)))
 		acts := make(map[string]int)
 		ok(t, d.Audit(ctx, outbox.AuditFilter{}, func(e outbox.AuditEntry) error {
 			if strings.HasPrefix(e.Action, "key.") {

@@ -97,7 +97,7 @@ func template(t testing.TB, users []string) []byte {
 	path := filepath.Join(t.TempDir(), "template.db")
 	o := must(outbox.Open(t.Context(), path, outbox.Config{Clock: newClock().now}))(t)
 	for _, u := range users {
-		ok(t, o.AddPI(t.Context(), operator, u, "Printed "+u, []string{study}, password))
+		ok(t, o.Accounts().AddPI(t.Context(), operator, u, "Printed "+u, []string{study}, password))
 	}
 	ok(t, o.Close())
 	file := must(os.ReadFile(path))(t)
@@ -190,7 +190,7 @@ func (d *desk) withdrawAs(user, id, reason string) (outbox.Signed, error) {
 // all gives every event of the outbox in commit order.
 func all(t testing.TB, o *outbox.Outbox) []events.Event {
 	t.Helper()
-	entries := must(o.Pending(t.Context(), 1_000_000))(t)
+	entries := must(o.Source().Pending(t.Context(), 1_000_000))(t)
 	out := make([]events.Event, len(entries))
 	for i, e := range entries {
 		out[i] = e.Event

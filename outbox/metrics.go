@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,7 +19,6 @@ type counters struct {
 	signoffs    *prometheus.CounterVec
 	duration    prometheus.Histogram
 	withdrawals *prometheus.CounterVec
-	failures    *prometheus.CounterVec
 }
 
 func newCounters() counters {
@@ -33,9 +33,6 @@ func newCounters() counters {
 		withdrawals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "signoff_outbox_withdrawals_total", Help: "Withdrawals.",
 		}, []string{"outcome"}),
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "signoff_outbox_sign_in_failures_total", Help: "Failed sign-ins: refused, or locked after too many.",
-		}, []string{"kind", "outcome"}),
 	}
 }
 
@@ -48,8 +45,6 @@ func (c counters) signed(answers []Signed, err error, took time.Duration) {
 }
 
 func (c counters) withdrawn(err error) { c.withdrawals.WithLabelValues(outcome(err)).Inc() }
-
-func (c counters) failure(kind, outcome string) { c.failures.WithLabelValues(kind, outcome).Inc() }
 
 // outcome tells a refusal from a failure of ours.
 func outcome(err error) string {
@@ -68,7 +63,7 @@ func outcome(err error) string {
 // first of all.
 func (o *Outbox) Metrics() []prometheus.Collector {
 	c := o.counters
-	return []prometheus.Collector{backlog{o}, lags{o}, c.signoffs, c.duration, c.withdrawals, c.failures}
+	return slices.Concat([]prometheus.Collector{backlog{o}, c.signoffs, c.duration, c.withdrawals}, o.receipts.Metrics(), o.accounts.Metrics())
 }
 
 // backlog collects what waits for publication, when it is asked.
@@ -106,7 +101,7 @@ func (b backlog) Collect(metrics chan<- prometheus.Metric) {
 	}
 	age := 0.0
 	if !s.Oldest.IsZero() {
-		age = max(0, b.o.now().Sub(s.Oldest).Seconds())
+		age = max(0, b.o.ledger.Now().Sub(s.Oldest).Seconds())
 	}
 	metrics <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, age)
 	metrics <- prometheus.MustNewConstMetric(unpublishedDesc, prometheus.GaugeValue, float64(s.Unpublished))

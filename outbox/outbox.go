@@ -3,15 +3,20 @@ package outbox
 import (
 	"cmp"
 	"context"
+	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 )
 
@@ -25,115 +30,95 @@ type Config struct {
 	// Namespace is fixed when the outbox is created. An empty part defaults to
 	// what is stored, and at creation to events.DefaultNamespace.
 	Namespace events.Namespace
-	Clock     func() time.Time // defaults to time.Now
-	NewID     func() string    // ids of events; defaults to UUIDv7
-	Log       *slog.Logger     // defaults to slog.Default()
+	Clock     func() time.Time // Defaults to time.Now.
+	NewID     func() string    // ids of events. Defaults to UUIDv7.
+	Log       *slog.Logger     // Defaults to slog.Default().
 
 	// Step is called between the steps of a sign-off, with their names, so
 	// that a test can end the process there. Defaults to nothing.
 	Step func(name string)
 }
 
+//go:embed schema/*.sql
+var schema embed.FS
+
 // Outbox is an open outbox. Its methods may be called concurrently, and
 // several processes may hold the same outbox open.
 type Outbox struct {
-	db        *sqlite.DB
-	namespace events.Namespace
-	clock     func() time.Time
-	newID     func() string
-	log       *slog.Logger
-	step      func(string)
-	changed   chan struct{}
-	passwords passwords
-	counters  counters
+	db       *sqlite.DB
+	ledger   *ledger.Ledger
+	accounts *accounts.Accounts
+	receipts *receipts.Receipts
+	log      *slog.Logger
+	step     func(string)
+	counters counters
 }
 
-// Open opens the outbox at path and creates it where there is none. It is a
-// Conflict if the outbox was created with another namespace; other errors are
-// those of sqlite.Open and sqlite.ErrNewer.
+// Open opens the outbox in the file at path and creates it where there is none.
+// It is a Conflict if the outbox was created with another namespace; other
+// errors are those of sqlite.Open and database.ErrNewer.
 func Open(ctx context.Context, path string, cfg Config) (*Outbox, error) {
 	db, err := sqlite.Open(ctx, path, sqlite.Config{})
 	if err != nil {
 		return nil, err
 	}
-	o := &Outbox{
-		db:       db,
-		clock:    cfg.Clock,
-		newID:    cfg.NewID,
-		log:      cmp.Or(cfg.Log, slog.Default()),
-		step:     cfg.Step,
-		changed:  make(chan struct{}, 1),
-		counters: newCounters(),
-	}
-	if o.clock == nil {
-		o.clock = time.Now
-	}
-	if o.newID == nil {
-		o.newID = newUUID
-	}
+	o := &Outbox{db: db, log: cmp.Or(cfg.Log, slog.Default()), step: cfg.Step, counters: newCounters()}
 	if o.step == nil {
 		o.step = func(string) {}
 	}
-	o.passwords = newPasswords()
-	if err := o.prepare(ctx, cfg.Namespace); err != nil {
+	if err := o.prepare(ctx, cfg); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return o, nil
 }
 
-func (o *Outbox) prepare(ctx context.Context, ns events.Namespace) error {
-	schema, err := schemaFiles()
+func (o *Outbox) prepare(ctx context.Context, cfg Config) error {
+	files, err := fs.Sub(schema, "schema")
 	if err != nil {
 		return err
 	}
-	if err := o.db.Migrate(ctx, schema); err != nil {
+	o.ledger, err = ledger.Open(ctx, o.db.DB, files, ledger.Config{Namespace: cfg.Namespace, Clock: cfg.Clock, NewID: cfg.NewID})
+	if err != nil {
 		return err
 	}
-	return o.update(ctx, "fix the namespace", func(w *work) error {
-		origin, err := w.settle("origin", ns.Origin, events.DefaultNamespace.Origin)
-		if err != nil {
-			return err
-		}
-		prefix, err := w.settle("type prefix", ns.TypePrefix, events.DefaultNamespace.TypePrefix)
-		if err != nil {
-			return err
-		}
-		o.namespace = events.Namespace{Origin: origin, TypePrefix: prefix}
-		if err := o.namespace.Validate(); err != nil {
-			return err
-		}
-		return w.tellUntold()
-	})
+	o.receipts = receipts.New(o.ledger)
+	o.accounts, err = accounts.Open(ctx, o.ledger, o.log)
+	return err
 }
 
-// settle gives the stored value of a setting, and stores the one wanted, or
-// the default, where there is none.
-func (w *work) settle(name, wanted, standard string) (string, error) {
-	var stored []string
-	if err := w.tx.Select(&stored, `select value from settings where name = ?`, name); err != nil {
-		return "", err
-	}
-	if len(stored) == 1 {
-		if wanted != "" && wanted != stored[0] {
-			return "", events.Errorf(events.Conflict,
-				"this outbox was created with the %s %q, which cannot change; %q was asked for", name, stored[0], wanted)
-		}
-		return stored[0], nil
-	}
-	value := cmp.Or(wanted, standard)
-	_, err := w.tx.Exec(`insert into settings (name, value) values (?, ?)`, name, value)
-	return value, err
-}
+// Namespace returns what the events of this outbox bear.
+func (o *Outbox) Namespace() events.Namespace { return o.ledger.Namespace() }
 
-// Namespace is what the events of this outbox bear.
-func (o *Outbox) Namespace() events.Namespace { return o.namespace }
+// DB returns the outbox's database, for a host that keeps tables of its own in
+// the same file. See SignOffTx.
+func (o *Outbox) DB() *database.DB { return o.db.DB }
 
-// DB is the outbox's database, for a host that keeps tables of its own in the
-// same file. See SignOffTx.
-func (o *Outbox) DB() *sqlite.DB { return o.db }
+// Owns reports whether path is one of the outbox's own files, which nobody else
+// in this process may open.
+func (o *Outbox) Owns(path string) bool { return o.db.Owns(path) }
+
+// Accounts returns the PIs, partners, sources and keys.
+func (o *Outbox) Accounts() *accounts.Accounts { return o.accounts }
+
+// Receipts returns how far partners got.
+func (o *Outbox) Receipts() *receipts.Receipts { return o.receipts }
+
+// Source returns what the publisher reads.
+func (o *Outbox) Source() *Source { return &Source{o.ledger} }
 
 // Close waits for running calls and closes the database.
 func (o *Outbox) Close() error { return o.db.Close() }
+
+// transaction is a write transaction on what this package keeps.
+type transaction struct {
+	*ledger.Tx
+	o *Outbox
+}
+
+// update runs fn in a transaction and wakes the publisher.
+func (o *Outbox) update(ctx context.Context, verb string, fn func(*transaction) error) error {
+	return o.ledger.Update(ctx, verb, func(tx *ledger.Tx) error { return fn(&transaction{tx, o}) })
+}
 
 // Run does the outbox's work in the background until ctx ends: it notices
 // commits of other processes, for Changed, and moves the database's log.
@@ -148,7 +133,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 // disk, the log grows meanwhile; nothing is lost, and whoever reads goes on.
 func (o *Outbox) checkpoint(ctx context.Context) error {
 	for {
-		err := o.db.RunCheckpoints(ctx)
+		err := o.db.Maintain(ctx)
 		if err == nil {
 			return nil
 		}
@@ -166,7 +151,7 @@ func (o *Outbox) watch(ctx context.Context) error {
 	defer ticker.Stop()
 	var seen int64
 	for {
-		version, err := o.db.DataVersion(ctx)
+		version, err := o.db.Version(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -185,18 +170,7 @@ func (o *Outbox) watch(ctx context.Context) error {
 	}
 }
 
-// Changed delivers a value when events may be pending: after a commit in this
-// process at once, after one in another while Run runs. It never closes, and
-// several commits may give one value.
-func (o *Outbox) Changed() <-chan struct{} { return o.changed }
-
-// Wake makes Changed deliver. A host calls it after it has committed a
-// transaction with SignOffTx, lest the publisher finds out 50 ms later.
-func (o *Outbox) Wake() {
-	select {
-	case o.changed <- struct{}{}:
-	default:
-	}
-}
-
-func newUUID() string { return uuid.Must(uuid.NewV7()).String() }
+// Wake tells the publisher to look for events. A host calls it after it has
+// committed a transaction with SignOffTx; else the publisher notices after
+// 50 ms.
+func (o *Outbox) Wake() { o.ledger.Wake() }

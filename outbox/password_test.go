@@ -45,7 +45,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 		return must(argon2id.CreateHash(password, &p))(t)
 	}
 	signIn := func(d *desk, password string) error {
-		_, err := d.Authenticate(d.t.Context(), "dr.a", password, "192.0.2.1")
+		_, err := d.Accounts().Authenticate(d.t.Context(), "dr.a", password, "192.0.2.1")
 		return err
 	}
 
@@ -124,11 +124,11 @@ func TestStoredPasswordHashes(t *testing.T) {
 		o = open(t, d.path, outbox.Config{Clock: func() time.Time { // asked once the stored hash was read
 			if o != nil && !set {
 				set = true
-				ok(t, d.SetPassword(t.Context(), operator, "dr.a", "another password"))
+				ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", "another password"))
 			}
 			return d.clock.now()
 		}})
-		_, err := o.Authenticate(t.Context(), "dr.a", password, "192.0.2.1")
+		_, err := o.Accounts().Authenticate(t.Context(), "dr.a", password, "192.0.2.1")
 		ok(t, err)
 		wantCode(t, signIn(d, password), events.Unauthenticated)
 		ok(t, signIn(d, "another password"))
@@ -177,7 +177,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 				t.Errorf("%s: %s", name, diff)
 			}
 		}
-		ok(t, d.SetPassword(t.Context(), operator, "dr.a", password)) // as the error says
+		ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", password)) // as the error says
 		ok(t, signIn(d, password))
 	})
 }

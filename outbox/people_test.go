@@ -12,48 +12,49 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 )
 
 func TestPeople(t *testing.T) {
 	d := newDesk(t)
 	ctx := t.Context()
 	t.Run("are listed with what they may sign", func(t *testing.T) {
-		ok(t, d.GrantPI(ctx, operator, "dr.a", "B"))
-		ok(t, d.GrantPI(ctx, operator, "dr.a", "B"))
-		ok(t, d.AddPI(ctx, operator, "dr.b", "B. Bee", nil, password))
-		ok(t, d.DisablePI(ctx, operator, "dr.b"))
-		ok(t, d.DisablePI(ctx, operator, "dr.b"))
-		want := []outbox.PI{
+		ok(t, d.Accounts().GrantPI(ctx, operator, "dr.a", "B"))
+		ok(t, d.Accounts().GrantPI(ctx, operator, "dr.a", "B"))
+		ok(t, d.Accounts().AddPI(ctx, operator, "dr.b", "B. Bee", nil, password))
+		ok(t, d.Accounts().DisablePI(ctx, operator, "dr.b"))
+		ok(t, d.Accounts().DisablePI(ctx, operator, "dr.b"))
+		want := []accounts.PI{
 			{User: "dr.a", Name: "Printed dr.a", Studies: []string{"B", study}},
 			{User: "dr.b", Name: "B. Bee", Studies: []string{}, Disabled: true},
 		}
-		if diff := cmp.Diff(want, must(d.PIs(ctx))(t)); diff != "" {
+		if diff := cmp.Diff(want, must(d.Accounts().PIs(ctx))(t)); diff != "" {
 			t.Error(diff)
 		}
 	})
 	t.Run("never get a user name that was used", func(t *testing.T) {
-		wantCode(t, d.AddPI(ctx, operator, "dr.b", "Another", nil, password), events.Conflict)
+		wantCode(t, d.Accounts().AddPI(ctx, operator, "dr.b", "Another", nil, password), events.Conflict)
 	})
 	t.Run("are refused where they are malformed or unknown", func(t *testing.T) {
 		for name, got := range map[string]error{
-			"user":     d.AddPI(ctx, operator, "dr x", "Name", nil, password),
-			"name":     d.AddPI(ctx, operator, "dr.x", "", nil, password),
-			"study":    d.AddPI(ctx, operator, "dr.x", "Name", []string{"_access"}, password),
-			"short":    d.AddPI(ctx, operator, "dr.x", "Name", nil, "elevenchars"),
-			"long":     d.AddPI(ctx, operator, "dr.x", "Name", nil, strings.Repeat("x", 2000)),
-			"operator": d.AddPI(ctx, "", "dr.x", "Name", nil, password),
-			"grant":    d.GrantPI(ctx, operator, "dr.a", ""),
+			"user":     d.Accounts().AddPI(ctx, operator, "dr x", "Name", nil, password),
+			"name":     d.Accounts().AddPI(ctx, operator, "dr.x", "", nil, password),
+			"study":    d.Accounts().AddPI(ctx, operator, "dr.x", "Name", []string{"_access"}, password),
+			"short":    d.Accounts().AddPI(ctx, operator, "dr.x", "Name", nil, "elevenchars"),
+			"long":     d.Accounts().AddPI(ctx, operator, "dr.x", "Name", nil, strings.Repeat("x", 2000)),
+			"operator": d.Accounts().AddPI(ctx, "", "dr.x", "Name", nil, password),
+			"grant":    d.Accounts().GrantPI(ctx, operator, "dr.a", ""),
 		} {
 			if !errors.Is(got, events.Invalid) {
 				t.Errorf("%s: %v", name, got)
 			}
 		}
 		for name, got := range map[string]error{
-			"grant":    d.GrantPI(ctx, operator, "dr.x", "B"),
-			"revoke":   d.RevokePI(ctx, operator, "dr.x", "B"),
-			"revoke 2": d.RevokePI(ctx, operator, "dr.a", "C"),
-			"password": d.SetPassword(ctx, operator, "dr.x", password),
-			"disable":  d.DisablePI(ctx, operator, "dr.x"),
+			"grant":    d.Accounts().GrantPI(ctx, operator, "dr.x", "B"),
+			"revoke":   d.Accounts().RevokePI(ctx, operator, "dr.x", "B"),
+			"revoke 2": d.Accounts().RevokePI(ctx, operator, "dr.a", "C"),
+			"password": d.Accounts().SetPassword(ctx, operator, "dr.x", password),
+			"disable":  d.Accounts().DisablePI(ctx, operator, "dr.x"),
 		} {
 			if !errors.Is(got, events.NotFound) {
 				t.Errorf("%s: %v", name, got)
@@ -65,24 +66,24 @@ func TestPeople(t *testing.T) {
 func TestAuthenticate(t *testing.T) {
 	const here, there = "192.0.2.1", "192.0.2.2"
 	wrong := func(d *desk, user, address string) error {
-		_, err := d.Authenticate(d.t.Context(), user, "not the password", address)
+		_, err := d.Accounts().Authenticate(d.t.Context(), user, "not the password", address)
 		return err
 	}
 	right := func(d *desk, address string) error {
-		_, err := d.Authenticate(d.t.Context(), "dr.a", password, address)
+		_, err := d.Accounts().Authenticate(d.t.Context(), "dr.a", password, address)
 		return err
 	}
 	t.Run("knows a PI", func(t *testing.T) {
 		d := newDesk(t)
-		pi := must(d.Authenticate(t.Context(), "dr.a", password, here))(t)
-		if diff := cmp.Diff(outbox.PI{User: "dr.a", Name: "Printed dr.a", Studies: []string{study}}, pi); diff != "" {
+		pi := must(d.Accounts().Authenticate(t.Context(), "dr.a", password, here))(t)
+		if diff := cmp.Diff(accounts.PI{User: "dr.a", Name: "Printed dr.a", Studies: []string{study}}, pi); diff != "" {
 			t.Error(diff)
 		}
 	})
 	t.Run("answers alike for whatever is wrong", func(t *testing.T) {
 		d := newDesk(t, "dr.a", "dr.b")
-		ok(t, d.DisablePI(t.Context(), operator, "dr.b"))
-		_, disabled := d.Authenticate(t.Context(), "dr.b", password, here)
+		ok(t, d.Accounts().DisablePI(t.Context(), operator, "dr.b"))
+		_, disabled := d.Accounts().Authenticate(t.Context(), "dr.b", password, here)
 		for _, err := range []error{disabled, wrong(d, "dr.a", here), wrong(d, "dr.x", here), wrong(d, "not a name", here)} {
 			if !errors.Is(err, events.Unauthenticated) || err.Error() != disabled.Error() {
 				t.Error(err)
@@ -121,13 +122,13 @@ func TestAuthenticate(t *testing.T) {
 		if later := once(); again > 10*min(first, later) { // twenty hashes take twenty times as long
 			t.Errorf("%v for the first, %v for twenty more, %v after 15 minutes", first, again, later)
 		}
-		ok(t, d.SetPassword(t.Context(), operator, "dr.a", "another password"))
+		ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", "another password"))
 		wantCode(t, right(d, here), events.Unauthenticated)
 	})
 	t.Run("does not remember one who is disabled", func(t *testing.T) {
 		d := newDesk(t)
 		ok(t, right(d, here))
-		ok(t, d.DisablePI(t.Context(), operator, "dr.a"))
+		ok(t, d.Accounts().DisablePI(t.Context(), operator, "dr.a"))
 		wantCode(t, right(d, here), events.Unauthenticated)
 	})
 	t.Run("locks after five failures in a row, for 15 minutes, from there", func(t *testing.T) {
@@ -167,7 +168,7 @@ func TestAuthenticate(t *testing.T) {
 		for range 5 {
 			wantCode(t, wrong(d, "dr.a", here), events.Unauthenticated)
 		}
-		ok(t, d.SetPassword(t.Context(), operator, "dr.a", password))
+		ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", password))
 		ok(t, right(d, here))
 	})
 	t.Run("counts a whole /64 as one address", func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 )
 
@@ -89,9 +90,9 @@ func TestRecordsAreProtected(t *testing.T) {
 		)
 	})
 	t.Run("a disabled PI from being let in again", func(t *testing.T) {
-		ok(t, d.DisablePI(t.Context(), operator, "dr.a"))
+		ok(t, d.Accounts().DisablePI(t.Context(), operator, "dr.a"))
 		refuse(t, "update people set disabled = ''", "update people set disabled = '2030-01-01T00:00:00.000000Z'")
-		ok(t, d.SetPassword(t.Context(), operator, "dr.a", password+"!"))
+		ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", password+"!"))
 	})
 	t.Run("the audit trail from lines out of order", func(t *testing.T) {
 		const line = `insert into audit (row, time, actor, action, study, subject, detail) select %s, time, actor, action, study, subject, detail from audit limit 1`
@@ -101,6 +102,25 @@ func TestRecordsAreProtected(t *testing.T) {
 		_, err := db.Exec(fmt.Sprintf(line, "(select max(row) + 1 from audit)"))
 		ok(t, err)
 	})
+}
+
+func TestTheSchemaNumbersEventsInCommitOrder(t *testing.T) {
+	d := newDesk(t)
+	d.register(assessment("1", 1, 1, 1))
+	d.sign("1")
+	db := raw(t, d.path).Writer
+	const event = `
+		insert into events (row, study, sequence, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, data)
+		select %s, study, sequence + 1000, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, data
+		from events
+		limit 1`
+	for _, row := range []string{"-1", "0", "1", "(select max(row) + 2 from events)", "9223372036854775807"} {
+		if _, err := db.Exec(fmt.Sprintf(event, row)); err == nil {
+			t.Errorf("row %s was accepted", row)
+		}
+	}
+	_, err := db.Exec(fmt.Sprintf(event, "(select max(row) + 1 from events)"))
+	ok(t, err)
 }
 
 func TestOpen(t *testing.T) {
@@ -130,7 +150,7 @@ func TestOpen(t *testing.T) {
 		open(t, p, outbox.Config{})
 		_, err := raw(t, p).Writer.Exec(`insert into migrations (name, sha256, applied) values ('999.sql', '', '')`)
 		ok(t, err)
-		if _, err := outbox.Open(t.Context(), p, outbox.Config{}); !errors.Is(err, sqlite.ErrNewer) || !strings.Contains(err.Error(), "newer version") {
+		if _, err := outbox.Open(t.Context(), p, outbox.Config{}); !errors.Is(err, database.ErrNewer) || !strings.Contains(err.Error(), "newer version") {
 			t.Error(err)
 		}
 	})

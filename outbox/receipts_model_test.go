@@ -21,7 +21,7 @@ func TestReceiptsAreTheMostHeardOfSinceTheGrant(t *testing.T) {
 		ctx := context.Background()
 		partners++
 		id := fmt.Sprint("p", partners)
-		if _, err := d.AddPartner(ctx, operator, id, "", nil); err != nil {
+		if _, err := d.Accounts().AddPartner(ctx, operator, id, "", nil); err != nil {
 			t.Fatal(err)
 		}
 		granted, want := false, events.Receipt{}
@@ -34,28 +34,28 @@ func TestReceiptsAreTheMostHeardOfSinceTheGrant(t *testing.T) {
 			var err error
 			switch step {
 			case "grant":
-				err = d.GrantPartner(ctx, operator, id, "A")
+				err = d.Accounts().GrantPartner(ctx, operator, id, "A")
 				granted = true
 			case "revoke":
-				err = d.RevokePartner(ctx, operator, id, "A")
+				err = d.Accounts().RevokePartner(ctx, operator, id, "A")
 				if !granted && errors.Is(err, events.NotFound) {
 					err = nil
 				}
 				granted, want = false, events.Receipt{}
 			case "news":
-				err = d.NoteReceipts(ctx, []events.Receipt{news})
+				err = d.Receipts().NoteReceipts(ctx, []events.Receipt{news})
 				if granted {
 					want.Delivered, want.Acknowledged = max(want.Delivered, news.Delivered), max(want.Acknowledged, news.Acknowledged)
 				}
 			case "old news":
 				news.At = news.At.Add(-time.Hour)
-				err = d.NoteReceipts(ctx, []events.Receipt{news})
+				err = d.Receipts().NoteReceipts(ctx, []events.Receipt{news})
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
 			var got events.Receipt
-			all, err := d.Receipts(ctx)
+			all, err := d.Receipts().Receipts(ctx)
 			for _, r := range all {
 				if r.Partner == id && r.Study == "A" {
 					got = r

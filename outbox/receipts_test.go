@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 )
 
 // note has the broker say so now.
@@ -20,7 +21,7 @@ func (d *desk) note(study string, delivered, acknowledged uint64) {
 
 func (d *desk) noteAt(study string, delivered, acknowledged uint64, at time.Time) {
 	d.t.Helper()
-	ok(d.t, d.NoteReceipts(d.t.Context(), []events.Receipt{
+	ok(d.t, d.Receipts().NoteReceipts(d.t.Context(), []events.Receipt{
 		{Partner: "acme", Study: study, Delivered: delivered, Acknowledged: acknowledged, At: at},
 	}))
 }
@@ -28,7 +29,7 @@ func (d *desk) noteAt(study string, delivered, acknowledged uint64, at time.Time
 // receipt gives the one of a study.
 func (d *desk) receipt(study string) (found events.Receipt) {
 	d.t.Helper()
-	for _, r := range must(d.Receipts(d.t.Context()))(d.t) {
+	for _, r := range must(d.Receipts().Receipts(d.t.Context()))(d.t) {
 		if r.Partner == "acme" && r.Study == study {
 			found = r
 		}
@@ -37,26 +38,26 @@ func (d *desk) receipt(study string) (found events.Receipt) {
 }
 
 // lag gives that of acme in a study.
-func (d *desk) lag(study string) outbox.Lag {
+func (d *desk) lag(study string) receipts.Lag {
 	d.t.Helper()
-	for _, l := range must(d.Lags(d.t.Context()))(d.t) {
+	for _, l := range must(d.Receipts().Lags(d.t.Context()))(d.t) {
 		if l.Partner == "acme" && l.Study == study {
 			return l
 		}
 	}
 	d.t.Fatalf("no lag in %s", study)
-	return outbox.Lag{}
+	return receipts.Lag{}
 }
 
 func TestReceipts(t *testing.T) {
 	d := newDesk(t)
 	ctx := t.Context()
-	must(d.AddPartner(ctx, operator, "acme", "", []string{"A", "München"}))(t)
+	must(d.Accounts().AddPartner(ctx, operator, "acme", "", []string{"A", "München"}))(t)
 	own, umlaut := events.PartnerStudy("acme"), events.StudyToken("München")
 
 	t.Run("begin with a grant", func(t *testing.T) {
 		want := []events.Receipt{{Partner: "acme", Study: "A"}, {Partner: "acme", Study: own}, {Partner: "acme", Study: umlaut}}
-		if diff := cmp.Diff(want, must(d.Receipts(ctx))(t)); diff != "" {
+		if diff := cmp.Diff(want, must(d.Receipts().Receipts(ctx))(t)); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -92,11 +93,11 @@ func TestReceipts(t *testing.T) {
 		}
 	})
 	t.Run("are not written again when nothing moved", func(t *testing.T) {
-		before := must(d.DB().DataVersion(ctx))(t)
+		before := must(d.DB().Version(ctx))(t)
 		d.clock.advance(time.Hour)
 		d.note("A", 8, 8)
 		d.note("A", 1, 1)
-		if after := must(d.DB().DataVersion(ctx))(t); after != before {
+		if after := must(d.DB().Version(ctx))(t); after != before {
 			t.Error("the database changed")
 		}
 	})
@@ -104,10 +105,10 @@ func TestReceipts(t *testing.T) {
 		d.note("B", 5, 5)
 		d.note("_partner/globex", 5, 5)
 		d.note("_access", 5, 5)
-		if n := len(must(d.Receipts(ctx))(t)); n != 3 {
+		if n := len(must(d.Receipts().Receipts(ctx))(t)); n != 3 {
 			t.Errorf("%d receipts", n)
 		}
-		err := d.NoteReceipts(ctx, []events.Receipt{{Partner: "acme", Study: "A", Delivered: 99}, {Partner: "nobody", Study: "A", Delivered: 5}})
+		err := d.Receipts().NoteReceipts(ctx, []events.Receipt{{Partner: "acme", Study: "A", Delivered: 99}, {Partner: "nobody", Study: "A", Delivered: 5}})
 		wantCode(t, err, events.NotFound)
 		if r := d.receipt("A"); r.Delivered != 8 {
 			t.Error("half of it was stored")
@@ -115,7 +116,7 @@ func TestReceipts(t *testing.T) {
 	})
 	t.Run("survive the process", func(t *testing.T) {
 		again := open(t, d.path, outbox.Config{})
-		if diff := cmp.Diff(must(d.Receipts(ctx))(t), must(again.Receipts(ctx))(t)); diff != "" {
+		if diff := cmp.Diff(must(d.Receipts().Receipts(ctx))(t), must(again.Receipts().Receipts(ctx))(t)); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -126,12 +127,12 @@ func TestAReceiptEndsWithTheGrant(t *testing.T) {
 	ctx := t.Context()
 	d.signedIn("A", "1")
 	d.signedIn("A", "2")
-	must(d.AddPartner(ctx, operator, "acme", "", []string{"A"}))(t)
+	must(d.Accounts().AddPartner(ctx, operator, "acme", "", []string{"A"}))(t)
 	d.record(10)
 	d.note("A", 2, 1)
 	before := d.clock.now()
 	d.clock.advance(time.Minute)
-	ok(t, d.RevokePartner(ctx, operator, "acme", "A"))
+	ok(t, d.Accounts().RevokePartner(ctx, operator, "acme", "A"))
 
 	t.Run("and the audit trail keeps what was received", func(t *testing.T) {
 		if got, want := d.lastDetail("partner.revoked"), `{"received":[{"study":"A","delivered":2,"acknowledged":1}]}`; got != want {
@@ -145,7 +146,7 @@ func TestAReceiptEndsWithTheGrant(t *testing.T) {
 		}
 	})
 	t.Run("and a new grant begins with the first event", func(t *testing.T) {
-		ok(t, d.GrantPartner(ctx, operator, "acme", "A"))
+		ok(t, d.Accounts().GrantPartner(ctx, operator, "acme", "A"))
 		d.noteAt("A", 2, 2, before)
 		if diff := cmp.Diff(events.Receipt{Partner: "acme", Study: "A"}, d.receipt("A")); diff != "" {
 			t.Error(diff)
@@ -156,10 +157,10 @@ func TestAReceiptEndsWithTheGrant(t *testing.T) {
 		}
 	})
 	t.Run("or with the partner", func(t *testing.T) {
-		ok(t, d.RemovePartner(ctx, operator, "acme"))
+		ok(t, d.Accounts().RemovePartner(ctx, operator, "acme"))
 		d.note("A", 2, 2)
 		d.note(events.PartnerStudy("acme"), 2, 2)
-		if r := must(d.Receipts(ctx))(t); len(r) != 0 {
+		if r := must(d.Receipts().Receipts(ctx))(t); len(r) != 0 {
 			t.Errorf("%+v", r)
 		}
 		want := `{"received":[{"study":"A","delivered":1,"acknowledged":1},{"study":"_partner/acme","delivered":0,"acknowledged":0}]}`
@@ -186,9 +187,9 @@ func TestLag(t *testing.T) {
 	d := newDesk(t)
 	ctx := t.Context()
 	start := d.clock.now()
-	must(d.AddPartner(ctx, operator, "acme", "", []string{"A", "empty"}))(t) // ordinals 1, 2, 3
-	d.signedIn("A", "1")                                                     // 4
-	d.signedIn("B", "2")                                                     // 5
+	must(d.Accounts().AddPartner(ctx, operator, "acme", "", []string{"A", "empty"}))(t) // ordinals 1, 2, 3
+	d.signedIn("A", "1")                                                                // 4
+	d.signedIn("B", "2")                                                                // 5
 	d.clock.advance(time.Minute)
 	d.signedIn("A", "3") // 6
 	d.signedIn("B", "4") // 7
@@ -199,13 +200,13 @@ func TestLag(t *testing.T) {
 	for _, c := range []struct {
 		what                    string
 		delivered, acknowledged uint64 // stream sequences
-		want                    outbox.Lag
+		want                    receipts.Lag
 	}{
-		{"nothing received", 0, 0, outbox.Lag{Behind: 3, Since: start}},
-		{"something delivered", 4, 0, outbox.Lag{Delivered: 1, Behind: 3, Since: start}},
-		{"all delivered that is published", 6, 4, outbox.Lag{Delivered: 2, Acknowledged: 1, Behind: 2, Since: now}},
-		{"numbers of other studies' events", 7, 5, outbox.Lag{Delivered: 2, Acknowledged: 1, Behind: 2, Since: now}},
-		{"beyond what the outbox knows to be published", 99, 99, outbox.Lag{Delivered: 2, Acknowledged: 2, Behind: 1, Since: now.Add(time.Microsecond)}},
+		{"nothing received", 0, 0, receipts.Lag{Behind: 3, Since: start}},
+		{"something delivered", 4, 0, receipts.Lag{Delivered: 1, Behind: 3, Since: start}},
+		{"all delivered that is published", 6, 4, receipts.Lag{Delivered: 2, Acknowledged: 1, Behind: 2, Since: now}},
+		{"numbers of other studies' events", 7, 5, receipts.Lag{Delivered: 2, Acknowledged: 1, Behind: 2, Since: now}},
+		{"beyond what the outbox knows to be published", 99, 99, receipts.Lag{Delivered: 2, Acknowledged: 2, Behind: 1, Since: now.Add(time.Microsecond)}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			d.note("A", c.delivered, c.acknowledged)
@@ -231,14 +232,14 @@ func TestLag(t *testing.T) {
 	})
 	t.Run("counts from the grant, not from a past that the partner could not see", func(t *testing.T) {
 		d.clock.advance(time.Hour)
-		ok(t, d.GrantPartner(ctx, operator, "acme", "B"))
+		ok(t, d.Accounts().GrantPartner(ctx, operator, "acme", "B"))
 		if l := d.lag("B"); l.Behind != 2 || !l.Since.Equal(d.clock.now()) {
 			t.Errorf("%+v", l)
 		}
 	})
 	t.Run("is none of a partner that was removed", func(t *testing.T) {
-		ok(t, d.RemovePartner(ctx, operator, "acme"))
-		if lags := must(d.Lags(ctx))(t); len(lags) != 0 {
+		ok(t, d.Accounts().RemovePartner(ctx, operator, "acme"))
+		if lags := must(d.Receipts().Lags(ctx))(t); len(lags) != 0 {
 			t.Errorf("%+v", lags)
 		}
 	})
@@ -246,7 +247,7 @@ func TestLag(t *testing.T) {
 
 func TestLagMetrics(t *testing.T) {
 	d := newDesk(t)
-	must(d.AddPartner(t.Context(), operator, "acme", "", []string{"A"}))(t)
+	must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", []string{"A"}))(t)
 	d.signedIn("A", "1")
 	d.record(10)
 	d.note(events.PartnerStudy("acme"), 2, 2)
@@ -271,7 +272,7 @@ func TestLagMetrics(t *testing.T) {
 	if diff := cmp.Diff(want, gather()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	ok(t, d.RemovePartner(t.Context(), operator, "acme"))
+	ok(t, d.Accounts().RemovePartner(t.Context(), operator, "acme"))
 	if got := gather(); len(got) != 0 {
 		t.Errorf("series without a grant: %v", got)
 	}
@@ -283,12 +284,12 @@ func TestReception(t *testing.T) {
 	d.signedIn("A", "1")
 	d.signedIn("A", "2")
 	for _, id := range []string{"acme", "globex", "initech"} {
-		must(d.AddPartner(ctx, operator, id, "", []string{"A"}))(t)
+		must(d.Accounts().AddPartner(ctx, operator, id, "", []string{"A"}))(t)
 	}
-	must(d.AddPartner(ctx, operator, "stranger", "", []string{"B"}))(t)
+	must(d.Accounts().AddPartner(ctx, operator, "stranger", "", []string{"B"}))(t)
 	states := func(t *testing.T, id string) string {
 		t.Helper()
-		r := must(d.Reception(ctx, id))(t)
+		r := must(d.Receipts().Reception(ctx, id))(t)
 		return string(must(json.Marshal(r.Receivers))(t))
 	}
 	t.Run("of nobody before it is published", func(t *testing.T) {
@@ -298,7 +299,7 @@ func TestReception(t *testing.T) {
 		}
 	})
 	d.record(2)
-	ok(t, d.NoteReceipts(ctx, []events.Receipt{
+	ok(t, d.Receipts().NoteReceipts(ctx, []events.Receipt{
 		{Partner: "acme", Study: "A", Delivered: 2, Acknowledged: 2}, {Partner: "globex", Study: "A", Delivered: 2, Acknowledged: 1},
 	}))
 	t.Run("as far as the broker knows", func(t *testing.T) {
@@ -313,15 +314,15 @@ func TestReception(t *testing.T) {
 	})
 	t.Run("is that of the last version", func(t *testing.T) {
 		must(d.withdrawAs("dr.a", "1", "wrong subject"))(t)
-		r := must(d.Reception(ctx, "1"))(t)
-		if r.Kind != string(events.ReportWithdrawn) || r.Sequence != 3 || r.Ordinal != 0 || r.Receivers[0].State != outbox.NotDelivered {
+		r := must(d.Receipts().Reception(ctx, "1"))(t)
+		if r.Kind != string(events.ReportWithdrawn) || r.Sequence != 3 || r.Ordinal != 0 || r.Receivers[0].State != receipts.NotDelivered {
 			t.Errorf("%+v", r)
 		}
 	})
 	t.Run("of what was never signed is not found", func(t *testing.T) {
 		d.register(assessment("9", 9, 1, 1))
 		for _, id := range []string{"9", "none", ""} {
-			_, err := d.Reception(ctx, id)
+			_, err := d.Receipts().Reception(ctx, id)
 			wantCode(t, err, events.NotFound)
 		}
 	})

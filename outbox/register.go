@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // perRegistration is how many assessments are registered in one turn of the
@@ -48,7 +49,7 @@ type RegisterResult struct {
 // With an error, those before the failure may have been registered;
 // registering them again is harmless.
 func (o *Outbox) Register(ctx context.Context, by string, batch []events.Submission) ([]RegisterResult, error) {
-	if err := validBy(by); err != nil {
+	if err := ledger.ValidActor(by); err != nil {
 		return nil, err
 	}
 	results := make([]RegisterResult, len(batch))
@@ -67,10 +68,10 @@ func (o *Outbox) registerSome(ctx context.Context, by string, batch []events.Sub
 	for i, s := range batch {
 		prepared[i] = prepareSubmission(s)
 	}
-	return o.update(ctx, "register assessments", func(w *work) error {
+	return o.update(ctx, "register assessments", func(tx *transaction) error {
 		for i, s := range prepared {
 			results[i].ID, results[i].Version = s.assessment.ID, s.assessment.Version()
-			outcome, err := w.register(by, s)
+			outcome, err := tx.register(by, s)
 			refusal := (*events.Error)(nil)
 			if err != nil && !errors.As(err, &refusal) {
 				return err
@@ -110,89 +111,91 @@ func prepareSubmission(in events.Submission) submission {
 
 // register registers one assessment. It changes nothing before it can no
 // longer refuse.
-func (w *work) register(by string, s submission) (outcome string, err error) {
+func (tx *transaction) register(by string, s submission) (outcome string, err error) {
 	if s.err != nil {
 		return "", s.err
 	}
 	a := s.assessment
-	study, err := w.findStudy(a.Study)
+	study, err := tx.FindStudy(a.Study)
 	if err != nil {
 		return "", err
 	}
-	held, err := w.heldCase(study, a)
+	held, err := tx.heldCase(study, a)
 	if err != nil {
 		return "", err
 	}
-	known, err := w.known(study, a)
+	known, err := tx.known(study, a)
 	if err != nil {
 		return "", err
 	}
-	same, err := w.sameVersion(known, s)
+	same, err := tx.sameVersion(known, s)
 	if err != nil {
 		return "", err
 	}
 	if !same {
-		if err := w.overtaken(study, held, known, a); err != nil {
+		if err := tx.overtaken(study, held, known, a); err != nil {
 			return "", err
 		}
 	}
-	if study, err = w.ensureStudy(a.Study); err != nil {
+	if study, err = tx.EnsureStudy(a.Study); err != nil {
 		return "", err
 	}
-	if err := w.bindCase(by, study, held, a); err != nil {
+	if err := tx.bindCase(by, study, held, a); err != nil {
 		return "", err
 	}
 	if same {
-		return Unchanged, w.noteVisit(known, s)
+		return Unchanged, tx.noteVisit(known, s)
 	}
-	if err := w.bindAssessment(by, study, known, a); err != nil {
+	if err := tx.bindAssessment(by, study, known, a); err != nil {
 		return "", err
 	}
-	return Taken, w.take(by, known, s)
+	return Taken, tx.take(by, known, s)
 }
 
 // take stores the version and lets it wait in place of the one before.
-func (w *work) take(by string, known *holding, s submission) error {
+func (tx *transaction) take(by string, known *assessmentRow, s submission) error {
 	a := s.assessment
-	version, err := w.insertVersion(by, s)
+	version, err := tx.insertVersion(by, s)
 	if err != nil {
 		return err
 	}
 	if known != nil && known.Waiting != 0 {
-		err := w.audit(entry{actor: by, action: actionReplaced, study: known.Name, subject: a.ID, version: known.Waiting})
+		err := tx.Audit(ledger.Line{Actor: by, Action: actionReplaced, Study: known.Name, Subject: a.ID, Version: known.Waiting})
 		if err != nil {
 			return err
 		}
 	}
-	_, err = w.tx.Exec(`
+	_, err = tx.Exec(`
 		update assessments
 		set waiting = ?, visit = coalesce(nullif(?, ''), visit)
 		where id = ?`, version, s.visit, a.ID)
 	if err != nil {
 		return fmt.Errorf("let version wait: %w", err)
 	}
-	return w.audit(entry{
-		actor: by, action: actionRegistered, study: a.Study, subject: a.ID, version: version, detail: a.Version(),
+	return tx.Audit(ledger.Line{
+		Actor: by, Action: actionRegistered, Study: a.Study, Subject: a.ID, Version: version, Detail: a.Version(),
 	})
 }
 
-func (w *work) insertVersion(by string, s submission) (int64, error) {
+func (tx *transaction) insertVersion(by string, s submission) (int64, error) {
 	pair := s.assessment.Version()
-	result, err := w.tx.Exec(`
+	var row int64
+	err := tx.QueryRow(`
 		insert into versions (assessment, case_revision, revision, time, registrar, content)
-		values (?, ?, ?, ?, ?, ?)`,
-		s.assessment.ID, pair.CaseRevision, pair.Revision, events.FormatTime(w.now), by, s.content)
+		values (?, ?, ?, ?, ?, ?)
+		returning row`,
+		s.assessment.ID, pair.CaseRevision, pair.Revision, events.FormatTime(tx.Now), by, s.content).Scan(&row)
 	if err != nil {
 		return 0, fmt.Errorf("store version: %w", err)
 	}
-	return result.LastInsertId()
+	return row, nil
 }
 
 // noteVisit keeps where the assessment came from, if that is new.
-func (w *work) noteVisit(known *holding, s submission) error {
+func (tx *transaction) noteVisit(known *assessmentRow, s submission) error {
 	if s.visit == "" || known.Visit != nil && *known.Visit == s.visit {
 		return nil
 	}
-	_, err := w.tx.Exec(`update assessments set visit = ? where id = ?`, s.visit, known.ID)
+	_, err := tx.Exec(`update assessments set visit = ? where id = ?`, s.visit, known.ID)
 	return err
 }

@@ -17,25 +17,25 @@ func (d *desk) signedIn(study, id string) {
 	d.t.Helper()
 	a := assessment(id, 1, 1, 1)
 	a.Study = study
-	ok(d.t, d.GrantPI(d.t.Context(), operator, "dr.a", study))
+	ok(d.t, d.Accounts().GrantPI(d.t.Context(), operator, "dr.a", study))
 	d.register(a)
 	d.sign(id)
 }
 
 func (d *desk) pending(limit int) []events.Entry {
 	d.t.Helper()
-	return must(d.Pending(d.t.Context(), limit))(d.t)
+	return must(d.Source().Pending(d.t.Context(), limit))(d.t)
 }
 
 // record gives the next pending entries the next ordinals.
 func (d *desk) record(n int) {
 	d.t.Helper()
 	entries := d.pending(n)
-	head := must(d.Head(d.t.Context()))(d.t).Ordinal
+	head := must(d.Source().Head(d.t.Context()))(d.t).Ordinal
 	for i := range entries {
 		entries[i].Ordinal = head + 1 + uint64(i)
 	}
-	ok(d.t, d.Record(d.t.Context(), entries))
+	ok(d.t, d.Source().Record(d.t.Context(), entries))
 }
 
 func subjects(entries []events.Entry) (out []string) {
@@ -48,7 +48,7 @@ func subjects(entries []events.Entry) (out []string) {
 func TestOrdinals(t *testing.T) {
 	t.Run("continue without a gap, in commit order", func(t *testing.T) {
 		d := newDesk(t)
-		if head := must(d.Head(t.Context()))(t); head.Ordinal != 0 {
+		if head := must(d.Source().Head(t.Context()))(t); head.Ordinal != 0 {
 			t.Errorf("%+v", head)
 		}
 		d.signedIn("A", "1")
@@ -56,7 +56,7 @@ func TestOrdinals(t *testing.T) {
 		d.signedIn("A", "3")
 		whole := d.pending(10)
 		d.record(2)
-		head := must(d.Head(t.Context()))(t)
+		head := must(d.Source().Head(t.Context()))(t)
 		if head.Ordinal != 2 || head.Event.ID != whole[1].Event.ID {
 			t.Errorf("head is %+v", head)
 		}
@@ -64,14 +64,14 @@ func TestOrdinals(t *testing.T) {
 			t.Error(diff)
 		}
 		d.record(10)
-		recorded := must(d.Recorded(t.Context(), 2, 5))(t)
+		recorded := must(d.Source().Recorded(t.Context(), 2, 5))(t)
 		if diff := cmp.Diff([]string{"B signed 2/1", "A signed 3/2"}, subjects(recorded)); diff != "" {
 			t.Error(diff)
 		}
 		if recorded[0].Ordinal != 2 || recorded[1].Ordinal != 3 {
 			t.Errorf("%+v", recorded)
 		}
-		ok(t, d.Record(t.Context(), nil))
+		ok(t, d.Source().Record(t.Context(), nil))
 	})
 	t.Run("refuse what does not continue", func(t *testing.T) {
 		d := newDesk(t)
@@ -81,7 +81,7 @@ func TestOrdinals(t *testing.T) {
 		d.record(1)
 		with := func(ordinal uint64, of events.Entry) events.Entry { of.Ordinal = ordinal; return of }
 		p := d.pending(10)
-		first := must(d.Head(t.Context()))(t)
+		first := must(d.Source().Head(t.Context()))(t)
 		altered := with(2, p[0])
 		altered.Event.Hash = p[1].Event.Hash
 		for name, entries := range map[string][]events.Entry{
@@ -94,11 +94,11 @@ func TestOrdinals(t *testing.T) {
 			"an unknown event":  {altered},
 			"no ordinal at all": {with(0, p[0])},
 		} {
-			err := d.Record(t.Context(), entries)
+			err := d.Source().Record(t.Context(), entries)
 			if !errors.Is(err, events.Conflict) {
 				t.Errorf("%s: %v", name, err)
 			}
-			if head := must(d.Head(t.Context()))(t); head.Ordinal != 1 {
+			if head := must(d.Source().Head(t.Context()))(t); head.Ordinal != 1 {
 				t.Errorf("%s: head is %d", name, head.Ordinal)
 			}
 		}
@@ -113,8 +113,8 @@ func TestParking(t *testing.T) {
 	d.record(1)
 	d.signedIn("B", "b2")
 	d.clock.advance(time.Minute)
-	ok(t, d.Park(t.Context(), "B", "too large"))
-	ok(t, d.Park(t.Context(), "B", "again"))
+	ok(t, d.Source().Park(t.Context(), "B", "too large"))
+	ok(t, d.Source().Park(t.Context(), "B", "again"))
 
 	t.Run("passes the study over, and nobody else", func(t *testing.T) {
 		if diff := cmp.Diff([]string{"A signed a2/2"}, subjects(d.pending(10))); diff != "" {
@@ -139,7 +139,7 @@ func TestParking(t *testing.T) {
 		}
 	})
 	t.Run("ends when an operator asked for it and the relay agrees", func(t *testing.T) {
-		if n := must(d.Release(t.Context()))(t); n != 0 {
+		if n := must(d.Source().Release(t.Context()))(t); n != 0 {
 			t.Errorf("released %d", n)
 		}
 		ok(t, d.RequestRelease(t.Context(), operator, "B"))
@@ -147,14 +147,14 @@ func TestParking(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 		d.signedIn("A", "a0")
-		if n := must(d.Release(t.Context()))(t); n != 0 {
+		if n := must(d.Source().Release(t.Context()))(t); n != 0 {
 			t.Errorf("released %d while another relay may be sending what is pending", n)
 		}
 		d.record(1)
-		if n := must(d.Release(t.Context()))(t); n != 1 {
+		if n := must(d.Source().Release(t.Context()))(t); n != 1 {
 			t.Errorf("released %d", n)
 		}
-		if n := must(d.Release(t.Context()))(t); n != 0 {
+		if n := must(d.Source().Release(t.Context()))(t); n != 0 {
 			t.Errorf("released %d once more", n)
 		}
 		d.signedIn("A", "a4")
@@ -187,7 +187,7 @@ func TestParking(t *testing.T) {
 		if got := events.StudyToken(spaced); got != token {
 			t.Fatalf("the token is %s", got)
 		}
-		ok(t, d.Park(t.Context(), token, "too large"))
+		ok(t, d.Source().Park(t.Context(), token, "too large"))
 		ok(t, d.RequestRelease(t.Context(), operator, spaced))
 		ok(t, d.RequestRelease(t.Context(), operator, token))
 		if diff := cmp.Diff([]string{spaced + " " + token, spaced + " " + token}, released()); diff != "" {
@@ -195,7 +195,7 @@ func TestParking(t *testing.T) {
 		}
 		d.signedIn(token, "2") // a study whose number is the token of the other
 		wantCode(t, d.RequestRelease(t.Context(), operator, token), events.NotFound, "study "+token+" is not parked")
-		ok(t, d.Park(t.Context(), events.StudyToken(token), "too large"))
+		ok(t, d.Source().Park(t.Context(), events.StudyToken(token), "too large"))
 		ok(t, d.RequestRelease(t.Context(), operator, token))
 		if got := released(); got[len(got)-1] != token+" "+events.StudyToken(token) {
 			t.Errorf("released %v", got)
@@ -204,8 +204,8 @@ func TestParking(t *testing.T) {
 		wantCode(t, d.RequestRelease(t.Context(), operator, ""), events.NotFound)
 	})
 	t.Run("refuses what is not there", func(t *testing.T) {
-		wantCode(t, d.Park(t.Context(), "C", "reason"), events.NotFound)
-		wantCode(t, d.Park(t.Context(), "A", "reason"), events.Conflict)
+		wantCode(t, d.Source().Park(t.Context(), "C", "reason"), events.NotFound)
+		wantCode(t, d.Source().Park(t.Context(), "A", "reason"), events.Conflict)
 		wantCode(t, d.RequestRelease(t.Context(), operator, "A"), events.NotFound)
 	})
 }
@@ -214,14 +214,14 @@ func TestChanged(t *testing.T) {
 	d := newDesk(t)
 	drain := func() {
 		select {
-		case <-d.Changed():
+		case <-d.Source().Changed():
 		default:
 		}
 	}
 	wait := func(t *testing.T) {
 		t.Helper()
 		select {
-		case <-d.Changed():
+		case <-d.Source().Changed():
 		case <-time.After(10 * time.Second):
 			t.Fatal("nobody said so")
 		}
@@ -232,7 +232,7 @@ func TestChanged(t *testing.T) {
 		drain()
 		d.sign("1")
 		select {
-		case <-d.Changed():
+		case <-d.Source().Changed():
 		default:
 			t.Error("not yet")
 		}
@@ -246,7 +246,7 @@ func TestChanged(t *testing.T) {
 		drain()
 		_, err := other.SignOff(t.Context(), outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"1"}})
 		ok(t, err)
-		ok(t, other.DisablePI(t.Context(), operator, "dr.a"))
+		ok(t, other.Accounts().DisablePI(t.Context(), operator, "dr.a"))
 		wait(t)
 		cancel()
 		ok(t, <-ended)

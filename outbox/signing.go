@@ -7,17 +7,18 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // signCase signs the waiting versions of assessments of one case. Those that
 // were signed before, by the same PI with the same meaning, get their first
 // answer again, if nothing waits or it is what is expected.
-func (w *work) signCase(s SignOff, ids []string, ready map[string]prepared) ([]Signed, error) {
+func (tx *transaction) signCase(s SignOff, ids []string, ready map[string]prepared) ([]Signed, error) {
 	var answers []Signed
 	var first *candidate
 	var fresh []*candidate
 	for _, id := range ids {
-		c, err := w.load(id, s.User)
+		c, err := tx.load(id, s.User)
 		if err != nil {
 			return nil, err
 		}
@@ -27,7 +28,7 @@ func (w *work) signCase(s SignOff, ids []string, ready map[string]prepared) ([]S
 		if first == nil {
 			first = c
 		}
-		if c.chain.row != first.chain.row || c.number != first.number {
+		if c.studyRow != first.studyRow || c.number != first.number {
 			return nil, events.Errorf(events.Conflict, "assessment %s was moved to case %d of study %s just now; sign again", c.id, c.number, c.study)
 		}
 		waits, err := s.signsWaiting(c)
@@ -38,7 +39,7 @@ func (w *work) signCase(s SignOff, ids []string, ready map[string]prepared) ([]S
 			fresh = append(fresh, c)
 			continue
 		}
-		answer, err := w.repeat(c, s)
+		answer, err := tx.repeat(c, s)
 		if err != nil {
 			return nil, err
 		}
@@ -47,19 +48,19 @@ func (w *work) signCase(s SignOff, ids []string, ready map[string]prepared) ([]S
 	if len(fresh) == 0 {
 		return answers, nil
 	}
-	signed, err := w.signFresh(s, fresh, ready)
+	signed, err := tx.signFresh(s, fresh, ready)
 	return append(answers, signed...), err
 }
 
 // signFresh signs candidates of one case that all have a waiting version: first
 // what they supersede, by id, then they themselves, by timepoint, then id.
-func (w *work) signFresh(s SignOff, fresh []*candidate, ready map[string]prepared) ([]Signed, error) {
-	revision, err := w.accept(fresh)
+func (tx *transaction) signFresh(s SignOff, fresh []*candidate, ready map[string]prepared) ([]Signed, error) {
+	revision, err := tx.accept(fresh)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range fresh {
-		if err := c.read(w, ready); err != nil {
+		if err := c.read(tx, ready); err != nil {
 			return nil, err
 		}
 		if err := c.sameSubject(); err != nil {
@@ -69,52 +70,52 @@ func (w *work) signFresh(s SignOff, fresh []*candidate, ready map[string]prepare
 	slices.SortFunc(fresh, func(a, b *candidate) int {
 		return cmp.Or(cmp.Compare(a.assessment.Timepoint, b.assessment.Timepoint), compareIDs(a.id, b.id))
 	})
-	chain := &fresh[0].chain
-	chain.trace = s.TraceParent
-	_, moment := chain.next() // one act, one moment, whatever the number of events
+	chain := fresh[0].chain
+	chain.TraceParent = s.TraceParent
+	_, moment := chain.Next() // one act, one moment, whatever the number of events
 	signature := events.Signature{User: s.User, Name: fresh[0].signer, Meaning: s.Meaning, Time: moment}
 
-	w.o.step("accepted")
+	tx.o.step("accepted")
 	if revision > fresh[0].caseRevision {
-		if err := w.raiseCase(chain, s.User, fresh, revision); err != nil {
+		if err := tx.raiseCase(chain, s.User, fresh, revision); err != nil {
 			return nil, err
 		}
 	}
 	answers := make([]Signed, 0, len(fresh))
 	for _, c := range fresh {
-		answer, err := w.publish(chain, c, signature)
+		answer, err := tx.publish(chain, c, signature)
 		if err != nil {
 			return nil, err
 		}
 		answers = append(answers, answer)
-		w.o.step("published")
+		tx.o.step("published")
 	}
-	return answers, chain.close()
+	return answers, chain.Close()
 }
 
 // publish appends the events of one signed assessment and notes its state.
-func (w *work) publish(chain *chain, c *candidate, signature events.Signature) (Signed, error) {
+func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature events.Signature) (Signed, error) {
 	report := fhir.Report{Assessment: c.assessment, Signature: signature}
 	if len(c.assessment.Lesions) > 0 {
-		if err := chain.appendObservations(c, report); err != nil {
+		if err := appendObservations(chain, c, report); err != nil {
 			return Signed{}, err
 		}
-		w.o.step("observations")
+		tx.o.step("observations")
 	}
 	kind := events.ReportSigned
 	if c.signed != 0 {
 		kind = events.ReportAmended
 	}
-	e, row, err := chain.appendReport(kind, c, report)
+	e, row, err := appendReport(chain, kind, c, report)
 	if err != nil {
 		return Signed{}, err
 	}
-	if err := w.noteSigned(c, signature, row); err != nil {
+	if err := tx.noteSigned(c, signature, row); err != nil {
 		return Signed{}, err
 	}
-	err = w.audit(entry{
-		time: signature.Time, actor: signature.User, action: actionSigned, study: c.study, subject: c.id,
-		version: c.waiting, detail: signedDetail{signature.Meaning, e.Sequence, e.ID},
+	err = tx.Audit(ledger.Line{
+		Time: signature.Time, Actor: signature.User, Action: actionSigned, Study: c.study, Subject: c.id,
+		Version: c.waiting, Detail: signedDetail{signature.Meaning, e.Sequence, e.ID},
 	})
 	return c.answer(e, c.waitingVersion, signature), err
 }
@@ -126,43 +127,43 @@ type signedDetail struct {
 	Event    string `json:"event"`
 }
 
-func (w *work) noteSigned(c *candidate, s events.Signature, event int64) error {
-	_, err := w.tx.Exec(`
-		insert into signatures (version, user, name, meaning, time, event)
+func (tx *transaction) noteSigned(c *candidate, s events.Signature, event int64) error {
+	_, err := tx.Exec(`
+		insert into signatures (version, "user", name, meaning, time, event)
 		values (?, ?, ?, ?, ?, ?)`,
 		c.waiting, s.User, s.Name, s.Meaning, events.FormatTime(s.Time), event)
 	if err != nil {
 		return fmt.Errorf("store signature: %w", err)
 	}
-	result, err := w.tx.Exec(`
+	result, err := tx.Exec(`
 		update assessments
-		set waiting = null, signed = ?1, published = ?2, available = 1
-		where id = ?3 and waiting = ?1`, c.waiting, event, c.id)
+		set waiting = null, signed = ?, published = ?, available = 1
+		where id = ? and waiting = ?`, c.waiting, event, c.id, c.waiting)
 	if err != nil {
 		return fmt.Errorf("store state: %w", err)
 	}
-	return one(result, "store state")
+	return ledger.MustChangeOne(result, "store state")
 }
 
 // appendReport builds the report for the number and time it is about to get,
 // and appends it.
-func (c *chain) appendReport(kind events.Kind, of *candidate, report fhir.Report) (events.Event, int64, error) {
-	report.Version, report.LastUpdated = c.next()
+func appendReport(chain *ledger.Chain, kind events.Kind, of *candidate, report fhir.Report) (events.Event, int64, error) {
+	report.Version, report.LastUpdated = chain.Next()
 	body, err := report.Encode()
 	if err != nil {
 		return events.Event{}, 0, fmt.Errorf("write report: %w", err)
 	}
-	return c.append(kind, events.ReportSubject(of.id, report.Version), of.about(), body)
+	return chain.Append(kind, events.ReportSubject(of.id, report.Version), of.about(), body)
 }
 
 // appendObservations appends the lesions of the report that is appended next.
-func (c *chain) appendObservations(of *candidate, report fhir.Report) error {
-	report.Version, report.LastUpdated = c.next()
+func appendObservations(chain *ledger.Chain, of *candidate, report fhir.Report) error {
+	report.Version, report.LastUpdated = chain.Next()
 	body, err := report.EncodeObservations()
 	if err != nil {
 		return fmt.Errorf("write observations: %w", err)
 	}
-	_, _, err = c.append(events.ObservationsSigned, events.ReportSubject(of.id, report.Version+1), of.about(), body)
+	_, _, err = chain.Append(events.ObservationsSigned, events.ReportSubject(of.id, report.Version+1), of.about(), body)
 	return err
 }
 

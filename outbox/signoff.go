@@ -13,6 +13,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // maxPerSignOff bounds how many assessments one call signs.
@@ -73,14 +74,14 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	}
 	cases, err := groupByCase(o.db.Reader, s.IDs)
 	if err != nil {
-		return nil, explain("sign off", err)
+		return nil, ledger.Explain("sign off", err)
 	}
 	var answers []Signed
 	for _, ids := range cases {
 		var some []Signed
 		ready := o.prepareVersions(ctx, ids)
-		err := o.update(ctx, "sign off", func(w *work) (err error) {
-			some, err = w.signCase(s, ids, ready)
+		err := o.update(ctx, "sign off", func(tx *transaction) (err error) {
+			some, err = tx.signCase(s, ids, ready)
 			return err
 		})
 		if err != nil {
@@ -92,30 +93,43 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	return answers, nil
 }
 
-// SignOffTx is SignOff in a transaction of the host's own on the same database
-// file, so that what the host writes and the sign-off are committed together.
-// The transaction should take the write lock when it begins (the driver's
-// _txlock=immediate), as those of DB().Writer do. After an error the host must
-// roll back. After the commit, Wake tells the publisher at once.
-func (o *Outbox) SignOffTx(_ context.Context, tx *sqlx.Tx, s SignOff) ([]Signed, error) {
+// SignOffTx is SignOff in a transaction of the host's own on the same database,
+// so that what the host writes and the sign-off are committed together. It
+// takes the write lock at once, so that nothing it decides by can change before
+// the host commits. A host that has read in the transaction before may be told
+// that the database is busy (Unavailable): then another writer was faster.
+//
+// When ctx ends, SignOffTx returns its cause before the next case. After an
+// error the host must roll back. After the commit, Wake tells the publisher at
+// once.
+func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Signed, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	cases, err := groupByCase(tx, s.IDs)
-	if err != nil {
-		return nil, explain("sign off", err)
+	if _, err := host.ExecContext(ctx, takeWriteLock); err != nil {
+		return nil, ledger.Explain("sign off", o.db.Explain(err))
 	}
-	w := o.work(tx)
+	cases, err := groupByCase(host, s.IDs)
+	if err != nil {
+		return nil, ledger.Explain("sign off", err)
+	}
+	tx := &transaction{o.ledger.In(host), o}
 	var answers []Signed
 	for _, ids := range cases {
-		some, err := w.signCase(s, ids, nil)
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		some, err := tx.signCase(s, ids, nil)
 		if err != nil {
-			return nil, explain("sign off", err)
+			return nil, ledger.Explain("sign off", o.db.Explain(err))
 		}
 		answers = append(answers, some...)
 	}
 	return answers, nil
 }
+
+// takeWriteLock changes nothing, but only a writer may do that.
+const takeWriteLock = `update relay set floor = floor`
 
 var traceParentForm = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
@@ -191,4 +205,71 @@ func unknownAssessment(id string) error {
 		return events.Fieldf("id", "%q is not an assessment id: 1 to 64 of A-Z, a-z, 0-9, - and .", id)
 	}
 	return events.Errorf(events.NotFound, "no assessment %s is registered", id)
+}
+
+// Expected is the version of an assessment that a sign-off means.
+type Expected struct {
+	Version events.Version
+
+	// Registration, if not 0, is Waiting's: content that was registered later
+	// under the same version is not meant either.
+	Registration int64
+}
+
+func (e Expected) is(version events.Version, row int64) bool {
+	return e.Version == version && (e.Registration == 0 || e.Registration == row)
+}
+
+// signsWaiting decides whether a sign-off means the candidate's waiting
+// version, or the one signed last. It refuses one that means neither.
+func (s SignOff) signsWaiting(c *candidate) (bool, error) {
+	e, told := s.Expected[c.id]
+	switch {
+	case !told:
+		return c.waiting != 0, nil
+	case c.signed != 0 && e.is(c.signedVersion, c.signed):
+		return false, nil
+	case c.waiting != 0 && e.is(c.waitingVersion, c.waiting):
+		return true, nil
+	case c.waiting != 0 && e.Version == c.waitingVersion:
+		return false, events.Errorf(events.Conflict,
+			"%s of assessment %s was registered again, with other content, since it was looked at; look again", e.Version, c.id)
+	default:
+		return false, events.Errorf(events.Conflict, "%s of assessment %s does not wait: %s, and %s",
+			e.Version, c.id, c.whatWaits(), c.whatWasSigned())
+	}
+}
+
+func (c *candidate) whatWaits() string {
+	if c.waiting == 0 {
+		return "nothing does"
+	}
+	return fmt.Sprintf("%s does", c.waitingVersion)
+}
+
+func (c *candidate) whatWasSigned() string {
+	if c.signed == 0 {
+		return "nothing was signed"
+	}
+	return fmt.Sprintf("%s was signed by %s at %s", c.signedVersion, c.signature.User, events.FormatTime(c.signature.Time))
+}
+
+// checkExpected wants each expected version to be of an assessment to be signed.
+func (s SignOff) checkExpected() error {
+	if len(s.Expected) == 0 {
+		return nil
+	}
+	named := make(map[string]bool, len(s.IDs))
+	for _, id := range s.IDs {
+		named[id] = true
+	}
+	for id, e := range s.Expected {
+		if !named[id] {
+			return events.Fieldf("expected", "a version of assessment %q is expected, which is not among those to be signed", id)
+		}
+		if e.Version.CaseRevision < 1 || e.Version.Revision < 1 {
+			return events.Fieldf("expected", "the version expected of assessment %s has a revision below 1", id)
+		}
+	}
+	return nil
 }

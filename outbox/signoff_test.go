@@ -177,13 +177,13 @@ func TestSignOff(t *testing.T) {
 	t.Run("refuses who may not sign", func(t *testing.T) {
 		d := newDesk(t, "dr.a", "dr.b", "dr.c")
 		d.register(assessment("1", 1, 1, 1))
-		ok(t, d.RevokePI(t.Context(), operator, "dr.b", study))
-		ok(t, d.DisablePI(t.Context(), operator, "dr.c"))
+		ok(t, d.Accounts().RevokePI(t.Context(), operator, "dr.b", study))
+		ok(t, d.Accounts().DisablePI(t.Context(), operator, "dr.c"))
 		for _, user := range []string{"dr.b", "dr.c", "nobody"} {
 			_, err := d.signAs(user, "1")
 			wantCode(t, err, events.Forbidden, user, study)
 		}
-		ok(t, d.GrantPI(t.Context(), operator, "dr.b", study))
+		ok(t, d.Accounts().GrantPI(t.Context(), operator, "dr.b", study))
 		must(d.signAs("dr.b", "1"))(t)
 	})
 	t.Run("refuses malformed requests", func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestSignOff(t *testing.T) {
 		d := newDesk(t)
 		other := assessment("2", 1, 1, 1)
 		other.Study, other.Subject = "Étude 7", "elsewhere"
-		ok(t, d.GrantPI(t.Context(), operator, "dr.a", "E\u0301tude 7")) // another form of the same text
+		ok(t, d.Accounts().GrantPI(t.Context(), operator, "dr.a", "E\u0301tude 7")) // another form of the same text
 		d.register(assessment("1", 1, 1, 1), other)
 		d.sign("1", "2")
 		for _, e := range all(t, d.Outbox) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // Status is what the outbox holds, as of one moment.
@@ -107,9 +108,18 @@ func (o *Outbox) Link(ctx context.Context, study string) (l events.Link, err err
 	err = o.db.Reader.QueryRowContext(ctx, `
 		select sequence, hash
 		from studies
-		where study = ?`, normalize(study)).Scan(&l.Sequence, &l.Hash)
+		where study = ?`, ledger.NormalizeStudy(study)).Scan(&l.Sequence, &l.Hash)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return l, fmt.Errorf("look up study: %w", err)
 	}
 	return l, nil
+}
+
+// Ping proves that the outbox can be written, by a commit to disk that changes
+// nothing.
+func (o *Outbox) Ping(ctx context.Context) error {
+	return o.update(ctx, "write to the outbox", func(tx *transaction) error {
+		_, err := tx.Exec(takeWriteLock)
+		return err
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // Waiting is a version that waits for its sign-off.
@@ -30,14 +31,15 @@ type WaitingFilter struct {
 // Waiting gives the versions that wait for their sign-off, by study, case and
 // assessment id.
 func (o *Outbox) Waiting(ctx context.Context, filter WaitingFilter) ([]Waiting, error) {
+	study := ledger.NormalizeStudy(filter.Study)
 	rows, err := o.db.Reader.QueryContext(ctx, `
 		select v.content, v.time, v.registrar, v.row
 		from assessments a
 		join studies s on s.row = a.study
 		join versions v on v.row = a.waiting
-		where (?1 = '' or s.study = ?1)
-			and (?2 = 0 or a.number = ?2)
-		order by s.study, a.number`, normalize(filter.Study), filter.Case)
+		where (? = '' or s.study = ?)
+			and (? = 0 or a.number = ?)
+		order by s.study, a.number`, study, study, filter.Case, filter.Case)
 	if err != nil {
 		return nil, fmt.Errorf("list waiting versions: %w", err)
 	}
@@ -95,7 +97,7 @@ func (o *Outbox) Visits(ctx context.Context, study string) ([]events.KnownVisit,
 	rows, err := o.db.Reader.QueryContext(ctx, `
 		select `+knownColumns+`
 		where s.study = ?
-		order by a.id`, normalize(study))
+		order by a.id`, ledger.NormalizeStudy(study))
 	if err != nil {
 		return nil, fmt.Errorf("list visits: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // Withdrawal says which signed report a PI withdraws, and why.
@@ -31,16 +32,16 @@ func (o *Outbox) Withdraw(ctx context.Context, wd Withdrawal) (answer Signed, er
 		return Signed{}, err
 	}
 	wd.TraceParent = checkTraceParent(wd.TraceParent)
-	err = o.update(ctx, "withdraw", func(w *work) (err error) {
-		answer, err = w.withdraw(wd)
+	err = o.update(ctx, "withdraw", func(tx *transaction) (err error) {
+		answer, err = tx.withdraw(wd)
 		return err
 	})
 	o.counters.withdrawn(err)
 	return answer, err
 }
 
-func (w *work) withdraw(wd Withdrawal) (Signed, error) {
-	c, err := w.load(wd.ID, wd.User)
+func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
+	c, err := tx.load(wd.ID, wd.User)
 	if err != nil {
 		return Signed{}, err
 	}
@@ -50,14 +51,14 @@ func (w *work) withdraw(wd Withdrawal) (Signed, error) {
 	if c.signed == 0 {
 		return Signed{}, events.Errorf(events.Conflict, "assessment %s was never signed, so there is nothing to withdraw", c.id)
 	}
-	before, err := w.withdrawnBefore(c)
+	before, err := tx.withdrawnBefore(c)
 	if err != nil {
 		return Signed{}, err
 	}
 	if before != nil {
-		return w.repeatWithdrawal(c, wd, before)
+		return tx.repeatWithdrawal(c, wd, before)
 	}
-	return w.withdrawSigned(c, wd)
+	return tx.withdrawSigned(c, wd)
 }
 
 // withdrawn is a withdrawal on record.
@@ -68,10 +69,10 @@ type withdrawn struct {
 	Event  int64  `db:"event"`
 }
 
-func (w *work) withdrawnBefore(c *candidate) (*withdrawn, error) {
+func (tx *transaction) withdrawnBefore(c *candidate) (*withdrawn, error) {
 	var before withdrawn
-	err := w.tx.Get(&before, `
-		select user, reason, time, event
+	err := tx.Get(&before, `
+		select "user", reason, time, event
 		from withdrawals
 		where version = ?`, c.signed)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -83,54 +84,54 @@ func (w *work) withdrawnBefore(c *candidate) (*withdrawn, error) {
 	return &before, nil
 }
 
-func (w *work) repeatWithdrawal(c *candidate, wd Withdrawal, before *withdrawn) (Signed, error) {
+func (tx *transaction) repeatWithdrawal(c *candidate, wd Withdrawal, before *withdrawn) (Signed, error) {
 	if before.User != wd.User || before.Reason != wd.Reason {
 		return Signed{}, events.Errorf(events.Conflict, "%s of assessment %s was withdrawn by %s at %s: %s",
 			c.signedVersion, c.id, before.User, before.Time, before.Reason)
 	}
-	e, err := w.eventAt(before.Event)
+	e, err := tx.EventAt(before.Event)
 	if err != nil {
 		return Signed{}, err
 	}
 	return c.answer(e, c.signedVersion, c.signature), nil
 }
 
-func (w *work) withdrawSigned(c *candidate, wd Withdrawal) (Signed, error) {
-	assessment, err := w.assessment(c.signed)
+func (tx *transaction) withdrawSigned(c *candidate, wd Withdrawal) (Signed, error) {
+	assessment, err := tx.assessment(c.signed)
 	if err != nil {
 		return Signed{}, err
 	}
-	c.chain.trace = wd.TraceParent
+	c.chain.TraceParent = wd.TraceParent
 	report := fhir.Report{Assessment: assessment, Signature: c.signature, Withdrawal: wd.Reason}
-	e, row, err := c.chain.appendReport(events.ReportWithdrawn, c, report)
+	e, row, err := appendReport(c.chain, events.ReportWithdrawn, c, report)
 	if err != nil {
 		return Signed{}, err
 	}
-	w.o.step("withdrawn")
-	if err := w.noteWithdrawn(c, wd, e, row); err != nil {
+	tx.o.step("withdrawn")
+	if err := tx.noteWithdrawn(c, wd, e, row); err != nil {
 		return Signed{}, err
 	}
-	return c.answer(e, c.signedVersion, c.signature), c.chain.close()
+	return c.answer(e, c.signedVersion, c.signature), c.chain.Close()
 }
 
-func (w *work) noteWithdrawn(c *candidate, wd Withdrawal, e events.Event, row int64) error {
-	_, err := w.tx.Exec(`
-		insert into withdrawals (version, user, name, reason, time, event)
+func (tx *transaction) noteWithdrawn(c *candidate, wd Withdrawal, e events.Event, row int64) error {
+	_, err := tx.Exec(`
+		insert into withdrawals (version, "user", name, reason, time, event)
 		values (?, ?, ?, ?, ?, ?)`,
 		c.signed, wd.User, c.signer, wd.Reason, events.FormatTime(e.Time), row)
 	if err != nil {
 		return fmt.Errorf("store withdrawal: %w", err)
 	}
-	_, err = w.tx.Exec(`
+	_, err = tx.Exec(`
 		update assessments
 		set published = ?, available = 0
 		where id = ?`, row, c.id)
 	if err != nil {
 		return fmt.Errorf("store state: %w", err)
 	}
-	return w.audit(entry{
-		time: e.Time, actor: wd.User, action: actionWithdrawn, study: c.study, subject: c.id, version: c.signed,
-		detail: struct {
+	return tx.Audit(ledger.Line{
+		Time: e.Time, Actor: wd.User, Action: actionWithdrawn, Study: c.study, Subject: c.id, Version: c.signed,
+		Detail: struct {
 			Reason string `json:"reason"`
 			numberedDetail
 		}{wd.Reason, numberedDetail{e.Sequence, e.ID}},

@@ -21,9 +21,13 @@ const (
 	meaning = "I have reviewed and approve this assessment"
 )
 
+// queue is the outbox as the relay reads it.
+type queue = outbox.Source
+
 // box is an outbox with one PI, who may sign for the studies A and B.
 type box struct {
 	*outbox.Outbox
+	*queue
 	t    testing.TB
 	path string
 
@@ -34,7 +38,7 @@ type box struct {
 func newBox(t testing.TB) *box {
 	t.Helper()
 	b := openBox(t, filepath.Join(t.TempDir(), "outbox.db"))
-	if err := b.AddPI(t.Context(), "test", pi, "Printed Name", []string{"A", "B"}, "a long enough password"); err != nil {
+	if err := b.Accounts().AddPI(t.Context(), "test", pi, "Printed Name", []string{"A", "B"}, "a long enough password"); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -51,7 +55,7 @@ func openBox(t testing.TB, path string) *box {
 			t.Error(err)
 		}
 	})
-	return &box{Outbox: o, t: t, path: path}
+	return &box{Outbox: o, queue: o.Source(), t: t, path: path}
 }
 
 // add signs n assessments of a study in one transaction: n events.
@@ -147,7 +151,7 @@ func assessment(study, id string, number int32, lesions int) events.Assessment {
 // published gives the entries with ordinals, in their order.
 func (b *box) published() []events.Entry {
 	b.t.Helper()
-	all, err := b.Recorded(context.Background(), 1, 1_000_000)
+	all, err := b.Source().Recorded(context.Background(), 1, 1_000_000)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 	t.Run("when the stream holds its next event with another body", func(t *testing.T) {
 		b, source := newBroker(t, natsd.Config{}), newBox(t)
 		source.add("A", 2)
-		pending, err := source.Pending(t.Context(), 1)
+		pending, err := source.Source().Pending(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +169,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 func TestRelayCarriesKindsThatItDoesNotKnow(t *testing.T) {
 	b, source := newBroker(t, natsd.Config{}), newBox(t)
 	source.add("A", 2)
-	if _, err := source.AddPartner(t.Context(), "test", "acme", "Acme", []string{"A"}); err != nil {
+	if _, err := source.Accounts().AddPartner(t.Context(), "test", "acme", "Acme", []string{"A"}); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 { // enough for a batch

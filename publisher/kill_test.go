@@ -97,7 +97,7 @@ func child(args string) error {
 	if err != nil {
 		return err
 	}
-	relay, err := publisher.New(nc, source, publisher.Config{MaxBatch: 30, Step: func(name string) {
+	relay, err := publisher.New(nc, source.Source(), publisher.Config{MaxBatch: 30, Step: func(name string) {
 		if name != step {
 			return
 		}

@@ -24,7 +24,7 @@ func BenchmarkRelay(b *testing.B) {
 	for range backlog / 1000 {
 		source.sign("A", 500, 5) // two events each: lesions and report
 	}
-	pending, err := source.Pending(b.Context(), backlog)
+	pending, err := source.Source().Pending(b.Context(), backlog)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -146,7 +146,7 @@ func (f *failing) Record(ctx context.Context, entries []events.Entry) error {
 	if f.records.Add(-1) >= 0 {
 		return errors.New("disk full")
 	}
-	return f.Outbox.Record(ctx, entries)
+	return f.Outbox.Source().Record(ctx, entries)
 }
 
 // count gives a metric's value.

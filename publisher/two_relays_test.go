@@ -19,7 +19,7 @@ type watched struct {
 }
 
 func (w *watched) Head(ctx context.Context) (events.Entry, error) {
-	head, err := w.Outbox.Head(ctx)
+	head, err := w.Outbox.Source().Head(ctx)
 	w.read()
 	return head, err
 }
@@ -221,5 +221,5 @@ type releasing struct {
 
 func (r *releasing) Release(ctx context.Context) (int, error) {
 	r.before()
-	return r.Outbox.Release(ctx)
+	return r.Outbox.Source().Release(ctx)
 }

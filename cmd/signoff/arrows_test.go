@@ -19,22 +19,26 @@ const modulePath = "github.com/seed-e88a4ece/signoff"
 // arrows are the packages of the house and those of ours that each may import;
 // "*" is all. Tests may import what they need.
 var arrows = map[string][]string{
-	"events":               {},
-	"events/access":        {"events"},
-	"fhir":                 {"events"},
-	"fhir/rest":            {"fhir", "events"},
-	"outbox":               {"outbox/sqlite", "fhir", "events", "events/access"},
-	"outbox/sqlite":        {},
-	"outbox/intake":        {"fhir", "events"},
-	"outbox/token":         {"events", "events/access", "fhir/rest"},
-	"outbox/desk":          {"outbox", "outbox/intake", "events", "fhir/rest"},
-	"publisher":            {"events"},
-	"publisher/natsd":      {"events"},
-	"publisher/doors":      {"events", "events/access"},
-	"subscriber":           {"events"},
-	"subscriber/readmodel": {"subscriber", "outbox/sqlite", "fhir", "events", "events/access"},
-	"subscriber/api":       {"subscriber/readmodel", "events", "events/access", "fhir", "fhir/rest"},
-	"cmd/signoff":          {"*"},
+	"events":                 {},
+	"events/access":          {"events"},
+	"fhir":                   {"events"},
+	"fhir/rest":              {"fhir", "events"},
+	"outbox":                 {"outbox/accounts", "outbox/receipts", "outbox/internal/ledger", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access"},
+	"outbox/internal/ledger": {"outbox/database", "events"},
+	"outbox/accounts":        {"outbox/receipts", "outbox/internal/ledger", "events", "events/access"},
+	"outbox/receipts":        {"outbox/internal/ledger", "events", "events/access"},
+	"outbox/database":        {},
+	"outbox/sqlite":          {"outbox/database"},
+	"outbox/intake":          {"fhir", "events"},
+	"outbox/token":           {"events", "events/access", "fhir/rest"},
+	"outbox/desk":            {"outbox", "outbox/intake", "events", "fhir/rest"},
+	"publisher":              {"events"},
+	"publisher/natsd":        {"events"},
+	"publisher/doors":        {"events", "events/access"},
+	"subscriber":             {"events"},
+	"subscriber/readmodel":   {"subscriber", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access"},
+	"subscriber/api":         {"subscriber/readmodel", "events", "events/access", "fhir", "fhir/rest"},
+	"cmd/signoff":            {"*"},
 }
 
 // reserved are packages of others that only some of ours may import.
@@ -44,8 +48,8 @@ var reserved = []struct {
 	why  string
 }{
 	{"github.com/mattn/go-sqlite3", []string{"outbox/sqlite"}, "one place opens databases and knows their options"},
-	{"github.com/jmoiron/sqlx", []string{"outbox", "outbox/sqlite", "subscriber/readmodel"}, "SQL stays behind the two stores"},
-	{"database/sql", []string{"outbox", "outbox/sqlite", "subscriber/readmodel"}, "SQL stays behind the two stores"},
+	{"github.com/jmoiron/sqlx", []string{"outbox", "outbox/internal/ledger", "outbox/accounts", "outbox/receipts", "outbox/database", "outbox/sqlite", "subscriber/readmodel"}, "SQL stays behind the two stores"},
+	{"database/sql", []string{"outbox", "outbox/internal/ledger", "outbox/accounts", "outbox/receipts", "outbox/database", "outbox/sqlite", "subscriber/readmodel"}, "SQL stays behind the two stores"},
 	{"github.com/nats-io/nats-server/v2", []string{"publisher/natsd"}, "the server can be an outside cluster"},
 	{
 		"github.com/nats-io/nats.go/jetstream",

@@ -64,7 +64,7 @@ func BenchmarkCommitToCallback(b *testing.B) {
 
 func addBenchPI(b *testing.B, p *program) {
 	b.Helper()
-	if err := p.outbox.AddPI(b.Context(), "bench", "pi", "P. Investigator", []string{killStudy(0)}, testPassword); err != nil {
+	if err := p.outbox.Accounts().AddPI(b.Context(), "bench", "pi", "P. Investigator", []string{killStudy(0)}, testPassword); err != nil {
 		b.Fatal(err)
 	}
 }

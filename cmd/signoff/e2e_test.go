@@ -86,7 +86,7 @@ func awaitCaughtUp(t *testing.T, p *program) {
 	if err := awaitPublished(t.Context(), p.outbox, p.relay); err != nil {
 		t.Fatal(err)
 	}
-	head, err := p.outbox.Head(t.Context())
+	head, err := p.outbox.Source().Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,7 +138,7 @@ func BenchmarkFlood(b *testing.B) {
 	secrets := make(map[string]string)
 	for _, id := range []string{"honest", "flooder"} {
 		var err error
-		if secrets[id], err = p.outbox.AddPartner(b.Context(), "bench", id, "", []string{study}); err != nil {
+		if secrets[id], err = p.outbox.Accounts().AddPartner(b.Context(), "bench", id, "", []string{study}); err != nil {
 			b.Fatal(err)
 		}
 	}

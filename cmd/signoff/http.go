@@ -20,7 +20,7 @@ import (
 
 // serveHTTP makes the two HTTP faces: one for partners, one for the operator.
 func (p *program) serveHTTP() {
-	tokens := token.New(clients{p.outbox, p.model.Directory}, p.signer, token.Config{Issuer: p.publicURL() + token.Path})
+	tokens := token.New(clients{p.outbox.Accounts(), p.model.Directory}, p.signer, token.Config{Issuer: p.publicURL() + token.Path})
 	reports := api.New(p.model, api.Config{PublicURL: p.publicURL(), BasePath: p.settings.BasePath, MaxCount: p.settings.MaxCount})
 
 	partners := exactly(map[string]http.Handler{

@@ -82,7 +82,7 @@ func TestGuessingSecretsIsSlowedWhereItHappens(t *testing.T) {
 
 func mustRotate(t *testing.T, s *siege, id string) string {
 	t.Helper()
-	secret, err := s.p.outbox.RotatePartner(t.Context(), "test", id, 0)
+	secret, err := s.p.outbox.Accounts().RotatePartner(t.Context(), "test", id, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func tokenOf(t *testing.T, r response) string {
 // Nobody learns at the token endpoint which partners there are.
 func TestAnUnknownClientLooksLikeAWrongSecret(t *testing.T) {
 	s := besiege(t)
-	if err := s.p.outbox.RemovePartner(t.Context(), "test", s.partner("gone").id); err != nil {
+	if err := s.p.outbox.Accounts().RemovePartner(t.Context(), "test", s.partner("gone").id); err != nil {
 		t.Fatal(err)
 	}
 	ids := []string{"acme", "nobody", "gone"}

@@ -99,7 +99,7 @@ func (in *importing) read(cmd *importCommand) error {
 // refuseDatabase refuses to read the outbox's own files, whatever they are
 // called: whoever closes one ends the locks that this process holds on it.
 func (in *importing) refuseDatabase(path string) error {
-	if in.outbox.DB().Owns(path) {
+	if in.outbox.Owns(path) {
 		return fmt.Errorf("import: %s belongs to the outbox's database; name a file with assessments", path)
 	}
 	return nil

@@ -59,7 +59,7 @@ func openKeyring(ctx context.Context, dir dataDir, o *outbox.Outbox, directory f
 	if err != nil {
 		return nil, err
 	}
-	if err := o.AnnounceKey(ctx, key.Key(time.Now())); err != nil {
+	if err := o.Accounts().AnnounceKey(ctx, key.Key(time.Now())); err != nil {
 		return nil, fmt.Errorf("%s: %w", dir.tokenKey(), err)
 	}
 	k := &keyring{dir: dir, outbox: o, directory: directory, log: log}
@@ -113,7 +113,7 @@ func (k *keyring) look(ctx context.Context, now time.Time) error {
 	if _, applied := k.directory().Key(k.id()); k.settled || !applied {
 		return nil
 	}
-	retired, err := k.outbox.RetireKeys(ctx, "signoff", k.id(), now.Add(keyOverlap))
+	retired, err := k.outbox.Accounts().RetireKeys(ctx, "signoff", k.id(), now.Add(keyOverlap))
 	if err != nil {
 		return fmt.Errorf("retire the token keys before: %w", err)
 	}

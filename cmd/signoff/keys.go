@@ -77,7 +77,7 @@ type keysList struct{}
 
 func (cmd *keysList) Run(ctx context.Context, c *common, t terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		keys, err := o.Keys(ctx)
+		keys, err := o.Accounts().Keys(ctx)
 		if err != nil {
 			return err
 		}

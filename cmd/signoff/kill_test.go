@@ -155,7 +155,7 @@ func checkEverything(t *testing.T, p *program, acknowledged map[string]uint64) {
 	if err := awaitPublished(ctx, p.outbox, p.relay); err != nil {
 		t.Fatal(err)
 	}
-	head, err := p.outbox.Head(ctx)
+	head, err := p.outbox.Source().Head(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func checkEverything(t *testing.T, p *program, acknowledged map[string]uint64) {
 	if err := p.model.WaitFor(ctx, head.Ordinal); err != nil {
 		t.Fatal(err)
 	}
-	recorded, err := p.outbox.Recorded(ctx, 1, int(head.Ordinal)+1)
+	recorded, err := p.outbox.Source().Recorded(ctx, 1, int(head.Ordinal)+1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -177,7 +177,7 @@ func produce(ctx context.Context, p *program, wait <-chan struct{}) error {
 func TestAWithdrawalUnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	p, _ := startProgram(t, dir)
-	if err := p.outbox.AddPI(t.Context(), "test", "pi", "P. Investigator", []string{withdrawn, kept}, testPassword); err != nil {
+	if err := p.outbox.Accounts().AddPI(t.Context(), "test", "pi", "P. Investigator", []string{withdrawn, kept}, testPassword); err != nil {
 		t.Fatal(err)
 	}
 	secrets, readings := make(map[string]string), make(map[string]*reading)

@@ -25,7 +25,7 @@ func TestAPartnerOfManyStudiesStaysBelowWhatItMaySend(t *testing.T) {
 		names = append(names, fmt.Sprint("MANY-", i))
 	}
 	addPI(t, dir, "pi", names...)
-	secret, err := p.outbox.AddPartner(t.Context(), "test", "acme", "", names)
+	secret, err := p.outbox.Accounts().AddPartner(t.Context(), "test", "acme", "", names)
 	if err != nil {
 		t.Fatal(err)
 	}

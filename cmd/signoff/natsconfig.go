@@ -151,7 +151,7 @@ func partnerAccounts(ctx context.Context, c *common) (accounts []events.Account,
 		return nil, c.dir().make()
 	}
 	err = withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		partners, err := o.Partners(ctx)
+		partners, err := o.Accounts().Partners(ctx)
 		if err != nil {
 			return err
 		}

@@ -102,7 +102,7 @@ func TestAPartnerReadsInNode(t *testing.T) {
 	sign := func(ids ...string) (all []events.Event) {
 		mustSignoff(t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, ids...)...)
 		awaitCaughtUp(t, p)
-		entries, err := p.outbox.Recorded(t.Context(), 1, 1000)
+		entries, err := p.outbox.Source().Recorded(t.Context(), 1, 1000)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -201,7 +201,7 @@ func TestAClusterElsewhere(t *testing.T) {
 	})
 	t.Run("with two killed nothing is acknowledged, and nothing lost", func(t *testing.T) {
 		o.kill(1)
-		before, err := o.p.outbox.Head(t.Context())
+		before, err := o.p.outbox.Source().Head(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +213,7 @@ func TestAClusterElsewhere(t *testing.T) {
 			}
 			return nil
 		})
-		head, err := o.p.outbox.Head(t.Context())
+		head, err := o.p.outbox.Source().Head(t.Context())
 		if err != nil || head.Ordinal != before.Ordinal {
 			t.Errorf("acknowledged up to %d, before %d, %v", head.Ordinal, before.Ordinal, err)
 		}
@@ -488,7 +488,7 @@ func TestMovingToAnOutsideServer(t *testing.T) {
 	}
 	sign("2001")
 	awaitCaughtUp(t, p)
-	before, err := p.outbox.Head(t.Context())
+	before, err := p.outbox.Source().Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

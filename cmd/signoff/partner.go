@@ -31,7 +31,7 @@ type partnerAdd struct {
 
 func (cmd *partnerAdd) Run(ctx context.Context, c *common, t terminal) error {
 	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
-		secret, err := o.AddPartner(ctx, operator(), cmd.ID, cmd.Name, cmd.Study)
+		secret, err := o.Accounts().AddPartner(ctx, operator(), cmd.ID, cmd.Name, cmd.Study)
 		if err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ type partnerGrant struct {
 
 func (cmd *partnerGrant) Run(ctx context.Context, c *common, t terminal) error {
 	return changeAccess(ctx, c, t, fmt.Sprintf("partner %s may see %s", cmd.ID, cmd.Study), func(o *outbox.Outbox) error {
-		return o.GrantPartner(ctx, operator(), cmd.ID, cmd.Study)
+		return o.Accounts().GrantPartner(ctx, operator(), cmd.ID, cmd.Study)
 	})
 }
 
@@ -60,7 +60,7 @@ type partnerRevoke struct {
 
 func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t terminal) error {
 	return changeAccess(ctx, c, t, fmt.Sprintf("partner %s may no longer see %s", cmd.ID, cmd.Study), func(o *outbox.Outbox) error {
-		return o.RevokePartner(ctx, operator(), cmd.ID, cmd.Study)
+		return o.Accounts().RevokePartner(ctx, operator(), cmd.ID, cmd.Study)
 	})
 }
 
@@ -71,7 +71,7 @@ type partnerRotate struct {
 
 func (cmd *partnerRotate) Run(ctx context.Context, c *common, t terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		secret, err := o.RotatePartner(ctx, operator(), cmd.ID, cmd.Grace)
+		secret, err := o.Accounts().RotatePartner(ctx, operator(), cmd.ID, cmd.Grace)
 		if err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ type partnerRemove struct {
 
 func (cmd *partnerRemove) Run(ctx context.Context, c *common, t terminal) error {
 	return changeAccess(ctx, c, t, "partner "+cmd.ID+" is removed", func(o *outbox.Outbox) error {
-		return o.RemovePartner(ctx, operator(), cmd.ID)
+		return o.Accounts().RemovePartner(ctx, operator(), cmd.ID)
 	})
 }
 
@@ -107,7 +107,7 @@ type partnerList struct{}
 
 func (cmd *partnerList) Run(ctx context.Context, c *common, t terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		partners, err := o.Partners(ctx)
+		partners, err := o.Accounts().Partners(ctx)
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func (cmd *piAdd) Run(ctx context.Context, c *common, t terminal) error {
 		return err
 	}
 	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
-		if err := o.AddPI(ctx, operator(), cmd.User, cmd.Name, cmd.Study, password); err != nil {
+		if err := o.Accounts().AddPI(ctx, operator(), cmd.User, cmd.Name, cmd.Study, password); err != nil {
 			return err
 		}
 		fmt.Fprintf(t.out, "PI %s may sign for %s\n", cmd.User, strings.Join(cmd.Study, ", "))
@@ -44,7 +44,7 @@ type piList struct{}
 
 func (cmd *piList) Run(ctx context.Context, c *common, t terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		people, err := o.PIs(ctx)
+		people, err := o.Accounts().PIs(ctx)
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ type piGrant struct {
 
 func (cmd *piGrant) Run(ctx context.Context, c *common, t terminal) error {
 	return change(ctx, c, t, fmt.Sprintf("PI %s may sign for %s", cmd.User, cmd.Study), func(o *outbox.Outbox) error {
-		return o.GrantPI(ctx, operator(), cmd.User, cmd.Study)
+		return o.Accounts().GrantPI(ctx, operator(), cmd.User, cmd.Study)
 	})
 }
 
@@ -76,7 +76,7 @@ type piRevoke struct {
 
 func (cmd *piRevoke) Run(ctx context.Context, c *common, t terminal) error {
 	return change(ctx, c, t, fmt.Sprintf("PI %s may no longer sign for %s", cmd.User, cmd.Study), func(o *outbox.Outbox) error {
-		return o.RevokePI(ctx, operator(), cmd.User, cmd.Study)
+		return o.Accounts().RevokePI(ctx, operator(), cmd.User, cmd.Study)
 	})
 }
 
@@ -91,7 +91,7 @@ func (cmd *piPassword) Run(ctx context.Context, c *common, t terminal) error {
 		return err
 	}
 	return change(ctx, c, t, "PI "+cmd.User+" has a new password", func(o *outbox.Outbox) error {
-		return o.SetPassword(ctx, operator(), cmd.User, password)
+		return o.Accounts().SetPassword(ctx, operator(), cmd.User, password)
 	})
 }
 
@@ -101,6 +101,6 @@ type piDisable struct {
 
 func (cmd *piDisable) Run(ctx context.Context, c *common, t terminal) error {
 	return change(ctx, c, t, "PI "+cmd.User+" is disabled", func(o *outbox.Outbox) error {
-		return o.DisablePI(ctx, operator(), cmd.User)
+		return o.Accounts().DisablePI(ctx, operator(), cmd.User)
 	})
 }

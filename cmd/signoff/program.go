@@ -154,7 +154,7 @@ func (p *program) openDoors(context.Context) error {
 	if p.settings.outside() {
 		cfg.Watch = 250 * time.Millisecond // all servers are asked each time
 	}
-	p.doors, err = doors.New(nc, p.nats, p.model, p.outbox, seed, cfg)
+	p.doors, err = doors.New(nc, p.nats, p.model, p.outbox.Receipts(), seed, cfg)
 	return err
 }
 
@@ -204,7 +204,7 @@ func (p *program) openRelay(ctx context.Context) error {
 		}
 		p.log.Warn("the stream is not there yet", "error", err)
 	}
-	p.relay, err = publisher.New(nc, p.outbox, cfg)
+	p.relay, err = publisher.New(nc, p.outbox.Source(), cfg)
 	return err
 }
 

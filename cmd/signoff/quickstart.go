@@ -79,7 +79,7 @@ func printNewPartner(ctx context.Context, c *common, t terminal, o *outbox.Outbo
 // quickStartOf gathers what holds for a partner, with the addresses of the
 // server that runs on the directory, or else those by default.
 func quickStartOf(ctx context.Context, c *common, o *outbox.Outbox, id string) (quickStart, error) {
-	partners, err := o.Partners(ctx)
+	partners, err := o.Accounts().Partners(ctx)
 	if err != nil {
 		return quickStart{}, err
 	}

@@ -128,7 +128,7 @@ func catchUp(ctx context.Context, dir dataDir, server *natsd.Server) error {
 		return errors.Join(err, o.Close())
 	}
 	defer nc.Close()
-	relay, err := publisher.New(nc, o, publisher.Config{Log: quiet})
+	relay, err := publisher.New(nc, o.Source(), publisher.Config{Log: quiet})
 	if err != nil {
 		return errors.Join(err, o.Close())
 	}
@@ -150,7 +150,7 @@ func awaitPublished(ctx context.Context, o *outbox.Outbox, relay *publisher.Rela
 		if s.State == publisher.Stopped {
 			return errors.New(s.Reason)
 		}
-		pending, err := o.Pending(ctx, 1)
+		pending, err := o.Source().Pending(ctx, 1)
 		if err != nil {
 			return err
 		}

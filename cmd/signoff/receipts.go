@@ -8,10 +8,11 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 )
 
 // printLags prints how far partners are behind.
-func printLags(w io.Writer, lags []outbox.Lag, now time.Time) {
+func printLags(w io.Writer, lags []receipts.Lag, now time.Time) {
 	if len(lags) == 0 {
 		return
 	}
@@ -35,7 +36,7 @@ func printLags(w io.Writer, lags []outbox.Lag, now time.Time) {
 // assessment.
 func reception(ctx context.Context, c *common, t terminal, assessment string) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		r, err := o.Reception(ctx, assessment)
+		r, err := o.Receipts().Reception(ctx, assessment)
 		if err != nil {
 			return err
 		}

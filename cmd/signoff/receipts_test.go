@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 )
 
 // consume takes messages with a partner's consumer and acknowledges some.
@@ -64,7 +64,7 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 	p, _ := startProgram(t, dir)
 	ctx := t.Context()
 	study := killStudy(0)
-	if err := p.outbox.AddPI(ctx, "test", "pi", "P. Investigator", []string{study}, testPassword); err != nil {
+	if err := p.outbox.Accounts().AddPI(ctx, "test", "pi", "P. Investigator", []string{study}, testPassword); err != nil {
 		t.Fatal(err)
 	}
 	_, secret := newPartnerWithSecret(t, p, "acme", study)
@@ -77,7 +77,7 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 	awaitCaughtUp(t, p)
 	consume(t, p, "acme", secret, study, 4, 2)
 
-	lagOf := func(partner string) (found outbox.Lag) {
+	lagOf := func(partner string) (found receipts.Lag) {
 		for _, l := range statusOf(t, dir).Partners {
 			if l.Partner == partner && l.Study == study {
 				found = l
@@ -98,7 +98,7 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 	}
 	states := make(map[string]string)
 	for _, id := range []string{"a1", "a2", "a3"} {
-		var r outbox.Reception
+		var r receipts.Reception
 		if err := json.Unmarshal([]byte(mustSignoff(t, "status", "--assessment", id, "--data", dir, "--json").out), &r); err != nil {
 			t.Fatal(err)
 		}
@@ -107,8 +107,8 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"a1 acme": outbox.Acknowledged, "a2 acme": outbox.Delivered, "a3 acme": outbox.NotDelivered,
-		"a1 globex": outbox.NotDelivered, "a2 globex": outbox.NotDelivered, "a3 globex": outbox.NotDelivered,
+		"a1 acme": receipts.Acknowledged, "a2 acme": receipts.Delivered, "a3 acme": receipts.NotDelivered,
+		"a1 globex": receipts.NotDelivered, "a2 globex": receipts.NotDelivered, "a3 globex": receipts.NotDelivered,
 	}
 	if diff := cmp.Diff(want, states); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

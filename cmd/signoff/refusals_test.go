@@ -149,7 +149,7 @@ func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
 	mustSignoff(t, "sign", "--study", study, "--all", "--as", "other", "--meaning", meaning, "--password-file", password, "--data", dir)
 	refusal(t, exitRefused, release(study), "study Study 1 is not parked", "signoff status")
 	refusal(t, exitRefused, release(token), "study Study 1 is not parked", "signoff status")
-	if err := o.Park(t.Context(), token, "too large"); err != nil {
+	if err := o.Source().Park(t.Context(), token, "too large"); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{study, token} {

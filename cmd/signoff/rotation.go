@@ -118,7 +118,7 @@ func (r *rotation) write(ctx context.Context) error {
 // is not in place yet, or another key is still in force. What was retired does
 // not come back, and what was overtaken by another key would not retire that.
 func (r *rotation) isOpen(ctx context.Context) (bool, error) {
-	keys, err := r.outbox.Keys(ctx)
+	keys, err := r.outbox.Accounts().Keys(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -138,7 +138,7 @@ func (r *rotation) isOpen(ctx context.Context) (bool, error) {
 
 // others gives the announced keys besides the new one for which match holds.
 func (r *rotation) others(ctx context.Context, match func(access.Key) bool) (found []access.Key, err error) {
-	keys, err := r.outbox.Keys(ctx)
+	keys, err := r.outbox.Accounts().Keys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (r *rotation) others(ctx context.Context, match func(access.Key) bool) (fou
 func endless(k access.Key) bool { return k.Until.IsZero() }
 
 func (r *rotation) announce(ctx context.Context) error {
-	return r.outbox.AddKey(ctx, r.by, r.next.Key(r.clock()))
+	return r.outbox.Accounts().AddKey(ctx, r.by, r.next.Key(r.clock()))
 }
 
 func (r *rotation) awaitApplied(ctx context.Context) error {
@@ -179,7 +179,7 @@ func (r *rotation) place(context.Context) error {
 // applied it.
 func (r *rotation) retire(ctx context.Context) error {
 	if !r.server {
-		_, err := r.outbox.RetireKeys(ctx, r.by, r.next.id(), r.clock())
+		_, err := r.outbox.Accounts().RetireKeys(ctx, r.by, r.next.id(), r.clock())
 		return err
 	}
 	patience, cancel := context.WithTimeout(ctx, takeOverTimeout)

@@ -105,7 +105,7 @@ func (s *siege) publish(id, study string, caseID int32, subject, trial string) {
 
 func (s *siege) partner(id string, studies ...string) *partnerClient {
 	s.t.Helper()
-	secret, err := s.p.outbox.AddPartner(s.t.Context(), "test", id, "", studies)
+	secret, err := s.p.outbox.Accounts().AddPartner(s.t.Context(), "test", id, "", studies)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t terminal) error {
 		return err
 	}
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		if _, err := o.Authenticate(ctx, cmd.As, password, localAddress); err != nil {
+		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
 			return err
 		}
 		cases, err := cmd.selection(ctx, o)

@@ -24,7 +24,7 @@ func TestAnInterruptedSigningSaysWhatIsNotSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	if err := o.AddPI(t.Context(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
+	if err := o.Accounts().AddPI(t.Context(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
 		t.Fatal(err)
 	}
 	var batch []events.Submission
@@ -74,7 +74,7 @@ func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	if err := o.AddPI(t.Context(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
+	if err := o.Accounts().AddPI(t.Context(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
 		t.Fatal(err)
 	}
 	for n := range int32(4) {

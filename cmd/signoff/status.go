@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -23,11 +24,11 @@ type statusCommand struct {
 
 // statusFacts is what the command prints.
 type statusFacts struct {
-	Server    string        `json:"server"`  // "ready", "not ready" or "not running"
-	Applied   uint64        `json:"applied"` // stream sequence up to which the read model answers
-	Outbox    outbox.Status `json:"outbox"`
-	Partners  []outbox.Lag  `json:"partners"` // how far each is behind in each study granted
-	Addresses *serving      `json:"addresses,omitempty"`
+	Server    string         `json:"server"`  // "ready", "not ready" or "not running"
+	Applied   uint64         `json:"applied"` // stream sequence up to which the read model answers
+	Outbox    outbox.Status  `json:"outbox"`
+	Partners  []receipts.Lag `json:"partners"` // how far each is behind in each study granted
+	Addresses *serving       `json:"addresses,omitempty"`
 }
 
 func (cmd *statusCommand) Run(ctx context.Context, c *common, t terminal) error {
@@ -40,7 +41,7 @@ func (cmd *statusCommand) Run(ctx context.Context, c *common, t terminal) error 
 		if facts.Outbox, err = o.Status(ctx); err != nil {
 			return err
 		}
-		if facts.Partners, err = o.Lags(ctx); err != nil {
+		if facts.Partners, err = o.Receipts().Lags(ctx); err != nil {
 			return err
 		}
 		if facts.Applied, err = applied(ctx, c.dir()); err != nil {

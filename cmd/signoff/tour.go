@@ -104,11 +104,11 @@ func (d *tour) watch(ctx context.Context) (stop func(), err error) {
 
 func (d *tour) people(ctx context.Context) error {
 	d.headingf("Who may sign, and who may see")
-	if err := d.p.outbox.AddPI(ctx, operator(), demoPI, demoPIName, demoStudies, d.password); err != nil {
+	if err := d.p.outbox.Accounts().AddPI(ctx, operator(), demoPI, demoPIName, demoStudies, d.password); err != nil {
 		return err
 	}
 	var err error
-	if d.secret, err = d.p.outbox.AddPartner(ctx, operator(), demoPartner, "Acme Therapeutics", demoStudies); err != nil {
+	if d.secret, err = d.p.outbox.Accounts().AddPartner(ctx, operator(), demoPartner, "Acme Therapeutics", demoStudies); err != nil {
 		return err
 	}
 	d.linef("PI       %-7s %s, signs for %s", demoPI, demoPIName, strings.Join(demoStudies, " and "))
@@ -248,7 +248,7 @@ func (d *tour) complete(ctx context.Context) error {
 		return err
 	}
 	const all = 1000
-	recorded, err := d.p.outbox.Recorded(ctx, 1, all)
+	recorded, err := d.p.outbox.Source().Recorded(ctx, 1, all)
 	if err != nil {
 		return err
 	}

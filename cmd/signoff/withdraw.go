@@ -21,7 +21,7 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t terminal) erro
 		return err
 	}
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		if _, err := o.Authenticate(ctx, cmd.As, password, localAddress); err != nil {
+		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
 			return err
 		}
 		signed, err := o.Withdraw(ctx, outbox.Withdrawal{User: cmd.As, ID: cmd.ID, Reason: cmd.Reason})

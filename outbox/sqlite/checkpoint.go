@@ -14,12 +14,12 @@ const (
 	busyTicks       = 20 // checkpoint even while others write, after so many ticks
 )
 
-// RunCheckpoints moves the write-ahead log into the database whenever nobody
-// has written for a moment, or at the latest every two seconds, on a
-// connection of its own, so that writers do not have to: in a commit that
-// would take tens of milliseconds. It returns nil when ctx ends.
-func (db *DB) RunCheckpoints(ctx context.Context) error {
-	own := pool(db.path, url.Values{"mode": {"rw"}, "_busy_timeout": {"0"}, "_synchronous": {"FULL"}}, 1)
+// Maintain implements database.System: it moves the write-ahead log into the
+// database whenever nobody has written for a moment, or at the latest every two
+// seconds. It does so on a connection of its own, because within a writer's
+// commit it would take tens of milliseconds.
+func (s *system) Maintain(ctx context.Context) error {
+	own := pool(s.path, url.Values{"mode": {"rw"}, "_busy_timeout": {"0"}, "_synchronous": {"FULL"}}, 1)
 	defer func() { _ = own.Close() }() // it has nothing to lose
 	ticker := time.NewTicker(checkpointEvery)
 	defer ticker.Stop()

@@ -5,14 +5,16 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 )
 
-func TestRunCheckpoints(t *testing.T) {
+func TestMaintain(t *testing.T) {
 	db := openTable(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- db.RunCheckpoints(ctx) }()
-	if err := db.Update(t.Context(), insert(1)); err != nil {
+	go func() { ended <- db.Maintain(ctx) }()
+	if err := db.Update(t.Context(), func(tx *sqlx.Tx) error { _, err := tx.Exec("insert into t (n) values (1)"); return err }); err != nil {
 		t.Fatal(err)
 	}
 	size := func() int64 {

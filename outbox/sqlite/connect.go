@@ -11,7 +11,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// The log is normally moved into the database by RunCheckpoints, when nobody
+// The log is normally moved into the database by Maintain, when nobody
 // writes. Where that does not run, or cannot keep up, the writer does it
 // itself once the log has this many pages (of 4 KiB).
 const autoCheckpointPages = 16_384

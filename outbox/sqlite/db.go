@@ -9,10 +9,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/jmoiron/sqlx"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
 // Config says how a database is opened. The zero Config is the safe one.
@@ -21,21 +24,25 @@ type Config struct {
 	Readers     int    // connections for reading. Defaults to 4.
 }
 
-// DB is an open database. Its methods may be called concurrently.
+// DB is an open database file. The Writer has one connection, and its
+// transactions take the write lock when they begin.
 type DB struct {
-	Writer *sqlx.DB // one connection; its transactions take the write lock at once
-	Reader *sqlx.DB // a pool that cannot write; each statement sees the last commit
+	*database.DB
+	path string
+}
 
-	path  string
-	group group
+// system is SQLite as a database.System.
+type system struct {
+	path           string
+	writer, reader *sqlx.DB
 
 	mu      sync.Mutex
-	version *sql.Conn // held by DataVersion, because the number is the connection's own
+	version *sql.Conn // of Version, because the number is the connection's own
 }
 
 // Open opens the database file at path and creates it, readable by its owner
 // only, where there is none. The folder must exist. The error says what to do;
-// errors.Is finds os.ErrNotExist, os.ErrPermission, ErrNotADatabase,
+// errors.Is finds os.ErrNotExist, os.ErrPermission, database.ErrNotADatabase,
 // ErrReadOnly and ErrBusy.
 func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 	path, err := filepath.Abs(path)
@@ -57,21 +64,21 @@ func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 		"_stmt_cache_size": {"128"},
 		"_cache_size":      {"-32768"}, // KiB
 	}
-	db := &DB{path: path, group: newGroup()}
 	options.Set("_journal_mode", "WAL")
 	options.Set("_txlock", "immediate")
-	db.Writer = pool(path, options, 1)
-	if err := db.Writer.PingContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, explain(err)), db.Writer.Close())
+	sys := &system{path: path, writer: pool(path, options, 1)}
+	if err := sys.writer.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, explain(err)), sys.Close())
 	}
+
 	options.Del("_journal_mode")
 	options.Del("_txlock")
 	options.Set("mode", "ro")
-	db.Reader = pool(path, options, cmp.Or(cfg.Readers, 4)+1) // one is DataVersion's
-	if err := db.Reader.PingContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, explain(err)), db.Close())
+	sys.reader = pool(path, options, cmp.Or(cfg.Readers, 4)+1) // one is Version's
+	if err := sys.reader.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, explain(err)), sys.Close())
 	}
-	return db, nil
+	return &DB{DB: database.New(sys.writer, sys.reader, sys), path: path}, nil
 }
 
 // creating is held while a file is looked for and made.
@@ -114,7 +121,7 @@ func explainFile(path string, err error) error {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("open database: the folder %s does not exist: %w", filepath.Dir(path), err)
 	case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EROFS):
-		return fmt.Errorf("open database: %w: %w", ErrReadOnly, err)
+		return fmt.Errorf("open database: %w: %w", database.ErrReadOnly, err)
 	default:
 		return fmt.Errorf("open database: %w", err)
 	}
@@ -136,42 +143,65 @@ func (db *DB) Owns(path string) bool {
 	return false
 }
 
-// Path is the absolute path of the database file.
+// Path returns the absolute path of the database file.
 func (db *DB) Path() string { return db.path }
 
-// Close waits for running updates, refuses later ones with ErrClosed, and
-// closes all connections.
-func (db *DB) Close() error {
-	db.group.close()
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	var errs []error
-	if db.version != nil {
-		errs = append(errs, db.version.Close())
-		db.version = nil
+// Begin implements database.System. The transaction holds the write lock.
+func (s *system) Begin(ctx context.Context) (*sqlx.Tx, error) { return s.writer.BeginTxx(ctx, nil) }
+
+// Restart implements database.System.
+func (s *system) Restart(tx *sqlx.Tx) error {
+	if _, err := tx.Exec("rollback; begin immediate"); err != nil {
+		return fmt.Errorf("begin transaction again: %w", explain(err))
 	}
-	if db.Reader != nil {
-		errs = append(errs, db.Reader.Close())
-	}
-	// The writer closes last: it moves the log into the database.
-	return errors.Join(append(errs, db.Writer.Close())...)
+	return nil
 }
 
-// DataVersion gives a number that changes whenever any connection, in this
-// process or another, has committed to the database.
-func (db *DB) DataVersion(ctx context.Context) (int64, error) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.version == nil {
-		c, err := db.Reader.Conn(ctx)
+// MaxShared implements database.System.
+func (s *system) MaxShared() int { return 256 }
+
+// JSONRows implements database.System.
+func (s *system) JSONRows(columns ...string) string {
+	values := make([]string, len(columns))
+	for i, c := range columns {
+		values[i] = fmt.Sprintf("value ->> %d as %s", i, c)
+	}
+	return "(select " + strings.Join(values, ", ") + " from json_each(?))"
+}
+
+// Explain implements database.System.
+func (s *system) Explain(err error) error { return explain(err) }
+
+// Version implements database.System.
+func (s *system) Version(ctx context.Context) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.version == nil {
+		c, err := s.reader.Conn(ctx)
 		if err != nil {
 			return 0, fmt.Errorf("read data version: %w", explain(err))
 		}
-		db.version = c
+		s.version = c
 	}
 	var v int64
-	if err := db.version.QueryRowContext(ctx, "pragma data_version").Scan(&v); err != nil {
+	if err := s.version.QueryRowContext(ctx, "pragma data_version").Scan(&v); err != nil {
 		return 0, fmt.Errorf("read data version: %w", explain(err))
 	}
 	return v, nil
+}
+
+// Close implements database.System.
+func (s *system) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	if s.version != nil {
+		errs = append(errs, s.version.Close())
+		s.version = nil
+	}
+	if s.reader != nil {
+		errs = append(errs, s.reader.Close())
+	}
+	// The writer closes last: it moves the log into the database.
+	return errors.Join(append(errs, s.writer.Close())...)
 }

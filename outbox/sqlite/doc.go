@@ -1,6 +1,5 @@
-// Package sqlite opens SQLite databases the way every store of the program
-// wants them: one writer connection, a pool of read-only ones, write-ahead
-// log, forward-only migrations, and commits that many callers share.
+// Package sqlite opens SQLite files as a database.DB: one writer connection, a
+// pool of read-only ones, and a write-ahead log.
 //
 // With the default configuration a transaction that was committed without an
 // error is on disk. Several processes may hold the same database open, and one

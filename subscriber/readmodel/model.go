@@ -58,8 +58,8 @@ type Model struct {
 }
 
 // Open opens the model in the file at path and creates it where there is none;
-// the folder must exist. The error is sqlite.ErrNotADatabase for a damaged
-// file and sqlite.ErrNewer or ErrChanged for a schema that is not this
+// the folder must exist. The error is database.ErrNotADatabase for a damaged
+// file and database.ErrNewer or ErrChanged for a schema that is not this
 // version's: Rebuild replaces all but the newer one.
 func Open(ctx context.Context, path string, cfg Config) (*Model, error) {
 	cfg.Stream = cmp.Or(cfg.Stream, events.Stream)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -26,7 +26,7 @@ type Progress func(done, total uint64)
 //
 // A file that is missing is created. One that is damaged, or of a schema that
 // this version cannot read, is renamed and kept; a process that has it open
-// must be restarted. One of a newer version is refused with sqlite.ErrNewer.
+// must be restarted. One of a newer version is refused with database.ErrNewer.
 // Progress may be nil. While the broker is away, Rebuild waits.
 func Rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Config, progress Progress) error {
 	if err := rebuild(ctx, path, js, cfg, progress); err != nil {
@@ -66,7 +66,7 @@ func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 
 // damaged reports whether a file must be set aside.
 func damaged(err error) bool {
-	return errors.Is(err, sqlite.ErrNotADatabase) || errors.Is(err, sqlite.ErrChanged)
+	return errors.Is(err, database.ErrNotADatabase) || errors.Is(err, database.ErrChanged)
 }
 
 // replaceable says why the model at path cannot be replaced, before the work.

@@ -14,6 +14,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
@@ -112,7 +113,7 @@ func TestRebuild(t *testing.T) {
 		if err := os.WriteFile(path, []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := readmodel.Open(ctx, path, quiet); !errors.Is(err, sqlite.ErrNotADatabase) {
+		if _, err := readmodel.Open(ctx, path, quiet); !errors.Is(err, database.ErrNotADatabase) {
 			t.Errorf("opening it: %v", err)
 		}
 		rebuild(t, path, "the damaged one")
@@ -149,7 +150,7 @@ func TestRebuild(t *testing.T) {
 	t.Run("refuses a file of a newer version and leaves it alone", func(t *testing.T) {
 		path := copied(t)
 		alter(t, path, "insert into migrations (name, sha256, applied) values ('9999_later.sql', 'x', 'x')")
-		if err := readmodel.Rebuild(ctx, path, b.reader, quiet, nil); !errors.Is(err, sqlite.ErrNewer) {
+		if err := readmodel.Rebuild(ctx, path, b.reader, quiet, nil); !errors.Is(err, database.ErrNewer) {
 			t.Error(err)
 		}
 		if n := files(t, path); len(n) != 1 {

@@ -60,7 +60,7 @@ func (m *Model) follow(ctx context.Context, js jetstream.JetStream) error {
 // disk, the log grows meanwhile; nothing is lost.
 func (m *Model) checkpoint(ctx context.Context) error {
 	for {
-		err := m.db.RunCheckpoints(ctx)
+		err := m.db.Maintain(ctx)
 		if err == nil {
 			return nil
 		}

@@ -1,4 +1,4 @@
-package outbox
+package accounts
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // A name is locked for one address only: whoever fails from elsewhere cannot
@@ -32,10 +33,10 @@ type attempt struct {
 
 // failures gives how many failures in a row count against the attempt, or a
 // Throttled Error while it is locked.
-func (o *Outbox) failures(ctx context.Context, a attempt) (int, error) {
+func (acc *Accounts) failures(ctx context.Context, a attempt) (int, error) {
 	var count int
 	var last string
-	err := o.db.Reader.QueryRowContext(ctx, `
+	err := acc.ledger.DB.Reader.QueryRowContext(ctx, `
 		select count, time
 		from failures
 		where kind = ? and name = ? and address = ?`, a.kind, a.name, a.address).Scan(&count, &last)
@@ -49,8 +50,8 @@ func (o *Outbox) failures(ctx context.Context, a attempt) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if left := min(at.Add(lockFor).Sub(o.now()), lockFor); count >= maxFailures && left > 0 {
-		o.counters.failure(a.kind, "locked")
+	if left := min(at.Add(lockFor).Sub(acc.ledger.Now()), lockFor); count >= maxFailures && left > 0 {
+		acc.failed.WithLabelValues(a.kind, "locked").Inc()
 		return 0, &events.Error{
 			Code: events.Throttled, Message: "too many failed sign-ins; try again later", RetryAfter: left,
 		}
@@ -60,27 +61,27 @@ func (o *Outbox) failures(ctx context.Context, a attempt) (int, error) {
 
 // fail records a failed attempt and gives the Unauthenticated Error for it.
 // The reason is for the audit trail only.
-func (o *Outbox) fail(ctx context.Context, a attempt, reason, message string) error {
-	err := o.update(ctx, "record failed sign-in", func(w *work) error { return w.fail(a, reason) })
+func (acc *Accounts) fail(ctx context.Context, a attempt, reason, message string) error {
+	err := acc.ledger.Update(ctx, "record failed sign-in", func(tx *ledger.Tx) error { return recordFailure(tx, a, reason) })
 	if err != nil {
 		return err
 	}
-	o.counters.failure(a.kind, "refused")
+	acc.failed.WithLabelValues(a.kind, "refused").Inc()
 	return events.Errorf(events.Unauthenticated, "%s", message)
 }
 
-func (w *work) fail(a attempt, reason string) error {
-	forgotten := events.FormatTime(w.now.Add(-lockFor))
-	if _, err := w.tx.Exec(`delete from failures where time <= ?`, forgotten); err != nil {
+func recordFailure(tx *ledger.Tx, a attempt, reason string) error {
+	forgotten := events.FormatTime(tx.Now.Add(-lockFor))
+	if _, err := tx.Exec(`delete from failures where time <= ?`, forgotten); err != nil {
 		return err
 	}
 	var count int
-	err := w.tx.QueryRow(`
+	err := tx.QueryRow(`
 		insert into failures (kind, name, address, count, time)
 		values (?, ?, ?, 1, ?)
-		on conflict do update
-		set count = count + 1, time = excluded.time
-		returning count`, a.kind, a.name, a.address, events.FormatTime(w.now)).Scan(&count)
+		on conflict (kind, name, address) do update
+		set count = failures.count + 1, time = excluded.time
+		returning count`, a.kind, a.name, a.address, events.FormatTime(tx.Now)).Scan(&count)
 	if err != nil {
 		return err
 	}
@@ -89,19 +90,19 @@ func (w *work) fail(a attempt, reason string) error {
 		Address string `json:"address"`
 		Reason  string `json:"reason"`
 	}{a.kind, a.address, reason}
-	if err := w.audit(entry{actor: a.name, action: actionFailed, subject: a.name, detail: detail}); err != nil {
+	if err := tx.Audit(ledger.Line{Actor: a.name, Action: actionFailed, Subject: a.name, Detail: detail}); err != nil {
 		return err
 	}
 	if count != maxFailures {
 		return nil
 	}
-	return w.audit(entry{actor: a.name, action: actionLocked, subject: a.name, detail: detail})
+	return tx.Audit(ledger.Line{Actor: a.name, Action: actionLocked, Subject: a.name, Detail: detail})
 }
 
 // forgetFailures ends the row of failures after a success.
-func (o *Outbox) forgetFailures(ctx context.Context, a attempt) error {
-	return o.update(ctx, "record sign-in", func(w *work) error {
-		_, err := w.tx.Exec(`
+func (acc *Accounts) forgetFailures(ctx context.Context, a attempt) error {
+	return acc.ledger.Update(ctx, "record sign-in", func(tx *ledger.Tx) error {
+		_, err := tx.Exec(`
 			delete from failures
 			where kind = ? and name = ? and address = ?`, a.kind, a.name, a.address)
 		return err

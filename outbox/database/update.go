@@ -1,4 +1,4 @@
-package sqlite
+package database
 
 import (
 	"context"
@@ -12,16 +12,14 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// A shared transaction ends with the queue empty, or at one of these, so that
-// the first to enter does not wait long for the last.
-const (
-	maxShared  = 256
-	maxSharing = 10 * time.Millisecond
-)
+// maxSharing is for how long a shared transaction takes in further updates, so
+// that the first to enter does not wait long for the last. It ends earlier with
+// an empty queue, or with as many updates as the system allows.
+const maxSharing = 10 * time.Millisecond
 
 // group is the queue of updates that will share a commit. There is no writer
-// goroutine: whoever holds the lead runs what is queued, his own included, so
-// a lone caller pays for no hand-over.
+// goroutine: one of the callers leads, and runs what is queued, its own update
+// included, so that a lone caller pays for no hand-over.
 type group struct {
 	lead chan struct{} // capacity 1; holding it is leading
 
@@ -52,8 +50,8 @@ func newGroup() group { return group{lead: make(chan struct{}, 1)} }
 // Concurrent callers share a transaction, and with it the wait for the disk:
 // each fn runs alone, one after the other, in a savepoint; one that returns an
 // error or panics is undone alone, and its caller gets the error or the panic.
-// A caller whose ctx ends before its turn gets the ctx's cause and fn does not
-// run; once fn has started, Update waits for the outcome.
+// For a caller whose ctx ends before its turn, Update returns the ctx's cause
+// and fn does not run; once fn has started, Update waits for the outcome.
 //
 // Fn must neither keep tx nor commit it, and must return any error of a
 // statement. It should use a ctx without cancellation, because an interrupted
@@ -79,6 +77,13 @@ func (db *DB) Update(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
 	return r.err
 }
 
+// Queued returns how many updates wait for their turn.
+func (db *DB) Queued() int {
+	db.group.mu.Lock()
+	defer db.group.mu.Unlock()
+	return len(db.group.queue)
+}
+
 func (g *group) add(r *request) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -89,7 +94,7 @@ func (g *group) add(r *request) error {
 	return nil
 }
 
-// next gives the request whose turn it is, nil when none waits.
+// next returns the request whose turn it is, nil when none waits.
 func (g *group) next() *request {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -135,19 +140,19 @@ func (db *DB) leadUntil(r *request) {
 
 // share runs first and what is queued behind it in one transaction.
 func (db *DB) share(first *request) {
-	s := &shared{}
+	s := &shared{system: db.system}
 	defer s.answer()
-	tx, err := db.Writer.BeginTxx(context.Background(), nil)
+	tx, err := db.system.Begin(context.Background())
 	if err != nil {
 		s.requests = append(s.requests, first)
-		s.err = fmt.Errorf("begin transaction: %w", explain(err))
+		s.err = fmt.Errorf("begin transaction: %w", db.system.Explain(err))
 		return
 	}
 	s.tx = tx
 	start := time.Now()
 	for r := first; r != nil; r = db.group.next() {
 		s.run(r)
-		if s.err != nil || len(s.requests) >= maxShared || time.Since(start) > maxSharing {
+		if s.err != nil || len(s.requests) >= db.system.MaxShared() || time.Since(start) > maxSharing {
 			break
 		}
 	}
@@ -155,6 +160,7 @@ func (db *DB) share(first *request) {
 
 // shared is a transaction and those who share it.
 type shared struct {
+	system   System
 	tx       *sqlx.Tx
 	requests []*request
 	changed  bool  // a request before has changed something
@@ -185,7 +191,7 @@ func (s *shared) run(r *request) {
 		}
 		s.err = errors.Join(s.err, s.settle(alone, r.err == nil && r.panic == nil))
 	}()
-	r.err = explain(r.fn(s.tx))
+	r.err = s.system.Explain(r.fn(s.tx))
 	finished = true
 }
 
@@ -196,19 +202,19 @@ func (s *shared) settle(alone, keep bool) error {
 		s.changed = true
 		return nil
 	case keep:
-		return s.exec("release shared")
+		return s.exec("release savepoint shared")
 	case alone:
 		// A savepoint that was never opened cannot be rolled back to, so the
-		// transaction starts again. Nothing is lost: it was empty.
-		return s.exec("rollback; begin immediate")
+		// transaction begins again. Nothing is lost: it was empty.
+		return s.system.Restart(s.tx)
 	default:
-		return s.exec("rollback to shared; release shared")
+		return s.exec("rollback to savepoint shared; release savepoint shared")
 	}
 }
 
 func (s *shared) exec(statement string) error {
 	if _, err := s.tx.Exec(statement); err != nil {
-		return fmt.Errorf("%s: %w", statement, explain(err))
+		return fmt.Errorf("%s: %w", statement, s.system.Explain(err))
 	}
 	return nil
 }
@@ -218,10 +224,10 @@ func (s *shared) answer() {
 	switch {
 	case s.tx == nil:
 	case s.err != nil:
-		_ = s.tx.Rollback() // SQLite may have done so by itself
+		_ = s.tx.Rollback() // the system may have done so by itself
 	default:
 		if err := s.tx.Commit(); err != nil {
-			s.err = fmt.Errorf("commit: %w", explain(err))
+			s.err = fmt.Errorf("commit: %w", s.system.Explain(err))
 		}
 	}
 	for _, r := range s.requests {

@@ -8,8 +8,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// holding is what is held of an assessment before a registration.
-type holding struct {
+// assessmentRow is what is stored of an assessment before a registration.
+type assessmentRow struct {
 	ID      string  `db:"id"`
 	Waiting int64   `db:"waiting"` // versions.row, 0 for none
 	Content string  `db:"content"` // of the waiting version
@@ -27,13 +27,13 @@ type holding struct {
 
 // known looks the assessment up by its id; nil where it is new. One that was
 // signed stays in its study and case.
-func (w *work) known(study int64, a events.Assessment) (*holding, error) {
-	var h holding
-	err := w.tx.Get(&h, `
+func (tx *transaction) known(study int64, a events.Assessment) (*assessmentRow, error) {
+	var h assessmentRow
+	err := tx.Get(&h, `
 		select a.id, coalesce(a.waiting, 0) as waiting, coalesce(n.content, '') as content, a.visit,
 			a.study, a.number, s.study as study_number,
 			coalesce(a.signed, 0) as signed, coalesce(v.case_revision, 0) as case_revision, coalesce(v.revision, 0) as revision,
-			coalesce(g.user, '') as user, coalesce(g.time, '') as time
+			coalesce(g."user", '') as "user", coalesce(g.time, '') as time
 		from assessments a
 		join studies s on s.row = a.study
 		left join versions n on n.row = a.waiting
@@ -53,13 +53,13 @@ func (w *work) known(study int64, a events.Assessment) (*holding, error) {
 }
 
 // in reports whether that is where the assessment is held.
-func (h *holding) in(study int64, a events.Assessment) bool {
+func (h *assessmentRow) in(study int64, a events.Assessment) bool {
 	return h.Study == study && h.Number == a.Case.ID
 }
 
 // sameVersion reports whether the very same version waits or is signed. It
 // refuses other content under a pair that is signed.
-func (w *work) sameVersion(known *holding, s submission) (bool, error) {
+func (tx *transaction) sameVersion(known *assessmentRow, s submission) (bool, error) {
 	if known == nil {
 		return false, nil
 	}
@@ -72,8 +72,8 @@ func (w *work) sameVersion(known *holding, s submission) (bool, error) {
 		User    string `db:"user"`
 		Time    string `db:"time"`
 	}
-	err := w.tx.Get(&signed, `
-		select v.content, g.user, g.time
+	err := tx.Get(&signed, `
+		select v.content, g."user", g.time
 		from versions v
 		join signatures g on g.version = v.row
 		where v.assessment = +? and v.case_revision = +? and v.revision = +?`,
@@ -93,8 +93,8 @@ func (w *work) sameVersion(known *holding, s submission) (bool, error) {
 
 // overtaken refuses a version that could never be signed, because the
 // assessment or the case is beyond it: it would wait for ever.
-func (w *work) overtaken(study int64, held casing, known *holding, a events.Assessment) error {
-	c := &candidate{id: a.ID, number: a.Case.ID, caseRevision: held.Revision, chain: chain{row: study}}
+func (tx *transaction) overtaken(study int64, held caseRow, known *assessmentRow, a events.Assessment) error {
+	c := &candidate{id: a.ID, number: a.Case.ID, caseRevision: held.Revision, studyRow: study}
 	if known != nil && known.Signed != 0 {
 		c.signed = known.Signed
 		c.signedVersion = events.Version{CaseRevision: known.CaseRevision, Revision: known.Revision}
@@ -104,5 +104,5 @@ func (w *work) overtaken(study int64, held casing, known *holding, a events.Asse
 			return fmt.Errorf("load signature: %w", err)
 		}
 	}
-	return w.signable(c, a.Version())
+	return tx.signable(c, a.Version())
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // ParkedStudy is a study whose events wait because the broker refuses one of
@@ -27,11 +28,11 @@ const publisherActor = "publisher"
 // Park takes a study out of Pending, visibly, until it is released. The relay
 // calls it, with the study's token, while nothing is in flight. Parking again
 // changes nothing.
-func (o *Outbox) Park(ctx context.Context, token, reason string) error {
-	return o.update(ctx, "park study", func(w *work) error {
+func (s *Source) Park(ctx context.Context, token, reason string) error {
+	return s.ledger.Update(ctx, "park study", func(tx *ledger.Tx) error {
 		var study, first int64
 		var number string
-		err := w.tx.QueryRow(`
+		err := tx.QueryRow(`
 			select s.row, s.study, coalesce(min(e.row), 0)
 			from studies s
 			left join events e on e.study = s.row
@@ -47,14 +48,14 @@ func (o *Outbox) Park(ctx context.Context, token, reason string) error {
 		if first == 0 {
 			return events.Errorf(events.Conflict, "no event of study %s is pending", number)
 		}
-		result, err := w.tx.Exec(`
+		result, err := tx.Exec(`
 			insert into parked (study, first, reason, time)
 			values (?, ?, ?, ?)
-			on conflict do nothing`, study, first, reason, events.FormatTime(w.now))
-		if err != nil || one(result, "") != nil {
+			on conflict (study) do nothing`, study, first, reason, events.FormatTime(tx.Now))
+		if err != nil || !ledger.ChangedOne(result) {
 			return err
 		}
-		return w.audit(entry{actor: publisherActor, action: actionParked, study: number, subject: token, detail: map[string]string{"reason": reason}})
+		return tx.Audit(ledger.Line{Actor: publisherActor, Action: actionParked, Study: number, Subject: token, Detail: map[string]string{"reason": reason}})
 	})
 }
 
@@ -62,29 +63,30 @@ func (o *Outbox) Park(ctx context.Context, token, reason string) error {
 // named by its number, or by its token if no study has that number. It is
 // NotFound if there is no such study, or it is not parked.
 func (o *Outbox) RequestRelease(ctx context.Context, by, study string) error {
-	return o.administer(ctx, by, "request release", func(w *work) error {
+	return o.ledger.Administer(ctx, by, "request release", func(tx *ledger.Tx) error {
 		var row int64
-		var number, token string
-		err := w.tx.QueryRow(`
+		var number, key string
+		numbered := ledger.NormalizeStudy(study)
+		err := tx.QueryRow(`
 			select row, study, token
 			from studies
-			where study = ?1 or token = ?2
-			order by study = ?1 desc
-			limit 1`, normalize(study), study).Scan(&row, &number, &token)
+			where study = ? or token = ?
+			order by study = ? desc
+			limit 1`, numbered, study, numbered).Scan(&row, &number, &key)
 		if errors.Is(err, sql.ErrNoRows) {
 			return events.Errorf(events.NotFound, "there is no study %q; signoff status lists the studies", study)
 		}
 		if err != nil {
 			return err
 		}
-		result, err := w.tx.Exec(`update parked set requester = ? where study = ?`, by, row)
+		result, err := tx.Exec(`update parked set requester = ? where study = ?`, by, row)
 		if err != nil {
 			return err
 		}
-		if one(result, "") != nil {
+		if !ledger.ChangedOne(result) {
 			return events.Errorf(events.NotFound, "study %s is not parked; signoff status lists those that are", number)
 		}
-		return w.audit(entry{actor: by, action: actionReleasing, study: number, subject: token})
+		return tx.Audit(ledger.Line{Actor: by, Action: actionReleasing, Study: number, Subject: key})
 	})
 }
 
@@ -92,27 +94,27 @@ func (o *Outbox) RequestRelease(ctx context.Context, by, study string) error {
 // returns how many. The relay calls it while nothing is in flight. It releases
 // none as long as an event is pending: that may be in flight from another relay,
 // and must not find an older one before it once it is stored.
-func (o *Outbox) Release(ctx context.Context) (int, error) {
+func (s *Source) Release(ctx context.Context) (int, error) {
 	const requested = `select study from parked where requester <> ''`
 	var asked []int64
-	err := o.db.Reader.SelectContext(ctx, &asked, requested)
+	err := s.ledger.DB.Reader.SelectContext(ctx, &asked, requested)
 	if err != nil {
 		return 0, fmt.Errorf("look for releases: %w", err)
 	}
 	if len(asked) == 0 {
 		return 0, nil
 	}
-	err = o.update(ctx, "release studies", func(w *work) error {
+	err = s.ledger.Update(ctx, "release studies", func(tx *ledger.Tx) error {
 		asked = nil
 		var pending bool
-		if err := w.tx.Get(&pending, `select exists (select 1 `+pendingEvents+`)`); err != nil || pending {
+		if err := tx.Get(&pending, `select exists (select 1 `+pendingEvents+`)`); err != nil || pending {
 			return err
 		}
-		if err := w.tx.Select(&asked, requested); err != nil { // another relay may have released some
+		if err := tx.Select(&asked, requested); err != nil { // another relay may have released some
 			return err
 		}
 		for _, study := range asked {
-			if err := w.release(study); err != nil {
+			if err := release(tx, study); err != nil {
 				return err
 			}
 		}
@@ -124,25 +126,25 @@ func (o *Outbox) Release(ctx context.Context) (int, error) {
 	return len(asked), nil
 }
 
-func (w *work) release(study int64) error {
+func release(tx *ledger.Tx, study int64) error {
 	var first int64
 	var number string
-	err := w.tx.QueryRow(`
+	err := tx.QueryRow(`
 		delete from parked
 		where study = ?
 		returning first, (select study from studies where row = parked.study)`, study).Scan(&first, &number)
 	if err != nil {
 		return err
 	}
-	if _, err := w.tx.Exec(`update relay set floor = min(floor, ?)`, first-1); err != nil {
+	if _, err := tx.Exec(`update relay set floor = ? where floor > ?`, first-1, first-1); err != nil {
 		return err
 	}
-	return w.audit(entry{actor: publisherActor, action: actionReleased, study: number, subject: tokenOf(number)})
+	return tx.Audit(ledger.Line{Actor: publisherActor, Action: actionReleased, Study: number, Subject: ledger.StudyKey(number)})
 }
 
-// Parked gives the studies that are parked, the longest first.
+// Parked returns the studies that are parked, the longest first.
 func (o *Outbox) Parked(ctx context.Context) ([]ParkedStudy, error) {
-	rows, err := o.db.Reader.QueryContext(ctx, `
+	rows, err := o.ledger.DB.Reader.QueryContext(ctx, `
 		select s.study, s.token, p.reason, p.time, e.sequence, p.requester <> ''
 		from parked p
 		join studies s on s.row = p.study

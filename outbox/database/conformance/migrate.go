@@ -1,12 +1,11 @@
-package sqlite_test
+package conformance
 
 import (
 	"errors"
-	"path/filepath"
 	"testing"
 	"testing/fstest"
 
-	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
 func files(pairs ...string) fstest.MapFS {
@@ -17,13 +16,13 @@ func files(pairs ...string) fstest.MapFS {
 	return m
 }
 
-func TestMigrate(t *testing.T) {
-	first := []string{"001.sql", "create table t (n integer) strict; insert into t values (1)"}
+func testMigrate(t *testing.T, open Open) {
+	first := []string{"001.sql", "create table t (n integer); insert into t values (1)"}
 	second := []string{"002.sql", "insert into t values (2)"}
 	both := append(append([]string{}, first...), second...)
 
 	t.Run("runs each file once, in order", func(t *testing.T) {
-		db := open(t, filepath.Join(t.TempDir(), "a.db"))
+		db := empty(t, open)
 		for _, f := range []fstest.MapFS{files(first...), files(both...), files(both...)} {
 			if err := db.Migrate(t.Context(), f); err != nil {
 				t.Fatal(err)
@@ -34,25 +33,25 @@ func TestMigrate(t *testing.T) {
 		}
 	})
 	t.Run("refuses a database of a newer version", func(t *testing.T) {
-		db := open(t, filepath.Join(t.TempDir(), "a.db"))
+		db := empty(t, open)
 		if err := db.Migrate(t.Context(), files(both...)); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Migrate(t.Context(), files(first...)); !errors.Is(err, sqlite.ErrNewer) {
+		if err := db.Migrate(t.Context(), files(first...)); !errors.Is(err, database.ErrNewer) {
 			t.Error(err)
 		}
 	})
 	t.Run("refuses a migration that changed after it ran", func(t *testing.T) {
-		db := open(t, filepath.Join(t.TempDir(), "a.db"))
+		db := empty(t, open)
 		if err := db.Migrate(t.Context(), files(first...)); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Migrate(t.Context(), files("001.sql", "create table other (n integer) strict")); !errors.Is(err, sqlite.ErrChanged) {
+		if err := db.Migrate(t.Context(), files("001.sql", "create table other (n integer)")); !errors.Is(err, database.ErrChanged) {
 			t.Error(err)
 		}
 	})
 	t.Run("leaves nothing of a run that fails", func(t *testing.T) {
-		db := open(t, filepath.Join(t.TempDir(), "a.db"))
+		db := empty(t, open)
 		if err := db.Migrate(t.Context(), files(append(first, "002.sql", "nonsense")...)); err == nil {
 			t.Fatal("nonsense ran")
 		}

@@ -7,18 +7,27 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
+
+// Source is the outbox as the publisher reads it: events in the order in which
+// they were committed, and where each stands in the stream. Its methods may be
+// called concurrently.
+type Source struct{ ledger *ledger.Ledger }
+
+// Changed receives when there may be something new to publish, or a study to
+// release: after a commit in this process at once, after one in another while
+// Run runs. It never closes, and several commits may make one value.
+func (s *Source) Changed() <-chan struct{} { return s.ledger.Changed() }
 
 const entryColumns = `e.row, coalesce(o.ordinal, 0), s.token, e.sequence, e.kind, e.id, e.subject, e.time,
 	e.partitionkey, e.previoushash, e.hash, e.traceparent, e.data`
 
-// Head gives the entry with the highest ordinal; the zero Entry where no event
+// Head returns the entry with the highest ordinal; the zero Entry where no event
 // has one.
-func (o *Outbox) Head(ctx context.Context) (events.Entry, error) {
-	entries, err := o.entries(ctx, `
+func (s *Source) Head(ctx context.Context) (events.Entry, error) {
+	entries, err := s.entries(ctx, `
 		select `+entryColumns+`
 		from ordinals o
 		join events e on e.row = o.event
@@ -31,9 +40,9 @@ func (o *Outbox) Head(ctx context.Context) (events.Entry, error) {
 	return entries[0], nil
 }
 
-// Recorded gives events with ordinals, in their order, from the ordinal on.
-func (o *Outbox) Recorded(ctx context.Context, from uint64, limit int) ([]events.Entry, error) {
-	return o.entries(ctx, `
+// Recorded returns events with ordinals, in their order, from the ordinal on.
+func (s *Source) Recorded(ctx context.Context, from uint64, limit int) ([]events.Entry, error) {
+	return s.entries(ctx, `
 		select `+entryColumns+`
 		from ordinals o
 		join events e on e.row = o.event
@@ -43,10 +52,10 @@ func (o *Outbox) Recorded(ctx context.Context, from uint64, limit int) ([]events
 		limit ?`, int64(from), limit)
 }
 
-// Pending gives events that have no ordinal yet, in commit order. Those of
+// Pending returns events that have no ordinal yet, in commit order. Those of
 // parked studies are passed over.
-func (o *Outbox) Pending(ctx context.Context, limit int) ([]events.Entry, error) {
-	return o.entries(ctx, `
+func (s *Source) Pending(ctx context.Context, limit int) ([]events.Entry, error) {
+	return s.entries(ctx, `
 		select `+entryColumns+pendingEvents+`
 		order by e.row
 		limit ?`, limit)
@@ -61,15 +70,15 @@ const pendingEvents = `
 			and o.event is null
 			and not exists (select 1 from parked p where p.study = e.study)`
 
-func (o *Outbox) entries(ctx context.Context, query string, args ...any) ([]events.Entry, error) {
-	rows, err := o.db.Reader.QueryContext(ctx, query, args...)
+func (s *Source) entries(ctx context.Context, query string, args ...any) ([]events.Entry, error) {
+	rows, err := s.ledger.DB.Reader.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	defer rows.Close()
 	var out []events.Entry
 	for rows.Next() {
-		e, err := o.scanEntry(rows)
+		e, err := s.scanEntry(rows)
 		if err != nil {
 			return nil, fmt.Errorf("read event: %w", err)
 		}
@@ -81,7 +90,7 @@ func (o *Outbox) entries(ctx context.Context, query string, args ...any) ([]even
 	return out, nil
 }
 
-func (o *Outbox) scanEntry(rows *sql.Rows) (events.Entry, error) {
+func (s *Source) scanEntry(rows *sql.Rows) (events.Entry, error) {
 	var entry events.Entry
 	var kind, at string
 	e := &entry.Event
@@ -90,8 +99,8 @@ func (o *Outbox) scanEntry(rows *sql.Rows) (events.Entry, error) {
 	if err != nil {
 		return entry, err
 	}
-	e.Source = o.namespace.Source(e.Study)
-	e.Type = o.namespace.Type(events.Kind(kind))
+	e.Source = s.ledger.Namespace().Source(e.Study)
+	e.Type = s.ledger.Namespace().Type(events.Kind(kind))
 	e.DataContentType = events.Kind(kind).MediaType()
 	e.Time, err = events.ParseTime(at)
 	return entry, err
@@ -100,21 +109,16 @@ func (o *Outbox) scanEntry(rows *sql.Rows) (events.Entry, error) {
 // Record stores the ordinals of events that the broker has acknowledged. It is
 // a Conflict, and nothing is stored, unless the entries are the next pending
 // ones and their ordinals continue Head's without a gap.
-func (o *Outbox) Record(ctx context.Context, entries []events.Entry) error {
+func (s *Source) Record(ctx context.Context, entries []events.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	// Nothing new is pending afterwards, so nobody is woken.
-	err := o.db.Update(ctx, func(tx *sqlx.Tx) error { return o.work(tx).record(entries) })
-	if err != nil {
-		return explain("record ordinals", err)
-	}
-	return nil
+	return s.ledger.UpdateSilently(ctx, "record stream sequences", func(tx *ledger.Tx) error { return record(tx, entries) })
 }
 
-func (w *work) record(entries []events.Entry) error {
+func record(tx *ledger.Tx, entries []events.Entry) error {
 	var head, pending int64
-	err := w.tx.QueryRow(`select coalesce(max(ordinal), 0) from ordinals`).Scan(&head)
+	err := tx.QueryRow(`select coalesce(max(ordinal), 0) from ordinals`).Scan(&head)
 	if err != nil {
 		return err
 	}
@@ -126,11 +130,11 @@ func (w *work) record(entries []events.Entry) error {
 			return events.Errorf(events.Conflict, "row %d was committed before row %d", e.Row, entries[i-1].Row)
 		}
 	}
-	if err := w.insertOrdinals(entries); err != nil {
+	if err := insertOrdinals(tx, entries); err != nil {
 		return err
 	}
 	last := entries[len(entries)-1].Row
-	err = w.tx.QueryRow(`
+	err = tx.QueryRow(`
 		select count(*)
 		from events e
 		where e.row > (select floor from relay) and e.row <= ?
@@ -142,13 +146,13 @@ func (w *work) record(entries []events.Entry) error {
 	if pending != 0 {
 		return events.Errorf(events.Conflict, "%d events before row %d have no ordinal", pending, last)
 	}
-	_, err = w.tx.Exec(`update relay set floor = max(floor, ?)`, last)
+	_, err = tx.Exec(`update relay set floor = ? where floor < ?`, last, last)
 	return err
 }
 
 // insertOrdinals stores the ordinals in one statement, for a call of the
 // database costs more than a row.
-func (w *work) insertOrdinals(entries []events.Entry) error {
+func insertOrdinals(tx *ledger.Tx, entries []events.Entry) error {
 	rows := make([][3]any, len(entries))
 	for i, e := range entries {
 		rows[i] = [3]any{e.Ordinal, e.Row, e.Event.Hash}
@@ -157,12 +161,12 @@ func (w *work) insertOrdinals(entries []events.Entry) error {
 	if err != nil {
 		return err
 	}
-	result, err := w.tx.Exec(`
+	result, err := tx.Exec(`
 		insert into ordinals (ordinal, event)
-		select j.value ->> 0, e.row
-		from json_each(?) j
-		cross join events e on e.row = j.value ->> 1
-		where e.hash = j.value ->> 2
+		select j.ordinal, e.row
+		from `+tx.Ledger.DB.JSONRows("ordinal", "event", "hash")+` j
+		cross join events e
+		where e.row = j.event and e.hash = j.hash
 			and not exists (select 1 from ordinals o where o.event = e.row)`, string(list))
 	if err != nil {
 		return err
@@ -170,15 +174,15 @@ func (w *work) insertOrdinals(entries []events.Entry) error {
 	if n, err := result.RowsAffected(); err != nil || int(n) == len(entries) {
 		return err
 	}
-	return w.unrecordable(entries)
+	return unrecordable(tx, entries)
 }
 
 // unrecordable says which of the entries cannot be recorded, and why. Those
 // that could have just got their ordinal.
-func (w *work) unrecordable(entries []events.Entry) error {
+func unrecordable(tx *ledger.Tx, entries []events.Entry) error {
 	for _, e := range entries {
 		var recorded uint64
-		err := w.tx.QueryRow(`
+		err := tx.QueryRow(`
 			select coalesce(o.ordinal, 0)
 			from events e
 			left join ordinals o on o.event = e.row

@@ -1,4 +1,4 @@
-package outbox
+package receipts
 
 import (
 	"context"
@@ -38,10 +38,10 @@ const (
 // published of an assessment, as far as the broker knows: reading it with the
 // read API leaves no trace here. It is NotFound if there is no such assessment,
 // or nothing of it was signed off.
-func (o *Outbox) Reception(ctx context.Context, assessment string) (Reception, error) {
+func (recs *Receipts) Reception(ctx context.Context, assessment string) (Reception, error) {
 	r := Reception{Assessment: assessment, Receivers: []Receiver{}}
 	var token, at string
-	err := o.db.Reader.QueryRowContext(ctx, `
+	err := recs.ledger.DB.Reader.QueryRowContext(ctx, `
 		select s.study, s.token, e.kind, e.sequence, e.time, coalesce(o.ordinal, 0)
 		from assessments a
 		join events e on e.row = a.published
@@ -57,15 +57,15 @@ func (o *Outbox) Reception(ctx context.Context, assessment string) (Reception, e
 	if r.Time, err = events.ParseTime(at); err != nil {
 		return Reception{}, err
 	}
-	return r, o.receivers(ctx, &r, token)
+	return r, recs.receivers(ctx, &r, token)
 }
 
-func (o *Outbox) receivers(ctx context.Context, r *Reception, token string) error {
-	partners, err := o.Partners(ctx)
+func (recs *Receipts) receivers(ctx context.Context, r *Reception, token string) error {
+	partners, err := recs.partners(ctx)
 	if err != nil {
 		return err
 	}
-	receipts, err := o.Receipts(ctx)
+	receipts, err := recs.Receipts(ctx)
 	if err != nil {
 		return err
 	}

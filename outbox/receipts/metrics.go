@@ -1,15 +1,22 @@
-package outbox
+package receipts
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// scrapeTimeout bounds what a scrape may take.
+const scrapeTimeout = 5 * time.Second
+
+// Metrics returns how far partners are behind.
+func (recs *Receipts) Metrics() []prometheus.Collector { return []prometheus.Collector{lags{recs}} }
+
 // lags collects how far partners are behind, when it is asked. The labels are
 // a closed set: the operator makes each value by granting a study to a partner,
 // and it is gone with the grant. No caller can add one.
-type lags struct{ o *Outbox }
+type lags struct{ receipts *Receipts }
 
 var (
 	lagEventsDesc = prometheus.NewDesc("signoff_partner_lag_events",
@@ -28,12 +35,12 @@ func (l lags) Describe(descs chan<- *prometheus.Desc) {
 func (l lags) Collect(metrics chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
-	all, err := l.o.Lags(ctx)
+	all, err := l.receipts.Lags(ctx)
 	if err != nil {
 		metrics <- prometheus.NewInvalidMetric(lagEventsDesc, err)
 		return
 	}
-	now := l.o.now()
+	now := l.receipts.ledger.Now()
 	for _, lag := range all {
 		age := 0.0
 		if !lag.Since.IsZero() {

@@ -1,37 +1,39 @@
-package outbox
+package accounts
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // announce appends an event about the state of a partner or a key to the
 // internal study of access, and gives its body.
-func (w *work) announce(kind events.Kind, subject string, state any) ([]byte, error) {
+func announce(tx *ledger.Tx, kind events.Kind, subject string, state any) ([]byte, error) {
 	data, err := json.Marshal(state)
 	if err != nil {
 		return nil, fmt.Errorf("write access event: %w", err)
 	}
-	chain, err := w.openChain(events.AccessStudy)
+	chain, err := tx.OpenChain(events.AccessStudy)
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := chain.append(kind, subject, subject, data); err != nil {
+	if _, _, err := chain.Append(kind, subject, subject, data); err != nil {
 		return nil, err
 	}
-	return data, chain.close()
+	return data, chain.Close()
 }
 
 // tell appends to the partner's own internal study that it may see the studies
 // from now on, or no longer.
-func (w *work) tell(partner string, kind events.Kind, studies ...string) error {
+func tell(tx *ledger.Tx, partner string, kind events.Kind, studies ...string) error {
 	if len(studies) == 0 {
 		return nil
 	}
-	chain, err := w.openChain(events.PartnerStudy(partner))
+	chain, err := tx.OpenChain(events.PartnerStudy(partner))
 	if err != nil {
 		return err
 	}
@@ -41,41 +43,26 @@ func (w *work) tell(partner string, kind events.Kind, studies ...string) error {
 		if err != nil {
 			return fmt.Errorf("write access event: %w", err)
 		}
-		if _, _, err := chain.append(kind, grant.EventSubject(), "", data); err != nil {
+		if _, _, err := chain.Append(kind, grant.EventSubject(), "", data); err != nil {
 			return err
 		}
 	}
-	return chain.close()
-}
-
-// openChain gives the end of a study's chain, and creates the study where
-// there is none.
-func (w *work) openChain(study string) (*chain, error) {
-	row, err := w.ensureStudy(study)
-	if err != nil {
-		return nil, err
-	}
-	return w.chainOf(row)
+	return chain.Close()
 }
 
 // tellUntold tells partners of the grants that they were given by a version of
 // the program that did not tell them.
-func (w *work) tellUntold() error {
-	var states [][]byte
-	err := w.tx.Select(&states, `
+func tellUntold(tx *ledger.Tx) error {
+	partners, err := ledger.States[access.Partner](context.Background(), tx, `
 		select p.state
 		from partners p
-		where not exists (select 1 from studies s where s.study = ?1 || p.id)
+		where not exists (select 1 from studies s where s.study = ? || p.id)
 		order by p.id`, events.PartnerStudy(""))
 	if err != nil {
 		return fmt.Errorf("look for partners: %w", err)
 	}
-	for _, state := range states {
-		var p access.Partner
-		if err := json.Unmarshal(state, &p); err != nil {
-			return fmt.Errorf("read partner: %w", err)
-		}
-		if err := w.tell(p.ID, events.AccessGranted, p.Studies...); err != nil {
+	for _, p := range partners {
+		if err := tell(tx, p.ID, events.AccessGranted, p.Studies...); err != nil {
 			return err
 		}
 	}

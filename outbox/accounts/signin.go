@@ -1,4 +1,4 @@
-package outbox
+package accounts
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 const wrongPassword = "The user name or the password is wrong."
@@ -20,7 +21,7 @@ const wrongPassword = "The user name or the password is wrong."
 // after five failures in a row for 15 minutes for that user from that address,
 // and where too many check at once. It is Internal if the password that is
 // stored cannot be checked. Failures are audited.
-func (o *Outbox) Authenticate(ctx context.Context, user, password, address string) (PI, error) {
+func (acc *Accounts) Authenticate(ctx context.Context, user, password, address string) (PI, error) {
 	a := attempt{kind: kindUser, name: user, address: access.Place(address)}
 	if !events.ValidUser(user) {
 		a.name = "" // nobody's; not worth keeping
@@ -28,38 +29,38 @@ func (o *Outbox) Authenticate(ctx context.Context, user, password, address strin
 	if len(password) > maxPassword {
 		password = "" // nobody's
 	}
-	failures, err := o.failures(ctx, a)
+	failures, err := acc.failures(ctx, a)
 	if err != nil {
 		return PI{}, err
 	}
-	p, err := o.findPerson(ctx, user)
+	p, err := acc.findPerson(ctx, user)
 	if err != nil {
 		return PI{}, err
 	}
-	tag := o.passwords.tag(user, password, p.Password)
-	if p.Disabled != "" || !o.passwords.remembers(tag, o.now()) {
-		renewed, err := o.checkPassword(ctx, a, p, password)
+	tag := acc.passwords.tag(user, password, p.Password)
+	if p.Disabled != "" || !acc.passwords.remembers(tag, acc.ledger.Now()) {
+		renewed, err := acc.checkPassword(ctx, a, p, password)
 		if err != nil {
 			return PI{}, err
 		}
-		if renewed != "" && o.storeRenewed(ctx, p, renewed) {
-			tag = o.passwords.tag(user, password, renewed)
+		if renewed != "" && acc.storeRenewed(ctx, p, renewed) {
+			tag = acc.passwords.tag(user, password, renewed)
 		}
-		o.passwords.remember(tag, o.now())
+		acc.passwords.remember(tag, acc.ledger.Now())
 	}
 	if failures > 0 {
-		if err := o.forgetFailures(ctx, a); err != nil {
+		if err := acc.forgetFailures(ctx, a); err != nil {
 			return PI{}, err
 		}
 	}
-	return o.describe(ctx, p)
+	return acc.describe(ctx, p)
 }
 
 // findPerson gives the stored PI, or one whom no password opens.
-func (o *Outbox) findPerson(ctx context.Context, user string) (p person, err error) {
-	err = o.db.Reader.GetContext(ctx, &p, `select user, name, password, disabled from people where user = ?`, user)
+func (acc *Accounts) findPerson(ctx context.Context, user string) (p person, err error) {
+	err = acc.ledger.DB.Reader.GetContext(ctx, &p, `select "user", name, password, disabled from people where "user" = ?`, user)
 	if errors.Is(err, sql.ErrNoRows) {
-		return person{Password: o.passwords.decoy}, nil
+		return person{Password: acc.passwords.decoy}, nil
 	}
 	if err != nil {
 		return p, fmt.Errorf("look up PI: %w", err)
@@ -70,14 +71,14 @@ func (o *Outbox) findPerson(ctx context.Context, user string) (p person, err err
 // checkPassword computes the hash, whoever asks, and records a failure. After a
 // success it returns a hash of the present cost, if the stored one is of
 // another.
-func (o *Outbox) checkPassword(ctx context.Context, a attempt, p person, password string) (renewed string, err error) {
-	done, err := o.passwords.wait(ctx)
+func (acc *Accounts) checkPassword(ctx context.Context, a attempt, p person, password string) (renewed string, err error) {
+	done, err := acc.passwords.wait(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer done()
 	// Those who asked at the same time may have failed in the meantime.
-	if _, err := o.failures(ctx, a); err != nil {
+	if _, err := acc.failures(ctx, a); err != nil {
 		return "", err
 	}
 	opens, err := check(password, p.Password)
@@ -88,11 +89,11 @@ func (o *Outbox) checkPassword(ctx context.Context, a attempt, p person, passwor
 			Message: fmt.Sprintf("the stored password of %s cannot be checked; set it anew with signoff pi password %[1]s", p.User),
 		}
 	case p.User == "":
-		return "", o.fail(ctx, a, "unknown user", wrongPassword)
+		return "", acc.fail(ctx, a, "unknown user", wrongPassword)
 	case !opens:
-		return "", o.fail(ctx, a, "wrong password", wrongPassword)
+		return "", acc.fail(ctx, a, "wrong password", wrongPassword)
 	case p.Disabled != "":
-		return "", o.fail(ctx, a, "disabled", wrongPassword)
+		return "", acc.fail(ctx, a, "disabled", wrongPassword)
 	}
 	return renew(password, p.Password), nil
 }
@@ -101,21 +102,21 @@ func (o *Outbox) checkPassword(ctx context.Context, a attempt, p person, passwor
 // password was checked by, and reports whether it did. It does not where the
 // password was set anew meanwhile. A failure is logged and fails no sign-in:
 // the next one tries again.
-func (o *Outbox) storeRenewed(ctx context.Context, p person, renewed string) (stored bool) {
-	err := o.update(ctx, "renew the hash of a password", func(w *work) error {
+func (acc *Accounts) storeRenewed(ctx context.Context, p person, renewed string) (stored bool) {
+	err := acc.ledger.Update(ctx, "renew the hash of a password", func(tx *ledger.Tx) error {
 		stored = false
-		result, err := w.tx.Exec(`update people set password = ? where user = ? and password = ?`, renewed, p.User, p.Password)
+		result, err := tx.Exec(`update people set password = ? where "user" = ? and password = ?`, renewed, p.User, p.Password)
 		if err != nil {
 			return err
 		}
-		if one(result, "") != nil {
+		if !ledger.ChangedOne(result) {
 			return nil
 		}
 		stored = true
-		return w.audit(entry{actor: p.User, action: actionPIRehashed, subject: p.User})
+		return tx.Audit(ledger.Line{Actor: p.User, Action: actionPIRehashed, Subject: p.User})
 	})
 	if err != nil {
-		o.log.Warn("the hash of a password keeps its former cost", "user", p.User, "cause", err)
+		acc.log.Warn("the hash of a password keeps its former cost", "user", p.User, "cause", err)
 	}
 	return stored && err == nil
 }

@@ -6,18 +6,19 @@ import (
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// casing is what is held of a case before a registration; zero where it is new.
-type casing struct {
+// caseRow is what is stored of a case before a registration; zero where it is new.
+type caseRow struct {
 	Subject  string `db:"subject"`
 	Revision int32  `db:"revision"` // the highest ever signed; 0 for none
 }
 
 // heldCase looks up the assessment's case. Once anything of it was signed, it
 // refuses another subject.
-func (w *work) heldCase(study int64, a events.Assessment) (held casing, err error) {
-	err = w.tx.Get(&held, `
+func (tx *transaction) heldCase(study int64, a events.Assessment) (held caseRow, err error) {
+	err = tx.Get(&held, `
 		select subject, revision
 		from cases
 		where study = ? and number = ?`, study, a.Case.ID)
@@ -36,23 +37,23 @@ func (w *work) heldCase(study int64, a events.Assessment) (held casing, err erro
 // bindCase creates the assessment's case, or gives one of which nothing was
 // signed the assessment's subject. What else waits in it for the subject before
 // cannot be signed until it is registered again.
-func (w *work) bindCase(by string, study int64, held casing, a events.Assessment) error {
+func (tx *transaction) bindCase(by string, study int64, held caseRow, a events.Assessment) error {
 	if held.Subject == a.Subject {
 		return nil
 	}
-	_, err := w.tx.Exec(`
+	_, err := tx.Exec(`
 		insert into cases (study, number, subject)
 		values (?, ?, ?)
-		on conflict do update set subject = excluded.subject`, study, a.Case.ID, a.Subject)
+		on conflict (study, number) do update set subject = excluded.subject`, study, a.Case.ID, a.Subject)
 	if err != nil {
 		return fmt.Errorf("store case: %w", err)
 	}
 	if held.Subject == "" {
 		return nil
 	}
-	return w.audit(entry{
-		actor: by, action: actionCaseRebound, study: a.Study, subject: a.ID,
-		detail: caseReboundDetail{a.Case.ID, held.Subject, a.Subject},
+	return tx.Audit(ledger.Line{
+		Actor: by, Action: actionCaseRebound, Study: a.Study, Subject: a.ID,
+		Detail: caseReboundDetail{a.Case.ID, held.Subject, a.Subject},
 	})
 }
 
@@ -65,9 +66,9 @@ type caseReboundDetail struct {
 
 // bindAssessment creates the assessment in its case, or moves it there from
 // the one it was registered in before, where nothing of it was signed.
-func (w *work) bindAssessment(by string, study int64, known *holding, a events.Assessment) error {
+func (tx *transaction) bindAssessment(by string, study int64, known *assessmentRow, a events.Assessment) error {
 	if known == nil {
-		_, err := w.tx.Exec(`
+		_, err := tx.Exec(`
 			insert into assessments (id, study, number)
 			values (?, ?, ?)`, a.ID, study, a.Case.ID)
 		if err != nil {
@@ -78,16 +79,16 @@ func (w *work) bindAssessment(by string, study int64, known *holding, a events.A
 	if known.in(study, a) {
 		return nil
 	}
-	_, err := w.tx.Exec(`
+	_, err := tx.Exec(`
 		update assessments
 		set study = ?, number = ?, visit = null
 		where id = ?`, study, a.Case.ID, a.ID)
 	if err != nil {
 		return fmt.Errorf("move assessment: %w", err)
 	}
-	return w.audit(entry{
-		actor: by, action: actionMoved, study: known.Name, subject: a.ID,
-		detail: movedDetail{known.Number, a.Study, a.Case.ID},
+	return tx.Audit(ledger.Line{
+		Actor: by, Action: actionMoved, Study: known.Name, Subject: a.ID,
+		Detail: movedDetail{known.Number, a.Study, a.Case.ID},
 	})
 }
 

@@ -1,4 +1,4 @@
-package sqlite
+package database
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func (db *DB) Migrate(ctx context.Context, migrations fs.FS) error {
 	}
 	err = db.Update(ctx, func(tx *sqlx.Tx) error { return migrate(tx, known) })
 	if err != nil {
-		return fmt.Errorf("migrate %s: %w", db.path, err)
+		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
 }

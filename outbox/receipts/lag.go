@@ -1,4 +1,4 @@
-package outbox
+package receipts
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // Lag is how far a partner is behind in a study that it may see. Numbers are
@@ -28,8 +29,8 @@ type Lag struct {
 // Lags gives how far each partner is behind in each study granted, and in what
 // it is told of its access, by partner, then study. A partner that only uses
 // the read API acknowledges nothing.
-func (o *Outbox) Lags(ctx context.Context) ([]Lag, error) {
-	partners, err := o.Partners(ctx)
+func (recs *Receipts) Lags(ctx context.Context) ([]Lag, error) {
+	partners, err := recs.partners(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -39,8 +40,8 @@ func (o *Outbox) Lags(ctx context.Context) ([]Lag, error) {
 			continue
 		}
 		for _, study := range append([]string{events.PartnerStudy(p.ID)}, p.Studies...) {
-			l := Lag{Partner: p.ID, Study: study, Token: tokenOf(study)}
-			if err := o.measure(ctx, &l); err != nil {
+			l := Lag{Partner: p.ID, Study: study, Token: ledger.StudyKey(study)}
+			if err := recs.measure(ctx, &l); err != nil {
 				return nil, fmt.Errorf("lag of partner %s in %s: %w", p.ID, study, err)
 			}
 			lags = append(lags, l)
@@ -50,10 +51,10 @@ func (o *Outbox) Lags(ctx context.Context) ([]Lag, error) {
 }
 
 // measure fills in how far the broker got with partner and study.
-func (o *Outbox) measure(ctx context.Context, l *Lag) error {
+func (recs *Receipts) measure(ctx context.Context, l *Lag) error {
 	var delivered, acknowledged uint64
 	var noted, granted string
-	db := o.db.Reader
+	db := recs.ledger.DB.Reader
 	err := db.QueryRowContext(ctx, `
 		select delivered, acknowledged, time, granted
 		from receipts
@@ -77,16 +78,16 @@ func (o *Outbox) measure(ctx context.Context, l *Lag) error {
 	if l.Behind = l.Last - min(l.Acknowledged, l.Last); l.Behind == 0 {
 		return nil
 	}
-	l.Since, err = o.sinceWhen(ctx, l, granted)
+	l.Since, err = recs.sinceWhen(ctx, l, granted)
 	return err
 }
 
 // sinceWhen finds since when the partner could have had its oldest event that
 // is not acknowledged: since it was recorded, or since the grant, which gives
 // a study with all its past.
-func (o *Outbox) sinceWhen(ctx context.Context, l *Lag, granted string) (time.Time, error) {
+func (recs *Receipts) sinceWhen(ctx context.Context, l *Lag, granted string) (time.Time, error) {
 	var oldest string
-	err := o.db.Reader.QueryRowContext(ctx, `
+	err := recs.ledger.DB.Reader.QueryRowContext(ctx, `
 		select e.time
 		from studies s
 		join events e on e.study = s.row

@@ -1,9 +1,7 @@
-package outbox
+package accounts
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,13 +9,15 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 )
 
 const wrongSecret = "The client id or the client secret is wrong."
 
 // AddPartner adds a partner and gives its client secret, which is kept nowhere
 // but as a digest. The id of a removed partner is not given again: Conflict.
-func (o *Outbox) AddPartner(ctx context.Context, by, id, name string, studies []string) (secret string, err error) {
+func (acc *Accounts) AddPartner(ctx context.Context, by, id, name string, studies []string) (secret string, err error) {
 	if !events.ValidPartnerID(id) {
 		return "", events.Fieldf("id", "%q is not 1 to 64 of A-Z, a-z, 0-9, _ and -", id)
 	}
@@ -34,8 +34,8 @@ func (o *Outbox) AddPartner(ctx context.Context, by, id, name string, studies []
 		ID: id, Name: name, Studies: studies, Enabled: true,
 		Secrets: []access.Secret{{SHA256: access.DigestSecret(secret)}},
 	}
-	err = o.administer(ctx, by, "add partner", func(w *work) error {
-		_, err := w.partner(id)
+	err = acc.ledger.Administer(ctx, by, "add partner", func(tx *ledger.Tx) error {
+		_, err := getPartner(tx, id)
 		if err == nil {
 			return events.Errorf(events.Conflict, "the partner id %s was given before; ids are never used again", id)
 		}
@@ -46,13 +46,13 @@ func (o *Outbox) AddPartner(ctx context.Context, by, id, name string, studies []
 			Name    string   `json:"name"`
 			Studies []string `json:"studies"`
 		}{name, studies}
-		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerAdded, detail: detail}); err != nil {
+		if err := announcePartner(tx, p, ledger.Line{Actor: by, Action: actionPartnerAdded, Detail: detail}); err != nil {
 			return err
 		}
-		if err := w.openReceipts(id, append([]string{events.PartnerStudy(id)}, studies...)...); err != nil {
+		if err := receipts.Open(tx, id, append([]string{events.PartnerStudy(id)}, studies...)...); err != nil {
 			return err
 		}
-		return w.tell(id, events.AccessGranted, studies...)
+		return tell(tx, id, events.AccessGranted, studies...)
 	})
 	if err != nil {
 		return "", err
@@ -61,44 +61,44 @@ func (o *Outbox) AddPartner(ctx context.Context, by, id, name string, studies []
 }
 
 // GrantPartner lets a partner see a study. Granting again changes nothing.
-func (o *Outbox) GrantPartner(ctx context.Context, by, id, study string) error {
+func (acc *Accounts) GrantPartner(ctx context.Context, by, id, study string) error {
 	study, err := validStudy(study)
 	if err != nil {
 		return err
 	}
-	return o.changePartner(ctx, by, id, func(w *work, p access.Partner) error {
+	return acc.changePartner(ctx, by, id, func(tx *ledger.Tx, p access.Partner) error {
 		if p.Granted(study) {
 			return nil
 		}
 		p.Studies = append(slices.Clone(p.Studies), study)
 		slices.Sort(p.Studies)
-		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerGranted, study: study}); err != nil {
+		if err := announcePartner(tx, p, ledger.Line{Actor: by, Action: actionPartnerGranted, Study: study}); err != nil {
 			return err
 		}
-		if err := w.openReceipts(id, study); err != nil {
+		if err := receipts.Open(tx, id, study); err != nil {
 			return err
 		}
-		return w.tell(id, events.AccessGranted, study)
+		return tell(tx, id, events.AccessGranted, study)
 	})
 }
 
 // RevokePartner takes a study from a partner. It is NotFound if the partner
 // does not have it.
-func (o *Outbox) RevokePartner(ctx context.Context, by, id, study string) error {
-	study = normalize(study)
-	return o.changePartner(ctx, by, id, func(w *work, p access.Partner) error {
+func (acc *Accounts) RevokePartner(ctx context.Context, by, id, study string) error {
+	study = ledger.NormalizeStudy(study)
+	return acc.changePartner(ctx, by, id, func(tx *ledger.Tx, p access.Partner) error {
 		if !p.Granted(study) {
 			return events.Errorf(events.NotFound, "partner %s has no grant for study %s", id, study)
 		}
 		p.Studies = slices.DeleteFunc(slices.Clone(p.Studies), func(s string) bool { return s == study })
-		ended, err := w.closeReceipts(id, study)
+		ended, err := receipts.Close(tx, id, study)
 		if err != nil {
 			return err
 		}
-		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerRevoked, study: study, detail: endedDetail{ended}}); err != nil {
+		if err := announcePartner(tx, p, ledger.Line{Actor: by, Action: actionPartnerRevoked, Study: study, Detail: endedDetail{ended}}); err != nil {
 			return err
 		}
-		return w.tell(id, events.AccessRevoked, study)
+		return tell(tx, id, events.AccessRevoked, study)
 	})
 }
 
@@ -108,20 +108,20 @@ const maxSecrets = 8
 // RotatePartner gives a partner a new client secret. The ones before stay good
 // for the grace time; without one, what they opened ends at once. It is a
 // Conflict if too many are in force already.
-func (o *Outbox) RotatePartner(ctx context.Context, by, id string, grace time.Duration) (secret string, err error) {
+func (acc *Accounts) RotatePartner(ctx context.Context, by, id string, grace time.Duration) (secret string, err error) {
 	if grace < 0 {
 		return "", events.Fieldf("grace", "must not be negative")
 	}
 	secret = newSecret()
-	err = o.changePartner(ctx, by, id, func(w *work, p access.Partner) error {
-		p.Secrets = append(expire(p.Secrets, w.now, grace), access.Secret{SHA256: access.DigestSecret(secret)})
+	err = acc.changePartner(ctx, by, id, func(tx *ledger.Tx, p access.Partner) error {
+		p.Secrets = append(expire(p.Secrets, tx.Now, grace), access.Secret{SHA256: access.DigestSecret(secret)})
 		if len(p.Secrets) > maxSecrets {
 			return events.Errorf(events.Conflict, "partner %s has %d secrets in force: wait until one expires, or rotate without grace", id, maxSecrets)
 		}
 		detail := struct {
 			Grace string `json:"grace"`
 		}{grace.String()}
-		return w.announcePartner(p, entry{actor: by, action: actionPartnerRotated, detail: detail})
+		return announcePartner(tx, p, ledger.Line{Actor: by, Action: actionPartnerRotated, Detail: detail})
 	})
 	if err != nil {
 		return "", err
@@ -145,39 +145,39 @@ func expire(secrets []access.Secret, now time.Time, grace time.Duration) []acces
 }
 
 // RemovePartner ends a partner's access, for ever.
-func (o *Outbox) RemovePartner(ctx context.Context, by, id string) error {
-	return o.changePartner(ctx, by, id, func(w *work, p access.Partner) error {
+func (acc *Accounts) RemovePartner(ctx context.Context, by, id string) error {
+	return acc.changePartner(ctx, by, id, func(tx *ledger.Tx, p access.Partner) error {
 		studies := p.Studies
-		ended, err := w.closeReceipts(id, append(slices.Clone(studies), events.PartnerStudy(id))...)
+		ended, err := receipts.Close(tx, id, append(slices.Clone(studies), events.PartnerStudy(id))...)
 		if err != nil {
 			return err
 		}
 		p.Enabled, p.Studies, p.Secrets = false, []string{}, []access.Secret{}
-		if err := w.announcePartner(p, entry{actor: by, action: actionPartnerRemoved, detail: endedDetail{ended}}); err != nil {
+		if err := announcePartner(tx, p, ledger.Line{Actor: by, Action: actionPartnerRemoved, Detail: endedDetail{ended}}); err != nil {
 			return err
 		}
-		return w.tell(id, events.AccessRevoked, studies...)
+		return tell(tx, id, events.AccessRevoked, studies...)
 	})
 }
 
 // Partners gives all partners, removed ones too, by id.
-func (o *Outbox) Partners(ctx context.Context) ([]access.Partner, error) {
-	return listStates[access.Partner](ctx, o, `select state from partners order by id`)
+func (acc *Accounts) Partners(ctx context.Context) ([]access.Partner, error) {
+	return ledger.States[access.Partner](ctx, acc.ledger.DB.Reader, `select state from partners order by id`)
 }
 
 // AuthenticateClient gives the partner whose client id and secret these are.
 // The errors are those of Authenticate. A lock holds for the client from that
 // address only, so a stranger cannot lock a partner out.
-func (o *Outbox) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
+func (acc *Accounts) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
 	a := attempt{kind: kindClient, name: id, address: access.Place(address)}
 	if !events.ValidPartnerID(id) {
 		a.name = ""
 	}
-	failures, err := o.failures(ctx, a)
+	failures, err := acc.failures(ctx, a)
 	if err != nil {
 		return access.Partner{}, err
 	}
-	found, err := listStates[access.Partner](ctx, o, `select state from partners where id = ?`, a.name)
+	found, err := ledger.States[access.Partner](ctx, acc.ledger.DB.Reader, `select state from partners where id = ?`, a.name)
 	if err != nil {
 		return access.Partner{}, err
 	}
@@ -186,11 +186,11 @@ func (o *Outbox) AuthenticateClient(ctx context.Context, id, secret, address str
 	if len(found) == 1 {
 		p, reason = found[0], "wrong secret"
 	}
-	if !p.Opens(secret, o.now()) {
-		return access.Partner{}, o.fail(ctx, a, reason, wrongSecret)
+	if !p.Opens(secret, acc.ledger.Now()) {
+		return access.Partner{}, acc.fail(ctx, a, reason, wrongSecret)
 	}
 	if failures > 0 {
-		if err := o.forgetFailures(ctx, a); err != nil {
+		if err := acc.forgetFailures(ctx, a); err != nil {
 			return access.Partner{}, err
 		}
 	}
@@ -198,60 +198,49 @@ func (o *Outbox) AuthenticateClient(ctx context.Context, id, secret, address str
 }
 
 // changePartner runs fn on a partner that is not removed.
-func (o *Outbox) changePartner(ctx context.Context, by, id string, fn func(*work, access.Partner) error) error {
-	return o.administer(ctx, by, "change partner", func(w *work) error {
-		p, err := w.partner(id)
+func (acc *Accounts) changePartner(ctx context.Context, by, id string, fn func(*ledger.Tx, access.Partner) error) error {
+	return acc.ledger.Administer(ctx, by, "change partner", func(tx *ledger.Tx) error {
+		p, err := getPartner(tx, id)
 		if err != nil {
 			return err
 		}
 		if !p.Enabled {
 			return events.Errorf(events.Conflict, "partner %s was removed", id)
 		}
-		return fn(w, p)
+		return fn(tx, p)
 	})
 }
 
-func (w *work) partner(id string) (p access.Partner, err error) {
-	var state []byte
-	err = w.tx.QueryRow(`select state from partners where id = ?`, id).Scan(&state)
-	if errors.Is(err, sql.ErrNoRows) {
-		return p, events.Errorf(events.NotFound, "there is no partner %q", id)
-	}
+func getPartner(tx *ledger.Tx, id string) (access.Partner, error) {
+	found, err := ledger.States[access.Partner](context.Background(), tx, `select state from partners where id = ?`, id)
 	if err != nil {
-		return p, fmt.Errorf("look up partner: %w", err)
+		return access.Partner{}, err
 	}
-	return p, json.Unmarshal(state, &p)
+	if len(found) == 0 {
+		return access.Partner{}, events.Errorf(events.NotFound, "there is no partner %q", id)
+	}
+	return found[0], nil
 }
 
 // announcePartner stores a partner's new state, with its event and audit line.
-func (w *work) announcePartner(p access.Partner, e entry) error {
-	state, err := w.announce(events.AccessPartner, p.EventSubject(), p)
+func announcePartner(tx *ledger.Tx, p access.Partner, e ledger.Line) error {
+	state, err := announce(tx, events.AccessPartner, p.EventSubject(), p)
 	if err != nil {
 		return err
 	}
-	_, err = w.tx.Exec(`
+	_, err = tx.Exec(`
 		insert into partners (id, state)
 		values (?, ?)
-		on conflict do update
+		on conflict (id) do update
 		set state = excluded.state`, p.ID, string(state))
 	if err != nil {
 		return fmt.Errorf("store partner: %w", err)
 	}
-	e.subject = p.ID
-	return w.audit(e)
+	e.Subject = p.ID
+	return tx.Audit(e)
 }
 
-// listStates reads values that are stored as JSON.
-func listStates[T any](ctx context.Context, o *Outbox, query string, args ...any) ([]T, error) {
-	var states [][]byte
-	if err := o.db.Reader.SelectContext(ctx, &states, query, args...); err != nil {
-		return nil, fmt.Errorf("read access state: %w", err)
-	}
-	out := make([]T, len(states))
-	for i, s := range states {
-		if err := json.Unmarshal(s, &out[i]); err != nil {
-			return nil, fmt.Errorf("read access state: %w", err)
-		}
-	}
-	return out, nil
+// endedDetail is what the audit trail says of a partner that loses studies.
+type endedDetail struct {
+	Received []receipts.Ended `json:"received"`
 }

@@ -1,8 +1,9 @@
-package sqlite_test
+package conformance
 
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -10,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jmoiron/sqlx"
 
-	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
 var errRefused = errors.New("refused")
@@ -23,8 +24,8 @@ func insert(n int) func(*sqlx.Tx) error {
 }
 
 // together queues all of fns while the writer is held, so that they share a
-// transaction in their order, and gives their outcomes.
-func together(t *testing.T, db *sqlite.DB, fns ...func(*sqlx.Tx) error) []error {
+// transaction in their order, and returns their outcomes.
+func together(t *testing.T, db *database.DB, fns ...func(*sqlx.Tx) error) []error {
 	t.Helper()
 	entered, leave := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
@@ -55,12 +56,12 @@ func together(t *testing.T, db *sqlite.DB, fns ...func(*sqlx.Tx) error) []error 
 	return outcomes
 }
 
-func TestUpdate(t *testing.T) {
+func testUpdate(t *testing.T, open Open) {
 	failing := func(tx *sqlx.Tx) error { return errors.Join(insert(100)(tx), errRefused) }
 	panicking := func(tx *sqlx.Tx) error { panic(errors.Join(insert(101)(tx), errRefused)) }
 
 	t.Run("undoes one that fails or panics, and nobody else", func(t *testing.T) {
-		db := openTable(t)
+		db := table(t, open)
 		got := together(t, db, failing, insert(1), failing, panicking, insert(2), insert(2), insert(3), panicking)
 		for i, want := range []bool{false, true, false, false, true, false, true, false} {
 			if (got[i] == nil) != want {
@@ -75,7 +76,7 @@ func TestUpdate(t *testing.T) {
 		}
 	})
 	t.Run("undoes a failing one that is alone, and goes on", func(t *testing.T) {
-		db := openTable(t)
+		db := table(t, open)
 		if err := db.Update(t.Context(), failing); !errors.Is(err, errRefused) {
 			t.Error(err)
 		}
@@ -87,7 +88,7 @@ func TestUpdate(t *testing.T) {
 		}
 	})
 	t.Run("fails all that share a transaction when one breaks it", func(t *testing.T) {
-		db := openTable(t)
+		db := table(t, open)
 		breaking := func(tx *sqlx.Tx) error { _, err := tx.Exec("rollback"); return err }
 		got := together(t, db, insert(1), breaking, insert(2))
 		for i, err := range got[:2] {
@@ -103,14 +104,14 @@ func TestUpdate(t *testing.T) {
 		}
 	})
 	t.Run("survives an update that ends its goroutine", func(t *testing.T) {
-		db := openTable(t)
+		db := table(t, open)
 		together(t, db, insert(1), func(*sqlx.Tx) error { runtime.Goexit(); return nil }, insert(2))
 		if err := db.Update(t.Context(), insert(3)); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("does not run one whose caller gave up before its turn", func(t *testing.T) {
-		db := openTable(t)
+		db := table(t, open)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errRefused)
 		if err := db.Update(ctx, insert(1)); !errors.Is(err, errRefused) {
@@ -121,19 +122,19 @@ func TestUpdate(t *testing.T) {
 		}
 	})
 	t.Run("is refused after Close", func(t *testing.T) {
-		db, err := sqlite.Open(t.Context(), openTable(t).Path(), sqlite.Config{})
+		db, err := open(t, filepath.Join(t.TempDir(), "a.db"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Update(t.Context(), insert(1)); !errors.Is(err, sqlite.ErrClosed) {
+		if err := db.Update(t.Context(), insert(1)); !errors.Is(err, database.ErrClosed) {
 			t.Error(err)
 		}
 	})
 	t.Run("keeps what every one of many callers was told", func(t *testing.T) {
-		db := openTable(t)
+		db := table(t, open)
 		const callers, each = 64, 10
 		var wg sync.WaitGroup
 		for c := range callers {

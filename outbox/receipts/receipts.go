@@ -1,4 +1,4 @@
-package outbox
+package receipts
 
 import (
 	"context"
@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // NoteReceipts stores how far the broker got with partners' consumers, so that
@@ -20,8 +19,8 @@ import (
 //
 // Receipts of partners and studies that are not granted are passed over: the
 // broker was asked before they were revoked.
-func (o *Outbox) NoteReceipts(ctx context.Context, receipts []events.Receipt) error {
-	held, err := o.Receipts(ctx)
+func (recs *Receipts) NoteReceipts(ctx context.Context, receipts []events.Receipt) error {
+	held, err := recs.Receipts(ctx)
 	if err != nil {
 		return err
 	}
@@ -29,12 +28,7 @@ func (o *Outbox) NoteReceipts(ctx context.Context, receipts []events.Receipt) er
 	if len(news) == 0 {
 		return nil
 	}
-	// Nothing is pending afterwards, so nobody is woken.
-	err = o.db.Update(ctx, func(tx *sqlx.Tx) error { return o.work(tx).noteReceipts(news) })
-	if err != nil {
-		return explain("note receipts", err)
-	}
-	return nil
+	return recs.ledger.UpdateSilently(ctx, "note receipts", func(tx *ledger.Tx) error { return noteAll(tx, news) })
 }
 
 // newsIn leaves out what would move nothing: most of the time nothing moves,
@@ -54,13 +48,13 @@ func newsIn(receipts, held []events.Receipt) []events.Receipt {
 	return news
 }
 
-func (w *work) noteReceipts(receipts []events.Receipt) error {
+func noteAll(tx *ledger.Tx, receipts []events.Receipt) error {
 	partners := make(map[string]access.Partner)
 	for _, r := range receipts {
 		p, ok := partners[r.Partner]
 		if !ok {
 			var err error
-			if p, err = w.partner(r.Partner); err != nil {
+			if p, err = partnerOf(tx, r.Partner); err != nil {
 				return err
 			}
 			partners[r.Partner] = p
@@ -68,7 +62,7 @@ func (w *work) noteReceipts(receipts []events.Receipt) error {
 		if !listens(p, r.Study) {
 			continue
 		}
-		if err := w.noteReceipt(r); err != nil {
+		if err := note(tx, r); err != nil {
 			return err
 		}
 	}
@@ -89,19 +83,32 @@ func listens(p access.Partner, token string) bool {
 	return false
 }
 
-func (w *work) noteReceipt(r events.Receipt) error {
+// partners returns all partners, removed ones too, by id.
+func (recs *Receipts) partners(ctx context.Context) ([]access.Partner, error) {
+	return ledger.States[access.Partner](ctx, recs.ledger.DB.Reader, `select state from partners order by id`)
+}
+
+func partnerOf(tx *ledger.Tx, id string) (access.Partner, error) {
+	found, err := ledger.States[access.Partner](context.Background(), tx, `select state from partners where id = ?`, id)
+	if err != nil || len(found) == 0 {
+		return access.Partner{}, errors.Join(err, events.Errorf(events.NotFound, "there is no partner %q", id))
+	}
+	return found[0], nil
+}
+
+func note(tx *ledger.Tx, r events.Receipt) error {
 	at := r.At.UTC()
 	if r.At.IsZero() {
-		at = w.now
+		at = tx.Now
 	}
-	_, err := w.tx.Exec(`
+	_, err := tx.Exec(`
 		insert into receipts (partner, study, delivered, acknowledged, time, granted)
 		values (?, ?, ?, ?, ?, '')
-		on conflict do update
-		set delivered = max(delivered, excluded.delivered),
-			acknowledged = max(acknowledged, excluded.acknowledged),
-			time = max(time, excluded.time)
-		where excluded.time >= granted`,
+		on conflict (partner, study) do update
+		set delivered = case when excluded.delivered > receipts.delivered then excluded.delivered else receipts.delivered end,
+			acknowledged = case when excluded.acknowledged > receipts.acknowledged then excluded.acknowledged else receipts.acknowledged end,
+			time = case when excluded.time > receipts.time then excluded.time else receipts.time end
+		where excluded.time >= receipts.granted`,
 		r.Partner, r.Study, int64(max(r.Delivered, r.Acknowledged)), int64(r.Acknowledged), events.FormatTime(at))
 	if err != nil {
 		return fmt.Errorf("store receipt: %w", err)
@@ -109,11 +116,11 @@ func (w *work) noteReceipt(r events.Receipt) error {
 	return nil
 }
 
-// Receipts gives what NoteReceipts has stored, by partner, then study. At is
+// Receipts returns what NoteReceipts has stored, by partner, then study. At is
 // when the broker was asked that moved it last; zero where it has said nothing
 // since the grant.
-func (o *Outbox) Receipts(ctx context.Context) ([]events.Receipt, error) {
-	rows, err := o.db.Reader.QueryContext(ctx, `
+func (recs *Receipts) Receipts(ctx context.Context) ([]events.Receipt, error) {
+	rows, err := recs.ledger.DB.Reader.QueryContext(ctx, `
 		select partner, study, delivered, acknowledged, time
 		from receipts
 		order by partner, study`)
@@ -136,12 +143,12 @@ func (o *Outbox) Receipts(ctx context.Context) ([]events.Receipt, error) {
 	return out, rows.Err()
 }
 
-// openReceipts begins the receipts of grants.
-func (w *work) openReceipts(partner string, studies ...string) error {
+// Open begins the receipts of grants.
+func Open(tx *ledger.Tx, partner string, studies ...string) error {
 	for _, study := range studies {
-		_, err := w.tx.Exec(`
+		_, err := tx.Exec(`
 			insert into receipts (partner, study, delivered, acknowledged, time, granted)
-			values (?, ?, 0, 0, '', ?)`, partner, tokenOf(study), events.FormatTime(w.now))
+			values (?, ?, 0, 0, '', ?)`, partner, ledger.StudyKey(study), events.FormatTime(tx.Now))
 		if err != nil {
 			return fmt.Errorf("open receipt: %w", err)
 		}
@@ -149,42 +156,37 @@ func (w *work) openReceipts(partner string, studies ...string) error {
 	return nil
 }
 
-// received is what the audit trail keeps of a receipt that ends: the numbers
+// Ended is what the audit trail keeps of a receipt that ends: the numbers
 // of the study's last events delivered and acknowledged.
-type received struct {
+type Ended struct {
 	Study        string `json:"study"`
 	Delivered    uint64 `json:"delivered"`
 	Acknowledged uint64 `json:"acknowledged"`
 }
 
-// closeReceipts ends the receipts of studies and gives what they said.
-func (w *work) closeReceipts(partner string, studies ...string) ([]received, error) {
-	ended := make([]received, 0, len(studies))
+// Close ends the receipts of studies and returns what they said.
+func Close(tx *ledger.Tx, partner string, studies ...string) ([]Ended, error) {
+	ended := make([]Ended, 0, len(studies))
 	for _, study := range studies {
 		var delivered, acknowledged uint64
-		err := w.tx.QueryRow(`
+		err := tx.QueryRow(`
 			delete from receipts
 			where partner = ? and study = ?
-			returning delivered, acknowledged`, partner, tokenOf(study)).Scan(&delivered, &acknowledged)
+			returning delivered, acknowledged`, partner, ledger.StudyKey(study)).Scan(&delivered, &acknowledged)
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("close receipt: %w", err)
 		}
-		r := received{Study: study}
-		if r.Delivered, err = numberAt(context.Background(), w.tx, tokenOf(study), delivered); err != nil {
+		r := Ended{Study: study}
+		if r.Delivered, err = numberAt(context.Background(), tx, ledger.StudyKey(study), delivered); err != nil {
 			return nil, err
 		}
-		if r.Acknowledged, err = numberAt(context.Background(), w.tx, tokenOf(study), acknowledged); err != nil {
+		if r.Acknowledged, err = numberAt(context.Background(), tx, ledger.StudyKey(study), acknowledged); err != nil {
 			return nil, err
 		}
 		ended = append(ended, r)
 	}
 	return ended, nil
-}
-
-// endedDetail is what the audit trail says of a partner that loses studies.
-type endedDetail struct {
-	Received []received `json:"received"`
 }

@@ -1,0 +1,193 @@
+package accounts
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+)
+
+// PI is a principal investigator: who may sign for the studies granted.
+type PI struct {
+	User     string   `json:"user"`
+	Name     string   `json:"name"` // as printed beside a signature
+	Studies  []string `json:"studies"`
+	Disabled bool     `json:"disabled"`
+}
+
+// AddPI adds a PI. A user name is never used again, so one that ever was is a
+// Conflict. By is the operator, here and below.
+func (acc *Accounts) AddPI(ctx context.Context, by, user, name string, studies []string, password string) error {
+	if !events.ValidUser(user) {
+		return events.Fieldf("user", "%q is not 1 to 64 of A-Z, a-z, 0-9 and . _ @ -", user)
+	}
+	if err := events.ValidPrintedName(name); err != nil {
+		return err
+	}
+	studies, err := validStudies(studies)
+	if err != nil {
+		return err
+	}
+	hash, err := acc.passwords.hash(password)
+	if err != nil {
+		return err
+	}
+	return acc.ledger.Administer(ctx, by, "add PI", func(tx *ledger.Tx) error {
+		result, err := tx.Exec(`
+			insert into people ("user", name, password)
+			select ?, ?, ?
+			where not exists (select 1 from people where "user" = ?)`, user, name, hash, user)
+		if err != nil {
+			return err
+		}
+		if !ledger.ChangedOne(result) {
+			return events.Errorf(events.Conflict, "the user name %s was given before; user names are never used again", user)
+		}
+		for _, study := range studies {
+			if _, err := tx.Exec(`insert into grants ("user", study) values (?, ?)`, user, study); err != nil {
+				return err
+			}
+		}
+		return tx.Audit(ledger.Line{Actor: by, Action: actionPIAdded, Subject: user, Detail: PI{User: user, Name: name, Studies: studies}})
+	})
+}
+
+// GrantPI lets a PI sign for a study. Granting again changes nothing.
+func (acc *Accounts) GrantPI(ctx context.Context, by, user, study string) error {
+	study, err := validStudy(study)
+	if err != nil {
+		return err
+	}
+	return acc.ledger.Administer(ctx, by, "grant study to PI", func(tx *ledger.Tx) error {
+		if _, err := getPerson(tx, user); err != nil {
+			return err
+		}
+		result, err := tx.Exec(`
+			insert into grants ("user", study)
+			values (?, ?)
+			on conflict ("user", study) do nothing`, user, study)
+		if err != nil || !ledger.ChangedOne(result) {
+			return err
+		}
+		return tx.Audit(ledger.Line{Actor: by, Action: actionPIGranted, Study: study, Subject: user})
+	})
+}
+
+// RevokePI takes a study from a PI. It is NotFound if the PI does not have it.
+func (acc *Accounts) RevokePI(ctx context.Context, by, user, study string) error {
+	study = ledger.NormalizeStudy(study)
+	return acc.ledger.Administer(ctx, by, "revoke study of PI", func(tx *ledger.Tx) error {
+		if _, err := getPerson(tx, user); err != nil {
+			return err
+		}
+		result, err := tx.Exec(`delete from grants where "user" = ? and study = ?`, user, study)
+		if err != nil {
+			return err
+		}
+		if !ledger.ChangedOne(result) {
+			return events.Errorf(events.NotFound, "%s has no grant for study %s", user, study)
+		}
+		return tx.Audit(ledger.Line{Actor: by, Action: actionPIRevoked, Study: study, Subject: user})
+	})
+}
+
+// SetPassword gives a PI a new password and ends a lock after failed sign-ins.
+func (acc *Accounts) SetPassword(ctx context.Context, by, user, password string) error {
+	hash, err := acc.passwords.hash(password)
+	if err != nil {
+		return err
+	}
+	return acc.ledger.Administer(ctx, by, "set password", func(tx *ledger.Tx) error {
+		result, err := tx.Exec(`update people set password = ? where "user" = ?`, hash, user)
+		if err != nil {
+			return err
+		}
+		if !ledger.ChangedOne(result) {
+			return unknownPI(user)
+		}
+		if _, err := tx.Exec(`delete from failures where kind = 'user' and name = ?`, user); err != nil {
+			return err
+		}
+		return tx.Audit(ledger.Line{Actor: by, Action: actionPIPassword, Subject: user})
+	})
+}
+
+// DisablePI ends a PI's signing, for ever. Disabling again changes nothing.
+func (acc *Accounts) DisablePI(ctx context.Context, by, user string) error {
+	return acc.ledger.Administer(ctx, by, "disable PI", func(tx *ledger.Tx) error {
+		p, err := getPerson(tx, user)
+		if err != nil || p.Disabled != "" {
+			return err
+		}
+		_, err = tx.Exec(`update people set disabled = ? where "user" = ?`, events.FormatTime(tx.Now), user)
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ledger.Line{Actor: by, Action: actionPIDisabled, Subject: user})
+	})
+}
+
+// PIs gives all PIs, by user name.
+func (acc *Accounts) PIs(ctx context.Context) ([]PI, error) {
+	var people []person
+	err := acc.ledger.DB.Reader.SelectContext(ctx, &people, `select "user", name, password, disabled from people order by "user"`)
+	if err != nil {
+		return nil, fmt.Errorf("list PIs: %w", err)
+	}
+	out := make([]PI, len(people))
+	for i, p := range people {
+		if out[i], err = acc.describe(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (acc *Accounts) describe(ctx context.Context, p person) (PI, error) {
+	pi := PI{User: p.User, Name: p.Name, Studies: []string{}, Disabled: p.Disabled != ""}
+	err := acc.ledger.DB.Reader.SelectContext(ctx, &pi.Studies, `select study from grants where "user" = ? order by study`, p.User)
+	if err != nil {
+		return pi, fmt.Errorf("list grants: %w", err)
+	}
+	return pi, nil
+}
+
+// person is a PI as stored.
+type person struct {
+	User     string `db:"user"`
+	Name     string `db:"name"`
+	Password string `db:"password"`
+	Disabled string `db:"disabled"`
+}
+
+func getPerson(tx *ledger.Tx, user string) (p person, err error) {
+	err = tx.Get(&p, `select "user", name, password, disabled from people where "user" = ?`, user)
+	if errors.Is(err, sql.ErrNoRows) {
+		return p, unknownPI(user)
+	}
+	return p, err
+}
+
+func unknownPI(user string) error { return events.Errorf(events.NotFound, "there is no PI %q", user) }
+
+func validStudy(study string) (string, error) {
+	study = ledger.NormalizeStudy(study)
+	return study, events.ValidStudy(study)
+}
+
+// validStudies gives the study numbers normalised, sorted, each once.
+func validStudies(studies []string) ([]string, error) {
+	out := make([]string, len(studies))
+	for i, s := range studies {
+		var err error
+		if out[i], err = validStudy(s); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}

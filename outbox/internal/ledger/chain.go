@@ -1,0 +1,179 @@
+package ledger
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// NormalizeStudy returns a study number in the form that is its identity (NFC).
+func NormalizeStudy(study string) string { return norm.NFC.String(study) }
+
+// StudyKey returns the key of a study. An internal study is its own key.
+func StudyKey(study string) string {
+	if events.InternalStudy(study) {
+		return study
+	}
+	return events.StudyToken(study)
+}
+
+// FindStudy returns the row of a study, 0 where there is none yet.
+func (tx *Tx) FindStudy(study string) (int64, error) {
+	var row int64
+	err := tx.QueryRow(`select row from studies where study = ?`, study).Scan(&row)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("look up study: %w", err)
+	}
+	return row, nil
+}
+
+// EnsureStudy returns the row of a study, and creates it where there is none.
+func (tx *Tx) EnsureStudy(study string) (int64, error) {
+	row, err := tx.FindStudy(study)
+	if err != nil || row != 0 {
+		return row, err
+	}
+	err = tx.QueryRow(`
+		insert into studies (study, token)
+		values (?, ?)
+		returning row`, study, StudyKey(study)).Scan(&row)
+	if err != nil {
+		return 0, fmt.Errorf("create study: %w", err)
+	}
+	return row, nil
+}
+
+// Chain is the end of a study's chain within a transaction: what the next event
+// gets as number, time and previous hash. Append moves it, and Close stores
+// where it has got to.
+//
+// The study's row is read when the chain is opened and written once, when it is
+// closed, by a compare-and-swap on the number. So a transaction that another
+// writer has overtaken fails instead of giving a number twice.
+type Chain struct {
+	Row         int64  // studies.row
+	TraceParent string // of the events that are appended
+
+	tx    *Tx
+	key   string      // the study's
+	start uint64      // the number before this transaction
+	head  events.Link // the last event
+	last  time.Time   // of the last event; zero where there is none
+}
+
+// OpenChain opens the chain of a study, which is created where there is none.
+func (tx *Tx) OpenChain(study string) (*Chain, error) {
+	row, err := tx.EnsureStudy(study)
+	if err != nil {
+		return nil, err
+	}
+	end := ChainEnd{Row: row}
+	err = tx.QueryRow(`
+		select token, sequence, hash, time
+		from studies
+		where row = ?`, row).Scan(&end.Key, &end.Head.Sequence, &end.Head.Hash, &end.Time)
+	if err != nil {
+		return nil, fmt.Errorf("load study: %w", err)
+	}
+	return tx.Chain(end)
+}
+
+// ChainEnd is the part of a study's row that a Chain begins with.
+type ChainEnd struct {
+	Row  int64       // studies.row
+	Key  string      // the study's
+	Head events.Link // the last event; zero where there is none
+	Time string      // of the last event, as stored; empty where there is none
+}
+
+// Chain opens a chain whose end the caller has read in this transaction.
+func (tx *Tx) Chain(end ChainEnd) (*Chain, error) {
+	c := &Chain{Row: end.Row, tx: tx, key: end.Key, start: end.Head.Sequence, head: end.Head}
+	if end.Time == "" {
+		return c, nil
+	}
+	var err error
+	c.last, err = events.ParseTime(end.Time)
+	return c, err
+}
+
+// Next returns the number and the time of the event that is appended next: now,
+// but always later than the one before, even where the clock stands or goes
+// back.
+func (c *Chain) Next() (uint64, time.Time) {
+	t := c.tx.Now
+	if !t.After(c.last) {
+		t = c.last.Add(time.Microsecond)
+	}
+	return c.head.Sequence + 1, t
+}
+
+// Append numbers, seals and stores an event, and returns it with its row. The
+// study's key and about, if not empty, name what must stay in order.
+func (c *Chain) Append(kind events.Kind, subject, about string, data []byte) (e events.Event, row int64, err error) {
+	ledger := c.tx.Ledger
+	_, e.Time = c.Next()
+	e.ID = ledger.newID()
+	e.Source = ledger.namespace.Source(c.key)
+	e.Type = ledger.namespace.Type(kind)
+	e.Subject = subject
+	e.DataContentType = kind.MediaType()
+	e.Study = c.key
+	if e.PartitionKey = c.key; about != "" {
+		e.PartitionKey += "/" + about
+	}
+	e.TraceParent = c.TraceParent
+	e.Data = data
+	e.Seal(c.head)
+	if err := e.Validate(); err != nil {
+		return e, 0, fmt.Errorf("make event: %w", err)
+	}
+	err = c.tx.QueryRow(`
+		insert into events (study, sequence, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, data)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		returning row`,
+		c.Row, int64(e.Sequence), string(kind), e.ID, e.Subject, events.FormatTime(e.Time),
+		e.PartitionKey, e.PreviousHash, e.Hash, e.TraceParent, e.Data).Scan(&row)
+	if err != nil {
+		return e, 0, fmt.Errorf("store event: %w", err)
+	}
+	c.head, c.last = e.Link(), e.Time
+	return e, row, nil
+}
+
+// Close stores the end of the chain, if the study is still where it was.
+func (c *Chain) Close() error {
+	result, err := c.tx.Exec(`
+		update studies
+		set sequence = ?, hash = ?, time = ?
+		where row = ? and sequence = ?`,
+		int64(c.head.Sequence), c.head.Hash, events.FormatTime(c.last), c.Row, int64(c.start))
+	if err != nil {
+		return fmt.Errorf("store number: %w", err)
+	}
+	return MustChangeOne(result, "store number")
+}
+
+// EventAt returns what an answer says of the event in a row: type, id, number
+// and time.
+func (tx *Tx) EventAt(row int64) (e events.Event, err error) {
+	var kind, at string
+	err = tx.QueryRow(`
+		select kind, id, sequence, time
+		from events
+		where row = ?`, row).Scan(&kind, &e.ID, &e.Sequence, &at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return e, fmt.Errorf("event %d is missing", row)
+	}
+	if err != nil {
+		return e, fmt.Errorf("look up event: %w", err)
+	}
+	e.Type = tx.Ledger.namespace.Type(events.Kind(kind))
+	e.Time, err = events.ParseTime(at)
+	return e, err
+}

@@ -1,0 +1,196 @@
+// Package ledger appends to the outbox what is never changed: the events of a
+// study, numbered without gaps, timed and chained, and the lines of the audit
+// trail. Both are written inside a transaction of the caller's, together with
+// the state that they speak of.
+//
+// It knows no assessment and no partner.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
+)
+
+// Config says how a ledger works.
+type Config struct {
+	// Namespace is fixed when the outbox is created. An empty part defaults to
+	// what is stored, and at creation to events.DefaultNamespace.
+	Namespace events.Namespace
+	Clock     func() time.Time // Defaults to time.Now.
+	NewID     func() string    // ids of events. Defaults to UUIDv7.
+}
+
+// Ledger is the ledger of an open outbox. Its methods may be called
+// concurrently.
+type Ledger struct {
+	DB *database.DB
+
+	namespace events.Namespace
+	clock     func() time.Time
+	newID     func() string
+	changed   chan struct{}
+}
+
+// Open brings the database's schema up to date and settles the namespace. It is
+// a Conflict if the outbox was created with another one.
+func Open(ctx context.Context, db *database.DB, schema fs.FS, cfg Config) (*Ledger, error) {
+	l := &Ledger{DB: db, clock: cfg.Clock, newID: cfg.NewID, changed: make(chan struct{}, 1)}
+	if l.clock == nil {
+		l.clock = time.Now
+	}
+	if l.newID == nil {
+		l.newID = func() string { return uuid.Must(uuid.NewV7()).String() }
+	}
+	if err := db.Migrate(ctx, schema); err != nil {
+		return nil, err
+	}
+	err := l.Update(ctx, "settle the namespace", func(tx *Tx) (err error) {
+		l.namespace, err = tx.settleNamespace(cfg.Namespace)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// settleNamespace stores the namespace wanted where there is none yet, and
+// returns the one that is stored.
+func (tx *Tx) settleNamespace(want events.Namespace) (ns events.Namespace, err error) {
+	if ns.Origin, err = tx.settle("origin", want.Origin, events.DefaultNamespace.Origin); err != nil {
+		return ns, err
+	}
+	if ns.TypePrefix, err = tx.settle("type prefix", want.TypePrefix, events.DefaultNamespace.TypePrefix); err != nil {
+		return ns, err
+	}
+	return ns, ns.Validate()
+}
+
+// settle returns the stored value of a setting. Where there is none it stores
+// the one wanted, or the default.
+func (tx *Tx) settle(name, wanted, standard string) (string, error) {
+	var stored []string
+	if err := tx.Select(&stored, `select value from settings where name = ?`, name); err != nil {
+		return "", err
+	}
+	if len(stored) == 1 {
+		if wanted != "" && wanted != stored[0] {
+			return "", events.Errorf(events.Conflict,
+				"this outbox was created with the %s %q, which cannot change; %q was asked for", name, stored[0], wanted)
+		}
+		return stored[0], nil
+	}
+	value := wanted
+	if value == "" {
+		value = standard
+	}
+	_, err := tx.Exec(`insert into settings (name, value) values (?, ?)`, name, value)
+	return value, err
+}
+
+// Namespace returns what the events of this outbox bear.
+func (l *Ledger) Namespace() events.Namespace { return l.namespace }
+
+// Now returns the time: UTC, to the microsecond.
+func (l *Ledger) Now() time.Time { return l.clock().UTC().Truncate(time.Microsecond) }
+
+// Changed receives after each Update and each Wake. Several may make one value.
+func (l *Ledger) Changed() <-chan struct{} { return l.changed }
+
+// Wake makes Changed receive.
+func (l *Ledger) Wake() {
+	select {
+	case l.changed <- struct{}{}:
+	default: // there is a value that nobody has taken yet
+	}
+}
+
+// Tx is a write transaction and the one moment at which it happens. Its
+// statements have no context: an interrupted one would undo the work of those
+// who share the transaction.
+type Tx struct {
+	*sqlx.Tx
+	Now    time.Time // UTC, to the microsecond
+	Ledger *Ledger
+}
+
+// In returns a transaction that a host has begun on the database, as of now.
+func (l *Ledger) In(tx *sqlx.Tx) *Tx { return &Tx{Tx: tx, Now: l.Now(), Ledger: l} }
+
+// Update runs fn in a transaction and wakes whoever waits for events.
+func (l *Ledger) Update(ctx context.Context, verb string, fn func(*Tx) error) error {
+	if err := l.UpdateSilently(ctx, verb, fn); err != nil {
+		return err
+	}
+	l.Wake()
+	return nil
+}
+
+// UpdateSilently is Update for what leaves nothing new to publish.
+func (l *Ledger) UpdateSilently(ctx context.Context, verb string, fn func(*Tx) error) error {
+	err := l.DB.Update(ctx, func(tx *sqlx.Tx) error { return fn(l.In(tx)) })
+	if err != nil {
+		return Explain(verb, err)
+	}
+	return nil
+}
+
+// Administer is Update for what by does: an operator, a source or the program.
+func (l *Ledger) Administer(ctx context.Context, by, verb string, fn func(*Tx) error) error {
+	if err := ValidActor(by); err != nil {
+		return err
+	}
+	return l.Update(ctx, verb, fn)
+}
+
+// ValidActor wants to know who acts.
+func ValidActor(by string) error {
+	if by == "" || len(by) > 256 {
+		return events.Fieldf("by", "must name who acts, in at most 256 bytes")
+	}
+	return nil
+}
+
+// Explain wraps err with the verb. A fault of the database that may pass
+// becomes Unavailable; a refusal stays what it is.
+func Explain(verb string, err error) error {
+	for _, passing := range []error{database.ErrBusy, database.ErrFull, database.ErrReadOnly, database.ErrClosed} {
+		if errors.Is(err, passing) {
+			return &events.Error{
+				Code:    events.Unavailable,
+				Message: "nothing was recorded: " + passing.Error(),
+				Err:     fmt.Errorf("%s: %w", verb, err),
+			}
+		}
+	}
+	var refusal *events.Error
+	if errors.As(err, &refusal) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", verb, err)
+}
+
+// ChangedOne reports whether a statement has changed exactly one row.
+func ChangedOne(result interface{ RowsAffected() (int64, error) }) bool {
+	n, err := result.RowsAffected()
+	return n == 1 && err == nil
+}
+
+// MustChangeOne is an error unless a compare-and-swap has changed exactly one
+// row.
+func MustChangeOne(result interface{ RowsAffected() (int64, error) }, what string) error {
+	n, err := result.RowsAffected()
+	if err == nil && n != 1 {
+		err = fmt.Errorf("%s: changed %d rows instead of one", what, n)
+	}
+	return err
+}
