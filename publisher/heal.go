@@ -3,15 +3,27 @@ package publisher
 import (
 	"context"
 	"fmt"
+	"maps"
+	"strconv"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// heal fills a stream that ends at sequence last, before head: all or its
-// newest messages are lost. What it still holds must be what was recorded;
-// then what is missing is published again, each event at its ordinal.
-func (r *Relay) heal(ctx context.Context, last, head uint64) error {
+// heal fills a stream that ends at sequence last, before head: all or its newest
+// messages are lost. What it still holds must be what was recorded; then what is missing is
+// published again, each event at its ordinal.
+//
+// The stream is marked before anything else, and stays so whatever goes wrong:
+// whoever follows it without an outbox must not take its beginning, in which
+// access is granted that was revoked since, for all there is. The next look goes
+// on from where this one ended, and takes the mark away at the end.
+func (r *Relay) heal(ctx context.Context, settings *jetstream.StreamConfig, last, head uint64) error {
 	r.log.Warn("the stream lost events and is filled again from the outbox", "holds", last, "recorded", head)
+	if err := r.mark(ctx, settings, head); err != nil {
+		return err
+	}
 	if err := r.verifyRecorded(ctx, last); err != nil {
 		return err
 	}
@@ -33,6 +45,39 @@ func (r *Relay) heal(ctx context.Context, last, head uint64) error {
 	}
 	r.log.Info("the stream holds all recorded events again", "sequence", head)
 	return nil
+}
+
+// mark writes into the stream's metadata up to where it is being filled again;
+// zero takes the mark away. What else is in the metadata stays: some is the
+// broker's own. It asks for nothing where the settings say so already.
+func (r *Relay) mark(ctx context.Context, settings *jetstream.StreamConfig, to uint64) error {
+	next := *settings
+	next.Metadata = refillMark(settings.Metadata, to)
+	if maps.Equal(next.Metadata, settings.Metadata) {
+		return nil
+	}
+	r.step(StepMark)
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
+	defer cancel()
+	if _, err := r.js.UpdateStream(ctx, next); err != nil {
+		return fmt.Errorf("mark how far stream %s is filled again: %w", next.Name, err)
+	}
+	*settings = next
+	return nil
+}
+
+// refillMark returns metadata with the mark, or without one where to is zero.
+func refillMark(metadata map[string]string, to uint64) map[string]string {
+	marked := maps.Clone(metadata)
+	delete(marked, events.RefillKey)
+	if to == 0 {
+		return marked
+	}
+	if marked == nil {
+		marked = make(map[string]string, 1)
+	}
+	marked[events.RefillKey] = strconv.FormatUint(to, 10)
+	return marked
 }
 
 // verifyRecorded compares everything the stream holds, up to sequence last,

@@ -31,15 +31,16 @@ func (r *Relay) look(ctx context.Context) error {
 		return fmt.Errorf("read head: %w", err)
 	}
 	r.head = head // what unlessOvertaken compares with
-	state, err := r.streamState(ctx)
+	stream, err := r.openStream(ctx, head.Ordinal)
 	if err != nil {
 		return err
 	}
+	state, settings := stream.CachedInfo().State, stream.CachedInfo().Config
 	if err := intact(state); err != nil {
 		return err
 	}
 	if state.LastSeq < head.Ordinal {
-		err = r.heal(ctx, state.LastSeq, head.Ordinal)
+		err = r.heal(ctx, &settings, state.LastSeq, head.Ordinal)
 	} else if head.Ordinal > 0 {
 		err = r.verify(ctx, []events.Entry{head})
 	}
@@ -50,19 +51,24 @@ func (r *Relay) look(ctx context.Context) error {
 	if err := r.adopt(ctx, state.LastSeq); err != nil {
 		return err
 	}
+	// Also where nothing was left to heal: whoever began may have been killed
+	// before it took the mark away. Not where stream and outbox contradict each
+	// other: then nobody knows how long the stream has to be.
+	if err := r.mark(ctx, &settings, 0); err != nil {
+		return err
+	}
 	r.known()
 	return nil
 }
 
-// streamState gives the state of the stream, which is created if it is missing.
-func (r *Relay) streamState(ctx context.Context) (jetstream.StreamState, error) {
+// openStream returns the stream, which is created if it is missing, marked as
+// one that is being filled again up to head.
+func (r *Relay) openStream(ctx context.Context, head uint64) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
 	defer cancel()
-	stream, err := EnsureStream(ctx, r.js, r.cfg.Stream)
-	if err != nil {
-		return jetstream.StreamState{}, err
-	}
-	return stream.CachedInfo().State, nil
+	cfg := r.cfg.Stream
+	cfg.RefillTo = head
+	return EnsureStream(ctx, r.js, cfg)
 }
 
 // intact reports a Conflict Error for a stream from whose beginning or middle

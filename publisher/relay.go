@@ -70,6 +70,7 @@ const (
 	StepRecord = "record" // acknowledged, not yet recorded
 	StepDone   = "done"   // recorded
 	StepHeal   = "heal"   // before recorded events are published again
+	StepMark   = "mark"   // before the stream is marked as being filled again, or no longer
 	StepPark   = "park"   // before a study is parked
 )
 

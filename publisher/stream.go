@@ -17,6 +17,12 @@ type StreamConfig struct {
 	// Replicas is the number of servers that hold the stream: 1 on the
 	// embedded server, 3 on a cluster. Defaults to 1.
 	Replicas int
+
+	// RefillTo is the outbox's highest ordinal. A stream that is created bears
+	// it as a mark, in the same request, so that at no moment it looks complete
+	// to those who have no outbox; see events.RefillKey. Zero: nothing was
+	// published yet, and nothing is marked.
+	RefillTo uint64
 }
 
 // duplicates is the broker's shortest memory of message ids. Nothing relies on
@@ -26,6 +32,7 @@ const duplicates = 100 * time.Millisecond
 func (c StreamConfig) stream() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:        events.Stream,
+		Metadata:    refillMark(nil, c.RefillTo),
 		Description: "sign-off events; written by the publisher only",
 		Subjects:    []string{events.IngestWildcard},
 		// Stored under other subjects than published to, and shown to core
