@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/seed-e88a4ece/signoff/events"
 )
 
 // forgotten is how long the broker keeps a consumer nobody reads from.
@@ -45,13 +47,18 @@ func (s *Subscriber) session(ctx context.Context, begun func()) error {
 	defer messages.Stop()
 	begun()
 	s.cfg.Outage(nil)
-	s.cfg.Compared(info.State.LastSeq)
+	s.cfg.Compared(streamEnd(info))
 
 	r := newReceiver(messages, held, s.cfg.MaxBatch)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.run(ctx) })
 	group.Go(func() error { return s.apply(ctx, r, held.Position, info.State.LastSeq) })
 	return group.Wait()
+}
+
+// streamEnd is where the stream ends, or will end once it is filled again.
+func streamEnd(info *jetstream.StreamInfo) uint64 {
+	return events.StreamEnd(info.Config.Metadata, info.State.LastSeq)
 }
 
 func (s *Subscriber) open(ctx context.Context, from uint64) (jetstream.Consumer, error) {
@@ -105,7 +112,7 @@ func (s *Subscriber) apply(ctx context.Context, r *receiver, held Position, last
 				return outage{errStalled}
 			}
 			seen, last = held.Sequence, info.State.LastSeq
-			s.cfg.Compared(last)
+			s.cfg.Compared(streamEnd(info))
 		case m, ok := <-r.messages:
 			if !ok {
 				return r.err

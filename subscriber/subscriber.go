@@ -68,9 +68,10 @@ type Config struct {
 	// each attempt, and nil whenever reading begins.
 	Outage func(cause error)
 
-	// Compared, if set, is told the last sequence of the stream whenever it
-	// has been compared with what is held, and found to be the same.
-	Compared func(last uint64)
+	// Compared, if set, is told where the stream ends whenever it has been
+	// compared with what is held, and found to be the same. Of a stream that is
+	// being filled again that is where it will end; see events.RefillKey.
+	Compared func(end uint64)
 }
 
 // Subscriber reads one stream for one Handler.

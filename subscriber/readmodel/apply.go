@@ -40,8 +40,13 @@ func (a *applier) Apply(ctx context.Context, b subscriber.Batch) error {
 	if err != nil {
 		return err
 	}
+	a.publishing.Lock()
+	defer a.publishing.Unlock()
 	a.cfg.Step("write")
 	if err := a.db.Update(ctx, func(tx *sqlx.Tx) error {
+		if err := sameFilling(tx, a.progress.filling); err != nil {
+			return err
+		}
 		if err := changes.write(tx); err != nil {
 			return err
 		}

@@ -30,6 +30,12 @@ type Config struct {
 	MaxBatch int           // events per transaction. Defaults to 500.
 	Readers  int           // connections that search. Defaults to 4.
 
+	// Recorded is the last event that is known to have been in the stream, from
+	// elsewhere than the model's file: the outbox. Content that is made anew must
+	// hold it, at that sequence, before it takes the place of what is there.
+	// When the stream was created is not asked. Zero: nothing is known.
+	Recorded subscriber.Position
+
 	Clock func() time.Time // Defaults to time.Now.
 	Log   *slog.Logger     // Defaults to slog.Default().
 
@@ -44,6 +50,10 @@ type Model struct {
 	db      *sqlite.DB
 	cfg     Config
 	metrics *meters
+
+	// publishing is held from before a state is committed or read until it is
+	// published, so that what is published never goes back.
+	publishing sync.Mutex
 
 	directory atomic.Pointer[access.Directory] // of the last commit
 	changed   chan struct{}                    // full when the directory is another one
@@ -60,7 +70,8 @@ type Model struct {
 // Open opens the model in the file at path and creates it where there is none;
 // the folder must exist. The error is database.ErrNotADatabase for a damaged
 // file and database.ErrNewer or ErrChanged for a schema that is not this
-// version's: Rebuild replaces all but the newer one.
+// version's: Rebuild replaces all but the newer one. Content that another
+// derivation has made is served as it is, until Run has made it anew.
 func Open(ctx context.Context, path string, cfg Config) (*Model, error) {
 	cfg.Stream = cmp.Or(cfg.Stream, events.Stream)
 	cfg.Interval = cmp.Or(cfg.Interval, 10*time.Second)
@@ -96,12 +107,16 @@ func (m *Model) prepare(ctx context.Context) error {
 	// As an update, because that says when the file is damaged.
 	var p progress
 	err = m.db.Update(ctx, func(tx *sqlx.Tx) (err error) {
+		if err := beginFilling(tx); err != nil {
+			return err
+		}
 		p, err = readProgress(tx)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("load read model: %w", err)
 	}
+	m.setDerivation(p.derivation)
 	m.publish(p.position, p.directory)
 	return nil
 }

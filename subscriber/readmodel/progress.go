@@ -17,6 +17,9 @@ type progress struct {
 	position  subscriber.Position
 	studies   map[string]study // by token
 	directory access.Directory
+
+	derivation int
+	filling    int64
 }
 
 // study is a row of the table of that name.
@@ -31,6 +34,8 @@ type study struct {
 
 // load reads the progress and publishes position and directory.
 func (m *Model) load(ctx context.Context) (progress, error) {
+	m.publishing.Lock()
+	defer m.publishing.Unlock()
 	var p progress
 	err := m.snapshot(ctx, func(tx *sqlx.Tx) (err error) {
 		p, err = readProgress(tx)
@@ -39,12 +44,16 @@ func (m *Model) load(ctx context.Context) (progress, error) {
 	if err != nil {
 		return progress{}, fmt.Errorf("load read model: %w", err)
 	}
+	m.setDerivation(p.derivation)
 	m.publish(p.position, p.directory)
 	return p, nil
 }
 
 func readProgress(tx *sqlx.Tx) (p progress, err error) {
 	if p.position, err = readPosition(tx); err != nil {
+		return p, err
+	}
+	if p.derivation, p.filling, err = readDerivation(tx); err != nil {
 		return p, err
 	}
 	if p.studies, err = readStudies(tx); err != nil {

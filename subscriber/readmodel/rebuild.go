@@ -11,7 +11,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
+	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -27,7 +29,12 @@ type Progress func(done, total uint64)
 // A file that is missing is created. One that is damaged, or of a schema that
 // this version cannot read, is renamed and kept; a process that has it open
 // must be restarted. One of a newer version is refused with database.ErrNewer.
-// Progress may be nil. While the broker is away, Rebuild waits.
+// Progress may be nil. While the broker is away, and while the stream is being
+// filled again, Rebuild waits.
+//
+// What is made anew never ends before what is there, nor before
+// Config.Recorded: that is a Conflict, and nothing is changed. Of a damaged
+// file the position counts as far as it can still be read.
 func Rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Config, progress Progress) error {
 	if err := rebuild(ctx, path, js, cfg, progress); err != nil {
 		return fmt.Errorf("rebuild read model: %w", err)
@@ -43,12 +50,12 @@ func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 	if err := replaceable(ctx, path, cfg); err != nil {
 		return err
 	}
-	fresh, err := openBeside(ctx, path, cfg)
+	fresh, err := openBeside(ctx, path+".rebuild", cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, fresh.Close(), remove(fresh.db.Path())) }()
-	if err := fresh.fill(ctx, js, progress); err != nil {
+	if err := fresh.fill(ctx, js, progress, nil); err != nil {
 		return err
 	}
 	if err := fresh.check(ctx); err != nil {
@@ -56,7 +63,10 @@ func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 	}
 	err = install(ctx, path, fresh, js, cfg)
 	if damaged(err) {
-		if err := setAside(path, cfg); err != nil {
+		if err := fresh.reaches(positionIn(ctx, path)); err != nil {
+			return err
+		}
+		if err := SetAside(path, cfg); err != nil {
 			return err
 		}
 		err = install(ctx, path, fresh, js, cfg)
@@ -90,9 +100,27 @@ func install(ctx context.Context, path string, fresh *Model, js jetstream.JetStr
 	return errors.Join(target.replace(ctx, fresh, js), target.Close())
 }
 
-// openBeside opens an empty model in a file beside path.
-func openBeside(ctx context.Context, path string, cfg Config) (*Model, error) {
-	beside := path + ".rebuild"
+// positionIn reads how far the model in a file has got that cannot be opened as
+// one; the zero Position where that cannot be read either.
+func positionIn(ctx context.Context, path string) (p subscriber.Position) {
+	db, err := sqlite.Open(ctx, path, sqlite.Config{})
+	if err != nil {
+		return p
+	}
+	defer db.Close() //nolint:errcheck // only read
+	tx, err := db.Reader.BeginTxx(ctx, nil)
+	if err != nil {
+		return p
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	if p, err = readPosition(tx); err != nil {
+		return subscriber.Position{}
+	}
+	return p
+}
+
+// openBeside opens an empty model in a file beside the one it is to replace.
+func openBeside(ctx context.Context, beside string, cfg Config) (*Model, error) {
 	if err := remove(beside); err != nil {
 		return nil, err
 	}
@@ -100,14 +128,19 @@ func openBeside(ctx context.Context, path string, cfg Config) (*Model, error) {
 	return Open(ctx, beside, cfg)
 }
 
-// fill applies the stream up to its end.
-func (m *Model) fill(ctx context.Context, js jetstream.JetStream, progress Progress) error {
+// fill applies the stream up to its end, or to where it will end once it is
+// filled again: before that it is only a beginning. Least, if set, is asked what
+// else must be reached; for that fill waits.
+func (m *Model) fill(ctx context.Context, js jetstream.JetStream, progress Progress, least func() uint64) error {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	f := &filler{applier: &applier{Model: m}, stop: stop, progress: progress}
+	f := &filler{applier: &applier{Model: m}, stop: stop, progress: progress, least: least}
 	s := subscriber.New(js, f, subscriber.Config{
 		Stream: m.cfg.Stream, Interval: m.cfg.Interval, MaxBatch: m.cfg.MaxBatch,
-		Compared: func(last uint64) { f.reached(m.Position().Sequence, last) },
+		Compared: func(end uint64) {
+			f.end = end
+			f.reached(m.Position().Sequence)
+		},
 	})
 	if err := s.Run(reading); err != nil {
 		return err
@@ -120,17 +153,39 @@ type filler struct {
 	*applier
 	stop     func()
 	progress Progress
+	least    func() uint64
+	end      uint64 // of the stream, as last compared or heard of
 }
 
 func (f *filler) Apply(ctx context.Context, b subscriber.Batch) error {
+	if err := f.isRecorded(b); err != nil {
+		return err
+	}
 	if err := f.applier.Apply(ctx, b); err != nil {
 		return err
 	}
-	f.reached(b.Position.Sequence, b.Position.Sequence+b.Pending)
+	f.end = max(f.end, b.Position.Sequence+b.Pending)
+	f.reached(b.Position.Sequence)
 	return nil
 }
 
-func (f *filler) reached(done, total uint64) {
+// isRecorded compares the event that the outbox has recorded last.
+func (f *filler) isRecorded(b subscriber.Batch) error {
+	want := f.cfg.Recorded
+	for _, m := range b.Messages {
+		if m.Sequence == want.Sequence && (m.Event.ID != want.ID || m.Event.Hash != want.Hash) {
+			return events.Errorf(events.Conflict, "at sequence %d the stream holds event %s, the outbox has recorded event %s: "+
+				"stream and outbox.db do not belong together; put back those that do", m.Sequence, m.Event.ID, want.ID)
+		}
+	}
+	return nil
+}
+
+func (f *filler) reached(done uint64) {
+	total := f.end
+	if f.least != nil {
+		total = max(total, f.least())
+	}
 	if f.progress != nil {
 		f.progress(done, total)
 	}
@@ -142,8 +197,8 @@ func (f *filler) reached(done, total uint64) {
 // companions are the files that belong to a database, its own last.
 var companions = [...]string{"-wal", "-shm", ""}
 
-// setAside renames a database that cannot be used.
-func setAside(path string, cfg Config) error {
+// SetAside renames the file of a model that cannot be used.
+func SetAside(path string, cfg Config) error {
 	now := time.Now
 	if cfg.Clock != nil {
 		now = cfg.Clock

@@ -17,12 +17,11 @@ import (
 // applies the last events.
 const lastWait = 10 * time.Second
 
-// tables are all that a model consists of.
-var tables = [...]string{"position", "studies", "reports", "bodies", "access"}
-
 // replace puts the content of a fresh model in place of the model's own, in
 // one transaction. If the model has advanced meanwhile, in the same stream,
-// fresh does first: nobody can go on before the transaction ends.
+// fresh does first: nobody can go on before the transaction ends. Content that
+// ends before the model's, or before what the outbox has published, is a
+// Conflict, and nothing is changed.
 func (m *Model) replace(ctx context.Context, fresh *Model, js jetstream.JetStream) error {
 	attached := false
 	err := m.db.Update(ctx, func(tx *sqlx.Tx) error {
@@ -33,9 +32,12 @@ func (m *Model) replace(ctx context.Context, fresh *Model, js jetstream.JetStrea
 		if p := fresh.Position(); held.Created.Equal(p.Created) && held.Sequence > p.Sequence {
 			ctx, cancel := context.WithTimeout(ctx, lastWait)
 			defer cancel()
-			if err := fresh.fill(ctx, js, nil); err != nil {
+			if err := fresh.fill(ctx, js, nil, nil); err != nil {
 				return err
 			}
+		}
+		if err := fresh.reaches(held); err != nil {
+			return err
 		}
 		if _, err := tx.Exec("attach database ? as fresh", fresh.db.Path()); err != nil {
 			return fmt.Errorf("attach %s: %w", fresh.db.Path(), err)
@@ -74,7 +76,34 @@ func isFresh(tx *sqlx.Tx, want subscriber.Position) error {
 	return nil
 }
 
+// reaches makes sure that a model that was made anew does not end before the
+// one in whose place it is to be put, held, whatever streams the two are of, nor
+// before what the outbox has published. A shorter one would forget what was
+// revoked and withdrawn last: access that had ended would be open again.
+func (m *Model) reaches(held subscriber.Position) error {
+	const refuse = "; one that is made from the stream would forget what was revoked and withdrawn since, so nothing was changed: " +
+		"have the stream filled again by signoff serve on the outbox.db that holds all events, and try again"
+	end, recorded := m.Position().Sequence, m.cfg.Recorded.Sequence
+	switch {
+	case end < held.Sequence:
+		return events.Errorf(events.Conflict, "the read model that is there ends with event %d, the stream with event %d"+refuse, held.Sequence, end)
+	case end < recorded:
+		return events.Errorf(events.Conflict, "the outbox has published events up to %d, the stream ends with event %d"+refuse, recorded, end)
+	}
+	return nil
+}
+
+// copyTables copies all that a model consists of. Both files have the same
+// tables, because the same program opened them.
 func copyTables(tx *sqlx.Tx) error {
+	var tables []string
+	err := tx.Select(&tables, `
+		select name
+		from fresh.sqlite_master
+		where type = 'table' and name <> 'migrations' and name not like 'sqlite~_%' escape '~'`)
+	if err != nil {
+		return fmt.Errorf("list tables: %w", err)
+	}
 	for _, table := range tables {
 		if _, err := tx.Exec("delete from main." + table); err != nil {
 			return fmt.Errorf("empty %s: %w", table, err)

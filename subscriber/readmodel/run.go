@@ -15,14 +15,16 @@ import (
 // Run follows the stream until ctx ends, and then returns nil. While the
 // broker is away it waits. Where an event does not follow, the stream was
 // replaced or storing fails it turns red, and tries again from what is stored,
-// soon at first and then at each interval. It returns an error only when the
-// connection is closed for good.
+// soon at first and then at each interval. Content that another derivation has
+// made goes on being served and followed, and is meanwhile made anew in a file
+// beside it. It returns an error only when the connection is closed for good.
 func (m *Model) Run(ctx context.Context, js jetstream.JetStream) error {
 	m.setRunning(true)
 	defer m.setRunning(false)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return m.checkpoint(ctx) })
 	group.Go(func() error { return m.follow(ctx, js) })
+	group.Go(func() error { m.rederive(ctx, js); return nil })
 	return group.Wait()
 }
 

@@ -23,9 +23,18 @@ type Status struct {
 	State    State
 	Reason   string // why it is not green
 	Since    time.Time
-	CaughtUp bool   // all is applied that the stream held when it was first read
-	Lag      uint64 // events known to be in the stream that are not applied
+	CaughtUp bool   // all is applied that the stream held when it was first read, or was to hold once filled again
+	Lag      uint64 // events known to be in the stream, or to come back there, that are not applied
 	Position subscriber.Position
+	Refill   Refill
+}
+
+// Refill is about a model whose content another derivation has made, while it
+// is being made anew.
+type Refill struct {
+	Needed      bool
+	Done, Total uint64 // events
+	Reason      string // why the last attempt failed; it is tried again
 }
 
 // Status gives the present status.
@@ -36,7 +45,11 @@ func (m *Model) Status() Status {
 	s := m.status
 	s.Position = position
 	s.CaughtUp = m.target > 0 && position.Sequence+1 >= m.target
-	s.Lag = max(m.last, position.Sequence) - position.Sequence
+	end := m.last
+	if !s.CaughtUp && m.target > 0 {
+		end = max(end, m.target-1)
+	}
+	s.Lag = max(end, position.Sequence) - position.Sequence
 	return s
 }
 
@@ -61,18 +74,18 @@ func (m *Model) setState(state State, cause error) {
 	}
 }
 
-// compared notes that the stream, which ends at last, is the model's. What
-// turned the model red may lie ahead still: it stays so until something is
-// applied, or nothing is left to be.
-func (m *Model) compared(last uint64) {
-	m.heard(last)
+// compared notes that the stream, which has its end there or will have it there
+// once it is filled again, is the model's. What turned the model red may lie
+// ahead still: it stays so until something is applied, or nothing is left to be.
+func (m *Model) compared(end uint64) {
+	m.heard(end)
 	m.mu.Lock()
-	if m.target == 0 {
-		m.target = last + 1 // so that zero means: not known
+	if m.target == 0 || end < m.target { // it ends earlier than was to be expected
+		m.target = end + 1 // so that zero means: not known
 	}
 	red := m.status.State == Red
 	m.mu.Unlock()
-	if !red || m.Position().Sequence >= last {
+	if !red || m.Position().Sequence >= end {
 		m.setState(Green, nil)
 	}
 }

@@ -1,0 +1,143 @@
+package readmodel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/jmoiron/sqlx"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+// derivation is the number of the way in which this program makes the model's
+// content from events. It goes up with each change of what is stored for events
+// that are applied already: a new table or column that is filled from them, or
+// another meaning of an old one. Migrations change the schema only; a model
+// whose content has another number, higher or lower, is made anew from the
+// stream in a file that these migrations made empty.
+const derivation = 1
+
+// beginFilling notes in a model without content that this program fills it.
+func beginFilling(tx *sqlx.Tx) error {
+	_, err := tx.Exec(`
+		update derivation
+		set number = ?, filling = random()
+		where number <> ? and (select sequence from position) = 0`, derivation, derivation)
+	if err != nil {
+		return fmt.Errorf("note the derivation: %w", err)
+	}
+	return nil
+}
+
+func readDerivation(tx *sqlx.Tx) (number int, filling int64, err error) {
+	err = tx.QueryRow(`
+		select number, filling
+		from derivation`).Scan(&number, &filling)
+	return number, filling, err
+}
+
+// sameFilling returns subscriber.ErrMoved if the content was replaced since it
+// was read, also where it was replaced by one that ends at the same event: rows
+// that are remembered by their numbers may be others there.
+func sameFilling(tx *sqlx.Tx, read int64) error {
+	_, filling, err := readDerivation(tx)
+	if err != nil {
+		return fmt.Errorf("read the derivation: %w", err)
+	}
+	if filling != read {
+		return fmt.Errorf("the content was made anew: %w", subscriber.ErrMoved)
+	}
+	return nil
+}
+
+func (m *Model) setDerivation(number int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.status.Refill.Needed = number != derivation; !m.status.Refill.Needed {
+		m.status.Refill = Refill{}
+	}
+}
+
+// rederive makes the content anew if another derivation has made it, and tries
+// again until that is done or ctx ends. A file that was being filled by a
+// program that was killed is filled from the start.
+func (m *Model) rederive(ctx context.Context, js jetstream.JetStream) {
+	retry := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(m.cfg.Interval), backoff.WithMaxElapsedTime(0))
+	beside := m.db.Path() + ".refill"
+	for ctx.Err() == nil && m.Status().Refill.Needed {
+		m.cfg.Log.Info("the read model is made anew beside the old one, because its content is of another version of signoff")
+		err := m.refill(ctx, js, beside)
+		if err == nil {
+			m.cfg.Log.Info("the read model is made anew", "position", m.Position().Sequence)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		m.cfg.Log.Warn("cannot make the read model anew; the old one goes on serving", "cause", err)
+		m.setRefill(func(r *Refill) { r.Reason = err.Error() })
+		select {
+		case <-ctx.Done():
+		case <-time.After(retry.NextBackOff()):
+		}
+	}
+	if err := remove(beside); err != nil { // left by one that was killed
+		m.cfg.Log.Warn("cannot remove the file in which the read model was made anew", "cause", err)
+	}
+}
+
+// refill fills a model beside this one and takes over its content. What is
+// there goes on being followed meanwhile, so the fresh one waits until it has
+// reached that, and what the outbox has published.
+func (m *Model) refill(ctx context.Context, js jetstream.JetStream, beside string) (err error) {
+	if err := m.ownStream(ctx, js); err != nil {
+		return err
+	}
+	cfg := m.cfg
+	cfg.Step = nil
+	fresh, err := openBeside(ctx, beside, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, fresh.Close(), remove(beside)) }()
+	progress := func(done, total uint64) {
+		m.setRefill(func(r *Refill) { r.Done, r.Total, r.Reason = done, total, "" })
+		m.cfg.Step("refill")
+	}
+	least := func() uint64 { return max(m.Position().Sequence, m.cfg.Recorded.Sequence) }
+	if err := fresh.fill(ctx, js, progress, least); err != nil {
+		return err
+	}
+	if err := fresh.check(ctx); err != nil {
+		return err
+	}
+	m.cfg.Step("swap")
+	return m.replace(ctx, fresh, js)
+}
+
+// ownStream makes sure that the stream is the one in which the present content
+// was read. To take another one for it is not up to the program: Rebuild does so
+// when it is asked to.
+func (m *Model) ownStream(ctx context.Context, js jetstream.JetStream) error {
+	stream, err := js.Stream(ctx, m.cfg.Stream)
+	if err != nil {
+		return fmt.Errorf("look at stream %s: %w", m.cfg.Stream, err)
+	}
+	if p := m.Position(); p.Sequence > 0 && !p.Created.Equal(stream.CachedInfo().Created) {
+		return fmt.Errorf("%w: signoff rebuild takes it", subscriber.ErrStreamReplaced)
+	}
+	return nil
+}
+
+func (m *Model) setRefill(change func(*Refill)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.status.Refill.Needed {
+		change(&m.status.Refill)
+	}
+}
