@@ -70,6 +70,42 @@ const pendingEvents = `
 			and o.event is null
 			and not exists (select 1 from parked p where p.study = e.study)`
 
+// Holds reports whether an event is here that has this number in the study's
+// chain and this hash, published or not. The study is named by its token.
+func (s *Source) Holds(ctx context.Context, study string, link events.Link) (held bool, err error) {
+	err = s.ledger.DB.Reader.QueryRowContext(ctx, `
+		select exists (
+			select 1
+			from studies s
+			join events e on e.study = s.row
+			where s.token = ? and e.sequence = ? and e.hash = ?)`, study, int64(link.Sequence), link.Hash).Scan(&held)
+	if err != nil {
+		return false, fmt.Errorf("look up event %d of %s: %w", link.Sequence, study, err)
+	}
+	return held, nil
+}
+
+// AccessAfter returns the access events behind the one with which a reader's
+// chain of them ends, in their order, published or not. A reader that ends with
+// an event that is not here has read another log, or this outbox is an older
+// copy: then those are returned that were never published, for those it cannot
+// have.
+func (s *Source) AccessAfter(ctx context.Context, end events.Link) ([]events.Entry, error) {
+	condition := "o.event is null"
+	if held, err := s.Holds(ctx, events.AccessStudy, end); err != nil {
+		return nil, err
+	} else if held || end.Sequence == 0 {
+		condition = fmt.Sprint("e.sequence > ", end.Sequence)
+	}
+	return s.entries(ctx, `
+		select `+entryColumns+`
+		from studies s
+		join events e on e.study = s.row
+		left join ordinals o on o.event = e.row
+		where s.study = ? and `+condition+`
+		order by e.sequence`, events.AccessStudy)
+}
+
 func (s *Source) entries(ctx context.Context, query string, args ...any) ([]events.Entry, error) {
 	rows, err := s.ledger.DB.Reader.QueryContext(ctx, query, args...)
 	if err != nil {

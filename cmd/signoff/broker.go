@@ -69,7 +69,7 @@ func (p *program) startNATS() error {
 
 // notes are what an operator has to do that keeps nothing else from being ready.
 func (p *program) notes() []check {
-	notes := []check{{"outdatedStudies", p.outdatedStudies}}
+	notes := []check{p.refillNote(), {"outdatedStudies", p.outdatedStudies}}
 	if outside, ok := p.nats.(*natsd.Outside); ok {
 		notes = append(notes, check{"natsConfiguration", outside.Configured})
 	}

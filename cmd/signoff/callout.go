@@ -102,7 +102,7 @@ func (a *answerer) serveOps() {
 		metrics.MustRegister(part.Metrics()...)
 	}
 	checks := []check{a.modelCheck(), a.doorsCheck()}
-	a.ops = rest.NewServer(opsHandler(checks, nil, metrics), a.log, rest.ServerConfig{})
+	a.ops = rest.NewServer(opsHandler(checks, []check{a.refillNote()}, metrics), a.log, rest.ServerConfig{})
 }
 
 // run answers until ctx ends, or a part fails, and closes everything.

@@ -20,13 +20,13 @@ import (
 
 // serveHTTP makes the two HTTP faces: one for partners, one for the operator.
 func (p *program) serveHTTP() {
-	tokens := token.New(clients{p.outbox.Accounts(), p.model.Directory}, p.signer, token.Config{Issuer: p.publicURL() + token.Path})
-	reports := api.New(p.model, api.Config{PublicURL: p.publicURL(), BasePath: p.settings.BasePath, MaxCount: p.settings.MaxCount})
+	tokens := token.New(clients{p}, p.signer, token.Config{Issuer: p.publicURL() + token.Path, Ready: p.opening.closed})
+	reports := api.New(p.opening, api.Config{
+		PublicURL: p.publicURL(), BasePath: p.settings.BasePath, MaxCount: p.settings.MaxCount, Ready: p.opening.closed,
+	})
+	keys := token.JWKS(func() []access.Key { return p.opening.Directory().Keys() }, time.Now)
 
-	partners := exactly(map[string]http.Handler{
-		token.Path:     tokens,
-		token.JWKSPath: token.JWKS(func() []access.Key { return p.model.Directory().Keys() }, time.Now),
-	}, reports)
+	partners := exactly(map[string]http.Handler{token.Path: tokens, token.JWKSPath: p.opening.guard(keys)}, reports)
 	p.api = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
 
 	metrics := prometheus.NewRegistry()
@@ -37,17 +37,38 @@ func (p *program) serveHTTP() {
 	p.ops = rest.NewServer(opsHandler(p.checks(), p.notes(), metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
 }
 
-// clients knows the partners, as long as this version knows who may be let in.
-type clients struct {
-	token.Clients
-	directory func() access.Directory
-}
+// clients knows partners by their credentials as the outbox does, as long as this
+// version knows who may be let in. It lets only those have a token whom readers let in with it: what is committed but not yet
+// applied would be refused there, and a client takes that for the end. A moment
+// is waited for, because mostly it is about to be applied.
+type clients struct{ *program }
+
+const tokenPatience = time.Second
 
 func (c clients) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
-	if err := c.directory().Current(); err != nil {
+	if err := c.opening.Directory().Current(); err != nil {
 		return access.Partner{}, err
 	}
-	return c.Clients.AuthenticateClient(ctx, id, secret, address)
+	partner, err := c.outbox.Accounts().AuthenticateClient(ctx, id, secret, address)
+	if err != nil {
+		return partner, err
+	}
+	patience, cancel := context.WithTimeout(ctx, tokenPatience)
+	defer cancel()
+	for !c.letIn(id, secret) {
+		if pause(patience) != nil {
+			return access.Partner{}, notYet("the partner, its secret or the key of tokens is recorded, but not applied yet")
+		}
+	}
+	return partner, nil
+}
+
+// letIn reports whether readers let in who comes with a token for this secret.
+func (c clients) letIn(id, secret string) bool {
+	d := c.opening.Directory()
+	partner, _ := d.Partner(id)
+	_, signed := d.Key(c.signer.id())
+	return signed && partner.Opens(secret, time.Now())
 }
 
 // exactly routes by the path as it came, and what has no handler to others. An
@@ -74,6 +95,7 @@ func (p *program) checks() []check {
 			return nil
 		}},
 		p.modelCheck(),
+		{"opening", func(context.Context) error { return p.opening.closed() }},
 		p.doorsCheck(),
 		{"tokenKey", func(context.Context) error {
 			if _, ok := p.model.Directory().Key(p.signer.id()); !ok {
@@ -90,6 +112,22 @@ func (p *program) modelCheck() check {
 			return fmt.Errorf("read model %s, %d events behind: %s", s.State, s.Lag, s.Reason)
 		}
 		return p.model.Directory().Current()
+	}}
+}
+
+// refillNote shows how far a read model is made anew. The old one serves
+// meanwhile, so it is no reason for sending callers elsewhere.
+func (p *program) refillNote() check {
+	return check{"readModelRefill", func(context.Context) error {
+		r := p.model.Status().Refill
+		switch {
+		case !r.Needed:
+			return nil
+		case r.Reason != "":
+			return fmt.Errorf("the read model is to be made anew: %s", r.Reason)
+		default:
+			return fmt.Errorf("the read model is being made anew: event %d of %d", r.Done, r.Total)
+		}
 	}}
 }
 

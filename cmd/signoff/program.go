@@ -18,6 +18,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
@@ -57,9 +58,11 @@ type program struct {
 	transport transport
 	nats      broker
 	outbox    *outbox.Outbox
+	start     start
 	relay     *publisher.Relay
 	model     *readmodel.Model
 	reader    jetstream.JetStream
+	opening   *opening
 	signer    *keyring
 	doors     *doors.Doors
 
@@ -134,9 +137,11 @@ func (p *program) openOutbox(ctx context.Context) (err error) {
 		Namespace: events.Namespace{Origin: p.settings.Origin, TypePrefix: p.settings.TypePrefix},
 		Log:       p.log.With("component", "outbox"),
 	})
-	if err == nil {
-		p.onClose(p.outbox.Close)
+	if err != nil {
+		return err
 	}
+	p.onClose(p.outbox.Close)
+	p.start, err = readStart(ctx, p.outbox)
 	return err
 }
 
@@ -154,7 +159,8 @@ func (p *program) openDoors(context.Context) error {
 	if p.settings.outside() {
 		cfg.Watch = 250 * time.Millisecond // all servers are asked each time
 	}
-	p.doors, err = doors.New(nc, p.nats, p.model, p.outbox.Receipts(), seed, cfg)
+	p.opening = newOpening(p)
+	p.doors, err = doors.New(nc, p.nats, p.opening, p.outbox.Receipts(), seed, cfg)
 	return err
 }
 
@@ -197,7 +203,10 @@ func (p *program) openRelay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := publisher.Config{Stream: publisher.StreamConfig{Replicas: p.settings.NATSReplicas}, Log: p.log.With("component", "publisher")}
+	cfg := publisher.Config{
+		Stream: publisher.StreamConfig{Replicas: p.settings.NATSReplicas, RefillTo: p.start.recorded.Ordinal},
+		Log:    p.log.With("component", "publisher"),
+	}
 	if _, err := publisher.EnsureStream(ctx, js, cfg.Stream); err != nil {
 		if !p.settings.outside() || errors.Is(err, events.Conflict) {
 			return err
@@ -208,8 +217,17 @@ func (p *program) openRelay(ctx context.Context) error {
 	return err
 }
 
+// openModel opens the read model. One whose schema this program cannot read is
+// set aside: the new one is filled from the stream before anything opens.
 func (p *program) openModel(ctx context.Context) (err error) {
-	p.model, err = readmodel.Open(ctx, p.dir.readModel(), readmodel.Config{Log: p.log.With("component", "readmodel")})
+	cfg := readmodel.Config{Recorded: p.start.position(), Log: p.log.With("component", "readmodel")}
+	p.model, err = readmodel.Open(ctx, p.dir.readModel(), cfg)
+	if errors.Is(err, database.ErrChanged) {
+		p.log.Warn("the read model is set aside and made anew from the stream", "cause", err)
+		if err = readmodel.SetAside(p.dir.readModel(), cfg); err == nil {
+			p.model, err = readmodel.Open(ctx, p.dir.readModel(), cfg)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("%w; signoff rebuild makes the read model anew", err)
 	}

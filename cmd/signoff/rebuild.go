@@ -17,7 +17,9 @@ import (
 )
 
 // rebuildCommand makes the read model anew from the stream, beside a running
-// server or without one. Readers see the old or the new content, never less.
+// server or without one. Readers see the old or the new content, never less. While
+// the stream is being filled again it waits, and it installs nothing that ends
+// before the present read model or before what the outbox has published.
 type rebuildCommand struct {
 	natsFlags
 	Insecure bool `help:"Speak plain text to a NATS server on another machine."`
@@ -31,10 +33,14 @@ func (cmd *rebuildCommand) Run(ctx context.Context, c *common, t terminal) error
 	if err := cmd.check(ctx, cmd.Insecure); err != nil {
 		return err
 	}
+	start, err := startOf(ctx, dir)
+	if err != nil {
+		return err
+	}
 	return withStream(ctx, dir, cmd.natsFlags, func(js jetstream.JetStream) error {
 		bar := newProgress(t, "applying events", 0)
 		var applied uint64
-		err := readmodel.Rebuild(ctx, dir.readModel(), js, readmodel.Config{Log: quiet}, func(done, total uint64) {
+		err := readmodel.Rebuild(ctx, dir.readModel(), js, readmodel.Config{Recorded: start.position(), Log: quiet}, func(done, total uint64) {
 			applied = done
 			bar.to(int64(done), int64(total))
 		})
@@ -45,6 +51,17 @@ func (cmd *rebuildCommand) Run(ctx context.Context, c *common, t terminal) error
 		_, err = fmt.Fprintf(t.out, "the read model is rebuilt from %s\n", plural(int(applied), "event"))
 		return err
 	})
+}
+
+// startOf reads what the outbox has published before anything is done: what the
+// read model must not end before, whatever has become of its file.
+func startOf(ctx context.Context, dir dataDir) (start, error) {
+	o, err := outbox.Open(ctx, dir.outbox(), outbox.Config{})
+	if err != nil {
+		return start{}, err
+	}
+	s, err := readStart(ctx, o)
+	return s, errors.Join(err, o.Close())
 }
 
 // withStream connects to the running server's stream; where none is running

@@ -76,6 +76,7 @@ func (p *program) run(ctx context.Context, announce func(serving)) error {
 		{"outbox", p.outbox.Run},
 		{"read model", func(ctx context.Context) error { return p.model.Run(ctx, p.reader) }},
 		{"publisher", p.relay.Run},
+		{"opening", p.opening.run},
 		{"doors", p.doors.Run},
 		{"token key", p.signer.run},
 		httpComponent("read API", p.api, p.apiListener),

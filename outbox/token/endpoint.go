@@ -41,6 +41,10 @@ type Signer interface {
 type Config struct {
 	Issuer string // iss of the tokens: the public URL of the endpoint. Defaults to Path
 
+	// Ready, if set, returns why no token can be issued now; nil: one can. Its
+	// code is events.Unavailable.
+	Ready func() error
+
 	Clock func() time.Time // Defaults to time.Now
 	NewID func() string    // jti of a token. Defaults to UUIDv7
 }
@@ -59,6 +63,9 @@ func New(clients Clients, signer Signer, cfg Config) *Endpoint {
 	cfg.Issuer = cmp.Or(cfg.Issuer, Path)
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
+	}
+	if cfg.Ready == nil {
+		cfg.Ready = func() error { return nil }
 	}
 	if cfg.NewID == nil {
 		cfg.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
@@ -92,6 +99,9 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request) (grant, *refusal) {
+	if err := e.cfg.Ready(); err != nil {
+		return grant{}, refuseClient(err)
+	}
 	q, refused := readRequest(w, r)
 	if refused != nil {
 		return grant{}, refused

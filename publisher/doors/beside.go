@@ -32,10 +32,11 @@ type beside struct {
 // and sets no accounts; it closes no connections either: those that Run close
 // what was opened with more than is granted. Accounts and Receipts are not used.
 //
-// It refuses rather than answer by a directory that may be out of date: unless
-// the directory holds all that the stream holds at the time of the login. While
-// that cannot be found out, or only a newer version knows who may come in, it does
-// not answer at all, so that others do.
+// It answers by no directory that may be out of date, but only if it holds all
+// that the stream holds at the time of the login, and the stream is not being
+// filled again. While that is not so, or cannot be found out, or only a newer
+// version knows who may come in, it does not answer at all: others may, and
+// clients try on, where two refusals would be the end.
 func (d *Doors) Answer(ctx context.Context) error {
 	d.beside.is = true
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(shortestRetry),
@@ -74,7 +75,8 @@ func (d *Doors) Answer(ctx context.Context) error {
 }
 
 // fresh makes sure that the directory holds all that the stream holds, and that
-// this version knows what that means.
+// this version knows what that means. While the stream is being filled again that
+// does not count: its beginning grants what was revoked later.
 func (d *Doors) fresh(ctx context.Context) error {
 	b := &d.beside
 	b.mu.Lock()
@@ -89,7 +91,12 @@ func (d *Doors) fresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at stream: %w", err)
 	}
-	if err := d.log.WaitFor(ctx, stream.CachedInfo().State.LastSeq); err != nil {
+	info := stream.CachedInfo()
+	last := info.State.LastSeq
+	if end := events.StreamEnd(info.Config.Metadata, last); end > last {
+		return events.Errorf(events.Unavailable, "the stream is being filled again: it holds %d of %d events", last, end)
+	}
+	if err := d.log.WaitFor(ctx, last); err != nil {
 		return fmt.Errorf("wait for all that is in the stream: %w", err)
 	}
 	b.until = asked.Add(freshFor)

@@ -37,6 +37,10 @@ type Config struct {
 	MaxCount  int    // reports to a page at most. Defaults to 1000
 	MaxQuery  int    // bytes of a query at most, without escapes. Defaults to 8192
 
+	// Ready, if set, returns why nothing can be answered now, not even who may
+	// ask; nil: all can. Its code is events.Unavailable.
+	Ready func() error
+
 	Clock func() time.Time // Defaults to time.Now
 }
 
@@ -62,6 +66,9 @@ func New(reader Reader, cfg Config) *API {
 	cfg.MaxCount = cmp.Or(cfg.MaxCount, 1000)
 	cfg.Count = min(cmp.Or(cfg.Count, 50), cfg.MaxCount)
 	cfg.MaxQuery = cmp.Or(cfg.MaxQuery, 8192)
+	if cfg.Ready == nil {
+		cfg.Ready = func() error { return nil }
+	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
@@ -121,6 +128,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, answer answerer) err
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		return events.Errorf(events.MethodNotAllowed, "Only GET and HEAD are offered here.")
+	}
+	if err := a.cfg.Ready(); err != nil {
+		return err
 	}
 	pairs := splitQuery(r.URL.RawQuery)
 	partner, err := a.authorize(r, pairs)
