@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 		os.Exit(natsServerChild())
 	case "signer":
 		os.Exit(signerChild())
+	case "refill":
+		os.Exit(refillChild())
 	case "rotation":
 		os.Exit(rotationChild())
 	}
