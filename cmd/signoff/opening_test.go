@@ -54,7 +54,9 @@ func newInstallation(t *testing.T, assessments int) *installation {
 	i.acme, i.secrets["acme"] = newPartnerWithSecret(t, p, "acme", i.study)
 	i.revoked, i.secrets["revoked"] = newPartnerWithSecret(t, p, "revoked", i.study, killStudy(1))
 	i.rotated, i.oldSecret = newPartnerWithSecret(t, p, "rotated", i.study)
-	i.sign(p.outbox, assessments)
+	if err := i.sign(p.outbox, assessments); err != nil {
+		t.Fatal(err)
+	}
 	i.withdrawn = "restored-1"
 	if _, err := p.outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", Reason: "another subject", ID: i.withdrawn}); err != nil {
 		t.Fatal(err)
@@ -71,8 +73,7 @@ func newInstallation(t *testing.T, assessments int) *installation {
 }
 
 // sign registers and signs assessments, two events each.
-func (i *installation) sign(o *outbox.Outbox, n int) {
-	i.t.Helper()
+func (i *installation) sign(o *outbox.Outbox, n int) error {
 	for n > 0 {
 		var batch []events.Submission
 		var ids []string
@@ -93,9 +94,10 @@ func (i *installation) sign(o *outbox.Outbox, n int) {
 			_, err = o.SignOff(i.t.Context(), outbox.SignOff{User: "pi", Meaning: meaning, IDs: ids})
 		}
 		if err != nil {
-			i.t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 // lose deletes files of the data directory.
@@ -114,15 +116,16 @@ func (i *installation) lose(patterns ...string) {
 	}
 }
 
-// outbox opens the outbox while nothing runs.
-func (i *installation) outbox() *outbox.Outbox {
+// commit changes the outbox while nothing runs.
+func (i *installation) commit(change func(o *outbox.Outbox) error) {
 	i.t.Helper()
 	o, err := outbox.Open(i.t.Context(), dataDir(i.dir).outbox(), outbox.Config{})
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	i.t.Cleanup(func() { _ = o.Close() }) // it may be closed already
-	return o
+	if err := errors.Join(change(o), o.Close()); err != nil {
+		i.t.Fatal(err)
+	}
 }
 
 // keep copies a database of the data directory as it is now.
@@ -586,12 +589,12 @@ func startMoved(t *testing.T, dir string, s settings) (*program, func()) {
 func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	i := newInstallation(t, 5)
 	path := dataDir(i.dir)
-	i.sign(i.outbox(), 1)
+	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
 	_, stop := startProgram(t, i.dir)
 	stop()
 	older := keep(t, path.outbox()) // ends with an event of a study that goes on
 	olderModel := keep(t, path.readModel())
-	i.sign(i.outbox(), 2)
+	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 2) })
 	withoutOrdinals := keep(t, path.outbox())
 	_, stop = startProgram(t, i.dir)
 	stop()
@@ -707,11 +710,7 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	})
 	t.Run("not before access events are applied that wait to be published", func(t *testing.T) {
 		restore(t, complete, model, true)
-		o := i.outbox()
-		err := errors.Join(o.RevokePartner(t.Context(), "test", "acme", i.study), o.Close())
-		if err != nil {
-			t.Fatal(err)
-		}
+		i.commit(func(o *outbox.Outbox) error { return o.RevokePartner(t.Context(), "test", "acme", i.study) })
 		p, err := look(t, nil)
 		stays(t, err, "1 changes of access")
 		if d, _ := p.opening.Directory().Partner("acme"); d.Granted(i.study) {
@@ -720,11 +719,7 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	})
 	t.Run("but where these are parked it does, and they are respected", func(t *testing.T) {
 		restore(t, complete, model, true)
-		o := i.outbox()
-		err := errors.Join(o.RevokePartner(t.Context(), "test", "acme", i.study), o.Close())
-		if err != nil {
-			t.Fatal(err)
-		}
+		i.commit(func(o *outbox.Outbox) error { return o.RevokePartner(t.Context(), "test", "acme", i.study) })
 		p, err := look(t, func(p *program) {
 			if err := p.outbox.Park(t.Context(), events.AccessStudy, "too large"); err != nil {
 				t.Fatal(err)
@@ -737,7 +732,7 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	})
 	t.Run("and a study that is parked holds up nothing", func(t *testing.T) {
 		restore(t, complete, model, true)
-		i.sign(i.outbox(), 1)
+		i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
 		_, err := look(t, func(p *program) {
 			if err := p.outbox.Park(t.Context(), events.StudyToken(i.study), "too large"); err != nil {
 				t.Fatal(err)
