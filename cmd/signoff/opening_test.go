@@ -529,7 +529,10 @@ func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
 	_, stop := startMoved(t, i.dir, o.settings())
 	stop()
 	// Committed while nothing runs, and not to be published for now.
-	mustSignoff(t, "partner", "add", "late", "--study", i.study, "--data", i.dir)
+	var late credentials
+	if err := json.Unmarshal([]byte(mustSignoff(t, "partner", "add", "late", "--study", i.study, "--data", i.dir, "--json").out), &late); err != nil {
+		t.Fatal(err)
+	}
 	mustSignoff(t, "partner", "revoke", "acme", i.study, "--data", i.dir)
 	o.kill(0)
 
@@ -545,6 +548,9 @@ func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
 	rotated.token = rotated.signIn(i.secrets["rotated"])
 	if status, body := rotated.get("/DiagnosticReport?researchstudy=" + i.study); status != http.StatusOK {
 		t.Errorf("rotated: %d %s", status, body)
+	}
+	if res := askToken(t, p.program, "late", late.Secret); res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a token that would be refused: %d", res.StatusCode)
 	}
 	// What is committed later is respected as well.
 	if err := p.outbox.RevokePartner(t.Context(), "test", "rotated", i.study); err != nil {
@@ -565,8 +571,10 @@ func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
 			t.Errorf("%s: %d", c.id, res.StatusCode)
 		}
 	}
-	if _, ok := p.opening.Directory().Partner("late"); !ok {
-		t.Error("what was added is not there")
+	c := &partnerClient{t: t, p: p.program, id: "late"}
+	c.token = c.signIn(late.Secret)
+	if status, body := c.get("/DiagnosticReport?researchstudy=" + i.study); status != http.StatusOK {
+		t.Errorf("late: %d %s", status, body)
 	}
 }
 
