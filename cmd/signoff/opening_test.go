@@ -23,6 +23,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher"
@@ -222,7 +223,7 @@ func holdRelay(t testing.TB, p *program, step string, passes int, fn func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.relay, err = publisher.New(nc, p.outbox, publisher.Config{
+	p.relay, err = publisher.New(nc, p.outbox.Source(), publisher.Config{
 		Stream: publisher.StreamConfig{Replicas: p.settings.NATSReplicas}, Log: slog.New(slog.DiscardHandler), MaxBackoff: 100 * time.Millisecond,
 		Step: func(name string) {
 			if name != step {
@@ -409,7 +410,7 @@ func refillChild() int {
 		var nc *nats.Conn
 		if nc, err = p.connect(natsd.Publisher); err == nil {
 			passes := 0
-			p.relay, err = publisher.New(nc, p.outbox, publisher.Config{Log: quiet, Step: func(name string) {
+			p.relay, err = publisher.New(nc, p.outbox.Source(), publisher.Config{Log: quiet, Step: func(name string) {
 				if name == publisher.StepHeal {
 					if passes++; passes == 3 {
 						_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -553,7 +554,7 @@ func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
 		t.Errorf("a token that would be refused: %d", res.StatusCode)
 	}
 	// What is committed later is respected as well.
-	if err := p.outbox.RevokePartner(t.Context(), "test", "rotated", i.study); err != nil {
+	if err := p.outbox.Accounts().RevokePartner(t.Context(), "test", "rotated", i.study); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the revocation to be in force", func() error {
@@ -718,7 +719,7 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	})
 	t.Run("not before access events are applied that wait to be published", func(t *testing.T) {
 		restore(t, complete, model, true)
-		i.commit(func(o *outbox.Outbox) error { return o.RevokePartner(t.Context(), "test", "acme", i.study) })
+		i.commit(func(o *outbox.Outbox) error { return o.Accounts().RevokePartner(t.Context(), "test", "acme", i.study) })
 		p, err := look(t, nil)
 		stays(t, err, "1 changes of access")
 		if d, _ := p.opening.Directory().Partner("acme"); d.Granted(i.study) {
@@ -727,9 +728,9 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	})
 	t.Run("but where these are parked it does, and they are respected", func(t *testing.T) {
 		restore(t, complete, model, true)
-		i.commit(func(o *outbox.Outbox) error { return o.RevokePartner(t.Context(), "test", "acme", i.study) })
+		i.commit(func(o *outbox.Outbox) error { return o.Accounts().RevokePartner(t.Context(), "test", "acme", i.study) })
 		p, err := look(t, func(p *program) {
-			if err := p.outbox.Park(t.Context(), events.AccessStudy, "too large"); err != nil {
+			if err := p.outbox.Source().Park(t.Context(), events.AccessStudy, "too large"); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -742,7 +743,7 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 		restore(t, complete, model, true)
 		i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
 		_, err := look(t, func(p *program) {
-			if err := p.outbox.Park(t.Context(), events.StudyToken(i.study), "too large"); err != nil {
+			if err := p.outbox.Source().Park(t.Context(), events.StudyToken(i.study), "too large"); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -776,7 +777,7 @@ func TestAReadModelOfAnotherVersion(t *testing.T) {
 	})
 	t.Run("that is newer is refused", func(t *testing.T) {
 		alter(t, path, "insert into migrations (name, sha256, applied) values ('9999_later.sql', 'x', 'x')")
-		if _, err := openProgram(t.Context(), dataDir(i.dir), loopback(), slog.New(slog.DiscardHandler)); !errors.Is(err, sqlite.ErrNewer) {
+		if _, err := openProgram(t.Context(), dataDir(i.dir), loopback(), slog.New(slog.DiscardHandler)); !errors.Is(err, database.ErrNewer) {
 			t.Error(err)
 		}
 	})
