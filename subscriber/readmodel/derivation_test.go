@@ -223,7 +223,9 @@ func TestMakingAModelAnewOutlivesBeingKilled(t *testing.T) {
 	c := b.server.Credentials(natsd.Reader)
 	url := strings.Replace(b.server.ClientURL(), "://", "://"+c.User+":"+c.Password+"@", 1)
 	for _, step := range []string{"refill", "swap", "refill"} {
-		child := exec.Command(os.Args[0])
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // of one that does not get to the step
+		defer cancel()
+		child := exec.CommandContext(ctx, os.Args[0])
 		child.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0",
 			childURL+"="+url, childPath+"="+path, childStep+"="+step, childRounds+"=1")
 		child.Stderr = os.Stderr
