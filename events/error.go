@@ -38,6 +38,7 @@ const (
 	Gap     Code = "gap"     // numbers between the two are missing
 	Repeat  Code = "repeat"  // the event is the one held already
 	Reorder Code = "reorder" // an older number than the one held
+	Ahead   Code = "ahead"   // what is held is beyond the end of the log
 	Altered Code = "altered" // a hash does not match its content or its predecessor
 )
 

@@ -1,11 +1,14 @@
 package subscriber_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/subscriber"
@@ -20,7 +23,7 @@ func TestAccessEnds(t *testing.T) {
 		want := two.take(40)
 		publish(t, d, one.take(10)...)
 		publish(t, d, want[:20]...)
-		p, r := d.dial(t, subscriber.PartnerConfig{Patience: impatient}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
 		_, revoked := follow(t, p, "S1", r)
 		stop, _ := follow(t, p, "S2", r)
 		r.wait(t, "S1", 10)
@@ -54,35 +57,63 @@ func TestAccessEnds(t *testing.T) {
 		}
 	})
 
-	t.Run("for a study that was never granted", func(t *testing.T) {
+	t.Run("for a study that was never granted, at once and without a word of outages", func(t *testing.T) {
 		d := newDoor(t, "S1")
-		p := d.dial(t, subscriber.PartnerConfig{Patience: impatient})
-		err := p.Follow(t.Context(), "S2", newReader())
-		if !errors.Is(err, subscriber.ErrAccessEnded) || !strings.Contains(err.Error(), "S2") {
-			t.Errorf("Follow gave %v", err)
+		p := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { t.Errorf("told of an outage: %v", err) }})
+		for _, read := range []func(context.Context, string, subscriber.Follower) error{p.Follow, p.CatchUp} {
+			err := read(t.Context(), "S2", newReader())
+			if !errors.Is(err, subscriber.ErrAccessEnded) || !errors.Is(err, events.Forbidden) ||
+				!strings.Contains(err.Error(), "study S2 is not granted to acme") {
+				t.Errorf("it ended with %v", err)
+			}
 		}
 	})
 
-	t.Run("but not for a study that is granted a little later", func(t *testing.T) {
+	t.Run("but not for a study that is granted this moment", func(t *testing.T) {
 		d := newDoor(t, "S1")
 		want := (&study{token: "S2"}).take(3)
 		publish(t, d, want...)
-		told := make(chan error, 1000)
-		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { told <- err }}), newReader()
+		now := newClock() // this moment lasts
+		p, r := d.dial(t, subscriber.PartnerConfig{Clock: now.time}), newReader()
 		stop, _ := follow(t, p, "S2", r)
-		if err := <-told; err == nil {
-			t.Error("told of no outage")
-		}
+		d.admitted(t, 3) // asked with new logins, twice
 		d.change(func() { d.granted = append(d.granted, "S2") })
 		if err := d.consumer("S2", nil); err != nil {
 			t.Fatal(err)
 		}
-		d.kick() // so that the login is one of now
 		r.wait(t, "S2", 3)
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
 		r.holds(t, "S2", want)
+	})
+
+	t.Run("but not while nobody answers for the consumer", func(t *testing.T) {
+		d := newDoor(t, "S1")
+		s := &study{token: "S1"}
+		want := s.take(2)
+		publish(t, d, want[0])
+		told := make(chan error, 1000)
+		p, r := d.dial(t, subscriber.PartnerConfig{Patience: time.Nanosecond, Outage: func(err error) { told <- err }}), newReader()
+		stop, _ := follow(t, p, "S1", r)
+		r.wait(t, "S1", 1)
+		d.stop()
+		d.apart = "S1"
+		start(t, d)
+		for n := 0; n < 3; {
+			if err := <-told; errors.Is(err, nats.ErrNoResponders) {
+				n++
+			}
+		}
+		d.stop()
+		d.apart = ""
+		start(t, d)
+		publish(t, d, want[1])
+		r.wait(t, "S1", 2)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", want)
 	})
 
 	t.Run("for a partner that is removed", func(t *testing.T) {

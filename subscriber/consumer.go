@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -74,23 +75,39 @@ func ask[T any](ctx context.Context, c consumer, question func(context.Context) 
 	return got, outage{fmt.Errorf("ask for consumer %s: %w", c.name, err)}
 }
 
+// refusedFor is how long new logins must come without a study before that is
+// the end of access: what was granted this moment is let through a moment later.
+const refusedFor = 2 * time.Second
+
+func notGranted(study, partner string) string {
+	return fmt.Sprintf("study %s is not granted to %s; ask the publisher, or correct the study number", study, partner)
+}
+
 // confirm decides whether a refusal is the end of access. It asks with a new
-// login, and for some time, because the publisher may be about to grant or to
-// recover what it has.
+// login. Two answers have to be told apart. If the server does not permit to ask,
+// the login came without the study: it is not granted. If the server permits it
+// and there is no such consumer, the study is granted and the publisher is about
+// to make the consumer anew: that is waited for. While nobody answers, as during
+// a restart of the broker, nothing is refused.
 func (w *following) confirm(ctx context.Context, err error) error {
 	now := w.p.cfg.Clock()
 	if w.denied.IsZero() {
 		w.denied = now
 	}
 	login := w.p.login()
+	probed := w.p.probe(ctx, w.durable)
+	patience := w.p.cfg.Patience
+	if errors.Is(probed, nats.ErrPermissionViolation) {
+		patience = min(patience, refusedFor)
+	}
 	var no refusal
-	switch probed := w.p.probe(ctx, w.durable); {
+	switch {
 	case probed == nil && errors.Is(err, nats.ErrPermissionViolation):
 		w.p.renew(login)
 	case isRefused(probed):
 		w.p.failed(probed)
-	case errors.As(probed, &no) && now.Sub(w.denied) >= w.p.cfg.Patience:
-		return ended(events.Forbidden, no, "study %s is not granted to %s", w.study, w.p.id)
+	case errors.As(probed, &no) && now.Sub(w.denied) >= patience:
+		return ended(events.Forbidden, no, "%s", notGranted(w.study, w.p.id))
 	}
 	return nil
 }

@@ -39,11 +39,11 @@ func (w *following) loop(ctx context.Context, in *inlet, from jetstream.Consumer
 				return in.err
 			}
 			look.arrived = true
-			whole := len(w.order.ahead) == 0
+			whole := w.order.kept() == 0
 			if err := w.arrive(ctx, msg); err != nil {
 				return err
 			}
-			if whole && len(w.order.ahead) > 0 {
+			if whole && w.order.kept() > 0 {
 				look.soon()
 			}
 		}
@@ -62,12 +62,15 @@ func (w *following) arrive(ctx context.Context, msg jetstream.Msg) error {
 		return fmt.Errorf("read an event of study %s: %w", w.study, err)
 	}
 	v, err := w.order.take(a)
+	for _, repeat := range w.order.settled() {
+		_ = repeat.Ack() // if that is lost, it comes once more
+	}
 	switch {
 	case err != nil:
 		_ = msg.Nak()
 		return fmt.Errorf("check message %d: %w", a.sequence, err)
 	case v == again:
-		_ = msg.Ack() // if that is lost, it comes once more
+		_ = msg.Ack()
 		return nil
 	case v == wait:
 		return nil
@@ -92,7 +95,9 @@ func readArrival(msg jetstream.Msg) (arrival, error) {
 	if err != nil {
 		return arrival{}, fmt.Errorf("message %d: %w", meta.Sequence.Stream, err)
 	}
-	return arrival{event: e, sequence: meta.Sequence.Stream, pending: meta.NumPending, message: msg}, nil
+	return arrival{
+		event: e, sequence: meta.Sequence.Stream, pending: meta.NumPending, message: msg, deliveries: meta.NumDelivered,
+	}, nil
 }
 
 func (w *following) handle(ctx context.Context, a arrival) error {

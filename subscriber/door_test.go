@@ -48,6 +48,7 @@ type door struct {
 	life    int64            // seconds for which a token is said to be valid
 	clients map[uint64]bool  // connections of the partner
 	answer  http.HandlerFunc // instead of the token endpoint
+	apart   string           // study for whose consumer nobody answers, from the next start on
 	entered int              // logins of the partner
 	logins  chan int         // their number, each time
 }
@@ -101,7 +102,8 @@ func (d *door) stop() {
 // start takes the port of the first start each time.
 func (d *door) start() error {
 	opts := &server.Options{}
-	if err := opts.ProcessConfigString(accounts("S1", "S2", exampleStudy, events.PartnerStudy(acme))); err != nil {
+	tokens := slices.DeleteFunc([]string{"S1", "S2", exampleStudy, events.PartnerStudy(acme)}, func(t string) bool { return t == d.apart })
+	if err := opts.ProcessConfigString(accounts(tokens...)); err != nil {
 		return err
 	}
 	opts.ServerName, opts.Host, opts.Port = "door", "127.0.0.1", d.port

@@ -135,7 +135,9 @@ func (w *following) run(ctx context.Context) error {
 		case !errors.As(err, &away):
 			return err
 		}
-		w.report(err)
+		if !errors.Is(err, nats.ErrPermissionViolation) { // that is no outage, and settled in a moment
+			w.report(err)
+		}
 		w.pause(ctx, wait.NextBackOff())
 	}
 }
@@ -185,6 +187,7 @@ func (w *following) session(ctx context.Context, begun func()) error {
 	if err != nil {
 		return err
 	}
+	w.order.begin(from.CachedInfo().Config.MaxAckPending)
 	messages, err := from.Messages(
 		jetstream.PullMaxMessagesWithBytesLimit(w.p.cfg.Prefetch, requestBytes),
 		jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pulse))

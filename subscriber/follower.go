@@ -24,21 +24,6 @@ type Follower interface {
 	Handle(ctx context.Context, d Delivery) error
 }
 
-// Bookmark is a place in a study's events. The zero Bookmark is before the
-// first one.
-type Bookmark struct {
-	Number   uint64 // of the event: 1, 2, 3 … within the study, without gaps
-	Hash     string // of the event: 64 hexadecimal digits
-	Sequence uint64 // of the event in the publisher's stream; 0 if not known
-}
-
-func (b Bookmark) validate() error {
-	if (b.Number == 0) != (b.Hash == "") || b.Number == 0 && b.Sequence != 0 {
-		return events.Fieldf("bookmark", "must have a number and a hash, or be the zero Bookmark")
-	}
-	return nil
-}
-
 // Delivery is an event of the study. That it belongs to the study, is
 // unaltered and directly follows the one before has been checked.
 //

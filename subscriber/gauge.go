@@ -29,17 +29,29 @@ type gauge struct {
 	waiting  time.Time // since when the broker has had events and sent none; zero if it has not
 	missing  int       // looks in a row that found a hole that cannot be filled
 	losses   int       // looks in a row that found something lost
-	looks    int       // since there is a reason to look soon
+	doubted  time.Time // since when the bookmark has been ahead of the log; zero if it has not
+	certain  time.Duration
+	looks    int // since there is a reason to look soon
 }
 
-func newGauge(interval time.Duration, toTheEnd bool) gauge {
-	return gauge{interval: interval, toTheEnd: toTheEnd, lossy: time.Now().Add(pullExpiry + pulse)}
+func newGauge(cfg PartnerConfig, toTheEnd bool) gauge {
+	return gauge{
+		interval: cfg.Interval, toTheEnd: toTheEnd, lossy: time.Now().Add(pullExpiry + pulse), certain: min(cfg.Patience, aheadFor),
+	}
 }
 
-// read returns a Gap that was found twice, or an outage when the broker has
-// events but does not deliver them.
+// aheadFor is how long a bookmark must be ahead of the log before that is an
+// error. Until then nothing is acknowledged: a replica may be behind.
+const aheadFor = 5 * time.Second
+
+// read returns that the bookmark is ahead of the log, a Gap that was found twice,
+// or an outage when the broker has events but does not deliver them.
 func (g *gauge) read(info *jetstream.ConsumerInfo, o *order) error {
-	if g.toTheEnd && info.NumPending == 0 && info.NumAckPending == 0 {
+	if err := o.beyondEnd(info); err != nil {
+		return g.doubt(err)
+	}
+	g.doubted = time.Time{}
+	if g.toTheEnd && info.NumPending == 0 && info.NumAckPending == len(o.repeats) && !(g.arrived && len(o.repeats) > 0) {
 		return errQuiet
 	}
 	if g.idle(info, o) {
@@ -52,6 +64,18 @@ func (g *gauge) read(info *jetstream.ConsumerInfo, o *order) error {
 		return nil
 	}
 	if g.missing++; g.missing < 2 {
+		return nil
+	}
+	return err
+}
+
+// doubt returns the error once it has stood long enough.
+func (g *gauge) doubt(err error) error {
+	if g.doubted.IsZero() {
+		g.doubted = time.Now()
+	}
+	g.arrived = false
+	if time.Since(g.doubted) < g.certain {
 		return nil
 	}
 	return err
@@ -75,7 +99,7 @@ func (g *gauge) idle(info *jetstream.ConsumerInfo, o *order) bool {
 // are not on their way any more. It looks soon again then: what is sent once
 // more may be lost once more.
 func (g *gauge) lost(info *jetstream.ConsumerInfo, o *order) bool {
-	if g.arrived || info.NumAckPending <= len(o.ahead) {
+	if g.arrived || info.NumAckPending <= o.kept() {
 		g.losses = 0
 		return false
 	}
@@ -90,7 +114,7 @@ func (g *gauge) pause(o *order) time.Duration {
 	if len(o.ahead) == 0 {
 		g.missing = 0
 	}
-	if len(o.ahead) == 0 && g.losses == 0 && !g.toTheEnd && time.Now().After(g.lossy) {
+	if len(o.ahead) == 0 && g.losses == 0 && g.doubted.IsZero() && !g.toTheEnd && time.Now().After(g.lossy) {
 		g.looks = 0
 		return g.interval
 	}

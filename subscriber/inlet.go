@@ -49,6 +49,9 @@ func (in *inlet) run(ctx context.Context) {
 		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
 			in.err = outage{errInterrupted}
 			return
+		case errors.Is(err, jetstream.ErrConsumerDeleted):
+			in.err = refusal{err}
+			return
 		case err != nil:
 			in.err = outage{fmt.Errorf("wait for events: %w", err)}
 			return

@@ -31,7 +31,7 @@ type looked struct {
 }
 
 func newLookout(w *following, from jetstream.Consumer) *lookout {
-	l := &lookout{gauge: newGauge(w.p.cfg.Interval, w.toTheEnd), w: w, from: from, answers: make(chan looked, 1)}
+	l := &lookout{gauge: newGauge(w.p.cfg, w.toTheEnd), w: w, from: from, answers: make(chan looked, 1)}
 	l.timer = time.NewTimer(l.pause(w.order))
 	return l
 }
@@ -84,7 +84,7 @@ func (l *lookout) judge(a looked, waiting bool) error {
 // the acknowledged and the last one delivered: the newest each time, the others by
 // turns. What is not the consumer's, or was not sent, the broker ignores.
 func (l *lookout) recall(info *jetstream.ConsumerInfo) {
-	lost := uint64(max(1, info.NumAckPending-len(l.w.order.ahead)))
+	lost := uint64(max(1, info.NumAckPending-l.w.order.kept()))
 	first, last := info.AckFloor.Stream+1, info.Delivered.Stream
 	between := last + 1 - min(first, last+1)
 	for i := range min(2*lost, mostNewest, between) {

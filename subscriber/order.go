@@ -11,6 +11,8 @@ type arrival struct {
 	sequence uint64 // in the stream
 	pending  uint64
 	message  acknowledger
+
+	deliveries uint64 // of this event by the consumer, so far
 }
 
 // acknowledger is what a message can be told.
@@ -40,6 +42,11 @@ type order struct {
 	held  Bookmark
 	known map[uint64]trace   // by number, around held
 	ahead map[uint64]arrival // by number, beyond a hole
+
+	confirmed bool               // the log was seen to hold the event of held
+	repeats   map[uint64]arrival // by place in the stream: not acknowledged before that
+	length    uint64             // so many events the log has at least, as those of repeats say
+	limit     uint64             // so many events can be kept as repeats
 }
 
 // trace is what is known of an event: its hash from itself or from the one
@@ -53,7 +60,10 @@ type trace struct {
 const remembered = 4096
 
 func newOrder(study string, held Bookmark) *order {
-	o := &order{study: study, start: held, held: held, known: make(map[uint64]trace), ahead: make(map[uint64]arrival)}
+	o := &order{
+		study: study, start: held, held: held,
+		known: make(map[uint64]trace), ahead: make(map[uint64]arrival), repeats: make(map[uint64]arrival),
+	}
 	o.known[0] = trace{hash: events.NoHash}
 	if held.Number > 0 {
 		o.known[held.Number] = trace{hash: held.Hash, sequence: held.Sequence}
@@ -61,7 +71,7 @@ func newOrder(study string, held Bookmark) *order {
 	return o
 }
 
-// take judges an arrival. What is to wait it keeps. An error's code is Gap,
+// take judges an arrival. What is to wait it keeps; see settled for the repeats. An error's code is Gap,
 // Repeat, Reorder, Altered or Invalid, as events.Link.Follow has it.
 func (o *order) take(a arrival) (verdict, error) {
 	e := a.event
@@ -77,9 +87,10 @@ func (o *order) take(a arrival) (verdict, error) {
 	o.remember(a)
 	switch {
 	case e.Sequence <= o.held.Number:
-		return again, nil
+		return o.repeat(a), nil
 	case e.Sequence == o.held.Number+1:
-		return next, nil // agree has compared its previous hash with that of held
+		o.confirmed = true // agree has compared its previous hash with that of held
+		return next, nil
 	default:
 		o.ahead[e.Sequence] = a
 		return wait, nil
@@ -91,18 +102,18 @@ func (o *order) agree(a arrival) error {
 	e, n := a.event, a.event.Sequence
 	if k, ok := o.known[n]; ok {
 		if k.hash != e.Hash {
-			return events.Errorf(events.Altered, "another event %d of %s", n, o.study)
+			return o.contradict(events.Altered, n, k.hash, "on the log event %d has hash %s", n, e.Hash)
 		}
 		if k.sequence != 0 && k.sequence != a.sequence {
 			code := events.Repeat
 			if n < o.held.Number {
 				code = events.Reorder
 			}
-			return events.Errorf(code, "event %d of %s is in the stream twice, as message %d and %d", n, o.study, k.sequence, a.sequence)
+			return o.contradict(code, n, e.Hash, "it is in the stream twice, as message %d and %d", k.sequence, a.sequence)
 		}
 	}
 	if k, ok := o.known[n-1]; ok && k.hash != e.PreviousHash {
-		return events.Errorf(events.Altered, "event %d of %s does not continue the hash of event %d", n, o.study, n-1)
+		return o.contradict(events.Altered, n-1, k.hash, "on the log the previous hash of event %d is %s", n, e.PreviousHash)
 	}
 	for _, b := range []Bookmark{o.start, o.held} {
 		if err := o.inOrder(a, b.Number, b.Sequence); err != nil {
@@ -124,8 +135,9 @@ func (o *order) inOrder(a arrival, number, sequence uint64) error {
 	if sequence == 0 || n == number || (n < number) == (a.sequence < sequence) {
 		return nil
 	}
-	return events.Errorf(events.Reorder, "event %d of %s is message %d of the stream, but event %d is message %d",
-		n, o.study, a.sequence, number, sequence)
+	return o.contradict(events.Reorder, number, o.known[number].hash,
+		"as message %d, and on the log event %d with hash %s is message %d: it is out of order, or another log than before",
+		sequence, n, a.event.Hash, a.sequence)
 }
 
 func (o *order) remember(a arrival) {
@@ -153,8 +165,14 @@ func (o *order) advance(to Bookmark) (arrival, bool) {
 	return a, ok
 }
 
+// kept returns how many messages wait here, unacknowledged.
+func (o *order) kept() int { return len(o.ahead) + len(o.repeats) }
+
 // waits reports whether the message of the stream waits here.
 func (o *order) waits(sequence uint64) bool {
+	if _, ok := o.repeats[sequence]; ok {
+		return true
+	}
 	for _, a := range o.ahead {
 		if a.sequence == sequence {
 			return true
@@ -167,6 +185,9 @@ func (o *order) waits(sequence uint64) bool {
 func (o *order) unhandled() []acknowledger {
 	var all []acknowledger
 	for _, a := range o.ahead {
+		all = append(all, a.message)
+	}
+	for _, a := range o.repeats {
 		all = append(all, a.message)
 	}
 	return all
@@ -187,7 +208,7 @@ func (o *order) missing(delivered uint64, unacknowledged int) error {
 			first = number
 		}
 	}
-	if mine == 0 || mine < unacknowledged {
+	if mine == 0 || mine+len(o.repeats) < unacknowledged {
 		return nil
 	}
 	return events.Errorf(events.Gap,

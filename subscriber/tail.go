@@ -33,7 +33,7 @@ func (p *Partner) Tail(ctx context.Context, study string) (Tail, error) {
 	case p.life.Err() != nil:
 		return Tail{}, context.Cause(p.life)
 	case errors.As(err, new(refusal)):
-		return Tail{}, &events.Error{Code: events.Forbidden, Message: "study " + study + " is not granted to " + p.id, Err: err}
+		return Tail{}, &events.Error{Code: events.Forbidden, Message: notGranted(study, p.id), Err: err}
 	case err != nil:
 		return Tail{}, &events.Error{Code: events.Unavailable, Message: "what is outstanding in study " + study + " is not known", Err: err}
 	}

@@ -1,0 +1,383 @@
+package subscriber_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
+// contradiction is a log that is not the one in which the bookmark was reached.
+type contradiction struct {
+	name  string
+	log   func(t *testing.T, d *door) // what the broker has
+	held  events.Event
+	place uint64 // of the held event in the stream; 0 if not known
+	code  events.Code
+	says  []string       // of the log, in the error
+	left  []events.Event // what must not be acknowledged
+}
+
+// contradictions are of ten events of S1 that were the whole stream, and of a
+// fork: a log that was restored with four of them and went on otherwise.
+func contradictions() []contradiction {
+	s := &study{token: "S1"}
+	whole := s.take(4)
+	other := &study{token: "S1", link: s.link}
+	whole = append(whole, s.take(6)...)
+	fork := append(whole[:4:4], resealed(other.next(), whole[3].Link()))
+	other.link = fork[4].Link()
+	fork = append(fork, other.take(5)...)
+
+	has := func(list []events.Event) func(*testing.T, *door) {
+		return func(t *testing.T, d *door) { publish(t, d, list...) }
+	}
+	acknowledged := func(list []events.Event, n int) func(*testing.T, *door) {
+		return func(t *testing.T, d *door) {
+			publish(t, d, list...)
+			acknowledge(t, d, n)
+		}
+	}
+	return []contradiction{
+		{"which ends one event before", has(whole[:9]), whole[9], 10, events.Ahead,
+			[]string{"the log ends with event 9 with hash " + whole[8].Hash}, whole[:9]},
+		{"which ends one event before, its place unknown", has(whole[:9]), whole[9], 0, events.Ahead,
+			[]string{"the log ends with event 9 with hash " + whole[8].Hash}, whole[:9]},
+		{"which ends many events before", has(whole[:2]), whole[9], 10, events.Ahead,
+			[]string{"the log ends with event 2 with hash " + whole[1].Hash}, whole[:2]},
+		{"which has no event of the study", has(nil), whole[9], 10, events.Ahead, []string{"the log has at most 0 events"}, nil},
+		{"which has no event of the study, but many of others", func(t *testing.T, d *door) {
+			publish(t, d, (&study{token: "S2"}).take(20)...)
+		}, whole[9], 10, events.Ahead, []string{"the log has at most 0 events"}, nil},
+		{"of which all was acknowledged", acknowledged(whole[:4], 4), whole[9], 10, events.Ahead,
+			[]string{"the log has at most 4 events"}, nil},
+		{"of which all was acknowledged by an earlier consumer", func(t *testing.T, d *door) {
+			publish(t, d, whole[:4]...)
+			startBehind(t, d, 4)
+		}, whole[9], 10, events.Ahead, []string{"behind message 4", "message 10"}, nil},
+		{"which has fewer events than may be on their way", func(t *testing.T, d *door) {
+			limit(t, d, 3)
+			publish(t, d, whole[:8]...)
+		}, whole[9], 10, events.Ahead, []string{"the log ends with event 8"}, whole[:8]},
+		{"which went on otherwise, not as far", has(fork[:6]), whole[9], 10, events.Ahead,
+			[]string{"the log ends with event 6 with hash " + fork[5].Hash}, fork[:6]},
+		{"which went on otherwise, not as far, behind acknowledged events", acknowledged(fork[:6], 4), whole[9], 10, events.Ahead,
+			[]string{"the log ends with event 6 with hash " + fork[5].Hash}, fork[4:6]},
+		{"which went on otherwise, to the same number", has(fork[:8]), whole[7], 8, events.Altered,
+			[]string{"on the log event 8 has hash " + fork[7].Hash}, fork[:8]},
+		{"which went on otherwise, further", has(fork), whole[7], 8, events.Altered,
+			[]string{"on the log event 8 has hash " + fork[7].Hash}, fork},
+		{"which went on otherwise, and was acknowledged up to there", acknowledged(fork, 8), whole[7], 8, events.Altered,
+			[]string{"on the log the previous hash of event 9 is " + fork[7].Hash}, fork[8:]},
+		{"which went on otherwise behind many events of others", func(t *testing.T, d *door) {
+			publish(t, d, whole[:4]...)
+			publish(t, d, (&study{token: "S2"}).take(20)...)
+			publish(t, d, fork[4:6]...)
+		}, whole[9], 10, events.Reorder, []string{"event 5 with hash " + fork[4].Hash + " is message 25"}, fork[:6]},
+		{"of another study", has(whole), (&study{token: "S2"}).take(8)[7], 8, events.Altered,
+			[]string{"on the log event 8 has hash " + whole[7].Hash}, whole},
+		{"of another, longer study", has(whole), (&study{token: "S2"}).take(50)[49], 8, events.Reorder,
+			[]string{"event 8 with hash " + whole[7].Hash + " is message 8"}, whole},
+	}
+}
+
+// acknowledge does so with the first n events, as another reader.
+func acknowledge(t *testing.T, d *door, n int) {
+	t.Helper()
+	for _, m := range fetch(t, d, n) {
+		if err := m.DoubleAck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// startBehind makes the consumer anew behind a message, as the publisher does
+// after the broker has lost it.
+func startBehind(t *testing.T, d *door, floor uint64) {
+	t.Helper()
+	d.deleteConsumer(t, "S1")
+	if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, floor+1
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// limit has the consumer send so many events before it sees one acknowledged.
+func limit(t *testing.T, d *door, n int) {
+	t.Helper()
+	if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.MaxAckPending = n }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFollowRefusesABookmarkOfAnotherLog(t *testing.T) {
+	for _, c := range contradictions() {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDoor(t, "S1")
+			c.log(t, d)
+			p, r := d.dial(t, subscriber.PartnerConfig{Patience: impatient}), newReader()
+			r.marks["S1"] = subscriber.Bookmark{Number: c.held.Sequence, Hash: c.held.Hash, Sequence: c.place}
+			says := c.says
+			for range 2 { // it is the same after a restart, but what comes again may come in another order
+				_, followed := follow(t, p, "S1", r)
+				c.wanted(t, ended(t, followed), says...)
+				says = nil
+				c.wanted(t, p.CatchUp(t.Context(), "S1", r))
+			}
+			if n := r.count("S1"); n != 0 {
+				t.Errorf("%d events were handled", n)
+			}
+			wantLeft(t, d, c.left)
+		})
+	}
+}
+
+func TestFollowNoticesThatAnOlderLogWasRestoredBeneathIt(t *testing.T) {
+	for name, goesOn := range map[string]struct {
+		by   int
+		code events.Code
+	}{
+		"and nothing was signed since":              {0, events.Ahead},
+		"and less was signed since":                 {2, events.Altered},
+		"and more was signed since than is missing": {9, events.Altered},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, s := newDoor(t, "S1"), &study{token: "S1"}
+			p, r := d.dial(t, subscriber.PartnerConfig{Patience: impatient}), newReader()
+			_, followed := follow(t, p, "S1", r)
+			publish(t, d, s.take(4)...)
+			r.wait(t, "S1", 4)
+			quiet(t, p)
+			restored := &study{token: "S1", link: s.link}
+			backup := t.TempDir()
+			d.stop()
+			restore(t, backup, d.dir)
+			start(t, d)
+			publish(t, d, s.take(5)...)
+			r.wait(t, "S1", 9)
+			d.stop()
+			restore(t, d.dir, backup)
+			start(t, d)
+			restored.body = []byte(`{"signed":"after the restoration"}`)
+			signed := restored.take(goesOn.by)
+			publish(t, d, signed...)
+			if err := ended(t, followed); !errors.Is(err, goesOn.code) {
+				t.Errorf("Follow ended with %v", err)
+			}
+			if n := r.count("S1"); n != 9 {
+				t.Errorf("%d events were handled", n)
+			}
+			wantLeft(t, d, signed)
+		})
+	}
+}
+
+func restore(t *testing.T, to, from string) {
+	t.Helper()
+	if err := errors.Join(os.RemoveAll(to), os.CopyFS(to, os.DirFS(from))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func start(t *testing.T, d *door) {
+	t.Helper()
+	if err := d.start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c contradiction) wanted(t *testing.T, err error, says ...string) {
+	t.Helper()
+	if !errors.Is(err, c.code) {
+		t.Fatalf("ended with %v, want the code %s", err, c.code)
+	}
+	for _, part := range append(says, c.held.Hash+" was read", "ask the publisher") {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the error %q does not say %q", err, part)
+		}
+	}
+}
+
+// wantLeft fails unless another reader gets these events: none of them was
+// acknowledged.
+func wantLeft(t *testing.T, d *door, want []events.Event) {
+	t.Helper()
+	left := make(map[string]bool)
+	for range want {
+		m := fetch(t, d, 1)[0]
+		left[m.Headers().Get("ce-hash")] = true
+		if err := m.DoubleAck(t.Context()); err != nil { // so that the next is sent
+			t.Fatal(err)
+		}
+	}
+	for _, e := range want {
+		if !left[e.Hash] {
+			t.Errorf("event %d was acknowledged", e.Sequence)
+		}
+	}
+}
+
+func TestFollowAcceptsABookmarkThatNothingContradicts(t *testing.T) {
+	for name, log := range map[string]func(t *testing.T, d *door, whole []events.Event){
+		"when all up to it was acknowledged": func(t *testing.T, d *door, whole []events.Event) {
+			publish(t, d, whole...)
+			acknowledge(t, d, 8)
+		},
+		"when the consumer starts at the first event again": func(t *testing.T, d *door, whole []events.Event) {
+			publish(t, d, whole...)
+		},
+		"when the consumer starts before it": func(t *testing.T, d *door, whole []events.Event) {
+			publish(t, d, whole...)
+			startBehind(t, d, 5)
+		},
+		"when the consumer starts behind it": func(t *testing.T, d *door, whole []events.Event) {
+			publish(t, d, whole...)
+			startBehind(t, d, 8)
+		},
+		"when more is repeated than may be on its way": func(t *testing.T, d *door, whole []events.Event) {
+			limit(t, d, 3)
+			publish(t, d, whole...)
+		},
+		"when an acknowledgement was lost": func(t *testing.T, d *door, whole []events.Event) {
+			publish(t, d, whole...)
+			for i, m := range fetch(t, d, 8) {
+				if i == 5 {
+					_ = m.Nak()
+				} else if err := m.DoubleAck(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	} {
+		for _, place := range []uint64{8, 0} {
+			if place == 0 {
+				name += ", its place in the stream unknown"
+			}
+			t.Run(name, func(t *testing.T) {
+				d, s := newDoor(t, "S1"), &study{token: "S1"}
+				whole := s.take(8)
+				log(t, d, whole)
+				p, r := d.dial(t, subscriber.PartnerConfig{Patience: impatient}), newReader()
+				r.marks["S1"] = subscriber.Bookmark{Number: 8, Hash: whole[7].Hash, Sequence: place}
+				if err := p.CatchUp(t.Context(), "S1", r); err != nil || r.count("S1") != 0 {
+					t.Fatalf("CatchUp handled %d events, %v", r.count("S1"), err)
+				}
+				stop, _ := follow(t, p, "S1", r)
+				more := s.take(3)
+				publish(t, d, more...)
+				r.wait(t, "S1", 3)
+				if err := stop(); err != nil {
+					t.Fatal(err)
+				}
+				r.holds(t, "S1", more)
+				quiet(t, p)
+			})
+		}
+	}
+
+	t.Run("when the log reaches it a moment later", func(t *testing.T) {
+		d, s := newDoor(t, "S1"), &study{token: "S1"}
+		whole := s.take(8)
+		publish(t, d, whole[:4]...)
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		r.marks["S1"] = subscriber.Bookmark{Number: 8, Hash: whole[7].Hash, Sequence: 8}
+		stop, _ := follow(t, p, "S1", r)
+		waitUntil(t, d, func(info *jetstream.ConsumerInfo) bool { return info.Delivered.Stream == 4 })
+		more := s.take(1)
+		publish(t, d, append(whole[4:], more...)...)
+		r.wait(t, "S1", 1)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		r.holds(t, "S1", more)
+		quiet(t, p)
+	})
+
+	t.Run("when two processes share the consumer", func(t *testing.T) {
+		d, s := newDoor(t, "S1"), &study{token: "S1"}
+		if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.AckWait = 200 * time.Millisecond }); err != nil {
+			t.Fatal(err)
+		}
+		whole := s.take(60)
+		var stops []func() error
+		var partners []*subscriber.Partner
+		for range 2 {
+			p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+			r.marks["S1"] = subscriber.Bookmark{Number: 60, Hash: whole[59].Hash, Sequence: 60}
+			stop, _ := follow(t, p, "S1", r)
+			stops, partners = append(stops, stop), append(partners, p)
+		}
+		publish(t, d, whole...)
+		quiet(t, partners[0])
+		for _, stop := range stops {
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// quiet returns when everything of S1 is acknowledged.
+func quiet(t *testing.T, p *subscriber.Partner) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), enough)
+	defer cancel()
+	for {
+		tail, err := p.Tail(ctx, "S1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tail.Quiet() {
+			return
+		}
+	}
+}
+
+// waitUntil returns when that holds of the consumer of S1.
+func waitUntil(t *testing.T, d *door, holds func(*jetstream.ConsumerInfo) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), enough)
+	defer cancel()
+	for {
+		c, err := d.js.Consumer(ctx, events.Stream, consumerName("S1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if holds(c.CachedInfo()) {
+			return
+		}
+	}
+}
+
+func TestFollowRefusesAMalformedBookmark(t *testing.T) {
+	d := newDoor(t, "S1")
+	list := (&study{token: "S1"}).take(3)
+	publish(t, d, list...)
+	p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+	hash := list[2].Hash
+	for name, b := range map[string]subscriber.Bookmark{
+		"a number without a hash":  {Number: 3},
+		"a hash without a number":  {Hash: hash},
+		"a place without a number": {Sequence: 3},
+		"a hash that is cut":       {Number: 3, Hash: hash[:63], Sequence: 3},
+		"a hash that is too long":  {Number: 3, Hash: hash + "00", Sequence: 3},
+		"a hash in capitals":       {Number: 3, Hash: strings.Repeat("A", 64), Sequence: 3},
+		"a hash of other letters":  {Number: 3, Hash: strings.Repeat("x", 64), Sequence: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.marks["S1"] = b
+			if err := p.Follow(t.Context(), "S1", r); !errors.Is(err, events.Invalid) || !strings.Contains(err.Error(), "S1") {
+				t.Errorf("Follow gave %v", err)
+			}
+		})
+	}
+	wantLeft(t, d, list)
+}
