@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
@@ -46,6 +48,88 @@ func TestNodeTellsWhatIsWrong(t *testing.T) {
 	})
 }
 
+// at is a position as node/test/reader.js prints it.
+func at(e events.Event, place uint64) map[string]any {
+	return map[string]any{"position": map[string]any{"sequence": events.FormatSequence(e.Sequence), "hash": e.Hash, "stream": place}}
+}
+
+func TestNodeRefusesAPositionOfAnotherLog(t *testing.T) {
+	needNode(t)
+	for _, c := range contradictions() {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDoor(t, "S1")
+			c.log(t, d)
+			says := c.says
+			for range 2 { // it is the same after a restart, but what comes again may come in another order
+				end := startNode(t, d, at(c.held, c.place)).next()
+				c.wanted(t, events.Errorf(events.Code(end.Ended), "%s", end.Message), says...)
+				says = nil
+			}
+			wantLeft(t, d, c.left)
+		})
+	}
+}
+
+func TestNodeAcceptsAPositionThatNothingContradicts(t *testing.T) {
+	needNode(t)
+	for name, log := range agreements {
+		t.Run(name, func(t *testing.T) {
+			d, s := newDoor(t, "S1"), &study{token: "S1"}
+			whole := s.take(8)
+			log(t, d, whole)
+			r := startNode(t, d, at(whole[7], 8))
+			for line := r.line(); line.Outage == nil || *line.Outage != ""; line = r.line() { // until it has begun
+				if line.Ended != "" {
+					t.Fatalf("ended: %s, %s", line.Ended, line.Message)
+				}
+			}
+			more := s.take(3)
+			publish(t, d, more...)
+			compareNode(t, more, r.take(3))
+			waitUntil(t, d, func(i *jetstream.ConsumerInfo) bool { return i.NumPending == 0 && i.NumAckPending == 0 })
+			r.stop()
+		})
+	}
+}
+
+func TestNodeNoticesThatAnOlderLogWasRestoredBeneathIt(t *testing.T) {
+	needNode(t)
+	for name, goesOn := range restorations {
+		t.Run(name, func(t *testing.T) {
+			d, s := newDoor(t, "S1"), &study{token: "S1"}
+			r := startNode(t, d, nil)
+			publish(t, d, s.take(4)...)
+			r.take(4)
+			signed := restoreBeneath(t, d, s, func() { r.take(5) }, goesOn.by)
+			end := r.next()
+			if !goesOn.is(events.Code(end.Ended)) {
+				t.Errorf("ended: %s, %s", end.Ended, end.Message)
+			}
+			wantLeft(t, d, signed)
+		})
+	}
+}
+
+func TestNodeRefusesAMalformedPosition(t *testing.T) {
+	needNode(t)
+	d := newDoor(t, "S1")
+	list := (&study{token: "S1"}).take(3)
+	publish(t, d, list...)
+	for name, change := range map[string]func(e *events.Event){
+		"a number without a hash": func(e *events.Event) { e.Hash = "" },
+		"a hash without a number": func(e *events.Event) { e.Sequence = 0 },
+		"a hash that is cut":      func(e *events.Event) { e.Hash = e.Hash[:63] },
+		"a hash in capitals":      func(e *events.Event) { e.Hash = strings.Repeat("A", 64) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := list[2]
+			change(&e)
+			startNode(t, d, at(e, 3)).ends("TypeError")
+		})
+	}
+	wantLeft(t, d, list)
+}
+
 func TestNodeIsToldThatAccessEnded(t *testing.T) {
 	needNode(t)
 
@@ -76,8 +160,54 @@ func TestNodeIsToldThatAccessEnded(t *testing.T) {
 	t.Run("when its secret is wrong", func(t *testing.T) {
 		startNode(t, newDoor(t, "S1"), map[string]any{"clientSecret": "wrong"}).ends("access-ended")
 	})
-	t.Run("when the study was never granted", func(t *testing.T) {
-		startNode(t, newDoor(t, "S1"), map[string]any{"study": "S3"}).ends("access-ended")
+	t.Run("when the study was never granted, by name and without a word of outages", func(t *testing.T) {
+		end := startNode(t, newDoor(t, "S1"), map[string]any{"study": "S3", "patience": 60_000}).line()
+		if end.Ended != "access-ended" || !strings.Contains(end.Message, "study S3 is not granted to acme") {
+			t.Errorf("%+v", end)
+		}
+	})
+	t.Run("but not while nobody answers for the consumer", func(t *testing.T) {
+		d, s := newDoor(t, "S1"), &study{token: "S1"}
+		want := s.take(2)
+		publish(t, d, want[0])
+		r := startNode(t, d, map[string]any{"patience": 1})
+		got := r.take(1)
+		d.stop()
+		d.apart = "S1"
+		start(t, d)
+		for n := 0; n < 3; {
+			line := r.line()
+			if line.Outage == nil {
+				t.Fatalf("%+v", line)
+			}
+			if strings.Contains(*line.Outage, "jetstream is not enabled") { // so the client calls that nobody answers
+				n++
+			}
+		}
+		d.stop()
+		d.apart = ""
+		start(t, d)
+		publish(t, d, want[1])
+		got = append(got, r.take(1)...)
+		r.stop()
+		compareNode(t, want, got)
+	})
+	t.Run("but not while its consumer is made anew", func(t *testing.T) {
+		d, s := newDoor(t, "S1"), &study{token: "S1"}
+		want := s.take(2)
+		publish(t, d, want[0])
+		r := startNode(t, d, map[string]any{"patience": 60_000})
+		got := r.take(1)
+		d.deleteConsumer(t, "S1")
+		for line := r.line(); line.Outage == nil || *line.Outage == ""; line = r.line() {
+		}
+		if err := d.consumer("S1", nil); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, d, want[1])
+		got = append(got, r.take(1)...)
+		r.stop()
+		compareNode(t, want, got)
 	})
 	t.Run("but not while another study is revoked", func(t *testing.T) {
 		d, s := newDoor(t, "S1", "S2"), &study{token: "S1"}

@@ -12,7 +12,8 @@ export const START = Object.freeze({ sequence: '0'.repeat(20), hash: '0'.repeat(
 
 /** Whether a value that was stored somewhere is a position. */
 export function isPosition({ sequence, hash, stream }) {
-  return /^\d{20}$/.test(sequence) && /^[0-9a-f]{64}$/.test(hash) && Number.isSafeInteger(stream);
+  const whole = /^\d{20}$/.test(sequence) && /^[0-9a-f]{64}$/.test(hash) && Number.isSafeInteger(stream) && stream >= 0;
+  return whole && (sequence !== START.sequence || (hash === START.hash && stream === START.stream));
 }
 
 // In the order in which they are hashed; the digest of the body comes last.

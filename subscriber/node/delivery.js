@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { jetstream } from '@nats-io/jetstream';
 
-import { interruptible, isRefusal } from './interruption.js';
+import { interruptible, isRefusal, isUnanswered } from './interruption.js';
 import { EXPIRES } from './vigil.js';
 
 // How many messages are recalled at one time, at the most: of the newest, and of the others.
@@ -22,6 +22,10 @@ export class Delivery {
   #iterator;
   #coming; // the promise of the next message
   #stopped = false;
+  #earlier = 0; // messages in the queue that came over the connection before
+
+  /** How many messages the broker sends before it sees one acknowledged. */
+  limit;
 
   static async open(nc, { apiPrefix, stream, batch }, name) {
     const delivery = new Delivery();
@@ -29,6 +33,7 @@ export class Delivery {
     delivery.#path = `${stream}.${name}`;
     const js = jetstream(nc, { apiPrefix });
     delivery.#consumer = await interruptible(js.consumers.get(stream, name));
+    delivery.limit = (await delivery.#consumer.info(true)).config.max_ack_pending;
     delivery.#messages = await delivery.#consumer.consume({ max_messages: batch, expires: EXPIRES, abort_on_missing_resource: true });
     delivery.#iterator = delivery.#messages[Symbol.asyncIterator]();
     delivery.#watch();
@@ -50,7 +55,14 @@ export class Delivery {
       return undefined;
     }
     this.#coming = undefined;
-    return result.done ? null : adapt(result.value);
+    const earlier = this.#earlier > 0;
+    this.#earlier -= earlier ? 1 : 0;
+    return result.done ? null : { ...adapt(result.value), earlier };
+  }
+
+  /** Notes that there is a new connection, and marks messages that came over the one before as `earlier`. */
+  reconnected() {
+    this.#earlier = this.#messages.getPending() + 1; // with the one that may have been taken from the queue
   }
 
   /** Asks for no more messages. After what has arrived, next throws the error if there is one. */
@@ -97,9 +109,9 @@ export class Delivery {
     return given;
   }
 
-  /** Stops if the broker refuses the consumer. Outages are left to the client. */
+  /** Stops if the broker refuses the consumer or nobody answers for it. Other outages are left to the client. */
   async probe() {
-    await this.#consumer.info().catch((err) => isRefusal(err) && this.stop(err));
+    await this.#consumer.info().catch((err) => (isRefusal(err) || isUnanswered(err)) && this.stop(err));
   }
 
   /** Stops, and gives these messages and all that come back, to be delivered again at once. */
@@ -135,6 +147,8 @@ function adapt(message) {
     stream: message.seq,
     headers: message.headers?.toRecord() ?? {},
     body: message.data,
+    pending: message.info.pending, // messages behind it when it was sent
+    deliveries: message.info.deliveryCount, // of it, so far
     ack: () => message.ack(),
     nak: () => message.nak(),
   };

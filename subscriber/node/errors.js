@@ -38,6 +38,13 @@ export class AlteredError extends SubscriberError {
   }
 }
 
+/** What is held is beyond the end of the log, as when the publisher has restored an older one. */
+export class AheadError extends SubscriberError {
+  constructor(message) {
+    super('ahead', message);
+  }
+}
+
 /** A message is no event of the contract's form. */
 export class InvalidEventError extends SubscriberError {
   constructor(message, options) {

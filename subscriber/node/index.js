@@ -1,6 +1,7 @@
 export { START, digest, follow } from './chain.js';
 export {
   AccessEndedError,
+  AheadError,
   AlteredError,
   GapError,
   InvalidEventError,

@@ -15,7 +15,7 @@ export class Interruption extends Error {
     return isRefusal(this.cause);
   }
 
-  /** Whether it refuses the consumer for certain: the login was granted, without it. */
+  /** Whether it does not permit to ask for the consumer: the login came without the study. */
   get forbidden() {
     return some(this.cause, isForbidden);
   }
@@ -30,6 +30,10 @@ export async function interruptible(promise) {
   }
 }
 
+/**
+ * Whether the broker refuses. There is no consumer while the publisher makes it
+ * anew, so that has to last for some time.
+ */
 export function isRefusal(err) {
   return some(err, (cause) => isForbidden(cause)
     || cause instanceof errors.AuthorizationError
@@ -37,9 +41,13 @@ export function isRefusal(err) {
     || (cause instanceof JetStreamError && cause.message === 'consumer deleted'));
 }
 
+/** Whether nobody answers for the consumer, as while the broker or the publisher starts. That is an outage. */
+export function isUnanswered(err) {
+  return some(err, (cause) => cause instanceof errors.NoRespondersError);
+}
+
 function isForbidden(cause) {
-  return cause instanceof errors.PermissionViolationError
-    || cause instanceof errors.NoRespondersError; // nobody answers for the consumer
+  return cause instanceof errors.PermissionViolationError;
 }
 
 // some reports whether an error, or one of its causes, is such a one.

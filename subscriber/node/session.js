@@ -11,6 +11,7 @@ import { reveal } from './signin.js';
 import { Vigil } from './vigil.js';
 
 const TIMEOUT = 5_000; // milliseconds, as all times here
+const AHEAD = 5_000; // for how long a position must be ahead of the log before that is an error
 const PATIENT = { timeout: TIMEOUT, maxReconnectAttempts: -1, reconnectTimeWait: 250, reconnectJitter: 250, reconnectJitterTLS: 250 };
 
 /**
@@ -51,18 +52,19 @@ export async function logout(nc) {
 export async function read(nc, settings, consumer, sequencer, handle) {
   const { signal, outage, clientId } = settings;
   const delivery = await Delivery.open(nc, settings, consumer);
+  sequencer.begin(delivery.limit);
   const vigil = new Vigil();
   const pace = paceOf(clientId);
   const stop = () => delivery.stop();
   signal.addEventListener('abort', stop);
-  watch(nc, delivery, vigil, outage).catch((err) => delivery.stop(err));
+  watch(nc, delivery, sequencer, vigil, outage).catch((err) => delivery.stop(err));
   let message;
   try {
     outage();
     while (!signal.aborted) {
-      message = sequencer.release() ?? await delivery.next(vigil.limit(sequencer.held));
+      message = sequencer.release() ?? await delivery.next(vigil.limit(sequencer.kept));
       if (message === undefined) {
-        await look(delivery, sequencer, vigil, pace);
+        await look(delivery, sequencer, vigil, pace, settings);
       } else if (message === null) {
         await ended(nc, signal);
       } else if (!signal.aborted) {
@@ -81,6 +83,7 @@ export async function read(nc, settings, consumer, sequencer, handle) {
 
 async function take(message, sequencer, handle) {
   const verdict = sequencer.judge(message);
+  sequencer.settled().forEach((repeat) => repeat.ack());
   if (verdict === 'held') {
     return;
   }
@@ -92,16 +95,21 @@ async function take(message, sequencer, handle) {
 }
 
 // look asks the broker what it waits for, when nothing has come for some time. It
-// throws the gap that nothing will fill, and recalls what was sent elsewhere, unless
-// what may be sent is needed for messages that arrive.
-async function look(delivery, sequencer, vigil, pace) {
+// throws that the position is ahead of the log, or the gap that nothing will fill, and
+// recalls what was sent elsewhere, unless what may be sent is needed for messages that
+// arrive.
+async function look(delivery, sequencer, vigil, pace, { patience }) {
   const info = await delivery.info().catch((err) => {
     if (sequencer.held > 0) {
       throw err;
     }
   });
-  const lost = info ? info.num_ack_pending - sequencer.held : 0;
+  const lost = info ? info.num_ack_pending - sequencer.kept : 0;
   vigil.note(lost > 0);
+  const ahead = info && sequencer.ahead(info);
+  if (vigil.doubt(ahead !== undefined) >= Math.min(patience, AHEAD) && ahead) {
+    throw ahead;
+  }
   if (lost <= 0 && sequencer.held > 0) {
     throw sequencer.gap();
   }
@@ -119,12 +127,14 @@ async function ended(nc, signal) {
 
 // watch tells of outages that the client bridges, and looks whether the
 // partner may still read after them.
-async function watch(nc, delivery, vigil, outage) {
+async function watch(nc, delivery, sequencer, vigil, outage) {
   for await (const { type, error } of nc.status()) {
     if (type === 'disconnect') {
       outage(new Interruption(new Error('the connection to the broker was lost')));
     }
     if (type === 'reconnect') {
+      delivery.reconnected();
+      sequencer.begin(delivery.limit);
       vigil.begin();
       outage();
     }

@@ -7,7 +7,9 @@ import { login, logout, read } from './session.js';
 import { SignIn } from './signin.js';
 import { studyToken } from './studytoken.js';
 
-const CERTAIN = 5_000; // milliseconds of being forbidden that settle it
+// For how many milliseconds new logins must come without the study before that is the end of
+// access: what was granted this moment is let through a moment later.
+const REFUSED = 2_000;
 
 /**
  * Reads the events of a study, or without `study` those of the partner's own
@@ -19,7 +21,7 @@ const CERTAIN = 5_000; // milliseconds of being forbidden that settle it
  */
 export async function subscribe(options, handle) {
   const settings = complete(options);
-  const { consumer, study } = subscription(settings);
+  const { consumer, study, name } = subscription(settings);
   const sequencer = new Sequencer(settings.position, study);
   const signIn = settings.tokenURL ? new SignIn(settings) : undefined;
   const backoff = new Backoff();
@@ -27,7 +29,7 @@ export async function subscribe(options, handle) {
   try {
     while (!settings.signal.aborted) {
       await attempt(settings, consumer, signIn, sequencer, handle)
-        .catch((err) => interrupted(err, settings, consumer, signIn, backoff));
+        .catch((err) => interrupted(err, settings, name, signIn, backoff));
     }
   } finally {
     signIn?.close();
@@ -46,7 +48,7 @@ function complete({
 }) {
   const from = position ?? START;
   if (!isPosition(from)) {
-    throw new TypeError('position is none that was handed over with an event');
+    throw new TypeError('position: must be one that was handed over with an event, or START');
   }
   return { position: from, signal, outage, patience, batch, apiPrefix, stream, ...required };
 }
@@ -59,10 +61,11 @@ function warn(cause) {
 
 function subscription({ clientId, study }) {
   if (study == null) {
-    return { consumer: clientId, study: `_partner/${clientId}` };
+    const own = `_partner/${clientId}`;
+    return { consumer: clientId, study: own, name: own };
   }
   const token = studyToken(study);
-  return { consumer: `${clientId}=${token}`, study: token };
+  return { consumer: `${clientId}=${token}`, study: token, name: study };
 }
 
 function telling(outage, backoff) {
@@ -83,8 +86,11 @@ async function attempt(settings, consumer, signIn, sequencer, handle) {
   }
 }
 
-// interrupted waits, or throws what waiting does not change.
-async function interrupted(err, { signal, patience, outage }, consumer, signIn, backoff) {
+// interrupted waits, or throws what waiting does not change. Two refusals have to be told apart.
+// If the broker does not permit to ask for the consumer, this login came without the study: it is
+// not granted. If it permits that and there is no such consumer, the study is granted and the
+// publisher is about to make the consumer anew: that is waited for.
+async function interrupted(err, { signal, patience, outage, clientId }, study, signIn, backoff) {
   if (!(err instanceof Interruption)) {
     throw err;
   }
@@ -92,9 +98,14 @@ async function interrupted(err, { signal, patience, outage }, consumer, signIn, 
   if (err.refused) {
     signIn?.doubt();
   }
-  if (backoff.failed(certain) > (err.forbidden ? Math.min(patience, CERTAIN) : patience)) {
-    throw new AccessEndedError(`${consumer} may not be read: access ended, or was never granted`, { cause: err.cause });
+  if (backoff.failed(certain) > (err.forbidden ? Math.min(patience, REFUSED) : patience)) {
+    throw new AccessEndedError(
+      `study ${study} is not granted to ${clientId}; ask the publisher, or correct the study number`,
+      { cause: err.cause },
+    );
   }
-  outage(err);
+  if (!err.forbidden) {
+    outage(err); // else it is none, and settled in a moment
+  }
   await backoff.pause(signal);
 }

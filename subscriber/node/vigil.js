@@ -17,6 +17,7 @@ export class Vigil {
   #until;
   #pause;
   #losses = 0; // in a row
+  #doubted; // since when
 
   constructor() {
     this.begin();
@@ -41,9 +42,15 @@ export class Vigil {
     }
   }
 
+  /** Notes whether the position seems to be ahead of the log; gives for how long it has seemed so. */
+  doubt(ahead) {
+    this.#doubted = ahead ? this.#doubted ?? Date.now() : undefined;
+    return ahead ? Date.now() - this.#doubted : 0;
+  }
+
   /** How long to wait for a message while so many are held. */
   limit(held) {
-    if (held === 0 && this.#losses === 0 && Date.now() > this.#until) {
+    if (held === 0 && this.#doubted === undefined && this.#losses === 0 && Date.now() > this.#until) {
       return INTERVAL;
     }
     const pause = this.#pause;
