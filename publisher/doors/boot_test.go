@@ -136,6 +136,11 @@ func TestConsumersGoOnBehindWhatWasAcknowledgedAfterTheStreamWasLost(t *testing.
 	until(t, "the rest is there", func() bool {
 		return strings.Contains(h.doors.Status().Reason, "acknowledged up to 2") && len(h.consumers()) == 2
 	})
+	// The partner may ask for the study, which is granted; it is told that there is no consumer yet.
+	answer, err := info(h.mustLogin("acme"), "acme=A")
+	if err != nil || !strings.Contains(string(answer.Data), "consumer not found") {
+		t.Errorf("asked for the consumer that is not there yet, it got %v, %v", answer, err)
+	}
 	h.publish("A", "a2", "a3")
 	h.publish("B", "b1")
 	h.ready()

@@ -204,13 +204,14 @@ func (d *Doors) admit(ctx context.Context, g guest) error {
 	if err != nil && !told && len(ready) == 0 {
 		return err
 	}
-	// What is let through already stays, also while its consumer is lost.
-	tokens := g.both(append(ready, h.tokens...))
-	if h.unsure || len(tokens) > len(h.tokens) {
-		if setErr := d.setAccount(ctx, g.ID, events.PartnerAccountOf(g.ID, tokens, d.cfg.Limits)); setErr != nil {
+	// What is granted is let through, also while its consumer is lost or cannot be made yet: to a
+	// partner that a study is refused to, it is not granted; a consumer that is not there is
+	// waited for.
+	if h.unsure || len(g.tokens) > len(h.tokens) {
+		if setErr := d.setAccount(ctx, g.ID, events.PartnerAccountOf(g.ID, g.tokens, d.cfg.Limits)); setErr != nil {
 			return errors.Join(err, setErr)
 		}
-		h.tokens, h.unsure = tokens, false
+		h.tokens, h.unsure = g.tokens, false
 		d.accounted[g.ID] = h
 	}
 	if d.openTo(g.ID, h.tokens) && told { // else the look at all connections is soon enough
