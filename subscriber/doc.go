@@ -13,12 +13,13 @@
 // numbers, whatever is killed, disconnected or delivered again. Before an event
 // is handed over its hash was computed from its content, its number is the next
 // and its previous hash that of the event before. What comes again is compared
-// with what is held and passed over. What comes early waits for what is missing,
+// with what is held and passed over; it is acknowledged once the log was seen to
+// hold the event of the Bookmark, and not before. What comes early waits for what is missing,
 // until the broker has nothing left that could be it; what the broker has sent
 // elsewhere, as to a connection that was lost, is asked for again. Otherwise
 // Follow ends with an error whose code tells events.Gap, events.Repeat,
-// events.Reorder and events.Altered apart, or with ErrAccessEnded; nothing is
-// skipped. While publisher, network or token endpoint are away, it waits,
+// events.Reorder, events.Altered and events.Ahead (of the log, as after an older
+// one was restored) apart, or with ErrAccessEnded; nothing is skipped. While publisher, network or token endpoint are away, it waits,
 // without end.
 //
 // A newer publisher may write events of kinds that this version does not know.
@@ -26,7 +27,9 @@
 //
 // What it does not do: it keeps nothing, it changes nothing at the publisher,
 // and it cannot tell that the stored Bookmark is older than what was
-// acknowledged before the next event arrives: that is a Gap then.
+// acknowledged before the next event arrives: that is a Gap then. Nor, if all was
+// acknowledged, that the log has gone on otherwise behind the Bookmark: that is
+// Altered then. What can be known of the log is said in bookmark.go.
 //
 // It rests on this contract, which any other client can use as well:
 //

@@ -108,6 +108,8 @@ func Example_partner() {
 	switch {
 	case errors.Is(err, subscriber.ErrAccessEnded):
 		log.Fatal("ask the publisher: ", err)
+	case errors.Is(err, events.Ahead):
+		log.Fatal("an older log was restored: ", err)
 	case errors.Is(err, events.Gap), errors.Is(err, events.Altered), errors.Is(err, events.Repeat), errors.Is(err, events.Reorder):
 		log.Fatal("these are not the events that were signed: ", err)
 	case err != nil:

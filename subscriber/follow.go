@@ -17,7 +17,8 @@ import (
 //
 // It returns an error with the code events.Gap, events.Repeat, events.Reorder,
 // events.Altered or events.Invalid when the events are not those that belong
-// there; ErrAccessEnded when the study is not granted; ErrClosed after Close;
+// there; with events.Ahead when the log has ended before the Bookmark for five
+// seconds; ErrAccessEnded when the study is not granted; ErrClosed after Close;
 // and whatever f returns. Called again, it goes on from the Bookmark. A study
 // can be followed once at a time.
 func (p *Partner) Follow(ctx context.Context, study string, f Follower) error {

@@ -50,7 +50,7 @@ func TestNodeTellsWhatIsWrong(t *testing.T) {
 
 // at is a position as node/test/reader.js prints it.
 func at(e events.Event, place uint64) map[string]any {
-	return map[string]any{"position": map[string]any{"sequence": events.FormatSequence(e.Sequence), "hash": e.Hash, "stream": place}}
+	return map[string]any{"patience": 200, "position": map[string]any{"sequence": events.FormatSequence(e.Sequence), "hash": e.Hash, "stream": place}}
 }
 
 func TestNodeRefusesAPositionOfAnotherLog(t *testing.T) {

@@ -22,9 +22,8 @@ import (
 // ErrAccessEnded says that the publisher does not let the partner have what it
 // asks for. With it comes the code events.Unauthenticated when the token
 // endpoint refuses the credentials (the partner was removed, or its secret
-// rotated), or events.Forbidden when a study is not, or no longer, granted:
-// that is asked for some time with new logins, to be sure. What is merely away
-// is waited for.
+// rotated), or events.Forbidden when a study is not, or no longer, granted: new
+// logins come without it for two seconds. What is merely away is waited for.
 var ErrAccessEnded = errors.New("access has ended")
 
 // PartnerConfig holds what may be left out.
@@ -45,8 +44,9 @@ type PartnerConfig struct {
 	// anything is outstanding. Defaults to 10 s.
 	Interval time.Duration
 
-	// Patience is how long a study that is refused is asked for before that is
-	// the end of access: the publisher may be recovering. Defaults to 30 s.
+	// Patience is how long the consumer of a study that is granted may be missing
+	// before that is the end of access: the publisher may be making it anew.
+	// Defaults to 30 s.
 	Patience time.Duration
 
 	Timeout  time.Duration    // for one answer. Defaults to 10 s.

@@ -11,7 +11,7 @@ export interface Link {
 
 /** How far a subscriber has read. Plain JSON; store it together with the event's effect. */
 export interface Position extends Link {
-  /** Sequence of the last event in the stream; tells a second delivery from a second event. */
+  /** Sequence of the last event in the stream; tells a second delivery from a second event. 0 if not known. */
   stream: number;
 }
 
@@ -58,9 +58,9 @@ export interface SubscribeOptions extends Omit<SignInOptions, 'tokenURL'> {
   outage?(cause?: Error): void;
   /**
    * For how many milliseconds the broker may refuse the login, or not have the
-   * consumer, before that counts as the end of access. Defaults to 60,000. A
-   * login that is granted without the study settles it within 5,000, a token
-   * endpoint that refuses the client at once.
+   * consumer, before that counts as the end of access. Defaults to 60,000. New
+   * logins that come without the study settle it within 2,000, a token endpoint
+   * that refuses the client at once. While nobody answers, nothing is refused.
    */
   patience?: number;
   /** Events asked for at a time. Defaults to 100. */
@@ -80,6 +80,8 @@ export interface SubscribeOptions extends Omit<SignInOptions, 'tokenURL'> {
  * An event is acknowledged when `handle` has returned or its promise resolved.
  *
  * - Each event handed over matches its hash and directly follows the one before.
+ * - No event up to the position is acknowledged before the log was seen to hold
+ *   the position's event. What contradicts it rejects.
  * - From one position on, each is handed over once. After a crash between
  *   effect and stored position it comes again; store the two together.
  * - Connections, sign-ins and consumers that are away are tried again without end.
@@ -138,7 +140,7 @@ export function studyToken(study: string): string;
 
 /** Why reading stopped. Trying again does not help. */
 export class SubscriberError extends Error {
-  readonly code: 'gap' | 'repeat' | 'reorder' | 'altered' | 'invalid' | 'access-ended';
+  readonly code: 'gap' | 'repeat' | 'reorder' | 'altered' | 'ahead' | 'invalid' | 'access-ended';
 }
 /** Events between the last one held and this one are missing. */
 export class GapError extends SubscriberError {}
@@ -148,6 +150,8 @@ export class RepeatError extends SubscriberError {}
 export class ReorderError extends SubscriberError {}
 /** An event does not match its hash, or does not continue what is held. */
 export class AlteredError extends SubscriberError {}
+/** What is held is beyond the end of the log. */
+export class AheadError extends SubscriberError {}
 /** A message is no event of the contract's form. */
 export class InvalidEventError extends SubscriberError {}
 /** The partner may not, or may no longer, read the study; `cause` is the last refusal. */

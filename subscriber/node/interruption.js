@@ -15,6 +15,11 @@ export class Interruption extends Error {
     return isRefusal(this.cause);
   }
 
+  /** Whether it refuses the login. */
+  get unknown() {
+    return some(this.cause, (cause) => cause instanceof errors.AuthorizationError);
+  }
+
   /** Whether it does not permit to ask for the consumer: the login came without the study. */
   get forbidden() {
     return some(this.cause, isForbidden);

@@ -99,10 +99,9 @@ async function interrupted(err, { signal, patience, outage, clientId }, study, s
     signIn?.doubt();
   }
   if (backoff.failed(certain) > (err.forbidden ? Math.min(patience, REFUSED) : patience)) {
-    throw new AccessEndedError(
-      `study ${study} is not granted to ${clientId}; ask the publisher, or correct the study number`,
-      { cause: err.cause },
-    );
+    const refusal = err.unknown ? `${clientId} is not let in; ask the publisher`
+      : `study ${study} is not granted to ${clientId}; ask the publisher, or correct the study number`;
+    throw new AccessEndedError(refusal, { cause: err.cause });
   }
   if (!err.forbidden) {
     outage(err); // else it is none, and settled in a moment

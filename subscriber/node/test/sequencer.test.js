@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { AlteredError, digest, GapError, InvalidEventError, ReorderError, RepeatError, START, subscribe } from '../index.js';
+import { AheadError, AlteredError, digest, GapError, InvalidEventError, ReorderError, RepeatError, START, subscribe } from '../index.js';
 import { Sequencer } from '../sequencer.js';
 
 const padded = (n) => String(n).padStart(20, '0');
@@ -79,6 +79,77 @@ test('from a stored position nothing is handed over again', () => {
   assert.deepEqual(deliver(new Sequencer(stored, 'S1'), messages), numbers(5, 6));
 });
 
+test('repeats are acknowledged once the log was seen to hold the position', () => {
+  const messages = chain(6);
+  const at = (n) => ({ sequence: padded(n), hash: messages[n - 1].headers['ce-hash'][0], stream: n * 3 });
+  for (const [shown, verdict] of [[messages[3], 'known'], [messages[4], 'next']]) {
+    const sequencer = new Sequencer(at(4), 'S1');
+    assert.deepEqual(messages.slice(0, 3).map((message) => sequencer.judge(copy(message))), ['held', 'held', 'held']);
+    assert.equal(sequencer.kept, 3);
+    assert.deepEqual(sequencer.settled(), []);
+    assert.equal(sequencer.judge(copy(shown)), verdict);
+    assert.deepEqual(sequencer.settled().map(({ stream }) => stream), [3, 6, 9]);
+    assert.deepEqual(sequencer.settled(), []);
+    assert.equal(sequencer.judge(copy(messages[0])), 'known');
+    sequencer.begin(); // on a new connection the log may be another one
+    assert.equal(sequencer.judge(copy(messages[0])), 'held');
+    assert.equal(sequencer.judge(copy(shown, { earlier: true })), verdict === 'next' ? 'next' : 'held');
+    assert.deepEqual(sequencer.settled(), []);
+  }
+});
+
+test('repeats too far before the position to be kept are acknowledged if the log is long enough', () => {
+  const messages = chain(6);
+  const position = { sequence: padded(5), hash: messages[4].headers['ce-hash'][0], stream: 15 };
+  for (const [pending, verdict] of [[4, 'known'], [3, 'held']]) {
+    const sequencer = new Sequencer(position, 'S1');
+    sequencer.begin(3);
+    assert.equal(sequencer.judge(copy(messages[0], { pending })), verdict);
+    assert.equal(sequencer.judge(copy(messages[2], { pending: 0 })), 'held');
+  }
+});
+
+test('a position ahead of the log is told from one that nothing contradicts', () => {
+  const messages = chain(6);
+  const hash = messages[4].headers['ce-hash'][0];
+  const says = (position, kept, info) => {
+    const sequencer = new Sequencer(position, 'S1');
+    kept.forEach((message) => sequencer.judge(copy(message, { pending: 0, deliveries: 1 })));
+    const [sent, place, acked, floor, pending, from = 'all'] = info;
+    return sequencer.ahead({
+      config: { deliver_policy: from },
+      delivered: { consumer_seq: sent, stream_seq: place },
+      ack_floor: { consumer_seq: acked, stream_seq: floor },
+      num_pending: pending,
+    });
+  };
+  const five = { sequence: padded(5), hash, stream: 15 };
+  const unplaced = { ...five, stream: 0 };
+  const four = messages.slice(0, 4);
+  for (const [what, err] of [
+    ['log ends with event 4 with hash', says(five, four, [4, 12, 0, 0, 0])],
+    ['log ends with event 4 with hash', says(unplaced, four, [4, 12, 0, 0, 0, 'by_start_sequence'])],
+    ['log ends with event 4 with hash', says(unplaced, four, [9, 40, 5, 0, 0, 'by_start_sequence'])],
+    ['log ends with event 4;', says(five, four.slice(0, 2), [2, 6, 0, 0, 2])],
+    ['log has at most 4 events', says(five, [], [1, 40, 1, 40, 3])],
+    ['no event of the study behind message 14', says(five, [], [9, 14, 9, 14, 0, 'by_start_sequence'])],
+  ]) {
+    assert.ok(err instanceof AheadError, what);
+    assert.match(err.message, new RegExp(`study S1: event 5 with hash ${hash} was read, but .*${what}.*ask the publisher`));
+  }
+  for (const none of [
+    says(five, four.slice(0, 2), [2, 6, 0, 0, 3]), // three are on their way
+    says(five, four, [6, 15, 0, 0, 0]), // another one was delivered
+    says(five, [], [5, 15, 5, 15, 0]),
+    says(five, [], [9, 14, 9, 14, 1, 'by_start_sequence']),
+    says(unplaced, [], [9, 14, 9, 14, 0]),
+    says(five, [messages[4]], [1, 15, 0, 0, 0]), // it is seen
+    says(START, [], [0, 0, 0, 0, 0]),
+  ]) {
+    assert.equal(none, undefined);
+  }
+});
+
 test('a missing event holds the later ones and is a gap when nothing can fill it', () => {
   const sequencer = new Sequencer(START, 'S1');
   const messages = chain(5);
@@ -122,7 +193,7 @@ test('a stored position of another chain is noticed', () => {
 });
 
 test('a stored position that is none is refused before anything is read', async () => {
-  for (const position of [{}, { ...START, sequence: '1' }, { ...START, hash: '' }, { sequence: START.sequence, hash: START.hash }]) {
+  for (const position of [{}, { ...START, sequence: '1' }, { ...START, hash: '' }, { ...START, stream: 3 }, { ...START, hash: 'a'.repeat(64) }, { ...START, sequence: padded(1), stream: -1 }, { sequence: START.sequence, hash: START.hash }]) {
     await assert.rejects(subscribe({ servers: '127.0.0.1:1', clientId: 'acme', clientSecret: '', study: 'S1', position }, () => {}), TypeError);
   }
 });
