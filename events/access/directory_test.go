@@ -1,7 +1,10 @@
 package access_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +63,109 @@ func TestApplyLeavesTheOldDirectoryAsItWas(t *testing.T) {
 	two := one.WithPartner(a).WithPartner(access.Partner{ID: "b"})
 	if len(d.Partners()) != 0 || len(one.Partners()) != 1 || !one.Partners()[0].Enabled || len(two.Partners()) != 2 || two.Partners()[0].Enabled {
 		t.Errorf("%v, %v, %v", d, one, two)
+	}
+}
+
+// grants are the events of n partners, one after the other on the log.
+func grants(t testing.TB, n int) []events.Event {
+	t.Helper()
+	list := make([]events.Event, n)
+	var end events.Link
+	for i := range list {
+		p := access.Partner{
+			ID: fmt.Sprintf("partner-%05d", i), Name: "A partner", Studies: []string{"A", "B"},
+			Secrets: []access.Secret{{SHA256: access.DigestSecret(fmt.Sprint(i))}}, Enabled: true,
+		}
+		list[i] = accessEvent(t, events.AccessPartner, p.EventSubject(), p)
+		list[i].Seal(end)
+		end = list[i].Link()
+	}
+	return list
+}
+
+// fold folds all events at once.
+func fold(t testing.TB, list []events.Event) access.Directory {
+	t.Helper()
+	f := access.Directory{}.Fold()
+	for _, e := range list {
+		if err := f.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f.Directory()
+}
+
+func TestAFold(t *testing.T) {
+	list := grants(t, 3)
+	t.Run("holds what applying the events one by one does", func(t *testing.T) {
+		var one access.Directory
+		for _, e := range list {
+			var err error
+			if one, err = one.Apply(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(one.Partners(), fold(t, list).Partners()); diff != "" || !one.Same(fold(t, list)) {
+			t.Errorf("-one by one +folded:\n%s", diff)
+		}
+	})
+	t.Run("leaves the directories that it returned as they were", func(t *testing.T) {
+		start := fold(t, list[:1])
+		f := start.Fold()
+		for i, e := range list[1:] {
+			if err := f.Apply(e); err != nil {
+				t.Fatal(err)
+			}
+			if got := f.Directory(); len(got.Partners()) != i+2 {
+				t.Errorf("it holds %v", got.Partners())
+			}
+		}
+		before := f.Directory()
+		gone := access.Partner{ID: "partner-00000"}
+		if err := f.Apply(accessEvent(t, events.AccessPartner, gone.EventSubject(), gone)); err != nil {
+			t.Fatal(err)
+		}
+		if len(start.Partners()) != 1 || len(before.Partners()) != 3 || !before.Partners()[0].Enabled || f.Directory().Partners()[0].Enabled {
+			t.Errorf("%v, %v, %v", start, before, f.Directory())
+		}
+	})
+	t.Run("is as before after an event that holds something else", func(t *testing.T) {
+		f := fold(t, list).Fold()
+		if err := f.Apply(accessEvent(t, events.AccessPartner, "Partner/b", access.Partner{ID: "a"})); events.CodeOf(err) != events.Invalid {
+			t.Errorf("got %v, want an Invalid error", err)
+		}
+		if !f.Directory().Same(fold(t, list)) {
+			t.Errorf("it holds %v", f.Directory())
+		}
+	})
+	t.Run("of twice as many partners allocates about twice as much", func(t *testing.T) {
+		some, many := allocated(func() { fold(t, grants(t, 2000)) }), allocated(func() { fold(t, grants(t, 8000)) })
+		if many > 8*some { // a copy for each event would take 16 times as much
+			t.Errorf("2,000 partners take %d bytes, 8,000 take %d", some, many)
+		}
+	})
+}
+
+// allocated returns the bytes that fn allocates.
+func allocated(fn func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	fn()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+func TestDirectoriesOfTheSameEventsAreTheSame(t *testing.T) {
+	list := grants(t, 3)
+	if !fold(t, list).Same(fold(t, list)) {
+		t.Error("two that were folded from the same events are not the same")
+	}
+	other := grants(t, 2)
+	gone := access.Partner{ID: "partner-00002"}
+	e := accessEvent(t, events.AccessPartner, gone.EventSubject(), gone)
+	e.Seal(other[1].Link())
+	if fold(t, list).Same(fold(t, list[:2])) || fold(t, list).Same(fold(t, append(other, e))) {
+		t.Error("two that were folded from other events are the same")
 	}
 }
 
@@ -167,4 +273,29 @@ func TestFoldingIsLastPerID(t *testing.T) {
 			t.Fatalf("-model +directory:\n%s%v", diff, ids)
 		}
 	})
+}
+
+// BenchmarkFold folds the events of 10,000 partners, and compares that with
+// putting what the same events say into a plain map.
+func BenchmarkFold(b *testing.B) {
+	list := grants(b, 10_000)
+	var folding, inserting time.Duration
+	for b.Loop() {
+		begun := time.Now()
+		fold(b, list)
+		folding += time.Since(begun)
+		begun = time.Now()
+		plain := make(map[string]access.Partner)
+		for _, e := range list {
+			var p access.Partner
+			if err := json.Unmarshal(e.Data, &p); err != nil {
+				b.Fatal(err)
+			}
+			plain[p.ID] = p
+		}
+		inserting += time.Since(begun)
+	}
+	b.ReportMetric(folding.Seconds()*1000/float64(b.N), "ms-fold")
+	b.ReportMetric(inserting.Seconds()*1000/float64(b.N), "ms-plain-map")
+	b.ReportMetric(float64(folding)/float64(inserting), "ratio")
 }

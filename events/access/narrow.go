@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
 )
 
 // Narrow returns the directory without what later events take away: each partner
@@ -14,18 +16,23 @@ import (
 // away and must not give. Events that only a newer version knows make the result
 // outdated; see Current.
 func (d Directory) Narrow(later Directory) Directory {
+	if later.Same(Directory{}) {
+		return d
+	}
+	f := d.Fold()
 	for id, other := range later.partners {
 		if p, ok := d.partners[id]; ok {
-			d = d.WithPartner(p.narrow(other))
+			f.setPartner(p.narrow(other))
 		}
 	}
 	for id, other := range later.keys {
 		if k, ok := d.keys[id]; ok {
-			d = d.WithKey(k.narrow(other))
+			f.setKey(k.narrow(other))
 		}
 	}
-	d.unknown = cmp.Or(d.unknown, later.unknown)
-	return d
+	f.d.unknown = cmp.Or(d.unknown, later.unknown)
+	f.d.version = events.Link{Sequence: later.version.Sequence, Hash: d.version.Hash + " " + later.version.Hash}
+	return f.Directory()
 }
 
 func (p Partner) narrow(other Partner) Partner {

@@ -38,7 +38,7 @@ func issue(t testing.TB, s *access.Signer, at time.Time) string {
 }
 
 // accessEvent is an event of the internal study about subject.
-func accessEvent(t *testing.T, k events.Kind, subject string, body any) events.Event {
+func accessEvent(t testing.TB, k events.Kind, subject string, body any) events.Event {
 	t.Helper()
 	data, err := json.Marshal(body)
 	if err != nil {

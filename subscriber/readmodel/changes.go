@@ -22,7 +22,8 @@ type changes struct {
 }
 
 func newChanges(b subscriber.Batch, p progress) (*changes, error) {
-	c := &changes{batch: b, directory: p.directory, known: p.studies, indexes: make([]fhir.Index, len(b.Messages))}
+	c := &changes{batch: b, known: p.studies, indexes: make([]fhir.Index, len(b.Messages))}
+	directory := p.directory.Fold()
 	tokens := make(map[string]string)
 	for i, m := range b.Messages {
 		var err error
@@ -31,13 +32,14 @@ func newChanges(b subscriber.Batch, p progress) (*changes, error) {
 			c.indexes[i], err = index(m.Event, tokens)
 		default:
 			if events.InternalStudy(m.Event.Study) {
-				c.directory, err = c.directory.Apply(m.Event)
+				err = directory.Apply(m.Event)
 			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read event %d of %s (message %d): %w", m.Event.Sequence, m.Event.Study, m.Sequence, err)
 		}
 	}
+	c.directory = directory.Directory()
 	return c, nil
 }
 

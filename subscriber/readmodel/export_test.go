@@ -1,4 +1,39 @@
 package readmodel
 
+import (
+	"context"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/subscriber"
+)
+
 // IDKey is what reports sort by.
 var IDKey = idKey
+
+// Resume reads what the model goes on from after an interruption.
+func Resume(ctx context.Context, m *Model) error {
+	_, err := (&applier{Model: m}).Resume(ctx)
+	return err
+}
+
+// Apply applies a model's first events, in batches as they are received.
+func Apply(ctx context.Context, m *Model, list []events.Event) error {
+	a := &applier{Model: m}
+	if _, err := a.Resume(ctx); err != nil {
+		return err
+	}
+	for len(list) > 0 {
+		n := min(len(list), m.cfg.MaxBatch)
+		b := subscriber.Batch{After: m.Position()}
+		for i, e := range list[:n] {
+			b.Messages = append(b.Messages, subscriber.Message{Sequence: b.After.Sequence + uint64(i) + 1, Event: e})
+		}
+		last := b.Messages[n-1]
+		b.Position = subscriber.Position{Created: b.After.Created, Sequence: last.Sequence, ID: last.Event.ID, Hash: last.Event.Hash}
+		if err := a.Apply(ctx, b); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}

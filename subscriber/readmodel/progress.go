@@ -59,7 +59,7 @@ func readProgress(tx *sqlx.Tx) (p progress, err error) {
 	if p.studies, err = readStudies(tx); err != nil {
 		return p, err
 	}
-	p.directory, err = readDirectory(tx)
+	p.directory, err = readDirectory(tx, p.studies[events.AccessStudy])
 	return p, err
 }
 
@@ -108,30 +108,31 @@ func readStudies(tx *sqlx.Tx) (map[string]study, error) {
 }
 
 // readDirectory folds the last event of each partner and key, and those that
-// make it outdated.
-func readDirectory(tx *sqlx.Tx) (access.Directory, error) {
-	var d access.Directory
+// make it outdated. The hashes of access events are not stored; that of the
+// study's end covers them all.
+func readDirectory(tx *sqlx.Tx, end study) (access.Directory, error) {
 	rows, err := tx.Query(`
-		select type, subject, body
+		select n, type, subject, body
 		from access
 		where n in (select max(n) from access group by subject)
 		union all
-		select unknown, '', x''
+		select 0, unknown, '', x''
 		from studies
 		where unknown <> '' and substr(token, 1, 1) = '_'
-		order by type, subject`)
+		order by n`)
 	if err != nil {
-		return d, err
+		return access.Directory{}, err
 	}
 	defer rows.Close()
+	fold := access.Directory{}.Fold()
 	for rows.Next() {
-		var e events.Event
-		if err := rows.Scan(&e.Type, &e.Subject, &e.Data); err != nil {
-			return d, err
+		e := events.Event{Hash: end.Hash}
+		if err := rows.Scan(&e.Sequence, &e.Type, &e.Subject, &e.Data); err != nil {
+			return access.Directory{}, err
 		}
-		if d, err = d.Apply(e); err != nil {
-			return d, err
+		if err := fold.Apply(e); err != nil {
+			return access.Directory{}, err
 		}
 	}
-	return d, rows.Err()
+	return fold.Directory(), rows.Err()
 }
