@@ -41,9 +41,13 @@ func newGuest(p access.Partner) guest {
 
 // both gives the tokens that the guest may read and that are in ready.
 func (g guest) both(ready []string) []string {
+	isReady := make(map[string]bool, len(ready))
+	for _, t := range ready {
+		isReady[t] = true
+	}
 	tokens := []string{}
 	for _, t := range g.tokens {
-		if slices.Contains(ready, t) {
+		if isReady[t] {
 			tokens = append(tokens, t)
 		}
 	}

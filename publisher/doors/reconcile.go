@@ -101,9 +101,13 @@ func (d *Doors) withdraw(ctx context.Context, all map[string]guest) error {
 // study, because it is granted no more or its consumer has to go, or a secret.
 func (d *Doors) fewer(all map[string]guest, gone []string) map[string][]string {
 	left := make(map[string][]string)
+	isGone := make(map[string]bool, len(gone))
+	for _, name := range gone {
+		isGone[name] = true
+	}
 	for id, h := range d.accounted {
 		g, enabled := all[id]
-		tokens := slices.DeleteFunc(g.both(h.tokens), func(t string) bool { return slices.Contains(gone, events.PartnerConsumer(id, t)) })
+		tokens := slices.DeleteFunc(g.both(h.tokens), func(t string) bool { return isGone[events.PartnerConsumer(id, t)] })
 		if !enabled || h.unsure || len(tokens) < len(h.tokens) || !sameSecrets(h.secrets, g.Secrets) {
 			left[id] = tokens
 		}
