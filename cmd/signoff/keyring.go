@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -80,6 +81,24 @@ func (k *keyring) Issue(id, issuer, partner, secret string, now time.Time) (stri
 // id names the key that signs.
 func (k *keyring) id() string { return k.current.Load().id() }
 
+// works reports why a token that is issued now would be refused: it issues one
+// and verifies it as all do to whom partners show theirs. The token names no
+// partner and opens nothing.
+func (k *keyring) works(now time.Time) error {
+	directory := k.directory()
+	if _, applied := directory.Key(k.id()); !applied {
+		return errors.New("the key that signs tokens is not applied yet; tokens would be refused")
+	}
+	token, err := k.Issue("readiness", "readiness", "/readyz", "", now)
+	if err != nil {
+		return fmt.Errorf("no token can be issued: %w", err)
+	}
+	if _, err := directory.Verify(token, now); err != nil {
+		return fmt.Errorf("a token that was issued just now is refused; see signoff keys list and the log: %w", err)
+	}
+	return nil
+}
+
 // run looks after the key until ctx ends.
 func (k *keyring) run(ctx context.Context) error {
 	tick := time.NewTicker(keyLookEvery)
@@ -106,11 +125,12 @@ func (k *keyring) look(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("look at the token key: %w", err)
 	}
 	if !bytes.Equal(file, k.current.Load().file) {
-		if err := k.goOver(file, now); err != nil {
+		if err := k.goOver(file); err != nil {
 			return err
 		}
 	}
-	if _, applied := k.directory().Key(k.id()); k.settled || !applied {
+	directory := k.directory()
+	if _, applied := directory.Key(k.id()); !applied || k.settled && !k.endsLate(directory, now) {
 		return nil
 	}
 	retired, err := k.outbox.Accounts().RetireKeys(ctx, "signoff", k.id(), now.Add(keyOverlap))
@@ -124,13 +144,25 @@ func (k *keyring) look(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (k *keyring) goOver(file []byte, now time.Time) error {
+// endsLate reports whether a key is retired, but much later than one that is
+// retired now: by a clock that was ahead. Until then it would be accepted, which
+// may be a year, although it may have been retired because others know it.
+func (k *keyring) endsLate(d access.Directory, now time.Time) bool {
+	for _, key := range d.Keys() {
+		if key.ID() != k.id() && key.Until.After(now.Add(2*keyOverlap)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *keyring) goOver(file []byte) error {
 	next, err := readTokenKey(file)
 	if err != nil {
 		return fmt.Errorf("the file %s was replaced: %w", k.dir.tokenKey(), err)
 	}
-	if key, ok := k.directory().Key(next.id()); !ok || !key.InForce(now) {
-		return fmt.Errorf("the token key was replaced by %s, which is not announced, or no longer: signoff keys rotate does it in order", next.id())
+	if key, ok := k.directory().Key(next.id()); !ok || !endless(key) {
+		return fmt.Errorf("the token key was replaced by %s, which is not announced, or retired: signoff keys rotate does it in order", next.id())
 	}
 	k.current.Store(next)
 	k.settled = false

@@ -91,7 +91,7 @@ func (cmd *keysList) Run(ctx context.Context, c *common, t terminal) error {
 		for i, k := range keys {
 			facts[i] = factOf(k, current, time.Now())
 		}
-		slices.SortFunc(facts, func(a, b keyFact) int { return b.From.Compare(a.From) })
+		slices.Reverse(facts) // the newest first
 		return printFacts(c, t, facts, func(w io.Writer) { printKeys(w, facts) })
 	})
 }

@@ -116,7 +116,8 @@ func (r *rotation) write(ctx context.Context) error {
 
 // isOpen reports whether the rotation to r.next was cut short and can go on: it
 // is not in place yet, or another key is still in force. What was retired does
-// not come back, and what was overtaken by another key would not retire that.
+// not come back, and what was overtaken by another key, one that comes later in
+// the log, would not retire that.
 func (r *rotation) isOpen(ctx context.Context) (bool, error) {
 	keys, err := r.outbox.Accounts().Keys(ctx)
 	if err != nil {
@@ -126,13 +127,10 @@ func (r *rotation) isOpen(ctx context.Context) (bool, error) {
 	if at < 0 {
 		return true, nil // not even announced
 	}
-	inForce, err := r.others(ctx, endless)
-	if err != nil {
-		return false, err
-	}
-	overtaken := slices.ContainsFunc(inForce, func(k access.Key) bool { return k.From.After(keys[at].From) })
+	overtaken := slices.ContainsFunc(keys[at+1:], endless)
+	alone := !overtaken && !slices.ContainsFunc(keys[:at], endless)
 	placed, err := os.ReadFile(r.dir.tokenKey())
-	done := err == nil && bytes.Equal(placed, r.next.file) && len(inForce) == 0
+	done := err == nil && bytes.Equal(placed, r.next.file) && alone
 	return endless(keys[at]) && !overtaken && !done, nil
 }
 

@@ -13,11 +13,14 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Key is a public key of tokens, as an access.key.v1 event carries it. Tokens
-// issued between From and Until are accepted.
+// Key is a public key of tokens, as an access.key.v1 event carries it. It is
+// valid from its place in the log: who holds the event accepts tokens that the
+// key has signed, whenever the clock of who announced it said that was. Tokens
+// issued from Until on are refused. An Until that equals From revokes the key:
+// none of its tokens is accepted.
 type Key struct {
-	JWK   jose.JSONWebKey `json:"jwk"` // public, ES256
-	From  time.Time       `json:"from"`
+	JWK   jose.JSONWebKey `json:"jwk"`            // public, ES256
+	From  time.Time       `json:"from"`           // when it was announced, for people to read
 	Until time.Time       `json:"until,omitzero"` // zero: until another event of the key says so
 }
 
@@ -27,19 +30,19 @@ func (k Key) ID() string { return k.JWK.KeyID }
 // EventSubject is the CloudEvents subject of the key's events.
 func (k Key) EventSubject() string { return "Key/" + k.ID() }
 
-// InForce reports whether the key was in force at the time t: a token issued
-// then is accepted.
-func (k Key) InForce(t time.Time) bool {
-	return !t.Before(k.From) && (k.Until.IsZero() || t.Before(k.Until))
-}
-
-// accepts reports whether a token issued at the time t, by a clock that may be
-// a little behind and in whole seconds, can be of the time when the key was in
-// force. A key that ends before it begins never was.
+// accepts reports whether a token that the key has signed counts, which says
+// that it was issued at the time t.
+//
+// From is not asked. It is the time of a clock that may have been ahead, and
+// then all tokens would be refused once that clock is right. Nothing is lost: a
+// key that is in the directory has been announced.
+//
+// Until and t are both of the clock that signs. Who retires a key chooses an
+// Until that is later than any token that is accepted at that moment. A token
+// that says it was issued later comes from a clock that was ahead and then set
+// back, or from somebody who has the key and should not.
 func (k Key) accepts(t time.Time) bool {
-	began := !t.Add(leeway).Before(k.From)
-	ended := !k.Until.IsZero() && (!t.Before(k.Until) || !k.From.Before(k.Until))
-	return began && !ended
+	return k.Until.IsZero() || t.Before(k.Until) && !k.Until.Equal(k.From)
 }
 
 func decodeKey(e events.Event) (Key, error) {

@@ -75,7 +75,7 @@ func NewSigner(privateJWK []byte) (*Signer, error) {
 	return &Signer{key: key, signer: signer}, nil
 }
 
-// Key gives the signer's public key, in force from the time on.
+// Key returns the signer's public key, as announced at the time from.
 func (s *Signer) Key(from time.Time) Key { return Key{JWK: s.key.Public(), From: from.UTC()} }
 
 // Issue makes a token for a partner that showed its client secret. Id is the
@@ -149,6 +149,9 @@ func (c tokenClaims) check(key Key, now time.Time) error {
 	if c.Expiry == nil || c.IssuedAt == nil || c.Subject == "" || c.Scope != Scope || !slices.Contains(c.Audience, Audience) {
 		return errors.New("claims missing or not for this API")
 	}
+	// A token that says it was issued in the future is refused, although it may
+	// be of our own clock that was ahead: it would live until that time and its
+	// hour after it, which is longer than tokens live. Its owner gets another.
 	issued, soon := c.IssuedAt.Time(), now.Add(leeway)
 	if issued.After(soon) || c.NotBefore != nil && c.NotBefore.Time().After(soon) {
 		return errors.New("not yet in force")
@@ -157,7 +160,7 @@ func (c tokenClaims) check(key Key, now time.Time) error {
 		return errors.New("in force for longer than tokens live")
 	}
 	if !key.accepts(issued) {
-		return errors.New("issued while its key was not in force")
+		return errors.New("issued after its key was retired")
 	}
 	return nil
 }

@@ -60,23 +60,29 @@ func TestATokenIsGoodFromIssueToExpiry(t *testing.T) {
 	}
 }
 
-func TestAKeyCountsWhileItIsInForce(t *testing.T) {
+func TestAKeyCountsFromItsPlaceInTheLogUntilItIsRetired(t *testing.T) {
 	signer, _ := newSigner(t)
 	token := issue(t, signer, now)
 	for name, c := range map[string]struct {
 		from, until time.Time
 		code        events.Code
 	}{
-		"in force, without end":                        {now.Add(-time.Hour), time.Time{}, ""},
-		"announced in the second of issue":             {now.Add(900 * time.Millisecond), time.Time{}, ""},
-		"retired after the token was issued":           {now.Add(-time.Hour), now.Add(time.Second), ""},
-		"retired before the token was issued":          {now.Add(-time.Hour), now.Add(-time.Second), events.Unauthenticated},
-		"in force for a part of the second of issue":   {now.Add(200 * time.Millisecond), now.Add(700 * time.Millisecond), ""},
-		"revoked within seconds for all time":          {now.Add(time.Second), now.Add(time.Second), events.Unauthenticated},
-		"retired at the moment":                        {now.Add(-time.Hour), now, events.Unauthenticated},
-		"not yet in force":                             {now.Add(time.Hour), time.Time{}, events.Unauthenticated},
-		"revoked for all time: no moment of its own":   {now.Add(-time.Hour), now.Add(-time.Hour), events.Unauthenticated},
-		"its whole time is over before the issue time": {now.Add(-2 * time.Hour), now.Add(-time.Hour), events.Unauthenticated},
+		"in force, without end":                                              {now.Add(-time.Hour), time.Time{}, ""},
+		"announced in the second of issue":                                   {now.Add(900 * time.Millisecond), time.Time{}, ""},
+		"retired after the token was issued":                                 {now.Add(-time.Hour), now.Add(time.Second), ""},
+		"retired before the token was issued":                                {now.Add(-time.Hour), now.Add(-time.Second), events.Unauthenticated},
+		"in force for a part of the second of issue":                         {now.Add(200 * time.Millisecond), now.Add(700 * time.Millisecond), ""},
+		"revoked within seconds for all time":                                {now.Add(time.Second), now.Add(time.Second), events.Unauthenticated},
+		"retired at the moment":                                              {now.Add(-time.Hour), now, events.Unauthenticated},
+		"announced by a clock that was ahead":                                {now.Add(time.Hour), time.Time{}, ""},
+		"announced by a clock that was behind":                               {now.Add(-365 * 24 * time.Hour), time.Time{}, ""},
+		"announced by a clock that was ahead, retired by one that was right": {now.Add(time.Hour), now.Add(time.Second), ""},
+		"the same, and the token is of later":                                {now.Add(time.Hour), now.Add(-time.Second), events.Unauthenticated},
+		"announced and retired by a clock that was ahead":                    {now.Add(time.Hour), now.Add(2 * time.Hour), ""},
+		"announced and retired by a clock that was behind":                   {now.Add(-2 * time.Hour), now.Add(-time.Hour), events.Unauthenticated},
+		"announced by a clock that was ahead, and revoked for all time":      {now.Add(time.Hour), now.Add(time.Hour), events.Unauthenticated},
+		"revoked for all time: no moment of its own":                         {now.Add(-time.Hour), now.Add(-time.Hour), events.Unauthenticated},
+		"its whole time is over before the issue time":                       {now.Add(-2 * time.Hour), now.Add(-time.Hour), events.Unauthenticated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key := signer.Key(c.from)

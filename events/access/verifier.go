@@ -16,7 +16,7 @@ const maxOpened = 4096
 // which signatures it has found good, because checking one costs more than
 // much of the work that a request asks for. That a key has signed a token
 // stays true; all that can change is asked each time: whether the directory
-// still has that key, when it was in force, and what time it is.
+// still has that key, until when it was in force, and what time it is.
 //
 // Only tokens with a good signature are remembered, by their digest. The zero
 // Verifier is ready; its method may be called concurrently.

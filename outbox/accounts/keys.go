@@ -54,8 +54,9 @@ func stays(known access.Key, until time.Time) error {
 }
 
 // RetireKeys ends all keys that were announced before the current one, which
-// is named by its id, and gives them. Tokens that they signed until then stay
-// valid until they expire. Keys that end before stay as they are.
+// is named by its id, and returns them. Tokens that they signed until then stay
+// valid until they expire. Keys that end before stay as they are; one that ends
+// later, because it was retired by a clock that was ahead, ends at until.
 func (acc *Accounts) RetireKeys(ctx context.Context, by, current string, until time.Time) ([]access.Key, error) {
 	var retired []access.Key
 	err := acc.ledger.Administer(ctx, by, "retire keys", func(tx *ledger.Tx) error {
@@ -83,9 +84,25 @@ func (acc *Accounts) RetireKeys(ctx context.Context, by, current string, until t
 	return retired, err
 }
 
-// Keys gives all keys that were announced, by key id.
+// announcedKeys is the start of a query: the subject of each key's events and
+// the number of the first, which is its place in the log.
+const announcedKeys = `
+		with announced as (
+			select e.subject, min(e.sequence) as first
+			from studies s
+			join events e on e.study = s.row
+			where s.study = ? and e.kind = ?
+			group by e.subject
+		)`
+
+// Keys returns all keys in the order in which they were announced. It is that
+// of the log: clocks may have gone back in between.
 func (acc *Accounts) Keys(ctx context.Context) ([]access.Key, error) {
-	return ledger.States[access.Key](ctx, acc.ledger.DB.Reader, `select state from keys order by id`)
+	return ledger.States[access.Key](ctx, acc.ledger.DB.Reader, announcedKeys+`
+		select k.state
+		from announced a
+		join keys k on 'Key/' || k.id = a.subject
+		order by a.first`, events.AccessStudy, string(events.AccessKey))
 }
 
 // getKey returns a key that was announced, nil where there is none.
@@ -97,17 +114,10 @@ func getKey(tx *ledger.Tx, id string) (*access.Key, error) {
 	return &found[0], nil
 }
 
-// keysBefore gives the keys that were announced before another, in the order
-// of the log: clocks may have gone back in between.
+// keysBefore returns the keys that were announced before another, in the order
+// of the log.
 func keysBefore(tx *ledger.Tx, id string) ([]access.Key, error) {
-	keys, err := ledger.States[access.Key](context.Background(), tx, `
-		with announced as (
-			select e.subject, min(e.sequence) as first
-			from studies s
-			join events e on e.study = s.row
-			where s.study = ? and e.kind = ?
-			group by e.subject
-		)
+	keys, err := ledger.States[access.Key](context.Background(), tx, announcedKeys+`
 		select k.state
 		from announced a
 		join keys k on 'Key/' || k.id = a.subject

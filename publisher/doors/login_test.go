@@ -132,6 +132,26 @@ func TestAPartnerNamedLikeAServiceIsAPartner(t *testing.T) {
 	}
 }
 
+func TestATokenOpensWhateverTheClockSaidThatAnnouncedItsKey(t *testing.T) {
+	h := newHouse(t, doors.Config{})
+	h.admit("acme", "A")
+	for what, off := range map[string]time.Duration{"ahead": 24 * time.Hour, "behind": -24 * time.Hour} {
+		h.book.change(func(d access.Directory) access.Directory { return d.WithKey(h.signer.Key(time.Now().Add(off))) })
+		nc, err := h.dial(nats.Token(h.token("acme")))
+		if err != nil {
+			t.Errorf("a clock that was %s: %v", what, err)
+			continue
+		}
+		nc.Close()
+	}
+	late, err := h.signer.Issue("1", "test", "acme", secretOf("acme"), time.Now().Add(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := h.dial(nats.Token(late))
+	wantRefused(t, "a token of the next minute", nc, err)
+}
+
 func TestStudiesWithAnyNameAreReadByTheirToken(t *testing.T) {
 	h := newHouse(t, doors.Config{})
 	studies := []string{"Étude 1", "*", ">", "a.b", "x-1", "C 3861001/2", strings.Repeat("long ", 30) + "."}

@@ -28,7 +28,7 @@ func partners(n int) []events.Event {
 }
 
 // filled makes a file with a model of these events.
-func filled(t testing.TB, list []events.Event) (path string) {
+func filledWith(t testing.TB, list []events.Event) (path string) {
 	t.Helper()
 	path = newPath(t)
 	m := open(t, path, quiet)
@@ -52,8 +52,8 @@ func TestManyPartners(t *testing.T) {
 	list := partners(4000)
 	var few, many string
 	applied := [2]uint64{
-		allocated(func() { few = filled(t, list[:1000]) }),
-		allocated(func() { many = filled(t, list) }),
+		allocated(func() { few = filledWith(t, list[:1000]) }),
+		allocated(func() { many = filledWith(t, list) }),
 	}
 	read := [2]uint64{
 		allocated(func() { open(t, few, quiet) }),
@@ -99,7 +99,7 @@ func TestADirectoryThatIsReadAgainIsNoOther(t *testing.T) {
 // map.
 func BenchmarkReconnect(b *testing.B) {
 	const n = 10_000
-	path := filled(b, partners(n))
+	path := filledWith(b, partners(n))
 	m := open(b, path, quiet)
 	db, err := sqlite.Open(b.Context(), path, sqlite.Config{})
 	if err != nil {

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+// placedKey puts a new token key into the data directory, announced by a clock
+// that says the time given.
+func placedKey(t *testing.T, dir dataDir, o *outbox.Outbox, at time.Time) *tokenKey {
+	t.Helper()
+	key := announcedKey(t, o, at)
+	if err := os.MkdirAll(string(dir)+"/keys", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(dir.tokenKey(), key.file); err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func announcedKey(t *testing.T, o *outbox.Outbox, at time.Time) *tokenKey {
+	t.Helper()
+	file, err := access.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := readTokenKey(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.AddKey(t.Context(), "test", key.Key(at)); err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func openedOutbox(t *testing.T, dir dataDir) *outbox.Outbox {
+	t.Helper()
+	o, err := outbox.Open(t.Context(), dir.outbox(), outbox.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return o
+}
+
+func TestAKeyFromAClockThatWasWrong(t *testing.T) {
+	for what, off := range map[string]time.Duration{
+		"an hour ahead": time.Hour, "ten years ahead": 10 * 365 * 24 * time.Hour, "a day behind": -24 * time.Hour,
+	} {
+		t.Run(what+" counts once the clock is right", func(t *testing.T) {
+			dir := dataDir(t.TempDir())
+			o := openedOutbox(t, dir)
+			old := placedKey(t, dir, o, time.Now().Add(off))
+			p, stop := startProgram(t, string(dir))
+			if status, findings := readiness(t, p); status != http.StatusOK {
+				t.Errorf("%v", findings)
+			}
+			acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
+			before := acme.token
+			acme.works("a token", before)
+			opensNATS(t, p, before)
+
+			r := rotateKeys(t, string(dir))
+			if len(r.Retired) != 1 || r.Retired[0].ID != old.id() || r.Retired[0].Until.After(time.Now().Add(keyOverlap)) {
+				t.Errorf("%+v", r)
+			}
+			acme.works("a token from before the rotation", before)
+			acme.works("a token from after it", acme.signIn(secret))
+			stop()
+			p, _ = startProgram(t, string(dir))
+			acme.p = p
+			acme.works("a token from before the rotation, after a restart", before)
+		})
+	}
+}
+
+// opensNATS wants the token to log in to NATS.
+func opensNATS(t *testing.T, p *program, token string) {
+	t.Helper()
+	eventually(t, "a login by token", func() error {
+		nc, err := nats.Connect(p.nats.ClientURL(), nats.Token(token), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		if err == nil {
+			nc.Close()
+		}
+		return err
+	})
+}
+
+func TestReadinessTriesAToken(t *testing.T) {
+	p, _ := startProgram(t, t.TempDir())
+	if status, findings := readiness(t, p); status != http.StatusOK {
+		t.Fatalf("%v", findings)
+	}
+	revoked := p.signer.current.Load().Key(time.Now())
+	revoked.Until = time.Now().Add(-time.Minute)
+	if err := p.outbox.AddKey(t.Context(), "test", revoked); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "an end of readiness: no token opens anything any more", func() error {
+		status, findings := readiness(t, p)
+		if status != http.StatusServiceUnavailable || !strings.Contains(findings["tokenKey"], "issued") {
+			return fmt.Errorf("%d %v", status, findings)
+		}
+		return nil
+	})
+	rotateKeys(t, string(p.dir))
+	eventually(t, "readiness after a rotation", func() error {
+		if status, findings := readiness(t, p); status != http.StatusOK {
+			return fmt.Errorf("%v", findings)
+		}
+		return nil
+	})
+}
+
+// A server whose clock is set back goes on with rotations, and what was retired
+// by the clock that was ahead does not stay in force for as long as it was.
+func TestTheClockIsSetBackAfterARotation(t *testing.T) {
+	dir := dataDir(t.TempDir())
+	o := openedOutbox(t, dir)
+	directory := func() access.Directory {
+		keys, err := o.Keys(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		var d access.Directory
+		for _, k := range keys {
+			d = d.WithKey(k)
+		}
+		return d
+	}
+	right := time.Now()
+	ahead := right.Add(365 * 24 * time.Hour)
+	first := placedKey(t, dir, o, right.Add(-time.Minute))
+	k, err := openKeyring(t.Context(), dir, o, directory, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := func(key *tokenKey) time.Time {
+		found, ok := directory().Key(key.id())
+		if !ok {
+			t.Fatal("the key is gone")
+		}
+		return found.Until
+	}
+	look := func(at time.Time) {
+		t.Helper()
+		if err := k.look(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	second := placedKey(t, dir, o, ahead)
+	look(ahead)
+	if got := until(first); got.Before(ahead) || k.id() != second.id() {
+		t.Fatalf("the key signs: %t; the one before ends at %s", k.id() == second.id(), got)
+	}
+	look(right)
+	if got := until(first); got.After(right.Add(keyOverlap)) {
+		t.Errorf("once the clock is right, the key before ends at %s only", got)
+	}
+	if err := k.works(right); err != nil {
+		t.Errorf("once the clock is right: %v", err)
+	}
+	before, err := o.Link(t.Context(), events.AccessStudy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	look(right.Add(time.Second))
+	if after, err := o.Link(t.Context(), events.AccessStudy); err != nil || after != before {
+		t.Errorf("it is retired again: %v, %v", after, err)
+	}
+
+	third := placedKey(t, dir, o, right)
+	look(right.Add(time.Minute))
+	if k.id() != third.id() || until(second).After(right.Add(time.Minute+keyOverlap)) {
+		t.Errorf("the next key signs: %t; the one before ends at %s", k.id() == third.id(), until(second))
+	}
+	fourth := placedKey(t, dir, o, ahead)
+	look(right.Add(2 * time.Minute))
+	if k.id() != fourth.id() {
+		t.Error("it does not go over to a key that was announced by a clock that was ahead")
+	}
+}
+
+// A rotation was cut short whose key was announced by a clock that was ahead,
+// and another key has come since: which of them is the later one is a matter of
+// the log, not of what the clocks said.
+func TestARotationByAClockThatWasAheadIsOvertaken(t *testing.T) {
+	dir := dataDir(t.TempDir())
+	o := openedOutbox(t, dir)
+	old := placedKey(t, dir, o, time.Now())
+	next := announcedKey(t, o, time.Now().Add(time.Hour))
+	if err := writeFile(dir.nextTokenKey(), next.file); err != nil {
+		t.Fatal(err)
+	}
+	other := placedKey(t, dir, o, time.Now())
+	r := rotateKeys(t, string(dir))
+	want := map[string]string{old.id(): keyAccepted, next.id(): keyAccepted, other.id(): keyAccepted, r.Key: keySigns}
+	if diff := cmp.Diff(want, keyStates(t, string(dir))); diff != "" {
+		t.Error(diff)
+	}
+}
