@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
@@ -65,6 +69,30 @@ func (p *program) startNATS() error {
 	}
 	p.onClose(func() error { p.nats.Shutdown(); return nil })
 	return nil
+}
+
+// dialer dials NATS servers that run elsewhere. While the program opens it can
+// be interrupted: a server that accepts a connection and says nothing is waited
+// for, for seconds each time. Later, connections outlast the order to stop.
+type dialer struct {
+	opening context.Context // its end closes what was dialled until opened
+	opened  atomic.Bool
+}
+
+// dialTimeout is as long as the wait for the server's first word.
+const dialTimeout = events.LoginWait + time.Second
+
+// Dial is what nats.SetCustomDialer asks for.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	tcp := net.Dialer{Timeout: dialTimeout}
+	if d.opened.Load() {
+		return tcp.DialContext(context.Background(), network, address)
+	}
+	c, err := tcp.DialContext(d.opening, network, address)
+	if err == nil {
+		context.AfterFunc(d.opening, func() { _ = c.Close() })
+	}
+	return c, err
 }
 
 // notes are what an operator has to do that keeps nothing else from being ready.

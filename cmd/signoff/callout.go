@@ -32,11 +32,12 @@ type calloutCommand struct {
 }
 
 func (cmd *calloutCommand) Run(ctx context.Context, c *common, t terminal) error {
-	log := (&serveCommand{LogLevel: cmd.LogLevel, LogFormat: cmd.LogFormat}).logger(t.err)
+	log := newLog(t.err, cmd.LogFormat, cmd.LogLevel)
 	a, err := openAnswerer(ctx, c.dir(), *cmd, slog.New(rest.LogHandler(log.Handler())))
 	if err != nil {
 		return err
 	}
+	a.metrics.MustRegister(t.Metrics()...)
 	return a.run(ctx, func(s serving) {
 		fmt.Fprintf(t.out, "Answers partners' logins to %s, once %s/readyz says so\n", s.NATS, s.OpsURL)
 	})
@@ -58,10 +59,14 @@ func openAnswerer(ctx context.Context, dir dataDir, cmd calloutCommand, log *slo
 	}
 	a := &answerer{cmd: cmd, program: program{dir: dir, log: log}}
 	a.settings = settings{natsFlags: cmd.natsFlags, Insecure: cmd.Insecure, OpsListen: cmd.OpsListen}
-	for _, open := range []func(context.Context) error{a.lockDirectory, a.listenOps, a.openNATS, a.openModel, a.openLogins} {
-		if err := open(ctx); err != nil {
-			return nil, errors.Join(err, a.close())
-		}
+	if err := a.openAll(ctx, []component{
+		{"data directory", a.lockDirectory},
+		{"listener", a.listenOps},
+		{"NATS", a.openNATS},
+		{"read model", a.openModel},
+		{"logins", a.openLogins},
+	}); err != nil {
+		return nil, err
 	}
 	a.serveOps()
 	return a, nil
@@ -101,6 +106,7 @@ func (a *answerer) serveOps() {
 	for _, part := range []interface{ Metrics() []prometheus.Collector }{a.model, a.doors} {
 		metrics.MustRegister(part.Metrics()...)
 	}
+	a.metrics = metrics
 	checks := []check{a.modelCheck(), a.doorsCheck()}
 	a.ops = rest.NewServer(opsHandler(checks, []check{a.refillNote()}, metrics), a.log, rest.ServerConfig{})
 }
@@ -117,5 +123,5 @@ func (a *answerer) run(ctx context.Context, announce func(serving)) error {
 		{"read model", func(ctx context.Context) error { return a.model.Run(ctx, a.reader) }},
 		{"logins", a.doors.Answer},
 	})
-	return errors.Join(err, os.Remove(a.dir.serveFile()), a.close())
+	return errors.Join(err, a.dir.retract(), a.close())
 }

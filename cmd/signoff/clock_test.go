@@ -41,7 +41,7 @@ func announcedKey(t *testing.T, o *outbox.Outbox, at time.Time) *tokenKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.AddKey(t.Context(), "test", key.Key(at)); err != nil {
+	if err := o.Accounts().AddKey(t.Context(), "test", key.Key(at)); err != nil {
 		t.Fatal(err)
 	}
 	return key
@@ -111,7 +111,7 @@ func TestReadinessTriesAToken(t *testing.T) {
 	}
 	revoked := p.signer.current.Load().Key(time.Now())
 	revoked.Until = time.Now().Add(-time.Minute)
-	if err := p.outbox.AddKey(t.Context(), "test", revoked); err != nil {
+	if err := p.outbox.Accounts().AddKey(t.Context(), "test", revoked); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "an end of readiness: no token opens anything any more", func() error {
@@ -136,7 +136,7 @@ func TestTheClockIsSetBackAfterARotation(t *testing.T) {
 	dir := dataDir(t.TempDir())
 	o := openedOutbox(t, dir)
 	directory := func() access.Directory {
-		keys, err := o.Keys(context.Background())
+		keys, err := o.Accounts().Keys(context.Background())
 		if err != nil {
 			t.Error(err)
 		}

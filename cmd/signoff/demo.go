@@ -40,11 +40,14 @@ func (cmd *demoCommand) Run(ctx context.Context, c *common, t terminal) error {
 		BasePath: api.DefaultBasePath, MaxCount: defaultMaxCount,
 	}
 	// What the demo shows is on standard output; the log has only what went wrong.
-	log := slog.New(slog.NewTextHandler(t.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	p, err := openProgram(ctx, dir, settings, log)
+	p, err := openProgram(ctx, dir, settings, newLog(t.err, "text", slog.LevelWarn))
+	if errors.Is(err, errStopped) && cmd.Once {
+		return errNoTour
+	}
 	if err != nil {
 		return err
 	}
+	p.metrics.MustRegister(t.Metrics()...)
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	ready, ended := make(chan struct{}), make(chan error, 1)
@@ -52,12 +55,18 @@ func (cmd *demoCommand) Run(ctx context.Context, c *common, t terminal) error {
 	select {
 	case <-ready:
 	case err := <-ended:
+		if err == nil && cmd.Once {
+			return errNoTour
+		}
 		return err
 	case <-time.After(demoTimeout):
 		stop()
 		return errors.Join(errors.New("the program did not get ready"), <-ended)
 	}
 	toured := newTour(p, t.out).run(running)
+	if ctx.Err() != nil && !cmd.Once {
+		toured = nil // it was told to stop; only --once says whether everything arrived
+	}
 	if cmd.Once || toured != nil {
 		stop()
 	} else {
@@ -65,6 +74,10 @@ func (cmd *demoCommand) Run(ctx context.Context, c *common, t terminal) error {
 	}
 	return errors.Join(toured, <-ended)
 }
+
+// errNoTour ends a demo that was to show whether everything arrives, and was
+// stopped before it could.
+var errNoTour = errors.New("stopped before the tour was over")
 
 // prepareDemo makes an empty directory for the demo. One that exists is
 // emptied if the demo made it, and nobody runs in it, else refused.

@@ -34,6 +34,7 @@ func (p *program) serveHTTP() {
 	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.outbox, p.relay, p.model, p.doors, tokens, reports} {
 		metrics.MustRegister(part.Metrics()...)
 	}
+	p.metrics = metrics
 	p.ops = rest.NewServer(opsHandler(p.checks(), p.notes(), metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
 }
 

@@ -12,7 +12,8 @@
 // answers partners' logins there beside it.
 //
 // Exit status: 0 done, 1 refused or failed, 2 wrong usage. SIGTERM and SIGINT
-// stop the server in order, with status 0; a second one kills it.
+// stop serve, callout and demo in order, with status 0, also while they start; a
+// second one kills them. They ignore SIGHUP. Lines that nobody reads are dropped.
 package main
 
 import (
@@ -26,6 +27,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
@@ -85,6 +87,11 @@ func run(ctx context.Context, args []string, term terminal) int {
 		fmt.Fprintf(term.err, "signoff: %v\nTry: signoff --help\n", err)
 		return exitUsage
 	}
+	if lasting[command.Command()] {
+		var end func()
+		term, end = term.lasting()
+		defer end()
+	}
 	command.BindTo(ctx, (*context.Context)(nil))
 	if err := command.Run(&commands.common, term); err != nil {
 		return complain(term.err, err)
@@ -92,13 +99,43 @@ func run(ctx context.Context, args []string, term terminal) int {
 	return exitDone
 }
 
+// lasting names the commands that run until they are stopped.
+var lasting = map[string]bool{"serve": true, "callout": true, "demo": true}
+
+// lasting returns the terminal of a command that goes on when the terminal is
+// closed and when nobody reads what it prints. Other commands end then, as is
+// usual. Call end for the last lines to be written.
+//
+// SIGPIPE is received, and not looked at, because otherwise a write to standard
+// error without a reader ends the program; now the write returns an error.
+func (t terminal) lasting() (own terminal, end func()) {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
+	out, err := newDropWriter(t.out, "stdout"), newDropWriter(t.err, "stderr")
+	return terminal{in: t.in, out: out, err: err}, func() { out.close(); err.close() }
+}
+
+// Metrics returns the figures of what could not be printed.
+func (t terminal) Metrics() (all []prometheus.Collector) {
+	for _, w := range []io.Writer{t.out, t.err} {
+		if w, ok := w.(*dropWriter); ok {
+			all = append(all, w.dropped)
+		}
+	}
+	return all
+}
+
 // errPartly ends a command that has already said what was refused.
 var errPartly = errors.New("some of it was refused")
+
+// errStopped ends a command that was told to stop before it was ready.
+var errStopped = errors.New("stopped before it was ready")
 
 // complain prints what went wrong and gives the exit status.
 func complain(w io.Writer, err error) int {
 	var usage usageError
 	switch {
+	case errors.Is(err, errStopped):
+		return exitDone
 	case errors.Is(err, errPartly):
 		return exitRefused
 	case errors.As(err, &usage):

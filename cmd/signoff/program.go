@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
@@ -56,6 +58,7 @@ type program struct {
 	closers  []func() error // in order of opening; closed in reverse
 
 	transport transport
+	dialer    dialer // of connections to NATS
 	nats      broker
 	outbox    *outbox.Outbox
 	start     start
@@ -71,6 +74,7 @@ type program struct {
 
 	apiListener, opsListener net.Listener
 	api, ops                 *http.Server
+	metrics                  *prometheus.Registry
 }
 
 // openProgram takes the data directory, opens all parts in the order in which
@@ -78,15 +82,42 @@ type program struct {
 // wrong is said before anything runs.
 func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger) (*program, error) {
 	p := &program{dir: dir, settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
-	for _, open := range []func(context.Context) error{
-		p.openTransport, p.lockDirectory, p.listen, p.openOutbox, p.openNATS, p.openRelay, p.openModel, p.openDoors, p.openKeys,
-	} {
-		if err := open(ctx); err != nil {
-			return nil, errors.Join(err, p.close())
-		}
+	if err := p.openAll(ctx, []component{
+		{"TLS", p.openTransport},
+		{"data directory", p.lockDirectory},
+		{"listeners", p.listen},
+		{"outbox", p.openOutbox},
+		{"NATS", p.openNATS},
+		{"publisher", p.openRelay},
+		{"read model", p.openModel},
+		{"doors", p.openDoors},
+		{"token key", p.openKeys},
+	}); err != nil {
+		return nil, err
 	}
 	p.serveHTTP()
 	return p, nil
+}
+
+// openAll opens the parts one after the other. Where one fails, or ctx ends
+// meanwhile, it closes what is open. The end of ctx is errStopped and no
+// failure, whatever it has made fail.
+func (p *program) openAll(ctx context.Context, parts []component) error {
+	opening, interrupt := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, interrupt)() // no longer than it opens
+	p.dialer.opening = opening
+	defer p.dialer.opened.Store(true)
+	for _, part := range parts {
+		p.log.Debug("opening", "component", part.name)
+		err := part.run(ctx)
+		if ctx.Err() != nil {
+			return cmp.Or(p.close(), errStopped)
+		}
+		if err != nil {
+			return errors.Join(err, p.close())
+		}
+	}
+	return nil
 }
 
 // onClose has something closed with the program.
@@ -180,7 +211,7 @@ func (p *program) publicURL() string {
 
 // connect opens a connection for a role that lasts as long as the program.
 func (p *program) connect(role natsd.Role) (*nats.Conn, error) {
-	options := append(publisher.Options(), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	options := append(publisher.Options(), nats.SetCustomDialer(&p.dialer), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		p.log.Warn("NATS connection", "role", role, "error", err)
 	}))
 	nc, err := p.nats.Connect(role, options...)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,19 +22,32 @@ type serveCommand struct {
 }
 
 func (cmd *serveCommand) Run(ctx context.Context, c *common, t terminal) error {
-	p, err := openProgram(ctx, c.dir(), cmd.settings, cmd.logger(t.err))
+	p, err := openProgram(ctx, c.dir(), cmd.settings, newLog(t.err, cmd.LogFormat, cmd.LogLevel))
 	if err != nil {
 		return err
 	}
+	p.metrics.MustRegister(t.Metrics()...)
 	return p.run(ctx, func(s serving) { greet(t.out, c.dir(), cmd.BasePath, s) })
 }
 
-func (cmd *serveCommand) logger(w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cmd.LogLevel}
-	if cmd.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+// newLog makes the log of a program that runs until it is stopped. Lines that
+// were dropped are a line of the log too, whatever its level.
+func newLog(w io.Writer, format string, level slog.Level) *slog.Logger {
+	handler := func(w io.Writer, level slog.Level) slog.Handler {
+		options := &slog.HandlerOptions{Level: level}
+		if format == "json" {
+			return slog.NewJSONHandler(w, options)
+		}
+		return slog.NewTextHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	if w, ok := w.(*dropWriter); ok {
+		w.setNotice(func(lost uint64) []byte {
+			var line bytes.Buffer
+			slog.New(handler(&line, slog.LevelWarn)).Warn("lines of this log were dropped: it was not read, or could not be written", "lines", lost)
+			return line.Bytes()
+		})
+	}
+	return slog.New(handler(w, level))
 }
 
 // greet says where the server listens and what to do next.
@@ -83,7 +97,7 @@ func (p *program) run(ctx context.Context, announce func(serving)) error {
 		ready,
 	})
 	p.announced.Store(false)
-	return errors.Join(err, os.Remove(p.dir.serveFile()), p.close())
+	return errors.Join(err, p.dir.retract(), p.close())
 }
 
 // awaitReady waits until all checks hold, and says so in serve.json and to

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 )
 
@@ -32,6 +34,14 @@ func (d dataDir) announce(s serving) error {
 	}
 	if err := writeFile(d.serveFile(), append(content, '\n')); err != nil {
 		return fmt.Errorf("write serve.json: %w", err)
+	}
+	return nil
+}
+
+// retract removes what announce has written, if it was.
+func (d dataDir) retract() error {
+	if err := os.Remove(d.serveFile()); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
