@@ -1,9 +1,11 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -18,12 +20,20 @@ type StreamConfig struct {
 	// embedded server, 3 on a cluster. Defaults to 1.
 	Replicas int
 
+	// MaxConsumers is how many consumers the stream may have, of partners and of
+	// the service. A stream that allows more is left so. Defaults to 5,100.
+	MaxConsumers int
+
 	// RefillTo is the outbox's highest ordinal. A stream that is created bears
 	// it as a mark, in the same request, so that at no moment it looks complete
 	// to those who have no outbox; see events.RefillKey. Zero: nothing was
 	// published yet, and nothing is marked.
 	RefillTo uint64
 }
+
+// defaultMaxConsumers is stated because nats-server takes a stream without a
+// limit for one of 1,000 consumers.
+const defaultMaxConsumers = 5100
 
 // duplicates is the broker's shortest memory of message ids. Nothing relies on
 // it, and it costs memory for each message it covers.
@@ -49,7 +59,7 @@ func (c StreamConfig) stream() jetstream.StreamConfig {
 		MaxBytes:           -1,
 		MaxMsgsPerSubject:  -1,
 		MaxMsgSize:         -1,
-		MaxConsumers:       -1,
+		MaxConsumers:       cmp.Or(c.MaxConsumers, defaultMaxConsumers),
 		Duplicates:         duplicates,
 		DenyDelete:         true,
 		DenyPurge:          true,
@@ -58,40 +68,64 @@ func (c StreamConfig) stream() jetstream.StreamConfig {
 	}
 }
 
-// EnsureStream gives the stream and creates it if it does not exist. One that
+// EnsureStream returns the stream and creates it if it does not exist. One that
 // exists with other settings is a Conflict Error that names them; it is not
-// changed, but for one that shows studies only to live subscribers, as before
-// partners were told of their access: it shows all from then on.
+// changed, but for two of them: one that shows studies only to live subscribers
+// shows all from then on, and one that allows fewer consumers allows as many.
+// Where the account allows fewer, that is what the stream gets.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, cfg StreamConfig) (jetstream.Stream, error) {
 	want := cfg.stream()
 	stream, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, want)
+		stream, err = withinAccount(ctx, js, want, js.CreateStream)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", want.Name, err)
 	}
-	if republish(stream.CachedInfo().Config) == studiesOnly {
-		if stream, err = showAll(ctx, js, stream.CachedInfo().Config, want); err != nil {
-			return nil, err
-		}
+	got := stream.CachedInfo().Config
+	next := got
+	if republish(got) == studiesOnly {
+		next.RePublish = want.RePublish
 	}
-	if d := differences(stream.CachedInfo().Config, want); len(d) > 0 {
+	next.MaxConsumers = max(got.MaxConsumers, want.MaxConsumers)
+	if d := differences(next, want); len(d) > 0 {
 		return nil, events.Errorf(events.Conflict, "stream %s exists with other settings: %s; "+
 			"set them right, or delete the stream: it is filled again from the outbox", want.Name, strings.Join(d, ", "))
+	}
+	if reflect.DeepEqual(got, next) {
+		return stream, nil
+	}
+	if stream, err = withinAccount(ctx, js, next, js.UpdateStream); err != nil {
+		return nil, fmt.Errorf("change stream %s: %w", want.Name, err)
 	}
 	return stream, nil
 }
 
 const studiesOnly = events.PartnerPrefix + "> to " + events.PartnerPrefix + ">"
 
-func showAll(ctx context.Context, js jetstream.JetStream, got, want jetstream.StreamConfig) (jetstream.Stream, error) {
-	got.RePublish = want.RePublish
-	stream, err := js.UpdateStream(ctx, got)
-	if err != nil {
-		return nil, fmt.Errorf("have stream %s show all that it stores: %w", got.Name, err)
+// withinAccount creates or updates the stream, with as many consumers as the
+// account allows where those are fewer than wanted.
+func withinAccount(
+	ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig,
+	put func(context.Context, jetstream.StreamConfig) (jetstream.Stream, error),
+) (jetstream.Stream, error) {
+	stream, err := put(ctx, want)
+	var refused *jetstream.APIError
+	if !errors.As(err, &refused) || refused.ErrorCode != jetstream.JSErrCodeMaximumConsumersLimit {
+		return stream, err
 	}
-	return stream, nil
+	account, accountErr := js.AccountInfo(ctx)
+	if accountErr != nil {
+		return nil, errors.Join(err, fmt.Errorf("ask how many consumers the account allows: %w", accountErr))
+	}
+	want.MaxConsumers = account.Limits.MaxConsumers
+	if tier, ok := account.Tiers[fmt.Sprintf("R%d", want.Replicas)]; ok {
+		want.MaxConsumers = tier.Limits.MaxConsumers
+	}
+	if stream, err = js.Stream(ctx, want.Name); err == nil && stream.CachedInfo().Config.MaxConsumers == want.MaxConsumers {
+		return stream, nil
+	}
+	return put(ctx, want)
 }
 
 // differences names the settings of got that change what is stored, for how
@@ -118,7 +152,6 @@ func differences(got, want jetstream.StreamConfig) []string {
 		{"max bytes", got.MaxBytes, want.MaxBytes},
 		{"max age", got.MaxAge, want.MaxAge},
 		{"max messages per subject", got.MaxMsgsPerSubject, want.MaxMsgsPerSubject},
-		{"max consumers", got.MaxConsumers, want.MaxConsumers},
 		{"first sequence", max(got.FirstSeq, 1), uint64(1)},
 		{"duplicate window", got.Duplicates, want.Duplicates},
 		{"no ack", got.NoAck, false},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -110,6 +111,105 @@ func TestAStreamThatShowedStudiesOnlyShowsAllFromThenOn(t *testing.T) {
 	}
 	if now := again.CachedInfo(); now.State.LastSeq != 1 || !now.Created.Equal(stream.CachedInfo().Created) {
 		t.Errorf("another stream: %+v", now)
+	}
+}
+
+// A stream from before limits were stated has the server's default, and one may be full.
+func TestAStreamThatAllowsFewerConsumersAllowsAsManyAsAreSet(t *testing.T) {
+	for name, before := range map[string]int{"no limit": -1, "a limit that is reached": 1} {
+		t.Run("from "+name, func(t *testing.T) {
+			js := newBroker(t, natsd.Config{}).jetStream()
+			stream, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			old := stream.CachedInfo().Config
+			old.MaxConsumers = before
+			if _, err := js.UpdateStream(t.Context(), old); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := js.CreateConsumer(t.Context(), events.Stream, jetstream.ConsumerConfig{Durable: "first"}); err != nil {
+				t.Fatal(err)
+			}
+			again, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{MaxConsumers: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c := again.CachedInfo(); c.Config.MaxConsumers != 2 || !c.Created.Equal(stream.CachedInfo().Created) {
+				t.Errorf("the stream allows %d consumers and was created %s", c.Config.MaxConsumers, c.Created)
+			}
+			if _, err := js.CreateConsumer(t.Context(), events.Stream, jetstream.ConsumerConfig{Durable: "second"}); err != nil {
+				t.Errorf("within the limit: %v", err)
+			}
+			if _, err := js.CreateConsumer(t.Context(), events.Stream, jetstream.ConsumerConfig{Durable: "third"}); !errors.Is(err, jetstream.ErrMaximumConsumersLimit) {
+				t.Errorf("beyond the limit: %v", err)
+			}
+		})
+	}
+	t.Run("and is left alone if it allows more", func(t *testing.T) {
+		js := newBroker(t, natsd.Config{}).jetStream()
+		for _, setting := range []int{2000, 1000} {
+			stream, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{MaxConsumers: setting})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := stream.CachedInfo().Config.MaxConsumers; got != 2000 {
+				t.Errorf("the stream allows %d consumers", got)
+			}
+		}
+	})
+	t.Run("and is not changed if other settings are wrong", func(t *testing.T) {
+		js := newBroker(t, natsd.Config{}).jetStream()
+		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: events.Stream, Subjects: []string{events.IngestWildcard}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{}); !errors.Is(err, events.Conflict) {
+			t.Errorf("got %v", err)
+		}
+		stream, err := js.Stream(t.Context(), events.Stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := stream.CachedInfo().Config.MaxConsumers; got != -1 {
+			t.Errorf("it allows %d consumers now", got)
+		}
+	})
+}
+
+// An account elsewhere may have a limit of its own, which the server refuses to exceed.
+func TestAStreamAllowsNoMoreConsumersThanItsAccount(t *testing.T) {
+	opts := &server.Options{}
+	config := `accounts { A { jetstream: {max_consumers: 7}, users: [{user: a, password: a}] } }`
+	if err := opts.ProcessConfigString(config); err != nil {
+		t.Fatal(err)
+	}
+	opts.Host, opts.Port, opts.JetStream, opts.StoreDir, opts.NoSigs, opts.NoLog = "127.0.0.1", server.RANDOM_PORT, true, t.TempDir(), true, true
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(20 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("a", "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{"a new stream", "one that is there"} {
+		stream, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{})
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if got := stream.CachedInfo().Config.MaxConsumers; got != 7 {
+			t.Errorf("%s allows %d consumers", what, got)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -38,10 +39,13 @@ func (p *program) openNATS(ctx context.Context) (err error) {
 		return usageError("--nats-replicas must be 1, 3 or 5")
 	}
 	if !s.outside() {
-		if s.NATSReplicas > 1 {
-			return usageError("--nats-replicas is for the cluster that --nats-url names")
+		if s.NATSReplicas > 1 || s.NATSConsumerReplicas > 1 {
+			return usageError("--nats-replicas and --nats-consumer-replicas are for the cluster that --nats-url names")
 		}
 		return p.startNATS()
+	}
+	if most := max(1, s.NATSReplicas); s.NATSConsumerReplicas < 0 || s.NATSConsumerReplicas > most {
+		return usageError(fmt.Sprintf("--nats-consumer-replicas must be from 1 to --nats-replicas, which is %d", most))
 	}
 	if s.natsFlags, err = s.absolute(); err != nil {
 		return err
@@ -97,11 +101,20 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 
 // notes are what an operator has to do that keeps nothing else from being ready.
 func (p *program) notes() []check {
-	notes := []check{p.refillNote(), {"outdatedStudies", p.outdatedStudies}}
+	notes := []check{p.refillNote(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}}
 	if outside, ok := p.nats.(*natsd.Outside); ok {
 		notes = append(notes, check{"natsConfiguration", outside.Configured})
 	}
 	return notes
+}
+
+// partnerConsumers says that the stream has little or no room for consumers of
+// partners.
+func (p *program) partnerConsumers(context.Context) error {
+	if text := p.doors.Status().Room(); text != "" {
+		return errors.New(text)
+	}
+	return nil
 }
 
 // outdatedStudies names those from which only a newer version can answer.

@@ -13,7 +13,7 @@ import (
 // Without a container engine at hand at least this can be held: what the files
 // for containers set is something that the program reads.
 func TestContainersSetVariablesThatTheProgramKnows(t *testing.T) {
-	parser, err := kong.New(&cli{}, kong.Name("signoff"), kong.DefaultEnvars("SIGNOFF"), kong.Vars{"basePath": "", "maxCount": "1"})
+	parser, err := kong.New(&cli{}, kong.Name("signoff"), kong.DefaultEnvars("SIGNOFF"), kong.Vars{"basePath": "", "maxCount": "1", "maxConsumers": "1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,14 +31,16 @@ type partnerAdd struct {
 
 func (cmd *partnerAdd) Run(ctx context.Context, c *common, t terminal) error {
 	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
-		secret, err := o.Accounts().AddPartner(ctx, operator(), cmd.ID, cmd.Name, cmd.Study)
-		if err != nil {
-			return err
-		}
-		if err := printNewPartner(ctx, c, t, o, cmd.ID, secret); err != nil {
-			return err
-		}
-		return awaitApplied(ctx, c, t, o)
+		return withinRoom(ctx, c, t, o, "partner "+cmd.ID, func() error {
+			secret, err := o.Accounts().AddPartner(ctx, operator(), cmd.ID, cmd.Name, cmd.Study)
+			if err != nil {
+				return err
+			}
+			if err := printNewPartner(ctx, c, t, o, cmd.ID, secret); err != nil {
+				return err
+			}
+			return awaitApplied(ctx, c, t, o)
+		})
 	})
 }
 
@@ -48,9 +50,50 @@ type partnerGrant struct {
 }
 
 func (cmd *partnerGrant) Run(ctx context.Context, c *common, t terminal) error {
-	return changeAccess(ctx, c, t, fmt.Sprintf("partner %s may see %s", cmd.ID, cmd.Study), func(o *outbox.Outbox) error {
-		return o.Accounts().GrantPartner(ctx, operator(), cmd.ID, cmd.Study)
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		return withinRoom(ctx, c, t, o, fmt.Sprintf("partner %s in study %s", cmd.ID, cmd.Study), func() error {
+			if err := o.Accounts().GrantPartner(ctx, operator(), cmd.ID, cmd.Study); err != nil {
+				return err
+			}
+			fmt.Fprintf(t.out, "partner %s may see %s\n", cmd.ID, cmd.Study)
+			return awaitApplied(ctx, c, t, o)
+		})
 	})
+}
+
+// withinRoom runs a grant, and says so when partners then need more consumers on
+// NATS than the running server lets them have. The grant is recorded all the same,
+// because the read API serves it.
+func withinRoom(ctx context.Context, c *common, t terminal, o *outbox.Outbox, who string, grant func() error) error {
+	before, err := consumersNeeded(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := grant(); err != nil {
+		return err
+	}
+	after, err := consumersNeeded(ctx, o)
+	if err != nil {
+		return err
+	}
+	if s, ok := c.dir().running(); ok && s.MaxConsumers > 0 && after > s.MaxConsumers && after > before {
+		fmt.Fprintf(t.err, "%s is beyond the limit and cannot subscribe to all of that: partners need %d consumers on NATS and may have %d. "+
+			"Start signoff serve with a higher --max-consumers, or revoke grants. The read API serves it all the same; "+
+			"signoff status names who cannot subscribe\n", who, after, s.MaxConsumers)
+	}
+	return nil
+}
+
+// consumersNeeded counts the consumers that partners need: one for each and one for
+// each of its grants.
+func consumersNeeded(ctx context.Context, o *outbox.Outbox) (n int, err error) {
+	partners, err := o.Accounts().Partners(ctx)
+	for _, p := range partners {
+		if p.Enabled {
+			n += 1 + len(p.Studies)
+		}
+	}
+	return n, err
 }
 
 type partnerRevoke struct {

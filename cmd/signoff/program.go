@@ -46,8 +46,11 @@ type settings struct {
 	Origin        string `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
 	TypePrefix    string `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
 
+	MaxConsumers int `help:"Most consumers of partners on NATS: one for each partner and one for each study granted to it." default:"${maxConsumers}" placeholder:"N"`
+
 	natsFlags
-	NATSReplicas int `name:"nats-replicas" help:"Servers of the outside cluster that hold the stream: 1, 3 or 5. Default 1." placeholder:"N"`
+	NATSReplicas         int `name:"nats-replicas" help:"Servers of the outside cluster that hold the stream: 1, 3 or 5. Default 1." placeholder:"N"`
+	NATSConsumerReplicas int `name:"nats-consumer-replicas" help:"Servers of the outside cluster that hold each consumer of a partner, at most as many as hold the stream. Default as many." placeholder:"N"`
 }
 
 // program is everything one data directory needs, wired but not yet running.
@@ -81,6 +84,7 @@ type program struct {
 // they depend on each other, and takes the addresses, so that whatever is
 // wrong is said before anything runs.
 func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger) (*program, error) {
+	s.MaxConsumers = cmp.Or(s.MaxConsumers, doors.DefaultMaxConsumers)
 	p := &program{dir: dir, settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
 	if err := p.openAll(ctx, []component{
 		{"TLS", p.openTransport},
@@ -186,7 +190,10 @@ func (p *program) openDoors(context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := doors.Config{Log: p.log.With("component", "doors")}
+	cfg := doors.Config{
+		MaxConsumers: p.settings.MaxConsumers, Replicas: p.settings.NATSConsumerReplicas,
+		Log: p.log.With("component", "doors"),
+	}
 	if p.settings.outside() {
 		cfg.Watch = 250 * time.Millisecond // all servers are asked each time
 	}
@@ -235,8 +242,12 @@ func (p *program) openRelay(ctx context.Context) error {
 		return err
 	}
 	cfg := publisher.Config{
-		Stream: publisher.StreamConfig{Replicas: p.settings.NATSReplicas, RefillTo: p.start.recorded.Ordinal},
-		Log:    p.log.With("component", "publisher"),
+		Stream: publisher.StreamConfig{
+			Replicas:     p.settings.NATSReplicas,
+			MaxConsumers: p.settings.MaxConsumers + doors.OwnConsumers,
+			RefillTo:     p.start.recorded.Ordinal,
+		},
+		Log: p.log.With("component", "publisher"),
 	}
 	if _, err := publisher.EnsureStream(ctx, js, cfg.Stream); err != nil {
 		if !p.settings.outside() || errors.Is(err, events.Conflict) {

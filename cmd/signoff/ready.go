@@ -10,7 +10,7 @@ import (
 type readyCommand struct{}
 
 func (cmd *readyCommand) Run(ctx context.Context, c *common, t terminal) error {
-	state, _ := serverState(ctx, c.dir())
+	state, _, _ := serverState(ctx, c.dir())
 	if state != "ready" {
 		return fmt.Errorf("the server on %s is %s", c.dir(), state)
 	}

@@ -22,6 +22,9 @@ type serveCommand struct {
 }
 
 func (cmd *serveCommand) Run(ctx context.Context, c *common, t terminal) error {
+	if cmd.MaxConsumers < 1 {
+		return usageError("--max-consumers must be at least 1")
+	}
 	p, err := openProgram(ctx, c.dir(), cmd.settings, newLog(t.err, cmd.LogFormat, cmd.LogLevel))
 	if err != nil {
 		return err
@@ -129,7 +132,7 @@ func (p *program) serving() serving {
 		PID: os.Getpid(), Listen: p.apiListener.Addr().String(), PublicURL: p.publicURL(), BasePath: p.settings.BasePath,
 		Ops: p.opsListener.Addr().String(), OpsURL: scheme(p.opsTLS()) + p.opsListener.Addr().String(),
 		NATS: p.nats.ClientURL(), NATSPublic: p.settings.NATSPublicURL, NATSUser: operator.User, NATSPassword: operator.Password,
-		Outside:      outside,
+		Outside: outside, MaxConsumers: p.settings.MaxConsumers,
 		Certificates: p.transport.fingerprints(),
 	}
 }

@@ -22,6 +22,8 @@ type serving struct {
 	NATSPassword string     `json:"natsPassword"`
 	Outside      *natsFlags `json:"outside,omitempty"` // how to reach a NATS server that runs elsewhere
 
+	MaxConsumers int `json:"maxConsumers,omitempty"` // that partners may have on NATS
+
 	BasePath     string   `json:"basePath"`               // of the read API
 	OpsURL       string   `json:"opsUrl"`                 // scheme and address
 	Certificates []string `json:"certificates,omitempty"` // SHA-256 of those its listeners show

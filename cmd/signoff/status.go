@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -29,6 +32,8 @@ type statusFacts struct {
 	Outbox    outbox.Status  `json:"outbox"`
 	Partners  []receipts.Lag `json:"partners"` // how far each is behind in each study granted
 	Addresses *serving       `json:"addresses,omitempty"`
+
+	Findings map[string]string `json:"findings,omitempty"` // what /readyz shows that is not ok
 }
 
 func (cmd *statusCommand) Run(ctx context.Context, c *common, t terminal) error {
@@ -47,28 +52,34 @@ func (cmd *statusCommand) Run(ctx context.Context, c *common, t terminal) error 
 		if facts.Applied, err = applied(ctx, c.dir()); err != nil {
 			return err
 		}
-		facts.Server, facts.Addresses = serverState(ctx, c.dir())
+		facts.Server, facts.Addresses, facts.Findings = serverState(ctx, c.dir())
 		return printFacts(c, t, facts, facts.print)
 	})
 }
 
-// serverState asks a running server whether it is ready.
-func serverState(ctx context.Context, dir dataDir) (string, *serving) {
-	s, ok := dir.running()
+// serverState asks a running server whether it is ready, and what of it is not ok.
+func serverState(ctx context.Context, dir dataDir) (state string, s *serving, findings map[string]string) {
+	running, ok := dir.running()
 	if !ok {
-		return "not running", nil
+		return "not running", nil, nil
 	}
+	s = &running
 	s.NATSUser, s.NATSPassword = "", "" // not for standard output
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.OpsURL+"/readyz", nil)
 	if err != nil {
-		return "not ready", &s
+		return "not ready", s, nil
 	}
-	if status, _, err := doWith(dir.client(), req); err != nil || status != http.StatusOK {
-		return "not ready", &s
+	status, body, err := doWith(dir.client(), req)
+	if err != nil || json.Unmarshal(body, &findings) != nil {
+		return "not ready", s, nil
 	}
-	return "ready", &s
+	maps.DeleteFunc(findings, func(_, finding string) bool { return finding == "ok" })
+	if status != http.StatusOK {
+		return "not ready", s, findings
+	}
+	return "ready", s, findings
 }
 
 // applied gives the stream sequence the read model has reached; 0 where there
@@ -91,6 +102,9 @@ func (f statusFacts) print(w io.Writer) {
 		server = fmt.Sprintf("%s, process %d, %s", f.Server, f.Addresses.PID, f.Addresses.PublicURL)
 	}
 	fmt.Fprintf(w, "server       %s\n", server)
+	for _, name := range slices.Sorted(maps.Keys(f.Findings)) {
+		fmt.Fprintf(w, "             %s: %s\n", name, f.Findings[name])
+	}
 	fmt.Fprintf(w, "assessments  %d registered, %d waiting for a signature, %d available\n", o.Assessments, o.Waiting, o.Available)
 	fmt.Fprintf(w, "events       %d recorded, %d published, %d applied\n", o.Events, o.Ordinal, f.Applied)
 	if o.Unpublished > 0 {

@@ -1,11 +1,20 @@
 package doors_test
 
 import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 )
 
@@ -44,4 +53,158 @@ func BenchmarkWithdrawal(b *testing.B) {
 	b.ReportMetric(milliseconds(longest), "longest-ms")
 	b.ReportMetric(milliseconds(bare)/float64(b.N), "bare-close-ms")
 	b.ReportMetric(float64(withdrawn)/float64(bare), "ratio")
+}
+
+// BenchmarkConsumers measures what many consumers cost, 100 to a partner: how long it
+// takes to make them, to list their names beside the states of all, to stop and to start,
+// and how much longer a publish takes than without any. SIGNOFF_BENCH_CONSUMERS says how
+// many there are.
+func BenchmarkConsumers(b *testing.B) {
+	n := benchConsumers(b)
+	report := func(name string, d time.Duration) { b.ReportMetric(d.Seconds(), name) }
+	for b.Loop() {
+		h := newHouse(b, doors.Config{Interval: 3 * time.Second, MaxConsumers: n})
+		bare := h.publishLatency(b)
+
+		begun := time.Now()
+		h.book.change(func(d access.Directory) access.Directory { return withConsumers(d, n) })
+		h.have(n)
+		report("make-s", time.Since(begun))
+		many := h.publishLatency(b)
+		b.ReportMetric(float64(bare)/float64(time.Millisecond), "bare-publish-ms")
+		b.ReportMetric(float64(many)/float64(time.Millisecond), "publish-ms")
+		b.ReportMetric(float64(many)/float64(bare), "ratio")
+
+		names, states := h.listTimes(b)
+		report("names-s", names)
+		report("states-s", states)
+
+		begun = time.Now()
+		h.stop()
+		h.server.Shutdown()
+		report("stop-s", time.Since(begun))
+		begun = time.Now()
+		h.startServer()
+		report("start-server-s", time.Since(begun))
+		h.startDoors()
+		h.ready()
+		report("start-s", time.Since(begun))
+	}
+}
+
+// benchConsumers is how many consumers a benchmark makes.
+func benchConsumers(b *testing.B) int {
+	b.Helper()
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("SIGNOFF_BENCH_CONSUMERS"), "100"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// BenchmarkClusterConsumers measures what consumers held by three servers and by one cost
+// on a cluster of three: how long it takes to make them, and to have a server back that was
+// restarted, and how busy the servers are when nothing happens, beside none.
+func BenchmarkClusterConsumers(b *testing.B) {
+	n := benchConsumers(b)
+	for _, replicas := range []int{3, 1} {
+		b.Run(fmt.Sprintf("R%d", replicas), func(b *testing.B) {
+			for b.Loop() {
+				partners := withConsumers(access.Directory{}, n).Partners()
+				h, built := furnishCluster(b, doors.Config{Interval: 3 * time.Second, Replicas: replicas}, partners...)
+				bare := cpuBusy(b)
+				begun := time.Now()
+				h.startDoors()
+				h.have(n)
+				b.ReportMetric(time.Since(begun).Seconds(), "make-s")
+				h.stop() // what the doors ask for is not what the servers do by themselves
+				busy := cpuBusy(b)
+				b.ReportMetric(100*bare, "bare-cpu-%")
+				b.ReportMetric(100*busy, "cpu-%")
+				b.ReportMetric(busy/bare, "ratio")
+
+				begun = time.Now()
+				built.servers[2].Shutdown()
+				built.servers[2].WaitForShutdown()
+				b.ReportMetric(time.Since(begun).Seconds(), "server-stop-s")
+				begun = time.Now()
+				built.servers[2] = startNode(b, built.files[2])
+				for built.servers[2].Healthz(nil).Status != "ok" {
+					time.Sleep(10 * time.Millisecond)
+				}
+				b.ReportMetric(time.Since(begun).Seconds(), "server-start-s")
+			}
+		})
+	}
+}
+
+// cpuBusy is how many processors the process uses for some seconds.
+func cpuBusy(b *testing.B) float64 {
+	b.Helper()
+	const wait = 5 * time.Second
+	used := func() time.Duration {
+		var r syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	}
+	before := used()
+	time.Sleep(wait)
+	return (used() - before).Seconds() / wait.Seconds()
+}
+
+// have waits, as long as it takes, until partners have n consumers.
+func (h *house) have(n int) {
+	for s := h.doors.Status(); s.Consumers < n || !s.Ready; s = h.doors.Status() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// withConsumers has partners who need n consumers.
+func withConsumers(d access.Directory, n int) access.Directory {
+	for i := 0; n > 0; i++ {
+		var studies []string
+		for s := range min(n, 100) - 1 {
+			studies = append(studies, fmt.Sprint("S-", s))
+		}
+		d = d.WithPartner(partner(fmt.Sprint("p", i), studies...))
+		n -= len(studies) + 1
+	}
+	return d
+}
+
+// publishLatency is the median time of a publish.
+func (h *house) publishLatency(b *testing.B) time.Duration {
+	b.Helper()
+	took := make([]time.Duration, 300)
+	for i := range took {
+		begun := time.Now()
+		h.publish("S-0", "a report")
+		took[i] = time.Since(begun)
+	}
+	slices.Sort(took)
+	return took[len(took)/2]
+}
+
+// listTimes is how long it takes to list the names of all consumers, and their states.
+func (h *house) listTimes(b *testing.B) (names, states time.Duration) {
+	b.Helper()
+	stream, err := h.writer.Stream(b.Context(), events.Stream)
+	if err != nil {
+		b.Fatal(err)
+	}
+	begun := time.Now()
+	lister := stream.ConsumerNames(b.Context())
+	for range lister.Name() { //nolint:revive // all are received
+	}
+	names = time.Since(begun)
+	begun = time.Now()
+	var all jetstream.ConsumerInfoLister = stream.ListConsumers(b.Context())
+	for range all.Info() { //nolint:revive // all are received
+	}
+	if lister.Err() != nil || all.Err() != nil {
+		b.Fatal(lister.Err(), all.Err())
+	}
+	return names, time.Since(begun)
 }

@@ -1,16 +1,20 @@
 package doors_test
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
@@ -21,15 +25,17 @@ import (
 // cluster is three servers under the configuration that is written for them.
 type cluster struct {
 	*natsd.Outside
-	c    natsd.Configuration
-	urls []string
+	c       natsd.Configuration
+	urls    []string
+	files   []string // configurations of the servers
+	servers []*server.Server
 }
 
 func (c *cluster) Credentials(r natsd.Role) natsd.Credentials { return c.c.Credentials[r] }
 
 // startCluster starts the servers from files, as nats-server does, and waits
 // until they have found each other.
-func startCluster(t *testing.T, c natsd.Configuration) *cluster {
+func startCluster(t testing.TB, c natsd.Configuration) *cluster {
 	t.Helper()
 	text, err := c.Text()
 	if err != nil {
@@ -38,7 +44,6 @@ func startCluster(t *testing.T, c natsd.Configuration) *cluster {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "accounts.conf"), text)
 	routes := freeAddresses(t, 3)
-	var servers []*server.Server
 	made := &cluster{c: c}
 	for i, name := range []string{"n1", "n2", "n3"} {
 		file := filepath.Join(dir, name+".conf")
@@ -46,9 +51,10 @@ func startCluster(t *testing.T, c natsd.Configuration) *cluster {
 			Name: name, Listen: "127.0.0.1:-1", StoreDir: t.TempDir(), Include: "accounts.conf",
 			Cluster: &natsd.Cluster{Name: "signoff", Listen: routes[i], Routes: routes, User: "route", Password: "between servers"},
 		}.Text())
-		servers = append(servers, startNode(t, file))
+		made.files = append(made.files, file)
+		made.servers = append(made.servers, startNode(t, file))
 	}
-	for _, s := range servers {
+	for _, s := range made.servers {
 		if !s.ReadyForConnections(timeout) {
 			t.Fatal("a server is not ready")
 		}
@@ -56,24 +62,29 @@ func startCluster(t *testing.T, c natsd.Configuration) *cluster {
 	}
 	until(t, "the servers form a cluster", func() bool {
 		leaders := 0
-		for _, s := range servers {
+		for _, s := range made.servers {
 			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == 3 {
 				leaders++
 			}
 		}
 		return leaders == 1
 	})
-	made.Outside = natsd.Reach(natsd.OutsideConfig{
-		URL: strings.Join(made.urls, ","), Timeout: timeout, Log: slog.New(slog.DiscardHandler),
-		Options: func(r natsd.Role) ([]nats.Option, error) {
-			return []nats.Option{nats.UserInfo(c.Credentials[r].User, c.Credentials[r].Password)}, nil
-		},
-	})
-	t.Cleanup(made.Shutdown)
+	made.reach(t, timeout)
 	return made
 }
 
-func write(t *testing.T, file, text string) {
+// reach has what runs on the cluster wait that long for answers of all servers.
+func (c *cluster) reach(t testing.TB, wait time.Duration) {
+	c.Outside = natsd.Reach(natsd.OutsideConfig{
+		URL: strings.Join(c.urls, ","), Timeout: wait, Log: slog.New(slog.DiscardHandler),
+		Options: func(r natsd.Role) ([]nats.Option, error) {
+			return []nats.Option{nats.UserInfo(c.Credentials(r).User, c.Credentials(r).Password)}, nil
+		},
+	})
+	t.Cleanup(c.Outside.Shutdown)
+}
+
+func write(t testing.TB, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -82,7 +93,7 @@ func write(t *testing.T, file, text string) {
 
 // freeAddresses finds ports, which the servers have to know of each other
 // before they start.
-func freeAddresses(t *testing.T, n int) (all []string) {
+func freeAddresses(t testing.TB, n int) (all []string) {
 	t.Helper()
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -95,7 +106,7 @@ func freeAddresses(t *testing.T, n int) (all []string) {
 	return all
 }
 
-func startNode(t *testing.T, file string) *server.Server {
+func startNode(t testing.TB, file string) *server.Server {
 	t.Helper()
 	opts, err := server.ProcessConfigFile(file)
 	if err != nil {
@@ -112,7 +123,16 @@ func startNode(t *testing.T, file string) *server.Server {
 }
 
 // newClusterHouse is a house on a cluster that knows the partners from the start.
-func newClusterHouse(t *testing.T, cfg doors.Config, known ...access.Partner) (*house, *cluster) {
+func newClusterHouse(t testing.TB, cfg doors.Config, known ...access.Partner) (*house, *cluster) {
+	t.Helper()
+	h, built := furnishCluster(t, cfg, known...)
+	h.startDoors()
+	h.ready()
+	return h, built
+}
+
+// furnishCluster is a house on a cluster whose doors do not run yet.
+func furnishCluster(t testing.TB, cfg doors.Config, known ...access.Partner) (*house, *cluster) {
 	t.Helper()
 	h := furnish(t, cfg)
 	c := natsd.Configuration{}
@@ -132,8 +152,6 @@ func newClusterHouse(t *testing.T, cfg doors.Config, known ...access.Partner) (*
 	built := startCluster(t, c)
 	h.site = built
 	h.makeStream(3)
-	h.startDoors()
-	h.ready()
 	return h, built
 }
 
@@ -173,5 +191,121 @@ func TestWhoSendsTooMuchIsPutOutOfAllServers(t *testing.T) {
 	case <-stays:
 		t.Error("another partner was put out")
 	default:
+	}
+}
+
+// newClusterWith is a house on a cluster of which a server may be stopped.
+func newClusterWith(t testing.TB, cfg doors.Config, known ...access.Partner) (*house, *cluster) {
+	t.Helper()
+	cfg.Limits = doors.DefaultLimits()
+	h, built := furnishCluster(t, cfg, known...)
+	built.reach(t, time.Second)
+	h.startDoors()
+	h.ready()
+	return h, built
+}
+
+// holder is the place in the cluster of the server that holds a consumer alone.
+func (h *house) holder(c *cluster, name string) int {
+	h.t.Helper()
+	info := h.state(name)
+	if len(info.Cluster.Replicas) > 0 {
+		h.t.Fatalf("%s is held by several servers", name)
+	}
+	return slices.IndexFunc(c.servers, func(s *server.Server) bool { return s.Name() == info.Cluster.Leader })
+}
+
+// state is what the broker says of a consumer.
+func (h *house) state(name string) *jetstream.ConsumerInfo {
+	h.t.Helper()
+	var info *jetstream.ConsumerInfo
+	until(h.t, name+" answers", func() bool {
+		ctx, cancel := context.WithTimeout(h.t.Context(), time.Second)
+		defer cancel()
+		c, err := h.writer.Consumer(ctx, events.Stream, name)
+		if err == nil {
+			info = c.CachedInfo()
+		}
+		return err == nil
+	})
+	return info
+}
+
+// The broker lists such a consumer as present, and does not make it elsewhere by itself.
+func TestAConsumerWhoseServerIsGoneGoesOnElsewhereBehindWhatWasAcknowledged(t *testing.T) {
+	studies := []string{"A", "B", "C", "D"}
+	h, built := newClusterWith(t, doors.Config{Replicas: 1, Absent: 100 * time.Millisecond, AckWait: time.Second}, partner("acme", studies...))
+	nc := h.mustLogin("acme")
+	for _, s := range studies {
+		h.publish(s, s+"1", s+"2", s+"3")
+		c := consumer(t, nc, "acme="+s)
+		same(t, "before", take(t, c, 2), s+"1", s+"2")
+		if _, err := c.Next(jetstream.FetchMaxWait(timeout)); err != nil { // not acknowledged
+			t.Fatal(err)
+		}
+		until(t, "the receipt is kept", func() bool {
+			r := h.ledger.of("acme", s)
+			return r.Acknowledged > 0 && r.Delivered == r.Acknowledged+1
+		})
+	}
+	gone := h.holder(built, "acme=A")
+	built.servers[gone].Shutdown()
+	built.servers[gone].WaitForShutdown()
+
+	var again *nats.Conn
+	until(t, "the partner is back", func() (ok bool) {
+		var err error
+		again, err = h.login("acme")
+		return err == nil
+	})
+	t.Cleanup(again.Close)
+	for _, s := range studies {
+		if at := h.holder(built, "acme="+s); at == gone {
+			t.Errorf("%s is held by the server that is gone", s)
+		}
+		c := consumer(t, again, "acme="+s)
+		same(t, "what was not acknowledged", take(t, c, 1), s+"3")
+		none(t, c)
+		h.publish(s, s+"4")
+		same(t, "the next event", take(t, c, 1), s+"4")
+		none(t, c)
+	}
+	h.ready()
+}
+
+func TestConsumersGetAsManyReplicasAsAreSet(t *testing.T) {
+	h, _ := newClusterWith(t, doors.Config{}, partner("acme", "A"))
+	h.publish("A", "a1", "a2", "a3")
+	replicas := func(want int) {
+		t.Helper()
+		for _, name := range []string{"acme", "acme=A"} {
+			until(t, fmt.Sprintf("%s is held by %d servers", name, want), func() bool {
+				info := h.state(name)
+				return info.Cluster != nil && len(info.Cluster.Replicas) == want-1
+			})
+		}
+	}
+	pull := func(want string) {
+		t.Helper()
+		nc := h.mustLogin("acme")
+		same(t, "pulled", take(t, consumer(t, nc, "acme=A"), 1), want)
+		nc.Close()
+	}
+	replicas(3)
+	pull("a1")
+	created := h.state("acme=A").Created
+	for _, step := range []struct {
+		set, want int
+		next      string
+	}{{1, 1, "a2"}, {0, 3, "a3"}} {
+		h.stop()
+		h.cfg.Replicas = step.set
+		h.startDoors()
+		replicas(step.want)
+		h.ready()
+		pull(step.next)
+	}
+	if now := h.state("acme=A").Created; !now.Equal(created) {
+		t.Errorf("it was made anew at %s", now)
 	}
 }

@@ -69,6 +69,9 @@ func (d *Doors) config(w want, floor uint64) jetstream.ConsumerConfig {
 
 		MaxRequestExpires: maxRequestExpires,
 	}
+	if r := d.replicas(); r != d.stream.replicas {
+		c.Replicas = r
+	}
 	if floor > 0 {
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, floor+1
 	}
@@ -82,71 +85,31 @@ func (w want) fits(c jetstream.ConsumerConfig) bool {
 		c.DeliverSubject == "" && c.AckPolicy == jetstream.AckExplicitPolicy && c.MaxDeliver == -1 && !c.HeadersOnly
 }
 
-// list takes stock of the partners' consumers: those that bear the mark, and
-// those that have the name of one that must be there.
-func (d *Doors) list(ctx context.Context, all map[string]guest) ([]*jetstream.ConsumerInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	stream, err := d.js.Stream(ctx, events.Stream)
-	if err != nil {
-		return nil, fmt.Errorf("look at stream: %w", err)
-	}
-	wanted := names(all)
-	stock := make(map[string]jetstream.ConsumerConfig)
-	var infos []*jetstream.ConsumerInfo
-	lister := stream.ListConsumers(ctx)
-	for info := range lister.Info() {
-		if wanted[info.Name].name != "" || info.Config.Metadata[mark] == markValue {
-			stock[info.Name] = info.Config
-			infos = append(infos, info)
-		}
-	}
-	if err := lister.Err(); err != nil {
-		return nil, fmt.Errorf("list consumers: %w", err)
-	}
-	d.stock = stock
-	return infos, nil
-}
-
 // create makes a consumer: from the study's first event, or, if it was there
 // before and the broker has lost it, behind all that was acknowledged.
-func (d *Doors) create(ctx context.Context, w want) error {
+func (d *Doors) create(ctx context.Context, w want) (*jetstream.ConsumerInfo, error) {
 	if w.filter == "" {
-		return events.Errorf(events.Internal, "consumer %s without a filter", w.name)
+		return nil, events.Errorf(events.Internal, "consumer %s without a filter", w.name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	floor := d.floors[w.name]
-	if err := d.reached(ctx, floor); err != nil {
-		return fmt.Errorf("make consumer %s: %w", w.name, err)
+	// One that starts beyond the stream's end would start before it after the
+	// broker was started again.
+	if last := d.stream.last; last < floor {
+		return nil, events.Errorf(events.Unavailable, "make consumer %s: the stream ends at %d and is filled again; "+
+			"the partner has acknowledged up to %d", w.name, last, floor)
 	}
 	made, err := d.js.CreateConsumer(ctx, events.Stream, d.config(w, floor))
 	if err != nil {
-		return fmt.Errorf("make consumer %s: %w", w.name, err)
+		return nil, fmt.Errorf("make consumer %s: %w", w.name, err)
 	}
-	d.stock[w.name] = made.CachedInfo().Config
-	if !w.fits(d.stock[w.name]) {
-		return events.Errorf(events.Internal, "consumer %s was not made as asked for", w.name)
+	info := made.CachedInfo()
+	if !w.fits(info.Config) {
+		return nil, events.Errorf(events.Internal, "consumer %s was not made as asked for", w.name)
 	}
 	d.cfg.Log.Info("consumer made", "consumer", w.name, "behind", floor)
-	return nil
-}
-
-// reached makes sure that the stream holds the message at which a consumer
-// goes on. One that starts beyond the end would start before it after the
-// broker was started again.
-func (d *Doors) reached(ctx context.Context, floor uint64) error {
-	if floor == 0 {
-		return nil
-	}
-	stream, err := d.js.Stream(ctx, events.Stream)
-	if err != nil {
-		return fmt.Errorf("look at stream: %w", err)
-	}
-	if last := stream.CachedInfo().State.LastSeq; last < floor {
-		return events.Errorf(events.Unavailable, "the stream ends at %d and is filled again; the partner has acknowledged up to %d", last, floor)
-	}
-	return nil
+	return info, nil
 }
 
 // remove deletes a consumer, for good.

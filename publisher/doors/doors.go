@@ -63,6 +63,19 @@ type Config struct {
 	AckWait       time.Duration // until an event is delivered again. Defaults to 30 s.
 	MaxAckPending int           // events of a consumer on their way. Defaults to 1000.
 
+	// MaxConsumers is how many consumers partners may have together: each has one,
+	// and one for each study granted. What is beyond is refused by name; what is
+	// there stays. Defaults to DefaultMaxConsumers.
+	MaxConsumers int
+
+	// Replicas is how many servers of a cluster hold each consumer, at most as many
+	// as hold the stream. Defaults to those of the stream.
+	Replicas int
+
+	// Absent is for how long a consumer may not answer whose server is gone, before
+	// it is made anew on another one. Defaults to 10 s.
+	Absent time.Duration
+
 	// Interval between looks at all consumers and connections. Defaults to 3 s.
 	Interval time.Duration
 
@@ -84,6 +97,8 @@ func (c Config) withDefaults() Config {
 	c.Burst = cmp.Or(c.Burst, events.PartnerBurst)
 	c.AckWait = cmp.Or(c.AckWait, 30*time.Second)
 	c.MaxAckPending = cmp.Or(c.MaxAckPending, 1000)
+	c.MaxConsumers = cmp.Or(c.MaxConsumers, DefaultMaxConsumers)
+	c.Absent = cmp.Or(c.Absent, 10*time.Second)
 	c.Interval = cmp.Or(c.Interval, 3*time.Second)
 	c.Watch = cmp.Or(c.Watch, 100*time.Millisecond)
 	c.Log = cmp.Or(c.Log, slog.Default())
@@ -118,11 +133,16 @@ type Doors struct {
 	beside   beside
 
 	// What follows belongs to Run alone.
-	stock     map[string]jetstream.ConsumerConfig // consumers of partners, by name
-	accounted map[string]*held                    // by partner; without an entry nothing is let through
-	watched   map[string]time.Time                // by partner: until then its connections are looked at often
-	floors    map[string]uint64                   // by consumer: all up to here was acknowledged
-	noted     map[string]events.Receipt           // by consumer, as last told to Receipts
+	stream    streamState               // at the last look
+	stock     map[string]*entry         // consumers of partners, by name
+	foreign   map[string]bool           // consumers of others, by name
+	spent     map[string]uint64         // by partner: what it was charged at the last look
+	room      room                      // for consumers
+	kept      string                    // why consumers could not get another number of replicas
+	accounted map[string]*held          // by partner; without an entry nothing is let through
+	watched   map[string]time.Time      // by partner: until then its connections are looked at often
+	floors    map[string]uint64         // by consumer: all up to here was acknowledged
+	noted     map[string]events.Receipt // by consumer, as last told to Receipts
 }
 
 // New makes doors on a connection with the rights to make consumers and to
@@ -143,7 +163,7 @@ func New(nc *nats.Conn, accounts Accounts, log Log, receipts Receipts, seed []by
 	d := &Doors{
 		nc: nc, js: js, accounts: accounts, log: log, receipts: receipts, issuer: issuer, cfg: cfg.withDefaults(),
 		admitted: make(map[string][]string),
-		stock:    make(map[string]jetstream.ConsumerConfig), accounted: make(map[string]*held), watched: make(map[string]time.Time),
+		stock:    make(map[string]*entry), foreign: make(map[string]bool), accounted: make(map[string]*held), watched: make(map[string]time.Time),
 		floors: make(map[string]uint64), noted: make(map[string]events.Receipt),
 	}
 	d.allowance = newAllowance(d.cfg.Rate, d.cfg.Burst)

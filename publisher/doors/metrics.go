@@ -31,10 +31,14 @@ type metrics struct {
 	bounded    prometheus.Gauge
 	retries    prometheus.Counter
 	withdrawal prometheus.Histogram
+	room       []prometheus.Collector
 }
 
 func newMetrics(d *Doors) *metrics {
 	name := func(n, help string) prometheus.Opts { return prometheus.Opts{Name: "signoff_doors_" + n, Help: help} }
+	gauge := func(n, help string, value func(Status) int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts(name(n, help)), func() float64 { return float64(value(d.Status())) })
+	}
 	m := &metrics{
 		ready: prometheus.NewGaugeFunc(prometheus.GaugeOpts(name("ready", "1 while all is as the log has it and logins are answered.")), func() float64 {
 			if d.Status().Ready {
@@ -53,6 +57,11 @@ func newMetrics(d *Doors) *metrics {
 			Name: "signoff_doors_withdrawal_seconds", Help: "Time from noticing that access was withdrawn to its end.",
 			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3},
 		}),
+		room: []prometheus.Collector{
+			gauge("consumers", "Consumers that partners have.", func(s Status) int { return s.Consumers }),
+			gauge("consumers_limit", "Consumers that partners may have.", func(s Status) int { return s.MaxConsumers }),
+			gauge("consumers_refused", "Consumers that partners lack because there are too many.", func(s Status) int { return len(s.Refused) }),
+		},
 	}
 	for _, outcome := range []string{opened, refused, expired, throttled, failed} {
 		m.logins.WithLabelValues(outcome)
@@ -66,7 +75,7 @@ func newMetrics(d *Doors) *metrics {
 // Metrics gives the doors' collectors.
 func (d *Doors) Metrics() []prometheus.Collector {
 	m := d.metrics
-	return []prometheus.Collector{m.ready, m.logins, m.closed, m.putOut, m.charged, m.bounded, m.retries, m.withdrawal}
+	return append([]prometheus.Collector{m.ready, m.logins, m.closed, m.putOut, m.charged, m.bounded, m.retries, m.withdrawal}, m.room...)
 }
 
 // charged shows what partners were charged.

@@ -3,29 +3,21 @@ package doors
 import (
 	"context"
 	"fmt"
-	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
 // note hands on how far the guests' consumers got, where that has changed since
-// it was last asked.
-func (d *Doors) note(ctx context.Context, all map[string]guest, infos []*jetstream.ConsumerInfo, asked time.Time) error {
-	byName := make(map[string]*jetstream.ConsumerInfo, len(infos))
-	for _, info := range infos {
-		byName[info.Name] = info
-	}
+// it was last handed on.
+func (d *Doors) note(ctx context.Context, all map[string]guest) error {
 	var news []events.Receipt
 	for _, g := range all {
 		for _, w := range g.wants() {
-			info := byName[w.name]
-			if info == nil || !w.fits(info.Config) {
+			e := d.stock[w.name]
+			if e == nil || !e.seen || !w.fits(e.config) {
 				continue
 			}
-			r := receiptOf(g.ID, w, info)
-			r.At = asked.UTC()
+			r := receiptOf(g.ID, w, e)
 			d.floors[w.name] = r.Acknowledged
 			if last := d.noted[w.name]; last.Delivered != r.Delivered || last.Acknowledged != r.Acknowledged {
 				news = append(news, r)
@@ -44,8 +36,8 @@ func (d *Doors) note(ctx context.Context, all map[string]guest, infos []*jetstre
 	return nil
 }
 
-func receiptOf(partner string, w want, info *jetstream.ConsumerInfo) events.Receipt {
-	r := events.Receipt{Partner: partner, Study: w.token, Delivered: info.Delivered.Stream, Acknowledged: info.AckFloor.Stream}
+func receiptOf(partner string, w want, e *entry) events.Receipt {
+	r := events.Receipt{Partner: partner, Study: w.token, Delivered: e.delivered, Acknowledged: e.acknowledged, At: e.asked.UTC()}
 	if w.token == "" {
 		r.Study = events.PartnerStudy(partner)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -33,17 +34,24 @@ func (d *Doors) pass(ctx context.Context) error {
 	all := guests(directory)
 	d.restrict(all)
 	ended := d.withdraw(ctx, all)
-	asked := d.cfg.Clock()
-	infos, err := d.list(ctx, all)
-	if err != nil {
+	if err := d.list(ctx, all); err != nil {
 		return errors.Join(ended, err)
 	}
-	return errors.Join(
-		d.withdraw(ctx, all), // once more, with all that is there
-		d.grant(ctx, all),
-		d.note(ctx, all, infos, asked),
-		d.sweepAll(ctx, directory),
-	)
+	var err error
+	for _, step := range []func(context.Context, map[string]guest) error{
+		d.withdraw, // once more, with all that is there
+		d.grant, d.examine, d.replaceLost, d.resize,
+	} {
+		if err = errors.Join(err, step(ctx, all)); len(d.log.Changed()) > 0 {
+			err = errors.Join(err, errChanged) // something may have to end
+			break
+		}
+	}
+	err = errors.Join(err, d.note(ctx, all))
+	if errors.Is(err, errChanged) {
+		return err
+	}
+	return errors.Join(err, d.sweepAll(ctx, directory))
 }
 
 // restrict has logins refuse from now on what is granted no more. Logins that
@@ -146,8 +154,8 @@ func sameSecrets(a, b []access.Secret) bool {
 func (d *Doors) surplus(all map[string]guest) []string {
 	wanted := names(all)
 	var gone []string
-	for name, c := range d.stock {
-		if !wanted[name].fits(c) {
+	for name, e := range d.stock {
+		if e.seen && !wanted[name].fits(e.config) {
 			gone = append(gone, name)
 		}
 	}
@@ -185,15 +193,18 @@ func (d *Doors) setAccount(ctx context.Context, id string, a events.Account) err
 	return nil
 }
 
-// grant gives every guest what it may read and does not have yet.
+// grant gives every guest what it may read and does not have yet, as far as there
+// is room.
 func (d *Doors) grant(ctx context.Context, all map[string]guest) error {
+	d.findRoom(all)
 	var errs []error
 	for _, id := range slices.Sorted(maps.Keys(all)) {
 		errs = append(errs, d.admit(ctx, all[id]))
 		if len(d.log.Changed()) > 0 {
-			return errChanged // something may have to end
+			return errors.Join(errs...) // something may have to end
 		}
 	}
+	d.tellRoom(all)
 	return errors.Join(errs...)
 }
 
@@ -205,7 +216,7 @@ func (d *Doors) admit(ctx context.Context, g guest) error {
 		h = &held{secrets: g.Secrets, unsure: true}
 	}
 	ready, err := d.createAll(ctx, g)
-	if err != nil && !told && len(ready) == 0 {
+	if errors.Is(err, errChanged) || err != nil && !told && len(ready) == 0 {
 		return err
 	}
 	// What is granted is let through, also while its consumer is lost or cannot be made yet: to a
@@ -225,18 +236,36 @@ func (d *Doors) admit(ctx context.Context, g guest) error {
 	return err
 }
 
-// createAll makes the consumers that the guest lacks, and gives the tokens of
-// the studies whose consumers are there.
+// createAll makes the consumers that the guest lacks, several at a time, and
+// returns the tokens of the studies whose consumers are there. It begins no more
+// of them once the directory has changed.
 func (d *Doors) createAll(ctx context.Context, g guest) (ready []string, err error) {
-	var errs []error
-	for _, w := range g.wants() {
-		if _, ok := d.stock[w.name]; !ok {
-			if err := d.create(ctx, w); err != nil {
-				errs = append(errs, err)
-				continue
-			}
+	wants := g.wants()
+	infos, errs := make([]*jetstream.ConsumerInfo, len(wants)), make([]error, len(wants))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, w := range wants {
+		if _, ok := d.stock[w.name]; ok {
+			continue
 		}
-		if w.token != "" {
+		if len(d.log.Changed()) > 0 {
+			errs[i] = errChanged
+			break
+		}
+		group.Go(func() error {
+			infos[i], errs[i] = d.room.try(w.name, func() (*jetstream.ConsumerInfo, error) { return d.create(ctx, w) })
+			return nil
+		})
+	}
+	_ = group.Wait() // they return none
+	asked := d.cfg.Clock()
+	for i, w := range wants {
+		if infos[i] != nil {
+			d.stock[w.name] = &entry{}
+			d.enter(w.name, infos[i], nil, asked)
+		}
+		e := d.stock[w.name]
+		if e != nil && e.seen && w.token != "" {
 			ready = append(ready, w.token)
 		}
 	}

@@ -8,11 +8,16 @@ import (
 type Status struct {
 	Ready  bool   // all is as the log has it, and logins are answered
 	Reason string // why not
+
+	Consumers    int       // of partners, at the last look
+	MaxConsumers int       // how many there may be
+	Refused      []Refusal // whom there was no room for, which keeps nothing else from being ready
 }
 
 type status struct {
 	mu     sync.Mutex
 	reason error
+	room   Status // without Ready and Reason
 }
 
 // set notes why the doors are not ready, nil when they are. It reports whether
@@ -23,6 +28,16 @@ func (s *status) set(reason error) bool {
 	news := text(s.reason) != text(reason)
 	s.reason = reason
 	return news
+}
+
+// setRoom notes how many consumers there are and who was refused one, and returns
+// what was noted before.
+func (s *status) setRoom(consumers, limit int, refused []Refusal) (before Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before = s.room
+	s.room = Status{Consumers: consumers, MaxConsumers: limit, Refused: refused}
+	return before
 }
 
 func text(err error) string {
@@ -36,5 +51,7 @@ func text(err error) string {
 func (d *Doors) Status() Status {
 	d.status.mu.Lock()
 	defer d.status.mu.Unlock()
-	return Status{Ready: d.status.reason == nil, Reason: text(d.status.reason)}
+	s := d.status.room
+	s.Ready, s.Reason = d.status.reason == nil, text(d.status.reason)
+	return s
 }

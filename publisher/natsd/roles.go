@@ -90,7 +90,7 @@ func permissions(role Role) *server.Permissions {
 		return &server.Permissions{
 			Publish: allow(
 				api+"STREAM.INFO."+stream, api+"CONSUMER.CREATE."+stream+".>", api+"CONSUMER.DELETE."+stream+".>",
-				api+"CONSUMER.INFO."+stream+".>", api+"CONSUMER.LIST."+stream, server.InboxPrefix+">", events.PutOutSubject,
+				api+"CONSUMER.INFO."+stream+".>", api+"CONSUMER.NAMES."+stream, server.InboxPrefix+">", events.PutOutSubject,
 			),
 			Subscribe: allow(inbox, server.AuthCalloutSubject, events.PutOutSubject),
 		}
