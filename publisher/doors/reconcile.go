@@ -219,14 +219,19 @@ func (d *Doors) admit(ctx context.Context, g guest) error {
 	if errors.Is(err, errChanged) || err != nil && !told && len(ready) == 0 {
 		return err
 	}
-	// What is granted is let through, also while its consumer is lost or cannot be made yet: to a
-	// partner that a study is refused to, it is not granted; a consumer that is not there is
-	// waited for.
-	if h.unsure || len(g.tokens) > len(h.tokens) {
-		if setErr := d.setAccount(ctx, g.ID, events.PartnerAccountOf(g.ID, g.tokens, d.cfg.Limits)); setErr != nil {
+	// A study is let through also while its consumer is lost or cannot be made yet:
+	// the partner waits for a consumer that is not there, but takes a study that is
+	// refused to it for one that is not granted. One for whose consumer there is no
+	// room is refused. What is let through already stays.
+	permitted := slices.DeleteFunc(slices.Clone(g.tokens), func(t string) bool {
+		return d.room.refusals[events.PartnerConsumer(g.ID, t)] != nil
+	})
+	tokens := g.both(append(permitted, h.tokens...))
+	if h.unsure || len(tokens) > len(h.tokens) {
+		if setErr := d.setAccount(ctx, g.ID, events.PartnerAccountOf(g.ID, tokens, d.cfg.Limits)); setErr != nil {
 			return errors.Join(err, setErr)
 		}
-		h.tokens, h.unsure = g.tokens, false
+		h.tokens, h.unsure = tokens, false
 		d.accounted[g.ID] = h
 	}
 	if d.openTo(g.ID, h.tokens) && told { // else the look at all connections is soon enough
