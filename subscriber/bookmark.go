@@ -112,14 +112,7 @@ func (o *order) beyondEnd(info *jetstream.ConsumerInfo) error {
 	if o.confirmed || len(o.ahead) > 0 {
 		return nil
 	}
-	var last arrival
-	var deliveries uint64
-	for _, a := range o.repeats {
-		deliveries += a.deliveries
-		if a.sequence > last.sequence {
-			last = a
-		}
-	}
+	last, deliveries := o.lastRepeat()
 	n, undelivered := last.event.Sequence, info.NumPending
 	isLast := last.sequence == info.Delivered.Stream || deliveries == info.Delivered.Consumer-info.AckFloor.Consumer
 	switch {
@@ -133,6 +126,18 @@ func (o *order) beyondEnd(info *jetstream.ConsumerInfo) error {
 		return o.isAhead("has no event of the study behind message %d, and this one was message %d", info.Delivered.Stream, o.held.Sequence)
 	}
 	return nil
+}
+
+// lastRepeat returns the repeat that stands last in the stream, and how many
+// deliveries the repeats took.
+func (o *order) lastRepeat() (last arrival, deliveries uint64) {
+	for _, a := range o.repeats {
+		deliveries += a.deliveries
+		if a.sequence > last.sequence {
+			last = a
+		}
+	}
+	return last, deliveries
 }
 
 // askPublisher says what to do when bookmark and log contradict each other.

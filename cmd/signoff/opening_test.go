@@ -540,12 +540,7 @@ func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
 	p := startHeld(t, i.dir, o.settings(), -1)
 	stopWatching := i.watch(p.program, i.acme, http.StatusForbidden, http.StatusServiceUnavailable)
 	rotated := &partnerClient{t: t, p: p.program, id: "rotated"}
-	eventually(t, "the others to get in", func() error {
-		if err := p.opening.closed(); err != nil {
-			return err
-		}
-		return nil
-	})
+	eventually(t, "the others to get in", p.opening.closed)
 	rotated.token = rotated.signIn(i.secrets["rotated"])
 	if status, body := rotated.get("/DiagnosticReport?researchstudy=" + i.study); status != http.StatusOK {
 		t.Errorf("rotated: %d %s", status, body)
@@ -667,7 +662,7 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer p.close() //nolint:errcheck // nothing is stored
+		defer p.close()
 		p.opening.look(t.Context())
 		opens(t, p.opening.closed())
 	})

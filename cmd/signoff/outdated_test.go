@@ -148,7 +148,7 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 }
 
 // startUnready is startProgram for a program that does not get ready.
-func startUnready(t *testing.T, dir string) (p *program, stop func()) {
+func startUnready(t *testing.T, dir string) (started *program, stop func()) {
 	t.Helper()
 	p, err := openProgram(t.Context(), dataDir(dir), loopback(), slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -108,8 +108,9 @@ func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger)
 // failure, whatever it has made fail.
 func (p *program) openAll(ctx context.Context, parts []component) error {
 	opening, interrupt := context.WithCancel(context.WithoutCancel(ctx))
-	defer context.AfterFunc(ctx, interrupt)() // no longer than it opens
-	p.dialer.opening = opening
+	whileOpening := context.AfterFunc(ctx, interrupt)
+	defer func() { whileOpening() }() // afterwards connections outlast the order to stop
+	p.dialer.opening = opening //nolint:fatcontext // it is the dialer's, and kept once
 	defer p.dialer.opened.Store(true)
 	for _, part := range parts {
 		p.log.Debug("opening", "component", part.name)

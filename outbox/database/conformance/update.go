@@ -41,7 +41,7 @@ func together(t *testing.T, db *database.DB, fns ...func(*sqlx.Tx) error) []erro
 		wg.Go(func() {
 			defer func() {
 				if p := recover(); p != nil {
-					outcomes[i] = p.(error)
+					outcomes[i], _ = p.(error)
 				}
 			}()
 			outcomes[i] = errors.New("ended")
@@ -56,8 +56,10 @@ func together(t *testing.T, db *database.DB, fns ...func(*sqlx.Tx) error) []erro
 	return outcomes
 }
 
+// failing writes and then fails.
+func failing(tx *sqlx.Tx) error { return errors.Join(insert(100)(tx), errRefused) }
+
 func testUpdate(t *testing.T, open Open) {
-	failing := func(tx *sqlx.Tx) error { return errors.Join(insert(100)(tx), errRefused) }
 	panicking := func(tx *sqlx.Tx) error { panic(errors.Join(insert(101)(tx), errRefused)) }
 
 	t.Run("undoes one that fails or panics, and nobody else", func(t *testing.T) {
@@ -87,6 +89,9 @@ func testUpdate(t *testing.T, open Open) {
 			t.Error(diff)
 		}
 	})
+}
+
+func testUpdateOutlives(t *testing.T, open Open) {
 	t.Run("fails all that share a transaction when one breaks it", func(t *testing.T) {
 		db := table(t, open)
 		breaking := func(tx *sqlx.Tx) error { _, err := tx.Exec("rollback"); return err }
