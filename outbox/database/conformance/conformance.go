@@ -23,6 +23,7 @@ type Open func(t testing.TB, path string) (*database.DB, error)
 func Test(t *testing.T, open Open) {
 	t.Run("Update", func(t *testing.T) { testUpdate(t, open) })
 	t.Run("Update outlives", func(t *testing.T) { testUpdateOutlives(t, open) })
+	t.Run("many callers", func(t *testing.T) { testManyCallers(t, open) })
 	t.Run("Migrate", func(t *testing.T) { testMigrate(t, open) })
 	t.Run("Reader", func(t *testing.T) { testReader(t, open) })
 	t.Run("JSONRows", func(t *testing.T) { testJSONRows(t, open) })

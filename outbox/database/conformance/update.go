@@ -138,6 +138,9 @@ func testUpdateOutlives(t *testing.T, open Open) {
 			t.Error(err)
 		}
 	})
+}
+
+func testManyCallers(t *testing.T, open Open) {
 	t.Run("keeps what every one of many callers was told", func(t *testing.T) {
 		db := table(t, open)
 		const callers, each = 64, 10
