@@ -295,7 +295,7 @@ func TestFactsAreJSONWhereAskedFor(t *testing.T) {
 	addPI(t, dir, "pi", "S")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
 	for _, command := range [][]string{
-		{"pi", "list"}, {"partner", "list"}, {"source", "list"}, {"status"}, {"source", "add", "ct"}, {"partner", "add", "acme"},
+		{"pi", "list"}, {"partner", "list"}, {"status"}, {"partner", "add", "acme"},
 	} {
 		t.Run(strings.Join(command, " "), func(t *testing.T) {
 			r := mustSignoff(t, append(command, "--json", "--data", dir)...)
