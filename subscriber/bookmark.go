@@ -116,10 +116,12 @@ func (o *order) beyondEnd(info *jetstream.ConsumerInfo) error {
 	n, undelivered := last.event.Sequence, info.NumPending
 	isLast := last.sequence == info.Delivered.Stream || deliveries == info.Delivered.Consumer-info.AckFloor.Consumer
 	switch {
-	case n > 0 && isLast && undelivered == 0:
-		return o.isAhead("ends with event %d with hash %s", n, last.event.Hash)
 	case n > 0 && isLast && n+undelivered < o.held.Number:
-		return o.isAhead("ends with event %d", n+undelivered)
+		hash := ""
+		if undelivered == 0 {
+			hash = " with hash " + last.event.Hash
+		}
+		return o.isAhead("ends with event %d%s", n+undelivered, hash)
 	case info.Config.DeliverPolicy == jetstream.DeliverAllPolicy && info.Delivered.Consumer+undelivered < o.held.Number:
 		return o.isAhead("has at most %d events", info.Delivered.Consumer+undelivered)
 	case undelivered == 0 && info.Delivered.Stream < o.held.Sequence:

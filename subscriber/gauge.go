@@ -51,7 +51,7 @@ func (g *gauge) read(info *jetstream.ConsumerInfo, o *order) error {
 		return g.doubt(err)
 	}
 	g.doubted = time.Time{}
-	if g.toTheEnd && info.NumPending == 0 && info.NumAckPending == len(o.repeats) && !(g.arrived && len(o.repeats) > 0) {
+	if g.toTheEnd && g.quiet(info, o) {
 		return errQuiet
 	}
 	if g.idle(info, o) {
@@ -67,6 +67,13 @@ func (g *gauge) read(info *jetstream.ConsumerInfo, o *order) error {
 		return nil
 	}
 	return err
+}
+
+// quiet reports whether all is handled and acknowledged, but for repeats that
+// nothing contradicts and that the next event will settle.
+func (g *gauge) quiet(info *jetstream.ConsumerInfo, o *order) bool {
+	repeats := len(o.repeats)
+	return info.NumPending == 0 && info.NumAckPending == repeats && (repeats == 0 || !g.arrived)
 }
 
 // doubt returns the error once it has stood long enough.

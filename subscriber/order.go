@@ -71,8 +71,9 @@ func newOrder(study string, held Bookmark) *order {
 	return o
 }
 
-// take judges an arrival. What is to wait it keeps; see settled for the repeats. An error's code is Gap,
-// Repeat, Reorder, Altered or Invalid, as events.Link.Follow has it.
+// take judges an arrival. What is to wait it keeps; settled returns what waits no
+// more. An error's code is Gap, Repeat, Reorder, Altered or Invalid, as
+// events.Link.Follow has it.
 func (o *order) take(a arrival) (verdict, error) {
 	e := a.event
 	if e.Study != o.study {
