@@ -10,6 +10,12 @@
 // has; nothing is skipped. It goes on by itself once stream and model agree
 // again, for example after Rebuild.
 //
+// Content is replaced as a whole, by Rebuild or, where a program with another
+// derivation opens the file, by Run. It is made in a file beside the old one,
+// from the first event on, and takes its place in one transaction. It never ends
+// before the old one, and is never made from the beginning of a stream that is
+// being filled again: what is revoked and withdrawn comes late in the log.
+//
 // The file may lose its last transactions with the power, because the stream
 // still has them. The model does not decide who may ask: it folds the
 // directory, and the caller consults it.
