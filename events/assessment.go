@@ -90,7 +90,7 @@ type Version struct {
 	Revision     int32 `json:"revision"`
 }
 
-// Version gives the pair of the assessment.
+// Version returns the pair of the assessment.
 func (a Assessment) Version() Version { return Version{a.Case.Revision, a.Revision} }
 
 // Less orders versions by case revision, then by revision.

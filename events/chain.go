@@ -68,7 +68,7 @@ func (e Event) Verify() error {
 }
 
 // Follow checks that the event matches its own hash and directly follows the
-// link, and gives the link after it. Otherwise the error's code is Gap,
+// link, and returns the link after it. Otherwise the error's code is Gap,
 // Repeat, Reorder or Altered, and the link is unchanged.
 func (l Link) Follow(e Event) (Link, error) {
 	if err := e.Verify(); err != nil {

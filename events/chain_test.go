@@ -21,7 +21,7 @@ func anyChain(t *rapid.T) []events.Event {
 	return chain
 }
 
-// follow gives how many events were accepted, and why the next was not.
+// follow returns how many events were accepted, and why the next was not.
 func follow(chain []events.Event) (int, error) {
 	var link events.Link
 	for i, e := range chain {

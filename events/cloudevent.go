@@ -4,7 +4,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 )
 
-// CloudEvent gives the event as the CloudEvents Go SDK knows it. Data is kept
+// CloudEvent returns the event as the CloudEvents Go SDK knows it. Data is kept
 // byte for byte.
 func (e Event) CloudEvent() (event.Event, error) {
 	ce := event.New(event.CloudEventsVersionV1)

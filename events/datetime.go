@@ -34,7 +34,7 @@ var dateTimeForm = regexp.MustCompile(
 	`^(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:\d\d)?)?)?)?$`)
 
 // ParsePeriod reads a FHIR date, dateTime or instant, zone optional (none
-// counts as UTC), and gives the time it covers. Seconds may be missing, as in
+// counts as UTC), and returns the time it covers. Seconds may be missing, as in
 // FHIR search values.
 func ParsePeriod(text string) (Period, error) {
 	m := dateTimeForm.FindStringSubmatch(text)
@@ -55,7 +55,7 @@ func ParsePeriod(text string) (Period, error) {
 	return Period{From: from, Until: until(from, m)}, nil
 }
 
-// until gives the end of the period that starts at from and is written with
+// until returns the end of the period that starts at from and is written with
 // the parts present in m, the submatches of dateTimeForm.
 func until(from time.Time, m []string) time.Time {
 	switch {
@@ -93,7 +93,7 @@ func parseZone(text string) (*time.Location, error) {
 	return time.FixedZone("", offset), nil
 }
 
-// number reads digits that dateTimeForm has matched; empty gives absent.
+// number reads digits that dateTimeForm has matched; empty means absent.
 func number(digits string, absent int) int {
 	if digits == "" {
 		return absent

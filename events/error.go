@@ -73,7 +73,7 @@ func (e *Error) Is(target error) bool {
 	return ok && code == e.Code
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Errorf makes an Error of the code with a message for the caller.
@@ -95,7 +95,7 @@ func clip(text string) string {
 	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
-// CodeOf gives the code of the outermost Error in err; Internal if there is
+// CodeOf returns the code of the outermost Error in err; Internal if there is
 // none, and the empty Code for nil.
 func CodeOf(err error) Code {
 	if err == nil {

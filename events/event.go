@@ -37,7 +37,7 @@ func (e Event) Kind() Kind {
 	return k
 }
 
-// ReportID gives the assessment id in the Subject of a report's event, and the
+// ReportID returns the assessment id in the Subject of a report's event, and the
 // number of the event that first carried these bytes.
 func (e Event) ReportID() (id string, version uint64, ok bool) {
 	rest, ok := strings.CutPrefix(e.Subject, "DiagnosticReport/")

@@ -96,7 +96,7 @@ func FuzzDecimal(f *testing.F) {
 	})
 }
 
-// FuzzPeriod gives periods that are not empty, and takes each date that a
+// FuzzPeriod returns periods that are not empty, and takes each date that a
 // source may write.
 func FuzzPeriod(f *testing.F) {
 	for _, text := range []string{"2014", "2014-01", "2016-02-29", "2006-10-13T09:31", "2006-10-13T09:31:24.5+02:00", "2016-12-31T23:59:60Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"} {

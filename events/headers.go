@@ -20,7 +20,7 @@ const (
 
 const specVersion = "1.0"
 
-// Header gives the event's attributes as headers of a NATS message; the body
+// Header returns the event's attributes as headers of a NATS message; the body
 // is Data. The result can be used as a nats.Header and is the caller's.
 func (e Event) Header() map[string][]string {
 	values := [...]string{

@@ -21,7 +21,7 @@ var kinds = []events.Kind{
 // kindsAndUnknown are kinds of which some are not known.
 var kindsAndUnknown = append([]events.Kind{unknownReport, unknownAccess, optionalReport, optionalAccess}, kinds...)
 
-// studyOf gives study, or the internal study that events of the kind belong to.
+// studyOf returns study, or the internal study that events of the kind belong to.
 func studyOf(k events.Kind, study string) string {
 	switch k {
 	case events.AccessPartner, events.AccessKey, unknownAccess, optionalAccess:

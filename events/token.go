@@ -21,7 +21,7 @@ const partnerStudies = "_partner/"
 // studies it may see from then on, and which no longer.
 func PartnerStudy(id string) string { return partnerStudies + id }
 
-// PartnerOf gives the id of the partner whose PartnerStudy the token is.
+// PartnerOf returns the id of the partner whose PartnerStudy the token is.
 func PartnerOf(token string) (id string, ok bool) { return strings.CutPrefix(token, partnerStudies) }
 
 // InternalStudy reports whether the token is that of an internal study: not one of
@@ -51,7 +51,7 @@ func ValidStudy(study string) error {
 	return nil
 }
 
-// StudyToken gives the one word that stands for a study in subjects, sources
+// StudyToken returns the one word that stands for a study in subjects, sources
 // and consumer names: the study number itself where it is safe there, else
 // "x-" and its lower-case base32hex, else, beyond 64 characters, "h-" and the
 // lower-case base32hex of its SHA-256. (* and > are legal in a subject but

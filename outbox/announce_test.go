@@ -12,7 +12,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// told gives all events of access, as "study kind subject", and forgets them.
+// told returns all events of access, as "study kind subject", and forgets them.
 func (d *desk) told() (out []string) {
 	d.t.Helper()
 	out = subjects(d.pending(1000))

@@ -11,7 +11,7 @@ import (
 )
 
 // accept decides whether the waiting versions of a case may be signed
-// together, and gives their case revision.
+// together, and returns their case revision.
 func (tx *transaction) accept(fresh []*candidate) (int32, error) {
 	for _, c := range fresh {
 		if err := tx.signable(c, c.waitingVersion); err != nil {

@@ -65,7 +65,7 @@ func (m *model) highestCase(number int32) (revision int32) {
 	return revision
 }
 
-// available gives the event number of each available report.
+// available returns the event number of each available report.
 func (m *model) available() map[string]int {
 	out := make(map[string]int)
 	for _, a := range m.history {
@@ -86,7 +86,7 @@ func (m *model) maySign(id string, number int32, next pair) bool {
 	return next.caseRevision >= m.highestCase(number)
 }
 
-// register registers a version and gives the outcome, none where it refuses.
+// register registers a version and returns the outcome, none where it refuses.
 func (m *model) register(id string, number int32, subject string, p pair) (outcome string) {
 	signed := m.signatures(func(a act) bool { return a.id == id })
 	waits, there := m.waiting[id]
@@ -107,7 +107,7 @@ func (m *model) register(id string, number int32, subject string, p pair) (outco
 	return outbox.Taken
 }
 
-// sign signs ids of one case and gives the events, or refuses.
+// sign signs ids of one case and returns the events, or refuses.
 func (m *model) sign(user string, ids []string) (announced []string, ok bool) {
 	var fresh []string
 	for _, id := range ids {
@@ -163,7 +163,7 @@ func (m *model) sign(user string, ids []string) (announced []string, ok bool) {
 	return append(announced, reports...), true
 }
 
-// withdraw withdraws what was signed last and gives the event, or refuses.
+// withdraw withdraws what was signed last and returns the event, or refuses.
 func (m *model) withdraw(user, id string) (announced []string, ok bool) {
 	last, found := m.last(id)
 	if !found {
@@ -252,7 +252,7 @@ func TestAvailabilityFollowsTheModel(t *testing.T) {
 	})
 }
 
-// fold gives what a reader who knows only the events holds available.
+// fold returns what a reader who knows only the events holds available.
 func fold(log []events.Event) map[string]int {
 	out := make(map[string]int)
 	for _, e := range log {

@@ -74,7 +74,7 @@ func bytesPublished(b *testing.B, d *desk) (size int) {
 	return size
 }
 
-// bareInserts gives what inserts a row of the size.
+// bareInserts returns what inserts a row of the size.
 func bareInserts(b *testing.B, size *int) func(int) error {
 	db, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "bare.db"), sqlite.Config{})
 	ok(b, err)

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// trail gives the actions on an assessment with their study and details.
+// trail returns the actions on an assessment with their study and details.
 func (d *desk) trail(subject string, actions ...string) (lines []string) {
 	d.t.Helper()
 	wanted := map[string]bool{}

@@ -34,7 +34,7 @@ func (tx *transaction) heldCase(study int64, a events.Assessment) (held caseRow,
 	return held, nil
 }
 
-// bindCase creates the assessment's case, or gives one of which nothing was
+// bindCase creates the assessment's case, or sets the subject of one of which nothing was
 // signed the assessment's subject. What else waits in it for the subject before
 // cannot be signed until it is registered again.
 func (tx *transaction) bindCase(by string, study int64, held caseRow, a events.Assessment) error {

@@ -108,7 +108,7 @@ func TestKilledAtEachStep(t *testing.T) {
 	}
 }
 
-// crash runs signAndDie and gives the acknowledged events by assessment, and
+// crash runs signAndDie and returns the acknowledged events by assessment, and
 // whether the process was killed.
 func crash(t *testing.T, path string, step int) (acknowledged map[string]string, died bool) {
 	t.Helper()

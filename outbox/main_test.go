@@ -87,7 +87,7 @@ func newDesk(t testing.TB, users ...string) *desk {
 
 var templates sync.Map // by users: hashing a password takes its time
 
-// template gives the file of an outbox in which users may sign for study.
+// template returns the file of an outbox in which users may sign for study.
 func template(t testing.TB, users []string) []byte {
 	t.Helper()
 	key := strings.Join(users, " ")
@@ -187,7 +187,7 @@ func (d *desk) withdrawAs(user, id, reason string) (outbox.Signed, error) {
 	return d.Withdraw(d.t.Context(), outbox.Withdrawal{User: user, ID: id, Reason: reason})
 }
 
-// all gives every event of the outbox in commit order.
+// all returns every event of the outbox in commit order.
 func all(t testing.TB, o *outbox.Outbox) []events.Event {
 	t.Helper()
 	entries := must(o.Source().Pending(t.Context(), 1_000_000))(t)
@@ -198,7 +198,7 @@ func all(t testing.TB, o *outbox.Outbox) []events.Event {
 	return out
 }
 
-// published gives the events of real studies as "kind subject".
+// published returns the events of real studies as "kind subject".
 func (d *desk) published() []string {
 	d.t.Helper()
 	var out []string

@@ -26,7 +26,7 @@ func (d *desk) noteAt(study string, delivered, acknowledged uint64, at time.Time
 	}))
 }
 
-// receipt gives the one of a study.
+// receipt returns the one of a study.
 func (d *desk) receipt(study string) (found events.Receipt) {
 	d.t.Helper()
 	for _, r := range must(d.Receipts().Receipts(d.t.Context()))(d.t) {
@@ -37,7 +37,7 @@ func (d *desk) receipt(study string) (found events.Receipt) {
 	return found
 }
 
-// lag gives that of acme in a study.
+// lag returns that of acme in a study.
 func (d *desk) lag(study string) receipts.Lag {
 	d.t.Helper()
 	for _, l := range must(d.Receipts().Lags(d.t.Context()))(d.t) {
@@ -170,7 +170,7 @@ func TestAReceiptEndsWithTheGrant(t *testing.T) {
 	})
 }
 
-// lastDetail gives the detail of the last line of the audit trail with the
+// lastDetail returns the detail of the last line of the audit trail with the
 // action.
 func (d *desk) lastDetail(action string) (detail string) {
 	d.t.Helper()

@@ -27,7 +27,7 @@ func (d *desk) pending(limit int) []events.Entry {
 	return must(d.Source().Pending(d.t.Context(), limit))(d.t)
 }
 
-// record gives the next pending entries the next ordinals.
+// record stores the next ordinals of the next pending entries.
 func (d *desk) record(n int) {
 	d.t.Helper()
 	entries := d.pending(n)

@@ -156,7 +156,7 @@ func checkTraceParent(text string) string {
 	return text
 }
 
-// groupByCase gives the ids of each case, by study and case number.
+// groupByCase returns the ids of each case, by study and case number.
 func groupByCase(q sqlx.Queryer, ids []string) ([][]string, error) {
 	if len(ids) == 1 {
 		return [][]string{ids}, nil // whether it exists is seen in the transaction

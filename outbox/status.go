@@ -103,7 +103,7 @@ func (o *Outbox) backlog(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
-// Link gives the end of a study's chain; the zero Link where it has no events.
+// Link returns the end of a study's chain; the zero Link where it has no events.
 func (o *Outbox) Link(ctx context.Context, study string) (l events.Link, err error) {
 	err = o.db.Reader.QueryRowContext(ctx, `
 		select sequence, hash

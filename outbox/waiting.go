@@ -28,7 +28,7 @@ type WaitingFilter struct {
 	Case  int32
 }
 
-// Waiting gives the versions that wait for their sign-off, by study, case and
+// Waiting returns the versions that wait for their sign-off, by study, case and
 // assessment id.
 func (o *Outbox) Waiting(ctx context.Context, filter WaitingFilter) ([]Waiting, error) {
 	study := ledger.NormalizeStudy(filter.Study)
@@ -91,7 +91,7 @@ const knownColumns = `
 	left join versions n on n.row = a.waiting
 	left join versions v on v.row = a.signed`
 
-// Visits gives all assessments of a study, by id, each with its highest
+// Visits returns all assessments of a study, by id, each with its highest
 // registered version and the SDTM visit it came from.
 func (o *Outbox) Visits(ctx context.Context, study string) ([]events.KnownVisit, error) {
 	rows, err := o.db.Reader.QueryContext(ctx, `
@@ -113,7 +113,7 @@ func (o *Outbox) Visits(ctx context.Context, study string) ([]events.KnownVisit,
 	return known, rows.Err()
 }
 
-// Holder gives what is held under those of the ids that are taken, in whatever
+// Holder returns what is held under those of the ids that are taken, in whatever
 // study.
 func (o *Outbox) Holder(ctx context.Context, ids []string) (map[string]events.KnownVisit, error) {
 	holders := make(map[string]events.KnownVisit)

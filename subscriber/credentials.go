@@ -17,12 +17,12 @@ type Credentials struct {
 	TokenURL string // of the publisher's token endpoint
 	ClientID string // the partner's id
 
-	// Secret gives the client secret. It is called for each token, so that a
+	// Secret returns the client secret. It is called for each token, so that a
 	// secret that was rotated is taken up without a restart.
 	Secret func() (string, error)
 }
 
-// Secret gives always the same secret.
+// Secret returns always the same secret.
 func Secret(secret string) func() (string, error) {
 	return func() (string, error) { return secret, nil }
 }

@@ -33,7 +33,7 @@
 //
 // It rests on this contract, which any other client can use as well:
 //
-//   - The token endpoint gives an access token for client id and secret (OAuth
+//   - The token endpoint issues an access token for client id and secret (OAuth
 //     2.0 client credentials, RFC 6749 section 4.4, scope "full"). It is the
 //     token of the NATS connection. When it expires the server closes the
 //     connection, and the client comes back with the next one.

@@ -41,7 +41,7 @@ func openArchive(path string) (*archive, error) {
 	return &archive{db}, err
 }
 
-// Resume gives the bookmark that was stored with the last event.
+// Resume returns the bookmark that was stored with the last event.
 func (a *archive) Resume(ctx context.Context, study string) (b subscriber.Bookmark, err error) {
 	err = a.db.QueryRowContext(ctx, `select number, hash, sequence from bookmark where study = ?`, study).
 		Scan(&b.Number, &b.Hash, &b.Sequence)

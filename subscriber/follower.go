@@ -11,7 +11,7 @@ import (
 // Follower takes the events of a study, in order and each once, and keeps how
 // far it is. Its methods are called one at a time for each study.
 type Follower interface {
-	// Resume gives the Bookmark that was stored last for the study; the zero
+	// Resume returns the Bookmark that was stored last for the study; the zero
 	// Bookmark if there is none. It is asked for when following begins, and
 	// again after ErrMoved or a new start of the broker's consumer.
 	Resume(ctx context.Context, study string) (Bookmark, error)

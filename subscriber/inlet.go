@@ -65,7 +65,7 @@ func (in *inlet) run(ctx context.Context) {
 	}
 }
 
-// close ends the inlet and gives back to the broker what it sent and was not
+// close ends the inlet and returns to the broker what it sent and was not
 // handled, so that it comes again at once and not only when the broker is
 // tired of waiting for it. Outstanding tells how many messages the broker
 // waits for; if that cannot be known, it will be tired.

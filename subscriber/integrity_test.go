@@ -120,7 +120,7 @@ func TestFollowRefusesWhatDoesNotBelong(t *testing.T) {
 
 func TestFollowComparesWhatComesAgain(t *testing.T) {
 	// redelivers makes a consumer deliver everything again to a partner that
-	// holds all of it, and gives what Follow does when one more event comes.
+	// holds all of it, and returns what Follow does when one more event comes.
 	redelivers := func(t *testing.T, log []events.Event, held events.Event, sequence uint64) (*reader, func() error, <-chan error) {
 		d := newDoor(t, "S1")
 		publish(t, d, log...)

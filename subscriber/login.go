@@ -14,7 +14,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// connection gives options for a connection that never gives up and asks for a token whenever
+// connection returns options for a connection that never gives up and asks for a token whenever
 // it connects. What the caller wants otherwise comes before what must hold.
 func (p *Partner) connection(local bool) []nats.Option {
 	all := []nats.Option{
@@ -128,7 +128,7 @@ func concerns(violation error, consumer string) bool {
 	return false
 }
 
-// watch gives a channel on which refusals of the consumer arrive.
+// watch returns a channel on which refusals of the consumer arrive.
 func (p *Partner) watch(consumer string) (refusals chan refusal, stop func()) {
 	refusals = make(chan refusal, 1)
 	p.mu.Lock()

@@ -108,7 +108,7 @@ func startNode(t *testing.T, d *door, changes map[string]any) *nodeReader {
 	return r
 }
 
-// kill ends the subscriber without warning, and gives the events of which it
+// kill ends the subscriber without warning, and returns the events of which it
 // had written the line by then, that is, which it had stored.
 func (r *nodeReader) kill() (stored []nodeLine) {
 	_ = r.cmd.Process.Kill() // may have ended already
@@ -121,7 +121,7 @@ func (r *nodeReader) kill() (stored []nodeLine) {
 	return stored
 }
 
-// line gives the next line.
+// line returns the next line.
 func (r *nodeReader) line() nodeLine {
 	r.t.Helper()
 	select {
@@ -136,7 +136,7 @@ func (r *nodeReader) line() nodeLine {
 	return nodeLine{}
 }
 
-// next gives the next line that tells of no outage.
+// next returns the next line that tells of no outage.
 func (r *nodeReader) next() nodeLine {
 	r.t.Helper()
 	for {
@@ -146,7 +146,7 @@ func (r *nodeReader) next() nodeLine {
 	}
 }
 
-// take gives the next n events.
+// take returns the next n events.
 func (r *nodeReader) take(n int) (lines []nodeLine) {
 	r.t.Helper()
 	for range n {

@@ -157,7 +157,7 @@ func (o *order) remember(a arrival) {
 	}
 }
 
-// advance takes note that an event was handled, and gives the one that follows
+// advance takes note that an event was handled, and returns the one that follows
 // if it is here.
 func (o *order) advance(to Bookmark) (arrival, bool) {
 	o.held = to
@@ -182,7 +182,7 @@ func (o *order) waits(sequence uint64) bool {
 	return false
 }
 
-// unhandled gives what waits.
+// unhandled returns what waits.
 func (o *order) unhandled() []acknowledger {
 	var all []acknowledger
 	for _, a := range o.ahead {

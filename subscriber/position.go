@@ -30,7 +30,7 @@ func (p Position) Same(o Position) bool {
 	return p.Created.Equal(o.Created) && p.Sequence == o.Sequence && p.ID == o.ID && p.Hash == o.Hash
 }
 
-// after gives the position behind a message.
+// after returns the position behind a message.
 func (p Position) after(m Message) Position {
 	return Position{Created: p.Created, Sequence: m.Sequence, ID: m.Event.ID, Hash: m.Event.Hash}
 }

@@ -17,7 +17,7 @@ import (
 // Handler keeps what is read, and how far. Its methods are called one at a
 // time.
 type Handler interface {
-	// Resume gives what is held. Run asks for it at its start and after each
+	// Resume returns what is held. Run asks for it at its start and after each
 	// interruption, and goes on behind it.
 	Resume(ctx context.Context) (Progress, error)
 

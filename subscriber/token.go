@@ -60,7 +60,7 @@ func newTokens(c Credentials, cfg PartnerConfig) *tokens {
 	}
 }
 
-// get gives a token that is valid now. The error is a refused one when the
+// get returns a token that is valid now. The error is a refused one when the
 // endpoint does not accept the credentials, an outage when it cannot be
 // reached or does not work, and another when what answers is no token endpoint.
 //

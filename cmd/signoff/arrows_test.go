@@ -120,7 +120,7 @@ func moduleRoot(t *testing.T) string {
 	}
 }
 
-// ours gives the path of a package within the module.
+// ours returns the path of a package within the module.
 func ours(importPath string) (string, bool) {
 	return strings.CutPrefix(importPath, modulePath+"/")
 }

@@ -142,7 +142,7 @@ func (a *arrivals) await(b *testing.B, n int) map[string]time.Time {
 	}
 }
 
-// all gives the arrivals once there are n.
+// all returns the arrivals once there are n.
 func (a *arrivals) all(n int) (at map[string]time.Time, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -50,7 +50,7 @@ func (c *certificate) config() *tls.Config {
 	}
 }
 
-// get gives the pair to show now.
+// get returns the pair to show now.
 func (c *certificate) get() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,7 +112,7 @@ func sameFile(a, b os.FileInfo) bool {
 // fingerprint is how serve.json names the certificate shown at present.
 func (c *certificate) fingerprint() string { return fingerprint(c.current.Load().Certificate[0]) }
 
-// fingerprint gives the SHA-256 of a certificate in DER, in hexadecimal.
+// fingerprint returns the SHA-256 of a certificate in DER, in hexadecimal.
 func fingerprint(der []byte) string {
 	sum := sha256.Sum256(der)
 	return hex.EncodeToString(sum[:])

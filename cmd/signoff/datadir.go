@@ -63,11 +63,11 @@ func (d dataDir) lock(purpose string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// loginSeed gives the key that signs the answers to NATS logins, made on first
+// loginSeed returns the key that signs the answers to NATS logins, made on first
 // use.
 func (d dataDir) loginSeed() ([]byte, error) { return keyFile(d.loginKey(), doors.NewIssuer) }
 
-// keyFile gives the content of a key file, made on first use.
+// keyFile returns the content of a key file, made on first use.
 func keyFile(path string, create func() ([]byte, error)) ([]byte, error) {
 	key, err := os.ReadFile(path)
 	if err == nil {

@@ -18,7 +18,7 @@ import (
 
 const meaning = "I have reviewed this assessment and approve it."
 
-// addPI adds a PI for the studies and gives the file with the password.
+// addPI adds a PI for the studies and returns the file with the password.
 func addPI(t *testing.T, dir, user string, studies ...string) (password string) {
 	t.Helper()
 	password = passwordFile(t)

@@ -177,7 +177,7 @@ func BenchmarkFlood(b *testing.B) {
 	compare(b, "partner", peaceReader, floodReader)
 }
 
-// signPaced has a report signed, at its turn, and gives when it was committed.
+// signPaced has a report signed, at its turn, and returns when it was committed.
 func signPaced(b *testing.B, p *program, id string, i int) time.Time {
 	b.Helper()
 	turn := time.Now().Add(latencyPace)

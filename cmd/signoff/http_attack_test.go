@@ -210,7 +210,7 @@ func (s *siege) guessedIDs(t *testing.T) {
 	}
 }
 
-// namesOf gives the names of the lines of a header.
+// namesOf returns the names of the lines of a header.
 func namesOf(h http.Header) string {
 	names := make(map[string]string)
 	for name := range h {

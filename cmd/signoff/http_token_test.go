@@ -53,7 +53,7 @@ func newForger(t *testing.T, s *siege) *forger {
 	return f
 }
 
-// with gives a copy of m with changes; a nil value takes the name away.
+// with returns a copy of m with changes; a nil value takes the name away.
 func with(m, changes map[string]any) map[string]any {
 	out := maps.Clone(m)
 	for name, value := range changes {

@@ -39,7 +39,7 @@ func rotateKeys(t *testing.T, dir string) (r rotated) {
 	return r
 }
 
-// keyStates gives the state of each key as signoff keys list has it.
+// keyStates returns the state of each key as signoff keys list has it.
 func keyStates(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	var rows []struct{ ID, State string }
@@ -54,7 +54,7 @@ func keyStates(t *testing.T, dir string) map[string]string {
 	return states
 }
 
-// keyOf gives the key id in a token's header.
+// keyOf returns the key id in a token's header.
 func keyOf(t *testing.T, token string) string {
 	t.Helper()
 	header, _, _ := strings.Cut(token, ".")
@@ -69,7 +69,7 @@ func keyOf(t *testing.T, token string) string {
 	return h.Kid
 }
 
-// published gives the key ids in the key set, as it would be at a time.
+// published returns the key ids in the key set, as it would be at a time.
 func published(t *testing.T, p *program, at time.Time) map[string]bool {
 	t.Helper()
 	recorder := httptest.NewRecorder()

@@ -59,7 +59,7 @@ const (
 	exitUsage   = 2
 )
 
-// run executes one command line and gives its exit status.
+// run executes one command line and returns its exit status.
 func run(ctx context.Context, args []string, term terminal) int {
 	var commands cli
 	exited := false
@@ -133,7 +133,7 @@ var errPartly = errors.New("some of it was refused")
 // errStopped ends a command that was told to stop before it was ready.
 var errStopped = errors.New("stopped before it was ready")
 
-// complain prints what went wrong and gives the exit status.
+// complain prints what went wrong and returns the exit status.
 func complain(w io.Writer, err error) int {
 	var usage usageError
 	switch {

@@ -40,7 +40,7 @@ func (f *natsFiles) shared(name string) string { return filepath.Join(f.dir, nam
 // own is the path of a file that only the service reads.
 func (f *natsFiles) own(name string) string { return filepath.Join(f.secrets, name) }
 
-// reloads gives how often servers that run have to reload: once more where an
+// reloads returns how often servers that run have to reload: once more where an
 // account is new to them.
 func (f *natsFiles) reloads(accounts []events.Account) int {
 	if f.before == "" || !slices.Contains(f.changed, f.shared(accountsConf)) {
@@ -54,7 +54,7 @@ func (f *natsFiles) reloads(accounts []events.Account) int {
 	return 1
 }
 
-// read gives a file's content, nothing if it is not there.
+// read returns a file's content, nothing if it is not there.
 func (f *natsFiles) read(path string) string {
 	content, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -75,7 +75,7 @@ func (f *natsFiles) write(path, content string) {
 	}
 }
 
-// secret gives the password in a file, made on first use.
+// secret returns the password in a file, made on first use.
 func (f *natsFiles) secret(path string) string {
 	if password := strings.TrimSpace(f.read(path)); password != "" {
 		return password
@@ -90,7 +90,7 @@ func (f *natsFiles) secret(path string) string {
 	return password
 }
 
-// credentials gives those of the roles, with the passwords that are there
+// credentials returns those of the roles, with the passwords that are there
 // already.
 func (f *natsFiles) credentials() map[natsd.Role]natsd.Credentials {
 	all, err := natsd.NewCredentials()

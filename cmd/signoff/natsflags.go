@@ -88,7 +88,7 @@ func (f natsFlags) checkURLs(ctx context.Context, insecure bool) error {
 	return nil
 }
 
-// absolute gives the flags with paths that hold in any working directory.
+// absolute returns the flags with paths that hold in any working directory.
 func (f natsFlags) absolute() (natsFlags, error) {
 	for _, path := range []*string{&f.NATSPasswordFile, &f.NATSTokenFile, &f.NATSNkeyFile, &f.NATSCreds, &f.NATSCA, &f.NATSCert, &f.NATSKey} {
 		if *path == "" {
@@ -107,7 +107,7 @@ func (f natsFlags) reach(log *slog.Logger) *natsd.Outside {
 	return natsd.Reach(natsd.OutsideConfig{URL: f.NATSURL, Options: f.options, Log: log})
 }
 
-// options give what a connection for role needs to be let in.
+// options returns what a connection for role needs to be let in.
 func (f natsFlags) options(role natsd.Role) ([]nats.Option, error) {
 	secret, err := f.secret(role)
 	if err != nil {
@@ -147,7 +147,7 @@ func (f natsFlags) secret(role natsd.Role) (nats.Option, error) {
 	}
 }
 
-// secretFile gives the first line of a file.
+// secretFile returns the first line of a file.
 func secretFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

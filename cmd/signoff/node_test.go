@@ -62,7 +62,7 @@ func readInNode(t *testing.T, options map[string]any) *nodeReader {
 	return &nodeReader{t: t, lines: lines}
 }
 
-// next gives the next line that tells of no outage.
+// next returns the next line that tells of no outage.
 func (r *nodeReader) next() (line nodeLine) {
 	r.t.Helper()
 	for r.lines.Scan() {

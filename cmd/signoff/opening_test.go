@@ -215,7 +215,7 @@ func startHeld(t *testing.T, dir string, s settings, passes int) *heldProgram {
 	return r
 }
 
-// holdRelay gives the program a publisher that calls fn before a step, after it
+// holdRelay makes the program a publisher that calls fn before a step, after it
 // has passed it so often.
 func holdRelay(t testing.TB, p *program, step string, passes int, fn func()) {
 	t.Helper()

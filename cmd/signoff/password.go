@@ -19,7 +19,7 @@ type passwordFlag struct {
 
 const maxPasswordFile = 4096
 
-// read gives the password; who is asked for is named in the prompt. A new
+// read returns the password; who is asked for is named in the prompt. A new
 // password is asked for twice.
 func (p passwordFlag) read(t terminal, who string, isNew bool) (string, error) {
 	switch {

@@ -121,7 +121,7 @@ func arrive(t *testing.T, data, id, study string) *newcomer {
 	return n
 }
 
-// step gives the lines from a heading to the next.
+// step returns the lines from a heading to the next.
 func (n *newcomer) step(heading string) string {
 	n.t.Helper()
 	_, text, ok := strings.Cut(n.text, "\n"+heading)
@@ -132,7 +132,7 @@ func (n *newcomer) step(heading string) string {
 	return "#" + text
 }
 
-// file gives what a step writes into a file.
+// file returns what a step writes into a file.
 func (n *newcomer) file(heading string) string {
 	n.t.Helper()
 	_, text, _ := strings.Cut(n.step(heading), "<<'EOF'\n")
@@ -209,7 +209,7 @@ func (n *newcomer) start(cmd *exec.Cmd) *running {
 	return r
 }
 
-// until reads to a line with the text, and gives the lines up to it.
+// until reads to a line with the text, and returns the lines up to it.
 func (r *running) until(text string) (lines []string) {
 	r.t.Helper()
 	for r.lines.Scan() {

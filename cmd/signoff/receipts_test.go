@@ -49,7 +49,7 @@ func consume(t *testing.T, p *program, id, secret, study string, take, acknowled
 	}
 }
 
-// statusOf gives what signoff status --json prints.
+// statusOf returns what signoff status --json prints.
 func statusOf(t *testing.T, dir string) (facts statusFacts) {
 	t.Helper()
 	out := mustSignoff(t, "status", "--data", dir, "--json").out

@@ -232,7 +232,7 @@ func TestAddressesInUse(t *testing.T) {
 	}
 }
 
-// readOnly gives a directory on a file system that was filled and then made
+// readOnly returns a directory on a file system that was filled and then made
 // read-only.
 func readOnly(t *testing.T, fill func(dir string)) (dir string) {
 	t.Helper()

@@ -47,7 +47,7 @@ func (d dataDir) nextTokenKey() string {
 	return filepath.Join(filepath.Dir(d.tokenKey()), "token.next.jwk")
 }
 
-// run does it and gives the new key and those retired.
+// run does it and returns the new key and those retired.
 func (r *rotation) run(ctx context.Context) (current string, retired []access.Key, err error) {
 	unlock, err := r.lock()
 	if err != nil {
@@ -134,7 +134,7 @@ func (r *rotation) isOpen(ctx context.Context) (bool, error) {
 	return endless(keys[at]) && !overtaken && !done, nil
 }
 
-// others gives the announced keys besides the new one for which match holds.
+// others returns the announced keys besides the new one for which match holds.
 func (r *rotation) others(ctx context.Context, match func(access.Key) bool) (found []access.Key, err error) {
 	keys, err := r.outbox.Accounts().Keys(ctx)
 	if err != nil {

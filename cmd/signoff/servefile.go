@@ -48,7 +48,7 @@ func (d dataDir) retract() error {
 	return nil
 }
 
-// running gives what a server running on the directory says of itself; ok is
+// running returns what a server running on the directory says of itself; ok is
 // false where none is running. A file left by a killed server does not count:
 // its process no longer holds the lock.
 func (d dataDir) running() (s serving, ok bool) {

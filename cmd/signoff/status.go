@@ -82,7 +82,7 @@ func serverState(ctx context.Context, dir dataDir) (state string, s *serving, fi
 	return "ready", s, findings
 }
 
-// applied gives the stream sequence the read model has reached; 0 where there
+// applied returns the stream sequence the read model has reached; 0 where there
 // is none yet.
 func applied(ctx context.Context, dir dataDir) (uint64, error) {
 	if _, err := os.Stat(dir.readModel()); errors.Is(err, fs.ErrNotExist) {

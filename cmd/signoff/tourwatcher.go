@@ -52,7 +52,7 @@ func (w *watcher) start(ctx context.Context, js jetstream.JetStream) (stop func(
 	return func() { cancel(); <-done }
 }
 
-// Resume gives what was received.
+// Resume returns what was received.
 func (w *watcher) Resume(context.Context) (subscriber.Progress, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -131,7 +131,7 @@ func (w *watcher) until(ctx context.Context, what string, holds func() bool) err
 	}
 }
 
-// reports gives the bodies of a study's available reports, by id.
+// reports returns the bodies of a study's available reports, by id.
 func (w *watcher) reports(study string) map[string][]byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()

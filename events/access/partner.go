@@ -25,13 +25,13 @@ type Partner struct {
 }
 
 // Secret is the digest of a client secret: lower-case hex SHA-256. Secrets are
-// 32 random bytes, so a plain digest gives nothing away.
+// 32 random bytes, so a plain digest reveals nothing.
 type Secret struct {
 	SHA256  string     `json:"sha256"`
 	Expires *time.Time `json:"expires,omitempty"` // nil: in force until replaced
 }
 
-// DigestSecret gives the digest that is kept of a client secret.
+// DigestSecret returns the digest that is kept of a client secret.
 func DigestSecret(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])

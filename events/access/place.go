@@ -5,7 +5,7 @@ import "net/netip"
 // maxPlace bounds a text that is no address, in bytes.
 const maxPlace = 64
 
-// Place gives what counts as one place where attempts to sign in are counted:
+// Place returns what counts as one place where attempts to sign in are counted:
 // an IPv4 address, or the /64 of an IPv6 address, which its holder can choose
 // from at will. A port is left out; a text that is no address, such as
 // "local", is a place of its own.

@@ -15,7 +15,7 @@ const secret = "s3cret of acme"
 
 const issuer = "http://127.0.0.1:8080/msk-apim/external/msk-oidc/oauth2"
 
-// newSigner makes a signer with a new key and gives the key's JSON too.
+// newSigner makes a signer with a new key and returns the key's JSON too.
 func newSigner(t testing.TB) (signer *access.Signer, private []byte) {
 	t.Helper()
 	private, err := access.NewKey()

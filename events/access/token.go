@@ -90,7 +90,7 @@ func (s *Signer) Issue(id, issuer, partner, secret string, now time.Time) (strin
 	}).Serialize()
 }
 
-// Verify checks a token against the directory's keys and gives what it says.
+// Verify checks a token against the directory's keys and returns what it says.
 // The error's code is Expired or Unauthenticated. It does not ask whether the
 // partner still honours them: that may change while the token lives.
 func (d Directory) Verify(token string, now time.Time) (Claims, error) {
@@ -126,7 +126,7 @@ func (d Directory) open(token string) (opened, error) {
 	return opened{claims: c, key: key}, nil
 }
 
-// at gives what the token says if it is good at the time now.
+// at returns what the token says if it is good at the time now.
 func (o opened) at(now time.Time) (Claims, error) {
 	c := o.claims
 	if err := c.check(o.key, now); err != nil {

@@ -25,7 +25,7 @@ type Verifier struct {
 	opened map[[sha256.Size]byte]opened
 }
 
-// Verify checks a token against the directory's keys and gives what it says.
+// Verify checks a token against the directory's keys and returns what it says.
 // The error's code is Expired or Unauthenticated.
 func (v *Verifier) Verify(d Directory, token string, now time.Time) (Claims, error) {
 	digest := sha256.Sum256([]byte(token))

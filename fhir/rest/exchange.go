@@ -18,7 +18,7 @@ type exchange struct {
 
 type exchangeKey struct{}
 
-// exchangeOf gives the exchange that Wrap began; outside of one, a new one that
+// exchangeOf returns the exchange that Wrap began; outside of one, a new one that
 // nobody will look at.
 func exchangeOf(ctx context.Context) *exchange {
 	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
@@ -27,7 +27,7 @@ func exchangeOf(ctx context.Context) *exchange {
 	return new(exchange)
 }
 
-// RequestID gives the id of the request that ctx belongs to, empty outside of
+// RequestID returns the id of the request that ctx belongs to, empty outside of
 // one.
 func RequestID(ctx context.Context) string { return exchangeOf(ctx).id }
 

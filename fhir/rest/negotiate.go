@@ -18,7 +18,7 @@ const fhirVersion = "4.1"
 // the same.
 var offered = [...]string{events.MediaFHIR, events.MediaJSON}
 
-// Negotiate gives the media type to answer with: that of the parameter
+// Negotiate returns the media type to answer with: that of the parameter
 // _format if there is one, else the one the Accept header likes best, else
 // application/fhir+json. The error's code is NotAcceptable.
 func Negotiate(r *http.Request) (contentType string, err error) {
@@ -60,7 +60,7 @@ func fromQuery(query string) (contentType string, found bool, err error) {
 	return "", false, nil
 }
 
-// named gives the type that a _format names, empty if it is not offered.
+// named returns the type that a _format names, empty if it is not offered.
 func named(format string) string {
 	if strings.EqualFold(format, "json") {
 		return events.MediaJSON
@@ -103,7 +103,7 @@ func fromAccept(accept string) (string, error) {
 	return best.contentType, nil
 }
 
-// preference gives the quality that the most exact range matching the type
+// preference returns the quality that the most exact range matching the type
 // has, and how exact that is: 1 for */*, 2 for application/*, 3 for the type.
 func preference(accept, contentType string) (quality float64, exactness int) {
 	for media := range strings.SplitSeq(accept, ",") {

@@ -50,7 +50,7 @@ func serve(t *testing.T, h http.HandlerFunc) (url string, log *logged, stop func
 	return server.URL, log, server.Close
 }
 
-// ask sends a request and gives the answer with its body. Headers are name,
+// ask sends a request and returns the answer with its body. Headers are name,
 // value, name, value ….
 func ask(t *testing.T, method, url string, headers ...string) (*http.Response, string) {
 	t.Helper()
@@ -99,7 +99,7 @@ func readOutcome(t *testing.T, response *http.Response, body string) outcome {
 	return read.Issue[0]
 }
 
-// lines gives the access log's records.
+// lines returns the access log's records.
 func (l *logged) lines(t *testing.T) (records []map[string]any) {
 	t.Helper()
 	for line := range strings.Lines(l.String()) {

@@ -41,7 +41,7 @@ const internalText = "Internal error"
 
 var internalAnswer = answer{http.StatusInternalServerError, "exception", internalText}
 
-// refusal gives the Error to answer err with and how. An error that none of
+// refusal returns the Error to answer err with and how. An error that none of
 // ours made for a caller is Internal.
 func refusal(err error) (*events.Error, answer) {
 	var e *events.Error
@@ -61,7 +61,7 @@ func refusal(err error) (*events.Error, answer) {
 	return e, a
 }
 
-// translate gives the code of an error that is no events.Error.
+// translate returns the code of an error that is no events.Error.
 func translate(err error) events.Code {
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -11,7 +11,7 @@ import (
 )
 
 // announce appends an event about the state of a partner or a key to the
-// internal study of access, and gives its body.
+// internal study of access, and returns its body.
 func announce(tx *ledger.Tx, kind events.Kind, subject string, state any) ([]byte, error) {
 	data, err := json.Marshal(state)
 	if err != nil {

@@ -28,10 +28,10 @@ const (
 type attempt struct {
 	kind    string
 	name    string // empty where it is malformed and so nobody's
-	address string // as access.Place gives it
+	address string // as access.Place returns it
 }
 
-// failures gives how many failures in a row count against the attempt, or a
+// failures returns how many failures in a row count against the attempt, or a
 // Throttled Error while it is locked.
 func (acc *Accounts) failures(ctx context.Context, a attempt) (int, error) {
 	var count int
@@ -59,7 +59,7 @@ func (acc *Accounts) failures(ctx context.Context, a attempt) (int, error) {
 	return count, nil
 }
 
-// fail records a failed attempt and gives the Unauthenticated Error for it.
+// fail records a failed attempt and returns the Unauthenticated Error for it.
 // The reason is for the audit trail only.
 func (acc *Accounts) fail(ctx context.Context, a attempt, reason, message string) error {
 	err := acc.ledger.Update(ctx, "record failed sign-in", func(tx *ledger.Tx) error { return recordFailure(tx, a, reason) })

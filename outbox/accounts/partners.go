@@ -15,7 +15,7 @@ import (
 
 const wrongSecret = "The client id or the client secret is wrong."
 
-// AddPartner adds a partner and gives its client secret, which is kept nowhere
+// AddPartner adds a partner and returns its client secret, which is kept nowhere
 // but as a digest. The id of a removed partner is not given again: Conflict.
 func (acc *Accounts) AddPartner(ctx context.Context, by, id, name string, studies []string) (secret string, err error) {
 	if !events.ValidPartnerID(id) {
@@ -105,7 +105,7 @@ func (acc *Accounts) RevokePartner(ctx context.Context, by, id, study string) er
 // maxSecrets is how many client secrets of a partner may be in force at once.
 const maxSecrets = 8
 
-// RotatePartner gives a partner a new client secret. The ones before stay good
+// RotatePartner makes a new client secret for a partner and returns it. The ones before stay good
 // for the grace time; without one, what they opened ends at once. It is a
 // Conflict if too many are in force already.
 func (acc *Accounts) RotatePartner(ctx context.Context, by, id string, grace time.Duration) (secret string, err error) {
@@ -129,7 +129,7 @@ func (acc *Accounts) RotatePartner(ctx context.Context, by, id string, grace tim
 	return secret, nil
 }
 
-// expire gives the secrets that are still good, until now + grace at most.
+// expire returns the secrets that are still good, until now + grace at most.
 func expire(secrets []access.Secret, now time.Time, grace time.Duration) []access.Secret {
 	end := now.Add(grace)
 	out := []access.Secret{}
@@ -160,12 +160,12 @@ func (acc *Accounts) RemovePartner(ctx context.Context, by, id string) error {
 	})
 }
 
-// Partners gives all partners, removed ones too, by id.
+// Partners returns all partners, removed ones too, by id.
 func (acc *Accounts) Partners(ctx context.Context) ([]access.Partner, error) {
 	return ledger.States[access.Partner](ctx, acc.ledger.DB.Reader, `select state from partners order by id`)
 }
 
-// AuthenticateClient gives the partner whose client id and secret these are.
+// AuthenticateClient returns the partner whose client id and secret these are.
 // The errors are those of Authenticate. A lock holds for the client from that
 // address only, so a stranger cannot lock a partner out.
 func (acc *Accounts) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {

@@ -136,7 +136,7 @@ func readCost(stored string) (argon2id.Params, error) {
 	return p, err
 }
 
-// wait takes a turn to check; the caller gives it back by done. It is
+// wait takes a turn to check; the caller ends it by done. It is
 // Throttled after two seconds.
 func (p *passwords) wait(ctx context.Context) (done func(), err error) {
 	timer := time.NewTimer(checkPatience)

@@ -95,7 +95,7 @@ func (acc *Accounts) RevokePI(ctx context.Context, by, user, study string) error
 	})
 }
 
-// SetPassword gives a PI a new password and ends a lock after failed sign-ins.
+// SetPassword sets a new password of a PI and ends a lock after failed sign-ins.
 func (acc *Accounts) SetPassword(ctx context.Context, by, user, password string) error {
 	hash, err := acc.passwords.hash(password)
 	if err != nil {
@@ -131,7 +131,7 @@ func (acc *Accounts) DisablePI(ctx context.Context, by, user string) error {
 	})
 }
 
-// PIs gives all PIs, by user name.
+// PIs returns all PIs, by user name.
 func (acc *Accounts) PIs(ctx context.Context) ([]PI, error) {
 	var people []person
 	err := acc.ledger.DB.Reader.SelectContext(ctx, &people, `select "user", name, password, disabled from people order by "user"`)
@@ -179,7 +179,7 @@ func validStudy(study string) (string, error) {
 	return study, events.ValidStudy(study)
 }
 
-// validStudies gives the study numbers normalised, sorted, each once.
+// validStudies returns the study numbers normalised, sorted, each once.
 func validStudies(studies []string) ([]string, error) {
 	out := make([]string, len(studies))
 	for i, s := range studies {

@@ -13,7 +13,7 @@ import (
 
 const wrongPassword = "The user name or the password is wrong."
 
-// Authenticate gives the PI whose user name and password these are. Address
+// Authenticate returns the PI whose user name and password these are. Address
 // says where the request comes from: an IP address, or "local".
 //
 // The error is Unauthenticated, with the same message and after the same time
@@ -56,7 +56,7 @@ func (acc *Accounts) Authenticate(ctx context.Context, user, password, address s
 	return acc.describe(ctx, p)
 }
 
-// findPerson gives the stored PI, or one whom no password opens.
+// findPerson returns the stored PI, or one whom no password opens.
 func (acc *Accounts) findPerson(ctx context.Context, user string) (p person, err error) {
 	err = acc.ledger.DB.Reader.GetContext(ctx, &p, `select "user", name, password, disabled from people where "user" = ?`, user)
 	if errors.Is(err, sql.ErrNoRows) {

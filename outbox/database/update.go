@@ -125,7 +125,7 @@ func (g *group) close() {
 	<-g.lead
 }
 
-// leadUntil runs shared transactions until r is answered, and gives up the lead.
+// leadUntil runs shared transactions until r is answered, and releases the lead.
 func (db *DB) leadUntil(r *request) {
 	defer func() { <-db.group.lead }()
 	for {

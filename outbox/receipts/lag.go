@@ -26,7 +26,7 @@ type Lag struct {
 	Noted        time.Time `json:"noted,omitzero"` // when the broker last said something new; zero for never
 }
 
-// Lags gives how far each partner is behind in each study granted, and in what
+// Lags returns how far each partner is behind in each study granted, and in what
 // it is told of its access, by partner, then study. A partner that only uses
 // the read API acknowledges nothing.
 func (recs *Receipts) Lags(ctx context.Context) ([]Lag, error) {
@@ -103,7 +103,7 @@ type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// numberAt gives the number of the study's last event that has the ordinal or
+// numberAt returns the number of the study's last event that has the ordinal or
 // a lower one; 0 where there is none.
 func numberAt(ctx context.Context, q querier, token string, ordinal uint64) (number uint64, err error) {
 	if ordinal == 0 {

@@ -24,7 +24,7 @@ const (
 
 // Clients knows the partners by their client credentials.
 type Clients interface {
-	// AuthenticateClient gives the enabled partner whose secret this is.
+	// AuthenticateClient returns the enabled partner whose secret this is.
 	// Address is where the request came from. The error's code is
 	// events.Unauthenticated, events.Throttled after too many failures, or
 	// another for a fault of ours.

@@ -11,7 +11,7 @@ import (
 )
 
 // JWKS answers GET on JWKSPath with the public keys that a token still alive
-// at the time of clock may be signed with (RFC 7517). Keys gives all there
+// at the time of clock may be signed with (RFC 7517). Keys returns all there
 // are.
 func JWKS(keys func() []access.Key, clock func() time.Time) http.Handler {
 	return rest.Methods(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -25,7 +25,7 @@ func newMetrics() metrics {
 	return m
 }
 
-// Metrics gives the endpoint's collectors, to be registered once.
+// Metrics returns the endpoint's collectors, to be registered once.
 func (e *Endpoint) Metrics() []prometheus.Collector {
 	return []prometheus.Collector{e.metrics.requests}
 }

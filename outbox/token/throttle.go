@@ -48,7 +48,7 @@ type admission struct {
 	at    time.Time
 }
 
-// admit lets an attempt be made, or gives a Throttled Error.
+// admit lets an attempt be made, or returns a Throttled Error.
 func (t *throttle) admit(client, address string, now time.Time) (admission, error) {
 	a := admission{t: t, who: visitor{client, access.Place(address)}, at: now}
 	t.mu.Lock()
@@ -67,7 +67,7 @@ func (t *throttle) admit(client, address string, now time.Time) (admission, erro
 	return a, nil
 }
 
-// limiter gives the failures of a place. In a full table the place that has
+// limiter returns the failures of a place. In a full table the place that has
 // failed least, of a few, makes room.
 func (t *throttle) limiter(place string, now time.Time) *rate.Limiter {
 	if l, ok := t.places[place]; ok {

@@ -26,7 +26,7 @@ func newCallers(t *testing.T) *callers {
 	return c
 }
 
-// ask gives the status for a client's secret from an address.
+// ask returns the status for a client's secret from an address.
 func (c *callers) ask(id, secret, address string) *httptest.ResponseRecorder {
 	c.t.Helper()
 	form := strings.NewReader("grant_type=client_credentials&client_id=" + id + "&client_secret=" + secret)

@@ -82,7 +82,7 @@ func (a *API) searchset(s search, page readmodel.Page) (fhir.Searchset, error) {
 	return set, nil
 }
 
-// links gives self, first, last, previous and next in this order, as far as
+// links returns self, first, last, previous and next in this order, as far as
 // they apply. Behind the last page, the page before is the last one.
 func (a *API) links(s search, total int) []fhir.Link {
 	link := func(relation string, page int) fhir.Link {
@@ -128,7 +128,7 @@ func (a *API) read(w http.ResponseWriter, r *request, id string) error {
 	return nil
 }
 
-// granted gives the available report of a study that the partner may see. A
+// granted returns the available report of a study that the partner may see. A
 // report of another study is answered like one that does not exist.
 func (a *API) granted(r *request, id string) (readmodel.Report, error) {
 	if !events.ValidFHIRID(id) {

@@ -16,16 +16,16 @@ import (
 
 // Reader is what the API needs of the read model.
 type Reader interface {
-	// Search gives a page of a study's available reports. The error's code is
+	// Search returns a page of a study's available reports. The error's code is
 	// Outdated for a study that Outdated names.
 	Search(ctx context.Context, q readmodel.Query) (readmodel.Page, error)
-	// Report gives the newest version of a report, available or not; the
+	// Report returns the newest version of a report, available or not; the
 	// error's code is NotFound where there is none, and Outdated, with the study
 	// in the Report, where it is of a study that Outdated names.
 	Report(ctx context.Context, id string) (readmodel.Report, error)
-	// Outdated gives the studies, by token, from which only a newer version can answer.
+	// Outdated returns the studies, by token, from which only a newer version can answer.
 	Outdated(ctx context.Context) (map[string]string, error)
-	// Directory gives partners, grants and keys as of now.
+	// Directory returns partners, grants and keys as of now.
 	Directory() access.Directory
 }
 
@@ -93,7 +93,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answerer writes the answer to an authorised request, or gives an error and
+// answerer writes the answer to an authorised request, or returns an error and
 // has written nothing.
 type answerer func(w http.ResponseWriter, r *request) error
 

@@ -27,7 +27,7 @@ func (a *API) authorize(r *http.Request, pairs []pair) (access.Partner, error) {
 	return partner, nil
 }
 
-// bearer gives the partner whom the request's one token names, unless the
+// bearer returns the partner whom the request's one token names, unless the
 // secret it was issued for is no longer in force. The error's code is Outdated
 // if only a newer version knows who may be let in.
 func (a *API) bearer(r *http.Request) (access.Partner, error) {
@@ -60,7 +60,7 @@ func (a *API) bearer(r *http.Request) (access.Partner, error) {
 	return partner, nil
 }
 
-// partnerIDs gives every x-partnerid that is not empty, from both places.
+// partnerIDs returns every x-partnerid that is not empty, from both places.
 func partnerIDs(r *http.Request, pairs []pair) []string {
 	var ids []string
 	for _, id := range r.Header.Values(paramPartner) {

@@ -58,7 +58,7 @@ func BenchmarkPage(b *testing.B) {
 	}
 }
 
-// fromMemory gives an answer again and again.
+// fromMemory returns an answer again and again.
 func fromMemory(a answer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, name := range []string{"Content-Type", "Etag", "Cache-Control", "Vary"} {
@@ -73,7 +73,7 @@ func fromMemory(a answer) http.Handler {
 	})
 }
 
-// load makes b.N requests over the connections and gives the time for all.
+// load makes b.N requests over the connections and returns the time for all.
 func load(b *testing.B, url string, headers map[string]string) time.Duration {
 	b.Helper()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections}}

@@ -20,7 +20,7 @@
 // can have one value only (researchstudy, page, _count, _sort, _format,
 // _summary, _total, x-partnerid) may be repeated with the same value; a
 // different one is refused. Repetitions of _elements add up. An empty value is
-// refused, because a filter that is passed over gives more than was asked for;
+// refused, because a filter that is passed over answers more than was asked for;
 // an empty researchstudy is a missing one.
 //
 // The value of researchstudy is the study number as it stands, which is how

@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden file")
 
-// seedReports gives the two reports of the example, as signed by one PI.
+// seedReports returns the two reports of the example, as signed by one PI.
 func seedReports(t testing.TB) []fhir.Report {
 	t.Helper()
 	var b bundle
@@ -110,7 +110,7 @@ func compareWithSeed(t *testing.T, got []byte) {
 	}
 }
 
-// flatten gives a line for each value in the order of the text, numbers in
+// flatten returns a line for each value in the order of the text, numbers in
 // their own digits.
 func flatten(t testing.TB, data []byte, skip func(path string) bool) []string {
 	t.Helper()

@@ -149,7 +149,7 @@ func (a answer) bundle(t testing.TB) bundle {
 	return b
 }
 
-// links gives the relations in order and what follows the base in each link.
+// links returns the relations in order and what follows the base in each link.
 func (b bundle) links(t testing.TB) []string {
 	t.Helper()
 	var all []string

@@ -33,7 +33,7 @@ func newMetrics() metrics {
 	}
 }
 
-// Metrics gives the collectors of the API, to be registered once.
+// Metrics returns the collectors of the API, to be registered once.
 func (a *API) Metrics() []prometheus.Collector {
 	return []prometheus.Collector{a.metrics.requests, a.metrics.seconds}
 }

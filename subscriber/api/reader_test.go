@@ -64,7 +64,7 @@ func (d *desk) change(f func(d *desk)) {
 	f(d)
 }
 
-// lastQuery gives what the last search asked for.
+// lastQuery returns what the last search asked for.
 func (d *desk) lastQuery(t testing.TB) readmodel.Query {
 	t.Helper()
 	d.mu.Lock()

@@ -125,8 +125,8 @@ func inField(name string, err error) error {
 	return &events.Error{Code: events.CodeOf(err), Field: name, Message: messageOf(err)}
 }
 
-// queryOf gives the query of the link to a page, percent-encoded as in
-// RFC 3986. What it gives for the search's own page is its canonical form:
+// queryOf returns the query of the link to a page, percent-encoded as in
+// RFC 3986. What it returns for the search's own page is its canonical form:
 // equal searches have equal texts.
 func (s search) queryOf(page int) string {
 	var b strings.Builder
@@ -138,7 +138,7 @@ func (s search) queryOf(page int) string {
 	return b.String()
 }
 
-// messageOf gives the message of an Error without its field.
+// messageOf returns the message of an Error without its field.
 func messageOf(err error) string {
 	var e *events.Error
 	if errors.As(err, &e) {

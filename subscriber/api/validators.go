@@ -17,7 +17,7 @@ import (
 // answer changes.
 const answerForm = "1"
 
-// searchTag gives the ETag of a search's answer: a digest of all the answer
+// searchTag returns the ETag of a search's answer: a digest of all the answer
 // is a function of, the end of the study's chain, and so its whole history,
 // among it.
 func (a *API) searchTag(s search, contentType string, history events.Link) string {
@@ -26,7 +26,7 @@ func (a *API) searchTag(s search, contentType string, history events.Link) strin
 	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
 
-// reportTag gives the ETag of a report as FHIR defines it.
+// reportTag returns the ETag of a report as FHIR defines it.
 func reportTag(report readmodel.Report) string {
 	return `W/"` + strconv.FormatUint(report.Version, 10) + `"`
 }

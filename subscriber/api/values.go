@@ -10,7 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// splitValue gives the alternatives of a value: separated by commas, with \,
+// splitValue returns the alternatives of a value: separated by commas, with \,
 // \$ \| and \\ for the characters themselves (FHIR search, escaping search parameters).
 func splitValue(value string) ([]string, error) {
 	if !strings.ContainsAny(value, `,\`) {

@@ -82,7 +82,7 @@ func (v view) keeps(element string) bool {
 	return v.keep == nil || slices.Contains(v.keep, element) || slices.Contains(mandatoryElements, element)
 }
 
-// of gives the view of a resource. The elements that stay keep their order
+// of returns the view of a resource. The elements that stay keep their order
 // and their bytes, numbers included.
 func (v view) of(resource []byte) ([]byte, error) {
 	if !v.partial {

@@ -93,7 +93,7 @@ func (c *changes) write(tx *sqlx.Tx) error {
 	return nil
 }
 
-// study gives the study's row as the batch has left it so far.
+// study returns the study's row as the batch has left it so far.
 func (c *changes) study(tx *sqlx.Tx, token string) (study, error) {
 	if s, ok := c.studies[token]; ok {
 		return s, nil

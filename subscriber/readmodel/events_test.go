@@ -50,7 +50,7 @@ func (s *study) unknown(kind events.Kind) events.Event {
 	return s.seal(kind, "Basic/1", []byte(`{"resourceType":"Basic"}`))
 }
 
-// assessment gives a valid one of the study, to be varied.
+// assessment returns a valid one of the study, to be varied.
 func (s *study) assessment(id string) events.Assessment {
 	return events.Assessment{
 		ID: id, Study: s.number, SponsorStudy: "C3861001", TrialName: s.number, Criteria: events.Criteria,

@@ -163,7 +163,7 @@ func applied(t testing.TB, list []events.Event) *readmodel.Model {
 	return m
 }
 
-// dump gives all that is stored, a line for each row.
+// dump returns all that is stored, a line for each row.
 func dump(t testing.TB, path string) map[string][]string {
 	t.Helper()
 	db, err := sqlite.Open(context.Background(), path, sqlite.Config{})

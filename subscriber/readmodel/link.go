@@ -9,7 +9,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Link gives the end of a study's chain as applied, by this process or
+// Link returns the end of a study's chain as applied, by this process or
 // another; the zero Link for a study without events. The study is named by
 // its token.
 func (m *Model) Link(ctx context.Context, study string) (l events.Link, err error) {

@@ -65,5 +65,5 @@ func (x *meters) applied(b subscriber.Batch, start, end time.Time) {
 	}
 }
 
-// Metrics gives the model's metrics, to be registered once.
+// Metrics returns the model's metrics, to be registered once.
 func (m *Model) Metrics() []prometheus.Collector { return m.metrics.all }

@@ -124,13 +124,13 @@ func (m *Model) prepare(ctx context.Context) error {
 // Close closes the file. Run must have ended.
 func (m *Model) Close() error { return m.db.Close() }
 
-// Directory gives who may see what, as of the last commit.
+// Directory returns who may see what, as of the last commit.
 func (m *Model) Directory() access.Directory { return *m.directory.Load() }
 
-// Changed receives when Directory may give another one. It has room for one, so
+// Changed receives when Directory may return another one. It has room for one, so
 // that a single reader misses nothing between two looks.
 func (m *Model) Changed() <-chan struct{} { return m.changed }
 
-// Position gives how far the stream has been applied, as of the last commit in
+// Position returns how far the stream has been applied, as of the last commit in
 // this process.
 func (m *Model) Position() subscriber.Position { return *m.position.Load() }

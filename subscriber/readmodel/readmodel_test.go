@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
 }
 
-// ids gives the ids of all available reports of a study, in default order.
+// ids returns the ids of all available reports of a study, in default order.
 func ids(t testing.TB, m *readmodel.Model, study string) []string {
 	t.Helper()
 	page, err := m.Search(context.Background(), readmodel.Query{Study: study, Limit: 1000})

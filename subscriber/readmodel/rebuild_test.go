@@ -65,7 +65,7 @@ func TestRebuild(t *testing.T) {
 		stop()
 		return dump(t, path)
 	}()
-	// copied gives the path of a model that is right.
+	// copied returns the path of a model that is right.
 	copied := func(t *testing.T) string {
 		path := newPath(t)
 		if err := readmodel.Rebuild(ctx, path, b.reader, quiet, nil); err != nil {

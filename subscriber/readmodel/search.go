@@ -147,7 +147,7 @@ func readBodies(ctx context.Context, tx *sqlx.Tx, numbers []int64, reports []Rep
 	return rows.Err()
 }
 
-// Report gives the newest version of a report, available or not. The error is
+// Report returns the newest version of a report, available or not. The error is
 // NotFound for an id that was never published. It is Outdated if the report is
 // of a study that Outdated names; the Report then says which, and no more.
 func (m *Model) Report(ctx context.Context, id string) (Report, error) {

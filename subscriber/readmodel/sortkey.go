@@ -8,7 +8,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// idKey gives a text whose order among others is the order of ids: those of
+// idKey returns a text whose order among others is the order of ids: those of
 // digits only first and by value, then the others by code point. Different ids
 // have different keys; of those with the same value the shorter comes first.
 func idKey(id string) string {

@@ -37,7 +37,7 @@ type Refill struct {
 	Reason      string // why the last attempt failed; it is tried again
 }
 
-// Status gives the present status.
+// Status returns the present status.
 func (m *Model) Status() Status {
 	position := m.Position()
 	m.mu.Lock()

@@ -135,7 +135,7 @@ func (c *clause) equal(col column, op Op, value any) error {
 	return nil
 }
 
-// value gives what is bound for a text asked for.
+// value returns what is bound for a text asked for.
 func (col column) value(asked string) (any, error) {
 	switch col.kind {
 	case identifier:
