@@ -34,9 +34,9 @@ func (tx *transaction) heldCase(study int64, a events.Assessment) (held caseRow,
 	return held, nil
 }
 
-// bindCase creates the assessment's case, or sets the subject of one of which nothing was
-// signed the assessment's subject. What else waits in it for the subject before
-// cannot be signed until it is registered again.
+// bindCase creates the assessment's case. If there is a case of which nothing was
+// signed, it gets the assessment's subject; what else waits in it for the former
+// subject cannot be signed until it is registered again.
 func (tx *transaction) bindCase(by string, study int64, held caseRow, a events.Assessment) error {
 	if held.Subject == a.Subject {
 		return nil

@@ -110,7 +110,7 @@ func (p *program) openAll(ctx context.Context, parts []component) error {
 	opening, interrupt := context.WithCancel(context.WithoutCancel(ctx))
 	whileOpening := context.AfterFunc(ctx, interrupt)
 	defer func() { whileOpening() }() // afterwards connections outlast the order to stop
-	p.dialer.opening = opening //nolint:fatcontext // it is the dialer's, and kept once
+	p.dialer.opening = opening        //nolint:fatcontext // it is the dialer's, and kept once
 	defer p.dialer.opened.Store(true)
 	for _, part := range parts {
 		p.log.Debug("opening", "component", part.name)
