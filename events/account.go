@@ -9,8 +9,9 @@ import (
 // own there, without a stream in it; what it may see is imported from the
 // service's account.
 const (
-	PartnerAPIPrefix     = "js.signoff" // in place of $JS.API
-	PartnerAccountPrefix = "partner-"   // so that no partner's account is another's, whatever its id
+	PartnerAPIPrefix     = "js.signoff"  // in place of $JS.API
+	PartnerImportPrefix  = "$JS.signoff" // what a partner's account maps PartnerAPIPrefix to
+	PartnerAccountPrefix = "partner-"    // so that no partner's account is another's, whatever its id
 	LoginQueue           = "signoff-doors"
 	PutOutSubject        = "signoff.doors.out" // doors tell each other which partners are out
 )
@@ -28,6 +29,16 @@ const (
 	PartnerBurst = 10_000
 )
 
+// RequestSubjects are all subjects of the service's account to which requests for events
+// come: each consumer's own, and both forms of acknowledgement, which may ask for more.
+func RequestSubjects() []string {
+	return []string{
+		"$JS.API.CONSUMER.MSG.NEXT." + Stream + ".*",
+		"$JS.ACK." + Stream + ".*.*.*.*.*.*",
+		"$JS.ACK.*.*." + Stream + ".*.*.*.*.*.>",
+	}
+}
+
 // PartnerConsumer is the durable consumer of one study of a partner.
 func PartnerConsumer(partner, token string) string { return partner + "=" + token }
 
@@ -42,11 +53,17 @@ type Account struct {
 	Limits   AccountLimits
 }
 
-// AccountService is a subject of the service's account and the one under which
-// the partner sends to it.
+// AccountService is a subject of the service's account, the one under which the
+// partner sends to it, and the one under which the partner's account imports it.
+//
+// Where the last two differ, the account maps what is sent to Local. Nobody listens
+// to Local then, and the broker refuses a request whose answers would go to a subject
+// that starts with $JS: so no answer to a partner's request becomes another request.
+// A consumer sends nothing to where nobody listens, and forgets who asked for that.
 type AccountService struct {
 	Subject  string
 	Local    string
+	Import   string
 	Streamed bool // one request may have many answers
 }
 
@@ -78,20 +95,32 @@ func ClosedAccount(partner string) Account { return Account{Name: PartnerAccount
 // broker looks for it in the other form.
 func (a *Account) read(consumer, live string) {
 	path := Stream + "." + consumer
+	request := func(what string, streamed bool) AccountService {
+		rest := ".CONSUMER." + what + "." + path
+		return AccountService{Subject: "$JS.API" + rest, Local: PartnerAPIPrefix + rest, Import: PartnerImportPrefix + rest, Streamed: streamed}
+	}
+	acknowledgement := func(subject string) AccountService {
+		return AccountService{Subject: subject, Local: subject, Import: subject}
+	}
 	a.Services = append(a.Services,
-		AccountService{Subject: "$JS.API.CONSUMER.MSG.NEXT." + path, Local: PartnerAPIPrefix + ".CONSUMER.MSG.NEXT." + path, Streamed: true},
-		AccountService{Subject: "$JS.API.CONSUMER.INFO." + path, Local: PartnerAPIPrefix + ".CONSUMER.INFO." + path},
-		AccountService{Subject: "$JS.ACK." + path + ".*.*.*.*.*", Local: "$JS.ACK." + path + ".*.*.*.*.*"},
-		AccountService{Subject: "$JS.ACK.*.*." + path + ".*.*.*.*.>", Local: "$JS.ACK.*.*." + path + ".*.*.*.*.>"},
+		request("MSG.NEXT", true),
+		request("INFO", false),
+		acknowledgement("$JS.ACK."+path+".*.*.*.*.*"),
+		acknowledgement("$JS.ACK.*.*."+path+".*.*.*.*.>"),
 	)
 	a.Streams = append(a.Streams, live)
 }
 
-// MayPublish gives all that a connection of the account may publish to.
+// MayPublish returns all that a connection of the account may publish to. The broker
+// asks about the subject that the account maps to; where it does not map yet, about
+// the one that was sent to.
 func (a Account) MayPublish() []string {
-	subjects := make([]string, 0, len(a.Services))
+	subjects := make([]string, 0, 2*len(a.Services))
 	for _, s := range a.Services {
 		subjects = append(subjects, s.Local)
+		if s.Import != s.Local {
+			subjects = append(subjects, s.Import)
+		}
 	}
 	return subjects
 }

@@ -17,7 +17,7 @@ const (
 	shortestPause = time.Second
 	longestPause  = 15 * time.Second
 	forgiveAfter  = time.Minute
-	largestDebt   = time.Minute // of one look
+	largestDebt   = time.Minute // what is too much beyond that is not charged
 )
 
 // loginCost is what a login counts for, in messages. The broker does not count
@@ -94,6 +94,13 @@ func (a *allowance) enter(partner string, now time.Time) {
 	a.spend(partner, loginCost, now)
 }
 
+// heartbeats charges those that a request may be sent.
+func (a *allowance) heartbeats(partner string, n uint64, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.spend(partner, n, now)
+}
+
 // tell takes over from other doors who is out, and until when.
 func (a *allowance) tell(out map[string]time.Time) {
 	a.mu.Lock()
@@ -107,7 +114,7 @@ func (a *allowance) tell(out map[string]time.Time) {
 func (a *allowance) spend(partner string, n uint64, now time.Time) {
 	b := a.budget(partner)
 	b.spent += n
-	n = min(n, uint64(largestDebt.Seconds()*float64(a.limit)))
+	n = min(n, uint64(max(0, largestDebt.Seconds()*float64(a.limit)+b.left.TokensAt(now))))
 	for bit := uint64(a.burst); n > 0; n -= bit {
 		bit = min(bit, n)
 		b.left.ReserveN(now, int(bit))

@@ -80,6 +80,7 @@ func toHaveAnswered() (all []attack) {
 	}
 	for _, subject := range []string{
 		"$JS.ACK.SIGNOFF.globex=A.1.1.1.1.1", "$JS.ACK.SIGNOFF.globex=B.1.4.1.1.1", "$JS.ACK._._.SIGNOFF.globex=B.1.4.1.1.1", "$JS.ACK.SIGNOFF.mallory=A.1.1.1.1.1",
+		"$JS.signoff.CONSUMER.MSG.NEXT.SIGNOFF.mallory=A", "$JS.signoff.CONSUMER.INFO.SIGNOFF.mallory=A", "$JS.signoff.CONSUMER.MSG.NEXT.SIGNOFF.globex=B",
 		"$JS.ACK.SIGNOFF.mallory=A.1.1.1.1.1@in.crit.v1.A.DiagnosticReport.signed", "$JS.ACK.SIGNOFF.globex=B.1.4.1.1.1@crit.v1.B.x",
 		"_R_.x", "_R_.abcdefgh.abcdef", "_GR_.abcdefgh.abcdef.in.crit.v1.A.x",
 	} {

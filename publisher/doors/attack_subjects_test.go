@@ -111,7 +111,7 @@ func toPublish() (all []attack) {
 	}
 	stream = append(stream, "CONSUMER.MSG.NEXT.*.mallory=A", "CONSUMER.MSG.NEXT.OTHER.mallory=A")
 	var subjects []string
-	for _, prefix := range []string{"$JS.API.", "js.signoff."} {
+	for _, prefix := range []string{"$JS.API.", "js.signoff.", "$JS.signoff."} {
 		for _, s := range stream {
 			subjects = append(subjects, prefix+s)
 		}

@@ -125,6 +125,8 @@ type Doors struct {
 	status   status
 
 	allowance *allowance
+	impatient impatient
+	again     chan struct{} // asks Run to look again; room for one
 
 	// gate is held for reading while a login is answered: who has held it for
 	// writing knows that all later answers follow what was written.
@@ -165,6 +167,7 @@ func New(nc *nats.Conn, accounts Accounts, log Log, receipts Receipts, seed []by
 		admitted: make(map[string][]string),
 		stock:    make(map[string]*entry), foreign: make(map[string]bool), accounted: make(map[string]*held), watched: make(map[string]time.Time),
 		floors: make(map[string]uint64), noted: make(map[string]events.Receipt),
+		impatient: impatient{until: make(map[string]time.Time)}, again: make(chan struct{}, 1),
 	}
 	d.allowance = newAllowance(d.cfg.Rate, d.cfg.Burst)
 	d.metrics = newMetrics(d)

@@ -85,7 +85,8 @@ func (d *Doors) open(err error) (*nats.Subscription, error) {
 	return logins, err
 }
 
-// await waits until the directory changes, and as long as wait at most. It keeps
+// await waits until the directory changes or a consumer was deleted to be made
+// again, and as long as wait at most. It keeps
 // looking at the connections that were to be closed a moment ago.
 func (d *Doors) await(ctx context.Context, wait time.Duration) {
 	timer := time.NewTimer(wait)
@@ -97,6 +98,8 @@ func (d *Doors) await(ctx context.Context, wait time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-d.log.Changed():
+			return
+		case <-d.again:
 			return
 		case <-timer.C:
 			return

@@ -17,8 +17,10 @@ func (d *Doors) watchTraffic(ctx context.Context) {
 	tick := time.NewTicker(d.cfg.Watch)
 	defer tick.Stop()
 	failed := ""
+	stop, deaf := d.hearRequests()
+	defer stop()
 	for ctx.Err() == nil {
-		err := d.watchOnce(ctx)
+		err := errors.Join(deaf, d.watchOnce(ctx))
 		if err != nil && text(err) != failed && ctx.Err() == nil {
 			d.cfg.Log.Warn("partners that send too much cannot be put out; trying again and again", "cause", err)
 		}
@@ -56,7 +58,7 @@ func (d *Doors) watchOnce(ctx context.Context) error {
 	directory := d.log.Directory()
 	for id := range out {
 		p, _ := directory.Partner(id)
-		errs = append(errs, d.sweep(ctx, id, p))
+		errs = append(errs, d.sweep(ctx, id, p), d.calm(ctx, id))
 	}
 	return errors.Join(errs...)
 }

@@ -87,8 +87,11 @@ func claims(a events.Account) *jwt.AccountClaims {
 	for _, service := range a.Services {
 		c.Imports.Add(&jwt.Import{
 			Type: jwt.Service, Account: AccountApp,
-			Subject: jwt.Subject(service.Subject), LocalSubject: jwt.RenamingSubject(service.Local),
+			Subject: jwt.Subject(service.Subject), LocalSubject: jwt.RenamingSubject(service.Import),
 		})
+	}
+	if len(a.Services) > 0 {
+		c.AddMapping(events.PartnerAPIPrefix+".>", jwt.WeightedMapping{Subject: events.PartnerImportPrefix + ".>", Weight: 100})
 	}
 	for _, subject := range a.Streams {
 		c.Imports.Add(&jwt.Import{Type: jwt.Stream, Account: AccountApp, Subject: jwt.Subject(subject)})
@@ -101,9 +104,9 @@ func claims(a events.Account) *jwt.AccountClaims {
 // added.
 func imported(app, partner *server.Account, a events.Account) error {
 	for _, service := range a.Services {
-		err := partner.AddServiceImport(app, service.Local, service.Subject)
+		err := partner.AddServiceImport(app, service.Import, service.Subject)
 		if err != nil && !strings.Contains(err.Error(), "duplicate") {
-			return fmt.Errorf("%s: %w", service.Local, err)
+			return fmt.Errorf("%s: %w", service.Import, err)
 		}
 	}
 	for _, subject := range a.Streams {

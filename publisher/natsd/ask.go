@@ -59,7 +59,7 @@ func (r reply) missing(a events.Account) string {
 		has[i] = true
 	}
 	for _, s := range a.Services {
-		if !has[importInfo{s.Subject, s.Local, "service", false}] {
+		if !has[importInfo{s.Subject, s.Import, "service", false}] {
 			return "service " + s.Subject + " in account " + a.Name
 		}
 	}

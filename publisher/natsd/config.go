@@ -141,9 +141,12 @@ func partner(w *writer, a events.Account) {
 	w.open(quote(a.Name))
 	w.linef("limits: {max_connections: %d, max_subscriptions: %d, max_payload: %d, max_leafnodes: 0}",
 		a.Limits.Connections, a.Limits.Subscriptions, a.Limits.Payload)
+	if len(a.Services) > 0 {
+		w.linef("mappings: {%s: %s}", quote(events.PartnerAPIPrefix+".>"), quote(events.PartnerImportPrefix+".>"))
+	}
 	w.list("imports")
 	for _, s := range a.Services {
-		w.linef("{service: {account: %s, subject: %s}, to: %s}", quote(AccountApp), quote(s.Subject), quote(s.Local))
+		w.linef("{service: {account: %s, subject: %s}, to: %s}", quote(AccountApp), quote(s.Subject), quote(s.Import))
 	}
 	for _, subject := range a.Streams {
 		w.linef("{stream: {account: %s, subject: %s}}", quote(AccountApp), quote(subject))

@@ -97,7 +97,7 @@ func shown(t *testing.T, nc *nats.Conn, account string) map[string]any {
 		t.Fatalf("%s, %v", answer.Data, err)
 	}
 	all := make(map[string]any)
-	for _, key := range []string{"jetstream_enabled", "imports", "exports"} {
+	for _, key := range []string{"jetstream_enabled", "imports", "exports", "mappings"} {
 		list, ok := info.Data[key].([]any)
 		if !ok {
 			all[key] = info.Data[key]

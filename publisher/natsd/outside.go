@@ -177,7 +177,7 @@ func (o *Outside) missing(ctx context.Context, a events.Account) (missing, err e
 	if len(a.Services) == 0 {
 		return nil, nil
 	}
-	answers, err = o.ask(ctx, "$SYS.REQ.ACCOUNT."+a.Name+".SUBSZ", map[string]any{"test": a.Services[0].Local, "limit": 1})
+	answers, err = o.ask(ctx, "$SYS.REQ.ACCOUNT."+a.Name+".SUBSZ", map[string]any{"test": a.Services[0].Import, "limit": 1})
 	if err != nil {
 		return nil, fmt.Errorf("look at account %s: %w", a.Name, err)
 	}

@@ -92,7 +92,7 @@ func permissions(role Role) *server.Permissions {
 				api+"STREAM.INFO."+stream, api+"CONSUMER.CREATE."+stream+".>", api+"CONSUMER.DELETE."+stream+".>",
 				api+"CONSUMER.INFO."+stream+".>", api+"CONSUMER.NAMES."+stream, server.InboxPrefix+">", events.PutOutSubject,
 			),
-			Subscribe: allow(inbox, server.AuthCalloutSubject, events.PutOutSubject),
+			Subscribe: allow(append(events.RequestSubjects(), inbox, server.AuthCalloutSubject, events.PutOutSubject)...),
 		}
 	case Keeper:
 		return &server.Permissions{
