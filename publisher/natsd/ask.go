@@ -18,8 +18,9 @@ const mostConnections = 1 << 16
 // reply is what a server says of itself; the parts that are needed here.
 type reply struct {
 	Server struct {
-		ID   string `json:"id"`
-		Name string `json:"name"`
+		ID      string `json:"id"`
+		Name    string `json:"name"`
+		Version string `json:"ver"`
 	} `json:"server"`
 	Error *struct {
 		Description string `json:"description"`

@@ -31,6 +31,10 @@ type OutsideConfig struct {
 	// one that is gone is waited for in vain.
 	Timeout time.Duration
 
+	// Oldest is the oldest version of a server that is accepted. Defaults to
+	// OldestServer.
+	Oldest string
+
 	// Log defaults to slog.Default().
 	Log *slog.Logger
 }
@@ -43,6 +47,7 @@ type OutsideConfig struct {
 type Outside struct {
 	cfg OutsideConfig
 	log *slog.Logger
+	old oldServers
 
 	mu      sync.Mutex
 	keeper  *nats.Conn
@@ -52,6 +57,7 @@ type Outside struct {
 // Reach prepares for connections; it opens none.
 func Reach(cfg OutsideConfig) *Outside {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
+	cfg.Oldest = cmp.Or(cfg.Oldest, OldestServer)
 	return &Outside{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), lacking: make(map[string]events.Account)}
 }
 
@@ -68,14 +74,20 @@ const connectTimeout = events.LoginWait + time.Second
 // Connect opens a connection as role. A server that refuses the role, or cannot
 // prove who it is, is an error; one that cannot be reached is waited for, behind
 // the connection that is returned. Options may add to it.
+//
+// A server that is too old is an error too, as is another of its cluster: except for
+// people, who may have to look at it, and where it is found by a connection that was lost
+// or had to wait.
 func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	own, err := o.cfg.Options(role)
 	if err != nil {
 		return nil, err
 	}
+	notice := func(nc *nats.Conn) { o.notice(role, nc) }
 	all := append([]nats.Option{
 		nats.Name("signoff " + string(role)),
 		nats.Timeout(connectTimeout),
+		nats.ReconnectHandler(notice),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			o.log.Warn("nats: connection", "role", role, "error", err)
 		}),
@@ -83,7 +95,7 @@ func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	all = append(all, own...)
 	nc, err := nats.Connect(o.cfg.URL, all...)
 	if err == nil {
-		return nc, nil
+		return o.begin(role, nc)
 	}
 	if unanswered(err) {
 		err = fmt.Errorf("the server is very slow, or does not know these credentials and nobody answers logins: %w", err)
@@ -93,7 +105,7 @@ func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
 	}
 	o.log.Warn("nats: not reached yet, trying on", "role", role, "error", err)
-	nc, err = nats.Connect(o.cfg.URL, append(all, nats.RetryOnFailedConnect(true))...)
+	nc, err = nats.Connect(o.cfg.URL, append(all, nats.RetryOnFailedConnect(true), nats.ConnectHandler(notice))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
 	}
@@ -142,8 +154,12 @@ func (o *Outside) SetAccount(ctx context.Context, a events.Account) error {
 }
 
 // Configured looks again at what SetAccount found missing. An error that is
-// ErrNotConfigured names something that still is, and where.
+// ErrNotConfigured names something that still is, and where; one that is
+// ErrOldServer a server that a connection has come to since the start.
 func (o *Outside) Configured(ctx context.Context) error {
+	if err := o.old.first(); err != nil {
+		return err
+	}
 	o.mu.Lock()
 	lacking := slices.Collect(maps.Values(o.lacking))
 	o.mu.Unlock()

@@ -1,0 +1,106 @@
+package natsd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/mod/semver"
+)
+
+// OldestServer is the oldest version of nats-server that an Outside accepts unless it is
+// configured otherwise. On 2.15.2 a partner can stop all servers with a few requests.
+const OldestServer = "2.15.3"
+
+// ErrOldServer is that a server's version is too old.
+var ErrOldServer = errors.New("the NATS server is too old")
+
+// accept returns an ErrOldServer that names the server if its version is older than the
+// oldest that is accepted. What comes before a release, such as 2.15.3-RC.1, is older than
+// it; what cannot be read as a version is not accepted either.
+func (o *Outside) accept(name, version string) error {
+	v := "v" + strings.TrimPrefix(version, "v")
+	if semver.IsValid(v) && semver.Compare(v, "v"+o.cfg.Oldest) >= 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: server %q says that its version is %q; upgrade it to %s or later", ErrOldServer, name, version, o.cfg.Oldest)
+}
+
+// begin returns a connection that was opened just now, or closes it if a server is too
+// old. The keeper's may be opened again at any time, and the others are for people.
+func (o *Outside) begin(role Role, nc *nats.Conn) (*nats.Conn, error) {
+	if role == Keeper || role == System || role == Operator {
+		o.notice(role, nc)
+		return nc, nil
+	}
+	err := o.accept(nc.ConnectedServerName(), nc.ConnectedServerVersion())
+	if err = cmp.Or(err, o.acceptOthers()); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
+	}
+	return nc, nil
+}
+
+// acceptOthers returns an ErrOldServer for one of the servers of the cluster. Only a keeper
+// can know of all: without one they are not looked at.
+func (o *Outside) acceptOthers() error {
+	own, err := o.cfg.Options(Keeper)
+	if err != nil {
+		return nil //nolint:nilerr // whoever only answers logins has no keeper
+	}
+	keeper, err := nats.Connect(o.cfg.URL, append([]nats.Option{nats.Timeout(connectTimeout), nats.NoReconnect()}, own...)...)
+	if err != nil {
+		o.log.Debug("nats: the versions of the other servers are not known", "error", err)
+		return nil
+	}
+	defer keeper.Close()
+	servers, err := o.askBy(context.Background(), keeper, "$SYS.REQ.SERVER.PING.STATSZ", nil)
+	if err != nil {
+		o.log.Debug("nats: the versions of the other servers are not known", "error", err)
+	}
+	for _, s := range servers {
+		if err := o.accept(s.Server.Name, s.Server.Version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notice remembers and logs whether the server that a connection has come to is too old.
+// The connection is used all the same, so that the servers of a cluster can be upgraded
+// one after the other while the program runs.
+func (o *Outside) notice(role Role, nc *nats.Conn) {
+	err := o.accept(nc.ConnectedServerName(), nc.ConnectedServerVersion())
+	if err != nil {
+		o.log.Warn("nats: connected all the same", "role", role, "error", err)
+	}
+	o.old.set(role, err)
+}
+
+// oldServers are the ErrOldServer of the servers that connections have come to, by role.
+type oldServers struct {
+	mu sync.Mutex
+	by map[Role]error
+}
+
+func (o *oldServers) set(role Role, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.by == nil {
+		o.by = make(map[Role]error)
+	}
+	o.by[role] = err
+}
+
+// first returns one of them, or nil.
+func (o *oldServers) first() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return cmp.Or(slices.Collect(maps.Values(o.by))...)
+}
