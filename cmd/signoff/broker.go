@@ -83,6 +83,17 @@ type dialer struct {
 	opened  atomic.Bool
 }
 
+// interruptible has the end of ctx close connections until opened is called.
+func (d *dialer) interruptible(ctx context.Context) (opened func()) {
+	opening, interrupt := context.WithCancel(context.WithoutCancel(ctx))
+	release := context.AfterFunc(ctx, interrupt)
+	*d = dialer{opening: opening}
+	return func() {
+		release()
+		d.opened.Store(true)
+	}
+}
+
 // dialTimeout is as long as the wait for the server's first word.
 const dialTimeout = events.LoginWait + time.Second
 

@@ -107,11 +107,8 @@ func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger)
 // meanwhile, it closes what is open. The end of ctx is errStopped and no
 // failure, whatever it has made fail.
 func (p *program) openAll(ctx context.Context, parts []component) error {
-	opening, interrupt := context.WithCancel(context.WithoutCancel(ctx))
-	whileOpening := context.AfterFunc(ctx, interrupt)
-	defer func() { whileOpening() }() // afterwards connections outlast the order to stop
-	p.dialer.opening = opening        //nolint:fatcontext // it is the dialer's, and kept once
-	defer p.dialer.opened.Store(true)
+	opened := p.dialer.interruptible(ctx)
+	defer opened()
 	for _, part := range parts {
 		p.log.Debug("opening", "component", part.name)
 		err := part.run(ctx)
