@@ -82,7 +82,8 @@ const (
 // The states, with R for what was recorded last:
 //
 //	nothing recorded, no access events   open at once
-//	model before R, missing, damaged     closed; it catches up from the stream
+//	model before R, missing, damaged     closed; it catches up from the stream, or, of
+//	                                     another stream, is made anew by signoff rebuild
 //	model at R, the same event           open, without the broker if need be
 //	model behind R                       compared by the end of that study's chain,
 //	                                     which the outbox holds where only ordinals
@@ -112,6 +113,7 @@ type opening struct {
 	// What follows belongs to run.
 	waiting   uint64    // access events up to this number were committed a look ago
 	respected [2]uint64 // the numbers of the first and the last one folded into later
+	complaint string    // said last
 }
 
 // narrowed is a directory that was made from two, so that it is made once.
@@ -226,7 +228,8 @@ func (o *opening) look(ctx context.Context) {
 		err = o.respect(pending)
 	}
 	if o.closed() == nil {
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && err.Error() != o.complaint {
+			o.complaint = err.Error() // said once, however often it is found
 			o.log.Warn("cannot look for access events that are not applied", "cause", err)
 		}
 		return
@@ -330,7 +333,11 @@ func (o *opening) holdsRecorded(ctx context.Context) error {
 	recorded, at := o.start.position(), o.Position()
 	switch {
 	case at.Sequence < recorded.Sequence:
-		return fmt.Errorf("the read model is at event %d of %d", at.Sequence, recorded.Sequence)
+		why := ""
+		if s := o.Status(); s.State == readmodel.Red {
+			why = " and does not go on: " + s.Reason + "; signoff rebuild makes it anew"
+		}
+		return fmt.Errorf("the read model is at event %d of %d%s", at.Sequence, recorded.Sequence, why)
 	case recorded.Sequence == 0:
 		return nil
 	case at.Sequence == recorded.Sequence:

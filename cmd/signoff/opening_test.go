@@ -746,6 +746,29 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	})
 }
 
+func TestAnOlderReadModelOfAnotherStreamIsClosedUntilItIsMadeAnew(t *testing.T) {
+	i := newInstallation(t, 5)
+	path := dataDir(i.dir)
+	older := keep(t, path.readModel())
+	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 2) })
+	_, stop := startProgram(t, i.dir)
+	stop()
+	i.lose("jetstream")
+	putBack(t, path.readModel(), older)
+
+	p := startHeld(t, i.dir, loopback(), -1)
+	eventually(t, "what to do to be said", func() error {
+		if _, findings := readiness(t, p.program); !strings.Contains(findings["opening"], "signoff rebuild") {
+			return errors.New(findings["opening"])
+		}
+		return nil
+	})
+	i.wantClosed(p.program)
+	mustSignoff(t, "rebuild", "--data", i.dir)
+	<-p.ready
+	i.wantRight(p.program)
+}
+
 func TestAReadModelOfAnotherVersion(t *testing.T) {
 	i := newInstallation(t, 5)
 	path := dataDir(i.dir).readModel()
