@@ -1,6 +1,7 @@
 // Package outbox is the write side: it registers assessments, takes sign-offs
-// and withdrawals, keeps the audit trail, the people and the partners, and
-// holds every event until, and after, the publisher has put it on the stream.
+// and withdrawals, keeps the audit trail, and holds every event until, and
+// after, the publisher has put it on the stream. People, partners and keys are
+// its Accounts.
 //
 // What belongs together happens in one transaction or not at all: the state of
 // the assessment, the signature, the audit row, the study's number and the
@@ -10,5 +11,6 @@
 // never changed or deleted; the database itself refuses it.
 //
 // It does not publish, and it does not check who calls it: SignOff and
-// Withdraw believe the user name they are given, so ask Authenticate first.
+// Withdraw believe the user name they are given, so ask
+// Accounts.Authenticate first.
 package outbox

@@ -97,7 +97,7 @@ func (o *Outbox) DB() *database.DB { return o.db.DB }
 // in this process may open.
 func (o *Outbox) Owns(path string) bool { return o.db.Owns(path) }
 
-// Accounts returns the PIs, partners, sources and keys.
+// Accounts returns the PIs, partners and keys.
 func (o *Outbox) Accounts() *accounts.Accounts { return o.accounts }
 
 // Receipts returns how far partners got.

@@ -14,12 +14,13 @@
 // is handed over its hash was computed from its content, its number is the next
 // and its previous hash that of the event before. What comes again is compared
 // with what is held and passed over; it is acknowledged once the log was seen to
-// hold the event of the Bookmark, and not before. What comes early waits for what is missing,
-// until the broker has nothing left that could be it; what the broker has sent
-// elsewhere, as to a connection that was lost, is asked for again. Otherwise
-// Follow ends with an error whose code tells events.Gap, events.Repeat,
-// events.Reorder, events.Altered and events.Ahead (of the log, as after an older
-// one was restored) apart, or with ErrAccessEnded; nothing is skipped. While publisher, network or token endpoint are away, it waits,
+// hold the event of the Bookmark, and not before. What comes early waits for
+// what is missing, until the broker has nothing left that could be it; what the
+// broker has sent elsewhere, as to a connection that was lost, is asked for
+// again. Otherwise Follow ends with an error whose code tells events.Gap,
+// events.Repeat, events.Reorder, events.Altered and events.Ahead (of the log, as
+// after an older one was restored) apart, or with ErrAccessEnded; nothing is
+// skipped. While publisher, network or token endpoint are away, it waits,
 // without end.
 //
 // A newer publisher may write events of kinds that this version does not know.

@@ -39,9 +39,10 @@ func (p *program) serveHTTP() {
 }
 
 // clients knows partners by their credentials as the outbox does, as long as this
-// version knows who may be let in. It lets only those have a token whom readers let in with it: what is committed but not yet
-// applied would be refused there, and a client takes that for the end. A moment
-// is waited for, because mostly it is about to be applied.
+// version knows who may be let in. It lets only those have a token whom readers
+// let in with it: what is committed but not yet applied would be refused there,
+// and a client takes that for the end. A moment is waited for, because mostly it
+// is about to be applied.
 type clients struct{ *program }
 
 const tokenPatience = time.Second

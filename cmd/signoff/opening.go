@@ -1,8 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -44,7 +44,7 @@ func (s start) position() subscriber.Position {
 
 const (
 	openingEvery  = 20 * time.Millisecond  // between looks while closed
-	respectEvery  = 500 * time.Millisecond // and afterwards
+	respectEvery  = 400 * time.Millisecond // and afterwards
 	openingRetry  = 2 * time.Second        // what callers are told to wait
 	openingAnswer = 2 * time.Second        // for an answer of the broker
 )
@@ -62,11 +62,14 @@ const (
 //     the program began, or behind it, and it is the same event there. Not the
 //     stream is asked how far that is: one that is being filled again knows only
 //     its beginning. What the outbox has not recorded may be missing: nobody was
-//     shown it, or it is an access event, and so of the second kind.
-//  2. the access events that waited for the publisher at the beginning are
+//     shown it, or it is an access event, and so of the third kind.
+//  2. the read model has applied what the stream held when it was first asked:
+//     where outbox and read model are older copies, the stream alone knows what
+//     was revoked since.
+//  3. the access events that waited for the publisher at the beginning are
 //     applied: of a partner or key that they bring, tokens would be refused.
 //
-// Neither needs the broker once the read model is there. The second is dropped
+// None needs the broker once the read model is there. The last two are dropped
 // where it cannot come true by waiting: while the broker is away, the publisher
 // has stopped, the access events are parked, or the read model has stopped. Nobody
 // is to be locked out by that, and nobody gets in who should not, because of the
@@ -82,7 +85,7 @@ const (
 // The states, with R for what was recorded last:
 //
 //	nothing recorded, no access events   open at once
-//	model before R, missing, damaged     closed; it catches up from the stream, or, of
+//	model before R, missing              closed; it catches up from the stream, or, of
 //	                                     another stream, is made anew by signoff rebuild
 //	model at R, the same event           open, without the broker if need be
 //	model behind R                       compared by the end of that study's chain,
@@ -111,9 +114,10 @@ type opening struct {
 	narrow atomic.Pointer[narrowed]         // as last asked for
 
 	// What follows belongs to run.
-	waiting   uint64    // access events up to this number were committed a look ago
-	respected [2]uint64 // the numbers of the first and the last one folded into later
-	complaint string    // said last
+	end       *subscriber.Position // of the stream when it was first asked; nil: not yet
+	waiting   uint64               // access events up to this number were committed a look ago
+	respected [2]uint64            // the numbers of the first and the last one folded into later
+	complaint string               // said last
 }
 
 // narrowed is a directory that was made from two, so that it is made once.
@@ -223,11 +227,24 @@ func (o *opening) notify() {
 // look takes note of access events that are not applied, and opens if it is time.
 // What cannot be found out leaves all as it is.
 func (o *opening) look(ctx context.Context) {
+	open := o.closed() == nil
+	if !open {
+		// Nothing is answered before that, so nothing has to be respected either; and
+		// of a read model that is missing all access events there are would be pending.
+		err := o.holdsRecorded(ctx)
+		if err == nil {
+			err = o.holdsStream(ctx)
+		}
+		if err != nil {
+			o.stayClosed(err)
+			return
+		}
+	}
 	pending, err := o.unapplied(ctx)
 	if err == nil {
 		err = o.respect(pending)
 	}
-	if o.closed() == nil {
+	if open {
 		if err != nil && ctx.Err() == nil && err.Error() != o.complaint {
 			o.complaint = err.Error() // said once, however often it is found
 			o.log.Warn("cannot look for access events that are not applied", "cause", err)
@@ -238,13 +255,17 @@ func (o *opening) look(ctx context.Context) {
 		err = o.wait(ctx, pending)
 	}
 	if err != nil {
-		o.setReason(notYet("data, tokens and logins are closed: %s", err))
+		o.stayClosed(err)
 		return
 	}
 	o.reason.Store(nil)
 	close(o.opened)
 	o.notify() // who waits to begin need not wait longer
 	o.log.Info("data, tokens and logins are open", "position", o.Position().Sequence, "recorded", o.start.recorded.Ordinal)
+}
+
+func (o *opening) stayClosed(why error) {
+	o.setReason(notYet("data, tokens and logins are closed: %s", why))
 }
 
 // unapplied returns the access events that the read model has not applied.
@@ -265,47 +286,74 @@ func (o *opening) unapplied(ctx context.Context) ([]events.Entry, error) {
 // respect has Directory leave out what those access events take away that were
 // there a look ago; those that came since are about to be applied.
 func (o *opening) respect(pending []events.Entry) error {
-	var later access.Directory
-	var numbers [2]uint64
-	for _, e := range pending {
-		number := e.Event.Sequence
-		if number > o.waiting {
-			break
-		}
-		var err error
-		if later, err = later.Apply(e.Event); err != nil {
-			return err
-		}
-		numbers = [2]uint64{cmp.Or(numbers[0], number), number}
+	there := pending
+	if i := slices.IndexFunc(pending, func(e events.Entry) bool { return e.Event.Sequence > o.waiting }); i >= 0 {
+		there = pending[:i]
 	}
 	if len(pending) > 0 {
 		o.waiting = pending[len(pending)-1].Event.Sequence
 	}
+	var numbers [2]uint64
+	if len(there) > 0 {
+		numbers = [2]uint64{there[0].Event.Sequence, there[len(there)-1].Event.Sequence}
+	}
 	if numbers == o.respected {
 		return nil
 	}
-	o.respected = numbers
-	if numbers[1] == 0 {
-		o.later.Store(nil)
-	} else {
-		o.later.Store(&later)
+	var later *access.Directory
+	if len(there) > 0 {
+		fold := access.Directory{}.Fold()
+		for _, e := range there {
+			if err := fold.Apply(e.Event); err != nil {
+				return err
+			}
+		}
+		d := fold.Directory()
+		later = &d
 	}
+	o.respected = numbers
+	o.later.Store(later)
 	o.notify()
 	return nil
 }
 
-// wait returns what is to be waited for before it opens; nil: nothing.
-func (o *opening) wait(ctx context.Context, pending []events.Entry) error {
-	if err := o.holdsRecorded(ctx); err != nil {
-		return err
+// holdsStream returns nil if the read model has applied what the stream held when
+// it was first asked: of a later revocation only the stream may know, where outbox
+// and read model are older copies. It is not waited for where that is of no use:
+// while the broker is away, and where the read model is of another stream or has
+// stopped.
+func (o *opening) holdsStream(ctx context.Context) error {
+	if o.end == nil {
+		ctx, cancel := context.WithTimeout(ctx, openingAnswer)
+		defer cancel()
+		stream, err := o.stream(ctx, events.Stream)
+		switch {
+		case err == nil:
+			info := stream.CachedInfo()
+			o.end = &subscriber.Position{Created: info.Created, Sequence: info.State.LastSeq}
+		case o.relay().State == publisher.BackingOff:
+			return nil
+		default:
+			return fmt.Errorf("ask where the stream ends: %w", err)
+		}
 	}
+	at := o.Position()
+	another := !at.Created.IsZero() && !at.Created.Equal(o.end.Created)
+	if another || at.Sequence >= o.end.Sequence || o.Status().State == readmodel.Red {
+		return nil
+	}
+	return fmt.Errorf("the read model is at event %d of %d in the stream", at.Sequence, o.end.Sequence)
+}
+
+// wait returns which access events are to be waited for before it opens; nil: none.
+func (o *opening) wait(ctx context.Context, pending []events.Entry) error {
 	atStart := func(e events.Entry) bool { return e.Event.Sequence <= o.start.access.Sequence }
 	if !slices.ContainsFunc(pending, atStart) {
 		return nil
 	}
 	inVain, err := o.inVain(ctx)
 	if err == nil && !inVain {
-		err = fmt.Errorf("%d changes of access are to be published and applied", len(pending))
+		err = errors.New("changes of access that were committed before are to be published and applied")
 	}
 	return err
 }

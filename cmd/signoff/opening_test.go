@@ -686,6 +686,22 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 		_, err := look(t, nil)
 		opens(t, err)
 	})
+	t.Run("not where the read model is older too, and the stream knows more", func(t *testing.T) {
+		restore(t, older, olderModel, true)
+		p, err := look(t, nil)
+		stays(t, err, "in the stream")
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- p.model.Run(ctx, p.reader) }()
+		eventually(t, "it to open once the read model has applied that", func() error {
+			p.opening.look(t.Context())
+			return p.opening.closed()
+		})
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("not where that cannot be found out", func(t *testing.T) {
 		restore(t, older, model, false)
 		_, err := look(t, nil)
@@ -716,7 +732,7 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 		restore(t, complete, model, true)
 		i.commit(func(o *outbox.Outbox) error { return o.Accounts().RevokePartner(t.Context(), "test", "acme", i.study) })
 		p, err := look(t, nil)
-		stays(t, err, "1 changes of access")
+		stays(t, err, "changes of access that were committed before")
 		if d, _ := p.opening.Directory().Partner("acme"); d.Granted(i.study) {
 			t.Error("the study is granted meanwhile")
 		}

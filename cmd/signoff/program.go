@@ -202,7 +202,7 @@ func (p *program) openDoors(context.Context) error {
 
 // openKeys opens the key that signs tokens.
 func (p *program) openKeys(ctx context.Context) (err error) {
-	p.signer, err = openKeyring(ctx, p.dir, p.outbox, p.model.Directory, p.log.With("component", "keys"))
+	p.signer, err = openKeyring(ctx, p.dir, p.outbox, p.opening.Directory, p.log.With("component", "keys"))
 	return err
 }
 

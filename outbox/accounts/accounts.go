@@ -1,6 +1,6 @@
 // Package accounts keeps who may do what: the PIs who sign, the partners who
-// see their studies, the sources that hand over assessments, and the public
-// keys of access tokens. It checks their passwords and secrets.
+// see their studies, and the public keys of access tokens. It checks passwords
+// and client secrets.
 //
 // Each change and its line of the audit trail are one transaction, and so is,
 // for partners and keys, the event that tells every reader of the log. User

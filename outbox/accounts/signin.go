@@ -17,7 +17,8 @@ const wrongPassword = "The user name or the password is wrong."
 // says where the request comes from: an IP address, or "local".
 //
 // The error is Unauthenticated, with the same message and after the same time
-// whether the user is unknown, disabled or the password wrong; or Throttled,
+// whether the user is unknown, disabled or the password wrong (after a change of
+// the cost of hashes only once the user has signed in again); or Throttled,
 // after five failures in a row for 15 minutes for that user from that address,
 // and where too many check at once. It is Internal if the password that is
 // stored cannot be checked. Failures are audited.

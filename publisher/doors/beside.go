@@ -91,10 +91,9 @@ func (d *Doors) fresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at stream: %w", err)
 	}
-	info := stream.CachedInfo()
-	last := info.State.LastSeq
-	if end := events.StreamEnd(info.Config.Metadata, last); end > last {
-		return events.Errorf(events.Unavailable, "the stream is being filled again: it holds %d of %d events", last, end)
+	last, err := wholeTo(stream)
+	if err != nil {
+		return err
 	}
 	if err := d.log.WaitFor(ctx, last); err != nil {
 		return fmt.Errorf("wait for all that is in the stream: %w", err)

@@ -32,7 +32,8 @@ type Accounts interface {
 
 // Log says who may see what.
 type Log interface {
-	// Directory gives what is known now. It never goes back.
+	// Directory returns what is known now. It never goes back, but for what must end
+	// before that is on the log.
 	Directory() access.Directory
 	// Changed receives when the directory may be another one. It has room for
 	// one, so nothing is missed between two looks.

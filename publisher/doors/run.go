@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
@@ -139,6 +140,18 @@ func (d *Doors) look(ctx context.Context, begun *bool) error {
 	return err
 }
 
+// wholeTo returns where the stream ends. While it is being filled again it is an
+// error: its beginning grants what was revoked later, and consumers that are behind
+// its end cannot be made.
+func wholeTo(stream jetstream.Stream) (last uint64, err error) {
+	info := stream.CachedInfo()
+	last = info.State.LastSeq
+	if end := events.StreamEnd(info.Config.Metadata, last); end > last {
+		return last, events.Errorf(events.Unavailable, "the stream is being filled again: it holds %d of %d events", last, end)
+	}
+	return last, nil
+}
+
 // begin waits for a directory that holds all that the stream holds: an older
 // one knows grants that were withdrawn since.
 func (d *Doors) begin(ctx context.Context) error {
@@ -148,7 +161,11 @@ func (d *Doors) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at stream: %w", err)
 	}
-	if err := d.log.WaitFor(short, stream.CachedInfo().State.LastSeq); err != nil {
+	last, err := wholeTo(stream)
+	if err != nil {
+		return err
+	}
+	if err := d.log.WaitFor(short, last); err != nil {
 		return fmt.Errorf("wait for all that is in the stream: %w", err)
 	}
 	stored, err := d.receipts.Receipts(short)

@@ -27,7 +27,7 @@ func partners(n int) []events.Event {
 	return list
 }
 
-// filled makes a file with a model of these events.
+// filledWith makes a file with a model of these events.
 func filledWith(t testing.TB, list []events.Event) (path string) {
 	t.Helper()
 	path = newPath(t)
