@@ -122,10 +122,10 @@ func (f *Fold) Apply(e events.Event) error {
 		}
 		f.setKey(k)
 	default:
-		if !e.Kind().NeedsNewer() {
-			return nil
+		if e.Kind().NeedsNewer() {
+			f.d.unknown = cmp.Or(f.d.unknown, e.Type)
 		}
-		f.d.unknown = cmp.Or(f.d.unknown, e.Type)
+		return nil // the version counts what can be folded
 	}
 	f.d.version = e.Link()
 	return nil

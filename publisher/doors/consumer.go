@@ -95,10 +95,11 @@ func (d *Doors) create(ctx context.Context, w want) (*jetstream.ConsumerInfo, er
 	defer cancel()
 	floor := d.floors[w.name]
 	// One that starts beyond the stream's end would start before it after the
-	// broker was started again.
-	if last := d.stream.last; last < floor {
-		return nil, events.Errorf(events.Unavailable, "make consumer %s: the stream ends at %d and is filled again; "+
-			"the partner has acknowledged up to %d", w.name, last, floor)
+	// broker was started again. And a partner that has read more than a stream
+	// holds that is being filled again would take it for an older log.
+	if last := d.stream.last; last < max(floor, d.stream.end) {
+		return nil, events.Errorf(events.Unavailable, "make consumer %s: the stream ends at %d and is filled again up to %d; "+
+			"the partner has acknowledged up to %d", w.name, last, d.stream.end, floor)
 	}
 	made, err := d.js.CreateConsumer(ctx, events.Stream, d.config(w, floor))
 	if err != nil {

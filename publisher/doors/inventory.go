@@ -49,6 +49,7 @@ type entry struct {
 // streamState is what a round needs to know of the stream.
 type streamState struct {
 	last     uint64
+	end      uint64 // where it ends once it is filled again; last otherwise
 	replicas int
 	limit    int             // of its consumers; not positive: none is set
 	away     map[string]bool // servers that hold it and are gone
@@ -85,7 +86,9 @@ func (d *Doors) listNames(ctx context.Context) (map[string]bool, error) {
 		return nil, fmt.Errorf("look at stream: %w", err)
 	}
 	info := stream.CachedInfo()
-	d.stream = streamState{last: info.State.LastSeq, replicas: info.Config.Replicas, limit: info.Config.MaxConsumers, away: away(info.Cluster)}
+	d.stream = streamState{
+		last: info.State.LastSeq, end: events.StreamEnd(info.Config.Metadata, info.State.LastSeq),
+		replicas: info.Config.Replicas, limit: info.Config.MaxConsumers, away: away(info.Cluster)}
 	listed := make(map[string]bool)
 	lister := stream.ConsumerNames(ctx)
 	for name := range lister.Name() {

@@ -142,7 +142,7 @@ func (d *Doors) tellRoom(all map[string]guest) {
 	slices.SortFunc(refused, func(a, b Refusal) int {
 		return cmp.Or(strings.Compare(a.Partner, b.Partner), strings.Compare(a.Study, b.Study))
 	})
-	before := d.status.setRoom(len(d.stock), limit, refused)
+	before := d.status.setRoom(len(d.stock), limit, raise, refused)
 	for _, r := range refused {
 		if !slices.Contains(before.Refused, r) {
 			d.cfg.Log.Warn("a partner cannot subscribe", "partner", r.Partner, "study", r.Study, "cause", r.Cause)
@@ -162,8 +162,8 @@ func (s Status) Room() string {
 	const most = 10
 	if len(s.Refused) == 0 {
 		if nearly(s.Consumers, s.MaxConsumers) {
-			return fmt.Sprintf("%d of the %d consumers that partners may have are taken; raise --max-consumers of signoff serve before grants are refused",
-				s.Consumers, s.MaxConsumers)
+			return fmt.Sprintf("%d of the %d consumers that partners may have are taken; raise %s before grants are refused",
+				s.Consumers, s.MaxConsumers, s.Raise)
 		}
 		return ""
 	}

@@ -11,6 +11,7 @@ type Status struct {
 
 	Consumers    int       // of partners, at the last look
 	MaxConsumers int       // how many there may be
+	Raise        string    // the setting that allows more
 	Refused      []Refusal // whom there was no room for, which keeps nothing else from being ready
 }
 
@@ -32,11 +33,11 @@ func (s *status) set(reason error) bool {
 
 // setRoom notes how many consumers there are and who was refused one, and returns
 // what was noted before.
-func (s *status) setRoom(consumers, limit int, refused []Refusal) (before Status) {
+func (s *status) setRoom(consumers, limit int, raise string, refused []Refusal) (before Status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before = s.room
-	s.room = Status{Consumers: consumers, MaxConsumers: limit, Refused: refused}
+	s.room = Status{Consumers: consumers, MaxConsumers: limit, Raise: raise, Refused: refused}
 	return before
 }
 
