@@ -122,6 +122,7 @@ func limit(t *testing.T, d *door, n int) {
 func TestFollowRefusesABookmarkOfAnotherLog(t *testing.T) {
 	for _, c := range contradictions() {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			d := newDoor(t, "S1")
 			c.log(t, d)
 			p, r := d.dial(t, subscriber.PartnerConfig{Patience: impatient}), newReader()

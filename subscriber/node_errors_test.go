@@ -57,6 +57,7 @@ func TestNodeRefusesAPositionOfAnotherLog(t *testing.T) {
 	needNode(t)
 	for _, c := range contradictions() {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			d := newDoor(t, "S1")
 			c.log(t, d)
 			says := c.says
@@ -96,6 +97,7 @@ func TestNodeNoticesThatAnOlderLogWasRestoredBeneathIt(t *testing.T) {
 	needNode(t)
 	for name, goesOn := range restorations {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			d, s := newDoor(t, "S1"), &study{token: "S1"}
 			r := startNode(t, d, nil)
 			publish(t, d, s.take(4)...)
