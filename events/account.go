@@ -29,6 +29,10 @@ const (
 	PartnerBurst = 10_000
 )
 
+// PartnerSubscriptions is how many subscriptions a connection of a partner may have. The
+// broker sends, and keeps until it is taken, a copy of each event to each.
+const PartnerSubscriptions = 64
+
 // RequestSubjects are all subjects of the service's account to which requests for events
 // come: each consumer's own, and both forms of acknowledgement, which may ask for more.
 func RequestSubjects() []string {
@@ -144,6 +148,7 @@ func (a Account) MaySubscribe() []string {
 type Traffic struct {
 	Server   string // the server's id, another one after each start
 	Accounts map[string]Messages
+	Bytes    uint64 // of all messages that it sent
 }
 
 // Messages are those that a server received from the clients of an account, and
@@ -161,4 +166,11 @@ type Connection struct {
 	Server string // the server's id
 	ID     uint64 // unique on that server
 	User   string // the name that the answer to its login gave it
+}
+
+// Backlog is what the broker has for a connection that it does not take.
+type Backlog struct {
+	Connection
+	Account string
+	Pending uint64 // bytes
 }

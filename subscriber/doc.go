@@ -49,7 +49,9 @@
 //   - A partner may send so many messages, or be sent because it asks, over all
 //     its connections: events.PartnerRate a second, events.PartnerBurst at once.
 //     Who is over is not let in for some seconds. One Partner keeps below it.
-//     At a consumer 32 requests may wait, for a minute at most.
+//     At a consumer 32 requests may wait, for a minute at most. A connection has
+//     events.PartnerSubscriptions subscriptions: room for 60 studies with one Partner.
+//     The slowest connections of a partner that does not read what it is sent are closed.
 //   - Each message is a CloudEvent in binary mode (NATS binding 1.0.3-wip), with
 //     number and hash as events.Event.Digest defines them; announcements are
 //     numbered and chained like the events of a study.

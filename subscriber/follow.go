@@ -20,7 +20,8 @@ import (
 // there; with events.Ahead when the log has ended before the Bookmark for five
 // seconds; ErrAccessEnded when the study is not granted; ErrClosed after Close;
 // and whatever f returns. Called again, it goes on from the Bookmark. A study
-// can be followed once at a time.
+// can be followed once at a time, and 60 studies over one connection; events.Conflict is
+// the code of one too many.
 func (p *Partner) Follow(ctx context.Context, study string, f Follower) error {
 	if err := events.ValidStudy(study); err != nil {
 		return err
@@ -88,12 +89,19 @@ func (p *Partner) follow(ctx context.Context, t topic, f Follower, toTheEnd bool
 	return w.run(ctx)
 }
 
-// claim makes sure that a study is followed once at a time.
+// mostFollowed is how many studies are followed over a connection at a time: each takes
+// one of the subscriptions that it may have, and there are others than these.
+const mostFollowed = events.PartnerSubscriptions - 4
+
+// claim makes sure that a study is followed once at a time, and not too many are.
 func (p *Partner) claim(t topic) (release func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.followed[t.durable] {
 		return nil, events.Errorf(events.Conflict, "study %s is being followed already", t.study)
+	}
+	if len(p.followed) >= mostFollowed {
+		return nil, events.Errorf(events.Conflict, "one connection has room for %d studies; follow %s over another one that Dial makes", mostFollowed, t.study)
 	}
 	p.followed[t.durable] = true
 	return func() {

@@ -3,6 +3,7 @@ package subscriber_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -188,6 +189,33 @@ func TestAPartnerInTheHouse(t *testing.T) {
 		if err := ended(t, revoked); !errors.Is(err, subscriber.ErrAccessEnded) {
 			t.Errorf("Follow of a removed partner ended with %v", err)
 		}
+	})
+
+	t.Run("reads as many studies over a connection as it has room for", func(t *testing.T) {
+		const room = 60
+		h := newHouse(t, nil)
+		var all []string
+		for i := range room + 1 {
+			all = append(all, fmt.Sprint("S", i))
+		}
+		h.set(true, all...)
+		for _, name := range all {
+			h.publish((&study{token: name}).next())
+		}
+		p, r := h.dial(subscriber.PartnerConfig{}), newReader()
+		var stop func() error
+		for _, name := range all[:room] {
+			stop, _ = follow(t, p, name, r)
+		}
+		for _, name := range all[:room] {
+			r.wait(t, name, 1)
+		}
+		if err := p.Follow(t.Context(), all[room], r); !errors.Is(err, events.Conflict) {
+			t.Errorf("one study more gave %v", err)
+		}
+		h.ok(stop())
+		follow(t, p, all[room], r)
+		r.wait(t, all[room], 1)
 	})
 
 	t.Run("learns that nobody answers logins, which is no end of access", func(t *testing.T) {

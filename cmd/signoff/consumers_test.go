@@ -153,6 +153,15 @@ func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
 	before := o.last(demoStudy)
 	eventually(t, "what was signed before", func() error { return f.has(before) })
 
+	// The hardest case: who is elected in its place has never heard of it.
+	leads := fmt.Sprintf(`{"placement":{"preferred":%q}}`, killed)
+	eventually(t, "that server as the stream's leader", func() error {
+		if leader := o.stream().Cluster.Leader; leader != killed {
+			_, err := o.as(t, natsd.Publisher).Conn().Request("$JS.API.STREAM.LEADER.STEPDOWN.SIGNOFF", []byte(leads), time.Second)
+			return fmt.Errorf("%s leads, %w", leader, err)
+		}
+		return nil
+	})
 	o.kill(slices.Index(o.hosts, killed))
 	eventually(t, "the consumer on another server", func() error {
 		now, err := held()

@@ -1,7 +1,6 @@
 package doors_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -170,25 +169,13 @@ func toFlood() []attack {
 // deaf sends requests over a connection of which nothing is read, and waits
 // until the server has taken them.
 func (s *siege) deaf(subject, body string, n int) error {
-	u, err := url.Parse(s.urls[0])
-	if err != nil {
-		return err
-	}
-	conn, err := net.DialTimeout("tcp", u.Host, timeout)
+	conn, err := deafTo(s.urls[0], "mallory")
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return err
-	}
-	hello, err := json.Marshal(map[string]any{"user": "mallory", "pass": secretOf("mallory"), "headers": true, "no_responders": true})
-	if err != nil {
-		return err
-	}
 	one := fmt.Sprintf("PUB %s _INBOX.deaf %d\r\n%s\r\n", subject, len(body), body)
-	_, err = io.WriteString(conn, "CONNECT "+string(hello)+"\r\nSUB _INBOX.deaf 1\r\n"+strings.Repeat(one, n))
-	if err != nil {
+	if _, err := io.WriteString(conn, "SUB _INBOX.deaf 1\r\n"+strings.Repeat(one, n)); err != nil {
 		return err
 	}
 	return s.traffic()

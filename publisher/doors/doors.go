@@ -26,6 +26,9 @@ type Accounts interface {
 	// Traffic gives what went between each server and its clients so far, partners
 	// and others.
 	Traffic(ctx context.Context) ([]events.Traffic, error)
+	// Backlogs returns the connections for which most is waiting that they do not
+	// take, partners' and others.
+	Backlogs(ctx context.Context) ([]events.Backlog, error)
 	// Disconnect closes a connection. One that is closed already is no error.
 	Disconnect(ctx context.Context, c events.Connection) error
 }
@@ -53,13 +56,19 @@ type Receipts interface {
 
 // Config holds what may be left out.
 type Config struct {
-	// Limits of each partner. Default to 16 connections, of each 512
-	// subscriptions and messages of 16 KiB.
+	// Limits of each partner. Default to 16 connections, of each
+	// events.PartnerSubscriptions subscriptions and messages of 16 KiB.
 	Limits events.AccountLimits
 
 	// Rate and Burst bound what a partner sends and asks for. Default to events.PartnerRate
 	// and events.PartnerBurst.
 	Rate, Burst int
+
+	// MaxPending bounds the bytes that wait in the broker's memory for the connections of a
+	// partner. Beyond it the slowest are closed. Defaults to 32 MiB: what is sent to our
+	// clients at one time, 256 events, if each has 128 KiB. A single connection is closed by
+	// the broker itself at 64 MiB.
+	MaxPending int
 
 	AckWait       time.Duration // until an event is delivered again. Defaults to 30 s.
 	MaxAckPending int           // events of a consumer on their way. Defaults to 1000.
@@ -92,10 +101,11 @@ func DefaultLimits() events.AccountLimits { return Config{}.withDefaults().Limit
 
 func (c Config) withDefaults() Config {
 	c.Limits.Connections = cmp.Or(c.Limits.Connections, 16)
-	c.Limits.Subscriptions = cmp.Or(c.Limits.Subscriptions, 512)
+	c.Limits.Subscriptions = cmp.Or(c.Limits.Subscriptions, events.PartnerSubscriptions)
 	c.Limits.Payload = cmp.Or(c.Limits.Payload, 16<<10)
 	c.Rate = cmp.Or(c.Rate, events.PartnerRate)
 	c.Burst = cmp.Or(c.Burst, events.PartnerBurst)
+	c.MaxPending = cmp.Or(c.MaxPending, 32<<20)
 	c.AckWait = cmp.Or(c.AckWait, 30*time.Second)
 	c.MaxAckPending = cmp.Or(c.MaxAckPending, 1000)
 	c.MaxConsumers = cmp.Or(c.MaxConsumers, DefaultMaxConsumers)
@@ -127,6 +137,7 @@ type Doors struct {
 
 	allowance *allowance
 	impatient impatient
+	backlog   backlog       // belongs to who watches traffic
 	again     chan struct{} // asks Run to look again; room for one
 
 	// gate is held for reading while a login is answered: who has held it for

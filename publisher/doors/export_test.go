@@ -6,8 +6,11 @@ import (
 	"github.com/nats-io/jwt/v2"
 )
 
-// GrantsOf is for tests of what a connection's name says.
-var GrantsOf = grantsOf
+// GrantsOf is for tests of what a connection's name says, Away of which servers are gone.
+var (
+	GrantsOf = grantsOf
+	Away     = away
+)
 
 func connectOptions(token, user, password string) jwt.ConnectOptions {
 	return jwt.ConnectOptions{Token: token, Username: user, Password: password}

@@ -104,14 +104,16 @@ func (d *Doors) listNames(ctx context.Context) (map[string]bool, error) {
 	return listed, nil
 }
 
-// away names the servers that hold the stream and are gone.
+// away names the servers that hold the stream and are gone. Of one that it has never
+// heard of, the stream's leader says that it was active just now: so of one that was
+// gone when the leader was elected, because it led before.
 func away(c *jetstream.ClusterInfo) map[string]bool {
 	gone := make(map[string]bool)
 	if c == nil {
 		return gone
 	}
 	for _, r := range c.Replicas {
-		if r.Offline || !r.Current && r.Active > awayAfter {
+		if r.Offline || !r.Current && (r.Active == 0 || r.Active > awayAfter) {
 			gone[r.Name] = true
 		}
 	}
@@ -219,12 +221,13 @@ func (d *Doors) examine(ctx context.Context, all map[string]guest) error {
 			e.silent = now // nobody would answer
 		}
 	}
-	if err := d.ask(ctx, d.due(), names(all)); err != nil {
+	wanted := names(all)
+	if err := d.ask(ctx, d.due(), wanted); err != nil {
 		return err
 	}
 	var silent []string
 	for name, e := range d.stock {
-		if !e.silent.IsZero() && now.Sub(e.silent) >= patience {
+		if ours(name, e, wanted) && !e.silent.IsZero() && now.Sub(e.silent) >= patience {
 			silent = append(silent, name)
 		}
 	}
@@ -268,6 +271,12 @@ func (d *Doors) active() map[string]bool {
 	return active
 }
 
+// ours reports whether a consumer is known to be a partner's. What else is on the
+// list and has not answered yet may be a read model's.
+func ours(name string, e *entry, wanted map[string]want) bool {
+	return e.seen || wanted[name].name != ""
+}
+
 // single reports whether one server alone holds the consumer.
 func (d *Doors) single(e *entry) bool {
 	if !e.seen {
@@ -284,12 +293,12 @@ func (d *Doors) replicas() int {
 // replaceLost deletes consumers whose only server is gone, so that they are made
 // anew behind what was acknowledged: the broker lists them as present and does not
 // make them elsewhere by itself. A server that restarts is given the time for it.
-func (d *Doors) replaceLost(ctx context.Context, _ map[string]guest) error {
-	now := d.cfg.Clock()
+func (d *Doors) replaceLost(ctx context.Context, all map[string]guest) error {
+	now, wanted := d.cfg.Clock(), names(all)
 	var lost []string
 	for name, e := range d.stock {
 		gone := e.offline || d.single(e) && (d.stream.away[e.leader] || e.leader == "" && len(d.stream.away) > 0)
-		if gone && !e.silent.IsZero() && now.Sub(e.silent) >= d.cfg.Absent {
+		if gone && ours(name, e, wanted) && !e.silent.IsZero() && now.Sub(e.silent) >= d.cfg.Absent {
 			lost = append(lost, name)
 		}
 	}

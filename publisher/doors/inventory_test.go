@@ -44,6 +44,27 @@ func TestStatesOfConsumersAreAskedForInParts(t *testing.T) {
 	}
 }
 
+func TestServersOfTheStreamThatAreGone(t *testing.T) {
+	for what, c := range map[string]struct {
+		peer jetstream.PeerInfo
+		gone bool
+	}{
+		"one that follows":                                {jetstream.PeerInfo{Current: true, Active: time.Millisecond}, false},
+		"one that lags behind":                            {jetstream.PeerInfo{Active: time.Second}, false},
+		"one that said goodbye":                           {jetstream.PeerInfo{Offline: true, Active: time.Millisecond}, true},
+		"one that was killed":                             {jetstream.PeerInfo{Active: 5 * time.Second}, true},
+		"one that led until it was killed":                {jetstream.PeerInfo{Lag: 7}, true},
+		"one that follows and was not active for a while": {jetstream.PeerInfo{Current: true, Active: 5 * time.Second}, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c.peer.Name = "n1"
+			if got := doors.Away(&jetstream.ClusterInfo{Replicas: []*jetstream.PeerInfo{&c.peer}}); got["n1"] != c.gone {
+				t.Errorf("gone: %v", got)
+			}
+		})
+	}
+}
+
 // There are more than are asked for in one round.
 func TestAmongManyConsumersNothingIsOverlooked(t *testing.T) {
 	h := newHouse(t, doors.Config{})

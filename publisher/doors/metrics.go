@@ -14,6 +14,7 @@ const (
 // Why connections are closed.
 const (
 	tooMuch      = "sends too much"
+	tooSlow      = "reads too slowly"
 	notAdmitted  = "not admitted" // removed, or not admitted yet
 	notKnown     = "not known"    // only a newer version knows who may come in
 	oldSecret    = "old secret"
@@ -47,7 +48,7 @@ func newMetrics(d *Doors) *metrics {
 			return 0
 		}),
 		logins:  prometheus.NewCounterVec(prometheus.CounterOpts(name("logins_total", "Logins answered, by outcome.")), []string{"outcome"}),
-		closed:  prometheus.NewCounterVec(prometheus.CounterOpts(name("closed_connections_total", "Connections closed because a login would not open them now, by cause.")), []string{"cause"}),
+		closed:  prometheus.NewCounterVec(prometheus.CounterOpts(name("closed_connections_total", "Connections closed because a login would not open them now, or for what they do not read, by cause.")), []string{"cause"}),
 		putOut:  prometheus.NewCounter(prometheus.CounterOpts(name("put_out_total", "Times that a partner was put out for sending more than it may."))),
 		bounded: prometheus.NewGauge(prometheus.GaugeOpts(name("traffic_bounded", "1 while it is known what partners send and who is over can be put out."))),
 		retries: prometheus.NewCounter(prometheus.CounterOpts(name("retries_total", "Waits after a failure."))),
@@ -66,7 +67,7 @@ func newMetrics(d *Doors) *metrics {
 	for _, outcome := range []string{opened, refused, expired, throttled, failed} {
 		m.logins.WithLabelValues(outcome)
 	}
-	for _, cause := range []string{tooMuch, notAdmitted, notKnown, oldSecret, otherStudies, foreign} {
+	for _, cause := range []string{tooMuch, tooSlow, notAdmitted, notKnown, oldSecret, otherStudies, foreign} {
 		m.closed.WithLabelValues(cause)
 	}
 	return m

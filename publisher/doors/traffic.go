@@ -37,7 +37,8 @@ func (d *Doors) watchTraffic(ctx context.Context) {
 }
 
 // watchOnce charges partners with what went to and fro since the last time. It
-// tells other doors who is out, and closes the connections of those.
+// tells other doors who is out, and closes the connections of those, and the
+// slowest of those for whom too much waits.
 func (d *Doors) watchOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -51,10 +52,10 @@ func (d *Doors) watchOnce(ctx context.Context) error {
 		d.cfg.Log.Warn("a partner sends or asks for more than it may: its connections are closed, and it is not let in for some time",
 			"partner", partner, "seconds", wait.Seconds())
 	}
-	if len(out) == 0 {
-		return nil
+	errs := []error{d.relieve(ctx, traffic)}
+	if len(out) > 0 {
+		errs = append(errs, d.tellOut(out))
 	}
-	errs := []error{d.tellOut(out)}
 	directory := d.log.Directory()
 	for id := range out {
 		p, _ := directory.Partner(id)

@@ -131,6 +131,21 @@ func (s *Server) Connections(_ context.Context, account string) ([]events.Connec
 	return all, nil
 }
 
+// Backlogs returns the connections that do not take most, with how much.
+func (s *Server) Backlogs(context.Context) ([]events.Backlog, error) {
+	list, err := s.nats.Connz(&server.ConnzOptions{Sort: server.ByPending, Username: true, Limit: mostBacklogs})
+	if err != nil {
+		return nil, fmt.Errorf("list connections by what they do not take: %w", err)
+	}
+	all := make([]events.Backlog, 0, len(list.Conns))
+	for _, c := range list.Conns {
+		all = append(all, events.Backlog{
+			Connection: events.Connection{Server: list.ID, ID: c.Cid, User: c.AuthorizedUser}, Account: c.Account, Pending: uint64(max(0, c.Pending)),
+		})
+	}
+	return all, nil
+}
+
 // Traffic gives what went to and fro so far.
 func (s *Server) Traffic(context.Context) ([]events.Traffic, error) {
 	stats, err := s.nats.AccountStatz(&server.AccountStatzOptions{IncludeUnused: true})
@@ -145,6 +160,7 @@ func traffic(id string, accounts []*server.AccountStat) events.Traffic {
 	t := events.Traffic{Server: id, Accounts: make(map[string]events.Messages, len(accounts))}
 	for _, a := range accounts {
 		t.Accounts[a.Account] = events.Messages{Received: ofClients(a.Received), Sent: ofClients(a.Sent)}
+		t.Bytes += uint64(max(0, a.Sent.Bytes))
 	}
 	return t
 }

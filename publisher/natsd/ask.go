@@ -15,6 +15,10 @@ import (
 // mostConnections is the server's own limit.
 const mostConnections = 1 << 16
 
+// mostBacklogs is how many connections are looked at that do not take what is sent: those
+// of 16 partners at one time.
+const mostBacklogs = 256
+
 // reply is what a server says of itself; the parts that are needed here.
 type reply struct {
 	Server struct {
@@ -45,8 +49,10 @@ type importInfo struct {
 }
 
 type connection struct {
-	ID   uint64 `json:"cid"`
-	User string `json:"authorized_user"`
+	ID      uint64 `json:"cid"`
+	User    string `json:"authorized_user"`
+	Account string `json:"account"`
+	Pending int64  `json:"pending_bytes"`
 }
 
 // missing names something that the account ought to let through and does not;

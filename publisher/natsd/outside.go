@@ -220,6 +220,23 @@ func (o *Outside) Connections(ctx context.Context, account string) ([]events.Con
 	return all, nil
 }
 
+// Backlogs returns the connections that do not take most, with how much, on all servers.
+func (o *Outside) Backlogs(ctx context.Context) ([]events.Backlog, error) {
+	answers, err := o.ask(ctx, "$SYS.REQ.SERVER.PING.CONNZ", map[string]any{"sort": "pending", "auth": true, "limit": mostBacklogs})
+	if err != nil {
+		return nil, fmt.Errorf("list connections by what they do not take: %w", err)
+	}
+	var all []events.Backlog
+	for _, answer := range answers {
+		for _, c := range answer.Data.Connections {
+			all = append(all, events.Backlog{
+				Connection: events.Connection{Server: answer.Server.ID, ID: c.ID, User: c.User}, Account: c.Account, Pending: uint64(max(0, c.Pending)),
+			})
+		}
+	}
+	return all, nil
+}
+
 // Traffic gives what went to and fro so far, on all servers that answer.
 func (o *Outside) Traffic(ctx context.Context) ([]events.Traffic, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.ACCOUNT.PING.STATZ", map[string]any{"include_unused": true})
