@@ -420,8 +420,9 @@ func (o *opening) compareInStream(ctx context.Context, at subscriber.Position) e
 		return fmt.Errorf("the outbox is older than the read model, and is to be compared with the stream: %w", err)
 	}
 	if !stream.CachedInfo().Created.Equal(at.Created) {
-		return fmt.Errorf("the outbox is older than the read model, which is of another stream: they cannot be compared; " +
-			"put back the outbox.db that holds all events")
+		return fmt.Errorf("the read model is at event %d of another stream, the outbox has recorded %d: they cannot be compared; "+
+			"if outbox.db is an older copy, put back the one that holds all events; if readmodel.db is of another installation, "+
+			"stop the server and move readmodel.db away: it is made anew from the stream", at.Sequence, o.start.recorded.Ordinal)
 	}
 	recorded := o.start.position()
 	msg, err := stream.GetMsg(ctx, recorded.Sequence)

@@ -268,8 +268,13 @@ func (p *program) openModel(ctx context.Context) (err error) {
 			p.model, err = readmodel.Open(ctx, p.dir.readModel(), cfg)
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("%w; signoff rebuild makes the read model anew", err)
+	switch {
+	case errors.Is(err, database.ErrNotADatabase):
+		return fmt.Errorf("%w; or signoff rebuild makes the read model anew", err)
+	case errors.Is(err, database.ErrNewer):
+		return fmt.Errorf("the read model cannot be opened: %w", err)
+	case err != nil:
+		return fmt.Errorf("%w; if it cannot be mended, move it away: it is made anew from the stream", err)
 	}
 	p.onClose(p.model.Close)
 	nc, err := p.connect(natsd.Reader)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sys/unix"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
@@ -47,6 +48,11 @@ func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 	if err != nil {
 		return err
 	}
+	unlock, err := lockRebuild(path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := replaceable(ctx, path, cfg); err != nil {
 		return err
 	}
@@ -72,6 +78,38 @@ func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 		err = install(ctx, path, fresh, js, cfg)
 	}
 	return err
+}
+
+// lockRebuild makes sure that one rebuild at a time fills the file beside the
+// model: another one would remove it. The lock ends with the process.
+func lockRebuild(path string) (unlock func(), err error) {
+	name := path + ".rebuild.lock"
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) || err == nil && !isFileAt(f, name) {
+		err = events.Errorf(events.Conflict, "another rebuild of the read model is running; wait until it has ended")
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		_ = os.Remove(name) // nobody needs it
+		_ = f.Close()       // which ends the lock
+	}, nil
+}
+
+// isFileAt reports whether f is what the name leads to: whoever had the lock
+// before may have removed the file in the meantime.
+func isFileAt(f *os.File, name string) bool {
+	opened, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(name)
+	return err == nil && os.SameFile(opened, there)
 }
 
 // damaged reports whether a file must be set aside.

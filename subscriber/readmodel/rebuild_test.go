@@ -201,6 +201,35 @@ func TestRebuild(t *testing.T) {
 	})
 }
 
+func TestOneRebuildAtATime(t *testing.T) {
+	b := newBroker(t)
+	b.publish(mixed(20)...)
+	path := newPath(t)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	held := quiet
+	held.Step = func(string) {
+		select {
+		case begun <- struct{}{}:
+			<-goOn
+		case <-goOn:
+		}
+	}
+	first := make(chan error, 1)
+	go func() { first <- readmodel.Rebuild(context.Background(), path, b.reader, held, nil) }()
+	<-begun
+	err := readmodel.Rebuild(t.Context(), path, b.reader, quiet, nil)
+	if !errors.Is(err, events.Conflict) || !strings.Contains(err.Error(), "another rebuild") {
+		t.Errorf("beside another one: %v", err)
+	}
+	close(goOn)
+	if err := <-first; err != nil {
+		t.Errorf("the first one: %v", err)
+	}
+	if err := readmodel.Rebuild(t.Context(), path, b.reader, quiet, nil); err != nil {
+		t.Errorf("after it: %v", err)
+	}
+}
+
 func TestRebuildWhileAnotherFollows(t *testing.T) {
 	b := newBroker(t)
 	path := newPath(t)
