@@ -13,7 +13,7 @@ func DecodeReport(data []byte) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	if err := d.complete("id", "meta", "code", "issued", "resultsInterpreter"); err != nil {
+	if err := d.require("id", "meta", "code", "issued", "resultsInterpreter"); err != nil {
 		return Report{}, err
 	}
 	if d.status != statusFinal && !d.withdrawn() {
@@ -28,14 +28,14 @@ func DecodeReport(data []byte) (Report, error) {
 }
 
 // readSigned reads what sign-off adds.
-func (d *reportDocument) readSigned(key string) error {
-	switch key {
+func (d *reportDocument) readSigned(name []byte) error {
+	switch string(name) {
 	case "meta":
 		return d.readMeta()
 	case "code":
-		return d.object(func(key []byte) error {
-			if string(key) != "text" {
-				return notTaken()
+		return d.object(func(name []byte) error {
+			if string(name) != "text" {
+				return unsupported()
 			}
 			return d.constant(codeReport)
 		})
@@ -44,19 +44,19 @@ func (d *reportDocument) readSigned(key string) error {
 	case "resultsInterpreter":
 		return d.only(func() error { return d.readSignature(&d.signed.Signature) })
 	default:
-		return notTaken()
+		return unsupported()
 	}
 }
 
 func (d *reportDocument) readMeta() error {
-	err := d.object(func(key []byte) error {
-		switch string(key) {
+	err := d.object(func(name []byte) error {
+		switch string(name) {
 		case "versionId":
 			return d.version(&d.signed.Version)
 		case "lastUpdated":
 			return d.instant(&d.signed.LastUpdated)
 		default:
-			return notTaken()
+			return unsupported()
 		}
 	})
 	if err == nil && (d.signed.Version == 0 || d.signed.LastUpdated.IsZero()) {
@@ -67,30 +67,30 @@ func (d *reportDocument) readMeta() error {
 
 func (d *reportDocument) readSignature(s *events.Signature) error {
 	var x extensions
-	err := d.object(func(key []byte) error {
-		switch string(key) {
+	err := d.object(func(name []byte) error {
+		switch string(name) {
 		case "extension":
-			return x.read(d.cursor)
+			return x.read(d.reader)
 		case "identifier":
-			return d.object(func(key []byte) error {
-				if string(key) != "value" {
-					return notTaken()
+			return d.object(func(name []byte) error {
+				if string(name) != "value" {
+					return unsupported()
 				}
-				return d.into(&s.User)
+				return d.text(&s.User)
 			})
 		case "display":
-			return d.into(&s.Name)
+			return d.text(&s.Name)
 		default:
-			return notTaken()
+			return unsupported()
 		}
 	})
 	if err != nil {
 		return err
 	}
 	s.Meaning = x.text("meaning", extMeaning)
-	x.rest()
-	if x.err == nil && (s.User == "" || s.Name == "") {
-		x.err = events.Errorf(events.Invalid, "needs identifier and display")
+	err = x.end()
+	if err == nil && (s.User == "" || s.Name == "") {
+		err = events.Errorf(events.Invalid, "needs identifier and display")
 	}
-	return x.err
+	return err
 }

@@ -1,20 +1,23 @@
 package fhir
 
 import (
+	"errors"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
-// document is what a report and an Observation have in common when they are
-// read.
+// document is what a DiagnosticReport and an Observation have in common while
+// they are read.
 type document struct {
-	*cursor
+	reader
 	kind       string // resourceType
 	system     string // of the identifier
 	category   concept
-	found      map[string]bool // members that were there
+	found      [][]byte // names of the elements that were read
 	extensions extensions
 	id         string
 	identifier string
@@ -23,84 +26,67 @@ type document struct {
 	effective  string
 }
 
-// read reads a resource. Members that the two kinds do not share are
-// left to other, which must read the value or refuse it.
-func (d *document) read(other func(key string) error) error {
-	d.found = make(map[string]bool, 16)
-	if err := d.object(func(key []byte) error {
-		name := string(key)
-		d.found[name] = true
-		return d.member(name, other)
-	}); err != nil {
+// read reads a resource. Elements that the two kinds do not share are left to
+// other, which must read the value or refuse it.
+func (d *document) read(data []byte, other func(name []byte) error) error {
+	d.found = make([][]byte, 0, 16)
+	err := strictjson.Read(data, func(r *strictjson.Reader) error {
+		d.reader = reader{r}
+		return d.object(func(name []byte) error {
+			d.found = append(d.found, name)
+			return d.element(name, other)
+		})
+	})
+	if err != nil {
 		return err
 	}
-	if err := d.end(); err != nil {
-		return err
-	}
-	return d.complete("resourceType", "extension", "identifier", "status", "category", "subject", "effectiveDateTime")
+	return d.require("resourceType", "extension", "identifier", "status", "category", "subject", "effectiveDateTime")
 }
 
-func (d *document) member(name string, other func(key string) error) error {
-	switch name {
+func (d *document) element(name []byte, other func(name []byte) error) error {
+	switch string(name) {
 	case "resourceType":
 		return d.constant(d.kind)
 	case "id":
-		return d.into(&d.id)
+		return d.text(&d.id)
 	case "extension":
-		return d.extensions.read(d.cursor)
+		return d.extensions.read(d.reader)
 	case "identifier":
 		return d.only(d.readIdentifier)
 	case "status":
-		return d.into(&d.status)
+		return d.text(&d.status)
 	case "category":
 		return d.only(d.readCategory)
 	case "subject":
 		return d.object(d.readSubject)
 	case "effectiveDateTime":
-		return d.into(&d.effective)
+		return d.text(&d.effective)
 	default:
 		return other(name)
 	}
 }
 
-// complete refuses a resource that lacks one of the members.
-func (d *document) complete(members ...string) error {
-	for _, name := range members {
-		if !d.found[name] {
+// require refuses a resource that lacks one of the elements.
+func (d *document) require(names ...string) error {
+	for _, name := range names {
+		if !slices.ContainsFunc(d.found, func(n []byte) bool { return string(n) == name }) {
 			return events.Fieldf(name, "is missing")
 		}
 	}
 	return nil
 }
 
-// into reads a string that must not be empty.
-func (c *cursor) into(target *string) error {
-	text, err := c.text()
-	if err == nil && text == "" {
-		err = events.Errorf(events.Invalid, "is empty")
-	}
-	*target = text
-	return err
-}
-
-// constant reads a string that can only be want.
-func (c *cursor) constant(want string) error {
-	text, err := c.text()
-	if err == nil && text != want {
-		err = events.Errorf(events.Invalid, "%.100q must be %q", text, want)
-	}
-	return err
-}
+func unsupported() error { return events.Errorf(events.Invalid, "unsupported element; remove it") }
 
 func (d *document) readIdentifier() error {
-	err := d.object(func(key []byte) error {
-		switch string(key) {
+	err := d.object(func(name []byte) error {
+		switch string(name) {
 		case "system":
 			return d.constant(d.system)
 		case "value":
-			return d.into(&d.identifier)
+			return d.text(&d.identifier)
 		default:
-			return notTaken()
+			return unsupported()
 		}
 	})
 	if err == nil && d.identifier == "" {
@@ -109,11 +95,11 @@ func (d *document) readIdentifier() error {
 	return err
 }
 
-func (d *document) readSubject(key []byte) error {
-	if string(key) != "reference" {
-		return notTaken()
+func (d *document) readSubject(name []byte) error {
+	if string(name) != "reference" {
+		return unsupported()
 	}
-	reference, err := d.text()
+	reference, err := d.Text()
 	if err != nil {
 		return err
 	}
@@ -125,8 +111,9 @@ func (d *document) readSubject(key []byte) error {
 	return nil
 }
 
-// subjectOf gives the id in a reference to a subject, in which it is
-// percent-encoded. A character that should be, but is not, stands for itself.
+// subjectOf returns the id in a reference to a subject, in which it is
+// percent-encoded. A character that should be encoded but is not stands for
+// itself.
 func subjectOf(reference string) (id string, ok bool) {
 	id, ok = strings.CutPrefix(reference, subjectPrefix)
 	if !ok {
@@ -136,22 +123,22 @@ func subjectOf(reference string) (id string, ok bool) {
 	return id, err == nil
 }
 
-// readCategory reads a concept that can only be the document's.
+// readCategory reads a CodeableConcept that must be the document's.
 func (d *document) readCategory() error {
-	return d.object(func(key []byte) error {
-		switch string(key) {
+	return d.object(func(name []byte) error {
+		switch string(name) {
 		case "coding":
 			return d.only(func() error { return d.object(d.readCoding) })
 		case "text":
 			return d.constant(d.category.text)
 		default:
-			return notTaken()
+			return unsupported()
 		}
 	})
 }
 
-func (d *document) readCoding(key []byte) error {
-	switch string(key) {
+func (d *document) readCoding(name []byte) error {
+	switch string(name) {
 	case "system":
 		return d.constant(d.category.system)
 	case "code":
@@ -159,6 +146,36 @@ func (d *document) readCoding(key []byte) error {
 	case "display":
 		return d.constant(d.category.display)
 	default:
-		return notTaken()
+		return unsupported()
 	}
+}
+
+// paths are the paths in FHIR JSON of the fields of an assessment or a lesion
+// that are not in an extension.
+var paths = map[string]string{
+	"id":           "identifier[0].value",
+	"lesion.id":    "identifier[0].value",
+	"lesion.value": "valueQuantity.value",
+	"lesion.unit":  "valueQuantity.unit",
+	"subject":      "subject.reference",
+	"effective":    "effectiveDateTime",
+	"lesions":      "result",
+}
+
+// locate replaces the field that an error is about by the path from which the
+// field was read.
+func (d *document) locate(err error) error {
+	var e *events.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	if i := d.extensions.index(e.Field); i >= 0 {
+		e.Field = d.extensions.path(i)
+	} else if path, ok := paths[e.Field]; ok {
+		e.Field = path
+	} else if rest, ok := strings.CutPrefix(e.Field, "lesions["); ok {
+		index, _, _ := strings.Cut(rest, "]")
+		e.Field = "result[" + index + "].display"
+	}
+	return err
 }

@@ -110,7 +110,7 @@ func TestMalformedReportsAreRefusedWithThePathOfTheFault(t *testing.T) {
 		{"a comma too many", `"final",`, `"final",,`, ""},
 		{"text behind the end", `"conclusion":"Partial Response"}`, `"conclusion":"Partial Response"} x`, ""},
 		{"a second value", `"conclusion":"Partial Response"}`, `"conclusion":"Partial Response"}{}`, ""},
-		{"bytes that are not UTF-8", `"FHIR-T"`, "\"FHIR\xff\"", ""},
+		{"bytes that are not UTF-8", `"FHIR-T"`, "\"FHIR\xff\"", "extension[0].valueString"},
 		{"a deep nest", `{"resourceType"`, `{"code":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `,"resourceType"`, "code"},
 	} {
 		t.Run(c.what, func(t *testing.T) {

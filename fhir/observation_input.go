@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
 // ObservationInput is a lesion as a source system sends it, as an Observation
@@ -22,12 +23,8 @@ type ObservationInput struct {
 // be a dateTime but is not kept: a lesion has that of its assessment.
 // The error is an Invalid events.Error with the FHIR path as its Field.
 func ParseObservation(data []byte) (ObservationInput, error) {
-	c, err := newCursor(data)
-	if err != nil {
-		return ObservationInput{}, err
-	}
-	d := observationDocument{document: document{cursor: c, kind: typeObservation, system: systemLesion, category: imaging}}
-	if err := d.read(d.other); err != nil {
+	d := observationDocument{document: document{kind: typeObservation, system: systemLesion, category: imaging}}
+	if err := d.read(data, d.other); err != nil {
 		return ObservationInput{}, err
 	}
 	if err := d.check(); err != nil {
@@ -68,33 +65,33 @@ type observationDocument struct {
 	unit  string
 }
 
-func (d *observationDocument) other(key string) error {
-	switch key {
+func (d *observationDocument) other(name []byte) error {
+	switch string(name) {
 	case "valueQuantity":
 		return d.object(d.readQuantity)
 	case "meta", "code":
-		return d.skip()
+		return d.Skip()
 	default:
-		return notTaken()
+		return unsupported()
 	}
 }
 
 // readQuantity reads a value and its unit; that the unit is one of UCUM may be
 // said.
-func (d *observationDocument) readQuantity(key []byte) error {
-	switch string(key) {
+func (d *observationDocument) readQuantity(name []byte) error {
+	switch string(name) {
 	case "value":
-		digits, err := d.number()
+		digits, err := d.Number()
 		d.value = events.Decimal(digits)
 		return err
 	case "unit":
-		return d.into(&d.unit)
+		return d.text(&d.unit)
 	case "code":
 		return d.constant(events.Unit)
 	case "system":
 		return d.constant("http://unitsofmeasure.org")
 	default:
-		return notTaken()
+		return unsupported()
 	}
 }
 
@@ -106,7 +103,7 @@ func (d *observationDocument) check() error {
 		return events.Fieldf("id", "%.100q is not the id that belongs to %.100q", d.id, d.identifier)
 	}
 	if err := events.ValidDateTime(d.effective); err != nil {
-		return within("effectiveDateTime", err)
+		return strictjson.Within("effectiveDateTime", err)
 	}
 	return nil
 }
@@ -134,9 +131,8 @@ func (d *observationDocument) input() (ObservationInput, error) {
 		Value:              d.value,
 		Unit:               d.unit,
 	}
-	x.rest()
-	if x.err != nil {
-		return ObservationInput{}, x.err
+	if err := x.end(); err != nil {
+		return ObservationInput{}, err
 	}
 	if err := l.Validate("lesion"); err != nil {
 		return ObservationInput{}, d.locate(err)

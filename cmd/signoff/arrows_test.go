@@ -21,7 +21,8 @@ const modulePath = "github.com/seed-e88a4ece/signoff"
 var arrows = map[string][]string{
 	"events":                 {},
 	"events/access":          {"events"},
-	"fhir":                   {"events"},
+	"fhir":                   {"fhir/strictjson", "events"},
+	"fhir/strictjson":        {"events"},
 	"fhir/rest":              {"fhir", "events"},
 	"outbox":                 {"outbox/accounts", "outbox/receipts", "outbox/internal/ledger", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access"},
 	"outbox/internal/ledger": {"outbox/database", "events"},

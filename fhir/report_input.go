@@ -1,6 +1,8 @@
 package fhir
 
 import (
+	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,26 +38,22 @@ type reportDocument struct {
 	signed     Report // what sign-off added, if it is kept
 }
 
-// readReport reads a report up to the point where its extensions are to be
-// understood. What sign-off added is left to signed.
-func readReport(data []byte, signed func(d *reportDocument, key string) error) (*reportDocument, error) {
-	c, err := newCursor(data)
-	if err != nil {
-		return nil, err
-	}
-	d := &reportDocument{document: document{cursor: c, kind: typeReport, system: systemAssessment, category: radiology}}
-	err = d.read(func(key string) error {
-		switch key {
+// readReport reads a report up to the point where its extensions are taken
+// apart. What sign-off added is left to signed.
+func readReport(data []byte, signed func(d *reportDocument, name []byte) error) (*reportDocument, error) {
+	d := &reportDocument{document: document{kind: typeReport, system: systemAssessment, category: radiology}}
+	err := d.read(data, func(name []byte) error {
+		switch string(name) {
 		case "result":
 			return d.array(func(int) error { return d.readResult() })
 		case "conclusion":
-			return d.into(&d.conclusion)
+			return d.text(&d.conclusion)
 		default:
-			return signed(d, key)
+			return signed(d, name)
 		}
 	})
 	if err == nil {
-		err = d.complete("conclusion")
+		err = d.require("conclusion")
 	}
 	if err == nil && d.id != "" && d.id != d.identifier {
 		err = events.Fieldf("id", "%.100q differs from the identifier, %.100q", d.id, d.identifier)
@@ -63,40 +61,48 @@ func readReport(data []byte, signed func(d *reportDocument, key string) error) (
 	return d, err
 }
 
-// skipSigned passes over what sign-off adds.
-func (d *reportDocument) skipSigned(key string) error {
-	switch key {
+// skipSigned skips what sign-off adds.
+func (d *reportDocument) skipSigned(name []byte) error {
+	switch string(name) {
 	case "meta", "code", "issued", "resultsInterpreter":
-		return d.skip()
+		return d.Skip()
 	default:
-		return notTaken()
+		return unsupported()
 	}
 }
 
 // readResult reads a reference to a lesion. The display names the lesion; the
 // reference must name the same.
 func (d *reportDocument) readResult() error {
-	var reference, display string
-	if err := d.object(func(key []byte) error {
-		switch string(key) {
+	var reference []byte
+	var display string
+	err := d.object(func(name []byte) (err error) {
+		switch string(name) {
 		case "reference":
-			return d.into(&reference)
+			reference, err = d.Bytes()
+			return err
 		case "display":
-			return d.into(&display)
+			return d.text(&display)
 		default:
-			return notTaken()
+			return unsupported()
 		}
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	if display == "" {
 		return events.Fieldf("display", "is missing")
 	}
-	if reference != "" && !strings.HasSuffix(reference, "id="+display) && !strings.HasSuffix(reference, "id="+EscapeQuery(display)) {
+	if reference != nil && !endsInID(reference, display) && !endsInID(reference, EscapeQuery(display)) {
 		return events.Fieldf("reference", "%.200q does not end in id=%.200s, as display says", reference, display)
 	}
 	d.displays = append(d.displays, display)
 	return nil
+}
+
+func endsInID(reference []byte, id string) bool {
+	query, ok := bytes.CutSuffix(reference, []byte(id))
+	return ok && bytes.HasSuffix(query, []byte("id="))
 }
 
 // assessment understands the extensions and gives the assessment, valid.
@@ -121,9 +127,8 @@ func (d *reportDocument) assessment() (events.Assessment, error) {
 	if d.withdrawn() {
 		d.withdrawal = x.text("reason", extWithdrawalReason)
 	}
-	x.rest()
-	if x.err != nil {
-		return events.Assessment{}, x.err
+	if err := x.end(); err != nil {
+		return events.Assessment{}, err
 	}
 	mismatch := d.lesions(&a)
 	a.Normalize()
@@ -167,6 +172,7 @@ func (x *extensions) measurement() *events.Measurement {
 // lesions fills in the lesions that the results refer to.
 func (d *reportDocument) lesions(a *events.Assessment) error {
 	prefix := lesionPrefix(*a)
+	a.Lesions = slices.Grow(a.Lesions, len(d.displays))
 	for i, display := range d.displays {
 		id, ok := strings.CutPrefix(display, prefix)
 		if !ok {
