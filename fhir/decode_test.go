@@ -1,6 +1,10 @@
 package fhir
 
-import "github.com/seed-e88a4ece/signoff/events"
+import (
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
 
 // DecodeReport reads what Encode wrote, back into the same report; encoding
 // that gives the same bytes. Of lesions only the ids are there. The error is
@@ -92,5 +96,15 @@ func (d *reportDocument) readSignature(s *events.Signature) error {
 	if err == nil && (s.User == "" || s.Name == "") {
 		err = events.Errorf(events.Invalid, "needs identifier and display")
 	}
+	return err
+}
+
+// instant reads a time in the one form in which Encode writes it.
+func (r reader) instant(target *time.Time) error {
+	text, err := r.Text()
+	if err != nil {
+		return err
+	}
+	*target, err = events.ParseTime(text)
 	return err
 }

@@ -2,7 +2,6 @@ package fhir
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
@@ -54,16 +53,6 @@ func (r reader) constant(want string) error {
 	if err == nil && string(text) != want {
 		err = events.Errorf(events.Invalid, "%.100q must be %q", text, want)
 	}
-	return err
-}
-
-// instant reads a time in the one form in which Encode writes it.
-func (r reader) instant(target *time.Time) error {
-	text, err := r.Text()
-	if err != nil {
-		return err
-	}
-	*target, err = events.ParseTime(text)
 	return err
 }
 
