@@ -1,114 +1,166 @@
 package intake
 
 import (
-	"errors"
-	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
-
-type (
-	assessment  = events.Assessment
-	measurement = events.Measurement
-	lesion      = events.Lesion
-)
-
-var assessmentMembers = []member[assessment]{
-	{"id", true, textOf(func(a *assessment) *string { return &a.ID })},
-	{"study", true, textOf(func(a *assessment) *string { return &a.Study })},
-	{"sponsorStudy", true, textOf(func(a *assessment) *string { return &a.SponsorStudy })},
-	{"trialName", true, textOf(func(a *assessment) *string { return &a.TrialName })},
-	{"criteria", true, textOf(func(a *assessment) *string { return &a.Criteria })},
-	{"case", true, objectOf(caseMembers, func(a *assessment) *events.Case { return &a.Case })},
-	{"revision", true, integerOf(func(a *assessment) *int32 { return &a.Revision })},
-	{"revisionDate", false, textOf(func(a *assessment) *string { return &a.RevisionDate })},
-	{"name", true, textOf(func(a *assessment) *string { return &a.Name })},
-	{"timepoint", true, integerOf(func(a *assessment) *int32 { return &a.Timepoint })},
-	{"subject", true, textOf(func(a *assessment) *string { return &a.Subject })},
-	{"effective", true, textOf(func(a *assessment) *string { return &a.Effective })},
-	{"measurement", false, objectOf(measurementMembers, func(a *assessment) *measurement {
-		a.Measurement = new(measurement)
-		return a.Measurement
-	})},
-	{"lesions", false, readLesions},
-	{"conclusion", true, textOf(func(a *assessment) *string { return &a.Conclusion })},
-}
-
-var caseMembers = []member[events.Case]{
-	{"id", true, integerOf(func(c *events.Case) *int32 { return &c.ID })},
-	{"revision", true, integerOf(func(c *events.Case) *int32 { return &c.Revision })},
-}
-
-var measurementMembers = []member[measurement]{
-	{"type", true, textOf(func(m *measurement) *string { return &m.Type })},
-	{"value", true, decimalOf(func(m *measurement) *events.Decimal { return &m.Value })},
-	{"unit", true, textOf(func(m *measurement) *string { return &m.Unit })},
-	{"changeFromPrevious", true, textOf(func(m *measurement) *string { return &m.ChangeFromPrevious })},
-	{"changeFromBaseline", true, textOf(func(m *measurement) *string { return &m.ChangeFromBaseline })},
-	{"changeFromNadir", true, textOf(func(m *measurement) *string { return &m.ChangeFromNadir })},
-}
-
-var lesionMembers = []member[lesion]{
-	{"id", true, textOf(func(l *lesion) *string { return &l.ID })},
-	{"category", false, textOf(func(l *lesion) *string { return &l.Category })},
-	{"organ", false, textOf(func(l *lesion) *string { return &l.Organ })},
-	{"state", false, textOf(func(l *lesion) *string { return &l.State })},
-	{"value", false, decimalOf(func(l *lesion) *events.Decimal { return &l.Value })},
-	{"unit", false, textOf(func(l *lesion) *string { return &l.Unit })},
-	{"modality", false, textOf(func(l *lesion) *string { return &l.Modality })},
-	{"label", false, textOf(func(l *lesion) *string { return &l.Label })},
-	{"seriesNumber", false, integerOf(func(l *lesion) *int32 { l.SeriesNumber = new(int32); return l.SeriesNumber })},
-	{"seriesDescription", false, textOf(func(l *lesion) *string { return &l.SeriesDescription })},
-	{"instanceNumber", false, integerOf(func(l *lesion) *int32 { l.InstanceNumber = new(int32); return l.InstanceNumber })},
-	{"changeFromPrevious", false, textOf(func(l *lesion) *string { return &l.ChangeFromPrevious })},
-	{"changeFromBaseline", false, textOf(func(l *lesion) *string { return &l.ChangeFromBaseline })},
-	{"changeFromNadir", false, textOf(func(l *lesion) *string { return &l.ChangeFromNadir })},
-}
-
-func readLesions(a *assessment, n node) *fault {
-	if f := n.must(array); f != nil {
-		return f
-	}
-	for i, item := range n.items {
-		var l lesion
-		if f := decode(item, &l, lesionMembers); f != nil {
-			return f.within(fmt.Sprintf("[%d]", i))
-		}
-		a.Lesions = append(a.Lesions, l)
-	}
-	return nil
-}
 
 // readAssessment reads the JSON form of an assessment.
-func readAssessment(n node) (assessment, error) {
-	var a assessment
-	if f := decode(n, &a, assessmentMembers); f != nil {
-		return assessment{}, f
+func readAssessment(p piece) (events.Assessment, error) {
+	var a events.Assessment
+	err := strictjson.Read(p.raw, func(r *strictjson.Reader) error { return readObject(r, assessmentMembers(&a)) })
+	if err != nil {
+		return events.Assessment{}, p.refusal(err)
 	}
-	return checked(a, n)
-}
-
-// checked normalizes and validates an assessment that was read from n.
-func checked(a assessment, n node) (assessment, error) {
 	a.Normalize()
 	if err := a.Validate(); err != nil {
-		return assessment{}, located(err, n)
+		return events.Assessment{}, p.refusal(err)
 	}
 	return a, nil
 }
 
-// located finds the line of the field that an error is about.
-func located(err error, n node) *fault {
-	e := asError(err, "")
-	return &fault{line: n.lineOf(e.Field), err: e}
+func assessmentMembers(a *events.Assessment) []member {
+	return []member{
+		required("id", text(&a.ID)),
+		required("study", text(&a.Study)),
+		required("sponsorStudy", text(&a.SponsorStudy)),
+		required("trialName", text(&a.TrialName)),
+		required("criteria", text(&a.Criteria)),
+		required("case", func(r *strictjson.Reader) error {
+			return readObject(r, []member{required("id", integer(&a.Case.ID)), required("revision", integer(&a.Case.Revision))})
+		}),
+		required("revision", integer(&a.Revision)),
+		optional("revisionDate", text(&a.RevisionDate)),
+		required("name", text(&a.Name)),
+		required("timepoint", integer(&a.Timepoint)),
+		required("subject", text(&a.Subject)),
+		required("effective", text(&a.Effective)),
+		optional("measurement", func(r *strictjson.Reader) error {
+			a.Measurement = new(events.Measurement)
+			return readObject(r, measurementMembers(a.Measurement))
+		}),
+		optional("lesions", func(r *strictjson.Reader) error {
+			_, err := r.Array(func(int) error {
+				var l events.Lesion
+				err := readObject(r, lesionMembers(&l))
+				a.Lesions = append(a.Lesions, l)
+				return err
+			})
+			return err
+		}),
+		required("conclusion", text(&a.Conclusion)),
+	}
 }
 
-// asError gives the events.Error in err, about field if it names none.
-func asError(err error, field string) *events.Error {
-	e := &events.Error{Code: events.Invalid, Message: err.Error()}
-	errors.As(err, &e)
-	if e.Field == "" {
-		e.Field = field
+func measurementMembers(m *events.Measurement) []member {
+	return []member{
+		required("type", text(&m.Type)),
+		required("value", decimal(&m.Value)),
+		required("unit", text(&m.Unit)),
+		required("changeFromPrevious", text(&m.ChangeFromPrevious)),
+		required("changeFromBaseline", text(&m.ChangeFromBaseline)),
+		required("changeFromNadir", text(&m.ChangeFromNadir)),
 	}
-	return e
+}
+
+func lesionMembers(l *events.Lesion) []member {
+	return []member{
+		required("id", text(&l.ID)),
+		optional("category", text(&l.Category)),
+		optional("organ", text(&l.Organ)),
+		optional("state", text(&l.State)),
+		optional("value", decimal(&l.Value)),
+		optional("unit", text(&l.Unit)),
+		optional("modality", text(&l.Modality)),
+		optional("label", text(&l.Label)),
+		optional("seriesNumber", optionalInteger(&l.SeriesNumber)),
+		optional("seriesDescription", text(&l.SeriesDescription)),
+		optional("instanceNumber", optionalInteger(&l.InstanceNumber)),
+		optional("changeFromPrevious", text(&l.ChangeFromPrevious)),
+		optional("changeFromBaseline", text(&l.ChangeFromBaseline)),
+		optional("changeFromNadir", text(&l.ChangeFromNadir)),
+	}
+}
+
+// member is one member of an object and how its value is read.
+type member struct {
+	name     string
+	read     func(*strictjson.Reader) error
+	required bool
+}
+
+func required(name string, read func(*strictjson.Reader) error) member {
+	return member{name, read, true}
+}
+func optional(name string, read func(*strictjson.Reader) error) member {
+	return member{name, read, false}
+}
+
+// readObject reads an object that has these members and no others.
+func readObject(r *strictjson.Reader, members []member) error {
+	_, err := r.Object(func(name []byte) error {
+		i := slices.IndexFunc(members, func(m member) bool { return m.name == string(name) })
+		if i < 0 {
+			return unknown(string(name), members)
+		}
+		members[i].required = false // it is there
+		return members[i].read(r)
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if m.required {
+			return &events.Error{Code: events.Required, Field: m.name, Message: "is missing"}
+		}
+	}
+	return nil
+}
+
+func unknown(name string, members []member) error {
+	for _, m := range members {
+		if strings.EqualFold(m.name, name) {
+			return events.Errorf(events.Invalid, "unknown member; write %s", m.name)
+		}
+	}
+	return events.Errorf(events.Invalid, "unknown member; remove it")
+}
+
+// text reads a string that must not be empty.
+func text(target *string) func(*strictjson.Reader) error {
+	return func(r *strictjson.Reader) (err error) {
+		if *target, err = r.Text(); err == nil && *target == "" {
+			err = events.Errorf(events.Invalid, "is empty; leave out what has no value")
+		}
+		return err
+	}
+}
+
+func integer(target *int32) func(*strictjson.Reader) error {
+	return func(r *strictjson.Reader) (err error) {
+		*target, err = r.Integer()
+		return err
+	}
+}
+
+func optionalInteger(target **int32) func(*strictjson.Reader) error {
+	return func(r *strictjson.Reader) error {
+		*target = new(int32)
+		return integer(*target)(r)
+	}
+}
+
+// decimal reads a number and keeps its text.
+func decimal(target *events.Decimal) func(*strictjson.Reader) error {
+	return func(r *strictjson.Reader) error {
+		digits, err := r.Number()
+		if err != nil {
+			return err
+		}
+		*target, err = events.ParseDecimal(digits)
+		return err
+	}
 }

@@ -8,24 +8,8 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
-
-// readReport reads a DiagnosticReport that stands in raw, of which n is the
-// tree.
-func readReport(raw []byte, n node) (assessment, error) {
-	kind, ok := n.member("resourceType")
-	if !ok {
-		return assessment{}, faultf(n.line, events.Required, "resourceType", "is missing")
-	}
-	if kind.text != "DiagnosticReport" {
-		return assessment{}, faultf(kind.line, events.Unsupported, "resourceType", "%s is not taken here; a DiagnosticReport is, and in a Bundle the Observations of its lesions", shown(kind.text))
-	}
-	a, err := fhir.ParseReport(raw[n.from:n.to])
-	if err != nil {
-		return assessment{}, located(err, n)
-	}
-	return a, nil
-}
 
 // isBundle reports whether a record, or its beginning, says that it is a
 // Bundle. As in every FHIR server's output, the type must come before the
@@ -35,9 +19,9 @@ func isBundle(beginning []byte) bool {
 		return false
 	}
 	found := errors.New("found")
-	s := newSource(bytes.NewReader(beginning), 1)
+	s := newSplitter(bytes.NewReader(beginning), 1)
 	err := s.members(func(name string, _ int) error {
-		p, err := s.value()
+		p, err := s.value(nil)
 		if err == nil && name == "resourceType" && string(p.raw) == `"Bundle"` {
 			return found
 		}
@@ -50,9 +34,9 @@ func isBundle(beginning []byte) bool {
 // handed on before its end, because the Observations that fill the lesions of
 // a report may stand anywhere in it.
 type bundle struct {
-	reports      []entry[assessment]
+	reports      []entry[events.Assessment]
 	observations []entry[fhir.ObservationInput]
-	refusals     []*fault
+	refusals     []*Refusal
 	incomplete   bool             // an Observation was refused that may be any lesion's
 	byLesion     map[string][]int // reports by lesion identifier
 }
@@ -67,7 +51,7 @@ type entry[T any] struct {
 // bundle reads a Bundle and hands on the reports in it.
 func (d *document) bundle(p piece) error {
 	if p.over {
-		return d.refuse(faultf(p.line, events.TooLarge, "", "the Bundle has more than 64 MiB, or 1 MiB where it is not the whole file"))
+		return d.refuse(Refusef(p.line, events.TooLarge, "", "the Bundle has more than 64 MiB, or 1 MiB where it is not the whole file"))
 	}
 	var b bundle
 	if err := b.read(p); err != nil {
@@ -89,24 +73,24 @@ func (d *document) bundle(p piece) error {
 
 // acceptReport hands on a report. A lesion without Observation is fine unless
 // it may be one that was refused.
-func (d *document) acceptReport(b *bundle, r entry[assessment]) error {
+func (d *document) acceptReport(b *bundle, r entry[events.Assessment]) error {
 	if r.line == 0 {
 		return nil // refused with its Observation
 	}
-	bare := slices.IndexFunc(r.content.Lesions, func(l lesion) bool { return l == lesion{ID: l.ID} })
+	bare := slices.IndexFunc(r.content.Lesions, func(l events.Lesion) bool { return l == events.Lesion{ID: l.ID} })
 	if b.incomplete && bare >= 0 {
 		field := fmt.Sprintf("%s.result[%d]", r.path, bare)
-		return d.refuse(faultf(r.line, events.Invalid, field, "the Observation of lesion %s may be one that this Bundle has but that was refused", r.content.Lesions[bare].ID))
+		return d.refuse(Refusef(r.line, events.Invalid, field, "the Observation of lesion %s may be one that this Bundle has but that was refused", r.content.Lesions[bare].ID))
 	}
 	return d.accept(r.content, r.line, r.path+".identifier[0].value")
 }
 
 func (b *bundle) read(p piece) error {
-	s := newSource(bytes.NewReader(p.raw), p.line)
+	s := newSplitter(bytes.NewReader(p.raw), p.line)
 	lines := map[string]int{}
 	return s.members(func(name string, line int) error {
 		if first, twice := lines[name]; twice {
-			return faultf(line, events.Invalid, shown(name), "is there twice, first in line %d", first)
+			return Refusef(line, events.Invalid, Printable(name), "is there twice, first in line %d", first)
 		}
 		lines[name] = line
 		if name == "entry" {
@@ -116,45 +100,41 @@ func (b *bundle) read(p piece) error {
 	})
 }
 
-func (b *bundle) entries(s *source) error {
+func (b *bundle) entries(s *splitter) error {
 	i := -1
 	err := s.elements(func(p piece) error {
 		i++
 		b.entry(p, fmt.Sprintf("entry[%d]", i))
 		return nil
 	})
-	var f *fault
-	if errors.As(err, &f) {
-		return f.within("entry")
-	}
-	return err
+	return strictjson.Within("entry", err)
 }
 
-// envelope checks a member of the Bundle that is not its entries.
-func (b *bundle) envelope(s *source, name string) error {
-	p, err := s.value()
+// envelope checks a member of the Bundle other than its entries.
+func (b *bundle) envelope(s *splitter, name string) error {
+	p, err := s.value(nil)
 	if err != nil {
 		return err
 	}
 	if p.over {
-		return tooLarge(p.line).within(shown(name))
+		return strictjson.Within(Printable(name), tooLarge(p.line))
 	}
-	n, err := parse(p.raw, p.line)
-	var f *fault
-	if errors.As(err, &f) {
-		return f.within(shown(name))
+	if err := strictjson.Check(p.raw); err != nil {
+		return strictjson.Within(Printable(name), p.refusal(err))
 	}
-	if name == "type" && n.text != "searchset" && n.text != "collection" {
-		return faultf(n.line, events.Unsupported, name, "a Bundle of type %s is not taken; searchset and collection are", shown(n.text))
+	if name == "type" && string(p.raw) != `"searchset"` && string(p.raw) != `"collection"` {
+		return Refusef(p.line, events.Unsupported, name, "a Bundle of type %s cannot be imported; searchset and collection can", Printable(string(bytes.Trim(p.raw, `"`))))
 	}
 	return nil
 }
 
 // entry reads one entry of the Bundle.
 func (b *bundle) entry(p piece, path string) {
-	whole, err := node{}, error(tooLarge(p.line))
+	err := error(tooLarge(p.line))
 	if !p.over {
-		whole, err = parse(p.raw, p.line)
+		if err = strictjson.Check(p.raw); err != nil {
+			err = p.refusal(err)
+		}
 	}
 	if err != nil {
 		b.incomplete = b.incomplete || bytes.Contains(p.raw, []byte(`"Observation"`))
@@ -162,35 +142,42 @@ func (b *bundle) entry(p piece, path string) {
 		return
 	}
 	path += ".resource"
-	n, ok := whole.member("resource")
-	if !ok {
-		b.refuse(faultf(whole.line, events.Required, "", "is missing"), path)
-	} else if err := b.resource(p.raw, n, path); err != nil {
-		b.refuse(err, path)
+	resource := p.at("resource")
+	if resource.raw == nil {
+		err = Refusef(p.line, events.Required, "", "is missing")
+	} else {
+		err = b.resource(resource, path)
 	}
+	b.refuse(err, path)
 }
 
+// refuse keeps the refusal in err, if there is one.
 func (b *bundle) refuse(err error, path string) {
-	var f *fault
-	if errors.As(err, &f) {
-		b.refusals = append(b.refusals, f.within(path))
+	var r *Refusal
+	if errors.As(strictjson.Within(path, err), &r) {
+		b.refusals = append(b.refusals, r)
 	}
 }
 
-// resource reads the resource n, which stands in raw.
-func (b *bundle) resource(raw []byte, n node, path string) error {
-	if kind, _ := n.member("resourceType"); kind.text == "Observation" {
-		return b.observation(raw[n.from:n.to], n, path)
+func (b *bundle) resource(p piece, path string) error {
+	if string(p.at("resourceType").raw) == `"Observation"` {
+		o, err := fhir.ParseObservation(p.raw)
+		if err != nil {
+			b.incomplete = true
+			return p.refusal(err)
+		}
+		b.observations = append(b.observations, entry[fhir.ObservationInput]{content: o, path: path, line: p.line})
+		return nil
 	}
-	a, err := readReport(raw, n)
+	a, err := readReport(p)
 	if err != nil {
 		return err
 	}
-	b.addReport(entry[assessment]{content: a, path: path, line: n.line})
+	b.addReport(entry[events.Assessment]{content: a, path: path, line: p.line})
 	return nil
 }
 
-func (b *bundle) addReport(r entry[assessment]) {
+func (b *bundle) addReport(r entry[events.Assessment]) {
 	if b.byLesion == nil {
 		b.byLesion = map[string][]int{}
 	}
@@ -199,16 +186,6 @@ func (b *bundle) addReport(r entry[assessment]) {
 		b.byLesion[id] = append(b.byLesion[id], len(b.reports))
 	}
 	b.reports = append(b.reports, r)
-}
-
-func (b *bundle) observation(raw []byte, n node, path string) error {
-	o, err := fhir.ParseObservation(raw)
-	if err != nil {
-		b.incomplete = true
-		return located(err, n)
-	}
-	b.observations = append(b.observations, entry[fhir.ObservationInput]{content: o, path: path, line: n.line})
-	return nil
 }
 
 // fill completes the lesions of the reports from the Observations.
@@ -221,9 +198,9 @@ func (b *bundle) fill() {
 		switch {
 		case twice:
 			b.dropReports(id)
-			b.refuse(faultf(o.line, events.Conflict, "identifier[0].value", "%s is in this Bundle twice, first in line %d", id, first), o.path)
+			b.refuse(Refusef(o.line, events.Conflict, "identifier[0].value", "%s is in this Bundle twice, first in line %d", id, first), o.path)
 		case len(b.byLesion[id]) == 0:
-			b.refuse(faultf(o.line, events.Invalid, "identifier[0].value", "no report in this Bundle has the lesion %s", id), o.path)
+			b.refuse(Refusef(o.line, events.Invalid, "identifier[0].value", "no report in this Bundle has the lesion %s", id), o.path)
 		default:
 			b.fillFrom(o)
 		}
@@ -233,7 +210,7 @@ func (b *bundle) fill() {
 func (b *bundle) fillFrom(o entry[fhir.ObservationInput]) {
 	for _, i := range b.byLesion[o.content.Identifier] {
 		if _, err := o.content.Fill(&b.reports[i].content); err != nil {
-			b.refuse(&fault{line: o.line, err: asError(err, "")}, o.path)
+			b.refuse(&Refusal{Line: o.line, Err: AsError(err, "")}, o.path)
 			b.dropReports(o.content.Identifier)
 			return
 		}
@@ -246,7 +223,7 @@ func (b *bundle) dropReports(lesionIdentifier string) {
 	for _, i := range b.byLesion[lesionIdentifier] {
 		r := &b.reports[i]
 		if r.line != 0 {
-			b.refuse(faultf(r.line, events.Conflict, "", "an Observation of its lesion %s was refused", lesionIdentifier), r.path)
+			b.refuse(Refusef(r.line, events.Conflict, "", "an Observation of its lesion %s was refused", lesionIdentifier), r.path)
 		}
 		r.line = 0
 	}

@@ -209,13 +209,13 @@ func TestEnvelopesOfBundles(t *testing.T) {
 		name, text string
 		want       []string
 	}{
-		{"a Bundle of another type", strings.Replace(bundleOf(report), "collection", "transaction", 1), []string{"b.json:1: type: a Bundle of type transaction is not taken; searchset and collection are"}},
+		{"a Bundle of another type", strings.Replace(bundleOf(report), "collection", "transaction", 1), []string{"b.json:1: type: a Bundle of type transaction cannot be imported; searchset and collection can"}},
 		{"a member twice", strings.Replace(bundleOf(report), `"type"`, `"resourceType":"Bundle","type"`, 1), []string{"b.json:1: resourceType: is there twice, first in line 1"}},
-		{"entries that are no array", `{"resourceType":"Bundle","entry":{}}`, []string{`b.json:1: entry: found "{" where one of "[" should be; the rest of the file is not read`}},
+		{"entries that are no array", `{"resourceType":"Bundle","entry":{}}`, []string{`b.json:1: entry: found "{" instead of one of "["; the rest of the file is not read`}},
 		{"an entry that is no object", `{"resourceType":"Bundle","entry":[1]}`, []string{"b.json:1: entry[0].resource: is missing"}},
 		{"a resource of no type", `{"resourceType":"Bundle","entry":[` + "\n" + `{"resource":{}}]}`, []string{"b.json:2: entry[0].resource.resourceType: is missing"}},
 		{"no entry", `{"resourceType":"Bundle","type":"searchset","total":0}`, nil},
-		{"a type that is none", `{"resourceType":"Bundles"}`, []string{"b.json:1: resourceType: Bundles is not taken here; a DiagnosticReport is, and in a Bundle the Observations of its lesions"}},
+		{"a type that is none", `{"resourceType":"Bundles"}`, []string{"b.json:1: resourceType: Bundles cannot be imported; a DiagnosticReport can, and in a Bundle the Observations of its lesions"}},
 		{"the type behind the entries", strings.Replace(strings.Replace(bundleOf(report), `"resourceType":"Bundle",`, "", 1), "\n]", `],"resourceType":"Bundle"`, 1), []string{"b.json:2 790"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

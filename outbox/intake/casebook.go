@@ -120,7 +120,7 @@ func (c *casebook) begin(v *visit, id int32, free *freeIDs) {
 	}
 	v.assessment.Case = events.Case{ID: id, Revision: max(1, c.revisions[id])}
 	v.assessment.Revision = 1
-	c.given[v.assessment.ID] = events.KnownVisit{Latest: assessment{Study: v.assessment.Study}, Visit: v.key(c.evaluator)}
+	c.given[v.assessment.ID] = events.KnownVisit{Latest: events.Assessment{Study: v.assessment.Study}, Visit: v.key(c.evaluator)}
 }
 
 // caseOf gives the subject's case: the one it has, or the next that is free.

@@ -2,7 +2,6 @@ package intake
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -36,9 +35,9 @@ type row struct {
 func (r row) get(column string) string { return r.fields[r.table.columns[column]] }
 
 // fault refuses the row for the sake of a column.
-func (r row) fault(code events.Code, column, format string, args ...any) *fault {
-	f := faultf(r.line, code, column, format, args...)
-	f.file = r.table.file
+func (r row) fault(code events.Code, column, format string, args ...any) *Refusal {
+	f := Refusef(r.line, code, column, format, args...)
+	f.File = r.table.file
 	return f
 }
 
@@ -60,10 +59,10 @@ func (b *bound) Read(p []byte) (int, error) {
 }
 
 // openTable reads the header. The needed columns may stand in any order among
-// others. What the header lacks is a *fault.
+// others. What the header lacks is a *Refusal.
 func openTable(file string, r io.Reader, needed []string) (*table, error) {
-	buffered := bufio.NewReaderSize(r, bufferSize)
-	if mark, _ := buffered.Peek(len(utf8Mark)); bytes.Equal(mark, utf8Mark) {
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	if mark, _ := buffered.Peek(3); string(mark) == "\ufeff" {
 		buffered.Discard(len(mark))
 	}
 	b := &bound{r: buffered}
@@ -96,11 +95,11 @@ func (t *table) readHeader(header []string) error {
 	return nil
 }
 
-func (t *table) fault(line int, code events.Code, column, format string, args ...any) *fault {
+func (t *table) fault(line int, code events.Code, column, format string, args ...any) *Refusal {
 	return row{table: t, line: line}.fault(code, column, format, args...)
 }
 
-// next gives the next record, or io.EOF. After a *fault the next one can be
+// next gives the next record, or io.EOF. After a *Refusal the next one can be
 // read unless the bound is exceeded.
 func (t *table) next() (row, error) {
 	fields, line, err := t.read()
@@ -121,7 +120,7 @@ func (t *table) next() (row, error) {
 
 // read gives the fields of a record, valid until the next, and its line.
 func (t *table) read() ([]string, int, error) {
-	t.bound.left = maxRecord
+	t.bound.left = MaxRecord
 	fields, err := t.csv.Read()
 	var malformed *csv.ParseError
 	switch {

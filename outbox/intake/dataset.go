@@ -93,7 +93,7 @@ func (d *dataset) keep(word string) string {
 	return kept
 }
 
-func (d *dataset) full() bool { return d.size > maxSDTM }
+func (d *dataset) full() bool { return d.size > 256<<20 }
 
 // concerns reports whether a row is the evaluator's.
 func (d *dataset) concerns(dom domain, r row) bool {
@@ -108,7 +108,7 @@ func (d *dataset) concerns(dom domain, r row) bool {
 }
 
 // complete is called at the end of each file. That the evaluator has no
-// findings is a *fault.
+// findings is a *Refusal.
 func (d *dataset) complete(dom domain, path string) error {
 	found := slices.Sorted(maps.Keys(d.found))
 	known := d.found[d.evaluator]
@@ -118,7 +118,7 @@ func (d *dataset) complete(dom domain, path string) error {
 	}
 	message := fmt.Sprintf("no record is by %q; the file has records by %s", d.evaluator, listed(found))
 	if dom.file == findingsDomain.file {
-		return &fault{file: path, line: 1, err: events.Fieldf(dom.eval, "%s", message)}
+		return &Refusal{File: path, Line: 1, Err: events.Fieldf(dom.eval, "%s", message)}
 	}
 	for _, study := range slices.Sorted(maps.Keys(d.studies)) {
 		first := slices.Min(slices.Collect(maps.Keys(d.studies[study])))
@@ -134,7 +134,7 @@ func listed(names []string) string {
 	}
 	words := make([]string, len(names))
 	for i, n := range names {
-		words[i] = shown(n)
+		words[i] = Printable(n)
 	}
 	return strings.Join(words, ", ")
 }
@@ -172,7 +172,7 @@ func visitNumber(r row) (string, error) {
 		return "", r.fault(events.Required, "VISITNUM", "is missing")
 	}
 	if !visitForm.MatchString(text) {
-		return "", r.fault(events.Invalid, "VISITNUM", "%s is not a number such as 9.2", shown(text))
+		return "", r.fault(events.Invalid, "VISITNUM", "%s is not a number such as 9.2", Printable(text))
 	}
 	if strings.Contains(text, ".") {
 		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
@@ -225,7 +225,7 @@ func (d *dataset) addOrgan(s *subject, r row) {
 		s.organs[d.keep(lesion)] = organ{r.line, d.keep(name)}
 	case first.name != name:
 		s.warnings = append(s.warnings, fmt.Sprintf("%s:%d: TULOC: lesion %s is in %s here; %s of line %d is taken",
-			lesionsDomain.file, r.line, shown(lesion), shown(name), shown(first.name), first.line))
+			lesionsDomain.file, r.line, Printable(lesion), Printable(name), Printable(first.name), first.line))
 		d.size += rowSize
 	}
 }
@@ -258,8 +258,8 @@ type lostRow struct {
 	pending string
 }
 
-func (l *lostRow) row(f *fault) {
-	l.pending = fmt.Sprintf("%s:%d was refused and may belong here", filepath.Base(f.file), f.line)
+func (l *lostRow) row(f *Refusal) {
+	l.pending = fmt.Sprintf("%s:%d was refused and may belong here", filepath.Base(f.File), f.Line)
 	l.warn(l.last)
 }
 

@@ -140,14 +140,14 @@ func TestMalformedRecordsAreRefusedWithLineAndField(t *testing.T) {
 		{"a decimal of too many digits", "37.6", "37.60000000000000000000", "a.json:16: measurement.value: has 22 digits; at most 18 are taken"},
 		{"a negative value", "37.6", "-1", "a.json:16: measurement.value: must be a JSON number that is not negative"},
 		{"a value as a string", "37.6", `"37.6"`, "a.json:16: measurement.value: must be a number, not a string"},
-		{"a fraction for an integer", `"revision": 1,`, `"revision": 1.5,`, "a.json:8: revision: must be an integer below 2147483648, not 1.5"},
-		{"an exponent for an integer", `"timepoint": 2`, `"timepoint": 2e0`, "a.json:11: timepoint: must be an integer below 2147483648, not 2e0"},
-		{"an integer too large", `"id": 163`, `"id": 2147483648`, "a.json:7: case.id: must be an integer below 2147483648, not 2147483648"},
-		{"a null", `"subject": "10081007"`, `"subject": null`, "a.json:12: subject: is null; leave out what there is none of"},
+		{"a fraction for an integer", `"revision": 1,`, `"revision": 1.5,`, "a.json:8: revision: 1.5 is not an integer of at most 2147483647"},
+		{"an exponent for an integer", `"timepoint": 2`, `"timepoint": 2e0`, "a.json:11: timepoint: 2e0 is not an integer of at most 2147483647"},
+		{"an integer too large", `"id": 163`, `"id": 2147483648`, "a.json:7: case.id: 2147483648 is not an integer of at most 2147483647"},
+		{"a null", `"subject": "10081007"`, `"subject": null`, "a.json:12: subject: must be a string, not null; leave out what has no value"},
 		{"an empty text", `"Lung"`, `""`, "a.json:22: lesions[0].organ: is empty"},
-		{"an unknown member", `"effective"`, `"visit": 1, "effective"`, "a.json:13: visit: is not a member that is known here"},
-		{"a member in wrong case", `"effective"`, `"Effective"`, "a.json:13: Effective: is not a member that is known here; effective is"},
-		{"an unknown member of a lesion", `"state": "Disappeared"`, `"status": "Disappeared"`, "a.json:26: lesions[1].status: is not a member that is known here"},
+		{"an unknown member", `"effective"`, `"visit": 1, "effective"`, "a.json:13: visit: unknown member; remove it"},
+		{"a member in wrong case", `"effective"`, `"Effective"`, "a.json:13: Effective: unknown member; write effective"},
+		{"an unknown member of a lesion", `"state": "Disappeared"`, `"status": "Disappeared"`, "a.json:26: lesions[1].status: unknown member; remove it"},
 		{"a member twice", `"subject": "10081007"`, `"subject": "10081007", "study": "X"`, "a.json:12: study: is there twice, first in line 3"},
 		{"a member twice by an escape", `"label"`, `"stat\u0065"`, "a.json:23: lesions[0].state: is there twice, first in line 22"},
 		{"a missing member", `"trialName": "FHIR-T",`, "", "a.json:1: trialName: is missing"},
@@ -158,18 +158,18 @@ func TestMalformedRecordsAreRefusedWithLineAndField(t *testing.T) {
 		{"a value without a unit", `1E1, "unit": "mm"`, "1E1", `a.json:22: lesions[0].unit: `},
 		{"another type for an object", `{"id": 163, "revision": 5}`, "163", "a.json:7: case: must be an object, not a number"},
 		{"another type for a lesion", `"lesions": [`, `"lesions": ["T01",`, "a.json:21: lesions[0]: must be an object, not a string"},
-		{"invalid UTF-8", "10081007", "1008\xff", "a.json:12: subject: is not valid UTF-8"},
-		{"half a surrogate pair", "10081007", `\ud800`, "a.json:12: subject: has half a surrogate pair"},
-		{"a control character", "10081007", "1008\x01", "a.json:12: subject: has a control character in a string"},
+		{"invalid UTF-8", "10081007", "1008\xff", "a.json:12: subject: is not valid JSON: invalid UTF-8"},
+		{"half a surrogate pair", "10081007", `\ud800`, "a.json:12: subject: is not valid JSON: invalid surrogate pair"},
+		{"a control character", "10081007", "1008\x01", `a.json:12: subject: is not valid JSON: invalid character '\x01' in string`},
 		{"an escaped control character", "10081007", `1008\u0007`, "a.json:12: subject: holds a control character"},
-		{"an unknown escape", "10081007", `\x41`, "a.json:12: subject: has an escape sequence that JSON does not know"},
-		{"a number with a leading zero", "37.6", "037.6", "a.json:16: measurement.value: found '3' where the end of a number or word should be"},
-		{"a word that is no value", "37.6", "NaN", "a.json:16: measurement.value: found 'N' where a value should be"},
-		{"a comma too many", `"Partial Response"`, `"Partial Response",`, "a.json:28: found '}' where the name of a member should be"},
-		{"a comma missing", `"FHIR-T",` + "\n" + ` "criteria"`, `"FHIR-T"` + "\n" + ` "criteria"`, "a.json:6: found '\"' where a comma or '}' should be"},
+		{"an unknown escape", "10081007", `\x41`, "a.json:12: subject: is not valid JSON: invalid escape sequence `\\x`"},
+		{"a number with a leading zero", "37.6", "037.6", "a.json:16: measurement.value: is not valid JSON: invalid character '3' after 0"},
+		{"a word that is no value", "37.6", "NaN", "a.json:16: measurement.value: is not valid JSON: invalid character 'N' at start of value"},
+		{"a comma too many", `"Partial Response"`, `"Partial Response",`, "a.json:28: is not valid JSON: invalid character '}' after a comma"},
+		{"a comma missing", `"FHIR-T",` + "\n" + ` "criteria"`, `"FHIR-T"` + "\n" + ` "criteria"`, "a.json:6: is not valid JSON: invalid character '\"' after object value"},
 		{"a study number that starts with an underscore", `"study": "FHIR-T"`, `"study": "_access"`, "a.json:3: study: must not start with an underscore"},
 		{"a date of no calendar", "2006-10-13T", "2006-02-30T", "a.json:13: effective: is no date of the calendar"},
-		{"a FHIR resource of another type", `"id": "790"`, `"resourceType": "Patient", "id": "790"`, "a.json:2: resourceType: Patient is not taken here"},
+		{"a FHIR resource of another type", `"id": "790"`, `"resourceType": "Patient", "id": "790"`, "a.json:2: resourceType: Patient cannot be imported"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if strings.Count(good, c.from) == 0 {
@@ -196,13 +196,13 @@ func TestFilesOfJSON(t *testing.T) {
 		{"the good ones beside a bad one", "f.json", "[" + a + ",\n" + bad + ",\n" + c + "]", []string{
 			"f.json:1 1", `f.json:2: criteria: "RACIST 1.1" is not one of "RECIST 1.1"`, "f.json:3 3"}},
 		{"the good ones beside one that is no JSON, in an array", "f.json", "[" + a + ",\n{\"id\": 01},\n" + c + "]", []string{
-			"f.json:1 1", "f.json:2: id: found '1' where the end of a number or word should be", "f.json:3 3"}},
+			"f.json:1 1", "f.json:2: id: is not valid JSON: invalid character '1' after 0", "f.json:3 3"}},
 		{"the good lines beside one that is cut off", "f.ndjson", a + "\n" + b[:strings.Index(b, "C3861001")+2] + "\n" + c, []string{
-			"f.ndjson:1 1", "f.ndjson:2: sponsorStudy: the record ends in the middle, where the end of a string should be", "f.ndjson:3 3"}},
+			"f.ndjson:1 1", "f.ndjson:2: sponsorStudy: is not valid JSON: it ends in the middle", "f.ndjson:3 3"}},
 		{"truncated in an array", "f.json", "[" + a + ",\n" + good[:strings.Index(good, "37.6")], []string{
-			"f.json:1 1", "f.json:17: measurement.value: the record ends in the middle, where a value should be", "f.json:17: the file ends in the middle"}},
+			"f.json:1 1", "f.json:17: measurement.value: is not valid JSON: it ends in the middle", "f.json:17: the file ends in the middle"}},
 		{"truncated alone", "f.json", good[:strings.Index(good, "10081007")+3], []string{
-			"f.json:12: subject: the record ends in the middle, where the end of a string should be"}},
+			"f.json:12: subject: is not valid JSON: it ends in the middle"}},
 		{"truncated between elements", "f.json", "[" + a + ",\n", []string{"f.json:1 1", "f.json:2: the file ends in the middle"}},
 		{"truncated before the bracket", "f.json", "[" + a + "\n", []string{"f.json:1 1", "f.json:2: the file ends in the middle"}},
 		{"an id twice", "f.json", "[" + a + ",\n" + b + ",\n" + a + "]", []string{
@@ -211,19 +211,26 @@ func TestFilesOfJSON(t *testing.T) {
 		{"an id that was refused before", "f.ndjson", strings.Replace(a, "RECIST", "x", 1) + "\n" + a, []string{
 			`f.ndjson:1: criteria: "x 1.1" is not one of "RECIST 1.1"`, "f.ndjson:2 1"}},
 		{"two documents", "f.json", good + "\n" + good, []string{
-			"f.json:29: something follows the end of the document; one record a line is the form of a .ndjson file"}},
-		{"two records on a line", "f.ndjson", a + " " + b, []string{"f.ndjson:1: something follows the end of the record"}},
+			"f.json:29: something follows the end of the document; for one record a line, name the file .ndjson"}},
+		{"two records on a line", "f.ndjson", a + " " + b, []string{"f.ndjson:1: is not valid JSON: something follows the end of the value"}},
 		{"something behind an array", "f.json", "[" + a + "]\n]", []string{"f.json:1 1",
-			"f.json:2: something follows the end of the document; one record a line is the form of a .ndjson file"}},
+			"f.json:2: something follows the end of the document; for one record a line, name the file .ndjson"}},
 		{"no comma between elements", "f.json", "[" + a + "\n" + b + "]", []string{"f.json:1 1",
-			`f.json:2: found "{" where one of ",]" should be; the rest of the file is not read`}},
+			`f.json:2: found "{" instead of one of ",]"; the rest of the file is not read`}},
 		{"a comma too many", "f.json", "[" + a + ",\n]", []string{"f.json:1 1",
-			`f.json:2: found "]" where a value should be; the rest of the file is not read`}},
+			`f.json:2: found "]" instead of a value; the rest of the file is not read`}},
 		{"no object", "f.json", "[1,\n\"x\",\n[]]", []string{
 			"f.json:1: must be an object, not a number", "f.json:2: must be an object, not a string", "f.json:3: must be an object, not an array"}},
 		{"empty", "f.json", "", []string{"f.json:1: the file is empty"}},
 		{"blank", "f.json", "\n \n", []string{"f.json:3: the file is empty"}},
 		{"no line", "f.ndjson", "\n \n", nil},
+		{"a no-break space is no white space, before a record", "f.json", "\u00a0" + a, []string{
+			`f.json:1: is not valid JSON: invalid character '\u00a0' at start of value`}},
+		{"nor on a line of its own, or at the end of one", "f.ndjson", a + "\n\u00a0\n" + b + "\u00a0\n" + c, []string{
+			"f.ndjson:1 1", `f.ndjson:2: is not valid JSON: invalid character '\u00a0' at start of value`,
+			"f.ndjson:3: is not valid JSON: something follows the end of the value", "f.ndjson:4 3"}},
+		{"a byte order mark between lines", "f.ndjson", a + "\n\ufeff" + b, []string{
+			"f.ndjson:1 1", `f.ndjson:2: is not valid JSON: invalid character '\ufeff' at start of value`}},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			if diff := cmp.Diff(f.want, results(read(t, f.file, f.text))); diff != "" {

@@ -58,7 +58,7 @@ func (v *visit) readDate(f finding) {
 		return
 	}
 	if err := events.ValidDateTime(f.date); err != nil {
-		v.refuse(f.line, asError(err, "TRDTC"))
+		v.refuse(f.line, AsError(err, "TRDTC"))
 	} else if v.effective == "" || f.date < v.effective {
 		v.effective = f.date
 	}
@@ -80,7 +80,7 @@ func (v *visit) readSum(f finding) {
 func (v *visit) readLesion(f finding) {
 	category, ok := categories[f.group]
 	if !ok {
-		v.refuseValue(f.line, events.Fieldf("TRGRPID", "%s is none of TARGET, NON-TARGET and NEW", shown(f.group)))
+		v.refuseValue(f.line, events.Fieldf("TRGRPID", "%s is none of TARGET, NON-TARGET and NEW", Printable(f.group)))
 		return
 	}
 	l := v.lesions[f.lesion]
@@ -89,11 +89,11 @@ func (v *visit) readLesion(f finding) {
 		v.lesions[f.lesion] = l
 	}
 	if l.category != category {
-		v.refuseValue(f.line, events.Fieldf("TRGRPID", "lesion %s is %s here and %s in line %d", shown(f.lesion), category, l.category, l.first.line))
+		v.refuseValue(f.line, events.Fieldf("TRGRPID", "lesion %s is %s here and %s in line %d", Printable(f.lesion), category, l.category, l.first.line))
 		return
 	}
 	if first, twice := l.rows[f.test]; twice {
-		v.refuseValue(f.line, events.Fieldf("TRLNKID", "lesion %s has %s twice on one date, first in line %d", shown(f.lesion), shown(f.test), first.line))
+		v.refuseValue(f.line, events.Fieldf("TRLNKID", "lesion %s has %s twice on one date, first in line %d", Printable(f.lesion), Printable(f.test), first.line))
 		return
 	}
 	l.rows[f.test] = f
@@ -133,21 +133,21 @@ func (l *looked) state() (string, *events.Error) {
 	f := l.rows[testState]
 	state, ok := states[l.category][f.result]
 	if !ok {
-		return "", events.Fieldf("TRSTRESC", "%s is no state of a lesion that is known here", shown(f.result))
+		return "", events.Fieldf("TRSTRESC", "%s is no state of a lesion that is known here", Printable(f.result))
 	}
 	return state, nil
 }
 
 // lesionsOf gives the lesions of the assessment, by id.
-func (v *visit) lesionsOf(s *subject) []lesion {
-	var lesions []lesion
+func (v *visit) lesionsOf(s *subject) []events.Lesion {
+	var lesions []events.Lesion
 	for _, id := range slices.Sorted(maps.Keys(v.lesions)) {
 		l := v.lesions[id]
 		state, err := l.state()
 		if err != nil {
 			v.refuse(l.deciding().line, err)
 		}
-		out := lesion{ID: id, Category: l.category, Organ: s.organs[id].name, State: state}
+		out := events.Lesion{ID: id, Category: l.category, Organ: s.organs[id].name, State: state}
 		if l.diameter != nil {
 			out.Value, out.Unit = l.diameter.text, events.Unit
 		}

@@ -1,56 +1,79 @@
 package intake
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
 // Limits on what is read into memory at once, in bytes.
 const (
-	maxRecord = 1 << 20   // one assessment, resource or CSV record
-	maxBundle = 64 << 20  // one FHIR Bundle
-	maxSDTM   = 256 << 20 // the SDTM records of one evaluator
+	MaxRecord = 1 << 20  // one assessment, resource or CSV record
+	maxBundle = 64 << 20 // one FHIR Bundle
 )
 
-// maxRecords is the number of records of one file. Their identities are
-// remembered, at some 50 bytes each, to find one that comes twice.
+// maxRecords is how many records of one file are read. About 50 bytes of each
+// stay in memory, to find one that comes twice.
 const maxRecords = 2_000_000
 
-// Record is one assessment found in a file, or the refusal of one.
+// Record is one assessment of a file, or the refusal of one.
 type Record struct {
 	Submission events.Submission // empty if refused
 	File       string
-	Line       int           // where the record starts; of a refusal, where the offending field stands
+	Line       int           // where the record starts; of a refusal, where the field stands
 	Err        *events.Error // the refusal; its Field is the path of the field
-	Warnings   []string      // what was taken all the same but should be looked at
+	Warnings   []string      // of a record that is read nevertheless
 }
 
-// Place is where the record stands, as file:line.
+// Place returns where the record stands, as file:line.
 func (r Record) Place() string { return fmt.Sprintf("%s:%d", r.File, r.Line) }
 
-// fault is a refusal with the place it stands at.
-type fault struct {
-	file string // empty where there is only one
-	line int
-	err  *events.Error
+// Refusal is the reason why a record, or the rest of a file, is not read, and
+// where it stands.
+type Refusal struct {
+	File string // empty where only one file is read
+	Line int
+	Err  *events.Error
 }
 
-func (f *fault) Error() string { return fmt.Sprintf("line %d: %s", f.line, f.err.Error()) }
-
-func faultf(line int, code events.Code, field, format string, args ...any) *fault {
-	return &fault{line: line, err: &events.Error{Code: code, Field: field, Message: fmt.Sprintf(format, args...)}}
+// Refusef returns a Refusal of the code, about a field that may be empty.
+func Refusef(line int, code events.Code, field, format string, args ...any) *Refusal {
+	return &Refusal{Line: line, Err: &events.Error{Code: code, Field: field, Message: fmt.Sprintf(format, args...)}}
 }
 
-// within puts the name of the enclosing member, or [i], before the field.
-func (f *fault) within(segment string) *fault {
-	switch {
-	case f.err.Field == "":
-		f.err.Field = segment
-	case f.err.Field[0] == '[':
-		f.err.Field = segment + f.err.Field
-	default:
-		f.err.Field = segment + "." + f.err.Field
+func (r *Refusal) Error() string { return fmt.Sprintf("line %d: %s", r.Line, r.Err.Error()) }
+
+// Unwrap returns the events.Error.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// Record returns the Record that reports the refusal; file is where it stands
+// unless the refusal names another.
+func (r *Refusal) Record(file string) Record {
+	return Record{File: cmp.Or(r.File, file), Line: r.Line, Err: r.Err}
+}
+
+// AsError returns the events.Error in err, or a new Invalid one; field is what
+// it is about if it names none.
+func AsError(err error, field string) *events.Error {
+	e := &events.Error{Code: events.Invalid, Message: err.Error()}
+	errors.As(err, &e)
+	e.Field = cmp.Or(e.Field, field)
+	return e
+}
+
+// Printable returns text from outside as it can stand in a message: at most 80
+// bytes of it, and quoted if it is empty or has characters that do not print.
+func Printable(text string) string {
+	const longest = 80
+	if len(text) > longest {
+		text = text[:longest] + "…"
 	}
-	return f
+	quoted := strconv.QuoteToGraphic(text)
+	if inner := quoted[1 : len(quoted)-1]; inner == text && text != "" {
+		return text
+	}
+	return quoted
 }

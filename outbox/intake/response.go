@@ -25,7 +25,7 @@ func (s *subject) respond(visits []*visit) {
 	for i, r := range s.responses {
 		if !used[i] {
 			s.warnings = append(s.warnings, fmt.Sprintf("%s:%d: VISITNUM: the overall response %s is left out, as tr.csv has no visit %s of that date",
-				responsesDomain.file, r.line, shown(r.result), r.visit))
+				responsesDomain.file, r.line, Printable(r.result), r.visit))
 		}
 	}
 }
@@ -42,8 +42,8 @@ func (v *visit) conclude(responses []response, used []bool) {
 			continue
 		}
 		if taken != nil && taken.result != r.result {
-			v.refuse(r.line, events.Fieldf("RSSTRESC", "the overall response of visit %s is %s here and %s in line %d", v.shown(), shown(r.result), shown(taken.result), taken.line))
-			v.fault.file = responsesDomain.file
+			v.refuse(r.line, events.Fieldf("RSSTRESC", "the overall response of visit %s is %s here and %s in line %d", v.shown(), Printable(r.result), Printable(taken.result), taken.line))
+			v.fault.File = responsesDomain.file
 		}
 		taken = &r
 	}
@@ -54,5 +54,5 @@ func (v *visit) conclude(responses []response, used []bool) {
 		v.assessment.Conclusion = known
 		return
 	}
-	v.warnf("%s:%d: RSSTRESC: %s is no response of RECIST 1.1; the conclusion is %q", responsesDomain.file, taken.line, shown(taken.result), v.assessment.Conclusion)
+	v.warnf("%s:%d: RSSTRESC: %s is no response of RECIST 1.1; the conclusion is %q", responsesDomain.file, taken.line, Printable(taken.result), v.assessment.Conclusion)
 }

@@ -61,7 +61,7 @@ func ReadSDTMFrom(ctx context.Context, files fs.FS, name string, opts SDTMOption
 	}
 	i := &sdtm{ctx: ctx, files: files, name: name, opts: opts, registry: reg, emit: emit, data: newDataset(opts.Evaluator), given: map[string]events.KnownVisit{}}
 	err := i.run()
-	var f *fault
+	var f *Refusal
 	if errors.As(err, &f) {
 		return i.refuse(f)
 	}
@@ -80,7 +80,7 @@ type sdtm struct {
 	given    map[string]events.KnownVisit // assessment ids that are new
 }
 
-// run gives a *fault where nothing at all can be imported.
+// run gives a *Refusal where nothing at all can be imported.
 func (i *sdtm) run() error {
 	for _, d := range []domain{findingsDomain, lesionsDomain, responsesDomain} {
 		if err := i.readDomain(d); err != nil {
@@ -127,7 +127,7 @@ func (i *sdtm) readDomain(d domain) error {
 }
 
 // readRow reads one row. Its error is io.EOF at the end of the file, and a
-// *fault where the file cannot be read on.
+// *Refusal where the file cannot be read on.
 func (i *sdtm) readRow(d domain, t *table, lost *lostRow) error {
 	r, err := t.next()
 	if err == nil && !i.data.concerns(d, r) {
@@ -141,7 +141,7 @@ func (i *sdtm) readRow(d domain, t *table, lost *lostRow) error {
 		lost.around(at)
 		return nil
 	}
-	var f *fault
+	var f *Refusal
 	if !errors.As(err, &f) || t.bound.exceeded || i.data.full() {
 		return err
 	}
@@ -183,12 +183,12 @@ func (i *sdtm) handOn(v *visit) error {
 		r.Submission = events.Submission{Assessment: v.assessment, Visit: v.key(i.opts.Evaluator)}
 		return i.emit(r)
 	}
-	r.File, r.Line, r.Err = i.path(cmp.Or(v.fault.file, findingsDomain.file)), v.fault.line, v.fault.err
+	r.File, r.Line, r.Err = i.path(cmp.Or(v.fault.File, findingsDomain.file)), v.fault.Line, v.fault.Err
 	return i.emit(r)
 }
 
-func (i *sdtm) refuse(f *fault) error {
-	return i.emit(Record{File: f.file, Line: f.line, Err: f.err})
+func (i *sdtm) refuse(f *Refusal) error {
+	return i.emit(Record{File: f.File, Line: f.Line, Err: f.Err})
 }
 
 // meter tells of what is read through it.

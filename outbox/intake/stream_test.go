@@ -68,7 +68,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 		{"brackets without end", "a.json", "", "[", "", 64 << 10,
 			[]string{"a.json:1: [0]"}},
 		{"values without end in one record", "a.json", `{"lesions":[1`, ",1", "]}", 512 << 10,
-			[]string{"a.json:1: lesions[49998]: is nested more than 32 deep, or the record holds more than 50000 values"}},
+			[]string{"a.json:1: lesions[49998]: is nested deeper than 32 levels, or the record has more than 50000 values"}},
 		{"many elements", "a.json", "[1", ",1", "," + oneLine("2") + "]", 2 * 100_000,
 			[]string{"a.json:1: must be an object, not a number", "a.json:1 2"}},
 	} {

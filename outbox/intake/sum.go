@@ -26,14 +26,14 @@ func readSum(f finding) (*sum, *events.Error) {
 	}
 	text, err := events.ParseDecimal(f.result)
 	if err != nil {
-		return nil, asError(err, "TRSTRESC")
+		return nil, AsError(err, "TRSTRESC")
 	}
 	if f.unit != events.Unit {
-		return nil, events.Fieldf("TRSTRESU", "%s is not %s", shown(f.unit), events.Unit)
+		return nil, events.Fieldf("TRSTRESU", "%s is not %s", Printable(f.unit), events.Unit)
 	}
 	value, _, err := apd.NewFromString(f.result)
 	if err != nil {
-		return nil, asError(err, "TRSTRESC")
+		return nil, AsError(err, "TRSTRESC")
 	}
 	return &sum{line: f.line, text: text, value: value}, nil
 }
@@ -156,10 +156,10 @@ func measure(visits []*visit) {
 		}
 		if unknown != nil {
 			v.refuse(v.line, events.Fieldf("VISITNUM", "the changes of visit %s cannot be known while visit %s is refused (line %d)",
-				v.shown(), unknown.shown(), unknown.fault.line))
+				v.shown(), unknown.shown(), unknown.fault.Line))
 			continue
 		}
-		m := &measurement{
+		m := &events.Measurement{
 			Type: events.MeasurementType, Value: value.text, Unit: events.Unit,
 			ChangeFromPrevious: value.changeFrom(previous),
 			ChangeFromBaseline: value.changeFrom(baseline),

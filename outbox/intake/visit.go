@@ -21,17 +21,17 @@ type visit struct {
 	findings   []finding
 	lesions    map[string]*looked
 	sum        *sum // SUMDIAM
-	assessment assessment
+	assessment events.Assessment
 	warnings   []string
 
-	fault   *fault // why it is refused
-	unknown bool   // whether its value is not known, because of the fault
+	fault   *Refusal // why it is refused
+	unknown bool     // whether its value is not known, because of the fault
 }
 
 // refuse refuses the visit unless it is already.
 func (v *visit) refuse(line int, err *events.Error) {
 	if v.fault == nil {
-		v.fault = &fault{line: line, err: err}
+		v.fault = &Refusal{Line: line, Err: err}
 	}
 }
 
@@ -137,13 +137,13 @@ func (s *subject) requireOrder(visits []*visit) {
 	bad.refuse(bad.line, events.Fieldf("TRDTC", "no row of the visit has a date"))
 	for _, v := range visits {
 		v.refuse(v.line, events.Fieldf("VISITNUM", "visit %s has no place among the subject's visits while visit %s has no good date (line %d)",
-			v.shown(), bad.shown(), bad.fault.line))
+			v.shown(), bad.shown(), bad.fault.Line))
 	}
 }
 
 // begin fills in what the assessment says whatever was measured.
 func (v *visit) begin(s *subject, index int) {
-	v.assessment = assessment{
+	v.assessment = events.Assessment{
 		Study: s.study, SponsorStudy: s.study, TrialName: s.study, Criteria: events.Criteria,
 		Name: events.Baseline, Timepoint: int32(index), Subject: s.id, Effective: v.effective,
 	}
@@ -180,7 +180,7 @@ var index = regexp.MustCompile(`\[\d+\]`)
 // sdtmColumn names, in the refusal of an assessment, the column instead of the
 // field.
 func sdtmColumn(err error) *events.Error {
-	e := *asError(err, "")
+	e := *AsError(err, "")
 	e.Field = cmp.Or(columns[index.ReplaceAllString(e.Field, "[]")], e.Field)
 	return &e
 }

@@ -1,0 +1,193 @@
+package intake
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
+)
+
+// ReadFrom reads a file and calls emit with each record in it, good or refused,
+// in the file's order. Name stands for the file in the records. One that ends in
+// .ndjson or .jsonl means one record a line; any other file has one record, an
+// array of records, or a FHIR Bundle. ReadFrom stops at the first error of emit
+// and returns it. What is wrong with the content is a refused Record and never
+// an error of ReadFrom.
+func ReadFrom(ctx context.Context, src io.Reader, name string, emit func(Record) error) error {
+	d := &document{ctx: ctx, name: name, emit: emit, splitter: newSplitter(src, 1), seen: map[[16]byte]int32{}}
+	err := d.refused(d.read())
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+// document is one file while it is read.
+type document struct {
+	ctx      context.Context
+	name     string
+	emit     func(Record) error
+	splitter *splitter
+	seen     map[[16]byte]int32 // line of each good record by identity
+}
+
+// read returns a *Refusal where the rest of the file cannot be read.
+func (d *document) read() error {
+	d.splitter.skipByteOrderMark()
+	if ext := strings.ToLower(filepath.Ext(d.name)); ext == ".ndjson" || ext == ".jsonl" {
+		return d.readLines()
+	}
+	first, err := d.splitter.next()
+	if errors.Is(err, io.EOF) {
+		return Refusef(d.splitter.line, events.Required, "", "the file is empty")
+	}
+	if err != nil {
+		return err
+	}
+	if first != '[' {
+		return d.readOne()
+	}
+	if err := d.splitter.elements(d.record); err != nil {
+		return err
+	}
+	return d.atEnd()
+}
+
+// readOne reads a file of a single record, which may be a Bundle.
+func (d *document) readOne() error {
+	p, err := d.splitter.value(func(beginning []byte) int {
+		if isBundle(beginning) {
+			return maxBundle
+		}
+		return MaxRecord
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.atEnd(); err != nil {
+		if syntax := strictjson.Check(p.raw); syntax != nil && !p.over {
+			return p.refusal(syntax) // the more likely reason: the text is no JSON at all
+		}
+		return err
+	}
+	return d.record(p)
+}
+
+// atEnd refuses a document after which something follows.
+func (d *document) atEnd() error {
+	_, err := d.splitter.next()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return err
+	}
+	return Refusef(d.splitter.line, events.Invalid, "", "something follows the end of the document; for one record a line, name the file .ndjson")
+}
+
+// readLines reads one record a line.
+func (d *document) readLines() error {
+	for {
+		p, err := d.splitter.readLine()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len(p.raw) == 0 {
+			continue
+		}
+		if err := d.record(p); err != nil {
+			return err
+		}
+	}
+}
+
+// record reads one piece of the file and emits what is in it.
+func (d *document) record(p piece) error {
+	if err := d.ctx.Err(); err != nil {
+		return err
+	}
+	if isBundle(p.raw) {
+		return d.bundle(p)
+	}
+	a, err := readRecord(p)
+	if err != nil {
+		return d.refused(err)
+	}
+	return d.accept(a, p.line, "id")
+}
+
+// readRecord reads an assessment or a DiagnosticReport.
+func readRecord(p piece) (events.Assessment, error) {
+	if p.over {
+		return events.Assessment{}, tooLarge(p.line)
+	}
+	if err := strictjson.Check(p.raw); err != nil {
+		return events.Assessment{}, p.refusal(err)
+	}
+	if p.at("resourceType").raw == nil {
+		return readAssessment(p)
+	}
+	return readReport(p)
+}
+
+// readReport reads a DiagnosticReport.
+func readReport(p piece) (events.Assessment, error) {
+	kind := p.at("resourceType")
+	if kind.raw == nil {
+		return events.Assessment{}, Refusef(p.line, events.Required, "resourceType", "is missing")
+	}
+	var name string
+	err := strictjson.Read(kind.raw, func(r *strictjson.Reader) (err error) {
+		name, err = r.Text()
+		return err
+	})
+	if err == nil && name != "DiagnosticReport" {
+		return events.Assessment{}, Refusef(kind.line, events.Unsupported, "resourceType",
+			"%s cannot be imported; a DiagnosticReport can, and in a Bundle the Observations of its lesions", Printable(name))
+	}
+	a, err := fhir.ParseReport(p.raw)
+	if err != nil {
+		return events.Assessment{}, p.refusal(err)
+	}
+	return a, nil
+}
+
+func tooLarge(line int) *Refusal {
+	return Refusef(line, events.TooLarge, "", "the record has more than 1 MiB")
+}
+
+// accept emits a good record unless the file had it before. Field is where its
+// id stands.
+func (d *document) accept(a events.Assessment, line int, field string) error {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", a.ID, a.Case.Revision, a.Revision))
+	identity := [16]byte(sum[:])
+	if first, twice := d.seen[identity]; twice {
+		return d.refuse(Refusef(line, events.Conflict, field, "%s with %s is in this file twice, first in line %d", a.ID, a.Version(), first))
+	}
+	if len(d.seen) == maxRecords {
+		return Refusef(line, events.TooLarge, "", "the file has more than %d records; the rest is not read", maxRecords)
+	}
+	d.seen[identity] = int32(line)
+	return d.emit(Record{Submission: events.Submission{Assessment: a}, File: d.name, Line: line})
+}
+
+// refused emits the refusal in err, or returns err if it is another error.
+func (d *document) refused(err error) error {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return d.refuse(r)
+	}
+	return err
+}
+
+func (d *document) refuse(r *Refusal) error { return d.emit(r.Record(d.name)) }
