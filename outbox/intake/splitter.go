@@ -261,31 +261,47 @@ type valueEnd struct {
 func (e *valueEnd) find(chunk []byte) (n int, done bool) {
 	for i, c := range chunk {
 		switch {
-		case e.escaped:
-			e.escaped = false
-		case e.quoted && c == '\\':
-			e.escaped = true
-		case e.quoted && c == '"':
-			if e.quoted = false; e.depth == 0 {
+		case e.quoted:
+			if e.closes(c) && e.depth == 0 {
 				return i + 1, true
 			}
-		case e.quoted:
 		case e.scalar:
 			if strings.IndexByte(whiteSpace+",]}:", c) >= 0 {
 				return i, true
 			}
-		case c == '"':
-			e.quoted = true
-		case c == '{' || c == '[':
-			e.depth++
-		case c == '}' || c == ']':
-			e.depth--
-			if e.depth <= 0 {
-				return i + 1, true
-			}
-		case e.depth == 0:
-			e.scalar = true
+		case e.structure(c):
+			return i + 1, true
 		}
 	}
 	return len(chunk), false
+}
+
+// closes takes a byte of a string, and reports whether it ends the string.
+func (e *valueEnd) closes(c byte) bool {
+	switch {
+	case e.escaped:
+		e.escaped = false
+	case c == '\\':
+		e.escaped = true
+	case c == '"':
+		e.quoted = false
+	}
+	return !e.quoted
+}
+
+// structure takes a byte outside of strings and scalars, and reports whether it
+// ends the value.
+func (e *valueEnd) structure(c byte) bool {
+	switch c {
+	case '"':
+		e.quoted = true
+	case '{', '[':
+		e.depth++
+	case '}', ']':
+		e.depth--
+		return e.depth <= 0
+	default:
+		e.scalar = e.depth == 0
+	}
+	return false
 }
