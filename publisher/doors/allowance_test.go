@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 )
 
@@ -134,4 +135,35 @@ func TestWhatIsAllowedIsNotPutOut(t *testing.T) {
 		t.Error("it was put out")
 	default:
 	}
+}
+
+// The consumer of whoever is put out for heartbeats is made anew.
+func TestWhoIsPutOutForHeartbeatsLosesNothing(t *testing.T) {
+	c := &clock{now: time.Now()}
+	h := newHouseIn(t, t.TempDir(), doors.Config{Interval: time.Hour, Watch: 5 * time.Millisecond, Clock: c.Now}, partner("acme", "A"))
+	h.publish("A", "a1", "a2", "a3", "a4")
+	nc := h.mustLogin("acme")
+	reading := consumer(t, nc, "acme=A")
+	same(t, "before", take(t, reading, 2), "a1", "a2")
+	if _, err := reading.Next(); err != nil { // and is not acknowledged
+		t.Fatal(err)
+	}
+	made := reading.CachedInfo().Created
+	closed := nc.StatusChanged(nats.CLOSED)
+	asksForSignsOfLife(nc)
+	if err := nc.PublishRequest("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.acme=A", "_INBOX.life", []byte(fastest)); err != nil {
+		t.Fatal(err)
+	}
+	ends(t, "who asks for them", closed)
+	until(t, "its consumer is made anew", func() bool {
+		now, err := h.writer.Consumer(t.Context(), events.Stream, "acme=A")
+		return err == nil && now.CachedInfo().Created.After(made)
+	})
+	c.advance(2 * time.Minute)
+	rest := consumer(t, h.mustLogin("acme"), "acme=A")
+	had := make(map[string]bool)
+	for !had["a3"] || !had["a4"] {
+		had[take(t, rest, 1)[0]] = true
+	}
+	none(t, rest)
 }

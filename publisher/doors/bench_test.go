@@ -2,10 +2,15 @@ package doors_test
 
 import (
 	"cmp"
+	"context"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -207,4 +212,102 @@ func (h *house) listTimes(b *testing.B) (names, states time.Duration) {
 		b.Fatal(lister.Err(), all.Err())
 	}
 	return names, time.Since(begun)
+}
+
+var deafPartners = flag.Int("deaf-partners", 5, "how many partners do not read in BenchmarkPartnersThatDoNotRead")
+
+// BenchmarkPartnersThatDoNotRead publishes events of 4.5 KB and measures how long it takes
+// until a partner that reads has one acknowledged: first in peace, then beside partners that
+// have as many connections and subscriptions as they may, read nothing, and come back when
+// they are closed. Beside it, how large the process was and became, which is server, doors
+// and all partners.
+func BenchmarkPartnersThatDoNotRead(b *testing.B) {
+	h := newHouse(b, doors.Config{})
+	h.admit("honest", "A")
+	for i := range *deafPartners {
+		h.admit(fmt.Sprint("deaf", i), "A")
+	}
+	reading := consumer(b, h.mustLogin("honest"), "honest=A")
+	body := strings.Repeat("x", 4500)
+	var peak float64
+	phase := func() (took []time.Duration) {
+		for range b.N {
+			begun := time.Now()
+			h.publish("A", body)
+			take(b, reading, 1)
+			took = append(took, time.Since(begun))
+			peak = max(peak, residentMB(b))
+			<-time.After(10*time.Millisecond - time.Since(begun))
+		}
+		slices.Sort(took)
+		return took
+	}
+	peace := phase()
+	before := peak
+
+	ctx, cancel := context.WithCancel(b.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	var open sync.WaitGroup
+	for i := range *deafPartners {
+		for range doors.DefaultLimits().Connections {
+			open.Add(1)
+			running.Go(func() { staysDeaf(ctx, h.server.ClientURL(), fmt.Sprint("deaf", i), open.Done) })
+		}
+	}
+	open.Wait()
+	beside := phase()
+	milliseconds := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+	for _, percent := range []int{50, 99} {
+		i := min(b.N*percent/100, b.N-1)
+		b.ReportMetric(milliseconds(peace[i]), fmt.Sprintf("p%d-ms", percent))
+		b.ReportMetric(milliseconds(beside[i]), fmt.Sprintf("p%d-beside-ms", percent))
+		b.ReportMetric(float64(beside[i])/float64(peace[i]), fmt.Sprintf("p%d-ratio", percent))
+	}
+	b.ReportMetric(before, "MB")
+	b.ReportMetric(peak, "MB-beside")
+	b.ReportMetric(h.metric("signoff_doors_closed_connections_total", "reads too slowly"), "closed")
+}
+
+// staysDeaf has a connection that does not read, another one when it is closed. Opened is
+// called once the first is open.
+func staysDeaf(ctx context.Context, address, id string, opened func()) {
+	once := sync.OnceFunc(opened)
+	defer once()
+	for ctx.Err() == nil {
+		conn, err := deafTo(address, id)
+		if err == nil {
+			_, err = io.WriteString(conn, everything("crit.v1.A.>"))
+		}
+		once()
+		for err == nil && ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+				_, err = io.WriteString(conn, "PING\r\n")
+			}
+		}
+		if conn != nil {
+			_ = conn.Close()
+		}
+		select { // as clients do
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// residentMB is the size of the process in memory.
+func residentMB(b *testing.B) float64 {
+	b.Helper()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip("how large the process is, is known on Linux only")
+	}
+	var size, resident float64
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		b.Fatal(err)
+	}
+	return resident * float64(os.Getpagesize()) / (1 << 20)
 }
