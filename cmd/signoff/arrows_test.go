@@ -30,7 +30,8 @@ var arrows = map[string][]string{
 	"outbox/receipts":        {"outbox/internal/ledger", "events", "events/access"},
 	"outbox/database":        {},
 	"outbox/sqlite":          {"outbox/database"},
-	"outbox/intake":          {"fhir", "events"},
+	"outbox/intake":          {"fhir", "fhir/strictjson", "events"},
+	"outbox/intake/sdtm":     {"outbox/intake", "events"},
 	"outbox/token":           {"events", "events/access", "fhir/rest"},
 	"outbox/desk":            {"outbox", "outbox/intake", "events", "fhir/rest"},
 	"publisher":              {"events"},
@@ -58,11 +59,13 @@ var reserved = []struct {
 		"the stream has one writer and one way to be read",
 	},
 	{"github.com/synadia-io/orbit.go/jetstreamext", []string{"publisher"}, "only the publisher writes the stream"},
+	{"github.com/go-json-experiment/json", []string{"fhir", "fhir/strictjson"}, "JSON from outside is read in one way"},
+	{"encoding/csv", []string{"outbox/intake/sdtm"}, "only SDTM comes as CSV"},
 }
 
 // pure packages do no I/O.
 var (
-	pure = []string{"events", "events/access", "fhir"}
+	pure = []string{"events", "events/access", "fhir", "fhir/strictjson"}
 	io_  = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}
 )
 

@@ -101,7 +101,7 @@ func unpackSDTM(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	for _, name := range []string{"tu.csv", "tr.csv", "rs.csv"} {
-		f, err := os.Open(filepath.Join("../../outbox/intake/testdata", name+".gz"))
+		f, err := os.Open(filepath.Join("../../outbox/intake/sdtm/testdata", name+".gz"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
+	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
 // importCommand registers assessments from files. None of them is published
@@ -113,7 +114,7 @@ func (in *importing) readSDTM(cmd *importCommand) error {
 	}
 	bar := newProgress(in.term, "reading", sizeOf(cmd.SDTM))
 	defer bar.end()
-	return intake.ReadSDTM(in.ctx, cmd.SDTM, intake.SDTMOptions{
+	return sdtm.Read(in.ctx, cmd.SDTM, sdtm.Options{
 		Evaluator: cmd.Evaluator, CaseOffset: cmd.CaseOffset, Progress: bar.add,
 	}, in.outbox, in.add)
 }

@@ -1,12 +1,11 @@
-// Package intake turns what source systems hand over into assessments: FHIR
-// Bundles and DiagnosticReports, JSON and NDJSON, and the CDISC SDTM tumour
-// domains TU, TR and RS.
+// Package intake reads assessments from what source systems deliver as JSON or
+// NDJSON: records in the JSON form of events.Assessment, FHIR DiagnosticReports,
+// and FHIR Bundles. Package sdtm below it reads CDISC SDTM.
 //
 // Every refusal names file, line and field. Nothing of a refused record is
-// handed on, the good records of the same file are. Input is read as a stream
-// and memory stays bounded whatever it holds: a record is limited to 1 MiB, a
-// Bundle to 64 MiB, the SDTM records of one evaluator to 256 MiB.
+// emitted; the good records of the same file are. A file is read as a stream,
+// and memory stays bounded whatever the file holds: a record may have 1 MiB, a
+// Bundle 64 MiB.
 //
-// The package registers nothing and signs nothing; it reads the files it is
-// given, and of SDTM what is known already.
+// The package registers nothing and signs nothing.
 package intake

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"testing"
-	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -57,25 +56,6 @@ func FuzzAssessments(f *testing.F) {
 			if diff := cmp.Diff(r.Submission, again[0].Submission); diff != "" {
 				t.Errorf("written and read again: %s", diff)
 			}
-		}
-	})
-}
-
-func FuzzSDTM(f *testing.F) {
-	add := func(files fstest.MapFS) { f.Add(files["tr.csv"].Data, files["tu.csv"].Data, files["rs.csv"].Data) }
-	add(smallSet(three...))
-	add(smallSet("TR A 1 2020-01-01 TARGET T01 DIAMETER 9", "TR A 1 2020-01-09 TARGET T01 DIAMETER 8", "RS A 1 2020-01-09 CHECK", "TU A T01 LUNG"))
-	add(smallSet("TR A 1 2020 TARGET - SUMDIAM 1E18", "TR A 2 2021 TARGET - SUMDIAM 0.1E-18", "TR A -3.50 2022 NEW N TUMSTATE ND"))
-	f.Fuzz(func(t *testing.T, tr, tu, rs []byte) {
-		files := fstest.MapFS{"tr.csv": {Data: tr}, "tu.csv": {Data: tu}, "rs.csv": {Data: rs}}
-		reg := newRegistry()
-		for _, signed := range []bool{false, true} {
-			records := readSDTM(t, files, intake.SDTMOptions{}, reg)
-			sound(t, records)
-			if got := reg.register(t, records); signed && got.Taken != 0 {
-				t.Errorf("the same files again: %+v", got)
-			}
-			reg.sign()
 		}
 	})
 }

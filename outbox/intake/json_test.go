@@ -66,6 +66,15 @@ func oneLine(id string) string {
 	return strings.ReplaceAll(strings.Replace(good, `"790"`, `"`+id+`"`, 1), "\n", "")
 }
 
+// collect returns an emit function and the records that it is called with.
+func collect() (func(intake.Record) error, *[]intake.Record) {
+	var records []intake.Record
+	return func(r intake.Record) error {
+		records = append(records, r)
+		return nil
+	}, &records
+}
+
 // read reads a text as the file of that name.
 func read(t testing.TB, name, text string) []intake.Record {
 	t.Helper()
@@ -84,6 +93,17 @@ func results(records []intake.Record) []string {
 			out = append(out, r.Place()+": "+r.Err.Error())
 		} else {
 			out = append(out, r.Place()+" "+r.Submission.Assessment.ID)
+		}
+	}
+	return out
+}
+
+// refusals returns the refusals as file:line: field.
+func refusals(records []intake.Record) []string {
+	var out []string
+	for _, r := range records {
+		if r.Err != nil {
+			out = append(out, r.Place()+": "+r.Err.Field)
 		}
 	}
 	return out

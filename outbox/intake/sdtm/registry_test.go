@@ -1,4 +1,4 @@
-package intake_test
+package sdtm_test
 
 import (
 	"compress/gzip"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
+	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
 // registry is what an outbox would know, in memory.
@@ -92,10 +93,10 @@ func collect() (func(intake.Record) error, *[]intake.Record) {
 }
 
 // readSDTM imports the files and requires that every good record is valid.
-func readSDTM(t *testing.T, files fstest.MapFS, opts intake.SDTMOptions, reg intake.Registry) []intake.Record {
+func readSDTM(t *testing.T, files fstest.MapFS, opts sdtm.Options, reg sdtm.Registry) []intake.Record {
 	t.Helper()
 	emit, records := collect()
-	if err := intake.ReadSDTMFrom(t.Context(), files, "", opts, reg, emit); err != nil {
+	if err := sdtm.ReadFrom(t.Context(), files, "", opts, reg, emit); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range *records {

@@ -1,4 +1,4 @@
-package intake_test
+package sdtm_test
 
 import (
 	"strings"
@@ -9,13 +9,14 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
+	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
 // imported gives a registry in which the files were imported and signed.
 func imported(t *testing.T, files fstest.MapFS) *registry {
 	t.Helper()
 	reg := newRegistry()
-	reg.register(t, readSDTM(t, files, intake.SDTMOptions{}, reg))
+	reg.register(t, readSDTM(t, files, sdtm.Options{}, reg))
 	reg.sign()
 	return reg
 }
@@ -60,24 +61,24 @@ func TestImportingAgain(t *testing.T) {
 
 	t.Run("the same files changes nothing, signed or not", func(t *testing.T) {
 		reg := newRegistry()
-		if got := reg.register(t, readSDTM(t, files, intake.SDTMOptions{}, reg)); got != (count{Taken: 887}) {
+		if got := reg.register(t, readSDTM(t, files, sdtm.Options{}, reg)); got != (count{Taken: 887}) {
 			t.Fatalf("first %+v", got)
 		}
-		if got := reg.register(t, readSDTM(t, files, intake.SDTMOptions{}, reg)); got != (count{Unchanged: 887}) {
+		if got := reg.register(t, readSDTM(t, files, sdtm.Options{}, reg)); got != (count{Unchanged: 887}) {
 			t.Errorf("unsigned %+v", got)
 		}
 		reg.sign()
-		if got := reg.register(t, readSDTM(t, files, intake.SDTMOptions{}, reg)); got != (count{Unchanged: 887}) {
+		if got := reg.register(t, readSDTM(t, files, sdtm.Options{}, reg)); got != (count{Unchanged: 887}) {
 			t.Errorf("signed %+v", got)
 		}
 	})
 
 	t.Run("a corrected value of the last visit is one new revision", func(t *testing.T) {
 		reg := imported(t, files)
-		before := of(readSDTM(t, files, intake.SDTMOptions{}, reg), "01-701-1028")
+		before := of(readSDTM(t, files, sdtm.Options{}, reg), "01-701-1028")
 		last := before[len(before)-1]
 		visit := reg.held[last.ID].Visit.Number
-		records := readSDTM(t, withSum(t, files, "01-701-1028", visit, "99.5"), intake.SDTMOptions{}, reg)
+		records := readSDTM(t, withSum(t, files, "01-701-1028", visit, "99.5"), sdtm.Options{}, reg)
 		got := reg.register(t, records)
 		if got != (count{Taken: 1, Unchanged: 886}) {
 			t.Errorf("%+v", got)
@@ -86,7 +87,7 @@ func TestImportingAgain(t *testing.T) {
 		if a.Version() != (events.Version{CaseRevision: 1, Revision: 2}) || a.Measurement.Value != "99.5" {
 			t.Errorf("%s, value %s", a.Version(), a.Measurement.Value)
 		}
-		again := readSDTM(t, withSum(t, files, "01-701-1028", visit, "98.5"), intake.SDTMOptions{}, reg)
+		again := readSDTM(t, withSum(t, files, "01-701-1028", visit, "98.5"), sdtm.Options{}, reg)
 		if got := reg.register(t, again); got != (count{Taken: 1, Unchanged: 886}) || reg.held[last.ID].Latest.Revision != 2 {
 			t.Errorf("corrected again while revision 2 waits: %+v, revision %d", got, reg.held[last.ID].Latest.Revision)
 		}
@@ -119,7 +120,7 @@ func TestImportingAgain(t *testing.T) {
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				reg := imported(t, small)
-				records := readSDTM(t, edited(t, small, "tr.csv", c.from, c.to), intake.SDTMOptions{}, reg)
+				records := readSDTM(t, edited(t, small, "tr.csv", c.from, c.to), sdtm.Options{}, reg)
 				if diff := cmp.Diff(c.want, revised(reg.held, records)); diff != "" {
 					t.Error(diff)
 				}
@@ -128,7 +129,7 @@ func TestImportingAgain(t *testing.T) {
 		t.Run("which is the baseline: all of the subject", func(t *testing.T) {
 			reg := imported(t, small)
 			corrected := edited(t, small, "tr.csv", "A,1,2020-01-01,INVESTIGATOR,,TARGET,T01,DIAMETER,50", "A,1,2020-01-01,INVESTIGATOR,,TARGET,T01,DIAMETER,51")
-			if got := reg.register(t, readSDTM(t, corrected, intake.SDTMOptions{}, reg)); got != (count{Taken: 6, Unchanged: 1}) {
+			if got := reg.register(t, readSDTM(t, corrected, sdtm.Options{}, reg)); got != (count{Taken: 6, Unchanged: 1}) {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -140,7 +141,7 @@ func TestImportingAgain(t *testing.T) {
 		for name, f := range files {
 			more[name] = &fstest.MapFile{Data: withTwin(string(f.Data), "01-701-1015", "01-701-1020")}
 		}
-		records := readSDTM(t, more, intake.SDTMOptions{}, reg)
+		records := readSDTM(t, more, sdtm.Options{}, reg)
 		added := of(records, "01-701-1020")
 		if got := reg.register(t, records); got != (count{Taken: len(added), Unchanged: 887}) || len(added) == 0 {
 			t.Errorf("%+v with %d of the new subject", got, len(added))
@@ -156,7 +157,7 @@ func TestImportingAgain(t *testing.T) {
 			"TR A 1 2020-01-01 TARGET T01 DIAMETER 50",
 			"TR A 2 2020-02-01 TARGET T01 DIAMETER 40",
 			"TR A 3 2020-03-01 TARGET T01 DIAMETER 45",
-		), intake.SDTMOptions{}, reg)
+		), sdtm.Options{}, reg)
 		var got []string
 		for _, a := range of(records, "A") {
 			got = append(got, a.ID+" "+a.Name+" "+a.Version().String())

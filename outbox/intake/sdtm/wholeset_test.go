@@ -1,4 +1,4 @@
-package intake_test
+package sdtm_test
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/outbox/intake"
+	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
 // record is a row of a file by column. No value of the committed files is
@@ -273,7 +273,7 @@ func TestTheWholeSetIsReadAsItsRowsSay(t *testing.T) {
 		want = append(want, expectation{tr[s], tu[s], rs[s]}.assessments(k+1)...)
 	}
 
-	records := readSDTM(t, files, intake.SDTMOptions{}, newRegistry())
+	records := readSDTM(t, files, sdtm.Options{}, newRegistry())
 	if len(records) != 887 || len(want) != 887 {
 		t.Fatalf("%d records, %d expected, of 887", len(records), len(want))
 	}
@@ -285,7 +285,7 @@ func TestTheWholeSetIsReadAsItsRowsSay(t *testing.T) {
 }
 
 func TestTheWholeSetGivesTheWarningsItDeserves(t *testing.T) {
-	records := readSDTM(t, wholeSet(t), intake.SDTMOptions{}, newRegistry())
+	records := readSDTM(t, wholeSet(t), sdtm.Options{}, newRegistry())
 	notDone, other := 0, []string{}
 	for _, w := range warnings(records) {
 		if strings.Contains(w, "NOT DONE") {

@@ -1,4 +1,4 @@
-package intake_test
+package sdtm_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
+	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
 // smallSet writes the three files of study S. A row is
@@ -174,12 +175,12 @@ func TestRulesOfSDTM(t *testing.T) {
 			rows: []string{"TR A 1 2020 TARGET T01 DIAMETER 1", "TU A T01 LUNG", "TU A T01 LIVER"},
 			want: []string{"A|100|Baseline|2020|1|--|0.0 mm|--|No"},
 			warnings: []string{
-				"tr.csv:2: tu.csv:4: TULOC: lesion T01 is in LIVER here; LUNG of line 3 is taken",
+				"tr.csv:2: tu.csv:4: TULOC: lesion T01 is in LIVER here; LUNG of line 3 is used",
 			},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			records := readSDTM(t, smallSet(c.rows...), intake.SDTMOptions{}, newRegistry())
+			records := readSDTM(t, smallSet(c.rows...), sdtm.Options{}, newRegistry())
 			if diff := cmp.Diff(c.want, lines(records)); diff != "" {
 				t.Error(diff)
 			}
@@ -221,7 +222,7 @@ func TestLesionsOfSDTM(t *testing.T) {
 		{ID: "T02", Category: "Target", State: "Disappeared", Value: "0.0", Unit: "mm", Modality: "CT"},
 		{ID: "T03", Category: "Target", State: "Not evaluable", Modality: "CT"},
 	}
-	got := of(readSDTM(t, files, intake.SDTMOptions{}, newRegistry()), "A")
+	got := of(readSDTM(t, files, sdtm.Options{}, newRegistry()), "A")
 	if diff := cmp.Diff(want, got[0].Lesions); diff != "" {
 		t.Error(diff)
 	}

@@ -1,4 +1,4 @@
-package intake_test
+package sdtm_test
 
 import (
 	"strings"
@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/outbox/intake"
+	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
 // three is a subject with three visits and one with one.
@@ -72,7 +72,7 @@ func TestRefusalsOfSDTM(t *testing.T) {
 			file: "tr.csv", from: "A,2,2020-02-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,PRESENT", to: "A,2,2020-02-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,LARGER",
 			want: []string{
 				baseline,
-				"tr.csv:5: TRSTRESC: LARGER is no state of a lesion that is known here",
+				"tr.csv:5: TRSTRESC: LARGER is an unknown state of a lesion",
 				strings.Replace(last, "102", "101", 1),
 				other,
 			},
@@ -92,8 +92,8 @@ func TestRefusalsOfSDTM(t *testing.T) {
 			file: "tr.csv", from: "A,3,2020-03-01,INVESTIGATOR,,TARGET,T01,DIAMETER,30,mm,,CT SCAN\nS,A,3,2020-03-01", to: "A,3,,INVESTIGATOR,,TARGET,T01,DIAMETER,30,mm,,CT SCAN\nS,A,3,",
 			want: []string{
 				"tr.csv:6: TRDTC: no row of the visit has a date",
-				"tr.csv:2: VISITNUM: visit 1 has no place among the subject's visits while visit 3 has no good date (line 6)",
-				"tr.csv:4: VISITNUM: visit 2 has no place among the subject's visits while visit 3 has no good date (line 6)",
+				"tr.csv:2: VISITNUM: the place of visit 1 among the subject's visits is unknown, because visit 3 has no valid date (line 6)",
+				"tr.csv:4: VISITNUM: the place of visit 2 among the subject's visits is unknown, because visit 3 has no valid date (line 6)",
 				other,
 			},
 		},
@@ -183,7 +183,7 @@ func TestRefusalsOfSDTM(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			files := edited(t, smallSet(three...), c.file, c.from, c.to)
-			records := readSDTM(t, files, intake.SDTMOptions{}, newRegistry())
+			records := readSDTM(t, files, sdtm.Options{}, newRegistry())
 			if diff := cmp.Diff(c.want, lines(records)); diff != "" {
 				t.Error(diff)
 			}
@@ -198,7 +198,7 @@ func TestWhatIsRefusedKeepsItsNameForWhenItIsRepaired(t *testing.T) {
 	good := smallSet(three...)
 	bad := edited(t, good, "tr.csv", "A,2,2020-02-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,PRESENT", "A,2,2020-02-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,LARGER")
 	reg := imported(t, bad)
-	if got := reg.register(t, readSDTM(t, good, intake.SDTMOptions{}, reg)); got != (count{Taken: 1, Unchanged: 3}) {
+	if got := reg.register(t, readSDTM(t, good, sdtm.Options{}, reg)); got != (count{Taken: 1, Unchanged: 3}) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -213,20 +213,20 @@ func TestFilesOfSDTMThatCannotBeRead(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		files fstest.MapFS
-		opts  intake.SDTMOptions
+		opts  sdtm.Options
 		want  string
 	}{
-		{"a needed column is missing", edited(t, small, "tr.csv", ",TRSTRESC,", ",TRORRES,"), intake.SDTMOptions{},
-			"tr.csv:1: TRSTRESC: the header lacks this column; it may be empty but must be there"},
-		{"a needed column is there twice", edited(t, small, "rs.csv", ",RSDTC,", ",RSSTRESC,"), intake.SDTMOptions{},
+		{"a needed column is missing", edited(t, small, "tr.csv", ",TRSTRESC,", ",TRORRES,"), sdtm.Options{},
+			"tr.csv:1: TRSTRESC: the header lacks this column; add it, empty if it has no values"},
+		{"a needed column is there twice", edited(t, small, "rs.csv", ",RSDTC,", ",RSSTRESC,"), sdtm.Options{},
 			"rs.csv:1: RSSTRESC: the header has this column twice"},
-		{"a file is empty", whole("tu.csv", ""), intake.SDTMOptions{}, "tu.csv:1: the file is empty"},
-		{"a file is spaces without end", whole("tr.csv", strings.Repeat(" ", 3<<20)), intake.SDTMOptions{},
+		{"a file is empty", whole("tu.csv", ""), sdtm.Options{}, "tu.csv:1: the file is empty"},
+		{"a file is spaces without end", whole("tr.csv", strings.Repeat(" ", 3<<20)), sdtm.Options{},
 			"tr.csv:1: a record has more than 1 MiB; the rest of the file is not read"},
-		{"a record is too large", edited(t, small, "tr.csv", "S,B,1,", "S,\"B"+strings.Repeat("\n", 2<<20)), intake.SDTMOptions{},
+		{"a record is too large", edited(t, small, "tr.csv", "S,B,1,", "S,\"B"+strings.Repeat("\n", 2<<20)), sdtm.Options{},
 			"tr.csv:8: a record has more than 1 MiB; the rest of the file is not read"},
 		{"an evaluator is unknown", edited(t, small, "tr.csv", "S,B,1,2020-01-01,INVESTIGATOR,,", "S,B,1,2020-01-01,INDEPENDENT ASSESSOR,RADIOLOGIST 1,"),
-			intake.SDTMOptions{Evaluator: "INDEPENDENT ASSESSOR"},
+			sdtm.Options{Evaluator: "INDEPENDENT ASSESSOR"},
 			`tr.csv:1: TREVAL: no record is by "INDEPENDENT ASSESSOR"; the file has records by INDEPENDENT ASSESSOR/RADIOLOGIST 1, INVESTIGATOR`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -238,7 +238,7 @@ func TestFilesOfSDTMThatCannotBeRead(t *testing.T) {
 	}
 	t.Run("a file is missing", func(t *testing.T) {
 		emit, _ := collect()
-		err := intake.ReadSDTM(t.Context(), t.TempDir(), intake.SDTMOptions{}, newRegistry(), emit)
+		err := sdtm.Read(t.Context(), t.TempDir(), sdtm.Options{}, newRegistry(), emit)
 		if events.CodeOf(err) != events.NotFound || !strings.Contains(err.Error(), "tr.csv is missing") {
 			t.Errorf("%v", err)
 		}
@@ -246,7 +246,7 @@ func TestFilesOfSDTMThatCannotBeRead(t *testing.T) {
 }
 
 func TestFormsOfCSVThatAreTaken(t *testing.T) {
-	want := lines(readSDTM(t, smallSet(three...), intake.SDTMOptions{}, newRegistry()))
+	want := lines(readSDTM(t, smallSet(three...), sdtm.Options{}, newRegistry()))
 	for name, change := range map[string]func(string) string{
 		"a byte order mark":       func(s string) string { return "\ufeff" + s },
 		"lines that end in CR LF": func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
@@ -261,7 +261,7 @@ func TestFormsOfCSVThatAreTaken(t *testing.T) {
 			for _, f := range files {
 				f.Data = []byte(change(string(f.Data)))
 			}
-			records := readSDTM(t, files, intake.SDTMOptions{}, newRegistry())
+			records := readSDTM(t, files, sdtm.Options{}, newRegistry())
 			if diff := cmp.Diff(want, lines(records)); diff != "" {
 				t.Error(diff)
 			}

@@ -1,4 +1,4 @@
-package intake_test
+package sdtm_test
 
 import (
 	"math"
@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/outbox/intake"
+	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
 // byBoth has each row of the files twice: as the investigator's and, with
@@ -31,11 +31,11 @@ const radiologist = "INDEPENDENT ASSESSOR/RADIOLOGIST 1"
 
 func TestEvaluators(t *testing.T) {
 	files := byBoth(smallSet(three...))
-	alone := lines(readSDTM(t, smallSet(three...), intake.SDTMOptions{}, newRegistry()))
+	alone := lines(readSDTM(t, smallSet(three...), sdtm.Options{}, newRegistry()))
 
 	t.Run("are read one at a time", func(t *testing.T) {
-		for _, evaluator := range []string{"", intake.Investigator, radiologist} {
-			records := readSDTM(t, files, intake.SDTMOptions{Evaluator: evaluator}, newRegistry())
+		for _, evaluator := range []string{"", sdtm.Investigator, radiologist} {
+			records := readSDTM(t, files, sdtm.Options{Evaluator: evaluator}, newRegistry())
 			if diff := cmp.Diff(alone, lines(records)); diff != "" {
 				t.Errorf("%s: %s", evaluator, diff)
 			}
@@ -43,19 +43,19 @@ func TestEvaluators(t *testing.T) {
 	})
 	t.Run("cannot share assessment ids", func(t *testing.T) {
 		reg := imported(t, files)
-		got := lines(readSDTM(t, files, intake.SDTMOptions{Evaluator: radiologist}, reg))
+		got := lines(readSDTM(t, files, sdtm.Options{Evaluator: radiologist}, reg))
 		if len(got) != 4 {
 			t.Fatalf("%d records", len(got))
 		}
 		for _, l := range got {
-			if !strings.HasSuffix(l, "USUBJID: the assessment ids of this subject's case are held by the import of INVESTIGATOR; give new cases other numbers with --case-offset") {
+			if !strings.HasSuffix(l, "USUBJID: the assessment ids of this subject's case are used by the import of INVESTIGATOR; give new cases other numbers with --case-offset") {
 				t.Error(l)
 			}
 		}
 	})
 	t.Run("have cases of their own beyond an offset, and find them again without it", func(t *testing.T) {
 		reg := imported(t, files)
-		first := readSDTM(t, files, intake.SDTMOptions{Evaluator: radiologist, CaseOffset: 1000}, reg)
+		first := readSDTM(t, files, sdtm.Options{Evaluator: radiologist, CaseOffset: 1000}, reg)
 		if got := reg.register(t, first); got != (count{Taken: 4}) {
 			t.Fatalf("%+v", got)
 		}
@@ -63,12 +63,12 @@ func TestEvaluators(t *testing.T) {
 			t.Errorf("case %d, id %s", a.Case.ID, a.ID)
 		}
 		for _, offset := range []int{0, 1000, 5000} {
-			again := readSDTM(t, files, intake.SDTMOptions{Evaluator: radiologist, CaseOffset: offset}, reg)
+			again := readSDTM(t, files, sdtm.Options{Evaluator: radiologist, CaseOffset: offset}, reg)
 			if got := reg.register(t, again); got != (count{Unchanged: 4}) {
 				t.Errorf("with offset %d: %+v", offset, got)
 			}
 		}
-		if got := reg.register(t, readSDTM(t, files, intake.SDTMOptions{}, reg)); got != (count{Unchanged: 4}) {
+		if got := reg.register(t, readSDTM(t, files, sdtm.Options{}, reg)); got != (count{Unchanged: 4}) {
 			t.Errorf("the investigator's: %+v", got)
 		}
 	})
@@ -78,12 +78,12 @@ func TestEvaluators(t *testing.T) {
 		for name, f := range files {
 			other[name] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(string(f.Data), "\nS,", "\nS2,"))}
 		}
-		for _, l := range lines(readSDTM(t, other, intake.SDTMOptions{}, reg)) {
-			if !strings.Contains(l, "USUBJID: assessment id ") || !strings.Contains(l, " is held by the import of INVESTIGATOR in study S; give new cases") {
+		for _, l := range lines(readSDTM(t, other, sdtm.Options{}, reg)) {
+			if !strings.Contains(l, "USUBJID: assessment id ") || !strings.Contains(l, " is used by the import of INVESTIGATOR in study S; give new cases") {
 				t.Error(l)
 			}
 		}
-		if got := reg.register(t, readSDTM(t, other, intake.SDTMOptions{CaseOffset: 2}, reg)); got != (count{Taken: 4}) {
+		if got := reg.register(t, readSDTM(t, other, sdtm.Options{CaseOffset: 2}, reg)); got != (count{Taken: 4}) {
 			t.Errorf("with an offset: %+v", got)
 		}
 	})
@@ -93,10 +93,10 @@ func TestEvaluators(t *testing.T) {
 		rows := tr[strings.Index(tr, "\n")+1:]
 		both["tr.csv"] = &fstest.MapFile{Data: []byte(tr + strings.ReplaceAll("\n"+rows, "\nS,", "\nS2,")[1:])}
 		reg := newRegistry()
-		if got := reg.register(t, readSDTM(t, both, intake.SDTMOptions{}, reg)); got != (count{Taken: 4, Refused: 4}) {
+		if got := reg.register(t, readSDTM(t, both, sdtm.Options{}, reg)); got != (count{Taken: 4, Refused: 4}) {
 			t.Errorf("%+v", got)
 		}
-		if got := reg.register(t, readSDTM(t, both, intake.SDTMOptions{CaseOffset: 2}, reg)); got != (count{Taken: 4, Unchanged: 4}) {
+		if got := reg.register(t, readSDTM(t, both, sdtm.Options{CaseOffset: 2}, reg)); got != (count{Taken: 4, Unchanged: 4}) {
 			t.Errorf("with an offset: %+v", got)
 		}
 	})
@@ -109,7 +109,7 @@ func TestEvaluators(t *testing.T) {
 			`tr.csv:2: rs.csv: RSEVAL: no record is by "INVESTIGATOR"; the file has records by "", so no assessment has a response`,
 			`tr.csv:2: tu.csv: TUEVAL: no record is by "INVESTIGATOR"; the file has records by "", so no lesion has an organ`,
 		}
-		if diff := cmp.Diff(want, warnings(readSDTM(t, none, intake.SDTMOptions{}, newRegistry()))); diff != "" {
+		if diff := cmp.Diff(want, warnings(readSDTM(t, none, sdtm.Options{}, newRegistry()))); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -121,7 +121,7 @@ func TestCasesThatAreKnown(t *testing.T) {
 	reg := newRegistry()
 	reg.held["790"] = events.KnownVisit{Latest: byHand, Signed: true}
 	reg.held["100"] = events.KnownVisit{Latest: beside}
-	records := readSDTM(t, smallSet(three...), intake.SDTMOptions{}, reg)
+	records := readSDTM(t, smallSet(three...), sdtm.Options{}, reg)
 
 	t.Run("a subject known from elsewhere keeps its case, at the case's revision", func(t *testing.T) {
 		if a := of(records, "B")[0]; a.Case != (events.Case{ID: 7, Revision: 3}) || a.ID != "700" || a.Revision != 1 {
@@ -135,7 +135,7 @@ func TestCasesThatAreKnown(t *testing.T) {
 	})
 	t.Run("a visit that is split later keeps its id at its date", func(t *testing.T) {
 		reg := imported(t, smallSet("TR A 1 2020-01-09 TARGET T01 DIAMETER 8"))
-		records := readSDTM(t, smallSet("TR A 1 2020-01-01 TARGET T01 DIAMETER 9", "TR A 1 2020-01-09 TARGET T01 DIAMETER 8"), intake.SDTMOptions{}, reg)
+		records := readSDTM(t, smallSet("TR A 1 2020-01-01 TARGET T01 DIAMETER 9", "TR A 1 2020-01-09 TARGET T01 DIAMETER 8"), sdtm.Options{}, reg)
 		want := []string{
 			"A|101|Baseline|2020-01-01|9|--|0.0 mm|--|No",
 			"A|100|Follow-up 1|2020-01-09|8|-1.0 mm|-1.0 mm|-1.0 mm|Undefined",
@@ -150,18 +150,18 @@ func TestCasesThatAreKnown(t *testing.T) {
 		for _, id := range strings.Fields(manyIDs(101, 199)) {
 			reg.held[id] = events.KnownVisit{Latest: events.Assessment{ID: id, Study: "S", Subject: "A", Case: known.Latest.Case}}
 		}
-		records := readSDTM(t, smallSet("TR A 1 2020 TARGET T01 DIAMETER 9", "TR A 2 2021 TARGET T01 DIAMETER 9"), intake.SDTMOptions{}, reg)
+		records := readSDTM(t, smallSet("TR A 1 2020 TARGET T01 DIAMETER 9", "TR A 2 2021 TARGET T01 DIAMETER 9"), sdtm.Options{}, reg)
 		if got := lines(records)[1]; got != "tr.csv:3: VISITNUM: case 1 has no assessment id left of its 100" {
 			t.Error(got)
 		}
 	})
 	t.Run("an offset that is negative is refused, one too high refuses", func(t *testing.T) {
 		emit, _ := collect()
-		err := intake.ReadSDTMFrom(t.Context(), smallSet(three...), "", intake.SDTMOptions{CaseOffset: -1}, newRegistry(), emit)
+		err := sdtm.ReadFrom(t.Context(), smallSet(three...), "", sdtm.Options{CaseOffset: -1}, newRegistry(), emit)
 		if events.CodeOf(err) != events.Invalid {
 			t.Errorf("%v", err)
 		}
-		for _, l := range lines(readSDTM(t, smallSet(three...), intake.SDTMOptions{CaseOffset: math.MaxInt32}, newRegistry())) {
+		for _, l := range lines(readSDTM(t, smallSet(three...), sdtm.Options{CaseOffset: math.MaxInt32}, newRegistry())) {
 			if !strings.HasSuffix(l, "USUBJID: no case number is left above 2147483647") {
 				t.Error(l)
 			}
@@ -172,7 +172,7 @@ func TestCasesThatAreKnown(t *testing.T) {
 		for _, day := range strings.Fields(manyIDs(10, 36)) {
 			rows = append(rows, "TR A "+day+" 20"+day+" TARGET T01 DIAMETER 9")
 		}
-		got := lines(readSDTM(t, smallSet(rows...), intake.SDTMOptions{}, newRegistry()))
+		got := lines(readSDTM(t, smallSet(rows...), sdtm.Options{}, newRegistry()))
 		if got[26] != `tr.csv:28: VISITNUM: "Follow-up 26" is neither Baseline nor Follow-up 1 to Follow-up 25` {
 			t.Error(got[26])
 		}

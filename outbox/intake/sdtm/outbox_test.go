@@ -1,4 +1,4 @@
-package intake_test
+package sdtm_test
 
 import (
 	"path/filepath"
@@ -7,6 +7,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
+	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
 // registerIn registers what an import of the files hands on.
@@ -44,25 +45,25 @@ func TestAnOutboxIsARegistry(t *testing.T) {
 	files := smallSet(three...)
 
 	t.Run("the same files again change nothing", func(t *testing.T) {
-		if got := registerIn(t, o, readSDTM(t, files, intake.SDTMOptions{}, o)); got != (count{Taken: 4}) {
+		if got := registerIn(t, o, readSDTM(t, files, sdtm.Options{}, o)); got != (count{Taken: 4}) {
 			t.Fatalf("first %+v", got)
 		}
-		if got := registerIn(t, o, readSDTM(t, files, intake.SDTMOptions{}, o)); got != (count{Unchanged: 4}) {
+		if got := registerIn(t, o, readSDTM(t, files, sdtm.Options{}, o)); got != (count{Unchanged: 4}) {
 			t.Errorf("again %+v", got)
 		}
 	})
 	t.Run("a corrected value replaces what waits", func(t *testing.T) {
 		corrected := edited(t, files, "tr.csv", "DIAMETER,30,", "DIAMETER,31,")
-		if got := registerIn(t, o, readSDTM(t, corrected, intake.SDTMOptions{}, o)); got != (count{Taken: 1, Unchanged: 3}) {
+		if got := registerIn(t, o, readSDTM(t, corrected, sdtm.Options{}, o)); got != (count{Taken: 1, Unchanged: 3}) {
 			t.Errorf("%+v", got)
 		}
 	})
 	t.Run("the ids of another evaluator are held", func(t *testing.T) {
 		both := byBoth(files)
-		if got := refusals(readSDTM(t, both, intake.SDTMOptions{Evaluator: radiologist}, o)); len(got) != 4 {
+		if got := refusals(readSDTM(t, both, sdtm.Options{Evaluator: radiologist}, o)); len(got) != 4 {
 			t.Errorf("%v", got)
 		}
-		if got := registerIn(t, o, readSDTM(t, both, intake.SDTMOptions{Evaluator: radiologist, CaseOffset: 10}, o)); got != (count{Taken: 4}) {
+		if got := registerIn(t, o, readSDTM(t, both, sdtm.Options{Evaluator: radiologist, CaseOffset: 10}, o)); got != (count{Taken: 4}) {
 			t.Errorf("with an offset: %+v", got)
 		}
 	})

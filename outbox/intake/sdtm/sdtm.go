@@ -1,0 +1,219 @@
+// Package sdtm reads response assessments from the CDISC SDTM tumour domains:
+// TR (tumour results), TU (tumour identification) and RS (disease response).
+//
+// A visit of a subject becomes an assessment, with the sum of diameters and its
+// changes computed as RECIST 1.1 says, in exact decimals. A visit whose rows are
+// malformed or contradict each other is refused with file, line and column, and
+// so are later visits whose changes depend on it; the others are read. What the
+// package leaves out or replaces, it names in a warning.
+//
+// It registers nothing. Of what was registered before it knows only what its
+// Registry returns, so that a visit that is imported again keeps its assessment
+// id. The records of one evaluator are kept in memory, up to 256 MiB.
+package sdtm
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/intake"
+)
+
+// Investigator is the evaluator whose records are read by default.
+const Investigator = "INVESTIGATOR"
+
+// Registry finds what was registered before.
+type Registry interface {
+	// Visits returns all assessments of a study, whatever their source.
+	Visits(ctx context.Context, study string) ([]events.KnownVisit, error)
+	// Holder returns, of the assessment ids, those in use in any study, with
+	// the assessment that uses each.
+	Holder(ctx context.Context, ids []string) (map[string]events.KnownVisit, error)
+}
+
+// Options select the records to read and number the assessments.
+type Options struct {
+	Evaluator  string      // TREVAL, or TREVAL/TREVALID. Defaults to INVESTIGATOR.
+	CaseOffset int         // New cases are numbered from CaseOffset + 1.
+	Progress   func(n int) // Called after every n bytes read; may be nil.
+}
+
+// Read reads tu.csv, tr.csv and rs.csv in the directory dir, and calls emit with
+// an assessment, or its refusal, for each visit for which TR has records of the
+// evaluator.
+//
+// A subject or visit that was imported before keeps its case number and
+// assessment id. A new case gets the next free number, and a new visit the
+// lowest free id from the case number times 100 on. A visit that has changed
+// since it was signed becomes the next revision of its assessment.
+//
+// Where a row is malformed, its visit is refused, and with it later visits of
+// the subject whose changes cannot be known without it. A refused visit counts
+// in the order of visits nevertheless, so that the names and timepoints of the
+// others remain the same when the row is corrected. A row without a subject or
+// visit is refused alone, with a warning at the visits of the rows around it.
+func Read(ctx context.Context, dir string, opts Options, reg Registry, emit func(intake.Record) error) error {
+	return ReadFrom(ctx, os.DirFS(dir), dir, opts, reg, emit)
+}
+
+// ReadFrom is Read for any file system. The name stands for the directory in
+// the records; it may be empty.
+func ReadFrom(ctx context.Context, files fs.FS, name string, opts Options, reg Registry, emit func(intake.Record) error) error {
+	opts.Evaluator = cmp.Or(opts.Evaluator, Investigator)
+	if opts.CaseOffset < 0 {
+		return events.Errorf(events.Invalid, "the case offset must not be negative")
+	}
+	im := &importer{
+		ctx: ctx, files: files, name: name, opts: opts, registry: reg, emit: emit,
+		data: newDataset(opts.Evaluator), assigned: map[string]events.KnownVisit{},
+	}
+	err := im.run()
+	var refusal *intake.Refusal
+	if errors.As(err, &refusal) {
+		return emit(refusal.Record(""))
+	}
+	return err
+}
+
+// importer is one import.
+type importer struct {
+	ctx      context.Context
+	files    fs.FS
+	name     string
+	opts     Options
+	registry Registry
+	emit     func(intake.Record) error
+	data     *dataset
+	assigned map[string]events.KnownVisit // assessments by ids that this import assigned
+}
+
+// run returns a *Refusal where nothing can be imported.
+func (im *importer) run() error {
+	for _, d := range []domain{resultsDomain, lesionsDomain, responsesDomain} {
+		if err := im.readDomain(d); err != nil {
+			return err
+		}
+		if err := im.data.endDomain(d, im.path(d.file)); err != nil {
+			return err
+		}
+	}
+	for _, study := range slices.Sorted(maps.Keys(im.data.studies)) {
+		if err := im.emitStudy(study); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (im *importer) path(file string) string { return filepath.Join(im.name, file) }
+
+// readDomain reads the evaluator's rows of one file.
+func (im *importer) readDomain(d domain) error {
+	f, err := im.files.Open(d.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &events.Error{Code: events.NotFound, Message: im.path(d.file) + " is missing; the directory must have tu.csv, tr.csv and rs.csv", Err: err}
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // only read
+	t, err := openTable(im.path(d.file), progressReader{f, im.opts.Progress}, d.columns)
+	if err != nil {
+		return err
+	}
+	var refused refusedRow
+	for err == nil {
+		if err = im.ctx.Err(); err == nil {
+			err = im.readRow(d, t, &refused)
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// readRow reads one row. Its error is io.EOF at the end of the file, and a
+// *Refusal where the rest of the file cannot be read.
+func (im *importer) readRow(d domain, t *table, refused *refusedRow) error {
+	r, err := t.next()
+	if err == nil && !im.data.isEvaluators(d, r) {
+		return nil
+	}
+	var at place
+	if err == nil {
+		at, err = im.data.add(d, r)
+	}
+	if err == nil {
+		refused.next(at)
+		return nil
+	}
+	var refusal *intake.Refusal
+	if !errors.As(err, &refusal) || t.input.exceeded || im.data.full() {
+		return err
+	}
+	refused.set(refusal)
+	return im.emit(refusal.Record(""))
+}
+
+// emitStudy emits the assessments of one study.
+func (im *importer) emitStudy(study string) error {
+	known, err := im.registry.Visits(im.ctx, study)
+	if err != nil {
+		return err
+	}
+	numbers := newNumbering(im.opts, im.registry, im.assigned, known)
+	subjects := im.data.studies[study]
+	for _, id := range slices.Sorted(maps.Keys(subjects)) {
+		visits := subjects[id].visits()
+		if err := numbers.assign(im.ctx, visits); err != nil {
+			return err
+		}
+		for _, v := range visits {
+			if err := im.emitVisit(v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// emitVisit emits the assessment of a visit, or its refusal.
+func (im *importer) emitVisit(v *visit) error {
+	if v.refusal == nil {
+		if err := v.assessment.Validate(); err != nil {
+			v.refuse(v.line, withColumn(err))
+		}
+	}
+	r := intake.Record{File: im.path(resultsDomain.file), Line: v.line}
+	if v.refusal == nil {
+		r.Submission = events.Submission{Assessment: v.assessment, Visit: v.key(im.opts.Evaluator)}
+	} else {
+		r = v.refusal.Record(resultsDomain.file)
+		r.File = im.path(r.File)
+	}
+	r.Warnings = v.warnings
+	return im.emit(r)
+}
+
+// progressReader reports how much is read through it.
+type progressReader struct {
+	io.Reader
+	report func(n int)
+}
+
+func (p progressReader) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	if p.report != nil && n > 0 {
+		p.report(n)
+	}
+	return n, err
+}
