@@ -43,7 +43,7 @@ func compare(b *testing.B, ours, baseline func()) {
 		bestOurs = block(bestOurs, ours)
 		bestBaseline = block(bestBaseline, baseline)
 	}
-	b.ReportMetric(0, "ns/op") // of two blocks; says nothing
+	b.ReportMetric(0, "ns/op") // of two blocks together: no figure of its own
 	b.ReportMetric(float64(bestOurs)/calls, "ns/ours")
 	b.ReportMetric(float64(bestBaseline)/calls, "ns/baseline")
 	b.ReportMetric(float64(bestBaseline)/float64(bestOurs), "baseline/ours")

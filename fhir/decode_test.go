@@ -31,7 +31,7 @@ func DecodeReport(data []byte) (Report, error) {
 	return r, nil
 }
 
-// readSigned reads what sign-off adds.
+// readSigned reads the elements that sign-off adds.
 func (d *reportDocument) readSigned(name []byte) error {
 	switch string(name) {
 	case "meta":

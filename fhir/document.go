@@ -112,8 +112,8 @@ func (d *document) readSubject(name []byte) error {
 }
 
 // subjectOf returns the id in a reference to a subject, in which it is
-// percent-encoded. A character that should be encoded but is not stands for
-// itself.
+// percent-encoded. A character that should be encoded but is not is read as it
+// is.
 func subjectOf(reference string) (id string, ok bool) {
 	id, ok = strings.CutPrefix(reference, subjectPrefix)
 	if !ok {

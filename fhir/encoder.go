@@ -16,7 +16,7 @@ type encoder struct {
 	err error
 }
 
-// bytes gives what was written, unless something could not be.
+// bytes returns the JSON, or the first error.
 func (e *encoder) bytes() ([]byte, error) {
 	if e.err == nil && !utf8.Valid(e.out) {
 		e.err = events.Errorf(events.Invalid, "holds text that is not valid UTF-8")
@@ -27,7 +27,7 @@ func (e *encoder) bytes() ([]byte, error) {
 	return e.out, nil
 }
 
-// raw appends JSON as it is.
+// raw appends JSON unchanged.
 func (e *encoder) raw(json string) { e.out = append(e.out, json...) }
 
 // text appends a JSON string.
@@ -70,7 +70,7 @@ func isDigits(text string) bool {
 	return text != ""
 }
 
-// instant appends a moment as this program always writes one.
+// instant appends a time in the one form in which this program writes it.
 func (e *encoder) instant(t time.Time) {
 	e.out = append(e.out, '"')
 	e.out = t.UTC().AppendFormat(e.out, events.TimeLayout)
@@ -83,7 +83,7 @@ func (e *encoder) fail(err error) {
 	}
 }
 
-// next appends what comes before element i of an array: its start, or a comma.
+// next appends what precedes element i of an array: its start, or a comma.
 func (e *encoder) next(i int, start string) {
 	if i == 0 {
 		e.raw(start)
@@ -92,8 +92,8 @@ func (e *encoder) next(i int, start string) {
 	}
 }
 
-// close ends an array of n elements; one without any was never started, for
-// FHIR has no empty arrays.
+// close ends an array of n elements. One without elements was never started,
+// because FHIR has no empty arrays.
 func (e *encoder) close(n int) {
 	if n > 0 {
 		e.raw(`]`)
@@ -160,17 +160,17 @@ func (e *encoder) identity(system, value, status string, category concept, code 
 	e.raw(`"}`)
 }
 
-// occasion appends whom the resource is about, and when.
-func (e *encoder) occasion(subject, effective string) {
+// subject appends the subject, and when it was examined.
+func (e *encoder) subject(id, effective string) {
 	e.raw(`,"subject":{"reference":`)
-	e.text(subjectPrefix + EscapeQuery(subject)) // a reference is a URI
+	e.text(subjectPrefix + EscapeQuery(id)) // a reference is a URI
 	e.raw(`},"effectiveDateTime":`)
 	e.text(effective)
 }
 
 const hexDigits = "0123456789abcdef"
 
-// appendText appends s as a JSON string. Only what JSON demands is escaped.
+// appendText appends s as a JSON string. Only what JSON requires is escaped.
 func appendText(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0

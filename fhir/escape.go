@@ -26,8 +26,8 @@ func EscapeQuery(s string) string {
 	return b.String()
 }
 
-// unreserved reports whether c stands for itself anywhere in a URI
-// (RFC 3986, section 2.3).
+// unreserved reports whether c needs no encoding anywhere in a URI (RFC 3986,
+// section 2.3).
 func unreserved(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
 		c == '-' || c == '.' || c == '_' || c == '~'

@@ -20,7 +20,7 @@ func TestQueryValuesArePercentEncoded(t *testing.T) {
 		`"<>!'()*,;:@$[]{}|\^`: "%22%3C%3E%21%27%28%29%2A%2C%3B%3A%40%24%5B%5D%7B%7D%7C%5C%5E",
 	} {
 		if got := fhir.EscapeQuery(text); got != want {
-			t.Errorf("%q gives %q, want %q", text, got, want)
+			t.Errorf("%q is %q, want %q", text, got, want)
 		}
 	}
 }
@@ -32,7 +32,7 @@ func TestQueryValuesAreReadBackByAnyone(t *testing.T) {
 		escaped := fhir.EscapeQuery(text)
 		form, err := url.QueryUnescape(escaped)
 		if err != nil || form != text || !harmless.MatchString(escaped) {
-			t.Fatalf("%q gives %q, back %q, %v", text, escaped, form, err)
+			t.Fatalf("%q is %q, back %q, %v", text, escaped, form, err)
 		}
 		if path, err := url.PathUnescape(escaped); err != nil || path != text {
 			t.Fatalf("%q, as a path %q, %v", text, path, err)

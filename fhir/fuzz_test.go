@@ -13,8 +13,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir"
 )
 
-// FuzzParseReport: what is taken is JSON to the standard library, says the
-// same to it, and survives being encoded and read again.
+// FuzzParseReport: what is accepted is JSON to the standard library, has the
+// same values there, and is the same after it was encoded and read again.
 func FuzzParseReport(f *testing.F) {
 	addExamples(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -82,7 +82,7 @@ func FuzzDecodeReport(f *testing.F) {
 	})
 }
 
-// FuzzParseIndex: no bytes make it panic, and what it takes is JSON.
+// FuzzParseIndex: no bytes make it panic, and what it accepts is JSON.
 func FuzzParseIndex(f *testing.F) {
 	addExamples(f)
 	f.Fuzz(func(t *testing.T, data []byte) {

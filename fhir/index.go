@@ -11,7 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
-// Index is what a report can be found by.
+// Index is the values by which a search finds a report.
 type Index struct {
 	ID          string
 	Status      string // final or entered-in-error
@@ -32,8 +32,8 @@ type Index struct {
 // missing.
 //
 // A read model calls it for every event, so it avoids work that ParseReport
-// does: it takes the extensions apart without the decoder, and it accepts a
-// name that is there twice.
+// does: it searches the extensions without decoding each, and it accepts a name
+// that is there twice.
 func ParseIndex(data []byte) (Index, error) {
 	var x Index
 	err := strictjson.Read(data, func(r *strictjson.Reader) error {

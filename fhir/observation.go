@@ -12,7 +12,7 @@ import (
 // and LastUpdated are those of the event that carries the Bundle. The entries
 // have no fullUrl: it would depend on the address of an installation.
 //
-// What the source did not give is left out. Errors are as in Encode.
+// What the source did not send is left out. Errors are as in Encode.
 func (r Report) EncodeObservations() ([]byte, error) {
 	e := encoder{out: make([]byte, 0, 64+2048*len(r.Assessment.Lesions))}
 	e.raw(`{"resourceType":"Bundle","type":"collection"`)
@@ -37,7 +37,7 @@ func (e *encoder) observation(r Report, l events.Lesion) {
 	e.lesion(a, l)
 	e.raw(`]`)
 	e.identity(systemLesion, identifier, statusFinal, imaging, codeLesion)
-	e.occasion(a.Subject, a.Effective)
+	e.subject(a.Subject, a.Effective)
 	if l.Value != "" {
 		e.raw(`,"valueQuantity":{"value":`)
 		e.decimal(l.Value)

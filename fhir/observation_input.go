@@ -7,10 +7,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
-// ObservationInput is a lesion as a source system sends it, as an Observation
-// beside the report that refers to it. Which report that is, only the report
-// can say: an assessment's id may hold hyphens, so the identifier
-// {case}-{assessment}-{lesion} cannot be taken apart without it. See Fill.
+// ObservationInput is a lesion as a source system sends it: an Observation
+// beside the report that refers to it. The identifier
+// {case}-{assessment}-{lesion} alone does not say which report that is, because
+// the id of an assessment may have hyphens. Fill compares it with a report.
 type ObservationInput struct {
 	Identifier string        // see LesionIdentifier
 	Study      string        // study number, NFC
@@ -20,7 +20,7 @@ type ObservationInput struct {
 
 // ParseObservation reads a lesion from an Observation in the form in which
 // EncodeObservations writes one, with or without what it adds. The date must
-// be a dateTime but is not kept: a lesion has that of its assessment.
+// be a dateTime and is ignored, because a lesion has that of its assessment.
 // The error is an Invalid events.Error with the FHIR path as its Field.
 func ParseObservation(data []byte) (ObservationInput, error) {
 	d := observationDocument{document: document{kind: typeObservation, system: systemLesion, category: imaging}}
@@ -33,9 +33,9 @@ func ParseObservation(data []byte) (ObservationInput, error) {
 	return d.input()
 }
 
-// Fill completes the lesion of the assessment that the Observation is about
-// and reports whether there is one. An Observation of one of its lesions but
-// of another study or subject is an Invalid Error.
+// Fill copies the lesion into the assessment and reports whether the assessment
+// has it. An Observation of one of its lesions but of another study or subject
+// is an Invalid events.Error.
 func (o ObservationInput) Fill(a *events.Assessment) (bool, error) {
 	id, ok := strings.CutPrefix(o.Identifier, lesionPrefix(*a))
 	if !ok {
@@ -76,8 +76,7 @@ func (d *observationDocument) other(name []byte) error {
 	}
 }
 
-// readQuantity reads a value and its unit; that the unit is one of UCUM may be
-// said.
+// readQuantity reads a value and its unit, which may be coded in UCUM too.
 func (d *observationDocument) readQuantity(name []byte) error {
 	switch string(name) {
 	case "value":
@@ -108,7 +107,7 @@ func (d *observationDocument) check() error {
 	return nil
 }
 
-// input understands the extensions and gives the lesion, valid.
+// input returns the lesion, with the extensions interpreted, and validates it.
 func (d *observationDocument) input() (ObservationInput, error) {
 	x := &d.extensions
 	optional := func(field, name string) string { return x.optional(field, name, valueString) }

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir"
 )
 
-// observations gives the resources of a report's Bundle of Observations.
+// observations returns the resources of a report's Bundle of Observations.
 func observations(t testing.TB, r fhir.Report) []json.RawMessage {
 	t.Helper()
 	data, err := r.EncodeObservations()

@@ -71,8 +71,8 @@ func scalar(token json.Token) string {
 	}
 }
 
-// without removes the members of the object that other has not, and gives
-// their keys.
+// without removes the members that other does not have, and returns their
+// names.
 func (v *ordered) without(other *ordered) (removed []string) {
 	for i := 0; i < len(v.Keys); {
 		if slices.Contains(other.Keys, v.Keys[i]) {

@@ -2,12 +2,13 @@ package fhir
 
 import "strings"
 
-// OperationOutcome says what came of a request, in particular why it failed.
+// OperationOutcome is the FHIR resource that explains the result of a request,
+// in particular why it failed.
 type OperationOutcome struct {
 	Issues []Issue // at least one
 }
 
-// Issue is one thing to say. Code is of the value set issue-type.
+// Issue is one message. Code is of the FHIR value set issue-type.
 type Issue struct {
 	Severity    string // fatal, error, warning or information
 	Code        string
@@ -16,7 +17,7 @@ type Issue struct {
 }
 
 // Append appends the outcome's JSON to dst. Bytes of a text that are not UTF-8
-// are replaced by U+FFFD, because a caller's own words may be in it.
+// are replaced by U+FFFD, because it may quote what the caller sent.
 func (o OperationOutcome) Append(dst []byte) []byte {
 	e := encoder{out: dst}
 	e.raw(`{"resourceType":"OperationOutcome"`)

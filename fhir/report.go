@@ -7,7 +7,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Report is a signed assessment as partners get it: a DiagnosticReport.
+// Report is a signed assessment as partners receive it: a DiagnosticReport.
 type Report struct {
 	Assessment  events.Assessment
 	Signature   events.Signature
@@ -16,12 +16,12 @@ type Report struct {
 	Withdrawal  string    // the reason; empty unless the report is withdrawn
 }
 
-// Encode writes the report as compact JSON: the members and extensions of the
-// contract in its order, numbers in the digits in which they were signed. The
-// same report always gives the same bytes. Lesions appear as references only.
+// Encode returns the report as compact JSON: elements and extensions in a fixed
+// order, numbers in the digits in which they were signed. The same report is
+// always encoded as the same bytes. Lesions appear as references only.
 //
-// It does not validate the assessment; an Invalid Error says that the result
-// would not be JSON or would lack the event's number or time.
+// Encode does not validate the assessment. It returns an Invalid events.Error
+// where the result would not be JSON, or the event's number or time is missing.
 func (r Report) Encode() ([]byte, error) {
 	a := r.Assessment
 	e := encoder{out: make([]byte, 0, 2560+160*len(a.Lesions))}
@@ -37,7 +37,7 @@ func (r Report) Encode() ([]byte, error) {
 	}
 	e.raw(`]`)
 	e.identity(systemAssessment, a.ID, status, radiology, codeReport)
-	e.occasion(a.Subject, a.Effective)
+	e.subject(a.Subject, a.Effective)
 	e.signature(r.Signature)
 	e.results(a)
 	e.raw(`,"conclusion":`)
@@ -65,8 +65,8 @@ func (e *encoder) assessment(a events.Assessment) {
 	e.measurement(a.Measurement)
 }
 
-// measurement appends the sum and its changes; without a value the kind of
-// measurement and "--" for each change remain.
+// measurement appends the sum of diameters and its changes; without a sum, the
+// kind of measurement and "--" for each change.
 func (e *encoder) measurement(m *events.Measurement) {
 	if m == nil {
 		m = &events.Measurement{
@@ -115,8 +115,8 @@ func (e *encoder) results(a events.Assessment) {
 	e.close(len(a.Lesions))
 }
 
-// LesionIdentifier names a lesion over all assessments:
-// {case}-{assessment}-{lesion}.
+// LesionIdentifier returns the identifier of a lesion among all assessments of
+// a study, {case}-{assessment}-{lesion}.
 func LesionIdentifier(a events.Assessment, lesion string) string {
 	return lesionPrefix(a) + lesion
 }

@@ -12,11 +12,10 @@ import (
 // ParseReport reads an assessment from a DiagnosticReport as a source system
 // sends it: the form that Encode writes, with or without what sign-off adds
 // to it. Of that, an id must be the assessment's; meta, code, issued and
-// resultsInterpreter are passed over. Extensions may come in any order, but
-// the first #RevisionNumber is the case's and the second the assessment's.
+// resultsInterpreter are ignored. Extensions may come in any order, but the
+// first #RevisionNumber is the case's and the second the assessment's.
 //
-// The assessment is normalised and valid; its lesions carry no more than their
-// ids. The error is an Invalid events.Error whose Field is the path in the
+// The assessment is normalised and valid; of its lesions only the ids are known. The error is an Invalid events.Error whose Field is the path in the
 // FHIR JSON, such as extension[5].valueInteger.
 func ParseReport(data []byte) (events.Assessment, error) {
 	d, err := readReport(data, (*reportDocument).skipSigned)
@@ -35,11 +34,11 @@ type reportDocument struct {
 	displays   []string // of the results
 	conclusion string
 	withdrawal string
-	signed     Report // what sign-off added, if it is kept
+	signed     Report // what sign-off added; see readSigned
 }
 
-// readReport reads a report up to the point where its extensions are taken
-// apart. What sign-off added is left to signed.
+// readReport reads a report but does not interpret its extensions. The elements
+// that sign-off adds are read by signed.
 func readReport(data []byte, signed func(d *reportDocument, name []byte) error) (*reportDocument, error) {
 	d := &reportDocument{document: document{kind: typeReport, system: systemAssessment, category: radiology}}
 	err := d.read(data, func(name []byte) error {
@@ -61,7 +60,7 @@ func readReport(data []byte, signed func(d *reportDocument, name []byte) error) 
 	return d, err
 }
 
-// skipSigned skips what sign-off adds.
+// skipSigned skips the elements that sign-off adds.
 func (d *reportDocument) skipSigned(name []byte) error {
 	switch string(name) {
 	case "meta", "code", "issued", "resultsInterpreter":
@@ -105,7 +104,8 @@ func endsInID(reference []byte, id string) bool {
 	return ok && bytes.HasSuffix(query, []byte("id="))
 }
 
-// assessment understands the extensions and gives the assessment, valid.
+// assessment returns the assessment, with the extensions interpreted, and
+// validates it.
 func (d *reportDocument) assessment() (events.Assessment, error) {
 	x := &d.extensions
 	a := events.Assessment{
@@ -143,8 +143,9 @@ func (d *reportDocument) assessment() (events.Assessment, error) {
 
 func (d *reportDocument) withdrawn() bool { return d.status == statusWithdrawn }
 
-// measurement gives the sum and its changes, or nil where there is no value
-// and so no change.
+// measurement returns the sum of diameters and its changes, or nil where there
+// is no sum. Then the kind of measurement and "--" for each change must be all
+// that is there.
 func (x *extensions) measurement() *events.Measurement {
 	m := events.Measurement{
 		Type:  x.text("measurement.type", extQuantity),
@@ -169,7 +170,7 @@ func (x *extensions) measurement() *events.Measurement {
 	return nil
 }
 
-// lesions fills in the lesions that the results refer to.
+// lesions adds the lesions that the results refer to.
 func (d *reportDocument) lesions(a *events.Assessment) error {
 	prefix := lesionPrefix(*a)
 	a.Lesions = slices.Grow(a.Lesions, len(d.displays))

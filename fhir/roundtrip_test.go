@@ -14,7 +14,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir"
 )
 
-// withLesionIDsOnly is what a report still says of its lesions.
+// withLesionIDsOnly returns the report as it is decoded: of its lesions only the
+// ids are known.
 func withLesionIDsOnly(r fhir.Report) fhir.Report {
 	var lesions []events.Lesion
 	for _, l := range r.Assessment.Lesions {
@@ -24,7 +25,7 @@ func withLesionIDsOnly(r fhir.Report) fhir.Report {
 	return r
 }
 
-// words are texts that an assessment may hold.
+// words are texts that an assessment may have.
 var words = rapid.StringMatching(`[A-Za-z0-9"\\/<>&%é漢😀+-]{1,12}( [A-Za-z0-9"\\;=]{1,5})?`)
 
 var (

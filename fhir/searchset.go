@@ -2,8 +2,8 @@ package fhir
 
 import "strconv"
 
-// Searchset is the Bundle that answers a search. What a link or an entry says
-// must be a URL; see EscapeQuery for its values.
+// Searchset is the Bundle that answers a search. The URLs of links and entries
+// must be valid; EscapeQuery encodes the values in them.
 type Searchset struct {
 	Study   string // study number
 	Total   int    // matches over all pages
@@ -17,7 +17,7 @@ type Link struct {
 	URL      string
 }
 
-// Entry is one match. Resource is JSON and is not looked at.
+// Entry is one match. Resource is JSON and is not checked.
 type Entry struct {
 	FullURL  string
 	Resource []byte
@@ -53,8 +53,8 @@ func (s Searchset) Append(dst []byte) []byte {
 	return e.out
 }
 
-// Size is an upper bound of what Append adds for ordinary text, to make dst
-// large enough at once.
+// Size returns how many bytes Append adds at most if the texts need no escapes,
+// so that dst can be allocated once.
 func (s Searchset) Size() int {
 	n := 256 + len(s.Study)
 	for _, l := range s.Links {

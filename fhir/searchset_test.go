@@ -12,7 +12,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir"
 )
 
-// exampleSearchset gives the documented example, taken apart by the standard
+// exampleSearchset returns the documented example, taken apart by the standard
 // library.
 func exampleSearchset(t *testing.T) (data []byte, s fhir.Searchset) {
 	t.Helper()

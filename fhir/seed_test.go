@@ -12,7 +12,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir"
 )
 
-// exampleResources gives the two reports of the documented example, as text.
+// exampleResources returns the two reports of the documented example, as text.
 func exampleResources(t testing.TB) [][]byte {
 	t.Helper()
 	data, err := os.ReadFile("testdata/bundle.json")

@@ -60,7 +60,7 @@ func BenchmarkRead(b *testing.B) {
 				}
 				baseline = min(baseline, time.Since(began))
 			}
-			b.ReportMetric(0, "ns/op") // of both; says nothing
+			b.ReportMetric(0, "ns/op") // of both together: no figure of its own
 			b.ReportMetric(float64(ours)/records, "ns/ours")
 			b.ReportMetric(float64(baseline)/records, "ns/baseline")
 			b.ReportMetric(float64(baseline)/float64(ours), "baseline/ours")

@@ -11,9 +11,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
-// isBundle reports whether a record, or its beginning, says that it is a
-// Bundle. As in every FHIR server's output, the type must come before the
-// entries if those are long.
+// isBundle reports whether a record, of which only the beginning may be known,
+// is a Bundle. The type must come before the entries if those exceed the size of
+// a record, as it does in what FHIR servers write.
 func isBundle(beginning []byte) bool {
 	if !bytes.Contains(beginning, []byte(`"Bundle"`)) {
 		return false
@@ -30,25 +30,24 @@ func isBundle(beginning []byte) bool {
 	return errors.Is(err, found)
 }
 
-// bundle is a FHIR Bundle while it is read. It is one document: nothing is
-// handed on before its end, because the Observations that fill the lesions of
-// a report may stand anywhere in it.
+// bundle is a FHIR Bundle while it is read. Nothing of it is emitted before its
+// end, because the Observations of a report's lesions may stand anywhere in it.
 type bundle struct {
 	reports      []entry[events.Assessment]
 	observations []entry[fhir.ObservationInput]
 	refusals     []*Refusal
-	incomplete   bool             // an Observation was refused that may be any lesion's
+	incomplete   bool             // whether an Observation was refused whose lesion is unknown
 	byLesion     map[string][]int // reports by lesion identifier
 }
 
-// entry is the resource of a Bundle's entry with where it stands.
+// entry is the resource of one entry, and where it stands.
 type entry[T any] struct {
 	content T
 	path    string
-	line    int
+	line    int // 0 after it was refused
 }
 
-// bundle reads a Bundle and hands on the reports in it.
+// bundle reads a Bundle and emits its reports.
 func (d *document) bundle(p piece) error {
 	if p.over {
 		return d.refuse(Refusef(p.line, events.TooLarge, "", "the Bundle has more than 64 MiB, or 1 MiB where it is not the whole file"))
@@ -58,8 +57,8 @@ func (d *document) bundle(p piece) error {
 		return d.refused(err)
 	}
 	b.fill()
-	for _, f := range b.refusals {
-		if err := d.refuse(f); err != nil {
+	for _, r := range b.refusals {
+		if err := d.refuse(r); err != nil {
 			return err
 		}
 	}
@@ -71,16 +70,16 @@ func (d *document) bundle(p piece) error {
 	return nil
 }
 
-// acceptReport hands on a report. A lesion without Observation is fine unless
-// it may be one that was refused.
+// acceptReport emits a report. A lesion may have no Observation, but not where
+// an Observation was refused that may have been its own.
 func (d *document) acceptReport(b *bundle, r entry[events.Assessment]) error {
 	if r.line == 0 {
-		return nil // refused with its Observation
+		return nil
 	}
 	bare := slices.IndexFunc(r.content.Lesions, func(l events.Lesion) bool { return l == events.Lesion{ID: l.ID} })
 	if b.incomplete && bare >= 0 {
 		field := fmt.Sprintf("%s.result[%d]", r.path, bare)
-		return d.refuse(Refusef(r.line, events.Invalid, field, "the Observation of lesion %s may be one that this Bundle has but that was refused", r.content.Lesions[bare].ID))
+		return d.refuse(Refusef(r.line, events.Invalid, field, "lesion %s has no Observation, but may be the lesion of one that was refused", r.content.Lesions[bare].ID))
 	}
 	return d.accept(r.content, r.line, r.path+".identifier[0].value")
 }
@@ -151,7 +150,7 @@ func (b *bundle) entry(p piece, path string) {
 	b.refuse(err, path)
 }
 
-// refuse keeps the refusal in err, if there is one.
+// refuse adds the refusal in err, if there is one.
 func (b *bundle) refuse(err error, path string) {
 	var r *Refusal
 	if errors.As(strictjson.Within(path, err), &r) {
@@ -188,7 +187,7 @@ func (b *bundle) addReport(r entry[events.Assessment]) {
 	b.reports = append(b.reports, r)
 }
 
-// fill completes the lesions of the reports from the Observations.
+// fill copies the lesions of the Observations into the reports.
 func (b *bundle) fill() {
 	lines := map[string]int{}
 	for _, o := range b.observations {
@@ -217,8 +216,8 @@ func (b *bundle) fillFrom(o entry[fhir.ObservationInput]) {
 	}
 }
 
-// dropReports refuses the reports of a lesion for the sake of its Observation,
-// whose own refusal says why.
+// dropReports refuses the reports of a lesion because its Observation was
+// refused.
 func (b *bundle) dropReports(lesionIdentifier string) {
 	for _, i := range b.byLesion[lesionIdentifier] {
 		r := &b.reports[i]

@@ -23,7 +23,7 @@ func seed(t testing.TB) string {
 	return string(data)
 }
 
-// resources gives the report of an assessment and its Observations as the
+// resources returns the report of an assessment and its Observations as the
 // program itself writes them.
 func resources(t testing.TB, a events.Assessment) (report string, observations []string) {
 	t.Helper()

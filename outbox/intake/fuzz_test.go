@@ -10,8 +10,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
-// sound checks what holds of every record, whatever the file held.
-func sound(t *testing.T, records []intake.Record) {
+// checkRecords checks what is true of every record, whatever the file has.
+func checkRecords(t *testing.T, records []intake.Record) {
 	t.Helper()
 	for _, r := range records {
 		switch a := r.Submission.Assessment; {
@@ -19,7 +19,7 @@ func sound(t *testing.T, records []intake.Record) {
 			t.Errorf("a record has no place: %q", r.Place())
 		case r.Err == nil:
 			if err := a.Validate(); err != nil {
-				t.Errorf("%s: handed on, but %v", r.Place(), err)
+				t.Errorf("%s: emitted, but %v", r.Place(), err)
 			}
 		case r.Err.Message == "" || r.Err.Code == "" || a.ID != "" || r.Submission.Visit != nil:
 			t.Errorf("%s: %+v with %+v", r.Place(), r.Err, r.Submission)
@@ -43,7 +43,7 @@ func FuzzAssessments(f *testing.F) {
 		if err := intake.ReadFrom(t.Context(), bytes.NewReader(data), name, emit); err != nil {
 			t.Fatal(err)
 		}
-		sound(t, *records)
+		checkRecords(t, *records)
 		for _, r := range *records {
 			if r.Err != nil {
 				continue

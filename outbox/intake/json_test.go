@@ -44,7 +44,7 @@ const good = `{
 
 func ptr(n int32) *int32 { return &n }
 
-// goodAssessment is what good says.
+// goodAssessment returns the assessment in good.
 func goodAssessment() events.Assessment {
 	return events.Assessment{
 		ID: "790", Study: "FHIR-T", SponsorStudy: "C3861001", TrialName: "FHIR-T", Criteria: "RECIST 1.1",
@@ -85,7 +85,7 @@ func read(t testing.TB, name, text string) []intake.Record {
 	return *records
 }
 
-// results gives each record as its id, or its refusal as it would be printed.
+// results returns each record as its id, or its refusal as it would be printed.
 func results(records []intake.Record) []string {
 	var out []string
 	for _, r := range records {

@@ -94,7 +94,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 			}
 			limit := uint64(32 << 20)
 			if strings.Contains(c.name, "Bundle") {
-				limit = 256 << 20 // a Bundle is held whole, up to 64 MiB, and its room grows by doubling
+				limit = 256 << 20 // a Bundle is read whole, up to 64 MiB, into a buffer that grows by doubling
 			}
 			if peak > before.HeapAlloc+limit {
 				t.Errorf("the heap grew from %d to %d bytes", before.HeapAlloc, peak)

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
-// imported gives a registry in which the files were imported and signed.
+// imported returns a registry in which the files were imported and signed.
 func imported(t *testing.T, files fstest.MapFS) *registry {
 	t.Helper()
 	reg := newRegistry()
@@ -21,7 +21,7 @@ func imported(t *testing.T, files fstest.MapFS) *registry {
 	return reg
 }
 
-// sumOf gives the row with the sum of a visit, up to where the sum stands.
+// sumOf returns the row with the sum of a visit, up to where the sum stands.
 func sumOf(t *testing.T, files fstest.MapFS, subject, visit string) string {
 	t.Helper()
 	for _, line := range strings.Split(string(files["tr.csv"].Data), "\n") {
@@ -34,14 +34,14 @@ func sumOf(t *testing.T, files fstest.MapFS, subject, visit string) string {
 	return ""
 }
 
-// withSum gives the files with another sum at a visit.
+// withSum returns the files with another sum at a visit.
 func withSum(t *testing.T, files fstest.MapFS, subject, visit, sum string) fstest.MapFS {
 	t.Helper()
 	row := sumOf(t, files, subject, visit)
 	return edited(t, files, "tr.csv", row+",", row[:strings.LastIndex(row, ",")+1]+sum+",")
 }
 
-// revised gives name, revision and changes of what an import changed.
+// revised returns name, revision and changes of what an import changed.
 func revised(before map[string]events.KnownVisit, records []intake.Record) []string {
 	var out []string
 	for _, r := range records {
@@ -77,19 +77,19 @@ func TestImportingAgain(t *testing.T) {
 		reg := imported(t, files)
 		before := of(readSDTM(t, files, sdtm.Options{}, reg), "01-701-1028")
 		last := before[len(before)-1]
-		visit := reg.held[last.ID].Visit.Number
+		visit := reg.known[last.ID].Visit.Number
 		records := readSDTM(t, withSum(t, files, "01-701-1028", visit, "99.5"), sdtm.Options{}, reg)
 		got := reg.register(t, records)
 		if got != (count{Taken: 1, Unchanged: 886}) {
 			t.Errorf("%+v", got)
 		}
-		a := reg.held[last.ID].Latest
+		a := reg.known[last.ID].Latest
 		if a.Version() != (events.Version{CaseRevision: 1, Revision: 2}) || a.Measurement.Value != "99.5" {
 			t.Errorf("%s, value %s", a.Version(), a.Measurement.Value)
 		}
 		again := readSDTM(t, withSum(t, files, "01-701-1028", visit, "98.5"), sdtm.Options{}, reg)
-		if got := reg.register(t, again); got != (count{Taken: 1, Unchanged: 886}) || reg.held[last.ID].Latest.Revision != 2 {
-			t.Errorf("corrected again while revision 2 waits: %+v, revision %d", got, reg.held[last.ID].Latest.Revision)
+		if got := reg.register(t, again); got != (count{Taken: 1, Unchanged: 886}) || reg.known[last.ID].Latest.Revision != 2 {
+			t.Errorf("corrected again while revision 2 waits: %+v, revision %d", got, reg.known[last.ID].Latest.Revision)
 		}
 	})
 
@@ -121,7 +121,7 @@ func TestImportingAgain(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				reg := imported(t, small)
 				records := readSDTM(t, edited(t, small, "tr.csv", c.from, c.to), sdtm.Options{}, reg)
-				if diff := cmp.Diff(c.want, revised(reg.held, records)); diff != "" {
+				if diff := cmp.Diff(c.want, revised(reg.known, records)); diff != "" {
 					t.Error(diff)
 				}
 			})

@@ -119,8 +119,8 @@ func TestCasesThatAreKnown(t *testing.T) {
 	byHand := events.Assessment{ID: "790", Study: "S", Subject: "B", Case: events.Case{ID: 7, Revision: 3}}
 	beside := events.Assessment{ID: "100", Study: "other", Subject: "Z", Case: events.Case{ID: 1, Revision: 1}}
 	reg := newRegistry()
-	reg.held["790"] = events.KnownVisit{Latest: byHand, Signed: true}
-	reg.held["100"] = events.KnownVisit{Latest: beside}
+	reg.known["790"] = events.KnownVisit{Latest: byHand, Signed: true}
+	reg.known["100"] = events.KnownVisit{Latest: beside}
 	records := readSDTM(t, smallSet(three...), sdtm.Options{}, reg)
 
 	t.Run("a subject known from elsewhere keeps its case, at the case's revision", func(t *testing.T) {
@@ -146,9 +146,9 @@ func TestCasesThatAreKnown(t *testing.T) {
 	})
 	t.Run("a case holds a hundred assessments", func(t *testing.T) {
 		reg := imported(t, smallSet("TR A 1 2020 TARGET T01 DIAMETER 9"))
-		known := reg.held["100"]
+		known := reg.known["100"]
 		for _, id := range strings.Fields(manyIDs(101, 199)) {
-			reg.held[id] = events.KnownVisit{Latest: events.Assessment{ID: id, Study: "S", Subject: "A", Case: known.Latest.Case}}
+			reg.known[id] = events.KnownVisit{Latest: events.Assessment{ID: id, Study: "S", Subject: "A", Case: known.Latest.Case}}
 		}
 		records := readSDTM(t, smallSet("TR A 1 2020 TARGET T01 DIAMETER 9", "TR A 2 2021 TARGET T01 DIAMETER 9"), sdtm.Options{}, reg)
 		if got := lines(records)[1]; got != "tr.csv:3: VISITNUM: case 1 has no assessment id left of its 100" {

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
-// registerIn registers what an import of the files hands on.
+// registerIn registers the good records in the outbox.
 func registerIn(t *testing.T, o *outbox.Outbox, records []intake.Record) (c count) {
 	t.Helper()
 	var batch []events.Submission
@@ -58,7 +58,7 @@ func TestAnOutboxIsARegistry(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
-	t.Run("the ids of another evaluator are held", func(t *testing.T) {
+	t.Run("the ids of another evaluator are in use", func(t *testing.T) {
 		both := byBoth(files)
 		if got := refusals(readSDTM(t, both, sdtm.Options{Evaluator: radiologist}, o)); len(got) != 4 {
 			t.Errorf("%v", got)

@@ -18,16 +18,16 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
-// registry is what an outbox would know, in memory.
+// registry is a Registry in memory.
 type registry struct {
-	held map[string]events.KnownVisit // by assessment id
+	known map[string]events.KnownVisit // by assessment id
 }
 
-func newRegistry() *registry { return &registry{held: map[string]events.KnownVisit{}} }
+func newRegistry() *registry { return &registry{known: map[string]events.KnownVisit{}} }
 
 func (r *registry) Visits(_ context.Context, study string) ([]events.KnownVisit, error) {
 	var out []events.KnownVisit
-	for _, k := range r.held {
+	for _, k := range r.known {
 		if k.Latest.Study == study {
 			out = append(out, k)
 		}
@@ -38,7 +38,7 @@ func (r *registry) Visits(_ context.Context, study string) ([]events.KnownVisit,
 func (r *registry) Holder(_ context.Context, ids []string) (map[string]events.KnownVisit, error) {
 	out := map[string]events.KnownVisit{}
 	for _, id := range ids {
-		if k, ok := r.held[id]; ok {
+		if k, ok := r.known[id]; ok {
 			out[id] = k
 		}
 	}
@@ -48,13 +48,13 @@ func (r *registry) Holder(_ context.Context, ids []string) (map[string]events.Kn
 // count is what became of an import.
 type count struct{ Taken, Unchanged, Refused int }
 
-// register takes the good records, as an outbox would.
+// register registers the good records, as an outbox would.
 func (r *registry) register(t *testing.T, records []intake.Record) count {
 	t.Helper()
 	var c count
 	for _, rec := range records {
 		a := rec.Submission.Assessment
-		known, ok := r.held[a.ID]
+		known, ok := r.known[a.ID]
 		switch {
 		case rec.Err != nil:
 			c.Refused++
@@ -62,7 +62,7 @@ func (r *registry) register(t *testing.T, records []intake.Record) count {
 		case ok && reflect.DeepEqual(known.Latest, a):
 			c.Unchanged++
 			known.Visit = rec.Submission.Visit
-			r.held[a.ID] = known
+			r.known[a.ID] = known
 			continue
 		case ok && (a.Study != known.Latest.Study || a.Case.ID != known.Latest.Case.ID || a.Subject != known.Latest.Subject):
 			t.Errorf("%s takes id %s from %s", rec.Place(), a.ID, known.Latest.Subject)
@@ -70,20 +70,20 @@ func (r *registry) register(t *testing.T, records []intake.Record) count {
 			t.Errorf("%s changes %s, which is signed, within %s", rec.Place(), a.ID, a.Version())
 		}
 		c.Taken++
-		r.held[a.ID] = events.KnownVisit{Latest: a, Visit: rec.Submission.Visit}
+		r.known[a.ID] = events.KnownVisit{Latest: a, Visit: rec.Submission.Visit}
 	}
 	return c
 }
 
 // sign signs all that waits.
 func (r *registry) sign() {
-	for id, k := range r.held {
+	for id, k := range r.known {
 		k.Signed = true
-		r.held[id] = k
+		r.known[id] = k
 	}
 }
 
-// collect gives an emit and what it was called with.
+// collect returns an emit and what it was called with.
 func collect() (func(intake.Record) error, *[]intake.Record) {
 	var records []intake.Record
 	return func(r intake.Record) error {
@@ -102,16 +102,16 @@ func readSDTM(t *testing.T, files fstest.MapFS, opts sdtm.Options, reg sdtm.Regi
 	for _, r := range *records {
 		if r.Err == nil {
 			if err := r.Submission.Assessment.Validate(); err != nil {
-				t.Errorf("%s: handed on, but %v", r.Place(), err)
+				t.Errorf("%s: emitted, but %v", r.Place(), err)
 			}
 		} else if !reflect.DeepEqual(r.Submission, events.Submission{}) {
-			t.Errorf("%s: refused, but something is handed on", r.Place())
+			t.Errorf("%s: refused, but something is emitted", r.Place())
 		}
 	}
 	return *records
 }
 
-// wholeSet gives the committed SDTM files.
+// wholeSet returns the committed SDTM files.
 func wholeSet(t testing.TB) fstest.MapFS {
 	t.Helper()
 	files := fstest.MapFS{}
@@ -134,7 +134,7 @@ func wholeSet(t testing.TB) fstest.MapFS {
 	return files
 }
 
-// edited gives the files with one text of one file replaced.
+// edited returns the files with one text of one file replaced.
 func edited(t testing.TB, files fstest.MapFS, name, from, to string) fstest.MapFS {
 	t.Helper()
 	text := string(files[name].Data)
@@ -149,7 +149,7 @@ func edited(t testing.TB, files fstest.MapFS, name, from, to string) fstest.MapF
 	return out
 }
 
-// of gives the good assessments of a subject.
+// of returns the good assessments of a subject.
 func of(records []intake.Record, subject string) []events.Assessment {
 	var out []events.Assessment
 	for _, r := range records {
@@ -160,7 +160,7 @@ func of(records []intake.Record, subject string) []events.Assessment {
 	return out
 }
 
-// refusals gives the refusals as file:line: field.
+// refusals returns the refusals as file:line: field.
 func refusals(records []intake.Record) []string {
 	var out []string
 	for _, r := range records {
@@ -171,7 +171,7 @@ func refusals(records []intake.Record) []string {
 	return out
 }
 
-// warnings gives all warnings, sorted.
+// warnings returns all warnings, sorted.
 func warnings(records []intake.Record) []string {
 	var out []string
 	for _, r := range records {
@@ -183,7 +183,7 @@ func warnings(records []intake.Record) []string {
 	return out
 }
 
-// manyIDs gives the numbers from first to last.
+// manyIDs returns the numbers from first to last.
 func manyIDs(first, last int) string {
 	var b strings.Builder
 	for n := first; n <= last; n++ {

@@ -64,8 +64,8 @@ func Read(ctx context.Context, dir string, opts Options, reg Registry, emit func
 	return ReadFrom(ctx, os.DirFS(dir), dir, opts, reg, emit)
 }
 
-// ReadFrom is Read for any file system. The name stands for the directory in
-// the records; it may be empty.
+// ReadFrom is Read for any file system. In the records, name is used in place
+// of the directory; it may be empty.
 func ReadFrom(ctx context.Context, files fs.FS, name string, opts Options, reg Registry, emit func(intake.Record) error) error {
 	opts.Evaluator = cmp.Or(opts.Evaluator, Investigator)
 	if opts.CaseOffset < 0 {

@@ -54,7 +54,7 @@ func smallSet(rows ...string) fstest.MapFS {
 	return fstest.MapFS{"tr.csv": file(tr), "tu.csv": file(tu), "rs.csv": file(rs)}
 }
 
-// lines gives each record as one line to compare.
+// lines returns each record as one line to compare.
 func lines(records []intake.Record) []string {
 	var out []string
 	for _, r := range records {

@@ -24,7 +24,7 @@ func TestProgressAddsUpToTheSizeOfTheFiles(t *testing.T) {
 	}
 }
 
-// streamed is a file system in which one file is never held whole.
+// streamed is a file system in which one file is not in memory as a whole.
 type streamed struct {
 	fs.FS
 	name string
@@ -43,7 +43,7 @@ type stream struct{ io.Reader }
 func (stream) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
 func (stream) Close() error               { return nil }
 
-// subjects gives TR rows, each of a subject of its own whose name has nearly a
+// subjects returns TR rows, each of a subject of its own whose name has nearly a
 // megabyte.
 type subjects struct{ n int }
 

@@ -93,7 +93,7 @@ func (e expectation) at(o occasion) []record {
 	return out
 }
 
-// value gives the sum of diameters at an occasion, "" where there is none.
+// value returns the sum of diameters at an occasion, "" where there is none.
 func (e expectation) value(o, first occasion) string {
 	for _, target := range e.at(first) {
 		if target["TRGRPID"] != "TARGET" || target["TRTESTCD"] != "DIAMETER" {
@@ -202,7 +202,7 @@ func expectedState(r record) string {
 	panic("no state")
 }
 
-// assessments gives what is to be expected of a subject, the k-th in its study.
+// assessments returns what is to be expected of a subject, the k-th in its study.
 func (e expectation) assessments(k int) []events.Assessment {
 	var out []events.Assessment
 	var values []string
