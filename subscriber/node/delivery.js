@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { jetstream } from '@nats-io/jetstream';
 
-import { interruptible, isRefusal, isUnanswered } from './interruption.js';
+import { interruptible, isRefusal, isUnanswered, refusable } from './interruption.js';
 import { EXPIRES } from './vigil.js';
 
 // How many messages are recalled at one time, at the most: of the newest, and of the others.
@@ -15,7 +15,8 @@ const OTHERS = 100;
  */
 export class Delivery {
   #nc;
-  #path; // of the consumer
+  #name; // of the consumer
+  #path; // the same with its stream
   #consumer;
   #recalled = 0; // the message whose turn it was last
   #messages;
@@ -30,9 +31,10 @@ export class Delivery {
   static async open(nc, { apiPrefix, stream, batch }, name) {
     const delivery = new Delivery();
     delivery.#nc = nc;
+    delivery.#name = name;
     delivery.#path = `${stream}.${name}`;
     const js = jetstream(nc, { apiPrefix });
-    delivery.#consumer = await interruptible(js.consumers.get(stream, name));
+    delivery.#consumer = await interruptible(refusable(nc, name, js.consumers.get(stream, name)));
     delivery.limit = (await delivery.#consumer.info(true)).config.max_ack_pending;
     delivery.#messages = await delivery.#consumer.consume({ max_messages: batch, expires: EXPIRES, abort_on_missing_resource: true });
     delivery.#iterator = delivery.#messages[Symbol.asyncIterator]();
@@ -111,7 +113,7 @@ export class Delivery {
 
   /** Stops if the broker refuses the consumer or nobody answers for it. Other outages are left to the client. */
   async probe() {
-    await this.#consumer.info().catch((err) => (isRefusal(err) || isUnanswered(err)) && this.stop(err));
+    await refusable(this.#nc, this.#name, this.#consumer.info()).catch((err) => (isRefusal(err) || isUnanswered(err)) && this.stop(err));
   }
 
   /** Stops, and gives these messages and all that come back, to be delivered again at once. */

@@ -51,6 +51,30 @@ export function isUnanswered(err) {
   return some(err, (cause) => cause instanceof errors.NoRespondersError);
 }
 
+/**
+ * Waits for a request about a consumer, and fails as soon as the broker refuses
+ * one. The broker names the subject that the partner's account maps the request
+ * to, by which the client does not find the request, and would wait until it
+ * times out.
+ */
+export async function refusable(nc, consumer, request) {
+  const status = nc.status();
+  const refused = (async () => {
+    for await (const { error } of status) {
+      if (isForbidden(error) && error.subject.split('.').includes(consumer)) {
+        throw error;
+      }
+    }
+    return request; // the watch was stopped
+  })();
+  try {
+    return await Promise.race([request, refused]);
+  } finally {
+    status.stop();
+    refused.catch(() => {});
+  }
+}
+
 function isForbidden(cause) {
   return cause instanceof errors.PermissionViolationError;
 }
