@@ -129,7 +129,7 @@ func (a Account) MayPublish() []string {
 	return subjects
 }
 
-// MaySubscribe gives all that a connection of the account may subscribe to, in
+// MaySubscribe returns all that a connection of the account may subscribe to, in
 // the form "subject" or "subject queue". What is heard from the service's account
 // is heard alone, or in a queue group with the partner's id as the first part
 // of its name: groups are shared with all who hear the same, other partners too,

@@ -2,7 +2,7 @@ package publisher
 
 import "github.com/seed-e88a4ece/signoff/events"
 
-// cut gives the entries at the start that are sent together: one, or as many
+// cut returns the entries at the start that are sent together: one, or as many
 // as a batch may hold in number and bytes. An entry that may exceed the
 // broker's limit goes alone, so that no batch is opened that cannot be
 // committed. It also learns how many entries are worth reading at a time, so

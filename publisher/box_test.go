@@ -148,7 +148,7 @@ func assessment(study, id string, number int32, lesions int) events.Assessment {
 	return a
 }
 
-// published gives the entries with ordinals, in their order.
+// published returns the entries with ordinals, in their order.
 func (b *box) published() []events.Entry {
 	b.t.Helper()
 	all, err := b.Source().Recorded(context.Background(), 1, 1_000_000)
@@ -173,7 +173,7 @@ func (b *box) parked(study string) string {
 	return ""
 }
 
-// backup gives a copy as of now.
+// backup returns a copy as of now.
 func (b *box) backup() *box {
 	b.t.Helper()
 	b.mu.Lock()

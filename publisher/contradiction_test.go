@@ -230,7 +230,7 @@ func (b *broker) intrude() {
 	}
 }
 
-// last gives the sequence of the stream's last message.
+// last returns the sequence of the stream's last message.
 func (b *broker) last() uint64 {
 	b.t.Helper()
 	stream, err := b.jetStream().Stream(b.t.Context(), events.Stream)

@@ -92,7 +92,7 @@ func (b *broker) connect(role natsd.Role) *nats.Conn {
 	return nc
 }
 
-// jetStream gives the API with all rights on the stream.
+// jetStream returns the API with all rights on the stream.
 func (b *broker) jetStream() jetstream.JetStream {
 	b.t.Helper()
 	js, err := jetstream.New(b.connect(natsd.Publisher))
@@ -179,7 +179,7 @@ func (r *relay) reaches(n uint64) {
 	})
 }
 
-// stops waits until the relay has stopped for good and gives the reason.
+// stops waits until the relay has stopped for good and returns the reason.
 func (r *relay) stops() string {
 	r.t.Helper()
 	until(r.t, "stop", func() bool { return r.Status().State == publisher.Stopped })

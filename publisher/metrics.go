@@ -45,7 +45,7 @@ func (m metrics) sent(n int) {
 	m.batches.Inc()
 }
 
-// Metrics gives the relay's collectors.
+// Metrics returns the relay's collectors.
 func (r *Relay) Metrics() []prometheus.Collector {
 	m := r.metrics
 	return []prometheus.Collector{m.oldest, m.ordinal, m.ready, m.published, m.batches, m.looks, m.adopted, m.healed, m.parks, m.retries}

@@ -33,7 +33,7 @@ func (r *Relay) read(ctx context.Context, from, to uint64, fn func(*jetstream.Ra
 	return nil
 }
 
-// readSome reads one answer and gives the sequence after its last message.
+// readSome reads one answer and returns the sequence after its last message.
 func (r *Relay) readSome(ctx context.Context, from, to uint64, fn func(*jetstream.RawStreamMsg) error) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
 	defer cancel()

@@ -97,7 +97,7 @@ type Relay struct {
 }
 
 // New makes a relay. The connection should have the options that Options
-// gives, and the right to publish events and to use the JetStream API.
+// returns, and the right to publish events and to use the JetStream API.
 func New(nc *nats.Conn, source Source, cfg Config) (*Relay, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {

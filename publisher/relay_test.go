@@ -149,7 +149,7 @@ func (f *failing) Record(ctx context.Context, entries []events.Entry) error {
 	return f.Outbox.Source().Record(ctx, entries)
 }
 
-// count gives a metric's value.
+// count returns a metric's value.
 func (r *relay) count(name string) float64 {
 	r.t.Helper()
 	registry := prometheus.NewPedanticRegistry()

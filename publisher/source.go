@@ -9,14 +9,14 @@ import (
 // Source is the outbox as the relay sees it. Entries come with their events
 // whole; ordinals start at 1 and have no gaps.
 type Source interface {
-	// Head gives the entry with the highest ordinal; the zero Entry if none has one.
+	// Head returns the entry with the highest ordinal; the zero Entry if none has one.
 	Head(ctx context.Context) (events.Entry, error)
 
-	// Pending gives at most limit entries without ordinal, in commit order,
+	// Pending returns at most limit entries without ordinal, in commit order,
 	// those of parked studies left out.
 	Pending(ctx context.Context, limit int) ([]events.Entry, error)
 
-	// Recorded gives at most limit entries with ordinals from the one given
+	// Recorded returns at most limit entries with ordinals from the one given
 	// on, in their order.
 	Recorded(ctx context.Context, from uint64, limit int) ([]events.Entry, error)
 

@@ -30,7 +30,7 @@ type Status struct {
 // Ready reports whether sign-offs reach the stream.
 func (s Status) Ready() bool { return s.State == Running }
 
-// Status gives the present one.
+// Status returns the present one.
 func (r *Relay) Status() Status {
 	r.status.mu.Lock()
 	defer r.status.mu.Unlock()

@@ -56,7 +56,7 @@ func newAllowance(limit, burst int) *allowance {
 	}
 }
 
-// charge takes note of what went to and fro. It gives the partners that are out
+// charge takes note of what went to and fro. It returns the partners that are out
 // now and until when, and for how long those that were not before. What was
 // before the first look at a server is not charged.
 func (a *allowance) charge(traffic []events.Traffic, now time.Time) (out map[string]time.Time, news map[string]time.Duration) {
@@ -121,7 +121,7 @@ func (a *allowance) spend(partner string, n uint64, now time.Time) {
 	}
 }
 
-// spent gives what partners were charged so far.
+// spent returns what partners were charged so far.
 func (a *allowance) spent() map[string]uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -146,7 +146,7 @@ func (b *budget) overdrawn(now time.Time) time.Duration {
 	return time.Duration(max(0, -b.left.TokensAt(now)) / float64(b.left.Limit()) * float64(time.Second))
 }
 
-// putOut puts the partner out, for as long as wait at least, and gives for how
+// putOut puts the partner out, for as long as wait at least, and returns for how
 // long.
 func (b *budget) putOut(wait time.Duration, now time.Time) time.Duration {
 	b.pause = min(2*b.pause, longestPause)

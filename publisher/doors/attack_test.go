@@ -168,7 +168,7 @@ func (s *siege) listen(nc *nats.Conn, subjects ...string) (all []*nats.Subscript
 	return all
 }
 
-// drain gives all messages that have arrived.
+// drain returns all messages that have arrived.
 func (s *siege) drain(subs []*nats.Subscription) (all []*nats.Msg) {
 	s.t.Helper()
 	for _, sub := range subs {

@@ -102,7 +102,7 @@ func (d *Doors) fresh(ctx context.Context) error {
 	return d.log.Directory().Current()
 }
 
-// admittedTo gives the studies that a login of the guest may open; not ok: it
+// admittedTo returns the studies that a login of the guest may open; not ok: it
 // opens nothing.
 func (d *Doors) admittedTo(g guest) (tokens []string, ok bool) {
 	if d.beside.is {

@@ -35,7 +35,7 @@ func (g guest) wants() []want {
 	return all
 }
 
-// names gives the consumers of all guests, by name.
+// names returns the consumers of all guests, by name.
 func names(all map[string]guest) map[string]want {
 	wanted := make(map[string]want)
 	for _, g := range all {

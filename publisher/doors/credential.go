@@ -34,7 +34,7 @@ func credentialOf(o jwt.ConnectOptions) credential {
 	return c
 }
 
-// claimed gives whom a token names, verified or not.
+// claimed returns whom a token names, verified or not.
 func claimed(token string) string {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

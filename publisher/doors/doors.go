@@ -21,9 +21,9 @@ import (
 type Accounts interface {
 	// SetAccount makes the account let through exactly what is given.
 	SetAccount(ctx context.Context, a events.Account) error
-	// Connections gives the open connections of an account.
+	// Connections returns the open connections of an account.
 	Connections(ctx context.Context, account string) ([]events.Connection, error)
-	// Traffic gives what went between each server and its clients so far, partners
+	// Traffic returns what went between each server and its clients so far, partners
 	// and others.
 	Traffic(ctx context.Context) ([]events.Traffic, error)
 	// Backlogs returns the connections for which most is waiting that they do not

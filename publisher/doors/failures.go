@@ -28,7 +28,7 @@ type failures struct {
 // attempt is who tries, from where. All clients that do not exist are one.
 type attempt struct {
 	client string
-	place  string // as access.Place gives it
+	place  string // as access.Place returns it
 }
 
 type tally struct {

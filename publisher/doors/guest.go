@@ -39,7 +39,7 @@ func newGuest(p access.Partner) guest {
 	return g
 }
 
-// both gives the tokens that the guest may read and that are in ready.
+// both returns the tokens that the guest may read and that are in ready.
 func (g guest) both(ready []string) []string {
 	isReady := make(map[string]bool, len(ready))
 	for _, t := range ready {

@@ -266,7 +266,7 @@ func (h *house) publish(study string, bodies ...string) {
 	}
 }
 
-// consumer gives a partner's consumer by the way that partners have.
+// consumer returns a partner's consumer by the way that partners have.
 func consumer(t testing.TB, nc *nats.Conn, name string) jetstream.Consumer {
 	t.Helper()
 	js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix)

@@ -319,7 +319,7 @@ func (d *Doors) replaceLost(ctx context.Context, all map[string]guest) error {
 	return err
 }
 
-// resize gives consumers as many replicas as are set, some in each round. The
+// resize sets the replicas of consumers that have another number, some in each round. The
 // broker changes them in place. Where it refuses, for lack of room on its servers,
 // they stay as they are: one that was deleted could not be made either.
 func (d *Doors) resize(ctx context.Context, _ map[string]guest) error {

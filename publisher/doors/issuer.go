@@ -20,7 +20,7 @@ func NewIssuer() (seed []byte, err error) {
 	return key.Seed()
 }
 
-// IssuerKey gives the public key of a seed, which the broker must know.
+// IssuerKey returns the public key of a seed, which the broker must know.
 func IssuerKey(seed []byte) (string, error) {
 	key, err := nkeys.FromSeed(seed)
 	if err != nil {

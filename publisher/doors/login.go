@@ -79,7 +79,7 @@ func (d *Doors) sign(request *jwt.AuthorizationRequestClaims, user *jwt.UserClai
 	return response.Encode(d.issuer)
 }
 
-// login finds out who is asking and gives what the connection may do.
+// login finds out who is asking and returns what the connection may do.
 func (d *Doors) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, error) {
 	directory, now := d.log.Directory(), d.cfg.Clock()
 	if err := directory.Current(); err != nil {
@@ -135,7 +135,7 @@ func (d *Doors) user(key string, g guest, admitted []string, secret string, unti
 	return u
 }
 
-// check gives until when the credential opens, and the SecretID of the client
+// check returns until when the credential opens, and the SecretID of the client
 // secret behind it.
 func (d *Doors) check(directory access.Directory, p access.Partner, c credential, now time.Time) (until time.Time, secret string, err error) {
 	until = now.Add(access.Lifetime)

@@ -84,7 +84,7 @@ func TestLogins(t *testing.T) {
 	})
 }
 
-// greet sends CONNECT over a connection within the process and gives what the
+// greet sends CONNECT over a connection within the process and returns what the
 // server says until it closes.
 func greet(t *testing.T, s *natsd.Server, hello string) string {
 	t.Helper()

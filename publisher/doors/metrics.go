@@ -73,7 +73,7 @@ func newMetrics(d *Doors) *metrics {
 	return m
 }
 
-// Metrics gives the doors' collectors.
+// Metrics returns the doors' collectors.
 func (d *Doors) Metrics() []prometheus.Collector {
 	m := d.metrics
 	return append([]prometheus.Collector{m.ready, m.logins, m.closed, m.putOut, m.charged, m.bounded, m.retries, m.withdrawal}, m.room...)

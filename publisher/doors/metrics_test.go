@@ -10,7 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 )
 
-// metric gives the sum of a metric's values: counters and gauges, and of
+// metric returns the sum of a metric's values: counters and gauges, and of
 // histograms how many there were.
 func (h *house) metric(name, label string) (sum float64) {
 	h.t.Helper()

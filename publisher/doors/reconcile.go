@@ -105,7 +105,7 @@ func (d *Doors) withdraw(ctx context.Context, all map[string]guest) error {
 	return errors.Join(errs...)
 }
 
-// fewer gives what is left to those partners from whom something is taken: a
+// fewer returns what is left to those partners from whom something is taken: a
 // study, because it is granted no more or its consumer has to go, or a secret.
 func (d *Doors) fewer(all map[string]guest, gone []string) map[string][]string {
 	left := make(map[string][]string)
@@ -193,7 +193,7 @@ func (d *Doors) setAccount(ctx context.Context, id string, a events.Account) err
 	return nil
 }
 
-// grant gives every guest what it may read and does not have yet, as far as there
+// grant makes for every guest what it may read and does not have yet, as far as there
 // is room.
 func (d *Doors) grant(ctx context.Context, all map[string]guest) error {
 	d.findRoom(all)

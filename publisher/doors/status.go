@@ -48,7 +48,7 @@ func text(err error) string {
 	return err.Error()
 }
 
-// Status gives the present status.
+// Status returns the present status.
 func (d *Doors) Status() Status {
 	d.status.mu.Lock()
 	defer d.status.mu.Unlock()

@@ -118,7 +118,7 @@ func imported(app, partner *server.Account, a events.Account) error {
 	return nil
 }
 
-// Connections gives the open connections of a partner's account.
+// Connections returns the open connections of a partner's account.
 func (s *Server) Connections(_ context.Context, account string) ([]events.Connection, error) {
 	list, err := s.nats.Connz(&server.ConnzOptions{Account: account, Username: true, Limit: mostConnections})
 	if err != nil {
@@ -146,7 +146,7 @@ func (s *Server) Backlogs(context.Context) ([]events.Backlog, error) {
 	return all, nil
 }
 
-// Traffic gives what went to and fro so far.
+// Traffic returns what went to and fro so far.
 func (s *Server) Traffic(context.Context) ([]events.Traffic, error) {
 	stats, err := s.nats.AccountStatz(&server.AccountStatzOptions{IncludeUnused: true})
 	if err != nil {

@@ -90,7 +90,7 @@ func (c Configuration) users(w *writer, account string) error {
 	return nil
 }
 
-// digest gives what the server keeps of a password. The cheapest is enough:
+// digest returns what the server keeps of a password. The cheapest is enough:
 // they are 256 random bits.
 func (c Configuration) digest(password string) (string, error) {
 	for _, word := range strings.Split(c.Previous, `"`) {

@@ -38,7 +38,7 @@ func (w *writer) endList() {
 	w.linef("]")
 }
 
-// quote gives text as a string of the format, in which nothing is a variable.
+// quote returns text as a string of the format, in which nothing is a variable.
 func quote(text string) string {
 	var w strings.Builder
 	w.WriteByte('"')

@@ -108,7 +108,7 @@ func (l *logger) Fatalf(format string, v ...any) {
 	}
 }
 
-// fatal ends the start: it gives the first fatal message so far, and its
+// fatal ends the start: it returns the first fatal message so far, and its
 // cause where there is one.
 func (l *logger) fatal() (string, error) {
 	l.mu.Lock()

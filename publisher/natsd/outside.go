@@ -205,7 +205,7 @@ func (o *Outside) missing(ctx context.Context, a events.Account) (missing, err e
 	return nil, nil
 }
 
-// Connections gives the open connections of a partner's account on all servers.
+// Connections returns the open connections of a partner's account on all servers.
 func (o *Outside) Connections(ctx context.Context, account string) ([]events.Connection, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.SERVER.PING.CONNZ", map[string]any{"acc": account, "auth": true, "limit": mostConnections})
 	if err != nil {
@@ -237,7 +237,7 @@ func (o *Outside) Backlogs(ctx context.Context) ([]events.Backlog, error) {
 	return all, nil
 }
 
-// Traffic gives what went to and fro so far, on all servers that answer.
+// Traffic returns what went to and fro so far, on all servers that answer.
 func (o *Outside) Traffic(ctx context.Context) ([]events.Traffic, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.ACCOUNT.PING.STATZ", map[string]any{"include_unused": true})
 	if err != nil {
@@ -266,7 +266,7 @@ func (o *Outside) Disconnect(ctx context.Context, c events.Connection) error {
 	return nil
 }
 
-// system gives the connection in the servers' own account.
+// system returns the connection in the servers' own account.
 func (o *Outside) system() (*nats.Conn, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

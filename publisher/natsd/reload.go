@@ -11,7 +11,7 @@ import (
 )
 
 // Reload has all servers take up their configuration files again, and once more
-// if one of the partners' accounts needs that. It gives how often.
+// if one of the partners' accounts needs that. It returns how often.
 func (o *Outside) Reload(ctx context.Context, partners []events.Account) (times int, err error) {
 	nc, err := o.Connect(System)
 	if err != nil {

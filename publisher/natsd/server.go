@@ -188,11 +188,11 @@ func (s *Server) ClientURL() string {
 	return "nats://" + address.String()
 }
 
-// InProcessConn gives a raw connection within the process; it authenticates
+// InProcessConn returns a raw connection within the process; it authenticates
 // like any other. It makes a Server a nats.InProcessConnProvider.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn() }
 
-// Credentials gives user name and password of a role. They end with the
+// Credentials returns user name and password of a role. They end with the
 // server.
 func (s *Server) Credentials(role Role) Credentials { return s.credentials[role] }
 
