@@ -87,8 +87,8 @@ func (d *Doors) open(err error) (*nats.Subscription, error) {
 }
 
 // await waits until the directory changes or a consumer was deleted to be made
-// again, and as long as wait at most. It keeps
-// looking at the connections that were to be closed a moment ago.
+// again, and as long as wait at most. It keeps looking at the connections that
+// were to be closed a moment ago.
 func (d *Doors) await(ctx context.Context, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
