@@ -12,18 +12,18 @@ import (
 // anyChain draws a whole chain of at least two events.
 func anyChain(t *rapid.T) []events.Event {
 	chain := rapid.SliceOfN(anyEvent(), 2, 8).Draw(t, "chain")
-	var end events.Link
+	var end events.ChainHead
 	for i := range chain {
 		chain[i].Study = "S"
 		chain[i].Seal(end)
-		end = chain[i].Link()
+		end = chain[i].ChainHead()
 	}
 	return chain
 }
 
 // follow returns how many events were accepted, and why the next was not.
 func follow(chain []events.Event) (int, error) {
-	var link events.Link
+	var link events.ChainHead
 	for i, e := range chain {
 		var err error
 		if link, err = link.Follow(e); err != nil {
@@ -83,9 +83,9 @@ func TestAReplacedEventIsNoticedByItsSuccessor(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		chain := anyChain(t)
 		i := rapid.IntRange(0, len(chain)-2).Draw(t, "place")
-		var before events.Link
+		var before events.ChainHead
 		if i > 0 {
-			before = chain[i-1].Link()
+			before = chain[i-1].ChainHead()
 		}
 		replaced := chain[i]
 		replaced.Data = append([]byte("{}"), replaced.Data...)
@@ -101,24 +101,24 @@ func TestSequenceTexts(t *testing.T) {
 	t.Run("the order of texts is the order of numbers", func(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
 			a, b := rapid.Uint64().Draw(t, "a"), rapid.Uint64().Draw(t, "b")
-			if (a < b) != (events.FormatSequence(a) < events.FormatSequence(b)) {
-				t.Fatalf("%s and %s", events.FormatSequence(a), events.FormatSequence(b))
+			if (a < b) != (events.FormatNumber(a) < events.FormatNumber(b)) {
+				t.Fatalf("%s and %s", events.FormatNumber(a), events.FormatNumber(b))
 			}
-			if n, err := events.ParseSequence(events.FormatSequence(a)); err != nil || n != a {
+			if n, err := events.ParseNumber(events.FormatNumber(a)); err != nil || n != a {
 				t.Fatalf("%d comes back as %d, %v", a, n, err)
 			}
 		})
 	})
 	t.Run("both ends have 20 digits", func(t *testing.T) {
 		for n, want := range map[uint64]string{0: "00000000000000000000", 7: "00000000000000000007", math.MaxUint64: "18446744073709551615"} {
-			if got := events.FormatSequence(n); got != want {
+			if got := events.FormatNumber(n); got != want {
 				t.Errorf("%d is %s, want %s", n, got, want)
 			}
 		}
 	})
 	t.Run("anything else is refused", func(t *testing.T) {
 		for _, text := range []string{"", "1", "0000000000000000001", "000000000000000000001", "+0000000000000000001", "-0000000000000000001", " 0000000000000000001", "99999999999999999999", "0000000000000000000a", "٠٠٠٠٠٠٠٠٠٠"} {
-			if _, err := events.ParseSequence(text); events.CodeOf(err) != events.Invalid {
+			if _, err := events.ParseNumber(text); events.CodeOf(err) != events.Invalid {
 				t.Errorf("%q gives %v", text, err)
 			}
 		}

@@ -15,7 +15,7 @@ func (e Event) CloudEvent() (event.Event, error) {
 	ce.SetTime(e.Time)
 	ce.SetDataContentType(e.DataContentType)
 	ce.SetExtension("study", e.Study)
-	ce.SetExtension("sequence", FormatSequence(e.Sequence))
+	ce.SetExtension("sequence", FormatNumber(e.Number))
 	ce.SetExtension("partitionkey", e.PartitionKey)
 	ce.SetExtension("previoushash", e.PreviousHash)
 	ce.SetExtension("hash", e.Hash)

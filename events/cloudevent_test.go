@@ -14,7 +14,7 @@ import (
 func TestTheSDKAcceptsEachKind(t *testing.T) {
 	for _, k := range kindsAndUnknown {
 		t.Run(string(k), func(t *testing.T) {
-			e := sampleEvent(events.DefaultNamespace, k, studyOf(k, events.StudyToken("Ä 1")), events.Link{}, `{"value":50.0}`)
+			e := sampleEvent(events.DefaultNamespace, k, studyOf(k, events.StudyKey("Ä 1")), events.ChainHead{}, `{"value":50.0}`)
 			e.TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 			ce, err := e.CloudEvent()
 			if err != nil {
@@ -60,7 +60,7 @@ func TestCloudEventRoundTrip(t *testing.T) {
 // Who receives our events in the SDK's structured form, over whatever carries
 // it, can still verify the chain.
 func TestTheChainSurvivesStructuredMode(t *testing.T) {
-	e := sampleEvent(events.DefaultNamespace, events.AccessPartner, events.AccessStudy, events.Link{}, `{"id":"acme","x":1E2}`)
+	e := sampleEvent(events.DefaultNamespace, events.AccessPartner, events.AccessStudy, events.ChainHead{}, `{"id":"acme","x":1E2}`)
 	ce, err := e.CloudEvent()
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestTheChainSurvivesStructuredMode(t *testing.T) {
 
 func TestForeignCloudEventsAreRefused(t *testing.T) {
 	foreign := func(change func(ce *event.Event)) event.Event {
-		ce, err := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.Link{}, "{}").CloudEvent()
+		ce, err := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.ChainHead{}, "{}").CloudEvent()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestForeignCloudEventsAreRefused(t *testing.T) {
 }
 
 func TestAnEventTheSDKRefusesIsInvalid(t *testing.T) {
-	e := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.Link{}, "{}")
+	e := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.ChainHead{}, "{}")
 	e.Source = "://"
 	if _, err := e.CloudEvent(); events.CodeOf(err) != events.Invalid {
 		t.Errorf("got %v, want an Invalid error", err)

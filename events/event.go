@@ -22,7 +22,7 @@ type Event struct {
 	Time            time.Time // UTC, to the microsecond; strictly increases within the study
 	DataContentType string
 	Study           string // study token
-	Sequence        uint64 // 1, 2, 3 … within the study, without gaps
+	Number          uint64 // 1, 2, 3 … within the study, without gaps
 	PartitionKey    string // {study token}/{case}; of a PartnerStudy its token
 	PreviousHash    string // of the study's event before; 64 zeros for the first
 	Hash            string // see Digest
@@ -114,7 +114,7 @@ func (e Event) Validate() error {
 	if t, err := ParseTime(FormatTime(e.Time)); err != nil || e.Time.IsZero() || !t.Equal(e.Time) {
 		return Fieldf("time", "must be set, to the microsecond, in the years 1 to 9999")
 	}
-	if e.Sequence == 0 {
+	if e.Number == 0 {
 		return Fieldf("sequence", "must be 1 or more")
 	}
 	if !hashForm(e.PreviousHash) || !hashForm(e.Hash) {

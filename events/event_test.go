@@ -19,7 +19,7 @@ func TestSubjectsOfTheStream(t *testing.T) {
 		events.AccessGranted:      "crit.partner.acme.access",
 		events.AccessRevoked:      "crit.partner.acme.access",
 	} {
-		e := events.Event{Type: events.DefaultNamespace.Type(kind), Study: studyOf(kind, events.StudyToken("*"))}
+		e := events.Event{Type: events.DefaultNamespace.Type(kind), Study: studyOf(kind, events.StudyKey("*"))}
 		if got := e.NATSSubject(); got != want {
 			t.Errorf("%s is stored as %s, want %s", kind, got, want)
 		}
@@ -33,7 +33,7 @@ func TestSubjectsOfTheStream(t *testing.T) {
 func TestNoEventIsStoredWhereAPartnerSeesItThatMayNot(t *testing.T) {
 	for _, kind := range kindsAndUnknown {
 		for _, study := range []string{"FHIR-T", events.AccessStudy, events.PartnerStudy("acme"), events.PartnerStudy("*"), events.PartnerStudy("a.b"), "_partner", "_x", ""} {
-			e := sampleEvent(events.DefaultNamespace, kind, study, events.Link{}, "{}")
+			e := sampleEvent(events.DefaultNamespace, kind, study, events.ChainHead{}, "{}")
 			valid := study == studyOf(kind, "FHIR-T") || !kind.Known() && strings.HasPrefix(string(kind), "access.") && study == events.PartnerStudy("acme")
 			if err := e.Validate(); (err == nil) != valid || err != nil && events.CodeOf(err) != events.Invalid {
 				t.Errorf("%s in %q: %v", kind, study, err)
@@ -104,7 +104,7 @@ func TestNamespaces(t *testing.T) {
 			t.Errorf("%v: %v", ns, err)
 		}
 		for _, k := range kinds {
-			if _, err := sampleEvent(ns, k, studyOf(k, "S"), events.Link{}, "{}").CloudEvent(); err != nil {
+			if _, err := sampleEvent(ns, k, studyOf(k, "S"), events.ChainHead{}, "{}").CloudEvent(); err != nil {
 				t.Errorf("%v, %s: %v", ns, k, err)
 			}
 		}

@@ -15,7 +15,7 @@ import (
 // accepted must come back unchanged from its own headers.
 func FuzzEvent(f *testing.F) {
 	for _, k := range kindsAndUnknown {
-		e := sampleEvent(events.DefaultNamespace, k, studyOf(k, "FHIR-T"), events.Link{}, "{}")
+		e := sampleEvent(events.DefaultNamespace, k, studyOf(k, "FHIR-T"), events.ChainHead{}, "{}")
 		var block strings.Builder
 		for name, values := range e.Header() {
 			block.WriteString(name + ":" + values[0] + "\n")

@@ -5,13 +5,13 @@ import "encoding/json"
 // Grant is the body of an AccessGranted or AccessRevoked event: which study
 // the partner may see from then on, or no longer.
 type Grant struct {
-	Partner string `json:"partner"`
-	Study   string `json:"study"` // study number
-	Token   string `json:"token"` // its token, as in subjects and consumer names
+	Partner  string `json:"partner"`
+	Study    string `json:"study"` // study number
+	StudyKey string `json:"token"` // its token, as in subjects and consumer names
 }
 
 // EventSubject is the CloudEvents subject of the grant's events.
-func (g Grant) EventSubject() string { return "ResearchStudy/" + g.Token }
+func (g Grant) EventSubject() string { return "ResearchStudy/" + g.StudyKey }
 
 // Grant reads the body of an AccessGranted or AccessRevoked event. It is an
 // Invalid Error if the event is of another kind or contradicts itself.
@@ -23,7 +23,7 @@ func (e Event) Grant() (Grant, error) {
 	if err := json.Unmarshal(e.Data, &g); err != nil {
 		return Grant{}, &Error{Code: Invalid, Message: "an announcement of access holds no grant", Err: err}
 	}
-	if e.Study != PartnerStudy(g.Partner) || e.Subject != g.EventSubject() || g.Token != StudyToken(g.Study) {
+	if e.Study != PartnerStudy(g.Partner) || e.Subject != g.EventSubject() || g.StudyKey != StudyKey(g.Study) {
 		return Grant{}, Errorf(Invalid, "an announcement of access in %s about %s holds another grant", e.Study, e.Subject)
 	}
 	return g, nil

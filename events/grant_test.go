@@ -11,13 +11,13 @@ import (
 
 func TestGrants(t *testing.T) {
 	const study = "M\u00fcnchen 7"
-	want := events.Grant{Partner: "acme", Study: study, Token: events.StudyToken(study)}
+	want := events.Grant{Partner: "acme", Study: study, StudyKey: events.StudyKey(study)}
 	announcement := func(k events.Kind, g events.Grant) events.Event {
 		data, err := json.Marshal(g)
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := sampleEvent(events.DefaultNamespace, k, events.PartnerStudy("acme"), events.Link{}, string(data))
+		e := sampleEvent(events.DefaultNamespace, k, events.PartnerStudy("acme"), events.ChainHead{}, string(data))
 		e.Subject = want.EventSubject()
 		return e
 	}
@@ -31,7 +31,7 @@ func TestGrants(t *testing.T) {
 		}
 	}
 	other, elsewhere, renamed := want, want, want
-	other.Partner, elsewhere.Study, renamed.Token = "globex", "B", "B"
+	other.Partner, elsewhere.Study, renamed.StudyKey = "globex", "B", "B"
 	list := announcement(events.AccessGranted, want)
 	list.Data = []byte("[]")
 	for name, e := range map[string]events.Event{

@@ -25,7 +25,7 @@ const specVersion = "1.0"
 func (e Event) Header() map[string][]string {
 	values := [...]string{
 		specVersion, e.ID, e.Source, e.Type, e.Subject, FormatTime(e.Time), e.DataContentType, e.Study,
-		FormatSequence(e.Sequence), e.PartitionKey, e.PreviousHash, e.Hash, e.TraceParent,
+		FormatNumber(e.Number), e.PartitionKey, e.PreviousHash, e.Hash, e.TraceParent,
 	}
 	names := [...]string{
 		headerSpecVersion, headerID, headerSource, headerType, headerSubject, headerTime, headerContentType, headerStudy,
@@ -72,7 +72,7 @@ func FromHeader(h map[string][]string, data []byte) (Event, error) {
 	if e.Time, err = ParseTime(moment); err != nil {
 		return Event{}, &Error{Code: Invalid, Field: headerTime, Message: err.Error()}
 	}
-	if e.Sequence, err = ParseSequence(sequence); err != nil {
+	if e.Number, err = ParseNumber(sequence); err != nil {
 		return Event{}, &Error{Code: Invalid, Field: headerSequence, Message: err.Error()}
 	}
 	return e, e.Validate()

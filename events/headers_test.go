@@ -44,7 +44,7 @@ func TestHeaderValuesNeedNoEncoding(t *testing.T) {
 }
 
 func TestHeadersAsTheBindingWritesThem(t *testing.T) {
-	e := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.Link{}, "{}")
+	e := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.ChainHead{}, "{}")
 	want := map[string][]string{
 		"ce-specversion":     {"1.0"},
 		"ce-id":              {"01941f29-7c00-7000-8000-000000000001"},
@@ -65,7 +65,7 @@ func TestHeadersAsTheBindingWritesThem(t *testing.T) {
 }
 
 func TestHeadersOfTheBrokerArePassedOver(t *testing.T) {
-	e := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.Link{}, "{}")
+	e := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.ChainHead{}, "{}")
 	h := e.Header()
 	h["Nats-Msg-Id"], h["ce-later"], h["Nats-Sequence"] = []string{e.ID}, []string{"1"}, []string{"1", "2"}
 	got, err := events.FromHeader(h, e.Data)
@@ -78,7 +78,7 @@ func TestHeadersOfTheBrokerArePassedOver(t *testing.T) {
 }
 
 func TestEachHeaderIsNeededOnce(t *testing.T) {
-	e := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.Link{}, "{}")
+	e := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.ChainHead{}, "{}")
 	for name := range e.Header() {
 		for what, values := range map[string][]string{
 			"missing": nil, "twice": {e.Header()[name][0], e.Header()[name][0]}, "empty": {""}, "of another value's form": {"a b"}, "not UTF-8": {"\xff"},
@@ -112,7 +112,7 @@ func TestHostileHeadersAreRefused(t *testing.T) {
 		"ce-traceparent":     strings.Repeat("0", 257),
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.Link{}, "{}").Header()
+			h := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.ChainHead{}, "{}").Header()
 			h[name] = []string{value}
 			if _, err := events.FromHeader(h, nil); events.CodeOf(err) != events.Invalid {
 				t.Errorf("%q gives %v, want an Invalid error", value, err)
@@ -128,7 +128,7 @@ func TestEventsThatCannotBeWrittenAreInvalid(t *testing.T) {
 		"a year of five digits":    time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.Link{}, "{}")
+			e := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.ChainHead{}, "{}")
 			e.Time = when
 			if err := e.Validate(); events.CodeOf(err) != events.Invalid {
 				t.Errorf("got %v, want an Invalid error", err)

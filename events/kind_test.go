@@ -37,7 +37,7 @@ func acceptedKinds() []kindVector {
 	var all []kindVector
 	for _, k := range kinds {
 		study := studyOf(k, report)
-		e := sampleEvent(events.DefaultNamespace, k, study, events.Link{}, "{}")
+		e := sampleEvent(events.DefaultNamespace, k, study, events.ChainHead{}, "{}")
 		all = append(all, kindVector{typeOfStudy{"a known kind", mskcc + string(k), study}, k, true, false, e.NATSSubject(), k.MediaType()})
 	}
 	v1, internal, told := "crit.v1.FHIR-T.", "crit.internal.access", "crit.partner.acme.access"
@@ -121,9 +121,9 @@ func refusedKinds() []typeOfStudy {
 
 // eventOf is an event of a type in a study, right in all other respects.
 func eventOf(v typeOfStudy) events.Event {
-	e := sampleEvent(events.DefaultNamespace, events.ReportSigned, v.Study, events.Link{}, "{}")
+	e := sampleEvent(events.DefaultNamespace, events.ReportSigned, v.Study, events.ChainHead{}, "{}")
 	e.Type = v.Type
-	e.Seal(events.Link{})
+	e.Seal(events.ChainHead{})
 	return e
 }
 
@@ -141,7 +141,7 @@ func TestKindVectors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := (events.Link{}).Follow(got); err != nil {
+			if _, err := (events.ChainHead{}).Follow(got); err != nil {
 				t.Error(err)
 			}
 			k := got.Kind()
@@ -172,9 +172,9 @@ func TestAnyMediaTypeIsReadAndNothingElse(t *testing.T) {
 		"application/pdf": true, "text/plain;charset=utf-8": true, "application/fhir+json": true, "application/cloudevents+json": true,
 		"pdf/": false, "/": false, "a/b/c": false, "application/fhir+json;": true, "application/fhir+json;x": false,
 	} {
-		e := sampleEvent(events.DefaultNamespace, unknownReport, "FHIR-T", events.Link{}, "{}")
+		e := sampleEvent(events.DefaultNamespace, unknownReport, "FHIR-T", events.ChainHead{}, "{}")
 		e.DataContentType = contentType
-		e.Seal(events.Link{})
+		e.Seal(events.ChainHead{})
 		_, err := events.FromHeader(e.Header(), e.Data)
 		if (err == nil) != valid || err != nil && events.CodeOf(err) != events.Invalid {
 			t.Errorf("%s gives %v", contentType, err)

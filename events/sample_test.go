@@ -35,8 +35,8 @@ func studyOf(k events.Kind, study string) string {
 
 // sampleEvent is a valid event of the kind, number n of the study's chain
 // after the link.
-func sampleEvent(ns events.Namespace, k events.Kind, study string, after events.Link, body string) events.Event {
-	n := after.Sequence + 1
+func sampleEvent(ns events.Namespace, k events.Kind, study string, after events.ChainHead, body string) events.Event {
+	n := after.Number + 1
 	e := events.Event{
 		ID:              fmt.Sprintf("01941f29-7c00-7000-8000-%012d", n),
 		Source:          ns.Source(study),
@@ -89,7 +89,7 @@ func anyEvent() *rapid.Generator[events.Event] {
 			events.DefaultNamespace, {Origin: "https://example.org:8443/a", TypePrefix: "x."}, {Origin: "urn:a", TypePrefix: "org.ex-ample.1."},
 		}).Draw(t, "namespace")
 		kind := rapid.SampledFrom(kindsAndUnknown).Draw(t, "kind")
-		study := studyOf(kind, events.StudyToken(rapid.StringN(1, 40, 120).Filter(isStudy).Draw(t, "study")))
+		study := studyOf(kind, events.StudyKey(rapid.StringN(1, 40, 120).Filter(isStudy).Draw(t, "study")))
 		e := events.Event{
 			ID:              attributes(60).Draw(t, "id"),
 			Source:          ns.Source(study),
@@ -102,7 +102,7 @@ func anyEvent() *rapid.Generator[events.Event] {
 			TraceParent:     rapid.SampledFrom([]string{"", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}).Draw(t, "traceparent"),
 			Data:            rapid.SliceOfN(rapid.Byte(), 1, 200).Draw(t, "data"),
 		}
-		e.Seal(events.Link{})
+		e.Seal(events.ChainHead{})
 		return e
 	})
 }

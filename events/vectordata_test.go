@@ -6,7 +6,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-var start = vectorLink{Sequence: events.FormatSequence(0), Hash: events.NoHash}
+var start = vectorLink{Sequence: events.FormatNumber(0), Hash: events.NoHash}
 
 // study is a chain of five: lesions, report, amendment beyond ASCII and with
 // line ends, the same bytes superseded, withdrawal.
@@ -25,9 +25,9 @@ func study() []events.Event {
 		{events.ReportSuperseded, amended},
 		{events.ReportWithdrawn, `{"resourceType":"DiagnosticReport","id":"790","status":"entered-in-error"}`},
 	} {
-		var end events.Link
+		var end events.ChainHead
 		if len(chain) > 0 {
-			end = chain[len(chain)-1].Link()
+			end = chain[len(chain)-1].ChainHead()
 		}
 		e := sampleEvent(ns, s.kind, "FHIR-T", end, s.body)
 		if s.kind == events.ReportSuperseded {
@@ -43,14 +43,14 @@ func study() []events.Event {
 // this version does not know: what a known event comes before and after.
 func newer(study string, kinds ...events.Kind) []events.Event {
 	var chain []events.Event
-	var end events.Link
+	var end events.ChainHead
 	for _, k := range kinds {
 		e := sampleEvent(events.DefaultNamespace, k, study, end, `{"resourceType":"Basic"}`)
 		if !k.Known() {
-			e.Subject = "Basic/" + events.FormatSequence(e.Sequence)
+			e.Subject = "Basic/" + events.FormatNumber(e.Number)
 			e.Seal(end)
 		}
-		end = e.Link()
+		end = e.ChainHead()
 		chain = append(chain, e)
 	}
 	return chain
@@ -67,22 +67,22 @@ const (
 func goodChains() []vectorChain {
 	chain := study()
 	other := events.Namespace{Origin: "https://crit.example.org/signoff", TypePrefix: "org.example.crit."}
-	encoded := sampleEvent(other, events.ReportSigned, events.StudyToken("Ä/7 *.>"), events.Link{}, `{}`)
+	encoded := sampleEvent(other, events.ReportSigned, events.StudyKey("Ä/7 *.>"), events.ChainHead{}, `{}`)
 	encoded.TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	retraced := encoded
 	retraced.TraceParent = "00-00000000000000000000000000000001-0000000000000001-00"
-	partner := sampleEvent(other, events.AccessPartner, events.AccessStudy, events.Link{}, `{"id":"acme","studies":["FHIR-T"],"secrets":[],"enabled":true}`)
-	key := sampleEvent(other, events.AccessKey, events.AccessStudy, partner.Link(), `{"jwk":{},"from":"2026-01-31T12:00:00Z"}`)
+	partner := sampleEvent(other, events.AccessPartner, events.AccessStudy, events.ChainHead{}, `{"id":"acme","studies":["FHIR-T"],"secrets":[],"enabled":true}`)
+	key := sampleEvent(other, events.AccessKey, events.AccessStudy, partner.ChainHead(), `{"jwk":{},"from":"2026-01-31T12:00:00Z"}`)
 	grant := `{"partner":"acme","study":"FHIR-T","token":"FHIR-T"}`
-	granted := sampleEvent(other, events.AccessGranted, events.PartnerStudy("acme"), events.Link{}, grant)
-	revoked := sampleEvent(other, events.AccessRevoked, events.PartnerStudy("acme"), granted.Link(), grant)
-	late := events.Link{Sequence: 12345678901234567890, Hash: hexSHA256("the event before")}
+	granted := sampleEvent(other, events.AccessGranted, events.PartnerStudy("acme"), events.ChainHead{}, grant)
+	revoked := sampleEvent(other, events.AccessRevoked, events.PartnerStudy("acme"), granted.ChainHead(), grant)
+	late := events.ChainHead{Number: 12345678901234567890, Hash: hexSHA256("the event before")}
 	whole := sampleEvent(other, events.ReportSigned, "late", late, `{}`)
 	whole.Time = time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC)
 	whole.Seal(late)
 	return []vectorChain{
 		{Name: "a study from its first event", After: start, Events: vectors(chain...)},
-		{Name: "the same study from the middle", After: linkVector(chain[1].Link()), Events: vectors(chain[2:]...)},
+		{Name: "the same study from the middle", After: linkVector(chain[1].ChainHead()), Events: vectors(chain[2:]...)},
 		{Name: "a study whose token is encoded, another origin and prefix", After: start, Events: vectors(encoded)},
 		{Name: "the same event with another trace context, which no hash covers", After: start, Events: vectors(retraced)},
 		{Name: "the internal study of partners and keys", After: start, Events: vectors(partner, key)},
@@ -101,7 +101,7 @@ func brokenChains() []vectorChain {
 	c := study()
 	replaced := c[1]
 	replaced.Data = []byte(`{"resourceType":"DiagnosticReport","id":"790","status":"final","conclusion":"Complete Response"}`)
-	replaced.Seal(c[0].Link())
+	replaced.Seal(c[0].ChainHead())
 	chains := []vectorChain{
 		broken("an event is missing", events.Gap, 2, c[0], c[1], c[3]),
 		broken("the first event is missing", events.Gap, 0, c[1]),
@@ -142,7 +142,7 @@ var alterations = []struct {
 	{"time, by a microsecond", func(e *events.Event) { e.Time = e.Time.Add(time.Microsecond) }},
 	{"datacontenttype", func(e *events.Event) { e.DataContentType = "application/json" }},
 	{"study", func(e *events.Event) { e.Study = "FHIR-U" }},
-	{"sequence", func(e *events.Event) { e.Sequence = 3 }},
+	{"sequence", func(e *events.Event) { e.Number = 3 }},
 	{"partitionkey", func(e *events.Event) { e.PartitionKey = "FHIR-T/164" }},
 	{"previoushash", func(e *events.Event) { e.PreviousHash = events.NoHash }},
 	{"hash", func(e *events.Event) { e.Hash = hexSHA256("anything") }},
@@ -152,8 +152,8 @@ func broken(name string, code events.Code, accepted int, chain ...events.Event) 
 	return vectorChain{Name: name, After: start, Accepted: &accepted, Code: code, Events: vectors(chain...)}
 }
 
-func linkVector(l events.Link) vectorLink {
-	return vectorLink{Sequence: events.FormatSequence(l.Sequence), Hash: l.Hash}
+func linkVector(l events.ChainHead) vectorLink {
+	return vectorLink{Sequence: events.FormatNumber(l.Number), Hash: l.Hash}
 }
 
 func vectors(chain ...events.Event) []vectorEvent {

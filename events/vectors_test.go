@@ -50,11 +50,11 @@ func TestChainVectors(t *testing.T) {
 // checkChain reads the events as a consumer does and follows them.
 func checkChain(t *testing.T, c vectorChain) {
 	t.Helper()
-	sequence, err := events.ParseSequence(c.After.Sequence)
+	sequence, err := events.ParseNumber(c.After.Sequence)
 	if err != nil {
 		t.Fatal(err)
 	}
-	link := events.Link{Sequence: sequence, Hash: c.After.Hash}
+	link := events.ChainHead{Number: sequence, Hash: c.After.Hash}
 	accepted, code := 0, events.Code("")
 	for _, v := range c.Events {
 		checkDigestText(t, v)

@@ -41,7 +41,7 @@ func TestPartnersAreToldOfTheirGrants(t *testing.T) {
 		ok(t, d.Accounts().GrantPartner(ctx, operator, "acme", "München"))
 		ok(t, d.Accounts().GrantPartner(ctx, operator, "acme", "München"))
 		ok(t, d.Accounts().GrantPartner(ctx, operator, "globex", "A"))
-		token := events.StudyToken("München")
+		token := events.StudyKey("München")
 		wants(t, "_access partner Partner/acme", "_partner/acme granted ResearchStudy/"+token,
 			"_access partner Partner/globex", "_partner/globex granted ResearchStudy/A")
 	})
@@ -57,7 +57,7 @@ func TestPartnersAreToldOfTheirGrants(t *testing.T) {
 	t.Run("of each study they lose when they are removed", func(t *testing.T) {
 		ok(t, d.Accounts().RemovePartner(ctx, operator, "acme"))
 		wants(t, "_access partner Partner/acme", "_partner/acme revoked ResearchStudy/B",
-			"_partner/acme revoked ResearchStudy/"+events.StudyToken("München"))
+			"_partner/acme revoked ResearchStudy/"+events.StudyKey("München"))
 	})
 	t.Run("not of what was refused", func(t *testing.T) {
 		_, err := d.Accounts().AddPartner(ctx, operator, "acme", "", []string{"C"})
@@ -78,11 +78,11 @@ func TestAnAnnouncementAsThePartnerSeesIt(t *testing.T) {
 	d := newDesk(t)
 	must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", []string{"München 7"}))(t)
 	e := d.pending(10)[1].Event
-	token := events.StudyToken("München 7")
+	token := events.StudyKey("München 7")
 	want := events.Event{
 		ID: e.ID, Time: e.Time, Hash: e.Hash,
 		Source: "/signoff/Partner/acme", Type: "org.mskcc.crit.access.granted.v1", Subject: "ResearchStudy/" + token,
-		DataContentType: "application/json", Study: "_partner/acme", Sequence: 1, PartitionKey: "_partner/acme", PreviousHash: events.NoHash,
+		DataContentType: "application/json", Study: "_partner/acme", Number: 1, PartitionKey: "_partner/acme", PreviousHash: events.NoHash,
 		Data: []byte(`{"partner":"acme","study":"München 7","token":"` + token + `"}`),
 	}
 	if diff := cmp.Diff(want, e); diff != "" {
@@ -91,7 +91,7 @@ func TestAnAnnouncementAsThePartnerSeesIt(t *testing.T) {
 	if got := e.NATSSubject(); got != "crit.partner.acme.access" {
 		t.Error(got)
 	}
-	if g := must(e.Grant())(t); g.Study != "München 7" || g.Token != token {
+	if g := must(e.Grant())(t); g.Study != "München 7" || g.StudyKey != token {
 		t.Errorf("%+v", g)
 	}
 }

@@ -139,7 +139,7 @@ func (tx *transaction) endReport(chain *ledger.Chain, user string, by *candidate
 	}
 	return tx.Audit(ledger.Line{
 		Time: e.Time, Actor: user, Action: actionSuperseded, Study: by.study, Subject: r.ID, Version: r.Version,
-		Detail: numberedDetail{e.Sequence, e.ID},
+		Detail: numberedDetail{e.Number, e.ID},
 	})
 }
 

@@ -57,7 +57,7 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 		left join people p on p."user" = +?
 		left join grants r on r."user" = +? and r.study = s.study
 		where a.id = +?`, user, user, id).Scan(
-		&c.number, &c.available, &end.Row, &c.study, &end.Key, &end.Head.Sequence, &end.Head.Hash, &end.Time, &c.caseRevision, &c.subject,
+		&c.number, &c.available, &end.Row, &c.study, &end.Key, &end.Head.Number, &end.Head.Hash, &end.Time, &c.caseRevision, &c.subject,
 		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision,
 		&c.signed, &c.signedVersion.CaseRevision, &c.signedVersion.Revision,
 		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event,

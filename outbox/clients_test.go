@@ -16,7 +16,7 @@ import (
 func (d *desk) directory() access.Directory {
 	d.t.Helper()
 	var dir access.Directory
-	var link events.Link
+	var link events.ChainHead
 	for _, e := range all(d.t, d.Outbox) {
 		if e.Study != events.AccessStudy {
 			continue
@@ -72,8 +72,8 @@ func TestPartners(t *testing.T) {
 		if diff := cmp.Diff([]string{"B", "C"}, same(t).Studies); diff != "" {
 			t.Error(diff)
 		}
-		if link := must(d.Link(ctx, events.AccessStudy))(t); link.Sequence != 3 {
-			t.Errorf("%d events", link.Sequence)
+		if link := must(d.ChainHead(ctx, events.AccessStudy))(t); link.Number != 3 {
+			t.Errorf("%d events", link.Number)
 		}
 		wantCode(t, d.Accounts().RevokePartner(ctx, operator, "acme", "A"), events.NotFound)
 	})

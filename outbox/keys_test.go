@@ -48,11 +48,11 @@ func TestRetiringKeys(t *testing.T) {
 		if len(retired) != 1 || retired[0].ID() != second.ID() || !until(first).Equal(end) {
 			t.Errorf("%v", retired)
 		}
-		before := must(d.Link(ctx, events.AccessStudy))(t)
+		before := must(d.ChainHead(ctx, events.AccessStudy))(t)
 		if again := must(d.Accounts().RetireKeys(ctx, operator, third.ID(), end.Add(time.Hour)))(t); len(again) != 0 {
 			t.Errorf("%v", again)
 		}
-		if after := must(d.Link(ctx, events.AccessStudy))(t); after != before {
+		if after := must(d.ChainHead(ctx, events.AccessStudy))(t); after != before {
 			t.Error("nothing changed, and it was announced")
 		}
 	})

@@ -227,14 +227,14 @@ func short(e events.Event) string {
 // follow checks numbers, hashes and times of all studies.
 func follow(t testing.TB, all []events.Event) {
 	t.Helper()
-	links := make(map[string]events.Link)
+	links := make(map[string]events.ChainHead)
 	times := make(map[string]time.Time)
 	for _, e := range all {
 		next, err := links[e.Study].Follow(e)
 		ok(t, err)
 		ok(t, e.Validate())
 		if !e.Time.After(times[e.Study]) {
-			t.Fatalf("event %d of %s does not come after the one before", e.Sequence, e.Study)
+			t.Fatalf("event %d of %s does not come after the one before", e.Number, e.Study)
 		}
 		links[e.Study], times[e.Study] = next, e.Time
 	}

@@ -53,7 +53,7 @@ func TestReceipts(t *testing.T) {
 	d := newDesk(t)
 	ctx := t.Context()
 	must(d.Accounts().AddPartner(ctx, operator, "acme", "", []string{"A", "München"}))(t)
-	own, umlaut := events.PartnerStudy("acme"), events.StudyToken("München")
+	own, umlaut := events.PartnerStudy("acme"), events.StudyKey("München")
 
 	t.Run("begin with a grant", func(t *testing.T) {
 		want := []events.Receipt{{Partner: "acme", Study: "A"}, {Partner: "acme", Study: own}, {Partner: "acme", Study: umlaut}}
@@ -315,7 +315,7 @@ func TestReception(t *testing.T) {
 	t.Run("is that of the last version", func(t *testing.T) {
 		must(d.withdrawAs("dr.a", "1", "wrong subject"))(t)
 		r := must(d.Receipts().Reception(ctx, "1"))(t)
-		if r.Kind != string(events.ReportWithdrawn) || r.Sequence != 3 || r.Ordinal != 0 || r.Receivers[0].State != receipts.NotDelivered {
+		if r.Kind != string(events.ReportWithdrawn) || r.Number != 3 || r.StreamSequence != 0 || r.Receivers[0].State != receipts.NotDelivered {
 			t.Errorf("%+v", r)
 		}
 	})

@@ -31,9 +31,9 @@ func (d *desk) pending(limit int) []events.Entry {
 func (d *desk) record(n int) {
 	d.t.Helper()
 	entries := d.pending(n)
-	head := must(d.Source().Head(d.t.Context()))(d.t).Ordinal
+	head := must(d.Source().Head(d.t.Context()))(d.t).StreamSequence
 	for i := range entries {
-		entries[i].Ordinal = head + 1 + uint64(i)
+		entries[i].StreamSequence = head + 1 + uint64(i)
 	}
 	ok(d.t, d.Source().Record(d.t.Context(), entries))
 }
@@ -48,7 +48,7 @@ func subjects(entries []events.Entry) (out []string) {
 func TestOrdinals(t *testing.T) {
 	t.Run("continue without a gap, in commit order", func(t *testing.T) {
 		d := newDesk(t)
-		if head := must(d.Source().Head(t.Context()))(t); head.Ordinal != 0 {
+		if head := must(d.Source().Head(t.Context()))(t); head.StreamSequence != 0 {
 			t.Errorf("%+v", head)
 		}
 		d.signedIn("A", "1")
@@ -57,7 +57,7 @@ func TestOrdinals(t *testing.T) {
 		whole := d.pending(10)
 		d.record(2)
 		head := must(d.Source().Head(t.Context()))(t)
-		if head.Ordinal != 2 || head.Event.ID != whole[1].Event.ID {
+		if head.StreamSequence != 2 || head.Event.ID != whole[1].Event.ID {
 			t.Errorf("head is %+v", head)
 		}
 		if diff := cmp.Diff(whole[2:], d.pending(10)); diff != "" {
@@ -68,7 +68,7 @@ func TestOrdinals(t *testing.T) {
 		if diff := cmp.Diff([]string{"B signed 2/1", "A signed 3/2"}, subjects(recorded)); diff != "" {
 			t.Error(diff)
 		}
-		if recorded[0].Ordinal != 2 || recorded[1].Ordinal != 3 {
+		if recorded[0].StreamSequence != 2 || recorded[1].StreamSequence != 3 {
 			t.Errorf("%+v", recorded)
 		}
 		ok(t, d.Source().Record(t.Context(), nil))
@@ -79,7 +79,7 @@ func TestOrdinals(t *testing.T) {
 			d.signedIn("A", id)
 		}
 		d.record(1)
-		with := func(ordinal uint64, of events.Entry) events.Entry { of.Ordinal = ordinal; return of }
+		with := func(ordinal uint64, of events.Entry) events.Entry { of.StreamSequence = ordinal; return of }
 		p := d.pending(10)
 		first := must(d.Source().Head(t.Context()))(t)
 		altered := with(2, p[0])
@@ -98,8 +98,8 @@ func TestOrdinals(t *testing.T) {
 			if !errors.Is(err, events.Conflict) {
 				t.Errorf("%s: %v", name, err)
 			}
-			if head := must(d.Source().Head(t.Context()))(t); head.Ordinal != 1 {
-				t.Errorf("%s: head is %d", name, head.Ordinal)
+			if head := must(d.Source().Head(t.Context()))(t); head.StreamSequence != 1 {
+				t.Errorf("%s: head is %d", name, head.StreamSequence)
 			}
 		}
 	})
@@ -134,7 +134,7 @@ func TestParking(t *testing.T) {
 			t.Error(diff)
 		}
 		s := must(d.Status(t.Context()))(t)
-		if s.Events != 6 || s.Ordinal != 3 || s.Unpublished != 3 || !s.Oldest.Equal(d.clock.now().Add(-time.Minute)) {
+		if s.Events != 6 || s.StreamSequence != 3 || s.Unpublished != 3 || !s.Oldest.Equal(d.clock.now().Add(-time.Minute)) {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -184,7 +184,7 @@ func TestParking(t *testing.T) {
 			}))
 			return numbers
 		}
-		if got := events.StudyToken(spaced); got != token {
+		if got := events.StudyKey(spaced); got != token {
 			t.Fatalf("the token is %s", got)
 		}
 		ok(t, d.Source().Park(t.Context(), token, "too large"))
@@ -195,9 +195,9 @@ func TestParking(t *testing.T) {
 		}
 		d.signedIn(token, "2") // a study whose number is the token of the other
 		wantCode(t, d.RequestRelease(t.Context(), operator, token), events.NotFound, "study "+token+" is not parked")
-		ok(t, d.Source().Park(t.Context(), events.StudyToken(token), "too large"))
+		ok(t, d.Source().Park(t.Context(), events.StudyKey(token), "too large"))
 		ok(t, d.RequestRelease(t.Context(), operator, token))
-		if got := released(); got[len(got)-1] != token+" "+events.StudyToken(token) {
+		if got := released(); got[len(got)-1] != token+" "+events.StudyKey(token) {
 			t.Errorf("released %v", got)
 		}
 		wantCode(t, d.RequestRelease(t.Context(), operator, "Study"), events.NotFound, `there is no study "Study"`, "signoff status")

@@ -115,7 +115,7 @@ func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature even
 	}
 	err = tx.Audit(ledger.Line{
 		Time: signature.Time, Actor: signature.User, Action: actionSigned, Study: c.study, Subject: c.id,
-		Version: c.waiting, Detail: signedDetail{signature.Meaning, e.Sequence, e.ID},
+		Version: c.waiting, Detail: signedDetail{signature.Meaning, e.Number, e.ID},
 	})
 	return c.answer(e, c.waitingVersion, signature), err
 }
@@ -173,6 +173,6 @@ func (c *candidate) about() string { return fmt.Sprint(c.number) }
 func (c *candidate) answer(e events.Event, version events.Version, signature events.Signature) Signed {
 	return Signed{
 		ID: c.id, Study: c.study, Case: c.number, Version: version,
-		Kind: e.Kind(), Event: e.ID, Sequence: e.Sequence, Time: e.Time, Signature: signature,
+		Kind: e.Kind(), Event: e.ID, Sequence: e.Number, Time: e.Time, Signature: signature,
 	}
 }

@@ -240,7 +240,7 @@ func TestSignOff(t *testing.T) {
 		d.register(assessment("1", 1, 1, 1), other)
 		d.sign("1", "2")
 		for _, e := range all(t, d.Outbox) {
-			if e.Sequence != 1 || e.Study != events.StudyToken(study) && e.Study != events.StudyToken("Étude 7") {
+			if e.Number != 1 || e.Study != events.StudyKey(study) && e.Study != events.StudyKey("Étude 7") {
 				t.Errorf("%+v", e)
 			}
 		}

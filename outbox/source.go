@@ -72,15 +72,15 @@ const pendingEvents = `
 
 // Holds reports whether an event is here that has this number in the study's
 // chain and this hash, published or not. The study is named by its token.
-func (s *Source) Holds(ctx context.Context, study string, link events.Link) (held bool, err error) {
+func (s *Source) Holds(ctx context.Context, study string, link events.ChainHead) (held bool, err error) {
 	err = s.ledger.DB.Reader.QueryRowContext(ctx, `
 		select exists (
 			select 1
 			from studies s
 			join events e on e.study = s.row
-			where s.token = ? and e.sequence = ? and e.hash = ?)`, study, int64(link.Sequence), link.Hash).Scan(&held)
+			where s.token = ? and e.sequence = ? and e.hash = ?)`, study, int64(link.Number), link.Hash).Scan(&held)
 	if err != nil {
-		return false, fmt.Errorf("look up event %d of %s: %w", link.Sequence, study, err)
+		return false, fmt.Errorf("look up event %d of %s: %w", link.Number, study, err)
 	}
 	return held, nil
 }
@@ -90,12 +90,12 @@ func (s *Source) Holds(ctx context.Context, study string, link events.Link) (hel
 // an event that is not here has read another log, or this outbox is an older
 // copy: then those are returned that were never published, for those it cannot
 // have.
-func (s *Source) AccessAfter(ctx context.Context, end events.Link) ([]events.Entry, error) {
+func (s *Source) AccessAfter(ctx context.Context, end events.ChainHead) ([]events.Entry, error) {
 	condition := "o.event is null"
 	if held, err := s.Holds(ctx, events.AccessStudy, end); err != nil {
 		return nil, err
-	} else if held || end.Sequence == 0 {
-		condition = fmt.Sprint("e.sequence > ", end.Sequence)
+	} else if held || end.Number == 0 {
+		condition = fmt.Sprint("e.sequence > ", end.Number)
 	}
 	return s.entries(ctx, `
 		select `+entryColumns+`
@@ -130,7 +130,7 @@ func (s *Source) scanEntry(rows *sql.Rows) (events.Entry, error) {
 	var entry events.Entry
 	var kind, at string
 	e := &entry.Event
-	err := rows.Scan(&entry.Row, &entry.Ordinal, &e.Study, &e.Sequence, &kind, &e.ID, &e.Subject, &at,
+	err := rows.Scan(&entry.Row, &entry.StreamSequence, &e.Study, &e.Number, &kind, &e.ID, &e.Subject, &at,
 		&e.PartitionKey, &e.PreviousHash, &e.Hash, &e.TraceParent, &e.Data)
 	if err != nil {
 		return entry, err
@@ -159,8 +159,8 @@ func record(tx *ledger.Tx, entries []events.Entry) error {
 		return err
 	}
 	for i, e := range entries {
-		if int64(e.Ordinal) != head+1+int64(i) {
-			return events.Errorf(events.Conflict, "ordinal %d does not follow %d", e.Ordinal, head+int64(i))
+		if int64(e.StreamSequence) != head+1+int64(i) {
+			return events.Errorf(events.Conflict, "ordinal %d does not follow %d", e.StreamSequence, head+int64(i))
 		}
 		if i > 0 && e.Row <= entries[i-1].Row {
 			return events.Errorf(events.Conflict, "row %d was committed before row %d", e.Row, entries[i-1].Row)
@@ -191,7 +191,7 @@ func record(tx *ledger.Tx, entries []events.Entry) error {
 func insertOrdinals(tx *ledger.Tx, entries []events.Entry) error {
 	rows := make([][3]any, len(entries))
 	for i, e := range entries {
-		rows[i] = [3]any{e.Ordinal, e.Row, e.Event.Hash}
+		rows[i] = [3]any{e.StreamSequence, e.Row, e.Event.Hash}
 	}
 	list, err := json.Marshal(rows)
 	if err != nil {
@@ -229,7 +229,7 @@ func unrecordable(tx *ledger.Tx, entries []events.Entry) error {
 		if err != nil {
 			return err
 		}
-		if recorded != e.Ordinal {
+		if recorded != e.StreamSequence {
 			return events.Errorf(events.Conflict, "event %s has the ordinal %d already", e.Event.ID, recorded)
 		}
 	}

@@ -13,29 +13,31 @@ import (
 
 // Status is what the outbox holds, as of one moment.
 type Status struct {
-	Assessments int           `json:"assessments"`
-	Waiting     int           `json:"waiting"`   // for their sign-off
-	Available   int           `json:"available"` // reports
-	Events      uint64        `json:"events"`
-	Ordinal     uint64        `json:"ordinal"`                    // the highest; 0 for none
-	Unpublished uint64        `json:"unpublished"`                // events without an ordinal, parked ones too
-	Oldest      time.Time     `json:"oldestUnpublished,omitzero"` // the time of the oldest of them
-	Parked      []ParkedStudy `json:"parked"`
-	Studies     []StudyStatus `json:"studies"` // by study number, the internal ones too
+	Assessments    int           `json:"assessments"`
+	Waiting        int           `json:"waiting"`   // for their sign-off
+	Available      int           `json:"available"` // reports
+	Events         uint64        `json:"events"`
+	StreamSequence uint64        `json:"ordinal"`                    // the highest; 0 for none
+	Unpublished    uint64        `json:"unpublished"`                // events without an ordinal, parked ones too
+	Oldest         time.Time     `json:"oldestUnpublished,omitzero"` // the time of the oldest of them
+	Parked         []ParkedStudy `json:"parked"`
+	Studies        []StudyStatus `json:"studies"` // by study number, the internal ones too
 }
 
 // StudyStatus is the end of a study's chain.
 type StudyStatus struct {
 	Study    string `json:"study" db:"study"`
-	Token    string `json:"token" db:"token"`
-	Sequence uint64 `json:"sequence" db:"sequence"`
+	StudyKey string `json:"token" db:"token"`
+	Number   uint64 `json:"sequence" db:"sequence"`
 	Hash     string `json:"hash,omitempty" db:"hash"`
 	Time     string `json:"time,omitempty" db:"time"` // RFC 3339, UTC, six decimals
 	Internal bool   `json:"internal,omitempty"`       // not a clinical study: the program's own events about access
 }
 
-// Link is the end of the study's chain.
-func (s StudyStatus) Link() events.Link { return events.Link{Sequence: s.Sequence, Hash: s.Hash} }
+// ChainHead is the end of the study's chain.
+func (s StudyStatus) ChainHead() events.ChainHead {
+	return events.ChainHead{Number: s.Number, Hash: s.Hash}
+}
 
 // Status counts what the outbox holds.
 func (o *Outbox) Status(ctx context.Context) (Status, error) {
@@ -69,11 +71,11 @@ func (o *Outbox) Status(ctx context.Context) (Status, error) {
 func (o *Outbox) backlog(ctx context.Context) (s Status, err error) {
 	err = o.db.Reader.QueryRowContext(ctx, `
 		select (select coalesce(max(row), 0) from events), (select coalesce(max(ordinal), 0) from ordinals)`).
-		Scan(&s.Events, &s.Ordinal)
+		Scan(&s.Events, &s.StreamSequence)
 	if err != nil {
 		return s, fmt.Errorf("count events: %w", err)
 	}
-	s.Unpublished = s.Events - min(s.Ordinal, s.Events)
+	s.Unpublished = s.Events - min(s.StreamSequence, s.Events)
 	var oldest string
 	err = o.db.Reader.QueryRowContext(ctx, `
 		select time
@@ -103,12 +105,12 @@ func (o *Outbox) backlog(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
-// Link returns the end of a study's chain; the zero Link where it has no events.
-func (o *Outbox) Link(ctx context.Context, study string) (l events.Link, err error) {
+// ChainHead returns the end of a study's chain; the zero ChainHead where it has no events.
+func (o *Outbox) ChainHead(ctx context.Context, study string) (l events.ChainHead, err error) {
 	err = o.db.Reader.QueryRowContext(ctx, `
 		select sequence, hash
 		from studies
-		where study = ?`, ledger.NormalizeStudy(study)).Scan(&l.Sequence, &l.Hash)
+		where study = ?`, ledger.NormalizeStudy(study)).Scan(&l.Number, &l.Hash)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return l, fmt.Errorf("look up study: %w", err)
 	}

@@ -134,6 +134,6 @@ func (tx *transaction) noteWithdrawn(c *candidate, wd Withdrawal, e events.Event
 		Detail: struct {
 			Reason string `json:"reason"`
 			numberedDetail
-		}{wd.Reason, numberedDetail{e.Sequence, e.ID}},
+		}{wd.Reason, numberedDetail{e.Number, e.ID}},
 	})
 }

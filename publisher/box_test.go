@@ -98,9 +98,9 @@ func (b *box) newer(kind events.Kind, study string) {
 	b.t.Helper()
 	err := b.DB().Update(context.Background(), func(tx *sqlx.Tx) error {
 		var row int64
-		var link events.Link
+		var link events.ChainHead
 		var last string
-		if err := tx.QueryRow(`select row, sequence, hash, time from studies where token = ?`, study).Scan(&row, &link.Sequence, &link.Hash, &last); err != nil {
+		if err := tx.QueryRow(`select row, sequence, hash, time from studies where token = ?`, study).Scan(&row, &link.Number, &link.Hash, &last); err != nil {
 			return err
 		}
 		at, err := events.ParseTime(last)
@@ -119,11 +119,11 @@ func (b *box) newer(kind events.Kind, study string) {
 		_, err = tx.Exec(`
 			insert into events (study, sequence, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, data)
 			values (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)`,
-			row, int64(e.Sequence), string(kind), e.ID, e.Subject, events.FormatTime(at), e.PartitionKey, e.PreviousHash, e.Hash, e.Data)
+			row, int64(e.Number), string(kind), e.ID, e.Subject, events.FormatTime(at), e.PartitionKey, e.PreviousHash, e.Hash, e.Data)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(`update studies set sequence = ?, hash = ?, time = ? where row = ?`, int64(e.Sequence), e.Hash, events.FormatTime(at), row)
+		_, err = tx.Exec(`update studies set sequence = ?, hash = ?, time = ? where row = ?`, int64(e.Number), e.Hash, events.FormatTime(at), row)
 		return err
 	})
 	if err != nil {

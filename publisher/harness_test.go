@@ -175,7 +175,7 @@ func (r *relay) reaches(n uint64) {
 		if s.State == publisher.Stopped {
 			r.t.Fatalf("stopped: %s", s.Reason)
 		}
-		return s.State == publisher.Running && s.Ordinal == n
+		return s.State == publisher.Running && s.StreamSequence == n
 	})
 }
 
@@ -238,7 +238,7 @@ func (b *broker) stored() []message {
 func expected(entries []events.Entry) []message {
 	var all []message
 	for _, e := range entries {
-		all = append(all, message{e.Ordinal, e.Event.NATSSubject(), e.Event.ID, e.Event.Hash, string(e.Event.Data)})
+		all = append(all, message{e.StreamSequence, e.Event.NATSSubject(), e.Event.ID, e.Event.Hash, string(e.Event.Data)})
 	}
 	return all
 }

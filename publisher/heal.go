@@ -103,8 +103,8 @@ func (r *Relay) recorded(ctx context.Context, from uint64, limit int) ([]events.
 		return nil, fmt.Errorf("read recorded events: %w", err)
 	}
 	for i, e := range entries {
-		if e.Ordinal != from+uint64(i) {
-			return nil, events.Errorf(events.Conflict, "the outbox gave ordinal %d where %d was expected", e.Ordinal, from+uint64(i))
+		if e.StreamSequence != from+uint64(i) {
+			return nil, events.Errorf(events.Conflict, "the outbox gave ordinal %d where %d was expected", e.StreamSequence, from+uint64(i))
 		}
 	}
 	if len(entries) == 0 {

@@ -31,7 +31,7 @@ func (r *Relay) look(ctx context.Context) error {
 		return fmt.Errorf("read head: %w", err)
 	}
 	r.head = head // what unlessOvertaken compares with
-	stream, err := r.openStream(ctx, head.Ordinal)
+	stream, err := r.openStream(ctx, head.StreamSequence)
 	if err != nil {
 		return err
 	}
@@ -39,15 +39,15 @@ func (r *Relay) look(ctx context.Context) error {
 	if err := intact(state); err != nil {
 		return err
 	}
-	if state.LastSeq < head.Ordinal {
-		err = r.heal(ctx, &settings, state.LastSeq, head.Ordinal)
-	} else if head.Ordinal > 0 {
+	if state.LastSeq < head.StreamSequence {
+		err = r.heal(ctx, &settings, state.LastSeq, head.StreamSequence)
+	} else if head.StreamSequence > 0 {
 		err = r.verify(ctx, []events.Entry{head})
 	}
 	if err != nil {
 		return err
 	}
-	r.status.ordinal(head.Ordinal)
+	r.status.ordinal(head.StreamSequence)
 	if err := r.adopt(ctx, state.LastSeq); err != nil {
 		return err
 	}
@@ -85,14 +85,14 @@ func intact(s jetstream.StreamState) error {
 // adopt records pending entries that the stream holds already, from head to
 // sequence last: their acknowledgement was lost.
 func (r *Relay) adopt(ctx context.Context, last uint64) error {
-	for r.head.Ordinal < last {
-		from := r.head.Ordinal + 1
-		n := int(min(last-r.head.Ordinal, lookPage))
+	for r.head.StreamSequence < last {
+		from := r.head.StreamSequence + 1
+		n := int(min(last-r.head.StreamSequence, lookPage))
 		pending, err := r.source.Pending(ctx, n)
 		if err != nil {
 			return fmt.Errorf("read pending events: %w", err)
 		}
-		number(pending, r.head.Ordinal)
+		number(pending, r.head.StreamSequence)
 		if err := r.verify(ctx, pending); err != nil {
 			return r.unlessOvertaken(ctx, err)
 		}
@@ -138,7 +138,7 @@ func (r *Relay) headStands(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read head: %w", err)
 	}
-	if head.Ordinal != r.head.Ordinal {
+	if head.StreamSequence != r.head.StreamSequence {
 		return errOvertaken
 	}
 	return nil
@@ -151,7 +151,7 @@ func (r *Relay) verify(ctx context.Context, entries []events.Entry) error {
 		return nil
 	}
 	i := 0
-	return r.read(ctx, entries[0].Ordinal, entries[len(entries)-1].Ordinal, func(msg *jetstream.RawStreamMsg) error {
+	return r.read(ctx, entries[0].StreamSequence, entries[len(entries)-1].StreamSequence, func(msg *jetstream.RawStreamMsg) error {
 		want := entries[i].Event
 		i++
 		got, err := events.FromHeader(msg.Header, msg.Data)

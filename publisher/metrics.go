@@ -23,7 +23,7 @@ func newMetrics(r *Relay) metrics {
 			}
 			return 0
 		}),
-		ordinal: gauge("ordinal", "Stream sequence of the last event published and recorded.", func() float64 { return float64(r.Status().Ordinal) }),
+		ordinal: gauge("ordinal", "Stream sequence of the last event published and recorded.", func() float64 { return float64(r.Status().StreamSequence) }),
 		ready: gauge("ready", "1 while events are being published, 0 while the relay backs off or has stopped.", func() float64 {
 			if r.Status().Ready() {
 				return 1

@@ -34,8 +34,8 @@ func TestRelayWaitsForTheBroker(t *testing.T) {
 			b.stop()
 			until(t, "notice", func() bool { return r.Status().State == publisher.BackingOff })
 			b.start()
-			before := r.Status().Ordinal
-			until(t, "go on", func() bool { s := r.Status(); return s.State == publisher.Running && s.Ordinal >= before })
+			before := r.Status().StreamSequence
+			until(t, "go on", func() bool { s := r.Status(); return s.State == publisher.Running && s.StreamSequence >= before })
 		}
 		signing.Wait()
 		r.reaches(1200)

@@ -45,5 +45,5 @@ func (r *Relay) release(ctx context.Context) (bool, error) {
 
 // name says which event it is, for people.
 func name(e events.Event) string {
-	return fmt.Sprintf("event %d of study %s (id %s)", e.Sequence, e.Study, e.ID)
+	return fmt.Sprintf("event %d of study %s (id %s)", e.Number, e.Study, e.ID)
 }

@@ -198,7 +198,7 @@ func (r *Relay) work(ctx context.Context) error {
 // acknowledgement is recorded.
 func (r *Relay) publish(ctx context.Context, batch []events.Entry) error {
 	r.looked = false
-	err := r.put(ctx, r.head.Ordinal, batch)
+	err := r.put(ctx, r.head.StreamSequence, batch)
 	switch {
 	case errors.Is(err, errTooLarge) && len(batch) == 1:
 		return r.park(ctx, batch[0].Event, err)
@@ -238,7 +238,7 @@ func (r *Relay) put(ctx context.Context, last uint64, batch []events.Entry) erro
 // record numbers entries that the stream holds behind head and stores that,
 // whatever becomes of ctx.
 func (r *Relay) record(ctx context.Context, entries []events.Entry) error {
-	number(entries, r.head.Ordinal)
+	number(entries, r.head.StreamSequence)
 	if err := r.source.Record(context.WithoutCancel(ctx), entries); err != nil {
 		return r.unlessOvertaken(ctx, fmt.Errorf("record ordinals: %w", err))
 	}
@@ -247,13 +247,13 @@ func (r *Relay) record(ctx context.Context, entries []events.Entry) error {
 	// stream: it is among these entries or can never be stored.
 	r.doubt = time.Time{}
 	r.policy.Reset()
-	r.status.ordinal(r.head.Ordinal)
+	r.status.ordinal(r.head.StreamSequence)
 	return nil
 }
 
 func number(entries []events.Entry, last uint64) {
 	for i := range entries {
-		entries[i].Ordinal = last + uint64(i) + 1
+		entries[i].StreamSequence = last + uint64(i) + 1
 	}
 }
 

@@ -20,11 +20,11 @@ const (
 
 // Status is what can be said of a relay at a moment.
 type Status struct {
-	State   State
-	Since   time.Time // when State began
-	Reason  string    // why it backs off or stopped, and what to do
-	Ordinal uint64    // of the last event published and recorded
-	Oldest  time.Time // of the oldest unpublished event of a study that is not parked; zero when there is none
+	State          State
+	Since          time.Time // when State began
+	Reason         string    // why it backs off or stopped, and what to do
+	StreamSequence uint64    // of the last event published and recorded
+	Oldest         time.Time // of the oldest unpublished event of a study that is not parked; zero when there is none
 }
 
 // Ready reports whether sign-offs reach the stream.
@@ -65,7 +65,7 @@ func (s *status) stop(at time.Time, why error) bool    { return s.set(Stopped, w
 func (s *status) ordinal(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now.Ordinal = n
+	s.now.StreamSequence = n
 }
 
 // pending notes the oldest of the pending entries.

@@ -204,7 +204,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 		<-stored.reached
 		close(before.opened)
 		until(t, "record what the other stored, or publish before it", func() bool {
-			return first.Status().State == publisher.Stopped || first.Status().Ordinal > 0
+			return first.Status().State == publisher.Stopped || first.Status().StreamSequence > 0
 		})
 		close(stored.opened)
 		first.reaches(3)

@@ -47,7 +47,7 @@ func (r *Relay) backOff(ctx context.Context, cause error) {
 // running notes that stream and outbox were in reach.
 func (r *Relay) running() {
 	if r.status.run(r.cfg.Clock()) {
-		r.log.Info("publishing", "ordinal", r.head.Ordinal)
+		r.log.Info("publishing", "ordinal", r.head.StreamSequence)
 	}
 }
 

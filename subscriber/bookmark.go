@@ -13,9 +13,9 @@ import (
 // Bookmark is a place in a study's events. The zero Bookmark is before the
 // first one.
 type Bookmark struct {
-	Number   uint64 // of the event: 1, 2, 3 … within the study, without gaps
-	Hash     string // of the event: 64 hexadecimal digits
-	Sequence uint64 // of the event in the publisher's stream; 0 if not known
+	Number         uint64 // of the event: 1, 2, 3 … within the study, without gaps
+	Hash           string // of the event: 64 hexadecimal digits
+	StreamSequence uint64 // of the event in the publisher's stream; 0 if not known
 }
 
 func (b Bookmark) validate() error {
@@ -69,7 +69,7 @@ func (o *order) begin(limit int) {
 
 // repeat judges an event whose number is not beyond the bookmark's.
 func (o *order) repeat(a arrival) verdict {
-	n := a.event.Sequence
+	n := a.event.Number
 	o.length = max(o.length, n+a.pending)
 	o.confirmed = o.confirmed || n == o.held.Number // agree has compared the hashes
 	if o.confirmed || n+o.limit <= o.held.Number && o.length >= o.held.Number {
@@ -113,7 +113,7 @@ func (o *order) beyondEnd(info *jetstream.ConsumerInfo) error {
 		return nil
 	}
 	last, deliveries := o.lastRepeat()
-	n, undelivered := last.event.Sequence, info.NumPending
+	n, undelivered := last.event.Number, info.NumPending
 	isLast := last.sequence == info.Delivered.Stream || deliveries == info.Delivered.Consumer-info.AckFloor.Consumer
 	switch {
 	case n > 0 && isLast && n+undelivered < o.held.Number:
@@ -124,8 +124,8 @@ func (o *order) beyondEnd(info *jetstream.ConsumerInfo) error {
 		return o.isAhead("ends with event %d%s", n+undelivered, hash)
 	case info.Config.DeliverPolicy == jetstream.DeliverAllPolicy && info.Delivered.Consumer+undelivered < o.held.Number:
 		return o.isAhead("has at most %d events", info.Delivered.Consumer+undelivered)
-	case undelivered == 0 && info.Delivered.Stream < o.held.Sequence:
-		return o.isAhead("has no event of the study behind message %d, and this one was message %d", info.Delivered.Stream, o.held.Sequence)
+	case undelivered == 0 && info.Delivered.Stream < o.held.StreamSequence:
+		return o.isAhead("has no event of the study behind message %d, and this one was message %d", info.Delivered.Stream, o.held.StreamSequence)
 	}
 	return nil
 }

@@ -33,8 +33,8 @@ func contradictions() []contradiction {
 	whole := s.take(4)
 	other := &study{token: "S1", link: s.link}
 	whole = append(whole, s.take(6)...)
-	fork := append(whole[:4:4], resealed(other.next(), whole[3].Link()))
-	other.link = fork[4].Link()
+	fork := append(whole[:4:4], resealed(other.next(), whole[3].ChainHead()))
+	other.link = fork[4].ChainHead()
 	fork = append(fork, other.take(5)...)
 
 	has := func(list []events.Event) func(*testing.T, *door) {
@@ -126,7 +126,7 @@ func TestFollowRefusesABookmarkOfAnotherLog(t *testing.T) {
 			d := newDoor(t, "S1")
 			c.log(t, d)
 			p, r := d.dial(t, subscriber.PartnerConfig{Patience: impatient}), newReader()
-			r.marks["S1"] = subscriber.Bookmark{Number: c.held.Sequence, Hash: c.held.Hash, Sequence: c.place}
+			r.marks["S1"] = subscriber.Bookmark{Number: c.held.Number, Hash: c.held.Hash, StreamSequence: c.place}
 			says := c.says
 			for range 2 { // it is the same after a restart, but what comes again may come in another order
 				_, followed := follow(t, p, "S1", r)
@@ -238,7 +238,7 @@ func wantLeft(t *testing.T, d *door, want []events.Event) {
 	}
 	for _, e := range want {
 		if !left[e.Hash] {
-			t.Errorf("event %d was acknowledged", e.Sequence)
+			t.Errorf("event %d was acknowledged", e.Number)
 		}
 	}
 }
@@ -288,7 +288,7 @@ func TestFollowAcceptsABookmarkThatNothingContradicts(t *testing.T) {
 				whole := s.take(8)
 				log(t, d, whole)
 				p, r := d.dial(t, subscriber.PartnerConfig{Patience: impatient}), newReader()
-				r.marks["S1"] = subscriber.Bookmark{Number: 8, Hash: whole[7].Hash, Sequence: place}
+				r.marks["S1"] = subscriber.Bookmark{Number: 8, Hash: whole[7].Hash, StreamSequence: place}
 				if err := p.CatchUp(t.Context(), "S1", r); err != nil || r.count("S1") != 0 {
 					t.Fatalf("CatchUp handled %d events, %v", r.count("S1"), err)
 				}
@@ -310,7 +310,7 @@ func TestFollowAcceptsABookmarkThatNothingContradicts(t *testing.T) {
 		whole := s.take(8)
 		publish(t, d, whole[:4]...)
 		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
-		r.marks["S1"] = subscriber.Bookmark{Number: 8, Hash: whole[7].Hash, Sequence: 8}
+		r.marks["S1"] = subscriber.Bookmark{Number: 8, Hash: whole[7].Hash, StreamSequence: 8}
 		stop, _ := follow(t, p, "S1", r)
 		waitUntil(t, d, func(info *jetstream.ConsumerInfo) bool { return info.Delivered.Stream == 4 })
 		more := s.take(1)
@@ -333,7 +333,7 @@ func TestFollowAcceptsABookmarkThatNothingContradicts(t *testing.T) {
 		var partners []*subscriber.Partner
 		for range 2 {
 			p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
-			r.marks["S1"] = subscriber.Bookmark{Number: 60, Hash: whole[59].Hash, Sequence: 60}
+			r.marks["S1"] = subscriber.Bookmark{Number: 60, Hash: whole[59].Hash, StreamSequence: 60}
 			stop, _ := follow(t, p, "S1", r)
 			stops, partners = append(stops, stop), append(partners, p)
 		}
@@ -388,11 +388,11 @@ func TestFollowRefusesAMalformedBookmark(t *testing.T) {
 	for name, b := range map[string]subscriber.Bookmark{
 		"a number without a hash":  {Number: 3},
 		"a hash without a number":  {Hash: hash},
-		"a place without a number": {Sequence: 3},
-		"a hash that is cut":       {Number: 3, Hash: hash[:63], Sequence: 3},
-		"a hash that is too long":  {Number: 3, Hash: hash + "00", Sequence: 3},
-		"a hash in capitals":       {Number: 3, Hash: strings.Repeat("A", 64), Sequence: 3},
-		"a hash of other letters":  {Number: 3, Hash: strings.Repeat("x", 64), Sequence: 3},
+		"a place without a number": {StreamSequence: 3},
+		"a hash that is cut":       {Number: 3, Hash: hash[:63], StreamSequence: 3},
+		"a hash that is too long":  {Number: 3, Hash: hash + "00", StreamSequence: 3},
+		"a hash in capitals":       {Number: 3, Hash: strings.Repeat("A", 64), StreamSequence: 3},
+		"a hash of other letters":  {Number: 3, Hash: strings.Repeat("x", 64), StreamSequence: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.marks["S1"] = b

@@ -112,7 +112,7 @@ func (w *following) handle(ctx context.Context, a arrival) error {
 		Study: w.study, Event: ce, Report: a.event.Data, Kind: a.event.Kind(), Bookmark: a.bookmark(), Pending: a.pending,
 	})
 	if err != nil {
-		return fmt.Errorf("handle event %d of study %s: %w", a.event.Sequence, w.study, err)
+		return fmt.Errorf("handle event %d of study %s: %w", a.event.Number, w.study, err)
 	}
 	return nil
 }

@@ -13,12 +13,12 @@ import (
 // study makes the events of a study, each sealed onto the one before.
 type study struct {
 	token string
-	link  events.Link
+	link  events.ChainHead
 	body  []byte // of each event; else a small one that differs
 }
 
 func (s *study) next() events.Event {
-	n := s.link.Sequence + 1
+	n := s.link.Number + 1
 	e := events.Event{
 		ID:              uuid.Must(uuid.NewV7()).String(),
 		Source:          events.DefaultNamespace.Source(s.token),
@@ -34,17 +34,17 @@ func (s *study) next() events.Event {
 		e.Data = fmt.Appendf(nil, `{"n":%d}`, n)
 	}
 	e.Seal(s.link)
-	s.link = e.Link()
+	s.link = e.ChainHead()
 	return e
 }
 
 // unknown makes an event of a kind that only a newer publisher knows.
 func (s *study) unknown(kind events.Kind, contentType string, body []byte) events.Event {
 	e := s.next()
-	s.link = events.Link{Sequence: e.Sequence - 1, Hash: e.PreviousHash}
+	s.link = events.ChainHead{Number: e.Number - 1, Hash: e.PreviousHash}
 	e.Type, e.Subject, e.DataContentType, e.Data = events.DefaultNamespace.Type(kind), "Basic/1", contentType, body
 	e.Seal(s.link)
-	s.link = e.Link()
+	s.link = e.ChainHead()
 	return e
 }
 
@@ -58,7 +58,7 @@ func (s *study) take(n int) []events.Event {
 
 // announce makes an announcement in the partner's own study.
 func (s *study) announce(kind events.Kind, what string) events.Event {
-	g := events.Grant{Partner: acme, Study: what, Token: events.StudyToken(what)}
+	g := events.Grant{Partner: acme, Study: what, StudyKey: events.StudyKey(what)}
 	body, err := json.Marshal(g)
 	if err != nil {
 		panic(err) // three strings
@@ -68,13 +68,13 @@ func (s *study) announce(kind events.Kind, what string) events.Event {
 		Source:          "/signoff/Partner/" + acme,
 		Type:            events.DefaultNamespace.Type(kind),
 		Subject:         g.EventSubject(),
-		Time:            time.Date(2026, 1, 1, 0, 0, 0, int(s.link.Sequence)*1000+1000, time.UTC),
+		Time:            time.Date(2026, 1, 1, 0, 0, 0, int(s.link.Number)*1000+1000, time.UTC),
 		DataContentType: events.MediaJSON,
 		Study:           s.token,
 		PartitionKey:    s.token,
 		Data:            body,
 	}
 	e.Seal(s.link)
-	s.link = e.Link()
+	s.link = e.ChainHead()
 	return e
 }

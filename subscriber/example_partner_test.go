@@ -44,7 +44,7 @@ func openArchive(path string) (*archive, error) {
 // Resume returns the bookmark that was stored with the last event.
 func (a *archive) Resume(ctx context.Context, study string) (b subscriber.Bookmark, err error) {
 	err = a.db.QueryRowContext(ctx, `select number, hash, sequence from bookmark where study = ?`, study).
-		Scan(&b.Number, &b.Hash, &b.Sequence)
+		Scan(&b.Number, &b.Hash, &b.StreamSequence)
 	if errors.Is(err, sql.ErrNoRows) {
 		return subscriber.Bookmark{}, nil
 	}
@@ -63,7 +63,7 @@ func (a *archive) Handle(ctx context.Context, d subscriber.Delivery) error {
 		insert into bookmark (study, number, hash, sequence) values (?1, ?2, ?3, ?4)
 		on conflict do update set number = ?2, hash = ?3, sequence = ?4
 		where number = ?2 - 1`,
-		d.Study, d.Bookmark.Number, d.Bookmark.Hash, d.Bookmark.Sequence)
+		d.Study, d.Bookmark.Number, d.Bookmark.Hash, d.Bookmark.StreamSequence)
 	if err != nil {
 		return err
 	}

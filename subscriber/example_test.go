@@ -24,8 +24,8 @@ func (l *ledger) Apply(_ context.Context, b subscriber.Batch) error {
 		return subscriber.ErrMoved
 	}
 	for _, m := range b.Messages {
-		fmt.Println(m.Sequence, m.Event.Study, m.Event.Sequence, m.Event.Kind())
-		l.held.Links[m.Event.Study] = m.Event.Link()
+		fmt.Println(m.StreamSequence, m.Event.Study, m.Event.Number, m.Event.Kind())
+		l.held.ChainHeads[m.Event.Study] = m.Event.ChainHead()
 	}
 	l.held.Position = b.Position
 	return nil
@@ -42,7 +42,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	handler := &ledger{held: subscriber.Progress{Links: map[string]events.Link{}}}
+	handler := &ledger{held: subscriber.Progress{ChainHeads: map[string]events.ChainHead{}}}
 	err = subscriber.New(js, handler, subscriber.Config{}).Run(ctx)
 	switch {
 	case errors.Is(err, subscriber.ErrStreamReplaced):

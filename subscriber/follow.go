@@ -54,7 +54,7 @@ type topic struct {
 }
 
 func (p *Partner) topic(study string) topic {
-	token := events.StudyToken(study)
+	token := events.StudyKey(study)
 	return topic{study: study, token: token, durable: events.PartnerConsumer(p.id, token)}
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // resealed is e with another body and the hash that belongs to it.
-func resealed(e events.Event, previous events.Link) events.Event {
+func resealed(e events.Event, previous events.ChainHead) events.Event {
 	e.Data = []byte(`{"another":"body"}`)
 	e.Seal(previous)
 	return e
@@ -34,12 +34,12 @@ func TestFollowRefusesWhatDoesNotBelong(t *testing.T) {
 		{"an altered body", func(l []events.Event) []events.Event { l[3].Data = []byte(`{"other":1}`); return l }, events.Altered, 3},
 		{"an altered attribute", func(l []events.Event) []events.Event { l[3].Subject = "DiagnosticReport/9/_history/9"; return l }, events.Altered, 3},
 		{"another chain", func(l []events.Event) []events.Event {
-			l[3] = resealed(l[3], events.Link{Sequence: 3, Hash: l[1].Hash})
+			l[3] = resealed(l[3], events.ChainHead{Number: 3, Hash: l[1].Hash})
 			return l
 		}, events.Altered, 3},
-		{"a replaced event, sealed anew", func(l []events.Event) []events.Event { l[3] = resealed(l[3], l[2].Link()); return l }, events.Altered, 4},
+		{"a replaced event, sealed anew", func(l []events.Event) []events.Event { l[3] = resealed(l[3], l[2].ChainHead()); return l }, events.Altered, 4},
 		{"a second event of the same number", func(l []events.Event) []events.Event {
-			return append(l[:4:4], resealed(l[3], l[2].Link()))
+			return append(l[:4:4], resealed(l[3], l[2].ChainHead()))
 		}, events.Altered, 4},
 		{"what is no event", func(l []events.Event) []events.Event { l[3].ID = "with space"; return l }, events.Invalid, 3},
 	} {
@@ -89,7 +89,7 @@ func TestFollowRefusesWhatDoesNotBelong(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
-		r.marks["S1"] = subscriber.Bookmark{Number: 20, Hash: list[19].Hash, Sequence: 20}
+		r.marks["S1"] = subscriber.Bookmark{Number: 20, Hash: list[19].Hash, StreamSequence: 20}
 		if err := p.Follow(t.Context(), "S1", r); !errors.Is(err, events.Gap) {
 			t.Errorf("Follow ended with %v", err)
 		}
@@ -109,7 +109,7 @@ func TestFollowRefusesWhatDoesNotBelong(t *testing.T) {
 			t.Fatal(err)
 		}
 		old := newReader() // restored from a backup
-		old.marks["S1"] = subscriber.Bookmark{Number: 4, Hash: r.got["S1"][3].Hash, Sequence: 4}
+		old.marks["S1"] = subscriber.Bookmark{Number: 4, Hash: r.got["S1"][3].Hash, StreamSequence: 4}
 		_, result := follow(t, p, "S1", old)
 		publish(t, d, s.next())
 		if err := ended(t, result); !errors.Is(err, events.Gap) {
@@ -125,7 +125,7 @@ func TestFollowComparesWhatComesAgain(t *testing.T) {
 		d := newDoor(t, "S1")
 		publish(t, d, log...)
 		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
-		r.marks["S1"] = subscriber.Bookmark{Number: held.Sequence, Hash: held.Hash, Sequence: sequence}
+		r.marks["S1"] = subscriber.Bookmark{Number: held.Number, Hash: held.Hash, StreamSequence: sequence}
 		stop, result := follow(t, p, "S1", r)
 		return r, stop, result
 	}
@@ -137,14 +137,14 @@ func TestFollowComparesWhatComesAgain(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.got["S1"]; len(got) != 1 || got[0].Sequence != 6 {
+		if got := r.got["S1"]; len(got) != 1 || got[0].Number != 6 {
 			t.Errorf("handled %v", got)
 		}
 	})
 	for name, log := range map[string][]events.Event{
-		"the held event is another":     {list[0], list[1], list[2], list[3], resealed(list[4], list[3].Link()), list[5]},
-		"an event before it is another": {list[0], resealed(list[1], list[0].Link()), list[2], list[3], list[4], list[5]},
-		"the first event is another":    {resealed(list[0], events.Link{}), list[1], list[2], list[3], list[4], list[5]},
+		"the held event is another":     {list[0], list[1], list[2], list[3], resealed(list[4], list[3].ChainHead()), list[5]},
+		"an event before it is another": {list[0], resealed(list[1], list[0].ChainHead()), list[2], list[3], list[4], list[5]},
+		"the first event is another":    {resealed(list[0], events.ChainHead{}), list[1], list[2], list[3], list[4], list[5]},
 	} {
 		t.Run("and ends when "+name, func(t *testing.T) {
 			r, _, result := redelivers(t, log, list[4], 5)

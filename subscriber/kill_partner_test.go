@@ -69,7 +69,7 @@ func TestAPartnerThatIsKilledStoresEachEventOnce(t *testing.T) {
 		if err := rows.Scan(&number, &subject, &report); err != nil {
 			t.Fatal(err)
 		}
-		if number != want[n].Sequence || subject != want[n].Subject || !bytes.Equal(report, want[n].Data) {
+		if number != want[n].Number || subject != want[n].Subject || !bytes.Equal(report, want[n].Data) {
 			t.Fatalf("row %d holds event %d about %s", n+1, number, subject)
 		}
 	}

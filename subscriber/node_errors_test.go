@@ -33,7 +33,7 @@ func TestNodeTellsWhatIsWrong(t *testing.T) {
 	}
 
 	t.Run("a position on another chain", func(t *testing.T) {
-		position := map[string]any{"sequence": events.FormatSequence(2), "hash": strings.Repeat("f", 64), "stream": 2}
+		position := map[string]any{"sequence": events.FormatNumber(2), "hash": strings.Repeat("f", 64), "stream": 2}
 		d := published(t, func(l []events.Event) []events.Event { return l })
 		startNode(t, d, map[string]any{"position": position}).ends("altered")
 	})
@@ -50,7 +50,7 @@ func TestNodeTellsWhatIsWrong(t *testing.T) {
 
 // at is a position as node/test/reader.js prints it.
 func at(e events.Event, place uint64) map[string]any {
-	return map[string]any{"patience": 200, "position": map[string]any{"sequence": events.FormatSequence(e.Sequence), "hash": e.Hash, "stream": place}}
+	return map[string]any{"patience": 200, "position": map[string]any{"sequence": events.FormatNumber(e.Number), "hash": e.Hash, "stream": place}}
 }
 
 func TestNodeRefusesAPositionOfAnotherLog(t *testing.T) {
@@ -119,7 +119,7 @@ func TestNodeRefusesAMalformedPosition(t *testing.T) {
 	publish(t, d, list...)
 	for name, change := range map[string]func(e *events.Event){
 		"a number without a hash": func(e *events.Event) { e.Hash = "" },
-		"a hash without a number": func(e *events.Event) { e.Sequence = 0 },
+		"a hash without a number": func(e *events.Event) { e.Number = 0 },
 		"a hash that is cut":      func(e *events.Event) { e.Hash = e.Hash[:63] },
 		"a hash in capitals":      func(e *events.Event) { e.Hash = strings.Repeat("A", 64) },
 	} {

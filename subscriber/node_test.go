@@ -286,7 +286,7 @@ func TestNode(t *testing.T) {
 		if err := left[0].DoubleAck(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		position := map[string]any{"sequence": events.FormatSequence(2), "hash": want[1].Hash, "stream": 2}
+		position := map[string]any{"sequence": events.FormatNumber(2), "hash": want[1].Hash, "stream": 2}
 		compareNode(t, want[2:], startNode(t, d, map[string]any{"position": position}).take(8))
 	})
 

@@ -22,7 +22,7 @@ type acknowledger interface {
 }
 
 func (a arrival) bookmark() Bookmark {
-	return Bookmark{Number: a.event.Sequence, Hash: a.event.Hash, Sequence: a.sequence}
+	return Bookmark{Number: a.event.Number, Hash: a.event.Hash, StreamSequence: a.sequence}
 }
 
 // verdict is what to do with an arrival.
@@ -66,7 +66,7 @@ func newOrder(study string, held Bookmark) *order {
 	}
 	o.known[0] = trace{hash: events.NoHash}
 	if held.Number > 0 {
-		o.known[held.Number] = trace{hash: held.Hash, sequence: held.Sequence}
+		o.known[held.Number] = trace{hash: held.Hash, sequence: held.StreamSequence}
 	}
 	return o
 }
@@ -87,20 +87,20 @@ func (o *order) take(a arrival) (verdict, error) {
 	}
 	o.remember(a)
 	switch {
-	case e.Sequence <= o.held.Number:
+	case e.Number <= o.held.Number:
 		return o.repeat(a), nil
-	case e.Sequence == o.held.Number+1:
+	case e.Number == o.held.Number+1:
 		o.confirmed = true // agree has compared its previous hash with that of held
 		return next, nil
 	default:
-		o.ahead[e.Sequence] = a
+		o.ahead[e.Number] = a
 		return wait, nil
 	}
 }
 
 // agree compares an arrival with all that is known.
 func (o *order) agree(a arrival) error {
-	e, n := a.event, a.event.Sequence
+	e, n := a.event, a.event.Number
 	if k, ok := o.known[n]; ok {
 		if k.hash != e.Hash {
 			return o.contradict(events.Altered, n, k.hash, "on the log event %d has hash %s", n, e.Hash)
@@ -117,12 +117,12 @@ func (o *order) agree(a arrival) error {
 		return o.contradict(events.Altered, n-1, k.hash, "on the log the previous hash of event %d is %s", n, e.PreviousHash)
 	}
 	for _, b := range []Bookmark{o.start, o.held} {
-		if err := o.inOrder(a, b.Number, b.Sequence); err != nil {
+		if err := o.inOrder(a, b.Number, b.StreamSequence); err != nil {
 			return err
 		}
 	}
 	for _, b := range o.ahead {
-		if err := o.inOrder(a, b.event.Sequence, b.sequence); err != nil {
+		if err := o.inOrder(a, b.event.Number, b.sequence); err != nil {
 			return err
 		}
 	}
@@ -132,7 +132,7 @@ func (o *order) agree(a arrival) error {
 // inOrder reports numbers that do not rise with the place in the stream. That
 // is no matter of delivery: the log itself is not in order.
 func (o *order) inOrder(a arrival, number, sequence uint64) error {
-	n := a.event.Sequence
+	n := a.event.Number
 	if sequence == 0 || n == number || (n < number) == (a.sequence < sequence) {
 		return nil
 	}
@@ -142,7 +142,7 @@ func (o *order) inOrder(a arrival, number, sequence uint64) error {
 }
 
 func (o *order) remember(a arrival) {
-	n := a.event.Sequence
+	n := a.event.Number
 	o.known[n] = trace{hash: a.event.Hash, sequence: a.sequence}
 	if _, ok := o.known[n-1]; !ok {
 		o.known[n-1] = trace{hash: a.event.PreviousHash}

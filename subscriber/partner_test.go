@@ -128,7 +128,7 @@ func TestFollow(t *testing.T) {
 				return nil
 			}
 			r.refuse = nil
-			r.marks["S1"] = subscriber.Bookmark{Number: 10, Hash: want[9].Hash, Sequence: 10}
+			r.marks["S1"] = subscriber.Bookmark{Number: 10, Hash: want[9].Hash, StreamSequence: 10}
 			r.got["S1"] = append(r.got["S1"], want[4:10]...)
 			return subscriber.ErrMoved
 		}
@@ -209,7 +209,7 @@ func TestFollowAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.holds(t, events.PartnerStudy(acme), []events.Event{granted, revoked})
-	if len(grants) != 2 || grants[0] != (events.Grant{Partner: acme, Study: "Ünï 1", Token: events.StudyToken("Ünï 1")}) {
+	if len(grants) != 2 || grants[0] != (events.Grant{Partner: acme, Study: "Ünï 1", StudyKey: events.StudyKey("Ünï 1")}) {
 		t.Errorf("grants %+v", grants)
 	}
 }

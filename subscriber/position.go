@@ -15,24 +15,24 @@ import (
 // stream was created, and id and hash of the last event read. The zero
 // Position is before the first event of any stream.
 type Position struct {
-	Created  time.Time
-	Sequence uint64
-	ID       string
-	Hash     string
+	Created        time.Time
+	StreamSequence uint64
+	ID             string
+	Hash           string
 }
 
 // Same reports whether both are the same place of the same stream. All
 // positions before the first event are the same.
 func (p Position) Same(o Position) bool {
-	if p.Sequence == 0 || o.Sequence == 0 {
-		return p.Sequence == o.Sequence
+	if p.StreamSequence == 0 || o.StreamSequence == 0 {
+		return p.StreamSequence == o.StreamSequence
 	}
-	return p.Created.Equal(o.Created) && p.Sequence == o.Sequence && p.ID == o.ID && p.Hash == o.Hash
+	return p.Created.Equal(o.Created) && p.StreamSequence == o.StreamSequence && p.ID == o.ID && p.Hash == o.Hash
 }
 
 // after returns the position behind a message.
 func (p Position) after(m Message) Position {
-	return Position{Created: p.Created, Sequence: m.Sequence, ID: m.Event.ID, Hash: m.Event.Hash}
+	return Position{Created: p.Created, StreamSequence: m.StreamSequence, ID: m.Event.ID, Hash: m.Event.Hash}
 }
 
 // lookAgain is how often a message that the stream should hold is asked for
@@ -49,39 +49,39 @@ func (s *Subscriber) compare(ctx context.Context, p Position) (*jetstream.Stream
 		return nil, outage{fmt.Errorf("look at stream %s: %w", s.cfg.Stream, err)}
 	}
 	info := stream.CachedInfo()
-	if p.Sequence == 0 {
+	if p.StreamSequence == 0 {
 		return info, nil
 	}
 	if !info.Created.Equal(p.Created) {
 		return nil, replaced("it was created at %s, the one read before at %s", info.Created.UTC(), p.Created.UTC())
 	}
-	if p.Sequence < info.State.FirstSeq || p.Sequence > info.State.LastSeq {
-		return nil, replaced("it holds messages %d to %d, and %d was read", info.State.FirstSeq, info.State.LastSeq, p.Sequence)
+	if p.StreamSequence < info.State.FirstSeq || p.StreamSequence > info.State.LastSeq {
+		return nil, replaced("it holds messages %d to %d, and %d was read", info.State.FirstSeq, info.State.LastSeq, p.StreamSequence)
 	}
 	return info, s.compareMessage(ctx, stream, p)
 }
 
 func (s *Subscriber) compareMessage(ctx context.Context, stream jetstream.Stream, p Position) error {
-	msg, err := stream.GetMsg(ctx, p.Sequence)
+	msg, err := stream.GetMsg(ctx, p.StreamSequence)
 	for again := 0; errors.Is(err, jetstream.ErrMsgNotFound) && again < lookAgain; again++ {
 		select {
 		case <-ctx.Done():
 		case <-time.After(50 * time.Millisecond):
 		}
-		msg, err = stream.GetMsg(ctx, p.Sequence)
+		msg, err = stream.GetMsg(ctx, p.StreamSequence)
 	}
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return replaced("message %d, which was read, is gone", p.Sequence)
+		return replaced("message %d, which was read, is gone", p.StreamSequence)
 	case err != nil:
-		return outage{fmt.Errorf("look at message %d: %w", p.Sequence, err)}
+		return outage{fmt.Errorf("look at message %d: %w", p.StreamSequence, err)}
 	}
 	e, err := events.FromHeader(msg.Header, msg.Data)
 	if err != nil {
-		return replaced("message %d is no event: %w", p.Sequence, err)
+		return replaced("message %d is no event: %w", p.StreamSequence, err)
 	}
 	if e.ID != p.ID || e.Hash != p.Hash {
-		return replaced("message %d is event %s with hash %s; read was %s with %s", p.Sequence, e.ID, e.Hash, p.ID, p.Hash)
+		return replaced("message %d is event %s with hash %s; read was %s with %s", p.StreamSequence, e.ID, e.Hash, p.ID, p.Hash)
 	}
 	return nil
 }

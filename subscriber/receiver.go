@@ -29,20 +29,20 @@ type received struct {
 // being applied.
 type receiver struct {
 	from     jetstream.MessagesContext
-	next     uint64                 // stream sequence
-	consumer uint64                 // sequence of the consumer's last message
-	links    map[string]events.Link // end of each study's chain
+	next     uint64                      // stream sequence
+	consumer uint64                      // sequence of the consumer's last message
+	links    map[string]events.ChainHead // end of each study's chain
 	max      int
 	messages chan received // closed after the last
 	err      error         // why it was closed
 }
 
 func newReceiver(from jetstream.MessagesContext, held Progress, limit int) *receiver {
-	links := maps.Clone(held.Links)
+	links := maps.Clone(held.ChainHeads)
 	if links == nil {
-		links = make(map[string]events.Link)
+		links = make(map[string]events.ChainHead)
 	}
-	return &receiver{from: from, next: held.Position.Sequence + 1, links: links, max: limit, messages: make(chan received, limit)}
+	return &receiver{from: from, next: held.Position.StreamSequence + 1, links: links, max: limit, messages: make(chan received, limit)}
 }
 
 // run receives until an error, which it leaves in r.err: what was received
@@ -91,7 +91,7 @@ func (r *receiver) check(msg jetstream.Msg) (received, error) {
 	}
 	r.links[e.Study] = link
 	r.next++
-	return received{Message: Message{Sequence: meta.Sequence.Stream, Event: e}, pending: meta.NumPending}, nil
+	return received{Message: Message{StreamSequence: meta.Sequence.Stream, Event: e}, pending: meta.NumPending}, nil
 }
 
 // batch puts m and what is there already behind it into a batch.

@@ -112,7 +112,7 @@ func TestWhatDoesNotFollow(t *testing.T) {
 			return e
 		}},
 		{"another predecessor", events.Altered, func(s *study, before []events.Event) events.Event {
-			s.link = events.Link{Sequence: 5, Hash: before[0].Hash}
+			s.link = events.ChainHead{Number: 5, Hash: before[0].Hash}
 			return s.next()
 		}},
 		{"no event of ours", events.Invalid, func(s *study, _ []events.Event) events.Event {

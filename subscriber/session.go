@@ -28,7 +28,7 @@ func (s *Subscriber) session(ctx context.Context, begun func()) error {
 	if err != nil {
 		return fmt.Errorf("read what is held: %w", err)
 	}
-	consumer, err := s.open(ctx, held.Position.Sequence+1)
+	consumer, err := s.open(ctx, held.Position.StreamSequence+1)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ var errStalled = errors.New("the stream holds more messages, but none arrives")
 func (s *Subscriber) apply(ctx context.Context, r *receiver, held Position, last uint64) error {
 	tick := time.NewTicker(s.cfg.Interval)
 	defer tick.Stop()
-	seen := held.Sequence // at the last comparison
+	seen := held.StreamSequence // at the last comparison
 	for {
 		select {
 		case <-ctx.Done():
@@ -108,10 +108,10 @@ func (s *Subscriber) apply(ctx context.Context, r *receiver, held Position, last
 			if err != nil {
 				return err
 			}
-			if seen == held.Sequence && last > seen {
+			if seen == held.StreamSequence && last > seen {
 				return outage{errStalled}
 			}
-			seen, last = held.Sequence, info.State.LastSeq
+			seen, last = held.StreamSequence, info.State.LastSeq
 			s.cfg.Compared(streamEnd(info))
 		case m, ok := <-r.messages:
 			if !ok {
@@ -119,7 +119,7 @@ func (s *Subscriber) apply(ctx context.Context, r *receiver, held Position, last
 			}
 			b := r.batch(held, m)
 			if err := s.handler.Apply(ctx, b); err != nil {
-				return fmt.Errorf("apply messages %d to %d: %w", b.After.Sequence+1, b.Position.Sequence, err)
+				return fmt.Errorf("apply messages %d to %d: %w", b.After.StreamSequence+1, b.Position.StreamSequence, err)
 			}
 			held = b.Position
 		}

@@ -30,8 +30,8 @@ type Handler interface {
 // Progress is what a Handler holds: how far it has read, and the end of each
 // study's chain there, by study token. The zero Progress holds nothing.
 type Progress struct {
-	Position Position
-	Links    map[string]events.Link
+	Position   Position
+	ChainHeads map[string]events.ChainHead
 }
 
 // Batch is a run of events that follow each other in the stream.
@@ -44,8 +44,8 @@ type Batch struct {
 
 // Message is an event and its place in the stream.
 type Message struct {
-	Sequence uint64
-	Event    events.Event
+	StreamSequence uint64
+	Event          events.Event
 }
 
 // Reasons for which reading stops. Events that do not follow are errors with

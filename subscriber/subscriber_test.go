@@ -56,15 +56,15 @@ func (k *keeper) Apply(_ context.Context, b subscriber.Batch) error {
 	if !b.After.Same(k.held.Position) {
 		return subscriber.ErrMoved
 	}
-	links := map[string]events.Link{}
-	for token, link := range k.held.Links {
+	links := map[string]events.ChainHead{}
+	for token, link := range k.held.ChainHeads {
 		links[token] = link
 	}
 	for _, m := range b.Messages {
 		k.events = append(k.events, m.Event)
-		links[m.Event.Study] = m.Event.Link()
+		links[m.Event.Study] = m.Event.ChainHead()
 	}
-	k.held = subscriber.Progress{Position: b.Position, Links: links}
+	k.held = subscriber.Progress{Position: b.Position, ChainHeads: links}
 	k.batches = append(k.batches, len(b.Messages))
 	select {
 	case k.changed <- struct{}{}:
@@ -183,7 +183,7 @@ func TestRun(t *testing.T) {
 		k := newKeeper()
 		full := errors.New("disk full")
 		k.refuse = func(b subscriber.Batch) error {
-			if b.Position.Sequence > 12 {
+			if b.Position.StreamSequence > 12 {
 				return full
 			}
 			return nil

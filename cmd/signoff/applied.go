@@ -37,7 +37,7 @@ func awaitApplied(ctx context.Context, c *common, t terminal, o *outbox.Outbox) 
 // access events recorded so far, and reports whether it has within
 // appliedTimeout.
 func appliedInTime(ctx context.Context, dir dataDir, o *outbox.Outbox) (bool, error) {
-	recorded, err := o.Link(ctx, events.AccessStudy)
+	recorded, err := o.ChainHead(ctx, events.AccessStudy)
 	if err != nil {
 		return false, err
 	}
@@ -55,10 +55,10 @@ func appliedInTime(ctx context.Context, dir dataDir, o *outbox.Outbox) (bool, er
 }
 
 // awaitLink waits until the read model has applied the access event.
-func awaitLink(ctx context.Context, m *readmodel.Model, recorded events.Link) error {
+func awaitLink(ctx context.Context, m *readmodel.Model, recorded events.ChainHead) error {
 	for {
-		applied, err := m.Link(ctx, events.AccessStudy)
-		if err != nil || applied.Sequence >= recorded.Sequence {
+		applied, err := m.ChainHead(ctx, events.AccessStudy)
+		if err != nil || applied.Number >= recorded.Number {
 			return err
 		}
 		if err := pause(ctx); err != nil {

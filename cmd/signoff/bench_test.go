@@ -81,7 +81,7 @@ type arrivals struct {
 func newArrivals() *arrivals {
 	return &arrivals{
 		at: map[string]time.Time{}, news: make(chan struct{}, 1),
-		progress: subscriber.Progress{Links: map[string]events.Link{}},
+		progress: subscriber.Progress{ChainHeads: map[string]events.ChainHead{}},
 	}
 }
 
@@ -95,7 +95,7 @@ func (a *arrivals) Apply(_ context.Context, batch subscriber.Batch) error {
 		if id, _, ok := m.Event.ReportID(); ok && m.Event.Kind().Publishes() {
 			a.at[id], a.last = now, m.Event
 		}
-		a.progress.Links[m.Event.Study] = m.Event.Link()
+		a.progress.ChainHeads[m.Event.Study] = m.Event.ChainHead()
 	}
 	a.progress.Position = batch.Position
 	select {

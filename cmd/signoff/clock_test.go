@@ -179,12 +179,12 @@ func TestTheClockIsSetBackAfterARotation(t *testing.T) {
 	if err := k.works(right); err != nil {
 		t.Errorf("once the clock is right: %v", err)
 	}
-	before, err := o.Link(t.Context(), events.AccessStudy)
+	before, err := o.ChainHead(t.Context(), events.AccessStudy)
 	if err != nil {
 		t.Fatal(err)
 	}
 	look(right.Add(time.Second))
-	if after, err := o.Link(t.Context(), events.AccessStudy); err != nil || after != before {
+	if after, err := o.ChainHead(t.Context(), events.AccessStudy); err != nil || after != before {
 		t.Errorf("it is retired again: %v, %v", after, err)
 	}
 

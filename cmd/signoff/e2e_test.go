@@ -90,7 +90,7 @@ func awaitCaughtUp(t *testing.T, p *program) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.model.WaitFor(t.Context(), head.Ordinal); err != nil {
+	if err := p.model.WaitFor(t.Context(), head.StreamSequence); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -92,7 +92,7 @@ func (f *flood) dial(secret string) (*nats.Conn, error) {
 // ask sends requests of all kinds, again on a new connection when it is thrown
 // out.
 func (f *flood) ask(ctx context.Context) {
-	consumer := events.PartnerConsumer(f.id, events.StudyToken(f.study))
+	consumer := events.PartnerConsumer(f.id, events.StudyKey(f.study))
 	next, info := "js.signoff.CONSUMER.MSG.NEXT.SIGNOFF."+consumer, "js.signoff.CONSUMER.INFO.SIGNOFF."+consumer
 	for ctx.Err() == nil {
 		nc, err := f.dial(f.secret)

@@ -159,11 +159,11 @@ func checkEverything(t *testing.T, p *program, acknowledged map[string]uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream := readStream(t, p, head.Ordinal)
-	if err := p.model.WaitFor(ctx, head.Ordinal); err != nil {
+	stream := readStream(t, p, head.StreamSequence)
+	if err := p.model.WaitFor(ctx, head.StreamSequence); err != nil {
 		t.Fatal(err)
 	}
-	recorded, err := p.outbox.Source().Recorded(ctx, 1, int(head.Ordinal)+1)
+	recorded, err := p.outbox.Source().Recorded(ctx, 1, int(head.StreamSequence)+1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,14 +172,14 @@ func checkEverything(t *testing.T, p *program, acknowledged map[string]uint64) {
 	}
 	published := make(map[string]uint64)
 	for i, m := range stream {
-		if r := recorded[i]; r.Ordinal != m.Sequence || r.Event.ID != m.Event.ID || r.Event.Hash != m.Event.Hash {
-			t.Errorf("stream sequence %d is another event than ordinal %d", m.Sequence, r.Ordinal)
+		if r := recorded[i]; r.StreamSequence != m.StreamSequence || r.Event.ID != m.Event.ID || r.Event.Hash != m.Event.Hash {
+			t.Errorf("stream sequence %d is another event than ordinal %d", m.StreamSequence, r.StreamSequence)
 		}
 		if id, _, ok := m.Event.ReportID(); ok && m.Event.Kind().Publishes() {
 			if n, twice := published[id]; twice {
-				t.Errorf("assessment %s is published as %d and as %d", id, n, m.Event.Sequence)
+				t.Errorf("assessment %s is published as %d and as %d", id, n, m.Event.Number)
 			}
-			published[id] = m.Event.Sequence
+			published[id] = m.Event.Number
 			checkApplied(t, p, id, m.Event)
 		}
 	}
@@ -201,8 +201,8 @@ func checkApplied(t *testing.T, p *program, id string, e events.Event) {
 		t.Errorf("assessment %s is not in the read model: %v", id, err)
 		return
 	}
-	if !report.Available || report.Version != e.Sequence || string(report.Body) != string(e.Data) {
-		t.Errorf("the read model holds assessment %s as event %d, not byte for byte as event %d", id, report.Version, e.Sequence)
+	if !report.Available || report.Version != e.Number || string(report.Body) != string(e.Data) {
+		t.Errorf("the read model holds assessment %s as event %d, not byte for byte as event %d", id, report.Version, e.Number)
 	}
 }
 
@@ -220,9 +220,9 @@ func (c *collector) Resume(context.Context) (subscriber.Progress, error) { retur
 func (c *collector) Apply(_ context.Context, b subscriber.Batch) error {
 	for _, m := range b.Messages {
 		c.messages = append(c.messages, m)
-		c.progress.Links[m.Event.Study] = m.Event.Link()
+		c.progress.ChainHeads[m.Event.Study] = m.Event.ChainHead()
 	}
-	if c.progress.Position = b.Position; b.Position.Sequence >= c.until {
+	if c.progress.Position = b.Position; b.Position.StreamSequence >= c.until {
 		c.enough()
 	}
 	return nil
@@ -242,7 +242,7 @@ func readStream(t *testing.T, p *program, until uint64) []subscriber.Message {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c := &collector{until: until, progress: subscriber.Progress{Links: map[string]events.Link{}}, enough: cancel}
+	c := &collector{until: until, progress: subscriber.Progress{ChainHeads: map[string]events.ChainHead{}}, enough: cancel}
 	if err := subscriber.New(js, c, subscriber.Config{}).Run(ctx); err != nil {
 		t.Fatal(err)
 	}

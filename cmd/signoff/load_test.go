@@ -112,7 +112,7 @@ func (g *greedy) run(ctx context.Context, p *program, id, secret, study string) 
 		return err
 	}
 	defer nc.Close()
-	studyToken := events.StudyToken(study)
+	studyToken := events.StudyKey(study)
 	if _, err := nc.Subscribe(events.StudySubjects(studyToken), g.note); err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 		return nil
 	})
 	complete := time.Since(answered)
-	link, err := p.outbox.Link(t.Context(), events.StudyToken(withdrawn))
+	link, err := p.outbox.ChainHead(t.Context(), events.StudyKey(withdrawn))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,8 +237,8 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	for who, r := range readings {
 		r.complete(t, who, loadEvents/2)
 	}
-	if taker.n == 0 || taker.highest > int(link.Sequence) || link.Sequence == loadEvents/2 {
-		t.Errorf("%d events of the withdrawn study came, up to number %d; %d were signed when the withdrawal was complete", taker.n, taker.highest, link.Sequence)
+	if taker.n == 0 || taker.highest > int(link.Number) || link.Number == loadEvents/2 {
+		t.Errorf("%d events of the withdrawn study came, up to number %d; %d were signed when the withdrawal was complete", taker.n, taker.highest, link.Number)
 	}
 	t.Logf("%d events of the withdrawn study came, the last %s after the withdrawal was answered, which was complete after %s", taker.n, taker.last.Sub(answered), complete)
 }

@@ -161,7 +161,7 @@ func partnerAccounts(ctx context.Context, c *common) (accounts []events.Account,
 			}
 			var tokens []string
 			for _, study := range p.Studies {
-				tokens = append(tokens, events.StudyToken(study))
+				tokens = append(tokens, events.StudyKey(study))
 			}
 			slices.Sort(tokens)
 			accounts = append(accounts, events.PartnerAccountOf(p.ID, tokens, doors.DefaultLimits()))

@@ -107,7 +107,7 @@ func TestAPartnerReadsInNode(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			if e.Event.Study == events.StudyToken(study) {
+			if e.Event.Study == events.StudyKey(study) {
 				all = append(all, e.Event)
 			}
 		}

@@ -25,21 +25,21 @@ import (
 // start is what the outbox held when the program began, before it made, numbered
 // or published anything itself.
 type start struct {
-	recorded events.Entry // with the highest ordinal; none: the zero Entry
-	access   events.Link  // the end of the access events, published or not
+	recorded events.Entry     // with the highest ordinal; none: the zero Entry
+	access   events.ChainHead // the end of the access events, published or not
 }
 
 func readStart(ctx context.Context, o *outbox.Outbox) (s start, err error) {
 	if s.recorded, err = o.Source().Head(ctx); err != nil {
 		return s, err
 	}
-	s.access, err = o.Link(ctx, events.AccessStudy)
+	s.access, err = o.ChainHead(ctx, events.AccessStudy)
 	return s, err
 }
 
 // position is the place of the event that was recorded last, in whatever stream.
 func (s start) position() subscriber.Position {
-	return subscriber.Position{Sequence: s.recorded.Ordinal, ID: s.recorded.Event.ID, Hash: s.recorded.Event.Hash}
+	return subscriber.Position{StreamSequence: s.recorded.StreamSequence, ID: s.recorded.Event.ID, Hash: s.recorded.Event.Hash}
 }
 
 const (
@@ -261,7 +261,7 @@ func (o *opening) look(ctx context.Context) {
 	o.reason.Store(nil)
 	close(o.opened)
 	o.notify() // who waits to begin need not wait longer
-	o.log.Info("data, tokens and logins are open", "position", o.Position().Sequence, "recorded", o.start.recorded.Ordinal)
+	o.log.Info("data, tokens and logins are open", "position", o.Position().StreamSequence, "recorded", o.start.recorded.StreamSequence)
 }
 
 func (o *opening) stayClosed(why error) {
@@ -270,13 +270,13 @@ func (o *opening) stayClosed(why error) {
 
 // unapplied returns the access events that the read model has not applied.
 func (o *opening) unapplied(ctx context.Context) ([]events.Entry, error) {
-	applied, err := o.Link(ctx, events.AccessStudy)
+	applied, err := o.ChainHead(ctx, events.AccessStudy)
 	if err != nil {
 		return nil, err
 	}
-	committed, err := o.outbox.Link(ctx, events.AccessStudy)
+	committed, err := o.outbox.ChainHead(ctx, events.AccessStudy)
 	if err != nil || applied == committed {
-		o.waiting = committed.Sequence
+		o.waiting = committed.Number
 		return nil, err
 	}
 	pending, err := o.outbox.Source().AccessAfter(ctx, applied)
@@ -287,15 +287,15 @@ func (o *opening) unapplied(ctx context.Context) ([]events.Entry, error) {
 // there a look ago; those that came since are about to be applied.
 func (o *opening) respect(pending []events.Entry) error {
 	there := pending
-	if i := slices.IndexFunc(pending, func(e events.Entry) bool { return e.Event.Sequence > o.waiting }); i >= 0 {
+	if i := slices.IndexFunc(pending, func(e events.Entry) bool { return e.Event.Number > o.waiting }); i >= 0 {
 		there = pending[:i]
 	}
 	if len(pending) > 0 {
-		o.waiting = pending[len(pending)-1].Event.Sequence
+		o.waiting = pending[len(pending)-1].Event.Number
 	}
 	var numbers [2]uint64
 	if len(there) > 0 {
-		numbers = [2]uint64{there[0].Event.Sequence, there[len(there)-1].Event.Sequence}
+		numbers = [2]uint64{there[0].Event.Number, there[len(there)-1].Event.Number}
 	}
 	if numbers == o.respected {
 		return nil
@@ -330,7 +330,7 @@ func (o *opening) holdsStream(ctx context.Context) error {
 		switch {
 		case err == nil:
 			info := stream.CachedInfo()
-			o.end = &subscriber.Position{Created: info.Created, Sequence: info.State.LastSeq}
+			o.end = &subscriber.Position{Created: info.Created, StreamSequence: info.State.LastSeq}
 		case o.relay().State == publisher.BackingOff:
 			return nil
 		default:
@@ -339,15 +339,15 @@ func (o *opening) holdsStream(ctx context.Context) error {
 	}
 	at := o.Position()
 	another := !at.Created.IsZero() && !at.Created.Equal(o.end.Created)
-	if another || at.Sequence >= o.end.Sequence || o.Status().State == readmodel.Red {
+	if another || at.StreamSequence >= o.end.StreamSequence || o.Status().State == readmodel.Red {
 		return nil
 	}
-	return fmt.Errorf("the read model is at event %d of %d in the stream", at.Sequence, o.end.Sequence)
+	return fmt.Errorf("the read model is at event %d of %d in the stream", at.StreamSequence, o.end.StreamSequence)
 }
 
 // wait returns which access events are to be waited for before it opens; nil: none.
 func (o *opening) wait(ctx context.Context, pending []events.Entry) error {
-	atStart := func(e events.Entry) bool { return e.Event.Sequence <= o.start.access.Sequence }
+	atStart := func(e events.Entry) bool { return e.Event.Number <= o.start.access.Number }
 	if !slices.ContainsFunc(pending, atStart) {
 		return nil
 	}
@@ -361,7 +361,7 @@ func (o *opening) wait(ctx context.Context, pending []events.Entry) error {
 // inVain reports whether waiting for pending access events to be applied is of no
 // use: that takes the broker, or a person.
 func (o *opening) inVain(ctx context.Context) (bool, error) {
-	if o.start.recorded.Ordinal == 0 {
+	if o.start.recorded.StreamSequence == 0 {
 		return false, nil
 	}
 	switch o.relay().State {
@@ -380,29 +380,29 @@ func (o *opening) inVain(ctx context.Context) (bool, error) {
 func (o *opening) holdsRecorded(ctx context.Context) error {
 	recorded, at := o.start.position(), o.Position()
 	switch {
-	case at.Sequence < recorded.Sequence:
+	case at.StreamSequence < recorded.StreamSequence:
 		why := ""
 		if s := o.Status(); s.State == readmodel.Red {
 			why = " and does not go on: " + s.Reason + "; signoff rebuild makes it anew"
 		}
-		return fmt.Errorf("the read model is at event %d of %d%s", at.Sequence, recorded.Sequence, why)
-	case recorded.Sequence == 0:
+		return fmt.Errorf("the read model is at event %d of %d%s", at.StreamSequence, recorded.StreamSequence, why)
+	case recorded.StreamSequence == 0:
 		return nil
-	case at.Sequence == recorded.Sequence:
+	case at.StreamSequence == recorded.StreamSequence:
 		return sameEvent(recorded, at.ID, at.Hash)
 	}
 	// It stands behind: the outbox was stopped before it recorded what it had
 	// published, or is an older copy. The chain of the event's study shows whether
 	// it is in there, if the outbox holds the end of that.
 	e := o.start.recorded.Event
-	end, err := o.Link(ctx, e.Study)
+	end, err := o.ChainHead(ctx, e.Study)
 	if err != nil {
 		return err
 	}
 	switch held, err := o.outbox.Source().Holds(ctx, e.Study, end); {
 	case err != nil:
 		return err
-	case end.Sequence < e.Sequence, end.Sequence == e.Sequence && end.Hash != e.Hash:
+	case end.Number < e.Number, end.Number == e.Number && end.Hash != e.Hash:
 		return sameEvent(recorded, "", "")
 	case held:
 		return nil
@@ -422,12 +422,12 @@ func (o *opening) compareInStream(ctx context.Context, at subscriber.Position) e
 	if !stream.CachedInfo().Created.Equal(at.Created) {
 		return fmt.Errorf("the read model is at event %d of another stream, the outbox has recorded %d: they cannot be compared; "+
 			"if outbox.db is an older copy, put back the one that holds all events; if readmodel.db is of another installation, "+
-			"stop the server and move readmodel.db away: it is made anew from the stream", at.Sequence, o.start.recorded.Ordinal)
+			"stop the server and move readmodel.db away: it is made anew from the stream", at.StreamSequence, o.start.recorded.StreamSequence)
 	}
 	recorded := o.start.position()
-	msg, err := stream.GetMsg(ctx, recorded.Sequence)
+	msg, err := stream.GetMsg(ctx, recorded.StreamSequence)
 	if err != nil {
-		return fmt.Errorf("the outbox is older than the read model, and is to be compared with the stream: message %d: %w", recorded.Sequence, err)
+		return fmt.Errorf("the outbox is older than the read model, and is to be compared with the stream: message %d: %w", recorded.StreamSequence, err)
 	}
 	e, err := events.FromHeader(msg.Header, msg.Data)
 	if err != nil {
@@ -441,5 +441,5 @@ func sameEvent(recorded subscriber.Position, id, hash string) error {
 		return nil
 	}
 	return fmt.Errorf("at event %d the read model holds another one than the outbox has recorded, which is %s: outbox.db and readmodel.db "+
-		"do not belong together; put back the outbox.db that does, or make the read model from the stream with signoff rebuild", recorded.Sequence, recorded.ID)
+		"do not belong together; put back the outbox.db that does, or make the read model from the stream with signoff rebuild", recorded.StreamSequence, recorded.ID)
 }

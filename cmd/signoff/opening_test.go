@@ -311,7 +311,7 @@ func (i *installation) wantClosed(p *program) {
 		}
 	}
 	status, findings := readiness(i.t, p)
-	want := fmt.Sprintf("of %d", p.start.recorded.Ordinal)
+	want := fmt.Sprintf("of %d", p.start.recorded.StreamSequence)
 	if status != http.StatusServiceUnavailable || !strings.Contains(findings["opening"], want) || !strings.Contains(findings["doors"], "partners cannot subscribe yet") {
 		i.t.Errorf("/readyz: %d %v", status, findings)
 	}
@@ -368,7 +368,7 @@ func (i *installation) wantLogins(address string) {
 			return err
 		}
 		defer nc.Close()
-		_, err = nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer(id, events.StudyToken(i.study)), nil, time.Second)
+		_, err = nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer(id, events.StudyKey(i.study)), nil, time.Second)
 		return err
 	}
 	eventually(i.t, "a login of acme", func() error { return opens("acme", i.secrets["acme"]) })
@@ -442,7 +442,7 @@ func TestNothingOpensWhileTheLogIsFilledAgain(t *testing.T) {
 	defer i.watch(p.program, i.revoked, http.StatusForbidden, http.StatusServiceUnavailable)()
 	<-p.reached
 	eventually(t, "the read model to have applied what is there", func() error {
-		if s := p.model.Status(); s.State != readmodel.Green || s.Position.Sequence < 1000 {
+		if s := p.model.Status(); s.State != readmodel.Green || s.Position.StreamSequence < 1000 {
 			return fmt.Errorf("%+v", s)
 		}
 		return nil
@@ -472,7 +472,7 @@ func TestNothingOpensWhileTheLogIsFilledAgain(t *testing.T) {
 	p.release()
 	<-p.ready
 	i.wantRight(p.program)
-	if r := <-rebuilt; r.status != exitDone || !strings.Contains(r.out, fmt.Sprint(p.start.recorded.Ordinal)) {
+	if r := <-rebuilt; r.status != exitDone || !strings.Contains(r.out, fmt.Sprint(p.start.recorded.StreamSequence)) {
 		t.Errorf("%+v %s", r, progress.String())
 	}
 	i.wantRight(p.program)
@@ -501,10 +501,10 @@ func TestACalloutOpensNothingWhileTheLogIsFilledAgain(t *testing.T) {
 		}
 	})
 	<-p.reached
-	want := fmt.Sprintf("of %d events", p.start.recorded.Ordinal)
+	want := fmt.Sprintf("of %d events", p.start.recorded.StreamSequence)
 	eventually(t, "the callout to say why it is closed", func() error {
 		status, findings := readiness(t, &a.program)
-		if status != http.StatusServiceUnavailable || !strings.Contains(findings["doors"], want) || a.model.Position().Sequence < 1000 {
+		if status != http.StatusServiceUnavailable || !strings.Contains(findings["doors"], want) || a.model.Position().StreamSequence < 1000 {
 			return fmt.Errorf("%d %v", status, findings)
 		}
 		return nil
@@ -710,7 +710,7 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	t.Run("not a read model that is missing", func(t *testing.T) {
 		restore(t, complete, "", true)
 		p, err := look(t, nil)
-		stays(t, err, fmt.Sprintf("the read model is at event 0 of %d", p.start.recorded.Ordinal))
+		stays(t, err, fmt.Sprintf("the read model is at event 0 of %d", p.start.recorded.StreamSequence))
 	})
 	t.Run("not a read model that is older", func(t *testing.T) {
 		restore(t, complete, olderModel, true)
@@ -754,7 +754,7 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 		restore(t, complete, model, true)
 		i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
 		_, err := look(t, func(p *program) {
-			if err := p.outbox.Source().Park(t.Context(), events.StudyToken(i.study), "too large"); err != nil {
+			if err := p.outbox.Source().Park(t.Context(), events.StudyKey(i.study), "too large"); err != nil {
 				t.Fatal(err)
 			}
 		})

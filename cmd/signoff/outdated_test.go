@@ -24,9 +24,9 @@ func newer(t *testing.T, p *program, kind events.Kind, study string) {
 	t.Helper()
 	err := p.outbox.DB().Update(t.Context(), func(tx *sqlx.Tx) error {
 		var row int64
-		var link events.Link
+		var link events.ChainHead
 		var last string
-		if err := tx.QueryRow(`select row, sequence, hash, time from studies where token = ?`, study).Scan(&row, &link.Sequence, &link.Hash, &last); err != nil {
+		if err := tx.QueryRow(`select row, sequence, hash, time from studies where token = ?`, study).Scan(&row, &link.Number, &link.Hash, &last); err != nil {
 			return err
 		}
 		at, err := events.ParseTime(last)
@@ -41,11 +41,11 @@ func newer(t *testing.T, p *program, kind events.Kind, study string) {
 		_, err = tx.Exec(`
 			insert into events (study, sequence, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, data)
 			values (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)`,
-			row, int64(e.Sequence), string(kind), e.ID, e.Subject, events.FormatTime(e.Time), e.PartitionKey, e.PreviousHash, e.Hash, e.Data)
+			row, int64(e.Number), string(kind), e.ID, e.Subject, events.FormatTime(e.Time), e.PartitionKey, e.PreviousHash, e.Hash, e.Data)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(`update studies set sequence = ?, hash = ?, time = ? where row = ?`, int64(e.Sequence), e.Hash, events.FormatTime(e.Time), row)
+		_, err = tx.Exec(`update studies set sequence = ?, hash = ?, time = ? where row = ?`, int64(e.Number), e.Hash, events.FormatTime(e.Time), row)
 		return err
 	})
 	if err != nil {

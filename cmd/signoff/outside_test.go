@@ -139,11 +139,11 @@ func (o *onCluster) follow(study string) *follower {
 // last is the number of a study's last event.
 func (o *onCluster) last(study string) uint64 {
 	o.t.Helper()
-	link, err := o.p.outbox.Link(o.t.Context(), events.StudyToken(study))
+	link, err := o.p.outbox.ChainHead(o.t.Context(), events.StudyKey(study))
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	return link.Sequence
+	return link.Number
 }
 
 // opens reports whether a login at a server opens the study's consumer.
@@ -153,7 +153,7 @@ func (o *onCluster) opens(i int, study string) error {
 		return err
 	}
 	defer nc.Close()
-	_, err = nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer("acme", events.StudyToken(study)), nil, time.Second)
+	_, err = nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer("acme", events.StudyKey(study)), nil, time.Second)
 	return err
 }
 
@@ -214,8 +214,8 @@ func TestAClusterElsewhere(t *testing.T) {
 			return nil
 		})
 		head, err := o.p.outbox.Source().Head(t.Context())
-		if err != nil || head.Ordinal != before.Ordinal {
-			t.Errorf("acknowledged up to %d, before %d, %v", head.Ordinal, before.Ordinal, err)
+		if err != nil || head.StreamSequence != before.StreamSequence {
+			t.Errorf("acknowledged up to %d, before %d, %v", head.StreamSequence, before.StreamSequence, err)
 		}
 		if n := o.reports(demoStudy); n != 5 {
 			t.Errorf("%d reports", n)
@@ -525,8 +525,8 @@ func TestMovingToAnOutsideServer(t *testing.T) {
 	o.p = moved
 	sign("2002")
 	awaitCaughtUp(t, moved)
-	if info := o.stream(); info.State.LastSeq <= before.Ordinal {
-		t.Errorf("the stream ends at %d, before the move at %d", info.State.LastSeq, before.Ordinal)
+	if info := o.stream(); info.State.LastSeq <= before.StreamSequence {
+		t.Errorf("the stream ends at %d, before the move at %d", info.State.LastSeq, before.StreamSequence)
 	}
 	if n := o.reports(demoStudy); n != 2 {
 		t.Errorf("%d reports", n)

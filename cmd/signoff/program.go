@@ -243,7 +243,7 @@ func (p *program) openRelay(ctx context.Context) error {
 		Stream: publisher.StreamConfig{
 			Replicas:     p.settings.NATSReplicas,
 			MaxConsumers: p.settings.MaxConsumers + doors.OwnConsumers,
-			RefillTo:     p.start.recorded.Ordinal,
+			RefillTo:     p.start.recorded.StreamSequence,
 		},
 		Log: p.log.With("component", "publisher"),
 	}

@@ -101,7 +101,7 @@ func quickStartOf(ctx context.Context, c *common, o *outbox.Outbox, id string) (
 }
 
 func (q quickStart) study(study string) studyStart {
-	name := events.StudyToken(study)
+	name := events.StudyKey(study)
 	return studyStart{
 		Study: study, Token: name, Page: q.BaseURL + "/DiagnosticReport?researchstudy=" + fhir.EscapeQuery(study),
 		Consumer: events.PartnerConsumer(q.Partner, name), Subject: events.StudySubjects(name),

@@ -41,11 +41,11 @@ func reception(ctx context.Context, c *common, t terminal, assessment string) er
 			return err
 		}
 		return printFacts(c, t, r, func(w io.Writer) {
-			where := fmt.Sprintf("message %d of the stream", r.Ordinal)
-			if r.Ordinal == 0 {
+			where := fmt.Sprintf("message %d of the stream", r.StreamSequence)
+			if r.StreamSequence == 0 {
 				where = "not published yet"
 			}
-			fmt.Fprintf(w, "assessment %s: event %d of %s (%s), %s, %s\n", r.Assessment, r.Sequence, r.Study, r.Kind, events.FormatTime(r.Time), where)
+			fmt.Fprintf(w, "assessment %s: event %d of %s (%s), %s, %s\n", r.Assessment, r.Number, r.Study, r.Kind, events.FormatTime(r.Time), where)
 			rows := make([][]string, len(r.Receivers))
 			for i, p := range r.Receivers {
 				rows[i] = []string{p.Partner, p.State}

@@ -28,7 +28,7 @@ func consume(t *testing.T, p *program, id, secret, study string, take, acknowled
 	if err != nil {
 		t.Fatal(err)
 	}
-	consumer, err := js.Consumer(t.Context(), events.Stream, events.PartnerConsumer(id, events.StudyToken(study)))
+	consumer, err := js.Consumer(t.Context(), events.Stream, events.PartnerConsumer(id, events.StudyKey(study)))
 	if err != nil {
 		t.Fatal(err)
 	}

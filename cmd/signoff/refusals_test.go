@@ -126,7 +126,7 @@ func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
 	const study = "Study 1"
 	dir := t.TempDir()
 	addPI(t, dir, "pi", "S")
-	token := events.StudyToken(study)
+	token := events.StudyKey(study)
 	release := func(name string) []string { return []string{"release", name, "--data", dir} }
 	refusal(t, exitRefused, release(study), `there is no study "Study 1"`, "signoff status")
 

@@ -92,7 +92,7 @@ func applied(ctx context.Context, dir dataDir) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return m.Position().Sequence, m.Close()
+	return m.Position().StreamSequence, m.Close()
 }
 
 func (f statusFacts) print(w io.Writer) {
@@ -106,7 +106,7 @@ func (f statusFacts) print(w io.Writer) {
 		fmt.Fprintf(w, "             %s: %s\n", name, f.Findings[name])
 	}
 	fmt.Fprintf(w, "assessments  %d registered, %d waiting for a signature, %d available\n", o.Assessments, o.Waiting, o.Available)
-	fmt.Fprintf(w, "events       %d recorded, %d published, %d applied\n", o.Events, o.Ordinal, f.Applied)
+	fmt.Fprintf(w, "events       %d recorded, %d published, %d applied\n", o.Events, o.StreamSequence, f.Applied)
 	if o.Unpublished > 0 {
 		fmt.Fprintf(w, "             %d not published yet, the oldest since %s\n", o.Unpublished, time.Since(o.Oldest).Round(time.Millisecond))
 	}
@@ -116,7 +116,7 @@ func (f statusFacts) print(w io.Writer) {
 	var rows [][]string
 	for _, s := range o.Studies {
 		if !s.Internal {
-			rows = append(rows, []string{s.Study, s.Token, fmt.Sprint(s.Sequence), s.Time})
+			rows = append(rows, []string{s.Study, s.StudyKey, fmt.Sprint(s.Number), s.Time})
 		}
 	}
 	fmt.Fprintln(w)

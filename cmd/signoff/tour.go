@@ -185,7 +185,7 @@ func (d *tour) sign(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.linef("%5.1f ms  %-40s #%-2d %s", arrived.at.Sub(start).Seconds()*1000, arrived.event.NATSSubject(), arrived.event.Sequence, summary(arrived.event.Data))
+		d.linef("%5.1f ms  %-40s #%-2d %s", arrived.at.Sub(start).Seconds()*1000, arrived.event.NATSSubject(), arrived.event.Number, summary(arrived.event.Data))
 		if i == 0 {
 			d.whole(arrived.event)
 		}
@@ -232,7 +232,7 @@ func (d *tour) withdraw(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.linef("event    %s  #%d", arrived.event.NATSSubject(), arrived.event.Sequence)
+	d.linef("event    %s  #%d", arrived.event.NATSSubject(), arrived.event.Number)
 	body, err := d.await(ctx, "/DiagnosticReport/"+demoMistake, http.StatusGone, func([]byte) bool { return true })
 	if err != nil {
 		return fmt.Errorf("the withdrawn report is still there: %w", err)

@@ -34,7 +34,7 @@ type arrival struct {
 }
 
 func newWatcher() *watcher {
-	return &watcher{progress: subscriber.Progress{Links: map[string]events.Link{}}, news: make(chan struct{})}
+	return &watcher{progress: subscriber.Progress{ChainHeads: map[string]events.ChainHead{}}, news: make(chan struct{})}
 }
 
 // start subscribes; the result ends it and waits for its end.
@@ -65,8 +65,8 @@ func (w *watcher) Apply(_ context.Context, b subscriber.Batch) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, m := range b.Messages {
-		w.arrivals = append(w.arrivals, arrival{now, m.Sequence, m.Event})
-		w.progress.Links[m.Event.Study] = m.Event.Link()
+		w.arrivals = append(w.arrivals, arrival{now, m.StreamSequence, m.Event})
+		w.progress.ChainHeads[m.Event.Study] = m.Event.ChainHead()
 	}
 	w.progress.Position = b.Position
 	w.tell()
@@ -103,8 +103,8 @@ func (w *watcher) awaitAll(ctx context.Context, recorded []events.Entry) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, r := range recorded {
-		if a := w.arrivals[i]; a.sequence != r.Ordinal || a.event.Hash != r.Event.Hash {
-			return fmt.Errorf("event %d of the stream is not the one that was recorded", r.Ordinal)
+		if a := w.arrivals[i]; a.sequence != r.StreamSequence || a.event.Hash != r.Event.Hash {
+			return fmt.Errorf("event %d of the stream is not the one that was recorded", r.StreamSequence)
 		}
 	}
 	return nil
@@ -139,7 +139,7 @@ func (w *watcher) reports(study string) map[string][]byte {
 	for _, a := range w.arrivals {
 		id, _, ok := a.event.ReportID()
 		switch {
-		case !ok || a.event.Study != events.StudyToken(study):
+		case !ok || a.event.Study != events.StudyKey(study):
 		case a.event.Kind().Publishes():
 			available[id] = a.event.Data
 		default:

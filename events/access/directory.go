@@ -15,8 +15,8 @@ import (
 type Directory struct {
 	partners map[string]Partner
 	keys     map[string]Key
-	unknown  string      // the type of an event that must not be passed over; empty: all are known
-	version  events.Link // the last access event that is folded in
+	unknown  string           // the type of an event that must not be passed over; empty: all are known
+	version  events.ChainHead // the last access event that is folded in
 }
 
 // Apply folds one event of an internal study. One whose kind only a newer version
@@ -44,7 +44,7 @@ func (d Directory) Current() error {
 func (d Directory) WithPartner(p Partner) Directory {
 	f := d.Fold()
 	f.setPartner(p)
-	f.d.version = events.Link{Sequence: d.version.Sequence + 1, Hash: p.EventSubject()}
+	f.d.version = events.ChainHead{Number: d.version.Number + 1, Hash: p.EventSubject()}
 	return f.Directory()
 }
 
@@ -52,7 +52,7 @@ func (d Directory) WithPartner(p Partner) Directory {
 func (d Directory) WithKey(k Key) Directory {
 	f := d.Fold()
 	f.setKey(k)
-	f.d.version = events.Link{Sequence: d.version.Sequence + 1, Hash: k.EventSubject()}
+	f.d.version = events.ChainHead{Number: d.version.Number + 1, Hash: k.EventSubject()}
 	return f.Directory()
 }
 
@@ -127,7 +127,7 @@ func (f *Fold) Apply(e events.Event) error {
 		}
 		return nil // the version counts what can be folded
 	}
-	f.d.version = e.Link()
+	f.d.version = e.ChainHead()
 	return nil
 }
 

@@ -70,7 +70,7 @@ func TestApplyLeavesTheOldDirectoryAsItWas(t *testing.T) {
 func grants(t testing.TB, n int) []events.Event {
 	t.Helper()
 	list := make([]events.Event, n)
-	var end events.Link
+	var end events.ChainHead
 	for i := range list {
 		p := access.Partner{
 			ID: fmt.Sprintf("partner-%05d", i), Name: "A partner", Studies: []string{"A", "B"},
@@ -78,7 +78,7 @@ func grants(t testing.TB, n int) []events.Event {
 		}
 		list[i] = accessEvent(t, events.AccessPartner, p.EventSubject(), p)
 		list[i].Seal(end)
-		end = list[i].Link()
+		end = list[i].ChainHead()
 	}
 	return list
 }
@@ -163,7 +163,7 @@ func TestDirectoriesOfTheSameEventsAreTheSame(t *testing.T) {
 	other := grants(t, 2)
 	gone := access.Partner{ID: "partner-00002"}
 	e := accessEvent(t, events.AccessPartner, gone.EventSubject(), gone)
-	e.Seal(other[1].Link())
+	e.Seal(other[1].ChainHead())
 	if fold(t, list).Same(fold(t, list[:2])) || fold(t, list).Same(fold(t, append(other, e))) {
 		t.Error("two that were folded from other events are the same")
 	}

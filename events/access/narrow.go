@@ -31,7 +31,7 @@ func (d Directory) Narrow(later Directory) Directory {
 		}
 	}
 	f.d.unknown = cmp.Or(d.unknown, later.unknown)
-	f.d.version = events.Link{Sequence: later.version.Sequence, Hash: d.version.Hash + " " + later.version.Hash}
+	f.d.version = events.ChainHead{Number: later.version.Number, Hash: d.version.Hash + " " + later.version.Hash}
 	return f.Directory()
 }
 

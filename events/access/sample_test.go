@@ -49,7 +49,7 @@ func accessEvent(t testing.TB, k events.Kind, subject string, body any) events.E
 		ID: "01941f29-7c00-7000-8000-000000000002", Source: ns.Source(events.AccessStudy), Type: ns.Type(k), Subject: subject, Time: now,
 		DataContentType: k.MediaType(), Study: events.AccessStudy, PartitionKey: events.AccessStudy, Data: data,
 	}
-	e.Seal(events.Link{})
+	e.Seal(events.ChainHead{})
 	if err := e.Validate(); err != nil {
 		t.Fatal(err)
 	}

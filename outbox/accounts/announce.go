@@ -38,7 +38,7 @@ func tell(tx *ledger.Tx, partner string, kind events.Kind, studies ...string) er
 		return err
 	}
 	for _, study := range studies {
-		grant := events.Grant{Partner: partner, Study: study, Token: events.StudyToken(study)}
+		grant := events.Grant{Partner: partner, Study: study, StudyKey: events.StudyKey(study)}
 		data, err := json.Marshal(grant)
 		if err != nil {
 			return fmt.Errorf("write access event: %w", err)

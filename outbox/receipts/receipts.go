@@ -76,7 +76,7 @@ func listens(p access.Partner, token string) bool {
 		return p.Enabled
 	}
 	for _, study := range p.Studies {
-		if events.StudyToken(study) == token {
+		if events.StudyKey(study) == token {
 			return p.Granted(study)
 		}
 	}

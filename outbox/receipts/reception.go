@@ -12,13 +12,13 @@ import (
 
 // Reception says who has received what was last published of an assessment.
 type Reception struct {
-	Assessment string     `json:"assessment"`
-	Study      string     `json:"study"`
-	Kind       string     `json:"kind"`     // of the event that carries it
-	Sequence   uint64     `json:"sequence"` // the event's number
-	Time       time.Time  `json:"time"`     // of the event
-	Ordinal    uint64     `json:"ordinal"`  // the event's place on the stream; 0: not published yet
-	Receivers  []Receiver `json:"receivers"`
+	Assessment     string     `json:"assessment"`
+	Study          string     `json:"study"`
+	Kind           string     `json:"kind"`     // of the event that carries it
+	Number         uint64     `json:"sequence"` // the event's number
+	Time           time.Time  `json:"time"`     // of the event
+	StreamSequence uint64     `json:"ordinal"`  // the event's place on the stream; 0: not published yet
+	Receivers      []Receiver `json:"receivers"`
 }
 
 // Receiver is a partner that may see the study.
@@ -47,7 +47,7 @@ func (recs *Receipts) Reception(ctx context.Context, assessment string) (Recepti
 		join events e on e.row = a.published
 		join studies s on s.row = e.study
 		left join ordinals o on o.event = e.row
-		where a.id = ?`, assessment).Scan(&r.Study, &token, &r.Kind, &r.Sequence, &at, &r.Ordinal)
+		where a.id = ?`, assessment).Scan(&r.Study, &token, &r.Kind, &r.Number, &at, &r.StreamSequence)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Reception{}, events.Errorf(events.NotFound, "nothing of an assessment %q was signed off", assessment)
 	}
@@ -72,7 +72,7 @@ func (recs *Receipts) receivers(ctx context.Context, r *Reception, token string)
 	states := make(map[string]string)
 	for _, receipt := range receipts {
 		if receipt.Study == token {
-			states[receipt.Partner] = stateOf(receipt, r.Ordinal)
+			states[receipt.Partner] = stateOf(receipt, r.StreamSequence)
 		}
 	}
 	for _, p := range partners {

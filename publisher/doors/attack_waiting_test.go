@@ -71,7 +71,7 @@ func (q *queue) consumersOf(id string) []string {
 	all := []string{events.PartnerAccess(id)}
 	if id == "mallory" {
 		for _, study := range q.studies {
-			all = append(all, events.PartnerConsumer(id, events.StudyToken(study)))
+			all = append(all, events.PartnerConsumer(id, events.StudyKey(study)))
 		}
 	}
 	return all

@@ -11,7 +11,7 @@ import (
 func grants(studies []string) string {
 	var tokens []string
 	for _, s := range studies {
-		tokens = append(tokens, events.StudyToken(s))
+		tokens = append(tokens, events.StudyKey(s))
 	}
 	slices.Sort(tokens)
 	return doors.GrantsOf(tokens)

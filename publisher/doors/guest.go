@@ -31,7 +31,7 @@ func newGuest(p access.Partner) guest {
 	g := guest{Partner: p, tokens: []string{}}
 	for _, study := range p.Studies {
 		if p.Granted(study) {
-			g.tokens = append(g.tokens, events.StudyToken(study))
+			g.tokens = append(g.tokens, events.StudyKey(study))
 		}
 	}
 	slices.Sort(g.tokens)

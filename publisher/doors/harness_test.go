@@ -199,7 +199,7 @@ func (h *house) admit(id string, studies ...string) {
 		}
 		defer nc.Close()
 		for _, study := range studies {
-			if _, err := info(nc, events.PartnerConsumer(id, events.StudyToken(study))); err != nil {
+			if _, err := info(nc, events.PartnerConsumer(id, events.StudyKey(study))); err != nil {
 				return false
 			}
 		}
@@ -259,7 +259,7 @@ func (h *house) mustLogin(id string, opts ...nats.Option) *nats.Conn {
 func (h *house) publish(study string, bodies ...string) {
 	h.t.Helper()
 	for _, body := range bodies {
-		subject := "in." + events.PartnerPrefix + events.StudyToken(study) + ".DiagnosticReport.signed"
+		subject := "in." + events.PartnerPrefix + events.StudyKey(study) + ".DiagnosticReport.signed"
 		if _, err := h.writer.Publish(h.t.Context(), subject, []byte(body)); err != nil {
 			h.t.Fatal(err)
 		}

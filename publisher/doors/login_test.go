@@ -161,7 +161,7 @@ func TestStudiesWithAnyNameAreReadByTheirToken(t *testing.T) {
 	h.admit("acme", studies...)
 	nc := h.mustLogin("acme")
 	for _, s := range studies {
-		c := consumer(t, nc, events.PartnerConsumer("acme", events.StudyToken(s)))
+		c := consumer(t, nc, events.PartnerConsumer("acme", events.StudyKey(s)))
 		same(t, s, take(t, c, 1), "of "+s)
 		none(t, c)
 	}

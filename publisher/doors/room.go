@@ -179,7 +179,7 @@ func (s Status) Room() string {
 
 // study is the number of a study of the guest by its token.
 func (g guest) study(token string) string {
-	i := slices.IndexFunc(g.Studies, func(study string) bool { return token != "" && events.StudyToken(study) == token })
+	i := slices.IndexFunc(g.Studies, func(study string) bool { return token != "" && events.StudyKey(study) == token })
 	if i < 0 {
 		return ""
 	}

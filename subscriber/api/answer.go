@@ -38,7 +38,7 @@ func (a *API) search(w http.ResponseWriter, r *request) error {
 	}
 	buffer, _ := a.buffers.Get().(*[]byte)
 	*buffer = set.Append(slices.Grow((*buffer)[:0], set.Size()))
-	setValidators(w.Header(), r.contentType, a.searchTag(s, r.contentType, page.Link), time.Time{})
+	setValidators(w.Header(), r.contentType, a.searchTag(s, r.contentType, page.ChainHead), time.Time{})
 	write(w, *buffer)
 	if cap(*buffer) <= maxKept {
 		a.buffers.Put(buffer)
@@ -57,7 +57,7 @@ func (a *API) unchanged(w http.ResponseWriter, r *request, s search) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	tag := a.searchTag(s, r.contentType, study.Link)
+	tag := a.searchTag(s, r.contentType, study.ChainHead)
 	if !notModified(r.Request, tag) {
 		return false, nil
 	}
@@ -166,7 +166,7 @@ func (a *API) noReport(r *request) error {
 
 func grantedToken(partner access.Partner, token string) bool {
 	return slices.ContainsFunc(partner.Studies, func(study string) bool {
-		return events.StudyToken(study) == token && partner.Granted(study)
+		return events.StudyKey(study) == token && partner.Granted(study)
 	})
 }
 

@@ -58,7 +58,7 @@ func readFile(t testing.TB, name string) []byte {
 // its order, with its number texts, and beside them only what is added to it.
 func TestGoldenBundle(t *testing.T) {
 	s := open(t, api.Config{}, "FHIR-T")
-	s.desk.page = readmodel.Page{Total: 2, Link: events.Link{Sequence: 2}}
+	s.desk.page = readmodel.Page{Total: 2, ChainHead: events.ChainHead{Number: 2}}
 	for _, r := range seedReports(t) {
 		body, err := r.Encode()
 		if err != nil {

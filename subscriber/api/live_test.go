@@ -28,8 +28,8 @@ type live struct {
 	t      testing.TB
 	model  *readmodel.Model
 	writer jetstream.JetStream
-	links  map[string]events.Link // by study token
-	end    uint64                 // of the stream
+	links  map[string]events.ChainHead // by study token
+	end    uint64                      // of the stream
 }
 
 // openLive starts broker, read model and API. The partner is announced on the
@@ -41,7 +41,7 @@ func openLive(t testing.TB, cfg api.Config, studies ...string) *live {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Shutdown)
-	l := &live{t: t, links: map[string]events.Link{}, writer: connect(t, broker, natsd.Publisher)}
+	l := &live{t: t, links: map[string]events.ChainHead{}, writer: connect(t, broker, natsd.Publisher)}
 	if _, err := publisher.EnsureStream(t.Context(), l.writer, publisher.StreamConfig{}); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func (l *live) publish(e events.Event) {
 	e.DataContentType = e.Kind().MediaType()
 	e.PartitionKey = e.Study + "/1"
 	e.Seal(l.links[e.Study])
-	l.links[e.Study] = e.Link()
+	l.links[e.Study] = e.ChainHead()
 	ack, err := l.writer.PublishMsg(l.t.Context(), &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: e.Header(), Data: e.Data})
 	if err != nil {
 		l.t.Fatal(err)
@@ -116,7 +116,7 @@ func (l *live) newer(kind events.Kind, study string) {
 	l.t.Helper()
 	l.publish(events.Event{
 		Type: events.DefaultNamespace.Type(kind), Subject: "Basic/1", Study: study, Data: []byte(`{"resourceType":"Basic"}`),
-		Time: noon.Add(time.Duration(l.links[study].Sequence+1) * time.Microsecond),
+		Time: noon.Add(time.Duration(l.links[study].Number+1) * time.Microsecond),
 	})
 	l.wait()
 }
@@ -143,8 +143,8 @@ func (l *live) grant(studies ...string) {
 // event.
 func (l *live) report(kind events.Kind, r fhir.Report) fhir.Report {
 	l.t.Helper()
-	token := events.StudyToken(r.Assessment.Study)
-	r.Version = l.links[token].Sequence + 1
+	token := events.StudyKey(r.Assessment.Study)
+	r.Version = l.links[token].Number + 1
 	r.LastUpdated = noon.Add(time.Duration(r.Version) * time.Microsecond)
 	if r.Signature.Time.IsZero() {
 		r.Signature = events.Signature{User: "jdoe", Name: "Jane Doe, MD", Meaning: "I approve this", Time: r.LastUpdated}

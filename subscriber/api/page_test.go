@@ -16,7 +16,7 @@ import (
 
 // reports makes n small reports, with ids from 1.
 func reports(n int) readmodel.Page {
-	page := readmodel.Page{Total: n, Link: events.Link{Sequence: uint64(n)}}
+	page := readmodel.Page{Total: n, ChainHead: events.ChainHead{Number: uint64(n)}}
 	for i := range n {
 		id := strconv.Itoa(i + 1)
 		page.Reports = append(page.Reports, readmodel.Report{

@@ -28,7 +28,7 @@ func TestAPollerMissesNothing(t *testing.T) {
 			kind = events.ReportAmended
 		}
 		l.report(kind, fhir.Report{Assessment: assessment("S1", id, n, 0)})
-		want[id] = fmt.Sprint(l.links["S1"].Sequence)
+		want[id] = fmt.Sprint(l.links["S1"].Number)
 		l.wait()
 	}
 	for range 20 {

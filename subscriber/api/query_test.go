@@ -195,7 +195,7 @@ func TestStudyNumbers(t *testing.T) {
 			if b.Identifier.Value != c.study {
 				t.Errorf("the Bundle is about %q", b.Identifier.Value)
 			}
-			if got := s.desk.lastQuery(t).Study; got != events.StudyToken(c.study) {
+			if got := s.desk.lastQuery(t).Study; got != events.StudyKey(c.study) {
 				t.Errorf("asked for the study %s", got)
 			}
 			again := s.get(t, strings.TrimPrefix(b.Link[0].URL, publicURL+api.DefaultBasePath)).bundle(t)

@@ -32,7 +32,7 @@ type search struct {
 // known name counts; strict refuses the others.
 func parseSearch(study string, pairs []pair, strict bool, cfg Config) (search, error) {
 	s := search{study: study, page: 1, count: cfg.Count, maxCount: cfg.MaxCount}
-	s.query.Study = events.StudyToken(study)
+	s.query.Study = events.StudyKey(study)
 	if err := s.takeAll(searchParameters(), pairs, strict); err != nil {
 		return search{}, err
 	}

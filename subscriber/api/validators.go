@@ -20,9 +20,9 @@ const answerForm = "1"
 // searchTag returns the ETag of a search's answer: a digest of all the answer
 // is a function of, the end of the study's chain, and so its whole history,
 // among it.
-func (a *API) searchTag(s search, contentType string, history events.Link) string {
+func (a *API) searchTag(s search, contentType string, history events.ChainHead) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d/%d\n%s\n%d/%s",
-		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), history.Sequence, history.Hash))
+		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), history.Number, history.Hash))
 	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
 

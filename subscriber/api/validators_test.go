@@ -81,7 +81,7 @@ func TestSearchTagChangesWithTheAnswer(t *testing.T) {
 		}
 		seen[got] = c.name
 	}
-	s.desk.change(func(d *desk) { d.page.Link.Sequence++ })
+	s.desk.change(func(d *desk) { d.page.ChainHead.Number++ })
 	if _, ok := seen[tag(path)]; ok {
 		t.Errorf("a later event of the study leaves the tag as it was")
 	}

@@ -25,7 +25,7 @@ func TestPartsOfAReport(t *testing.T) {
 	)
 	s := open(t, api.Config{}, "S1")
 	report := readmodel.Report{ID: "1", Study: "S1", Version: 3, LastUpdated: noon, Available: true, Body: []byte(whole)}
-	s.desk.page = readmodel.Page{Total: 1, Link: events.Link{Sequence: 3}, Reports: []readmodel.Report{report}}
+	s.desk.page = readmodel.Page{Total: 1, ChainHead: events.ChainHead{Number: 3}, Reports: []readmodel.Report{report}}
 	s.desk.reports = map[string]readmodel.Report{"1": report}
 	for _, c := range []struct{ name, query, want string }{
 		{"all of it, byte for byte", "", whole},

@@ -25,11 +25,11 @@ func (a *applier) Resume(ctx context.Context) (subscriber.Progress, error) {
 		return subscriber.Progress{}, err
 	}
 	a.progress = p
-	links := make(map[string]events.Link, len(p.studies))
+	links := make(map[string]events.ChainHead, len(p.studies))
 	for token, s := range p.studies {
-		links[token] = events.Link{Sequence: s.Sequence, Hash: s.Hash}
+		links[token] = events.ChainHead{Number: s.Sequence, Hash: s.Hash}
 	}
-	return subscriber.Progress{Position: p.position, Links: links}, nil
+	return subscriber.Progress{Position: p.position, ChainHeads: links}, nil
 }
 
 // Apply stores what a batch says and where it ends in one transaction, and
@@ -60,7 +60,7 @@ func (a *applier) Apply(ctx context.Context, b subscriber.Batch) error {
 	maps.Copy(a.progress.studies, changes.studies)
 	a.progress.position, a.progress.directory = b.Position, changes.directory
 	a.publish(b.Position, changes.directory)
-	a.heard(b.Position.Sequence + b.Pending)
+	a.heard(b.Position.StreamSequence + b.Pending)
 	a.setState(Green, nil)
 	a.metrics.applied(b, start, a.cfg.Clock())
 	return nil
@@ -82,13 +82,13 @@ func move(tx *sqlx.Tx, from, to subscriber.Position) error {
 		update position
 		set created = ?, sequence = ?, id = ?, hash = ?
 		where sequence = ? and id = ? and hash = ? and (sequence = 0 or created = ?)`,
-		to.Created.UTC().Format(time.RFC3339Nano), to.Sequence, to.ID, to.Hash,
-		from.Sequence, from.ID, from.Hash, from.Created.UTC().Format(time.RFC3339Nano))
+		to.Created.UTC().Format(time.RFC3339Nano), to.StreamSequence, to.ID, to.Hash,
+		from.StreamSequence, from.ID, from.Hash, from.Created.UTC().Format(time.RFC3339Nano))
 	if err != nil {
 		return fmt.Errorf("move position: %w", err)
 	}
 	if n, err := result.RowsAffected(); err != nil || n != 1 {
-		return fmt.Errorf("move position from %d: %w", from.Sequence, subscriber.ErrMoved)
+		return fmt.Errorf("move position from %d: %w", from.StreamSequence, subscriber.ErrMoved)
 	}
 	return nil
 }

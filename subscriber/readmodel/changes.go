@@ -36,7 +36,7 @@ func newChanges(b subscriber.Batch, p progress) (*changes, error) {
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read event %d of %s (message %d): %w", m.Event.Sequence, m.Event.Study, m.Sequence, err)
+			return nil, fmt.Errorf("read event %d of %s (message %d): %w", m.Event.Number, m.Event.Study, m.StreamSequence, err)
 		}
 	}
 	c.directory = directory.Directory()
@@ -53,11 +53,11 @@ func index(e events.Event, tokens map[string]string) (fhir.Index, error) {
 	}
 	token, ok := tokens[x.Study]
 	if !ok {
-		token = events.StudyToken(x.Study)
+		token = events.StudyKey(x.Study)
 		tokens[x.Study] = token
 	}
 	id, version, _ := e.ReportID()
-	if x.ID != id || x.Version != version || version != e.Sequence || token != e.Study || !x.LastUpdated.Equal(e.Time) {
+	if x.ID != id || x.Version != version || version != e.Number || token != e.Study || !x.LastUpdated.Equal(e.Time) {
 		return x, events.Errorf(events.Invalid, "the report is %s version %d of %s, the event says %s in %s", x.ID, x.Version, x.Study, e.Subject, e.Study)
 	}
 	return x, nil
@@ -75,9 +75,9 @@ func (c *changes) write(tx *sqlx.Tx) error {
 			err = c.apply(tx, &s, m.Event, &c.indexes[i])
 		}
 		if err != nil {
-			return fmt.Errorf("store event %d of %s (message %d): %w", m.Event.Sequence, m.Event.Study, m.Sequence, err)
+			return fmt.Errorf("store event %d of %s (message %d): %w", m.Event.Number, m.Event.Study, m.StreamSequence, err)
 		}
-		s.Sequence, s.Hash = m.Event.Sequence, m.Event.Hash
+		s.Sequence, s.Hash = m.Event.Number, m.Event.Hash
 		c.studies[s.Token] = s
 	}
 	for _, s := range c.studies {
@@ -112,7 +112,7 @@ func (c *changes) study(tx *sqlx.Tx, token string) (study, error) {
 func (c *changes) apply(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index) error {
 	switch e.Kind() {
 	case events.ReportSigned, events.ReportAmended:
-		if err := end(tx, s, x.ID, e.Sequence); err != nil {
+		if err := end(tx, s, x.ID, e.Number); err != nil {
 			return err
 		}
 		s.Reports++
@@ -122,12 +122,12 @@ func (c *changes) apply(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index) er
 		if !ok {
 			return events.Errorf(events.Invalid, "subject %s names no report", e.Subject)
 		}
-		return end(tx, s, id, e.Sequence)
+		return end(tx, s, id, e.Number)
 	case events.ReportWithdrawn:
-		if err := end(tx, s, x.ID, e.Sequence); err != nil {
+		if err := end(tx, s, x.ID, e.Number); err != nil {
 			return err
 		}
-		return insert(tx, s, e, x, e.Sequence)
+		return insert(tx, s, e, x, e.Number)
 	case events.AccessPartner, events.AccessKey:
 		return insertAccess(tx, e)
 	default: // nothing is answered from it

@@ -76,7 +76,7 @@ func mixed(n int) []events.Event {
 		case kind == 2 && published:
 			list = append(list, s.sign(events.ReportWithdrawn, s.assessment(id)))
 		default:
-			list = append(list, s.seal(events.ObservationsSigned, events.ReportSubject(id, s.link.Sequence+2), []byte(`{}`)))
+			list = append(list, s.seal(events.ObservationsSigned, events.ReportSubject(id, s.link.Number+2), []byte(`{}`)))
 			kind := events.ReportSigned
 			if published {
 				kind = events.ReportAmended
@@ -120,7 +120,7 @@ func TestKill(t *testing.T) {
 		}
 	}
 	m := open(t, path, quiet)
-	t.Logf("after %d kills %d of %d messages are applied", kills, m.Position().Sequence, len(list))
+	t.Logf("after %d kills %d of %d messages are applied", kills, m.Position().StreamSequence, len(list))
 	stop := follow(t, m, b.reader)
 	reaches(t, m, uint64(len(list)))
 	stop()

@@ -73,7 +73,7 @@ func (m *Model) rederive(ctx context.Context, js jetstream.JetStream) {
 		m.cfg.Log.Info("the read model is made anew beside the old one, because its content is of another version of signoff")
 		err := m.refill(ctx, js, beside)
 		if err == nil {
-			m.cfg.Log.Info("the read model is made anew", "position", m.Position().Sequence)
+			m.cfg.Log.Info("the read model is made anew", "position", m.Position().StreamSequence)
 			return
 		}
 		if ctx.Err() != nil {
@@ -109,7 +109,7 @@ func (m *Model) refill(ctx context.Context, js jetstream.JetStream, beside strin
 		m.setRefill(func(r *Refill) { r.Done, r.Total, r.Reason = done, total, "" })
 		m.cfg.Step("refill")
 	}
-	least := func() uint64 { return max(m.Position().Sequence, m.cfg.Recorded.Sequence) }
+	least := func() uint64 { return max(m.Position().StreamSequence, m.cfg.Recorded.StreamSequence) }
 	if err := fresh.fill(ctx, js, progress, least); err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (m *Model) ownStream(ctx context.Context, js jetstream.JetStream) error {
 	if err != nil {
 		return fmt.Errorf("look at stream %s: %w", m.cfg.Stream, err)
 	}
-	if p := m.Position(); p.Sequence > 0 && !p.Created.Equal(stream.CachedInfo().Created) {
+	if p := m.Position(); p.StreamSequence > 0 && !p.Created.Equal(stream.CachedInfo().Created) {
 		return fmt.Errorf("%w: signoff rebuild takes it", subscriber.ErrStreamReplaced)
 	}
 	return nil

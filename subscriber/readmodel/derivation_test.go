@@ -185,7 +185,7 @@ func TestAModelIsMadeAnewWhileOthersReadAndTheLogGoesOn(t *testing.T) {
 		t.Errorf("progress %+v", r)
 	}
 	for range 20 { // the old content goes on being followed
-		b.publish(s.signed("meanwhile-" + fmt.Sprint(s.link.Sequence)))
+		b.publish(s.signed("meanwhile-" + fmt.Sprint(s.link.Number)))
 	}
 	reaches(t, m, 320)
 	close(permits)
@@ -201,11 +201,11 @@ func TestAModelIsMadeAnewWhileOthersReadAndTheLogGoesOn(t *testing.T) {
 			t.Fatalf("%d reports after %d", page.Total, total)
 		}
 		total = page.Total
-		b.publish(s.signed("then-" + fmt.Sprint(s.link.Sequence)))
+		b.publish(s.signed("then-" + fmt.Sprint(s.link.Number)))
 	}
-	reaches(t, m, s.link.Sequence)
-	if n := len(ids(t, m, "S1")); uint64(n) != s.link.Sequence {
-		t.Errorf("%d reports of %d", n, s.link.Sequence)
+	reaches(t, m, s.link.Number)
+	if n := len(ids(t, m, "S1")); uint64(n) != s.link.Number {
+		t.Errorf("%d reports of %d", n, s.link.Number)
 	}
 	if s := m.Status(); s.State != readmodel.Green {
 		t.Errorf("%+v", s)
@@ -357,7 +357,7 @@ func TestAModelIsNeverReplacedByOneThatEndsBefore(t *testing.T) {
 	whole.publish(list...)
 	recorded := readmodel.Config{Log: quiet.Log}
 	last := list[len(list)-1]
-	recorded.Recorded.Sequence, recorded.Recorded.ID, recorded.Recorded.Hash = uint64(len(list)), last.ID, last.Hash
+	recorded.Recorded.StreamSequence, recorded.Recorded.ID, recorded.Recorded.Hash = uint64(len(list)), last.ID, last.Hash
 	short := newBroker(t)
 	short.publish(list[:500]...)
 
@@ -415,7 +415,7 @@ func TestAModelIsNeverReplacedByOneThatEndsBefore(t *testing.T) {
 	})
 	t.Run("by a stream of another history", func(t *testing.T) {
 		other := recorded
-		other.Recorded.Sequence = 400
+		other.Recorded.StreamSequence = 400
 		refused(t, filled(t, short.reader), other, "400", last.ID, "do not belong together")
 	})
 	t.Run("by the beginning of a stream that is being filled again", func(t *testing.T) {
@@ -440,15 +440,15 @@ func TestAModelIsNeverReplacedByOneThatEndsBefore(t *testing.T) {
 				break
 			}
 		}
-		if m := open(t, path, quiet); m.Position().Sequence != 0 {
-			t.Errorf("installed up to %d", m.Position().Sequence)
+		if m := open(t, path, quiet); m.Position().StreamSequence != 0 {
+			t.Errorf("installed up to %d", m.Position().StreamSequence)
 		}
 		b.publish(list[500:]...)
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		if m := open(t, path, quiet); m.Position().Sequence != 600 {
-			t.Errorf("installed up to %d", m.Position().Sequence)
+		if m := open(t, path, quiet); m.Position().StreamSequence != 600 {
+			t.Errorf("installed up to %d", m.Position().StreamSequence)
 		}
 	})
 }

@@ -15,19 +15,19 @@ import (
 // study makes the events of a study, each sealed onto the one before.
 type study struct {
 	number string
-	link   events.Link
+	link   events.ChainHead
 }
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (s *study) time() time.Time {
-	return epoch.Add(time.Duration(s.link.Sequence+1) * 1500 * time.Millisecond)
+	return epoch.Add(time.Duration(s.link.Number+1) * 1500 * time.Millisecond)
 }
 
 func (s *study) seal(kind events.Kind, subject string, data []byte) events.Event {
 	token := s.number
 	if !events.InternalStudy(token) {
-		token = events.StudyToken(token)
+		token = events.StudyKey(token)
 	}
 	e := events.Event{
 		ID:              uuid.Must(uuid.NewV7()).String(),
@@ -41,7 +41,7 @@ func (s *study) seal(kind events.Kind, subject string, data []byte) events.Event
 		Data:            data,
 	}
 	e.Seal(s.link)
-	s.link = e.Link()
+	s.link = e.ChainHead()
 	return e
 }
 
@@ -65,7 +65,7 @@ func (s *study) assessment(id string) events.Assessment {
 
 // sign makes the event of a kind that carries the assessment.
 func (s *study) sign(kind events.Kind, a events.Assessment) events.Event {
-	n := s.link.Sequence + 1
+	n := s.link.Number + 1
 	r := fhir.Report{
 		Assessment: a,
 		Signature:  events.Signature{User: "pi", Name: "Dr. P. I.", Meaning: "I approve this assessment", Time: s.time().Add(-time.Second)},

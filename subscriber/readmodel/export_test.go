@@ -26,10 +26,10 @@ func Apply(ctx context.Context, m *Model, list []events.Event) error {
 		n := min(len(list), m.cfg.MaxBatch)
 		b := subscriber.Batch{After: m.Position()}
 		for i, e := range list[:n] {
-			b.Messages = append(b.Messages, subscriber.Message{Sequence: b.After.Sequence + uint64(i) + 1, Event: e})
+			b.Messages = append(b.Messages, subscriber.Message{StreamSequence: b.After.StreamSequence + uint64(i) + 1, Event: e})
 		}
 		last := b.Messages[n-1]
-		b.Position = subscriber.Position{Created: b.After.Created, Sequence: last.Sequence, ID: last.Event.ID, Hash: last.Event.Hash}
+		b.Position = subscriber.Position{Created: b.After.Created, StreamSequence: last.StreamSequence, ID: last.Event.ID, Hash: last.Event.Hash}
 		if err := a.Apply(ctx, b); err != nil {
 			return err
 		}

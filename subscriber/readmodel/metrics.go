@@ -37,7 +37,7 @@ func newMeters(m *Model) *meters {
 	}
 	x.all = []prometheus.Collector{x.events, x.batch, x.store, x.delay,
 		gauge("lag_events", "Events known to be in the stream that are not applied.", func(s Status) float64 { return float64(s.Lag) }),
-		gauge("position", "Stream sequence applied.", func(s Status) float64 { return float64(s.Position.Sequence) }),
+		gauge("position", "Stream sequence applied.", func(s Status) float64 { return float64(s.Position.StreamSequence) }),
 		gauge("outdated_studies", "Studies from which nothing is answered, because they have an event that only a newer version knows.", func(Status) float64 {
 			outdated, err := m.Outdated(context.Background())
 			if err != nil {

@@ -57,7 +57,7 @@ func TestAStudyWithAnEventThatOnlyANewerVersionKnowsAnswersNothing(t *testing.T)
 				if diff := cmp.Diff(map[string]string{"A": typeOf(kind)}, types); diff != "" || err != nil {
 					t.Errorf("outdated: %s, %v", diff, err)
 				}
-				if link, err := m.Link(t.Context(), "A"); err != nil || link != a.link {
+				if link, err := m.ChainHead(t.Context(), "A"); err != nil || link != a.link {
 					t.Errorf("the chain ends with %+v, want %+v; %v", link, a.link, err)
 				}
 				if err := m.Directory().Current(); err != nil {
@@ -65,7 +65,7 @@ func TestAStudyWithAnEventThatOnlyANewerVersionKnowsAnswersNothing(t *testing.T)
 				}
 			}
 			check(m)
-			if s := m.Status(); s.State != readmodel.Green || s.Position.Sequence != 6 {
+			if s := m.Status(); s.State != readmodel.Green || s.Position.StreamSequence != 6 {
 				t.Errorf("the model is %+v", s)
 			}
 			stop()
@@ -131,9 +131,9 @@ func TestAnAccessEventThatOnlyANewerVersionKnowsMakesTheDirectoryOutdated(t *tes
 			} else {
 				e := log.unknown(c.kind)
 				e.Subject = acme.EventSubject() // which hides no known one
-				log.link = events.Link{Sequence: e.Sequence - 1, Hash: e.PreviousHash}
+				log.link = events.ChainHead{Number: e.Number - 1, Hash: e.PreviousHash}
 				e.Seal(log.link)
-				log.link = e.Link()
+				log.link = e.ChainHead()
 				b.publish(e)
 			}
 			reaches(t, m, 3)
@@ -170,7 +170,7 @@ func TestMalformedEventsAreRefusedStill(t *testing.T) {
 	bad := a.unknown("diagnosticreport.retracted") // no version
 	b.publish(bad)
 	until(t, "the model turns red", func() bool { return m.Status().State == readmodel.Red })
-	if s := m.Status(); s.Position.Sequence != 1 || !strings.Contains(s.Reason, "diagnosticreport.retracted") {
+	if s := m.Status(); s.Position.StreamSequence != 1 || !strings.Contains(s.Reason, "diagnosticreport.retracted") {
 		t.Errorf("%+v", s)
 	}
 }
@@ -195,7 +195,7 @@ func TestUnknownKindsAreNumberedAndChainedLikeAll(t *testing.T) {
 			b.publish(a.signed("a1"))
 			b.publish(spoil(a)...)
 			until(t, "the model turns red", func() bool { return m.Status().State == readmodel.Red })
-			if n := m.Position().Sequence; n != 1 {
+			if n := m.Position().StreamSequence; n != 1 {
 				t.Errorf("the position is %d", n)
 			}
 		})

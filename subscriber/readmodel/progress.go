@@ -87,7 +87,7 @@ func readPosition(tx *sqlx.Tx) (subscriber.Position, error) {
 	var created string
 	err := tx.QueryRow(`
 		select created, sequence, id, hash
-		from position`).Scan(&created, &p.Sequence, &p.ID, &p.Hash)
+		from position`).Scan(&created, &p.StreamSequence, &p.ID, &p.Hash)
 	if err != nil || created == "" {
 		return p, err
 	}
@@ -127,7 +127,7 @@ func readDirectory(tx *sqlx.Tx, end study) (access.Directory, error) {
 	fold := access.Directory{}.Fold()
 	for rows.Next() {
 		e := events.Event{Hash: end.Hash}
-		if err := rows.Scan(&e.Sequence, &e.Type, &e.Subject, &e.Data); err != nil {
+		if err := rows.Scan(&e.Number, &e.Type, &e.Subject, &e.Data); err != nil {
 			return access.Directory{}, err
 		}
 		if err := fold.Apply(e); err != nil {

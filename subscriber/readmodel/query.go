@@ -75,7 +75,7 @@ type Report struct {
 
 // Page is the answer to a Query.
 type Page struct {
-	Total   int         // that match, on all pages
-	Link    events.Link // end of the study's chain that the answer reflects; zero for an unknown study
-	Reports []Report    // from Offset, at most Limit
+	Total     int              // that match, on all pages
+	ChainHead events.ChainHead // end of the study's chain that the answer reflects; zero for an unknown study
+	Reports   []Report         // from Offset, at most Limit
 }

@@ -98,12 +98,12 @@ func TestApply(t *testing.T) {
 		s := &study{number: "Étude 1"}
 		list := s.many(3)
 		m := applied(t, list)
-		page, err := m.Search(ctx, readmodel.Query{Study: events.StudyToken("Étude 1"), Offset: 1, Limit: 1})
+		page, err := m.Search(ctx, readmodel.Query{Study: events.StudyKey("Étude 1"), Offset: 1, Limit: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := readmodel.Page{Total: 3, Link: list[2].Link(), Reports: []readmodel.Report{{
-			ID: "1001", Study: events.StudyToken("Étude 1"), Version: 2, LastUpdated: list[1].Time, Available: true, Body: list[1].Data}}}
+		want := readmodel.Page{Total: 3, ChainHead: list[2].ChainHead(), Reports: []readmodel.Report{{
+			ID: "1001", Study: events.StudyKey("Étude 1"), Version: 2, LastUpdated: list[1].Time, Available: true, Body: list[1].Data}}}
 		if diff := cmp.Diff(want, page); diff != "" {
 			t.Error(diff)
 		}
@@ -149,7 +149,7 @@ func TestApply(t *testing.T) {
 		if got, ok := again.Directory().Partner("acme"); !ok || got.Granted("S2") || !got.Granted("S1") {
 			t.Errorf("after opening again: %+v", got)
 		}
-		if again.Position().Sequence != 5 {
+		if again.Position().StreamSequence != 5 {
 			t.Errorf("position is %+v", again.Position())
 		}
 	})
@@ -159,10 +159,10 @@ func TestApply(t *testing.T) {
 		m := open(t, newPath(t), quiet)
 		follow(t, m, b.reader)
 		log := &study{number: events.PartnerStudy("acme")}
-		g := events.Grant{Partner: "acme", Study: "S1", Token: "S1"}
+		g := events.Grant{Partner: "acme", Study: "S1", StudyKey: "S1"}
 		b.publish(log.grant(events.AccessGranted, g), log.grant(events.AccessRevoked, g))
 		reaches(t, m, 2)
-		link, err := m.Link(ctx, events.PartnerStudy("acme"))
+		link, err := m.ChainHead(ctx, events.PartnerStudy("acme"))
 		if err != nil || link != log.link {
 			t.Errorf("the chain ends with %+v, want %+v; %v", link, log.link, err)
 		}
@@ -224,7 +224,7 @@ func TestStatus(t *testing.T) {
 		b.publish(s.many(10)...)
 		follow(t, m, b.reader)
 		until(t, "caught up", func() bool { return m.Status().CaughtUp })
-		if s := m.Status(); s.State != readmodel.Green || s.Lag != 0 || s.Position.Sequence != 10 || s.Reason != "" {
+		if s := m.Status(); s.State != readmodel.Green || s.Lag != 0 || s.Position.StreamSequence != 10 || s.Reason != "" {
 			t.Errorf("after: %+v", s)
 		}
 	})
@@ -246,7 +246,7 @@ func TestStatus(t *testing.T) {
 		b.publish(s.signed("after-the-gap"), s.signed("more"))
 		until(t, "red", state(m, readmodel.Red))
 		for range 300 {
-			if s := m.Status(); s.State != readmodel.Red || s.Position.Sequence != 3 || !strings.Contains(s.Reason, "those between are missing") {
+			if s := m.Status(); s.State != readmodel.Red || s.Position.StreamSequence != 3 || !strings.Contains(s.Reason, "those between are missing") {
 				t.Fatalf("then: %+v", s)
 			}
 			time.Sleep(time.Millisecond)
@@ -271,7 +271,7 @@ func TestStatus(t *testing.T) {
 				follow(t, m, b.reader)
 				b.publish(bad)
 				until(t, "red", state(m, readmodel.Red))
-				if n := m.Position().Sequence; n != 0 {
+				if n := m.Position().StreamSequence; n != 0 {
 					t.Errorf("position is %d", n)
 				}
 			})

@@ -177,7 +177,7 @@ func (m *Model) fill(ctx context.Context, js jetstream.JetStream, progress Progr
 		Stream: m.cfg.Stream, Interval: m.cfg.Interval, MaxBatch: m.cfg.MaxBatch,
 		Compared: func(end uint64) {
 			f.end = end
-			f.reached(m.Position().Sequence)
+			f.reached(m.Position().StreamSequence)
 		},
 	})
 	if err := s.Run(reading); err != nil {
@@ -202,8 +202,8 @@ func (f *filler) Apply(ctx context.Context, b subscriber.Batch) error {
 	if err := f.applier.Apply(ctx, b); err != nil {
 		return err
 	}
-	f.end = max(f.end, b.Position.Sequence+b.Pending)
-	f.reached(b.Position.Sequence)
+	f.end = max(f.end, b.Position.StreamSequence+b.Pending)
+	f.reached(b.Position.StreamSequence)
 	return nil
 }
 
@@ -211,9 +211,9 @@ func (f *filler) Apply(ctx context.Context, b subscriber.Batch) error {
 func (f *filler) isRecorded(b subscriber.Batch) error {
 	want := f.cfg.Recorded
 	for _, m := range b.Messages {
-		if m.Sequence == want.Sequence && (m.Event.ID != want.ID || m.Event.Hash != want.Hash) {
+		if m.StreamSequence == want.StreamSequence && (m.Event.ID != want.ID || m.Event.Hash != want.Hash) {
 			return events.Errorf(events.Conflict, "at sequence %d the stream holds event %s, the outbox has recorded event %s: "+
-				"stream and outbox.db do not belong together; put back those that do", m.Sequence, m.Event.ID, want.ID)
+				"stream and outbox.db do not belong together; put back those that do", m.StreamSequence, m.Event.ID, want.ID)
 		}
 	}
 	return nil

@@ -29,7 +29,7 @@ func (m *Model) replace(ctx context.Context, fresh *Model, js jetstream.JetStrea
 		if err != nil {
 			return fmt.Errorf("read position: %w", err)
 		}
-		if p := fresh.Position(); held.Created.Equal(p.Created) && held.Sequence > p.Sequence {
+		if p := fresh.Position(); held.Created.Equal(p.Created) && held.StreamSequence > p.StreamSequence {
 			ctx, cancel := context.WithTimeout(ctx, lastWait)
 			defer cancel()
 			if err := fresh.fill(ctx, js, nil, nil); err != nil {
@@ -65,7 +65,7 @@ func isFresh(tx *sqlx.Tx, want subscriber.Position) error {
 	var got subscriber.Position
 	err := tx.QueryRow(`
 		select sequence, id, hash
-		from fresh.position`).Scan(&got.Sequence, &got.ID, &got.Hash)
+		from fresh.position`).Scan(&got.StreamSequence, &got.ID, &got.Hash)
 	if err != nil {
 		return fmt.Errorf("read rebuilt position: %w", err)
 	}
@@ -83,10 +83,10 @@ func isFresh(tx *sqlx.Tx, want subscriber.Position) error {
 func (m *Model) reaches(held subscriber.Position) error {
 	const refuse = "; one that is made from the stream would forget what was revoked and withdrawn since, so nothing was changed: " +
 		"have the stream filled again by signoff serve on the outbox.db that holds all events, and try again"
-	end, recorded := m.Position().Sequence, m.cfg.Recorded.Sequence
+	end, recorded := m.Position().StreamSequence, m.cfg.Recorded.StreamSequence
 	switch {
-	case end < held.Sequence:
-		return events.Errorf(events.Conflict, "the read model that is there ends with event %d, the stream with event %d"+refuse, held.Sequence, end)
+	case end < held.StreamSequence:
+		return events.Errorf(events.Conflict, "the read model that is there ends with event %d, the stream with event %d"+refuse, held.StreamSequence, end)
 	case end < recorded:
 		return events.Errorf(events.Conflict, "the outbox has published events up to %d, the stream ends with event %d"+refuse, recorded, end)
 	}

@@ -34,7 +34,7 @@ func insert(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index, nEnd any) erro
 			study, id_key, n, n_end, updated, issued, date_from, date_until,
 			case_id, subject, name, conclusion, id)
 		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		s.Study, idKey(x.ID), e.Sequence, nEnd, moment(x.LastUpdated), moment(x.Issued),
+		s.Study, idKey(x.ID), e.Number, nEnd, moment(x.LastUpdated), moment(x.Issued),
 		boundary(effective.From), boundary(effective.Until), x.Case, x.Subject, x.Name, x.Conclusion, x.ID)
 	if err != nil {
 		return err
@@ -53,6 +53,6 @@ func insertAccess(tx *sqlx.Tx, e events.Event) error {
 	_, err := tx.Exec(`
 		insert into access (n, type, subject, body)
 		values (?, ?, ?, ?)`,
-		e.Sequence, e.Type, e.Subject, e.Data)
+		e.Number, e.Type, e.Subject, e.Data)
 	return err
 }

@@ -41,12 +41,12 @@ func (m *Model) follow(ctx context.Context, js jetstream.JetStream) error {
 		Compared: m.compared,
 	})
 	for {
-		before := m.Position().Sequence
+		before := m.Position().StreamSequence
 		err := s.Run(ctx)
 		if err == nil || errors.Is(err, subscriber.ErrClosed) {
 			return err
 		}
-		if m.Position().Sequence > before {
+		if m.Position().StreamSequence > before {
 			retry.Reset()
 		}
 		m.setState(Red, err)

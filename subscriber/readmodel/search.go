@@ -50,7 +50,7 @@ func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	if s.Unknown != "" {
 		return Page{}, outdated(q.Study, s.Unknown)
 	}
-	page := Page{Total: s.Reports, Link: events.Link{Sequence: s.Sequence, Hash: s.Hash}}
+	page := Page{Total: s.Reports, ChainHead: events.ChainHead{Number: s.Sequence, Hash: s.Hash}}
 	if len(q.Where) > 0 {
 		if err := tx.QueryRowContext(ctx, "select count(*) from reports"+which.text.String(), which.args...).Scan(&page.Total); err != nil {
 			return Page{}, err

@@ -336,8 +336,8 @@ func TestTotalAndPageAgreeWhileReportsComeAndGo(t *testing.T) {
 					return
 				}
 				for _, r := range page.Reports {
-					if r.Version > page.Link.Sequence {
-						t.Errorf("event %d is on a page that reflects %d", r.Version, page.Link.Sequence)
+					if r.Version > page.ChainHead.Number {
+						t.Errorf("event %d is on a page that reflects %d", r.Version, page.ChainHead.Number)
 					}
 				}
 			}

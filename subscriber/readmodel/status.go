@@ -44,12 +44,12 @@ func (m *Model) Status() Status {
 	defer m.mu.Unlock()
 	s := m.status
 	s.Position = position
-	s.CaughtUp = m.target > 0 && position.Sequence+1 >= m.target
+	s.CaughtUp = m.target > 0 && position.StreamSequence+1 >= m.target
 	end := m.last
 	if !s.CaughtUp && m.target > 0 {
 		end = max(end, m.target-1)
 	}
-	s.Lag = max(end, position.Sequence) - position.Sequence
+	s.Lag = max(end, position.StreamSequence) - position.StreamSequence
 	return s
 }
 
@@ -70,7 +70,7 @@ func (m *Model) setState(state State, cause error) {
 	if cause != nil {
 		m.cfg.Log.Warn("read model does not follow the stream", "state", state, "cause", cause)
 	} else {
-		m.cfg.Log.Info("read model follows the stream", "position", m.Position().Sequence)
+		m.cfg.Log.Info("read model follows the stream", "position", m.Position().StreamSequence)
 	}
 }
 
@@ -85,7 +85,7 @@ func (m *Model) compared(end uint64) {
 	}
 	red := m.status.State == Red
 	m.mu.Unlock()
-	if !red || m.Position().Sequence >= end {
+	if !red || m.Position().StreamSequence >= end {
 		m.setState(Green, nil)
 	}
 }
@@ -123,7 +123,7 @@ func (m *Model) WaitFor(ctx context.Context, sequence uint64) error {
 		m.mu.Lock()
 		moved, running := m.moved, m.running
 		m.mu.Unlock()
-		if m.Position().Sequence >= sequence {
+		if m.Position().StreamSequence >= sequence {
 			return nil
 		}
 		select {
@@ -134,7 +134,7 @@ func (m *Model) WaitFor(ctx context.Context, sequence uint64) error {
 			if running {
 				continue
 			}
-			if stored, err := m.stored(ctx); err != nil || stored.Sequence >= sequence {
+			if stored, err := m.stored(ctx); err != nil || stored.StreamSequence >= sequence {
 				return err
 			}
 		}

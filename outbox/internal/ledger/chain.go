@@ -19,7 +19,7 @@ func StudyKey(study string) string {
 	if events.InternalStudy(study) {
 		return study
 	}
-	return events.StudyToken(study)
+	return events.StudyKey(study)
 }
 
 // FindStudy returns the row of a study, 0 where there is none yet.
@@ -60,10 +60,10 @@ type Chain struct {
 	TraceParent string // of the events that are appended
 
 	tx    *Tx
-	key   string      // the study's
-	start uint64      // the number before this transaction
-	head  events.Link // the last event
-	last  time.Time   // of the last event; zero where there is none
+	key   string           // the study's
+	start uint64           // the number before this transaction
+	head  events.ChainHead // the last event
+	last  time.Time        // of the last event; zero where there is none
 }
 
 // OpenChain opens the chain of a study, which is created where there is none.
@@ -76,7 +76,7 @@ func (tx *Tx) OpenChain(study string) (*Chain, error) {
 	err = tx.QueryRow(`
 		select token, sequence, hash, time
 		from studies
-		where row = ?`, row).Scan(&end.Key, &end.Head.Sequence, &end.Head.Hash, &end.Time)
+		where row = ?`, row).Scan(&end.Key, &end.Head.Number, &end.Head.Hash, &end.Time)
 	if err != nil {
 		return nil, fmt.Errorf("load study: %w", err)
 	}
@@ -85,15 +85,15 @@ func (tx *Tx) OpenChain(study string) (*Chain, error) {
 
 // ChainEnd is the part of a study's row that a Chain begins with.
 type ChainEnd struct {
-	Row  int64       // studies.row
-	Key  string      // the study's
-	Head events.Link // the last event; zero where there is none
-	Time string      // of the last event, as stored; empty where there is none
+	Row  int64            // studies.row
+	Key  string           // the study's
+	Head events.ChainHead // the last event; zero where there is none
+	Time string           // of the last event, as stored; empty where there is none
 }
 
 // Chain opens a chain whose end the caller has read in this transaction.
 func (tx *Tx) Chain(end ChainEnd) (*Chain, error) {
-	c := &Chain{Row: end.Row, tx: tx, key: end.Key, start: end.Head.Sequence, head: end.Head}
+	c := &Chain{Row: end.Row, tx: tx, key: end.Key, start: end.Head.Number, head: end.Head}
 	if end.Time == "" {
 		return c, nil
 	}
@@ -110,7 +110,7 @@ func (c *Chain) Next() (uint64, time.Time) {
 	if !t.After(c.last) {
 		t = c.last.Add(time.Microsecond)
 	}
-	return c.head.Sequence + 1, t
+	return c.head.Number + 1, t
 }
 
 // Append numbers, seals and stores an event, and returns it with its row. The
@@ -137,12 +137,12 @@ func (c *Chain) Append(kind events.Kind, subject, about string, data []byte) (e 
 		insert into events (study, sequence, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, data)
 		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		returning row`,
-		c.Row, int64(e.Sequence), string(kind), e.ID, e.Subject, events.FormatTime(e.Time),
+		c.Row, int64(e.Number), string(kind), e.ID, e.Subject, events.FormatTime(e.Time),
 		e.PartitionKey, e.PreviousHash, e.Hash, e.TraceParent, e.Data).Scan(&row)
 	if err != nil {
 		return e, 0, fmt.Errorf("store event: %w", err)
 	}
-	c.head, c.last = e.Link(), e.Time
+	c.head, c.last = e.ChainHead(), e.Time
 	return e, row, nil
 }
 
@@ -152,7 +152,7 @@ func (c *Chain) Close() error {
 		update studies
 		set sequence = ?, hash = ?, time = ?
 		where row = ? and sequence = ?`,
-		int64(c.head.Sequence), c.head.Hash, events.FormatTime(c.last), c.Row, int64(c.start))
+		int64(c.head.Number), c.head.Hash, events.FormatTime(c.last), c.Row, int64(c.start))
 	if err != nil {
 		return fmt.Errorf("store number: %w", err)
 	}
@@ -166,7 +166,7 @@ func (tx *Tx) EventAt(row int64) (e events.Event, err error) {
 	err = tx.QueryRow(`
 		select kind, id, sequence, time
 		from events
-		where row = ?`, row).Scan(&kind, &e.ID, &e.Sequence, &at)
+		where row = ?`, row).Scan(&kind, &e.ID, &e.Number, &at)
 	if errors.Is(err, sql.ErrNoRows) {
 		return e, fmt.Errorf("event %d is missing", row)
 	}

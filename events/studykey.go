@@ -28,12 +28,12 @@ func PartnerOf(token string) (id string, ok bool) { return strings.CutPrefix(tok
 // a clinical study.
 func InternalStudy(token string) bool { return strings.HasPrefix(token, "_") }
 
-// studyToken reports whether token may be that of a real study.
-func studyToken(token string) bool { return plainToken.MatchString(token) && !InternalStudy(token) }
+// studyKey reports whether token may be that of a real study.
+func studyKey(token string) bool { return safeKey.MatchString(token) && !InternalStudy(token) }
 
 var (
-	plainToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	base32Hex  = base32.HexEncoding.WithPadding(base32.NoPadding)
+	safeKey   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	base32Hex = base32.HexEncoding.WithPadding(base32.NoPadding)
 )
 
 // ValidStudy says what is wrong with a study number: it must be printable
@@ -51,14 +51,14 @@ func ValidStudy(study string) error {
 	return nil
 }
 
-// StudyToken returns the one word that stands for a study in subjects, sources
+// StudyKey returns the one word that stands for a study in subjects, sources
 // and consumer names: the study number itself where it is safe there, else
 // "x-" and its lower-case base32hex, else, beyond 64 characters, "h-" and the
 // lower-case base32hex of its SHA-256. (* and > are legal in a subject but
 // wildcards in permissions.) The number is normalised to NFC first.
-func StudyToken(study string) string {
+func StudyKey(study string) string {
 	study = norm.NFC.String(study)
-	if plainToken.MatchString(study) && !strings.HasPrefix(study, "x-") && !strings.HasPrefix(study, "h-") {
+	if safeKey.MatchString(study) && !strings.HasPrefix(study, "x-") && !strings.HasPrefix(study, "h-") {
 		return study
 	}
 	token := "x-" + strings.ToLower(base32Hex.EncodeToString([]byte(study)))
@@ -70,4 +70,4 @@ func StudyToken(study string) string {
 }
 
 // ValidPartnerID reports whether id may name a partner.
-func ValidPartnerID(id string) bool { return plainToken.MatchString(id) }
+func ValidPartnerID(id string) bool { return safeKey.MatchString(id) }

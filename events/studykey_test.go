@@ -85,7 +85,7 @@ func TestStudyTokenVectors(t *testing.T) {
 	made := tokenFile{Description: "Study numbers and their tokens. See README.md.", Refused: refusedCases}
 	for _, c := range tokenCases {
 		nfc := norm.NFC.String(c.study)
-		made.Tokens = append(made.Tokens, tokenVector{c.name, c.study, nfc, hex.EncodeToString([]byte(nfc)), events.StudyToken(c.study)})
+		made.Tokens = append(made.Tokens, tokenVector{c.name, c.study, nfc, hex.EncodeToString([]byte(nfc)), events.StudyKey(c.study)})
 	}
 	golden(t, "study-tokens.json", made)
 
@@ -96,7 +96,7 @@ func TestStudyTokenVectors(t *testing.T) {
 			if err := events.ValidStudy(v.NFC); err != nil {
 				t.Errorf("refused: %v", err)
 			}
-			if got, want := events.StudyToken(v.Study), referenceToken(t, v.UTF8); got != want || got != v.Token {
+			if got, want := events.StudyKey(v.Study), referenceToken(t, v.UTF8); got != want || got != v.Token {
 				t.Errorf("StudyToken gives %s, the reference %s, the file %s", got, want, v.Token)
 			}
 		})
@@ -149,14 +149,14 @@ func TestStudyTokenProperties(t *testing.T) {
 	studies := rapid.OneOf(rapid.StringN(1, 80, -1), rapid.StringMatching(`[xh_A-]?-?[a-c._*>-]{0,70}`))
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := studies.Draw(t, "a"), studies.Draw(t, "b")
-		token := events.StudyToken(a)
+		token := events.StudyKey(a)
 		if a != "" && !tokenForm.MatchString(token) {
 			t.Fatalf("%q is not a token", token)
 		}
-		if events.StudyToken(norm.NFD.String(a)) != events.StudyToken(norm.NFC.String(a)) {
+		if events.StudyKey(norm.NFD.String(a)) != events.StudyKey(norm.NFC.String(a)) {
 			t.Fatal("the token depends on the normal form")
 		}
-		if norm.NFC.String(a) != norm.NFC.String(b) && token == events.StudyToken(b) {
+		if norm.NFC.String(a) != norm.NFC.String(b) && token == events.StudyKey(b) {
 			t.Fatalf("%q and %q share the token %s", a, b, token)
 		}
 	})
