@@ -1,6 +1,12 @@
 package main
 
-import "cmp"
+import (
+	"cmp"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
+)
 
 // cli is the command line.
 type cli struct {
@@ -8,7 +14,7 @@ type cli struct {
 
 	Serve   serveCommand   `cmd:"" help:"Run everything: outbox, publisher, read model, read API."`
 	Callout calloutCommand `cmd:"" help:"Answer partners' logins to an outside NATS server beside serve."`
-	Demo    demoCommand    `cmd:"" help:"A two-minute tour in a directory of its own."`
+	Demo    demo.Command   `cmd:"" help:"A two-minute tour in a directory of its own."`
 
 	PI       piCommand       `cmd:"" name:"pi" help:"Principal investigators: who may sign for which studies."`
 	Partner  partnerCommand  `cmd:"" help:"Partners: who may see which studies."`
@@ -21,8 +27,8 @@ type cli struct {
 	Release  releaseCommand  `cmd:"" help:"Let a parked study be published again."`
 	Rebuild  rebuildCommand  `cmd:"" help:"Build the read model anew from the stream."`
 
-	NATSConfig natsConfigCommand `cmd:"" name:"nats-config" help:"Write the configuration of an outside NATS server or cluster."`
-	Ready      readyCommand      `cmd:"" help:"End with status 0 if the server on the data directory is ready, else 1; for health checks."`
+	NATSConfig natsconf.Command `cmd:"" name:"nats-config" help:"Write the configuration of an outside NATS server or cluster."`
+	Ready      readyCommand     `cmd:"" help:"End with status 0 if the server on the data directory is ready, else 1; for health checks."`
 }
 
 // common are the flags of every command.
@@ -31,4 +37,7 @@ type common struct {
 	JSON bool   `name:"json" help:"Print facts as JSON."`
 }
 
-func (c *common) dir() dataDir { return dataDir(cmp.Or(c.Data, "./data")) }
+func (c *common) dir() datadir.Dir { return datadir.Dir(cmp.Or(c.Data, "./data")) }
+
+// demoDir is the demo's directory, which it empties.
+func (c *common) demoDir() datadir.Dir { return datadir.Dir(cmp.Or(c.Data, "./signoff-demo")) }

@@ -14,10 +14,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
@@ -25,12 +28,12 @@ import (
 // natsServerChild is a NATS server as nats-server -c FILE runs it: it takes up
 // its configuration again on SIGHUP.
 func natsServerChild() int {
-	opts, err := server.ProcessConfigFile(os.Args[1])
+	opts, err := natsserver.ProcessConfigFile(os.Args[1])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitUsage
 	}
-	s, err := server.NewServer(opts)
+	s, err := natsserver.NewServer(opts)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitRefused
@@ -155,25 +158,25 @@ func (c *cluster) reload() {
 func (c *cluster) url(i int) string { return "nats://" + c.hosts[i] + ":" + c.port }
 
 // flags are how the program reaches the cluster.
-func (c *cluster) flags() natsFlags {
+func (c *cluster) flags() natsflags.Flags {
 	var urls []string
 	for i := range c.hosts {
 		urls = append(urls, c.url(i))
 	}
-	return natsFlags{NATSURL: strings.Join(urls, ","), NATSPasswordFile: filepath.Join(c.conf, credentialsDir, "{role}"+passwordSuffix)}
+	return natsflags.Flags{NATSURL: strings.Join(urls, ","), NATSPasswordFile: filepath.Join(c.conf, natsconf.CredentialsDir, "{role}"+natsconf.PasswordSuffix)}
 }
 
 // settings are those of a program on the cluster.
-func (c *cluster) settings() settings {
+func (c *cluster) settings() server.Settings {
 	s := loopback()
-	s.NATSListen, s.natsFlags, s.NATSReplicas = "", c.flags(), len(c.hosts)
+	s.NATSListen, s.Flags, s.NATSReplicas = "", c.flags(), len(c.hosts)
 	return s
 }
 
 // stream looks at the stream as the program's reader.
 func (c *cluster) stream() *jetstream.StreamInfo {
 	c.t.Helper()
-	nc, err := c.flags().reach(slog.New(slog.DiscardHandler)).Connect(natsd.Reader)
+	nc, err := c.flags().Reach(slog.New(slog.DiscardHandler)).Connect(natsd.Reader)
 	if err != nil {
 		c.t.Fatal(err)
 	}

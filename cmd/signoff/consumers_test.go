@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
@@ -26,11 +29,11 @@ func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 		names = append(names, fmt.Sprint("MANY-", i))
 	}
 	for i := range partners {
-		if _, err := p.outbox.Accounts().AddPartner(t.Context(), "test", fmt.Sprint("p", i), "", names); err != nil {
+		if _, err := p.Outbox.Accounts().AddPartner(t.Context(), "test", fmt.Sprint("p", i), "", names); err != nil {
 			t.Fatal(err)
 		}
 	}
-	stream, err := p.reader.Stream(t.Context(), events.Stream)
+	stream, err := p.Reader.Stream(t.Context(), events.Stream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +46,7 @@ func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 		})
 	}
 	eventually(t, "readiness", func() error {
-		if s := p.doors.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
+		if s := p.Doors.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
 			return fmt.Errorf("doors are %+v", s)
 		}
 		return nil
@@ -79,7 +82,7 @@ func TestAGrantBeyondTheLimitOfConsumersIsNamedEverywhere(t *testing.T) {
 		t.Errorf("a grant that was there before: %s", again.err)
 	}
 	eventually(t, "the refusal", func() error {
-		if s := p.doors.Status(); !s.Ready || len(s.Refused) != 1 {
+		if s := p.Doors.Status(); !s.Ready || len(s.Refused) != 1 {
 			return fmt.Errorf("doors are %+v", s)
 		}
 		return nil
@@ -103,7 +106,7 @@ func TestTheLimitOfConsumersIsASetting(t *testing.T) {
 	s := loopback()
 	s.MaxConsumers = 1500
 	p, _ := startWith(t, dir, s, slog.New(slog.DiscardHandler))
-	stream, err := p.reader.Stream(t.Context(), events.Stream)
+	stream, err := p.Reader.Stream(t.Context(), events.Stream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,11 +118,11 @@ func TestTheLimitOfConsumersIsASetting(t *testing.T) {
 func TestReplicasOfConsumersAreForClusters(t *testing.T) {
 	s := loopback()
 	s.NATSConsumerReplicas = 3
-	if _, err := openProgram(t.Context(), dataDir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
+	if _, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
 		t.Errorf("with the embedded server: %v", err)
 	}
-	s.natsFlags = natsFlags{NATSURL: "nats://127.0.0.1:1", NATSPasswordFile: "x"}
-	if _, err := openProgram(t.Context(), dataDir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
+	s.Flags = natsflags.Flags{NATSURL: "nats://127.0.0.1:1", NATSPasswordFile: "x"}
+	if _, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
 		t.Errorf("with more than the stream has: %v", err)
 	}
 }

@@ -14,6 +14,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 )
 
 const meaning = "I have reviewed this assessment and approve it."
@@ -56,7 +59,7 @@ func TestTheExampleIsAnsweredAsItWasHandedIn(t *testing.T) {
 	for i, e := range got["entry"].([]any) {
 		entry, expected := e.(map[string]any), want["entry"].([]any)[i].(map[string]any)
 		_, tail, _ := strings.Cut(expected["fullUrl"].(string), "/msk-apim")
-		expected["fullUrl"] = p.publicURL() + "/msk-apim" + tail
+		expected["fullUrl"] = p.PublicURL() + "/msk-apim" + tail
 		for _, name := range additions {
 			if delete(entry["resource"].(map[string]any), name); entry["resource"].(map[string]any)[name] != nil {
 				t.Errorf("no %s in the report", name)
@@ -81,16 +84,16 @@ func document(t *testing.T, data []byte) map[string]any {
 }
 
 // awaitCaughtUp waits until the read model answers from all that is recorded.
-func awaitCaughtUp(t *testing.T, p *program) {
+func awaitCaughtUp(t *testing.T, p *server.Server) {
 	t.Helper()
-	if err := awaitPublished(t.Context(), p.outbox, p.relay); err != nil {
+	if err := server.AwaitPublished(t.Context(), p.Outbox, p.Relay); err != nil {
 		t.Fatal(err)
 	}
-	head, err := p.outbox.Source().Head(t.Context())
+	head, err := p.Outbox.Source().Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.model.WaitFor(t.Context(), head.StreamSequence); err != nil {
+	if err := p.Model.WaitFor(t.Context(), head.StreamSequence); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -282,7 +285,7 @@ func TestTheTourEndsWell(t *testing.T) {
 			t.Fatalf("the tour:\n%s%s", r.out, r.err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, demoMarker), []byte("mine\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, demo.Marker), []byte("mine\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if r := signoff(t, "demo", "--once", "--data", dir); r.status != exitRefused || !strings.Contains(r.err, "holds something else") {

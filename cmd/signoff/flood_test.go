@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
@@ -138,7 +139,7 @@ func BenchmarkFlood(b *testing.B) {
 	secrets := make(map[string]string)
 	for _, id := range []string{"honest", "flooder"} {
 		var err error
-		if secrets[id], err = p.outbox.Accounts().AddPartner(b.Context(), "bench", id, "", []string{study}); err != nil {
+		if secrets[id], err = p.Outbox.Accounts().AddPartner(b.Context(), "bench", id, "", []string{study}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -161,7 +162,7 @@ func BenchmarkFlood(b *testing.B) {
 	}
 	peaceRelay, peaceReader := phase("peace")
 
-	f := &flood{url: p.nats.ClientURL(), id: "flooder", secret: secrets["flooder"], study: study}
+	f := &flood{url: p.NATS.ClientURL(), id: "flooder", secret: secrets["flooder"], study: study}
 	ctx, cancel := context.WithCancel(b.Context())
 	var running sync.WaitGroup
 	running.Go(func() { f.run(ctx) })
@@ -178,25 +179,25 @@ func BenchmarkFlood(b *testing.B) {
 }
 
 // signPaced has a report signed, at its turn, and returns when it was committed.
-func signPaced(b *testing.B, p *program, id string, i int) time.Time {
+func signPaced(b *testing.B, p *server.Server, id string, i int) time.Time {
 	b.Helper()
 	turn := time.Now().Add(latencyPace)
 	a := killAssessment(id, 0, i)
-	if results, err := p.outbox.Register(b.Context(), "bench", []events.Submission{{Assessment: a}}); err != nil || results[0].Err != nil {
+	if results, err := p.Outbox.Register(b.Context(), "bench", []events.Submission{{Assessment: a}}); err != nil || results[0].Err != nil {
 		b.Fatal(err, results)
 	}
 	<-time.After(time.Until(turn))
-	if _, err := p.outbox.SignOff(b.Context(), outbox.SignOff{User: "pi", Meaning: "approved", IDs: []string{id}}); err != nil {
+	if _, err := p.Outbox.SignOff(b.Context(), outbox.SignOff{User: "pi", Meaning: "approved", IDs: []string{id}}); err != nil {
 		b.Fatal(err)
 	}
 	return time.Now()
 }
 
 // follow reads as a partner until the result is called.
-func (r *partnerReceipts) follow(b *testing.B, p *program, secret, study string) (stop func()) {
+func (r *partnerReceipts) follow(b *testing.B, p *server.Server, secret, study string) (stop func()) {
 	b.Helper()
-	c := subscriber.Credentials{TokenURL: p.publicURL() + token.Path, ClientID: "honest", Secret: subscriber.Secret(secret)}
-	partner, err := subscriber.Dial(b.Context(), c, p.nats.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
+	c := subscriber.Credentials{TokenURL: p.PublicURL() + token.Path, ClientID: "honest", Secret: subscriber.Secret(secret)}
+	partner, err := subscriber.Dial(b.Context(), c, p.NATS.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
 	if err != nil {
 		b.Fatal(err)
 	}

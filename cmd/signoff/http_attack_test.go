@@ -158,7 +158,7 @@ func (s *siege) pageLinks(t *testing.T) {
 	}
 	t.Run("validators of another's answers", func(t *testing.T) {
 		for _, path := range []string{"/DiagnosticReport?researchstudy=" + theirs, "/DiagnosticReport/t-0"} {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.p.publicURL()+base+path, nil)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.p.PublicURL()+base+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,7 +14,7 @@ import (
 // Credentials of other roles are nobody's at the token endpoint.
 func TestOtherCredentialsGetNoToken(t *testing.T) {
 	s := besiege(t)
-	operator := s.p.nats.Credentials("operator")
+	operator := s.p.NATS.Credentials("operator")
 	for i, c := range []struct{ what, id, secret string }{
 		{"a PI", "pi", testPassword},
 		{"the operator of NATS", operator.User, s.secret("the operator's password", operator.Password)},
@@ -82,7 +82,7 @@ func TestGuessingSecretsIsSlowedWhereItHappens(t *testing.T) {
 
 func mustRotate(t *testing.T, s *siege, id string) string {
 	t.Helper()
-	secret, err := s.p.outbox.Accounts().RotatePartner(t.Context(), "test", id, 0)
+	secret, err := s.p.Outbox.Accounts().RotatePartner(t.Context(), "test", id, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func tokenOf(t *testing.T, r response) string {
 // Nobody learns at the token endpoint which partners there are.
 func TestAnUnknownClientLooksLikeAWrongSecret(t *testing.T) {
 	s := besiege(t)
-	if err := s.p.outbox.Accounts().RemovePartner(t.Context(), "test", s.partner("gone").id); err != nil {
+	if err := s.p.Outbox.Accounts().RemovePartner(t.Context(), "test", s.partner("gone").id); err != nil {
 		t.Fatal(err)
 	}
 	ids := []string{"acme", "nobody", "gone"}

@@ -82,7 +82,7 @@ func (s *siege) claimedHosts(t *testing.T) {
 		if strings.Contains(got.body, "evil") || strings.Contains(got.body, ":666/") || got.header.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%v is believed: %s", h, got.body)
 		}
-		if !strings.Contains(got.body, s.p.publicURL()) || strings.Contains(got.body, "example.org/msk") {
+		if !strings.Contains(got.body, s.p.PublicURL()) || strings.Contains(got.body, "example.org/msk") {
 			t.Errorf("links are those of the Host header: %s", got.body)
 		}
 	}
@@ -220,7 +220,7 @@ func (s *siege) otherFaces(t *testing.T) {
 	if strings.Contains(keys.body, `"d"`) || !strings.Contains(keys.body, `"x"`) {
 		t.Errorf("the keys are %s", keys.body)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.p.opsListener.Addr().String()+"/metrics", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.p.OpsListener.Addr().String()+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ type forger struct {
 
 func newForger(t *testing.T, s *siege) *forger {
 	t.Helper()
-	private, err := os.ReadFile(s.p.dir.tokenKey())
+	private, err := os.ReadFile(s.p.Dir.TokenKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func (f *forger) forgeries(s *siege) map[string]string {
 		"encrypted, as it says":       strings.Join([]string{parts[0], "", parts[1], parts[2], parts[2]}, "."),
 		"no token":                    "x",
 		"dots":                        "..",
-		"a NATS password":             s.p.nats.Credentials("operator").Password,
+		"a NATS password":             s.p.NATS.Credentials("operator").Password,
 		"the key file itself, public": base64.RawURLEncoding.EncodeToString(jwk),
 	}
 }

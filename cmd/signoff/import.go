@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
@@ -26,26 +27,26 @@ type importCommand struct {
 func (cmd *importCommand) Validate() error {
 	switch {
 	case (len(cmd.File) > 0) == (cmd.SDTM != ""):
-		return usageError("say what to import: either files, or --sdtm DIR")
+		return console.UsageError("say what to import: either files, or --sdtm DIR")
 	case cmd.SDTM == "" && (cmd.Evaluator != "" || cmd.CaseOffset != 0):
-		return usageError("--evaluator and --case-offset go with --sdtm")
+		return console.UsageError("--evaluator and --case-offset go with --sdtm")
 	case cmd.CaseOffset < 0:
-		return usageError("--case-offset must not be negative")
+		return console.UsageError("--case-offset must not be negative")
 	}
 	return nil
 }
 
-func (cmd *importCommand) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *importCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
 		in := &importing{ctx: ctx, outbox: o, term: t, text: !c.JSON}
 		if err := in.read(cmd); err != nil {
 			return fmt.Errorf("%w (%s)", err, in.summary())
 		}
-		if err := printFacts(c, t, in, func(w io.Writer) { fmt.Fprintln(w, in.summary()) }); err != nil {
+		if err := console.PrintFacts(t, in, func(w io.Writer) { fmt.Fprintln(w, in.summary()) }); err != nil {
 			return err
 		}
 		if in.Refused > 0 {
-			return errPartly
+			return console.ErrPartly
 		}
 		return nil
 	})
@@ -61,7 +62,7 @@ type importing struct {
 
 	ctx    context.Context
 	outbox *outbox.Outbox
-	term   terminal
+	term   console.Terminal
 	text   bool
 	batch  []intake.Record
 }
@@ -112,10 +113,10 @@ func (in *importing) readSDTM(cmd *importCommand) error {
 			return err
 		}
 	}
-	bar := newProgress(in.term, "reading", sizeOf(cmd.SDTM))
-	defer bar.end()
+	bar := console.NewProgress(in.term, "reading", sizeOf(cmd.SDTM))
+	defer bar.End()
 	return sdtm.Read(in.ctx, cmd.SDTM, sdtm.Options{
-		Evaluator: cmd.Evaluator, CaseOffset: cmd.CaseOffset, Progress: bar.add,
+		Evaluator: cmd.Evaluator, CaseOffset: cmd.CaseOffset, Progress: bar.Add,
 	}, in.outbox, in.add)
 }
 
@@ -135,9 +136,9 @@ func (in *importing) readFile(path string) error {
 		}
 		size = info.Size()
 	}
-	bar := newProgress(in.term, "reading", size)
-	defer bar.end()
-	return intake.ReadFrom(in.ctx, &meter{f, bar.add}, path, in.add)
+	bar := console.NewProgress(in.term, "reading", size)
+	defer bar.End()
+	return intake.ReadFrom(in.ctx, &meter{f, bar.Add}, path, in.add)
 }
 
 // sizeOf is how much there is to read in the directory, 0 if nobody knows.
@@ -188,7 +189,7 @@ func (in *importing) flush() error {
 	for i, r := range in.batch {
 		submissions[i] = r.Submission
 	}
-	results, err := in.outbox.Register(in.ctx, operator(), submissions)
+	results, err := in.outbox.Register(in.ctx, console.Operator(), submissions)
 	if err != nil {
 		return err
 	}
@@ -221,5 +222,5 @@ func (in *importing) remark(word string, list *[]remark, r intake.Record, field,
 	if field != "" {
 		message = field + ": " + message
 	}
-	fmt.Fprintf(in.term.err, "%s: %s: %s\n", r.Place(), word, message)
+	fmt.Fprintf(in.term.Err, "%s: %s: %s\n", r.Place(), word, message)
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/tokenkey"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -21,10 +23,10 @@ type keysCommand struct {
 
 type keysRotate struct{}
 
-func (cmd *keysRotate) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *keysRotate) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		r := rotation{dir: c.dir(), outbox: o, by: operator(), clock: time.Now, step: func(string) {}}
-		current, retired, err := r.run(ctx)
+		r := tokenkey.Rotation{Dir: c.dir(), Outbox: o, By: console.Operator(), Clock: time.Now, Step: func(string) {}}
+		current, retired, err := r.Run(ctx)
 		if err != nil {
 			return err
 		}
@@ -33,9 +35,9 @@ func (cmd *keysRotate) Run(ctx context.Context, c *common, t terminal) error {
 			Retired []keyFact `json:"retired"`
 		}{current, []keyFact{}}
 		for _, k := range retired {
-			facts.Retired = append(facts.Retired, factOf(k, current, r.clock()))
+			facts.Retired = append(facts.Retired, factOf(k, current, r.Clock()))
 		}
-		return printFacts(c, t, facts, func(w io.Writer) {
+		return console.PrintFacts(t, facts, func(w io.Writer) {
 			fmt.Fprintf(w, "tokens are signed with the key %s\n", current)
 			for _, k := range facts.Retired {
 				fmt.Fprintf(w, "the key %s is retired; the last token it signed expires at %s\n", k.ID, events.FormatTime(k.Until.Add(access.Lifetime)))
@@ -75,16 +77,16 @@ func factOf(k access.Key, current string, now time.Time) keyFact {
 
 type keysList struct{}
 
-func (cmd *keysList) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *keysList) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		keys, err := o.Accounts().Keys(ctx)
 		if err != nil {
 			return err
 		}
 		current := ""
-		if file, err := os.ReadFile(c.dir().tokenKey()); err == nil {
-			if key, err := readTokenKey(file); err == nil {
-				current = key.id()
+		if file, err := os.ReadFile(c.dir().TokenKey()); err == nil {
+			if key, err := tokenkey.Read(file); err == nil {
+				current = key.ID()
 			}
 		}
 		facts := make([]keyFact, len(keys))
@@ -92,7 +94,7 @@ func (cmd *keysList) Run(ctx context.Context, c *common, t terminal) error {
 			facts[i] = factOf(k, current, time.Now())
 		}
 		slices.Reverse(facts) // the newest first
-		return printFacts(c, t, facts, func(w io.Writer) { printKeys(w, facts) })
+		return console.PrintFacts(t, facts, func(w io.Writer) { printKeys(w, facts) })
 	})
 }
 
@@ -105,5 +107,5 @@ func printKeys(w io.Writer, facts []keyFact) {
 		}
 		rows[i] = []string{f.ID, f.State, events.FormatTime(f.From), until}
 	}
-	table(w, []string{"KEY", "STATE", "FROM", "UNTIL"}, rows)
+	console.Table(w, []string{"KEY", "STATE", "FROM", "UNTIL"}, rows)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/tokenkey"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
@@ -70,10 +74,10 @@ func keyOf(t *testing.T, token string) string {
 }
 
 // published returns the key ids in the key set, as it would be at a time.
-func published(t *testing.T, p *program, at time.Time) map[string]bool {
+func published(t *testing.T, p *server.Server, at time.Time) map[string]bool {
 	t.Helper()
 	recorder := httptest.NewRecorder()
-	token.JWKS(func() []access.Key { return p.model.Directory().Keys() }, func() time.Time { return at }).
+	token.JWKS(func() []access.Key { return p.Model.Directory().Keys() }, func() time.Time { return at }).
 		ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, token.JWKSPath, nil))
 	var set struct{ Keys []struct{ Kid string } }
 	if err := json.Unmarshal(recorder.Body.Bytes(), &set); err != nil {
@@ -99,9 +103,9 @@ func (c *partnerClient) works(what, token string) {
 
 func TestKeysAreRotatedAndNobodyIsThrownOut(t *testing.T) {
 	p, stop := startProgram(t, t.TempDir())
-	dir := string(p.dir)
+	dir := string(p.Dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
-	before, old := acme.token, p.signer.id()
+	before, old := acme.token, p.TokenKeys.ID()
 
 	r := rotateKeys(t, dir)
 	if len(r.Retired) != 1 || r.Retired[0].ID != old || r.Retired[0].State != keyAccepted || r.Key == old {
@@ -124,7 +128,7 @@ func TestKeysAreRotatedAndNobodyIsThrownOut(t *testing.T) {
 	if diff := cmp.Diff(map[string]bool{r.Key: true}, published(t, p, expired)); diff != "" {
 		t.Errorf("afterwards: %s", diff)
 	}
-	if until := r.Retired[0].Until; until.After(time.Now().Add(keyOverlap)) {
+	if until := r.Retired[0].Until; until.After(time.Now().Add(tokenkey.KeyOverlap)) {
 		t.Errorf("the old key ends at %s only", until)
 	}
 
@@ -135,7 +139,7 @@ func TestKeysAreRotatedAndNobodyIsThrownOut(t *testing.T) {
 	if kid := keyOf(t, acme.signIn(secret)); kid != r.Key {
 		t.Errorf("after a restart tokens bear %s", kid)
 	}
-	if left, err := os.Stat(p.dir.nextTokenKey()); err == nil {
+	if left, err := os.Stat(p.Dir.NextTokenKey()); err == nil {
 		t.Errorf("%s is left", left.Name())
 	}
 }
@@ -144,7 +148,7 @@ func TestKeysAreRotatedWithoutAServer(t *testing.T) {
 	dir := t.TempDir()
 	p, stop := startProgram(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
-	old := p.signer.id()
+	old := p.TokenKeys.ID()
 	stop()
 	first := rotateKeys(t, dir)
 	second := rotateKeys(t, dir)
@@ -162,19 +166,19 @@ func TestKeysAreRotatedWithoutAServer(t *testing.T) {
 
 // rotationChild rotates the keys and kills itself after a step.
 func rotationChild() int {
-	dir, last := dataDir(os.Args[1]), os.Args[2]
+	dir, last := datadir.Dir(os.Args[1]), os.Args[2]
 	ctx := context.Background()
-	o, err := outbox.Open(ctx, dir.outbox(), outbox.Config{})
+	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	r := rotation{dir: dir, outbox: o, by: "test", clock: time.Now, step: func(name string) {
+	r := tokenkey.Rotation{Dir: dir, Outbox: o, By: "test", Clock: time.Now, Step: func(name string) {
 		if name == last {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}
 	}}
-	_, _, err = r.run(ctx)
+	_, _, err = r.Run(ctx)
 	fmt.Fprintln(os.Stderr, "not killed:", err)
 	return 1
 }
@@ -201,7 +205,7 @@ func checkCutShort(t *testing.T, step string, running bool) {
 	dir := t.TempDir()
 	p, stop := startProgram(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
-	before, old := acme.token, p.signer.id()
+	before, old := acme.token, p.TokenKeys.ID()
 	if !running {
 		stop()
 	}
@@ -241,15 +245,15 @@ func TestARotationThatWasOvertakenIsStartedAnew(t *testing.T) {
 	dir := t.TempDir()
 	p, stop := startProgram(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
-	old := p.signer.id()
+	old := p.TokenKeys.ID()
 	killRotation(t, dir, "applied")
 	stop()
-	if err := os.Remove(p.dir.tokenKey()); err != nil {
+	if err := os.Remove(p.Dir.TokenKey()); err != nil {
 		t.Fatal(err)
 	}
 	p, _ = startProgram(t, dir)
 	acme.p = p
-	lost := p.signer.id()
+	lost := p.TokenKeys.ID()
 	acme.works("the token from before", acme.token)
 	r := rotateKeys(t, dir)
 	acme.works("a new token", acme.signIn(secret))
@@ -268,8 +272,8 @@ func TestAKeyFileThatIsNotInOrder(t *testing.T) {
 	dir := t.TempDir()
 	p, stop := startProgram(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
-	old := p.signer.id()
-	backup, err := os.ReadFile(p.dir.tokenKey())
+	old := p.TokenKeys.ID()
+	backup, err := os.ReadFile(p.Dir.TokenKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,10 +283,10 @@ func TestAKeyFileThatIsNotInOrder(t *testing.T) {
 	}
 	for name, file := range map[string][]byte{"damaged": []byte("{"), "a key that was never announced": stranger} {
 		t.Run(name+" does not stop the server", func(t *testing.T) {
-			if err := writeFile(p.dir.tokenKey(), file); err != nil {
+			if err := datadir.WriteFile(p.Dir.TokenKey(), file); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.signer.look(t.Context(), time.Now()); err == nil {
+			if err := p.TokenKeys.Look(t.Context(), time.Now()); err == nil {
 				t.Error("nothing is said of it")
 			}
 			token := acme.signIn(secret)
@@ -300,14 +304,14 @@ func TestAKeyFileThatIsNotInOrder(t *testing.T) {
 		}
 	})
 	t.Run("does not bring a retired key back", func(t *testing.T) {
-		if err := writeFile(p.dir.tokenKey(), backup); err != nil {
+		if err := datadir.WriteFile(p.Dir.TokenKey(), backup); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.signer.look(t.Context(), time.Now().Add(time.Hour)); err == nil || p.signer.id() == old {
-			t.Errorf("%v, %s", err, p.signer.id())
+		if err := p.TokenKeys.Look(t.Context(), time.Now().Add(time.Hour)); err == nil || p.TokenKeys.ID() == old {
+			t.Errorf("%v, %s", err, p.TokenKeys.ID())
 		}
 		stop()
-		_, err := openProgram(t.Context(), dataDir(dir), loopback(), quiet)
+		_, err := server.Open(t.Context(), datadir.Dir(dir), loopback(), slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), "was retired") {
 			t.Fatalf("%v", err)
 		}

@@ -27,8 +27,9 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
@@ -42,14 +43,7 @@ func main() {
 		signal.Stop(signals) // before anything ends: from now on a signal kills
 		cancel()
 	}()
-	os.Exit(run(ctx, os.Args[1:], terminal{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
-}
-
-// terminal is where a command reads and writes: standard output carries facts,
-// standard error progress and complaints.
-type terminal struct {
-	in       io.Reader
-	out, err io.Writer
+	os.Exit(run(ctx, os.Args[1:], console.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }
 
 // Exit statuses of the program.
@@ -60,7 +54,7 @@ const (
 )
 
 // run executes one command line and returns its exit status.
-func run(ctx context.Context, args []string, term terminal) int {
+func run(ctx context.Context, args []string, term console.Terminal) int {
 	var commands cli
 	exited := false
 	parser, err := kong.New(&commands,
@@ -70,13 +64,13 @@ func run(ctx context.Context, args []string, term terminal) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.DefaultEnvars("SIGNOFF"),
 		kong.Vars{
-			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(defaultMaxCount), "maxConsumers": strconv.Itoa(doors.DefaultMaxConsumers),
+			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(server.DefaultMaxCount), "maxConsumers": strconv.Itoa(doors.DefaultMaxConsumers),
 		},
-		kong.Writers(term.out, term.err),
+		kong.Writers(term.Out, term.Err),
 		kong.Exit(func(int) { exited = true }),
 	)
 	if err != nil {
-		fmt.Fprintln(term.err, "signoff:", err)
+		fmt.Fprintln(term.Err, "signoff:", err)
 		return exitUsage
 	}
 	if len(args) == 0 {
@@ -87,17 +81,22 @@ func run(ctx context.Context, args []string, term terminal) int {
 		return exitDone
 	}
 	if err != nil {
-		fmt.Fprintf(term.err, "signoff: %v\nTry: signoff --help\n", err)
+		fmt.Fprintf(term.Err, "signoff: %v\nTry: signoff --help\n", err)
 		return exitUsage
 	}
 	if lasting[command.Command()] {
 		var end func()
-		term, end = term.lasting()
+		term, end = term.Lasting()
 		defer end()
 	}
+	term.JSON = commands.JSON
 	command.BindTo(ctx, (*context.Context)(nil))
-	if err := command.Run(&commands.common, term); err != nil {
-		return complain(term.err, err)
+	dir := commands.dir()
+	if command.Command() == "demo" {
+		dir = commands.demoDir()
+	}
+	if err := command.Run(&commands.common, dir, term); err != nil {
+		return complain(term.Err, err)
 	}
 	return exitDone
 }
@@ -105,41 +104,13 @@ func run(ctx context.Context, args []string, term terminal) int {
 // lasting names the commands that run until they are stopped.
 var lasting = map[string]bool{"serve": true, "callout": true, "demo": true}
 
-// lasting returns the terminal of a command that goes on when the terminal is
-// closed and when nobody reads what it prints. Other commands end then, as is
-// usual. Call end for the last lines to be written.
-//
-// SIGPIPE is received, and not looked at, because otherwise a write to standard
-// error without a reader ends the program; now the write returns an error.
-func (t terminal) lasting() (own terminal, end func()) {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
-	out, err := newDropWriter(t.out, "stdout"), newDropWriter(t.err, "stderr")
-	return terminal{in: t.in, out: out, err: err}, func() { out.close(); err.close() }
-}
-
-// Metrics returns the figures of what could not be printed.
-func (t terminal) Metrics() (all []prometheus.Collector) {
-	for _, w := range []io.Writer{t.out, t.err} {
-		if w, ok := w.(*dropWriter); ok {
-			all = append(all, w.dropped)
-		}
-	}
-	return all
-}
-
-// errPartly ends a command that has already said what was refused.
-var errPartly = errors.New("some of it was refused")
-
-// errStopped ends a command that was told to stop before it was ready.
-var errStopped = errors.New("stopped before it was ready")
-
 // complain prints what went wrong and returns the exit status.
 func complain(w io.Writer, err error) int {
-	var usage usageError
+	var usage console.UsageError
 	switch {
-	case errors.Is(err, errStopped):
+	case errors.Is(err, console.ErrStopped):
 		return exitDone
-	case errors.Is(err, errPartly):
+	case errors.Is(err, console.ErrPartly):
 		return exitRefused
 	case errors.As(err, &usage):
 		fmt.Fprintln(w, "signoff:", err)
@@ -149,8 +120,3 @@ func complain(w io.Writer, err error) int {
 		return exitRefused
 	}
 }
-
-// usageError is a command line that parses but makes no sense.
-type usageError string
-
-func (e usageError) Error() string { return string(e) }

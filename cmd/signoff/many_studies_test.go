@@ -25,14 +25,14 @@ func TestAPartnerOfManyStudiesStaysBelowWhatItMaySend(t *testing.T) {
 		names = append(names, fmt.Sprint("MANY-", i))
 	}
 	addPI(t, dir, "pi", names...)
-	secret, err := p.outbox.Accounts().AddPartner(t.Context(), "test", "acme", "", names)
+	secret, err := p.Outbox.Accounts().AddPartner(t.Context(), "test", "acme", "", names)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range studies * reports { // those of one study are far apart
 		a := killAssessment(fmt.Sprint("many-", i), i%studies, i/studies)
 		a.Study = names[i%studies]
-		if _, err := registerAndSign(t.Context(), p.outbox, a); err != nil {
+		if _, err := registerAndSign(t.Context(), p.Outbox, a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -43,8 +43,8 @@ func TestAPartnerOfManyStudiesStaysBelowWhatItMaySend(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	partner, err := subscriber.Dial(ctx, subscriber.Credentials{
-		TokenURL: p.publicURL() + token.Path, ClientID: "acme", Secret: subscriber.Secret(secret),
-	}, p.nats.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
+		TokenURL: p.PublicURL() + token.Path, ClientID: "acme", Secret: subscriber.Secret(secret),
+	}, p.NATS.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

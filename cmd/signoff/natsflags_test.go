@@ -9,33 +9,36 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
 func TestFlagsForAnOutsideServerMakeSense(t *testing.T) {
 	for name, c := range map[string]struct {
-		flags    natsFlags
+		flags    natsflags.Flags
 		insecure bool
 		want     string // in the refusal; empty: accepted
 	}{
-		"none":                       {natsFlags{}, false, ""},
-		"user and password":          {natsFlags{NATSURL: "nats://127.0.0.1:4222", NATSPasswordFile: "p"}, false, ""},
-		"a token":                    {natsFlags{NATSURL: "tls://nats.example.org", NATSTokenFile: "t"}, false, ""},
-		"an nkey, several servers":   {natsFlags{NATSURL: "tls://a:4222,tls://b:4222", NATSNkeyFile: "n"}, false, ""},
-		"creds and certificates":     {natsFlags{NATSURL: "nats://192.0.2.1", NATSCreds: "c", NATSCA: "ca", NATSCert: "c", NATSKey: "k"}, false, ""},
-		"plain text if told":         {natsFlags{NATSURL: "nats://192.0.2.1:4222", NATSPasswordFile: "p"}, true, ""},
-		"plain text to others":       {natsFlags{NATSURL: "nats://127.0.0.1:4222,nats://192.0.2.1:4222", NATSPasswordFile: "p"}, false, "plain text"},
-		"no address":                 {natsFlags{NATSPasswordFile: "p"}, false, "--nats-url"},
-		"no secret":                  {natsFlags{NATSURL: "nats://127.0.0.1:4222"}, false, "secret"},
-		"two secrets":                {natsFlags{NATSURL: "nats://127.0.0.1:4222", NATSPasswordFile: "p", NATSCreds: "c"}, false, "exclude"},
-		"a user and no password":     {natsFlags{NATSURL: "nats://127.0.0.1:4222", NATSUser: "u", NATSTokenFile: "t"}, false, "--nats-password-file"},
-		"a certificate and no key":   {natsFlags{NATSURL: "tls://a", NATSTokenFile: "t", NATSCert: "c"}, false, "together"},
-		"a password in the address":  {natsFlags{NATSURL: "nats://u:hunter2@127.0.0.1:4222", NATSPasswordFile: "p"}, false, "others would see"},
-		"another scheme":             {natsFlags{NATSURL: "http://127.0.0.1", NATSPasswordFile: "p"}, false, "nats://host:port"},
-		"an address that is no URL":  {natsFlags{NATSURL: "nats://%zz", NATSPasswordFile: "p"}, false, "nats://host:port"},
-		"an empty one among several": {natsFlags{NATSURL: "nats://127.0.0.1:4222,", NATSPasswordFile: "p"}, false, "nats://host:port"},
+		"none":                       {natsflags.Flags{}, false, ""},
+		"user and password":          {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSPasswordFile: "p"}, false, ""},
+		"a token":                    {natsflags.Flags{NATSURL: "tls://nats.example.org", NATSTokenFile: "t"}, false, ""},
+		"an nkey, several servers":   {natsflags.Flags{NATSURL: "tls://a:4222,tls://b:4222", NATSNkeyFile: "n"}, false, ""},
+		"creds and certificates":     {natsflags.Flags{NATSURL: "nats://192.0.2.1", NATSCreds: "c", NATSCA: "ca", NATSCert: "c", NATSKey: "k"}, false, ""},
+		"plain text if told":         {natsflags.Flags{NATSURL: "nats://192.0.2.1:4222", NATSPasswordFile: "p"}, true, ""},
+		"plain text to others":       {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222,nats://192.0.2.1:4222", NATSPasswordFile: "p"}, false, "plain text"},
+		"no address":                 {natsflags.Flags{NATSPasswordFile: "p"}, false, "--nats-url"},
+		"no secret":                  {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222"}, false, "secret"},
+		"two secrets":                {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSPasswordFile: "p", NATSCreds: "c"}, false, "exclude"},
+		"a user and no password":     {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSUser: "u", NATSTokenFile: "t"}, false, "--nats-password-file"},
+		"a certificate and no key":   {natsflags.Flags{NATSURL: "tls://a", NATSTokenFile: "t", NATSCert: "c"}, false, "together"},
+		"a password in the address":  {natsflags.Flags{NATSURL: "nats://u:hunter2@127.0.0.1:4222", NATSPasswordFile: "p"}, false, "others would see"},
+		"another scheme":             {natsflags.Flags{NATSURL: "http://127.0.0.1", NATSPasswordFile: "p"}, false, "nats://host:port"},
+		"an address that is no URL":  {natsflags.Flags{NATSURL: "nats://%zz", NATSPasswordFile: "p"}, false, "nats://host:port"},
+		"an empty one among several": {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222,", NATSPasswordFile: "p"}, false, "nats://host:port"},
 	} {
-		err := c.flags.check(t.Context(), c.insecure)
+		err := c.flags.Check(t.Context(), c.insecure)
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
@@ -57,9 +60,9 @@ func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
 		}
 		return path
 	}
-	options := func(f natsFlags) (all nats.Options, err error) {
+	options := func(f natsflags.Flags) (all nats.Options, err error) {
 		t.Helper()
-		list, err := f.options(natsd.Reader)
+		list, err := f.Options(natsd.Reader)
 		if err != nil {
 			return all, err
 		}
@@ -74,7 +77,7 @@ func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
 
 	t.Run("a password for each role, read for each connection", func(t *testing.T) {
 		file("reader.secret", "first\n")
-		o, err := options(natsFlags{NATSPasswordFile: each})
+		o, err := options(natsflags.Flags{NATSPasswordFile: each})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +87,7 @@ func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
 		}
 	})
 	t.Run("one user for all", func(t *testing.T) {
-		o, err := options(natsFlags{NATSUser: "crit", NATSPasswordFile: file("password", "one")})
+		o, err := options(natsflags.Flags{NATSUser: "crit", NATSPasswordFile: file("password", "one")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +96,7 @@ func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
 		}
 	})
 	t.Run("a token", func(t *testing.T) {
-		o, err := options(natsFlags{NATSTokenFile: file("token", "t\n")})
+		o, err := options(natsflags.Flags{NATSTokenFile: file("token", "t\n")})
 		if err != nil || o.TokenHandler() != "t" {
 			t.Errorf("%v", err)
 		}
@@ -105,7 +108,7 @@ func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
 		}
 		seed, _ := key.Seed()
 		public, _ := key.PublicKey()
-		o, err := options(natsFlags{NATSNkeyFile: file("user.nk", string(seed)+"\n")})
+		o, err := options(natsflags.Flags{NATSNkeyFile: file("user.nk", string(seed)+"\n")})
 		if err != nil || o.Nkey != public {
 			t.Fatalf("key %s, %v", o.Nkey, err)
 		}
@@ -115,7 +118,7 @@ func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
 		}
 	})
 	t.Run("credentials", func(t *testing.T) {
-		o, err := options(natsFlags{NATSCreds: file("user.creds", "-----BEGIN NATS USER JWT-----\na.b.c\n------END NATS USER JWT------\n")})
+		o, err := options(natsflags.Flags{NATSCreds: file("user.creds", "-----BEGIN NATS USER JWT-----\na.b.c\n------END NATS USER JWT------\n")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +132,7 @@ func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		seed, _ := account.Seed()
-		for name, f := range map[string]natsFlags{
+		for name, f := range map[string]natsflags.Flags{
 			"missing":             {NATSPasswordFile: filepath.Join(dir, "missing")},
 			"empty":               {NATSPasswordFile: file("empty", "\n")},
 			"no token":            {NATSTokenFile: filepath.Join(dir, "missing")},
@@ -189,7 +192,7 @@ func TestNATSConfigWritesForItsOwnerOnly(t *testing.T) {
 		}
 		files = append(files, path)
 		content, err := os.ReadFile(path)
-		if err == nil && filepath.Ext(path) == passwordSuffix && strings.Contains(first.out, strings.TrimSpace(string(content))) {
+		if err == nil && filepath.Ext(path) == natsconf.PasswordSuffix && strings.Contains(first.out, strings.TrimSpace(string(content))) {
 			t.Errorf("standard output shows %s", path)
 		}
 		return err
@@ -201,7 +204,7 @@ func TestNATSConfigWritesForItsOwnerOnly(t *testing.T) {
 		t.Errorf("the second time: %s", again.out)
 	}
 	mustSignoff(t, "partner", "grant", "acme", "T", "--data", data)
-	if again := mustSignoff(t, args...); !strings.Contains(again.out, accountsConf) || !strings.Contains(again.out, "--signal reload") || strings.Contains(again.out, "twice") {
+	if again := mustSignoff(t, args...); !strings.Contains(again.out, natsconf.AccountsConf) || !strings.Contains(again.out, "--signal reload") || strings.Contains(again.out, "twice") {
 		t.Errorf("after a grant: %s", again.out)
 	}
 	mustSignoff(t, "partner", "add", "other", "--data", data)
@@ -210,7 +213,7 @@ func TestNATSConfigWritesForItsOwnerOnly(t *testing.T) {
 	}
 	mustSignoff(t, "partner", "remove", "acme", "--data", data)
 	mustSignoff(t, args...)
-	content, err := os.ReadFile(filepath.Join(out, accountsConf))
+	content, err := os.ReadFile(filepath.Join(out, natsconf.AccountsConf))
 	if err != nil || strings.Contains(string(content), "acme") {
 		t.Errorf("after the removal, %v:\n%s", err, content)
 	}
@@ -219,7 +222,7 @@ func TestNATSConfigWritesForItsOwnerOnly(t *testing.T) {
 func TestNATSConfigBeforeThereIsAnyData(t *testing.T) {
 	data := t.TempDir()
 	mustSignoff(t, "nats-config", "--data", data, "--out", filepath.Join(t.TempDir(), "out"), "--insecure")
-	if _, err := os.Stat(dataDir(data).outbox()); !os.IsNotExist(err) {
+	if _, err := os.Stat(datadir.Dir(data).Outbox()); !os.IsNotExist(err) {
 		t.Errorf("an outbox was made, with a namespace that nobody chose: %v", err)
 	}
 }

@@ -102,7 +102,7 @@ func TestAPartnerReadsInNode(t *testing.T) {
 	sign := func(ids ...string) (all []events.Event) {
 		mustSignoff(t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, ids...)...)
 		awaitCaughtUp(t, p)
-		entries, err := p.outbox.Source().Recorded(t.Context(), 1, 1000)
+		entries, err := p.Outbox.Source().Recorded(t.Context(), 1, 1000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +118,7 @@ func TestAPartnerReadsInNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	options := map[string]any{
-		"servers": p.nats.ClientURL(), "tokenURL": p.publicURL() + token.Path, "clientId": "acme", "clientSecret": c.Secret, "study": study,
+		"servers": p.NATS.ClientURL(), "tokenURL": p.PublicURL() + token.Path, "clientId": "acme", "clientSecret": c.Secret, "study": study,
 		"patience": 1000, // milliseconds, to know sooner that access has ended
 	}
 

@@ -21,6 +21,11 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/nats-io/nats.go"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/poll"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
@@ -55,11 +60,11 @@ func newInstallation(t *testing.T, assessments int) *installation {
 	i.acme, i.secrets["acme"] = newPartnerWithSecret(t, p, "acme", i.study)
 	i.revoked, i.secrets["revoked"] = newPartnerWithSecret(t, p, "revoked", i.study, killStudy(1))
 	i.rotated, i.oldSecret = newPartnerWithSecret(t, p, "rotated", i.study)
-	if err := i.sign(p.outbox, assessments); err != nil {
+	if err := i.sign(p.Outbox, assessments); err != nil {
 		t.Fatal(err)
 	}
 	i.withdrawn = "restored-1"
-	if _, err := p.outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", Reason: "another subject", ID: i.withdrawn}); err != nil {
+	if _, err := p.Outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", Reason: "another subject", ID: i.withdrawn}); err != nil {
 		t.Fatal(err)
 	}
 	mustSignoff(t, "partner", "revoke", "revoked", i.study, "--data", i.dir)
@@ -120,7 +125,7 @@ func (i *installation) lose(patterns ...string) {
 // commit changes the outbox while nothing runs.
 func (i *installation) commit(change func(o *outbox.Outbox) error) {
 	i.t.Helper()
-	o, err := outbox.Open(i.t.Context(), dataDir(i.dir).outbox(), outbox.Config{})
+	o, err := outbox.Open(i.t.Context(), datadir.Dir(i.dir).Outbox(), outbox.Config{})
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -180,7 +185,7 @@ func alter(t *testing.T, path, statement string) {
 // heldProgram is a program whose publisher stops before a batch that it publishes
 // again, until release is called.
 type heldProgram struct {
-	*program
+	*server.Server
 	reached <-chan struct{}
 	release func()
 	ready   <-chan struct{}
@@ -189,9 +194,9 @@ type heldProgram struct {
 
 // startHeld runs the program. Passes is how many batches are published again
 // before the publisher stops; none if it is negative.
-func startHeld(t *testing.T, dir string, s settings, passes int) *heldProgram {
+func startHeld(t *testing.T, dir string, s server.Settings, passes int) *heldProgram {
 	t.Helper()
-	p, err := openProgram(t.Context(), dataDir(dir), s, slog.New(slog.DiscardHandler))
+	p, err := server.Open(t.Context(), datadir.Dir(dir), s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,8 +207,8 @@ func startHeld(t *testing.T, dir string, s settings, passes int) *heldProgram {
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- p.run(ctx, func(serving) { close(ready) }) }()
-	r := &heldProgram{program: p, reached: reached, release: sync.OnceFunc(func() { close(permit) }), ready: ready}
+	go func() { done <- p.Run(ctx, func(datadir.Serving) { close(ready) }) }()
+	r := &heldProgram{Server: p, reached: reached, release: sync.OnceFunc(func() { close(permit) }), ready: ready}
 	r.stop = sync.OnceFunc(func() {
 		r.release()
 		cancel()
@@ -217,14 +222,14 @@ func startHeld(t *testing.T, dir string, s settings, passes int) *heldProgram {
 
 // holdRelay makes the program a publisher that calls fn before a step, after it
 // has passed it so often.
-func holdRelay(t testing.TB, p *program, step string, passes int, fn func()) {
+func holdRelay(t testing.TB, p *server.Server, step string, passes int, fn func()) {
 	t.Helper()
-	nc, err := p.connect(natsd.Publisher)
+	nc, err := p.Connect(natsd.Publisher)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.relay, err = publisher.New(nc, p.outbox.Source(), publisher.Config{
-		Stream: publisher.StreamConfig{Replicas: p.settings.NATSReplicas}, Log: slog.New(slog.DiscardHandler), MaxBackoff: 100 * time.Millisecond,
+	p.Relay, err = publisher.New(nc, p.Outbox.Source(), publisher.Config{
+		Stream: publisher.StreamConfig{Replicas: p.Settings.NATSReplicas}, Log: slog.New(slog.DiscardHandler), MaxBackoff: 100 * time.Millisecond,
 		Step: func(name string) {
 			if name != step {
 				return
@@ -239,9 +244,9 @@ func holdRelay(t testing.TB, p *program, step string, passes int, fn func()) {
 }
 
 // ask calls the read API with a token, once.
-func ask(t *testing.T, p *program, id, bearer, study string) *http.Response {
+func ask(t *testing.T, p *server.Server, id, bearer, study string) *http.Response {
 	t.Helper()
-	address := p.publicURL() + p.settings.BasePath + "/DiagnosticReport?_summary=count&researchstudy=" + url.QueryEscape(study)
+	address := p.PublicURL() + p.Settings.BasePath + "/DiagnosticReport?_summary=count&researchstudy=" + url.QueryEscape(study)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -252,10 +257,10 @@ func ask(t *testing.T, p *program, id, bearer, study string) *http.Response {
 }
 
 // askToken calls the token endpoint.
-func askToken(t *testing.T, p *program, id, secret string) *http.Response {
+func askToken(t *testing.T, p *server.Server, id, secret string) *http.Response {
 	t.Helper()
 	form := url.Values{"client_id": {id}, "client_secret": {secret}, "grant_type": {"client_credentials"}}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.publicURL()+token.Path, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.PublicURL()+token.Path, strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +284,7 @@ func readAnswer(t *testing.T, req *http.Request) *http.Response {
 }
 
 // wantClosed wants data, keys, tokens and logins to be put off, for everybody.
-func (i *installation) wantClosed(p *program) {
+func (i *installation) wantClosed(p *server.Server) {
 	i.t.Helper()
 	for _, c := range []*partnerClient{i.acme, i.revoked, i.rotated, {id: "acme", token: "nonsense"}} {
 		res := ask(i.t, p, c.id, c.token, i.study)
@@ -295,15 +300,15 @@ func (i *installation) wantClosed(p *program) {
 			i.t.Errorf("a token for %s: %d %s", id, res.StatusCode, body)
 		}
 	}
-	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodGet, p.publicURL()+token.JWKSPath, nil)
+	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodGet, p.PublicURL()+token.JWKSPath, nil)
 	if err != nil {
 		i.t.Fatal(err)
 	}
 	if res := readAnswer(i.t, req); res.StatusCode != http.StatusServiceUnavailable {
 		i.t.Errorf("the keys: %d", res.StatusCode)
 	}
-	i.wantUnanswered(p.nats.ClientURL(), "acme", i.secrets["acme"])
-	i.wantUnanswered(p.nats.ClientURL(), "rotated", i.oldSecret)
+	i.wantUnanswered(p.NATS.ClientURL(), "acme", i.secrets["acme"])
+	i.wantUnanswered(p.NATS.ClientURL(), "rotated", i.oldSecret)
 	_, metrics := operations(i.t, p, "/metrics")
 	for _, line := range strings.Split(string(metrics), "\n") {
 		if strings.HasPrefix(line, "signoff_doors_logins_total{") && !strings.HasSuffix(line, " 0") {
@@ -311,7 +316,7 @@ func (i *installation) wantClosed(p *program) {
 		}
 	}
 	status, findings := readiness(i.t, p)
-	want := fmt.Sprintf("of %d", p.start.recorded.StreamSequence)
+	want := fmt.Sprintf("of %d", p.Start.Recorded.StreamSequence)
 	if status != http.StatusServiceUnavailable || !strings.Contains(findings["opening"], want) || !strings.Contains(findings["doors"], "partners cannot subscribe yet") {
 		i.t.Errorf("/readyz: %d %v", status, findings)
 	}
@@ -332,7 +337,7 @@ func (i *installation) wantUnanswered(address, id, secret string) {
 }
 
 // wantRight wants those let in who should be, and nobody else.
-func (i *installation) wantRight(p *program) {
+func (i *installation) wantRight(p *server.Server) {
 	i.t.Helper()
 	if res := ask(i.t, p, "acme", i.acme.token, i.study); res.StatusCode != http.StatusOK {
 		i.t.Errorf("acme: %d", res.StatusCode)
@@ -352,7 +357,7 @@ func (i *installation) wantRight(p *program) {
 			i.t.Errorf("a token for rotated: %d, want %d", res.StatusCode, want)
 		}
 	}
-	i.wantLogins(p.nats.ClientURL())
+	i.wantLogins(p.NATS.ClientURL())
 }
 
 // wantLogins wants the right ones to get in on NATS.
@@ -384,7 +389,7 @@ func (i *installation) wantLogins(address string) {
 
 // watch asks for data again and again, until stop is called, which reports the
 // answers other than those wanted.
-func (i *installation) watch(p *program, c *partnerClient, want ...int) (stop func()) {
+func (i *installation) watch(p *server.Server, c *partnerClient, want ...int) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -397,7 +402,7 @@ func (i *installation) watch(p *program, c *partnerClient, want ...int) (stop fu
 			if !ok {
 				i.t.Errorf("%s was answered %d", c.id, res.StatusCode)
 			}
-			_ = pause(ctx)
+			_ = poll.Pause(ctx)
 		}
 	})
 	return sync.OnceFunc(func() { cancel(); group.Wait() })
@@ -405,12 +410,12 @@ func (i *installation) watch(p *program, c *partnerClient, want ...int) (stop fu
 
 // refillChild is a program that is killed while it fills the stream again.
 func refillChild() int {
-	p, err := openProgram(context.Background(), dataDir(os.Args[1]), loopback(), slog.New(slog.DiscardHandler))
+	p, err := server.Open(context.Background(), datadir.Dir(os.Args[1]), loopback(), slog.New(slog.DiscardHandler))
 	if err == nil {
 		var nc *nats.Conn
-		if nc, err = p.connect(natsd.Publisher); err == nil {
+		if nc, err = p.Connect(natsd.Publisher); err == nil {
 			passes := 0
-			p.relay, err = publisher.New(nc, p.outbox.Source(), publisher.Config{Log: quiet, Step: func(name string) {
+			p.Relay, err = publisher.New(nc, p.Outbox.Source(), publisher.Config{Log: slog.New(slog.DiscardHandler), Step: func(name string) {
 				if name == publisher.StepHeal {
 					if passes++; passes == 3 {
 						_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -421,7 +426,7 @@ func refillChild() int {
 		}
 	}
 	if err == nil {
-		err = p.run(context.Background(), func(serving) {})
+		err = p.Run(context.Background(), func(datadir.Serving) {})
 	}
 	fmt.Fprintln(os.Stderr, err)
 	return 1
@@ -438,16 +443,16 @@ func TestNothingOpensWhileTheLogIsFilledAgain(t *testing.T) {
 	}
 
 	p := startHeld(t, i.dir, loopback(), 2)
-	defer i.watch(p.program, i.acme, http.StatusOK, http.StatusServiceUnavailable)()
-	defer i.watch(p.program, i.revoked, http.StatusForbidden, http.StatusServiceUnavailable)()
+	defer i.watch(p.Server, i.acme, http.StatusOK, http.StatusServiceUnavailable)()
+	defer i.watch(p.Server, i.revoked, http.StatusForbidden, http.StatusServiceUnavailable)()
 	<-p.reached
 	eventually(t, "the read model to have applied what is there", func() error {
-		if s := p.model.Status(); s.State != readmodel.Green || s.Position.StreamSequence < 1000 {
+		if s := p.Model.Status(); s.State != readmodel.Green || s.Position.StreamSequence < 1000 {
 			return fmt.Errorf("%+v", s)
 		}
 		return nil
 	})
-	i.wantClosed(p.program)
+	i.wantClosed(p.Server)
 
 	// A rebuild does not take the beginning for all there is, nor end.
 	rebuilt := make(chan result, 1)
@@ -456,11 +461,11 @@ func TestNothingOpensWhileTheLogIsFilledAgain(t *testing.T) {
 	var progress lockedBuffer
 	go func() {
 		var out bytes.Buffer
-		status := run(ctx, []string{"rebuild", "--data", i.dir}, terminal{out: &out, err: &progress})
+		status := run(ctx, []string{"rebuild", "--data", i.dir}, console.Terminal{Out: &out, Err: &progress})
 		rebuilt <- result{status: status, out: out.String()}
 	}()
 	eventually(t, "the rebuild to have begun", func() error {
-		_, err := os.Stat(dataDir(i.dir).readModel() + ".rebuild")
+		_, err := os.Stat(datadir.Dir(i.dir).ReadModel() + ".rebuild")
 		return err
 	})
 	select {
@@ -471,11 +476,11 @@ func TestNothingOpensWhileTheLogIsFilledAgain(t *testing.T) {
 
 	p.release()
 	<-p.ready
-	i.wantRight(p.program)
-	if r := <-rebuilt; r.status != exitDone || !strings.Contains(r.out, fmt.Sprint(p.start.recorded.StreamSequence)) {
+	i.wantRight(p.Server)
+	if r := <-rebuilt; r.status != exitDone || !strings.Contains(r.out, fmt.Sprint(p.Start.Recorded.StreamSequence)) {
 		t.Errorf("%+v %s", r, progress.String())
 	}
-	i.wantRight(p.program)
+	i.wantRight(p.Server)
 }
 
 func TestACalloutOpensNothingWhileTheLogIsFilledAgain(t *testing.T) {
@@ -484,16 +489,16 @@ func TestACalloutOpensNothingWhileTheLogIsFilledAgain(t *testing.T) {
 	s := o.settings()
 	i.lose("jetstream", "readmodel.db*")
 	p := startHeld(t, i.dir, s, 2)
-	dir := dataDir(t.TempDir())
-	a, err := openAnswerer(t.Context(), dir, calloutCommand{
-		natsFlags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, credentialsDir, loginKeyFile),
+	dir := datadir.Dir(t.TempDir())
+	a, err := server.OpenCallout(t.Context(), dir, server.CalloutSettings{
+		Flags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, natsconf.CredentialsDir, natsconf.LoginKeyFile),
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- a.run(ctx, func(serving) {}) }()
+	go func() { done <- a.Run(ctx, func(datadir.Serving) {}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -501,10 +506,10 @@ func TestACalloutOpensNothingWhileTheLogIsFilledAgain(t *testing.T) {
 		}
 	})
 	<-p.reached
-	want := fmt.Sprintf("of %d events", p.start.recorded.StreamSequence)
+	want := fmt.Sprintf("of %d events", p.Start.Recorded.StreamSequence)
 	eventually(t, "the callout to say why it is closed", func() error {
-		status, findings := readiness(t, &a.program)
-		if status != http.StatusServiceUnavailable || !strings.Contains(findings["doors"], want) || a.model.Position().StreamSequence < 1000 {
+		status, findings := readiness(t, &a.Server)
+		if status != http.StatusServiceUnavailable || !strings.Contains(findings["doors"], want) || a.Model.Position().StreamSequence < 1000 {
 			return fmt.Errorf("%d %v", status, findings)
 		}
 		return nil
@@ -516,7 +521,7 @@ func TestACalloutOpensNothingWhileTheLogIsFilledAgain(t *testing.T) {
 	<-p.ready
 	p.stop()
 	eventually(t, "the callout to be ready", func() error {
-		if status, findings := readiness(t, &a.program); status != http.StatusOK {
+		if status, findings := readiness(t, &a.Server); status != http.StatusOK {
 			return fmt.Errorf("%v", findings)
 		}
 		return nil
@@ -538,18 +543,18 @@ func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
 	o.kill(0)
 
 	p := startHeld(t, i.dir, o.settings(), -1)
-	stopWatching := i.watch(p.program, i.acme, http.StatusForbidden, http.StatusServiceUnavailable)
-	rotated := &partnerClient{t: t, p: p.program, id: "rotated"}
-	eventually(t, "the others to get in", p.opening.closed)
+	stopWatching := i.watch(p.Server, i.acme, http.StatusForbidden, http.StatusServiceUnavailable)
+	rotated := &partnerClient{t: t, p: p.Server, id: "rotated"}
+	eventually(t, "the others to get in", p.Admission.Closed)
 	rotated.token = rotated.signIn(i.secrets["rotated"])
 	if status, body := rotated.get("/DiagnosticReport?researchstudy=" + i.study); status != http.StatusOK {
 		t.Errorf("rotated: %d %s", status, body)
 	}
-	if res := askToken(t, p.program, "late", late.Secret); res.StatusCode != http.StatusServiceUnavailable {
+	if res := askToken(t, p.Server, "late", late.Secret); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a token that would be refused: %d", res.StatusCode)
 	}
 	// What is committed later is respected as well.
-	if err := p.outbox.Accounts().RevokePartner(t.Context(), "test", "rotated", i.study); err != nil {
+	if err := p.Outbox.Accounts().RevokePartner(t.Context(), "test", "rotated", i.study); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the revocation to be in force", func() error {
@@ -563,11 +568,11 @@ func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
 	o.start(0)
 	<-p.ready
 	for _, c := range []*partnerClient{i.acme, rotated} {
-		if res := ask(t, p.program, c.id, c.token, i.study); res.StatusCode != http.StatusForbidden {
+		if res := ask(t, p.Server, c.id, c.token, i.study); res.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: %d", c.id, res.StatusCode)
 		}
 	}
-	c := &partnerClient{t: t, p: p.program, id: "late"}
+	c := &partnerClient{t: t, p: p.Server, id: "late"}
 	c.token = c.signIn(late.Secret)
 	if status, body := c.get("/DiagnosticReport?researchstudy=" + i.study); status != http.StatusOK {
 		t.Errorf("late: %d %s", status, body)
@@ -576,7 +581,7 @@ func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
 
 // startMoved starts a program on a server to which the stream was moved, and makes
 // the read model from there.
-func startMoved(t *testing.T, dir string, s settings) (*program, func()) {
+func startMoved(t *testing.T, dir string, s server.Settings) (*server.Server, func()) {
 	t.Helper()
 	p := startHeld(t, dir, s, -1)
 	eventually(t, "a rebuilt read model", func() error {
@@ -586,23 +591,23 @@ func startMoved(t *testing.T, dir string, s settings) (*program, func()) {
 		return nil
 	})
 	<-p.ready
-	return p.program, p.stop
+	return p.Server, p.stop
 }
 
 // Nothing runs here but one look, so that what it finds is all there is.
 func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	i := newInstallation(t, 5)
-	path := dataDir(i.dir)
+	path := datadir.Dir(i.dir)
 	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
 	_, stop := startProgram(t, i.dir)
 	stop()
-	older := keep(t, path.outbox()) // ends with an event of a study that goes on
-	olderModel := keep(t, path.readModel())
+	older := keep(t, path.Outbox()) // ends with an event of a study that goes on
+	olderModel := keep(t, path.ReadModel())
 	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 2) })
-	withoutOrdinals := keep(t, path.outbox())
+	withoutOrdinals := keep(t, path.Outbox())
 	_, stop = startProgram(t, i.dir)
 	stop()
-	complete, model := keep(t, path.outbox()), keep(t, path.readModel())
+	complete, model := keep(t, path.Outbox()), keep(t, path.ReadModel())
 	stream := filepath.Join(t.TempDir(), "jetstream")
 	if err := os.CopyFS(stream, os.DirFS(filepath.Join(i.dir, "jetstream"))); err != nil {
 		t.Fatal(err)
@@ -613,30 +618,30 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	mustSignoff(t, "partner", "add", "stranger", "--study", i.study, "--data", stranger)
 	stop()
 
-	look := func(t *testing.T, prepare func(p *program)) (*program, error) {
+	look := func(t *testing.T, prepare func(p *server.Server)) (*server.Server, error) {
 		t.Helper()
-		p, err := openProgram(t.Context(), path, loopback(), slog.New(slog.DiscardHandler))
+		p, err := server.Open(t.Context(), path, loopback(), slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			if err := p.close(); err != nil {
+			if err := p.Close(); err != nil {
 				t.Error(err)
 			}
 		})
 		if prepare != nil {
 			prepare(p)
 		}
-		p.opening.look(t.Context())
-		return p, p.opening.closed()
+		p.Admission.Look(t.Context())
+		return p, p.Admission.Closed()
 	}
 	// restore is the installation with other files.
 	restore := func(t *testing.T, outboxFile, modelFile string, withStream bool) {
 		t.Helper()
 		i.lose("jetstream", "readmodel.db*", "outbox.db*")
-		putBack(t, path.outbox(), outboxFile)
+		putBack(t, path.Outbox(), outboxFile)
 		if modelFile != "" {
-			putBack(t, path.readModel(), modelFile)
+			putBack(t, path.ReadModel(), modelFile)
 		}
 		if withStream {
 			if err := os.CopyFS(filepath.Join(i.dir, "jetstream"), os.DirFS(stream)); err != nil {
@@ -658,13 +663,13 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	}
 
 	t.Run("an empty installation", func(t *testing.T) {
-		p, err := openProgram(t.Context(), dataDir(t.TempDir()), loopback(), slog.New(slog.DiscardHandler))
+		p, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), loopback(), slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer p.close()
-		p.opening.look(t.Context())
-		opens(t, p.opening.closed())
+		defer p.Close()
+		p.Admission.Look(t.Context())
+		opens(t, p.Admission.Closed())
 	})
 	t.Run("a read model that stands where the outbox does", func(t *testing.T) {
 		restore(t, complete, model, true)
@@ -692,10 +697,10 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 		stays(t, err, "in the stream")
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- p.model.Run(ctx, p.reader) }()
+		go func() { done <- p.Model.Run(ctx, p.Reader) }()
 		eventually(t, "it to open once the read model has applied that", func() error {
-			p.opening.look(t.Context())
-			return p.opening.closed()
+			p.Admission.Look(t.Context())
+			return p.Admission.Closed()
 		})
 		stop()
 		if err := <-done; err != nil {
@@ -710,7 +715,7 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	t.Run("not a read model that is missing", func(t *testing.T) {
 		restore(t, complete, "", true)
 		p, err := look(t, nil)
-		stays(t, err, fmt.Sprintf("the read model is at event 0 of %d", p.start.recorded.StreamSequence))
+		stays(t, err, fmt.Sprintf("the read model is at event 0 of %d", p.Start.Recorded.StreamSequence))
 	})
 	t.Run("not a read model that is older", func(t *testing.T) {
 		restore(t, complete, olderModel, true)
@@ -719,12 +724,12 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	})
 	t.Run("not one that holds another event there", func(t *testing.T) {
 		restore(t, complete, model, true)
-		alter(t, path.readModel(), "update position set hash = 'x'")
+		alter(t, path.ReadModel(), "update position set hash = 'x'")
 		_, err := look(t, nil)
 		stays(t, err, "do not belong together")
 	})
 	t.Run("not one of another log that went on for longer", func(t *testing.T) {
-		restore(t, dataDir(stranger).outbox(), model, true)
+		restore(t, datadir.Dir(stranger).Outbox(), model, true)
 		_, err := look(t, nil)
 		stays(t, err, "do not belong together")
 	})
@@ -733,28 +738,28 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 		i.commit(func(o *outbox.Outbox) error { return o.Accounts().RevokePartner(t.Context(), "test", "acme", i.study) })
 		p, err := look(t, nil)
 		stays(t, err, "changes of access that were committed before")
-		if d, _ := p.opening.Directory().Partner("acme"); d.Granted(i.study) {
+		if d, _ := p.Admission.Directory().Partner("acme"); d.Granted(i.study) {
 			t.Error("the study is granted meanwhile")
 		}
 	})
 	t.Run("but where these are parked it does, and they are respected", func(t *testing.T) {
 		restore(t, complete, model, true)
 		i.commit(func(o *outbox.Outbox) error { return o.Accounts().RevokePartner(t.Context(), "test", "acme", i.study) })
-		p, err := look(t, func(p *program) {
-			if err := p.outbox.Source().Park(t.Context(), events.AccessStudy, "too large"); err != nil {
+		p, err := look(t, func(p *server.Server) {
+			if err := p.Outbox.Source().Park(t.Context(), events.AccessStudy, "too large"); err != nil {
 				t.Fatal(err)
 			}
 		})
 		opens(t, err)
-		if d, _ := p.opening.Directory().Partner("acme"); d.Granted(i.study) {
+		if d, _ := p.Admission.Directory().Partner("acme"); d.Granted(i.study) {
 			t.Error("the study is granted")
 		}
 	})
 	t.Run("and a study that is parked holds up nothing", func(t *testing.T) {
 		restore(t, complete, model, true)
 		i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
-		_, err := look(t, func(p *program) {
-			if err := p.outbox.Source().Park(t.Context(), events.StudyKey(i.study), "too large"); err != nil {
+		_, err := look(t, func(p *server.Server) {
+			if err := p.Outbox.Source().Park(t.Context(), events.StudyKey(i.study), "too large"); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -764,30 +769,30 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 
 func TestAnOlderReadModelOfAnotherStreamIsClosedUntilItIsMadeAnew(t *testing.T) {
 	i := newInstallation(t, 5)
-	path := dataDir(i.dir)
-	older := keep(t, path.readModel())
+	path := datadir.Dir(i.dir)
+	older := keep(t, path.ReadModel())
 	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 2) })
 	_, stop := startProgram(t, i.dir)
 	stop()
 	i.lose("jetstream")
-	putBack(t, path.readModel(), older)
+	putBack(t, path.ReadModel(), older)
 
 	p := startHeld(t, i.dir, loopback(), -1)
 	eventually(t, "what to do to be said", func() error {
-		if _, findings := readiness(t, p.program); !strings.Contains(findings["opening"], "signoff rebuild") {
+		if _, findings := readiness(t, p.Server); !strings.Contains(findings["opening"], "signoff rebuild") {
 			return errors.New(findings["opening"])
 		}
 		return nil
 	})
-	i.wantClosed(p.program)
+	i.wantClosed(p.Server)
 	mustSignoff(t, "rebuild", "--data", i.dir)
 	<-p.ready
-	i.wantRight(p.program)
+	i.wantRight(p.Server)
 }
 
 func TestAReadModelOfAnotherVersion(t *testing.T) {
 	i := newInstallation(t, 5)
-	path := dataDir(i.dir).readModel()
+	path := datadir.Dir(i.dir).ReadModel()
 	t.Run("that can be read serves until it is made anew", func(t *testing.T) {
 		alter(t, path, "update derivation set number = 99; delete from access where type like '%key%'")
 		p, stop := startProgram(t, i.dir)
@@ -811,7 +816,7 @@ func TestAReadModelOfAnotherVersion(t *testing.T) {
 	})
 	t.Run("that is newer is refused", func(t *testing.T) {
 		alter(t, path, "insert into migrations (name, sha256, applied) values ('9999_later.sql', 'x', 'x')")
-		if _, err := openProgram(t.Context(), dataDir(i.dir), loopback(), slog.New(slog.DiscardHandler)); !errors.Is(err, database.ErrNewer) {
+		if _, err := server.Open(t.Context(), datadir.Dir(i.dir), loopback(), slog.New(slog.DiscardHandler)); !errors.Is(err, database.ErrNewer) {
 			t.Error(err)
 		}
 	})

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
@@ -14,7 +14,7 @@ import (
 // A server may be running on it: both write the same database.
 func withOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
 	dir := c.dir()
-	if err := dir.mustExist(); err != nil {
+	if err := dir.MustExist(); err != nil {
 		return err
 	}
 	return openOutbox(ctx, dir, fn)
@@ -24,14 +24,14 @@ func withOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) e
 // the commands one starts with.
 func withNewOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
 	dir := c.dir()
-	if err := dir.make(); err != nil {
+	if err := dir.Create(); err != nil {
 		return err
 	}
 	return openOutbox(ctx, dir, fn)
 }
 
-func openOutbox(ctx context.Context, dir dataDir, fn func(*outbox.Outbox) error) error {
-	o, err := outbox.Open(ctx, dir.outbox(), outbox.Config{})
+func openOutbox(ctx context.Context, dir datadir.Dir, fn func(*outbox.Outbox) error) error {
+	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
 	if err != nil {
 		return err
 	}
@@ -39,23 +39,14 @@ func openOutbox(ctx context.Context, dir dataDir, fn func(*outbox.Outbox) error)
 }
 
 // change makes one change and says what then holds.
-func change(ctx context.Context, c *common, t terminal, done string, fn func(*outbox.Outbox) error) error {
+func change(ctx context.Context, c *common, t console.Terminal, done string, fn func(*outbox.Outbox) error) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		if err := fn(o); err != nil {
 			return err
 		}
-		fmt.Fprintln(t.out, done)
+		fmt.Fprintln(t.Out, done)
 		return nil
 	})
-}
-
-// operator is who the audit trail names for administration: the account of the
-// operating system that runs the command.
-func operator() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return fmt.Sprintf("uid %d", os.Getuid())
 }
 
 func enabled(is bool) string {

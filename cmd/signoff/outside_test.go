@@ -19,6 +19,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/internal/testcert"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
@@ -30,7 +34,7 @@ const demoStudy = "DEMO-01"
 // onCluster is a program on a cluster of three, with a partner and assessments.
 type onCluster struct {
 	*cluster
-	p        *program
+	p        *server.Server
 	stop     func()
 	listen   string // address of the read API, the same after each start
 	password string
@@ -58,7 +62,7 @@ func (o *onCluster) serve() {
 	s := o.settings()
 	s.Listen = cmp.Or(o.listen, s.Listen)
 	o.p, o.stop = startWith(o.t, o.data, s, slog.New(slog.DiscardHandler))
-	o.listen = o.p.apiListener.Addr().String()
+	o.listen = o.p.APIListener.Addr().String()
 }
 
 func (o *onCluster) sign(ids ...string) {
@@ -118,7 +122,7 @@ func (o *onCluster) follow(study string) *follower {
 	f := &follower{}
 	ctx, cancel := context.WithCancel(context.Background())
 	partner, err := subscriber.Dial(ctx, subscriber.Credentials{
-		TokenURL: o.p.publicURL() + token.Path, ClientID: "acme", Secret: subscriber.Secret(o.secret),
+		TokenURL: o.p.PublicURL() + token.Path, ClientID: "acme", Secret: subscriber.Secret(o.secret),
 	}, o.flags().NATSURL, subscriber.PartnerConfig{Outage: func(error) {}, Patience: time.Minute})
 	if err != nil {
 		cancel()
@@ -139,7 +143,7 @@ func (o *onCluster) follow(study string) *follower {
 // last is the number of a study's last event.
 func (o *onCluster) last(study string) uint64 {
 	o.t.Helper()
-	link, err := o.p.outbox.ChainHead(o.t.Context(), events.StudyKey(study))
+	link, err := o.p.Outbox.ChainHead(o.t.Context(), events.StudyKey(study))
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -201,19 +205,19 @@ func TestAClusterElsewhere(t *testing.T) {
 	})
 	t.Run("with two killed nothing is acknowledged, and nothing lost", func(t *testing.T) {
 		o.kill(1)
-		before, err := o.p.outbox.Source().Head(t.Context())
+		before, err := o.p.Outbox.Source().Head(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		o.sign("2003", "2004")
 		// The relay has tried, in vain.
 		eventually(t, "an attempt to publish", func() error {
-			if s := o.p.relay.Status(); s.Ready() || s.Oldest.IsZero() {
+			if s := o.p.Relay.Status(); s.Ready() || s.Oldest.IsZero() {
 				return errors.New(string(s.State))
 			}
 			return nil
 		})
-		head, err := o.p.outbox.Source().Head(t.Context())
+		head, err := o.p.Outbox.Source().Head(t.Context())
 		if err != nil || head.StreamSequence != before.StreamSequence {
 			t.Errorf("acknowledged up to %d, before %d, %v", head.StreamSequence, before.StreamSequence, err)
 		}
@@ -258,7 +262,7 @@ func (o *onCluster) disconnections(t *testing.T, f *follower) {
 	for _, id := range []string{"2005", "2006", "2007"} {
 		before := o.connections(t)
 		for _, c := range before {
-			if err := o.p.nats.Disconnect(t.Context(), c); err != nil {
+			if err := o.p.NATS.Disconnect(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -275,7 +279,7 @@ func (o *onCluster) disconnections(t *testing.T, f *follower) {
 
 func (o *onCluster) connections(t *testing.T) []events.Connection {
 	t.Helper()
-	all, err := o.p.nats.Connections(t.Context(), events.PartnerAccountPrefix+"acme")
+	all, err := o.p.NATS.Connections(t.Context(), events.PartnerAccountPrefix+"acme")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +289,7 @@ func (o *onCluster) connections(t *testing.T) []events.Connection {
 // as connects as a role, until the test ends.
 func (o *onCluster) as(t *testing.T, role natsd.Role) jetstream.JetStream {
 	t.Helper()
-	nc, err := o.flags().reach(quiet).Connect(role)
+	nc, err := o.flags().Reach(slog.New(slog.DiscardHandler)).Connect(role)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -429,16 +433,16 @@ func (o *onCluster) callouts(t *testing.T) {
 // callout starts signoff callout on a directory of its own.
 func (o *onCluster) callout(t *testing.T) (stop func()) {
 	t.Helper()
-	dir := dataDir(t.TempDir())
-	a, err := openAnswerer(t.Context(), dir, calloutCommand{
-		natsFlags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, credentialsDir, loginKeyFile),
+	dir := datadir.Dir(t.TempDir())
+	a, err := server.OpenCallout(t.Context(), dir, server.CalloutSettings{
+		Flags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, natsconf.CredentialsDir, natsconf.LoginKeyFile),
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- a.run(ctx, func(serving) {}) }()
+	go func() { done <- a.Run(ctx, func(datadir.Serving) {}) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -456,17 +460,17 @@ func (o *onCluster) callout(t *testing.T) (stop func()) {
 }
 
 func TestAnOutsideServerOverTLS(t *testing.T) {
-	data, files := t.TempDir(), newPairFiles(t)
-	files.write(t, newPair(t))
+	data, files := t.TempDir(), testcert.NewFiles(t)
+	files.Write(t, testcert.NewPair(t))
 	mustSignoff(t, "partner", "add", "acme", "--study", demoStudy, "--data", data)
-	c := newCluster(t, data, 1, "--server-cert", files.cert, "--server-key", files.key)
+	c := newCluster(t, data, 1, "--server-cert", files.Cert, "--server-key", files.Key)
 	s := c.settings()
 	s.NATSURL = strings.Replace(s.NATSURL, "nats://", "tls://", 1)
 	var unknown *tls.CertificateVerificationError
-	if _, err := openProgram(t.Context(), dataDir(t.TempDir()), s, slog.New(slog.DiscardHandler)); !errors.As(err, &unknown) {
+	if _, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), s, slog.New(slog.DiscardHandler)); !errors.As(err, &unknown) {
 		t.Errorf("a server that nobody vouches for: %v", err)
 	}
-	s.NATSCA = files.cert
+	s.NATSCA = files.Cert
 	startWith(t, data, s, slog.New(slog.DiscardHandler))
 	mustSignoff(t, "rebuild", "--data", data)
 }
@@ -488,20 +492,20 @@ func TestMovingToAnOutsideServer(t *testing.T) {
 	}
 	sign("2001")
 	awaitCaughtUp(t, p)
-	before, err := p.outbox.Source().Head(t.Context())
+	before, err := p.Outbox.Source().Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	stop()
 
 	o := &onCluster{cluster: newCluster(t, data, 1), password: password, secret: added.Secret}
-	moved, err := openProgram(t.Context(), dataDir(data), o.settings(), slog.New(slog.DiscardHandler))
+	moved, err := server.Open(t.Context(), datadir.Dir(data), o.settings(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- moved.run(ctx, func(serving) { close(ready) }) }()
+	go func() { done <- moved.Run(ctx, func(datadir.Serving) { close(ready) }) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

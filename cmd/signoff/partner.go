@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
@@ -29,10 +31,10 @@ type partnerAdd struct {
 	Study []string `sep:"none" placeholder:"S" help:"Study the partner may see; repeat for more."`
 }
 
-func (cmd *partnerAdd) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerAdd) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
 		return withinRoom(ctx, c, t, o, "partner "+cmd.ID, func() error {
-			secret, err := o.Accounts().AddPartner(ctx, operator(), cmd.ID, cmd.Name, cmd.Study)
+			secret, err := o.Accounts().AddPartner(ctx, console.Operator(), cmd.ID, cmd.Name, cmd.Study)
 			if err != nil {
 				return err
 			}
@@ -49,13 +51,13 @@ type partnerGrant struct {
 	Study string `arg:"" help:"Study number."`
 }
 
-func (cmd *partnerGrant) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerGrant) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		return withinRoom(ctx, c, t, o, fmt.Sprintf("partner %s in study %s", cmd.ID, cmd.Study), func() error {
-			if err := o.Accounts().GrantPartner(ctx, operator(), cmd.ID, cmd.Study); err != nil {
+			if err := o.Accounts().GrantPartner(ctx, console.Operator(), cmd.ID, cmd.Study); err != nil {
 				return err
 			}
-			fmt.Fprintf(t.out, "partner %s may see %s\n", cmd.ID, cmd.Study)
+			fmt.Fprintf(t.Out, "partner %s may see %s\n", cmd.ID, cmd.Study)
 			return awaitApplied(ctx, c, t, o)
 		})
 	})
@@ -64,7 +66,7 @@ func (cmd *partnerGrant) Run(ctx context.Context, c *common, t terminal) error {
 // withinRoom runs a grant, and says so when partners then need more consumers on
 // NATS than the running server lets them have. The grant is recorded all the same,
 // because the read API serves it.
-func withinRoom(ctx context.Context, c *common, t terminal, o *outbox.Outbox, who string, grant func() error) error {
+func withinRoom(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox, who string, grant func() error) error {
 	before, err := consumersNeeded(ctx, o)
 	if err != nil {
 		return err
@@ -76,8 +78,8 @@ func withinRoom(ctx context.Context, c *common, t terminal, o *outbox.Outbox, wh
 	if err != nil {
 		return err
 	}
-	if s, ok := c.dir().running(); ok && s.MaxConsumers > 0 && after > s.MaxConsumers && after > before {
-		fmt.Fprintf(t.err, "%s is beyond the limit and cannot subscribe to all of that: partners need %d consumers on NATS and may have %d. "+
+	if s, ok := c.dir().Running(); ok && s.MaxConsumers > 0 && after > s.MaxConsumers && after > before {
+		fmt.Fprintf(t.Err, "%s is beyond the limit and cannot subscribe to all of that: partners need %d consumers on NATS and may have %d. "+
 			"Start signoff serve with a higher --max-consumers, or revoke grants. The read API serves it all the same; "+
 			"signoff status names who cannot subscribe\n", who, after, s.MaxConsumers)
 	}
@@ -101,9 +103,9 @@ type partnerRevoke struct {
 	Study string `arg:"" help:"Study number."`
 }
 
-func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return changeAccess(ctx, c, t, fmt.Sprintf("partner %s may no longer see %s", cmd.ID, cmd.Study), func(o *outbox.Outbox) error {
-		return o.Accounts().RevokePartner(ctx, operator(), cmd.ID, cmd.Study)
+		return o.Accounts().RevokePartner(ctx, console.Operator(), cmd.ID, cmd.Study)
 	})
 }
 
@@ -112,13 +114,13 @@ type partnerRotate struct {
 	Grace time.Duration `help:"How long the secret before stays good, such as 24h. Without it, what it has opened ends at once." placeholder:"DURATION"`
 }
 
-func (cmd *partnerRotate) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerRotate) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		secret, err := o.Accounts().RotatePartner(ctx, operator(), cmd.ID, cmd.Grace)
+		secret, err := o.Accounts().RotatePartner(ctx, console.Operator(), cmd.ID, cmd.Grace)
 		if err != nil {
 			return err
 		}
-		if err := printCredentials(c, t, cmd.ID, secret); err != nil {
+		if err := printCredentials(t, cmd.ID, secret); err != nil {
 			return err
 		}
 		return awaitApplied(ctx, c, t, o)
@@ -129,26 +131,26 @@ type partnerRemove struct {
 	ID string `arg:"" help:"Partner id."`
 }
 
-func (cmd *partnerRemove) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerRemove) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return changeAccess(ctx, c, t, "partner "+cmd.ID+" is removed", func(o *outbox.Outbox) error {
-		return o.Accounts().RemovePartner(ctx, operator(), cmd.ID)
+		return o.Accounts().RemovePartner(ctx, console.Operator(), cmd.ID)
 	})
 }
 
 // changeAccess is change that waits for the read model.
-func changeAccess(ctx context.Context, c *common, t terminal, done string, fn func(*outbox.Outbox) error) error {
+func changeAccess(ctx context.Context, c *common, t console.Terminal, done string, fn func(*outbox.Outbox) error) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		if err := fn(o); err != nil {
 			return err
 		}
-		fmt.Fprintln(t.out, done)
+		fmt.Fprintln(t.Out, done)
 		return awaitApplied(ctx, c, t, o)
 	})
 }
 
 type partnerList struct{}
 
-func (cmd *partnerList) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerList) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		partners, err := o.Accounts().Partners(ctx)
 		if err != nil {
@@ -164,12 +166,12 @@ func (cmd *partnerList) Run(ctx context.Context, c *common, t terminal) error {
 		for i, p := range partners {
 			rows[i] = row{p.ID, p.Name, p.Enabled, p.Studies}
 		}
-		return printFacts(c, t, rows, func(w io.Writer) {
+		return console.PrintFacts(t, rows, func(w io.Writer) {
 			text := make([][]string, len(rows))
 			for i, r := range rows {
 				text[i] = []string{r.ID, r.Name, enabled(r.Enabled), strings.Join(r.Studies, " ")}
 			}
-			table(w, []string{"PARTNER", "NAME", "STATE", "STUDIES"}, text)
+			console.Table(w, []string{"PARTNER", "NAME", "STATE", "STUDIES"}, text)
 		})
 	})
 }
@@ -180,10 +182,29 @@ type credentials struct {
 	Secret string `json:"client_secret"`
 }
 
-func printCredentials(c *common, t terminal, id, secret string) error {
-	return printFacts(c, t, credentials{id, secret}, func(w io.Writer) { printSecret(w, id, secret) })
+func printCredentials(t console.Terminal, id, secret string) error {
+	return console.PrintFacts(t, credentials{id, secret}, func(w io.Writer) { printSecret(w, id, secret) })
 }
 
 func printSecret(w io.Writer, id, secret string) {
 	fmt.Fprintf(w, "client_id      %s\nclient_secret  %s\nThe secret is shown this once; only its digest is kept.\n", id, secret)
+}
+
+// awaitApplied returns once a running server's read model has applied the
+// access events recorded so far. When it takes longer, or no server is
+// running, it says what will happen.
+func awaitApplied(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox) error {
+	server, ok := c.dir().Running()
+	if !ok {
+		fmt.Fprintln(t.Err, "no server is running: it takes effect when signoff serve starts")
+		return nil
+	}
+	if server.Outside != nil {
+		fmt.Fprintln(t.Err, "on NATS, what is new begins when the servers have reloaded: signoff nats-config")
+	}
+	applied, err := datadir.AppliedInTime(ctx, c.dir(), o)
+	if err == nil && !applied {
+		fmt.Fprintf(t.Err, "recorded, but not in effect yet: the server has not applied it within %s; see signoff status\n", datadir.AppliedTimeout)
+	}
+	return err
 }

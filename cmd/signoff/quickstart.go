@@ -13,6 +13,8 @@ import (
 	"strings"
 	"text/template"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/fhir"
@@ -49,18 +51,18 @@ type partnerQuickstart struct {
 	ID string `arg:"" help:"Partner id."`
 }
 
-func (cmd *partnerQuickstart) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerQuickstart) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		q, err := quickStartOf(ctx, c, o, cmd.ID)
 		if err != nil {
 			return err
 		}
-		return printFacts(c, t, q, q.print)
+		return console.PrintFacts(t, q, q.print)
 	})
 }
 
 // printNewPartner prints the credentials of a new partner, and its quick start.
-func printNewPartner(ctx context.Context, c *common, t terminal, o *outbox.Outbox, id, secret string) error {
+func printNewPartner(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox, id, secret string) error {
 	q, err := quickStartOf(ctx, c, o, id)
 	if err != nil {
 		return err
@@ -69,7 +71,7 @@ func printNewPartner(ctx context.Context, c *common, t terminal, o *outbox.Outbo
 		credentials
 		quickStart
 	}{credentials{id, secret}, q}
-	return printFacts(c, t, facts, func(w io.Writer) {
+	return console.PrintFacts(t, facts, func(w io.Writer) {
 		printSecret(w, id, secret)
 		fmt.Fprintln(w)
 		q.print(w)
@@ -87,7 +89,7 @@ func quickStartOf(ctx context.Context, c *common, o *outbox.Outbox, id string) (
 	if i < 0 {
 		return quickStart{}, events.Errorf(events.NotFound, "there is no partner %q", id)
 	}
-	s, running := c.dir().running()
+	s, running := c.dir().Running()
 	public := cmp.Or(s.PublicURL, "http://"+defaultListen)
 	q := quickStart{
 		Partner: id, TokenURL: public + token.Path, BaseURL: public + strings.TrimRight(cmp.Or(s.BasePath, api.DefaultBasePath), "/"),
@@ -116,7 +118,7 @@ const (
 
 // partnersNATS is where partners reach NATS. A server that listens on all
 // addresses is reached by the name that is public.
-func partnersNATS(s serving) string {
+func partnersNATS(s datadir.Serving) string {
 	switch {
 	case s.NATSPublic != "":
 		return s.NATSPublic

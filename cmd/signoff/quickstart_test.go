@@ -14,6 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 )
 
 // oddStudy is a study number that a careless quotation would break at.
@@ -29,7 +32,7 @@ func TestTheQuickStartHasTheAddressesOfTheServer(t *testing.T) {
 	}
 	p, _ := startProgram(t, dir)
 	added := mustSignoff(t, "partner", "add", "acme", "--study", "FHIR-T", "--study", "OTHER", "--data", dir).out
-	for _, want := range []string{p.publicURL() + "/msk-apim/", p.nats.ClientURL(), "acme=FHIR-T", "crit.v1.OTHER.>"} {
+	for _, want := range []string{p.PublicURL() + "/msk-apim/", p.NATS.ClientURL(), "acme=FHIR-T", "crit.v1.OTHER.>"} {
 		if !strings.Contains(added, want) {
 			t.Errorf("it does not say %q:\n%s", want, added)
 		}
@@ -82,7 +85,7 @@ func TestTheQuickStartAsJSON(t *testing.T) {
 }
 
 func TestWherePartnersReachNATS(t *testing.T) {
-	if got := partnersNATS(serving{NATS: "tls://nats.internal:4222", NATSPublic: "tls://crit.example.org:4222"}); got != "tls://crit.example.org:4222" {
+	if got := partnersNATS(datadir.Serving{NATS: "tls://nats.internal:4222", NATSPublic: "tls://crit.example.org:4222"}); got != "tls://crit.example.org:4222" {
 		t.Errorf("told what partners are to be told, they are told %s", got)
 	}
 	for _, c := range []struct{ nats, public, want string }{
@@ -93,7 +96,7 @@ func TestWherePartnersReachNATS(t *testing.T) {
 		{"tls://192.0.2.1:4222", "https://crit.example.org", "tls://192.0.2.1:4222"},
 		{"tls://a:4222,tls://b:4222", "https://crit.example.org", "tls://a:4222"},
 	} {
-		if got := partnersNATS(serving{NATS: c.nats, PublicURL: c.public}); got != c.want {
+		if got := partnersNATS(datadir.Serving{NATS: c.nats, PublicURL: c.public}); got != c.want {
 			t.Errorf("%s beside %s: %s, want %s", c.nats, c.public, got, c.want)
 		}
 	}
@@ -229,11 +232,11 @@ func (r *running) stop() {
 }
 
 // signOne has an assessment of the study signed.
-func signOne(t *testing.T, p *program, id, study string) {
+func signOne(t *testing.T, p *server.Server, id, study string) {
 	t.Helper()
 	a := killAssessment(id, 1, 1)
 	a.Study = study
-	if _, err := registerAndSign(t.Context(), p.outbox, a); err != nil {
+	if _, err := registerAndSign(t.Context(), p.Outbox, a); err != nil {
 		t.Fatal(err)
 	}
 	awaitCaughtUp(t, p)
@@ -267,7 +270,7 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "a login", func() error {
-			nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo("by-nats", strings.TrimSpace(string(secret))))
+			nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo("by-nats", strings.TrimSpace(string(secret))))
 			if err == nil {
 				nc.Close()
 			}
@@ -301,7 +304,7 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 // readsEachOnce runs a reader, stops it, and runs it again: events come from
 // the first on, live ones too, and none of them a second time but perhaps the
 // one in hand when it was stopped.
-func (n *newcomer) readsEachOnce(p *program, reader func() *exec.Cmd) {
+func (n *newcomer) readsEachOnce(p *server.Server, reader func() *exec.Cmd) {
 	n.t.Helper()
 	first := n.start(reader())
 	seen := first.until(signedReport("first"))
@@ -320,7 +323,7 @@ func (n *newcomer) readsEachOnce(p *program, reader func() *exec.Cmd) {
 
 // hearsLive runs a listener to live subjects until it has heard of a report.
 // When it began to listen it does not tell, so reports are signed until then.
-func (n *newcomer) hearsLive(p *program, cmd *exec.Cmd) {
+func (n *newcomer) hearsLive(p *server.Server, cmd *exec.Cmd) {
 	n.t.Helper()
 	listener := n.start(cmd)
 	heard := make(chan bool, 1)

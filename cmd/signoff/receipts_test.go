@@ -11,16 +11,18 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/poll"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 )
 
 // consume takes messages with a partner's consumer and acknowledges some.
-func consume(t *testing.T, p *program, id, secret, study string, take, acknowledge int) {
+func consume(t *testing.T, p *server.Server, id, secret, study string, take, acknowledge int) {
 	t.Helper()
 	var nc *nats.Conn
 	eventually(t, "a login", func() (err error) {
-		nc, err = nats.Connect(p.nats.ClientURL(), nats.UserInfo(id, secret))
+		nc, err = nats.Connect(p.NATS.ClientURL(), nats.UserInfo(id, secret))
 		return err
 	})
 	defer nc.Close()
@@ -64,13 +66,13 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 	p, _ := startProgram(t, dir)
 	ctx := t.Context()
 	study := killStudy(0)
-	if err := p.outbox.Accounts().AddPI(ctx, "test", "pi", "P. Investigator", []string{study}, testPassword); err != nil {
+	if err := p.Outbox.Accounts().AddPI(ctx, "test", "pi", "P. Investigator", []string{study}, testPassword); err != nil {
 		t.Fatal(err)
 	}
 	_, secret := newPartnerWithSecret(t, p, "acme", study)
 	newPartner(t, p, "globex", study)
 	for i, id := range []string{"a1", "a2", "a3"} { // two events each
-		if _, err := registerAndSign(ctx, p.outbox, killAssessment(id, 0, i+1)); err != nil {
+		if _, err := registerAndSign(ctx, p.Outbox, killAssessment(id, 0, i+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,7 +88,7 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 		return found
 	}
 	for lagOf("acme").Acknowledged < 2 { // doors look every few seconds
-		if err := pause(ctx); err != nil {
+		if err := poll.Pause(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,7 +127,7 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 
 func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 	p, _ := startProgram(t, t.TempDir())
-	dir := string(p.dir)
+	dir := string(p.Dir)
 	acme, first := newPartnerWithSecret(t, p, "acme", "S1")
 	rotate := func(args ...string) string {
 		t.Helper()
@@ -138,7 +140,7 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 	}
 	tokenOf := map[string]string{first: acme.token}
 	login := func(secret string) error {
-		nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo("acme", secret))
+		nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo("acme", secret))
 		if err == nil {
 			nc.Close()
 		}
@@ -147,7 +149,7 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 	opens := func(secret string) { // once the doors have followed the log
 		t.Helper()
 		for err := login(secret); err != nil; err = login(secret) {
-			if err := pause(t.Context()); err != nil {
+			if err := poll.Pause(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	_ "github.com/mattn/go-sqlite3" // opens a database file as another program would
 	"golang.org/x/sys/unix"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
@@ -130,7 +131,7 @@ func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
 	release := func(name string) []string { return []string{"release", name, "--data", dir} }
 	refusal(t, exitRefused, release(study), `there is no study "Study 1"`, "signoff status")
 
-	o, err := outbox.Open(t.Context(), dataDir(dir).outbox(), outbox.Config{})
+	o, err := outbox.Open(t.Context(), datadir.Dir(dir).Outbox(), outbox.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

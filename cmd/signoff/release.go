@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
@@ -12,8 +13,8 @@ type releaseCommand struct {
 	Study string `arg:"" help:"Study number, or study token, as signoff status shows them."`
 }
 
-func (cmd *releaseCommand) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *releaseCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return change(ctx, c, t, "study "+cmd.Study+" is released once nothing is in flight", func(o *outbox.Outbox) error {
-		return o.RequestRelease(ctx, operator(), cmd.Study)
+		return o.RequestRelease(ctx, console.Operator(), cmd.Study)
 	})
 }

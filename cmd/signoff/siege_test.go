@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
@@ -39,7 +40,7 @@ var theirStudies = []string{theirs, "mine", "MINE,THEIRS", "MINE\\,THEIRS", "MIN
 // reports are what it is after. All that is logged is kept.
 type siege struct {
 	t        *testing.T
-	p        *program
+	p        *server.Server
 	log      lockedBuffer
 	attacker *partnerClient
 	other    *partnerClient
@@ -79,7 +80,7 @@ func besiege(t *testing.T) *siege {
 		s.publish(fmt.Sprint("t-", i), study, 1, rivals, leaked)
 		s.publish(fmt.Sprint("t2-", i), study, 2, rivals, leaked)
 		s.publish(fmt.Sprint("gone-", i), study, 3, rivals, leaked)
-		if _, err := s.p.outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", ID: fmt.Sprint("gone-", i), Reason: "test"}); err != nil {
+		if _, err := s.p.Outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", ID: fmt.Sprint("gone-", i), Reason: "test"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -93,7 +94,7 @@ func besiege(t *testing.T) *siege {
 // publish has an assessment signed.
 func (s *siege) publish(id, study string, caseID int32, subject, trial string) {
 	s.t.Helper()
-	_, err := registerAndSign(s.t.Context(), s.p.outbox, events.Assessment{
+	_, err := registerAndSign(s.t.Context(), s.p.Outbox, events.Assessment{
 		ID: id, Study: study, SponsorStudy: "S", TrialName: trial, Criteria: events.Criteria,
 		Case: events.Case{ID: caseID, Revision: 1}, Revision: 1,
 		Name: events.Baseline, Subject: subject, Effective: "2026-01-02", Conclusion: "No",
@@ -105,7 +106,7 @@ func (s *siege) publish(id, study string, caseID int32, subject, trial string) {
 
 func (s *siege) partner(id string, studies ...string) *partnerClient {
 	s.t.Helper()
-	secret, err := s.p.outbox.Accounts().AddPartner(s.t.Context(), "test", id, "", studies)
+	secret, err := s.p.Outbox.Accounts().AddPartner(s.t.Context(), "test", id, "", studies)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -168,7 +169,7 @@ var (
 func (s *siege) send(t *testing.T, a attack) response {
 	t.Helper()
 	var dialer net.Dialer
-	conn, err := dialer.DialContext(t.Context(), "tcp", s.p.apiListener.Addr().String())
+	conn, err := dialer.DialContext(t.Context(), "tcp", s.p.APIListener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +270,7 @@ func tokenForm(id, secret string) string {
 func (s *siege) askToken(t *testing.T, from, id, secret string, headers ...header) response {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	conn, err := dialer.DialContext(t.Context(), "tcp", s.p.apiListener.Addr().String())
+	conn, err := dialer.DialContext(t.Context(), "tcp", s.p.APIListener.Addr().String())
 	if err != nil {
 		t.Skipf("no address %s on this machine: %v", from, err)
 	}

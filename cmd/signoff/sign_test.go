@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
@@ -42,7 +43,7 @@ func TestAnInterruptedSigningSaysWhatIsNotSigned(t *testing.T) {
 	}
 	var complaints bytes.Buffer
 	cmd := signCommand{As: "rivera", Meaning: "I approve"}
-	signed, refused := cmd.sign(ctx, terminal{err: &complaints}, o, cases)
+	signed, refused := cmd.sign(ctx, console.Terminal{Err: &complaints}, o, cases)
 	if len(signed) != 1 || refused != 2 || !strings.Contains(complaints.String(), "interrupted: 2 cases not reached") {
 		t.Errorf("%d signed, %d refused, said %q", len(signed), refused, complaints.String())
 	}
@@ -86,7 +87,7 @@ func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, refused := cmd.sign(t.Context(), terminal{err: &complaints}, o, cases)
+	signed, refused := cmd.sign(t.Context(), console.Terminal{Err: &complaints}, o, cases)
 	if len(signed) != 2 || signed[0].ID != "1" || signed[1].ID != "4" || refused != 2 {
 		t.Errorf("%+v signed, %d refused, said %q", signed, refused, complaints.String())
 	}

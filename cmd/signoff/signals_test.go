@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 )
@@ -98,13 +99,13 @@ func TestASecondSignalKillsTheServer(t *testing.T) {
 type piped struct {
 	*exec.Cmd
 	t        *testing.T
-	dir      dataDir
+	dir      datadir.Dir
 	out, err *os.File // the ends to read from
 }
 
 func startPiped(t *testing.T, dir string, args ...string) *piped {
 	t.Helper()
-	p := &piped{Cmd: child(t, "command", args...), t: t, dir: dataDir(dir)}
+	p := &piped{Cmd: child(t, "command", args...), t: t, dir: datadir.Dir(dir)}
 	var ends [2]*os.File
 	for i, end := range []**os.File{&p.out, &p.err} {
 		var err error
@@ -131,7 +132,7 @@ func quietServe(dir string) []string {
 }
 
 // serving waits until the server is ready.
-func (p *piped) serving() serving {
+func (p *piped) serving() datadir.Serving {
 	p.t.Helper()
 	eventually(p.t, "a server that is ready", func() error {
 		if r := signoff(p.t, "ready", "--data", string(p.dir)); r.status != exitDone {
@@ -139,7 +140,7 @@ func (p *piped) serving() serving {
 		}
 		return nil
 	})
-	s, ok := p.dir.running()
+	s, ok := p.dir.Running()
 	if !ok {
 		p.t.Fatal("no server is running")
 	}
@@ -169,7 +170,7 @@ func (p *piped) get(url string) string {
 var droppedMetric = regexp.MustCompile(`(?m)^signoff_dropped_lines_total\{stream="stderr"\} (\S+)$`)
 
 // dropped is what the metrics say of lines that were not written to standard error.
-func (p *piped) dropped(s serving) (n int) {
+func (p *piped) dropped(s datadir.Serving) (n int) {
 	p.t.Helper()
 	found := droppedMetric.FindStringSubmatch(p.get(s.OpsURL + "/metrics"))
 	var f float64
@@ -188,10 +189,10 @@ func (p *piped) ends(s os.Signal) {
 	if err := p.Wait(); err != nil {
 		p.t.Errorf("after the signal %s: %v, want status 0", s, err)
 	}
-	if p.dir.locked() {
+	if p.dir.Locked() {
 		p.t.Error("the data directory is locked")
 	}
-	if _, err := os.Stat(p.dir.serveFile()); err == nil {
+	if _, err := os.Stat(p.dir.ServeFile()); err == nil {
 		p.t.Error("serve.json is left")
 	}
 }
@@ -344,7 +345,7 @@ func TestASignalAtAnyMomentOfTheStartIsNoFailure(t *testing.T) {
 			for n := 1; n <= 100 && !served; n++ {
 				p := startPiped(t, dir, lastingCommands(t, dir)[name]...)
 				if name == "demo" {
-					p.dir = dataDir(filepath.Join(dir, "demo"))
+					p.dir = datadir.Dir(filepath.Join(dir, "demo"))
 				}
 				seen, lines := 0, p.lines()
 				for line := range lines {
@@ -409,7 +410,7 @@ func TestNoProgramEndsWithItsTerminal(t *testing.T) {
 			dir := t.TempDir()
 			p := startPiped(t, dir, lastingCommands(t, dir)[name]...)
 			if name == "demo" {
-				p.dir = dataDir(filepath.Join(dir, "demo"))
+				p.dir = datadir.Dir(filepath.Join(dir, "demo"))
 			}
 			lines := p.lines()
 			for line := range lines {

@@ -1,0 +1,56 @@
+package console
+
+import (
+	"io"
+	"os"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+)
+
+// progress is a bar on standard error while something long runs; on anything
+// but a terminal it prints nothing.
+type progress struct {
+	all *mpb.Progress
+	bar *mpb.Bar
+}
+
+func NewProgress(t Terminal, what string, total int64) *progress {
+	f, ok := t.Err.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return &progress{}
+	}
+	return startProgress(f, what, total)
+}
+
+func startProgress(w io.Writer, what string, total int64) *progress {
+	all := mpb.New(mpb.WithOutput(w), mpb.WithAutoRefresh())
+	bar := all.AddBar(total,
+		mpb.PrependDecorators(decor.Name(what+" "), decor.CountersNoUnit("%d of %d")),
+		mpb.AppendDecorators(decor.Percentage(), decor.OnComplete(decor.AverageETA(decor.ET_STYLE_GO, decor.WCSyncSpace), "")))
+	return &progress{all, bar}
+}
+
+// To moves the bar to what is done of total; either may grow.
+func (p *progress) To(done, total int64) {
+	if p.bar != nil {
+		p.bar.SetTotal(total, false)
+		p.bar.SetCurrent(done)
+	}
+}
+
+// Add moves the bar by n.
+func (p *progress) Add(n int) {
+	if p.bar != nil {
+		p.bar.IncrBy(n)
+	}
+}
+
+// End takes the bar away from further output.
+func (p *progress) End() {
+	if p.bar != nil {
+		p.bar.SetTotal(-1, true)
+		p.all.Wait()
+	}
+}

@@ -1,0 +1,68 @@
+// Package datadir is the data directory of one installation: where its files
+// are, the lock that keeps two servers off it, its keys, and serve.json, in which
+// a running server describes itself to the commands beside it.
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dir is the directory that holds everything of one installation.
+type Dir string
+
+func (d Dir) Outbox() string    { return filepath.Join(string(d), "outbox.db") }
+func (d Dir) ReadModel() string { return filepath.Join(string(d), "readmodel.db") }
+func (d Dir) TokenKey() string  { return filepath.Join(string(d), "keys", "token.jwk") }
+func (d Dir) NextTokenKey() string {
+	return filepath.Join(string(d), "keys", "token.next.jwk")
+}
+func (d Dir) LoginKey() string  { return filepath.Join(string(d), "keys", "login.nk") }
+func (d Dir) lockFile() string  { return filepath.Join(string(d), "lock") }
+func (d Dir) ServeFile() string { return filepath.Join(string(d), "serve.json") }
+
+// Create creates the directory, for its owner only.
+func (d Dir) Create() error {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	return nil
+}
+
+// MustExist refuses a directory that holds no outbox yet.
+func (d Dir) MustExist() error {
+	_, err := os.Stat(d.Outbox())
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no data in %s: start with signoff serve, signoff pi add or signoff import, or name another directory with --data", d)
+	}
+	return err
+}
+
+// Lock takes the directory for one process that runs the embedded server: two
+// servers on one store would both acknowledge, and neither takes a lock itself.
+// The lock ends with the process, however it ends.
+func (d Dir) Lock(purpose string) (unlock func(), err error) {
+	f, err := os.OpenFile(d.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	if err := lockExclusively(f); err != nil {
+		holder, _ := os.ReadFile(d.lockFile())
+		_ = f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock the data directory: %w", err)
+		}
+		return nil, fmt.Errorf("%s is in use by %s; stop that first, or name another directory with --data",
+			d, strings.TrimSpace(string(holder)))
+	}
+	if err := f.Truncate(0); err == nil {
+		_, _ = fmt.Fprintf(f, "process %d (signoff %s)\n", os.Getpid(), purpose)
+	}
+	return func() { _ = f.Close() }, nil
+}

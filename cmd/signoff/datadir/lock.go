@@ -1,0 +1,33 @@
+package datadir
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// exclusively locks the file, which commands that only look hold for a moment.
+func lockExclusively(f *os.File) error {
+	const attempts, wait = 50, 20 * time.Millisecond
+	var err error
+	for range attempts {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		time.Sleep(wait)
+	}
+	return err
+}
+
+// Locked reports whether a process has taken the directory. Those who ask do
+// not see each other.
+func (d Dir) Locked() bool {
+	f, err := os.Open(d.lockFile())
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // it ends the lock
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
