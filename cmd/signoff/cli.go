@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 
+	"github.com/alecthomas/kong"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
@@ -11,6 +12,7 @@ import (
 // cli is the command line.
 type cli struct {
 	common
+	Version kong.VersionFlag `env:"-" help:"Print the versions of the program, of Go and of the embedded NATS server."`
 
 	Serve   serveCommand   `cmd:"" help:"Run everything: outbox, publisher, read model, read API."`
 	Callout calloutCommand `cmd:"" help:"Answer partners' logins to an outside NATS server beside serve."`

@@ -64,6 +64,7 @@ func run(ctx context.Context, args []string, term console.Terminal) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.DefaultEnvars("SIGNOFF"),
 		kong.Vars{
+			"version":  versionText(buildInfo()),
 			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(server.DefaultMaxCount), "maxConsumers": strconv.Itoa(doors.DefaultMaxConsumers),
 		},
 		kong.Writers(term.Out, term.Err),
