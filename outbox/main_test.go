@@ -21,6 +21,8 @@ const (
 	password = "correct horse battery"
 	meaning  = "I have reviewed and approve this assessment"
 	operator = "ops"
+
+	withdrawing = "I withdraw this assessment"
 	source   = "edc"
 )
 
@@ -184,7 +186,7 @@ func (d *desk) sign(ids ...string) []outbox.Signed {
 }
 
 func (d *desk) withdrawAs(user, id, reason string) (outbox.Signed, error) {
-	return d.Withdraw(d.t.Context(), outbox.Withdrawal{User: user, ID: id, Reason: reason})
+	return d.Withdraw(d.t.Context(), outbox.Withdrawal{User: user, ID: id, Meaning: withdrawing, Reason: reason})
 }
 
 // all returns every event of the outbox in commit order.

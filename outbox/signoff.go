@@ -45,6 +45,14 @@ type Signed struct {
 	Time      time.Time        `json:"time"`     // the event's
 	Signature events.Signature `json:"signature"`
 
+	// Digest is the lower-case hex SHA-256 of the content that was signed, as
+	// it is stored. Signatures made before it was recorded have none.
+	Digest string `json:"digest,omitempty"`
+
+	// Withdrawal, in the answer to a withdrawal, is the signature by which the
+	// report was withdrawn.
+	Withdrawal *events.Signature `json:"withdrawal,omitempty"`
+
 	// Withdrawn says, in the first answer given again, that the report was
 	// withdrawn since.
 	Withdrawn bool `json:"withdrawn,omitempty"`
@@ -131,6 +139,8 @@ func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Sig
 // takeWriteLock changes nothing, but only a writer may do that.
 const takeWriteLock = `update relay set floor = floor`
 
+var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
 var traceParentForm = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
 // check brings a request into its form. A malformed trace context is dropped,
@@ -214,26 +224,46 @@ type Expected struct {
 	// Registration, if not 0, is Waiting's: content that was registered later
 	// under the same version is not meant either.
 	Registration int64
+
+	// Digest, if not empty, is Waiting's: other content under the same version
+	// is not meant either.
+	Digest string
 }
 
-func (e Expected) is(version events.Version, row int64) bool {
-	return e.Version == version && (e.Registration == 0 || e.Registration == row)
+// is reports whether the expected version is the stored one. Its content is
+// read only where the digest decides.
+func (tx *transaction) is(e Expected, version events.Version, row int64) (bool, error) {
+	if row == 0 || e.Version != version || e.Registration != 0 && e.Registration != row {
+		return false, nil
+	}
+	if e.Digest == "" {
+		return true, nil
+	}
+	content, err := tx.content(row)
+	return err == nil && e.Digest == digest(content), err
 }
 
 // signsWaiting decides whether a sign-off means the candidate's waiting
 // version, or the one signed last. It refuses one that means neither.
-func (s SignOff) signsWaiting(c *candidate) (bool, error) {
+func (tx *transaction) signsWaiting(s SignOff, c *candidate) (bool, error) {
 	e, told := s.Expected[c.id]
-	switch {
-	case !told:
+	if !told {
 		return c.waiting != 0, nil
-	case c.signed != 0 && e.is(c.signedVersion, c.signed):
-		return false, nil
-	case c.waiting != 0 && e.is(c.waitingVersion, c.waiting):
-		return true, nil
+	}
+	if signed, err := tx.is(e, c.signedVersion, c.signed); signed || err != nil {
+		return false, err
+	}
+	if waiting, err := tx.is(e, c.waitingVersion, c.waiting); waiting || err != nil {
+		return waiting, err
+	}
+	switch {
 	case c.waiting != 0 && e.Version == c.waitingVersion:
 		return false, events.Errorf(events.Conflict,
 			"%s of assessment %s was registered again, with other content, since it was looked at; look again", e.Version, c.id)
+	case c.signed != 0 && e.Version == c.signedVersion && e.Digest != "":
+		return false, events.Errorf(events.Conflict,
+			"%s of assessment %s was signed by %s at %s with other content than %.12s…; look again",
+			e.Version, c.id, c.signature.User, events.FormatTime(c.signature.Time), e.Digest)
 	default:
 		return false, events.Errorf(events.Conflict, "%s of assessment %s does not wait: %s, and %s",
 			e.Version, c.id, c.whatWaits(), c.whatWasSigned())
@@ -269,6 +299,9 @@ func (s SignOff) checkExpected() error {
 		}
 		if e.Version.CaseRevision < 1 || e.Version.Revision < 1 {
 			return events.Fieldf("expected", "the version expected of assessment %s has a revision below 1", id)
+		}
+		if e.Digest != "" && !digestForm.MatchString(e.Digest) {
+			return events.Fieldf("expected", "the digest expected of assessment %s is not 64 lower-case hexadecimal digits", id)
 		}
 	}
 	return nil

@@ -19,7 +19,8 @@ type Waiting struct {
 	Registered time.Time         `json:"registered"`
 	By         string            `json:"by"`
 
-	Registration int64 `json:"registration"` // tells it from all other versions; see Expected
+	Registration int64  `json:"registration"` // tells it from all other versions; see Expected
+	Digest       string `json:"digest"`       // lower-case hex SHA-256 of the content as stored
 }
 
 // WaitingFilter selects versions that wait. The zero filter selects all.
@@ -73,6 +74,7 @@ func scanWaiting(rows *sql.Rows) (w Waiting, err error) {
 	if w.Registered, err = events.ParseTime(at); err != nil {
 		return w, err
 	}
+	w.Digest = digest(content)
 	w.Assessment, err = decode(content)
 	return w, err
 }

@@ -25,7 +25,7 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Termin
 		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
 			return err
 		}
-		signed, err := o.Withdraw(ctx, outbox.Withdrawal{User: cmd.As, ID: cmd.ID, Reason: cmd.Reason})
+		signed, err := o.Withdraw(ctx, outbox.Withdrawal{User: cmd.As, ID: cmd.ID, Meaning: cmd.Meaning, Reason: cmd.Reason})
 		if err != nil {
 			return err
 		}
