@@ -100,7 +100,7 @@ func TestAPartnerReadsInNode(t *testing.T) {
 	password := addPI(t, dir, "pi", study)
 	mustSignoff(t, "import", "demo/synthetic.ndjson", "--data", dir)
 	sign := func(ids ...string) (all []events.Event) {
-		mustSignoff(t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, ids...)...)
+		mustSignoff(t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, pinnedIDs(t, dir, ids...)...)...)
 		awaitCaughtUp(t, p)
 		entries, err := p.Outbox.Source().Recorded(t.Context(), 1, 1000)
 		if err != nil {

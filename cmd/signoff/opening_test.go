@@ -64,7 +64,7 @@ func newInstallation(t *testing.T, assessments int) *installation {
 		t.Fatal(err)
 	}
 	i.withdrawn = "restored-1"
-	if _, err := p.Outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", Reason: "another subject", ID: i.withdrawn}); err != nil {
+	if _, err := p.Outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", Meaning: "I withdraw this assessment.", Reason: "another subject", ID: i.withdrawn}); err != nil {
 		t.Fatal(err)
 	}
 	mustSignoff(t, "partner", "revoke", "revoked", i.study, "--data", i.dir)

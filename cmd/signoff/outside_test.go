@@ -67,7 +67,7 @@ func (o *onCluster) serve() {
 
 func (o *onCluster) sign(ids ...string) {
 	o.t.Helper()
-	mustSignoff(o.t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", o.password, "--data", o.data}, ids...)...)
+	mustSignoff(o.t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", o.password, "--data", o.data}, pinnedIDs(o.t, o.data, ids...)...)...)
 }
 
 // reports counts what the partner's page shows.
@@ -488,7 +488,7 @@ func TestMovingToAnOutsideServer(t *testing.T) {
 	p, stop := startProgram(t, data)
 	sign := func(id string) {
 		t.Helper()
-		mustSignoff(t, "sign", id, "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", data)
+		mustSignoff(t, "sign", pinnedIDs(t, data, id)[0], "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", data)
 	}
 	sign("2001")
 	awaitCaughtUp(t, p)

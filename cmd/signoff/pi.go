@@ -28,7 +28,7 @@ type piAdd struct {
 }
 
 func (cmd *piAdd) Run(ctx context.Context, c *common, t console.Terminal) error {
-	password, err := cmd.Read(t, cmd.User, true)
+	password, err := cmd.ReadNew(ctx, t, cmd.User)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ type piPassword struct {
 }
 
 func (cmd *piPassword) Run(ctx context.Context, c *common, t console.Terminal) error {
-	password, err := cmd.Read(t, cmd.User, true)
+	password, err := cmd.ReadNew(ctx, t, cmd.User)
 	if err != nil {
 		return err
 	}

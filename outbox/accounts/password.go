@@ -44,6 +44,9 @@ const (
 	maxPassword = 1024 // bytes
 )
 
+// PasswordRule is what a password has, for a person who is about to choose one.
+const PasswordRule = "at least 12 characters"
+
 // passwords hashes and checks passwords. A successful check is remembered for
 // 15 minutes as a keyed hash, so that a series of signings, each with user and
 // password, costs one.

@@ -37,13 +37,14 @@ var demoSynthetic string
 
 // Who appears in the tour.
 const (
-	demoPI      = "rivera"
-	demoPIName  = "Dr. Ana Rivera"
-	demoPartner = "acme"
-	demoMeaning = "I have reviewed this assessment and approve it."
-	demoReason  = "The scan belongs to another subject."
-	demoMistake = "2007" // signed, then withdrawn
-	demoLeft    = "2010" // left for the person at the terminal to sign
+	demoPI          = "rivera"
+	demoPIName      = "Dr. Ana Rivera"
+	demoPartner     = "acme"
+	demoMeaning     = "I have reviewed this assessment and approve it."
+	demoWithdrawing = "I withdraw this assessment."
+	demoReason      = "The scan belongs to another subject."
+	demoMistake     = "2007" // signed, then withdrawn
+	demoLeft        = "2010" // left for the person at the terminal to sign
 )
 
 var demoStudies = []string{"FHIR-T", "DEMO-01"}
@@ -227,7 +228,7 @@ func (d *tour) page(ctx context.Context) error {
 
 func (d *tour) withdraw(ctx context.Context) error {
 	d.headingf("The PI finds a mistake and withdraws assessment %s", demoMistake)
-	signed, err := d.p.Outbox.Withdraw(ctx, outbox.Withdrawal{User: demoPI, ID: demoMistake, Reason: demoReason})
+	signed, err := d.p.Outbox.Withdraw(ctx, outbox.Withdrawal{User: demoPI, ID: demoMistake, Meaning: demoWithdrawing, Reason: demoReason})
 	if err != nil {
 		return err
 	}
