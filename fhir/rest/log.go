@@ -14,7 +14,7 @@ import (
 // logAccess writes the one line about a request. Query and headers are left
 // out: credentials travel there. Of a refusal the line holds the cause, which
 // the caller did not see; what the caller did see may quote the query.
-func logAccess(log *slog.Logger, r *http.Request, x *exchange, w *countedWriter, took time.Duration) {
+func logAccess(log *slog.Logger, r *http.Request, x *exchange, w *CountedWriter, took time.Duration) {
 	status := cmp.Or(w.status, http.StatusOK)
 	attributes := []slog.Attr{
 		slog.String(requestIDAttribute, x.id),

@@ -28,7 +28,7 @@ func Wrap(h http.Handler, log *slog.Logger) http.Handler {
 		w.Header().Set(requestIDHeader, x.id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
-		counted := &countedWriter{ResponseWriter: w}
+		counted := &CountedWriter{ResponseWriter: w}
 		defer func() { logAccess(log, r, x, counted, time.Since(began)) }()
 		inner.ServeHTTP(counted, r)
 	})
@@ -48,7 +48,7 @@ func compressed(h http.Handler) http.Handler {
 // answer has begun, so that nobody takes half of one for the whole.
 func recovered(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		counted := &countedWriter{ResponseWriter: w}
+		counted := &CountedWriter{ResponseWriter: w}
 		defer func() {
 			cause := recover()
 			if cause == nil {
@@ -67,29 +67,3 @@ func recovered(h http.Handler) http.Handler {
 		h.ServeHTTP(counted, r)
 	})
 }
-
-// countedWriter keeps the status and counts the bytes of an answer.
-type countedWriter struct {
-	http.ResponseWriter
-	status int // 0: none yet
-	bytes  int64
-}
-
-func (w *countedWriter) WriteHeader(status int) {
-	if w.status == 0 && status >= http.StatusOK {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *countedWriter) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
-	return n, err
-}
-
-// Unwrap lets an http.ResponseController reach the writer below.
-func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -86,8 +86,8 @@ func New(reader Reader, cfg Config) *API {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	route, answer := a.route(r.URL.Path)
 	began := time.Now()
-	counted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-	defer func() { a.metrics.observe(route, counted.status, time.Since(began)) }()
+	counted := rest.Counted(w)
+	defer func() { a.metrics.observe(route, counted.Status(), time.Since(began)) }()
 	if err := a.serve(counted, r, answer); err != nil {
 		rest.WriteError(counted, r, err)
 	}

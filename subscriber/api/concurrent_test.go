@@ -17,8 +17,8 @@ import (
 )
 
 func TestAnswersAtTheSameTimeDoNotMix(t *testing.T) {
-	s := open(t, api.Config{}, "S1", "S2")
-	s.desk.page = reports(400)
+	s := serve(t, api.Config{}, "S1", "S2")
+	s.reader.page = reports(400)
 	var paths []string
 	for _, study := range []string{"S1", "S2"} {
 		for page := range 8 {
@@ -44,7 +44,7 @@ func TestAnswersAtTheSameTimeDoNotMix(t *testing.T) {
 }
 
 func TestLogsHoldNothingOfTheQueryOrTheCredentials(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
+	s := serve(t, api.Config{}, "S1")
 	var log bytes.Buffer
 	handler := rest.Wrap(s.api, slog.New(slog.NewTextHandler(&log, nil)))
 	for _, query := range []string{
@@ -52,12 +52,12 @@ func TestLogsHoldNothingOfTheQueryOrTheCredentials(t *testing.T) {
 		"researchstudy=S1&_format=secret", "researchstudy=S1&_sort=secret", "researchstudy=S1&date=2014-02-30T10:00:00secret", "researchstudy=S1&_id:secret=1",
 	} {
 		r := httptest.NewRequest(http.MethodGet, api.DefaultBasePath+"/DiagnosticReport?"+query, nil)
-		r.Header.Set("Authorization", "Bearer "+s.token)
+		r.Header.Set("Authorization", "Bearer "+s.accessToken)
 		r.Header.Set("X-Partnerid", partnerID)
 		handler.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	text := log.String()
-	if strings.Contains(text, "secret") || strings.Contains(text, s.token) {
+	if strings.Contains(text, "secret") || strings.Contains(text, s.accessToken) {
 		t.Errorf("the log tells too much:\n%s", text)
 	}
 	if strings.Count(text, "partner="+partnerID) < 5 || strings.Count(text, "\n") != 9 {

@@ -16,13 +16,13 @@ import (
 // Every refusal of a data call, in the order in which they are checked: each
 // request also commits what the rows below it are about.
 func TestRefusals(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
-	s.desk.reports = map[string]readmodel.Report{
+	s := serve(t, api.Config{}, "S1")
+	s.reader.reports = map[string]readmodel.Report{
 		"gone":  {ID: "gone", Study: "S1", Version: 1, LastUpdated: noon},
 		"other": {ID: "other", Study: "S2", Version: 1, LastUpdated: noon, Available: true, Body: []byte(`{}`)},
 	}
 	expired := issue(t, s.signer, partnerID, noon.Add(-2*time.Hour))
-	s.desk.directory = s.desk.directory.
+	s.reader.directory = s.reader.directory.
 		WithKey(s.signer.Key(noon.Add(-3 * time.Hour))).
 		WithPartner(access.Partner{ID: "removed", Studies: []string{"S1"}, Secrets: secrets()}).
 		WithPartner(access.Partner{ID: "rotated", Studies: []string{"S1"}, Secrets: []access.Secret{{SHA256: access.DigestSecret("another")}}, Enabled: true})
@@ -46,7 +46,7 @@ func TestRefusals(t *testing.T) {
 		{"no token", everythingWrong, options{noID, header("Authorization")}, 401, "login", ""},
 		{"a token that is none", everythingWrong, options{noID, header("Authorization", "Bearer x.y.z")}, 401, "login", "=The access token is not valid."},
 		{"another scheme", everythingWrong, options{noID, header("Authorization", "Basic YTpi")}, 401, "login", ""},
-		{"two tokens", everythingWrong, options{noID, header("Authorization", "Bearer "+s.token, "Bearer "+s.token)}, 401, "login", "more than one"},
+		{"two tokens", everythingWrong, options{noID, header("Authorization", "Bearer "+s.accessToken, "Bearer "+s.accessToken)}, 401, "login", "more than one"},
 		{"a token of a foreign key", everythingWrong, options{noID, header("Authorization", "Bearer "+issue(t, newSigner(t), partnerID, noon))}, 401, "login", "=The access token is not valid."},
 		{"a token of a removed partner", everythingWrong, options{noID, header("Authorization", "Bearer "+issue(t, s.signer, "removed", noon))}, 401, "login", "=The access token is not valid."},
 		{"a token got with a secret that was replaced", everythingWrong, options{noID, header("Authorization", "Bearer "+issue(t, s.signer, "rotated", noon))}, 401, "login", "=The access token is not valid."},
@@ -93,18 +93,18 @@ func TestRefusals(t *testing.T) {
 			if got := a.header.Get("Cache-Control"); got != "no-store" {
 				t.Errorf("Cache-Control is %q", got)
 			}
-			if strings.Contains(string(a.body), s.token) || strings.Contains(string(a.body), "intruder") {
+			if strings.Contains(string(a.body), s.accessToken) || strings.Contains(string(a.body), "intruder") {
 				t.Errorf("the answer repeats a credential or another's name: %s", a.body)
 			}
 		})
 	}
-	if n := s.desk.searches(); n != 0 {
+	if n := s.reader.searches(); n != 0 {
 		t.Errorf("%d refused searches reached the read model", n)
 	}
 }
 
 func TestFaultsOfOurs(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
+	s := serve(t, api.Config{}, "S1")
 	for _, c := range []struct {
 		name   string
 		err    error
@@ -115,7 +115,7 @@ func TestFaultsOfOurs(t *testing.T) {
 		{"a part that is away", events.Errorf(events.Unavailable, "The read model is starting."), 503, "transient"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s.desk.change(func(d *desk) { d.err = c.err })
+			s.reader.change(func(r *scriptedReader) { r.err = c.err })
 			for _, path := range []string{"/DiagnosticReport?researchstudy=S1", "/DiagnosticReport/1"} {
 				a := s.get(t, path)
 				if code, _ := a.outcome(t); a.status != c.status || code != c.code || strings.Contains(string(a.body), "page 17") {

@@ -27,13 +27,13 @@ func FuzzQuery(f *testing.F) {
 	} {
 		f.Add(query)
 	}
-	s := open(f, api.Config{}, "S1", "A,B", "É", "A\\B")
-	s.desk.page = reports(3)
+	s := serve(f, api.Config{}, "S1", "A,B", "É", "A\\B")
+	s.reader.page = reports(3)
 	handler := rest.Wrap(s.api, slog.New(slog.DiscardHandler))
 	ask := func(query string) answer {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.URL = &url.URL{Path: api.DefaultBasePath + "/DiagnosticReport", RawQuery: query}
-		r.Header.Set("Authorization", "Bearer "+s.token)
+		r.Header.Set("Authorization", "Bearer "+s.accessToken)
 		r.Header.Set("X-Partnerid", partnerID)
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r.WithContext(context.Background()))
@@ -47,7 +47,7 @@ func FuzzQuery(f *testing.F) {
 			}
 			return
 		}
-		b, asked := a.bundle(t), s.desk.lastQuery(t)
+		b, asked := a.bundle(t), s.reader.lastQuery(t)
 		self := b.Link[0].URL
 		if _, err := url.Parse(self); err != nil || strings.ContainsAny(self, "+ ") {
 			t.Fatalf("%q: link %s (%v)", query, self, err)
@@ -56,7 +56,7 @@ func FuzzQuery(f *testing.F) {
 		if c := ask(again); string(c.body) != string(a.body) || c.header.Get("Etag") != a.header.Get("Etag") {
 			t.Errorf("%q gives\n%s, its self link\n%s", query, a.body, c.body)
 		}
-		if diff := cmp.Diff(asked, s.desk.lastQuery(t)); diff != "" {
+		if diff := cmp.Diff(asked, s.reader.lastQuery(t)); diff != "" {
 			t.Errorf("%q and its self link %s ask for different reports:\n%s", query, again, diff)
 		}
 	})

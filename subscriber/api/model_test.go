@@ -40,11 +40,11 @@ func (b bundle) ids(t testing.TB) []string {
 
 func TestSearchesOfAReadModel(t *testing.T) {
 	const study = "Étude, 1"
-	l := openLive(t, api.Config{}, study)
+	s := serveModel(t, api.Config{}, study)
 	for i, id := range []string{"10", "9", "a-1", "2"} {
-		l.report(events.ReportSigned, fhir.Report{Assessment: assessment(study, id, i+1, 0)})
+		s.report(events.ReportSigned, fhir.Report{Assessment: assessment(study, id, i+1, 0)})
 	}
-	l.wait()
+	s.wait()
 	for _, c := range []struct {
 		query string
 		want  []string
@@ -71,7 +71,7 @@ func TestSearchesOfAReadModel(t *testing.T) {
 		{"&_summary=count", nil},
 	} {
 		t.Run(c.query, func(t *testing.T) {
-			b := l.get(t, "/DiagnosticReport?researchstudy=E%CC%81tude,+1"+c.query).bundle(t)
+			b := s.get(t, "/DiagnosticReport?researchstudy=E%CC%81tude,+1"+c.query).bundle(t)
 			if diff := cmp.Diff(c.want, b.ids(t)); diff != "" {
 				t.Errorf("reports (-want +got):\n%s", diff)
 			}
@@ -80,13 +80,13 @@ func TestSearchesOfAReadModel(t *testing.T) {
 }
 
 func TestTheExampleFromStreamToPage(t *testing.T) {
-	l := openLive(t, api.Config{}, "FHIR-T")
+	s := serveModel(t, api.Config{}, "FHIR-T")
 	var signed []fhir.Report
 	for _, r := range seedReports(t) {
-		signed = append(signed, l.report(events.ReportSigned, r))
+		signed = append(signed, s.report(events.ReportSigned, r))
 	}
-	l.wait()
-	got := l.get(t, "/DiagnosticReport?researchstudy=FHIR-T")
+	s.wait()
+	got := s.get(t, "/DiagnosticReport?researchstudy=FHIR-T")
 	compareWithSeed(t, got.body)
 	for i, e := range got.bundle(t).Entry {
 		want, err := signed[i].Encode()
@@ -100,44 +100,44 @@ func TestTheExampleFromStreamToPage(t *testing.T) {
 }
 
 func TestWhatHappensToAReportShowsAtOnce(t *testing.T) {
-	l := openLive(t, api.Config{}, "S1")
+	s := serveModel(t, api.Config{}, "S1")
 	const search, read = "/DiagnosticReport?researchstudy=S1", "/DiagnosticReport/7"
-	first := l.report(events.ReportSigned, fhir.Report{Assessment: assessment("S1", "7", 1, 1)})
-	l.wait()
-	tag := l.get(t, search).header.Get("Etag")
-	if a := l.get(t, search, header("If-None-Match", tag)); a.status != http.StatusNotModified {
+	first := s.report(events.ReportSigned, fhir.Report{Assessment: assessment("S1", "7", 1, 1)})
+	s.wait()
+	tag := s.get(t, search).header.Get("Etag")
+	if a := s.get(t, search, header("If-None-Match", tag)); a.status != http.StatusNotModified {
 		t.Fatalf("unchanged: %d", a.status)
 	}
-	if a := l.get(t, read); a.header.Get("Etag") != `W/"1"` {
+	if a := s.get(t, read); a.header.Get("Etag") != `W/"1"` {
 		t.Fatalf("read gives ETag %s", a.header.Get("Etag"))
 	}
 
 	first.Assessment.Revision++
-	l.report(events.ReportAmended, first)
-	l.wait()
-	a := l.get(t, search, header("If-None-Match", tag))
+	s.report(events.ReportAmended, first)
+	s.wait()
+	a := s.get(t, search, header("If-None-Match", tag))
 	if b := a.bundle(t); *b.Total != 1 || !strings.Contains(string(b.Entry[0].Resource), `"versionId":"2"`) {
 		t.Errorf("after the amendment: %s", a.body)
 	}
-	if a := l.get(t, read, header("If-None-Match", `W/"1"`)); a.status != http.StatusOK || a.header.Get("Etag") != `W/"2"` {
+	if a := s.get(t, read, header("If-None-Match", `W/"1"`)); a.status != http.StatusOK || a.header.Get("Etag") != `W/"2"` {
 		t.Errorf("after the amendment: %d, ETag %s", a.status, a.header.Get("Etag"))
 	}
 
 	first.Withdrawal = "wrong patient"
-	l.report(events.ReportWithdrawn, first)
-	l.wait()
-	if b := l.get(t, search).bundle(t); *b.Total != 0 || b.Entry != nil {
+	s.report(events.ReportWithdrawn, first)
+	s.wait()
+	if b := s.get(t, search).bundle(t); *b.Total != 0 || b.Entry != nil {
 		t.Errorf("after the withdrawal %d are there", *b.Total)
 	}
-	if a := l.get(t, read, header("If-None-Match", `W/"2"`)); a.status != http.StatusGone {
+	if a := s.get(t, read, header("If-None-Match", `W/"2"`)); a.status != http.StatusGone {
 		t.Errorf("read after the withdrawal: %d", a.status)
 	}
 
-	l.grant("S2")
-	if a := l.get(t, search); a.status != http.StatusForbidden {
+	s.grant("S2")
+	if a := s.get(t, search); a.status != http.StatusForbidden {
 		t.Errorf("search after the grant was revoked: %d", a.status)
 	}
-	if a := l.get(t, read); a.status != http.StatusNotFound {
+	if a := s.get(t, read); a.status != http.StatusNotFound {
 		t.Errorf("read after the grant was revoked: %d", a.status)
 	}
 }

@@ -23,10 +23,10 @@ func TestPartsOfAReport(t *testing.T) {
 		results  = `,"result":[{"display":"1-1-T01"}],"conclusion":"No"}`
 		whole    = head + meta + values + name + status + category + code + people + dates + results
 	)
-	s := open(t, api.Config{}, "S1")
+	s := serve(t, api.Config{}, "S1")
 	report := readmodel.Report{ID: "1", Study: "S1", Version: 3, LastUpdated: noon, Available: true, Body: []byte(whole)}
-	s.desk.page = readmodel.Page{Total: 1, ChainHead: events.ChainHead{Number: 3}, Reports: []readmodel.Report{report}}
-	s.desk.reports = map[string]readmodel.Report{"1": report}
+	s.reader.page = readmodel.Page{Total: 1, ChainHead: events.ChainHead{Number: 3}, Reports: []readmodel.Report{report}}
+	s.reader.reports = map[string]readmodel.Report{"1": report}
 	for _, c := range []struct{ name, query, want string }{
 		{"all of it, byte for byte", "", whole},
 		{"all of it, said so", "_summary=false", whole},
