@@ -58,7 +58,7 @@ func BenchmarkPage(b *testing.B) {
 	}
 }
 
-// fromMemory returns an answer again and again.
+// fromMemory returns a handler that always sends the same answer.
 func fromMemory(a answer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, name := range []string{"Content-Type", "Etag", "Cache-Control", "Vary"} {

@@ -43,7 +43,7 @@ func TestAnswersAtTheSameTimeDoNotMix(t *testing.T) {
 	group.Wait()
 }
 
-func TestLogsHoldNothingOfTheQueryOrTheCredentials(t *testing.T) {
+func TestLogsHaveNothingOfTheQueryOrTheCredentials(t *testing.T) {
 	s := serve(t, api.Config{}, "S1")
 	var log bytes.Buffer
 	handler := rest.Wrap(s.api, slog.New(slog.NewTextHandler(&log, nil)))
@@ -58,9 +58,9 @@ func TestLogsHoldNothingOfTheQueryOrTheCredentials(t *testing.T) {
 	}
 	text := log.String()
 	if strings.Contains(text, "secret") || strings.Contains(text, s.accessToken) {
-		t.Errorf("the log tells too much:\n%s", text)
+		t.Errorf("the log has a part of the query or a credential:\n%s", text)
 	}
 	if strings.Count(text, "partner="+partnerID) < 5 || strings.Count(text, "\n") != 9 {
-		t.Errorf("not a line for each request that says who asked:\n%s", text)
+		t.Errorf("not one line with the partner for each request:\n%s", text)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
-// Whatever the query, the answer is a Bundle or a refusal for a reason of the
-// caller's, and the self link of a Bundle asks for the same again.
+// The answer to any query is a Bundle or an error of the caller, and the self link
+// of a Bundle has the same answer.
 func FuzzQuery(f *testing.F) {
 	for _, query := range []string{
 		"researchstudy=S1", "ResearchStudy=A%2CB&page=2", `researchstudy=A\,B`, "researchstudy=%C3%89&_count=3&page=9&x-partnerid=acme",
@@ -43,7 +43,7 @@ func FuzzQuery(f *testing.F) {
 		a := ask(query)
 		if a.status != http.StatusOK {
 			if a.outcome(t); a.status >= 500 {
-				t.Fatalf("%q gives %d %s", query, a.status, a.body)
+				t.Fatalf("%q: %d %s", query, a.status, a.body)
 			}
 			return
 		}
@@ -54,7 +54,7 @@ func FuzzQuery(f *testing.F) {
 		}
 		_, again, _ := strings.Cut(self, "?")
 		if c := ask(again); string(c.body) != string(a.body) || c.header.Get("Etag") != a.header.Get("Etag") {
-			t.Errorf("%q gives\n%s, its self link\n%s", query, a.body, c.body)
+			t.Errorf("%q:\n%s, its self link:\n%s", query, a.body, c.body)
 		}
 		if diff := cmp.Diff(asked, s.reader.lastQuery(t)); diff != "" {
 			t.Errorf("%q and its self link %s ask for different reports:\n%s", query, again, diff)

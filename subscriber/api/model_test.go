@@ -13,7 +13,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
-// assessment makes one that is valid; lesions make it long.
+// assessment returns a valid assessment with so many lesions.
 func assessment(study, id string, number, lesions int) events.Assessment {
 	a := events.Assessment{
 		ID: id, Study: study, SponsorStudy: "C1", TrialName: study, Criteria: events.Criteria, Case: events.Case{ID: int32(number), Revision: 1},
@@ -79,7 +79,7 @@ func TestSearchesOfAReadModel(t *testing.T) {
 	}
 }
 
-func TestTheExampleFromStreamToPage(t *testing.T) {
+func TestTheExampleIsServedAsItWasPublished(t *testing.T) {
 	s := serveModel(t, api.Config{}, "FHIR-T")
 	var signed []fhir.Report
 	for _, r := range seedReports(t) {
@@ -99,7 +99,7 @@ func TestTheExampleFromStreamToPage(t *testing.T) {
 	}
 }
 
-func TestWhatHappensToAReportShowsAtOnce(t *testing.T) {
+func TestChangesOfAReportAreServedAtOnce(t *testing.T) {
 	s := serveModel(t, api.Config{}, "S1")
 	const search, read = "/DiagnosticReport?researchstudy=S1", "/DiagnosticReport/7"
 	first := s.report(events.ReportSigned, fhir.Report{Assessment: assessment("S1", "7", 1, 1)})
@@ -109,7 +109,7 @@ func TestWhatHappensToAReportShowsAtOnce(t *testing.T) {
 		t.Fatalf("unchanged: %d", a.status)
 	}
 	if a := s.get(t, read); a.header.Get("Etag") != `W/"1"` {
-		t.Fatalf("read gives ETag %s", a.header.Get("Etag"))
+		t.Fatalf("read: ETag %s", a.header.Get("Etag"))
 	}
 
 	first.Assessment.Revision++
@@ -127,7 +127,7 @@ func TestWhatHappensToAReportShowsAtOnce(t *testing.T) {
 	s.report(events.ReportWithdrawn, first)
 	s.wait()
 	if b := s.get(t, search).bundle(t); *b.Total != 0 || b.Entry != nil {
-		t.Errorf("after the withdrawal %d are there", *b.Total)
+		t.Errorf("after the withdrawal: %d reports", *b.Total)
 	}
 	if a := s.get(t, read, header("If-None-Match", `W/"2"`)); a.status != http.StatusGone {
 		t.Errorf("read after the withdrawal: %d", a.status)

@@ -12,7 +12,7 @@ import (
 
 const newerText = "This needs a newer version of the service; ask again later."
 
-// needsNewer wants 503 because only a newer version can answer.
+// needsNewer checks that the answer is the 503 that asks for a newer version.
 func (s *server) needsNewer(t *testing.T, path string, options ...func(*http.Request)) {
 	t.Helper()
 	a := s.get(t, path, options...)
@@ -21,11 +21,12 @@ func (s *server) needsNewer(t *testing.T, path string, options ...func(*http.Req
 		t.Errorf("%s: %d %s %q, Retry-After %q", path, a.status, code, text, a.header.Get("Retry-After"))
 	}
 	if a.header.Get("Etag") != "" || strings.Contains(string(a.body), "retracted") {
-		t.Errorf("%s: the answer says %v %s", path, a.header, a.body)
+		t.Errorf("%s: the answer has %v %s", path, a.header, a.body)
 	}
 }
 
-func (s *server) answers(t *testing.T, path string, status int) answer {
+// getStatus checks that the answer has the status, and returns it.
+func (s *server) getStatus(t *testing.T, path string, status int) answer {
 	t.Helper()
 	a := s.get(t, path)
 	if a.status != status {
@@ -47,9 +48,9 @@ func TestAStudyThatOnlyANewerVersionUnderstandsAnswers503(t *testing.T) {
 	gone.Withdrawal = "wrong patient"
 	s.report(events.ReportWithdrawn, gone)
 	s.publishUnknown("readercomment.added.optional.v1", "A")
-	tag := s.answers(t, a, http.StatusOK).header.Get("Etag")
-	version := s.answers(t, "/DiagnosticReport/a1", http.StatusOK).header.Get("Etag")
-	s.answers(t, "/DiagnosticReport/none", http.StatusNotFound)
+	tag := s.getStatus(t, a, http.StatusOK).header.Get("Etag")
+	version := s.getStatus(t, "/DiagnosticReport/a1", http.StatusOK).header.Get("Etag")
+	s.getStatus(t, "/DiagnosticReport/none", http.StatusNotFound)
 
 	s.publishUnknown("diagnosticreport.retracted.v1", "A")
 	for _, path := range []string{a, a + "&_id=a1", a + "&_summary=count", a + "&page=9", a + "&_elements=id", "/DiagnosticReport/a1", "/DiagnosticReport/a2"} {
@@ -62,33 +63,33 @@ func TestAStudyThatOnlyANewerVersionUnderstandsAnswers503(t *testing.T) {
 	}
 
 	t.Run("another study is answered as always", func(t *testing.T) {
-		if got := s.answers(t, b, http.StatusOK).bundle(t).ids(t); len(got) != 1 {
+		if got := s.getStatus(t, b, http.StatusOK).bundle(t).ids(t); len(got) != 1 {
 			t.Errorf("reports %v", got)
 		}
-		s.answers(t, "/DiagnosticReport/b1", http.StatusOK)
+		s.getStatus(t, "/DiagnosticReport/b1", http.StatusOK)
 	})
-	t.Run("a report that is not known may be in the event that is not", func(t *testing.T) {
+	t.Run("an unknown report may be in the unknown event", func(t *testing.T) {
 		s.needsNewer(t, "/DiagnosticReport/none")
 		s.needsNewer(t, "/DiagnosticReport/c1") // the same, so that existence does not leak
-		s.answers(t, "/DiagnosticReport/no_id", http.StatusNotFound)
+		s.getStatus(t, "/DiagnosticReport/no_id", http.StatusNotFound)
 	})
-	t.Run("what is refused for itself is refused first", func(t *testing.T) {
-		s.answers(t, a+"&date=x", http.StatusBadRequest)
-		s.answers(t, "/DiagnosticReport?researchstudy=C", http.StatusForbidden)
-		s.answers(t, "/DiagnosticReport/a1?_elements=bogus", http.StatusBadRequest)
+	t.Run("other refusals come first", func(t *testing.T) {
+		s.getStatus(t, a+"&date=x", http.StatusBadRequest)
+		s.getStatus(t, "/DiagnosticReport?researchstudy=C", http.StatusForbidden)
+		s.getStatus(t, "/DiagnosticReport/a1?_elements=bogus", http.StatusBadRequest)
 	})
-	t.Run("what is published later does not end it", func(t *testing.T) {
+	t.Run("later events do not end it", func(t *testing.T) {
 		sign("A", "a3")
 		s.wait()
 		s.needsNewer(t, a)
 		s.needsNewer(t, "/DiagnosticReport/a3")
 	})
-	t.Run("who may not see the study notices nothing", func(t *testing.T) {
+	t.Run("a partner without the grant sees no difference", func(t *testing.T) {
 		s.grant("B")
-		s.answers(t, a, http.StatusForbidden)
-		s.answers(t, "/DiagnosticReport/a1", http.StatusNotFound)
-		s.answers(t, "/DiagnosticReport/none", http.StatusNotFound)
-		s.answers(t, "/DiagnosticReport/b1", http.StatusOK)
+		s.getStatus(t, a, http.StatusForbidden)
+		s.getStatus(t, "/DiagnosticReport/a1", http.StatusNotFound)
+		s.getStatus(t, "/DiagnosticReport/none", http.StatusNotFound)
+		s.getStatus(t, "/DiagnosticReport/b1", http.StatusOK)
 	})
 }
 
@@ -101,14 +102,14 @@ func TestAccessThatOnlyANewerVersionUnderstandsAnswers503ToAll(t *testing.T) {
 			s := serveModel(t, api.Config{}, "A")
 			s.report(events.ReportSigned, fhir.Report{Assessment: assessment("A", "a1", 1, 1)})
 			s.publishUnknown("access.contact.optional.v1", events.AccessStudy)
-			s.answers(t, "/DiagnosticReport?researchstudy=A", http.StatusOK)
+			s.getStatus(t, "/DiagnosticReport?researchstudy=A", http.StatusOK)
 			s.publishUnknown(c.kind, c.study)
 			for _, path := range []string{"/DiagnosticReport?researchstudy=A", "/DiagnosticReport?researchstudy=B", "/DiagnosticReport/a1", "/DiagnosticReport/none"} {
 				s.needsNewer(t, path)
 			}
-			s.grant("A") // does not say what the other event meant
+			s.grant("A") // does not replace the other event
 			s.needsNewer(t, "/DiagnosticReport/a1")
-			s.answers(t, "/Patient", http.StatusNotFound)
+			s.getStatus(t, "/Patient", http.StatusNotFound)
 			if a := s.get(t, "/DiagnosticReport", method(http.MethodPost)); a.status != http.StatusMethodNotAllowed {
 				t.Errorf("POST: %d", a.status)
 			}

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// reports makes n small reports, with ids from 1.
+// reports returns a page of n small reports with the ids 1, 2, 3 ….
 func reports(n int) readmodel.Page {
 	page := readmodel.Page{Total: n, ChainHead: events.ChainHead{Number: uint64(n)}}
 	for i := range n {
@@ -44,7 +44,7 @@ func TestPages(t *testing.T) {
 		{"just behind the last", 11, "&page=4", []string{"self page=4", "first page=1", "last page=3", "previous page=3"}, 0},
 		{"far behind the last", 11, "&page=2147483647", []string{"self page=2147483647", "first page=1", "last page=3", "previous page=3"}, 0},
 		{"behind nothing", 0, "&page=2", []string{"self page=2", "first page=1", "last page=1", "previous page=1"}, 0},
-		{"a size of one's own", 11, "&_count=7&page=2", []string{"self _count=7&page=2", "first _count=7&page=1", "last _count=7&page=2", "previous _count=7&page=1"}, 4},
+		{"another size", 11, "&_count=7&page=2", []string{"self _count=7&page=2", "first _count=7&page=1", "last _count=7&page=2", "previous _count=7&page=1"}, 4},
 		{"a size above the maximum", 11, "&_count=99", []string{"self _count=10&page=1", "first _count=10&page=1", "last _count=10&page=2", "next _count=10&page=2"}, 10},
 		{"the total only", 11, "&_summary=count", []string{"self _summary=count&page=1"}, 0},
 		{"no reports wanted", 11, "&_count=0", []string{"self _count=0&page=1"}, 0},
@@ -66,7 +66,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func TestFollowingNextGivesEachReportOnce(t *testing.T) {
+func TestFollowingNextReturnsEachReportOnce(t *testing.T) {
 	s := serve(t, api.Config{}, "A B+/é")
 	s.reader.page = reports(23)
 	var seen []string
@@ -100,7 +100,7 @@ func TestFollowingNextGivesEachReportOnce(t *testing.T) {
 	}
 }
 
-func TestALongQuerysOwnLinksAreTaken(t *testing.T) {
+func TestTheLinksOfALongQueryAreAccepted(t *testing.T) {
 	s := serve(t, api.Config{MaxQuery: len("researchstudy=S1&_id=&") + 17*480 + 1}, "S1")
 	const start = "researchstudy=S1&_id="
 	query := "/DiagnosticReport?" + start + strings.Repeat("1234567890123456,", 480) + "1"
@@ -152,7 +152,7 @@ func TestHeadAnswersLikeGetWithoutABody(t *testing.T) {
 	for _, path := range []string{"/DiagnosticReport?researchstudy=S1", "/DiagnosticReport/1", "/DiagnosticReport/none", "/DiagnosticReport"} {
 		get, head := s.get(t, path, plain), s.get(t, path, plain, method("HEAD"))
 		if head.status != get.status || len(head.body) != 0 || len(get.body) == 0 {
-			t.Errorf("%s: HEAD gives %d and %d bytes, GET %d and %d", path, head.status, len(head.body), get.status, len(get.body))
+			t.Errorf("%s: HEAD: %d and %d bytes, GET: %d and %d", path, head.status, len(head.body), get.status, len(get.body))
 		}
 		for _, name := range []string{"Content-Type", "Etag", "Last-Modified", "Cache-Control", "Content-Length"} {
 			if g, h := get.header.Get(name), head.header.Get(name); g != h || name == "Content-Type" && g == "" {

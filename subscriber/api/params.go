@@ -9,7 +9,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// The parameters that are looked at before the others.
+// The parameters that are read before the others, or differently in links.
 const (
 	paramStudy   = "researchstudy"
 	paramPartner = "x-partnerid"
@@ -18,16 +18,16 @@ const (
 	paramCount   = "_count"
 )
 
-// parameter is something a query may ask for.
+// parameter is a parameter of a query.
 type parameter struct {
-	name   string              // as links spell it
-	single bool                // a second, different value is refused
-	clean  func(string) string // the value as links repeat it; nil: as it came
+	name   string              // as in links
+	single bool                // whether a second, different value is refused
+	clean  func(string) string // returns the value as in links; nil: unchanged
 	take   func(s *search, value string) error
 }
 
-// searchParameters are those of a search, in the order of links. The study
-// stands before them in a link and the page after them.
+// searchParameters returns the parameters of a search in the order of links. In
+// a link the study comes first and the page last.
 func searchParameters() []parameter {
 	return []parameter{
 		filter("_id", readmodel.ColumnID, idValue),
@@ -53,7 +53,7 @@ func searchParameters() []parameter {
 	}
 }
 
-// readParameters are those of a read by id.
+// readParameters returns the parameters of a read by id.
 func readParameters() []parameter {
 	return []parameter{
 		{name: "_elements", take: (*search).takeElements},
@@ -63,11 +63,11 @@ func readParameters() []parameter {
 	}
 }
 
-// takenBefore is for a parameter that was looked at before the table is.
+// takenBefore does nothing, for a parameter that has been read already.
 func takenBefore(*search, string) error { return nil }
 
-// filter is a parameter that narrows a search: any of its comma-separated
-// values, and all of its repetitions.
+// filter returns a parameter that restricts a search to reports that match any of
+// its comma-separated values. Repetitions restrict it further.
 func filter(name string, column readmodel.Column, read func(string) (readmodel.Comparison, error)) parameter {
 	return parameter{name: name, take: func(s *search, value string) error {
 		texts, err := splitValue(value)
@@ -125,7 +125,7 @@ func (s *search) takeSort(value string) error {
 }
 
 func (s *search) takeTotal(value string) error {
-	// Whatever is asked for, the total is exact: it costs nothing more here.
+	// The total is always exact; an estimate would not be cheaper.
 	if !slices.Contains([]string{"none", "estimate", "accurate"}, value) {
 		return events.Errorf(events.Invalid, "%q is not one of none, estimate, accurate", shorten(value))
 	}

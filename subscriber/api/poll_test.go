@@ -14,9 +14,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
-// TestAPollerMissesNothing asks, again and again, for the first page behind the
-// last publication seen. Following next links would not do: what is published
-// meanwhile moves reports from one page to another.
+// TestAPollerMissesNothing requests the first page after the last publication
+// seen, again and again. Following next links would not do: a publication in
+// between moves reports from one page to another.
 func TestAPollerMissesNothing(t *testing.T) {
 	s := serveModel(t, api.Config{}, "S1")
 	random := rand.New(rand.NewPCG(1, 2))

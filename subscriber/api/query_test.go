@@ -33,8 +33,8 @@ func during(op readmodel.Op, from, until string) readmodel.Comparison {
 	return readmodel.Comparison{Op: op, Period: events.Period{From: parse(from), Until: parse(until)}}
 }
 
-// What each parameter asks of the read model, and how the self link repeats
-// it. An empty link means: as in the query.
+// The query of the read model and the self link for each parameter. An empty link
+// means the query's own text.
 func TestParameters(t *testing.T) {
 	s := serve(t, api.Config{}, "S1")
 	january := func(op readmodel.Op) readmodel.Comparison {
@@ -94,7 +94,7 @@ func TestParameters(t *testing.T) {
 		{name: "the order of the query does not matter", query: "x-partnerid=acme&_count=7&_sort=date&date=2014-01&_id=1", link: "_id=1&date=2014-01&_sort=date&_count=7&x-partnerid=acme", want: readmodel.Query{
 			Where: []readmodel.Condition{where(readmodel.ColumnID, text("1")), where(readmodel.ColumnDate, january(readmodel.Eq))},
 			Sort:  []readmodel.Order{by(readmodel.ColumnDate, false)}, Limit: 7}},
-		{name: "what is not known is left out", query: "studyid=4&_id=1&_has:Observation:x=1&subject.name=x&=&;", link: "_id=1", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("1"))}}},
+		{name: "unknown parameters are left out", query: "studyid=4&_id=1&_has:Observation:x=1&subject.name=x&=&;", link: "_id=1", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("1"))}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := s.get(t, "/DiagnosticReport?"+strings.TrimSuffix(c.query+"&", "&")+"&researchstudy=S1").bundle(t)
@@ -103,7 +103,7 @@ func TestParameters(t *testing.T) {
 				c.want.Limit = 50
 			}
 			if diff := cmp.Diff(c.want, s.reader.lastQuery(t), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("asked of the read model (-want +got):\n%s", diff)
+				t.Errorf("query of the read model (-want +got):\n%s", diff)
 			}
 			link := c.link
 			if link == "" {
@@ -196,11 +196,11 @@ func TestStudyNumbers(t *testing.T) {
 				t.Errorf("the Bundle is about %q", b.Identifier.Value)
 			}
 			if got := s.reader.lastQuery(t).Study; got != events.StudyKey(c.study) {
-				t.Errorf("asked for the study %s", got)
+				t.Errorf("study key %s", got)
 			}
 			again := s.get(t, strings.TrimPrefix(b.Link[0].URL, publicURL+api.DefaultBasePath)).bundle(t)
 			if diff := cmp.Diff(b, again); diff != "" {
-				t.Errorf("the self link gives something else:\n%s", diff)
+				t.Errorf("the self link has another answer:\n%s", diff)
 			}
 		})
 	}
