@@ -88,17 +88,28 @@ func connect(t testing.TB, broker *natsd.Server, role natsd.Role) jetstream.JetS
 // publish adds an event to the chain of its study and stores it in the stream.
 func (s *modelServer) publish(e events.Event) {
 	s.t.Helper()
-	e.ID = uuid.Must(uuid.NewV7()).String()
-	e.Source = events.DefaultNamespace.Source(e.Study)
-	e.DataContentType = e.Kind().MediaType()
-	e.PartitionKey = e.Study + "/1"
-	e.Seal(s.heads[e.Study])
-	s.heads[e.Study] = e.ChainHead()
-	ack, err := s.publisher.PublishMsg(s.t.Context(), &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: e.Header(), Data: e.Data})
+	sealed := seal(e, s.heads[e.Study])
+	s.heads[e.Study] = sealed.ChainHead()
+	ack, err := s.publisher.PublishMsg(s.t.Context(), message(sealed))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.last = ack.Sequence
+}
+
+// seal completes an event and adds it to the chain of its study.
+func seal(e events.Event, head events.ChainHead) events.Event {
+	e.ID = uuid.Must(uuid.NewV7()).String()
+	e.Source = events.DefaultNamespace.Source(e.Study)
+	e.DataContentType = e.Kind().MediaType()
+	e.PartitionKey = e.Study + "/1"
+	e.Seal(head)
+	return e
+}
+
+// message returns the message by which an event is stored in the stream.
+func message(e events.Event) *nats.Msg {
+	return &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: e.Header(), Data: e.Data}
 }
 
 // wait waits until the read model has applied every event.
