@@ -106,7 +106,7 @@ func (a *API) links(s search, total int) []fhir.Link {
 // read answers {base}/DiagnosticReport/{id}.
 func (a *API) read(w http.ResponseWriter, r *request, id string) error {
 	var s search
-	if err := s.takeAll(readParameters(), r.pairs, r.strict); err != nil {
+	if err := s.parseAll(readParameters(), r.pairs, r.strict); err != nil {
 		return err
 	}
 	report, err := a.granted(r, id)

@@ -11,7 +11,7 @@ import (
 type pair struct {
 	name     string // in lower case, without modifier
 	modifier string // what follows the colon in the name
-	spelled  string // the name as in the query, for messages
+	original string // the name as in the query, for messages
 	value    string
 	err      error // set if name or value is not percent-encoded UTF-8
 }
@@ -37,7 +37,7 @@ func sizeOf(pairs []pair) int {
 	size := 0
 	for _, p := range pairs {
 		if p.name != paramPage {
-			size += len(p.spelled) + len(p.value) + len("&=")
+			size += len(p.original) + len(p.value) + len("&=")
 		}
 	}
 	return size
@@ -47,7 +47,7 @@ func readPair(part string) pair {
 	rawName, rawValue, _ := strings.Cut(part, "=")
 	name, okName := unescape(rawName)
 	value, okValue := unescape(rawValue)
-	p := pair{spelled: name, value: value}
+	p := pair{original: name, value: value}
 	p.name, p.modifier, _ = strings.Cut(name, ":")
 	p.name = strings.ToLower(p.name)
 	if strings.HasSuffix(name, ":") {

@@ -33,7 +33,7 @@ type search struct {
 func parseSearch(study string, pairs []pair, strict bool, cfg Config) (search, error) {
 	s := search{study: study, page: 1, count: cfg.Count, maxCount: cfg.MaxCount}
 	s.query.Study = events.StudyKey(study)
-	if err := s.takeAll(searchParameters(), pairs, strict); err != nil {
+	if err := s.parseAll(searchParameters(), pairs, strict); err != nil {
 		return search{}, err
 	}
 	if s.values > maxValues {
@@ -46,14 +46,14 @@ func parseSearch(study string, pairs []pair, strict bool, cfg Config) (search, e
 	return s, nil
 }
 
-// takeAll reads the pairs in the order of the table, so that the order of the
+// parseAll reads the pairs in the order of the table, so that the order of the
 // query does not matter.
-func (s *search) takeAll(table []parameter, pairs []pair, strict bool) error {
+func (s *search) parseAll(table []parameter, pairs []pair, strict bool) error {
 	if err := checkPairs(table, pairs, strict); err != nil {
 		return err
 	}
 	for _, p := range table {
-		if err := s.takeParameter(p, pairs); err != nil {
+		if err := s.parseParameter(p, pairs); err != nil {
 			return err
 		}
 	}
@@ -70,46 +70,46 @@ func checkPairs(table []parameter, pairs []pair, strict bool) error {
 		known := slices.ContainsFunc(table, func(p parameter) bool { return strings.EqualFold(p.name, pair.name) })
 		switch {
 		case known && pair.modifier != "":
-			return &events.Error{Code: events.Unsupported, Field: shorten(pair.spelled), Message: "modifiers are not supported; remove the modifier"}
+			return &events.Error{Code: events.Unsupported, Field: shorten(pair.original), Message: "modifiers are not supported; remove the modifier"}
 		case known && pair.value == "":
-			return events.Fieldf(shorten(pair.spelled), "has no value")
+			return events.Fieldf(shorten(pair.original), "has no value")
 		case !known && strict:
-			return &events.Error{Code: events.Unsupported, Field: shorten(pair.spelled), Message: "this parameter is not supported; remove it"}
+			return &events.Error{Code: events.Unsupported, Field: shorten(pair.original), Message: "this parameter is not supported; remove it"}
 		}
 	}
 	return nil
 }
 
-func (s *search) takeParameter(p parameter, pairs []pair) error {
-	var taken []string
+func (s *search) parseParameter(p parameter, pairs []pair) error {
+	var values []string
 	for _, pair := range pairs {
 		if !strings.EqualFold(p.name, pair.name) {
 			continue
 		}
 		value := pair.value
-		if p.clean != nil {
-			value = p.clean(value)
+		if p.normalize != nil {
+			value = p.normalize(value)
 		}
-		if slices.Contains(taken, value) {
+		if slices.Contains(values, value) {
 			continue
 		}
-		if p.single && len(taken) > 0 {
+		if p.single && len(values) > 0 {
 			return events.Fieldf(p.name, "has different values; send it once")
 		}
-		if err := p.take(s, value); err != nil {
+		if err := p.parse(s, value); err != nil {
 			return inField(p.name, err)
 		}
-		taken = append(taken, value)
+		values = append(values, value)
 	}
-	for _, value := range taken {
-		s.use(p.name, value)
+	for _, value := range values {
+		s.addToLinks(p.name, value)
 	}
 	return nil
 }
 
-// use adds a pair to those of the links, unless it is study or page, which queryOf
-// adds. A page size above the maximum becomes the maximum.
-func (s *search) use(name, value string) {
+// addToLinks adds a pair to those of the links, except study and page, which
+// queryOf adds. A page size above the maximum becomes the maximum.
+func (s *search) addToLinks(name, value string) {
 	switch name {
 	case paramStudy, paramPage:
 		return
@@ -122,7 +122,11 @@ func (s *search) use(name, value string) {
 // inField returns an error about a parameter's value. It does not wrap err, whose
 // cause may contain the value and would be logged.
 func inField(name string, err error) error {
-	return &events.Error{Code: events.CodeOf(err), Field: name, Message: messageOf(err)}
+	message := "is not valid"
+	if e := (*events.Error)(nil); errors.As(err, &e) {
+		message = e.Message
+	}
+	return &events.Error{Code: events.CodeOf(err), Field: name, Message: message}
 }
 
 // queryOf returns the query of the link to a page, percent-encoded as in
@@ -135,13 +139,4 @@ func (s search) queryOf(page int) string {
 	}
 	b.WriteString("&" + paramPage + "=" + strconv.Itoa(page))
 	return b.String()
-}
-
-// messageOf returns the message of an Error without its field.
-func messageOf(err error) string {
-	var e *events.Error
-	if errors.As(err, &e) {
-		return e.Message
-	}
-	return "is not valid"
 }

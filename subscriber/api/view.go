@@ -32,7 +32,7 @@ var reportElements = []string{
 // subsettedTag marks a resource that is not whole.
 const subsettedTag = `{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}`
 
-func (s *search) takeElements(value string) error {
+func (s *search) parseElements(value string) error {
 	for name := range strings.SplitSeq(value, ",") {
 		name = strings.TrimPrefix(name, "DiagnosticReport.")
 		if name == "effective[x]" || name == "effectiveDateTime" {
@@ -50,17 +50,17 @@ func (s *search) takeElements(value string) error {
 	return nil
 }
 
-func (s *search) takeSummary(value string) error {
+func (s *search) parseSummary(value string) error {
 	if value == "count" {
 		s.totalOnly = true
 		return nil
 	}
-	return s.takeViewOfOne(value)
+	return s.parseViewOfOne(value)
 }
 
-// takeViewOfOne reads a value of _summary that a read may have too. The value data
+// parseViewOfOne reads a value of _summary that a read may have too. The value data
 // leaves out nothing, because reports have no text element.
-func (s *search) takeViewOfOne(value string) error {
+func (s *search) parseViewOfOne(value string) error {
 	switch {
 	case value == "false":
 		return nil
