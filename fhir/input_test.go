@@ -178,7 +178,7 @@ func TestExtensionsMayComeInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestStudyNumbersAreNormalised(t *testing.T) {
+func TestStudyIDsAreNormalised(t *testing.T) {
 	text := strings.ReplaceAll(compactExample(t), "FHIR-T", "e\\u0301tude")
 	got, err := fhir.ParseReport([]byte(text))
 	if err != nil || got.Study != "\u00e9tude" || got.TrialName != "e\u0301tude" {

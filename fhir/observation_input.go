@@ -13,7 +13,7 @@ import (
 // the id of an assessment may have hyphens. Fill compares it with a report.
 type ObservationInput struct {
 	Identifier string        // see LesionIdentifier
-	Study      string        // study number, NFC
+	Study      string        // study id, NFC
 	Subject    string        // without Patient/
 	Lesion     events.Lesion // all but its ID
 }

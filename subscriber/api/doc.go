@@ -23,7 +23,7 @@
 // for. An empty researchstudy counts as missing.
 //
 // The value of researchstudy is first taken literally, because links and
-// references write the study number so. Only if no such study is granted is it
+// references write the study id so. Only if no such study is granted is it
 // read like other values, with \, for a comma.
 //
 // Links write equal searches in one way, whatever the order, case and escapes of

@@ -175,7 +175,7 @@ func TestStrictHandlingRefusesUnknownParameters(t *testing.T) {
 	}
 }
 
-func TestStudyNumbers(t *testing.T) {
+func TestStudyIDs(t *testing.T) {
 	const composed, decomposed = "\u00c9tude 1", "E\u0301tude 1"
 	for _, c := range []struct {
 		name, query, study string

@@ -16,7 +16,7 @@ const maxValues = 500
 
 // search is a query that has been read.
 type search struct {
-	study     string // study number
+	study     string // study id
 	page      int    // from 1
 	count     int    // reports on a page
 	totalOnly bool

@@ -43,8 +43,8 @@ func chooseStudy(pairs []pair, granted func(study string) bool) (string, error) 
 	return named[0], nil
 }
 
-// studiesIn returns the study numbers in a value: the value itself if that study
-// is granted, because links and references write a study number so; else the
+// studiesIn returns the study ids in a value: the value itself if that study
+// is granted, because links and references write a study id so; else the
 // parts of a list in FHIR's escapes.
 func studiesIn(value string, granted func(study string) bool) []string {
 	if granted(value) {
