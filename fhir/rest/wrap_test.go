@@ -188,3 +188,28 @@ func TestABodyThatEndsEarlyIsInvalid(t *testing.T) {
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("cut") }
+
+func TestAStatusBelow200DoesNotBeginTheAnswer(t *testing.T) {
+	recorder := httptest.NewRecorder()
+	counted := rest.Counted(recorder)
+	if rest.Counted(counted) != counted {
+		t.Error("a CountedWriter is wrapped again")
+	}
+	for _, c := range []struct {
+		what string
+		do   func()
+		want int
+	}{
+		{"nothing", func() {}, 0},
+		{"early hints", func() { counted.WriteHeader(http.StatusEarlyHints) }, 0},
+		{"a body", func() { _, _ = io.WriteString(counted, "hello") }, http.StatusOK},
+		{"a status after the body", func() { counted.WriteHeader(http.StatusTeapot) }, http.StatusOK},
+	} {
+		if c.do(); counted.Status() != c.want {
+			t.Errorf("after %s the status is %d, want %d", c.what, counted.Status(), c.want)
+		}
+	}
+	if counted.Unwrap() != http.ResponseWriter(recorder) {
+		t.Error("the writer below cannot be reached")
+	}
+}
