@@ -5,17 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
-)
-
-// A name is locked for one address only: whoever fails from elsewhere cannot
-// lock its owner out.
-const (
-	maxFailures = 5
-	lockFor     = 15 * time.Minute // also how long failures count as "in a row"
 )
 
 // What signs in.
@@ -24,7 +17,8 @@ const (
 	kindClient = "client"
 )
 
-// attempt is who tries to sign in as whom, from where.
+// attempt is who tries to sign in as whom, from where. A name is locked for one
+// address only: whoever fails from elsewhere cannot lock its owner out.
 type attempt struct {
 	kind    string
 	name    string // empty where it is malformed and so nobody's
@@ -34,29 +28,28 @@ type attempt struct {
 // failures returns how many failures in a row count against the attempt, or a
 // Throttled Error while it is locked.
 func (acc *Accounts) failures(ctx context.Context, a attempt) (int, error) {
-	var count int
+	var wrong access.WrongAttempts
 	var last string
 	err := acc.ledger.DB.Reader.QueryRowContext(ctx, `
 		select count, time
 		from failures
-		where kind = ? and name = ? and address = ?`, a.kind, a.name, a.address).Scan(&count, &last)
+		where kind = ? and name = ? and address = ?`, a.kind, a.name, a.address).Scan(&wrong.Count, &last)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("look up failed sign-ins: %w", err)
 	}
-	at, err := events.ParseTime(last)
-	if err != nil {
+	if wrong.Last, err = events.ParseTime(last); err != nil {
 		return 0, err
 	}
-	if left := min(at.Add(lockFor).Sub(acc.ledger.Now()), lockFor); count >= maxFailures && left > 0 {
+	if wait := access.LockingSignIns.Wait(wrong, acc.ledger.Now()); wait > 0 {
 		acc.failed.WithLabelValues(a.kind, "locked").Inc()
 		return 0, &events.Error{
-			Code: events.Throttled, Message: "too many failed sign-ins; try again later", RetryAfter: left,
+			Code: events.Throttled, Message: "too many failed sign-ins; try again later", RetryAfter: wait,
 		}
 	}
-	return count, nil
+	return wrong.Count, nil
 }
 
 // fail records a failed attempt and returns the Unauthenticated Error for it.
@@ -70,18 +63,20 @@ func (acc *Accounts) fail(ctx context.Context, a attempt, reason, message string
 	return events.Errorf(events.Unauthenticated, "%s", message)
 }
 
+// recordFailure counts the failure as LockingSignIns.Add does. A row that is
+// forgotten is deleted first, so that the count starts anew.
 func recordFailure(tx *ledger.Tx, a attempt, reason string) error {
-	forgotten := events.FormatTime(tx.Now.Add(-lockFor))
+	forgotten := events.FormatTime(tx.Now.Add(-access.LockingSignIns.Forget))
 	if _, err := tx.Exec(`delete from failures where time <= ?`, forgotten); err != nil {
 		return err
 	}
-	var count int
+	wrong := access.WrongAttempts{Last: tx.Now}
 	err := tx.QueryRow(`
 		insert into failures (kind, name, address, count, time)
 		values (?, ?, ?, 1, ?)
 		on conflict (kind, name, address) do update
 		set count = failures.count + 1, time = excluded.time
-		returning count`, a.kind, a.name, a.address, events.FormatTime(tx.Now)).Scan(&count)
+		returning count`, a.kind, a.name, a.address, events.FormatTime(tx.Now)).Scan(&wrong.Count)
 	if err != nil {
 		return err
 	}
@@ -93,7 +88,7 @@ func recordFailure(tx *ledger.Tx, a attempt, reason string) error {
 	if err := tx.Audit(ledger.Line{Actor: a.name, Action: actionFailed, Subject: a.name, Detail: detail}); err != nil {
 		return err
 	}
-	if count != maxFailures {
+	if !access.LockingSignIns.Slows(wrong) {
 		return nil
 	}
 	return tx.Audit(ledger.Line{Actor: a.name, Action: actionLocked, Subject: a.name, Detail: detail})
