@@ -28,7 +28,7 @@ type Handler interface {
 }
 
 // Progress is what a Handler holds: how far it has read, and the end of each
-// study's chain there, by study token. The zero Progress holds nothing.
+// study's chain there, by study key. The zero Progress holds nothing.
 type Progress struct {
 	Position   Position
 	ChainHeads map[string]events.ChainHead
