@@ -10,8 +10,8 @@ import (
 
 // SignInPolicy is how wrong attempts to sign in slow down further ones. It is
 // the one policy of the program, with the numbers that its caller needs. It keeps
-// nothing: whoever uses it keeps WrongAttempts, in memory or in a table, for
-// each that is slowed by itself, such as a user at a Place.
+// nothing: its caller stores WrongAttempts, in memory or in a table, for each user or
+// client, and for each Place from which it is tried.
 type SignInPolicy struct {
 	Free    int           // so many wrong attempts in a row make further ones wait
 	First   time.Duration // the wait after those; each further one doubles it
@@ -28,12 +28,11 @@ var (
 	// themselves, so a lock of minutes would hit those who only come with an old secret.
 	SlowedSignIns = SignInPolicy{Free: 5, First: time.Second, Longest: time.Minute, Forget: 15 * time.Minute}
 	// Sign-ins at the token endpoint at one place, of all clients together. A partner
-	// that makes a mistake never gets near this; whoever tries ids and secrets does.
+	// that makes a mistake never comes near this; one that guesses ids and secrets does.
 	PlaceSignIns = SignInPolicy{Free: 20, First: 15 * time.Second, Longest: 15 * time.Second, Forget: 5 * time.Minute}
 )
 
-// WrongAttempts are the wrong attempts in a row of one that is slowed by itself.
-// The zero value is none.
+// WrongAttempts are wrong attempts in a row. The zero value is none.
 type WrongAttempts struct {
 	Count int
 	Last  time.Time
@@ -65,26 +64,25 @@ func (p SignInPolicy) Add(w WrongAttempts, now time.Time) WrongAttempts {
 // the next one has to wait.
 func (p SignInPolicy) Slows(w WrongAttempts) bool { return w.Count == p.Free }
 
-// maxSignIns bounds those whose wrong attempts are counted in memory. One that is
-// dropped starts anew with Free attempts. That opens little: who can make others
-// drop has that many places, and Free attempts at each of them anyway. See also
-// SignIns.
+// maxSignIns bounds the counts in memory. Where one is dropped, Free attempts are
+// allowed again. To have one dropped on purpose takes wrong attempts from as many
+// places, each of which has Free attempts of its own, so that it gains little. See
+// also SignIns.
 const maxSignIns = 10_000
 
-// SignIns counts wrong attempts in memory. It keeps those who tried once apart
-// from those who tried again (a 2Q cache), so that any number of places that fail
-// once each does not push out one that fails often. Its methods may be called
-// concurrently.
+// SignIns counts wrong attempts in memory. A 2Q cache keeps counts that were used
+// once apart from those that were used again, so that no number of places that fail
+// once each makes it drop the count of one that fails often. Its methods may be
+// called concurrently.
 type SignIns struct {
 	policy SignInPolicy
 	mu     sync.Mutex // a count is read and written in one step
 	wrong  *lru.TwoQueueCache[Attempt, WrongAttempts]
 }
 
-// Attempt is who tries to sign in, from where. Client is empty where it does not
-// exist, or where all clients of a place are counted together.
+// Attempt identifies a count of wrong attempts.
 type Attempt struct {
-	Client string
+	Client string // empty for all clients that do not exist, or for all of a place
 	Place  string // as Place returns it
 }
 
@@ -160,10 +158,10 @@ func (s *SignIns) undo(a Attempt, last, at time.Time) {
 // maxPlace bounds a text that is no address, in bytes.
 const maxPlace = 64
 
-// Place returns what counts as one place where attempts to sign in are counted:
-// an IPv4 address, or the /64 of an IPv6 address, which its holder can choose
-// from at will. A port is left out; a text that is no address, such as
-// "local", is a place of its own.
+// Place returns the part of an address by which wrong attempts are counted: an IPv4
+// address, or the /64 of an IPv6 address, within which one host can choose addresses
+// at will. A port is left out. A text that is no address, such as "local", is a place
+// of its own.
 func Place(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {

@@ -16,8 +16,8 @@ var policies = map[string]access.SignInPolicy{
 	"locking": access.LockingSignIns, "slowed": access.SlowedSignIns, "place": access.PlaceSignIns,
 }
 
-// Whoever makes each wrong attempt as soon as the policy allows it gets no further
-// than the numbers of the policy say, and is never locked out for ever.
+// A caller that makes each wrong attempt as soon as the policy allows it makes no more
+// than the policy's numbers allow, and never has to wait longer than Longest.
 func TestTheSignInPolicyBoundsWrongAttempts(t *testing.T) {
 	names := []string{"locking", "slowed", "place"}
 	rapid.Check(t, func(t *rapid.T) {
@@ -45,7 +45,7 @@ func TestTheSignInPolicyBoundsWrongAttempts(t *testing.T) {
 			made = append(made, now)
 			now = now.Add(time.Duration(rapid.Int64Range(0, int64(2*p.Forget)).Draw(t, "idle") * int64(rapid.IntRange(0, 1).Draw(t, "idles"))))
 		}
-		// No Forget without Free attempts and those that the shortest wait allows.
+		// Within Forget: the Free attempts, and those that the shortest wait allows.
 		most := p.Free + int(p.Forget/p.First) + 1
 		for i := range made {
 			if j := i + most; j < len(made) && made[j].Sub(made[i]) < p.Forget {

@@ -14,21 +14,20 @@ import (
 // dropped costs another check of its signature, and opens nothing.
 const maxOpened = 4096
 
-// Verifier verifies tokens exactly as Directory.Verify does, and remembers
-// which signatures it has found good, because checking one costs more than
-// much of the work that a request asks for. That a key has signed a token
-// stays true; all that can change is asked each time: whether the directory
-// still has that key, until when it was in force, and what time it is.
+// Verifier verifies access tokens as Directory.Verify does, and remembers those whose
+// signature is valid, because checking a signature costs more than most of what a
+// request asks for. That a key has signed an access token stays true. Everything that
+// can change is checked each time: whether the directory still has that key, its
+// Until, and the time.
 //
-// Only tokens with a good signature are remembered, by their digest. The zero
-// Verifier is ready; its method may be called concurrently.
+// An access token is remembered by its digest. The zero Verifier is ready to use; its
+// method may be called concurrently.
 type Verifier struct {
 	once   sync.Once
 	opened *lru.Cache[[sha256.Size]byte, opened]
 }
 
-// Verify checks a token against the directory's keys and returns what it says.
-// The error's code is Expired or Unauthenticated.
+// Verify returns what d.Verify returns.
 func (v *Verifier) Verify(d Directory, token string, now time.Time) (Claims, error) {
 	digest := sha256.Sum256([]byte(token))
 	v.once.Do(v.init)
