@@ -2,19 +2,20 @@ package events
 
 import "encoding/json"
 
-// Grant is the body of an AccessGranted or AccessRevoked event: which study
-// the partner may see from then on, or no longer.
+// Grant is the body of an AccessGranted or AccessRevoked event: the study that the
+// partner may see from then on, or no longer.
 type Grant struct {
 	Partner  string `json:"partner"`
-	Study    string `json:"study"` // study number
-	StudyKey string `json:"token"` // its token, as in subjects and consumer names
+	Study    string `json:"study"` // the study's name, as in reports
+	StudyKey string `json:"token"` // as in subjects and consumer names
 }
 
-// EventSubject is the CloudEvents subject of the grant's events.
+// EventSubject returns the CloudEvents subject of the grant's events.
 func (g Grant) EventSubject() string { return "ResearchStudy/" + g.StudyKey }
 
-// Grant reads the body of an AccessGranted or AccessRevoked event. It is an
-// Invalid Error if the event is of another kind or contradicts itself.
+// Grant returns the grant in the body of an AccessGranted or AccessRevoked event.
+// It returns an Invalid Error if the event is of another kind or contradicts the
+// body.
 func (e Event) Grant() (Grant, error) {
 	if !e.Kind().announces() {
 		return Grant{}, Fieldf("type", "%q grants and revokes nothing", clip(e.Type))

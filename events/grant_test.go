@@ -37,12 +37,12 @@ func TestGrants(t *testing.T) {
 	for name, e := range map[string]events.Event{
 		"another partner's":        announcement(events.AccessGranted, other),
 		"of another study":         announcement(events.AccessGranted, elsewhere),
-		"with another token":       announcement(events.AccessRevoked, renamed),
+		"with another key":         announcement(events.AccessRevoked, renamed),
 		"that is a list":           list,
 		"of another kind of event": announcement(events.AccessPartner, want),
 	} {
 		if g, err := e.Grant(); events.CodeOf(err) != events.Invalid || g != (events.Grant{}) {
-			t.Errorf("a grant %s gives %v, %v", name, g, err)
+			t.Errorf("a grant %s returns %v, %v", name, g, err)
 		}
 	}
 }

@@ -94,7 +94,7 @@ func checkDigestText(t *testing.T, v vectorEvent) {
 		t.Fatal(err)
 	}
 	if got, want := e.Digest(), hexSHA256(text); got != want {
-		t.Errorf("Digest gives %s, the text %s", got, want)
+		t.Errorf("Digest returns %s, the hash of the text is %s", got, want)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
@@ -132,18 +133,8 @@ func (o *Outbox) Run(ctx context.Context) error {
 // checkpoint keeps the database's log short. Where that fails, as on a full
 // disk, the log grows meanwhile; nothing is lost, and whoever reads goes on.
 func (o *Outbox) checkpoint(ctx context.Context) error {
-	for {
-		err := o.db.Maintain(ctx)
-		if err == nil {
-			return nil
-		}
-		o.log.Warn("cannot checkpoint the outbox", "cause", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(checkpointAgain):
-		}
-	}
+	loop := retry.Loop{Longest: checkpointAgain, Failed: func(err error) { o.log.Warn("cannot checkpoint the outbox", "cause", err) }}
+	return loop.Run(ctx, func(ctx context.Context, _ func()) error { return o.db.Maintain(ctx) })
 }
 
 func (o *Outbox) watch(ctx context.Context) error {

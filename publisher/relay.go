@@ -8,11 +8,11 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 // Config of a relay.
@@ -87,13 +87,13 @@ type Relay struct {
 	status  status
 
 	// The rest belongs to Run.
-	policy  *backoff.ExponentialBackOff
-	head    events.Entry // the last entry known to be stored and recorded
-	looked  bool         // whether the stream is known to end with head
-	seen    time.Time    // when it was last known to, by the monotonic clock
-	doubt   time.Time    // when a message may last have been sent whose fate is unknown
-	singles int          // so many entries are to be sent one by one
-	page    int          // so many pending entries are worth reading
+	succeeded func()       // makes the next wait after a failure a short one
+	head      events.Entry // the last entry known to be stored and recorded
+	looked    bool         // whether the stream is known to end with head
+	seen      time.Time    // when it was last known to, by the monotonic clock
+	doubt     time.Time    // when a message may last have been sent whose fate is unknown
+	singles   int          // so many entries are to be sent one by one
+	page      int          // so many pending entries are worth reading
 }
 
 // New makes a relay. The connection should have the options that Options
@@ -137,27 +137,26 @@ func Options() []nats.Option {
 // other it stops for good and writes nothing any more, until the program is
 // started again.
 func (r *Relay) Run(ctx context.Context) error {
-	r.policy = backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.5),
-		backoff.WithMaxInterval(r.cfg.MaxBackoff), backoff.WithMaxElapsedTime(0))
 	r.looked = false
 	r.doubt = r.cfg.Clock() // a relay before this one may have sent something just now
-	for {
-		err := r.work(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, events.Conflict):
-			r.status.stop(r.cfg.Clock(), err)
-			r.log.Error("publishing stopped", "reason", err)
-			<-ctx.Done()
-			return nil
-		case err != nil:
-			r.backOff(ctx, err)
-		default:
-			r.idle(ctx)
+	loop := retry.Loop{Longest: r.cfg.MaxBackoff, Failed: func(err error) { r.failed(ctx, err) }}
+	return loop.Run(ctx, func(ctx context.Context, succeeded func()) error {
+		r.succeeded = succeeded
+		for ctx.Err() == nil {
+			err := r.work(ctx)
+			switch {
+			case errors.Is(err, events.Conflict) && ctx.Err() == nil:
+				r.status.stop(r.cfg.Clock(), err)
+				r.log.Error("publishing stopped", "reason", err)
+				<-ctx.Done()
+			case err != nil:
+				return err
+			default:
+				r.idle(ctx)
+			}
 		}
-	}
+		return nil
+	})
 }
 
 // work publishes until nothing is pending and no study is to be released.
@@ -246,7 +245,7 @@ func (r *Relay) record(ctx context.Context, entries []events.Entry) error {
 	// Whatever was sent before and not answered expected an earlier end of the
 	// stream: it is among these entries or can never be stored.
 	r.doubt = time.Time{}
-	r.policy.Reset()
+	r.succeeded()
 	r.status.ordinal(r.head.StreamSequence)
 	return nil
 }

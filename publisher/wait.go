@@ -26,8 +26,9 @@ func (r *Relay) idle(ctx context.Context) {
 	}
 }
 
-// backOff waits after a failure. The stream's end counts as unknown then.
-func (r *Relay) backOff(ctx context.Context, cause error) {
+// failed notes a failure, after which Run waits and tries again. The stream's end
+// counts as unknown then.
+func (r *Relay) failed(ctx context.Context, cause error) {
 	r.looked = false
 	r.metrics.retries.Inc()
 	if r.status.backOff(r.cfg.Clock(), cause) {
@@ -35,12 +36,6 @@ func (r *Relay) backOff(ctx context.Context, cause error) {
 	}
 	if err := r.observe(ctx); err != nil {
 		r.log.Debug("read pending events", "error", err)
-	}
-	timer := time.NewTimer(r.policy.NextBackOff())
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }
 

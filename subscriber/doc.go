@@ -42,8 +42,8 @@
 //     instead of "$JS.API". Of it a partner may ask CONSUMER.INFO and
 //     CONSUMER.MSG.NEXT of its own consumers, and acknowledge.
 //   - The consumers exist already: durable, pull, with explicit
-//     acknowledgement and unlimited deliveries. "{partner}={study token}" has the
-//     events of a study (subjects crit.v1.{study token}.>) from the first on;
+//     acknowledgement and unlimited deliveries. "{partner}={study key}" has the
+//     events of a study (subjects crit.v1.{study key}.>) from the first on;
 //     "{partner}" has the partner's own announcements of access (subject
 //     crit.partner.{partner}.access). events.StudyToken makes the token.
 //   - A partner may send so many messages, or be sent because it asks, over all

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 // Follow hands the events of a study over to f, from behind its Bookmark on,
@@ -122,33 +123,39 @@ const pullExpiry = 10 * time.Second
 // run begins sessions until one ends for good.
 func (w *following) run(ctx context.Context) error {
 	defer w.giveBack()
-	wait := newBackoff()
-	for {
-		err := w.session(ctx, wait.Reset)
-		var away outage
-		switch {
-		case errors.Is(err, errQuiet):
-			return nil
-		case ctx.Err() != nil && w.toTheEnd:
-			return context.Cause(ctx)
-		case ctx.Err() != nil:
-			return nil
-		case w.p.life.Err() != nil:
-			return context.Cause(w.p.life)
-		case errors.Is(err, ErrMoved):
-			continue
-		case errors.As(err, new(refusal)):
-			if err := w.confirm(ctx, err); err != nil {
-				return err
-			}
-		case !errors.As(err, &away):
-			return err
-		}
+	reached := false
+	loop := retry.Loop{Longest: longestWait, Wait: w.pause, Failed: func(err error) {
 		if !errors.Is(err, nats.ErrPermissionViolation) { // that is no outage, and settled in a moment
 			w.report(err)
 		}
-		w.pause(ctx, wait.NextBackOff())
+	}}
+	err := loop.Run(ctx, func(ctx context.Context, begun func()) error {
+		err := w.session(ctx, begun)
+		for errors.Is(err, ErrMoved) && ctx.Err() == nil && w.p.life.Err() == nil {
+			err = w.session(ctx, begun)
+		}
+		var away outage
+		switch {
+		case errors.Is(err, errQuiet):
+			reached = true
+			return nil
+		case ctx.Err() != nil:
+			return nil
+		case w.p.life.Err() != nil:
+			return retry.Stop(context.Cause(w.p.life))
+		case errors.As(err, new(refusal)):
+			if err := w.confirm(ctx, err); err != nil {
+				return retry.Stop(err)
+			}
+		case !errors.As(err, &away):
+			return retry.Stop(err)
+		}
+		return err
+	})
+	if err == nil && w.toTheEnd && !reached {
+		return context.Cause(ctx)
 	}
+	return err
 }
 
 // report tells of an outage and, with nil, of its end.
@@ -161,22 +168,11 @@ func (w *following) report(cause error) {
 
 // pause waits for the time given, or less if the connection comes back.
 func (w *following) pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-w.p.life.Done():
-			return
-		case <-timer.C:
-			return
-		case status := <-w.status:
-			if status == nats.CONNECTED {
-				return
-			}
-		}
-	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(w.p.life, cancel)
+	defer stop()
+	waitConnected(ctx, w.status, d)
 }
 
 // session follows from the stored Bookmark until something is in the way.

@@ -5,13 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 // connection returns options for a connection that never gives up and asks for a token whenever
@@ -53,23 +53,14 @@ func (p *Partner) token() string {
 // delay is called before each but the first attempt to connect again. It
 // returns when there is a token to try with.
 func (p *Partner) delay(attempt int) time.Duration {
-	for wait := newBackoff(); p.life.Err() == nil; {
-		_, err := p.tokens.get(p.life)
-		if err == nil {
-			break
-		}
-		p.failed(err)
-		p.sleep(wait.NextBackOff())
+	_ = retry.Loop{Longest: longestWait, Failed: p.failed}.Run(p.life, func(ctx context.Context, _ func()) error {
+		_, err := p.tokens.get(ctx)
+		return err
+	})
+	if attempt <= 1 {
+		p.reconnects.Reset()
 	}
-	longest := min(50*time.Millisecond<<min(attempt-1, 10), 10*time.Second)
-	return 20*time.Millisecond + rand.N(longest) //nolint:gosec // time for what listens to notice the loss; no secret
-}
-
-func (p *Partner) sleep(d time.Duration) {
-	select {
-	case <-p.life.Done():
-	case <-time.After(d):
-	}
+	return p.reconnects.NextBackOff() // long enough for what listens to notice the loss
 }
 
 // failed takes note that no token could be had, and ends everything if the

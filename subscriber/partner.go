@@ -11,12 +11,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 // ErrAccessEnded says that the publisher does not let the partner have what it
@@ -88,11 +88,12 @@ type Partner struct {
 	life context.Context // ends with the partner's use of the connection; its cause says why
 	end  context.CancelCauseFunc
 
-	pace     *rate.Limiter // of what is acknowledged or given back
-	renewing sync.Mutex    // one login is renewed at a time
-	mu       sync.Mutex
-	watches  map[chan refusal]string // consumer whose refusals go to the channel
-	followed map[string]bool         // by consumer
+	reconnects retry.Waits   // of the connection; for the goroutine that reconnects
+	pace       *rate.Limiter // of what is acknowledged or given back
+	renewing   sync.Mutex    // one login is renewed at a time
+	mu         sync.Mutex
+	watches    map[chan refusal]string // consumer whose refusals go to the channel
+	followed   map[string]bool         // by consumer
 }
 
 // Dial connects a partner to the NATS server at url, or to one of several
@@ -111,7 +112,7 @@ func Dial(ctx context.Context, credentials Credentials, url string, cfg PartnerC
 	cfg = cfg.withDefaults()
 	p := &Partner{
 		id: credentials.ClientID, cfg: cfg, tokens: newTokens(credentials, cfg), url: url,
-		watches: make(map[chan refusal]string), followed: make(map[string]bool),
+		watches: make(map[chan refusal]string), followed: make(map[string]bool), reconnects: retry.NewWaits(longestWait),
 		pace: rate.NewLimiter(events.PartnerRate*9/10, events.PartnerBurst*8/10), // there are other messages than these
 	}
 	p.life, p.end = context.WithCancelCause(context.Background())
@@ -131,28 +132,30 @@ func (p *Partner) Close() {
 
 // connect dials until it succeeds or waiting does not help.
 func (p *Partner) connect(ctx context.Context) error {
-	wait := newBackoff()
-	for again := false; ; again = true {
+	var lastOutage error // of the last attempt
+	loop := retry.Loop{Longest: longestWait, Failed: p.cfg.Outage}
+	err := loop.Run(ctx, func(ctx context.Context, _ func()) error {
 		err := p.dial(ctx)
 		var away outage
 		switch {
 		case err == nil:
-			if again {
+			if lastOutage != nil {
 				p.cfg.Outage(nil)
 			}
+			lastOutage = nil
 			return nil
 		case isRefused(err):
-			return ended(events.Unauthenticated, err, "partner %s is not known by this secret", p.id)
+			return retry.Stop(ended(events.Unauthenticated, err, "partner %s is not known by this secret", p.id))
 		case !errors.As(err, &away):
-			return err
+			return retry.Stop(err)
 		}
-		p.cfg.Outage(err)
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case <-time.After(wait.NextBackOff()):
-		}
+		lastOutage = err
+		return err
+	})
+	if err == nil && lastOutage != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), lastOutage)
 	}
+	return err
 }
 
 func (p *Partner) dial(ctx context.Context) error {
@@ -183,11 +186,8 @@ func (p *Partner) open(ctx context.Context, options ...nats.Option) (*nats.Conn,
 	return nc, js, nil
 }
 
-// newBackoff waits without end, a little longer each time.
-func newBackoff() *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0))
-}
+// longestWait bounds the time between two attempts, to connect or for an access token.
+const longestWait = 10 * time.Second
 
 // ended makes the error of access that has ended.
 func ended(code events.Code, cause error, format string, args ...any) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 // Position is how far a stream was read, and what identifies it: when the
@@ -64,10 +65,7 @@ func (s *Subscriber) compare(ctx context.Context, p Position) (*jetstream.Stream
 func (s *Subscriber) compareMessage(ctx context.Context, stream jetstream.Stream, p Position) error {
 	msg, err := stream.GetMsg(ctx, p.StreamSequence)
 	for again := 0; errors.Is(err, jetstream.ErrMsgNotFound) && again < lookAgain; again++ {
-		select {
-		case <-ctx.Done():
-		case <-time.After(50 * time.Millisecond):
-		}
+		_ = retry.Sleep(ctx, 50*time.Millisecond) // GetMsg finds that ctx has ended
 		msg, err = stream.GetMsg(ctx, p.StreamSequence)
 	}
 	switch {

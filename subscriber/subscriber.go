@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 // Handler keeps what is read, and how far. Its methods are called one at a
@@ -28,7 +28,7 @@ type Handler interface {
 }
 
 // Progress is what a Handler holds: how far it has read, and the end of each
-// study's chain there, by study token. The zero Progress holds nothing.
+// study's chain there, by study key. The zero Progress holds nothing.
 type Progress struct {
 	Position   Position
 	ChainHeads map[string]events.ChainHead
@@ -110,28 +110,30 @@ func (o outage) Unwrap() error { return o.error }
 func (s *Subscriber) Run(ctx context.Context) error {
 	s.status = s.js.Conn().StatusChanged(nats.RECONNECTING, nats.CONNECTED)
 	defer s.js.Conn().RemoveStatusListener(s.status)
-	wait := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
-	for {
-		err := s.session(ctx, wait.Reset)
+	loop := retry.Loop{Longest: 2 * time.Second, Failed: s.cfg.Outage, Wait: func(ctx context.Context, d time.Duration) {
+		waitConnected(ctx, s.status, d)
+	}}
+	return loop.Run(ctx, func(ctx context.Context, begun func()) error {
+		err := s.session(ctx, begun)
+		for errors.Is(err, ErrMoved) && ctx.Err() == nil {
+			err = s.session(ctx, begun)
+		}
 		var away outage
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, ErrMoved):
-			continue
 		case !errors.As(err, &away):
-			return err
+			return retry.Stop(err)
 		case s.js.Conn().IsClosed():
-			return fmt.Errorf("%w: %w", ErrClosed, err)
+			return retry.Stop(fmt.Errorf("%w: %w", ErrClosed, err))
 		}
-		s.cfg.Outage(err)
-		s.pause(ctx, wait.NextBackOff())
-	}
+		return err
+	})
 }
 
-// pause waits for the time given, or less if the connection comes back.
-func (s *Subscriber) pause(ctx context.Context, d time.Duration) {
+// waitConnected waits for d, until ctx ends, or until the connection whose status
+// this is comes back.
+func waitConnected(ctx context.Context, status <-chan nats.Status, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
@@ -140,8 +142,8 @@ func (s *Subscriber) pause(ctx context.Context, d time.Duration) {
 			return
 		case <-timer.C:
 			return
-		case status := <-s.status:
-			if status == nats.CONNECTED {
+		case now := <-status:
+			if now == nats.CONNECTED {
 				return
 			}
 		}

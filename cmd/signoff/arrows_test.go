@@ -21,10 +21,11 @@ const modulePath = "github.com/seed-e88a4ece/signoff"
 var arrows = map[string][]string{
 	"events":                 {},
 	"events/access":          {"events"},
+	"events/retry":           {},
 	"fhir":                   {"fhir/strictjson", "events"},
 	"fhir/strictjson":        {"events"},
 	"fhir/rest":              {"fhir", "events"},
-	"outbox":                 {"outbox/accounts", "outbox/receipts", "outbox/internal/ledger", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access"},
+	"outbox":                 {"outbox/accounts", "outbox/receipts", "outbox/internal/ledger", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access", "events/retry"},
 	"outbox/internal/ledger": {"outbox/database", "events"},
 	"outbox/accounts":        {"outbox/receipts", "outbox/internal/ledger", "events", "events/access"},
 	"outbox/receipts":        {"outbox/internal/ledger", "events", "events/access"},
@@ -34,11 +35,11 @@ var arrows = map[string][]string{
 	"outbox/intake/sdtm":     {"outbox/intake", "events"},
 	"outbox/token":           {"events", "events/access", "fhir/rest"},
 	"outbox/desk":            {"outbox", "outbox/intake", "events", "fhir/rest"},
-	"publisher":              {"events"},
+	"publisher":              {"events", "events/retry"},
 	"publisher/natsd":        {"events"},
-	"publisher/doors":        {"events", "events/access"},
-	"subscriber":             {"events"},
-	"subscriber/readmodel":   {"subscriber", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access"},
+	"publisher/doors":        {"events", "events/access", "events/retry"},
+	"subscriber":             {"events", "events/retry"},
+	"subscriber/readmodel":   {"subscriber", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access", "events/retry"},
 	"subscriber/api":         {"subscriber/readmodel", "events", "events/access", "fhir", "fhir/rest"},
 	"cmd/signoff":            {"*"},
 }
@@ -60,12 +61,13 @@ var reserved = []struct {
 	},
 	{"github.com/synadia-io/orbit.go/jetstreamext", []string{"publisher"}, "only the publisher writes the stream"},
 	{"github.com/go-json-experiment/json", []string{"fhir", "fhir/strictjson"}, "JSON from outside is read in one way"},
+	{"github.com/cenkalti/backoff/v4", []string{"events/retry"}, "what failed is tried again in one way"},
 	{"encoding/csv", []string{"outbox/intake/sdtm"}, "only SDTM comes as CSV"},
 }
 
 // pure packages do no I/O.
 var (
-	pure = []string{"events", "events/access", "fhir", "fhir/strictjson"}
+	pure = []string{"events", "events/access", "events/retry", "fhir", "fhir/strictjson"}
 	io_  = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}
 )
 
@@ -203,8 +205,8 @@ func TestTheSubscriberIsLightToImport(t *testing.T) {
 	for _, p := range goList(t, "-deps", "./subscriber") {
 		name, mine := ours(p.ImportPath)
 		switch {
-		case mine && name != "subscriber" && name != "events":
-			t.Errorf("subscriber depends on %s; of ours it may have events only", name)
+		case mine && name != "subscriber" && name != "events" && name != "events/retry":
+			t.Errorf("subscriber depends on %s; of ours it may have events and events/retry only", name)
 		case !p.Standard && len(p.CgoFiles) > 0:
 			t.Errorf("subscriber depends on %s, which needs a C compiler", p.ImportPath)
 		case within(p.ImportPath, "database/sql"), within(p.ImportPath, "github.com/nats-io/nats-server/v2"):

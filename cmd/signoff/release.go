@@ -9,7 +9,7 @@ import (
 // releaseCommand lets the relay try a parked study again, once whatever kept
 // its event from being published is mended.
 type releaseCommand struct {
-	Study string `arg:"" help:"Study number, or study token, as signoff status shows them."`
+	Study string `arg:"" help:"Study number, or study key, as signoff status shows them."`
 }
 
 func (cmd *releaseCommand) Run(ctx context.Context, c *common, t terminal) error {

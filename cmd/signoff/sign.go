@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
@@ -96,16 +97,7 @@ func (cmd *signCommand) sign(ctx context.Context, t terminal, o *outbox.Outbox, 
 // giveWay leaves the database to others for a moment. SQLite has no queue for
 // its write lock: without this a running server would hardly get it, and
 // publish nothing, before the last case is signed.
-func giveWay(ctx context.Context) error {
-	timer := time.NewTimer(2 * time.Millisecond)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
+func giveWay(ctx context.Context) error { return retry.Sleep(ctx, 2*time.Millisecond) }
 
 // printSigned lists what was signed, and of many only how many.
 func printSigned(w io.Writer, signed []outbox.Signed) {

@@ -188,7 +188,7 @@ func TestEventsOfOtherKindsChangeNothing(t *testing.T) {
 	for _, kind := range []events.Kind{events.AccessGranted, events.AccessRevoked, "access.contact.optional.v1"} {
 		got, err := d.Apply(events.Event{Type: events.DefaultNamespace.Type(kind), Data: []byte("[")})
 		if err != nil || len(got.Partners()) != 1 || got.Current() != nil || !got.Same(d) {
-			t.Errorf("%s gives %v, %v; %v", kind, got, err, got.Current())
+			t.Errorf("%s returns %v, %v; %v", kind, got, err, got.Current())
 		}
 	}
 }

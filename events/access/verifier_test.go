@@ -11,7 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
-// Whatever it remembers, a Verifier says what the directory of the moment does.
+// Whatever it remembers, a Verifier returns what the present directory returns.
 func TestAVerifierSaysWhatTheDirectoryDoes(t *testing.T) {
 	var signers []*access.Signer
 	var tokens []string

@@ -8,11 +8,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/alexedwards/argon2id"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -39,6 +39,7 @@ const (
 	checksAtOnce  = 2
 	checkPatience = 2 * time.Second
 	rememberFor   = 15 * time.Minute
+	maxRemembered = 4096 // passwords, after a change the former one too
 
 	minPassword = 12   // characters
 	maxPassword = 1024 // bytes
@@ -52,15 +53,18 @@ type passwords struct {
 	key   []byte        // of the remembered hashes; never leaves memory
 	decoy string        // a hash of the present cost that no password opens
 
-	mu         *sync.Mutex
-	remembered map[[sha256.Size]byte]time.Time // until when
+	// Until when a success counts. One that is dropped costs another check of the
+	// password, and opens nothing. (expirable's caches have no clock to be set, and
+	// a goroutine that never ends.)
+	remembered *lru.Cache[[sha256.Size]byte, time.Time]
 }
 
 func newPasswords() passwords {
-	p := passwords{
-		turn: make(chan struct{}, checksAtOnce), key: make([]byte, 32),
-		mu: &sync.Mutex{}, remembered: make(map[[sha256.Size]byte]time.Time),
+	remembered, err := lru.New[[sha256.Size]byte, time.Time](maxRemembered)
+	if err != nil {
+		panic(err) // only for a size below 1
 	}
+	p := passwords{turn: make(chan struct{}, checksAtOnce), key: make([]byte, 32), remembered: remembered}
 	rand.Read(p.key)
 	b64 := base64.RawStdEncoding
 	p.decoy = fmt.Sprintf("$argon2id$v=19$%s$%s$%s", costOf(cost),
@@ -162,18 +166,10 @@ func (p *passwords) tag(user, password, stored string) (tag [sha256.Size]byte) {
 }
 
 func (p *passwords) remember(tag [sha256.Size]byte, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for t, until := range p.remembered {
-		if !now.Before(until) {
-			delete(p.remembered, t)
-		}
-	}
-	p.remembered[tag] = now.Add(rememberFor)
+	p.remembered.Add(tag, now.Add(rememberFor))
 }
 
 func (p *passwords) remembers(tag [sha256.Size]byte, now time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return now.Before(p.remembered[tag])
+	until, ok := p.remembered.Get(tag)
+	return ok && now.Before(until)
 }

@@ -6,10 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 // freshFor is how long a directory counts as the latest once it was found to be.
@@ -39,8 +39,6 @@ type beside struct {
 // clients try on, where two refusals would be the end.
 func (d *Doors) Answer(ctx context.Context) error {
 	d.beside.is = true
-	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(shortestRetry),
-		backoff.WithMaxInterval(longestRetry), backoff.WithMaxElapsedTime(0))
 	others, err := d.nc.Subscribe(events.PutOutSubject, d.hearOut)
 	if err != nil {
 		return fmt.Errorf("hear who is out: %w", err)
@@ -53,25 +51,26 @@ func (d *Doors) Answer(ctx context.Context) error {
 		}
 		d.status.set(errStopped)
 	}()
-	for ctx.Err() == nil {
-		err := d.fresh(ctx)
-		switch {
-		case err == nil && logins == nil:
-			logins, err = d.open(nil)
-		case err != nil && logins != nil:
-			_ = logins.Unsubscribe()
-			logins = nil
+	loop := retry.Loop{Longest: longestRetry, Wait: d.await}
+	return loop.Run(ctx, func(ctx context.Context, succeeded func()) error {
+		for ctx.Err() == nil {
+			err := d.fresh(ctx)
+			switch {
+			case err == nil && logins == nil:
+				logins, err = d.open(nil)
+			case err != nil && logins != nil:
+				_ = logins.Unsubscribe()
+				logins = nil
+			}
+			d.report(ctx, err)
+			if err != nil {
+				return err
+			}
+			succeeded()
+			d.await(ctx, d.cfg.Interval)
 		}
-		d.report(ctx, err)
-		wait := d.cfg.Interval
-		if err != nil {
-			wait = retry.NextBackOff()
-		} else {
-			retry.Reset()
-		}
-		d.await(ctx, wait)
-	}
-	return nil
+		return nil
+	})
 }
 
 // fresh makes sure that the directory holds all that the stream holds, and that

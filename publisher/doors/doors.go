@@ -131,7 +131,7 @@ type Doors struct {
 	cfg      Config
 
 	tokens   access.Verifier
-	failures failures
+	failures *access.SignIns // wrong secrets, by client and place
 	metrics  *metrics
 	status   status
 
@@ -176,8 +176,8 @@ func New(nc *nats.Conn, accounts Accounts, log Log, receipts Receipts, seed []by
 	}
 	d := &Doors{
 		nc: nc, js: js, accounts: accounts, log: log, receipts: receipts, issuer: issuer, cfg: cfg.withDefaults(),
-		admitted: make(map[string][]string),
-		stock:    make(map[string]*entry), foreign: make(map[string]bool), accounted: make(map[string]*held), watched: make(map[string]time.Time),
+		admitted: make(map[string][]string), failures: access.NewSignIns(access.SlowedSignIns),
+		stock: make(map[string]*entry), foreign: make(map[string]bool), accounted: make(map[string]*held), watched: make(map[string]time.Time),
 		floors: make(map[string]uint64), noted: make(map[string]events.Receipt),
 		impatient: impatient{until: make(map[string]time.Time)}, again: make(chan struct{}, 1),
 	}

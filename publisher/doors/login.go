@@ -88,7 +88,7 @@ func (d *Doors) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, error
 	c := credentialOf(request.ConnectOptions)
 	partner, known := directory.Partner(c.client)
 	from := attemptOf(c.client, request.ClientInformation.Host, known)
-	if d.failures.locked(from, now) {
+	if d.failures.Wait(from, now) > 0 {
 		return nil, events.Errorf(events.Throttled, "too many failed logins")
 	}
 	until, secret, err := d.check(directory, partner, c, now)
@@ -96,7 +96,7 @@ func (d *Doors) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, error
 		d.countFailure(from, err, now)
 		return nil, err
 	}
-	d.failures.succeed(from)
+	d.failures.Succeed(from)
 	if d.allowance.out(partner.ID, now) {
 		return nil, events.Errorf(events.Throttled, "partner %s has sent more than it may", partner.ID)
 	}
@@ -111,11 +111,11 @@ func (d *Doors) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, error
 
 // countFailure counts what may have been a guess. A token that was good once
 // is none: clients come back with it until they have another.
-func (d *Doors) countFailure(from attempt, err error, now time.Time) {
-	if !errors.Is(err, events.Unauthenticated) || !d.failures.fail(from, now) {
+func (d *Doors) countFailure(from access.Attempt, err error, now time.Time) {
+	if !errors.Is(err, events.Unauthenticated) || !d.failures.Fail(from, now) {
 		return
 	}
-	d.cfg.Log.Warn("logins to NATS fail in a row and are slowed down", "partner", from.client, "address", from.place)
+	d.cfg.Log.Warn("logins to NATS fail in a row and are slowed down", "partner", from.Client, "address", from.Place)
 }
 
 // user is what a connection of the guest may do: what its account lets through

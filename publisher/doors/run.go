@@ -7,22 +7,21 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 const (
-	patience      = 5 * time.Second                // with the broker, where nothing must end
-	withdrawWait  = 300 * time.Millisecond         // with the broker, where something must
-	loginTimeout  = events.LoginWait + time.Second // by then a connection is there, or its login failed
-	watchEvery    = 200 * time.Millisecond
-	atOnce        = 16 // partners or consumers
-	loginSubject  = "$SYS.REQ.USER.AUTH"
-	shortestRetry = 50 * time.Millisecond
-	longestRetry  = 2 * time.Second
+	patience     = 5 * time.Second                // with the broker, where nothing must end
+	withdrawWait = 300 * time.Millisecond         // with the broker, where something must
+	loginTimeout = events.LoginWait + time.Second // by then a connection is there, or its login failed
+	watchEvery   = 200 * time.Millisecond
+	atOnce       = 16 // partners or consumers
+	loginSubject = "$SYS.REQ.USER.AUTH"
+	longestRetry = 2 * time.Second
 )
 
 var (
@@ -38,38 +37,40 @@ var (
 // else is changed while only a newer version knows who may come in: what it made,
 // such as a consumer, would be in nobody's grants here.
 func (d *Doors) Run(ctx context.Context) error {
-	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(shortestRetry),
-		backoff.WithMaxInterval(longestRetry), backoff.WithMaxElapsedTime(0))
 	var watching sync.WaitGroup
 	watching.Go(func() { d.watchTraffic(ctx) })
 	defer watching.Wait()
 	var logins *nats.Subscription
 	begun := false
-	for ctx.Err() == nil {
-		err := d.look(ctx, &begun)
-		switch {
-		case errors.Is(err, events.Outdated) && logins != nil:
-			_ = logins.Unsubscribe() // the connection may be closed already
-			logins = nil
-		case errors.Is(err, events.Outdated):
-		case begun && logins == nil && ctx.Err() == nil:
-			logins, err = d.open(err)
+	loop := retry.Loop{Longest: longestRetry, Wait: d.await}
+	err := loop.Run(ctx, func(ctx context.Context, succeeded func()) error {
+		for ctx.Err() == nil {
+			err := d.look(ctx, &begun)
+			switch {
+			case errors.Is(err, events.Outdated) && logins != nil:
+				_ = logins.Unsubscribe() // the connection may be closed already
+				logins = nil
+			case errors.Is(err, events.Outdated):
+			case begun && logins == nil && ctx.Err() == nil:
+				logins, err = d.open(err)
+			}
+			d.report(ctx, err)
+			switch {
+			case errors.Is(err, errChanged):
+			case err != nil:
+				return err
+			default:
+				succeeded()
+				d.await(ctx, d.cfg.Interval)
+			}
 		}
-		d.report(ctx, err)
-		switch {
-		case errors.Is(err, errChanged):
-		case err != nil:
-			d.await(ctx, retry.NextBackOff())
-		default:
-			retry.Reset()
-			d.await(ctx, d.cfg.Interval)
-		}
-	}
+		return nil
+	})
 	if logins != nil {
 		_ = logins.Unsubscribe() // the connection may be closed already
 	}
 	d.status.set(errStopped)
-	return nil
+	return err
 }
 
 // open begins to answer logins, whatever else is left to do: who is not

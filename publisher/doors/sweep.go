@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 // sweep closes those connections of a partner that a login would not open now
@@ -68,10 +69,8 @@ func (d *Doors) connections(ctx context.Context, account string) ([]events.Conne
 	if err != nil || !slices.ContainsFunc(before, unnamed) {
 		return before, err
 	}
-	select {
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-time.After(naming):
+	if err := retry.Sleep(ctx, naming); err != nil {
+		return nil, err
 	}
 	now, err := d.accounts.Connections(ctx, account)
 	return slices.DeleteFunc(now, func(c events.Connection) bool { return unnamed(c) && !slices.Contains(before, c) }), err

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/jmoiron/sqlx"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -66,26 +65,22 @@ func (m *Model) setDerivation(number int) {
 // again until that is done or ctx ends. A file that was being filled by a
 // program that was killed is filled from the start.
 func (m *Model) rederive(ctx context.Context, js jetstream.JetStream) {
-	retry := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(m.cfg.Interval), backoff.WithMaxElapsedTime(0))
 	beside := m.db.Path() + ".refill"
-	for ctx.Err() == nil && m.Status().Refill.Needed {
-		m.cfg.Log.Info("the read model is made anew beside the old one, because its content is of another version of signoff")
-		err := m.refill(ctx, js, beside)
-		if err == nil {
-			m.cfg.Log.Info("the read model is made anew", "position", m.Position().StreamSequence)
-			return
-		}
-		if ctx.Err() != nil {
-			return
-		}
+	loop := retry.Loop{Longest: m.cfg.Interval, Failed: func(err error) {
 		m.cfg.Log.Warn("cannot make the read model anew; the old one goes on serving", "cause", err)
 		m.setRefill(func(r *Refill) { r.Reason = err.Error() })
-		select {
-		case <-ctx.Done():
-		case <-time.After(retry.NextBackOff()):
+	}}
+	_ = loop.Run(ctx, func(ctx context.Context, _ func()) error { // no error stops it
+		if !m.Status().Refill.Needed {
+			return nil
 		}
-	}
+		m.cfg.Log.Info("the read model is made anew beside the old one, because its content is of another version of signoff")
+		if err := m.refill(ctx, js, beside); err != nil {
+			return err
+		}
+		m.cfg.Log.Info("the read model is made anew", "position", m.Position().StreamSequence)
+		return nil
+	})
 	if err := remove(beside); err != nil { // left by one that was killed
 		m.cfg.Log.Warn("cannot remove the file in which the read model was made anew", "cause", err)
 	}

@@ -3,12 +3,11 @@ package readmodel
 import (
 	"context"
 	"errors"
-	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -29,8 +28,6 @@ func (m *Model) Run(ctx context.Context, js jetstream.JetStream) error {
 }
 
 func (m *Model) follow(ctx context.Context, js jetstream.JetStream) error {
-	retry := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(m.cfg.Interval), backoff.WithMaxElapsedTime(0))
 	s := subscriber.New(js, &applier{Model: m}, subscriber.Config{
 		Stream: m.cfg.Stream, Interval: m.cfg.Interval, MaxBatch: m.cfg.MaxBatch,
 		Outage: func(cause error) {
@@ -40,39 +37,27 @@ func (m *Model) follow(ctx context.Context, js jetstream.JetStream) error {
 		},
 		Compared: m.compared,
 	})
-	for {
+	loop := retry.Loop{Longest: m.cfg.Interval, Failed: func(err error) { m.setState(Red, err) }}
+	return loop.Run(ctx, func(ctx context.Context, succeeded func()) error {
 		before := m.Position().StreamSequence
 		err := s.Run(ctx)
-		if err == nil || errors.Is(err, subscriber.ErrClosed) {
-			return err
-		}
 		if m.Position().StreamSequence > before {
-			retry.Reset()
+			succeeded()
 		}
-		m.setState(Red, err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(retry.NextBackOff()):
+		if errors.Is(err, subscriber.ErrClosed) {
+			return retry.Stop(err)
 		}
-	}
+		return err
+	})
 }
 
 // checkpoint keeps the write-ahead log short. Where that fails, as on a full
 // disk, the log grows meanwhile; nothing is lost.
 func (m *Model) checkpoint(ctx context.Context) error {
-	for {
-		err := m.db.Maintain(ctx)
-		if err == nil {
-			return nil
-		}
+	loop := retry.Loop{Longest: m.cfg.Interval, Failed: func(err error) {
 		m.cfg.Log.Warn("cannot checkpoint the read model", "cause", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(m.cfg.Interval):
-		}
-	}
+	}}
+	return loop.Run(ctx, func(ctx context.Context, _ func()) error { return m.db.Maintain(ctx) })
 }
 
 func (m *Model) setRunning(running bool) {
