@@ -2,7 +2,6 @@ package subscriber
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -36,11 +35,6 @@ func (a answer) life() time.Duration {
 	return time.Duration(min(a.ExpiresIn, int64(longestLife/time.Second))) * time.Second
 }
 
-// refused says that the token endpoint does not accept the credentials.
-type refused struct{ error }
-
-func (r refused) Unwrap() error { return r.error }
-
 // denials are the error codes that speak of the client, not of the request.
 var denials = []string{"invalid_client", "unauthorized_client", "access_denied"}
 
@@ -63,7 +57,7 @@ func readAnswer(r *http.Response, body []byte) (answer, error) {
 	case !readable:
 		return a, events.Errorf(events.Invalid, "status %d with a body that is no token endpoint's JSON; check the token URL", r.StatusCode)
 	case r.StatusCode != http.StatusOK && slices.Contains(denials, a.Error):
-		return a, refused{events.Errorf(events.Unauthenticated, "the token endpoint refuses client id and secret")}
+		return a, badCredentials{events.Errorf(events.Unauthenticated, "the token endpoint refuses client id and secret")}
 	case r.StatusCode != http.StatusOK:
 		return a, events.Errorf(events.Invalid, "the token endpoint answers %d", r.StatusCode)
 	case !bearer(a):
@@ -88,10 +82,4 @@ func bearer(a answer) bool {
 		}
 	}
 	return true
-}
-
-// isRefused reports whether the credentials were refused.
-func isRefused(err error) bool {
-	var no refused
-	return errors.As(err, &no)
 }

@@ -21,12 +21,6 @@ type consumer struct {
 	refusals chan refusal // of the server, about this consumer
 }
 
-// refusal is an answer that says that the partner may not, or that there is no
-// such consumer. It has to be confirmed.
-type refusal struct{ error }
-
-func (r refusal) Unwrap() error { return r.error }
-
 // open finds the consumer.
 func (c consumer) open(ctx context.Context) (jetstream.Consumer, error) {
 	select {
@@ -104,10 +98,10 @@ func (w *following) confirm(ctx context.Context, err error) error {
 	switch {
 	case probed == nil && errors.Is(err, nats.ErrPermissionViolation):
 		w.p.renew(login)
-	case isRefused(probed):
+	case isBadCredentials(probed):
 		w.p.failed(probed)
 	case errors.As(probed, &no) && now.Sub(w.denied) >= patience:
-		return ended(events.Forbidden, no, "%s", notGranted(w.study, w.p.id))
+		return accessEnded(events.Forbidden, no, "%s", notGranted(w.study, w.p.id))
 	}
 	return nil
 }

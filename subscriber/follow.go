@@ -111,6 +111,9 @@ func (p *Partner) claim(t topic) (release func(), err error) {
 	}, nil
 }
 
+// requestBytes bounds what is requested from the broker at a time.
+const requestBytes = 32 << 20
+
 // pulse is how often the broker must show a sign of life. It is short because
 // a request that is lost when the connection is, is asked again only then.
 const pulse = 2 * time.Second

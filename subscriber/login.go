@@ -78,11 +78,11 @@ func (p *Partner) failed(err error) {
 	if p.life.Err() != nil {
 		return
 	}
-	if !isRefused(err) {
+	if !isBadCredentials(err) {
 		p.cfg.Outage(err)
 		return
 	}
-	p.end(ended(events.Unauthenticated, err, "partner %s is not known by this secret any more", p.id))
+	p.end(accessEnded(events.Unauthenticated, err, "partner %s is not known by this secret any more", p.id))
 }
 
 // problem is told what the server complains of.

@@ -19,13 +19,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// ErrAccessEnded says that the publisher does not let the partner have what it
-// asks for. With it comes the code events.Unauthenticated when the token
-// endpoint refuses the credentials (the partner was removed, or its secret
-// rotated), or events.Forbidden when a study is not, or no longer, granted: new
-// logins come without it for two seconds. What is merely away is waited for.
-var ErrAccessEnded = errors.New("access has ended")
-
 // PartnerConfig holds what may be left out.
 type PartnerConfig struct {
 	// TLS is used towards the token endpoint and the NATS servers. Defaults to
@@ -141,8 +134,8 @@ func (p *Partner) connect(ctx context.Context) error {
 				p.cfg.Outage(nil)
 			}
 			return nil
-		case isRefused(err):
-			return ended(events.Unauthenticated, err, "partner %s is not known by this secret", p.id)
+		case isBadCredentials(err):
+			return accessEnded(events.Unauthenticated, err, "partner %s is not known by this secret", p.id)
 		case !errors.As(err, &away):
 			return err
 		}
@@ -187,11 +180,4 @@ func (p *Partner) open(ctx context.Context, options ...nats.Option) (*nats.Conn,
 func newBackoff() *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0))
-}
-
-// ended makes the error of access that has ended.
-func ended(code events.Code, cause error, format string, args ...any) error {
-	e := events.Errorf(code, format, args...)
-	e.Err = cause
-	return fmt.Errorf("%w: %w", ErrAccessEnded, e)
 }

@@ -112,7 +112,7 @@ func (t *tokens) fetch(ctx context.Context) (answer, error) {
 		return answer{}, err
 	}
 	a, err := t.ask(ctx, secret)
-	if isRefused(err) {
+	if isBadCredentials(err) {
 		if now, again := t.secret(); again == nil && now != secret {
 			return t.ask(ctx, now)
 		}

@@ -67,22 +67,6 @@ func TestKindsThatAreNotKnownAreHandedOver(t *testing.T) {
 	}
 }
 
-func TestKindsThatAreNotKnownAreReadWithTheStream(t *testing.T) {
-	b := newBroker(t)
-	own := (&study{token: events.AccessStudy}).unknown("access.role.v1", events.MediaJSON, []byte("{}"))
-	want := append(append(newer("S1", newerKinds...), announced()...), own)
-	b.publish(want...)
-	k := newKeeper()
-	stop, _ := run(t, b.reader(), k, subscriber.Config{})
-	k.wait(t, len(want))
-	if err := stop(); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, k.events); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestNodeHandsOverKindsThatAreNotKnown(t *testing.T) {
 	needNode(t)
 	d, want, told := newDoor(t, "S1"), newer("S1", newerKinds...), announced()

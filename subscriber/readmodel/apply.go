@@ -9,7 +9,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // applier is the Handler of the model's Subscriber.
@@ -19,22 +19,22 @@ type applier struct {
 }
 
 // Resume reads the progress, because another process may have replaced it.
-func (a *applier) Resume(ctx context.Context) (subscriber.Progress, error) {
+func (a *applier) Resume(ctx context.Context) (stream.Progress, error) {
 	p, err := a.load(ctx)
 	if err != nil {
-		return subscriber.Progress{}, err
+		return stream.Progress{}, err
 	}
 	a.progress = p
 	links := make(map[string]events.ChainHead, len(p.studies))
 	for token, s := range p.studies {
 		links[token] = events.ChainHead{Number: s.Sequence, Hash: s.Hash}
 	}
-	return subscriber.Progress{Position: p.position, ChainHeads: links}, nil
+	return stream.Progress{Position: p.position, ChainHeads: links}, nil
 }
 
 // Apply stores what a batch says and where it ends in one transaction, and
 // then publishes both.
-func (a *applier) Apply(ctx context.Context, b subscriber.Batch) error {
+func (a *applier) Apply(ctx context.Context, b stream.Batch) error {
 	start := a.cfg.Clock()
 	changes, err := newChanges(b, a.progress)
 	if err != nil {
@@ -77,7 +77,7 @@ func (a *applier) warnOutdated(now map[string]study) {
 
 // move advances the stored position. That of another process in between, or of
 // a rebuild, is not where the batch begins: nothing is changed then.
-func move(tx *sqlx.Tx, from, to subscriber.Position) error {
+func move(tx *sqlx.Tx, from, to stream.Position) error {
 	result, err := tx.Exec(`
 		update position
 		set created = ?, sequence = ?, id = ?, hash = ?
@@ -88,7 +88,7 @@ func move(tx *sqlx.Tx, from, to subscriber.Position) error {
 		return fmt.Errorf("move position: %w", err)
 	}
 	if n, err := result.RowsAffected(); err != nil || n != 1 {
-		return fmt.Errorf("move position from %d: %w", from.StreamSequence, subscriber.ErrMoved)
+		return fmt.Errorf("move position from %d: %w", from.StreamSequence, stream.ErrMoved)
 	}
 	return nil
 }

@@ -8,20 +8,20 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/fhir"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // changes is what a batch does to the model. It is made outside the
 // transaction, so that the lock is not held while JSON is read.
 type changes struct {
-	batch     subscriber.Batch
+	batch     stream.Batch
 	indexes   []fhir.Index     // of each message that carries a report
 	directory access.Directory // afterwards
 	known     map[string]study // before
 	studies   map[string]study // those touched, as they are afterwards
 }
 
-func newChanges(b subscriber.Batch, p progress) (*changes, error) {
+func newChanges(b stream.Batch, p progress) (*changes, error) {
 	c := &changes{batch: b, known: p.studies, indexes: make([]fhir.Index, len(b.Messages))}
 	directory := p.directory.Fold()
 	tokens := make(map[string]string)

@@ -10,7 +10,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // derivation is the number of the way in which this program makes the model's
@@ -40,7 +40,7 @@ func readDerivation(tx *sqlx.Tx) (number int, filling int64, err error) {
 	return number, filling, err
 }
 
-// sameFilling returns subscriber.ErrMoved if the content was replaced since it
+// sameFilling returns stream.ErrMoved if the content was replaced since it
 // was read, also where it was replaced by one that ends at the same event: rows
 // that are remembered by their numbers may be others there.
 func sameFilling(tx *sqlx.Tx, read int64) error {
@@ -49,7 +49,7 @@ func sameFilling(tx *sqlx.Tx, read int64) error {
 		return fmt.Errorf("read the derivation: %w", err)
 	}
 	if filling != read {
-		return fmt.Errorf("the content was made anew: %w", subscriber.ErrMoved)
+		return fmt.Errorf("the content was made anew: %w", stream.ErrMoved)
 	}
 	return nil
 }
@@ -124,12 +124,12 @@ func (m *Model) refill(ctx context.Context, js jetstream.JetStream, beside strin
 // was read. To take another one for it is not up to the program: Rebuild does so
 // when it is asked to.
 func (m *Model) ownStream(ctx context.Context, js jetstream.JetStream) error {
-	stream, err := js.Stream(ctx, m.cfg.Stream)
+	current, err := js.Stream(ctx, m.cfg.Stream)
 	if err != nil {
-		return fmt.Errorf("look at stream %s: %w", m.cfg.Stream, err)
+		return fmt.Errorf("get stream %s: %w", m.cfg.Stream, err)
 	}
-	if p := m.Position(); p.StreamSequence > 0 && !p.Created.Equal(stream.CachedInfo().Created) {
-		return fmt.Errorf("%w: signoff rebuild takes it", subscriber.ErrStreamReplaced)
+	if p := m.Position(); p.StreamSequence > 0 && !p.Created.Equal(current.CachedInfo().Created) {
+		return fmt.Errorf("%w; to use it all the same, run signoff rebuild", stream.ErrReplaced)
 	}
 	return nil
 }

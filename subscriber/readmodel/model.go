@@ -17,7 +17,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 //go:embed schema/*.sql
@@ -34,7 +34,7 @@ type Config struct {
 	// elsewhere than the model's file: the outbox. Content that is made anew must
 	// hold it, at that sequence, before it takes the place of what is there.
 	// When the stream was created is not asked. Zero: nothing is known.
-	Recorded subscriber.Position
+	Recorded stream.Position
 
 	Clock func() time.Time // Defaults to time.Now.
 	Log   *slog.Logger     // Defaults to slog.Default().
@@ -57,7 +57,7 @@ type Model struct {
 
 	directory atomic.Pointer[access.Directory] // of the last commit
 	changed   chan struct{}                    // full when the directory is another one
-	position  atomic.Pointer[subscriber.Position]
+	position  atomic.Pointer[stream.Position]
 
 	mu      sync.Mutex
 	status  Status
@@ -133,4 +133,4 @@ func (m *Model) Changed() <-chan struct{} { return m.changed }
 
 // Position returns how far the stream has been applied, as of the last commit in
 // this process.
-func (m *Model) Position() subscriber.Position { return *m.position.Load() }
+func (m *Model) Position() stream.Position { return *m.position.Load() }

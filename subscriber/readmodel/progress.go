@@ -9,12 +9,12 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // progress is what applying needs to know of what is stored.
 type progress struct {
-	position  subscriber.Position
+	position  stream.Position
 	studies   map[string]study // by token
 	directory access.Directory
 
@@ -64,7 +64,7 @@ func readProgress(tx *sqlx.Tx) (p progress, err error) {
 }
 
 // stored reads the position from the file, which another process may write.
-func (m *Model) stored(ctx context.Context) (p subscriber.Position, err error) {
+func (m *Model) stored(ctx context.Context) (p stream.Position, err error) {
 	err = m.snapshot(ctx, func(tx *sqlx.Tx) error {
 		p, err = readPosition(tx)
 		return err
@@ -82,8 +82,8 @@ func (m *Model) snapshot(ctx context.Context, fn func(tx *sqlx.Tx) error) error 
 	return fn(tx)
 }
 
-func readPosition(tx *sqlx.Tx) (subscriber.Position, error) {
-	var p subscriber.Position
+func readPosition(tx *sqlx.Tx) (stream.Position, error) {
+	var p stream.Position
 	var created string
 	err := tx.QueryRow(`
 		select created, sequence, id, hash

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // Progress is told how many of the stream's events have been read.
@@ -140,7 +140,7 @@ func install(ctx context.Context, path string, fresh *Model, js jetstream.JetStr
 
 // positionIn reads how far the model in a file has got that cannot be opened as
 // one; the zero Position where that cannot be read either.
-func positionIn(ctx context.Context, path string) (p subscriber.Position) {
+func positionIn(ctx context.Context, path string) (p stream.Position) {
 	db, err := sqlite.Open(ctx, path, sqlite.Config{})
 	if err != nil {
 		return p
@@ -152,7 +152,7 @@ func positionIn(ctx context.Context, path string) (p subscriber.Position) {
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
 	if p, err = readPosition(tx); err != nil {
-		return subscriber.Position{}
+		return stream.Position{}
 	}
 	return p
 }
@@ -173,7 +173,7 @@ func (m *Model) fill(ctx context.Context, js jetstream.JetStream, progress Progr
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	f := &filler{applier: &applier{Model: m}, stop: stop, progress: progress, least: least}
-	s := subscriber.New(js, f, subscriber.Config{
+	s := stream.NewReader(js, f, stream.Config{
 		Stream: m.cfg.Stream, Interval: m.cfg.Interval, MaxBatch: m.cfg.MaxBatch,
 		Compared: func(end uint64) {
 			f.end = end
@@ -195,7 +195,7 @@ type filler struct {
 	end      uint64 // of the stream, as last compared or heard of
 }
 
-func (f *filler) Apply(ctx context.Context, b subscriber.Batch) error {
+func (f *filler) Apply(ctx context.Context, b stream.Batch) error {
 	if err := f.isRecorded(b); err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (f *filler) Apply(ctx context.Context, b subscriber.Batch) error {
 }
 
 // isRecorded compares the event that the outbox has recorded last.
-func (f *filler) isRecorded(b subscriber.Batch) error {
+func (f *filler) isRecorded(b stream.Batch) error {
 	want := f.cfg.Recorded
 	for _, m := range b.Messages {
 		if m.StreamSequence == want.StreamSequence && (m.Event.ID != want.ID || m.Event.Hash != want.Hash) {

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // lastWait bounds the time for which a rebuild holds the write lock while it
@@ -61,8 +61,8 @@ func (m *Model) replace(ctx context.Context, fresh *Model, js jetstream.JetStrea
 
 // isFresh finds out whether the attached file is the one that was filled, and
 // not that of another rebuild that has begun meanwhile.
-func isFresh(tx *sqlx.Tx, want subscriber.Position) error {
-	var got subscriber.Position
+func isFresh(tx *sqlx.Tx, want stream.Position) error {
+	var got stream.Position
 	err := tx.QueryRow(`
 		select sequence, id, hash
 		from fresh.position`).Scan(&got.StreamSequence, &got.ID, &got.Hash)
@@ -80,7 +80,7 @@ func isFresh(tx *sqlx.Tx, want subscriber.Position) error {
 // one in whose place it is to be put, held, whatever streams the two are of, nor
 // before what the outbox has published. A shorter one would forget what was
 // revoked and withdrawn last: access that had ended would be open again.
-func (m *Model) reaches(held subscriber.Position) error {
+func (m *Model) reaches(held stream.Position) error {
 	const refuse = "; one that is made from the stream would forget what was revoked and withdrawn since, so nothing was changed: " +
 		"have the stream filled again by signoff serve on the outbox.db that holds all events, and try again"
 	end, recorded := m.Position().StreamSequence, m.cfg.Recorded.StreamSequence

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // Run follows the stream until ctx ends, and then returns nil. While the
@@ -31,7 +31,7 @@ func (m *Model) Run(ctx context.Context, js jetstream.JetStream) error {
 func (m *Model) follow(ctx context.Context, js jetstream.JetStream) error {
 	retry := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(m.cfg.Interval), backoff.WithMaxElapsedTime(0))
-	s := subscriber.New(js, &applier{Model: m}, subscriber.Config{
+	s := stream.NewReader(js, &applier{Model: m}, stream.Config{
 		Stream: m.cfg.Stream, Interval: m.cfg.Interval, MaxBatch: m.cfg.MaxBatch,
 		Outage: func(cause error) {
 			if cause != nil {
@@ -43,7 +43,7 @@ func (m *Model) follow(ctx context.Context, js jetstream.JetStream) error {
 	for {
 		before := m.Position().StreamSequence
 		err := s.Run(ctx)
-		if err == nil || errors.Is(err, subscriber.ErrClosed) {
+		if err == nil || errors.Is(err, stream.ErrClosed) {
 			return err
 		}
 		if m.Position().StreamSequence > before {

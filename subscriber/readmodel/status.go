@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events/access"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // State says whether the model follows the stream.
@@ -25,7 +25,7 @@ type Status struct {
 	Since    time.Time
 	CaughtUp bool   // all is applied that the stream held when it was first read, or was to hold once filled again
 	Lag      uint64 // events known to be in the stream, or to come back there, that are not applied
-	Position subscriber.Position
+	Position stream.Position
 	Refill   Refill
 }
 
@@ -97,7 +97,7 @@ func (m *Model) heard(last uint64) {
 }
 
 // publish makes a committed state visible.
-func (m *Model) publish(p subscriber.Position, d access.Directory) {
+func (m *Model) publish(p stream.Position, d access.Directory) {
 	m.position.Store(&p)
 	if before := m.directory.Swap(&d); before == nil || !before.Same(d) {
 		select {
