@@ -13,11 +13,11 @@ import (
 )
 
 // Run follows the stream until ctx ends, and then returns nil. While the
-// broker is away it waits. Where an event does not follow, the stream was
-// replaced or storing fails it turns red, and tries again from what is stored,
+// broker is unreachable it waits. If an event does not follow, the stream was
+// replaced or storing fails, it turns red, and tries again from the stored position,
 // soon at first and then at each interval. Content that another derivation has
-// made goes on being served and followed, and is meanwhile made anew in a file
-// beside it. It returns an error only when the connection is closed for good.
+// made is served and updated, while new content is derived in a file beside it. Run
+// returns an error only when the connection was closed.
 func (m *Model) Run(ctx context.Context, js jetstream.JetStream) error {
 	m.setRunning(true)
 	defer m.setRunning(false)
@@ -58,8 +58,8 @@ func (m *Model) follow(ctx context.Context, js jetstream.JetStream) error {
 	}
 }
 
-// checkpoint keeps the write-ahead log short. Where that fails, as on a full
-// disk, the log grows meanwhile; nothing is lost.
+// checkpoint keeps the write-ahead log short. While that fails, as on a full
+// disk, the log grows; nothing is lost.
 func (m *Model) checkpoint(ctx context.Context) error {
 	for {
 		err := m.db.Maintain(ctx)
@@ -79,4 +79,10 @@ func (m *Model) setRunning(running bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.running = running
+}
+
+func (m *Model) isRunning() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.running
 }
