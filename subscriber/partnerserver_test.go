@@ -338,8 +338,8 @@ type examplePublisher struct {
 	dir, tokenURL, natsURL, secretFile string
 }
 
-// openPublisher has n events of the study of the example. It ends the test
-// binary where a test would fail.
+// openPublisher starts a publisher with n events of the study of the example, which
+// is granted to the partner. It panics where a test would fail.
 func openPublisher(n int) examplePublisher {
 	dir, err := os.MkdirTemp("", "signoff-example-*")
 	if err != nil {
@@ -349,7 +349,9 @@ func openPublisher(n int) examplePublisher {
 	if err != nil {
 		panic(err)
 	}
-	if err := d.publish((&study{key: exampleStudy}).take(n)...); err != nil {
+	reports := &study{key: exampleStudy, body: []byte(`{"resourceType":"DiagnosticReport","status":"final"}`)}
+	announcement := (&study{key: events.PartnerStudy(acme)}).announce(events.AccessGranted, exampleStudy)
+	if err := d.publish(append(reports.take(n), announcement)...); err != nil {
 		panic(err)
 	}
 	p := examplePublisher{partnerServer: d, dir: dir, tokenURL: d.endpoint.URL, natsURL: d.url(), secretFile: dir + "/secret"}
@@ -357,6 +359,15 @@ func openPublisher(n int) examplePublisher {
 		panic(err)
 	}
 	return p
+}
+
+// dial connects the partner as Example_partner shows.
+func (p examplePublisher) dial() *subscriber.Partner {
+	partner, err := subscriber.Dial(context.Background(), p.credentials(), p.natsURL, subscriber.PartnerConfig{})
+	if err != nil {
+		panic(err)
+	}
+	return partner
 }
 
 func (p examplePublisher) close() {
