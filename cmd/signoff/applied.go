@@ -47,22 +47,9 @@ func appliedInTime(ctx context.Context, dir dataDir, o *outbox.Outbox) (bool, er
 	}
 	patience, cancel := context.WithTimeout(ctx, appliedTimeout)
 	defer cancel()
-	err = errors.Join(awaitLink(patience, m, recorded), m.Close())
+	err = errors.Join(m.WaitForChainHead(patience, events.AccessStudy, recorded), m.Close())
 	if err != nil && patience.Err() != nil && ctx.Err() == nil {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// awaitLink waits until the read model has applied the access event.
-func awaitLink(ctx context.Context, m *readmodel.Model, recorded events.ChainHead) error {
-	for {
-		applied, err := m.ChainHead(ctx, events.AccessStudy)
-		if err != nil || applied.Number >= recorded.Number {
-			return err
-		}
-		if err := pause(ctx); err != nil {
-			return err
-		}
-	}
 }

@@ -39,7 +39,8 @@ var arrows = map[string][]string{
 	"publisher/natsd":        {"events"},
 	"publisher/doors":        {"events", "events/access", "events/retry"},
 	"subscriber":             {"events", "events/retry"},
-	"subscriber/readmodel":   {"subscriber", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access", "events/retry"},
+	"subscriber/stream":      {"events", "events/retry"},
+	"subscriber/readmodel":   {"subscriber/stream", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access", "events/retry"},
 	"subscriber/api":         {"subscriber/readmodel", "events", "events/access", "fhir", "fhir/rest"},
 	"cmd/signoff":            {"*"},
 }
@@ -56,7 +57,7 @@ var reserved = []struct {
 	{"github.com/nats-io/nats-server/v2", []string{"publisher/natsd"}, "the server can be an outside cluster"},
 	{
 		"github.com/nats-io/nats.go/jetstream",
-		[]string{"publisher", "publisher/doors", "subscriber", "subscriber/readmodel", "cmd/signoff"},
+		[]string{"publisher", "publisher/doors", "subscriber", "subscriber/stream", "subscriber/readmodel", "cmd/signoff"},
 		"the stream has one writer and one way to be read",
 	},
 	{"github.com/synadia-io/orbit.go/jetstreamext", []string{"publisher"}, "only the publisher writes the stream"},

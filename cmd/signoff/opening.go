@@ -18,8 +18,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher"
-	"github.com/seed-e88a4ece/signoff/subscriber"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // start is what the outbox held when the program began, before it made, numbered
@@ -38,8 +38,8 @@ func readStart(ctx context.Context, o *outbox.Outbox) (s start, err error) {
 }
 
 // position is the place of the event that was recorded last, in whatever stream.
-func (s start) position() subscriber.Position {
-	return subscriber.Position{StreamSequence: s.recorded.StreamSequence, ID: s.recorded.Event.ID, Hash: s.recorded.Event.Hash}
+func (s start) position() stream.Position {
+	return stream.Position{StreamSequence: s.recorded.StreamSequence, ID: s.recorded.Event.ID, Hash: s.recorded.Event.Hash}
 }
 
 const (
@@ -114,10 +114,10 @@ type opening struct {
 	narrow atomic.Pointer[narrowed]         // as last asked for
 
 	// What follows belongs to run.
-	end       *subscriber.Position // of the stream when it was first asked; nil: not yet
-	waiting   uint64               // access events up to this number were committed a look ago
-	respected [2]uint64            // the numbers of the first and the last one folded into later
-	complaint string               // said last
+	end       *stream.Position // of the stream when it was first asked; nil: not yet
+	waiting   uint64           // access events up to this number were committed a look ago
+	respected [2]uint64        // the numbers of the first and the last one folded into later
+	complaint string           // said last
 }
 
 // narrowed is a directory that was made from two, so that it is made once.
@@ -326,11 +326,11 @@ func (o *opening) holdsStream(ctx context.Context) error {
 	if o.end == nil {
 		ctx, cancel := context.WithTimeout(ctx, openingAnswer)
 		defer cancel()
-		stream, err := o.stream(ctx, events.Stream)
+		current, err := o.stream(ctx, events.Stream)
 		switch {
 		case err == nil:
-			info := stream.CachedInfo()
-			o.end = &subscriber.Position{Created: info.Created, StreamSequence: info.State.LastSeq}
+			info := current.CachedInfo()
+			o.end = &stream.Position{Created: info.Created, StreamSequence: info.State.LastSeq}
 		case o.relay().State == publisher.BackingOff:
 			return nil
 		default:
@@ -412,20 +412,20 @@ func (o *opening) holdsRecorded(ctx context.Context) error {
 
 // compareInStream asks the stream that the read model has followed for its event at
 // the place of the recorded one.
-func (o *opening) compareInStream(ctx context.Context, at subscriber.Position) error {
+func (o *opening) compareInStream(ctx context.Context, at stream.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, openingAnswer)
 	defer cancel()
-	stream, err := o.stream(ctx, events.Stream)
+	current, err := o.stream(ctx, events.Stream)
 	if err != nil {
 		return fmt.Errorf("the outbox is older than the read model, and is to be compared with the stream: %w", err)
 	}
-	if !stream.CachedInfo().Created.Equal(at.Created) {
+	if !current.CachedInfo().Created.Equal(at.Created) {
 		return fmt.Errorf("the read model is at event %d of another stream, the outbox has recorded %d: they cannot be compared; "+
 			"if outbox.db is an older copy, put back the one that holds all events; if readmodel.db is of another installation, "+
 			"stop the server and move readmodel.db away: it is made anew from the stream", at.StreamSequence, o.start.recorded.StreamSequence)
 	}
 	recorded := o.start.position()
-	msg, err := stream.GetMsg(ctx, recorded.StreamSequence)
+	msg, err := current.GetMsg(ctx, recorded.StreamSequence)
 	if err != nil {
 		return fmt.Errorf("the outbox is older than the read model, and is to be compared with the stream: message %d: %w", recorded.StreamSequence, err)
 	}
@@ -436,7 +436,7 @@ func (o *opening) compareInStream(ctx context.Context, at subscriber.Position) e
 	return sameEvent(recorded, e.ID, e.Hash)
 }
 
-func sameEvent(recorded subscriber.Position, id, hash string) error {
+func sameEvent(recorded stream.Position, id, hash string) error {
 	if id == recorded.ID && hash == recorded.Hash {
 		return nil
 	}

@@ -13,14 +13,14 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // watcher is a subscriber of the tour: it keeps every event it got, in memory.
 // The subscriber package has checked number and chain of each.
 type watcher struct {
 	mu       sync.Mutex
-	progress subscriber.Progress
+	progress stream.Progress
 	arrivals []arrival
 	err      error
 	news     chan struct{} // closed and replaced at every change
@@ -34,7 +34,7 @@ type arrival struct {
 }
 
 func newWatcher() *watcher {
-	return &watcher{progress: subscriber.Progress{ChainHeads: map[string]events.ChainHead{}}, news: make(chan struct{})}
+	return &watcher{progress: stream.Progress{ChainHeads: map[string]events.ChainHead{}}, news: make(chan struct{})}
 }
 
 // start subscribes; the result ends it and waits for its end.
@@ -43,7 +43,7 @@ func (w *watcher) start(ctx context.Context, js jetstream.JetStream) (stop func(
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err := subscriber.New(js, w, subscriber.Config{}).Run(ctx)
+		err := stream.NewReader(js, w, stream.Config{}).Run(ctx)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.err = err
@@ -53,14 +53,14 @@ func (w *watcher) start(ctx context.Context, js jetstream.JetStream) (stop func(
 }
 
 // Resume returns what was received.
-func (w *watcher) Resume(context.Context) (subscriber.Progress, error) {
+func (w *watcher) Resume(context.Context) (stream.Progress, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.progress, nil
 }
 
 // Apply keeps the events.
-func (w *watcher) Apply(_ context.Context, b subscriber.Batch) error {
+func (w *watcher) Apply(_ context.Context, b stream.Batch) error {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()

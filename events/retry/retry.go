@@ -91,3 +91,21 @@ func Sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
+
+// SleepUntil waits for d, until ctx ends, or until want is received.
+func SleepUntil[T comparable](ctx context.Context, d time.Duration, news <-chan T, want T) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case got := <-news:
+			if got == want {
+				return
+			}
+		}
+	}
+}

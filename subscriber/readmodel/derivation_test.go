@@ -79,7 +79,7 @@ func madeAnew(t *testing.T, m *readmodel.Model) {
 			t.Logf("%+v", m.Status())
 		}
 	})
-	until(t, "the model is made anew", func() bool { return !m.Status().Refill.Needed })
+	until(t, "the model is derived again", func() bool { return !m.Status().Refill.Needed })
 }
 
 func TestAModelOfAnotherDerivationIsMadeAnew(t *testing.T) {
@@ -126,7 +126,7 @@ func TestAModelOfAnotherDerivationIsMadeAnew(t *testing.T) {
 	}
 	t.Run("and one that is empty is filled in place", func(t *testing.T) {
 		if m := open(t, newPath(t), quiet); m.Status().Refill.Needed {
-			t.Error("an empty model has to be made anew")
+			t.Error("an empty model has to be derived again")
 		}
 	})
 	t.Run("and what is applied next finds the new content, also where its rows have other numbers", func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestAModelIsMadeAnewWhileOthersReadAndTheLogGoesOn(t *testing.T) {
 		t.Errorf("progress %+v", r)
 	}
 	for range 20 { // the old content goes on being followed
-		b.publish(s.signed("meanwhile-" + fmt.Sprint(s.link.Number)))
+		b.publish(s.signed("meanwhile-" + fmt.Sprint(s.head.Number)))
 	}
 	reaches(t, m, 320)
 	close(permits)
@@ -201,11 +201,11 @@ func TestAModelIsMadeAnewWhileOthersReadAndTheLogGoesOn(t *testing.T) {
 			t.Fatalf("%d reports after %d", page.Total, total)
 		}
 		total = page.Total
-		b.publish(s.signed("then-" + fmt.Sprint(s.link.Number)))
+		b.publish(s.signed("then-" + fmt.Sprint(s.head.Number)))
 	}
-	reaches(t, m, s.link.Number)
-	if n := len(ids(t, m, "S1")); uint64(n) != s.link.Number {
-		t.Errorf("%d reports of %d", n, s.link.Number)
+	reaches(t, m, s.head.Number)
+	if n := len(ids(t, m, "S1")); uint64(n) != s.head.Number {
+		t.Errorf("%d reports of %d", n, s.head.Number)
 	}
 	if s := m.Status(); s.State != readmodel.Green {
 		t.Errorf("%+v", s)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -163,8 +164,8 @@ func TestApply(t *testing.T) {
 		b.publish(log.grant(events.AccessGranted, g), log.grant(events.AccessRevoked, g))
 		reaches(t, m, 2)
 		link, err := m.ChainHead(ctx, events.PartnerStudy("acme"))
-		if err != nil || link != log.link {
-			t.Errorf("the chain ends with %+v, want %+v; %v", link, log.link, err)
+		if err != nil || link != log.head {
+			t.Errorf("the chain ends with %+v, want %+v; %v", link, log.head, err)
 		}
 		if got := ids(t, m, events.PartnerStudy("acme")); len(got) != 0 {
 			t.Errorf("reports %v", got)
@@ -304,14 +305,48 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%d reports are there", n)
 		}
 	})
+}
 
-	t.Run("WaitFor ends with its context", func(t *testing.T) {
-		m := open(t, newPath(t), quick)
-		ctx, cancel := context.WithCancelCause(context.Background())
-		reason := errors.New("enough")
-		cancel(reason)
-		if err := m.WaitFor(ctx, 1); !errors.Is(err, reason) {
-			t.Error(err)
+func TestWait(t *testing.T) {
+	s := &study{number: "S1"}
+	list := s.many(3)
+	waits := map[string]func(context.Context, *readmodel.Model) error{
+		"for a stream sequence": func(ctx context.Context, m *readmodel.Model) error { return m.WaitFor(ctx, 3) },
+		"for a chain head": func(ctx context.Context, m *readmodel.Model) error {
+			return m.WaitForChainHead(ctx, events.StudyKey("S1"), s.head)
+		},
+	}
+	for what, wait := range waits {
+		for _, other := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, applied by another process: %t", what, other), func(t *testing.T) {
+				b, path := newBroker(t), newPath(t)
+				m := open(t, path, quiet)
+				running := m
+				if other {
+					running = open(t, path, quiet)
+				}
+				b.publish(list[:2]...)
+				follow(t, running, b.reader)
+				reaches(t, running, 2)
+				done := make(chan error, 1)
+				go func() { done <- wait(t.Context(), m) }()
+				b.publish(list[2])
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if head, err := m.ChainHead(t.Context(), events.StudyKey("S1")); err != nil || head != s.head {
+					t.Errorf("the chain head is %v, %v", head, err)
+				}
+			})
 		}
-	})
+		t.Run(what+" ends with its context", func(t *testing.T) {
+			m := open(t, newPath(t), quiet)
+			ctx, cancel := context.WithCancelCause(context.Background())
+			reason := errors.New("enough")
+			cancel(reason)
+			if err := wait(ctx, m); !errors.Is(err, reason) {
+				t.Error(err)
+			}
+		})
+	}
 }

@@ -264,7 +264,7 @@ func TestSearch(t *testing.T) {
 		}
 	})
 
-	t.Run("limit 0 gives the total only", func(t *testing.T) {
+	t.Run("limit 0 returns the total only", func(t *testing.T) {
 		page, err := m.Search(ctx, readmodel.Query{Study: "S1"})
 		if err != nil || page.Total != len(someIDs) || len(page.Reports) != 0 {
 			t.Errorf("%v, %+v", err, page)

@@ -5,13 +5,13 @@ const PRINTABLE = /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]{1,200}$/u;
 const ALPHABET = '0123456789abcdefghijklmnopqrstuv'; // base32hex, RFC 4648 section 7
 
 /**
- * The token that stands for a study number in subjects, consumers and
- * `ce-study`. Throws a TypeError for what cannot be a study number.
+ * Returns the study key of a study: its form in subjects, consumers and `ce-study`.
+ * Throws a TypeError for what cannot be a study.
  */
 export function studyToken(study) {
   const id = study.normalize('NFC');
   if (!PRINTABLE.test(id) || id !== id.trim() || id.startsWith('_')) {
-    throw new TypeError('a study number has 1 to 200 printable characters and starts with no underscore');
+    throw new TypeError('study: must have 1 to 200 printable characters, no blank at either end and no underscore at the start');
   }
   if (PLAIN.test(id) && !id.startsWith('x-') && !id.startsWith('h-')) {
     return id;

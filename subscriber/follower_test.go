@@ -14,9 +14,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
-// reader is a Follower that keeps everything in memory and checks that it
+// memoryFollower is a Follower that stores everything in memory and checks that it
 // gets each event once and in order.
-type reader struct {
+type memoryFollower struct {
 	mu      sync.Mutex
 	marks   map[string]subscriber.Bookmark
 	got     map[string][]events.Event
@@ -25,19 +25,19 @@ type reader struct {
 	refuse  func(subscriber.Delivery) error // asked before anything is stored
 }
 
-func newReader() *reader {
-	return &reader{
+func newMemoryFollower() *memoryFollower {
+	return &memoryFollower{
 		marks: make(map[string]subscriber.Bookmark), got: make(map[string][]events.Event), changed: make(chan struct{}, 1),
 	}
 }
 
-func (r *reader) Resume(_ context.Context, study string) (subscriber.Bookmark, error) {
+func (r *memoryFollower) Resume(_ context.Context, study string) (subscriber.Bookmark, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.marks[study], nil
 }
 
-func (r *reader) Handle(_ context.Context, d subscriber.Delivery) error {
+func (r *memoryFollower) Handle(_ context.Context, d subscriber.Delivery) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refuse != nil {
@@ -61,14 +61,14 @@ func (r *reader) Handle(_ context.Context, d subscriber.Delivery) error {
 	return nil
 }
 
-func (r *reader) count(study string) int {
+func (r *memoryFollower) count(study string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.got[study])
 }
 
 // wait returns when n events of the study are there.
-func (r *reader) wait(t testing.TB, study string, n int) {
+func (r *memoryFollower) wait(t testing.TB, study string, n int) {
 	t.Helper()
 	limit := time.After(enough)
 	for r.count(study) < n {
@@ -81,7 +81,7 @@ func (r *reader) wait(t testing.TB, study string, n int) {
 }
 
 // holds fails unless exactly these events arrived, byte for byte.
-func (r *reader) holds(t testing.TB, study string, want []events.Event) {
+func (r *memoryFollower) holds(t testing.TB, study string, want []events.Event) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,8 +93,8 @@ func (r *reader) holds(t testing.TB, study string, want []events.Event) {
 	}
 }
 
-// follow starts to follow a study; the function it gives stops that and
-// returns what Follow did.
+// follow starts to follow a study; the function that it returns stops that
+// and returns what Follow returned.
 func follow(t testing.TB, p *subscriber.Partner, study string, f subscriber.Follower) (stop func() error, ended <-chan error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -69,11 +69,11 @@ func TestDialRefusesWhatIsNoTokenEndpoint(t *testing.T) {
 		"a redirect to another host": redirect("https://elsewhere.invalid/token"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDoor(t, "S1")
+			d := newServer(t, "S1")
 			d.change(func() { d.answer = answer })
 			_, err := subscriber.Dial(t.Context(), d.credentials(), d.url(), subscriber.PartnerConfig{})
 			if err == nil || errors.Is(err, subscriber.ErrAccessEnded) {
-				t.Fatalf("Dial gave %v", err)
+				t.Fatalf("Dial returned %v", err)
 			}
 			if strings.Contains(err.Error(), secret) {
 				t.Errorf("the error tells the secret: %v", err)
@@ -87,22 +87,22 @@ func redirect(to string) http.HandlerFunc {
 }
 
 func TestTheSecretGoesNowhereElse(t *testing.T) {
-	var stolen atomic.Int64
-	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	var taken atomic.Int64
+	rival := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		stolen.Add(int64(len(body)) + 1)
+		taken.Add(int64(len(body)) + 1)
 	}))
-	defer thief.Close()
+	defer rival.Close()
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		d := newDoor(t, "S1")
+		d := newServer(t, "S1")
 		d.change(func() {
-			d.answer = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, thief.URL, status) }
+			d.answer = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, rival.URL, status) }
 		})
 		if _, err := subscriber.Dial(t.Context(), d.credentials(), d.url(), subscriber.PartnerConfig{}); !errors.Is(err, events.Invalid) {
-			t.Errorf("Dial gave %v", err)
+			t.Errorf("Dial returned %v", err)
 		}
 	}
-	if stolen.Load() != 0 {
+	if taken.Load() != 0 {
 		t.Error("a redirect was followed")
 	}
 }
@@ -121,12 +121,12 @@ func TestDialWaitsForATokenEndpointThatIsAway(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDoor(t, "S1")
+			d := newServer(t, "S1")
 			d.change(func() { d.answer = answer })
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			told := make(chan error, 1000)
-			cfg := subscriber.PartnerConfig{Outage: func(err error) { told <- err }, Timeout: 100 * time.Millisecond}
+			reported := make(chan error, 1000)
+			cfg := subscriber.PartnerConfig{Outage: func(err error) { reported <- err }, Timeout: 100 * time.Millisecond}
 			result := make(chan error, 1)
 			go func() {
 				p, err := subscriber.Dial(ctx, d.credentials(), d.url(), cfg)
@@ -135,8 +135,8 @@ func TestDialWaitsForATokenEndpointThatIsAway(t *testing.T) {
 				}
 				result <- err
 			}()
-			if err := <-told; err == nil || strings.Contains(err.Error(), secret) {
-				t.Errorf("told %v", err)
+			if err := <-reported; err == nil || strings.Contains(err.Error(), secret) {
+				t.Errorf("reported %v", err)
 			}
 			d.change(func() { d.answer = nil })
 			if err := <-result; err != nil {
@@ -167,14 +167,14 @@ func TestDialRefusesToSendSecretsInClear(t *testing.T) {
 			c.change(&credentials)
 			_, err := subscriber.Dial(t.Context(), credentials, c.url, subscriber.PartnerConfig{})
 			if code := events.CodeOf(err); code != events.Invalid && code != events.Required {
-				t.Errorf("Dial gave %v", err)
+				t.Errorf("Dial returned %v", err)
 			}
 		})
 	}
 }
 
 func TestTLS(t *testing.T) {
-	d := newDoor(t, "S1")
+	d := newServer(t, "S1")
 	safe := httptest.NewUnstartedServer(http.HandlerFunc(d.serveToken))
 	safe.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that fails
 	safe.StartTLS()
@@ -184,14 +184,14 @@ func TestTLS(t *testing.T) {
 
 	_, err := subscriber.Dial(t.Context(), c, d.url(), subscriber.PartnerConfig{})
 	if !errors.Is(err, events.Forbidden) || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("with an unknown certificate Dial gave %v", err)
+		t.Errorf("with an unknown certificate Dial returned %v", err)
 	}
 
 	roots := x509.NewCertPool()
 	roots.AddCert(safe.Certificate())
 	_, err = subscriber.Dial(t.Context(), c, d.url(), subscriber.PartnerConfig{TLS: &tls.Config{RootCAs: roots}})
 	if !errors.Is(err, events.Forbidden) || !strings.Contains(err.Error(), "no TLS") {
-		t.Errorf("with a NATS server without TLS Dial gave %v", err)
+		t.Errorf("with a NATS server without TLS Dial returned %v", err)
 	}
 
 	d.stop()
@@ -213,7 +213,7 @@ func TestSecretFile(t *testing.T) {
 	path := t.TempDir() + "/secret"
 	read := subscriber.SecretFile(path)
 	if _, err := read(); err == nil {
-		t.Error("a file that does not exist gave no error")
+		t.Error("a file that does not exist returned no error")
 	}
 	for _, text := range []string{"one", "two\n", "\n three\r\n"} {
 		write(t, path, []byte(text))

@@ -1,4 +1,4 @@
-package subscriber_test
+package stream_test
 
 import (
 	"context"
@@ -9,21 +9,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 func TestStreamReplaced(t *testing.T) {
-	// Each changes the stream while 50 events of it are held.
+	// Each changes the stream of which 50 events were read.
 	cases := map[string]func(b *broker, first []events.Event){
 		"by a shorter one": func(b *broker, _ []events.Event) {
 			b.deleteStream()
 			b.createStream()
-			b.publish((&study{token: "S1"}).take(20)...)
+			b.publish((&study{key: "S1"}).take(20)...)
 		},
 		"by a longer one with other events": func(b *broker, _ []events.Event) {
 			b.deleteStream()
 			b.createStream()
-			b.publish((&study{token: "S1"}).take(130)...)
+			b.publish((&study{key: "S1"}).take(130)...)
 		},
 		"by one with the same events": func(b *broker, first []events.Event) {
 			b.deleteStream()
@@ -35,18 +35,18 @@ func TestStreamReplaced(t *testing.T) {
 			b.createStream()
 		},
 		"when what was read is purged": func(b *broker, _ []events.Event) {
-			stream, err := b.writer.Stream(context.Background(), events.Stream)
+			stored, err := b.writer.Stream(context.Background(), events.Stream)
 			if err == nil {
-				err = stream.Purge(context.Background())
+				err = stored.Purge(context.Background())
 			}
 			if err != nil {
 				b.t.Fatal(err)
 			}
 		},
 		"when the message at the position is deleted": func(b *broker, first []events.Event) {
-			stream, err := b.writer.Stream(context.Background(), events.Stream)
+			stored, err := b.writer.Stream(context.Background(), events.Stream)
 			if err == nil {
-				err = stream.DeleteMsg(context.Background(), uint64(len(first)))
+				err = stored.DeleteMsg(context.Background(), uint64(len(first)))
 			}
 			if err != nil {
 				b.t.Fatal(err)
@@ -57,37 +57,37 @@ func TestStreamReplaced(t *testing.T) {
 		t.Run("is found at the start, "+name, func(t *testing.T) {
 			t.Parallel()
 			b := newBroker(t)
-			first := (&study{token: "S1"}).take(50)
+			first := (&study{key: "S1"}).take(50)
 			b.publish(first...)
-			k, js := newKeeper(), b.reader()
-			stop, _ := run(t, js, k, subscriber.Config{})
-			k.wait(t, 50)
+			h, js := newMemoryHandler(), b.connectReader()
+			stop, _ := run(t, js, h, stream.Config{})
+			h.wait(t, 50)
 			if err := stop(); err != nil {
 				t.Fatal(err)
 			}
 			replace(b, first)
-			_, result := run(t, js, k, subscriber.Config{})
-			if err := ended(t, result); !errors.Is(err, subscriber.ErrStreamReplaced) {
+			_, result := run(t, js, h, stream.Config{})
+			if err := ended(t, result); !errors.Is(err, stream.ErrReplaced) {
 				t.Errorf("Run ended with %v", err)
 			}
-			if len(k.events) != 50 {
-				t.Errorf("%d events were applied", len(k.events))
+			if len(h.events) != 50 {
+				t.Errorf("%d events were applied", len(h.events))
 			}
 		})
 		t.Run("is found while reading, "+name, func(t *testing.T) {
 			t.Parallel()
 			b := newBroker(t)
-			first := (&study{token: "S1"}).take(50)
+			first := (&study{key: "S1"}).take(50)
 			b.publish(first...)
-			k := newKeeper()
-			_, result := run(t, b.reader(), k, subscriber.Config{Interval: 50 * time.Millisecond})
-			k.wait(t, 50)
+			h := newMemoryHandler()
+			_, result := run(t, b.connectReader(), h, stream.Config{Interval: 50 * time.Millisecond})
+			h.wait(t, 50)
 			replace(b, first)
-			if err := ended(t, result); !errors.Is(err, subscriber.ErrStreamReplaced) {
+			if err := ended(t, result); !errors.Is(err, stream.ErrReplaced) {
 				t.Errorf("Run ended with %v", err)
 			}
-			if len(k.events) != 50 {
-				t.Errorf("%d events were applied", len(k.events))
+			if len(h.events) != 50 {
+				t.Errorf("%d events were applied", len(h.events))
 			}
 		})
 	}
@@ -95,7 +95,7 @@ func TestStreamReplaced(t *testing.T) {
 
 func TestWhatDoesNotFollow(t *testing.T) {
 	good := func() (before []events.Event, s *study) {
-		s = &study{token: "S1"}
+		s = &study{key: "S1"}
 		return s.take(5), s
 	}
 	cases := []struct {
@@ -112,7 +112,7 @@ func TestWhatDoesNotFollow(t *testing.T) {
 			return e
 		}},
 		{"another predecessor", events.Altered, func(s *study, before []events.Event) events.Event {
-			s.link = events.ChainHead{Number: 5, Hash: before[0].Hash}
+			s.head = events.ChainHead{Number: 5, Hash: before[0].Hash}
 			return s.next()
 		}},
 		{"no event of ours", events.Invalid, func(s *study, _ []events.Event) events.Event {
@@ -129,12 +129,12 @@ func TestWhatDoesNotFollow(t *testing.T) {
 			b.publish(before...)
 			bad := c.bad(s, before)
 			b.publish(bad)
-			k := newKeeper()
-			_, result := run(t, b.reader(), k, subscriber.Config{})
+			h := newMemoryHandler()
+			_, result := run(t, b.connectReader(), h, stream.Config{})
 			if err := ended(t, result); !errors.Is(err, c.code) {
 				t.Errorf("Run ended with %v, code %q instead of %q", err, events.CodeOf(err), c.code)
 			}
-			if diff := cmp.Diff(before, k.events); diff != "" {
+			if diff := cmp.Diff(before, h.events); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -142,22 +142,22 @@ func TestWhatDoesNotFollow(t *testing.T) {
 
 	t.Run("a message missing from the stream is a gap", func(t *testing.T) {
 		b := newBroker(t)
-		list := (&study{token: "S1"}).take(10)
+		list := (&study{key: "S1"}).take(10)
 		b.publish(list...)
-		stream, err := b.writer.Stream(context.Background(), events.Stream)
+		stored, err := b.writer.Stream(context.Background(), events.Stream)
 		if err == nil {
-			err = stream.DeleteMsg(context.Background(), 6)
+			err = stored.DeleteMsg(context.Background(), 6)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		k := newKeeper()
-		_, result := run(t, b.reader(), k, subscriber.Config{})
+		h := newMemoryHandler()
+		_, result := run(t, b.connectReader(), h, stream.Config{})
 		if err := ended(t, result); !errors.Is(err, events.Gap) {
 			t.Errorf("Run ended with %v", err)
 		}
-		if len(k.events) != 5 {
-			t.Errorf("%d events were applied", len(k.events))
+		if len(h.events) != 5 {
+			t.Errorf("%d events were applied", len(h.events))
 		}
 	})
 }

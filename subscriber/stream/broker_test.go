@@ -1,4 +1,4 @@
-package subscriber_test
+package stream_test
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
-// broker is the real server with a line to it that a test can cut.
+// broker is the real server behind a proxy that a test can interrupt.
 type broker struct {
 	t       testing.TB
 	dir     string
@@ -24,8 +24,8 @@ type broker struct {
 	writer  jetstream.JetStream // in the process, as publisher
 	proxy   net.Listener
 	mu      sync.Mutex
-	lines   []net.Conn
-	severed bool
+	conns   []net.Conn
+	blocked bool
 }
 
 func newBroker(t testing.TB) *broker {
@@ -38,7 +38,7 @@ func newBroker(t testing.TB) *broker {
 		t.Fatal(err)
 	}
 	b.proxy = proxy
-	t.Cleanup(func() { proxy.Close(); b.cut() })
+	t.Cleanup(func() { proxy.Close(); b.disconnect() })
 	go b.serve()
 	b.createStream()
 	return b
@@ -94,8 +94,8 @@ func (b *broker) deleteStream() {
 	}
 }
 
-// reader connects over the line that can be cut.
-func (b *broker) reader() jetstream.JetStream {
+// connectReader connects through the proxy.
+func (b *broker) connectReader() jetstream.JetStream {
 	b.t.Helper()
 	nc, err := nats.Connect("nats://"+b.proxy.Addr().String(),
 		nats.UserInfoHandler(func() (string, string) {
@@ -123,12 +123,12 @@ func (b *broker) serve() {
 			return
 		}
 		b.mu.Lock()
-		if b.severed {
+		if b.blocked {
 			client.Close()
 		} else if server, err := net.Dial("tcp", b.server.ClientURL()[len("nats://"):]); err != nil {
 			client.Close()
 		} else {
-			b.lines = append(b.lines, client, server)
+			b.conns = append(b.conns, client, server)
 			go func() { _, _ = io.Copy(server, client); server.Close() }()
 			go func() { _, _ = io.Copy(client, server); client.Close() }()
 		}
@@ -136,21 +136,22 @@ func (b *broker) serve() {
 	}
 }
 
-// cut breaks the line; mend lets clients connect again.
-func (b *broker) cut() {
+// disconnect closes the connections through the proxy and accepts no others until
+// allow is called.
+func (b *broker) disconnect() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.severed = true
-	for _, c := range b.lines {
+	b.blocked = true
+	for _, c := range b.conns {
 		c.Close()
 	}
-	b.lines = nil
+	b.conns = nil
 }
 
-func (b *broker) mend() {
+func (b *broker) allow() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.severed = false
+	b.blocked = false
 }
 
 // publish stores events in the form in which the relay does.

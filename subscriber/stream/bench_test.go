@@ -1,4 +1,4 @@
-package subscriber_test
+package stream_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // publishBatches stores events as the relay does when it is behind.
@@ -44,9 +44,9 @@ func (b *broker) publishBatches(list []events.Event) {
 func BenchmarkBacklog(b *testing.B) {
 	const backlog = 20_000
 	broker := newBroker(b)
-	s := &study{token: "S1", body: bytes.Repeat([]byte("x"), 4500)}
+	s := &study{key: "S1", body: bytes.Repeat([]byte("x"), 4500)}
 	broker.publishBatches(s.take(backlog))
-	nc, err := broker.server.Connect(natsd.Reader) // not over the line that can be cut
+	nc, err := broker.server.Connect(natsd.Reader) // not through the proxy
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -57,9 +57,9 @@ func BenchmarkBacklog(b *testing.B) {
 	}
 	for b.Loop() {
 		start := time.Now()
-		k := newKeeper()
-		stop, _ := run(b, js, k, subscriber.Config{})
-		k.wait(b, backlog)
+		h := newMemoryHandler()
+		stop, _ := run(b, js, h, stream.Config{})
+		h.wait(b, backlog)
 		checked := time.Since(start)
 		if err := stop(); err != nil {
 			b.Fatal(err)

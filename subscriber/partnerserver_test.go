@@ -29,9 +29,9 @@ const (
 	secret = "correct-horse"
 )
 
-// door is a NATS server with the account of a partner as the publisher sets it
-// up, and a token endpoint whose tokens open it.
-type door struct {
+// partnerServer is a NATS server with the account of a partner as the publisher sets it
+// up, and a token endpoint whose access tokens it accepts.
+type partnerServer struct {
 	dir      string
 	server   *server.Server
 	nc       *nats.Conn // of the publisher
@@ -53,9 +53,9 @@ type door struct {
 	logins  chan int         // their number, each time
 }
 
-// openDoor starts everything, with consumers of the partner for the studies.
-func openDoor(dir string, studies ...string) (*door, error) {
-	d := &door{
+// openServer starts everything, with consumers of the partner for the studies.
+func openServer(dir string, studies ...string) (*partnerServer, error) {
+	d := &partnerServer{
 		dir: dir, port: server.RANDOM_PORT, granted: studies, secret: secret, life: 3600,
 		tokens: make(map[string]bool), clients: make(map[uint64]bool), logins: make(chan int, 100),
 	}
@@ -78,9 +78,9 @@ func openDoor(dir string, studies ...string) (*door, error) {
 	return d, errors.Join(err, d.announcements())
 }
 
-func newDoor(t testing.TB, studies ...string) *door {
+func newServer(t testing.TB, studies ...string) *partnerServer {
 	t.Helper()
-	d, err := openDoor(t.TempDir(), studies...)
+	d, err := openServer(t.TempDir(), studies...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,25 +88,25 @@ func newDoor(t testing.TB, studies ...string) *door {
 	return d
 }
 
-func (d *door) close() {
+func (d *partnerServer) close() {
 	d.endpoint.Close()
 	d.stop()
 }
 
-func (d *door) stop() {
+func (d *partnerServer) stop() {
 	d.nc.Close()
 	d.server.Shutdown()
 	d.server.WaitForShutdown()
 }
 
 // start takes the port of the first start each time.
-func (d *door) start() error {
+func (d *partnerServer) start() error {
 	opts := &server.Options{}
-	tokens := slices.DeleteFunc([]string{"S1", "S2", exampleStudy, events.PartnerStudy(acme)}, func(t string) bool { return t == d.apart })
-	if err := opts.ProcessConfigString(accounts(tokens...)); err != nil {
+	keys := slices.DeleteFunc([]string{"S1", "S2", exampleStudy, events.PartnerStudy(acme)}, func(t string) bool { return t == d.apart })
+	if err := opts.ProcessConfigString(accounts(keys...)); err != nil {
 		return err
 	}
-	opts.ServerName, opts.Host, opts.Port = "door", "127.0.0.1", d.port
+	opts.ServerName, opts.Host, opts.Port = "partner-test", "127.0.0.1", d.port
 	opts.JetStream, opts.StoreDir, opts.SyncAlways = true, d.dir, true
 	opts.NoLog, opts.NoSigs, opts.DisableJetStreamBanner = true, true, true
 	opts.CustomClientAuthentication = d
@@ -131,11 +131,11 @@ func (d *door) start() error {
 }
 
 // accounts is the configuration with exports and imports of each consumer.
-func accounts(tokens ...string) string {
+func accounts(keys ...string) string {
 	const app, account = "APP", "partner-" + acme
 	var exports, imports strings.Builder
-	for _, token := range tokens {
-		name := consumerName(token)
+	for _, key := range keys {
+		name := consumerName(key)
 		for _, api := range []string{"CONSUMER.MSG.NEXT", "CONSUMER.INFO"} {
 			kind := ""
 			if api == "CONSUMER.MSG.NEXT" {
@@ -152,20 +152,20 @@ func accounts(tokens ...string) string {
 	return fmt.Sprintf("accounts { %s { jetstream: enabled, exports: [%s] }\n %s { imports: [%s] } }", app, &exports, account, &imports)
 }
 
-func consumerName(token string) string {
-	if token == events.PartnerStudy(acme) {
+func consumerName(key string) string {
+	if key == events.PartnerStudy(acme) {
 		return acme
 	}
-	return acme + "=" + token
+	return acme + "=" + key
 }
 
 func acks(name string) []string {
 	return []string{"$JS.ACK.SIGNOFF." + name + ".>", "$JS.ACK.*.*.SIGNOFF." + name + ".>"}
 }
 
-// Check lets the publisher in, and the partner with a token, who may use the
+// Check admits the publisher, and the partner with an access token, who may use the
 // consumers of what is granted at that time.
-func (d *door) Check(c server.ClientAuthentication) bool {
+func (d *partnerServer) Check(c server.ClientAuthentication) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c.GetOpts().Username == "app" {
@@ -175,8 +175,8 @@ func (d *door) Check(c server.ClientAuthentication) bool {
 		return false
 	}
 	publish := []string{}
-	for _, token := range append([]string{events.PartnerStudy(acme)}, d.granted...) {
-		name := consumerName(token)
+	for _, key := range append([]string{events.PartnerStudy(acme)}, d.granted...) {
+		name := consumerName(key)
 		publish = append(publish, "js.signoff.CONSUMER.INFO.SIGNOFF."+name, "js.signoff.CONSUMER.MSG.NEXT.SIGNOFF."+name)
 		publish = append(publish, acks(name)...)
 	}
@@ -192,7 +192,7 @@ func (d *door) Check(c server.ClientAuthentication) bool {
 	})
 }
 
-func (d *door) register(c server.ClientAuthentication, account string, p *server.Permissions) bool {
+func (d *partnerServer) register(c server.ClientAuthentication, account string, p *server.Permissions) bool {
 	a, err := d.server.LookupAccount(account)
 	if err != nil {
 		return false
@@ -201,7 +201,7 @@ func (d *door) register(c server.ClientAuthentication, account string, p *server
 	return true
 }
 
-func (d *door) serveToken(w http.ResponseWriter, r *http.Request) {
+func (d *partnerServer) serveToken(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if answer := d.answer; answer != nil {
@@ -224,14 +224,14 @@ func (d *door) serveToken(w http.ResponseWriter, r *http.Request) {
 }
 
 // change alters what holds from now on, under the lock.
-func (d *door) change(f func()) {
+func (d *partnerServer) change(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f()
 }
 
-// kick disconnects the partner.
-func (d *door) kick() {
+// disconnect disconnects the partner.
+func (d *partnerServer) disconnect() {
 	d.mu.Lock()
 	clients := slices.Collect(maps.Keys(d.clients))
 	clear(d.clients)
@@ -243,15 +243,15 @@ func (d *door) kick() {
 
 // revoke takes a study from the partner in the order in which the publisher
 // does: logins, consumer, connections.
-func (d *door) revoke(t testing.TB, study string) {
+func (d *partnerServer) revoke(t testing.TB, study string) {
 	t.Helper()
 	d.change(func() { d.granted = slices.DeleteFunc(d.granted, func(s string) bool { return s == study }) })
 	d.deleteConsumer(t, study)
-	d.kick()
+	d.disconnect()
 }
 
 // consumer makes the partner's consumer of a study.
-func (d *door) consumer(study string, change func(*jetstream.ConsumerConfig)) error {
+func (d *partnerServer) consumer(study string, change func(*jetstream.ConsumerConfig)) error {
 	cfg := jetstream.ConsumerConfig{
 		Durable: consumerName(study), FilterSubject: events.StudySubjects(study),
 		AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: -1,
@@ -263,13 +263,13 @@ func (d *door) consumer(study string, change func(*jetstream.ConsumerConfig)) er
 	return err
 }
 
-func (d *door) announcements() error {
+func (d *partnerServer) announcements() error {
 	return d.consumer(events.PartnerStudy(acme), func(cfg *jetstream.ConsumerConfig) {
 		cfg.FilterSubject = events.PartnerAccessSubject(acme)
 	})
 }
 
-func (d *door) deleteConsumer(t testing.TB, study string) {
+func (d *partnerServer) deleteConsumer(t testing.TB, study string) {
 	t.Helper()
 	if err := d.js.DeleteConsumer(context.Background(), events.Stream, consumerName(study)); err != nil {
 		t.Fatal(err)
@@ -277,7 +277,7 @@ func (d *door) deleteConsumer(t testing.TB, study string) {
 }
 
 // publish stores events in the form in which the relay does.
-func (d *door) publish(list ...events.Event) error {
+func (d *partnerServer) publish(list ...events.Event) error {
 	for _, e := range list {
 		msg := &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: e.Header(), Data: e.Data}
 		if _, err := d.js.PublishMsg(context.Background(), msg); err != nil {
@@ -287,14 +287,14 @@ func (d *door) publish(list ...events.Event) error {
 	return nil
 }
 
-func (d *door) credentials() subscriber.Credentials {
+func (d *partnerServer) credentials() subscriber.Credentials {
 	return subscriber.Credentials{TokenURL: d.endpoint.URL, ClientID: acme, Secret: subscriber.Secret(secret)}
 }
 
-func (d *door) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", d.port) }
+func (d *partnerServer) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", d.port) }
 
 // dial connects the partner, with short waits.
-func (d *door) dial(t testing.TB, cfg subscriber.PartnerConfig) *subscriber.Partner {
+func (d *partnerServer) dial(t testing.TB, cfg subscriber.PartnerConfig) *subscriber.Partner {
 	t.Helper()
 	if cfg.Outage == nil {
 		cfg.Outage = func(error) {}
@@ -308,7 +308,7 @@ func (d *door) dial(t testing.TB, cfg subscriber.PartnerConfig) *subscriber.Part
 }
 
 // admitted returns when the partner has logged in n times.
-func (d *door) admitted(t testing.TB, n int) {
+func (d *partnerServer) admitted(t testing.TB, n int) {
 	t.Helper()
 	limit := time.After(enough)
 	for {
@@ -332,34 +332,45 @@ func write(t testing.TB, path string, data []byte) {
 
 const exampleStudy = "C3861001"
 
-// exampleDoor is a door as an example sees it.
-type exampleDoor struct {
-	*door
+// examplePublisher is a partnerServer as an example sees it.
+type examplePublisher struct {
+	*partnerServer
 	dir, tokenURL, natsURL, secretFile string
 }
 
-// openPublisher has n events of the study of the example. It ends the test
-// binary where a test would fail.
-func openPublisher(n int) exampleDoor {
+// openPublisher starts a publisher with n events of the study of the example, which
+// is granted to the partner. It panics where a test would fail.
+func openPublisher(n int) examplePublisher {
 	dir, err := os.MkdirTemp("", "signoff-example-*")
 	if err != nil {
 		panic(err)
 	}
-	d, err := openDoor(dir, exampleStudy)
+	d, err := openServer(dir, exampleStudy)
 	if err != nil {
 		panic(err)
 	}
-	if err := d.publish((&study{token: exampleStudy}).take(n)...); err != nil {
+	reports := &study{key: exampleStudy, body: []byte(`{"resourceType":"DiagnosticReport","status":"final"}`)}
+	announcement := (&study{key: events.PartnerStudy(acme)}).announce(events.AccessGranted, exampleStudy)
+	if err := d.publish(append(reports.take(n), announcement)...); err != nil {
 		panic(err)
 	}
-	p := exampleDoor{door: d, dir: dir, tokenURL: d.endpoint.URL, natsURL: d.url(), secretFile: dir + "/secret"}
+	p := examplePublisher{partnerServer: d, dir: dir, tokenURL: d.endpoint.URL, natsURL: d.url(), secretFile: dir + "/secret"}
 	if err := os.WriteFile(p.secretFile, []byte(secret), 0o600); err != nil {
 		panic(err)
 	}
 	return p
 }
 
-func (p exampleDoor) close() {
-	p.door.close()
+// dial connects the partner as Example_partner shows.
+func (p examplePublisher) dial() *subscriber.Partner {
+	partner, err := subscriber.Dial(context.Background(), p.credentials(), p.natsURL, subscriber.PartnerConfig{})
+	if err != nil {
+		panic(err)
+	}
+	return partner
+}
+
+func (p examplePublisher) close() {
+	p.partnerServer.close()
 	_ = os.RemoveAll(p.dir) // it is temporary anyway
 }
