@@ -17,7 +17,7 @@ import (
 const impatient = 200 * time.Millisecond
 
 func TestAccessEnds(t *testing.T) {
-	t.Run("for a study that is revoked, while the others go on", func(t *testing.T) {
+	t.Run("for a study that is revoked, while the others continue", func(t *testing.T) {
 		d := newServer(t, "S1", "S2")
 		one, two := &study{key: "S1"}, &study{key: "S2"}
 		want := two.take(40)
@@ -42,7 +42,7 @@ func TestAccessEnds(t *testing.T) {
 		if n := r.count("S1"); n != 10 {
 			t.Errorf("%d events of the revoked study arrived, 10 before", n)
 		}
-		r.holds(t, "S2", want)
+		r.check(t, "S2", want)
 	})
 
 	t.Run("for a consumer that is deleted and does not come back", func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestAccessEnds(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S2", want)
+		r.check(t, "S2", want)
 	})
 
 	t.Run("but not while nobody answers for the consumer", func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestAccessEnds(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("for a partner that is removed", func(t *testing.T) {
@@ -221,7 +221,7 @@ func TestTokensAreRenewed(t *testing.T) {
 		})
 	})
 
-	t.Run("when the server does not take them any more", func(t *testing.T) {
+	t.Run("when the server no longer accepts them", func(t *testing.T) {
 		d := newServer(t, "S1")
 		d.dial(t, subscriber.PartnerConfig{})
 		d.change(func() { clear(d.tokens) }) // its key was withdrawn, say
@@ -229,7 +229,7 @@ func TestTokensAreRenewed(t *testing.T) {
 		d.admitted(t, 2)
 	})
 
-	t.Run("but used on while the token endpoint is away", func(t *testing.T) {
+	t.Run("but still used while the token endpoint is unreachable", func(t *testing.T) {
 		d := newServer(t, "S1")
 		s := &study{key: "S1"}
 		want := s.take(2)
@@ -252,7 +252,7 @@ func TestTokensAreRenewed(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("as soon as the token endpoint is there again", func(t *testing.T) {

@@ -99,7 +99,7 @@ func acknowledge(t *testing.T, d *partnerServer, n int) {
 	}
 }
 
-// startBehind makes the consumer anew behind a message, as the publisher does
+// startBehind recreates the consumer behind a message, as the publisher does
 // after the broker has lost it.
 func startBehind(t *testing.T, d *partnerServer, floor uint64) {
 	t.Helper()
@@ -212,19 +212,19 @@ func start(t *testing.T, d *partnerServer) {
 	}
 }
 
-func (c contradiction) wanted(t *testing.T, err error, says ...string) {
+func (c contradiction) wanted(t *testing.T, err error, texts ...string) {
 	t.Helper()
 	if !errors.Is(err, c.code) {
 		t.Fatalf("ended with %v, want the code %s", err, c.code)
 	}
-	for _, part := range append(says, c.stored.Hash+" was read", "ask the publisher") {
+	for _, part := range append(texts, c.stored.Hash+" was read", "ask the publisher") {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error %q does not say %q", err, part)
 		}
 	}
 }
 
-// wantLeft fails unless another reader gets these events: none of them was
+// wantLeft fails unless another reader receives these events: none of them was
 // acknowledged.
 func wantLeft(t *testing.T, d *partnerServer, want []events.Event) {
 	t.Helper()
@@ -299,7 +299,7 @@ func TestFollowAcceptsABookmarkThatNothingContradicts(t *testing.T) {
 				if err := stop(); err != nil {
 					t.Fatal(err)
 				}
-				r.holds(t, "S1", more)
+				r.check(t, "S1", more)
 				quiet(t, p)
 			})
 		}
@@ -319,7 +319,7 @@ func TestFollowAcceptsABookmarkThatNothingContradicts(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", more)
+		r.check(t, "S1", more)
 		quiet(t, p)
 	})
 
@@ -363,7 +363,7 @@ func quiet(t *testing.T, p *subscriber.Partner) {
 	}
 }
 
-// waitUntil returns when that holds of the consumer of S1.
+// waitUntil returns when the condition is true for the consumer of S1.
 func waitUntil(t *testing.T, d *partnerServer, holds func(*jetstream.ConsumerInfo) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), enough)

@@ -80,8 +80,8 @@ func (r *memoryFollower) wait(t testing.TB, study string, n int) {
 	}
 }
 
-// holds fails unless exactly these events arrived, byte for byte.
-func (r *memoryFollower) holds(t testing.TB, study string, want []events.Event) {
+// check fails unless exactly these events arrived, byte for byte.
+func (r *memoryFollower) check(t testing.TB, study string, want []events.Event) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -184,8 +184,8 @@ func TestPartnerOfAnInstallation(t *testing.T) {
 		inst.publish(one[200:]...)
 		r.wait(t, "S1", 300)
 		inst.ok(stop())
-		r.holds(t, "S1", one)
-		r.holds(t, "S2", two[:200])
+		r.check(t, "S1", one)
+		r.check(t, "S2", two[:200])
 
 		inst.set(false)
 		if err := ended(t, revoked); !errors.Is(err, subscriber.ErrAccessEnded) {
@@ -220,7 +220,7 @@ func TestPartnerOfAnInstallation(t *testing.T) {
 		r.wait(t, all[room], 1)
 	})
 
-	t.Run("learns that nobody answers logins, which is no end of access", func(t *testing.T) {
+	t.Run("reports that nobody answers logins, which does not end access", func(t *testing.T) {
 		inst := newInstallation(t, nil)
 		inst.set(true, "S1")
 		inst.stop()
@@ -238,7 +238,7 @@ func TestPartnerOfAnInstallation(t *testing.T) {
 		}
 	})
 
-	t.Run("goes on when its token expires", func(t *testing.T) {
+	t.Run("continues when its access token expires", func(t *testing.T) {
 		const life = 2 * time.Second
 		inst := newInstallation(t, func() time.Time { return time.Now().Add(life - access.Lifetime) })
 		inst.set(true, "S1")
@@ -254,6 +254,6 @@ func TestPartnerOfAnInstallation(t *testing.T) {
 			<-inst.issued // the next
 		}
 		inst.ok(stop())
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 }

@@ -120,7 +120,7 @@ func TestFollowRefusesWhatDoesNotBelong(t *testing.T) {
 
 func TestFollowComparesWhatComesAgain(t *testing.T) {
 	// redelivers makes a consumer deliver everything again to a partner that
-	// holds all of it, and returns what Follow does when one more event comes.
+	// has stored all of it, and returns the result of Follow when one more event is delivered.
 	redelivers := func(t *testing.T, log []events.Event, stored events.Event, sequence uint64) (*memoryFollower, func() error, <-chan error) {
 		d := newServer(t, "S1")
 		publish(t, d, log...)
@@ -165,7 +165,7 @@ func TestFollowComparesWhatComesAgain(t *testing.T) {
 }
 
 // A rival takes events from the same consumer and never acknowledges them:
-// what is delivered then has holes, comes late, again and out of order.
+// deliveries are then missing, late, repeated and out of order.
 func TestFollowPutsAnyDisorderOfDeliveryInOrder(t *testing.T) {
 	d := newServer(t, "S1")
 	s := &study{key: "S1"}
@@ -198,5 +198,5 @@ func TestFollowPutsAnyDisorderOfDeliveryInOrder(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	r.holds(t, "S1", want)
+	r.check(t, "S1", want)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
-// childVariable makes the test binary a partner's program: it holds the token
+// childVariable makes the test binary a partner's program: it contains the token
 // endpoint, the NATS server and the database, separated by spaces.
 const childVariable = "SIGNOFF_TEST_PARTNER"
 
@@ -78,7 +78,7 @@ func TestAPartnerThatIsKilledStoresEachEventOnce(t *testing.T) {
 	}
 }
 
-// runChild runs the program until the condition holds, and kills it.
+// runChild runs the program until the condition is true, and kills it.
 func runChild(t *testing.T, d *partnerServer, path string, enough func() bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

@@ -194,7 +194,7 @@ func TestNodeIsToldThatAccessEnded(t *testing.T) {
 		r.stop()
 		compareNode(t, want, got)
 	})
-	t.Run("but not while its consumer is made anew", func(t *testing.T) {
+	t.Run("but not while its consumer is recreated", func(t *testing.T) {
 		d, s := newServer(t, "S1"), &study{key: "S1"}
 		want := s.take(2)
 		publish(t, d, want[0])

@@ -136,7 +136,7 @@ func (r *nodeReader) line() nodeLine {
 	return nodeLine{}
 }
 
-// next returns the next line that tells of no outage.
+// next returns the next line that is not about an outage.
 func (r *nodeReader) next() nodeLine {
 	r.t.Helper()
 	for {
@@ -228,7 +228,7 @@ func fetch(t *testing.T, d *partnerServer, n int) (list []jetstream.Msg) {
 func TestNode(t *testing.T) {
 	needNode(t)
 
-	t.Run("receives what is there and what comes, byte for byte", func(t *testing.T) {
+	t.Run("receives present and later events, byte for byte", func(t *testing.T) {
 		d, s := newServer(t, "S1", "S2"), &study{key: "S1"}
 		want := s.take(300)
 		publish(t, d, (&study{key: "S2"}).take(3)...)
@@ -244,7 +244,7 @@ func TestNode(t *testing.T) {
 		compareNode(t, want, got)
 	})
 
-	t.Run("goes on from a stored position", func(t *testing.T) {
+	t.Run("continues from a stored position", func(t *testing.T) {
 		d, s := newServer(t, "S1"), &study{key: "S1"}
 		want := s.take(20)
 		publish(t, d, want[:10]...)
@@ -258,7 +258,7 @@ func TestNode(t *testing.T) {
 		compareNode(t, want, got)
 	})
 
-	t.Run("goes on after each kill -9 behind what it had stored", func(t *testing.T) {
+	t.Run("continues after each kill -9 behind the stored position", func(t *testing.T) {
 		d, s := newServer(t, "S1"), &study{key: "S1"}
 		holdOn(t, d)
 		want := s.take(1000)

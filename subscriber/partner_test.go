@@ -20,7 +20,7 @@ func publish(t testing.TB, d *partnerServer, list ...events.Event) {
 }
 
 func TestFollow(t *testing.T) {
-	t.Run("hands over what is there and what comes, and nothing of another study", func(t *testing.T) {
+	t.Run("delivers present and later events, and nothing of another study", func(t *testing.T) {
 		d := newServer(t, "S1", "S2")
 		one, two := &study{key: "S1"}, &study{key: "S2"}
 		want := one.take(1500)
@@ -41,10 +41,10 @@ func TestFollow(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", append(want, more...))
+		r.check(t, "S1", append(want, more...))
 	})
 
-	t.Run("goes on behind the bookmark, at once even if it was stopped amid a backlog", func(t *testing.T) {
+	t.Run("continues behind the bookmark, at once even if it was stopped amid a backlog", func(t *testing.T) {
 		d := newServer(t, "S1")
 		s := &study{key: "S1"}
 		want := s.take(600)
@@ -57,7 +57,7 @@ func TestFollow(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("ends with the handler's error and hands the event over again later", func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestFollow(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("acknowledges only what was handled", func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestFollow(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("follows several studies on one connection, each once at a time", func(t *testing.T) {
@@ -156,8 +156,8 @@ func TestFollow(t *testing.T) {
 		if err := errors.Join(stopOne(), stopTwo()); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", one)
-		r.holds(t, "S2", two)
+		r.check(t, "S1", one)
+		r.check(t, "S2", two)
 	})
 
 	t.Run("ends with ErrClosed when the partner is closed", func(t *testing.T) {
@@ -175,7 +175,7 @@ func TestFollow(t *testing.T) {
 		}
 	})
 
-	t.Run("refuses a bookmark without a hash and a study that is none", func(t *testing.T) {
+	t.Run("refuses a bookmark without a hash and an invalid study", func(t *testing.T) {
 		d := newServer(t, "S1")
 		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		r.marks["S1"] = subscriber.Bookmark{Number: 3}
@@ -208,7 +208,7 @@ func TestFollowAccess(t *testing.T) {
 	if err := <-result; err != nil {
 		t.Fatal(err)
 	}
-	r.holds(t, events.PartnerStudy(acme), []events.Event{granted, revoked})
+	r.check(t, events.PartnerStudy(acme), []events.Event{granted, revoked})
 	if len(grants) != 2 || grants[0] != (events.Grant{Partner: acme, Study: "Ünï 1", StudyKey: events.StudyKey("Ünï 1")}) {
 		t.Errorf("grants %+v", grants)
 	}
@@ -283,7 +283,7 @@ func TestFollowThroughOutages(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("a partner that is disconnected again and again amid a backlog", func(t *testing.T) {
@@ -301,7 +301,7 @@ func TestFollowThroughOutages(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("events that went elsewhere, far apart in the stream", func(t *testing.T) {
@@ -321,10 +321,10 @@ func TestFollowThroughOutages(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
-	t.Run("a consumer that is away while the broker recovers", func(t *testing.T) {
+	t.Run("a consumer that is unavailable while the broker recovers", func(t *testing.T) {
 		d := newServer(t, "S1")
 		want := (&study{key: "S1"}).take(20)
 		publish(t, d, want[:10]...)
@@ -349,7 +349,7 @@ func TestFollowThroughOutages(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("a broker that is not there yet", func(t *testing.T) {
@@ -392,6 +392,6 @@ func TestFollowThroughOutages(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 }

@@ -223,7 +223,7 @@ func (d *partnerServer) serveToken(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"token_type": "Bearer", "access_token": token, "scope": "full", "expires_in": d.life})
 }
 
-// change alters what holds from now on, under the lock.
+// change changes the settings, under the lock.
 func (d *partnerServer) change(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

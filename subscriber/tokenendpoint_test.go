@@ -34,8 +34,8 @@ func (c *clock) pass(d time.Duration) { c.nanoseconds.Add(int64(d)) }
 
 func failing(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
 
-// says answers with a status, a media type and a body.
-func says(status int, kind, body string) http.HandlerFunc {
+// respond returns a handler that answers with a status, a media type and a body.
+func respond(status int, kind, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", kind)
@@ -51,21 +51,21 @@ func TestDialRefusesWhatIsNoTokenEndpoint(t *testing.T) {
 		return fmt.Sprintf(`{"token_type":"Bearer","access_token":%q,"expires_in":3600}`, token)
 	}
 	for name, answer := range map[string]http.HandlerFunc{
-		"a page":                     says(200, "text/html", "<html>welcome</html>"),
-		"a page that says JSON":      says(200, jsonType, "<html>welcome</html>"),
-		"JSON that says page":        says(200, "text/html", token("t")),
-		"nothing":                    says(200, jsonType, ""),
-		"a huge token":               says(200, jsonType, token(strings.Repeat("x", 20_000))),
-		"an endless answer":          says(200, jsonType, `{"access_token":"`+strings.Repeat("x", 10<<20)),
-		"a token with a line break":  says(200, jsonType, token("a\r\nb")),
-		"no token":                   says(200, jsonType, `{"token_type":"Bearer","expires_in":3600}`),
-		"another type of token":      says(200, jsonType, `{"token_type":"mac","access_token":"t"}`),
-		"a number as token":          says(200, jsonType, `{"token_type":"Bearer","access_token":1}`),
-		"a life beyond all numbers":  says(200, jsonType, `{"token_type":"Bearer","access_token":"t","expires_in":1e400}`),
-		"an array":                   says(200, jsonType, `[]`),
-		"not found":                  says(404, "text/html", "no such page"),
-		"a 401 that is a proxy's":    says(401, "text/html", "log in to the network"),
-		"a request found wrong":      says(400, jsonType, `{"error":"invalid_request","error_description":"`+secret+`"}`),
+		"a page":                     respond(200, "text/html", "<html>welcome</html>"),
+		"a page that says JSON":      respond(200, jsonType, "<html>welcome</html>"),
+		"JSON that says page":        respond(200, "text/html", token("t")),
+		"nothing":                    respond(200, jsonType, ""),
+		"a huge token":               respond(200, jsonType, token(strings.Repeat("x", 20_000))),
+		"an endless answer":          respond(200, jsonType, `{"access_token":"`+strings.Repeat("x", 10<<20)),
+		"a token with a line break":  respond(200, jsonType, token("a\r\nb")),
+		"no token":                   respond(200, jsonType, `{"token_type":"Bearer","expires_in":3600}`),
+		"another type of token":      respond(200, jsonType, `{"token_type":"mac","access_token":"t"}`),
+		"a number as token":          respond(200, jsonType, `{"token_type":"Bearer","access_token":1}`),
+		"a life beyond all numbers":  respond(200, jsonType, `{"token_type":"Bearer","access_token":"t","expires_in":1e400}`),
+		"an array":                   respond(200, jsonType, `[]`),
+		"not found":                  respond(404, "text/html", "no such page"),
+		"a 401 that is a proxy's":    respond(401, "text/html", "log in to the network"),
+		"a request found wrong":      respond(400, jsonType, `{"error":"invalid_request","error_description":"`+secret+`"}`),
 		"a redirect to another host": redirect("https://elsewhere.invalid/token"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestTheSecretGoesNowhereElse(t *testing.T) {
 func TestDialWaitsForATokenEndpointThatIsAway(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"that fails":                failing,
-		"that wants fewer requests": says(429, jsonType, `{}`),
+		"that wants fewer requests": respond(429, jsonType, `{}`),
 		"that answers half": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			fmt.Fprint(w, `{"access_token`)

@@ -51,7 +51,7 @@ func TestKindsThatAreNotKnownAreHandedOver(t *testing.T) {
 	if err := p.CatchUp(t.Context(), "S1", r); err != nil {
 		t.Fatal(err)
 	}
-	r.holds(t, "S1", want)
+	r.check(t, "S1", want)
 	if diff := cmp.Diff(append(append([]events.Kind{}, newerKinds...), newerKinds[0]), kinds); diff != "" {
 		t.Errorf("kinds that are not known (-want +got):\n%s", diff)
 	}
@@ -60,7 +60,7 @@ func TestKindsThatAreNotKnownAreHandedOver(t *testing.T) {
 	result := make(chan error, 1)
 	go func() { result <- p.FollowAccess(t.Context(), access) }()
 	access.wait(t, events.PartnerStudy(acme), len(announcements))
-	access.holds(t, events.PartnerStudy(acme), announcements)
+	access.check(t, events.PartnerStudy(acme), announcements)
 	p.Close()
 	if err := ended(t, result); !errors.Is(err, subscriber.ErrClosed) {
 		t.Errorf("FollowAccess ended with %v", err)

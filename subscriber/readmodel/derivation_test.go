@@ -250,8 +250,8 @@ func TestMakingAModelAnewOutlivesBeingKilled(t *testing.T) {
 	}
 }
 
-// away is a broker that can be stopped and started again.
-type away struct {
+// restartable is a broker that can be stopped and started again.
+type restartable struct {
 	t   *testing.T
 	dir string
 
@@ -259,7 +259,7 @@ type away struct {
 	server *natsd.Server
 }
 
-func (a *away) start() {
+func (a *restartable) start() {
 	a.t.Helper()
 	server, err := natsd.Start(natsd.Config{Dir: a.dir, Log: quiet.Log})
 	if err != nil {
@@ -270,7 +270,7 @@ func (a *away) start() {
 	a.server = server
 }
 
-func (a *away) stop() {
+func (a *restartable) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.server != nil {
@@ -280,7 +280,7 @@ func (a *away) stop() {
 }
 
 // InProcessConn connects to the server that runs now.
-func (a *away) InProcessConn() (net.Conn, error) {
+func (a *restartable) InProcessConn() (net.Conn, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.server == nil {
@@ -289,7 +289,7 @@ func (a *away) InProcessConn() (net.Conn, error) {
 	return a.server.InProcessConn()
 }
 
-func (a *away) connect(role natsd.Role) jetstream.JetStream {
+func (a *restartable) connect(role natsd.Role) jetstream.JetStream {
 	a.t.Helper()
 	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(a), nats.ReconnectWait(5*time.Millisecond), nats.Timeout(20*time.Second),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
@@ -314,7 +314,7 @@ func (a *away) connect(role natsd.Role) jetstream.JetStream {
 }
 
 func TestMakingAModelAnewOutlivesABrokerThatIsAway(t *testing.T) {
-	a := &away{t: t, dir: t.TempDir()}
+	a := &restartable{t: t, dir: t.TempDir()}
 	a.start()
 	t.Cleanup(a.stop)
 	b := &broker{t: t, writer: a.connect(natsd.Publisher), reader: a.connect(natsd.Reader)}

@@ -10,7 +10,7 @@ import (
 // IDKey is what reports sort by.
 var IDKey = idKey
 
-// Resume reads what the model goes on from after an interruption.
+// Resume reads the progress, as after an interruption.
 func Resume(ctx context.Context, m *Model) error {
 	_, err := (&applier{Model: m}).Resume(ctx)
 	return err

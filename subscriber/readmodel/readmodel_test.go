@@ -95,7 +95,7 @@ func TestApply(t *testing.T) {
 		}
 	})
 
-	t.Run("a page says which event it reflects and holds the exact bytes", func(t *testing.T) {
+	t.Run("a page has the chain head that it reflects and the exact bytes", func(t *testing.T) {
 		s := &study{number: "Étude 1"}
 		list := s.many(3)
 		m := applied(t, list)
@@ -155,7 +155,7 @@ func TestApply(t *testing.T) {
 		}
 	})
 
-	t.Run("what partners are told is followed, and answers nothing", func(t *testing.T) {
+	t.Run("announcements to partners are applied, and change no answer", func(t *testing.T) {
 		b := newBroker(t)
 		m := open(t, newPath(t), quiet)
 		follow(t, m, b.reader)
@@ -215,7 +215,7 @@ func TestStatus(t *testing.T) {
 		return func() bool { return m.Status().State == want }
 	}
 
-	t.Run("waits for the broker, then follows, caught up with what was there", func(t *testing.T) {
+	t.Run("waits for the broker, then catches up with the events that were there", func(t *testing.T) {
 		b := newBroker(t)
 		m := open(t, newPath(t), quick)
 		if s := m.Status(); s.State != readmodel.Waiting || s.CaughtUp {
@@ -257,7 +257,7 @@ func TestStatus(t *testing.T) {
 		}
 	})
 
-	t.Run("is red where a report is not what its event says", func(t *testing.T) {
+	t.Run("is red if a report contradicts its event", func(t *testing.T) {
 		other := &study{number: "S2"}
 		s := &study{number: "S1"}
 		for name, bad := range map[string]events.Event{

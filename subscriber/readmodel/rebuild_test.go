@@ -158,7 +158,7 @@ func TestRebuild(t *testing.T) {
 		}
 	})
 
-	t.Run("begins anew where an earlier one was killed", func(t *testing.T) {
+	t.Run("starts again after an earlier one was killed", func(t *testing.T) {
 		path := copied(t)
 		if err := os.WriteFile(path+".rebuild", []byte("half of it"), 0o600); err != nil {
 			t.Fatal(err)

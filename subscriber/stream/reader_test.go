@@ -121,7 +121,7 @@ func ended(t testing.TB, result <-chan error) error {
 }
 
 func TestRun(t *testing.T) {
-	t.Run("delivers what is there and what comes, in order and byte for byte", func(t *testing.T) {
+	t.Run("applies present and later events, in order and byte for byte", func(t *testing.T) {
 		b := newBroker(t)
 		one, two := &study{key: "S1"}, &study{key: "S2"}
 		var want []events.Event
@@ -289,7 +289,7 @@ func TestOutage(t *testing.T) {
 		}
 	})
 
-	t.Run("Run ends while the broker is away", func(t *testing.T) {
+	t.Run("Run ends while the broker is unreachable", func(t *testing.T) {
 		b := newBroker(t)
 		causes := make(chan error, 1000)
 		stop, _ := run(t, b.connectReader(), newMemoryHandler(), stream.Config{Outage: func(err error) { causes <- err }})
