@@ -40,14 +40,15 @@ type candidate struct {
 // load reads the candidate of an assessment id for a PI.
 func (tx *transaction) load(id, user string) (*candidate, error) {
 	c := &candidate{id: id}
-	var end ledger.ChainEnd
+	var head ledger.Head
 	var signedAt string
 	err := tx.QueryRow(`
 		select a.number, a.available, s.row, s.study, s.token, s.sequence, s.hash, s.time, c.revision, c.subject,
 			coalesce(a.waiting, 0), coalesce(n.case_revision, 0), coalesce(n.revision, 0),
 			coalesce(a.signed, 0), coalesce(v.case_revision, 0), coalesce(v.revision, 0),
 			coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0),
-			coalesce(p.name, ''), p.disabled = '' and r."user" is not null
+			coalesce(p.name, ''), p.disabled = '' and r."user" is not null,
+			(select coalesce(max(row), 0) from events)
 		from assessments a
 		join studies s on s.row = a.study
 		join cases c on c.study = a.study and c.number = a.number
@@ -57,11 +58,11 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 		left join people p on p."user" = +?
 		left join grants r on r."user" = +? and r.study = s.study
 		where a.id = +?`, user, user, id).Scan(
-		&c.number, &c.available, &end.Row, &c.study, &end.Key, &end.Head.Number, &end.Head.Hash, &end.Time, &c.caseRevision, &c.subject,
+		&c.number, &c.available, &head.Row, &c.study, &head.Key, &head.Number, &head.Hash, &head.Time, &c.caseRevision, &c.subject,
 		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision,
 		&c.signed, &c.signedVersion.CaseRevision, &c.signedVersion.Revision,
 		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event,
-		&c.signer, nullAsFalse{&c.granted})
+		&c.signer, nullAsFalse{&c.granted}, &head.LastEvent)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, unknownAssessment(id)
 	}
@@ -73,8 +74,8 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 			return nil, fmt.Errorf("load signature: %w", err)
 		}
 	}
-	c.studyRow = end.Row
-	c.chain, err = tx.Chain(end)
+	c.studyRow = head.Row
+	c.chain, err = tx.Chain(head)
 	return c, err
 }
 

@@ -121,6 +121,8 @@ type Tx struct {
 	*sqlx.Tx
 	Now    time.Time // UTC, to the microsecond
 	Ledger *Ledger
+
+	lastEvent int64 // the highest events.row, once a chain is open
 }
 
 // In returns a transaction that a host has begun on the database, as of now.
