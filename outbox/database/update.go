@@ -2,6 +2,7 @@ package database
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -145,7 +146,7 @@ func (db *DB) share(first *request) {
 	tx, err := db.system.Begin(context.Background())
 	if err != nil {
 		s.requests = append(s.requests, first)
-		s.err = fmt.Errorf("begin transaction: %w", db.system.Explain(err))
+		s.err = s.explain("begin transaction", err)
 		return
 	}
 	s.tx = tx
@@ -165,6 +166,10 @@ type shared struct {
 	requests []*request
 	changed  bool  // a request before has changed something
 	err      error // of the transaction itself: all fail
+
+	// Prepared for the second request and closed with the transaction: as text
+	// they would cost a tenth of a sign-off.
+	savepoint, release *sql.Stmt
 }
 
 // run runs one request. The first that has nobody's work before it needs no
@@ -177,7 +182,7 @@ func (s *shared) run(r *request) {
 	}
 	alone := !s.changed
 	if !alone {
-		if s.err = s.exec("savepoint shared"); s.err != nil {
+		if s.err = s.openSavepoint(); s.err != nil {
 			return
 		}
 	}
@@ -202,21 +207,37 @@ func (s *shared) settle(alone, keep bool) error {
 		s.changed = true
 		return nil
 	case keep:
-		return s.exec("release savepoint shared")
+		_, err := s.release.Exec()
+		return s.explain("release savepoint", err)
 	case alone:
 		// A savepoint that was never opened cannot be rolled back to, so the
 		// transaction begins again. Nothing is lost: it was empty.
 		return s.system.Restart(s.tx)
 	default:
-		return s.exec("rollback to savepoint shared; release savepoint shared")
+		_, err := s.tx.Exec("rollback to savepoint shared; release savepoint shared")
+		return s.explain("roll back to savepoint", err)
 	}
 }
 
-func (s *shared) exec(statement string) error {
-	if _, err := s.tx.Exec(statement); err != nil {
-		return fmt.Errorf("%s: %w", statement, s.system.Explain(err))
+func (s *shared) openSavepoint() (err error) {
+	if s.savepoint == nil {
+		if s.savepoint, err = s.tx.Tx.Prepare("savepoint shared"); err != nil {
+			return s.explain("prepare savepoint", err)
+		}
+		if s.release, err = s.tx.Tx.Prepare("release savepoint shared"); err != nil {
+			return s.explain("prepare savepoint", err)
+		}
 	}
-	return nil
+	_, err = s.savepoint.Exec()
+	return s.explain("open savepoint", err)
+}
+
+// explain wraps an error of the transaction itself with what was being done.
+func (s *shared) explain(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", verb, s.system.Explain(err))
 }
 
 // answer commits, or rolls back when the transaction failed, and tells all.
@@ -227,7 +248,7 @@ func (s *shared) answer() {
 		_ = s.tx.Rollback() // the system may have done so by itself
 	default:
 		if err := s.tx.Commit(); err != nil {
-			s.err = fmt.Errorf("commit: %w", s.system.Explain(err))
+			s.err = s.explain("commit", err)
 		}
 	}
 	for _, r := range s.requests {
