@@ -11,8 +11,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// candidate is an assessment that is to be signed or withdrawn, with all that
-// decides about it, read in one statement.
+// candidate is an assessment that is to be signed or withdrawn, with everything
+// that the decision depends on, read in one statement.
 type candidate struct {
 	id           string
 	number       int32 // of the case
@@ -30,14 +30,14 @@ type candidate struct {
 	signature     events.Signature // of the signed version
 	event         int64            // events.row of its report
 
-	signer  string // printed name of who asks
-	granted bool   // who asks is enabled and granted the study
+	signer  string // printed name of the PI who asks
+	granted bool   // that PI is enabled and granted the study
 
 	chain      *ledger.Chain // of the study
 	assessment events.Assessment
 }
 
-// load reads the candidate of an assessment id for a PI.
+// load reads the candidate with an assessment id, and what a PI may do with it.
 func (tx *transaction) load(id, user string) (*candidate, error) {
 	c := &candidate{id: id}
 	var head ledger.Head
@@ -87,19 +87,19 @@ func (c *candidate) authorize(user string) error {
 	return nil
 }
 
-// prepared is a version that was read and decoded before the transaction, so
-// that its writer need not.
-type prepared struct {
+// preparedVersion is a version that was read and decoded before the transaction,
+// so that others do not wait while it is done.
+type preparedVersion struct {
 	version    int64 // versions.row
 	assessment events.Assessment
 }
 
-// prepareVersions reads the waiting versions of assessments. What is unknown or waits
-// no longer when its turn comes is left to the transaction.
-func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]prepared {
-	out := make(map[string]prepared, len(ids))
+// prepareVersions reads the waiting versions of assessments. It returns no error:
+// the transaction reads again what is missing here or was replaced meanwhile.
+func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]preparedVersion {
+	out := make(map[string]preparedVersion, len(ids))
 	for _, id := range ids {
-		var p prepared
+		var p preparedVersion
 		var content []byte
 		err := o.db.Reader.QueryRowContext(ctx, `
 			select v.row, v.content
@@ -116,9 +116,9 @@ func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]p
 	return out
 }
 
-// read fills in the waiting version's assessment.
-func (c *candidate) read(tx *transaction, ready map[string]prepared) (err error) {
-	if p, ok := ready[c.id]; ok && p.version == c.waiting {
+// read sets the candidate's assessment to the waiting version.
+func (c *candidate) read(tx *transaction, prepared map[string]preparedVersion) (err error) {
+	if p, ok := prepared[c.id]; ok && p.version == c.waiting {
 		c.assessment = p.assessment
 		return nil
 	}

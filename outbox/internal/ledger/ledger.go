@@ -7,7 +7,10 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,22 +81,17 @@ func (tx *Tx) settleNamespace(want events.Namespace) (ns events.Namespace, err e
 // settle returns the stored value of a setting. Where there is none it stores
 // the one wanted, or the default.
 func (tx *Tx) settle(name, wanted, standard string) (string, error) {
-	var stored []string
-	if err := tx.Select(&stored, `select value from settings where name = ?`, name); err != nil {
-		return "", err
+	var stored string
+	err := tx.QueryRow(`select value from settings where name = ?`, name).Scan(&stored)
+	if err == nil && wanted != "" && wanted != stored {
+		return "", events.Errorf(events.Conflict,
+			"this outbox was created with the %s %q, which cannot change; open it with that one instead of %q", name, stored, wanted)
 	}
-	if len(stored) == 1 {
-		if wanted != "" && wanted != stored[0] {
-			return "", events.Errorf(events.Conflict,
-				"this outbox was created with the %s %q, which cannot change; %q was asked for", name, stored[0], wanted)
-		}
-		return stored[0], nil
+	if !errors.Is(err, sql.ErrNoRows) {
+		return stored, err
 	}
-	value := wanted
-	if value == "" {
-		value = standard
-	}
-	_, err := tx.Exec(`insert into settings (name, value) values (?, ?)`, name, value)
+	value := cmp.Or(wanted, standard)
+	_, err = tx.Exec(`insert into settings (name, value) values (?, ?)`, name, value)
 	return value, err
 }
 
@@ -195,4 +193,13 @@ func MustChangeOne(result interface{ RowsAffected() (int64, error) }, what strin
 		err = fmt.Errorf("%s: changed %d rows instead of one", what, n)
 	}
 	return err
+}
+
+// State scans a row of one column, in which a value is stored as JSON.
+func State[T any](row database.Row) (state T, err error) {
+	text, err := database.Value[[]byte](row)
+	if err != nil {
+		return state, err
+	}
+	return state, json.Unmarshal(text, &state)
 }
