@@ -116,8 +116,8 @@ func (c *Chain) Next() (uint64, time.Time) {
 	return c.head.Number + 1, t
 }
 
-// Append numbers, seals and stores an event, and returns it with its row. The
-// study's key and about, if not empty, name what must stay in order.
+// Append numbers, seals and stores an event, and returns it with its row. About,
+// if not empty, is added to the study's key in the event's partition key.
 func (c *Chain) Append(kind events.Kind, subject, about string, data []byte) (e events.Event, row int64, err error) {
 	ledger := c.tx.Ledger
 	_, e.Time = c.Next()
@@ -166,8 +166,7 @@ func (c *Chain) Close() error {
 	return MustChangeOne(result, "store number")
 }
 
-// EventAt returns what an answer says of the event in a row: type, id, number
-// and time.
+// EventAt returns the event in a row with its type, id, number and time only.
 func (tx *Tx) EventAt(row int64) (e events.Event, err error) {
 	var kind, at string
 	err = tx.QueryRow(`
