@@ -213,7 +213,7 @@ func (s *shared) settle(alone, keep bool) error {
 		s.changed = true
 		return nil
 	case keep:
-		_, err := s.release.Exec()
+		_, err := s.release.ExecContext(context.Background())
 		return s.explain("release savepoint", err)
 	case alone:
 		// There is no savepoint to roll back to, so the transaction begins
@@ -234,7 +234,7 @@ func (s *shared) openSavepoint() (err error) {
 			return s.explain("prepare savepoint", err)
 		}
 	}
-	_, err = s.savepoint.Exec()
+	_, err = s.savepoint.ExecContext(context.Background())
 	return s.explain("open savepoint", err)
 }
 
