@@ -7,6 +7,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
+	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
 // cli is the command line.
@@ -37,6 +38,8 @@ type cli struct {
 type common struct {
 	Data string `help:"Data directory; default ./data, of the demo ./signoff-demo." placeholder:"DIR"`
 	JSON bool   `name:"json" help:"Print facts as JSON."`
+
+	outbox *outbox.Outbox // used in place of that in Data; nil: open that
 }
 
 func (c *common) dir() datadir.Dir { return datadir.Dir(cmp.Or(c.Data, "./data")) }

@@ -29,7 +29,9 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
+	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher/doors"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
@@ -55,21 +57,33 @@ const (
 
 // run executes one command line and returns its exit status.
 func run(ctx context.Context, args []string, term console.Terminal) int {
+	return runOn(ctx, nil, args, term, kong.DefaultEnvars("SIGNOFF"))
+}
+
+// runInDemo executes a command line of the tour on the demo's outbox. It does
+// not read environment variables, because they are meant for the demo itself.
+func runInDemo(ctx context.Context, o *outbox.Outbox, args []string, term console.Terminal) int {
+	return runOn(ctx, o, args, term)
+}
+
+// runOn executes one command line. Commands use the outbox o, or open that of the
+// data directory if o is nil.
+func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Terminal, options ...kong.Option) int {
 	var commands cli
+	commands.outbox = o
 	exited := false
-	parser, err := kong.New(&commands,
+	parser, err := kong.New(&commands, append(options,
 		kong.Name("signoff"),
 		kong.Description("Publishes signed-off response assessments (RECIST 1.1) as CloudEvents and FHIR."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.DefaultEnvars("SIGNOFF"),
 		kong.Vars{
 			"version":  versionText(buildInfo()),
 			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(server.DefaultMaxCount), "maxConsumers": strconv.Itoa(doors.DefaultMaxConsumers),
 		},
 		kong.Writers(term.Out, term.Err),
 		kong.Exit(func(int) { exited = true }),
-	)
+	)...)
 	if err != nil {
 		fmt.Fprintln(term.Err, "signoff:", err)
 		return exitUsage
@@ -96,7 +110,7 @@ func run(ctx context.Context, args []string, term console.Terminal) int {
 	if command.Command() == "demo" {
 		dir = commands.demoDir()
 	}
-	if err := command.Run(&commands.common, dir, term); err != nil {
+	if err := command.Run(&commands.common, dir, term, demo.Runner(runInDemo)); err != nil {
 		return complain(term.Err, err)
 	}
 	return exitDone

@@ -13,21 +13,25 @@ import (
 // withOutbox opens the outbox of an existing data directory for one command.
 // A server may be running on it: both write the same database.
 func withOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
-	dir := c.dir()
-	if err := dir.MustExist(); err != nil {
+	if c.outbox != nil {
+		return fn(c.outbox)
+	}
+	if err := c.dir().MustExist(); err != nil {
 		return err
 	}
-	return openOutbox(ctx, dir, fn)
+	return openOutbox(ctx, c.dir(), fn)
 }
 
 // withNewOutbox is withOutbox that makes the directory where there is none, for
 // the commands one starts with.
 func withNewOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
-	dir := c.dir()
-	if err := dir.Create(); err != nil {
+	if c.outbox != nil {
+		return fn(c.outbox)
+	}
+	if err := c.dir().Create(); err != nil {
 		return err
 	}
-	return openOutbox(ctx, dir, fn)
+	return openOutbox(ctx, c.dir(), fn)
 }
 
 func openOutbox(ctx context.Context, dir datadir.Dir, fn func(*outbox.Outbox) error) error {

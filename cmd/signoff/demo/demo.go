@@ -3,7 +3,6 @@ package demo
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +14,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
+	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
@@ -33,7 +33,13 @@ const demoMarkerText = "This directory was made by signoff demo, which replaces 
 // demoTimeout bounds the wait for any one thing in the tour.
 const demoTimeout = 30 * time.Second
 
-func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal) error {
+// Runner executes a command line of signoff on an open outbox and returns its exit
+// status, 0 if all was done. The tour drives the program through it, with the
+// functions that the command line runs.
+type Runner func(ctx context.Context, o *outbox.Outbox, args []string, t console.Terminal) int
+
+// Run runs the server on an emptied directory and takes the tour on it.
+func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal, runner Runner) error {
 	if err := prepareDemo(dir); err != nil {
 		return err
 	}
@@ -65,7 +71,7 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 		stop()
 		return errors.Join(errors.New("the program did not get ready"), <-ended)
 	}
-	toured := newTour(p, t.Out).run(running)
+	toured := newTour(p, t.Out, runner).run(running)
 	if ctx.Err() != nil && !cmd.Once {
 		toured = nil // it was told to stop; only --once says whether everything arrived
 	}
@@ -108,6 +114,3 @@ func prepareDemo(dir datadir.Dir) error {
 	}
 	return os.WriteFile(marker, []byte(demoMarkerText), 0o600)
 }
-
-// demoSecret makes a password that nobody else's demo has.
-func demoSecret() string { return rand.Text() }

@@ -1,8 +1,10 @@
 package demo
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -14,7 +16,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -23,7 +24,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
-	"github.com/seed-e88a4ece/signoff/outbox/intake"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
@@ -48,22 +48,60 @@ const (
 
 var demoStudies = []string{"FHIR-T", "DEMO-01"}
 
-// tour shows the program's job step by step and checks that it is done.
+// tour shows the program's job step by step and checks that it is done. What the
+// person at the terminal would do, it does with the commands that they would use.
 type tour struct {
-	p    *server.Server
-	out  io.Writer
-	step int
+	p      *server.Server
+	runner Runner
+	out    io.Writer
+	step   int
 
-	password string
-	secret   string
-	token    string
+	password string // of the PI
+	secret   string // of the partner
+	token    string // the partner's access token
 	ids      []string
 	watcher  *watcher
 }
 
-func newTour(p *server.Server, out io.Writer) *tour {
-	return &tour{p: p, out: out, password: demoSecret()}
+func newTour(p *server.Server, out io.Writer, runner Runner) *tour {
+	return &tour{p: p, out: out, runner: runner, password: rand.Text()}
 }
+
+// signoff runs a command and decodes what it prints as JSON into facts, unless
+// that is nil.
+func (d *tour) signoff(ctx context.Context, facts any, args ...string) error {
+	var out, complaints bytes.Buffer
+	line := append(args, "--data", string(d.p.Dir), "--json")
+	if status := d.runner(ctx, d.p.Outbox, line, console.Terminal{In: strings.NewReader(""), Out: &out, Err: &complaints}); status != 0 {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("signoff %s: exit status %d: %s", args[0], status, complaints.String())
+	}
+	if facts == nil {
+		return nil
+	}
+	if err := json.Unmarshal(out.Bytes(), facts); err != nil {
+		return fmt.Errorf("signoff %s: read what it printed: %w", args[0], err)
+	}
+	return nil
+}
+
+// file writes a file beside the demo's data, readable by its owner only, and
+// returns its path.
+func (d *tour) file(name, content string) (string, error) {
+	path := filepath.Join(string(d.p.Dir), name)
+	if err := datadir.WriteFile(path, []byte(content)); err != nil {
+		return "", fmt.Errorf("write a file for the tour: %w", err)
+	}
+	return path, nil
+}
+
+// passwordFile is where the PI's password is, for the commands of the tour and
+// for the person at the terminal.
+const passwordFile = "rivera.password"
+
+func (d *tour) passwordPath() string { return filepath.Join(string(d.p.Dir), passwordFile) }
 
 func (d *tour) run(ctx context.Context) error {
 	fmt.Fprintf(d.out, "A tour of the sign-off publisher. Everything is made up and in %s.\n", d.p.Dir)
@@ -107,13 +145,25 @@ func (d *tour) watch(ctx context.Context) (stop func(), err error) {
 
 func (d *tour) people(ctx context.Context) error {
 	d.headingf("Who may sign, and who may see")
-	if err := d.p.Outbox.Accounts().AddPI(ctx, console.Operator(), demoPI, demoPIName, demoStudies, d.password); err != nil {
+	if _, err := d.file(passwordFile, d.password+"\n"); err != nil {
 		return err
 	}
-	var err error
-	if d.secret, err = d.p.Outbox.Accounts().AddPartner(ctx, console.Operator(), demoPartner, "Acme Therapeutics", demoStudies); err != nil {
+	studies := make([]string, 0, 2*len(demoStudies))
+	for _, study := range demoStudies {
+		studies = append(studies, "--study", study)
+	}
+	add := append([]string{"pi", "add", demoPI, "--name", demoPIName, "--password-file", d.passwordPath()}, studies...)
+	if err := d.signoff(ctx, nil, add...); err != nil {
 		return err
 	}
+	var partner struct {
+		Secret string `json:"client_secret"`
+	}
+	add = append([]string{"partner", "add", demoPartner, "--name", "Acme Therapeutics"}, studies...)
+	if err := d.signoff(ctx, &partner, add...); err != nil {
+		return err
+	}
+	d.secret = partner.Secret
 	d.linef("PI       %-7s %s, signs for %s", demoPI, demoPIName, strings.Join(demoStudies, " and "))
 	d.linef("partner  %-7s sees %s", demoPartner, strings.Join(demoStudies, " and "))
 	return nil
@@ -121,23 +171,16 @@ func (d *tour) people(ctx context.Context) error {
 
 func (d *tour) register(ctx context.Context) error {
 	d.headingf("A source system hands in assessments; none is signed, so nobody sees them")
-	for _, file := range []struct{ name, content string }{{"seed.json", demoSeed}, {"synthetic.ndjson", demoSynthetic}} {
-		err := intake.ReadFrom(ctx, strings.NewReader(file.content), file.name, func(r intake.Record) error {
-			if r.Err != nil {
-				return r.Err
-			}
-			results, err := d.p.Outbox.Register(ctx, console.Operator(), []events.Submission{r.Submission})
-			if err != nil {
-				return err
-			}
-			if results[0].Err != nil {
-				return results[0].Err
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	seed, err := d.file("seed.json", demoSeed)
+	if err != nil {
+		return err
+	}
+	synthetic, err := d.file("synthetic.ndjson", demoSynthetic)
+	if err != nil {
+		return err
+	}
+	if err := d.signoff(ctx, nil, "import", seed, synthetic); err != nil {
+		return err
 	}
 	for _, study := range demoStudies {
 		waiting, err := d.p.Outbox.Waiting(ctx, outbox.WaitingFilter{Study: study})
@@ -179,16 +222,19 @@ func (d *tour) nothingYet(ctx context.Context) error {
 func (d *tour) sign(ctx context.Context) error {
 	d.headingf("The PI signs, one by one; a subscriber to crit.v1.> has each event at once")
 	for i, id := range d.ids {
-		start := time.Now()
-		signed, err := d.p.Outbox.SignOff(ctx, outbox.SignOff{User: demoPI, Meaning: demoMeaning, IDs: []string{id}})
-		if err != nil {
+		var signed []outbox.Signed
+		if err := d.signoff(ctx, &signed, "sign", id, "--as", demoPI, "--meaning", demoMeaning, "--password-file", d.passwordPath()); err != nil {
 			return err
+		}
+		if len(signed) != 1 {
+			return fmt.Errorf("assessment %s: %s signed, want 1", id, console.Plural(len(signed), "report"))
 		}
 		arrived, err := d.watcher.await(ctx, signed[0].Event)
 		if err != nil {
 			return err
 		}
-		d.linef("%5.1f ms  %-40s #%-2d %s", arrived.at.Sub(start).Seconds()*1000, arrived.event.NATSSubject(), arrived.event.Number, summary(arrived.event.Data))
+		took := max(0, arrived.at.Sub(signed[0].Time)) // from the time that the signature bears
+		d.linef("%5.1f ms  %-40s #%-2d %s", took.Seconds()*1000, arrived.event.NATSSubject(), arrived.event.Number, summary(arrived.event.Data))
 		if i == 0 {
 			d.whole(arrived.event)
 		}
@@ -227,8 +273,8 @@ func (d *tour) page(ctx context.Context) error {
 
 func (d *tour) withdraw(ctx context.Context) error {
 	d.headingf("The PI finds a mistake and withdraws assessment %s", demoMistake)
-	signed, err := d.p.Outbox.Withdraw(ctx, outbox.Withdrawal{User: demoPI, ID: demoMistake, Reason: demoReason})
-	if err != nil {
+	var signed outbox.Signed
+	if err := d.signoff(ctx, &signed, "withdraw", demoMistake, "--as", demoPI, "--reason", demoReason, "--password-file", d.passwordPath()); err != nil {
 		return err
 	}
 	arrived, err := d.watcher.await(ctx, signed.Event)
@@ -263,23 +309,23 @@ func (d *tour) complete(ctx context.Context) error {
 }
 
 func (d *tour) tryYourself(context.Context) error {
-	file := func(name, content string) string {
-		path := filepath.Join(string(d.p.Dir), name)
-		if err := datadir.WriteFile(path, []byte(content)); err != nil {
-			d.p.Log.Error("write a file for the tour", "error", err)
-		}
-		return path
+	headers, err := d.file("acme.headers", "Authorization: Bearer "+d.token+"\nx-partnerid: "+demoPartner+"\n")
+	if err != nil {
+		return err
 	}
-	headers := file("acme.headers", "Authorization: Bearer "+d.token+"\nx-partnerid: "+demoPartner+"\n")
-	form := file("acme.form", d.form().Encode())
-	password := file("rivera.password", d.password+"\n")
-	env := file("acme.env", fmt.Sprintf("export NATS_URL=%s NATS_USER=%s NATS_PASSWORD=%s\n", d.p.NATS.ClientURL(), demoPartner, d.secret))
-
+	form, err := d.file("acme.form", d.form().Encode())
+	if err != nil {
+		return err
+	}
+	env, err := d.file("acme.env", fmt.Sprintf("export NATS_URL=%s NATS_USER=%s NATS_PASSWORD=%s\n", d.p.NATS.ClientURL(), demoPartner, d.secret))
+	if err != nil {
+		return err
+	}
 	d.headingf("Try it, in another terminal (the files hold the credentials)")
 	d.linef("curl -H @%s '%s/DiagnosticReport?researchstudy=DEMO-01&_count=2'", headers, d.base())
 	d.linef("curl --data @%s %s     # a new token, each lives an hour", form, d.p.PublicURL()+token.Path)
 	d.linef(". %s && nats sub 'crit.v1.DEMO-01.>'     # then sign the one that is left:", env)
-	d.linef("%s sign %s --data %s --as %s --meaning 'I approve it.' --password-file %s", self(), demoLeft, d.p.Dir, demoPI, password)
+	d.linef("%s sign %s --data %s --as %s --meaning 'I approve it.' --password-file %s", self(), demoLeft, d.p.Dir, demoPI, d.passwordPath())
 	d.linef("curl http://%s/readyz ; %s status --data %s", d.p.OpsListener.Addr(), self(), d.p.Dir)
 	d.linef("(nats is NATS' command line: go install github.com/nats-io/natscli/nats@latest)")
 	return nil
