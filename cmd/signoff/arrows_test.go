@@ -50,7 +50,7 @@ var arrows = map[string][]string{
 	"cmd/signoff/datadir":           {"cmd/signoff/natsflags", "cmd/signoff/poll", "events", "outbox", "publisher/doors", "subscriber/readmodel"},
 	"cmd/signoff/natsconf":          {"cmd/signoff/console", "cmd/signoff/datadir", "cmd/signoff/natsflags", "events", "outbox", "publisher/doors", "publisher/natsd"},
 	"cmd/signoff/server/admission":  {"events", "events/access", "fhir/rest", "outbox", "publisher", "subscriber", "subscriber/readmodel"},
-	"cmd/signoff/server/tokenkey":   {"cmd/signoff/datadir", "cmd/signoff/poll", "events/access", "outbox"},
+	"cmd/signoff/server/tokenkey":   {"cmd/signoff/datadir", "cmd/signoff/poll", "events/access", "outbox", "outbox/accounts"},
 	"cmd/signoff/server":            {"*"},
 	"cmd/signoff/demo":              {"*"},
 	"cmd/signoff/internal/testcert": {"*"},

@@ -28,7 +28,7 @@ import (
 const childVariable = "SIGNOFF_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	datadir.AppliedTimeout, tokenkey.TakeOverTimeout = time.Minute, time.Minute // what a slow machine has not done in time is no error
+	datadir.AppliedTimeout, tokenkey.RotationTimeout = time.Minute, time.Minute // what a slow machine has not done in time is no error
 	switch os.Getenv(childVariable) {
 	case "":
 		os.Exit(m.Run())

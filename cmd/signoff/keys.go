@@ -25,8 +25,7 @@ type keysRotate struct{}
 
 func (cmd *keysRotate) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		r := tokenkey.Rotation{Dir: c.dir(), Outbox: o, By: console.Operator(), Clock: time.Now, Step: func(string) {}}
-		current, retired, err := r.Run(ctx)
+		current, older, err := tokenkey.Rotate(ctx, c.dir(), o, console.Operator(), func(string) {})
 		if err != nil {
 			return err
 		}
@@ -34,8 +33,8 @@ func (cmd *keysRotate) Run(ctx context.Context, c *common, t console.Terminal) e
 			Key     string    `json:"key"`
 			Retired []keyFact `json:"retired"`
 		}{current, []keyFact{}}
-		for _, k := range retired {
-			facts.Retired = append(facts.Retired, factOf(k, current, r.Clock()))
+		for _, k := range older {
+			facts.Retired = append(facts.Retired, factOf(k, current, time.Now()))
 		}
 		return console.PrintFacts(t, facts, func(w io.Writer) {
 			fmt.Fprintf(w, "tokens are signed with the key %s\n", current)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -128,7 +130,7 @@ func TestKeysAreRotatedAndNobodyIsThrownOut(t *testing.T) {
 	if diff := cmp.Diff(map[string]bool{r.Key: true}, published(t, p, expired)); diff != "" {
 		t.Errorf("afterwards: %s", diff)
 	}
-	if until := r.Retired[0].Until; until.After(time.Now().Add(tokenkey.KeyOverlap)) {
+	if until := r.Retired[0].Until; until.After(time.Now().Add(tokenkey.Overlap)) {
 		t.Errorf("the old key ends at %s only", until)
 	}
 
@@ -139,8 +141,8 @@ func TestKeysAreRotatedAndNobodyIsThrownOut(t *testing.T) {
 	if kid := keyOf(t, acme.signIn(secret)); kid != r.Key {
 		t.Errorf("after a restart tokens bear %s", kid)
 	}
-	if left, err := os.Stat(p.Dir.NextTokenKey()); err == nil {
-		t.Errorf("%s is left", left.Name())
+	if files, err := os.ReadDir(filepath.Dir(p.Dir.TokenKey())); err != nil || len(files) != 2 { // login.nk, token.jwk
+		t.Errorf("%v, %v", files, err)
 	}
 }
 
@@ -164,59 +166,86 @@ func TestKeysAreRotatedWithoutAServer(t *testing.T) {
 	}
 }
 
-// rotationChild rotates the keys and kills itself after a step.
+// rotationChild rotates the keys and kills itself after a step: as a server that
+// carries out a request, or as the command where none runs.
 func rotationChild() int {
-	dir, last := datadir.Dir(os.Args[1]), os.Args[2]
+	dir, last, who := datadir.Dir(os.Args[1]), os.Args[2], os.Args[3]
 	ctx := context.Background()
-	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	r := tokenkey.Rotation{Dir: dir, Outbox: o, By: "test", Clock: time.Now, Step: func(name string) {
+	kill := func(name string) {
 		if name == last {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
 		}
-	}}
-	_, _, err = r.Run(ctx)
+	}
+	err := func() error {
+		if who == "server" {
+			return rotateAndServe(ctx, dir, kill)
+		}
+		o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
+		if err == nil {
+			_, _, err = tokenkey.Rotate(ctx, dir, o, "test", kill)
+		}
+		return err
+	}()
 	fmt.Fprintln(os.Stderr, "not killed:", err)
 	return 1
 }
 
-func killRotation(t *testing.T, dir, after string) {
+// rotateAndServe runs a server in whose outbox a rotation is requested.
+func rotateAndServe(ctx context.Context, dir datadir.Dir, step func(string)) error {
+	p, err := server.Open(ctx, dir, loopback(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	p.TokenKeys.Step = step
+	if _, err := p.Outbox.Accounts().RequestKeyRotation(ctx, "test"); err != nil {
+		return err
+	}
+	step(tokenkey.StepRequested)
+	return p.Run(ctx, func(datadir.Serving) {})
+}
+
+// killRotation has a child rotate the keys, which ends after a step.
+func killRotation(t *testing.T, dir, after, who string) {
 	t.Helper()
-	out, err := child(t, "rotation", dir, after).CombinedOutput()
+	out, err := child(t, "rotation", dir, after, who).CombinedOutput()
 	if err == nil || err.Error() != "signal: killed" {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
 
 func TestARotationCutShortLeavesASystemThatWorks(t *testing.T) {
-	for _, running := range []bool{true, false} {
-		for _, step := range []string{"written", "announced", "applied", "placed", "retired"} {
-			t.Run(fmt.Sprintf("%s, with a server running: %t", step, running), func(t *testing.T) {
-				checkCutShort(t, step, running)
-			})
+	for _, who := range []string{"server", "command"} {
+		for _, step := range []string{
+			tokenkey.StepRequested, tokenkey.StepAnnounced, tokenkey.StepApplied, tokenkey.StepPlaced, tokenkey.StepFinished,
+		} {
+			t.Run(step+" by the "+who, func(t *testing.T) { checkCutShort(t, step, who) })
 		}
 	}
 }
 
-func checkCutShort(t *testing.T, step string, running bool) {
+func checkCutShort(t *testing.T, step, who string) {
 	dir := t.TempDir()
 	p, stop := startProgram(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
 	before, old := acme.token, p.TokenKeys.ID()
-	if !running {
-		stop()
-	}
-	killRotation(t, dir, step)
-	if !running {
-		p, stop = startProgram(t, dir)
-		acme.p = p
-	}
+	stop()
+	killRotation(t, dir, step, who)
+	p, stop = startProgram(t, dir)
+	acme.p = p
 	acme.works("the token from before", before)
 	meantime := acme.signIn(secret)
 	acme.works("a token from then", meantime)
+	eventually(t, "the rotation to be finished by the next server", func() error {
+		_, pending, err := p.Outbox.Accounts().PendingKeyRotation(t.Context())
+		if err == nil && pending {
+			err = errors.New("it is pending")
+		}
+		return err
+	})
+	if p.TokenKeys.ID() == old {
+		t.Error("the rotation is finished, and the old key signs")
+	}
 
 	r := rotateKeys(t, dir)
 	after := acme.signIn(secret)
@@ -227,7 +256,7 @@ func checkCutShort(t *testing.T, step string, running bool) {
 		t.Errorf("tokens bear %s, the key is %s, before it was %s", keyOf(t, after), r.Key, old)
 	}
 	states := keyStates(t, dir)
-	if states[r.Key] != keySigns || states[old] != keyAccepted || len(states) > 3 {
+	if states[r.Key] != keySigns || states[old] != keyAccepted || len(states) > 4 {
 		t.Errorf("the keys are %v", states)
 	}
 	for id, state := range states {
@@ -246,19 +275,18 @@ func TestARotationThatWasOvertakenIsStartedAnew(t *testing.T) {
 	p, stop := startProgram(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
 	old := p.TokenKeys.ID()
-	killRotation(t, dir, "applied")
 	stop()
+	killRotation(t, dir, tokenkey.StepApplied, "server")
 	if err := os.Remove(p.Dir.TokenKey()); err != nil {
 		t.Fatal(err)
 	}
 	p, _ = startProgram(t, dir)
 	acme.p = p
-	lost := p.TokenKeys.ID()
 	acme.works("the token from before", acme.token)
-	r := rotateKeys(t, dir)
+	r := rotateKeys(t, dir) // goes on with the one that was cut short, or comes after it
 	acme.works("a new token", acme.signIn(secret))
 	states := keyStates(t, dir)
-	if len(states) != 4 || states[old] != keyAccepted || states[lost] != keyAccepted || states[r.Key] != keySigns {
+	if len(states) < 4 || states[old] != keyAccepted || states[r.Key] != keySigns {
 		t.Errorf("the keys are %v", states)
 	}
 	for id, state := range states {
@@ -320,4 +348,33 @@ func TestAKeyFileThatIsNotInOrder(t *testing.T) {
 		acme.p = p
 		acme.works("a new token", acme.signIn(secret))
 	})
+}
+
+// The command only asks: whoever reads the request carries it out.
+func TestTheServerCarriesOutARequestedRotation(t *testing.T) {
+	p, _ := startProgram(t, t.TempDir())
+	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
+	old := p.TokenKeys.ID()
+	o := openedOutbox(t, p.Dir) // as another process has it
+	requested, err := o.Accounts().RequestKeyRotation(t.Context(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the rotation to be finished", func() error {
+		r, err := o.Accounts().GetKeyRotation(t.Context(), requested.ID)
+		if err == nil && !r.Finished {
+			err = fmt.Errorf("%+v", r)
+		}
+		requested = r
+		return err
+	})
+	token := acme.signIn(secret)
+	acme.works("the token from before", acme.token)
+	acme.works("a new token", token)
+	if requested.Key == old || keyOf(t, token) != requested.Key {
+		t.Errorf("tokens bear %s, the new key is %s, the old one %s", keyOf(t, token), requested.Key, old)
+	}
+	if diff := cmp.Diff(map[string]string{old: keyAccepted, requested.Key: keySigns}, keyStates(t, string(p.Dir))); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -20,9 +20,6 @@ type Dir string
 func (d Dir) Outbox() string    { return filepath.Join(string(d), "outbox.db") }
 func (d Dir) ReadModel() string { return filepath.Join(string(d), "readmodel.db") }
 func (d Dir) TokenKey() string  { return filepath.Join(string(d), "keys", "token.jwk") }
-func (d Dir) NextTokenKey() string {
-	return filepath.Join(string(d), "keys", "token.next.jwk")
-}
 func (d Dir) LoginKey() string  { return filepath.Join(string(d), "keys", "login.nk") }
 func (d Dir) lockFile() string  { return filepath.Join(string(d), "lock") }
 func (d Dir) ServeFile() string { return filepath.Join(string(d), "serve.json") }
