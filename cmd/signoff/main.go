@@ -101,7 +101,7 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 	}
 	if lasting[command.Command()] {
 		var end func()
-		term, end = term.Lasting()
+		term, end = term.LongRunning()
 		defer end()
 	}
 	term.JSON = commands.JSON

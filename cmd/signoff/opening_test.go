@@ -393,7 +393,7 @@ func (i *installation) watch(p *server.Server, c *partnerClient, want ...int) (s
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() {
-		for ctx.Err() == nil {
+		_ = poll.Until(ctx, func() (bool, error) {
 			res := ask(i.t, p, c.id, c.token, i.study)
 			ok := false
 			for _, w := range want {
@@ -402,8 +402,8 @@ func (i *installation) watch(p *server.Server, c *partnerClient, want ...int) (s
 			if !ok {
 				i.t.Errorf("%s was answered %d", c.id, res.StatusCode)
 			}
-			_ = poll.Pause(ctx)
-		}
+			return false, nil
+		})
 	})
 	return sync.OnceFunc(func() { cancel(); group.Wait() })
 }

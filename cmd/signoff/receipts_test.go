@@ -87,10 +87,9 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 		}
 		return found
 	}
-	for lagOf("acme").Acknowledged < 2 { // doors look every few seconds
-		if err := poll.Pause(ctx); err != nil {
-			t.Fatal(err)
-		}
+	acknowledged := func() (bool, error) { return lagOf("acme").Acknowledged >= 2, nil } // read every few seconds
+	if err := poll.Until(ctx, acknowledged); err != nil {
+		t.Fatal(err)
 	}
 	if l := lagOf("acme"); l.Delivered != 4 || l.Acknowledged != 2 || l.Last != 6 || l.Behind != 4 || l.Since.IsZero() {
 		t.Errorf("acme: %+v", l)
@@ -146,12 +145,10 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 		}
 		return err
 	}
-	opens := func(secret string) { // once the doors have followed the log
+	opens := func(secret string) { // once the callout has applied the change
 		t.Helper()
-		for err := login(secret); err != nil; err = login(secret) {
-			if err := poll.Pause(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+		if err := poll.Until(t.Context(), func() (bool, error) { return login(secret) == nil, nil }); err != nil {
+			t.Fatal(err)
 		}
 	}
 

@@ -71,11 +71,7 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 	s.NATSUser, s.NATSPassword = "", "" // not for standard output
 	ctx, cancel := context.WithTimeout(ctx, server.ReadyTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.OpsURL+"/readyz", nil)
-	if err != nil {
-		return "not ready", s, nil
-	}
-	status, body, err := datadir.DoWith(dir.Client(), req)
+	status, body, err := dir.Get(ctx, s.OpsURL+"/readyz")
 	if err != nil || json.Unmarshal(body, &findings) != nil {
 		return "not ready", s, nil
 	}

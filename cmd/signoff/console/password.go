@@ -11,16 +11,16 @@ import (
 	"golang.org/x/term"
 )
 
-// PasswordFlag says where a password comes from. It is never an argument or a
-// variable: those are seen by others.
+// PasswordFlag names the source of a password. A password is never an argument or
+// an environment variable, because other users can see those.
 type PasswordFlag struct {
-	PasswordFile string `help:"File whose first line is the password; - for standard input. Asked for when absent." placeholder:"F"`
+	PasswordFile string `help:"File whose first line is the password; - for standard input. Without it the password is asked for." placeholder:"F"`
 }
 
 const maxPasswordFile = 4096
 
-// Read returns the password; who is asked for is named in the prompt. A new
-// password is asked for twice.
+// Read returns the password of the user who, which the prompt names. A new password
+// is asked for twice.
 func (p PasswordFlag) Read(t Terminal, who string, isNew bool) (string, error) {
 	switch {
 	case p.PasswordFile == "-":
@@ -35,13 +35,13 @@ func (p PasswordFlag) Read(t Terminal, who string, isNew bool) (string, error) {
 	}
 	in, ok := t.In.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return "", UsageError("no terminal to ask for a password on: use --password-file")
+		return "", UsageError("there is no terminal to ask for the password; use --password-file")
 	}
 	password, err := prompt(t, in, "Password of "+who+": ")
 	if err != nil || !isNew {
 		return password, err
 	}
-	again, err := prompt(t, in, "The same again: ")
+	again, err := prompt(t, in, "Repeat the password: ")
 	if err == nil && again != password {
 		err = errors.New("the two passwords differ; nothing was changed")
 	}
@@ -58,6 +58,8 @@ func prompt(t Terminal, in *os.File, text string) (string, error) {
 	return string(password), nil
 }
 
+// FirstLine returns the first line of r, without its line end. An empty line is an
+// error.
 func FirstLine(r io.Reader) (string, error) {
 	line, err := bufio.NewReader(io.LimitReader(r, maxPasswordFile)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {

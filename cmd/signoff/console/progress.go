@@ -9,13 +9,14 @@ import (
 	"golang.org/x/term"
 )
 
-// progress is a bar on standard error while something long runs; on anything
-// but a terminal it prints nothing.
+// progress is a progress bar on standard error. It prints nothing if that is not a
+// terminal.
 type progress struct {
 	all *mpb.Progress
 	bar *mpb.Bar
 }
 
+// NewProgress starts a progress bar that is labelled what.
 func NewProgress(t Terminal, what string, total int64) *progress {
 	f, ok := t.Err.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -32,7 +33,7 @@ func startProgress(w io.Writer, what string, total int64) *progress {
 	return &progress{all, bar}
 }
 
-// To moves the bar to what is done of total; either may grow.
+// To sets the bar to done of total. Both may grow.
 func (p *progress) To(done, total int64) {
 	if p.bar != nil {
 		p.bar.SetTotal(total, false)
@@ -40,14 +41,14 @@ func (p *progress) To(done, total int64) {
 	}
 }
 
-// Add moves the bar by n.
+// Add advances the bar by n.
 func (p *progress) Add(n int) {
 	if p.bar != nil {
 		p.bar.IncrBy(n)
 	}
 }
 
-// End takes the bar away from further output.
+// End finishes the bar, so that further output does not disturb it.
 func (p *progress) End() {
 	if p.bar != nil {
 		p.bar.SetTotal(-1, true)

@@ -15,9 +15,8 @@ import (
 // AppliedTimeout is how long a command waits for the read model.
 var AppliedTimeout = 2 * time.Second
 
-// AppliedInTime waits until a running server's read model has applied the
-// access events recorded so far, and reports whether it has within
-// appliedTimeout.
+// AppliedInTime waits until the running server's read model has applied the access
+// events recorded so far. It reports whether that happened within AppliedTimeout.
 func AppliedInTime(ctx context.Context, dir Dir, o *outbox.Outbox) (bool, error) {
 	recorded, err := o.ChainHead(ctx, events.AccessStudy)
 	if err != nil {
@@ -29,22 +28,13 @@ func AppliedInTime(ctx context.Context, dir Dir, o *outbox.Outbox) (bool, error)
 	}
 	patience, cancel := context.WithTimeout(ctx, AppliedTimeout)
 	defer cancel()
-	err = errors.Join(awaitHead(patience, m, recorded), m.Close())
+	err = poll.Until(patience, func() (bool, error) {
+		applied, err := m.ChainHead(patience, events.AccessStudy)
+		return applied.Number >= recorded.Number, err
+	})
+	err = errors.Join(err, m.Close())
 	if err != nil && patience.Err() != nil && ctx.Err() == nil {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// awaitLink waits until the read model has applied the access event.
-func awaitHead(ctx context.Context, m *readmodel.Model, recorded events.ChainHead) error {
-	for {
-		applied, err := m.ChainHead(ctx, events.AccessStudy)
-		if err != nil || applied.Number >= recorded.Number {
-			return err
-		}
-		if err := poll.Pause(ctx); err != nil {
-			return err
-		}
-	}
 }

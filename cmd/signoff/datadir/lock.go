@@ -21,13 +21,13 @@ func lockExclusively(f *os.File) error {
 	return err
 }
 
-// Locked reports whether a process has taken the directory. Those who ask do
-// not see each other.
+// Locked reports whether a process holds the directory's lock. It takes a shared lock
+// for a moment, so concurrent calls do not see each other.
 func (d Dir) Locked() bool {
 	f, err := os.Open(d.lockFile())
 	if err != nil {
 		return false
 	}
-	defer f.Close() //nolint:errcheck // it ends the lock
+	defer f.Close() //nolint:errcheck // closing releases the lock
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }

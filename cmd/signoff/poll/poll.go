@@ -1,4 +1,4 @@
-// Package poll paces loops that wait for something outside of the process.
+// Package poll waits for changes in a database or in another process.
 package poll
 
 import (
@@ -6,14 +6,24 @@ import (
 	"time"
 )
 
-// Pause is the time between two polls.
-func Pause(ctx context.Context) error {
-	timer := time.NewTimer(5 * time.Millisecond)
+// every is the time between two tries.
+const every = 5 * time.Millisecond
+
+// Until calls done until it returns true or an error, or ctx ends. It returns the
+// error, or the cause of ctx's end.
+func Until(ctx context.Context, done func() (bool, error)) error {
+	timer := time.NewTimer(0)
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
+	<-timer.C
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		timer.Reset(every)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
 	}
 }

@@ -8,11 +8,12 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/poll"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
-// Run runs the program until ctx ends, or a part of it fails, and closes it.
-// Announce is called once it is ready.
+// Run runs the program until ctx ends or a part of it fails, and closes it. It calls
+// announce once the program is ready.
 func (p *Server) Run(ctx context.Context, announce func(datadir.Serving)) error {
 	ready := component{"readiness", func(ctx context.Context) error {
 		p.awaitReady(ctx, announce)
@@ -36,25 +37,18 @@ func (p *Server) Run(ctx context.Context, announce func(datadir.Serving)) error 
 	return errors.Join(err, p.Dir.RemoveServeFile(), p.Close())
 }
 
-// awaitReady waits until all checks hold, and says so in serve.json and to
-// announce. A program that does not get ready goes on trying: what is wrong is
-// in the log and in /readyz.
+// awaitReady writes serve.json, waits until all checks hold, and calls announce. A
+// program that does not become ready goes on trying; the log and /readyz say what is
+// wrong.
 func (p *Server) awaitReady(ctx context.Context, announce func(datadir.Serving)) {
 	p.announced.Store(true)
 	p.announceAgain()
-	tick := time.NewTicker(readyEvery)
-	defer tick.Stop()
-	for !p.ready(ctx) {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	if poll.Until(ctx, func() (bool, error) { return p.ready(ctx), nil }) == nil {
+		announce(p.serving())
 	}
-	announce(p.serving())
 }
 
-// serving is what the program says of itself.
+// serving returns the content of serve.json.
 func (p *Server) serving() datadir.Serving {
 	operator := p.NATS.Credentials(natsd.Operator)
 	var outside *natsflags.Flags
@@ -70,12 +64,12 @@ func (p *Server) serving() datadir.Serving {
 	}
 }
 
-// announceAgain brings serve.json up to date.
+// announceAgain writes serve.json again.
 func (p *Server) announceAgain() {
 	p.announcing.Lock()
 	defer p.announcing.Unlock()
 	if err := p.Dir.WriteServeFile(p.serving()); err != nil {
-		p.Log.Error("other commands will not find this server", "error", err)
+		p.Log.Error("cannot write serve.json; other commands will not find this server", "error", err)
 	}
 }
 

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/poll"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
@@ -110,27 +110,15 @@ func catchUp(ctx context.Context, dir datadir.Dir, server *natsd.Server) error {
 	return errors.Join(err, <-done, o.Close())
 }
 
-// AwaitPublished waits until nothing is pending; a relay that stopped never
-// gets there.
+// AwaitPublished waits until no event is pending. A relay that has stopped is an error,
+// because it publishes nothing more.
 func AwaitPublished(ctx context.Context, o *outbox.Outbox, relay *publisher.Relay) error {
-	tick := time.NewTicker(readyEvery)
-	defer tick.Stop()
-	for {
+	return poll.Until(ctx, func() (bool, error) {
 		s := relay.Status()
 		if s.State == publisher.Stopped {
-			return errors.New(s.Reason)
+			return false, errors.New(s.Reason)
 		}
 		pending, err := o.Source().Pending(ctx, 1)
-		if err != nil {
-			return err
-		}
-		if s.Ready() && len(pending) == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
-	}
+		return s.Ready() && len(pending) == 0, err
+	})
 }

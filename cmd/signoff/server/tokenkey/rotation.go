@@ -2,7 +2,6 @@ package tokenkey
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -162,21 +161,17 @@ func rotateHere(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request 
 func awaitRotation(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request accounts.KeyRotation) (string, error) {
 	patience, cancel := context.WithTimeout(ctx, RotationTimeout)
 	defer cancel()
-	for {
-		r, err := o.Accounts().GetKeyRotation(patience, request.ID)
-		if err == nil && r.Finished {
-			_, err := datadir.AppliedInTime(ctx, dir, o)
-			return r.Key, err
-		}
-		if err == nil {
-			err = poll.Pause(patience)
-		}
-		if patience.Err() != nil && ctx.Err() == nil {
-			return "", errors.New("the rotation is requested, but the running server has not carried it out within " + RotationTimeout.String() +
-				"; it does so as soon as it can, and the previous key stays in force until then; see signoff keys list, signoff status and the server's log")
-		}
-		if err != nil {
-			return "", err
-		}
+	err := poll.Until(patience, func() (_ bool, err error) {
+		request, err = o.Accounts().GetKeyRotation(patience, request.ID)
+		return request.Finished, err
+	})
+	if err != nil && patience.Err() != nil && ctx.Err() == nil {
+		return "", fmt.Errorf("the rotation is requested, but the running server has not carried it out within %s; "+
+			"it does so as soon as it can, and the previous key stays in force until then; see signoff keys list, signoff status and the server's log", RotationTimeout)
 	}
+	if err != nil {
+		return "", err
+	}
+	_, err = datadir.AppliedInTime(ctx, dir, o)
+	return request.Key, err
 }
