@@ -16,8 +16,8 @@ import (
 
 const modulePath = "github.com/seed-e88a4ece/signoff"
 
-// arrows are the packages of the house and those of ours that each may import;
-// "*" is all. Tests may import what they need.
+// arrows lists the packages of the module, each with those of the module that it may
+// import; "*" is all. Tests may import what they need.
 var arrows = map[string][]string{
 	"events":                 {},
 	"events/access":          {"events"},
@@ -42,8 +42,8 @@ var arrows = map[string][]string{
 	"subscriber/api":         {"subscriber/readmodel", "events", "events/access", "fhir", "fhir/rest"},
 	"cmd/signoff":            {"*"},
 
-	// Of the command's packages only main, the server and the tour may import all;
-	// what they share imports what it needs.
+	// Only main, the server and the tour may import everything; the packages that they
+	// share may not.
 	"cmd/signoff/console":           {},
 	"cmd/signoff/poll":              {},
 	"cmd/signoff/natsflags":         {"cmd/signoff/console", "publisher/natsd"},
@@ -82,7 +82,7 @@ var (
 	io_  = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}
 )
 
-// topLevel is all that lies at the top, dot-files aside.
+// topLevel lists the entries of the top directory, except dot-files.
 var topLevel = []string{
 	"cmd", "events", "fhir", "outbox", "publisher", "subscriber", "go.mod", "go.sum", "docker-compose.yml", "README.md", "LICENSE",
 }
@@ -142,8 +142,8 @@ func ours(importPath string) (string, bool) {
 	return strings.CutPrefix(importPath, modulePath+"/")
 }
 
-// home finds the package of the house that p is or lies below, so that what is
-// internal to one counts as part of it.
+// home returns the package in arrows that p is or lies below, so that an internal package
+// counts as part of its parent.
 func home(p string) string {
 	for ; p != "."; p = path.Dir(p) {
 		if _, ok := arrows[p]; ok {
@@ -162,7 +162,7 @@ func TestPackagesImportOnlyAlongTheArrows(t *testing.T) {
 		name, _ := ours(p.ImportPath)
 		from := home(name)
 		if from == "" {
-			t.Errorf("package %s is not in the house: give it a place among the arrows", name)
+			t.Errorf("package %s is not in the map: add it to arrows", name)
 			continue
 		}
 		for _, importPath := range p.Imports {

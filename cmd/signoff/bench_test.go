@@ -28,7 +28,7 @@ const latencyPace = 10 * time.Millisecond
 // an outbox: from the publish call to the callback.
 func BenchmarkCommitToCallback(b *testing.B) {
 	dir := b.TempDir()
-	p, _ := startProgram(b, dir)
+	p, _ := startServer(b, dir)
 	addBenchPI(b, p)
 	arrivals := newArrivals()
 	stop := arrivals.follow(b, p)

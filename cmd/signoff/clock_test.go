@@ -21,8 +21,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// placedKey puts a new token key into the data directory, announced by a clock
-// that says the time given.
+// placedKey puts a new token key into the data directory. It is announced with the time
+// given.
 func placedKey(t *testing.T, dir datadir.Dir, o *outbox.Outbox, at time.Time) *tokenkey.Key {
 	t.Helper()
 	key := announcedKey(t, o, at)
@@ -73,7 +73,7 @@ func TestAKeyFromAClockThatWasWrong(t *testing.T) {
 			dir := datadir.Dir(t.TempDir())
 			o := openedOutbox(t, dir)
 			old := placedKey(t, dir, o, time.Now().Add(off))
-			p, stop := startProgram(t, string(dir))
+			p, stop := startServer(t, string(dir))
 			if status, findings := readiness(t, p); status != http.StatusOK {
 				t.Errorf("%v", findings)
 			}
@@ -89,14 +89,14 @@ func TestAKeyFromAClockThatWasWrong(t *testing.T) {
 			acme.works("a token from before the rotation", before)
 			acme.works("a token from after it", acme.signIn(secret))
 			stop()
-			p, _ = startProgram(t, string(dir))
+			p, _ = startServer(t, string(dir))
 			acme.p = p
 			acme.works("a token from before the rotation, after a restart", before)
 		})
 	}
 }
 
-// opensNATS wants the token to log in to NATS.
+// opensNATS checks that the token can log in to NATS.
 func opensNATS(t *testing.T, p *server.Server, token string) {
 	t.Helper()
 	eventually(t, "a login by token", func() error {
@@ -109,7 +109,7 @@ func opensNATS(t *testing.T, p *server.Server, token string) {
 }
 
 func TestReadinessTriesAToken(t *testing.T) {
-	p, _ := startProgram(t, t.TempDir())
+	p, _ := startServer(t, t.TempDir())
 	if status, findings := readiness(t, p); status != http.StatusOK {
 		t.Fatalf("%v", findings)
 	}

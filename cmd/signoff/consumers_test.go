@@ -23,7 +23,7 @@ import (
 func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 	const partners, studies = 10, 101
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	var names []string
 	for i := range studies {
 		names = append(names, fmt.Sprint("MANY-", i))
@@ -47,7 +47,7 @@ func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 	}
 	eventually(t, "readiness", func() error {
 		if s := p.Doors.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
-			return fmt.Errorf("doors are %+v", s)
+			return fmt.Errorf("the status is %+v", s)
 		}
 		return nil
 	})
@@ -83,7 +83,7 @@ func TestAGrantBeyondTheLimitOfConsumersIsNamedEverywhere(t *testing.T) {
 	}
 	eventually(t, "the refusal", func() error {
 		if s := p.Doors.Status(); !s.Ready || len(s.Refused) != 1 {
-			return fmt.Errorf("doors are %+v", s)
+			return fmt.Errorf("the status is %+v", s)
 		}
 		return nil
 	})
@@ -127,10 +127,10 @@ func TestReplicasOfConsumersAreForClusters(t *testing.T) {
 	}
 }
 
-// The consumer of each partner is held by one server only, and that one is killed: it
-// does not tell the others that it goes.
+// Each partner's consumer is stored by one server only, and that one is killed, so that it
+// cannot hand over.
 func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
-	o := newOnCluster(t)
+	o := newClusterServer(t)
 	o.stop()
 	s := o.settings()
 	s.Listen, s.NATSConsumerReplicas = o.listen, 1
@@ -156,7 +156,7 @@ func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
 	before := o.last(demoStudy)
 	eventually(t, "what was signed before", func() error { return f.has(before) })
 
-	// The hardest case: who is elected in its place has never heard of it.
+	// The hardest case: the next leader has never seen the consumer.
 	leads := fmt.Sprintf(`{"placement":{"preferred":%q}}`, killed)
 	eventually(t, "that server as the stream's leader", func() error {
 		if leader := o.stream().Cluster.Leader; leader != killed {

@@ -103,7 +103,7 @@ func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
 	for round := range kills {
 		killRound(t, dir, round, 1+random.IntN(killMaxSigned), acknowledged)
 	}
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	checkEverything(t, p, acknowledged)
 }
 

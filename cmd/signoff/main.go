@@ -5,15 +5,16 @@
 // that records sign-offs, the publisher that puts them on NATS JetStream, the
 // read model that follows the stream, and the read API. The other commands
 // administer that directory, whether a server is running or not, and
-// "signoff demo" is a tour of everything in a directory of its own.
+// "signoff demo" is a tour of everything in a separate directory.
 //
-// With --nats-url it uses a NATS server or cluster that runs elsewhere, under
-// the configuration that "signoff nats-config" writes, and "signoff callout"
-// answers partners' logins there beside it.
+// With --nats-url it uses an outside NATS server or cluster that runs with the
+// configuration that "signoff nats-config" writes, and "signoff callout" answers
+// partners' logins there, beside "signoff serve".
 //
 // Exit status: 0 done, 1 refused or failed, 2 wrong usage. SIGTERM and SIGINT
 // stop serve, callout and demo in order, with status 0, also while they start; a
-// second one kills them. They ignore SIGHUP. Lines that nobody reads are dropped.
+// second signal kills them. They ignore SIGHUP, and drop lines of their output that
+// nobody reads.
 package main
 
 import (
@@ -42,7 +43,7 @@ func main() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		signal.Stop(signals) // before anything ends: from now on a signal kills
+		signal.Stop(signals) // before cancel: the next signal kills the process
 		cancel()
 	}()
 	os.Exit(run(ctx, os.Args[1:], console.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
@@ -92,14 +93,14 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 		args = []string{"--help"}
 	}
 	command, err := parser.Parse(args)
-	if exited { // --help has been printed
+	if exited { // --help or --version has been printed
 		return exitDone
 	}
 	if err != nil {
 		fmt.Fprintf(term.Err, "signoff: %v\nTry: signoff --help\n", err)
 		return exitUsage
 	}
-	if lasting[command.Command()] {
+	if longRunning[command.Command()] {
 		var end func()
 		term, end = term.LongRunning()
 		defer end()
@@ -116,10 +117,10 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 	return exitDone
 }
 
-// lasting names the commands that run until they are stopped.
-var lasting = map[string]bool{"serve": true, "callout": true, "demo": true}
+// longRunning holds the commands that run until they are stopped.
+var longRunning = map[string]bool{"serve": true, "callout": true, "demo": true}
 
-// complain prints what went wrong and returns the exit status.
+// complain prints the error and returns the exit status.
 func complain(w io.Writer, err error) int {
 	var usage console.UsageError
 	switch {

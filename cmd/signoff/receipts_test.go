@@ -63,7 +63,7 @@ func statusOf(t *testing.T, dir string) (facts statusFacts) {
 
 func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	ctx := t.Context()
 	study := killStudy(0)
 	if err := p.Outbox.Accounts().AddPI(ctx, "test", "pi", "P. Investigator", []string{study}, testPassword); err != nil {
@@ -125,7 +125,7 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 }
 
 func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
-	p, _ := startProgram(t, t.TempDir())
+	p, _ := startServer(t, t.TempDir())
 	dir := string(p.Dir)
 	acme, first := newPartnerWithSecret(t, p, "acme", "S1")
 	rotate := func(args ...string) string {

@@ -13,16 +13,15 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// localAddress is what failed sign-ins on this machine's command line are
-// counted under.
+// localAddress is the address under which failed sign-ins on the command line are counted.
 const localAddress = "local"
 
 // signCommand signs off assessments, one transaction per case.
 type signCommand struct {
-	ID      []string `arg:"" optional:"" help:"Assessment ids. With a version, as 790@5.2 (case revision 5, revision 2), only that is signed, and signing it again changes nothing; without, whatever waits."`
+	ID      []string `arg:"" optional:"" help:"Assessment ids. With a version, as in 790@5.2 (case revision 5, revision 2), only that version is signed, and signing it again changes nothing; without, the version that waits is signed."`
 	Study   string   `help:"With --case or --all: the study." placeholder:"S"`
-	Case    int32    `help:"Sign all that waits in this case of the study, as it is now; what is registered meanwhile is not signed." placeholder:"N"`
-	All     bool     `help:"Sign all that waits in the study, likewise."`
+	Case    int32    `help:"Sign everything that waits in this case of the study now; what is registered meanwhile is not signed." placeholder:"N"`
+	All     bool     `help:"Sign everything that waits in the study now."`
 	As      string   `required:"" help:"User name of the PI." placeholder:"USER"`
 	Meaning string   `required:"" help:"What the signature means." placeholder:"\"…\""`
 	console.PasswordFlag
@@ -32,14 +31,14 @@ type signCommand struct {
 func (cmd *signCommand) Validate() error {
 	switch {
 	case len(cmd.ID) > 0 && cmd.Study == "" && cmd.Case == 0 && !cmd.All:
-		_, err := parseAsked(cmd.ID)
+		_, err := parseSelected(cmd.ID)
 		return err
 	case cmd.Case < 0:
 		return console.UsageError("--case must be the number of a case, from 1 on")
 	case len(cmd.ID) == 0 && cmd.Study != "" && (cmd.Case > 0) != cmd.All:
 		return nil
 	default:
-		return console.UsageError("say what to sign: either ids, or --study with --case N, or --study with --all")
+		return console.UsageError("name what to sign: either ids, or --study with --case N, or --study with --all")
 	}
 }
 
@@ -68,8 +67,8 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) 
 	})
 }
 
-// sign signs case after case. A refused one is said and does not stop the
-// others; those not reached when ctx ends count as refused.
+// sign signs case after case. A refused case is printed and does not stop the others;
+// cases that are not reached when ctx ends count as refused.
 func (cmd *signCommand) sign(ctx context.Context, t console.Terminal, o *outbox.Outbox, cases []outbox.SignOff) (signed []outbox.Signed, refused int) {
 	bar := console.NewProgress(t, "signing cases", int64(len(cases)))
 	var complaints []error
@@ -83,7 +82,7 @@ func (cmd *signCommand) sign(ctx context.Context, t console.Terminal, o *outbox.
 		}
 		bar.To(int64(i+1), int64(len(cases)))
 		rest := len(cases) - i - 1
-		if rest > 0 && giveWay(ctx) != nil {
+		if rest > 0 && yieldLock(ctx) != nil {
 			complaints = append(complaints, fmt.Errorf("interrupted: %s not reached", console.Plural(rest, "case")))
 			refused = rest - 1
 			break
@@ -96,10 +95,10 @@ func (cmd *signCommand) sign(ctx context.Context, t console.Terminal, o *outbox.
 	return signed, refused + len(complaints)
 }
 
-// giveWay leaves the database to others for a moment. SQLite has no queue for
-// its write lock: without this a running server would hardly get it, and
-// publish nothing, before the last case is signed.
-func giveWay(ctx context.Context) error {
+// yieldLock leaves the database to other processes for a moment. SQLite has no queue for
+// its write lock: without this pause a running server would hardly get the lock, and
+// would publish nothing before the last case is signed.
+func yieldLock(ctx context.Context) error {
 	timer := time.NewTimer(2 * time.Millisecond)
 	defer timer.Stop()
 	select {
@@ -110,7 +109,7 @@ func giveWay(ctx context.Context) error {
 	}
 }
 
-// printSigned lists what was signed, and of many only how many.
+// printSigned lists what was signed; if that is much, it prints only the number.
 func printSigned(w io.Writer, signed []outbox.Signed) {
 	const few = 20
 	if len(signed) <= few {
@@ -130,18 +129,18 @@ func printSigned(w io.Writer, signed []outbox.Signed) {
 		fmt.Fprintln(w, console.Plural(len(signed)-withdrawn, "assessment"), "signed off")
 	}
 	if withdrawn > 0 {
-		fmt.Fprintln(w, console.Plural(withdrawn, "assessment"), "signed before, and withdrawn since: partners do not get it until a higher version is signed")
+		fmt.Fprintln(w, console.Plural(withdrawn, "assessment"), "signed before and withdrawn since: partners do not get it until a higher version is signed")
 	}
 }
 
-// asked is what the arguments of a sign-off name: ids, each with the version
-// that is meant if one is given, as in 790@5.2.
-type asked struct {
+// selected holds the ids that the arguments name, and the version of those that have one,
+// as in 790@5.2.
+type selected struct {
 	ids      []string
 	expected map[string]outbox.Expected
 }
 
-func parseAsked(args []string) (a asked, err error) {
+func parseSelected(args []string) (a selected, err error) {
 	a.expected = make(map[string]outbox.Expected)
 	plain := make(map[string]bool)
 	for _, arg := range args {
@@ -156,18 +155,18 @@ func parseAsked(args []string) (a asked, err error) {
 				return a, console.UsageError(strconv.Quote(arg) + ": the version is the case revision, a dot and the revision, as in 790@5.2")
 			}
 			if twice && before != e {
-				return a, console.UsageError("assessment " + id + " is named in two versions")
+				return a, console.UsageError("assessment " + id + " is named with two versions")
 			}
 			a.expected[id] = e
 		}
 		if _, named := a.expected[id]; named && plain[id] {
-			return a, console.UsageError("assessment " + id + " is named with a version and without")
+			return a, console.UsageError("assessment " + id + " is named with and without a version")
 		}
 	}
 	return a, nil
 }
 
-// parseVersion reads a version as in 5.2: case revision 5, revision 2.
+// parseVersion parses a version such as 5.2: case revision 5, revision 2.
 func parseVersion(text string) (e outbox.Expected, ok bool) {
 	first, second, dotted := strings.Cut(text, ".")
 	caseRevision, err := strconv.ParseInt(first, 10, 32)
@@ -176,11 +175,11 @@ func parseVersion(text string) (e outbox.Expected, ok bool) {
 	return e, dotted && err == nil && err2 == nil && caseRevision > 0 && revision > 0
 }
 
-// selection says what to sign: what is named together, else what waits, case
-// by case, in exactly the versions that wait now.
+// selection returns what to sign: the named assessments together, or what waits, case by
+// case, in exactly the versions that wait now.
 func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) ([]outbox.SignOff, error) {
 	if len(cmd.ID) > 0 {
-		a, err := parseAsked(cmd.ID)
+		a, err := parseSelected(cmd.ID)
 		return []outbox.SignOff{{IDs: a.ids, Expected: a.expected}}, err
 	}
 	waiting, err := o.Waiting(ctx, outbox.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
@@ -188,7 +187,7 @@ func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) ([]outb
 		return nil, err
 	}
 	if len(waiting) == 0 {
-		return nil, events.Errorf(events.NotFound, "nothing waits for a signature there")
+		return nil, events.Errorf(events.NotFound, "no assessment waits for a signature there")
 	}
 	var cases []outbox.SignOff
 	for i, w := range waiting {

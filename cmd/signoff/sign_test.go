@@ -95,16 +95,16 @@ func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
 
 func TestAskedVersions(t *testing.T) {
 	for _, arg := range []string{"790@", "790@5", "790@5.", "790@.2", "790@5.2.1", "790@0.1", "790@1.0", "790@-1.1", "790@5,2", "790@99999999999.1", "790@5.2@5.2"} {
-		if _, err := parseAsked([]string{arg}); err == nil {
+		if _, err := parseSelected([]string{arg}); err == nil {
 			t.Errorf("%s is taken", arg)
 		}
 	}
 	for _, args := range [][]string{{"790@5.2", "790@5.1"}, {"790", "790@5.2"}, {"790@5.2", "790"}} {
-		if _, err := parseAsked(args); err == nil {
+		if _, err := parseSelected(args); err == nil {
 			t.Errorf("%s is taken", args)
 		}
 	}
-	a, err := parseAsked([]string{"790@5.2", "791", "790@5.2", "791"})
+	a, err := parseSelected([]string{"790@5.2", "791", "790@5.2", "791"})
 	want := outbox.Expected{Version: events.Version{CaseRevision: 5, Revision: 2}}
 	if err != nil || len(a.expected) != 1 || a.expected["790"] != want || len(a.ids) != 4 {
 		t.Errorf("%+v, %v", a, err)

@@ -8,11 +8,11 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// withdrawCommand takes a published assessment back.
+// withdrawCommand withdraws a published assessment.
 type withdrawCommand struct {
 	ID     string `arg:"" help:"Assessment id."`
 	As     string `required:"" help:"User name of the PI." placeholder:"USER"`
-	Reason string `required:"" help:"Why; partners see it." placeholder:"\"…\""`
+	Reason string `required:"" help:"Why it is withdrawn; partners see this." placeholder:"\"…\""`
 	console.PasswordFlag
 }
 
@@ -30,7 +30,7 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Termin
 			return err
 		}
 		return console.PrintFacts(t, signed, func(w io.Writer) {
-			_, _ = io.WriteString(w, "assessment "+signed.ID+" is withdrawn; partners are told\n")
+			_, _ = io.WriteString(w, "assessment "+signed.ID+" is withdrawn; partners receive that as an event\n")
 		})
 	})
 }

@@ -17,13 +17,22 @@ import (
 // Dir is the path of the directory that holds everything of one installation.
 type Dir string
 
-// The files in the directory.
-func (d Dir) Outbox() string    { return filepath.Join(string(d), "outbox.db") }
+// Outbox returns the path of the outbox's database.
+func (d Dir) Outbox() string { return filepath.Join(string(d), "outbox.db") }
+
+// ReadModel returns the path of the read model's database.
 func (d Dir) ReadModel() string { return filepath.Join(string(d), "readmodel.db") }
-func (d Dir) TokenKey() string  { return filepath.Join(string(d), "keys", "token.jwk") }
-func (d Dir) LoginKey() string  { return filepath.Join(string(d), "keys", "login.nk") }
-func (d Dir) lockFile() string  { return filepath.Join(string(d), "lock") }
+
+// TokenKey returns the path of the key that signs access tokens.
+func (d Dir) TokenKey() string { return filepath.Join(string(d), "keys", "token.jwk") }
+
+// LoginKey returns the path of the key that signs the answers to NATS logins.
+func (d Dir) LoginKey() string { return filepath.Join(string(d), "keys", "login.nk") }
+
+// ServeFile returns the path of serve.json.
 func (d Dir) ServeFile() string { return filepath.Join(string(d), "serve.json") }
+
+func (d Dir) lockFile() string { return filepath.Join(string(d), "lock") }
 
 // Create creates the directory if it does not exist, for its owner only.
 func (d Dir) Create() error {

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exclusively locks the file, which commands that only look hold for a moment.
+// lockExclusively locks the file. It tries for a second, because Locked takes a shared lock
+// for a moment.
 func lockExclusively(f *os.File) error {
 	const attempts, wait = 50, 20 * time.Millisecond
 	var err error

@@ -35,7 +35,7 @@ var demoSeed string
 //go:embed synthetic.ndjson
 var demoSynthetic string
 
-// Who appears in the tour.
+// The people, the partner and the assessments of the tour.
 const (
 	demoPI      = "rivera"
 	demoPIName  = "Dr. Ana Rivera"
@@ -127,7 +127,7 @@ func (d *tour) headingf(format string, args ...any) {
 
 func (d *tour) linef(format string, args ...any) { fmt.Fprintf(d.out, "   "+format+"\n", args...) }
 
-// watch subscribes to the stream as a downstream service does.
+// watch subscribes to the stream as a service behind it does.
 func (d *tour) watch(ctx context.Context) (stop func(), err error) {
 	nc, err := d.p.NATS.Connect(natsd.Reader, publisher.Options()...)
 	if err != nil {
@@ -242,7 +242,7 @@ func (d *tour) sign(ctx context.Context) error {
 	return nil
 }
 
-// whole shows one event with all its headers, and the start of its body.
+// whole prints one event with all its headers and the start of its body.
 func (d *tour) whole(e events.Event) {
 	d.linef("          the CloudEvent's headers, and the FHIR DiagnosticReport in its body:")
 	h := e.Header()
@@ -290,7 +290,7 @@ func (d *tour) withdraw(ctx context.Context) error {
 	return nil
 }
 
-// complete compares what the outbox recorded with what the subscriber got.
+// complete compares the events in the outbox with those that the subscriber received.
 func (d *tour) complete(ctx context.Context) error {
 	d.headingf("Nothing missing, nothing twice, nothing out of order")
 	if err := server.AwaitPublished(ctx, d.p.Outbox, d.p.Relay); err != nil {
@@ -323,15 +323,15 @@ func (d *tour) tryYourself(context.Context) error {
 	}
 	d.headingf("Try it, in another terminal (the files hold the credentials)")
 	d.linef("curl -H @%s '%s/DiagnosticReport?researchstudy=DEMO-01&_count=2'", headers, d.base())
-	d.linef("curl --data @%s %s     # a new token, each lives an hour", form, d.p.PublicURL()+token.Path)
-	d.linef(". %s && nats sub 'crit.v1.DEMO-01.>'     # then sign the one that is left:", env)
+	d.linef("curl --data @%s %s     # a new access token, valid for an hour", form, d.p.PublicURL()+token.Path)
+	d.linef(". %s && nats sub 'crit.v1.DEMO-01.>'     # then sign the assessment that is left:", env)
 	d.linef("%s sign %s --data %s --as %s --meaning 'I approve it.' --password-file %s", self(), demoLeft, d.p.Dir, demoPI, d.passwordPath())
 	d.linef("curl http://%s/readyz ; %s status --data %s", d.p.OpsListener.Addr(), self(), d.p.Dir)
 	d.linef("(nats is NATS' command line: go install github.com/nats-io/natscli/nats@latest)")
 	return nil
 }
 
-// self is how the person at the terminal started the program.
+// self returns the command by which the program was started.
 func self() string {
 	if strings.HasPrefix(os.Args[0], os.TempDir()) {
 		return "go run ./cmd/signoff"

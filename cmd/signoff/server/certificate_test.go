@@ -21,12 +21,12 @@ func TestACertificateIsTakenUpWhenItsFilesChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	c.Clock = func() time.Time { return now }
+	c.clock = func() time.Time { return now }
 	renewed := 0
 	c.renewed = func() { renewed++ }
 	shows := func(when string, want testcert.Pair) {
 		t.Helper()
-		now = now.Add(LookEvery)
+		now = now.Add(checkEvery)
 		if !c.get().Leaf.Equal(want.Leaf) {
 			t.Errorf("%s: another certificate is shown", when)
 		}
@@ -77,7 +77,7 @@ func TestACertificateThatHasExpiredIsSaid(t *testing.T) {
 		t.Fatalf("the log says %s", log.String())
 	}
 	files.Write(t, testcert.NewPair(t))
-	c.Clock = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	c.clock = func() time.Time { return time.Now().Add(2 * time.Hour) }
 	c.get()
 	if !strings.Contains(log.String(), "expired") {
 		t.Errorf("the log says %s", log.String())

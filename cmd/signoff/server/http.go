@@ -27,7 +27,7 @@ func (p *Server) serveHTTP() {
 	keys := token.JWKS(func() []access.Key { return p.Admission.Directory().Keys() }, time.Now)
 
 	partners := exactly(map[string]http.Handler{token.Path: tokens, token.JWKSPath: p.Admission.Guard(keys)}, reports)
-	p.API = rest.NewServer(rest.Wrap(partners, p.Log), p.Log, rest.ServerConfig{TLS: p.Transport.API.configOrPlain()})
+	p.API = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -35,7 +35,7 @@ func (p *Server) serveHTTP() {
 		metrics.MustRegister(part.Metrics()...)
 	}
 	p.Metrics = metrics
-	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notes(), metrics), p.Log, rest.ServerConfig{TLS: p.opsTLS()})
+	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notes(), metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
 }
 
 // clients authenticates partners for the token endpoint, against the outbox. A token

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"time"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
@@ -22,7 +21,7 @@ func (p *Server) Run(ctx context.Context, announce func(datadir.Serving)) error 
 	}}
 	// Stopped from the last to the first: no new requests, then what was signed
 	// is published, what was published is applied, and the files are closed.
-	err := runAll(ctx, p.Log, []component{
+	err := runAll(ctx, p.log, []component{
 		httpComponent("operations", p.Ops, p.OpsListener),
 		{"outbox", p.Outbox.Run},
 		{"read model", func(ctx context.Context) error { return p.Model.Run(ctx, p.Reader) }},
@@ -60,7 +59,7 @@ func (p *Server) serving() datadir.Serving {
 		Ops: p.OpsListener.Addr().String(), OpsURL: scheme(p.opsTLS()) + p.OpsListener.Addr().String(),
 		NATS: p.NATS.ClientURL(), NATSPublic: p.Settings.NATSPublicURL, NATSUser: operator.User, NATSPassword: operator.Password,
 		Outside: outside, MaxConsumers: p.Settings.MaxConsumers,
-		Certificates: p.Transport.fingerprints(),
+		Certificates: p.transport.fingerprints(),
 	}
 }
 
@@ -69,8 +68,6 @@ func (p *Server) announceAgain() {
 	p.announcing.Lock()
 	defer p.announcing.Unlock()
 	if err := p.Dir.WriteServeFile(p.serving()); err != nil {
-		p.Log.Error("cannot write serve.json; other commands will not find this server", "error", err)
+		p.log.Error("cannot write serve.json; other commands will not find this server", "error", err)
 	}
 }
-
-const readyEvery = 20 * time.Millisecond

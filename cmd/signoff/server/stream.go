@@ -17,9 +17,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
-// WithStream connects to the running server's stream; where none is running
-// it goes to the server elsewhere that flags name, or it starts the embedded
-// one for the time of fn, and first brings the stream up to the outbox.
+// WithStream calls fn with a connection to the stream: that of the running server, or, if
+// none runs, that of the outside NATS server that flags name. Otherwise it starts the
+// embedded NATS server for the duration of fn, and first publishes what is pending in the
+// outbox.
 func WithStream(ctx context.Context, dir datadir.Dir, flags natsflags.Flags, fn func(jetstream.JetStream) error) error {
 	unlock, err := dir.Lock("rebuild")
 	if err != nil {
@@ -72,8 +73,8 @@ func withRunning(dir datadir.Dir, s datadir.Serving, fn func(jetstream.JetStream
 	return fn(js)
 }
 
-// withOutside reads the stream where it is. What is not published yet is
-// applied once it is.
+// withOutside calls fn with a connection to an outside NATS server. What is pending in the
+// outbox is not published.
 func withOutside(flags natsflags.Flags, fn func(jetstream.JetStream) error) error {
 	nc, err := flags.Reach(slog.New(slog.DiscardHandler)).Connect(natsd.Reader, publisher.Options()...)
 	if err != nil {
@@ -87,7 +88,7 @@ func withOutside(flags natsflags.Flags, fn func(jetstream.JetStream) error) erro
 	return fn(js)
 }
 
-// catchUp runs the relay until all that is pending is in the stream.
+// catchUp runs the relay until everything pending is published.
 func catchUp(ctx context.Context, dir datadir.Dir, server *natsd.Server) error {
 	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
 	if err != nil {

@@ -56,7 +56,7 @@ func newInstallation(t *testing.T, assessments int) *installation {
 	t.Helper()
 	i := &installation{t: t, dir: t.TempDir(), study: killStudy(0), secrets: make(map[string]string)}
 	addKillPI(t, i.dir)
-	p, stop := startProgram(t, i.dir)
+	p, stop := startServer(t, i.dir)
 	i.acme, i.secrets["acme"] = newPartnerWithSecret(t, p, "acme", i.study)
 	i.revoked, i.secrets["revoked"] = newPartnerWithSecret(t, p, "revoked", i.study, killStudy(1))
 	i.rotated, i.oldSecret = newPartnerWithSecret(t, p, "rotated", i.study)
@@ -134,8 +134,8 @@ func (i *installation) commit(change func(o *outbox.Outbox) error) {
 	}
 }
 
-// keep copies a database of the data directory as it is now.
-func keep(t *testing.T, path string) (copied string) {
+// copyAside copies a database as it is now and returns the path of the copy.
+func copyAside(t *testing.T, path string) (copied string) {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), path, sqlite.Config{})
 	if err != nil {
@@ -149,8 +149,8 @@ func keep(t *testing.T, path string) (copied string) {
 	return copied
 }
 
-// putBack puts a copy in the place of a database that nobody uses.
-func putBack(t *testing.T, path, copied string) {
+// restoreFile replaces a database that is not in use by a copy.
+func restoreFile(t *testing.T, path, copied string) {
 	t.Helper()
 	content, err := os.ReadFile(copied)
 	if err != nil {
@@ -166,7 +166,7 @@ func putBack(t *testing.T, path, copied string) {
 	}
 }
 
-// alter changes a database behind everybody's back.
+// alter executes a statement on a database that is not in use.
 func alter(t *testing.T, path, statement string) {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), path, sqlite.Config{})
@@ -182,9 +182,9 @@ func alter(t *testing.T, path, statement string) {
 	}
 }
 
-// heldProgram is a program whose publisher stops before a batch that it publishes
-// again, until release is called.
-type heldProgram struct {
+// pausedServer is a server whose publisher waits before a batch that it publishes again,
+// until release is called.
+type pausedServer struct {
 	*server.Server
 	reached <-chan struct{}
 	release func()
@@ -192,23 +192,23 @@ type heldProgram struct {
 	stop    func()
 }
 
-// startHeld runs the program. Passes is how many batches are published again
-// before the publisher stops; none if it is negative.
-func startHeld(t *testing.T, dir string, s server.Settings, passes int) *heldProgram {
+// startPaused runs the server. Passes is the number of batches that are published again
+// before the publisher waits; if it is negative, the publisher does not wait.
+func startPaused(t *testing.T, dir string, s server.Settings, passes int) *pausedServer {
 	t.Helper()
 	p, err := server.Open(t.Context(), datadir.Dir(dir), s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	reached, permit := make(chan struct{}), make(chan struct{})
-	holdRelay(t, p, publisher.StepHeal, passes, func() {
+	pauseRelay(t, p, publisher.StepHeal, passes, func() {
 		close(reached)
 		<-permit
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- p.Run(ctx, func(datadir.Serving) { close(ready) }) }()
-	r := &heldProgram{Server: p, reached: reached, release: sync.OnceFunc(func() { close(permit) }), ready: ready}
+	r := &pausedServer{Server: p, reached: reached, release: sync.OnceFunc(func() { close(permit) }), ready: ready}
 	r.stop = sync.OnceFunc(func() {
 		r.release()
 		cancel()
@@ -220,9 +220,9 @@ func startHeld(t *testing.T, dir string, s server.Settings, passes int) *heldPro
 	return r
 }
 
-// holdRelay makes the program a publisher that calls fn before a step, after it
-// has passed it so often.
-func holdRelay(t testing.TB, p *server.Server, step string, passes int, fn func()) {
+// pauseRelay replaces the server's publisher by one that calls fn at a step, after it has
+// passed the step that often.
+func pauseRelay(t testing.TB, p *server.Server, step string, passes int, fn func()) {
 	t.Helper()
 	nc, err := p.Connect(natsd.Publisher)
 	if err != nil {
@@ -283,7 +283,7 @@ func readAnswer(t *testing.T, req *http.Request) *http.Response {
 	return res
 }
 
-// wantClosed wants data, keys, tokens and logins to be put off, for everybody.
+// wantClosed checks that reports, keys, tokens and logins are unavailable to everybody.
 func (i *installation) wantClosed(p *server.Server) {
 	i.t.Helper()
 	for _, c := range []*partnerClient{i.acme, i.revoked, i.rotated, {id: "acme", token: "nonsense"}} {
@@ -322,8 +322,8 @@ func (i *installation) wantClosed(p *server.Server) {
 	}
 }
 
-// wantUnanswered logs in as clients do, who give up before the broker says that
-// nobody has answered. That is no refusal, which would be the end for them.
+// wantUnanswered logs in as clients do, which time out before the broker reports that no
+// callout has answered. That is no refusal, which a client would take as final.
 func (i *installation) wantUnanswered(address, id, secret string) {
 	i.t.Helper()
 	nc, err := nats.Connect(address, nats.UserInfo(id, secret), nats.NoReconnect(), nats.Timeout(time.Second))
@@ -336,7 +336,7 @@ func (i *installation) wantUnanswered(address, id, secret string) {
 	}
 }
 
-// wantRight wants those let in who should be, and nobody else.
+// wantRight checks that those who have access are admitted, and no one else.
 func (i *installation) wantRight(p *server.Server) {
 	i.t.Helper()
 	if res := ask(i.t, p, "acme", i.acme.token, i.study); res.StatusCode != http.StatusOK {
@@ -360,7 +360,7 @@ func (i *installation) wantRight(p *server.Server) {
 	i.wantLogins(p.NATS.ClientURL())
 }
 
-// wantLogins wants the right ones to get in on NATS.
+// wantLogins checks that those who have access can log in to NATS, and no one else.
 func (i *installation) wantLogins(address string) {
 	i.t.Helper()
 	login := func(id, secret string) (*nats.Conn, error) {
@@ -387,8 +387,8 @@ func (i *installation) wantLogins(address string) {
 	eventually(i.t, "a login of rotated", func() error { return opens("rotated", i.secrets["rotated"]) })
 }
 
-// watch asks for data again and again, until stop is called, which reports the
-// answers other than those wanted.
+// watch asks for reports repeatedly until stop is called. Every other status than those
+// wanted is an error.
 func (i *installation) watch(p *server.Server, c *partnerClient, want ...int) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
@@ -408,7 +408,7 @@ func (i *installation) watch(p *server.Server, c *partnerClient, want ...int) (s
 	return sync.OnceFunc(func() { cancel(); group.Wait() })
 }
 
-// refillChild is a program that is killed while it fills the stream again.
+// refillChild is a server that kills itself while it refills the stream.
 func refillChild() int {
 	p, err := server.Open(context.Background(), datadir.Dir(os.Args[1]), loopback(), slog.New(slog.DiscardHandler))
 	if err == nil {
@@ -442,7 +442,7 @@ func TestNothingOpensWhileTheLogIsFilledAgain(t *testing.T) {
 		t.Fatalf("the child was not killed: %v\n%s", err, out)
 	}
 
-	p := startHeld(t, i.dir, loopback(), 2)
+	p := startPaused(t, i.dir, loopback(), 2)
 	defer i.watch(p.Server, i.acme, http.StatusOK, http.StatusServiceUnavailable)()
 	defer i.watch(p.Server, i.revoked, http.StatusForbidden, http.StatusServiceUnavailable)()
 	<-p.reached
@@ -454,7 +454,7 @@ func TestNothingOpensWhileTheLogIsFilledAgain(t *testing.T) {
 	})
 	i.wantClosed(p.Server)
 
-	// A rebuild does not take the beginning for all there is, nor end.
+	// A rebuild does not end before the stream is complete.
 	rebuilt := make(chan result, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -485,10 +485,10 @@ func TestNothingOpensWhileTheLogIsFilledAgain(t *testing.T) {
 
 func TestACalloutOpensNothingWhileTheLogIsFilledAgain(t *testing.T) {
 	i := newInstallation(t, 1000)
-	o := &onCluster{cluster: newCluster(t, i.dir, 1)}
+	o := &clusterServer{cluster: newCluster(t, i.dir, 1)}
 	s := o.settings()
 	i.lose("jetstream", "readmodel.db*")
-	p := startHeld(t, i.dir, s, 2)
+	p := startPaused(t, i.dir, s, 2)
 	dir := datadir.Dir(t.TempDir())
 	a, err := server.OpenCallout(t.Context(), dir, server.CalloutSettings{
 		Flags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, natsconf.CredentialsDir, natsconf.LoginKeyFile),
@@ -531,10 +531,10 @@ func TestACalloutOpensNothingWhileTheLogIsFilledAgain(t *testing.T) {
 
 func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
 	i := newInstallation(t, 3)
-	o := &onCluster{cluster: newCluster(t, i.dir, 1)}
-	_, stop := startMoved(t, i.dir, o.settings())
+	o := &clusterServer{cluster: newCluster(t, i.dir, 1)}
+	_, stop := startOnMovedStream(t, i.dir, o.settings())
 	stop()
-	// Committed while nothing runs, and not to be published for now.
+	// Committed while no server runs; it cannot be published while the broker is away.
 	var late credentials
 	if err := json.Unmarshal([]byte(mustSignoff(t, "partner", "add", "late", "--study", i.study, "--data", i.dir, "--json").out), &late); err != nil {
 		t.Fatal(err)
@@ -542,7 +542,7 @@ func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
 	mustSignoff(t, "partner", "revoke", "acme", i.study, "--data", i.dir)
 	o.kill(0)
 
-	p := startHeld(t, i.dir, o.settings(), -1)
+	p := startPaused(t, i.dir, o.settings(), -1)
 	stopWatching := i.watch(p.Server, i.acme, http.StatusForbidden, http.StatusServiceUnavailable)
 	rotated := &partnerClient{t: t, p: p.Server, id: "rotated"}
 	eventually(t, "the others to get in", p.Admission.Closed)
@@ -579,11 +579,11 @@ func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
 	}
 }
 
-// startMoved starts a program on a server to which the stream was moved, and makes
-// the read model from there.
-func startMoved(t *testing.T, dir string, s server.Settings) (*server.Server, func()) {
+// startOnMovedStream starts a server whose stream was moved to another NATS server, and
+// makes the read model from there.
+func startOnMovedStream(t *testing.T, dir string, s server.Settings) (*server.Server, func()) {
 	t.Helper()
-	p := startHeld(t, dir, s, -1)
+	p := startPaused(t, dir, s, -1)
 	eventually(t, "a rebuilt read model", func() error {
 		if r := signoff(t, "rebuild", "--data", dir); r.status != exitDone {
 			return errors.New(r.err)
@@ -594,27 +594,27 @@ func startMoved(t *testing.T, dir string, s server.Settings) (*server.Server, fu
 	return p.Server, p.stop
 }
 
-// Nothing runs here but one look, so that what it finds is all there is.
+// Only Look is called here, once, so that nothing changes meanwhile.
 func TestWhatOpensAtTheFirstLook(t *testing.T) {
 	i := newInstallation(t, 5)
 	path := datadir.Dir(i.dir)
 	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
-	_, stop := startProgram(t, i.dir)
+	_, stop := startServer(t, i.dir)
 	stop()
-	older := keep(t, path.Outbox()) // ends with an event of a study that goes on
-	olderModel := keep(t, path.ReadModel())
+	older := copyAside(t, path.Outbox()) // ends with an event of a study that goes on
+	olderModel := copyAside(t, path.ReadModel())
 	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 2) })
-	withoutOrdinals := keep(t, path.Outbox())
-	_, stop = startProgram(t, i.dir)
+	withoutOrdinals := copyAside(t, path.Outbox())
+	_, stop = startServer(t, i.dir)
 	stop()
-	complete, model := keep(t, path.Outbox()), keep(t, path.ReadModel())
+	complete, model := copyAside(t, path.Outbox()), copyAside(t, path.ReadModel())
 	stream := filepath.Join(t.TempDir(), "jetstream")
 	if err := os.CopyFS(stream, os.DirFS(filepath.Join(i.dir, "jetstream"))); err != nil {
 		t.Fatal(err)
 	}
 	stranger := t.TempDir()
 	addKillPI(t, stranger)
-	_, stop = startProgram(t, stranger)
+	_, stop = startServer(t, stranger)
 	mustSignoff(t, "partner", "add", "stranger", "--study", i.study, "--data", stranger)
 	stop()
 
@@ -635,13 +635,13 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 		p.Admission.Look(t.Context())
 		return p, p.Admission.Closed()
 	}
-	// restore is the installation with other files.
+	// restore replaces files of the installation.
 	restore := func(t *testing.T, outboxFile, modelFile string, withStream bool) {
 		t.Helper()
 		i.lose("jetstream", "readmodel.db*", "outbox.db*")
-		putBack(t, path.Outbox(), outboxFile)
+		restoreFile(t, path.Outbox(), outboxFile)
 		if modelFile != "" {
-			putBack(t, path.ReadModel(), modelFile)
+			restoreFile(t, path.ReadModel(), modelFile)
 		}
 		if withStream {
 			if err := os.CopyFS(filepath.Join(i.dir, "jetstream"), os.DirFS(stream)); err != nil {
@@ -770,14 +770,14 @@ func TestWhatOpensAtTheFirstLook(t *testing.T) {
 func TestAnOlderReadModelOfAnotherStreamIsClosedUntilItIsMadeAnew(t *testing.T) {
 	i := newInstallation(t, 5)
 	path := datadir.Dir(i.dir)
-	older := keep(t, path.ReadModel())
+	older := copyAside(t, path.ReadModel())
 	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 2) })
-	_, stop := startProgram(t, i.dir)
+	_, stop := startServer(t, i.dir)
 	stop()
 	i.lose("jetstream")
-	putBack(t, path.ReadModel(), older)
+	restoreFile(t, path.ReadModel(), older)
 
-	p := startHeld(t, i.dir, loopback(), -1)
+	p := startPaused(t, i.dir, loopback(), -1)
 	eventually(t, "what to do to be said", func() error {
 		if _, findings := readiness(t, p.Server); !strings.Contains(findings["opening"], "signoff rebuild") {
 			return errors.New(findings["opening"])
@@ -795,7 +795,7 @@ func TestAReadModelOfAnotherVersion(t *testing.T) {
 	path := datadir.Dir(i.dir).ReadModel()
 	t.Run("that can be read serves until it is made anew", func(t *testing.T) {
 		alter(t, path, "update derivation set number = 99; delete from access where type like '%key%'")
-		p, stop := startProgram(t, i.dir)
+		p, stop := startServer(t, i.dir)
 		defer stop()
 		eventually(t, "it to be made anew", func() error {
 			if _, findings := readiness(t, p); findings["readModelRefill"] != "" {
@@ -807,7 +807,7 @@ func TestAReadModelOfAnotherVersion(t *testing.T) {
 	})
 	t.Run("that cannot be read is set aside, and nothing opens before the new one is filled", func(t *testing.T) {
 		alter(t, path, "update migrations set sha256 = 'x'")
-		p, stop := startProgram(t, i.dir)
+		p, stop := startServer(t, i.dir)
 		defer stop()
 		i.wantRight(p)
 		if aside, err := filepath.Glob(path + ".damaged-*"); err != nil || len(aside) == 0 {

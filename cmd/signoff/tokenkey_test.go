@@ -45,7 +45,7 @@ func rotateKeys(t *testing.T, dir string) (r rotated) {
 	return r
 }
 
-// keyStates returns the state of each key as signoff keys list has it.
+// keyStates returns the state of each key that signoff keys list prints.
 func keyStates(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	var rows []struct{ ID, State string }
@@ -92,7 +92,7 @@ func published(t *testing.T, p *server.Server, at time.Time) map[string]bool {
 	return ids
 }
 
-// works wants the token to open the read API.
+// works checks that the read API accepts the token.
 func (c *partnerClient) works(what, token string) {
 	c.t.Helper()
 	was := c.token
@@ -104,7 +104,7 @@ func (c *partnerClient) works(what, token string) {
 }
 
 func TestKeysAreRotatedAndNobodyIsThrownOut(t *testing.T) {
-	p, stop := startProgram(t, t.TempDir())
+	p, stop := startServer(t, t.TempDir())
 	dir := string(p.Dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
 	before, old := acme.token, p.TokenKeys.ID()
@@ -135,7 +135,7 @@ func TestKeysAreRotatedAndNobodyIsThrownOut(t *testing.T) {
 	}
 
 	stop()
-	p, _ = startProgram(t, dir)
+	p, _ = startServer(t, dir)
 	acme.p = p
 	acme.works("the token from before, after a restart", before)
 	if kid := keyOf(t, acme.signIn(secret)); kid != r.Key {
@@ -148,7 +148,7 @@ func TestKeysAreRotatedAndNobodyIsThrownOut(t *testing.T) {
 
 func TestKeysAreRotatedWithoutAServer(t *testing.T) {
 	dir := t.TempDir()
-	p, stop := startProgram(t, dir)
+	p, stop := startServer(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
 	old := p.TokenKeys.ID()
 	stop()
@@ -158,7 +158,7 @@ func TestKeysAreRotatedWithoutAServer(t *testing.T) {
 	if diff := cmp.Diff(want, keyStates(t, dir)); diff != "" {
 		t.Error(diff)
 	}
-	p, _ = startProgram(t, dir)
+	p, _ = startServer(t, dir)
 	acme.p = p
 	acme.works("the token from before", acme.token)
 	if kid := keyOf(t, acme.signIn(secret)); kid != second.Key {
@@ -226,12 +226,12 @@ func TestARotationCutShortLeavesASystemThatWorks(t *testing.T) {
 
 func checkCutShort(t *testing.T, step, who string) {
 	dir := t.TempDir()
-	p, stop := startProgram(t, dir)
+	p, stop := startServer(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
 	before, old := acme.token, p.TokenKeys.ID()
 	stop()
 	killRotation(t, dir, step, who)
-	p, stop = startProgram(t, dir)
+	p, stop = startServer(t, dir)
 	acme.p = p
 	acme.works("the token from before", before)
 	meantime := acme.signIn(secret)
@@ -265,14 +265,14 @@ func checkCutShort(t *testing.T, step, who string) {
 		}
 	}
 	stop()
-	p, _ = startProgram(t, dir)
+	p, _ = startServer(t, dir)
 	acme.p = p
 	acme.works("a new token, after a restart", after)
 }
 
 func TestARotationThatWasOvertakenIsStartedAnew(t *testing.T) {
 	dir := t.TempDir()
-	p, stop := startProgram(t, dir)
+	p, stop := startServer(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
 	old := p.TokenKeys.ID()
 	stop()
@@ -280,7 +280,7 @@ func TestARotationThatWasOvertakenIsStartedAnew(t *testing.T) {
 	if err := os.Remove(p.Dir.TokenKey()); err != nil {
 		t.Fatal(err)
 	}
-	p, _ = startProgram(t, dir)
+	p, _ = startServer(t, dir)
 	acme.p = p
 	acme.works("the token from before", acme.token)
 	r := rotateKeys(t, dir) // goes on with the one that was cut short, or comes after it
@@ -298,7 +298,7 @@ func TestARotationThatWasOvertakenIsStartedAnew(t *testing.T) {
 
 func TestAKeyFileThatIsNotInOrder(t *testing.T) {
 	dir := t.TempDir()
-	p, stop := startProgram(t, dir)
+	p, stop := startServer(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
 	old := p.TokenKeys.ID()
 	backup, err := os.ReadFile(p.Dir.TokenKey())
@@ -344,15 +344,15 @@ func TestAKeyFileThatIsNotInOrder(t *testing.T) {
 			t.Fatalf("%v", err)
 		}
 		rotateKeys(t, dir)
-		p, _ = startProgram(t, dir)
+		p, _ = startServer(t, dir)
 		acme.p = p
 		acme.works("a new token", acme.signIn(secret))
 	})
 }
 
-// The command only asks: whoever reads the request carries it out.
+// The command only records the request; the server carries it out.
 func TestTheServerCarriesOutARequestedRotation(t *testing.T) {
-	p, _ := startProgram(t, t.TempDir())
+	p, _ := startServer(t, t.TempDir())
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
 	old := p.TokenKeys.ID()
 	o := openedOutbox(t, p.Dir) // as another process has it

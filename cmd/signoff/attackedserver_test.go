@@ -23,7 +23,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 )
 
-// The studies of the siege. The attacker sees the first and nothing else.
+// The studies of the attacked server. The attacker may see only the first.
 const (
 	mine       = "MINE"
 	mineAccent = "\u00c9tude-1" // composed, as studies are
@@ -36,9 +36,9 @@ const (
 // comparison takes for the attacker's.
 var theirStudies = []string{theirs, "mine", "MINE,THEIRS", "MINE\\,THEIRS", "MINE 1", "\u00c9tude-2", "MINE/1", "MINE&page=1"}
 
-// siege is the whole program with two partners: one attacks, the other one's
-// reports are what it is after. All that is logged is kept.
-type siege struct {
+// attackedServer is the whole program with two partners: an attacker, and another partner
+// whose reports it wants. Its log is kept.
+type attackedServer struct {
 	t        *testing.T
 	p        *server.Server
 	log      lockedBuffer
@@ -64,11 +64,11 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-// besiege starts the program with its data. When the test ends, the log is
-// searched for every secret.
-func besiege(t *testing.T) *siege {
+// startAttackedServer starts the program. When the test ends, the log is searched for every
+// secret.
+func startAttackedServer(t *testing.T) *attackedServer {
 	t.Helper()
-	s := &siege{t: t, secrets: map[string]string{testPassword: "the PI's password"}}
+	s := &attackedServer{t: t, secrets: map[string]string{testPassword: "the PI's password"}}
 	t.Cleanup(s.searchLog) // after the program has ended
 	dir := t.TempDir()
 	s.p, _ = startWith(t, dir, loopback(), slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
@@ -92,7 +92,7 @@ func besiege(t *testing.T) *siege {
 }
 
 // publish has an assessment signed.
-func (s *siege) publish(id, study string, caseID int32, subject, trial string) {
+func (s *attackedServer) publish(id, study string, caseID int32, subject, trial string) {
 	s.t.Helper()
 	_, err := registerAndSign(s.t.Context(), s.p.Outbox, events.Assessment{
 		ID: id, Study: study, SponsorStudy: "S", TrialName: trial, Criteria: events.Criteria,
@@ -104,7 +104,7 @@ func (s *siege) publish(id, study string, caseID int32, subject, trial string) {
 	}
 }
 
-func (s *siege) partner(id string, studies ...string) *partnerClient {
+func (s *attackedServer) partner(id string, studies ...string) *partnerClient {
 	s.t.Helper()
 	secret, err := s.p.Outbox.Accounts().AddPartner(s.t.Context(), "test", id, "", studies)
 	if err != nil {
@@ -118,13 +118,13 @@ func (s *siege) partner(id string, studies ...string) *partnerClient {
 }
 
 // secret notes something that must not be seen anywhere.
-func (s *siege) secret(what, value string) string {
+func (s *attackedServer) secret(what, value string) string {
 	s.secrets[value] = what
 	return value
 }
 
-// honest wants the attacker's own page, and the other's, as ever.
-func (s *siege) honest() {
+// honest checks that both partners still get their own pages.
+func (s *attackedServer) honest() {
 	s.t.Helper()
 	if reports, total := s.attacker.pages("/DiagnosticReport?researchstudy=" + mine); total != 2 || len(reports) != 2 {
 		s.t.Fatalf("the attacker's own study has %d reports", total)
@@ -137,8 +137,8 @@ func (s *siege) honest() {
 // header is one line of a request's header, as it is sent.
 type header struct{ name, value string }
 
-// asAttacker are the header lines with which the attacker may ask.
-func (s *siege) asAttacker() []header {
+// asAttacker returns the header lines of an authorised request of the attacker.
+func (s *attackedServer) asAttacker() []header {
 	return []header{{"Authorization", "Bearer " + s.attacker.token}, {"x-partnerid", s.attacker.id}}
 }
 
@@ -150,8 +150,8 @@ type attack struct {
 	body    string
 }
 
-// response is what came back. The request's id is taken out: it differs from
-// one request to the next and says nothing.
+// response is the answer without the request's id, which differs from one request to the
+// next.
 type response struct {
 	status int
 	header http.Header
@@ -164,9 +164,9 @@ var (
 	base       = "/msk-apim/external/v2/crit/blaze/api"
 )
 
-// send makes the attack over a connection of its own and checks what every
-// answer must do without: another's report, a secret, a trace of our insides.
-func (s *siege) send(t *testing.T, a attack) response {
+// send sends the attack over a new connection and checks that the answer contains no report
+// of the other partner, no secret and no internal text.
+func (s *attackedServer) send(t *testing.T, a attack) response {
 	t.Helper()
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(t.Context(), "tcp", s.p.APIListener.Addr().String())
@@ -190,7 +190,7 @@ func (s *siege) send(t *testing.T, a attack) response {
 	return s.receive(t, conn, method)
 }
 
-func (s *siege) receive(t *testing.T, conn net.Conn, method string) response {
+func (s *attackedServer) receive(t *testing.T, conn net.Conn, method string) response {
 	t.Helper()
 	r := bufio.NewReader(conn)
 	res, err := http.ReadResponse(r, &http.Request{Method: method})
@@ -207,7 +207,7 @@ func (s *siege) receive(t *testing.T, conn net.Conn, method string) response {
 	return got
 }
 
-func (s *siege) harmless(t *testing.T, r response) {
+func (s *attackedServer) harmless(t *testing.T, r response) {
 	t.Helper()
 	var headers strings.Builder
 	_ = r.header.Write(&headers)
@@ -224,8 +224,8 @@ func (s *siege) harmless(t *testing.T, r response) {
 	}
 }
 
-// refused sends the attack and wants one of the statuses.
-func (s *siege) refused(t *testing.T, a attack, statuses ...int) response {
+// refused sends the attack and checks that the answer has one of the statuses.
+func (s *attackedServer) refused(t *testing.T, a attack, statuses ...int) response {
 	t.Helper()
 	got := s.send(t, a)
 	if !slices.Contains(statuses, got.status) {
@@ -234,9 +234,9 @@ func (s *siege) refused(t *testing.T, a attack, statuses ...int) response {
 	return got
 }
 
-// searchLog looks for each secret in the log, and that it is whole lines of
-// JSON, none of them made up by a caller.
-func (s *siege) searchLog() {
+// searchLog checks that the log contains no secret, and that it is whole lines of JSON, none
+// of them written by a caller.
+func (s *attackedServer) searchLog() {
 	text := s.log.String()
 	for value, what := range s.secrets {
 		for _, form := range []string{value, url.QueryEscape(value), url.PathEscape(value)} {
@@ -267,7 +267,7 @@ func tokenForm(id, secret string) string {
 }
 
 // askToken asks the token endpoint from an address of this machine.
-func (s *siege) askToken(t *testing.T, from, id, secret string, headers ...header) response {
+func (s *attackedServer) askToken(t *testing.T, from, id, secret string, headers ...header) response {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", s.p.APIListener.Addr().String())
