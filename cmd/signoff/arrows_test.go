@@ -92,13 +92,14 @@ type listed struct {
 	ImportPath string
 	Standard   bool
 	Imports    []string
+	GoFiles    []string // without tests
 	CgoFiles   []string
 }
 
 // goList runs go list at the top of the module.
 func goList(t *testing.T, args ...string) []listed {
 	t.Helper()
-	fields := "-json=ImportPath,Standard,Imports,CgoFiles"
+	fields := "-json=ImportPath,Standard,Imports,GoFiles,CgoFiles"
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", fields}, args...)...)
 	cmd.Dir = moduleRoot(t)
 	var problems bytes.Buffer
@@ -171,6 +172,16 @@ func TestPackagesImportOnlyAlongTheArrows(t *testing.T) {
 				continue
 			}
 			t.Errorf("%s imports %s; it may import %s only", name, to, orNothing(arrows[from]))
+		}
+	}
+}
+
+// A package with more files has more than one subject.
+func TestPackagesHaveAtMostSixteenFiles(t *testing.T) {
+	const most = 16
+	for _, p := range goList(t, "./cmd/...") {
+		if n := len(p.GoFiles) + len(p.CgoFiles); n > most {
+			t.Errorf("%s has %d files besides tests; divide it", p.ImportPath, n)
 		}
 	}
 }

@@ -28,10 +28,10 @@ const (
 // files writes the files that are new or have changed, readable by their owner only. After
 // the first error it writes nothing more.
 type files struct {
-	dir     string // of the files that the servers read
-	secrets string // directory of the files that only the service reads
+	dir     string   // of the files that the servers read
+	secrets string   // directory of the files that only the service reads
 	changed []string // paths of the files written
-	before  string // previous content of AccountsConf
+	before  string   // previous content of AccountsConf
 	err     error
 }
 

@@ -1,4 +1,4 @@
-package main
+package natsflags_test
 
 import (
 	"os"
@@ -9,8 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
@@ -30,10 +28,10 @@ func TestFlagsForAnOutsideServerMakeSense(t *testing.T) {
 		"plain text to others":       {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222,nats://192.0.2.1:4222", NATSPasswordFile: "p"}, false, "plain text"},
 		"no address":                 {natsflags.Flags{NATSPasswordFile: "p"}, false, "--nats-url"},
 		"no secret":                  {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222"}, false, "secret"},
-		"two secrets":                {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSPasswordFile: "p", NATSCreds: "c"}, false, "exclude"},
+		"two secrets":                {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSPasswordFile: "p", NATSCreds: "c"}, false, "use only one"},
 		"a user and no password":     {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSUser: "u", NATSTokenFile: "t"}, false, "--nats-password-file"},
-		"a certificate and no key":   {natsflags.Flags{NATSURL: "tls://a", NATSTokenFile: "t", NATSCert: "c"}, false, "together"},
-		"a password in the address":  {natsflags.Flags{NATSURL: "nats://u:hunter2@127.0.0.1:4222", NATSPasswordFile: "p"}, false, "others would see"},
+		"a certificate and no key":   {natsflags.Flags{NATSURL: "tls://a", NATSTokenFile: "t", NATSCert: "c"}, false, "need each other"},
+		"a password in the address":  {natsflags.Flags{NATSURL: "nats://u:hunter2@127.0.0.1:4222", NATSPasswordFile: "p"}, false, "others can see"},
 		"another scheme":             {natsflags.Flags{NATSURL: "http://127.0.0.1", NATSPasswordFile: "p"}, false, "nats://host:port"},
 		"an address that is no URL":  {natsflags.Flags{NATSURL: "nats://%zz", NATSPasswordFile: "p"}, false, "nats://host:port"},
 		"an empty one among several": {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222,", NATSPasswordFile: "p"}, false, "nats://host:port"},
@@ -146,97 +144,4 @@ func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestNATSConfigRefusesWhatMakesNoSense(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "out")
-	for want, args := range map[string][]string{
-		"host name":         {"--insecure", "--node", "a b"},
-		"twice":             {"--insecure", "--node", "a", "--node", "a", "--node", "b"},
-		"two servers":       {"--insecure", "--node", "a", "--node", "b"},
-		"plain text":        {"--node", "a"},
-		"not host:port":     {"--insecure", "--client-listen", "a"},
-		"--server-cert and": {"--insecure", "--server-cert", "a"},
-		"--cluster-ca,":     {"--insecure", "--cluster-cert", "a", "--cluster-key", "b"},
-		"--reload needs":    {"--insecure", "--reload"},
-	} {
-		r := signoff(t, append([]string{"nats-config", "--data", t.TempDir(), "--out", out}, args...)...)
-		if r.status != exitUsage || !strings.Contains(r.err, want) {
-			t.Errorf("%q: status %d, %s; want %q", args, r.status, r.err, want)
-		}
-	}
-	if _, err := os.Stat(out); !os.IsNotExist(err) {
-		t.Errorf("something was written: %v", err)
-	}
-}
-
-func TestNATSConfigWritesForItsOwnerOnly(t *testing.T) {
-	data, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
-	mustSignoff(t, "partner", "add", "acme", "--study", "S", "--data", data)
-	args := []string{"nats-config", "--data", data, "--out", out, "--insecure", "--node", "a", "--node", "b", "--node", "c"}
-	first := mustSignoff(t, args...)
-	var files []string
-	err := filepath.WalkDir(out, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if info.Mode().Perm()&0o077 != 0 {
-			t.Errorf("%s is %s", path, info.Mode())
-		}
-		if d.IsDir() {
-			return nil
-		}
-		files = append(files, path)
-		content, err := os.ReadFile(path)
-		if err == nil && filepath.Ext(path) == natsconf.PasswordSuffix && strings.Contains(first.out, strings.TrimSpace(string(content))) {
-			t.Errorf("standard output shows %s", path)
-		}
-		return err
-	})
-	if err != nil || len(files) < 10 {
-		t.Fatalf("%d files, %v", len(files), err)
-	}
-	if again := mustSignoff(t, args...); !strings.Contains(again.out, "nothing has changed") {
-		t.Errorf("the second time: %s", again.out)
-	}
-	mustSignoff(t, "partner", "grant", "acme", "T", "--data", data)
-	if again := mustSignoff(t, args...); !strings.Contains(again.out, natsconf.AccountsConf) || !strings.Contains(again.out, "--signal reload") || strings.Contains(again.out, "twice") {
-		t.Errorf("after a grant: %s", again.out)
-	}
-	mustSignoff(t, "partner", "add", "other", "--data", data)
-	if again := mustSignoff(t, args...); !strings.Contains(again.out, "twice") {
-		t.Errorf("with a new partner: %s", again.out)
-	}
-	mustSignoff(t, "partner", "remove", "acme", "--data", data)
-	mustSignoff(t, args...)
-	content, err := os.ReadFile(filepath.Join(out, natsconf.AccountsConf))
-	if err != nil || strings.Contains(string(content), "acme") {
-		t.Errorf("after the removal, %v:\n%s", err, content)
-	}
-}
-
-func TestNATSConfigBeforeThereIsAnyData(t *testing.T) {
-	data := t.TempDir()
-	mustSignoff(t, "nats-config", "--data", data, "--out", filepath.Join(t.TempDir(), "out"), "--insecure")
-	if _, err := os.Stat(datadir.Dir(data).Outbox()); !os.IsNotExist(err) {
-		t.Errorf("an outbox was made, with a namespace that nobody chose: %v", err)
-	}
-}
-
-func TestCalloutNeedsAServerAndAKey(t *testing.T) {
-	password := passwordFile(t)
-	for want, args := range map[string][]string{
-		"--nats-url":  nil,
-		"--login-key": {"--nats-url", "nats://127.0.0.1:1", "--nats-password-file", password, "--ops-listen", "127.0.0.1:0"},
-		"plain text":  {"--nats-url", "nats://127.0.0.1:1", "--nats-password-file", password, "--ops-listen", "0.0.0.0:0"},
-	} {
-		r := signoff(t, append([]string{"callout", "--data", t.TempDir()}, args...)...)
-		if r.status == exitDone || !strings.Contains(r.err, want) {
-			t.Errorf("%q: status %d, %s; want %q", args, r.status, r.err, want)
-		}
-	}
 }
