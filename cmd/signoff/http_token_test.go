@@ -30,9 +30,9 @@ type forger struct {
 	claims map[string]any // of the attacker's good token
 }
 
-func newForger(t *testing.T, s *siege) *forger {
+func newForger(t *testing.T, s *attackedServer) *forger {
 	t.Helper()
-	private, err := os.ReadFile(s.p.dir.tokenKey())
+	private, err := os.ReadFile(s.p.Dir.TokenKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func (f *forger) publicForms() (jwk, der, pemText []byte) {
 }
 
 // forgeries are tokens that must open nothing.
-func (f *forger) forgeries(s *siege) map[string]string {
+func (f *forger) forgeries(s *attackedServer) map[string]string {
 	hour := time.Now().Add(time.Hour).Unix()
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -224,7 +224,7 @@ func (f *forger) forgeries(s *siege) map[string]string {
 		"encrypted, as it says":       strings.Join([]string{parts[0], "", parts[1], parts[2], parts[2]}, "."),
 		"no token":                    "x",
 		"dots":                        "..",
-		"a NATS password":             s.p.nats.Credentials("operator").Password,
+		"a NATS password":             s.p.NATS.Credentials("operator").Password,
 		"the key file itself, public": base64.RawURLEncoding.EncodeToString(jwk),
 	}
 }
@@ -241,7 +241,7 @@ func flip(s string) string {
 }
 
 func TestForgedTokensOpenNothing(t *testing.T) {
-	s := besiege(t)
+	s := startAttackedServer(t)
 	f := newForger(t, s)
 	ask := func(token string) attack {
 		return attack{target: base + "/DiagnosticReport?researchstudy=" + mine, headers: []header{{"Authorization", "Bearer " + token}, {"x-partnerid", "acme"}}}

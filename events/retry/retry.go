@@ -109,3 +109,20 @@ func SleepUntil[T comparable](ctx context.Context, d time.Duration, news <-chan 
 		}
 	}
 }
+
+// pollEvery is the time between two calls of Poll.
+const pollEvery = 5 * time.Millisecond
+
+// Poll calls done until it returns true or an error, or ctx ends. It returns the
+// error, or the cause of ctx's end. It is for what a database or another process
+// changes without telling.
+func Poll(ctx context.Context, done func() (bool, error)) error {
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		if err := Sleep(ctx, pollEvery); err != nil {
+			return err
+		}
+	}
+}

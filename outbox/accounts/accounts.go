@@ -33,6 +33,7 @@ const (
 	actionPartnerRemoved = "partner.removed"
 	actionKeyAnnounced   = "key.announced"
 	actionKeyRetired     = "key.retired"
+	actionKeyRotation    = "key.rotation-requested"
 )
 
 // Accounts are the accounts of one outbox. Its methods may be called concurrently.

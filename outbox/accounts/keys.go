@@ -25,25 +25,27 @@ func (acc *Accounts) AnnounceKey(ctx context.Context, key access.Key) error {
 
 // AddKey is AnnounceKey with by as the actor in the audit trail.
 func (acc *Accounts) AddKey(ctx context.Context, by string, key access.Key) error {
+	return acc.ledger.Administer(ctx, by, "announce key", func(tx *ledger.Tx) error { return addKey(tx, by, key) })
+}
+
+func addKey(tx *ledger.Tx, by string, key access.Key) error {
 	if key.ID() == "" || !key.JWK.IsPublic() || !key.JWK.Valid() {
 		return events.Fieldf("jwk", "must be a public key with a key id")
 	}
-	return acc.ledger.Administer(ctx, by, "announce key", func(tx *ledger.Tx) error {
-		announced, err := getKey(tx, key.ID())
-		if err != nil {
+	announced, err := getKey(tx, key.ID())
+	if err != nil {
+		return err
+	}
+	if announced != nil {
+		if announced.Until.Equal(key.Until) {
+			return nil
+		}
+		if err := checkRetired(*announced, key.Until); err != nil {
 			return err
 		}
-		if announced != nil {
-			if announced.Until.Equal(key.Until) {
-				return nil
-			}
-			if err := checkRetired(*announced, key.Until); err != nil {
-				return err
-			}
-			key.From = announced.From
-		}
-		return announceKey(tx, key, ledger.Line{Actor: by, Action: actionKeyAnnounced})
-	})
+		key.From = announced.From
+	}
+	return announceKey(tx, key, ledger.Line{Actor: by, Action: actionKeyAnnounced})
 }
 
 // checkRetired refuses to extend the validity of a retired key, even for a
@@ -63,29 +65,33 @@ func checkRetired(key access.Key, until time.Time) error {
 // until.
 func (acc *Accounts) RetireKeys(ctx context.Context, by, current string, until time.Time) ([]access.Key, error) {
 	var retired []access.Key
-	err := acc.ledger.Administer(ctx, by, "retire keys", func(tx *ledger.Tx) error {
-		retired = nil
-		older, err := keysBefore(tx, current)
-		if err != nil {
-			return err
-		}
-		for _, key := range older {
-			if !key.Until.IsZero() && !key.Until.After(until) {
-				continue
-			}
-			key.Until = until.UTC().Truncate(time.Microsecond)
-			detail := struct {
-				Until   string `json:"until"`
-				Current string `json:"current"`
-			}{events.FormatTime(key.Until), current}
-			if err := announceKey(tx, key, ledger.Line{Actor: by, Action: actionKeyRetired, Detail: detail}); err != nil {
-				return err
-			}
-			retired = append(retired, key)
-		}
-		return nil
+	err := acc.ledger.Administer(ctx, by, "retire keys", func(tx *ledger.Tx) (err error) {
+		retired, err = retireKeys(tx, by, current, until)
+		return err
 	})
 	return retired, err
+}
+
+func retireKeys(tx *ledger.Tx, by, current string, until time.Time) (retired []access.Key, err error) {
+	older, err := keysBefore(tx, current)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range older {
+		if !key.Until.IsZero() && !key.Until.After(until) {
+			continue
+		}
+		key.Until = until.UTC().Truncate(time.Microsecond)
+		detail := struct {
+			Until   string `json:"until"`
+			Current string `json:"current"`
+		}{events.FormatTime(key.Until), current}
+		if err := announceKey(tx, key, ledger.Line{Actor: by, Action: actionKeyRetired, Detail: detail}); err != nil {
+			return nil, err
+		}
+		retired = append(retired, key)
+	}
+	return retired, nil
 }
 
 // announcedKeys begins a query with the subject of each key's events and the
