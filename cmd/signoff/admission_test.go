@@ -432,7 +432,7 @@ func refillChild() int {
 	return 1
 }
 
-func TestNothingOpensWhileTheLogIsFilledAgain(t *testing.T) {
+func TestNothingOpensWhileTheStreamIsRefilled(t *testing.T) {
 	i := newInstallation(t, 1500)
 	i.lose("jetstream", "readmodel.db*")
 
@@ -483,7 +483,7 @@ func TestNothingOpensWhileTheLogIsFilledAgain(t *testing.T) {
 	i.wantRight(p.Server)
 }
 
-func TestACalloutOpensNothingWhileTheLogIsFilledAgain(t *testing.T) {
+func TestACalloutAdmitsNobodyWhileTheStreamIsRefilled(t *testing.T) {
 	i := newInstallation(t, 1000)
 	o := &clusterServer{cluster: newCluster(t, i.dir, 1)}
 	s := o.settings()
@@ -529,7 +529,7 @@ func TestACalloutOpensNothingWhileTheLogIsFilledAgain(t *testing.T) {
 	i.wantLogins(o.url(0))
 }
 
-func TestABrokerThatIsAwayLocksNobodyOutAndLetsNobodyIn(t *testing.T) {
+func TestAccessWhileTheBrokerIsAway(t *testing.T) {
 	i := newInstallation(t, 3)
 	o := &clusterServer{cluster: newCluster(t, i.dir, 1)}
 	_, stop := startOnMovedStream(t, i.dir, o.settings())
@@ -595,7 +595,7 @@ func startOnMovedStream(t *testing.T, dir string, s server.Settings) (*server.Se
 }
 
 // Only Look is called here, once, so that nothing changes meanwhile.
-func TestWhatOpensAtTheFirstLook(t *testing.T) {
+func TestWhetherTheFirstLookOpens(t *testing.T) {
 	i := newInstallation(t, 5)
 	path := datadir.Dir(i.dir)
 	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
@@ -778,7 +778,7 @@ func TestAnOlderReadModelOfAnotherStreamIsClosedUntilItIsMadeAnew(t *testing.T) 
 	restoreFile(t, path.ReadModel(), older)
 
 	p := startPaused(t, i.dir, loopback(), -1)
-	eventually(t, "what to do to be said", func() error {
+	eventually(t, "the finding to name the remedy", func() error {
 		if _, findings := readiness(t, p.Server); !strings.Contains(findings["opening"], "signoff rebuild") {
 			return errors.New(findings["opening"])
 		}

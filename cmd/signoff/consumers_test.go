@@ -76,7 +76,7 @@ func TestAGrantBeyondTheLimitOfConsumersIsNamedEverywhere(t *testing.T) {
 	mustSignoff(t, "partner", "grant", "acme", "B", "--data", dir)
 	beyond := mustSignoff(t, "partner", "grant", "other", "B", "--data", dir)
 	if want := "partner other in study B is beyond the limit"; !strings.Contains(beyond.err, want) || !strings.Contains(beyond.err, "--max-consumers") {
-		t.Errorf("the command says %q", beyond.err)
+		t.Errorf("the command prints %q", beyond.err)
 	}
 	if again := mustSignoff(t, "partner", "grant", "acme", "B", "--data", dir); strings.Contains(again.err, "beyond the limit") {
 		t.Errorf("a grant that was there before: %s", again.err)

@@ -134,7 +134,7 @@ func (s *attackedServer) anyParameter(t *testing.T) {
 		got := s.send(t, attack{target: base + "/DiagnosticReport?researchstudy=" + mine + "&_id=" + id, headers: s.asAttacker()})
 		unknown := s.send(t, attack{target: base + "/DiagnosticReport?researchstudy=" + mine + "&_id=" + strings.ReplaceAll(id, "t-0", "x-0"), headers: s.asAttacker()})
 		if strings.ReplaceAll(got.body, "t-0", "x-0") != unknown.body || got.status != unknown.status {
-			t.Errorf("_id=%s tells an id that exists elsewhere from one that does not:\n%s\n%s", id, got.body, unknown.body)
+			t.Errorf("_id=%s distinguishes an id that exists elsewhere from an unknown one:\n%s\n%s", id, got.body, unknown.body)
 		}
 	}
 }
@@ -199,7 +199,7 @@ func (s *attackedServer) guessedIDs(t *testing.T) {
 					got := ask(id)
 					same := got.status == unknown.status && strings.ReplaceAll(got.body, id, "x-0") == unknown.body && namesOf(got.header) == namesOf(unknown.header)
 					if !same {
-						t.Errorf("%s %s%s with %v can be told from an unknown one:\n%d %s\n%d %s", method, id, query, extra, got.status, got.body, unknown.status, unknown.body)
+						t.Errorf("%s %s%s with %v can be distinguished from an unknown one:\n%d %s\n%d %s", method, id, query, extra, got.status, got.body, unknown.status, unknown.body)
 					}
 				}
 			}
@@ -227,7 +227,7 @@ func (s *attackedServer) methods(t *testing.T) {
 				t.Errorf("%s: Allow %q", method, allow)
 			}
 			if strings.Contains(got.body, "Bearer") {
-				t.Errorf("%s gives the request back", method)
+				t.Errorf("%s returns the request", method)
 			}
 		}
 		for _, name := range []string{"X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"} {

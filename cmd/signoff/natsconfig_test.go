@@ -10,7 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
 )
 
-func TestNATSConfigRefusesWhatMakesNoSense(t *testing.T) {
+func TestNATSConfigRefusesInvalidFlags(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	for want, args := range map[string][]string{
 		"host name":         {"--insecure", "--node", "a b"},

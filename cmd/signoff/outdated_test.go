@@ -132,7 +132,7 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 			}
 		}
 		if err := loginNATS(p, "acme", secret); err == nil {
-			t.Error("a login to NATS was let in")
+			t.Error("a login to NATS succeeded")
 		}
 		status, findings := readiness(t, p)
 		if status != http.StatusServiceUnavailable || !strings.Contains(findings["readModel"], "access.role.v1") || findings["stream"] != "ok" {

@@ -161,7 +161,7 @@ func (o *clusterServer) opens(i int, study string) error {
 	return err
 }
 
-func TestAClusterElsewhere(t *testing.T) {
+func TestAnOutsideCluster(t *testing.T) {
 	o := newClusterServer(t)
 	o.sign("2001")
 	awaitCaughtUp(t, o.p)
@@ -322,7 +322,7 @@ func (o *clusterServer) grant(t *testing.T) {
 		return nil
 	})
 	if out := o.configure(); !strings.Contains(out, "reload") {
-		t.Errorf("nats-config said %q", out)
+		t.Errorf("nats-config printed %q", out)
 	}
 	o.reload()
 	f := o.follow("FHIR-T")

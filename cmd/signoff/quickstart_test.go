@@ -86,7 +86,7 @@ func TestTheQuickStartAsJSON(t *testing.T) {
 
 func TestWherePartnersReachNATS(t *testing.T) {
 	if got := partnersNATS(datadir.Serving{NATS: "tls://nats.internal:4222", NATSPublic: "tls://crit.example.org:4222"}); got != "tls://crit.example.org:4222" {
-		t.Errorf("told what partners are to be told, they are told %s", got)
+		t.Errorf("with the public URL of NATS, partners get %s", got)
 	}
 	for _, c := range []struct{ nats, public, want string }{
 		{"", "", "nats://127.0.0.1:4222"},

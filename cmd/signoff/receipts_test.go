@@ -61,7 +61,7 @@ func statusOf(t *testing.T, dir string) (facts statusFacts) {
 	return facts
 }
 
-func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
+func TestStatusShowsWhatPartnersHaveReceived(t *testing.T) {
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
 	ctx := t.Context()

@@ -66,7 +66,7 @@ func TestSignOffsThatAreRefused(t *testing.T) {
 	}
 	a, b := signoff(t, sign("pi", wrong)...), signoff(t, sign("nobody", wrong)...)
 	if a != b || a.status != exitRefused {
-		t.Errorf("a wrong password and an unknown user are told apart:\n%+v\n%+v", a, b)
+		t.Errorf("a wrong password and an unknown user are distinguished:\n%+v\n%+v", a, b)
 	}
 	refusal(t, exitRefused, sign("elsewhere", elsewhere), "FHIR-T")
 	refusal(t, exitRefused, []string{"sign", "799", "--as", "pi", "--meaning", meaning, "--password-file", right, "--data", dir}, "799")
@@ -123,7 +123,7 @@ func TestImportRefusesTheOutboxItself(t *testing.T) {
 	refusal(t, exitRefused, []string{"import", "--data", dir, tables}, tables+" is a directory", "--sdtm")
 }
 
-func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
+func TestReleaseTakesAStudyNumberOrAStudyKey(t *testing.T) {
 	const study = "Study 1"
 	dir := t.TempDir()
 	addPI(t, dir, "pi", "S")
@@ -162,7 +162,7 @@ func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
 }
 
 func TestDirectoriesThatAreRefused(t *testing.T) {
-	t.Run("a second server says who holds the directory", func(t *testing.T) {
+	t.Run("a second server names the process that uses the directory", func(t *testing.T) {
 		dir := t.TempDir()
 		startServer(t, dir)
 		refusal(t, exitRefused, append(serveArgs(dir), "--nats-listen", "127.0.0.1:0"), "is in use by process", "signoff serve")

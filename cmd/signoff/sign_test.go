@@ -13,7 +13,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-func TestAnInterruptedSigningSaysWhatIsNotSigned(t *testing.T) {
+func TestAnInterruptedSigningPrintsWhatIsNotSigned(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	o, err := outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{Step: func(name string) {
@@ -45,7 +45,7 @@ func TestAnInterruptedSigningSaysWhatIsNotSigned(t *testing.T) {
 	cmd := signCommand{As: "rivera", Meaning: "I approve"}
 	signed, refused := cmd.sign(ctx, console.Terminal{Err: &complaints}, o, cases)
 	if len(signed) != 1 || refused != 2 || !strings.Contains(complaints.String(), "interrupted: 2 cases not reached") {
-		t.Errorf("%d signed, %d refused, said %q", len(signed), refused, complaints.String())
+		t.Errorf("%d signed, %d refused, printed %q", len(signed), refused, complaints.String())
 	}
 }
 
@@ -89,11 +89,11 @@ func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
 	}
 	signed, refused := cmd.sign(t.Context(), console.Terminal{Err: &complaints}, o, cases)
 	if len(signed) != 2 || signed[0].ID != "1" || signed[1].ID != "4" || refused != 2 {
-		t.Errorf("%+v signed, %d refused, said %q", signed, refused, complaints.String())
+		t.Errorf("%+v signed, %d refused, printed %q", signed, refused, complaints.String())
 	}
 }
 
-func TestAskedVersions(t *testing.T) {
+func TestSelectedVersions(t *testing.T) {
 	for _, arg := range []string{"790@", "790@5", "790@5.", "790@.2", "790@5.2.1", "790@0.1", "790@1.0", "790@-1.1", "790@5,2", "790@99999999999.1", "790@5.2@5.2"} {
 		if _, err := parseSelected([]string{arg}); err == nil {
 			t.Errorf("%s is taken", arg)

@@ -256,7 +256,7 @@ func TestAServerGoesOnWhenItsOutputIsNotRead(t *testing.T) {
 				}
 			}
 			if counted := p.dropped(s); said < 11 || said > counted {
-				t.Errorf("the log says that %d lines were dropped, the metrics %d", said, counted)
+				t.Errorf("the log reports that %d lines were dropped, the metrics %d", said, counted)
 			}
 			go func() { _, _ = io.Copy(io.Discard, p.err) }()
 			p.ends(syscall.SIGTERM)

@@ -103,7 +103,7 @@ func (c *partnerClient) works(what, token string) {
 	}
 }
 
-func TestKeysAreRotatedAndNobodyIsThrownOut(t *testing.T) {
+func TestKeysAreRotatedAndTokensStayValid(t *testing.T) {
 	p, stop := startServer(t, t.TempDir())
 	dir := string(p.Dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
@@ -296,7 +296,7 @@ func TestARotationThatWasOvertakenIsStartedAnew(t *testing.T) {
 	}
 }
 
-func TestAKeyFileThatIsNotInOrder(t *testing.T) {
+func TestAKeyFileThatWasReplacedByHand(t *testing.T) {
 	dir := t.TempDir()
 	p, stop := startServer(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
@@ -315,7 +315,7 @@ func TestAKeyFileThatIsNotInOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := p.TokenKeys.Look(t.Context(), time.Now()); err == nil {
-				t.Error("nothing is said of it")
+				t.Error("no error")
 			}
 			token := acme.signIn(secret)
 			acme.works("a token", token)

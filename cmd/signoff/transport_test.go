@@ -93,7 +93,7 @@ func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 	})
 	t.Run("operations, off loopback", func(t *testing.T) {
 		if !strings.HasPrefix(announced.OpsURL, "https://") {
-			t.Errorf("serve.json says %s", announced.OpsURL)
+			t.Errorf("serve.json has %s", announced.OpsURL)
 		}
 	})
 	t.Run("NATS", func(t *testing.T) {
@@ -115,11 +115,11 @@ func commandsWork(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	if facts.Server != "ready" {
-		t.Errorf("status says %q", facts.Server)
+		t.Errorf("status prints %q", facts.Server)
 	}
 	mustSignoff(t, "rebuild", "--data", dir)
 	if r := mustSignoff(t, "partner", "add", "beside", "--data", dir); r.err != "" {
-		t.Errorf("partner add says %s", r.err)
+		t.Errorf("partner add prints %s", r.err)
 	}
 }
 
@@ -184,7 +184,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 			refusal(t, exitUsage, args, c.flag+" "+c.address, c.remedy, "--insecure")
 		})
 	}
-	t.Run("unless it is told otherwise", func(t *testing.T) {
+	t.Run("unless --insecure is set", func(t *testing.T) {
 		s := loopback()
 		s.Listen, s.OpsListen, s.NATSListen, s.Insecure = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0", true
 		dir := t.TempDir()
@@ -207,7 +207,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 		s.Listen, s.Insecure = "0.0.0.0:0", true
 		startWith(t, t.TempDir(), s, slog.New(slog.NewTextHandler(&log, nil)))
 		if !strings.Contains(log.String(), "--public-url") {
-			t.Errorf("the log says %s", log.String())
+			t.Errorf("the log is %s", log.String())
 		}
 	})
 	t.Run("localhost is this machine", func(t *testing.T) {
@@ -242,7 +242,7 @@ func TestCertificatesThatAreRefusedAtTheStart(t *testing.T) {
 
 // A caller that connects and sends nothing, or little, is disconnected. The limits are
 // fields of the server, so that no test has to wait for them.
-func TestNoCallerHoldsAConnectionForEver(t *testing.T) {
+func TestNoCallerKeepsAConnectionOpenForEver(t *testing.T) {
 	p, _ := startServer(t, t.TempDir())
 	for name, s := range map[string]*http.Server{"read API": p.API, "operations": p.Ops} {
 		for what, limit := range map[string]time.Duration{

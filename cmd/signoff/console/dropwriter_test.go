@@ -95,7 +95,7 @@ func TestAStreamThatNobodyReads(t *testing.T) {
 	}
 	read, lost := account(t, text.String())
 	if lost != counted || read+lost != many {
-		t.Errorf("%d lines were read, %d are said to be lost and %d counted, of %d", read, lost, counted, many)
+		t.Errorf("%d lines were read, %d are reported lost and %d counted, of %d", read, lost, counted, many)
 	}
 	done := make(chan string)
 	go func() {

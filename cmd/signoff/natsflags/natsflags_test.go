@@ -13,7 +13,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
-func TestFlagsForAnOutsideServerMakeSense(t *testing.T) {
+func TestFlagsForAnOutsideServerAreChecked(t *testing.T) {
 	for name, c := range map[string]struct {
 		flags    natsflags.Flags
 		insecure bool
@@ -24,7 +24,7 @@ func TestFlagsForAnOutsideServerMakeSense(t *testing.T) {
 		"a token":                    {natsflags.Flags{NATSURL: "tls://nats.example.org", NATSTokenFile: "t"}, false, ""},
 		"an nkey, several servers":   {natsflags.Flags{NATSURL: "tls://a:4222,tls://b:4222", NATSNkeyFile: "n"}, false, ""},
 		"creds and certificates":     {natsflags.Flags{NATSURL: "nats://192.0.2.1", NATSCreds: "c", NATSCA: "ca", NATSCert: "c", NATSKey: "k"}, false, ""},
-		"plain text if told":         {natsflags.Flags{NATSURL: "nats://192.0.2.1:4222", NATSPasswordFile: "p"}, true, ""},
+		"plain text if allowed":      {natsflags.Flags{NATSURL: "nats://192.0.2.1:4222", NATSPasswordFile: "p"}, true, ""},
 		"plain text to others":       {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222,nats://192.0.2.1:4222", NATSPasswordFile: "p"}, false, "plain text"},
 		"no address":                 {natsflags.Flags{NATSPasswordFile: "p"}, false, "--nats-url"},
 		"no secret":                  {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222"}, false, "secret"},
@@ -124,7 +124,7 @@ func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
 			t.Errorf("%q, %v", token, err)
 		}
 	})
-	t.Run("what cannot be used is said at once, without showing it", func(t *testing.T) {
+	t.Run("an unusable secret is reported at once, without its content", func(t *testing.T) {
 		account, err := nkeys.CreateAccount()
 		if err != nil {
 			t.Fatal(err)
