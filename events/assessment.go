@@ -66,27 +66,6 @@ type Lesion struct {
 	ChangeFromNadir    string  `json:"changeFromNadir,omitempty"`
 }
 
-// Submission is an assessment that is to be registered.
-type Submission struct {
-	Assessment Assessment
-	Visit      *Visit // nil unless the assessment comes from SDTM
-}
-
-// Visit identifies the SDTM records from which an assessment was made, so that a
-// later import of the same visit finds the assessment again.
-type Visit struct {
-	Evaluator string `json:"evaluator"`      // EVAL or EVAL/EVALID
-	Number    string `json:"number"`         // VISITNUM as text
-	Date      string `json:"date,omitempty"` // TRDTC, where the visit is split by date
-}
-
-// KnownVisit is what the outbox has stored of an assessment.
-type KnownVisit struct {
-	Latest Assessment // its highest registered version, waiting or signed
-	Signed bool       // whether that version is signed
-	Visit  *Visit     // nil unless it came from SDTM
-}
-
 // Limits of an assessment. They keep the largest report far below the message
 // limit of NATS.
 const (
@@ -297,7 +276,6 @@ func dateTime(field, text string) error {
 	return nil
 }
 
-// requiredText returns an error unless text is there and validText accepts it.
 func requiredText(field, text string) error {
 	if text == "" {
 		return Fieldf(field, "is missing")
@@ -305,8 +283,7 @@ func requiredText(field, text string) error {
 	return validText(field, text)
 }
 
-// validText returns an error unless text is printable, at most maxText characters
-// long, and has no white space at its ends.
+// validText takes printable text without white space at its ends.
 func validText(field, text string) error {
 	if !utf8.ValidString(text) {
 		return Fieldf(field, "is not valid UTF-8")
