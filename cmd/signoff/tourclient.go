@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 )
 
@@ -94,4 +93,13 @@ func doWith(client *http.Client, req *http.Request) (status int, body []byte, er
 }
 
 // pause is the time between two polls.
-func pause(ctx context.Context) error { return retry.Sleep(ctx, 5*time.Millisecond) }
+func pause(ctx context.Context) error {
+	timer := time.NewTimer(5 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
