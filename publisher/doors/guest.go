@@ -72,7 +72,7 @@ func parsePass(user string) (pass, bool) {
 	return pass{parts[0], parts[1], parts[2]}, true
 }
 
-// grantsOf names a sorted set of study tokens.
+// grantsOf names a sorted set of study keys.
 func grantsOf(tokens []string) string {
 	sum := sha256.Sum256([]byte(strings.Join(tokens, " ")))
 	return hex.EncodeToString(sum[:8])

@@ -28,7 +28,7 @@ type live struct {
 	t      testing.TB
 	model  *readmodel.Model
 	writer jetstream.JetStream
-	links  map[string]events.ChainHead // by study token
+	links  map[string]events.ChainHead // by study key
 	end    uint64                      // of the stream
 }
 
