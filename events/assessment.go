@@ -15,9 +15,9 @@ import (
 // Case.Revision and Revision identify a version of it.
 type Assessment struct {
 	ID           string       `json:"id"`                     // FHIR id, unique over all studies
-	Study        string       `json:"study"`                  // the study's name, in NFC
+	Study        string       `json:"study"`                  // study id, NFC
 	SponsorStudy string       `json:"sponsorStudy"`           // the sponsor's number for it
-	TrialName    string       `json:"trialName"`              // the study's name as entered in the source
+	TrialName    string       `json:"trialName"`              // study id as entered in the source
 	Criteria     string       `json:"criteria"`               // RECIST 1.1
 	Case         Case         `json:"case"`                   // the subject's series of assessments
 	Revision     int32        `json:"revision"`               // of the assessment within the case revision
@@ -81,8 +81,8 @@ var (
 // ValidFHIRID reports whether id has the form of a FHIR id.
 func ValidFHIRID(id string) bool { return fhirID.MatchString(id) }
 
-// Normalize converts the study's name to Unicode normal form C, in which
-// names of studies are compared.
+// Normalize converts the study id to Unicode normal form C, in which
+// study ids are compared.
 func (a *Assessment) Normalize() { a.Study = norm.NFC.String(a.Study) }
 
 // Version identifies a version of an assessment and orders it among the others.
