@@ -6,7 +6,7 @@ import "encoding/json"
 // partner may see from then on, or no longer.
 type Grant struct {
 	Partner  string `json:"partner"`
-	Study    string `json:"study"` // the study's name, as in reports
+	Study    string `json:"study"` // study id, as in reports
 	StudyKey string `json:"token"` // as in subjects and consumer names
 }
 

@@ -20,7 +20,7 @@ import (
 type Partner struct {
 	ID      string   `json:"id"`
 	Name    string   `json:"name,omitempty"`
-	Studies []string `json:"studies"` // names of studies in NFC, sorted, each once
+	Studies []string `json:"studies"` // study ids (NFC), sorted, each once
 	Secrets []Secret `json:"secrets"` // digests of the client secrets in force
 	Enabled bool     `json:"enabled"` // false once removed; never true again
 }
