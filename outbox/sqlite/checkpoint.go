@@ -31,7 +31,7 @@ func (s *system) Maintain(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		var version int64
-		if err := own.GetContext(ctx, &version, "pragma data_version"); err != nil {
+		if err := own.QueryRowContext(ctx, "pragma data_version").Scan(&version); err != nil {
 			return ignoreEnd(ctx, fmt.Errorf("watch for commits: %w", explain(err)))
 		}
 		quiet := version == seen
