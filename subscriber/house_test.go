@@ -13,13 +13,15 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -51,9 +53,9 @@ func newHouse(t *testing.T, issuedAt func() time.Time) *house {
 	h.endpoint = httptest.NewServer(token.New(h, h, token.Config{Clock: issuedAt}))
 	t.Cleanup(h.endpoint.Close)
 
-	seed, err := doors.NewIssuer()
+	seed, err := callout.NewIssuer()
 	h.ok(err)
-	public, err := doors.IssuerKey(seed)
+	public, err := callout.IssuerKey(seed)
 	h.ok(err)
 	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", LoginIssuer: public, Log: quiet})
 	h.ok(err)
@@ -69,12 +71,17 @@ func newHouse(t *testing.T, issuedAt func() time.Time) *house {
 	h.ok(err)
 	_, err = publisher.EnsureStream(t.Context(), h.js, publisher.StreamConfig{})
 	h.ok(err)
-	d, err := doors.New(connect(natsd.Doors), server, h, h, seed, doors.Config{Log: quiet, Interval: 50 * time.Millisecond})
+	service := connect(natsd.Partners)
+	logins, err := callout.New(service, h, seed, callout.Config{Log: quiet})
+	h.ok(err)
+	enforcer := callout.NewEnforcer(service, server, logins)
+	d, err := partners.New(service, server, h, h, logins, enforcer, partners.Config{Log: quiet, Interval: 50 * time.Millisecond})
 	h.ok(err)
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	h.stop = sync.OnceFunc(func() { cancel(); h.ok(<-done) })
+	var running errgroup.Group
+	running.Go(func() error { return d.Run(ctx) })
+	running.Go(func() error { return enforcer.Run(ctx, d.EndRequests) })
+	h.stop = sync.OnceFunc(func() { cancel(); h.ok(running.Wait()) })
 	t.Cleanup(h.stop)
 	return h
 }

@@ -35,8 +35,10 @@ var arrows = map[string][]string{
 	"outbox/token":           {"events", "events/access", "fhir/rest"},
 	"outbox/desk":            {"outbox", "outbox/intake", "events", "fhir/rest"},
 	"publisher":              {"events"},
-	"publisher/natsd":        {"events"},
-	"publisher/doors":        {"events", "events/access"},
+	"publisher/tenancy":      {"events", "events/access"},
+	"publisher/natsd":        {"publisher/tenancy", "events"},
+	"publisher/callout":      {"publisher/tenancy", "events", "events/access"},
+	"publisher/partners":     {"publisher/callout", "publisher/tenancy", "events", "events/access"},
 	"subscriber":             {"events"},
 	"subscriber/readmodel":   {"subscriber", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access"},
 	"subscriber/api":         {"subscriber/readmodel", "events", "events/access", "fhir", "fhir/rest"},
@@ -55,7 +57,7 @@ var reserved = []struct {
 	{"github.com/nats-io/nats-server/v2", []string{"publisher/natsd"}, "the server can be an outside cluster"},
 	{
 		"github.com/nats-io/nats.go/jetstream",
-		[]string{"publisher", "publisher/doors", "subscriber", "subscriber/readmodel", "cmd/signoff"},
+		[]string{"publisher", "publisher/callout", "publisher/partners", "subscriber", "subscriber/readmodel", "cmd/signoff"},
 		"the stream has one writer and one way to be read",
 	},
 	{"github.com/synadia-io/orbit.go/jetstreamext", []string{"publisher"}, "only the publisher writes the stream"},
@@ -65,7 +67,7 @@ var reserved = []struct {
 
 // pure packages do no I/O.
 var (
-	pure = []string{"events", "events/access", "fhir", "fhir/strictjson"}
+	pure = []string{"events", "events/access", "fhir", "fhir/strictjson", "publisher/tenancy"}
 	io_  = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}
 )
 

@@ -13,15 +13,17 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // broker is the NATS server that the program works with: the embedded one or
 // one that runs elsewhere.
 type broker interface {
-	doors.Accounts
+	partners.Accounts
+	callout.Servers
 	Connect(role natsd.Role, opts ...nats.Option) (*nats.Conn, error)
 	Credentials(role natsd.Role) natsd.Credentials // none of a server that runs elsewhere
 	ClientURL() string
@@ -60,7 +62,7 @@ func (p *program) startNATS() error {
 	if err != nil {
 		return err
 	}
-	issuer, err := doors.IssuerKey(seed)
+	issuer, err := callout.IssuerKey(seed)
 	if err != nil {
 		return err
 	}
@@ -95,7 +97,7 @@ func (d *dialer) interruptible(ctx context.Context) (opened func()) {
 }
 
 // dialTimeout is as long as the wait for the server's first word.
-const dialTimeout = events.LoginWait + time.Second
+const dialTimeout = tenancy.LoginWait + time.Second
 
 // Dial is what nats.SetCustomDialer asks for.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
@@ -119,10 +121,10 @@ func (p *program) notes() []check {
 	return notes
 }
 
-// partnerConsumers says that the stream has little or no room for consumers of
-// partners.
+// partnerConsumers returns an error when most or all of the consumers that partners may
+// have are taken.
 func (p *program) partnerConsumers(context.Context) error {
-	if text := p.doors.Status().Room(); text != "" {
+	if text := p.partners.Status().CapacityWarning(); text != "" {
 		return errors.New(text)
 	}
 	return nil

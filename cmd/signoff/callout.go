@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
@@ -46,7 +46,8 @@ func (cmd *calloutCommand) Run(ctx context.Context, c *common, t terminal) error
 // answerer is what answers logins and nothing else.
 type answerer struct {
 	program
-	cmd calloutCommand
+	cmd        calloutCommand
+	standalone *callout.Standalone
 }
 
 // openAnswerer opens the parts in the order in which they depend on each other.
@@ -92,22 +93,22 @@ func (a *answerer) openLogins(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the key that signs answers to logins: %w; name the %s that signoff nats-config wrote with --login-key", err, loginKeyFile)
 	}
-	nc, err := a.connect(natsd.Doors)
+	nc, err := a.connect(natsd.Partners)
 	if err != nil {
 		return err
 	}
-	a.doors, err = doors.New(nc, nil, a.model, nil, []byte(strings.TrimSpace(string(seed))), doors.Config{Log: a.log.With("component", "doors")})
+	a.standalone, err = callout.NewStandalone(nc, a.model, []byte(strings.TrimSpace(string(seed))), callout.Config{Log: a.log.With("component", "callout")})
 	return err
 }
 
 func (a *answerer) serveOps() {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{a.model, a.doors} {
+	for _, part := range []interface{ Metrics() []prometheus.Collector }{a.model, a.standalone} {
 		metrics.MustRegister(part.Metrics()...)
 	}
 	a.metrics = metrics
-	checks := []check{a.modelCheck(), a.doorsCheck()}
+	checks := []check{a.modelCheck(), partnersCheck(func() (bool, string) { s := a.standalone.Status(); return s.Ready, s.Reason })}
 	a.ops = rest.NewServer(opsHandler(checks, []check{a.refillNote()}, metrics), a.log, rest.ServerConfig{})
 }
 
@@ -121,7 +122,7 @@ func (a *answerer) run(ctx context.Context, announce func(serving)) error {
 	err := runAll(ctx, a.log, []component{
 		httpComponent("operations", a.ops, a.opsListener),
 		{"read model", func(ctx context.Context) error { return a.model.Run(ctx, a.reader) }},
-		{"logins", a.doors.Answer},
+		{"logins", a.standalone.Run},
 	})
 	return errors.Join(err, a.dir.retract(), a.close())
 }

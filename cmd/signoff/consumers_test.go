@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
 )
 
 // Ten partners that together need more than the server's default of 1,000 consumers.
@@ -43,7 +43,7 @@ func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 		})
 	}
 	eventually(t, "readiness", func() error {
-		if s := p.doors.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
+		if s := p.partners.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
 			return fmt.Errorf("doors are %+v", s)
 		}
 		return nil
@@ -79,7 +79,7 @@ func TestAGrantBeyondTheLimitOfConsumersIsNamedEverywhere(t *testing.T) {
 		t.Errorf("a grant that was there before: %s", again.err)
 	}
 	eventually(t, "the refusal", func() error {
-		if s := p.doors.Status(); !s.Ready || len(s.Refused) != 1 {
+		if s := p.partners.Status(); !s.Ready || len(s.Refused) != 1 {
 			return fmt.Errorf("doors are %+v", s)
 		}
 		return nil
@@ -107,7 +107,7 @@ func TestTheLimitOfConsumersIsASetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := stream.CachedInfo().Config.MaxConsumers; got != 1500+doors.OwnConsumers {
+	if got := stream.CachedInfo().Config.MaxConsumers; got != 1500+partners.OwnConsumers {
 		t.Errorf("the stream allows %d consumers", got)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 )
 
 // dataDir is the directory that holds everything of one installation.
@@ -65,7 +65,7 @@ func (d dataDir) lock(purpose string) (unlock func(), err error) {
 
 // loginSeed returns the key that signs the answers to NATS logins, made on first
 // use.
-func (d dataDir) loginSeed() ([]byte, error) { return keyFile(d.loginKey(), doors.NewIssuer) }
+func (d dataDir) loginSeed() ([]byte, error) { return keyFile(d.loginKey(), callout.NewIssuer) }
 
 // keyFile returns the content of a key file, made on first use.
 func keyFile(path string, create func() ([]byte, error)) ([]byte, error) {

@@ -31,7 +31,7 @@ func (p *program) serveHTTP() {
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.outbox, p.relay, p.model, p.doors, tokens, reports} {
+	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.outbox, p.relay, p.model, p.callout, p.enforcer, p.partners, tokens, reports} {
 		metrics.MustRegister(part.Metrics()...)
 	}
 	p.metrics = metrics
@@ -98,7 +98,7 @@ func (p *program) checks() []check {
 		}},
 		p.modelCheck(),
 		{"opening", func(context.Context) error { return p.opening.closed() }},
-		p.doorsCheck(),
+		partnersCheck(func() (bool, string) { s := p.partners.Status(); return s.Ready, s.Reason }),
 		{"tokenKey", func(context.Context) error { return p.signer.works(time.Now()) }},
 	}
 }
@@ -128,10 +128,11 @@ func (p *program) refillNote() check {
 	}}
 }
 
-func (p *program) doorsCheck() check {
+// partnersCheck reports whether partners can log in and subscribe.
+func partnersCheck(status func() (ready bool, reason string)) check {
 	return check{"doors", func(context.Context) error {
-		if s := p.doors.Status(); !s.Ready {
-			return fmt.Errorf("partners cannot subscribe yet: %s", s.Reason)
+		if ready, reason := status(); !ready {
+			return fmt.Errorf("partners cannot subscribe yet: %s", reason)
 		}
 		return nil
 	}}

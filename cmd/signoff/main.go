@@ -29,7 +29,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, term terminal) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.DefaultEnvars("SIGNOFF"),
 		kong.Vars{
-			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(defaultMaxCount), "maxConsumers": strconv.Itoa(doors.DefaultMaxConsumers),
+			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(defaultMaxCount), "maxConsumers": strconv.Itoa(partners.DefaultMaxConsumers),
 		},
 		kong.Writers(term.out, term.err),
 		kong.Exit(func(int) { exited = true }),

@@ -16,8 +16,9 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // natsConfigCommand writes the configuration of NATS servers that run
@@ -54,7 +55,7 @@ func (cmd *natsConfigCommand) Run(ctx context.Context, c *common, t terminal) er
 	if err != nil {
 		return err
 	}
-	issuer, err := doors.IssuerKey(seed)
+	issuer, err := callout.IssuerKey(seed)
 	if err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func (cmd *natsConfigCommand) checkListeners(ctx context.Context) error {
 
 // partnerAccounts are the accounts of all partners, with what is granted now.
 // Without an outbox there are none yet.
-func partnerAccounts(ctx context.Context, c *common) (accounts []events.Account, err error) {
+func partnerAccounts(ctx context.Context, c *common) (accounts []tenancy.Account, err error) {
 	if _, err := os.Stat(c.dir().outbox()); errors.Is(err, fs.ErrNotExist) {
 		return nil, c.dir().make()
 	}
@@ -164,7 +165,7 @@ func partnerAccounts(ctx context.Context, c *common) (accounts []events.Account,
 				tokens = append(tokens, events.StudyKey(study))
 			}
 			slices.Sort(tokens)
-			accounts = append(accounts, events.PartnerAccountOf(p.ID, tokens, doors.DefaultLimits()))
+			accounts = append(accounts, tenancy.AccountOf(p.ID, tokens, tenancy.DefaultLimits()))
 		}
 		return nil
 	})

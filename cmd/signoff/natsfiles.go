@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // Files of a NATS configuration. The service's secrets are in a directory of
@@ -42,7 +42,7 @@ func (f *natsFiles) own(name string) string { return filepath.Join(f.secrets, na
 
 // reloads returns how often servers that run have to reload: once more where an
 // account is new to them.
-func (f *natsFiles) reloads(accounts []events.Account) int {
+func (f *natsFiles) reloads(accounts []tenancy.Account) int {
 	if f.before == "" || !slices.Contains(f.changed, f.shared(accountsConf)) {
 		return 0
 	}

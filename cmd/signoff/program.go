@@ -22,8 +22,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/publisher"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -70,7 +71,9 @@ type program struct {
 	reader    jetstream.JetStream
 	opening   *opening
 	signer    *keyring
-	doors     *doors.Doors
+	callout   *callout.Callout
+	enforcer  *callout.Enforcer
+	partners  *partners.Reconciler
 
 	announcing sync.Mutex  // held while serve.json is written
 	announced  atomic.Bool // serve.json is there, to be kept up to date
@@ -84,7 +87,7 @@ type program struct {
 // they depend on each other, and takes the addresses, so that whatever is
 // wrong is said before anything runs.
 func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger) (*program, error) {
-	s.MaxConsumers = cmp.Or(s.MaxConsumers, doors.DefaultMaxConsumers)
+	s.MaxConsumers = cmp.Or(s.MaxConsumers, partners.DefaultMaxConsumers)
 	p := &program{dir: dir, settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
 	if err := p.openAll(ctx, []component{
 		{"TLS", p.openTransport},
@@ -94,7 +97,7 @@ func openProgram(ctx context.Context, dir dataDir, s settings, log *slog.Logger)
 		{"NATS", p.openNATS},
 		{"publisher", p.openRelay},
 		{"read model", p.openModel},
-		{"doors", p.openDoors},
+		{"partners", p.openPartners},
 		{"token key", p.openKeys},
 	}); err != nil {
 		return nil, err
@@ -178,9 +181,9 @@ func (p *program) openOutbox(ctx context.Context) (err error) {
 	return err
 }
 
-// openDoors makes what lets partners subscribe.
-func (p *program) openDoors(context.Context) error {
-	nc, err := p.connect(natsd.Doors)
+// openPartners opens what lets partners log in and subscribe.
+func (p *program) openPartners(context.Context) error {
+	nc, err := p.connect(natsd.Partners)
 	if err != nil {
 		return err
 	}
@@ -188,15 +191,19 @@ func (p *program) openDoors(context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := doors.Config{
-		MaxConsumers: p.settings.MaxConsumers, Replicas: p.settings.NATSConsumerReplicas,
-		Log: p.log.With("component", "doors"),
-	}
+	cfg := callout.Config{Log: p.log.With("component", "callout")}
 	if p.settings.outside() {
-		cfg.Watch = 250 * time.Millisecond // all servers are asked each time
+		cfg.Measure = 250 * time.Millisecond // all servers are asked each time
 	}
 	p.opening = newOpening(p)
-	p.doors, err = doors.New(nc, p.nats, p.opening, p.outbox.Receipts(), seed, cfg)
+	if p.callout, err = callout.New(nc, p.opening, seed, cfg); err != nil {
+		return err
+	}
+	p.enforcer = callout.NewEnforcer(nc, p.nats, p.callout)
+	p.partners, err = partners.New(nc, p.nats, p.opening, p.outbox.Receipts(), p.callout, p.enforcer, partners.Config{
+		MaxConsumers: p.settings.MaxConsumers, Replicas: p.settings.NATSConsumerReplicas,
+		Log: p.log.With("component", "partners"),
+	})
 	return err
 }
 
@@ -242,7 +249,7 @@ func (p *program) openRelay(ctx context.Context) error {
 	cfg := publisher.Config{
 		Stream: publisher.StreamConfig{
 			Replicas:     p.settings.NATSReplicas,
-			MaxConsumers: p.settings.MaxConsumers + doors.OwnConsumers,
+			MaxConsumers: p.settings.MaxConsumers + partners.OwnConsumers,
 			RefillTo:     p.start.recorded.StreamSequence,
 		},
 		Log: p.log.With("component", "publisher"),

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/outbox/token"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 )
 
 // serveProcess starts the program as a process of its own and returns once it
@@ -303,7 +303,7 @@ func lastingCommands(t *testing.T, dir string) map[string][]string {
 	t.Helper()
 	secret := passwordFile(t)
 	seed := filepath.Join(t.TempDir(), "login.nk")
-	key, err := doors.NewIssuer()
+	key, err := callout.NewIssuer()
 	if err != nil {
 		t.Fatal(err)
 	}

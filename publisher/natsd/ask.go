@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // mostConnections is the server's own limit.
@@ -57,7 +58,7 @@ type connection struct {
 
 // missing names something that the account ought to let through and does not;
 // empty: nothing.
-func (r reply) missing(a events.Account) string {
+func (r reply) missing(a tenancy.Account) string {
 	if r.Error != nil {
 		return "account " + a.Name
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // OutsideConfig says how to reach a server that runs elsewhere.
@@ -51,14 +51,14 @@ type Outside struct {
 
 	mu      sync.Mutex
 	keeper  *nats.Conn
-	lacking map[string]events.Account // what SetAccount was told and did not find, by name
+	lacking map[string]tenancy.Account // what SetAccount was told and did not find, by name
 }
 
 // Reach prepares for connections; it opens none.
 func Reach(cfg OutsideConfig) *Outside {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
 	cfg.Oldest = cmp.Or(cfg.Oldest, OldestServer)
-	return &Outside{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), lacking: make(map[string]events.Account)}
+	return &Outside{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), lacking: make(map[string]tenancy.Account)}
 }
 
 // ClientURL is where clients connect.
@@ -69,7 +69,7 @@ func (o *Outside) Credentials(Role) Credentials { return Credentials{} }
 
 // connectTimeout is longer than a server waits for the answer to a login, which
 // credentials that it does not know make it ask for.
-const connectTimeout = events.LoginWait + time.Second
+const connectTimeout = tenancy.LoginWait + time.Second
 
 // Connect opens a connection as role. A server that refuses the role, or cannot
 // prove who it is, is an error; one that cannot be reached is waited for, behind
@@ -136,7 +136,7 @@ var ErrNotConfigured = errors.New("the NATS configuration has to be written agai
 // log what of it is missing on which server. Nothing more can be done from here,
 // and nothing more has to be: what is missing is closed, and what is there
 // beyond it is closed too, because logins do not allow it.
-func (o *Outside) SetAccount(ctx context.Context, a events.Account) error {
+func (o *Outside) SetAccount(ctx context.Context, a tenancy.Account) error {
 	missing, err := o.missing(ctx, a)
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (o *Outside) Configured(ctx context.Context) error {
 
 // missing asks all servers for the account, and whether its services are heard:
 // a server that has an account since its last reload hears none until the next.
-func (o *Outside) missing(ctx context.Context, a events.Account) (missing, err error) {
+func (o *Outside) missing(ctx context.Context, a tenancy.Account) (missing, err error) {
 	if a.Limits.Connections == 0 {
 		return nil, nil
 	}
@@ -206,31 +206,31 @@ func (o *Outside) missing(ctx context.Context, a events.Account) (missing, err e
 }
 
 // Connections returns the open connections of a partner's account on all servers.
-func (o *Outside) Connections(ctx context.Context, account string) ([]events.Connection, error) {
+func (o *Outside) Connections(ctx context.Context, account string) ([]tenancy.Connection, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.SERVER.PING.CONNZ", map[string]any{"acc": account, "auth": true, "limit": mostConnections})
 	if err != nil {
 		return nil, fmt.Errorf("list connections of account %s: %w", account, err)
 	}
-	var all []events.Connection
+	var all []tenancy.Connection
 	for _, answer := range answers {
 		for _, c := range answer.Data.Connections {
-			all = append(all, events.Connection{Server: answer.Server.ID, ID: c.ID, User: c.User})
+			all = append(all, tenancy.Connection{Server: answer.Server.ID, ID: c.ID, User: c.User})
 		}
 	}
 	return all, nil
 }
 
 // Backlogs returns the connections that do not take most, with how much, on all servers.
-func (o *Outside) Backlogs(ctx context.Context) ([]events.Backlog, error) {
+func (o *Outside) Backlogs(ctx context.Context) ([]tenancy.Backlog, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.SERVER.PING.CONNZ", map[string]any{"sort": "pending", "auth": true, "limit": mostBacklogs})
 	if err != nil {
 		return nil, fmt.Errorf("list connections by what they do not take: %w", err)
 	}
-	var all []events.Backlog
+	var all []tenancy.Backlog
 	for _, answer := range answers {
 		for _, c := range answer.Data.Connections {
-			all = append(all, events.Backlog{
-				Connection: events.Connection{Server: answer.Server.ID, ID: c.ID, User: c.User}, Account: c.Account, Pending: uint64(max(0, c.Pending)),
+			all = append(all, tenancy.Backlog{
+				Connection: tenancy.Connection{Server: answer.Server.ID, ID: c.ID, User: c.User}, Account: c.Account, Pending: uint64(max(0, c.Pending)),
 			})
 		}
 	}
@@ -238,12 +238,12 @@ func (o *Outside) Backlogs(ctx context.Context) ([]events.Backlog, error) {
 }
 
 // Traffic returns what went to and fro so far, on all servers that answer.
-func (o *Outside) Traffic(ctx context.Context) ([]events.Traffic, error) {
+func (o *Outside) Traffic(ctx context.Context) ([]tenancy.Traffic, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.ACCOUNT.PING.STATZ", map[string]any{"include_unused": true})
 	if err != nil {
 		return nil, fmt.Errorf("look at what accounts send: %w", err)
 	}
-	var all []events.Traffic
+	var all []tenancy.Traffic
 	for _, answer := range answers {
 		all = append(all, traffic(answer.Server.ID, answer.Data.Accounts))
 	}
@@ -251,7 +251,7 @@ func (o *Outside) Traffic(ctx context.Context) ([]events.Traffic, error) {
 }
 
 // Disconnect closes a connection. One that is closed already is no error.
-func (o *Outside) Disconnect(ctx context.Context, c events.Connection) error {
+func (o *Outside) Disconnect(ctx context.Context, c tenancy.Connection) error {
 	nc, err := o.system()
 	if err != nil {
 		return err

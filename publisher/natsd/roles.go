@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // Accounts of the server.
@@ -25,11 +26,11 @@ const (
 	Reader    Role = "reader"    // reads the stream through consumers and by sequence
 	Operator  Role = "operator"  // a person with the nats command line: looks, changes nothing stored
 	System    Role = "system"    // the same person in account SYS: server reports
-	Doors     Role = "doors"     // makes partners' consumers and answers their logins
+	Partners     Role = "doors"     // makes partners' consumers and answers their logins
 	Keeper    Role = "keeper"    // in account SYS: finds and closes partners' connections
 )
 
-var roles = []Role{Publisher, Reader, Operator, System, Doors, Keeper}
+var roles = []Role{Publisher, Reader, Operator, System, Partners, Keeper}
 
 // userPrefix keeps the users of roles apart from partners, who log in under
 // their ids: those have no dot.
@@ -86,13 +87,13 @@ func permissions(role Role) *server.Permissions {
 			),
 			Subscribe: allow(inbox, events.StoredWildcard),
 		}
-	case Doors:
+	case Partners:
 		return &server.Permissions{
 			Publish: allow(
 				api+"STREAM.INFO."+stream, api+"CONSUMER.CREATE."+stream+".>", api+"CONSUMER.DELETE."+stream+".>",
-				api+"CONSUMER.INFO."+stream+".>", api+"CONSUMER.NAMES."+stream, server.InboxPrefix+">", events.PutOutSubject,
+				api+"CONSUMER.INFO."+stream+".>", api+"CONSUMER.NAMES."+stream, server.InboxPrefix+">", tenancy.SuspensionSubject,
 			),
-			Subscribe: allow(append(events.RequestSubjects(), inbox, server.AuthCalloutSubject, events.PutOutSubject)...),
+			Subscribe: allow(append(tenancy.RequestSubjects(), inbox, server.AuthCalloutSubject, tenancy.SuspensionSubject)...),
 		}
 	case Keeper:
 		return &server.Permissions{
