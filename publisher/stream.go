@@ -24,8 +24,8 @@ type StreamConfig struct {
 	// the service. A stream that allows more is left so. Defaults to 5,100.
 	MaxConsumers int
 
-	// RefillTo is the outbox's highest ordinal. A stream that is created bears
-	// it as a mark, in the same request, so that at no moment it looks complete
+	// RefillTo is the outbox's highest stream sequence. A stream that is created has
+	// it as a mark, from the same request, so that at no moment it looks complete
 	// to those who have no outbox; see events.RefillKey. Zero: nothing was
 	// published yet, and nothing is marked.
 	RefillTo uint64

@@ -196,7 +196,7 @@ func startHeld(t *testing.T, dir string, s settings, passes int) *heldProgram {
 		t.Fatal(err)
 	}
 	reached, permit := make(chan struct{}), make(chan struct{})
-	holdRelay(t, p, publisher.StepHeal, passes, func() {
+	holdRelay(t, p, publisher.StepRefill, passes, func() {
 		close(reached)
 		<-permit
 	})
@@ -411,7 +411,7 @@ func refillChild() int {
 		if nc, err = p.connect(natsd.Publisher); err == nil {
 			passes := 0
 			p.relay, err = publisher.New(nc, p.outbox.Source(), publisher.Config{Log: quiet, Step: func(name string) {
-				if name == publisher.StepHeal {
+				if name == publisher.StepRefill {
 					if passes++; passes == 3 {
 						_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 						select {}

@@ -24,8 +24,8 @@ const (
 // queue is the outbox as the relay reads it.
 type queue = outbox.Source
 
-// box is an outbox with one PI, who may sign for the studies A and B.
-type box struct {
+// testOutbox is an outbox with one PI, who may sign for the studies A and B.
+type testOutbox struct {
 	*outbox.Outbox
 	*queue
 	t    testing.TB
@@ -35,16 +35,16 @@ type box struct {
 	next int // the last case and assessment
 }
 
-func newBox(t testing.TB) *box {
+func newOutbox(t testing.TB) *testOutbox {
 	t.Helper()
-	b := openBox(t, filepath.Join(t.TempDir(), "outbox.db"))
+	b := openOutbox(t, filepath.Join(t.TempDir(), "outbox.db"))
 	if err := b.Accounts().AddPI(t.Context(), "test", pi, "Printed Name", []string{"A", "B"}, "a long enough password"); err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-func openBox(t testing.TB, path string) *box {
+func openOutbox(t testing.TB, path string) *testOutbox {
 	t.Helper()
 	o, err := outbox.Open(t.Context(), path, outbox.Config{})
 	if err != nil {
@@ -55,17 +55,17 @@ func openBox(t testing.TB, path string) *box {
 			t.Error(err)
 		}
 	})
-	return &box{Outbox: o, queue: o.Source(), t: t, path: path}
+	return &testOutbox{Outbox: o, queue: o.Source(), t: t, path: path}
 }
 
 // add signs n assessments of a study in one transaction: n events.
-func (b *box) add(study string, n int) { b.sign(study, n, 0) }
+func (b *testOutbox) add(study string, n int) { b.sign(study, n, 0) }
 
 // addLarge signs an assessment with the most lesions: two events, of about
 // 640 and 120 KB.
-func (b *box) addLarge(study string) { b.sign(study, 1, 500) }
+func (b *testOutbox) addLarge(study string) { b.sign(study, 1, 500) }
 
-func (b *box) sign(study string, n, lesions int) {
+func (b *testOutbox) sign(study string, n, lesions int) {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -94,7 +94,7 @@ func (b *box) sign(study string, n, lesions int) {
 
 // newer appends an event of a kind that only a newer program knows, as that would,
 // to a study that has events.
-func (b *box) newer(kind events.Kind, study string) {
+func (b *testOutbox) newer(kind events.Kind, study string) {
 	b.t.Helper()
 	err := b.DB().Update(context.Background(), func(tx *sqlx.Tx) error {
 		var row int64
@@ -148,8 +148,8 @@ func assessment(study, id string, number int32, lesions int) events.Assessment {
 	return a
 }
 
-// published returns the entries with ordinals, in their order.
-func (b *box) published() []events.Entry {
+// published returns the entries with stream sequences, in their order.
+func (b *testOutbox) published() []events.Entry {
 	b.t.Helper()
 	all, err := b.Source().Recorded(context.Background(), 1, 1_000_000)
 	if err != nil {
@@ -159,7 +159,7 @@ func (b *box) published() []events.Entry {
 }
 
 // parked says why a study is parked; empty if it is not.
-func (b *box) parked(study string) string {
+func (b *testOutbox) parked(study string) string {
 	b.t.Helper()
 	all, err := b.Parked(context.Background())
 	if err != nil {
@@ -174,7 +174,7 @@ func (b *box) parked(study string) string {
 }
 
 // backup returns a copy as of now.
-func (b *box) backup() *box {
+func (b *testOutbox) backup() *testOutbox {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -182,7 +182,7 @@ func (b *box) backup() *box {
 	if _, err := b.DB().Reader.Exec(`vacuum into ?`, path); err != nil {
 		b.t.Fatal(err)
 	}
-	c := openBox(b.t, path)
+	c := openOutbox(b.t, path)
 	c.next = b.next
 	return c
 }
