@@ -13,13 +13,13 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// SetAccount makes the partner's account let through exactly what is given:
+// SetAccount makes the partner's account let through exactly what a describes:
 // what it had before and is not in a ends at once. Accounts do not outlast the
 // server.
 //
 // What the service's account exports to it stays exported, until the server
-// ends: the server has no way to take that back, and without an import in the
-// partner's account, which only this method makes, it leads nowhere.
+// ends: the server has no way to undo that. Without an import in the partner's
+// account, which only this method creates, it has no effect.
 func (s *Server) SetAccount(_ context.Context, a tenancy.Account) error {
 	if id, ok := strings.CutPrefix(a.Name, tenancy.AccountPrefix); !ok || !events.ValidPartnerID(id) {
 		return events.Errorf(events.Invalid, "%q is not the account of a partner", a.Name)
@@ -41,8 +41,8 @@ func (s *Server) SetAccount(_ context.Context, a tenancy.Account) error {
 	return nil
 }
 
-// export offers what a lets through, to that account alone. A service is offered once:
-// the server writes to what it has of one, while its timers for late answers read that.
+// export exports what a lets through, to that account alone. A service is exported only
+// once: another time would write to fields of it that the timers of late answers read.
 func (s *Server) export(app, partner *server.Account, a tenancy.Account) error {
 	only := []*server.Account{partner}
 	for _, service := range a.Services {
@@ -72,8 +72,8 @@ func (s *Server) export(app, partner *server.Account, a tenancy.Account) error {
 	return nil
 }
 
-// claims are imports and limits in the form in which the server replaces those
-// that an account has.
+// claims returns imports, mapping and limits as claims, with which the server replaces
+// those that an account has.
 func claims(a tenancy.Account) *jwt.AccountClaims {
 	c := jwt.NewAccountClaims(a.Name)
 	c.Limits.Conn = int64(a.Limits.Connections)
@@ -95,9 +95,8 @@ func claims(a tenancy.Account) *jwt.AccountClaims {
 	return c
 }
 
-// imported makes sure that all imports are there, because the server tells its
-// log only of those that it could not make: what is there already cannot be
-// added.
+// imported returns an error for an import that is missing. The server only logs those that
+// it could not add, so they are added once more: one that exists is refused as a duplicate.
 func imported(app, partner *server.Account, a tenancy.Account) error {
 	for _, service := range a.Services {
 		err := partner.AddServiceImport(app, service.Import, service.Subject)
@@ -127,11 +126,11 @@ func (s *Server) Connections(_ context.Context, account string) ([]tenancy.Conne
 	return all, nil
 }
 
-// Backlogs returns the connections that do not take most, with how much.
+// Backlogs returns the connections that leave most unread, with how much.
 func (s *Server) Backlogs(context.Context) ([]tenancy.Backlog, error) {
 	list, err := s.nats.Connz(&server.ConnzOptions{Sort: server.ByPending, Username: true, Limit: mostBacklogs})
 	if err != nil {
-		return nil, fmt.Errorf("list connections by what they do not take: %w", err)
+		return nil, fmt.Errorf("list connections by what they leave unread: %w", err)
 	}
 	all := make([]tenancy.Backlog, 0, len(list.Conns))
 	for _, c := range list.Conns {
@@ -142,16 +141,16 @@ func (s *Server) Backlogs(context.Context) ([]tenancy.Backlog, error) {
 	return all, nil
 }
 
-// Traffic returns what went to and fro so far.
+// Traffic returns what was sent and received so far.
 func (s *Server) Traffic(context.Context) ([]tenancy.Traffic, error) {
 	stats, err := s.nats.AccountStatz(&server.AccountStatzOptions{IncludeUnused: true})
 	if err != nil {
-		return nil, fmt.Errorf("look at what accounts send: %w", err)
+		return nil, fmt.Errorf("read the traffic of accounts: %w", err)
 	}
 	return []tenancy.Traffic{traffic(stats.ID, stats.Accounts)}, nil
 }
 
-// traffic is what went between a server and its clients.
+// traffic returns what went between a server and its clients.
 func traffic(id string, accounts []*server.AccountStat) tenancy.Traffic {
 	t := tenancy.Traffic{Server: id, Accounts: make(map[string]tenancy.Messages, len(accounts))}
 	for _, a := range accounts {

@@ -15,22 +15,22 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// Configuration is who may do what on a NATS server or cluster: accounts,
-// users and their permissions, what partners are let through, and whose answers
-// to logins count. The embedded server starts with the same.
+// Configuration describes a NATS server or cluster: accounts, users and their permissions,
+// what partners' accounts let through, and by which key answers to logins are signed. The
+// embedded server starts with the same.
 type Configuration struct {
 	// Credentials of the roles.
 	Credentials map[Role]Credentials
 
-	// LoginIssuer is the public account key (nkey, "A…") of whoever answers the
-	// logins of all who have no role. Without one they are refused.
+	// LoginIssuer is the public account key (nkey, "A…") of the callout, which
+	// answers the logins of all that have no role. Without one they are refused.
 	LoginIssuer string
 
 	// Partners are the accounts of partners.
 	Partners []tenancy.Account
 
-	// Previous is a Text from before; digests in it that are of the same
-	// passwords are taken over, so that what has not changed reads the same.
+	// Previous is a Text from before; digests in it of the same passwords
+	// are kept, so that what has not changed reads the same.
 	Previous string
 }
 
@@ -157,8 +157,8 @@ func partner(w *writer, a tenancy.Account) {
 }
 
 // callout has the server ask about every login but those of the roles. The
-// question goes to a subject of account APP that only Partners may hear; an answer
-// counts if the issuer has signed it. Without an answer in time nobody gets in.
+// question goes to a subject of account APP that only the role Partners may subscribe to; an
+// answer is valid if the issuer has signed it. Without an answer in time nobody gets in.
 func (c Configuration) callout(w *writer) {
 	if c.LoginIssuer == "" {
 		return

@@ -24,7 +24,7 @@ type OutsideConfig struct {
 	// Required.
 	URL string
 
-	// Options give what a connection for a role needs to be let in. Required.
+	// Options returns the credentials of a connection for a role. Required.
 	Options func(Role) ([]nats.Option, error)
 
 	// Timeout bounds the wait for answers of all servers. Defaults to 250 ms:
@@ -51,7 +51,7 @@ type Outside struct {
 
 	mu      sync.Mutex
 	keeper  *nats.Conn
-	lacking map[string]tenancy.Account // what SetAccount was told and did not find, by name
+	lacking map[string]tenancy.Account // what SetAccount did not find on the servers, by name
 }
 
 // Reach prepares for connections; it opens none.
@@ -64,7 +64,7 @@ func Reach(cfg OutsideConfig) *Outside {
 // ClientURL is where clients connect.
 func (o *Outside) ClientURL() string { return o.cfg.URL }
 
-// Credentials are not known: Options have them.
+// Credentials returns none: OutsideConfig.Options has them.
 func (o *Outside) Credentials(Role) Credentials { return Credentials{} }
 
 // connectTimeout is longer than a server waits for the answer to a login, which
@@ -132,8 +132,8 @@ func (o *Outside) Shutdown() {
 // and that only whoever runs them can change that.
 var ErrNotConfigured = errors.New("the NATS configuration has to be written again (signoff nats-config) and reloaded")
 
-// SetAccount notes what a partner's account must let through and says in the
-// log what of it is missing on which server. Nothing more can be done from here,
+// SetAccount stores what a partner's account must let through and logs what of it is
+// missing on which server. Nothing more can be done from here,
 // and nothing more has to be: what is missing is closed, and what is there
 // beyond it is closed too, because logins do not allow it.
 func (o *Outside) SetAccount(ctx context.Context, a tenancy.Account) error {
@@ -142,7 +142,7 @@ func (o *Outside) SetAccount(ctx context.Context, a tenancy.Account) error {
 		return err
 	}
 	if missing != nil {
-		o.log.Warn("a partner cannot have all yet", "cause", missing)
+		o.log.Warn("a partner's account does not let everything through that is granted", "cause", missing)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -153,7 +153,7 @@ func (o *Outside) SetAccount(ctx context.Context, a tenancy.Account) error {
 	return nil
 }
 
-// Configured looks again at what SetAccount found missing. An error that is
+// Configured checks again what SetAccount found missing. An error that is
 // ErrNotConfigured names something that still is, and where; one that is
 // ErrOldServer a server that a connection has come to since the start.
 func (o *Outside) Configured(ctx context.Context) error {
@@ -175,15 +175,15 @@ func (o *Outside) Configured(ctx context.Context) error {
 	return nil
 }
 
-// missing asks all servers for the account, and whether its services are heard:
-// a server that has an account since its last reload hears none until the next.
+// missing asks all servers for the account, and whether its services have
+// subscriptions: a server that has an account since its last reload has none until the next.
 func (o *Outside) missing(ctx context.Context, a tenancy.Account) (missing, err error) {
 	if a.Limits.Connections == 0 {
 		return nil, nil
 	}
 	answers, err := o.ask(ctx, "$SYS.REQ.ACCOUNT."+a.Name+".INFO", nil)
 	if err != nil {
-		return nil, fmt.Errorf("look at account %s: %w", a.Name, err)
+		return nil, fmt.Errorf("look up account %s: %w", a.Name, err)
 	}
 	for _, answer := range answers {
 		if what := answer.missing(a); what != "" {
@@ -195,7 +195,7 @@ func (o *Outside) missing(ctx context.Context, a tenancy.Account) (missing, err 
 	}
 	answers, err = o.ask(ctx, "$SYS.REQ.ACCOUNT."+a.Name+".SUBSZ", map[string]any{"test": a.Services[0].Import, "limit": 1})
 	if err != nil {
-		return nil, fmt.Errorf("look at account %s: %w", a.Name, err)
+		return nil, fmt.Errorf("look up account %s: %w", a.Name, err)
 	}
 	for _, answer := range answers {
 		if answer.Data.Total == 0 {
@@ -220,11 +220,11 @@ func (o *Outside) Connections(ctx context.Context, account string) ([]tenancy.Co
 	return all, nil
 }
 
-// Backlogs returns the connections that do not take most, with how much, on all servers.
+// Backlogs returns the connections that leave most unread, with how much, on all servers.
 func (o *Outside) Backlogs(ctx context.Context) ([]tenancy.Backlog, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.SERVER.PING.CONNZ", map[string]any{"sort": "pending", "auth": true, "limit": mostBacklogs})
 	if err != nil {
-		return nil, fmt.Errorf("list connections by what they do not take: %w", err)
+		return nil, fmt.Errorf("list connections by what they leave unread: %w", err)
 	}
 	var all []tenancy.Backlog
 	for _, answer := range answers {
@@ -237,11 +237,11 @@ func (o *Outside) Backlogs(ctx context.Context) ([]tenancy.Backlog, error) {
 	return all, nil
 }
 
-// Traffic returns what went to and fro so far, on all servers that answer.
+// Traffic returns what was sent and received so far, on all servers that answer.
 func (o *Outside) Traffic(ctx context.Context) ([]tenancy.Traffic, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.ACCOUNT.PING.STATZ", map[string]any{"include_unused": true})
 	if err != nil {
-		return nil, fmt.Errorf("look at what accounts send: %w", err)
+		return nil, fmt.Errorf("read the traffic of accounts: %w", err)
 	}
 	var all []tenancy.Traffic
 	for _, answer := range answers {
@@ -258,7 +258,7 @@ func (o *Outside) Disconnect(ctx context.Context, c tenancy.Connection) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Timeout)
 	defer cancel()
-	// The answer says only whether there was such a connection.
+	// The answer is only whether there was such a connection.
 	_, err = nc.RequestWithContext(ctx, "$SYS.REQ.SERVER."+c.Server+".KICK", fmt.Appendf(nil, `{"cid":%d}`, c.ID))
 	if err != nil && !errors.Is(err, nats.ErrNoResponders) { // that server is gone, and its connections with it
 		return fmt.Errorf("close a connection: %w", err)

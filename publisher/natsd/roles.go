@@ -24,9 +24,9 @@ type Role string
 const (
 	Publisher Role = "publisher" // owns the stream; the only one that may publish events
 	Reader    Role = "reader"    // reads the stream through consumers and by sequence
-	Operator  Role = "operator"  // a person with the nats command line: looks, changes nothing stored
+	Operator  Role = "operator"  // a person with the nats command line: reads, and changes nothing stored
 	System    Role = "system"    // the same person in account SYS: server reports
-	Partners     Role = "doors"     // makes partners' consumers and answers their logins
+	Partners  Role = "doors"     // creates partners' consumers and answers their logins
 	Keeper    Role = "keeper"    // in account SYS: finds and closes partners' connections
 )
 
@@ -112,7 +112,7 @@ func allow(subjects ...string) *server.SubjectPermission {
 	return &server.SubjectPermission{Allow: subjects}
 }
 
-// NewCredentials makes a password of 256 random bits for each role.
+// NewCredentials returns a password of 256 random bits for each role.
 func NewCredentials() (map[Role]Credentials, error) {
 	all := make(map[Role]Credentials)
 	for _, role := range roles {
