@@ -97,7 +97,7 @@ func (s *attackTest) raw(options, lines string) error {
 		}
 	}
 	if text := said.String(); strings.Contains(text, "MSG ") {
-		return fmt.Errorf("heard %q", text)
+		return fmt.Errorf("received %q", text)
 	}
 	return nil
 }
@@ -157,19 +157,23 @@ func toFlood() []attack {
 			}
 			return nil
 		}},
-		{"ask without reading the answers", false, func(s *attackTest) error { return s.deaf("js.signoff.CONSUMER.INFO.SIGNOFF.mallory=A", "", 3000) }},
-		{"pull without reading the events", false, func(s *attackTest) error { return s.deaf(ownNext, `{"batch":1000000}`, 3000) }},
-		{"leave more pulls waiting than it may", false, func(s *attackTest) error {
-			return s.deaf("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.mallory", `{"batch":1,"expires":60000000000}`, 3000)
+		{"ask without reading the answers", false, func(s *attackTest) error {
+			return s.requestWithoutReading("js.signoff.CONSUMER.INFO.SIGNOFF.mallory=A", "", 3000)
 		}},
-		{"acknowledge without an end", false, func(s *attackTest) error { return s.deaf("$JS.ACK.SIGNOFF.mallory=A.1.1.1.1.1", "-NAK", 3000) }},
+		{"pull without reading the events", false, func(s *attackTest) error { return s.requestWithoutReading(ownNext, `{"batch":1000000}`, 3000) }},
+		{"leave more pulls waiting than it may", false, func(s *attackTest) error {
+			return s.requestWithoutReading("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.mallory", `{"batch":1,"expires":60000000000}`, 3000)
+		}},
+		{"acknowledge without an end", false, func(s *attackTest) error {
+			return s.requestWithoutReading("$JS.ACK.SIGNOFF.mallory=A.1.1.1.1.1", "-NAK", 3000)
+		}},
 	}
 }
 
-// deaf sends requests over a connection of which nothing is read, and waits
+// requestWithoutReading sends requests over a connection of which nothing is read, and waits
 // until the server has taken them.
-func (s *attackTest) deaf(subject, body string, n int) error {
-	conn, err := deafTo(s.urls[0], "mallory")
+func (s *attackTest) requestWithoutReading(subject, body string, n int) error {
+	conn, err := loginWithoutReading(s.urls[0], "mallory")
 	if err != nil {
 		return err
 	}

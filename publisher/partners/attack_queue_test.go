@@ -38,7 +38,7 @@ func TestAPartnerSharesLiveEventsWithItselfOnly(t *testing.T) {
 		for range published {
 			h.publish("A", "a")
 		}
-		heard := func() (n int) {
+		received := func() (n int) {
 			for _, sub := range members {
 				pending, _, err := sub.Pending()
 				if err != nil {
@@ -48,8 +48,8 @@ func TestAPartnerSharesLiveEventsWithItselfOnly(t *testing.T) {
 			}
 			return n
 		}
-		until(t, "all events have come to one member each", func() bool { return heard() >= published })
-		if n := heard(); n != published {
+		until(t, "all events have come to one member each", func() bool { return received() >= published })
+		if n := received(); n != published {
 			t.Errorf("group %s: %d events came as %d", group, published, n)
 		}
 	}

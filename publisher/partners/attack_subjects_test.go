@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// toHear are attempts to hear what is not the attacker's.
-func toHear() (all []attack) {
+// toReceive are attempts to receive what is not the attacker's.
+func toReceive() (all []attack) {
 	for _, subject := range []string{
 		">", "*", "*.>", "crit.>", "crit.v1.>", "crit.v1.*.>", "crit.*.A.>", "*.v1.A.>", "crit.v1.B.>", "crit.v1.C.>", "crit.v1.B.DiagnosticReport.signed",
 		"signoff.>", "signoff.doors.out", "crit.internal.access", "crit.internal.>", "crit.partner.globex.access", "crit.partner.*.access", "crit.partner.>",
@@ -18,23 +18,23 @@ func toHear() (all []attack) {
 		"$SYS.>", "$SYS.ACCOUNT.>", "$SYS.ACCOUNT.*.CONNECT", "$SYS.SERVER.>", "$SYS.REQ.>", "$SYS.REQ.USER.AUTH", "$SYS._INBOX.>", "$SYS.LATENCY.>",
 		"_R_.>", "_GR_.>", "$GNR.>", "js.signoff.>", "js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.mallory=A", "_INBOX", "*.INBOX.>", "$KV.>", "$O.>", "$NRG.>", "$RAFT.>", "$G.>", "$LDS.>", "$MQTT.>", "$SRV.>",
 	} {
-		all = append(all, attack{"hear " + subject, true, func(s *attackTest) error { return s.hear(subject, "", "signoff-doors", "mallory") }})
+		all = append(all, attack{"hear " + subject, true, func(s *attackTest) error { return s.subscribe(subject, "", "signoff-doors", "mallory") }})
 	}
 	// What the attacker may hear, in a way in which it would take it from others.
 	for _, group := range []string{"workers", "globex", "globex.1", "signoff-doors", "*", ">", "mallory*"} {
 		for _, subject := range []string{"crit.v1.A.>", "crit.v1.A.DiagnosticReport.signed", "crit.partner.mallory.access"} {
-			all = append(all, attack{fmt.Sprintf("hear %s in the group %s", subject, group), true, func(s *attackTest) error { return s.hear(subject, group) }})
+			all = append(all, attack{fmt.Sprintf("hear %s in the group %s", subject, group), true, func(s *attackTest) error { return s.subscribe(subject, group) }})
 		}
 	}
 	return append(all,
-		attack{"hear all that comes to inboxes", false, func(s *attackTest) error { return s.hear("_INBOX.>", "", "workers") }},
-		attack{"hear the victim's inbox", false, func(s *attackTest) error { return s.hear(s.victim.NewInbox()[:25]+".>", "") }},
+		attack{"hear all that comes to inboxes", false, func(s *attackTest) error { return s.subscribe("_INBOX.>", "", "workers") }},
+		attack{"hear the victim's inbox", false, func(s *attackTest) error { return s.subscribe(s.victim.NewInbox()[:25]+".>", "") }},
 		attack{"take the victim's live events in its group", true, stealLive},
 	)
 }
 
-// hear listens, also in queue groups, while there is something to be heard.
-func (s *attackTest) hear(subject string, groups ...string) error {
+// subscribe listens, also in queue groups, while there is something to be heard.
+func (s *attackTest) subscribe(subject string, groups ...string) error {
 	var subs []*nats.Subscription
 	for _, group := range groups {
 		sub, err := s.nc.QueueSubscribeSync(subject, group)
@@ -49,7 +49,7 @@ func (s *attackTest) hear(subject string, groups ...string) error {
 	}
 	for _, sub := range subs {
 		if n, _, err := sub.Pending(); err == nil && n > 0 {
-			return fmt.Errorf("heard %d messages on %s %s", n, sub.Subject, sub.Queue)
+			return fmt.Errorf("received %d messages on %s %s", n, sub.Subject, sub.Queue)
 		}
 	}
 	return nil

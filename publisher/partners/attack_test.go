@@ -51,11 +51,11 @@ type attackTest struct {
 	reading jetstream.Consumer   // of the honest partner
 	live    []*nats.Subscription // the same
 	own     []*nats.Subscription // listeners in the service's account
-	logins  *nats.Subscription   // hears what the doors are asked
+	logins  *nats.Subscription   // receives what the callout is asked
 
-	hears   []*nats.Subscription // of the attacker
-	notices []*nats.Subscription // of the victim
-	denied  chan error           // what the server said to the attacker
+	received []*nats.Subscription // of the attacker
+	notices  []*nats.Subscription // of the victim
+	denied   chan error           // what the server said to the attacker
 
 	before state
 	last   uint64 // sequence of the stream
@@ -82,7 +82,7 @@ func newAttackTest(t *testing.T, h *installation, c *clock, urls ...string) *att
 	}
 	noted := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.denied <- err })
 	s.nc, s.victim, s.honest = s.post("mallory", 0, noted), s.post("globex", 1), s.post("initech", 2)
-	s.hears = s.listen(s.nc, "_INBOX.>", "crit.v1.A.>", "crit.partner.mallory.access")
+	s.received = s.listen(s.nc, "_INBOX.>", "crit.v1.A.>", "crit.partner.mallory.access")
 	s.notices = s.listen(s.victim, "_INBOX.>", "crit.v1.A.>", "crit.v1.B.>", "crit.partner.globex.access")
 	s.live = s.listen(s.honest, "crit.v1.C.>")
 	reader, service := s.connect(natsd.Reader), s.connect(natsd.Partners)
@@ -109,7 +109,7 @@ func newAttackTest(t *testing.T, h *installation, c *clock, urls ...string) *att
 func (s *attackTest) begin() {
 	s.t.Helper()
 	published := 0
-	until(s.t, "all hear", func() bool {
+	until(s.t, "all receive", func() bool {
 		s.publish("C", "private")
 		published++
 		none := slices.ContainsFunc(append(slices.Clone(s.live), s.own[0]), func(sub *nats.Subscription) bool {
@@ -121,11 +121,11 @@ func (s *attackTest) begin() {
 	s.publish("C", "private last")
 	take(s.t, s.reading, published+1)
 	var live, own bool
-	until(s.t, "all have heard the last", func() bool {
-		heard := func(subs []*nats.Subscription) bool {
+	until(s.t, "all have received the last", func() bool {
+		received := func(subs []*nats.Subscription) bool {
 			return slices.ContainsFunc(s.drain(subs), func(m *nats.Msg) bool { return string(m.Data) == "private last" })
 		}
-		live, own = live || heard(s.live), own || heard(s.own[:1])
+		live, own = live || received(s.live), own || received(s.own[:1])
 		return live && own
 	})
 	stream, err := s.writer.Stream(s.t.Context(), events.Stream)
@@ -133,7 +133,7 @@ func (s *attackTest) begin() {
 		s.t.Fatal(err)
 	}
 	s.last = stream.CachedInfo().State.LastSeq
-	s.drain(s.hears)
+	s.drain(s.received)
 	s.drain(s.notices)
 	s.before = s.state()
 }
@@ -264,13 +264,13 @@ func (s *attackTest) run(t *testing.T, a attack) {
 	}
 	for _, m := range s.drain([]*nats.Subscription{s.logins}) {
 		if c, err := jwt.DecodeAuthorizationRequestClaims(string(m.Data)); err != nil || c.Server.ID != c.Issuer {
-			t.Errorf("the doors were asked %q", m.Data)
+			t.Errorf("the callout was asked %q", m.Data)
 		}
 	}
-	for _, m := range s.drain(s.hears) {
+	for _, m := range s.drain(s.received) {
 		for _, word := range []string{"private", "globex", "initech"} {
 			if bytes.Contains(m.Data, []byte(word)) {
-				t.Errorf("the attacker heard %s: %q", m.Subject, m.Data)
+				t.Errorf("the attacker received %s: %q", m.Subject, m.Data)
 			}
 		}
 	}
@@ -293,7 +293,7 @@ func (s *attackTest) deliverToHonest(t *testing.T) {
 	for who, sub := range map[string]*nats.Subscription{"the honest partner": s.live[0], "the service": s.own[0]} {
 		msg, err := sub.NextMsg(timeout)
 		if err != nil || string(msg.Data) != body {
-			t.Fatalf("%s heard %v, %v", who, msg, err)
+			t.Fatalf("%s received %v, %v", who, msg, err)
 		}
 	}
 }
@@ -306,15 +306,15 @@ func (s *attackTest) end(t *testing.T) {
 	same(t, "the rest of B", take(t, consumer(t, s.victim, "globex=B"), 2), "private 2", "private 3")
 	none(t, s.reading)
 	s.publish("A", "public last")
-	until(t, "the attacker hears it too", func() bool {
-		return slices.ContainsFunc(s.drain(s.hears), func(m *nats.Msg) bool { return string(m.Data) == "public last" })
+	until(t, "the attacker receives it too", func() bool {
+		return slices.ContainsFunc(s.drain(s.received), func(m *nats.Msg) bool { return string(m.Data) == "public last" })
 	})
 }
 
 // attacks are all.
 func attacks() []attack {
 	return slices.Concat(
-		toHear(), toPublish(), toAcknowledge(), toPull(), toHaveAnswered(), toAskByHeader(), toBreakTheProtocol(), toFlood(), toEnter(),
+		toReceive(), toPublish(), toAcknowledge(), toPull(), toHaveAnswered(), toAskByHeader(), toBreakTheProtocol(), toFlood(), toEnter(),
 	)
 }
 

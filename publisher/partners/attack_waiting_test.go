@@ -251,7 +251,7 @@ func (q *queue) wait(t *testing.T, id, body string, p place, acknowledging bool)
 
 // Whatever a partner asks for and wherever it has that sent, the service goes on, and
 // the load ends at once: what does not end by itself is ended by the enforcer.
-func TestNoRequestThatWaitsLoadsTheBroker(t *testing.T) {
+func TestNoRequestThatWaitsLoadsTheServer(t *testing.T) {
 	for where, onCluster := range map[string]bool{"the embedded server": false, "a cluster": true} {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()

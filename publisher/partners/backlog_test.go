@@ -20,8 +20,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// deafTo logs in as a partner over a connection of which nothing is read any more.
-func deafTo(address, id string) (net.Conn, error) {
+// loginWithoutReading logs in as a partner over a connection of which nothing is read any more.
+func loginWithoutReading(address, id string) (net.Conn, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func everything(subject string) string {
 	return lines.String()
 }
 
-func TestWhoDoesNotReadIsClosedAndLosesNothing(t *testing.T) {
+func TestAPartnerThatDoesNotReadIsDisconnectedAndLosesNothing(t *testing.T) {
 	cfg := config{Limits: tenancy.DefaultLimits(), MaxPending: 4 << 20, AckWait: time.Second, Measure: 10 * time.Millisecond}
 	known := []access.Partner{partner("acme", "A"), partner("other", "A")}
 	for where, build := range map[string]func(*testing.T) *installation{
@@ -70,7 +70,7 @@ func TestWhoDoesNotReadIsClosedAndLosesNothing(t *testing.T) {
 			t.Parallel()
 			h := build(t)
 			login := func(id string) (nc *nats.Conn) {
-				until(t, id+" is let in", func() bool { // each server has to know of the doors first
+				until(t, id+" is let in", func() bool { // each server has to know of the callout first
 					var err error
 					nc, err = h.login(id)
 					return err == nil
@@ -80,13 +80,13 @@ func TestWhoDoesNotReadIsClosedAndLosesNothing(t *testing.T) {
 			}
 			reading, other := login("acme"), login("other")
 			stays := []chan nats.Status{reading.StatusChanged(nats.CLOSED), other.StatusChanged(nats.CLOSED)}
-			deaf := 0
+			unread := 0
 			address, _, _ := strings.Cut(h.servers.ClientURL(), ",")
 			for _, lines := range []string{
 				everything("crit.v1.A.>"),
 				"SUB _INBOX.deaf 1\r\nPUB js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.acme=A _INBOX.deaf 13\r\n{\"batch\":900}\r\n",
 			} {
-				conn, err := deafTo(address, "acme")
+				conn, err := loginWithoutReading(address, "acme")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -94,7 +94,7 @@ func TestWhoDoesNotReadIsClosedAndLosesNothing(t *testing.T) {
 				if _, err := fmt.Fprintf(conn, "%s", lines); err != nil {
 					t.Fatal(err)
 				}
-				deaf++
+				unread++
 			}
 
 			var published []string
@@ -103,7 +103,7 @@ func TestWhoDoesNotReadIsClosedAndLosesNothing(t *testing.T) {
 				body := fmt.Sprintf("%05d", len(published))
 				h.publish("A", body+strings.Repeat(" ", 1<<17))
 				published = append(published, body)
-				return closed() == float64(deaf)
+				return closed() == float64(unread)
 			})
 			until(t, "the server has forgotten them", func() bool {
 				list, err := h.servers.Connections(t.Context(), "partner-acme")

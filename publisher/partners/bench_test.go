@@ -122,7 +122,7 @@ func BenchmarkClusterConsumers(b *testing.B) {
 				h.startService()
 				h.have(n)
 				b.ReportMetric(time.Since(begun).Seconds(), "make-s")
-				h.stop() // what the doors ask for is not what the servers do by themselves
+				h.stop() // what the service asks for is not what the servers do by themselves
 				busy := cpuBusy(b)
 				b.ReportMetric(100*bare, "bare-cpu-%")
 				b.ReportMetric(100*busy, "cpu-%")
@@ -214,17 +214,17 @@ func (h *installation) listTimes(b *testing.B) (names, states time.Duration) {
 	return names, time.Since(begun)
 }
 
-var deafPartners = flag.Int("deaf-partners", 5, "how many partners do not read in BenchmarkPartnersThatDoNotRead")
+var partnersThatDoNotRead = flag.Int("partners-that-do-not-read", 5, "how many partners do not read in BenchmarkPartnersThatDoNotRead")
 
 // BenchmarkPartnersThatDoNotRead publishes events of 4.5 KB and measures how long it takes
 // until a partner that reads has one acknowledged: first in peace, then beside partners that
 // have as many connections and subscriptions as they may, read nothing, and come back when
-// they are closed. Beside it, how large the process was and became, which is server, doors
+// they are closed. Beside it, how large the process was and became, which is server, service
 // and all partners.
 func BenchmarkPartnersThatDoNotRead(b *testing.B) {
 	h := newInstallation(b, config{})
 	h.admit("honest", "A")
-	for i := range *deafPartners {
+	for i := range *partnersThatDoNotRead {
 		h.admit(fmt.Sprint("deaf", i), "A")
 	}
 	reading := consumer(b, h.mustLogin("honest"), "honest=A")
@@ -250,10 +250,10 @@ func BenchmarkPartnersThatDoNotRead(b *testing.B) {
 	defer running.Wait()
 	defer cancel()
 	var open sync.WaitGroup
-	for i := range *deafPartners {
+	for i := range *partnersThatDoNotRead {
 		for range tenancy.DefaultLimits().Connections {
 			open.Add(1)
-			running.Go(func() { staysDeaf(ctx, h.server.ClientURL(), fmt.Sprint("deaf", i), open.Done) })
+			running.Go(func() { loginAndDoNotRead(ctx, h.server.ClientURL(), fmt.Sprint("deaf", i), open.Done) })
 		}
 	}
 	open.Wait()
@@ -270,13 +270,13 @@ func BenchmarkPartnersThatDoNotRead(b *testing.B) {
 	b.ReportMetric(h.metric("signoff_doors_closed_connections_total", "reads too slowly"), "closed")
 }
 
-// staysDeaf has a connection that does not read, another one when it is closed. Opened is
+// loginAndDoNotRead has a connection that does not read, another one when it is closed. Opened is
 // called once the first is open.
-func staysDeaf(ctx context.Context, address, id string, opened func()) {
+func loginAndDoNotRead(ctx context.Context, address, id string, opened func()) {
 	once := sync.OnceFunc(opened)
 	defer once()
 	for ctx.Err() == nil {
-		conn, err := deafTo(address, id)
+		conn, err := loginWithoutReading(address, id)
 		if err == nil {
 			_, err = io.WriteString(conn, everything("crit.v1.A.>"))
 		}

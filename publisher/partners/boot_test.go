@@ -27,7 +27,7 @@ func TestAfterARestartPartnersGoOnWhereTheyWere(t *testing.T) {
 	same(t, "after", take(t, consumer(t, h.mustLogin("acme"), "acme=A"), 2), "a2", "a3")
 }
 
-func TestWhatWasWithdrawnWhileTheDoorsWereAwayIsGoneWhenTheyOpen(t *testing.T) {
+func TestWhatWasWithdrawnWhileTheServiceWasAwayIsGoneBeforeLoginsAreAnswered(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.publish("A", "a1")
 	h.publish("B", "b1", "b2")
@@ -46,7 +46,7 @@ func TestWhatWasWithdrawnWhileTheDoorsWereAwayIsGoneWhenTheyOpen(t *testing.T) {
 	}
 }
 
-func TestTheDoorsOpenWhenTheDirectoryHoldsAllThatTheStreamDoes(t *testing.T) {
+func TestLoginsAreAnsweredOnceTheDirectoryReflectsTheWholeStream(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	h.stop()
@@ -64,7 +64,7 @@ func TestTheDoorsOpenWhenTheDirectoryHoldsAllThatTheStreamDoes(t *testing.T) {
 	h.mustLogin("acme")
 }
 
-func TestConsumersOfAnotherFormAreMadeAnew(t *testing.T) {
+func TestConsumersWithAnotherConfigurationAreCreatedAgain(t *testing.T) {
 	for what, cfg := range map[string]jetstream.ConsumerConfig{
 		"without a filter":      {},
 		"with another filter":   {FilterSubject: "crit.v1.B.>"},
@@ -128,7 +128,7 @@ func TestConsumersGoOnBehindWhatWasAcknowledgedAfterTheStreamWasLost(t *testing.
 	if err := h.writer.DeleteStream(t.Context(), events.Stream); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the stream is made anew", func() bool {
+	until(t, "the stream is created again", func() bool {
 		_, err := publisher.EnsureStream(t.Context(), h.writer, publisher.StreamConfig{})
 		return err == nil
 	})

@@ -89,14 +89,14 @@ func TestAGrantBeyondTheLimitIsRefusedByNameAndAllElseGoesOn(t *testing.T) {
 		}
 	})
 	t.Run("each is logged once", func(t *testing.T) {
-		h.passes()
+		h.waitForTwoRounds()
 		for _, who := range []string{"partner=acme study=B", `partner=new study=""`, "partner=new study=A"} {
 			if n := log.count("cannot subscribe\" " + who); n != 1 {
 				t.Errorf("%s is logged %d times", who, n)
 			}
 		}
 	})
-	t.Run("and gets it once there is room", func(t *testing.T) {
+	t.Run("and gets it once there is capacity", func(t *testing.T) {
 		h.setPartner(access.Partner{ID: "other", Studies: []string{}, Secrets: []access.Secret{}})
 		h.refused("new A")
 		h.admit("acme", "A", "B")
@@ -108,15 +108,15 @@ func TestAGrantBeyondTheLimitIsRefusedByNameAndAllElseGoesOn(t *testing.T) {
 	})
 }
 
-// passes waits until the doors have looked at everything twice more.
-func (h *installation) passes() {
+// waitForTwoRounds waits until the service has reconciled everything twice more.
+func (h *installation) waitForTwoRounds() {
 	h.t.Helper()
 	for range 2 { // a new consumer of somebody else's is looked at once
 		name := fmt.Sprint("look-", len(h.consumers()))
 		if _, err := h.writer.CreateConsumer(h.t.Context(), events.Stream, jetstream.ConsumerConfig{Durable: name, Metadata: map[string]string{"signoff": "partner"}}); err != nil {
 			h.t.Fatal(err)
 		}
-		until(h.t, "the doors have deleted what bears their mark", func() bool {
+		until(h.t, "the service has deleted what has its mark", func() bool {
 			_, err := h.writer.Consumer(h.t.Context(), events.Stream, name)
 			return err != nil
 		})
@@ -157,7 +157,7 @@ func TestConsumersThatAreLostGoBeforeNewOnes(t *testing.T) {
 
 // The server counts consumers that are not ours, and those of all streams where the
 // account has a limit.
-func TestWhatTheBrokerRefusesIsRefusedByNameToo(t *testing.T) {
+func TestWhatTheServerRefusesIsRefusedByNameToo(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	strangers := 0
@@ -191,7 +191,7 @@ func (h *installation) limitStream(n int) {
 	}
 }
 
-func TestRoomIsKeptForTheServiceItself(t *testing.T) {
+func TestConsumersAreReservedForTheServiceItself(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.limitStream(20)
 	var studies []string
@@ -218,7 +218,7 @@ func TestFourFifthsOfTheLimitAreAWarning(t *testing.T) {
 	for crossing := 1; crossing <= 2; crossing++ {
 		h.admit("acme", "A", "B", "C")
 		until(t, "4 are counted", func() bool { return h.metric("signoff_doors_consumers", "") == 4 })
-		h.passes()
+		h.waitForTwoRounds()
 		if n := log.count("most of the consumers"); n != crossing {
 			t.Errorf("logged %d times after crossing %d", n, crossing)
 		}

@@ -132,7 +132,7 @@ func newClusterInstallation(t testing.TB, cfg config, known ...access.Partner) (
 	return h, built
 }
 
-// prepareCluster is an installation on a cluster whose doors do not run yet.
+// prepareCluster is an installation on a cluster on which nothing else runs yet.
 func prepareCluster(t testing.TB, cfg config, known ...access.Partner) (*installation, *cluster) {
 	t.Helper()
 	h := prepare(t, cfg)
@@ -162,7 +162,7 @@ func clusterAttackTest(t *testing.T) *attackTest {
 	return newAttackTest(t, h, k, built.urls...)
 }
 
-func TestWhoSendsTooMuchIsPutOutOfAllServers(t *testing.T) {
+func TestAPartnerThatSendsTooMuchIsSuspendedOnAllServers(t *testing.T) {
 	c := &clock{now: time.Now()}
 	cfg := config{Limits: tenancy.DefaultLimits(), Rate: 100, Burst: 1000, Measure: 10 * time.Millisecond, Clock: c.Now}
 	h, built := newClusterInstallation(t, cfg, partner("acme", "A"), partner("other", "A"))
@@ -171,7 +171,7 @@ func TestWhoSendsTooMuchIsPutOutOfAllServers(t *testing.T) {
 	}
 	post := func(server int, id string) (nc *nats.Conn) {
 		t.Helper()
-		until(t, "a login", func() bool { // each server has to know of the doors first
+		until(t, "a login", func() bool { // each server has to know of the callout first
 			var err error
 			nc, err = at(server, id)
 			return err == nil
@@ -305,6 +305,6 @@ func TestConsumersGetAsManyReplicasAsAreSet(t *testing.T) {
 		pull(step.next)
 	}
 	if now := h.state("acme=A").Created; !now.Equal(created) {
-		t.Errorf("it was made anew at %s", now)
+		t.Errorf("it was created again at %s", now)
 	}
 }

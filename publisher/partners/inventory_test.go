@@ -80,7 +80,7 @@ func TestAmongManyConsumersNothingIsOverlooked(t *testing.T) {
 		take(t, consumer(t, h.mustLogin("p1"), "p1=S-98"), 1)
 		until(t, "the receipt is kept", func() bool { return h.receipts.of("p1", "S-98").Acknowledged == 1 })
 	})
-	t.Run("one that is deleted is made anew behind that", func(t *testing.T) {
+	t.Run("one that is deleted is created again behind that", func(t *testing.T) {
 		if err := h.writer.DeleteConsumer(t.Context(), events.Stream, "p1=S-98"); err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ import (
 
 // childDir is the variable that tells the test binary to be the program that
 // is killed, and on which files.
-const childDir = "SIGNOFF_TEST_DOORS"
+const childDir = "SIGNOFF_TEST_INSTALLATION"
 
 const (
 	published = 2000

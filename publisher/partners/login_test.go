@@ -152,7 +152,7 @@ func TestATokenOpensWhateverTheClockSaidThatAnnouncedItsKey(t *testing.T) {
 	wantRefused(t, "a token of the next minute", nc, err)
 }
 
-func TestStudiesWithAnyNameAreReadByTheirToken(t *testing.T) {
+func TestStudiesWithAnyNameAreReadByTheirKey(t *testing.T) {
 	h := newInstallation(t, config{})
 	studies := []string{"Étude 1", "*", ">", "a.b", "x-1", "C 3861001/2", strings.Repeat("long ", 30) + "."}
 	for _, s := range studies {
@@ -249,7 +249,7 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-func TestWithoutDoorsNobodyGetsIn(t *testing.T) {
+func TestWithoutACalloutNobodyGetsIn(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	h.stop()

@@ -18,7 +18,7 @@ import (
 
 // Whatever happens to access, and however fast, in the end consumers, logins
 // and connections are as the directory has them.
-func TestInTheEndEverythingIsAsTheDirectoryHasIt(t *testing.T) {
+func TestInTheEndEverythingMatchesTheDirectory(t *testing.T) {
 	h := newInstallation(t, config{})
 	studies := []string{"A", "B", "C"}
 	for _, s := range studies {

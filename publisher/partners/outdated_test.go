@@ -76,7 +76,7 @@ func TestNobodyComesInWhileOnlyANewerVersionKnowsWhoMay(t *testing.T) {
 	})
 }
 
-func TestDoorsBesideLeaveLoginsThatOnlyANewerVersionCanAnswerToOthers(t *testing.T) {
+func TestAStandaloneCalloutLeavesLoginsThatOnlyANewerVersionCanAnswerToOthers(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	old := h.directory.copyOf()

@@ -34,7 +34,7 @@ func asksForHeartbeats(nc *nats.Conn) {
 	}
 }
 
-func TestWhoSendsTooMuchIsPutOutForSomeTime(t *testing.T) {
+func TestAPartnerThatSendsTooMuchIsSuspendedForSomeTime(t *testing.T) {
 	c := &clock{now: time.Now()}
 	h := newInstallationIn(t, t.TempDir(), config{Rate: 100, Burst: 1000, Measure: 5 * time.Millisecond, Clock: c.Now},
 		partner("acme", "A"), partner("other", "A"))
@@ -113,7 +113,7 @@ func TestWhoSendsTooMuchIsPutOutForSomeTime(t *testing.T) {
 	}
 }
 
-func TestWhatIsAllowedIsNotPutOut(t *testing.T) {
+func TestAPartnerWithinItsQuotaIsNotSuspended(t *testing.T) {
 	c := &clock{now: time.Now()}
 	h := newInstallationIn(t, t.TempDir(), config{Rate: 100, Burst: 1000, Measure: time.Millisecond, Clock: c.Now}, partner("acme", "A"))
 	nc := h.mustLogin("acme")
@@ -136,8 +136,8 @@ func TestWhatIsAllowedIsNotPutOut(t *testing.T) {
 	}
 }
 
-// The consumer of whoever is suspended for heartbeats is made anew.
-func TestWhoIsPutOutForHeartbeatsLosesNothing(t *testing.T) {
+// The consumer of whoever is suspended for heartbeats is created again.
+func TestAPartnerSuspendedForHeartbeatsLosesNothing(t *testing.T) {
 	c := &clock{now: time.Now()}
 	h := newInstallationIn(t, t.TempDir(), config{Interval: time.Hour, Measure: 5 * time.Millisecond, Clock: c.Now}, partner("acme", "A"))
 	h.publish("A", "a1", "a2", "a3", "a4")
@@ -157,7 +157,7 @@ func TestWhoIsPutOutForHeartbeatsLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	ends(t, "who asks for them", closed)
-	until(t, "its consumer is made anew", func() bool {
+	until(t, "its consumer is created again", func() bool {
 		now, err := h.writer.Consumer(t.Context(), events.Stream, "acme=A")
 		return err == nil && now.CachedInfo().Created.After(made)
 	})

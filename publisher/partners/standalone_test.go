@@ -45,7 +45,7 @@ func (b *directory) copyOf() *directory {
 	return &directory{d: b.Directory(), changed: make(chan struct{}, 1)}
 }
 
-func TestWhoIsPutOutIsNotLetInBesideEither(t *testing.T) {
+func TestASuspendedPartnerIsRefusedByAStandaloneCalloutToo(t *testing.T) {
 	c := &clock{now: time.Now()}
 	h := newInstallationIn(t, t.TempDir(), config{Rate: 100, Burst: 1000, Measure: 5 * time.Millisecond, Clock: c.Now},
 		partner("acme", "A"), partner("other", "A"))
@@ -69,7 +69,7 @@ func TestWhoIsPutOutIsNotLetInBesideEither(t *testing.T) {
 	h.mustLogin("other")
 }
 
-func TestLoginsAreAnsweredBesideOtherDoors(t *testing.T) {
+func TestAStandaloneCalloutAnswersLogins(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.admit("acme", "A", "B")
 	h.publish("A", "one")
@@ -123,7 +123,7 @@ func TestLoginsAreAnsweredBesideOtherDoors(t *testing.T) {
 		nc, err := h.login("acme")
 		wantUnanswered(t, "a login", nc, err)
 	})
-	t.Run("and doors that run close what was opened with more than is granted", func(t *testing.T) {
+	t.Run("and the service closes what was opened with more than is granted", func(t *testing.T) {
 		_, stop := h.startStandalone(b) // it knows of C
 		defer stop()
 		until(t, "a login", func() bool {

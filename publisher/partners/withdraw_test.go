@@ -184,7 +184,7 @@ func TestRotatedSecrets(t *testing.T) {
 	})
 }
 
-func TestAKeyOfTokensThatRetiresThrowsNobodyOut(t *testing.T) {
+func TestASigningKeyThatRetiresClosesNoConnection(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	token := h.token("acme")
