@@ -21,7 +21,7 @@ func (r *Relay) park(ctx context.Context, e events.Event, cause error) error {
 	if err := r.source.Park(ctx, e.Study, reason); err != nil {
 		return r.comparer.unlessOvertaken(ctx, r.head, fmt.Errorf("park study %s: %w", e.Study, err))
 	}
-	r.singles = 0
+	r.oneByOne = 0
 	r.metrics.parks.Inc()
 	r.log.Warn("study parked: its events wait, those of other studies go on", "study", e.Study, "reason", reason)
 	return nil

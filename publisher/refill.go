@@ -109,7 +109,7 @@ func (r *Relay) refill(ctx context.Context, settings *jetstream.StreamConfig, la
 		if err != nil {
 			return err
 		}
-		batch := r.cut(entries)
+		batch := r.nextBatch(entries)
 		r.step(StepRefill)
 		if err := r.sendAndCount(ctx, last, batch); err != nil {
 			return fmt.Errorf("publish again from sequence %d: %w", last+1, err)

@@ -76,7 +76,7 @@ const (
 
 // Relay moves events from a Source to the stream. One Source and one stream
 // should have one Relay at a time. A second one, in this process or another,
-// costs both time and does no harm: the two take turns.
+// slows both down and does no harm: the two take turns.
 type Relay struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
@@ -94,11 +94,11 @@ type Relay struct {
 	endKnown            bool         // whether the stream is known to end with head
 	endKnownAt          time.Time    // when it was last known to, by the monotonic clock
 	lastUnconfirmedSend time.Time    // of a message of which it is unknown whether it was stored; zero: none
-	singles             int          // so many entries are to be sent one by one
+	oneByOne            int          // so many entries are to be sent one by one
 	page                int          // so many pending entries are worth reading
 }
 
-// New makes a relay. The connection should have the options that Options
+// New returns a relay. The connection should have the options that Options
 // returns, and the right to publish events and to use the JetStream API.
 func New(nc *nats.Conn, source Source, cfg Config) (*Relay, error) {
 	js, err := jetstream.New(nc)
@@ -123,7 +123,7 @@ func New(nc *nats.Conn, source Source, cfg Config) (*Relay, error) {
 }
 
 // Options are those a relay's connection needs: it reconnects for ever, and
-// keeps nothing back to send later, when it would come out of order.
+// buffers nothing while it is disconnected, because that would be sent later, out of order.
 func Options() []nats.Option {
 	return []nats.Option{
 		nats.MaxReconnects(-1),
@@ -189,7 +189,7 @@ func (r *Relay) work(ctx context.Context) error {
 		if err := r.comparer.sameHead(ctx, r.head); err != nil {
 			return err
 		}
-		if err := r.publish(ctx, r.cut(pending)); err != nil {
+		if err := r.publish(ctx, r.nextBatch(pending)); err != nil {
 			return err
 		}
 	}
@@ -226,11 +226,11 @@ func (r *Relay) sendAndCount(ctx context.Context, last uint64, batch []events.En
 	err := r.send(ctx, last, batch)
 	switch {
 	case err == nil:
-		r.singles = max(0, r.singles-len(batch))
+		r.oneByOne = max(0, r.oneByOne-len(batch))
 		r.metrics.sent(len(batch))
 	case errors.Is(err, errTooLarge), errors.Is(err, errIncomplete):
 		if len(batch) > 1 {
-			r.singles = len(batch)
+			r.oneByOne = len(batch)
 		}
 	default:
 		r.lastUnconfirmedSend = r.cfg.Clock()

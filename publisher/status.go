@@ -7,7 +7,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// State says what a relay is doing.
+// State is what a relay is doing.
 type State string
 
 // The states.

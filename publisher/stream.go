@@ -47,8 +47,8 @@ func (c StreamConfig) stream() jetstream.StreamConfig {
 		Subjects:    []string{events.IngestWildcard},
 		// Stored under other subjects than published to, and shown to core
 		// subscribers only once stored: on their own subjects they would see
-		// messages of batches that are never committed. Who may hear which is up
-		// to accounts and permissions: partners hear what is exported to them.
+		// messages of batches that are never committed. Who receives which is up
+		// to accounts and permissions: partners receive what is exported to them.
 		SubjectTransform:   &jetstream.SubjectTransformConfig{Source: events.IngestWildcard, Destination: events.StoredWildcard},
 		RePublish:          &jetstream.RePublish{Source: events.StoredWildcard, Destination: events.StoredWildcard},
 		Retention:          jetstream.LimitsPolicy,

@@ -44,7 +44,7 @@ func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 	}
 	eventually(t, "readiness", func() error {
 		if s := p.partners.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
-			return fmt.Errorf("doors are %+v", s)
+			return fmt.Errorf("the status is %+v", s)
 		}
 		return nil
 	})
@@ -80,7 +80,7 @@ func TestAGrantBeyondTheLimitOfConsumersIsNamedEverywhere(t *testing.T) {
 	}
 	eventually(t, "the refusal", func() error {
 		if s := p.partners.Status(); !s.Ready || len(s.Refused) != 1 {
-			return fmt.Errorf("doors are %+v", s)
+			return fmt.Errorf("the status is %+v", s)
 		}
 		return nil
 	})

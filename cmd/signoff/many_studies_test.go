@@ -14,7 +14,7 @@ import (
 
 // A partner whose program was killed while it read many studies comes back: it
 // gets what was on its way then, and its client asks for that with less than
-// the doors allow.
+// the callout allows.
 func TestAPartnerOfManyStudiesStaysBelowWhatItMaySend(t *testing.T) {
 	const studies, reports = 40, 5
 	const each = 2 * reports // they come with their Observations

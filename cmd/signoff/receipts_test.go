@@ -85,7 +85,7 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 		}
 		return found
 	}
-	for lagOf("acme").Acknowledged < 2 { // doors look every few seconds
+	for lagOf("acme").Acknowledged < 2 { // receipts are stored every few seconds
 		if err := pause(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +144,7 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 		}
 		return err
 	}
-	opens := func(secret string) { // once the doors have followed the log
+	opens := func(secret string) { // once the service has followed the log
 		t.Helper()
 		for err := login(secret); err != nil; err = login(secret) {
 			if err := pause(t.Context()); err != nil {

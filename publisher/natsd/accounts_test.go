@@ -45,11 +45,11 @@ func newSite(t *testing.T) *site {
 	if s.js, err = jetstream.New(publisher); err != nil {
 		t.Fatal(err)
 	}
-	doors := connect(t, s.Server, natsd.Partners)
-	if _, err := doors.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) { answer(t, issuer, m) }); err != nil {
+	service := connect(t, s.Server, natsd.Partners)
+	if _, err := service.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) { answer(t, issuer, m) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := doors.Flush(); err != nil {
+	if err := service.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	return s

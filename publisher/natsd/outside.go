@@ -18,7 +18,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// OutsideConfig says how to reach a server that runs elsewhere.
+// OutsideConfig describes how to connect to a server that runs elsewhere.
 type OutsideConfig struct {
 	// URL of the server, or of several of a cluster with commas between.
 	// Required.

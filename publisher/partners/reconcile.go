@@ -202,7 +202,7 @@ func (r *Reconciler) grant(ctx context.Context, granted map[string]tenancy.Partn
 	return errors.Join(errs...)
 }
 
-// admit gives the partner what it is granted and does not have: consumers first, then
+// admit adds what the partner is granted and does not have: consumers first, then
 // what its account lets through, then what its logins open.
 func (r *Reconciler) admit(ctx context.Context, p tenancy.Partner) error {
 	a, existed := r.accounts[p.ID]
