@@ -97,7 +97,7 @@ func (a *answerer) openLogins(context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.standalone, err = callout.NewStandalone(nc, a.model, []byte(strings.TrimSpace(string(seed))), callout.Config{Log: a.log.With("component", "callout")})
+	a.standalone, err = callout.NewStandalone(nc, nc, a.model, []byte(strings.TrimSpace(string(seed))), callout.Config{Log: a.log.With("component", "callout")})
 	return err
 }
 

@@ -39,22 +39,24 @@ const (
 // try again, whereas two refusals would make them close for good.
 type Standalone struct {
 	answerer
-	js     jetstream.JetStream
-	status readiness
+	service *nats.Conn
+	js      jetstream.JetStream
+	status  readiness
 
 	mu          sync.Mutex
 	latestUntil time.Time // the directory counts as the latest
 }
 
-// NewStandalone returns one on a connection that may answer logins and look up the stream.
-// The seed is that of the account nkey that the servers know as the issuer of logins.
-func NewStandalone(nc *nats.Conn, directory DirectorySource, seed []byte, cfg Config) (*Standalone, error) {
-	js, err := jetstream.New(nc)
+// NewStandalone returns one that answers logins on the first connection. The second, of the
+// service's account, may look up the stream and receive suspensions; it may be the same. The
+// seed is that of the account nkey that the servers know as the issuer of logins.
+func NewStandalone(logins, service *nats.Conn, directory DirectorySource, seed []byte, cfg Config) (*Standalone, error) {
+	js, err := jetstream.New(service)
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	s := &Standalone{js: js}
-	if err := s.init(nc, directory, s, seed, cfg); err != nil {
+	s := &Standalone{service: service, js: js}
+	if err := s.init(logins, directory, s, seed, cfg); err != nil {
 		return nil, err
 	}
 	s.status.init()
@@ -64,7 +66,7 @@ func NewStandalone(nc *nats.Conn, directory DirectorySource, seed []byte, cfg Co
 // Run answers logins until ctx ends, and returns nil then.
 func (s *Standalone) Run(ctx context.Context) error {
 	defer s.status.set(errStopped)
-	suspensions, err := s.nc.Subscribe(tenancy.SuspensionSubject, s.receiveSuspensions)
+	suspensions, err := s.service.Subscribe(tenancy.SuspensionSubject, s.receiveSuspensions)
 	if err != nil {
 		return fmt.Errorf("subscribe to suspensions: %w", err)
 	}

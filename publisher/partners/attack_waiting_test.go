@@ -20,10 +20,10 @@ import (
 // mostWaiting is how many requests may wait at a consumer, and a few more.
 const mostWaiting = 32 + 8
 
-// queue is an installation whose partners leave as many requests waiting as they may: "mallory"
+// waitingTest is an installation whose partners leave as many requests waiting as they may: "mallory"
 // with studies, and "pauper" with none, whose only consumer is that of its access.
 // "honest" reads on.
-type queue struct {
+type waitingTest struct {
 	*installation
 	clock   *clock
 	servers int
@@ -33,10 +33,10 @@ type queue struct {
 	studies []string // of mallory
 }
 
-// newQueue is a queue on the embedded server with many studies, or on a cluster,
+// newWaitingTest is a waitingTest on the embedded server with many studies, or on a cluster,
 // which takes long to make a consumer, with few.
-func newQueue(t *testing.T, onCluster bool) *queue {
-	q := &queue{clock: &clock{now: time.Now()}, servers: 1}
+func newWaitingTest(t *testing.T, onCluster bool) *waitingTest {
+	q := &waitingTest{clock: &clock{now: time.Now()}, servers: 1}
 	n := 48 // 1,568 requests
 	if onCluster {
 		n = 3
@@ -67,7 +67,7 @@ func newQueue(t *testing.T, onCluster bool) *queue {
 }
 
 // consumersOf are the consumers of a partner, each with its own subjects.
-func (q *queue) consumersOf(id string) []string {
+func (q *waitingTest) consumersOf(id string) []string {
 	all := []string{events.PartnerAccess(id)}
 	if id == "mallory" {
 		for _, study := range q.studies {
@@ -81,7 +81,7 @@ func (q *queue) consumersOf(id string) []string {
 // JetStream, and messages of consumers that leave the service's account.
 type load struct{ requests, answers uint64 }
 
-func (q *queue) load(t *testing.T) (sum load) {
+func (q *waitingTest) load(t *testing.T) (sum load) {
 	t.Helper()
 	q.ask(t, "$SYS.REQ.SERVER.PING.JSZ", func(data json.RawMessage) error {
 		var jsz struct {
@@ -112,7 +112,7 @@ func (q *queue) load(t *testing.T) (sum load) {
 }
 
 // ask reads the answers of all servers.
-func (q *queue) ask(t *testing.T, subject string, read func(json.RawMessage) error) {
+func (q *waitingTest) ask(t *testing.T, subject string, read func(json.RawMessage) error) {
 	t.Helper()
 	inbox, err := q.system.SubscribeSync(q.system.NewInbox())
 	if err != nil {
@@ -134,9 +134,9 @@ func (q *queue) ask(t *testing.T, subject string, read func(json.RawMessage) err
 	}
 }
 
-// calm reports whether the servers do nothing but have an event come to the honest
+// serversIdle reports whether the servers do nothing but have an event come to the honest
 // partner, some times. A single request for heartbeats would be seen.
-func (q *queue) calm(t *testing.T) bool {
+func (q *waitingTest) serversIdle(t *testing.T) bool {
 	t.Helper()
 	const published = 20
 	before := q.load(t)
@@ -152,7 +152,7 @@ func (q *queue) calm(t *testing.T) bool {
 }
 
 // idle waits until nobody's requests wait at the partner's consumers any more.
-func (q *queue) idle(t *testing.T, id string) {
+func (q *waitingTest) idle(t *testing.T, id string) {
 	t.Helper()
 	for _, name := range q.consumersOf(id) {
 		until(t, "no request waits at "+name, func() bool {
@@ -162,16 +162,16 @@ func (q *queue) idle(t *testing.T, id string) {
 	}
 }
 
-// place is where the answers to a request shall go.
-type place struct {
+// replyTarget is where the answers to a request shall go.
+type replyTarget struct {
 	name  string
 	reply func(consumer string) string
 	ask   func(nc *nats.Conn, reply string, send func())
 }
 
-// places are the partner's own service subjects, by the names that it uses and by those
+// replyTargets are the partner's own service subjects, by the names that it uses and by those
 // of its account's imports, and inboxes.
-func places() (all []place) {
+func replyTargets() (all []replyTarget) {
 	just := func(_ *nats.Conn, _ string, send func()) { send() }
 	for _, form := range []string{
 		"js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.%s", "js.signoff.CONSUMER.INFO.SIGNOFF.%s",
@@ -179,23 +179,23 @@ func places() (all []place) {
 		"$JS.API.CONSUMER.MSG.NEXT.SIGNOFF.%s", "$JS.API.CONSUMER.INFO.SIGNOFF.%s",
 		"$JS.ACK.SIGNOFF.%s.1.1.1.1.1", "$JS.ACK._._.SIGNOFF.%s.1.1.1.1.1",
 	} {
-		all = append(all, place{fmt.Sprintf(form, "itself"), func(consumer string) string { return fmt.Sprintf(form, consumer) }, just})
+		all = append(all, replyTarget{fmt.Sprintf(form, "itself"), func(consumer string) string { return fmt.Sprintf(form, consumer) }, just})
 	}
 	inbox := func(string) string { return "_INBOX.mallory" }
 	return append(all,
-		place{"an inbox that is heard", inbox, func(nc *nats.Conn, reply string, send func()) {
+		replyTarget{"an inbox that is heard", inbox, func(nc *nats.Conn, reply string, send func()) {
 			_, _ = nc.Subscribe(reply, func(*nats.Msg) {}) // the connection may be closed already
 			send()
 		}},
-		place{"an inbox that nobody hears", inbox, just},
+		replyTarget{"an inbox that nobody hears", inbox, just},
 		// The server forgets the way back, the consumer does not forget the request.
-		place{"an inbox that is heard for a moment each", inbox, func(nc *nats.Conn, reply string, send func()) {
+		replyTarget{"an inbox that is heard for a moment each", inbox, func(nc *nats.Conn, reply string, send func()) {
 			if s, err := nc.Subscribe(reply, func(*nats.Msg) {}); err == nil {
 				send()
 				_ = s.Unsubscribe()
 			}
 		}},
-		place{"an inbox that is heard again at once", inbox, func(nc *nats.Conn, reply string, send func()) {
+		replyTarget{"an inbox that is heard again at once", inbox, func(nc *nats.Conn, reply string, send func()) {
 			s, err := nc.Subscribe(reply, func(*nats.Msg) {})
 			send()
 			if err == nil {
@@ -222,7 +222,7 @@ var waitingBodies = map[string]string{
 }
 
 // wait leaves requests waiting at all consumers of the partner.
-func (q *queue) wait(t *testing.T, id, body string, p place, acknowledging bool) {
+func (q *waitingTest) wait(t *testing.T, id, body string, p replyTarget, acknowledging bool) {
 	t.Helper()
 	var nc *nats.Conn
 	until(t, id+" is let in", func() (ok bool) {
@@ -243,7 +243,7 @@ func (q *queue) wait(t *testing.T, id, body string, p place, acknowledging bool)
 		}
 	}
 	_ = nc.Flush() // the connection may be closed already
-	until(t, "the servers are calm", func() bool { return q.calm(t) })
+	until(t, "the servers are idle", func() bool { return q.serversIdle(t) })
 	if !q.reconciler.Status().Ready {
 		t.Error(q.reconciler.Status())
 	}
@@ -255,8 +255,8 @@ func TestNoRequestThatWaitsLoadsTheServer(t *testing.T) {
 	for where, onCluster := range map[string]bool{"the embedded server": false, "a cluster": true} {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()
-			q := newQueue(t, onCluster)
-			for _, p := range places() {
+			q := newWaitingTest(t, onCluster)
+			for _, p := range replyTargets() {
 				attack := func(id, how, body string, acknowledging bool) {
 					t.Run(fmt.Sprintf("%s %s, for answers to %s", id, how, p.name), func(t *testing.T) {
 						q.wait(t, id, body, p, acknowledging)

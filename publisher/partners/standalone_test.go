@@ -18,7 +18,8 @@ import (
 // startStandalone starts what only answers logins, by a directory of its own.
 func (h *installation) startStandalone(b *directory) (*callout.Standalone, func()) {
 	h.t.Helper()
-	d, err := callout.NewStandalone(h.connect(natsd.Partners), b, h.seed, h.cfg.callout())
+	nc := h.connect(natsd.Partners)
+	d, err := callout.NewStandalone(nc, nc, b, h.seed, h.cfg.callout())
 	if err != nil {
 		h.t.Fatal(err)
 	}
