@@ -201,7 +201,7 @@ func startPaused(t *testing.T, dir string, s server.Settings, passes int) *pause
 		t.Fatal(err)
 	}
 	reached, permit := make(chan struct{}), make(chan struct{})
-	pauseRelay(t, p, publisher.StepHeal, passes, func() {
+	pauseRelay(t, p, publisher.StepRefill, passes, func() {
 		close(reached)
 		<-permit
 	})
@@ -416,7 +416,7 @@ func refillChild() int {
 		if nc, err = p.Connect(natsd.Publisher); err == nil {
 			passes := 0
 			p.Relay, err = publisher.New(nc, p.Outbox.Source(), publisher.Config{Log: slog.New(slog.DiscardHandler), Step: func(name string) {
-				if name == publisher.StepHeal {
+				if name == publisher.StepRefill {
 					if passes++; passes == 3 {
 						_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 						select {}

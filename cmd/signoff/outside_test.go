@@ -26,6 +26,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -249,7 +250,7 @@ func TestAnOutsideCluster(t *testing.T) {
 // server of the consumer goes on answering, because it is another.
 func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 	consumer := events.PartnerConsumer("acme", demoStudy)
-	js := o.as(t, natsd.Doors)
+	js := o.as(t, natsd.Partners)
 	c, err := js.Consumer(t.Context(), events.Stream, consumer)
 	if err != nil {
 		t.Fatal(err)
@@ -277,9 +278,9 @@ func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 	}
 }
 
-func (o *clusterServer) connections(t *testing.T) []events.Connection {
+func (o *clusterServer) connections(t *testing.T) []tenancy.Connection {
 	t.Helper()
-	all, err := o.p.NATS.Connections(t.Context(), events.PartnerAccountPrefix+"acme")
+	all, err := o.p.NATS.Connections(t.Context(), tenancy.AccountPrefix+"acme")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func (p *Server) serveHTTP() {
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.Outbox, p.Relay, p.Model, p.Doors, tokens, reports} {
+	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports} {
 		metrics.MustRegister(part.Metrics()...)
 	}
 	p.Metrics = metrics
