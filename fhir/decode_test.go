@@ -9,12 +9,12 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// DecodeReport reads what Encode wrote, back into the same report; encoding
-// that gives the same bytes. Of lesions only the ids are there. The error is
-// an Invalid events.Error with the FHIR path as its Field.
+// DecodeReport returns the report that Encode wrote; to encode it again returns
+// the same bytes. Of lesions it has only the ids. The error is an Invalid
+// events.Error with the FHIR path as its Field.
 //
-// It is for tests: the program reads no signed report back as a whole, but
-// indexes it with ParseIndex.
+// It is for tests: the program reads no signed report as a whole, only its
+// index, with ParseIndex.
 func DecodeReport(data []byte) (Report, error) {
 	data, signature, err := cutWithdrawal(data)
 	if err != nil {

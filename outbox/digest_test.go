@@ -29,7 +29,7 @@ func exactly(caseRevision, revision int32, digest string) outbox.Expected {
 }
 
 func TestASignatureCoversTheContentByItsDigest(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	a := assessment("1", 1, 1, 1)
 	d.register(a)
 	want := stored(t, a)
@@ -67,7 +67,7 @@ func TestASignOffThatExpectsADigest(t *testing.T) {
 	seen, other := assessment("1", 1, 1, 1), assessment("1", 1, 1, 1)
 	other.Conclusion = "Progressive Disease"
 	t.Run("signs that content, and returns the first answer again", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(seen)
 		first := must(d.signExpected("dr.a", "1", exactly(1, 1, stored(t, seen))))(t)
 		if diff := cmp.Diff(first, must(d.signExpected("dr.a", "1", exactly(1, 1, stored(t, seen))))(t)); diff != "" {
@@ -76,7 +76,7 @@ func TestASignOffThatExpectsADigest(t *testing.T) {
 		wantEvents(t, d, "signed 1/1")
 	})
 	t.Run("refuses content that was registered since under the same version", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(seen)
 		d.register(other)
 		_, err := d.signExpected("dr.a", "1", exactly(1, 1, stored(t, seen)))
@@ -84,7 +84,7 @@ func TestASignOffThatExpectsADigest(t *testing.T) {
 		wantEvents(t, d)
 	})
 	t.Run("refuses another version whose content waits", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(seen)
 		later := other
 		later.Revision = 2
@@ -94,14 +94,14 @@ func TestASignOffThatExpectsADigest(t *testing.T) {
 		wantEvents(t, d)
 	})
 	t.Run("refuses other content than was signed", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(seen)
 		d.sign("1")
 		_, err := d.signExpected("dr.a", "1", exactly(1, 1, stored(t, other)))
 		wantCode(t, err, events.Conflict, "was signed by dr.a", "other content")
 	})
 	t.Run("refuses a digest that is none", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(seen)
 		for _, digest := range []string{"x", strings.ToUpper(stored(t, seen)), stored(t, seen)[1:], stored(t, seen) + "0"} {
 			_, err := d.signExpected("dr.a", "1", exactly(1, 1, digest))
@@ -111,7 +111,7 @@ func TestASignOffThatExpectsADigest(t *testing.T) {
 }
 
 func TestVersionsOfAnAssessment(t *testing.T) {
-	d := newDesk(t, "dr.a", "dr.b")
+	d := newOutbox(t, "dr.a", "dr.b")
 	first, replaced, second, third := assessment("1", 1, 1, 1), assessment("1", 1, 1, 2), assessment("1", 1, 1, 2), assessment("1", 1, 1, 3)
 	replaced.Conclusion = "Stable Disease"
 	d.register(first)
@@ -151,7 +151,7 @@ func TestVersionsOfAnAssessment(t *testing.T) {
 }
 
 func TestAVersionIsAvailableUntilItsCaseMovesOn(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	d.register(assessment("1", 1, 1, 1), assessment("2", 1, 1, 1))
 	d.sign("1", "2")
 	if !must(d.Versions(t.Context(), "1"))(t)[0].Available {
@@ -167,7 +167,7 @@ func TestAVersionIsAvailableUntilItsCaseMovesOn(t *testing.T) {
 // An outbox of before has signatures without a digest and withdrawals without a
 // meaning.
 func TestSignaturesOfBeforeDigestsWereRecorded(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	d.register(assessment("1", 1, 1, 1))
 	d.sign("1")
 	must(d.withdrawAs("dr.a", "1", "reason"))(t)
@@ -182,7 +182,7 @@ func TestSignaturesOfBeforeDigestsWereRecorded(t *testing.T) {
 		_, err := o.DB().Writer.Exec(statement)
 		ok(t, err)
 	}
-	again := &desk{Outbox: o, t: t, path: copied, clock: d.clock}
+	again := &testOutbox{Outbox: o, t: t, path: copied, clock: d.clock}
 	if answer := again.sign("1")[0]; answer.Digest != "" || !answer.Withdrawn {
 		t.Errorf("%+v", answer)
 	}

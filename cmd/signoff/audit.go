@@ -10,7 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// auditCommand prints the audit trail, with --json one object a line.
+// auditCommand prints the audit trail, with --json as one object a line.
 type auditCommand struct {
 	Study string `help:"Only lines about this study." placeholder:"S"`
 }
@@ -30,7 +30,7 @@ func (cmd *auditCommand) Run(ctx context.Context, c *common, t console.Terminal)
 	})
 }
 
-// dash stands for what is not there in a line of columns.
+// dash returns the text, or "-" in place of an empty one.
 func dash(text string) string {
 	if text == "" {
 		return "-"

@@ -16,7 +16,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // latencyPace is how far apart the sign-offs of the latency benchmark are.
@@ -28,7 +28,7 @@ const latencyPace = 10 * time.Millisecond
 // an outbox: from the publish call to the callback.
 func BenchmarkCommitToCallback(b *testing.B) {
 	dir := b.TempDir()
-	p, _ := startProgram(b, dir)
+	p, _ := startServer(b, dir)
 	addBenchPI(b, p)
 	arrivals := newArrivals()
 	stop := arrivals.follow(b, p)
@@ -75,20 +75,20 @@ type arrivals struct {
 	mu       sync.Mutex
 	at       map[string]time.Time
 	last     events.Event
-	progress subscriber.Progress
+	progress stream.Progress
 	news     chan struct{}
 }
 
 func newArrivals() *arrivals {
 	return &arrivals{
 		at: map[string]time.Time{}, news: make(chan struct{}, 1),
-		progress: subscriber.Progress{ChainHeads: map[string]events.ChainHead{}},
+		progress: stream.Progress{ChainHeads: map[string]events.ChainHead{}},
 	}
 }
 
-func (a *arrivals) Resume(context.Context) (subscriber.Progress, error) { return a.progress, nil }
+func (a *arrivals) Resume(context.Context) (stream.Progress, error) { return a.progress, nil }
 
-func (a *arrivals) Apply(_ context.Context, batch subscriber.Batch) error {
+func (a *arrivals) Apply(_ context.Context, batch stream.Batch) error {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -119,7 +119,7 @@ func (a *arrivals) follow(b *testing.B, p *server.Server) (stop func()) {
 	}
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error, 1)
-	go func() { done <- subscriber.New(js, a, subscriber.Config{}).Run(ctx) }()
+	go func() { done <- stream.NewReader(js, a, stream.Config{}).Run(ctx) }()
 	return func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -15,15 +15,15 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
 )
 
 // Ten partners that together need more than the server's default of 1,000 consumers.
 func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 	const partners, studies = 10, 101
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	var names []string
 	for i := range studies {
 		names = append(names, fmt.Sprint("MANY-", i))
@@ -46,8 +46,8 @@ func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 		})
 	}
 	eventually(t, "readiness", func() error {
-		if s := p.Doors.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
-			return fmt.Errorf("doors are %+v", s)
+		if s := p.Partners.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
+			return fmt.Errorf("the status is %+v", s)
 		}
 		return nil
 	})
@@ -76,14 +76,14 @@ func TestAGrantBeyondTheLimitOfConsumersIsNamedEverywhere(t *testing.T) {
 	mustSignoff(t, "partner", "grant", "acme", "B", "--data", dir)
 	beyond := mustSignoff(t, "partner", "grant", "other", "B", "--data", dir)
 	if want := "partner other in study B is beyond the limit"; !strings.Contains(beyond.err, want) || !strings.Contains(beyond.err, "--max-consumers") {
-		t.Errorf("the command says %q", beyond.err)
+		t.Errorf("the command prints %q", beyond.err)
 	}
 	if again := mustSignoff(t, "partner", "grant", "acme", "B", "--data", dir); strings.Contains(again.err, "beyond the limit") {
 		t.Errorf("a grant that was there before: %s", again.err)
 	}
 	eventually(t, "the refusal", func() error {
-		if s := p.Doors.Status(); !s.Ready || len(s.Refused) != 1 {
-			return fmt.Errorf("doors are %+v", s)
+		if s := p.Partners.Status(); !s.Ready || len(s.Refused) != 1 {
+			return fmt.Errorf("the status is %+v", s)
 		}
 		return nil
 	})
@@ -110,7 +110,7 @@ func TestTheLimitOfConsumersIsASetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := stream.CachedInfo().Config.MaxConsumers; got != 1500+doors.OwnConsumers {
+	if got := stream.CachedInfo().Config.MaxConsumers; got != 1500+partners.OwnConsumers {
 		t.Errorf("the stream allows %d consumers", got)
 	}
 }
@@ -127,10 +127,10 @@ func TestReplicasOfConsumersAreForClusters(t *testing.T) {
 	}
 }
 
-// The consumer of each partner is held by one server only, and that one is killed: it
-// does not tell the others that it goes.
+// Each partner's consumer is stored by one server only, and that one is killed, so that it
+// cannot hand over.
 func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
-	o := newOnCluster(t)
+	o := newClusterServer(t)
 	o.stop()
 	s := o.settings()
 	s.Listen, s.NATSConsumerReplicas = o.listen, 1
@@ -156,7 +156,7 @@ func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
 	before := o.last(demoStudy)
 	eventually(t, "what was signed before", func() error { return f.has(before) })
 
-	// The hardest case: who is elected in its place has never heard of it.
+	// The hardest case: the next leader has never seen the consumer.
 	leads := fmt.Sprintf(`{"placement":{"preferred":%q}}`, killed)
 	eventually(t, "that server as the stream's leader", func() error {
 		if leader := o.stream().Cluster.Leader; leader != killed {

@@ -38,7 +38,7 @@ var additions = []string{"id", "meta", "code", "issued", "resultsInterpreter"}
 
 func TestTheExampleIsAnsweredAsItWasHandedIn(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
 	partner := newPartner(t, p, "acme", "FHIR-T")
@@ -139,7 +139,7 @@ func importSDTM(t *testing.T, data, dir string) (f importFacts) {
 func TestAWholeSDTMStudyIsImportedSignedAndReadBack(t *testing.T) {
 	const study = "CDISCPILOT01"
 	dir, sdtm := t.TempDir(), unpackSDTM(t)
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	password := addPI(t, dir, "pi", study)
 	first := importSDTM(t, dir, sdtm)
 	if first.Taken == 0 || first.Unchanged != 0 || first.Refused != 0 {
@@ -206,7 +206,7 @@ func visitsOf(t *testing.T, path string) map[string]int {
 
 func TestARevokedStudyIsRefusedWithoutARestart(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	partner := newPartner(t, p, "acme", "FHIR-T", "OTHER")
 	if status, body := partner.get("/DiagnosticReport?researchstudy=FHIR-T"); status != http.StatusOK {
 		t.Fatalf("before: %d %s", status, body)
@@ -227,7 +227,7 @@ func TestARevokedStudyIsRefusedWithoutARestart(t *testing.T) {
 
 func TestAWithdrawnReportIsGone(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
 	mustSignoff(t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, pinnedIDs(t, dir, "790", "792")...)...)
@@ -250,7 +250,7 @@ func TestAWithdrawnReportIsGone(t *testing.T) {
 
 func TestTheReadModelIsRebuiltFromTheStream(t *testing.T) {
 	dir := t.TempDir()
-	p, stop := startProgram(t, dir)
+	p, stop := startServer(t, dir)
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
 	mustSignoff(t, "sign", "--study", "FHIR-T", "--yes", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
@@ -268,7 +268,7 @@ func TestTheReadModelIsRebuiltFromTheStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustSignoff(t, "rebuild", "--data", dir)
-		again, stop := startProgram(t, dir)
+		again, stop := startServer(t, dir)
 		partner.p = again
 		if after, _ := partner.pages("/DiagnosticReport?researchstudy=FHIR-T"); !cmp.Equal(before, after) {
 			t.Errorf("after the loss of %s the reports differ", lost)

@@ -23,12 +23,12 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 )
 
-// TestMain lets the test binary stand in for the program: re-executed with
-// this variable it runs a command line, or one of the children of the tests.
+// childVariable makes the re-executed test binary run a command line of signoff, or one of
+// the tests' child processes.
 const childVariable = "SIGNOFF_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	datadir.AppliedTimeout, tokenkey.TakeOverTimeout = time.Minute, time.Minute // what a slow machine has not done in time is no error
+	datadir.AppliedTimeout, tokenkey.RotationTimeout = time.Minute, time.Minute // a slow machine may need longer
 	switch os.Getenv(childVariable) {
 	case "":
 		os.Exit(m.Run())
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// child prepares the test binary as a process of its own.
+// child returns a command that runs the test binary as a child process.
 func child(t *testing.T, kind string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -65,14 +65,14 @@ func loopback() server.Settings {
 	}
 }
 
-// startProgram runs the whole program on dir until the test ends or stop is
-// called, which reports how it ended.
-func startProgram(t testing.TB, dir string) (*server.Server, func()) {
+// startServer runs the whole program on dir until the test ends or stop is called. Stop
+// fails the test if the program returns an error.
+func startServer(t testing.TB, dir string) (*server.Server, func()) {
 	t.Helper()
 	return startWith(t, dir, loopback(), slog.New(slog.DiscardHandler))
 }
 
-// startWith is startProgram with settings and log of the test's choice.
+// startWith is startServer with other settings and another log.
 func startWith(t testing.TB, dir string, s server.Settings, log *slog.Logger) (*server.Server, func()) {
 	t.Helper()
 	p, err := server.Open(t.Context(), datadir.Dir(dir), s, log)
@@ -123,7 +123,7 @@ func signoffReading(t *testing.T, input string, args ...string) result {
 	return result{status, out.String(), complaints.String()}
 }
 
-// mustSignoff is signoff that must end well.
+// mustSignoff is signoff that must exit with status 0.
 func mustSignoff(t *testing.T, args ...string) result {
 	t.Helper()
 	r := signoff(t, args...)
@@ -168,14 +168,14 @@ type partnerClient struct {
 	token string
 }
 
-// newPartner adds a partner with the command line and signs it in.
+// newPartner adds a partner with the command line and gets it an access token.
 func newPartner(t *testing.T, p *server.Server, id string, studies ...string) *partnerClient {
 	t.Helper()
 	client, _ := newPartnerWithSecret(t, p, id, studies...)
 	return client
 }
 
-// newPartnerWithSecret is newPartner that gives the client secret too.
+// newPartnerWithSecret is newPartner that also returns the client secret.
 func newPartnerWithSecret(t *testing.T, p *server.Server, id string, studies ...string) (client *partnerClient, secret string) {
 	t.Helper()
 	args := []string{"partner", "add", id, "--data", string(p.Dir), "--json"}

@@ -14,8 +14,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
-// importCommand registers assessments from files. None of them is published
-// before a PI has signed it.
+// importCommand registers assessments from files. They are published once a PI has
+// signed them.
 type importCommand struct {
 	File       []string `arg:"" optional:"" help:"FHIR Bundle or DiagnosticReport, JSON, or NDJSON." placeholder:"FILE"`
 	SDTM       string   `name:"sdtm" help:"Directory with tu.csv, tr.csv and rs.csv." placeholder:"DIR"`
@@ -23,13 +23,13 @@ type importCommand struct {
 	CaseOffset int      `help:"With --sdtm: new case numbers start above this one." placeholder:"N"`
 }
 
-// Validate wants files or a directory.
+// Validate requires either files or a directory.
 func (cmd *importCommand) Validate() error {
 	switch {
 	case (len(cmd.File) > 0) == (cmd.SDTM != ""):
-		return console.UsageError("say what to import: either files, or --sdtm DIR")
+		return console.UsageError("name what to import: either files, or --sdtm DIR")
 	case cmd.SDTM == "" && (cmd.Evaluator != "" || cmd.CaseOffset != 0):
-		return console.UsageError("--evaluator and --case-offset go with --sdtm")
+		return console.UsageError("--evaluator and --case-offset need --sdtm")
 	case cmd.CaseOffset < 0:
 		return console.UsageError("--case-offset must not be negative")
 	}
@@ -52,13 +52,13 @@ func (cmd *importCommand) Run(ctx context.Context, c *common, t console.Terminal
 	})
 }
 
-// importing registers records in batches and counts what became of them.
+// importing registers records in batches and counts the results.
 type importing struct {
 	Taken     int      `json:"taken"`
 	Unchanged int      `json:"unchanged"`
 	Refused   int      `json:"refused"`
 	Refusals  []remark `json:"refusals,omitempty"` // the first maxRemarks
-	Warnings  []remark `json:"warnings,omitempty"` // likewise
+	Warnings  []remark `json:"warnings,omitempty"` // the first maxRemarks
 
 	ctx    context.Context
 	outbox *outbox.Outbox
@@ -67,7 +67,7 @@ type importing struct {
 	batch  []intake.Record
 }
 
-// remark is what is wrong with a record, and where.
+// remark is a refusal or a warning, with its place.
 type remark struct {
 	File    string `json:"file"`
 	Line    int    `json:"line"`
@@ -77,7 +77,7 @@ type remark struct {
 
 const (
 	importBatch = 500
-	maxRemarks  = 1000 // kept for --json; as text all are printed at once
+	maxRemarks  = 1000 // printed with --json; as text all are printed at once
 )
 
 func (in *importing) summary() string {
@@ -98,8 +98,8 @@ func (in *importing) read(cmd *importCommand) error {
 	return in.flush()
 }
 
-// refuseDatabase refuses to read the outbox's own files, whatever they are
-// called: whoever closes one ends the locks that this process holds on it.
+// refuseDatabase refuses to read the outbox's own files, by whatever name: closing such a
+// file releases the locks that this process has on the database.
 func (in *importing) refuseDatabase(path string) error {
 	if in.outbox.Owns(path) {
 		return fmt.Errorf("import: %s belongs to the outbox's database; name a file with assessments", path)
@@ -132,7 +132,7 @@ func (in *importing) readFile(path string) error {
 	size := int64(0)
 	if info, err := f.Stat(); err == nil {
 		if info.IsDir() {
-			return fmt.Errorf("import: %s is a directory; only SDTM is read from one, with --sdtm", path)
+			return fmt.Errorf("import: %s is a directory; use --sdtm to read SDTM from a directory", path)
 		}
 		size = info.Size()
 	}
@@ -141,9 +141,9 @@ func (in *importing) readFile(path string) error {
 	return intake.ReadFrom(in.ctx, &meter{f, bar.Add}, path, in.add)
 }
 
-// sizeOf is how much there is to read in the directory, 0 if nobody knows.
+// sizeOf returns the size of the files in the directory, 0 if it cannot be read.
 func sizeOf(dir string) (bytes int64) {
-	files, _ := os.ReadDir(dir) // what is wrong with it is said when it is read
+	files, _ := os.ReadDir(dir) // reading the directory reports the error
 	for _, f := range files {
 		if info, err := f.Info(); err == nil {
 			bytes += info.Size()
@@ -152,7 +152,7 @@ func sizeOf(dir string) (bytes int64) {
 	return bytes
 }
 
-// meter reports how much was read.
+// meter reports the number of bytes read.
 type meter struct {
 	r   io.Reader
 	add func(bytes int)
@@ -164,7 +164,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// add takes a record from the reader.
+// add adds a record to the batch, and registers the batch when it is full.
 func (in *importing) add(r intake.Record) error {
 	for _, w := range r.Warnings {
 		in.remark("warning", &in.Warnings, r, "", w)

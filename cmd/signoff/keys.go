@@ -17,7 +17,7 @@ import (
 
 // keysCommand administers the keys that sign access tokens.
 type keysCommand struct {
-	Rotate keysRotate `cmd:"" help:"Sign access tokens with a new key from now on. Those issued before stay valid until they expire."`
+	Rotate keysRotate `cmd:"" help:"Sign access tokens with a new key from now on. Tokens issued before stay valid until they expire."`
 	List   keysList   `cmd:"" help:"List the keys that sign or have signed access tokens."`
 }
 
@@ -25,8 +25,7 @@ type keysRotate struct{}
 
 func (cmd *keysRotate) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		r := tokenkey.Rotation{Dir: c.dir(), Outbox: o, By: console.Operator(), Clock: time.Now, Step: func(string) {}}
-		current, retired, err := r.Run(ctx)
+		current, older, err := tokenkey.Rotate(ctx, c.dir(), o, console.Operator(), func(string) {})
 		if err != nil {
 			return err
 		}
@@ -34,8 +33,8 @@ func (cmd *keysRotate) Run(ctx context.Context, c *common, t console.Terminal) e
 			Key     string    `json:"key"`
 			Retired []keyFact `json:"retired"`
 		}{current, []keyFact{}}
-		for _, k := range retired {
-			facts.Retired = append(facts.Retired, factOf(k, current, r.Clock()))
+		for _, k := range older {
+			facts.Retired = append(facts.Retired, factOf(k, current, time.Now()))
 		}
 		return console.PrintFacts(t, facts, func(w io.Writer) {
 			fmt.Fprintf(w, "tokens are signed with the key %s\n", current)
@@ -46,7 +45,7 @@ func (cmd *keysRotate) Run(ctx context.Context, c *common, t console.Terminal) e
 	})
 }
 
-// keyFact is what the commands print of a key.
+// keyFact is what the commands print about a key.
 type keyFact struct {
 	ID    string    `json:"id"`
 	From  time.Time `json:"from"`
@@ -56,9 +55,9 @@ type keyFact struct {
 
 // States of a key.
 const (
-	keySigns    = "signs"    // it is in place
-	keyReady    = "ready"    // announced, and not in place: a rotation was cut short, or is under way
-	keyAccepted = "accepted" // retired, and tokens that it signed may not have expired yet
+	keySigns    = "signs"    // in the key file
+	keyReady    = "ready"    // announced and not in the key file: a rotation was cut short, or is under way
+	keyAccepted = "accepted" // retired; tokens that it signed may not have expired yet
 	keyRetired  = "retired"
 )
 

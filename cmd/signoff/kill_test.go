@@ -20,7 +20,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 const (
@@ -103,7 +103,7 @@ func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
 	for round := range kills {
 		killRound(t, dir, round, 1+random.IntN(killMaxSigned), acknowledged)
 	}
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	checkEverything(t, p, acknowledged)
 }
 
@@ -212,14 +212,14 @@ func checkApplied(t *testing.T, p *server.Server, id string, e events.Event) {
 // numbers and hashes follow is checked before it gets them.
 type collector struct {
 	until    uint64
-	progress subscriber.Progress
-	messages []subscriber.Message
+	progress stream.Progress
+	messages []stream.Message
 	enough   context.CancelFunc
 }
 
-func (c *collector) Resume(context.Context) (subscriber.Progress, error) { return c.progress, nil }
+func (c *collector) Resume(context.Context) (stream.Progress, error) { return c.progress, nil }
 
-func (c *collector) Apply(_ context.Context, b subscriber.Batch) error {
+func (c *collector) Apply(_ context.Context, b stream.Batch) error {
 	for _, m := range b.Messages {
 		c.messages = append(c.messages, m)
 		c.progress.ChainHeads[m.Event.Study] = m.Event.ChainHead()
@@ -231,7 +231,7 @@ func (c *collector) Apply(_ context.Context, b subscriber.Batch) error {
 }
 
 // readStream reads the first messages of the stream.
-func readStream(t *testing.T, p *server.Server, until uint64) []subscriber.Message {
+func readStream(t *testing.T, p *server.Server, until uint64) []stream.Message {
 	t.Helper()
 	nc, err := p.NATS.Connect(natsd.Reader)
 	if err != nil {
@@ -244,8 +244,8 @@ func readStream(t *testing.T, p *server.Server, until uint64) []subscriber.Messa
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c := &collector{until: until, progress: subscriber.Progress{ChainHeads: map[string]events.ChainHead{}}, enough: cancel}
-	if err := subscriber.New(js, c, subscriber.Config{}).Run(ctx); err != nil {
+	c := &collector{until: until, progress: stream.Progress{ChainHeads: map[string]events.ChainHead{}}, enough: cancel}
+	if err := stream.NewReader(js, c, stream.Config{}).Run(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return c.messages

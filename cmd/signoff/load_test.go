@@ -87,17 +87,17 @@ func (r *reading) complete(t *testing.T, who string, n int) {
 	}
 }
 
-// greedy pulls, and listens to, a study's events as fast as it can, connects
-// again whenever it is thrown out, and stops at no refusal. It notes which was the
-// last, and when the last came.
-type greedy struct {
+// unboundedReader reads a study's events as fast as it can, from the consumer and from the
+// live subjects. It reconnects whenever it is disconnected. It records the last event and
+// when that came.
+type unboundedReader struct {
 	mu      sync.Mutex
 	last    time.Time
 	highest int // number in the study
 	n       int
 }
 
-func (g *greedy) note(m *nats.Msg) {
+func (g *unboundedReader) note(m *nats.Msg) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	number, _ := strconv.Atoi(m.Header.Get("ce-sequence"))
@@ -106,7 +106,7 @@ func (g *greedy) note(m *nats.Msg) {
 }
 
 // run goes on until ctx ends.
-func (g *greedy) run(ctx context.Context, p *server.Server, id, secret, study string) error {
+func (g *unboundedReader) run(ctx context.Context, p *server.Server, id, secret, study string) error {
 	nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo(id, secret), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond),
 		nats.ReconnectJitter(0, 0), nats.IgnoreAuthErrorAbort(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
@@ -177,7 +177,7 @@ func produce(ctx context.Context, p *server.Server, wait <-chan struct{}) error 
 
 func TestAWithdrawalUnderLoad(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	if err := p.Outbox.Accounts().AddPI(t.Context(), "test", "pi", "P. Investigator", []string{withdrawn, kept}, testPassword); err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var all errgroup.Group
-	var taker greedy
+	var taker unboundedReader
 	all.Go(func() error { return taker.run(ctx, p, "acme", secrets["acme"], withdrawn) })
 	for _, id := range []string{"acme", "globex", "initech"} {
 		c := subscriber.Credentials{TokenURL: p.PublicURL() + token.Path, ClientID: id, Secret: subscriber.Secret(secrets[id])}

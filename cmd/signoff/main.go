@@ -5,15 +5,16 @@
 // that records sign-offs, the publisher that puts them on NATS JetStream, the
 // read model that follows the stream, and the read API. The other commands
 // administer that directory, whether a server is running or not, and
-// "signoff demo" is a tour of everything in a directory of its own.
+// "signoff demo" is a tour of everything in a separate directory.
 //
-// With --nats-url it uses a NATS server or cluster that runs elsewhere, under
-// the configuration that "signoff nats-config" writes, and "signoff callout"
-// answers partners' logins there beside it.
+// With --nats-url it uses an outside NATS server or cluster that runs with the
+// configuration that "signoff nats-config" writes, and "signoff callout" answers
+// partners' logins there, beside "signoff serve".
 //
 // Exit status: 0 done, 1 refused or failed, 2 wrong usage. SIGTERM and SIGINT
 // stop serve, callout and demo in order, with status 0, also while they start; a
-// second one kills them. They ignore SIGHUP. Lines that nobody reads are dropped.
+// second signal kills them. They ignore SIGHUP, and drop lines of their output that
+// nobody reads.
 package main
 
 import (
@@ -29,8 +30,10 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
@@ -40,7 +43,7 @@ func main() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		signal.Stop(signals) // before anything ends: from now on a signal kills
+		signal.Stop(signals) // before cancel: the next signal kills the process
 		cancel()
 	}()
 	os.Exit(run(ctx, os.Args[1:], console.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
@@ -55,21 +58,33 @@ const (
 
 // run executes one command line and returns its exit status.
 func run(ctx context.Context, args []string, term console.Terminal) int {
+	return runOn(ctx, nil, args, term, kong.DefaultEnvars("SIGNOFF"))
+}
+
+// runInDemo executes a command line of the tour on the demo's outbox. It does
+// not read environment variables, because they are meant for the demo itself.
+func runInDemo(ctx context.Context, o *outbox.Outbox, args []string, term console.Terminal) int {
+	return runOn(ctx, o, args, term)
+}
+
+// runOn executes one command line. Commands use the outbox o, or open that of the
+// data directory if o is nil.
+func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Terminal, options ...kong.Option) int {
 	var commands cli
+	commands.outbox = o
 	exited := false
-	parser, err := kong.New(&commands,
+	parser, err := kong.New(&commands, append(options,
 		kong.Name("signoff"),
 		kong.Description("Publishes signed-off response assessments (RECIST 1.1) as CloudEvents and FHIR."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.DefaultEnvars("SIGNOFF"),
 		kong.Vars{
 			"version":  versionText(buildInfo()),
-			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(server.DefaultMaxCount), "maxConsumers": strconv.Itoa(doors.DefaultMaxConsumers),
+			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(server.DefaultMaxCount), "maxConsumers": strconv.Itoa(partners.DefaultMaxConsumers),
 		},
 		kong.Writers(term.Out, term.Err),
 		kong.Exit(func(int) { exited = true }),
-	)
+	)...)
 	if err != nil {
 		fmt.Fprintln(term.Err, "signoff:", err)
 		return exitUsage
@@ -78,16 +93,16 @@ func run(ctx context.Context, args []string, term console.Terminal) int {
 		args = []string{"--help"}
 	}
 	command, err := parser.Parse(args)
-	if exited { // --help has been printed
+	if exited { // --help or --version has been printed
 		return exitDone
 	}
 	if err != nil {
 		fmt.Fprintf(term.Err, "signoff: %v\nTry: signoff --help\n", err)
 		return exitUsage
 	}
-	if lasting[command.Command()] {
+	if longRunning[command.Command()] {
 		var end func()
-		term, end = term.Lasting()
+		term, end = term.LongRunning()
 		defer end()
 	}
 	term.JSON = commands.JSON
@@ -96,16 +111,16 @@ func run(ctx context.Context, args []string, term console.Terminal) int {
 	if command.Command() == "demo" {
 		dir = commands.demoDir()
 	}
-	if err := command.Run(&commands.common, dir, term); err != nil {
+	if err := command.Run(&commands.common, dir, term, demo.Runner(runInDemo)); err != nil {
 		return complain(term.Err, err)
 	}
 	return exitDone
 }
 
-// lasting names the commands that run until they are stopped.
-var lasting = map[string]bool{"serve": true, "callout": true, "demo": true}
+// longRunning holds the commands that run until they are stopped.
+var longRunning = map[string]bool{"serve": true, "callout": true, "demo": true}
 
-// complain prints what went wrong and returns the exit status.
+// complain prints the error and returns the exit status.
 func complain(w io.Writer, err error) int {
 	var usage console.UsageError
 	switch {

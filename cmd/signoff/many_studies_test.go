@@ -12,14 +12,13 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
-// A partner whose program was killed while it read many studies comes back: it
-// gets what was on its way then, and its client asks for that with less than
-// the doors allow.
-func TestAPartnerOfManyStudiesStaysBelowWhatItMaySend(t *testing.T) {
+// A partner's program is killed while it reads many studies, and starts again: it gets what
+// was in flight then, with fewer requests than the quota allows.
+func TestAPartnerOfManyStudiesStaysWithinItsQuota(t *testing.T) {
 	const studies, reports = 40, 5
 	const each = 2 * reports // they come with their Observations
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	var names []string
 	for i := range studies {
 		names = append(names, fmt.Sprint("MANY-", i))

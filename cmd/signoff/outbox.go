@@ -10,24 +10,28 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// withOutbox opens the outbox of an existing data directory for one command.
-// A server may be running on it: both write the same database.
+// withOutbox opens the outbox of an existing data directory for one command. A server may
+// be running on it: both write the same database.
 func withOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
-	dir := c.dir()
-	if err := dir.MustExist(); err != nil {
+	if c.outbox != nil {
+		return fn(c.outbox)
+	}
+	if err := c.dir().MustExist(); err != nil {
 		return err
 	}
-	return openOutbox(ctx, dir, fn)
+	return openOutbox(ctx, c.dir(), fn)
 }
 
-// withNewOutbox is withOutbox that makes the directory where there is none, for
-// the commands one starts with.
+// withNewOutbox is withOutbox that creates the directory if it does not exist, for the
+// commands that an operator begins with.
 func withNewOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
-	dir := c.dir()
-	if err := dir.Create(); err != nil {
+	if c.outbox != nil {
+		return fn(c.outbox)
+	}
+	if err := c.dir().Create(); err != nil {
 		return err
 	}
-	return openOutbox(ctx, dir, fn)
+	return openOutbox(ctx, c.dir(), fn)
 }
 
 func openOutbox(ctx context.Context, dir datadir.Dir, fn func(*outbox.Outbox) error) error {
@@ -38,7 +42,7 @@ func openOutbox(ctx context.Context, dir datadir.Dir, fn func(*outbox.Outbox) er
 	return errors.Join(fn(o), o.Close())
 }
 
-// change makes one change and says what then holds.
+// change makes one change and prints done.
 func change(ctx context.Context, c *common, t console.Terminal, done string, fn func(*outbox.Outbox) error) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		if err := fn(o); err != nil {

@@ -84,7 +84,7 @@ func loginNATS(p *server.Server, id, secret string) error {
 
 func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 	dir := t.TempDir()
-	p, stop := startProgram(t, dir)
+	p, stop := startServer(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "FHIR-T", "OTHER")
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
@@ -132,7 +132,7 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 			}
 		}
 		if err := loginNATS(p, "acme", secret); err == nil {
-			t.Error("a login to NATS was let in")
+			t.Error("a login to NATS succeeded")
 		}
 		status, findings := readiness(t, p)
 		if status != http.StatusServiceUnavailable || !strings.Contains(findings["readModel"], "access.role.v1") || findings["stream"] != "ok" {
@@ -149,7 +149,7 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 	})
 }
 
-// startUnready is startProgram for a program that does not get ready.
+// startUnready is startServer for a server that does not become ready.
 func startUnready(t *testing.T, dir string) (started *server.Server, stop func()) {
 	t.Helper()
 	p, err := server.Open(t.Context(), datadir.Dir(dir), loopback(), slog.New(slog.DiscardHandler))

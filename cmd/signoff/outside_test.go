@@ -26,13 +26,14 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
 const demoStudy = "DEMO-01"
 
-// onCluster is a program on a cluster of three, with a partner and assessments.
-type onCluster struct {
+// clusterServer is a program on a cluster of three, with a partner and assessments.
+type clusterServer struct {
 	*cluster
 	p        *server.Server
 	stop     func()
@@ -41,7 +42,7 @@ type onCluster struct {
 	secret   string // of acme
 }
 
-func newOnCluster(t *testing.T) *onCluster {
+func newClusterServer(t *testing.T) *clusterServer {
 	t.Helper()
 	data := t.TempDir()
 	password := addPI(t, data, "pi", demoStudy, "FHIR-T")
@@ -52,12 +53,12 @@ func newOnCluster(t *testing.T) *onCluster {
 	if err := json.Unmarshal([]byte(added.out), &c); err != nil {
 		t.Fatal(err)
 	}
-	o := &onCluster{cluster: newCluster(t, data, 3), password: password, secret: c.Secret}
+	o := &clusterServer{cluster: newCluster(t, data, 3), password: password, secret: c.Secret}
 	o.serve()
 	return o
 }
 
-func (o *onCluster) serve() {
+func (o *clusterServer) serve() {
 	o.t.Helper()
 	s := o.settings()
 	s.Listen = cmp.Or(o.listen, s.Listen)
@@ -65,13 +66,13 @@ func (o *onCluster) serve() {
 	o.listen = o.p.APIListener.Addr().String()
 }
 
-func (o *onCluster) sign(ids ...string) {
+func (o *clusterServer) sign(ids ...string) {
 	o.t.Helper()
 	mustSignoff(o.t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", o.password, "--data", o.data}, pinnedIDs(o.t, o.data, ids...)...)...)
 }
 
 // reports counts what the partner's page shows.
-func (o *onCluster) reports(study string) int {
+func (o *clusterServer) reports(study string) int {
 	o.t.Helper()
 	client := &partnerClient{t: o.t, p: o.p, id: "acme"}
 	client.token = client.signIn(o.secret)
@@ -79,8 +80,8 @@ func (o *onCluster) reports(study string) int {
 	return total
 }
 
-// follower is a partner's program: it notes the numbers of a study as they
-// come, and where it is.
+// follower is a partner's program. It records the numbers of a study's events and its
+// position.
 type follower struct {
 	mu      sync.Mutex
 	at      subscriber.Bookmark
@@ -101,7 +102,7 @@ func (f *follower) Handle(_ context.Context, d subscriber.Delivery) error {
 	return nil
 }
 
-// has wants the numbers 1 to n, each once, in order.
+// has returns an error unless it has the numbers 1 to n, each once, in order.
 func (f *follower) has(n uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -117,7 +118,7 @@ func (f *follower) has(n uint64) error {
 }
 
 // follow runs a partner's program until the test ends.
-func (o *onCluster) follow(study string) *follower {
+func (o *clusterServer) follow(study string) *follower {
 	o.t.Helper()
 	f := &follower{}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -141,7 +142,7 @@ func (o *onCluster) follow(study string) *follower {
 }
 
 // last is the number of a study's last event.
-func (o *onCluster) last(study string) uint64 {
+func (o *clusterServer) last(study string) uint64 {
 	o.t.Helper()
 	link, err := o.p.Outbox.ChainHead(o.t.Context(), events.StudyKey(study))
 	if err != nil {
@@ -151,7 +152,7 @@ func (o *onCluster) last(study string) uint64 {
 }
 
 // opens reports whether a login at a server opens the study's consumer.
-func (o *onCluster) opens(i int, study string) error {
+func (o *clusterServer) opens(i int, study string) error {
 	nc, err := o.login(i, "acme", o.secret)
 	if err != nil {
 		return err
@@ -161,8 +162,8 @@ func (o *onCluster) opens(i int, study string) error {
 	return err
 }
 
-func TestAClusterElsewhere(t *testing.T) {
-	o := newOnCluster(t)
+func TestAnOutsideCluster(t *testing.T) {
+	o := newClusterServer(t)
 	o.sign("2001")
 	awaitCaughtUp(t, o.p)
 	f := o.follow(demoStudy)
@@ -210,7 +211,7 @@ func TestAClusterElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		o.sign("2003", "2004")
-		// The relay has tried, in vain.
+		// The relay has tried and failed.
 		eventually(t, "an attempt to publish", func() error {
 			if s := o.p.Relay.Status(); s.Ready() || s.Oldest.IsZero() {
 				return errors.New(string(s.State))
@@ -247,9 +248,9 @@ func TestAClusterElsewhere(t *testing.T) {
 
 // disconnections are closed connections of a partner with requests that the
 // server of the consumer goes on answering, because it is another.
-func (o *onCluster) disconnections(t *testing.T, f *follower) {
+func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 	consumer := events.PartnerConsumer("acme", demoStudy)
-	js := o.as(t, natsd.Doors)
+	js := o.as(t, natsd.Partners)
 	c, err := js.Consumer(t.Context(), events.Stream, consumer)
 	if err != nil {
 		t.Fatal(err)
@@ -277,9 +278,9 @@ func (o *onCluster) disconnections(t *testing.T, f *follower) {
 	}
 }
 
-func (o *onCluster) connections(t *testing.T) []events.Connection {
+func (o *clusterServer) connections(t *testing.T) []tenancy.Connection {
 	t.Helper()
-	all, err := o.p.NATS.Connections(t.Context(), events.PartnerAccountPrefix+"acme")
+	all, err := o.p.NATS.Connections(t.Context(), tenancy.AccountPrefix+"acme")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +288,7 @@ func (o *onCluster) connections(t *testing.T) []events.Connection {
 }
 
 // as connects as a role, until the test ends.
-func (o *onCluster) as(t *testing.T, role natsd.Role) jetstream.JetStream {
+func (o *clusterServer) as(t *testing.T, role natsd.Role) jetstream.JetStream {
 	t.Helper()
 	nc, err := o.flags().Reach(slog.New(slog.DiscardHandler)).Connect(role)
 	if err != nil {
@@ -301,7 +302,7 @@ func (o *onCluster) as(t *testing.T, role natsd.Role) jetstream.JetStream {
 	return js
 }
 
-func (o *onCluster) grant(t *testing.T) {
+func (o *clusterServer) grant(t *testing.T) {
 	mustSignoff(t, "partner", "grant", "acme", "FHIR-T", "--data", o.data)
 	o.sign("790")
 	awaitCaughtUp(t, o.p)
@@ -322,7 +323,7 @@ func (o *onCluster) grant(t *testing.T) {
 		return nil
 	})
 	if out := o.configure(); !strings.Contains(out, "reload") {
-		t.Errorf("nats-config said %q", out)
+		t.Errorf("nats-config printed %q", out)
 	}
 	o.reload()
 	f := o.follow("FHIR-T")
@@ -336,7 +337,7 @@ func (o *onCluster) grant(t *testing.T) {
 	})
 }
 
-func (o *onCluster) withdraw(t *testing.T) {
+func (o *clusterServer) withdraw(t *testing.T) {
 	var other credentials
 	added := mustSignoff(t, "partner", "add", "other", "--study", demoStudy, "--study", "FHIR-T", "--data", o.data, "--json")
 	if err := json.Unmarshal([]byte(added.out), &other); err != nil {
@@ -396,7 +397,7 @@ func (o *onCluster) withdraw(t *testing.T) {
 }
 
 // consumers are the names of all consumers of the stream.
-func (o *onCluster) consumers(t *testing.T) (names []string) {
+func (o *clusterServer) consumers(t *testing.T) (names []string) {
 	t.Helper()
 	stream, err := o.as(t, natsd.Operator).Stream(t.Context(), events.Stream)
 	if err != nil {
@@ -413,7 +414,7 @@ func (o *onCluster) consumers(t *testing.T) (names []string) {
 }
 
 // callouts are two that answer logins while the program is away.
-func (o *onCluster) callouts(t *testing.T) {
+func (o *clusterServer) callouts(t *testing.T) {
 	stop := []func(){o.callout(t), o.callout(t)}
 	o.stop()
 	for i := range o.hosts {
@@ -430,8 +431,8 @@ func (o *onCluster) callouts(t *testing.T) {
 	eventually(t, "a login", func() error { return o.opens(1, demoStudy) })
 }
 
-// callout starts signoff callout on a directory of its own.
-func (o *onCluster) callout(t *testing.T) (stop func()) {
+// callout starts signoff callout on an empty directory.
+func (o *clusterServer) callout(t *testing.T) (stop func()) {
 	t.Helper()
 	dir := datadir.Dir(t.TempDir())
 	a, err := server.OpenCallout(t.Context(), dir, server.CalloutSettings{
@@ -475,8 +476,8 @@ func TestAnOutsideServerOverTLS(t *testing.T) {
 	mustSignoff(t, "rebuild", "--data", data)
 }
 
-// The stream moves from the embedded server to one outside: it is filled again
-// from the outbox, and who has read it so far is told that it is another.
+// The stream moves from the embedded server to an outside one: it is refilled from the
+// outbox, and its readers get an error that it is another stream.
 func TestMovingToAnOutsideServer(t *testing.T) {
 	data := t.TempDir()
 	password := addPI(t, data, "pi", demoStudy)
@@ -485,7 +486,7 @@ func TestMovingToAnOutsideServer(t *testing.T) {
 	if err := json.Unmarshal([]byte(mustSignoff(t, "partner", "add", "acme", "--study", demoStudy, "--data", data, "--json").out), &added); err != nil {
 		t.Fatal(err)
 	}
-	p, stop := startProgram(t, data)
+	p, stop := startServer(t, data)
 	sign := func(id string) {
 		t.Helper()
 		mustSignoff(t, "sign", pinnedIDs(t, data, id)[0], "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", data)
@@ -498,7 +499,7 @@ func TestMovingToAnOutsideServer(t *testing.T) {
 	}
 	stop()
 
-	o := &onCluster{cluster: newCluster(t, data, 1), password: password, secret: added.Secret}
+	o := &clusterServer{cluster: newCluster(t, data, 1), password: password, secret: added.Secret}
 	moved, err := server.Open(t.Context(), datadir.Dir(data), o.settings(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -12,14 +12,14 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// partnerCommand administers partners. Each command returns once a running
-// server has applied the change, so that what it prints holds.
+// partnerCommand administers partners. Each command returns once the running server has
+// applied the change, so that what it prints is in effect.
 type partnerCommand struct {
 	Add    partnerAdd    `cmd:"" help:"Add a partner and print its client_id and client_secret, once, and a quick start."`
 	Grant  partnerGrant  `cmd:"" help:"Let a partner see a study."`
-	Revoke partnerRevoke `cmd:"" help:"Let a partner no longer see a study."`
-	Rotate partnerRotate `cmd:"" help:"Give a partner a new secret and print it, once."`
-	Remove partnerRemove `cmd:"" help:"Remove a partner for ever; the id is never used again."`
+	Revoke partnerRevoke `cmd:"" help:"No longer let a partner see a study."`
+	Rotate partnerRotate `cmd:"" help:"Make a new secret for a partner and print it, once."`
+	Remove partnerRemove `cmd:"" help:"Remove a partner permanently; the id is never used again."`
 	List   partnerList   `cmd:"" help:"List partners and their studies."`
 
 	Quickstart partnerQuickstart `cmd:"" help:"Print a partner's quick start again, without the secret."`
@@ -33,7 +33,7 @@ type partnerAdd struct {
 
 func (cmd *partnerAdd) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
-		return withinRoom(ctx, c, t, o, "partner "+cmd.ID, func() error {
+		return withinLimit(ctx, c, t, o, "partner "+cmd.ID, func() error {
 			secret, err := o.Accounts().AddPartner(ctx, console.Operator(), cmd.ID, cmd.Name, cmd.Study)
 			if err != nil {
 				return err
@@ -53,7 +53,7 @@ type partnerGrant struct {
 
 func (cmd *partnerGrant) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		return withinRoom(ctx, c, t, o, fmt.Sprintf("partner %s in study %s", cmd.ID, cmd.Study), func() error {
+		return withinLimit(ctx, c, t, o, fmt.Sprintf("partner %s in study %s", cmd.ID, cmd.Study), func() error {
 			if err := o.Accounts().GrantPartner(ctx, console.Operator(), cmd.ID, cmd.Study); err != nil {
 				return err
 			}
@@ -63,10 +63,10 @@ func (cmd *partnerGrant) Run(ctx context.Context, c *common, t console.Terminal)
 	})
 }
 
-// withinRoom runs a grant, and says so when partners then need more consumers on
-// NATS than the running server lets them have. The grant is recorded all the same,
-// because the read API serves it.
-func withinRoom(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox, who string, grant func() error) error {
+// withinLimit runs a grant. It prints a warning if partners then need more consumers on
+// NATS than the running server allows. The grant is recorded nevertheless, because the
+// read API serves it.
+func withinLimit(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox, who string, grant func() error) error {
 	before, err := consumersNeeded(ctx, o)
 	if err != nil {
 		return err
@@ -79,15 +79,15 @@ func withinRoom(ctx context.Context, c *common, t console.Terminal, o *outbox.Ou
 		return err
 	}
 	if s, ok := c.dir().Running(); ok && s.MaxConsumers > 0 && after > s.MaxConsumers && after > before {
-		fmt.Fprintf(t.Err, "%s is beyond the limit and cannot subscribe to all of that: partners need %d consumers on NATS and may have %d. "+
-			"Start signoff serve with a higher --max-consumers, or revoke grants. The read API serves it all the same; "+
+		fmt.Fprintf(t.Err, "%s is beyond the limit and cannot subscribe to everything granted: partners need %d consumers on NATS and may have %d. "+
+			"Start signoff serve with a higher --max-consumers, or revoke grants. The read API serves it nevertheless; "+
 			"signoff status names who cannot subscribe\n", who, after, s.MaxConsumers)
 	}
 	return nil
 }
 
-// consumersNeeded counts the consumers that partners need: one for each and one for
-// each of its grants.
+// consumersNeeded returns the number of consumers that partners need: one for each partner
+// and one for each of its grants.
 func consumersNeeded(ctx context.Context, o *outbox.Outbox) (n int, err error) {
 	partners, err := o.Accounts().Partners(ctx)
 	for _, p := range partners {
@@ -111,7 +111,7 @@ func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t console.Terminal
 
 type partnerRotate struct {
 	ID    string        `arg:"" help:"Partner id."`
-	Grace time.Duration `help:"How long the secret before stays good, such as 24h. Without it, what it has opened ends at once." placeholder:"DURATION"`
+	Grace time.Duration `help:"How long the previous secret stays valid, such as 24h. Without it, its tokens and connections end at once." placeholder:"DURATION"`
 }
 
 func (cmd *partnerRotate) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -137,7 +137,7 @@ func (cmd *partnerRemove) Run(ctx context.Context, c *common, t console.Terminal
 	})
 }
 
-// changeAccess is change that waits for the read model.
+// changeAccess is change that also waits until the read model has applied it.
 func changeAccess(ctx context.Context, c *common, t console.Terminal, done string, fn func(*outbox.Outbox) error) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		if err := fn(o); err != nil {
@@ -176,7 +176,7 @@ func (cmd *partnerList) Run(ctx context.Context, c *common, t console.Terminal) 
 	})
 }
 
-// credentials are shown once: only their digest is kept.
+// credentials are printed once, because only a digest of the secret is stored.
 type credentials struct {
 	ID     string `json:"client_id"`
 	Secret string `json:"client_secret"`
@@ -187,20 +187,20 @@ func printCredentials(t console.Terminal, id, secret string) error {
 }
 
 func printSecret(w io.Writer, id, secret string) {
-	fmt.Fprintf(w, "client_id      %s\nclient_secret  %s\nThe secret is shown this once; only its digest is kept.\n", id, secret)
+	fmt.Fprintf(w, "client_id      %s\nclient_secret  %s\nThe secret is shown only now; the program stores just its digest.\n", id, secret)
 }
 
-// awaitApplied returns once a running server's read model has applied the
-// access events recorded so far. When it takes longer, or no server is
-// running, it says what will happen.
+// awaitApplied waits until the running server's read model has applied the access events
+// recorded so far. If that takes longer, or no server runs, it prints when the change
+// takes effect.
 func awaitApplied(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox) error {
 	server, ok := c.dir().Running()
 	if !ok {
-		fmt.Fprintln(t.Err, "no server is running: it takes effect when signoff serve starts")
+		fmt.Fprintln(t.Err, "no server is running: the change takes effect when signoff serve starts")
 		return nil
 	}
 	if server.Outside != nil {
-		fmt.Fprintln(t.Err, "on NATS, what is new begins when the servers have reloaded: signoff nats-config")
+		fmt.Fprintln(t.Err, "on NATS, new partners and grants take effect when the servers have reloaded their configuration: signoff nats-config")
 	}
 	applied, err := datadir.AppliedInTime(ctx, c.dir(), o)
 	if err == nil && !applied {

@@ -15,9 +15,9 @@ type piCommand struct {
 	Add      piAdd      `cmd:"" help:"Add a PI."`
 	List     piList     `cmd:"" help:"List PIs and their studies."`
 	Grant    piGrant    `cmd:"" help:"Let a PI sign for a study."`
-	Revoke   piRevoke   `cmd:"" help:"Let a PI no longer sign for a study."`
+	Revoke   piRevoke   `cmd:"" help:"No longer let a PI sign for a study."`
 	Password piPassword `cmd:"" help:"Set a PI's password."`
-	Disable  piDisable  `cmd:"" help:"Disable a PI for ever; the name is never used again."`
+	Disable  piDisable  `cmd:"" help:"Disable a PI permanently; the user name is never used again."`
 }
 
 type piAdd struct {

@@ -23,7 +23,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
-// quickStart is what a partner needs to know to begin, beside its secret.
+// quickStart is what a partner needs to begin, besides its secret.
 type quickStart struct {
 	Partner  string       `json:"partner"`
 	TokenURL string       `json:"token_url"`
@@ -37,7 +37,7 @@ type quickStart struct {
 	running bool
 }
 
-// studyStart is where a study is found.
+// studyStart is where a partner finds a study.
 type studyStart struct {
 	Study    string `json:"study"`
 	Token    string `json:"token"`
@@ -46,7 +46,7 @@ type studyStart struct {
 	Subject  string `json:"subject"`
 }
 
-// partnerQuickstart prints the quick start again.
+// partnerQuickstart prints a partner's quick start again.
 type partnerQuickstart struct {
 	ID string `arg:"" help:"Partner id."`
 }
@@ -61,7 +61,7 @@ func (cmd *partnerQuickstart) Run(ctx context.Context, c *common, t console.Term
 	})
 }
 
-// printNewPartner prints the credentials of a new partner, and its quick start.
+// printNewPartner prints the credentials of a new partner and its quick start.
 func printNewPartner(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox, id, secret string) error {
 	q, err := quickStartOf(ctx, c, o, id)
 	if err != nil {
@@ -78,8 +78,8 @@ func printNewPartner(ctx context.Context, c *common, t console.Terminal, o *outb
 	})
 }
 
-// quickStartOf gathers what holds for a partner, with the addresses of the
-// server that runs on the directory, or else those by default.
+// quickStartOf returns a partner's quick start, with the addresses of the running server, or
+// the default ones if none runs.
 func quickStartOf(ctx context.Context, c *common, o *outbox.Outbox, id string) (quickStart, error) {
 	partners, err := o.Accounts().Partners(ctx)
 	if err != nil {
@@ -110,14 +110,14 @@ func (q quickStart) study(study string) studyStart {
 	}
 }
 
-// The addresses of a server that is told none.
+// The default addresses of a server.
 const (
 	defaultListen     = "127.0.0.1:8080"
 	defaultNATSListen = "127.0.0.1:4222"
 )
 
-// partnersNATS is where partners reach NATS. A server that listens on all
-// addresses is reached by the name that is public.
+// partnersNATS returns the URL by which partners reach NATS. If the server listens on all
+// addresses, that is the host of the public URL.
 func partnersNATS(s datadir.Serving) string {
 	switch {
 	case s.NATSPublic != "":
@@ -158,10 +158,10 @@ func (q quickStart) print(w io.Writer) {
 	}
 }
 
-// modulePath is where the packages for partners come from.
+// modulePath is the module with the packages for partners.
 const modulePath = "github.com/seed-e88a4ece/signoff"
 
-// shellWord quotes a text as one word of a shell.
+// shellWord quotes a text as one word for the shell.
 func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // literal quotes a text for Go and JavaScript alike.

@@ -17,13 +17,13 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// rebuildCommand makes the read model anew from the stream, beside a running
-// server or without one. Readers see the old or the new content, never less. While
-// the stream is being filled again it waits, and it installs nothing that ends
-// before the present read model or before what the outbox has published.
+// rebuildCommand makes the read model anew from the stream, with or without a running
+// server. Readers see the old or the new content, never less. While the stream is being
+// refilled it waits. It installs no read model that ends before the present one or before
+// what the outbox has published.
 type rebuildCommand struct {
 	natsflags.Flags
-	Insecure bool `help:"Speak plain text to a NATS server on another machine."`
+	Insecure bool `help:"Allow plain text to a NATS server on another machine."`
 }
 
 func (cmd *rebuildCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -54,8 +54,8 @@ func (cmd *rebuildCommand) Run(ctx context.Context, c *common, t console.Termina
 	})
 }
 
-// startOf reads what the outbox has published before anything is done: what the
-// read model must not end before, whatever has become of its file.
+// startOf reads which event the outbox has recorded last. The new read model must reach it,
+// whatever the state of the old one.
 func startOf(ctx context.Context, dir datadir.Dir) (admission.Start, error) {
 	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/poll"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 )
 
@@ -61,9 +61,9 @@ func statusOf(t *testing.T, dir string) (facts statusFacts) {
 	return facts
 }
 
-func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
+func TestStatusShowsWhatPartnersHaveReceived(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	ctx := t.Context()
 	study := killStudy(0)
 	if err := p.Outbox.Accounts().AddPI(ctx, "test", "pi", "P. Investigator", []string{study}, testPassword); err != nil {
@@ -87,10 +87,9 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 		}
 		return found
 	}
-	for lagOf("acme").Acknowledged < 2 { // doors look every few seconds
-		if err := poll.Pause(ctx); err != nil {
-			t.Fatal(err)
-		}
+	acknowledged := func() (bool, error) { return lagOf("acme").Acknowledged >= 2, nil } // read every few seconds
+	if err := retry.Poll(ctx, acknowledged); err != nil {
+		t.Fatal(err)
 	}
 	if l := lagOf("acme"); l.Delivered != 4 || l.Acknowledged != 2 || l.Last != 6 || l.Behind != 4 || l.Since.IsZero() {
 		t.Errorf("acme: %+v", l)
@@ -126,7 +125,7 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 }
 
 func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
-	p, _ := startProgram(t, t.TempDir())
+	p, _ := startServer(t, t.TempDir())
 	dir := string(p.Dir)
 	acme, first := newPartnerWithSecret(t, p, "acme", "S1")
 	rotate := func(args ...string) string {
@@ -146,12 +145,10 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 		}
 		return err
 	}
-	opens := func(secret string) { // once the doors have followed the log
+	opens := func(secret string) { // once the callout has applied the change
 		t.Helper()
-		for err := login(secret); err != nil; err = login(secret) {
-			if err := poll.Pause(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+		if err := retry.Poll(t.Context(), func() (bool, error) { return login(secret) == nil, nil }); err != nil {
+			t.Fatal(err)
 		}
 	}
 

@@ -16,8 +16,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// refusal runs a command that must be refused with a message that holds each
-// of the words.
+// refusal runs a command that must end with the status and a message that contains each of
+// the words.
 func refusal(t *testing.T, status int, args []string, words ...string) {
 	t.Helper()
 	r := signoff(t, args...)
@@ -67,7 +67,7 @@ func TestSignOffsThatAreRefused(t *testing.T) {
 	}
 	a, b := signoff(t, sign("pi", wrong)...), signoff(t, sign("nobody", wrong)...)
 	if a != b || a.status != exitRefused {
-		t.Errorf("a wrong password and an unknown user are told apart:\n%+v\n%+v", a, b)
+		t.Errorf("a wrong password and an unknown user are distinguished:\n%+v\n%+v", a, b)
 	}
 	refusal(t, exitRefused, sign("elsewhere", elsewhere), "FHIR-T")
 	refusal(t, exitRefused, []string{"sign", "799@1.1#" + someDigest, "--as", "pi", "--meaning", meaning, "--password-file", right, "--data", dir}, "799")
@@ -85,7 +85,7 @@ func TestSignOffsThatAreRefused(t *testing.T) {
 		t.Errorf("signed again: %+v", again)
 	}
 	mustSignoff(t, "withdraw", "790", "--as", "pi", "--meaning", "I withdraw this assessment.", "--reason", "mistaken", "--password-file", right, "--data", dir)
-	if again := mustSignoff(t, version(pinned)...); strings.Contains(again.out, "signed off") || !strings.Contains(again.out, "signed before, and withdrawn since") {
+	if again := mustSignoff(t, version(pinned)...); strings.Contains(again.out, "signed off") || !strings.Contains(again.out, "signed before and withdrawn since") {
 		t.Errorf("signed again after a withdrawal: %+v", again)
 	}
 	t.Run("a lower version, after a higher one was signed", func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestImportRefusesTheOutboxItself(t *testing.T) {
 	refusal(t, exitRefused, []string{"import", "--data", dir, tables}, tables+" is a directory", "--sdtm")
 }
 
-func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
+func TestReleaseTakesAStudyNumberOrAStudyKey(t *testing.T) {
 	const study = "Study 1"
 	dir := t.TempDir()
 	addPI(t, dir, "pi", "S")
@@ -167,13 +167,13 @@ func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
 }
 
 func TestDirectoriesThatAreRefused(t *testing.T) {
-	t.Run("a second server says who holds the directory", func(t *testing.T) {
+	t.Run("a second server names the process that uses the directory", func(t *testing.T) {
 		dir := t.TempDir()
-		startProgram(t, dir)
+		startServer(t, dir)
 		refusal(t, exitRefused, append(serveArgs(dir), "--nats-listen", "127.0.0.1:0"), "is in use by process", "signoff serve")
 	})
 	t.Run("no data yet", func(t *testing.T) {
-		refusal(t, exitRefused, []string{"status", "--data", t.TempDir()}, "no data in")
+		refusal(t, exitRefused, []string{"status", "--data", t.TempDir()}, "holds no outbox")
 	})
 	t.Run("of a newer version", func(t *testing.T) {
 		dir := t.TempDir()

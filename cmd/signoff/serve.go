@@ -13,11 +13,11 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 )
 
-// serveCommand runs the whole program until it is told to stop.
+// serveCommand runs the whole program until it is stopped.
 type serveCommand struct {
 	server.Settings
-	LogLevel  slog.Level `help:"Least level logged: debug, info, warn or error." default:"info"`
-	LogFormat string     `help:"Form of the log on standard error." enum:"text,json" default:"text"`
+	LogLevel  slog.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`
+	LogFormat string     `help:"Format of the log on standard error." enum:"text,json" default:"text"`
 }
 
 func (cmd *serveCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -32,7 +32,7 @@ func (cmd *serveCommand) Run(ctx context.Context, c *common, t console.Terminal)
 	return p.Run(ctx, func(s datadir.Serving) { greet(t.Out, c.dir(), cmd.BasePath, s) })
 }
 
-// greet says where the server listens and what to do next.
+// greet prints where the server listens and what to do next.
 func greet(w io.Writer, data datadir.Dir, basePath string, s datadir.Serving) {
 	fmt.Fprintf(w, `Serving %s
   read API    %s%s/DiagnosticReport?researchstudy=…
@@ -49,23 +49,22 @@ Add --data %s to each. Stop with Ctrl-C.
 `, data)
 }
 
-// natsHint says what the operator needs besides the address.
+// natsHint returns what the operator needs besides the address.
 func natsHint(data datadir.Dir, s datadir.Serving) string {
 	if s.Outside != nil {
-		return "runs elsewhere; after partner add, grant and revoke: signoff nats-config, then have it reload"
+		return "an outside server; after partner add, grant and revoke run signoff nats-config, then make it reload"
 	}
 	return "the operator's credentials are in " + data.ServeFile()
 }
 
-// calloutCommand answers partners' logins to an outside NATS server or cluster
-// beside the program that serves, so that partners get in while that one is
-// away. It follows the stream in a data directory of its own, which may be
-// empty at each start, and needs the roles reader and doors. Any number may
-// run; each login is answered by one of them.
+// calloutCommand answers partners' logins to an outside NATS server or cluster, beside
+// signoff serve, so that partners can log in while that is away. It follows the stream in
+// a data directory of its own, which may be empty at each start, and needs the roles
+// reader and doors. Any number may run; one of them answers each login.
 type calloutCommand struct {
 	server.CalloutSettings
-	LogLevel  slog.Level `help:"Least level logged: debug, info, warn or error." default:"info"`
-	LogFormat string     `help:"Form of the log on standard error." enum:"text,json" default:"text"`
+	LogLevel  slog.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`
+	LogFormat string     `help:"Format of the log on standard error." enum:"text,json" default:"text"`
 }
 
 func (cmd *calloutCommand) Run(ctx context.Context, c *common, t console.Terminal) error {

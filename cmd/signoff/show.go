@@ -93,7 +93,7 @@ type versionFacts struct {
 }
 
 func (cmd *showCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
-	asked, err := parseAsked([]string{cmd.ID})
+	asked, err := parseSelected([]string{cmd.ID})
 	if err != nil {
 		return err
 	}

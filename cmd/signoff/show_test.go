@@ -102,7 +102,7 @@ func TestASignatureTakesNothingFromTheEnvironment(t *testing.T) {
 	}
 	refusal(t, exitUsage, []string{"sign", "790", "--data", dir}, "--as", "--meaning")
 	refusal(t, exitUsage, []string{"withdraw", "790", "--data", dir}, "--as", "--meaning", "--reason")
-	refusal(t, exitUsage, []string{"sign", "--as", "pi", "--meaning", meaning, "--data", dir}, "say what to sign")
+	refusal(t, exitUsage, []string{"sign", "--as", "pi", "--meaning", meaning, "--data", dir}, "name what to sign")
 	refusal(t, exitUsage, []string{"sign", "790", "--as", "pi", "--meaning", meaning, "--data", dir}, "no terminal")
 	refusal(t, exitUsage, []string{"sign", "--all", "--study", "FHIR-T", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, "--yes")
 }
@@ -118,7 +118,7 @@ func TestWhoeverSignsHearsThatNothingIsPublished(t *testing.T) {
 	if said := sign("790"); !strings.Contains(said, "No server is running on "+dir) {
 		t.Errorf("without a server it says %q", said)
 	}
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	if said := sign("790"); strings.Contains(said, "published") {
 		t.Errorf("beside a server that is ready it says %q", said)
 	}

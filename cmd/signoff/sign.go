@@ -14,11 +14,11 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// localAddress is what failed sign-ins on this machine's command line are
-// counted under.
+// localAddress is the address under which failed sign-ins on the command line are counted.
 const localAddress = "local"
 
 // signCommand signs off assessments, one transaction per case. What is signed is
@@ -40,7 +40,7 @@ func (cmd *signCommand) Validate() error {
 	unseen := cmd.PasswordFile != ""
 	switch {
 	case len(cmd.ID) > 0 && cmd.Study == "" && cmd.Case == 0 && !cmd.All:
-		a, err := parseAsked(cmd.ID)
+		a, err := parseSelected(cmd.ID)
 		for _, id := range a.ids {
 			if err == nil && unseen && a.expected[id].Digest == "" {
 				err = console.UsageError("with --password-file each id needs the digest of what is signed, as " + id + "@1.1#DIGEST: signoff show " + id + " prints it")
@@ -54,7 +54,7 @@ func (cmd *signCommand) Validate() error {
 	case len(cmd.ID) == 0 && cmd.Study != "" && (cmd.Case > 0) != cmd.All:
 		return nil
 	default:
-		return console.UsageError("say what to sign: either ids, or --study with --case N, or --study with --all")
+		return console.UsageError("name what to sign: either ids, or --study with --case N, or --study with --all")
 	}
 }
 
@@ -113,7 +113,7 @@ func (cmd *signCommand) sign(ctx context.Context, t console.Terminal, o *outbox.
 		complaints = append(complaints, slices.DeleteFunc(errs, func(err error) bool { return err == nil })...)
 		bar.To(int64(start+len(some)), int64(len(cases)))
 		rest := len(cases) - start - len(some)
-		if rest > 0 && giveWay(ctx) != nil {
+		if rest > 0 && yieldLock(ctx) != nil {
 			complaints = append(complaints, fmt.Errorf("interrupted: %s not reached", console.Plural(rest, "case")))
 			refused = rest - 1
 			break
@@ -126,21 +126,12 @@ func (cmd *signCommand) sign(ctx context.Context, t console.Terminal, o *outbox.
 	return signed, refused + len(complaints)
 }
 
-// giveWay leaves the database to others for a moment. SQLite has no queue for
-// its write lock: without this a running server would hardly get it, and
-// publish nothing, before the last case is signed.
-func giveWay(ctx context.Context) error {
-	timer := time.NewTimer(2 * time.Millisecond)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
+// yieldLock leaves the database to other processes for a moment. SQLite has no queue for
+// its write lock: without this pause a running server would hardly get the lock, and
+// would publish nothing before the last case is signed.
+func yieldLock(ctx context.Context) error { return retry.Sleep(ctx, 2*time.Millisecond) }
 
-// printSigned lists what was signed, and of many only how many.
+// printSigned lists what was signed; if that is much, it prints only the number.
 func printSigned(w io.Writer, signed []outbox.Signed) {
 	const few = 20
 	if len(signed) <= few {
@@ -160,18 +151,18 @@ func printSigned(w io.Writer, signed []outbox.Signed) {
 		fmt.Fprintln(w, console.Plural(len(signed)-withdrawn, "assessment"), "signed off")
 	}
 	if withdrawn > 0 {
-		fmt.Fprintln(w, console.Plural(withdrawn, "assessment"), "signed before, and withdrawn since: partners do not get it until a higher version is signed")
+		fmt.Fprintln(w, console.Plural(withdrawn, "assessment"), "signed before and withdrawn since: partners do not get it until a higher version is signed")
 	}
 }
 
-// asked is what the arguments of a sign-off name: ids, each with the version
-// that is meant if one is given, as in 790@5.2.
-type asked struct {
+// selected holds the ids that the arguments name, and the version of those that have one,
+// as in 790@5.2.
+type selected struct {
 	ids      []string
 	expected map[string]outbox.Expected
 }
 
-func parseAsked(args []string) (a asked, err error) {
+func parseSelected(args []string) (a selected, err error) {
 	a.expected = make(map[string]outbox.Expected)
 	plain := make(map[string]bool)
 	for _, arg := range args {
@@ -189,12 +180,12 @@ func parseAsked(args []string) (a asked, err error) {
 				return a, console.UsageError(strconv.Quote(arg) + ": the version is the case revision, a dot and the revision, as in 790@5.2; a digest behind it is # and 64 hexadecimal digits")
 			}
 			if twice && before != e {
-				return a, console.UsageError("assessment " + id + " is named in two versions")
+				return a, console.UsageError("assessment " + id + " is named with two versions")
 			}
 			a.expected[id] = e
 		}
 		if _, named := a.expected[id]; named && plain[id] {
-			return a, console.UsageError("assessment " + id + " is named with a version and without")
+			return a, console.UsageError("assessment " + id + " is named with and without a version")
 		}
 	}
 	return a, nil
@@ -240,7 +231,7 @@ func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) (cases 
 // or one that was signed, whose first answer is asked for again. What is
 // neither is left to the outbox, which refuses it and says why.
 func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignOff, []outbox.Waiting, error) {
-	a, err := parseAsked(args)
+	a, err := parseSelected(args)
 	if err != nil {
 		return nil, nil, err
 	}

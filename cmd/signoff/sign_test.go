@@ -13,7 +13,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-func TestAnInterruptedSigningSaysWhatIsNotSigned(t *testing.T) {
+func TestAnInterruptedSigningPrintsWhatIsNotSigned(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	o, err := outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{Step: func(name string) {
@@ -45,7 +45,7 @@ func TestAnInterruptedSigningSaysWhatIsNotSigned(t *testing.T) {
 	cmd := signCommand{As: "rivera", Meaning: "I approve"}
 	signed, refused := cmd.sign(ctx, console.Terminal{Err: &complaints}, o, cases)
 	if len(signed) != atOnce || refused != 2 || !strings.Contains(complaints.String(), "interrupted: 2 cases not reached") {
-		t.Errorf("%d signed, %d refused, said %q", len(signed), refused, complaints.String())
+		t.Errorf("%d signed, %d refused, printed %q", len(signed), refused, complaints.String())
 	}
 }
 
@@ -83,27 +83,27 @@ func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
 	register("4b", 4, 1, "No")            // one more of the case
 	signed, refused := cmd.sign(t.Context(), console.Terminal{Err: &complaints}, o, cases)
 	if len(signed) != 2 || signed[0].ID != "1" || signed[1].ID != "4" || refused != 2 {
-		t.Errorf("%+v signed, %d refused, said %q", signed, refused, complaints.String())
+		t.Errorf("%+v signed, %d refused, printed %q", signed, refused, complaints.String())
 	}
 }
 
 var someDigest = strings.Repeat("0a", 32)
 
-func TestAskedVersions(t *testing.T) {
+func TestSelectedVersions(t *testing.T) {
 	for _, arg := range []string{"790@", "790@5", "790@5.", "790@.2", "790@5.2.1", "790@0.1", "790@1.0", "790@-1.1", "790@5,2", "790@99999999999.1", "790@5.2@5.2",
 		"790@5.2#", "790@5.2#abc", "790#" + someDigest, "790@5.2#" + someDigest + "0", "790@5.2#" + strings.ToUpper(someDigest)} {
-		if _, err := parseAsked([]string{arg}); err == nil {
+		if _, err := parseSelected([]string{arg}); err == nil {
 			t.Errorf("%s is taken", arg)
 		}
 	}
 	for _, args := range [][]string{{"790@5.2", "790@5.1"}, {"790", "790@5.2"}, {"790@5.2", "790"}} {
-		if _, err := parseAsked(args); err == nil {
+		if _, err := parseSelected(args); err == nil {
 			t.Errorf("%s is taken", args)
 		}
 	}
-	a, err := parseAsked([]string{"790@5.2", "791", "790@5.2", "791"})
+	a, err := parseSelected([]string{"790@5.2", "791", "790@5.2", "791"})
 	want := outbox.Expected{Version: events.Version{CaseRevision: 5, Revision: 2}}
-	pinned, pinErr := parseAsked([]string{"790@5.2#" + someDigest})
+	pinned, pinErr := parseSelected([]string{"790@5.2#" + someDigest})
 	if e := pinned.expected["790"]; pinErr != nil || e.Version != want.Version || e.Digest != someDigest {
 		t.Errorf("%+v, %v", pinned, pinErr)
 	}

@@ -23,10 +23,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// statusCommand says how far each part is. It works beside a running server
-// and without one.
+// statusCommand prints how far each part is, with or without a running server.
 type statusCommand struct {
-	Assessment string `help:"Say which partners have received what was last published of this assessment." placeholder:"ID"`
+	Assessment string `help:"Print which partners have received what was last published of this assessment." placeholder:"ID"`
 }
 
 // statusFacts is what the command prints.
@@ -37,7 +36,7 @@ type statusFacts struct {
 	Partners  []receipts.Lag   `json:"partners"` // how far each is behind in each study granted
 	Addresses *datadir.Serving `json:"addresses,omitempty"`
 
-	Findings map[string]string `json:"findings,omitempty"` // what /readyz shows that is not ok
+	Findings map[string]string `json:"findings,omitempty"` // conditions in /readyz that do not hold
 }
 
 func (cmd *statusCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -61,7 +60,7 @@ func (cmd *statusCommand) Run(ctx context.Context, c *common, t console.Terminal
 	})
 }
 
-// serverState asks a running server whether it is ready, and what of it is not ok.
+// serverState asks the running server whether it is ready, and which conditions do not hold.
 func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir.Serving, findings map[string]string) {
 	running, ok := dir.Running()
 	if !ok {
@@ -71,11 +70,7 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 	s.NATSUser, s.NATSPassword = "", "" // not for standard output
 	ctx, cancel := context.WithTimeout(ctx, server.ReadyTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.OpsURL+"/readyz", nil)
-	if err != nil {
-		return "not ready", s, nil
-	}
-	status, body, err := datadir.DoWith(dir.Client(), req)
+	status, body, err := dir.Get(ctx, s.OpsURL+"/readyz")
 	if err != nil || json.Unmarshal(body, &findings) != nil {
 		return "not ready", s, nil
 	}
@@ -108,8 +103,8 @@ func printFindings(w io.Writer, findings map[string]string) {
 	}
 }
 
-// applied returns the stream sequence the read model has reached; 0 where there
-// is none yet.
+// applied returns the stream sequence that the read model has reached, 0 if there is none
+// yet.
 func applied(ctx context.Context, dir datadir.Dir) (uint64, error) {
 	if _, err := os.Stat(dir.ReadModel()); errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -135,7 +130,7 @@ func (f statusFacts) print(w io.Writer) {
 		fmt.Fprintf(w, "             %d not published yet, the oldest since %s\n", o.Unpublished, time.Since(o.Oldest).Round(time.Millisecond))
 	}
 	for _, p := range o.Parked {
-		fmt.Fprintf(w, "parked       %s since %s: %s\n             mend that, then: signoff release %s\n", p.Study, events.FormatTime(p.Since), p.Reason, p.Study)
+		fmt.Fprintf(w, "parked       %s since %s: %s\n             repair that, then run: signoff release %s\n", p.Study, events.FormatTime(p.Since), p.Reason, p.Study)
 	}
 	var rows [][]string
 	for _, s := range o.Studies {
@@ -144,7 +139,7 @@ func (f statusFacts) print(w io.Writer) {
 		}
 	}
 	fmt.Fprintln(w)
-	console.Table(w, []string{"STUDY", "TOKEN", "LAST EVENT", "TIME"}, rows)
+	console.Table(w, []string{"STUDY", "STUDY KEY", "LAST EVENT", "TIME"}, rows)
 	printLags(w, f.Partners, time.Now())
 }
 
@@ -157,7 +152,7 @@ func printLags(w io.Writer, lags []receipts.Lag, now time.Time) {
 	for i, l := range lags {
 		study := l.Study
 		if events.InternalStudy(l.Study) {
-			study = "(what it is told)"
+			study = "(its own access)"
 		}
 		since := ""
 		if !l.Since.IsZero() {
@@ -169,8 +164,7 @@ func printLags(w io.Writer, lags []receipts.Lag, now time.Time) {
 	console.Table(w, []string{"PARTNER", "STUDY", "LAST EVENT", "DELIVERED", "ACKNOWLEDGED", "BEHIND", "FOR"}, rows)
 }
 
-// reception prints which partners have received what was last published of an
-// assessment.
+// reception prints which partners have received what was last published of an assessment.
 func reception(ctx context.Context, c *common, t console.Terminal, assessment string) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		r, err := o.Receipts().Reception(ctx, assessment)
@@ -192,8 +186,8 @@ func reception(ctx context.Context, c *common, t console.Terminal, assessment st
 	})
 }
 
-// readyCommand asks a running serve or callout whether it is ready, as a health
-// check where there is no HTTP client.
+// readyCommand asks the running serve or callout whether it is ready. It is a health check
+// for containers, which have no HTTP client.
 type readyCommand struct{}
 
 func (cmd *readyCommand) Run(ctx context.Context, c *common, t console.Terminal) error {

@@ -93,7 +93,7 @@ func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 	})
 	t.Run("operations, off loopback", func(t *testing.T) {
 		if !strings.HasPrefix(announced.OpsURL, "https://") {
-			t.Errorf("serve.json says %s", announced.OpsURL)
+			t.Errorf("serve.json has %s", announced.OpsURL)
 		}
 	})
 	t.Run("NATS", func(t *testing.T) {
@@ -115,11 +115,11 @@ func commandsWork(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	if facts.Server != "ready" {
-		t.Errorf("status says %q", facts.Server)
+		t.Errorf("status prints %q", facts.Server)
 	}
 	mustSignoff(t, "rebuild", "--data", dir)
 	if r := mustSignoff(t, "partner", "add", "beside", "--data", dir); r.err != "" {
-		t.Errorf("partner add says %s", r.err)
+		t.Errorf("partner add prints %s", r.err)
 	}
 }
 
@@ -129,23 +129,21 @@ func TestACertificateIsRenewedUnderTheRunningProgram(t *testing.T) {
 	apiPair, brokerPair := testcert.NewPair(t), testcert.NewPair(t)
 	api.Write(t, apiPair)
 	broker.Write(t, brokerPair)
-	for _, c := range []*server.Certificate{p.Transport.API, p.Transport.NATS} {
-		c.Mu.Lock()
-		c.Clock = func() time.Time { return time.Now().Add(server.LookEvery) }
-		c.Mu.Unlock()
-	}
-	if _, err := call(t, testcert.Trusting(apiPair), p.PublicURL()); err != nil {
-		t.Errorf("the new certificate is not shown: %v", err)
-	}
+	eventually(t, "the new certificate of the read API", func() error {
+		_, err := call(t, testcert.Trusting(apiPair), p.PublicURL())
+		return err
+	})
 	if _, err := call(t, old, p.PublicURL()); err == nil {
-		t.Error("the old certificate is still shown")
+		t.Error("the old certificate is still presented")
 	}
 	c := p.NATS.Credentials(natsd.Operator)
-	nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo(c.User, c.Password), nats.Secure(testcert.Trusting(brokerPair)))
-	if err != nil {
-		t.Fatalf("the new certificate of NATS is not shown: %v", err)
-	}
-	nc.Close()
+	eventually(t, "the new certificate of NATS", func() error {
+		nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo(c.User, c.Password), nats.Secure(testcert.Trusting(brokerPair)))
+		if err == nil {
+			nc.Close()
+		}
+		return err
+	})
 	commandsWork(t, dir)
 }
 
@@ -159,7 +157,7 @@ func TestCommandsTrustOnlyTheServerOfTheirDirectory(t *testing.T) {
 		if good != (err == nil) {
 			t.Errorf("%s: %v, %v", url, res, err)
 		}
-		if !good && !strings.Contains(err.Error(), "is not the server on") {
+		if !good && !strings.Contains(err.Error(), "is not that of the server on") {
 			t.Errorf("the complaint is %v", err)
 		}
 	}
@@ -186,7 +184,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 			refusal(t, exitUsage, args, c.flag+" "+c.address, c.remedy, "--insecure")
 		})
 	}
-	t.Run("unless it is told otherwise", func(t *testing.T) {
+	t.Run("unless --insecure is set", func(t *testing.T) {
 		s := loopback()
 		s.Listen, s.OpsListen, s.NATSListen, s.Insecure = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0", true
 		dir := t.TempDir()
@@ -209,7 +207,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 		s.Listen, s.Insecure = "0.0.0.0:0", true
 		startWith(t, t.TempDir(), s, slog.New(slog.NewTextHandler(&log, nil)))
 		if !strings.Contains(log.String(), "--public-url") {
-			t.Errorf("the log says %s", log.String())
+			t.Errorf("the log is %s", log.String())
 		}
 	})
 	t.Run("localhost is this machine", func(t *testing.T) {
@@ -242,10 +240,10 @@ func TestCertificatesThatAreRefusedAtTheStart(t *testing.T) {
 	}
 }
 
-// A caller that connects and says nothing, or little, is cut off: the limits
-// are in the server, so that no test has to wait for them.
-func TestNoCallerHoldsAConnectionForEver(t *testing.T) {
-	p, _ := startProgram(t, t.TempDir())
+// A caller that connects and sends nothing, or little, is disconnected. The limits are
+// fields of the server, so that no test has to wait for them.
+func TestNoCallerKeepsAConnectionOpenForEver(t *testing.T) {
+	p, _ := startServer(t, t.TempDir())
 	for name, s := range map[string]*http.Server{"read API": p.API, "operations": p.Ops} {
 		for what, limit := range map[string]time.Duration{
 			"header": s.ReadHeaderTimeout, "request": s.ReadTimeout, "answer": s.WriteTimeout, "idleness": s.IdleTimeout,

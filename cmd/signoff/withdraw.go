@@ -10,7 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// withdrawCommand takes a published assessment back.
+// withdrawCommand withdraws a published assessment.
 type withdrawCommand struct {
 	ID      string `arg:"" help:"Assessment id."`
 	As      string `env:"-" required:"" help:"User name of the PI." placeholder:"USER"`

@@ -8,33 +8,33 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// maxQueued is how many bytes of lines wait to be written to a standard stream.
+// maxQueued is the largest number of bytes queued for a standard stream.
 const maxQueued = 1 << 20
 
-// flushTimeout is how long the end of the program waits for who reads a
-// standard stream.
+// flushTimeout is how long close waits for the reader of a standard stream.
 const flushTimeout = time.Second
 
-// dropWriter writes lines to a standard stream and neither waits for its reader
-// nor fails: a server must not stand still because nobody reads its log, nor end
-// because its reader has. What cannot be written is dropped and counted.
+// dropWriter writes lines to a standard stream without waiting for its reader and
+// without failing. A server must not block because nobody reads its log, nor end
+// because the reader has ended. Lines that cannot be written are dropped and
+// counted.
 //
-// Lines wait in a queue, of which one goroutine writes. From the first line that
-// is dropped on, because the queue is full or a write fails, all lines are
-// dropped until the queue is empty and a notice is written of how many they
-// were: so the gap is in one place, and said there. Each further line makes the
-// goroutine try the notice again.
+// One goroutine writes the lines from a queue. When a line is dropped, because the
+// queue is full or a write fails, all later lines are dropped too, until the queue
+// is empty and a notice with their number is written. So there is a single gap, and
+// the notice stands in it. Each further line makes the goroutine try again to write
+// the notice.
 type dropWriter struct {
 	to      io.Writer
-	notice  func(lost uint64) []byte // nil: none is written
+	notice  func(lost uint64) []byte // returns the notice; nil: none is written
 	dropped prometheus.Counter
-	wake    chan struct{} // has room for one
-	ended   chan struct{} // closed when all is written after close
+	wake    chan struct{} // buffered: holds one wake-up
+	ended   chan struct{} // closed when run has returned
 
 	mu     sync.Mutex
 	queue  [][]byte
 	size   int    // bytes in the queue
-	lost   uint64 // lines that were dropped since the last notice
+	lost   uint64 // lines dropped since the last notice
 	closed bool
 }
 
@@ -53,14 +53,15 @@ func newDropWriter(to io.Writer, stream string) *dropWriter {
 	return w
 }
 
-// setNotice says how a notice reads. Without one, lines are dropped silently.
+// setNotice sets the function that returns the notice. Without it, no notice is
+// written.
 func (w *dropWriter) setNotice(notice func(lost uint64) []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.notice = notice
 }
 
-// Write takes a line, or several. It returns at once and never an error.
+// Write queues one line or several. It returns at once and never fails.
 func (w *dropWriter) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -73,7 +74,7 @@ func (w *dropWriter) Write(line []byte) (int, error) {
 	if !w.closed {
 		select {
 		case w.wake <- struct{}{}:
-		default: // it will look anyway
+		default: // a wake-up is pending
 		}
 	}
 	return len(line), nil
@@ -84,7 +85,7 @@ func (w *dropWriter) drop() {
 	w.dropped.Inc()
 }
 
-// close waits until what is queued is written, but not for long.
+// close waits until the queue is written, at most for flushTimeout.
 func (w *dropWriter) close() {
 	w.mu.Lock()
 	if !w.closed {
@@ -98,7 +99,7 @@ func (w *dropWriter) close() {
 	}
 }
 
-// run writes what is queued until the writer is closed.
+// run writes the queue until the writer is closed.
 func (w *dropWriter) run() {
 	defer close(w.ended)
 	for range w.wake {
@@ -107,8 +108,8 @@ func (w *dropWriter) run() {
 	}
 }
 
-// writeNext writes the next line or, after the last, the notice that is due. It
-// reports whether there may be more to write now.
+// writeNext writes the next line or, if none is left, the notice that is due. It
+// reports whether there may be more to write.
 func (w *dropWriter) writeNext() bool {
 	line, lost := w.next()
 	if len(line) == 0 {
@@ -123,12 +124,13 @@ func (w *dropWriter) writeNext() bool {
 	case lost == 0:
 		w.drop()
 	default:
-		return false // the next line will be a reason to try again
+		return false // the next line wakes the goroutine to try again
 	}
 	return true
 }
 
-// next takes the next line, or makes the notice of how many were lost.
+// next removes the next line from the queue. If none is left it returns the notice
+// for the lost lines.
 func (w *dropWriter) next() (line []byte, lost uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -137,7 +139,7 @@ func (w *dropWriter) next() (line []byte, lost uint64) {
 		w.size -= len(line)
 		return line, 0
 	}
-	w.queue = nil // of a long queue nothing is kept
+	w.queue = nil // frees the memory of a long queue
 	if w.lost == 0 {
 		return nil, 0
 	}

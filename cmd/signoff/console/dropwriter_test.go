@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// counting has the notices of a writer say how many lines they stand for.
+// counting sets a notice that contains the number of lost lines.
 func counting(w *dropWriter) *dropWriter {
 	w.setNotice(func(lost uint64) []byte { return fmt.Appendf(nil, "lost %d\n", lost) })
 	return w
 }
 
-// dropped is the figure that operators see.
+// dropped returns the metric of dropped lines.
 func dropped(t *testing.T, w *dropWriter) int {
 	t.Helper()
 	r := prometheus.NewPedanticRegistry()
@@ -31,8 +31,8 @@ func dropped(t *testing.T, w *dropWriter) int {
 	return int(families[0].GetMetric()[0].GetCounter().GetValue())
 }
 
-// account sums up what a reader found: lines, and lines that notices stand for.
-// It wants the lines in order.
+// account returns the number of lines in a text, and the number of lost lines in its
+// notices. The lines must be in order.
 func account(t *testing.T, text string) (read, lost int) {
 	t.Helper()
 	next := 0
@@ -95,7 +95,7 @@ func TestAStreamThatNobodyReads(t *testing.T) {
 	}
 	read, lost := account(t, text.String())
 	if lost != counted || read+lost != many {
-		t.Errorf("%d lines were read, %d are said to be lost and %d counted, of %d", read, lost, counted, many)
+		t.Errorf("%d lines were read, %d are reported lost and %d counted, of %d", read, lost, counted, many)
 	}
 	done := make(chan string)
 	go func() {

@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 )
 
-// PrintFacts prints v as JSON if asked for, else what text prints.
+// PrintFacts prints v as JSON if the terminal asks for that; otherwise it calls text.
 func PrintFacts(term Terminal, v any, text func(io.Writer)) error {
 	if !term.JSON {
 		text(term.Out)
@@ -22,7 +22,7 @@ func PrintFacts(term Terminal, v any, text func(io.Writer)) error {
 	return encoder.Encode(v)
 }
 
-// Table prints aligned columns under a heading line.
+// Table prints a heading line and rows in aligned columns.
 func Table(w io.Writer, heading []string, rows [][]string) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, strings.Join(heading, "\t"))
@@ -32,7 +32,7 @@ func Table(w io.Writer, heading []string, rows [][]string) {
 	_ = t.Flush()
 }
 
-// Plural writes a count with its noun.
+// Plural returns a count with its noun, such as "1 event" or "2 events".
 func Plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -40,8 +40,8 @@ func Plural(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// Operator is who the audit trail names for administration: the account of the
-// operating system that runs the command.
+// Operator returns the name that the audit trail records for administration: the
+// user account of the operating system that runs the command.
 func Operator() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username

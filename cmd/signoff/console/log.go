@@ -6,8 +6,8 @@ import (
 	"log/slog"
 )
 
-// NewLog makes the log of a program that runs until it is stopped. Lines that
-// were dropped are a line of the log too, whatever its level.
+// NewLog returns the log of a long-running command. When lines were dropped, the
+// log has a line with their number, whatever its level.
 func NewLog(w io.Writer, format string, level slog.Level) *slog.Logger {
 	handler := func(w io.Writer, level slog.Level) slog.Handler {
 		options := &slog.HandlerOptions{Level: level}
@@ -19,7 +19,7 @@ func NewLog(w io.Writer, format string, level slog.Level) *slog.Logger {
 	if w, ok := w.(*dropWriter); ok {
 		w.setNotice(func(lost uint64) []byte {
 			var line bytes.Buffer
-			slog.New(handler(&line, slog.LevelWarn)).Warn("lines of this log were dropped: it was not read, or could not be written", "lines", lost)
+			slog.New(handler(&line, slog.LevelWarn)).Warn("lines of this log were dropped because nobody read them or writing failed", "lines", lost)
 			return line.Bytes()
 		})
 	}

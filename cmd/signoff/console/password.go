@@ -14,8 +14,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 )
 
-// PasswordFlag says where a password comes from. It is never an argument or a
-// variable: those are seen by others.
+// PasswordFlag names the source of a password. A password is never an argument or
+// an environment variable, because other users can see those.
 type PasswordFlag struct {
 	PasswordFile string `env:"-" help:"File whose first line is the password; - for standard input. Asked for when absent." placeholder:"F"`
 }

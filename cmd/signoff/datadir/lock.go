@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exclusively locks the file, which commands that only look hold for a moment.
+// lockExclusively locks the file. It tries for a second, because Locked takes a shared lock
+// for a moment.
 func lockExclusively(f *os.File) error {
 	const attempts, wait = 50, 20 * time.Millisecond
 	var err error
@@ -21,13 +22,13 @@ func lockExclusively(f *os.File) error {
 	return err
 }
 
-// Locked reports whether a process has taken the directory. Those who ask do
-// not see each other.
+// Locked reports whether a process holds the directory's lock. It takes a shared lock
+// for a moment, so concurrent calls do not see each other.
 func (d Dir) Locked() bool {
 	f, err := os.Open(d.lockFile())
 	if err != nil {
 		return false
 	}
-	defer f.Close() //nolint:errcheck // it ends the lock
+	defer f.Close() //nolint:errcheck // closing releases the lock
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }

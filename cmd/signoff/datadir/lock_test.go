@@ -2,7 +2,7 @@ package datadir
 
 import "testing"
 
-func TestWhoLooksForAServerIsNotInItsWay(t *testing.T) {
+func TestLookingForAServerDoesNotPreventItsStart(t *testing.T) {
 	dir := Dir(t.TempDir())
 	stop, looking := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -1,6 +1,7 @@
 package datadir
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
@@ -16,27 +17,28 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 )
 
-// Serving is what a running server says of itself in serve.json, for the
-// commands beside it and for the operator: real addresses and the operator's
-// NATS credentials. Readable by the owner only.
+// Serving is the content of serve.json, which describes the running server to other
+// commands and to the operator: its addresses and the operator's NATS credentials.
+// Only the owner can read the file.
 type Serving struct {
 	PID          int              `json:"pid"`
 	Listen       string           `json:"listen"`
 	PublicURL    string           `json:"publicUrl"`
 	Ops          string           `json:"ops"`
 	NATS         string           `json:"nats"`
-	NATSPublic   string           `json:"natsPublicUrl,omitempty"` // where partners reach it, if not there
+	NATSPublic   string           `json:"natsPublicUrl,omitempty"` // where partners reach it, if elsewhere
 	NATSUser     string           `json:"natsUser"`
 	NATSPassword string           `json:"natsPassword"`
-	Outside      *natsflags.Flags `json:"outside,omitempty"` // how to reach a NATS server that runs elsewhere
+	Outside      *natsflags.Flags `json:"outside,omitempty"` // the flags for an outside NATS server
 
-	MaxConsumers int `json:"maxConsumers,omitempty"` // that partners may have on NATS
+	MaxConsumers int `json:"maxConsumers,omitempty"` // that all partners together may have on NATS
 
 	BasePath     string   `json:"basePath"`               // of the read API
 	OpsURL       string   `json:"opsUrl"`                 // scheme and address
-	Certificates []string `json:"certificates,omitempty"` // SHA-256 of those its listeners show
+	Certificates []string `json:"certificates,omitempty"` // SHA-256 of those that its listeners present
 }
 
+// WriteServeFile replaces serve.json.
 func (d Dir) WriteServeFile(s Serving) error {
 	content, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -48,7 +50,7 @@ func (d Dir) WriteServeFile(s Serving) error {
 	return nil
 }
 
-// RemoveServeFile removes what announce has written, if it was.
+// RemoveServeFile removes serve.json, if it is there.
 func (d Dir) RemoveServeFile() error {
 	if err := os.Remove(d.ServeFile()); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -56,9 +58,9 @@ func (d Dir) RemoveServeFile() error {
 	return nil
 }
 
-// Running returns what a server running on the directory says of itself; ok is
-// false where none is running. A file left by a killed server does not count:
-// its process no longer holds the lock.
+// Running returns the description of the server that runs on the directory; ok is
+// false if none runs. It ignores a file that a killed server has left, because then
+// no process holds the lock.
 func (d Dir) Running() (s Serving, ok bool) {
 	if !d.Locked() {
 		return Serving{}, false
@@ -78,10 +80,10 @@ func (d Dir) readServeFile() (s Serving, err error) {
 	return s, nil
 }
 
-// Trusted is for the commands beside a running server: they trust exactly the
-// certificates that serve.json names, whatever names are in them and whoever
-// signed them. The file is read during the handshake, because the server may
-// have taken up another certificate a moment ago.
+// Trusted returns the TLS configuration for connections to the running server. It
+// trusts exactly the certificates that serve.json lists, whatever their names and
+// issuers. The file is read during the handshake, because the server may have begun
+// to present another certificate a moment ago.
 func (d Dir) Trusted() *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -92,25 +94,20 @@ func (d Dir) Trusted() *tls.Config {
 				return err
 			}
 			if !slices.Contains(s.Certificates, Fingerprint(state.PeerCertificates[0].Raw)) {
-				return errors.New("who answers is not the server on " + string(d))
+				return errors.New("the certificate presented is not that of the server on " + string(d))
 			}
 			return nil
 		},
 	}
 }
 
-// Client calls the running server.
-func (d Dir) Client() *http.Client {
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: d.Trusted(), DisableKeepAlives: true}}
-}
-
-// Fingerprint returns the SHA-256 of a certificate in DER, in hexadecimal.
-func Fingerprint(der []byte) string {
-	sum := sha256.Sum256(der)
-	return hex.EncodeToString(sum[:])
-}
-
-func DoWith(client *http.Client, req *http.Request) (status int, body []byte, err error) {
+// Get calls a URL of the running server.
+func (d Dir) Get(ctx context.Context, url string) (status int, body []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: d.Trusted(), DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
 		return 0, nil, err
@@ -118,4 +115,10 @@ func DoWith(client *http.Client, req *http.Request) (status int, body []byte, er
 	defer res.Body.Close() //nolint:errcheck // only read
 	body, err = io.ReadAll(res.Body)
 	return res.StatusCode, body, err
+}
+
+// Fingerprint returns the SHA-256 of a DER certificate in hexadecimal.
+func Fingerprint(der []byte) string {
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:])
 }

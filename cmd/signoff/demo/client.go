@@ -4,16 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/poll"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 )
 
-// signIn gets a token as the partner does.
+// signIn gets an access token as the partner does.
 func (d *tour) signIn(ctx context.Context) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.p.PublicURL()+token.Path, strings.NewReader(d.form().Encode()))
 	if err != nil {
@@ -33,20 +33,16 @@ func (d *tour) signIn(ctx context.Context) (string, error) {
 	return answer.Token, nil
 }
 
-// get calls the read API as the partner does. A partner that the read model
-// does not know yet is waited for.
+// get calls the read API as the partner does. It waits until the read model has
+// applied the partner and its grants.
 func (d *tour) get(ctx context.Context, path string) (status int, body []byte, err error) {
 	deadline := time.Now().Add(demoTimeout)
-	for {
+	err = retry.Poll(ctx, func() (_ bool, err error) {
 		status, body, err = d.getOnce(ctx, path)
 		unknown := status == http.StatusUnauthorized || status == http.StatusForbidden
-		if err != nil || !unknown || time.Now().After(deadline) {
-			return status, body, err
-		}
-		if err := poll.Pause(ctx); err != nil {
-			return 0, nil, err
-		}
-	}
+		return !unknown || time.Now().After(deadline), err
+	})
+	return status, body, err
 }
 
 func (d *tour) getOnce(ctx context.Context, path string) (status int, body []byte, err error) {
@@ -59,26 +55,29 @@ func (d *tour) getOnce(ctx context.Context, path string) (status int, body []byt
 	return do(req)
 }
 
-// await polls until the answer is as wanted.
+// await calls the read API until the answer has the status and ok returns true for its
+// body.
 func (d *tour) await(ctx context.Context, path string, want int, ok func(body []byte) bool) ([]byte, error) {
 	deadline := time.Now().Add(demoTimeout)
-	for {
-		status, body, err := d.get(ctx, path)
-		if err != nil {
-			return nil, err
+	var body []byte
+	err := retry.Poll(ctx, func() (_ bool, err error) {
+		var status int
+		status, body, err = d.get(ctx, path)
+		done := err == nil && status == want && ok(body)
+		if err == nil && !done && time.Now().After(deadline) {
+			err = fmt.Errorf("after %s the answer is %d %.200s", demoTimeout, status, body)
 		}
-		if status == want && ok(body) {
-			return body, nil
-		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("after %s the answer is %d %.200s", demoTimeout, status, body)
-		}
-		if err := poll.Pause(ctx); err != nil {
-			return nil, err
-		}
-	}
+		return done, err
+	})
+	return body, err
 }
 
 func do(req *http.Request) (status int, body []byte, err error) {
-	return datadir.DoWith(http.DefaultClient, req)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer res.Body.Close() //nolint:errcheck // only read
+	body, err = io.ReadAll(res.Body)
+	return res.StatusCode, body, err
 }

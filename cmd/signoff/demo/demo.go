@@ -3,7 +3,6 @@ package demo
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,25 +14,32 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
+	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
-// Command is a tour of the whole program on made-up data: the real parts,
-// in a directory of its own.
+// Command is a tour of the whole program on made-up data, in a separate directory. It runs
+// the real server and the real commands.
 type Command struct {
-	Once bool `help:"End after the tour: status 0 if everything arrived, else 1."`
+	Once bool `help:"Exit after the tour, with status 0 if everything arrived, otherwise 1."`
 }
 
-// Marker is the file by which the demo knows a directory as its own; what
-// is in such a directory may be replaced.
+// Marker is the name of the file that marks a directory of the demo, whose content may be
+// replaced.
 const Marker = "SIGNOFF-DEMO"
 
 const demoMarkerText = "This directory was made by signoff demo, which replaces it at every start.\n"
 
-// demoTimeout bounds the wait for any one thing in the tour.
+// demoTimeout is how long the tour waits for each thing.
 const demoTimeout = 30 * time.Second
 
-func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal) error {
+// Runner executes a command line of signoff on an open outbox and returns its exit
+// status, 0 if all was done. The tour drives the program through it, with the
+// functions that the command line runs.
+type Runner func(ctx context.Context, o *outbox.Outbox, args []string, t console.Terminal) int
+
+// Run runs the server on an emptied directory and takes the tour on it.
+func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal, runner Runner) error {
 	if err := prepareDemo(dir); err != nil {
 		return err
 	}
@@ -41,7 +47,7 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
 		BasePath: api.DefaultBasePath, MaxCount: server.DefaultMaxCount,
 	}
-	// What the demo shows is on standard output; the log has only what went wrong.
+	// The tour is on standard output; the log has only warnings and errors.
 	p, err := server.Open(ctx, dir, settings, console.NewLog(t.Err, "text", slog.LevelWarn))
 	if errors.Is(err, console.ErrStopped) && cmd.Once {
 		return errNoTour
@@ -63,11 +69,11 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 		return err
 	case <-time.After(demoTimeout):
 		stop()
-		return errors.Join(errors.New("the program did not get ready"), <-ended)
+		return errors.Join(errors.New("the program did not become ready"), <-ended)
 	}
-	toured := newTour(p, t.Out).run(running)
+	toured := newTour(p, t.Out, runner, cmd.Once).run(running)
 	if ctx.Err() != nil && !cmd.Once {
-		toured = nil // it was told to stop; only --once says whether everything arrived
+		toured = nil // it was stopped; only --once reports whether everything arrived
 	}
 	if cmd.Once || toured != nil {
 		stop()
@@ -77,12 +83,12 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 	return errors.Join(toured, <-ended)
 }
 
-// errNoTour ends a demo that was to show whether everything arrives, and was
-// stopped before it could.
+// errNoTour is returned if the demo was to report whether everything arrives, and was
+// stopped before.
 var errNoTour = errors.New("stopped before the tour was over")
 
-// prepareDemo makes an empty directory for the demo. One that exists is
-// emptied if the demo made it, and nobody runs in it, else refused.
+// prepareDemo creates an empty directory for the demo. If it exists, it is emptied if the
+// demo created it and no program uses it; otherwise that is an error.
 func prepareDemo(dir datadir.Dir) error {
 	marker := filepath.Join(string(dir), Marker)
 	text, err := os.ReadFile(marker)
@@ -98,16 +104,13 @@ func prepareDemo(dir datadir.Dir) error {
 		}
 	case errors.Is(err, fs.ErrNotExist):
 		if entries, err := os.ReadDir(string(dir)); err == nil && len(entries) > 0 {
-			return fmt.Errorf("%s holds something else; name a directory for the demo with --data", dir)
+			return fmt.Errorf("%s holds something else; name another directory with --data", dir)
 		}
 	default:
-		return fmt.Errorf("%s holds something else; name a directory for the demo with --data", dir)
+		return fmt.Errorf("%s holds something else; name another directory with --data", dir)
 	}
 	if err := dir.Create(); err != nil {
 		return err
 	}
 	return os.WriteFile(marker, []byte(demoMarkerText), 0o600)
 }
-
-// demoSecret makes a password that nobody else's demo has.
-func demoSecret() string { return rand.Text() }

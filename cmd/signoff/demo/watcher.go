@@ -14,20 +14,20 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
-// watcher is a subscriber of the tour: it keeps every event it got, in memory.
-// The subscriber package has checked number and chain of each.
+// watcher is the subscriber of the tour. It keeps all events in memory. The subscriber
+// package has checked the number and the chain of each.
 type watcher struct {
 	mu       sync.Mutex
-	progress subscriber.Progress
+	progress stream.Progress
 	arrivals []arrival
 	err      error
-	news     chan struct{} // closed and replaced at every change
+	changed  chan struct{} // closed and replaced at every change
 }
 
-// arrival is an event and the moment it came.
+// arrival is an event and the time of its arrival.
 type arrival struct {
 	at       time.Time
 	sequence uint64
@@ -35,33 +35,33 @@ type arrival struct {
 }
 
 func newWatcher() *watcher {
-	return &watcher{progress: subscriber.Progress{ChainHeads: map[string]events.ChainHead{}}, news: make(chan struct{})}
+	return &watcher{progress: stream.Progress{ChainHeads: map[string]events.ChainHead{}}, changed: make(chan struct{})}
 }
 
-// start subscribes; the result ends it and waits for its end.
+// start subscribes. Stop ends the subscription and waits until it has ended.
 func (w *watcher) start(ctx context.Context, js jetstream.JetStream) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err := subscriber.New(js, w, subscriber.Config{}).Run(ctx)
+		err := stream.NewReader(js, w, stream.Config{}).Run(ctx)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.err = err
-		w.tell()
+		w.wake()
 	}()
 	return func() { cancel(); <-done }
 }
 
-// Resume returns what was received.
-func (w *watcher) Resume(context.Context) (subscriber.Progress, error) {
+// Resume returns the position after the last event received.
+func (w *watcher) Resume(context.Context) (stream.Progress, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.progress, nil
 }
 
 // Apply keeps the events.
-func (w *watcher) Apply(_ context.Context, b subscriber.Batch) error {
+func (w *watcher) Apply(_ context.Context, b stream.Batch) error {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -70,17 +70,17 @@ func (w *watcher) Apply(_ context.Context, b subscriber.Batch) error {
 		w.progress.ChainHeads[m.Event.Study] = m.Event.ChainHead()
 	}
 	w.progress.Position = b.Position
-	w.tell()
+	w.wake()
 	return nil
 }
 
-// tell wakes whoever waits; the caller holds mu.
-func (w *watcher) tell() {
-	close(w.news)
-	w.news = make(chan struct{})
+// wake wakes those that wait in until. The caller holds mu.
+func (w *watcher) wake() {
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
-// await waits for the event of an id.
+// await waits for the event with this id.
 func (w *watcher) await(ctx context.Context, id string) (found arrival, err error) {
 	err = w.until(ctx, "event "+id, func() bool {
 		for i := len(w.arrivals) - 1; i >= 0; i-- {
@@ -94,8 +94,8 @@ func (w *watcher) await(ctx context.Context, id string) (found arrival, err erro
 	return found, err
 }
 
-// awaitAll waits until the subscriber has what the outbox recorded, and says
-// where the two differ.
+// awaitAll waits until the subscriber has the recorded events, and returns an error that
+// names the first difference.
 func (w *watcher) awaitAll(ctx context.Context, recorded []events.Entry) error {
 	err := w.until(ctx, "the last event", func() bool { return len(w.arrivals) >= len(recorded) })
 	if err != nil {
@@ -111,19 +111,19 @@ func (w *watcher) awaitAll(ctx context.Context, recorded []events.Entry) error {
 	return nil
 }
 
-// until waits for a condition on what arrived.
+// until waits until holds returns true for what has arrived.
 func (w *watcher) until(ctx context.Context, what string, holds func() bool) error {
 	timeout := time.NewTimer(demoTimeout)
 	defer timeout.Stop()
 	for {
 		w.mu.Lock()
-		done, err, news := holds(), w.err, w.news
+		done, err, changed := holds(), w.err, w.changed
 		w.mu.Unlock()
 		if done || err != nil {
 			return err
 		}
 		select {
-		case <-news:
+		case <-changed:
 		case <-timeout.C:
 			return fmt.Errorf("%s did not arrive within %s", what, demoTimeout)
 		case <-ctx.Done():
@@ -152,7 +152,8 @@ func (w *watcher) reports(study string) map[string][]byte {
 
 func (w *watcher) available(study string) int { return len(w.reports(study)) }
 
-// missing names a report that the page does not hold byte for byte.
+// missing returns a message about a report that the page does not contain byte for byte, or
+// "".
 func (w *watcher) missing(study string, page []byte) string {
 	for id, body := range w.reports(study) {
 		if !bytes.Contains(page, body) {
@@ -162,18 +163,22 @@ func (w *watcher) missing(study string, page []byte) string {
 	return ""
 }
 
-// describe says how much a page holds.
+// describe returns a summary of a page.
 func describe(page []byte) string {
 	var p struct{ Entry []json.RawMessage }
 	_ = json.Unmarshal(page, &p) // the page was read before
 	return fmt.Sprintf("%s in %d bytes, each byte for byte as in its event", console.Plural(len(p.Entry), "report"), len(page))
 }
 
-// summary says what a report is about.
+// summary returns the id, name and conclusion of a report.
 func summary(report []byte) string {
 	index, err := fhir.ParseIndex(report)
 	if err != nil {
 		return "an unreadable report"
 	}
-	return fmt.Sprintf("%s  %s, %s", index.ID, index.Name, index.Conclusion)
+	conclusion := index.Conclusion
+	if index.Name == events.Baseline && conclusion == "No" {
+		conclusion = "no response yet"
+	}
+	return fmt.Sprintf("%s  %s, %s", index.ID, index.Name, conclusion)
 }

@@ -11,12 +11,12 @@ import (
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
-	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// Files of a NATS configuration. The service's secrets are in a directory of
-// their own, because the servers do not need them.
+// The files of a NATS configuration. The service's secrets are in a separate directory,
+// because the servers do not need them.
 const (
 	AccountsConf   = "accounts.conf"
 	CredentialsDir = "credentials"
@@ -25,25 +25,25 @@ const (
 	LoginKeyFile   = "login.nk"
 )
 
-// natsFiles writes files, readable by their owner only, where they read
-// otherwise than before. The first error ends the writing.
+// files writes the files that are new or have changed, readable by their owner only. After
+// the first error it writes nothing more.
 type files struct {
-	dir     string // for what the servers read
-	secrets string // for what only the service reads
-	changed []string
-	before  string // accountsConf
+	dir     string   // of the files that the servers read
+	secrets string   // directory of the files that only the service reads
+	changed []string // paths of the files written
+	before  string   // previous content of AccountsConf
 	err     error
 }
 
-// shared is the path of a file that the servers read.
+// shared returns the path of a file that the servers read.
 func (f *files) shared(name string) string { return filepath.Join(f.dir, name) }
 
-// own is the path of a file that only the service reads.
+// own returns the path of a file that only the service reads.
 func (f *files) own(name string) string { return filepath.Join(f.secrets, name) }
 
-// reloads returns how often servers that run have to reload: once more where an
-// account is new to them.
-func (f *files) reloads(accounts []events.Account) int {
+// reloads returns how often running servers have to reload: once more if an account is new
+// to them.
+func (f *files) reloads(accounts []tenancy.Account) int {
 	if f.before == "" || !slices.Contains(f.changed, f.shared(AccountsConf)) {
 		return 0
 	}
@@ -55,7 +55,7 @@ func (f *files) reloads(accounts []events.Account) int {
 	return 1
 }
 
-// read returns a file's content, nothing if it is not there.
+// read returns the content of a file, or "" if it does not exist.
 func (f *files) read(path string) string {
 	content, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -76,7 +76,7 @@ func (f *files) write(path, content string) {
 	}
 }
 
-// secret returns the password in a file, made on first use.
+// secret returns the password in a file, which is made on first use.
 func (f *files) secret(path string) string {
 	if password := strings.TrimSpace(f.read(path)); password != "" {
 		return password
@@ -91,8 +91,7 @@ func (f *files) secret(path string) string {
 	return password
 }
 
-// credentials returns those of the roles, with the passwords that are there
-// already.
+// credentials returns the credentials of all roles, with the passwords of earlier runs.
 func (f *files) credentials() map[natsd.Role]natsd.Credentials {
 	all, err := natsd.NewCredentials()
 	f.err = errors.Join(f.err, err)
@@ -103,7 +102,8 @@ func (f *files) credentials() map[natsd.Role]natsd.Credentials {
 	return all
 }
 
-// accounts is the configuration, as before where nothing has changed.
+// accounts returns the text of the accounts' configuration. It is the previous text if
+// nothing has changed.
 func (f *files) accounts(c natsd.Configuration) string {
 	f.before = f.read(f.shared(AccountsConf))
 	c.Previous = f.before

@@ -22,32 +22,33 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// Command writes the configuration of NATS servers that run
-// elsewhere: who may do what there is what the embedded server has, with the
-// partners of the data directory. It is to be run again, and the servers are to
-// reload it, after partners or their grants have changed.
+// Command writes the configuration of outside NATS servers, with the permissions that the
+// embedded server has and the partners of the data directory. After partners or their
+// grants have changed, it must run again, and the servers must reload the configuration.
 type Command struct {
-	Out           string   `required:"" help:"Directory to write to; made if need be, for its owner only." placeholder:"DIR"`
-	Credentials   string   `help:"Directory for the service's own secrets; default credentials in that of --out." placeholder:"DIR"`
-	Node          []string `default:"signoff-nats" help:"Host name of a server, by which the others and this program reach it; repeat for each of a cluster." placeholder:"HOST"`
-	ClientListen  string   `default:"0.0.0.0:4222" help:"Where a server listens for clients; {node} stands for its host name." placeholder:"ADDR"`
-	ClusterListen string   `default:"0.0.0.0:6222" help:"Where a server listens for the others." placeholder:"ADDR"`
-	MonitorListen string   `default:"127.0.0.1:8222" help:"Where a server answers about its health, to anyone who asks; empty for nowhere." placeholder:"ADDR"`
-	StoreDir      string   `default:"/data" help:"Where a server keeps the stream." placeholder:"DIR"`
-	ServerCert    string   `help:"Certificate that servers show clients (PEM), as they find it." placeholder:"FILE"`
+	Out           string   `required:"" help:"Directory to write to; created if it does not exist, for its owner only." placeholder:"DIR"`
+	Credentials   string   `help:"Directory for the service's own secrets; default credentials in --out." placeholder:"DIR"`
+	Node          []string `default:"signoff-nats" help:"Host name by which the other servers and this program reach a server; repeat for each server of a cluster." placeholder:"HOST"`
+	ClientListen  string   `default:"0.0.0.0:4222" help:"Address for clients; {node} stands for the server's host name." placeholder:"ADDR"`
+	ClusterListen string   `default:"0.0.0.0:6222" help:"Address for the other servers of the cluster." placeholder:"ADDR"`
+	MonitorListen string   `default:"127.0.0.1:8222" help:"Address for health checks, without a login; empty for none." placeholder:"ADDR"`
+	StoreDir      string   `default:"/data" help:"Directory in which a server stores the stream." placeholder:"DIR"`
+	ServerCert    string   `help:"Certificate that servers present to clients (PEM); a path on the server." placeholder:"FILE"`
 	ServerKey     string   `help:"Its private key." placeholder:"FILE"`
-	ClusterCA     string   `name:"cluster-ca" help:"Who vouches for the servers among each other (PEM)." placeholder:"FILE"`
-	ClusterCert   string   `help:"Certificate that servers show each other (PEM)." placeholder:"FILE"`
+	ClusterCA     string   `name:"cluster-ca" help:"Authorities for the certificates between servers (PEM)." placeholder:"FILE"`
+	ClusterCert   string   `help:"Certificate that servers present to each other (PEM)." placeholder:"FILE"`
 	ClusterKey    string   `help:"Its private key." placeholder:"FILE"`
-	Insecure      bool     `help:"Speak plain text on addresses that other machines reach; for a network that is safe."`
-	Reload        bool     `help:"Have the running servers, which must read DIR themselves, take up what has changed: as system at --nats-url, by default with the password in the directory of --credentials."`
+	Insecure      bool     `help:"Allow plain text on addresses that other machines can reach; for a network that is safe."`
+	Reload        bool     `help:"Make the running servers reload the configuration, which they must read from DIR: as user system at --nats-url, by default with the password in --credentials."`
 	natsflags.Flags
 }
 
+// Run writes the configuration, and with --reload makes the servers read it.
 func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal) error {
 	if err := cmd.check(ctx); err != nil {
 		return err
@@ -60,7 +61,7 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 	if err != nil {
 		return err
 	}
-	issuer, err := doors.IssuerKey(seed)
+	issuer, err := callout.IssuerKey(seed)
 	if err != nil {
 		return err
 	}
@@ -97,22 +98,22 @@ func (cmd *Command) check(ctx context.Context) error {
 			return console.UsageError("--node must be a host name or an IPv4 address")
 		}
 		if slices.Contains(cmd.Node[:i], node) {
-			return console.UsageError("--node " + node + " is there twice; each server has a name of its own")
+			return console.UsageError("--node " + node + " is given twice; each server needs its own name")
 		}
 	}
 	if len(cmd.Node) == 2 {
-		return console.UsageError("two servers are less safe than one: both would be needed; give one --node, or three")
+		return console.UsageError("two servers are less safe than one, because both are needed; use one --node or three")
 	}
 	files := []string{cmd.ServerCert, cmd.ServerKey}
 	if slices.Contains(files, "") != (cmd.ServerCert == "" && cmd.ServerKey == "") {
-		return console.UsageError("--server-cert and --server-key go together")
+		return console.UsageError("--server-cert and --server-key need each other")
 	}
 	inner := []string{cmd.ClusterCA, cmd.ClusterCert, cmd.ClusterKey}
 	if slices.Contains(inner, "") && strings.Join(inner, "") != "" {
-		return console.UsageError("--cluster-ca, --cluster-cert and --cluster-key go together")
+		return console.UsageError("--cluster-ca, --cluster-cert and --cluster-key need each other")
 	}
 	if cmd.Reload && !cmd.Outside() {
-		return console.UsageError("--reload needs --nats-url, where the servers are")
+		return console.UsageError("--reload needs --nats-url")
 	}
 	if cmd.Reload && cmd.Secrets() == 0 {
 		cmd.NATSPasswordFile = filepath.Join(cmd.Credentials, "{role}"+PasswordSuffix)
@@ -143,16 +144,16 @@ func (cmd *Command) checkListeners(ctx context.Context) error {
 				return console.UsageError(fmt.Sprintf("%s %s is not host:port", l.flag, address))
 			}
 			if !cmd.Insecure && l.cert == "" && !natsflags.LoopbackOnly(ctx, address) {
-				return console.UsageError(fmt.Sprintf("%s %s can be reached from other machines and would speak plain text: give %s, or --insecure if the network is safe", l.flag, address, l.tls))
+				return console.UsageError(fmt.Sprintf("%s %s can be reached from other machines and would speak plain text: use %s, or --insecure if the network is safe", l.flag, address, l.tls))
 			}
 		}
 	}
 	return nil
 }
 
-// partnerAccounts are the accounts of all partners, with what is granted now.
-// Without an outbox there are none yet.
-func partnerAccounts(ctx context.Context, dir datadir.Dir) (accounts []events.Account, err error) {
+// partnerAccounts returns the accounts of all partners, with the present grants. Without an
+// outbox there are none.
+func partnerAccounts(ctx context.Context, dir datadir.Dir) (accounts []tenancy.Account, err error) {
 	if _, err := os.Stat(dir.Outbox()); errors.Is(err, fs.ErrNotExist) {
 		return nil, dir.Create()
 	}
@@ -170,12 +171,12 @@ func partnerAccounts(ctx context.Context, dir datadir.Dir) (accounts []events.Ac
 			keys = append(keys, events.StudyKey(study))
 		}
 		slices.Sort(keys)
-		accounts = append(accounts, events.PartnerAccountOf(p.ID, keys, doors.DefaultLimits()))
+		accounts = append(accounts, tenancy.AccountOf(p.ID, keys, tenancy.DefaultLimits()))
 	}
 	return accounts, errors.Join(err, o.Close())
 }
 
-// node is what a server has for itself.
+// node returns the part of the configuration that differs between servers.
 func (cmd *Command) node(name, password string) natsd.Node {
 	of := func(address string) string { return strings.ReplaceAll(address, "{node}", name) }
 	n := natsd.Node{
@@ -196,7 +197,7 @@ func (cmd *Command) node(name, password string) natsd.Node {
 	return n
 }
 
-// url is where the program reaches the servers.
+// url returns the value of --nats-url for these servers.
 func (cmd *Command) url() string {
 	scheme := "nats://"
 	if cmd.ServerCert != "" {
@@ -210,14 +211,14 @@ func (cmd *Command) url() string {
 	return strings.Join(all, ",")
 }
 
-// natsConfigFacts is what the command prints.
+// facts are what the command prints.
 type facts struct {
 	Dir         string   `json:"dir"`
 	Credentials string   `json:"credentials"`
 	Partners    int      `json:"partners"`
 	Servers     []string `json:"servers"`
-	Changed     []string `json:"changed"` // files that are new or read otherwise than before
-	Reloads     int      `json:"reloads"` // so often running servers must reload yet
+	Changed     []string `json:"changed"` // files that are new or have changed
+	Reloads     int      `json:"reloads"` // how often running servers have to reload now
 	Reloaded    int      `json:"reloaded,omitempty"`
 
 	url string // of all servers
@@ -230,16 +231,16 @@ func (f facts) print(w io.Writer) {
 	}
 	switch {
 	case f.Reloaded > 0:
-		fmt.Fprintln(w, "the servers have taken it up")
+		fmt.Fprintln(w, "the servers have reloaded the configuration")
 	case len(f.Changed) == 0:
-		fmt.Fprintln(w, "nothing has changed; nothing is to be reloaded")
+		fmt.Fprintln(w, "nothing has changed; no reload is needed")
 	case f.Reloads > 0:
 		again := ""
 		if f.Reloads > 1 {
-			again = ", twice, because a server hears the services of a new account from the second on"
+			again = ", twice, because a server needs a second reload for the services of a new account"
 		}
-		fmt.Fprintf(w, "Have each running server take it up: nats-server --signal reload, or --reload here%s. New partners and grants begin with that.\n"+
-			"What was withdrawn has ended already: logins refuse it, its consumers are deleted, its connections closed.\n", again)
+		fmt.Fprintf(w, "Make each running server reload it: nats-server --signal reload, or --reload here%s. New partners and grants take effect then.\n"+
+			"Revocations are in effect already: logins are refused, consumers deleted and connections closed.\n", again)
 	default:
 		f.printFirst(w)
 	}

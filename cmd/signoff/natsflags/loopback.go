@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// LoopbackOnly reports whether an address can be reached from this machine
-// only. A malformed one is left to who listens on it.
+// LoopbackOnly reports whether an address can be reached from this machine only. It
+// returns true for a malformed one: listening on that fails anyway.
 func LoopbackOnly(ctx context.Context, address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

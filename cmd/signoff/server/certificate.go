@@ -12,65 +12,63 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 )
 
-// Certificate is a certificate chain and its private key, each in a PEM file.
-// Files that change are taken up without a restart: a handshake looks at them,
-// at most once a second. A pair that cannot be used, because only one of the
-// files is new as yet or because it is broken, is said in the log, once, and
-// the pair before it stays.
-type Certificate struct {
+// certificate is a certificate chain and its private key, each in a PEM file. It follows
+// changes of the files without a restart: a handshake checks them, at most once a second.
+// If the new pair cannot be used, because one of the files is not replaced yet or is
+// damaged, the previous pair stays in use and the error is logged once.
+type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
-	Clock             func() time.Time
-	renewed           func() // after another pair is taken up, before it is shown to anyone
+	clock             func() time.Time
+	renewed           func() // called after another pair is read, before it is presented
 
 	current atomic.Pointer[tls.Certificate]
 
-	Mu     sync.Mutex
-	looked time.Time
-	seen   [2]os.FileInfo // the files when they were last read
+	mu      sync.Mutex
+	checked time.Time
+	seen    [2]os.FileInfo // the files when they were last read
 }
 
-// LookEvery is the time between two looks at the files.
-const LookEvery = time.Second
+// checkEvery is the time between two checks of the files.
+const checkEvery = time.Second
 
-// loadCertificate reads the pair.
-func loadCertificate(certFile, keyFile string, log *slog.Logger) (*Certificate, error) {
-	c := &Certificate{certFile: certFile, keyFile: keyFile, log: log, Clock: time.Now, renewed: func() {}}
+// loadCertificate reads the files.
+func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, clock: time.Now, renewed: func() {}}
 	if err := c.look(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// config is for a listener that shows the certificate.
-func (c *Certificate) config() *tls.Config {
+// config returns the TLS configuration of a listener that presents the certificate.
+func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.get(), nil },
 	}
 }
 
-// get returns the pair to show now.
-func (c *Certificate) get() *tls.Certificate {
-	c.Mu.Lock()
-	defer c.Mu.Unlock()
-	if now := c.Clock(); now.Sub(c.looked) >= LookEvery || now.Before(c.looked) {
+// get returns the pair to present now.
+func (c *certificate) get() *tls.Certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := c.clock(); now.Sub(c.checked) >= checkEvery || now.Before(c.checked) {
 		if err := c.look(); err != nil {
-			c.log.Error("the new certificate cannot be used; the one before stays", "error", err)
+			c.log.Error("the new certificate cannot be used; the previous one stays in use", "error", err)
 		}
 	}
 	return c.current.Load()
 }
 
-// look reads the files if they are others than last time. The time of the look
-// and the state of the files are noted first: what changes while they are read
-// is read again.
-func (c *Certificate) look() error {
-	c.looked = c.Clock()
+// look reads the files if they have changed. It records the time and the state of the
+// files before it reads them, so that a change while they are read is found the next time.
+func (c *certificate) look() error {
+	c.checked = c.clock()
 	seen, err := c.stat()
 	if err != nil {
 		if c.seen == [2]os.FileInfo{} && c.current.Load() != nil {
-			return nil // said before
+			return nil // logged before
 		}
 		c.seen = seen
 		return err
@@ -85,31 +83,31 @@ func (c *Certificate) look() error {
 	}
 	before := c.current.Swap(&pair)
 	log := c.log.With("file", c.certFile, "names", pair.Leaf.DNSNames, "until", pair.Leaf.NotAfter)
-	if c.looked.After(pair.Leaf.NotAfter) {
+	if c.checked.After(pair.Leaf.NotAfter) {
 		log.Warn("the certificate has expired")
 	}
 	if before != nil {
-		log.Info("took up the new certificate")
+		log.Info("the new certificate is in use")
 		c.renewed()
 	}
 	return nil
 }
 
-func (c *Certificate) stat() (seen [2]os.FileInfo, err error) {
+func (c *certificate) stat() (seen [2]os.FileInfo, err error) {
 	for i, file := range []string{c.certFile, c.keyFile} {
-		if seen[i], err = os.Stat(file); err != nil { //nolint:gosec // a file that the operator names
+		if seen[i], err = os.Stat(file); err != nil {
 			return [2]os.FileInfo{}, fmt.Errorf("certificate and key: %w", err)
 		}
 	}
 	return seen, nil
 }
 
-// sameFile compares a file with what it was.
+// sameFile reports whether a file is unchanged.
 func sameFile(a, b os.FileInfo) bool {
 	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// fingerprint is how serve.json names the certificate shown at present.
-func (c *Certificate) fingerprint() string {
+// fingerprint returns the fingerprint of the certificate that is presented now.
+func (c *certificate) fingerprint() string {
 	return datadir.Fingerprint(c.current.Load().Certificate[0])
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/internal/testcert"
 )
 
-func TestACertificateIsTakenUpWhenItsFilesChange(t *testing.T) {
+func TestACertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
 	first, second, third := testcert.NewPair(t), testcert.NewPair(t), testcert.NewPair(t)
 	files := testcert.NewFiles(t)
 	files.Write(t, first)
@@ -21,12 +21,12 @@ func TestACertificateIsTakenUpWhenItsFilesChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	c.Clock = func() time.Time { return now }
+	c.clock = func() time.Time { return now }
 	renewed := 0
 	c.renewed = func() { renewed++ }
 	shows := func(when string, want testcert.Pair) {
 		t.Helper()
-		now = now.Add(LookEvery)
+		now = now.Add(checkEvery)
 		if !c.get().Leaf.Equal(want.Leaf) {
 			t.Errorf("%s: another certificate is shown", when)
 		}
@@ -56,7 +56,7 @@ func TestACertificateIsTakenUpWhenItsFilesChange(t *testing.T) {
 	files.Write(t, first)
 	shows("with a good one again", first)
 	if said := strings.Count(log.String(), "cannot be used"); said != 3 {
-		t.Errorf("of three things that were wrong the log says %d:\n%s", said, log.String())
+		t.Errorf("of three errors the log has %d:\n%s", said, log.String())
 	}
 	if renewed != 3 {
 		t.Errorf("%d certificates were taken up, want 3", renewed)
@@ -66,7 +66,7 @@ func TestACertificateIsTakenUpWhenItsFilesChange(t *testing.T) {
 	}
 }
 
-func TestACertificateThatHasExpiredIsSaid(t *testing.T) {
+func TestAnExpiredCertificateIsLogged(t *testing.T) {
 	files := testcert.NewFiles(t)
 	var log bytes.Buffer
 	c, err := loadCertificate(files.Cert, files.Key, slog.New(slog.NewTextHandler(&log, nil)))
@@ -74,12 +74,12 @@ func TestACertificateThatHasExpiredIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	if log.Len() > 0 {
-		t.Fatalf("the log says %s", log.String())
+		t.Fatalf("the log is %s", log.String())
 	}
 	files.Write(t, testcert.NewPair(t))
-	c.Clock = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	c.clock = func() time.Time { return time.Now().Add(2 * time.Hour) }
 	c.get()
 	if !strings.Contains(log.String(), "expired") {
-		t.Errorf("the log says %s", log.String())
+		t.Errorf("the log is %s", log.String())
 	}
 }

@@ -7,16 +7,16 @@ import (
 	"log/slog"
 )
 
-// component is a part of the program that runs until its context ends.
+// component is a part of the program that is opened, or that runs until its context ends.
 type component struct {
 	name string
 	run  func(context.Context) error
 }
 
-// runAll starts the components in the given order and blocks until ctx ends or
-// one of them does. Then it stops them one after the other in reverse order,
-// each fully stopped before the next is told: whoever feeds others stops first.
-// A component that ended by itself is an error, whatever it returned.
+// runAll starts the components in the given order and waits until ctx ends or one of them
+// ends. Then it stops them in reverse order, each completely before the next, so that a
+// component stops before those that it feeds. A component that ended by itself is an
+// error, even if it returned nil.
 func runAll(ctx context.Context, log *slog.Logger, components []component) error {
 	type ended struct {
 		name string
@@ -47,7 +47,7 @@ func runAll(ctx context.Context, log *slog.Logger, components []component) error
 	case <-ctx.Done():
 	case e := <-first:
 		if e.err == nil {
-			errs = append(errs, fmt.Errorf("%s ended unasked", e.name))
+			errs = append(errs, fmt.Errorf("%s ended unexpectedly", e.name))
 		}
 	}
 	for i := len(stops) - 1; i >= 0; i-- {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// recorder notes the order in which components stop.
+// recorder records the order in which components stop.
 type recorder struct {
 	mu      sync.Mutex
 	stopped []string

@@ -11,23 +11,24 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
-	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// broker is the NATS server that the program works with: the embedded one or
-// one that runs elsewhere.
+// broker is the NATS server of the program: the embedded one, or an outside server or
+// cluster.
 type broker interface {
-	doors.Accounts
+	partners.Accounts
+	callout.Servers
 	Connect(role natsd.Role, opts ...nats.Option) (*nats.Conn, error)
-	Credentials(role natsd.Role) natsd.Credentials // none of a server that runs elsewhere
+	Credentials(role natsd.Role) natsd.Credentials // empty for an outside server
 	ClientURL() string
 	Shutdown()
 }
 
-// openNATS starts the embedded server, or finds the way to one that runs
-// elsewhere.
+// openNATS starts the embedded NATS server, or prepares connections to an outside one.
 func (p *Server) openNATS(ctx context.Context) (err error) {
 	s := &p.Settings
 	if err := s.Check(ctx, s.Insecure); err != nil {
@@ -48,7 +49,7 @@ func (p *Server) openNATS(ctx context.Context) (err error) {
 	if s.Flags, err = s.Absolute(); err != nil {
 		return err
 	}
-	p.NATS = s.Reach(p.Log.With("component", "nats"))
+	p.NATS = s.Reach(p.log.With("component", "nats"))
 	p.onClose(func() error { p.NATS.Shutdown(); return nil })
 	return nil
 }
@@ -58,13 +59,13 @@ func (p *Server) startNATS() error {
 	if err != nil {
 		return err
 	}
-	issuer, err := doors.IssuerKey(seed)
+	issuer, err := callout.IssuerKey(seed)
 	if err != nil {
 		return err
 	}
 	p.NATS, err = natsd.Start(natsd.Config{
-		Dir: string(p.Dir), Listen: p.Settings.NATSListen, TLS: p.Transport.NATS.configOrPlain(),
-		LoginIssuer: issuer, Log: p.Log.With("component", "nats"),
+		Dir: string(p.Dir), Listen: p.Settings.NATSListen, TLS: p.transport.nats.configOrPlain(),
+		LoginIssuer: issuer, Log: p.log.With("component", "nats"),
 	})
 	if err != nil {
 		return fmt.Errorf("start NATS (--nats-listen): %w", err)
@@ -73,15 +74,16 @@ func (p *Server) startNATS() error {
 	return nil
 }
 
-// dialer dials NATS servers that run elsewhere. While the program opens it can
-// be interrupted: a server that accepts a connection and says nothing is waited
-// for, for seconds each time. Later, connections outlast the order to stop.
+// dialer dials outside NATS servers. While the program opens it can be interrupted, because
+// a server that accepts a connection and sends nothing delays it for seconds each time.
+// Afterwards the end of the context no longer closes connections: the parts that stop
+// need them.
 type dialer struct {
-	opening context.Context // its end closes what was dialled until opened
+	opening context.Context // its end closes the connections that were dialled before opened
 	opened  atomic.Bool
 }
 
-// interruptible has the end of ctx close connections until opened is called.
+// interruptible makes the end of ctx close connections, until opened is called.
 func (d *dialer) interruptible(ctx context.Context) (opened func()) {
 	opening, interrupt := context.WithCancel(context.WithoutCancel(ctx))
 	release := context.AfterFunc(ctx, interrupt)
@@ -92,10 +94,10 @@ func (d *dialer) interruptible(ctx context.Context) (opened func()) {
 	}
 }
 
-// dialTimeout is as long as the wait for the server's first word.
-const dialTimeout = events.LoginWait + time.Second
+// dialTimeout is as long as the wait for the server's first message.
+const dialTimeout = tenancy.LoginWait + time.Second
 
-// Dial is what nats.SetCustomDialer asks for.
+// Dial implements nats.CustomDialer.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	tcp := net.Dialer{Timeout: dialTimeout}
 	if d.opened.Load() {

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// check is one condition of readiness: nil holds.
+// check is one condition of readiness; ok returns nil if it holds.
 type check struct {
 	name string
 	ok   func(context.Context) error
@@ -19,8 +19,8 @@ type check struct {
 // ReadyTimeout bounds all checks of one readiness request together.
 const ReadyTimeout = 3 * time.Second
 
-// opsHandler serves the operator: is the process alive, is it ready, what do
-// its figures say. Notes are shown with the findings and do not count.
+// opsHandler serves /healthz, /readyz and /metrics. Notes are shown in /readyz and do not
+// change its status.
 func opsHandler(checks, notes []check, metrics *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -47,9 +47,10 @@ func opsHandler(checks, notes []check, metrics *prometheus.Registry) http.Handle
 	return mux
 }
 
+// answer writes body as JSON.
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that has gone away is nobody's fault
+	_ = json.NewEncoder(w).Encode(body) // fails only if the client has gone away
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// notes are what an operator has to do that keeps nothing else from being ready.
+// notes returns the conditions that an operator has to attend to, although the program is
+// ready.
 func (p *Server) notes() []check {
 	notes := []check{p.refillNote(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}}
 	if outside, ok := p.NATS.(*natsd.Outside); ok {
@@ -22,16 +23,17 @@ func (p *Server) notes() []check {
 	return notes
 }
 
-// partnerConsumers says that the stream has little or no room for consumers of
-// partners.
+// partnerConsumers returns an error if partners have nearly as many consumers, or as many,
+// as they may.
 func (p *Server) partnerConsumers(context.Context) error {
-	if text := p.Doors.Status().Room(); text != "" {
+	if text := p.Partners.Status().CapacityWarning(); text != "" {
 		return errors.New(text)
 	}
 	return nil
 }
 
-// outdatedStudies names those from which only a newer version can answer.
+// outdatedStudies returns an error that names the studies for which only a newer version
+// of the program can answer.
 func (p *Server) outdatedStudies(ctx context.Context) error {
 	types, err := p.Model.Outdated(ctx)
 	if err != nil || len(types) == 0 {
@@ -46,7 +48,7 @@ func (p *Server) outdatedStudies(ctx context.Context) error {
 		len(types), strings.Join(named, ", "))
 }
 
-// checks are what must hold for the program to be ready.
+// checks returns the conditions of readiness.
 func (p *Server) checks() []check {
 	return []check{
 		{"outbox", p.Outbox.Ping},
@@ -58,7 +60,7 @@ func (p *Server) checks() []check {
 		}},
 		p.modelCheck(),
 		{"opening", func(context.Context) error { return p.Admission.Closed() }},
-		p.doorsCheck(),
+		partnersCheck(func() (bool, string) { s := p.Partners.Status(); return s.Ready, s.Reason }),
 		{"tokenKey", func(context.Context) error { return p.TokenKeys.Check(time.Now()) }},
 	}
 }
@@ -72,8 +74,8 @@ func (p *Server) modelCheck() check {
 	}}
 }
 
-// refillNote shows how far a read model is made anew. The old one serves
-// meanwhile, so it is no reason for sending callers elsewhere.
+// refillNote returns how far a new read model is filled. The old one serves meanwhile, so
+// the program is ready.
 func (p *Server) refillNote() check {
 	return check{"readModelRefill", func(context.Context) error {
 		r := p.Model.Status().Refill
@@ -88,10 +90,11 @@ func (p *Server) refillNote() check {
 	}}
 }
 
-func (p *Server) doorsCheck() check {
+// partnersCheck returns whether partners can log in and subscribe.
+func partnersCheck(status func() (ready bool, reason string)) check {
 	return check{"doors", func(context.Context) error {
-		if s := p.Doors.Status(); !s.Ready {
-			return fmt.Errorf("partners cannot subscribe yet: %s", s.Reason)
+		if ready, reason := status(); !ready {
+			return fmt.Errorf("partners cannot subscribe yet: %s", reason)
 		}
 		return nil
 	}}

@@ -6,20 +6,21 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
-// WithStream connects to the running server's stream; where none is running
-// it goes to the server elsewhere that flags name, or it starts the embedded
-// one for the time of fn, and first brings the stream up to the outbox.
+// WithStream calls fn with a connection to the stream: that of the running server, or, if
+// none runs, that of the outside NATS server that flags name. Otherwise it starts the
+// embedded NATS server for the duration of fn, and first publishes what is pending in the
+// outbox.
 func WithStream(ctx context.Context, dir datadir.Dir, flags natsflags.Flags, fn func(jetstream.JetStream) error) error {
 	unlock, err := dir.Lock("rebuild")
 	if err != nil {
@@ -72,8 +73,8 @@ func withRunning(dir datadir.Dir, s datadir.Serving, fn func(jetstream.JetStream
 	return fn(js)
 }
 
-// withOutside reads the stream where it is. What is not published yet is
-// applied once it is.
+// withOutside calls fn with a connection to an outside NATS server. What is pending in the
+// outbox is not published.
 func withOutside(flags natsflags.Flags, fn func(jetstream.JetStream) error) error {
 	nc, err := flags.Reach(slog.New(slog.DiscardHandler)).Connect(natsd.Reader, publisher.Options()...)
 	if err != nil {
@@ -87,7 +88,7 @@ func withOutside(flags natsflags.Flags, fn func(jetstream.JetStream) error) erro
 	return fn(js)
 }
 
-// catchUp runs the relay until all that is pending is in the stream.
+// catchUp runs the relay until everything pending is published.
 func catchUp(ctx context.Context, dir datadir.Dir, server *natsd.Server) error {
 	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
 	if err != nil {
@@ -110,27 +111,15 @@ func catchUp(ctx context.Context, dir datadir.Dir, server *natsd.Server) error {
 	return errors.Join(err, <-done, o.Close())
 }
 
-// AwaitPublished waits until nothing is pending; a relay that stopped never
-// gets there.
+// AwaitPublished waits until no event is pending. A relay that has stopped is an error,
+// because it publishes nothing more.
 func AwaitPublished(ctx context.Context, o *outbox.Outbox, relay *publisher.Relay) error {
-	tick := time.NewTicker(readyEvery)
-	defer tick.Stop()
-	for {
+	return retry.Poll(ctx, func() (bool, error) {
 		s := relay.Status()
 		if s.State == publisher.Stopped {
-			return errors.New(s.Reason)
+			return false, errors.New(s.Reason)
 		}
 		pending, err := o.Source().Pending(ctx, 1)
-		if err != nil {
-			return err
-		}
-		if s.Ready() && len(pending) == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
-	}
+		return s.Ready() && len(pending) == 0, err
+	})
 }

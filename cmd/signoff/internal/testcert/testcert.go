@@ -18,9 +18,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 )
 
-// Files are a certificate and a key in files.
+// Files are the paths of a certificate and its key.
 type Files struct{ Cert, Key string }
 
+// NewFiles writes a new pair to files.
 func NewFiles(t *testing.T) Files {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,15 +30,18 @@ func NewFiles(t *testing.T) Files {
 	return f
 }
 
+// Write replaces both files.
 func (f Files) Write(t *testing.T, p Pair) {
 	t.Helper()
 	f.WriteCert(t, p.Cert)
 	f.WriteKey(t, p.Key)
 }
 
-// WriteCert and writeKey replace a file whole, as those who renew do.
+// WriteCert replaces the certificate's file as a whole.
 func (f Files) WriteCert(t *testing.T, content []byte) { t.Helper(); replace(t, f.Cert, content) }
-func (f Files) WriteKey(t *testing.T, content []byte)  { t.Helper(); replace(t, f.Key, content) }
+
+// WriteKey replaces the key's file as a whole.
+func (f Files) WriteKey(t *testing.T, content []byte) { t.Helper(); replace(t, f.Key, content) }
 
 func replace(t *testing.T, path string, content []byte) {
 	t.Helper()
@@ -52,6 +56,7 @@ type Pair struct {
 	Leaf      *x509.Certificate
 }
 
+// NewPair makes a pair.
 func NewPair(t *testing.T) Pair {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -83,7 +88,7 @@ func NewPair(t *testing.T) Pair {
 	}
 }
 
-// Trusting trusts the certificates and no other.
+// Trusting returns a client configuration that trusts the certificates of the pairs only.
 func Trusting(pairs ...Pair) *tls.Config {
 	roots := x509.NewCertPool()
 	for _, p := range pairs {

@@ -1,5 +1,5 @@
-// Package admission decides whether the server answers partners yet, and whom it
-// admits while changes of access are committed but not applied.
+// Package admission decides from when on the server answers partners, and leaves out of
+// their access what was revoked but is not applied yet.
 package admission
 
 import (
@@ -18,66 +18,65 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher"
-	"github.com/seed-e88a4ece/signoff/subscriber"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 const (
-	checkEvery    = 20 * time.Millisecond  // between looks while closed
-	pendingEvery  = 400 * time.Millisecond // and afterwards
-	retryAfter    = 2 * time.Second        // what callers are told to wait
+	checkEvery    = 20 * time.Millisecond  // between two looks while it is closed
+	pendingEvery  = 400 * time.Millisecond // between two looks afterwards
+	retryAfter    = 2 * time.Second        // that callers are told to wait
 	brokerTimeout = 2 * time.Second        // for an answer of the broker
 )
 
-// Admission keeps data, tokens and NATS logins closed until the read model knows
-// as much of who may see what as was known when the program last ran. A read model
-// that is missing, or an old copy, otherwise lets in who was revoked since, with
-// secrets that were replaced, to reports that were withdrawn, and refuses tokens
-// that are good. Closed means: come back later (503, a login that nobody
-// answers), never: refused, because of that clients make an end.
+// Admission keeps the read API, the token endpoint and NATS logins closed until the read
+// model knows at least as much about access as was known when the program last ran.
+// A read model that is missing, or is an older copy, would otherwise admit a partner that
+// was revoked since, accept a secret that was replaced, serve a report that was withdrawn,
+// and refuse good tokens. While closed, requests get 503 with Retry-After and logins get
+// no answer. They are never refused, because clients take a refusal as final.
 //
-// It opens when
+// It opens when all three conditions hold:
 //
-//  1. the read model stands at the event that the outbox had recorded last when
-//     the program began, or behind it, and it is the same event there. Not the
-//     stream is asked how far that is: one that is being filled again knows only
-//     its beginning. What the outbox has not recorded may be missing: nobody was
-//     shown it, or it is an access event, and so of the third kind.
-//  2. the read model has applied what the stream held when it was first asked:
-//     where outbox and read model are older copies, the stream alone knows what
-//     was revoked since.
-//  3. the access events that waited for the publisher at the beginning are
-//     applied: of a partner or key that they bring, tokens would be refused.
+//  1. The read model has applied the event that the outbox had recorded last when the
+//     program started, and it is the same event in both. The stream is not asked for this
+//     position: a stream that is being refilled has only its beginning. Events that the
+//     outbox has not recorded may be missing, because nobody was shown them, or because
+//     they are access events, which the third condition covers.
+//  2. The read model has applied what the stream held when it was first asked. If outbox
+//     and read model are both older copies, only the stream knows later revocations.
+//  3. The access events that waited for the publisher when the program started are
+//     applied. Tokens of a partner or a key that they add would be refused before.
 //
-// None needs the broker once the read model is there. The last two are dropped
-// where it cannot come true by waiting: while the broker is away, the publisher
-// has stopped, the access events are parked, or the read model has stopped. Nobody
-// is to be locked out by that, and nobody gets in who should not, because of the
-// rule below. Only where nothing was ever published it is waited for: then the
-// read model knows nobody.
+// None of them needs the broker once the read model is complete. The last two are dropped
+// where waiting cannot make them true: the broker is away, the publisher has stopped, the
+// access events are parked, or the read model has stopped. That locks nobody out, and
+// admits nobody who was revoked, because of the rule for pending events below. They are
+// not dropped where nothing was ever published, because then the read model knows nobody.
 //
-// Once open it stays so.
+// Once open it stays open.
 //
-// In any case, also later, access events that the read model has not applied within
-// half a second take away what they take away: see Directory. So a revocation is in
-// force within a second of its commit, whatever the broker and the read model do.
+// At all times, access events that the read model has not applied within half a second are
+// respected as far as they revoke: see Directory. So a revocation is in force within a
+// second of its commit, whatever the state of the broker and the read model.
 //
-// The states, with R for what was recorded last:
+// The cases, with R for the event that was recorded last:
 //
 //	nothing recorded, no access events   open at once
-//	model before R, missing              closed; it catches up from the stream, or, of
-//	                                     another stream, is made anew by signoff rebuild
-//	model at R, the same event           open, without the broker if need be
-//	model behind R                       compared by the end of that study's chain,
-//	                                     which the outbox holds where only ordinals
-//	                                     are missing in it (it is adopted); where the
-//	                                     outbox lacks it, being an older copy, by the
-//	                                     stream's message at R. Open if it is the same
-//	another event at R                   closed until somebody decides: outbox.db and
-//	                                     readmodel.db are of two histories
-//	model of another stream              as above: the events count, and not when the
-//	                                     stream was made. It is red, applies nothing
-//	                                     more, and signoff rebuild cures that
+//	read model before R, or missing      closed; it catches up from the stream. If that is
+//	                                     another stream, signoff rebuild makes it anew
+//	read model at R, the same event      open, even without the broker
+//	read model after R                   compared by the chain head of R's study, if the
+//	                                     outbox has that event: then it only lacks stream
+//	                                     sequences, which the publisher records. If the
+//	                                     outbox lacks it, because it is an older copy,
+//	                                     the stream's message at R is compared. Open if
+//	                                     it is the same event
+//	another event at R                   closed until a person decides: outbox.db and
+//	                                     readmodel.db have different histories
+//	read model of another stream         as above: the events are compared, not when the
+//	                                     stream was created. The read model has stopped
+//	                                     and applies nothing until signoff rebuild
 type Admission struct {
 	*readmodel.Model
 	start  Start
@@ -86,29 +85,31 @@ type Admission struct {
 	relay  func() publisher.Status
 	log    *slog.Logger
 
-	reason  atomic.Pointer[error] // why it is closed; nil: it is open
+	reason  atomic.Pointer[error] // why it is closed; nil: open
 	opened  chan struct{}         // closed once it is open
-	changed chan struct{}         // full when the directory is another one
+	changed chan struct{}         // holds one value when Directory may have changed
 
-	later  atomic.Pointer[access.Directory] // folded from what is not applied; nil: nothing
-	narrow atomic.Pointer[narrowed]         // as last asked for
+	pending  atomic.Pointer[access.Directory] // what the pending access events contain; nil: there are none
+	narrowed atomic.Pointer[narrowing]        // the last result of Directory
 
 	// What follows belongs to run.
-	end       *subscriber.Position // of the stream when it was first asked; nil: not yet
-	waiting   uint64               // access events up to this number were committed a look ago
-	respected [2]uint64            // the numbers of the first and the last one folded into later
-	complaint string               // said last
+	end       *stream.Position // of the stream when it was first asked; nil: not asked yet
+	committed uint64           // number of the last access event at the previous look
+	respected [2]uint64        // numbers of the first and the last event in pending
+	complaint string           // the last one logged
 }
 
-// streamFunc looks a stream up, as jetstream.JetStream does.
+// streamFunc looks up a stream, as jetstream.JetStream.Stream does.
 type streamFunc = func(context.Context, string) (jetstream.Stream, error)
 
+// New returns an Admission that is closed until Run or Look finds that it can open. Relay
+// returns the publisher's status.
 func New(m *readmodel.Model, o *outbox.Outbox, s Start, stream streamFunc, relay func() publisher.Status, log *slog.Logger) *Admission {
 	a := &Admission{
 		Model: m, start: s, outbox: o, stream: stream, relay: relay, log: log,
-		opened: make(chan struct{}), changed: make(chan struct{}, 1), waiting: math.MaxInt64,
+		opened: make(chan struct{}), changed: make(chan struct{}, 1), committed: math.MaxInt64,
 	}
-	a.setReason(notYet("not looked at yet"))
+	a.setReason(notYet("not checked yet"))
 	return a
 }
 
@@ -118,7 +119,7 @@ func notYet(format string, args ...any) error {
 
 func (o *Admission) setReason(why error) { o.reason.Store(&why) }
 
-// Closed returns why nothing is answered yet; nil once it is.
+// Closed returns an error that says why it is closed, or nil once it is open.
 func (o *Admission) Closed() error {
 	if why := o.reason.Load(); why != nil {
 		return *why
@@ -126,7 +127,7 @@ func (o *Admission) Closed() error {
 	return nil
 }
 
-// Guard answers 503 as long as it is closed.
+// Guard returns a handler that answers 503 while it is closed.
 func (o *Admission) Guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := o.Closed(); err != nil {
@@ -137,12 +138,12 @@ func (o *Admission) Guard(h http.Handler) http.Handler {
 	})
 }
 
-// Changed receives when Directory may return another one. It has room for one, so
-// that a single reader misses nothing between two looks.
+// Changed returns a channel that receives when Directory may have changed. It is
+// buffered, so that a single reader misses nothing.
 func (o *Admission) Changed() <-chan struct{} { return o.changed }
 
-// WaitFor returns nil once it is open and the message with this stream sequence is
-// applied, else why not. Logins wait for it.
+// WaitFor waits until it is open and the message with this stream sequence is applied.
+// Logins wait for that.
 func (o *Admission) WaitFor(ctx context.Context, sequence uint64) error {
 	select {
 	case <-o.opened:
@@ -155,8 +156,8 @@ func (o *Admission) WaitFor(ctx context.Context, sequence uint64) error {
 	}
 }
 
-// Run looks until ctx ends: often while it is closed, then now and then and
-// whenever the read model's directory changes.
+// Run calls Look until ctx ends: often while it is closed, less often afterwards. It
+// also passes on changes of the read model's directory.
 func (o *Admission) Run(ctx context.Context) error {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
@@ -178,39 +179,39 @@ func (o *Admission) Run(ctx context.Context) error {
 func (o *Admission) notify() {
 	select {
 	case o.changed <- struct{}{}:
-	default: // there is one that nobody has taken yet
+	default: // one is pending
 	}
 }
 
-// Look takes note of access events that are not applied, and opens if it is time.
-// What cannot be found out leaves all as it is.
+// Look reads which access events are pending, and opens if the conditions hold. If it
+// cannot find that out, everything stays as it is.
 func (o *Admission) Look(ctx context.Context) {
 	open := o.Closed() == nil
 	if !open {
-		// Nothing is answered before that, so nothing has to be respected either; and
-		// of a read model that is missing all access events there are would be pending.
-		err := o.holdsRecorded(ctx)
+		// The pending events are read afterwards: nothing is answered before these hold,
+		// and while the read model is missing, all access events would be pending.
+		err := o.appliedRecorded(ctx)
 		if err == nil {
-			err = o.holdsStream(ctx)
+			err = o.appliedStream(ctx)
 		}
 		if err != nil {
 			o.stayClosed(err)
 			return
 		}
 	}
-	pending, err := o.unapplied(ctx)
+	pending, err := o.pendingEvents(ctx)
 	if err == nil {
 		err = o.respect(pending)
 	}
 	if open {
 		if err != nil && ctx.Err() == nil && err.Error() != o.complaint {
-			o.complaint = err.Error() // said once, however often it is found
-			o.log.Warn("cannot look for access events that are not applied", "cause", err)
+			o.complaint = err.Error() // logged once, however often it happens
+			o.log.Warn("cannot look up the access events that are not applied", "cause", err)
 		}
 		return
 	}
 	if err == nil {
-		err = o.wait(ctx, pending)
+		err = o.appliedPending(ctx, pending)
 	}
 	if err != nil {
 		o.stayClosed(err)
@@ -218,7 +219,7 @@ func (o *Admission) Look(ctx context.Context) {
 	}
 	o.reason.Store(nil)
 	close(o.opened)
-	o.notify() // who waits to begin need not wait longer
+	o.notify() // for those who wait until it opens
 	o.log.Info("data, tokens and logins are open", "position", o.Position().StreamSequence, "recorded", o.start.Recorded.StreamSequence)
 }
 

@@ -1,201 +1,177 @@
 package tokenkey
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/poll"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 )
 
-// TakeOverTimeout is how long a rotation waits until the running server signs
-// with the new key.
-var TakeOverTimeout = 5 * time.Second
+// The steps of a rotation. Each leaves a system that works, should the program end
+// there, and whoever reads the request next goes on with it.
+const (
+	StepRequested = "requested" // the request is in the outbox
+	StepAnnounced = "announced" // the new public key is on the log
+	StepApplied   = "applied"   // the server accepts tokens of both keys
+	StepPlaced    = "placed"    // the private key is in the key file; tokens are signed with it
+	StepFinished  = "finished"  // the older keys are retired; tokens they signed stay valid until they expire
+)
 
-// Rotation replaces the key that signs tokens. Every step leaves a system that
-// works, should it end there, and the next rotation goes on with one that did:
+// rotator carries out one rotation. The server has one while a rotation is pending;
+// where no server runs, the command that holds the lock has it. So there is never a
+// second one on the data directory.
+type rotator struct {
+	dir     datadir.Dir
+	outbox  *outbox.Outbox
+	step    func(name string)
+	applied func(id string) bool // reports whether tokens of the key are accepted
+	placed  func(*Key)           // called once the key is in the key file
+
+	current *Key // in the key file; nil if that cannot be used
+	next    *Key // announced, not placed yet; only in memory
+}
+
+// advance carries out the rotation as far as it can go now, and reports whether it is
+// finished. The older keys end at until.
 //
-//	written    the new key is in a file of its own
-//	announced  it is on the log
-//	applied    a running server accepts tokens of both keys
-//	placed     it is in the file of the old one; a running server signs with it
-//	retired    the old one is announced to be no longer in force, by the server
-//	           as soon as it no longer signs with it, or here where none runs
-//
-// Tokens that the old key has signed stay valid until they expire.
-type Rotation struct {
-	Dir    datadir.Dir
-	Outbox *outbox.Outbox
-	By     string
-	Clock  func() time.Time
-	Step   func(name string) // called after each step; for tests
-
-	server bool // one is running
-	next   *Key
-}
-
-// Run does it and returns the new key and those retired.
-func (r *Rotation) Run(ctx context.Context) (current string, retired []access.Key, err error) {
-	unlock, err := r.lock()
-	if err != nil {
-		return "", nil, err
-	}
-	defer unlock()
-	for _, step := range []struct {
-		name string
-		do   func(context.Context) error
-	}{{"written", r.write}, {"announced", r.announce}, {"applied", r.awaitApplied}, {"placed", r.place}, {"retired", r.retire}} {
-		if err := step.do(ctx); err != nil {
-			return "", nil, err
+// The private key is kept in memory until tokens are signed with it. If the program
+// ends after the announcement, that key is lost and another one is announced: it comes
+// later in the log, and so retires the lost one.
+func (r *rotator) advance(ctx context.Context, request accounts.KeyRotation, now, until time.Time) (done bool, retired []access.Key, err error) {
+	if r.current == nil || r.current.ID() != request.Key {
+		if err := r.announce(ctx, &request, now); err != nil || !r.applied(r.next.ID()) {
+			return false, nil, err
 		}
-		r.Step(step.name)
-	}
-	retired, err = r.others(ctx, func(k access.Key) bool { return r.Clock().Before(k.Until.Add(access.Lifetime)) })
-	return r.next.ID(), retired, errors.Join(err, os.Remove(r.Dir.NextTokenKey()))
-}
-
-// lock makes this the only rotation. Where no server is running, none may
-// start before it is done: it would sign with a key that is being retired.
-func (r *Rotation) lock() (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(r.Dir.TokenKey()), 0o700); err != nil {
-		return nil, fmt.Errorf("make the key directory: %w", err)
-	}
-	f, err := os.OpenFile(r.Dir.NextTokenKey()+".lock", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock the token key: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(errors.New("another signoff keys rotate is at work"), f.Close())
-	}
-	free, err := r.Dir.Lock("keys rotate")
-	if err == nil {
-		return func() { free(); _ = f.Close() }, nil
-	}
-	if _, r.server = r.Dir.Running(); !r.server {
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() { _ = f.Close() }, nil
-}
-
-// write makes the new key, or finds that of a rotation that was cut short.
-func (r *Rotation) write(ctx context.Context) error {
-	file, err := os.ReadFile(r.Dir.NextTokenKey())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read the new token key: %w", err)
-	}
-	if err == nil {
-		if r.next, err = Read(file); err == nil {
-			open, err := r.isOpen(ctx)
-			if open || err != nil {
-				return err
-			}
+		r.step(StepApplied)
+		if err := r.place(); err != nil {
+			return false, nil, err
 		}
 	}
-	if file, err = access.NewKey(); err != nil {
-		return err
+	if retired, err = r.outbox.Accounts().FinishKeyRotation(ctx, request, until); err != nil {
+		return false, nil, fmt.Errorf("retire the previous token keys: %w", err)
 	}
-	if err := datadir.WriteFile(r.Dir.NextTokenKey(), file); err != nil {
-		return fmt.Errorf("write the new token key: %w", err)
-	}
-	r.next, err = Read(file)
-	return err
+	r.step(StepFinished)
+	return true, retired, nil
 }
 
-// isOpen reports whether the rotation to r.next was cut short and can go on: it
-// is not in place yet, or another key is still in force. What was retired does
-// not come back, and what was overtaken by another key, one that comes later in
-// the log, would not retire that.
-func (r *Rotation) isOpen(ctx context.Context) (bool, error) {
-	keys, err := r.Outbox.Accounts().Keys(ctx)
-	if err != nil {
-		return false, err
-	}
-	at := slices.IndexFunc(keys, func(k access.Key) bool { return k.ID() == r.next.ID() })
-	if at < 0 {
-		return true, nil // not even announced
-	}
-	overtaken := slices.ContainsFunc(keys[at+1:], endless)
-	alone := !overtaken && !slices.ContainsFunc(keys[:at], endless)
-	placed, err := os.ReadFile(r.Dir.TokenKey())
-	done := err == nil && bytes.Equal(placed, r.next.File) && alone
-	return endless(keys[at]) && !overtaken && !done, nil
-}
-
-// others returns the announced keys besides the new one for which match holds.
-func (r *Rotation) others(ctx context.Context, match func(access.Key) bool) (found []access.Key, err error) {
-	keys, err := r.Outbox.Accounts().Keys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range keys {
-		if k.ID() != r.next.ID() && match(k) {
-			found = append(found, k)
-		}
-	}
-	return found, nil
-}
-
-func endless(k access.Key) bool { return k.Until.IsZero() }
-
-func (r *Rotation) announce(ctx context.Context) error {
-	return r.Outbox.Accounts().AddKey(ctx, r.By, r.next.Key(r.Clock()))
-}
-
-func (r *Rotation) awaitApplied(ctx context.Context) error {
-	if !r.server {
+// announce makes the new key and puts its public key on the log, once.
+func (r *rotator) announce(ctx context.Context, request *accounts.KeyRotation, now time.Time) error {
+	if r.next != nil {
 		return nil
 	}
-	applied, err := datadir.AppliedInTime(ctx, r.Dir, r.Outbox)
-	if err == nil && !applied {
-		err = fmt.Errorf("the running server has not applied the new key within %s, so the one before is still in use; "+
-			"see signoff status, then go on with signoff keys rotate", datadir.AppliedTimeout)
+	file, err := access.NewKey()
+	if err != nil {
+		return err
 	}
-	return err
-}
-
-func (r *Rotation) place(context.Context) error {
-	if err := datadir.WriteFile(r.Dir.TokenKey(), r.next.File); err != nil {
-		return fmt.Errorf("put the new token key in place: %w", err)
+	next, err := Read(file)
+	if err != nil {
+		return err
 	}
+	if err := r.outbox.Accounts().AnnounceNextKey(ctx, *request, next.Key(now)); err != nil {
+		return fmt.Errorf("announce the new token key: %w", err)
+	}
+	r.next, request.Key = next, next.ID()
+	r.step(StepAnnounced)
 	return nil
 }
 
-// retire ends the keys before, or waits until the server has done so and
-// applied it.
-func (r *Rotation) retire(ctx context.Context) error {
-	if !r.server {
-		_, err := r.Outbox.Accounts().RetireKeys(ctx, r.By, r.next.ID(), r.Clock())
-		return err
+// place puts the new key into the key file.
+func (r *rotator) place() error {
+	err := os.MkdirAll(filepath.Dir(r.dir.TokenKey()), 0o700)
+	if err == nil {
+		err = datadir.WriteFile(r.dir.TokenKey(), r.next.File)
 	}
-	patience, cancel := context.WithTimeout(ctx, TakeOverTimeout)
+	if err != nil {
+		return fmt.Errorf("put the new token key in place: %w", err)
+	}
+	r.current, r.next = r.next, nil
+	r.placed(r.current)
+	r.step(StepPlaced)
+	return nil
+}
+
+// RotationTimeout is how long the command waits until the running server has carried
+// out a rotation.
+var RotationTimeout = 5 * time.Second
+
+// Rotate has access tokens signed with a new key. It records the request, which the
+// running server carries out; where none runs, it takes the data directory and carries
+// it out itself. It returns the id of the new key, and the older ones whose tokens may
+// still be valid. Step is called after each step that happens here, for tests.
+func Rotate(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, by string, step func(name string)) (current string, older []access.Key, err error) {
+	unlock, err := dir.Lock("keys rotate")
+	if err != nil {
+		if _, running := dir.Running(); !running {
+			return "", nil, err
+		}
+	} else {
+		defer unlock()
+	}
+	request, err := o.Accounts().RequestKeyRotation(ctx, by)
+	if err != nil {
+		return "", nil, err
+	}
+	step(StepRequested)
+	if unlock != nil {
+		current, err = rotateHere(ctx, dir, o, request, step)
+	} else {
+		current, err = awaitRotation(ctx, dir, o, request)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	keys, err := o.Accounts().Keys(ctx)
+	for _, k := range keys {
+		if k.ID() != current && time.Now().Before(k.Until.Add(access.Lifetime)) {
+			older = append(older, k)
+		}
+	}
+	return current, older, err
+}
+
+// rotateHere carries out the rotation without a server: nothing has to be applied
+// first, and no request is under way that would need the previous key.
+func rotateHere(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request accounts.KeyRotation, step func(name string)) (string, error) {
+	r := &rotator{
+		dir: dir, outbox: o, step: step,
+		applied: func(string) bool { return true },
+		placed:  func(*Key) {},
+	}
+	if file, err := os.ReadFile(dir.TokenKey()); err == nil {
+		if key, err := Read(file); err == nil {
+			r.current = key
+		}
+	}
+	now := time.Now()
+	if _, _, err := r.advance(ctx, request, now, now); err != nil {
+		return "", err
+	}
+	return r.current.ID(), nil
+}
+
+// awaitRotation waits until the running server has carried out the rotation and its
+// read model has applied that.
+func awaitRotation(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request accounts.KeyRotation) (string, error) {
+	patience, cancel := context.WithTimeout(ctx, RotationTimeout)
 	defer cancel()
-	for {
-		inForce, err := r.others(patience, endless)
-		if err == nil && len(inForce) == 0 {
-			break
-		}
-		if err == nil {
-			err = poll.Pause(patience)
-		}
-		if patience.Err() != nil && ctx.Err() == nil {
-			return fmt.Errorf("the new key is in place, but the running server does not sign with it after %s: see its log; "+
-				"nothing is lost, the key before stays in force until then", TakeOverTimeout)
-		}
-		if err != nil {
-			return err
-		}
+	err := retry.Poll(patience, func() (_ bool, err error) {
+		request, err = o.Accounts().GetKeyRotation(patience, request.ID)
+		return request.Finished, err
+	})
+	if err != nil && patience.Err() != nil && ctx.Err() == nil {
+		return "", fmt.Errorf("the rotation is requested, but the running server has not carried it out within %s; "+
+			"it does so as soon as it can, and the previous key stays in force until then; see signoff keys list, signoff status and the server's log", RotationTimeout)
 	}
-	_, err := datadir.AppliedInTime(ctx, r.Dir, r.Outbox)
-	return err
+	if err != nil {
+		return "", err
+	}
+	_, err = datadir.AppliedInTime(ctx, dir, o)
+	return request.Key, err
 }
