@@ -37,17 +37,10 @@ type signCommand struct {
 // Validate refuses selections that contradict each other, and signatures without
 // anybody who sees what is signed.
 func (cmd *signCommand) Validate() error {
-	unseen := cmd.PasswordFile != ""
 	switch {
 	case len(cmd.ID) > 0 && cmd.Study == "" && cmd.Case == 0 && !cmd.All:
-		a, err := parseSelected(cmd.ID)
-		for _, id := range a.ids {
-			if err == nil && unseen && a.expected[id].Digest == "" {
-				err = console.UsageError("with --password-file each id needs the digest of what is signed, as " + id + "@1.1#DIGEST: signoff show " + id + " prints it")
-			}
-		}
-		return err
-	case unseen && (cmd.Case > 0 || cmd.All) && !cmd.Yes:
+		return cmd.validateIDs()
+	case cmd.PasswordFile != "" && (cmd.Case > 0 || cmd.All) && !cmd.Yes:
 		return console.UsageError("with --password-file nobody sees what is signed: add --yes to sign all that waits there, or name ids with their digests")
 	case cmd.Case < 0:
 		return console.UsageError("--case must be the number of a case, from 1 on")
@@ -56,6 +49,19 @@ func (cmd *signCommand) Validate() error {
 	default:
 		return console.UsageError("name what to sign: either ids, or --study with --case N, or --study with --all")
 	}
+}
+
+func (cmd *signCommand) validateIDs() error {
+	a, err := parseSelected(cmd.ID)
+	if err != nil || cmd.PasswordFile == "" {
+		return err
+	}
+	for _, id := range a.ids {
+		if a.expected[id].Digest == "" {
+			return console.UsageError("with --password-file each id needs the digest of what is signed, as " + id + "@1.1#DIGEST: signoff show " + id + " prints it")
+		}
+	}
+	return nil
 }
 
 func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) error {

@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"golang.org/x/term"
-
-	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 )
 
 // PasswordFlag names the source of a password. A password is never an argument or
@@ -31,12 +29,12 @@ func (p PasswordFlag) Read(ctx context.Context, t Terminal, user string) (string
 }
 
 // ReadNew returns a new password for the user, from the file or asked for twice,
-// after the rule for passwords was printed.
-func (p PasswordFlag) ReadNew(ctx context.Context, t Terminal, user string) (string, error) {
+// after its least length, in characters, was printed.
+func (p PasswordFlag) ReadNew(ctx context.Context, t Terminal, user string, least int) (string, error) {
 	if p.PasswordFile != "" {
 		return p.fromFile(t)
 	}
-	fmt.Fprintf(t.Err, "A password has %s.\n", accounts.PasswordRule)
+	fmt.Fprintf(t.Err, "A password has at least %d characters.\n", least)
 	password, err := prompt(ctx, t, "New password of "+user+": ")
 	if err != nil {
 		return "", err

@@ -2,11 +2,11 @@ package outbox
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
 // States of a version.
@@ -45,7 +45,7 @@ type WithdrawalRecord struct {
 // Versions returns every version of an assessment that was registered, in the
 // order of registration. The error is NotFound where there is none.
 func (o *Outbox) Versions(ctx context.Context, id string) ([]Version, error) {
-	rows, err := o.db.Reader.QueryContext(ctx, `
+	versions, err := database.List(ctx, o.db.Reader, scanVersion, `
 		select v.content, v.time, v.registrar, v.row,
 			v.row = coalesce(a.waiting, 0), a.available and v.row = coalesce(a.signed, 0),
 			coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.digest, ''),
@@ -61,31 +61,19 @@ func (o *Outbox) Versions(ctx context.Context, id string) ([]Version, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list versions: %w", err)
 	}
-	defer rows.Close()
-	var versions []Version
-	for rows.Next() {
-		v, err := scanVersion(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list versions: %w", err)
-		}
-		versions = append(versions, v)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list versions: %w", err)
-	}
 	if len(versions) == 0 {
 		return nil, unknownAssessment(id)
 	}
 	return versions, nil
 }
 
-func scanVersion(rows *sql.Rows) (v Version, err error) {
+func scanVersion(row database.Row) (v Version, err error) {
 	var content []byte
 	var registered, signed, withdrawn string
 	var waiting bool
 	var g events.Signature
 	var w WithdrawalRecord
-	err = rows.Scan(&content, &registered, &v.By, &v.Registration, &waiting, nullAsFalse{&v.Available},
+	err = row.Scan(&content, &registered, &v.By, &v.Registration, &waiting, nullAsFalse{&v.Available},
 		&g.User, &g.Name, &g.Meaning, &signed, &v.SignedDigest, &v.Number,
 		&w.User, &w.Name, &w.Meaning, &withdrawn, &w.Reason)
 	if err != nil {
