@@ -1,4 +1,4 @@
-// Package readmodel stores in one SQLite file what the events of the stream say:
+// Package readmodel stores in one SQLite file what follows from the events of the stream:
 // the reports of each study, in all their versions, and who may read them. Search
 // and Report read from it.
 //

@@ -178,7 +178,7 @@ func TestRefusalsOfSDTM(t *testing.T) {
 		{
 			name: "a subject that no assessment can have",
 			file: "tr.csv", from: "S,B,1,", to: "S,B\u0007,1,",
-			want: []string{baseline, followUp, last, "tr.csv:8: USUBJID: holds a control character, or white space at an end"},
+			want: []string{baseline, followUp, last, "tr.csv:8: USUBJID: has a control character, or white space at an end"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
