@@ -5,8 +5,8 @@
 // The effect of each event is stored exactly once, in order, together with the
 // position in the stream, in one transaction. An answer reflects one state between
 // two events of its study. The bytes of a report are those of its event. When the
-// stream is not the one that was read before, or an event does not follow, the
-// model turns red and keeps its content; no event is skipped. It continues by
+// stream is not the one that was read before, or an event does not follow, its
+// State becomes Red and it keeps its content; no event is skipped. It continues by
 // itself once stream and model agree again, for example after Rebuild.
 //
 // Content is replaced as a whole, by Rebuild or, if a program with another
