@@ -34,9 +34,9 @@ const Investigator = "INVESTIGATOR"
 type Registry interface {
 	// Visits returns all assessments of a study, whatever their source.
 	Visits(ctx context.Context, study string) ([]events.KnownVisit, error)
-	// Holder returns, of the assessment ids, those in use in any study, with
-	// the assessment that uses each.
-	Holder(ctx context.Context, ids []string) (map[string]events.KnownVisit, error)
+	// VisitsByID returns those of the ids that are registered, in any study, with
+	// the assessment of each.
+	VisitsByID(ctx context.Context, ids []string) (map[string]events.KnownVisit, error)
 }
 
 // Options select the records to read and number the assessments.

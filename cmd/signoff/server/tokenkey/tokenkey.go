@@ -154,7 +154,7 @@ func (k *Keyring) Advance(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// underway reports whether a rotation waits for its key to be applied.
+// underway reports whether a rotation was begun and is not finished.
 func (k *Keyring) underway() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
