@@ -166,7 +166,7 @@ func (m *meter) Read(p []byte) (int, error) {
 // add takes a record from the reader.
 func (in *importing) add(r intake.Record) error {
 	for _, w := range r.Warnings {
-		in.remark("warning", &in.Warnings, r, "", w)
+		in.remark("warning", &in.Warnings, r, "", w.Text)
 	}
 	if r.Err != nil {
 		in.refuse(r, r.Err)

@@ -191,3 +191,26 @@ func (d *document) refused(err error) error {
 }
 
 func (d *document) refuse(r *Refusal) error { return d.emit(r.Record(d.name)) }
+
+// OtherFormat returns what the file is that begins so, if it is compressed, in
+// another encoding, or of another format that text files are often sent in; else
+// nothing.
+func OtherFormat(beginning []byte) string {
+	for _, f := range otherFormats {
+		if strings.HasPrefix(string(beginning), f.beginning) {
+			return f.name
+		}
+	}
+	return ""
+}
+
+var otherFormats = []struct{ beginning, name string }{
+	{"\x1f\x8b", "compressed with gzip"},
+	{"PK\x03\x04", "a ZIP archive, or a spreadsheet in one"},
+	{"BZh", "compressed with bzip2"},
+	{"\xfd7zXZ\x00", "compressed with xz"},
+	{"\x28\xb5\x2f\xfd", "compressed with zstd"},
+	{"\xff\xfe", "text in UTF-16"},
+	{"\xfe\xff", "text in UTF-16"},
+	{"HEADER RECORD*******", "a SAS transport file"},
+}

@@ -43,6 +43,7 @@ type Registry interface {
 type Options struct {
 	Evaluator  string      // TREVAL, or TREVAL/TREVALID. Defaults to INVESTIGATOR.
 	CaseOffset int         // New cases are numbered from CaseOffset + 1.
+	Study      string      // Visits of other studies are refused. Defaults to any study.
 	Progress   func(n int) // Called after every n bytes read; may be nil.
 }
 
@@ -101,7 +102,14 @@ func (im *importer) run() error {
 		if err := im.readDomain(d); err != nil {
 			return err
 		}
-		if err := im.data.endDomain(d, im.path(d.file)); err != nil {
+		err := im.data.endDomain(d, im.path(d.file))
+		for _, refusal := range im.data.pending {
+			if err := im.emit(refusal.Record("")); err != nil {
+				return err
+			}
+		}
+		im.data.pending = nil
+		if err != nil {
 			return err
 		}
 	}
@@ -125,7 +133,7 @@ func (im *importer) readDomain(d domain) error {
 		return err
 	}
 	defer func() { _ = f.Close() }() // only read
-	t, err := openTable(im.path(d.file), progressReader{f, im.opts.Progress}, d.columns)
+	t, err := openTable(im.path(d.file), progressReader{f, im.opts.Progress}, d)
 	if err != nil {
 		return err
 	}
@@ -145,12 +153,19 @@ func (im *importer) readDomain(d domain) error {
 // *Refusal where the rest of the file cannot be read.
 func (im *importer) readRow(d domain, t *table, refused *refusedRow) error {
 	r, err := t.next()
-	if err == nil && !im.data.isEvaluators(d, r) {
-		return nil
+	unnamed := false
+	if err == nil {
+		if d.file == responsesDomain.file {
+			im.data.responses.categories = im.data.responses.categories || r.get("RSCAT") != ""
+		}
+		var read bool
+		if read, unnamed = im.data.found.accept(d, r); !read || im.data.repeated(d, r) {
+			return nil
+		}
 	}
 	var at place
 	if err == nil {
-		at, err = im.data.add(d, r)
+		at, err = im.data.add(d, r, unnamed)
 	}
 	if err == nil {
 		refused.next(at)
@@ -161,6 +176,11 @@ func (im *importer) readRow(d domain, t *table, refused *refusedRow) error {
 		return err
 	}
 	refused.set(refusal)
+	if unnamed { // at the end of the file it may turn out not to be the evaluator's
+		im.data.pending = append(im.data.pending, refusal)
+		im.data.size += rowSize
+		return nil
+	}
 	return im.emit(refusal.Record(""))
 }
 
@@ -173,14 +193,44 @@ func (im *importer) emitStudy(study string) error {
 	numbers := newNumbering(im.opts, im.registry, im.assigned, known)
 	subjects := im.data.studies[study]
 	for _, id := range slices.Sorted(maps.Keys(subjects)) {
-		visits := subjects[id].visits()
-		if err := numbers.assign(im.ctx, visits); err != nil {
+		if err := im.emitSubject(subjects[id], numbers); err != nil {
 			return err
 		}
-		for _, v := range visits {
+	}
+	return nil
+}
+
+// emitSubject emits the assessments of one subject.
+func (im *importer) emitSubject(s *subject, numbers *numbering) error {
+	delivered := s.visits()
+	if im.opts.Study != "" && s.study != im.opts.Study {
+		for _, v := range delivered {
+			v.refusal = &intake.Refusal{Line: v.line, Err: events.Fieldf("STUDYID", "the record is of study %q, not %q", s.study, im.opts.Study)}
 			if err := im.emitVisit(v); err != nil {
 				return err
 			}
+		}
+		return nil
+	}
+	registered := numbers.match(s.id, delivered)
+	all := s.arrange(delivered, registered)
+	delivered = slices.DeleteFunc(slices.Clone(all), func(v *visit) bool { return v.held })
+	if err := numbers.assign(im.ctx, delivered); err != nil {
+		return err
+	}
+	for _, v := range delivered {
+		if err := v.assessment.Validate(); v.refusal == nil && err != nil {
+			v.refuse(v.line, withColumn(err))
+		}
+	}
+	s.reviseCase(all, registered)
+	s.distributeWarnings(delivered)
+	for _, v := range all {
+		if v.held && !v.again {
+			continue
+		}
+		if err := im.emitVisit(v); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -194,13 +244,17 @@ func (im *importer) emitVisit(v *visit) error {
 		}
 	}
 	r := intake.Record{File: im.path(resultsDomain.file), Line: v.line}
-	if v.refusal == nil {
-		r.Submission = events.Submission{Assessment: v.assessment, Visit: v.key(im.opts.Evaluator)}
-	} else {
+	switch {
+	case v.refusal != nil:
 		r = v.refusal.Record(resultsDomain.file)
 		r.File = im.path(r.File)
+	case v.held:
+		r.Submission = events.Submission{Assessment: v.assessment, Visit: v.known.Visit}
+	default:
+		r.Submission = events.Submission{Assessment: v.assessment, Visit: v.key(im.opts.Evaluator)}
 	}
-	r.Warnings = v.warnings
+	r.Warnings = append(im.data.warnings, v.warnings...)
+	im.data.warnings = nil
 	return im.emit(r)
 }
 

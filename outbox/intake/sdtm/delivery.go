@@ -1,0 +1,196 @@
+package sdtm
+
+import (
+	"math"
+	"reflect"
+	"slices"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/intake"
+)
+
+// arrange orders a subject's visits, those that are registered and that the
+// delivery lacks included, names them, and computes their sums and changes.
+func (s *subject) arrange(delivered []*visit, registered []events.KnownVisit) []*visit {
+	all := slices.Concat(delivered, heldVisits(delivered, registered))
+	if reordered, line := order(all); reordered != "" {
+		s.warnf(kindOrder, "%s:%d: VISITNUM: the visits of subject %s are ordered by their dates, not by number: %s",
+			resultsDomain.file, line, intake.Printable(s.id), reordered)
+	}
+	s.warnUnnumbered(all)
+	name(all)
+	s.conclude(all)
+	measure(all)
+	return all
+}
+
+// heldVisits makes visits of what is registered and that the delivery lacks.
+func heldVisits(delivered []*visit, registered []events.KnownVisit) []*visit {
+	there := map[string]bool{}
+	for _, v := range delivered {
+		if v.known != nil {
+			there[v.known.Latest.ID] = true
+		}
+	}
+	var held []*visit
+	for _, k := range registered {
+		if !there[k.Latest.ID] {
+			held = append(held, heldVisit(k))
+		}
+	}
+	return held
+}
+
+func heldVisit(k events.KnownVisit) *visit {
+	v := &visit{held: true, known: &k, assessment: k.Latest, lesions: map[string]*lesion{}}
+	if k.Visit != nil {
+		key := newVisitKey("", k.Visit)
+		v.number, v.date = key.number, key.date
+	}
+	if d, err := parseDate(k.Latest.Effective); err == nil {
+		v.effective, v.coarse = d, d.coarse
+	}
+	for _, l := range k.Latest.Lesions {
+		v.lesions[l.ID] = &lesion{
+			category: l.Category, notDone: l.State == stateNotEvaluable, tooSmall: l.State == stateTooSmall, registered: true,
+		}
+	}
+	if m := k.Latest.Measurement; m != nil {
+		v.sum, _ = newLength(0, m.Value) // valid when it was registered
+	} else {
+		for _, l := range v.lesions {
+			l.notDone = true
+		}
+	}
+	return v
+}
+
+// warnUnnumbered warns of assessments of the case that did not come from SDTM.
+func (s *subject) warnUnnumbered(all []*visit) {
+	for _, v := range all {
+		if v.held && v.number == "" {
+			s.warnf(kindEarlier, "assessment %s of case %d, of %s, was not imported from SDTM and counts as a visit of subject %s",
+				v.assessment.ID, v.assessment.Case.ID, v.assessment.Effective, intake.Printable(s.id))
+		}
+	}
+}
+
+// name sets the timepoints and names of the visits. A visit that is held keeps
+// its timepoint where a visit before it was refused and is registered later.
+func name(visits []*visit) {
+	next := int32(0)
+	for i, v := range visits {
+		if v.held && v.followsTheSame(visits[:i], visits[i+1:]) {
+			next = max(next, v.known.Latest.Timepoint)
+		}
+		v.assessment.Timepoint, v.assessment.Name = next, events.Baseline
+		if next > 0 {
+			v.assessment.Name = events.FollowUp(int(next))
+		}
+		next++
+	}
+}
+
+// followsTheSame reports whether the registered visits before v are those whose
+// timepoint is lower.
+func (v *visit) followsTheSame(before, after []*visit) bool {
+	isLower := func(u *visit) bool { return u.known != nil && u.known.Latest.Timepoint < v.known.Latest.Timepoint }
+	isNotLower := func(u *visit) bool { return u.known != nil && !isLower(u) }
+	return !slices.ContainsFunc(before, isNotLower) && !slices.ContainsFunc(after, isLower)
+}
+
+// reviseCase registers the whole case in its next revision where what is new
+// changes the name, timepoint or changes of a visit that the delivery lacks, so
+// that two reports never have one timepoint.
+func (s *subject) reviseCase(all []*visit, registered []events.KnownVisit) {
+	changed := changedVisits(all, registered)
+	if len(changed) == 0 {
+		return
+	}
+	first := all[slices.IndexFunc(all, func(v *visit) bool { return !v.held })]
+	if i := slices.IndexFunc(all, func(v *visit) bool { return v.refusal != nil }); i >= 0 {
+		refused := all[i]
+		for _, v := range all {
+			if !v.held && (v.known == nil || !reflect.DeepEqual(v.assessment, v.known.Latest)) {
+				v.refuse(v.line, events.Fieldf("VISITNUM", "with this delivery visit %s changes, which it does not have; the case cannot be registered again while visit %s is refused (line %d)",
+					changed[0].name(), refused.name(), refused.refusal.Line))
+			}
+		}
+		return
+	}
+	number := changed[0].known.Latest.Case.ID
+	revision := int32(0)
+	for _, k := range registered {
+		revision = max(revision, k.Latest.Case.Revision)
+	}
+	if revision == math.MaxInt32 {
+		for _, v := range all {
+			v.refuse(first.line, events.Fieldf("VISITNUM", "case %d has no revision left", number))
+		}
+		return
+	}
+	revision++
+	for _, v := range all {
+		switch {
+		case v.withdrawn() || v.assessment.Case.ID != number:
+			continue
+		case v.held:
+			v.again, v.line = true, first.line
+		}
+		v.assessment.Case.Revision = revision
+	}
+	for _, v := range changed {
+		first.warnf(kindCase, "%s:%d: VISITNUM: the whole case %d is registered again as revision %d, because visit %s (assessment %s), which this delivery does not have, becomes %s or changes with what is new",
+			resultsDomain.file, first.line, number, revision, v.name(), v.assessment.ID, v.assessment.Name)
+	}
+}
+
+// changedVisits returns the visits that the delivery lacks and that it changes.
+// Of the others it sets the assessment to what is registered.
+func changedVisits(all []*visit, registered []events.KnownVisit) []*visit {
+	if !slices.ContainsFunc(all, func(v *visit) bool { return v.held }) {
+		return nil
+	}
+	before := map[string]*visit{}
+	var alone []*visit
+	for _, k := range registered {
+		v := heldVisit(k)
+		before[k.Latest.ID] = v
+		alone = append(alone, v)
+	}
+	order(alone)
+	name(alone)
+	measure(alone)
+	var changed []*visit
+	for _, v := range all {
+		if !v.held || v.refusal != nil {
+			continue
+		}
+		was, is := before[v.known.Latest.ID].assessment, v.assessment
+		v.assessment = v.known.Latest
+		renamed := is.Timepoint != v.assessment.Timepoint && is.Timepoint != was.Timepoint
+		compared := !reflect.DeepEqual(is.Measurement, was.Measurement)
+		if renamed {
+			v.assessment.Timepoint, v.assessment.Name = is.Timepoint, is.Name
+		}
+		if compared {
+			v.assessment.Measurement = is.Measurement
+		}
+		if (renamed || compared) && !v.known.Withdrawn {
+			changed = append(changed, v)
+		}
+	}
+	return changed
+}
+
+// sameLesions reports whether the visit has the lesions and the sum of an
+// assessment.
+func (v *visit) sameLesions(a events.Assessment) bool {
+	value := func(m *events.Measurement) events.Decimal {
+		if m == nil {
+			return ""
+		}
+		return m.Value
+	}
+	return reflect.DeepEqual(v.assessment.Lesions, a.Lesions) && value(v.assessment.Measurement) == value(a.Measurement)
+}
