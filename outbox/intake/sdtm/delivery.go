@@ -140,8 +140,12 @@ func (s *subject) reviseCase(all []*visit, registered []events.KnownVisit) {
 		v.assessment.Case.Revision = revision
 	}
 	for _, v := range changed {
-		first.warnf(kindCase, "%s:%d: VISITNUM: the whole case %d is registered again as revision %d, because visit %s (assessment %s), which this delivery does not have, becomes %s or changes with what is new",
-			resultsDomain.file, first.line, number, revision, v.name(), v.assessment.ID, v.assessment.Name)
+		why := "becomes " + v.assessment.Name
+		if v.assessment.Name == v.known.Latest.Name {
+			why = "has another sum or other changes"
+		}
+		first.warnf(kindCase, "%s:%d: VISITNUM: the whole case %d is registered again as revision %d, because with this delivery visit %s (assessment %s), which it does not have, %s",
+			resultsDomain.file, first.line, number, revision, v.name(), v.assessment.ID, why)
 	}
 }
 
@@ -169,7 +173,7 @@ func changedVisits(all []*visit, registered []events.KnownVisit) []*visit {
 		was, is := before[v.known.Latest.ID].assessment, v.assessment
 		v.assessment = v.known.Latest
 		renamed := is.Timepoint != v.assessment.Timepoint && is.Timepoint != was.Timepoint
-		compared := !reflect.DeepEqual(is.Measurement, was.Measurement)
+		compared := !reflect.DeepEqual(is.Measurement, was.Measurement) && !reflect.DeepEqual(is.Measurement, v.assessment.Measurement)
 		if renamed {
 			v.assessment.Timepoint, v.assessment.Name = is.Timepoint, is.Name
 		}
