@@ -12,6 +12,8 @@ func FuzzSDTM(f *testing.F) {
 	add(smallSet(three...))
 	add(smallSet("TR A 1 2020-01-01 TARGET T01 DIAMETER 9", "TR A 1 2020-01-09 TARGET T01 DIAMETER 8", "RS A 1 2020-01-09 CHECK", "TU A T01 LUNG"))
 	add(smallSet("TR A 1 2020 TARGET - SUMDIAM 1E18", "TR A 2 2021 TARGET - SUMDIAM 0.1E-18", "TR A -3.50 2022 NEW N TUMSTATE ND"))
+	add(smallSet("TR A 1 2020-01 TARGET T02 LDIAM 9", "TR A 2 2020---05 TARGET T02.1 LPERP 8", "TR A 2 2020-01-02T10/2020-02 TARGET - SUMDIAM 8",
+		"TR A 3 2020-03-01T10:30 NON-TARGET N LNSTATE PATHOLOGICAL", "TR A 4 2020-02-29 TARGET T02/T01 DIAMETER TOO", "TU A T02 LYMPH_NODE"))
 	f.Fuzz(func(t *testing.T, tr, tu, rs []byte) {
 		files := fstest.MapFS{"tr.csv": {Data: tr}, "tu.csv": {Data: tu}, "rs.csv": {Data: rs}}
 		reg := newRegistry()
