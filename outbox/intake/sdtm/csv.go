@@ -194,7 +194,7 @@ func (t *table) readRecord() ([]string, int, error) {
 	case errors.Is(err, io.EOF):
 		return nil, 0, err
 	case err != nil:
-		return nil, 0, fmt.Errorf("read %s: %w", t.file, err)
+		return nil, 0, fmt.Errorf("read %s: %w", intake.Quoted(t.file), err)
 	}
 	line, _ := t.csv.FieldPos(0)
 	last, _ := t.csv.FieldPos(len(fields) - 1)

@@ -16,6 +16,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -127,10 +128,10 @@ func (im *importer) path(file string) string { return filepath.Join(im.name, fil
 func (im *importer) readDomain(d domain) error {
 	f, err := im.files.Open(d.file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &events.Error{Code: events.NotFound, Message: im.path(d.file) + " is missing; the directory must have tu.csv, tr.csv and rs.csv", Err: err}
+		return &events.Error{Code: events.NotFound, Message: intake.Quoted(im.path(d.file)) + " is missing; the directory must have tu.csv, tr.csv and rs.csv", Err: err}
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("open %s: %w", intake.Quoted(im.path(d.file)), err)
 	}
 	defer func() { _ = f.Close() }() // only read
 	t, err := openTable(im.path(d.file), progressReader{f, im.opts.Progress}, d)
