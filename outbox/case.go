@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
@@ -116,19 +118,13 @@ func (c *candidate) sameSubject() error {
 // lesionsInUse refuses a lesion whose identifier {case}-{assessment}-{lesion}
 // another assessment of the study uses: 2-3 with T and 2 with 3-T are both
 // 1-2-3-T in case 1. As a case is a number, that can only be an assessment of the
-// same case, of which one id is the other's beginning before a hyphen. In use is
-// what waits and what was ever signed.
+// same case. In use is what waits and what was ever signed.
 func (tx *transaction) lesionsInUse(study int64, a events.Assessment) error {
-	if len(a.Lesions) == 0 {
+	ids := idsOfSameLesions(a)
+	if len(ids) == 0 {
 		return nil
 	}
-	beginnings := []string{}
-	for i := range a.ID {
-		if a.ID[i] == '-' {
-			beginnings = append(beginnings, a.ID[:i])
-		}
-	}
-	list, err := json.Marshal(beginnings)
+	list, err := json.Marshal(ids)
 	if err != nil {
 		return err
 	}
@@ -136,22 +132,14 @@ func (tx *transaction) lesionsInUse(study int64, a events.Assessment) error {
 		ID      string `db:"id"`
 		Content string `db:"content"`
 	}
-	// The ids that begin with the assessment's and a hyphen stand before those with
-	// the next character, a full stop.
 	err = tx.Select(&stored, `
 		select a.id, v.content
 		from assessments a
 		join versions v on v.assessment = a.id
-		where a.id in (
-				select id
-				from assessments
-				where id > ? and id < ?
-				union all
-				select value
-				from json_each(?))
+		where a.id in (select value from json_each(?))
 			and +a.study = ? and +a.number = ?
 			and (v.row = a.waiting or exists (select 1 from signatures g where g.version = v.row))`,
-		a.ID+"-", a.ID+".", string(list), study, a.Case.ID)
+		string(list), study, a.Case.ID)
 	if err != nil {
 		return fmt.Errorf("look up lesion identifiers: %w", err)
 	}
@@ -165,6 +153,26 @@ func (tx *transaction) lesionsInUse(study int64, a events.Assessment) error {
 		}
 	}
 	return nil
+}
+
+// idsOfSameLesions returns the ids of other assessments with which a lesion of
+// the assessment may have its identifier in common: the beginnings of its id, and
+// those that its id with the beginning of a lesion's is.
+func idsOfSameLesions(a events.Assessment) []string {
+	ids := map[string]bool{}
+	for i := range a.ID {
+		if a.ID[i] == '-' && len(a.Lesions) > 0 {
+			ids[a.ID[:i]] = true
+		}
+	}
+	for _, l := range a.Lesions {
+		for i := range l.ID {
+			if id := a.ID + "-" + l.ID[:i]; l.ID[i] == '-' && events.ValidFHIRID(id) {
+				ids[id] = true
+			}
+		}
+	}
+	return slices.Collect(maps.Keys(ids))
 }
 
 // sharedLesion returns a Conflict if two assessments of a case have a lesion
