@@ -53,6 +53,7 @@ type dataset struct {
 	evaluator string
 	studies   map[string]map[string]*subject
 	values    map[string]string // each value of a column, once
+	numbers   map[string]string // canonical VISITNUM by text
 	size      int               // estimate of the memory in use, in bytes
 	warnings  []intake.Warning  // of no particular subject
 	responses criteria
@@ -116,7 +117,7 @@ const (
 
 func newDataset(evaluator string) *dataset {
 	return &dataset{
-		evaluator: evaluator, studies: map[string]map[string]*subject{}, values: map[string]string{},
+		evaluator: evaluator, studies: map[string]map[string]*subject{}, values: map[string]string{}, numbers: map[string]string{},
 		found: newEvaluators(evaluator), seen: map[[2]uint64]bool{}, responses: criteria{left: map[string]int{}},
 	}
 }
@@ -135,8 +136,12 @@ func (d *dataset) intern(value string) string {
 
 func (d *dataset) full() bool { return d.size > maxSize }
 
-// repeated reports whether an equal row, but for --SEQ, was there before.
+// repeated reports whether an equal row, but for --SEQ, was there before. For a
+// measurement of a lesion it need not be asked: of equal ones the first counts.
 func (d *dataset) repeated(dom domain, r row) bool {
+	if r.get("TRLNKID") != "" {
+		return false
+	}
 	sum := r.hash(dom.seq)
 	if d.seen[sum] {
 		return true
@@ -247,8 +252,11 @@ func (d *dataset) add(dom domain, r row, unnamed bool) (place, error) {
 
 // visitNumber returns VISITNUM as every import writes it, because 04 and 4.0
 // are 4.
-func visitNumber(r row) (string, error) {
+func (d *dataset) visitNumber(r row) (string, error) {
 	text := r.get("VISITNUM")
+	if number, ok := d.numbers[text]; ok {
+		return number, nil
+	}
 	if text == "" {
 		return "", r.refusef(events.Required, "VISITNUM", "is missing")
 	}
@@ -256,6 +264,8 @@ func visitNumber(r row) (string, error) {
 	if !ok {
 		return "", r.refusef(events.Invalid, "VISITNUM", "%s is not a number such as 9.2", intake.Printable(text))
 	}
+	number = d.intern(number)
+	d.numbers[d.intern(text)] = number
 	return number, nil
 }
 
@@ -286,11 +296,10 @@ func parseNumber(text string) (*apd.Decimal, bool) {
 }
 
 func (d *dataset) addResult(s *subject, study, id string, r row, unnamed bool) (place, error) {
-	number, err := visitNumber(r)
+	number, err := d.visitNumber(r)
 	if err != nil {
 		return place{}, err
 	}
-	number = d.intern(number)
 	if s == nil {
 		s = d.newSubject(d.intern(study), d.intern(id))
 	}
@@ -374,12 +383,12 @@ func (d *dataset) addResponse(s *subject, study, id string, r row, unnamed bool)
 	if r.get("RSTESTCD") != "OVRLRESP" {
 		return place{subject: s}, nil
 	}
-	number, err := visitNumber(r)
+	number, err := d.visitNumber(r)
 	if err != nil {
 		return place{}, err
 	}
 	found := response{
-		line: r.line, visit: d.intern(number), date: d.intern(r.get("RSDTC")),
+		line: r.line, visit: number, date: d.intern(r.get("RSDTC")),
 		value: d.intern(cmp.Or(r.get("RSSTRESC"), r.get("RSORRES"))), category: d.intern(r.get("RSCAT")), unnamed: unnamed,
 	}
 	if s == nil {

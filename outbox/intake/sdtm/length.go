@@ -32,7 +32,7 @@ func newLength(line int, text events.Decimal) (*length, error) {
 func fiveMillimetres() *length { return &length{text: "5", value: apd.New(5, 0)} }
 
 func isTooSmall(text string) bool {
-	return strings.EqualFold(strings.Join(strings.Fields(text), " "), tooSmallToMeasure)
+	return len(text) >= len(tooSmallToMeasure) && strings.EqualFold(strings.Join(strings.Fields(text), " "), tooSmallToMeasure)
 }
 
 // tooSmall reports whether the row has the words in place of a diameter.
@@ -138,7 +138,7 @@ func (v *visit) read(r result) (*length, *events.Error) {
 
 // compareNumber warns where TRSTRESN is not the number in TRSTRESC.
 func (v *visit) compareNumber(r result) {
-	if r.number == "" || isTooSmall(r.value) || r.tooSmall() && r.value == "" {
+	if r.number == "" || r.number == r.value || isTooSmall(r.value) || r.tooSmall() && r.value == "" {
 		return
 	}
 	n, ok := parseNumber(r.number)

@@ -3,7 +3,6 @@ package sdtm
 import (
 	"cmp"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -51,7 +50,11 @@ var nodeStates = map[string]string{"PATHOLOGICAL": statePresent, "NON-PATHOLOGIC
 // modalities are the DICOM modalities by TRMETHOD; any other method is OT.
 var modalities = map[string]string{"CT SCAN": "CT", "MRI": "MR", "PET": "PT", "": ""}
 
-var lymphNode = regexp.MustCompile(`(?i)lymph[ _-]*nod`)
+// isLymphNode reports whether TULOC is a lymph node, such as LYMPH NODE, AXILLARY.
+func isLymphNode(organ string) bool {
+	_, after, found := strings.Cut(strings.ToUpper(organ), "LYMPH")
+	return found && strings.HasPrefix(strings.TrimLeft(after, " _-"), "NOD")
+}
 
 // lesion is one lesion at a visit.
 type lesion struct {
@@ -172,7 +175,7 @@ var labels = map[string]string{testLongAxis: "Long axis", testShortAxis: "Short 
 // tests returns the tests that measure the lesion, the one that counts first.
 // By RECIST 1.1 a lymph node is measured by its short axis alone.
 func (l *lesion) tests() []string {
-	if lymphNode.MatchString(l.organ) {
+	if isLymphNode(l.organ) {
 		return []string{testDiameter, testShortAxis}
 	}
 	return []string{testDiameter, testLongAxis, testShortAxis}

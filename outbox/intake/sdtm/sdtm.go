@@ -225,6 +225,13 @@ func (im *importer) emitSubject(s *subject, numbers *numbering) error {
 		}
 	}
 	s.reviseCase(all, registered)
+	for _, v := range all {
+		if v.again {
+			if err := v.assessment.Validate(); err != nil {
+				v.refuse(v.line, withColumn(err))
+			}
+		}
+	}
 	s.distributeWarnings(delivered)
 	for _, v := range all {
 		if v.held && !v.again {
@@ -239,11 +246,6 @@ func (im *importer) emitSubject(s *subject, numbers *numbering) error {
 
 // emitVisit emits the assessment of a visit, or its refusal.
 func (im *importer) emitVisit(v *visit) error {
-	if v.refusal == nil {
-		if err := v.assessment.Validate(); err != nil {
-			v.refuse(v.line, withColumn(err))
-		}
-	}
 	r := intake.Record{File: im.path(resultsDomain.file), Line: v.line}
 	switch {
 	case v.refusal != nil:
