@@ -271,15 +271,15 @@ func TestRehearse(t *testing.T) {
 	if diff := cmp.Diff(before, d.dump()); diff != "" {
 		t.Errorf("something changed: %s", diff)
 	}
-	real := []string{}
+	registered := []string{}
 	for _, r := range must(d.Register(t.Context(), source, batch))(t) {
-		real = append(real, fmt.Sprint(r.Outcome, r.Err != nil))
+		registered = append(registered, fmt.Sprint(r.Outcome, r.Err != nil))
 	}
-	if diff := cmp.Diff(rehearsed, real); diff != "" {
+	if diff := cmp.Diff(rehearsed, registered); diff != "" {
 		t.Error(diff)
 	}
 	broken := errors.New("broken")
-	if err := d.Rehearse(t.Context(), func(outbox.RegisterFunc) error { return broken }); err != broken {
+	if err := d.Rehearse(t.Context(), func(outbox.RegisterFunc) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
 	}
 }
@@ -287,14 +287,19 @@ func TestRehearse(t *testing.T) {
 // dump returns all rows of the outbox that a registration may change.
 func (d *desk) dump() (rows []string) {
 	for _, table := range []string{"studies", "cases", "assessments", "versions", "audit"} {
-		found, err := d.DB().Reader.QueryxContext(d.t.Context(), "select * from "+table)
+		rows = append(rows, d.rowsOf(table)...)
+	}
+	return rows
+}
+
+func (d *desk) rowsOf(table string) (rows []string) {
+	found, err := d.DB().Reader.QueryxContext(d.t.Context(), "select * from "+table)
+	ok(d.t, err)
+	defer found.Close()
+	for found.Next() {
+		values, err := found.SliceScan()
 		ok(d.t, err)
-		for found.Next() {
-			values, err := found.SliceScan()
-			ok(d.t, err)
-			rows = append(rows, fmt.Sprint(table, values))
-		}
-		ok(d.t, found.Close())
+		rows = append(rows, fmt.Sprint(table, values))
 	}
 	return rows
 }

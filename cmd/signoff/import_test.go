@@ -85,9 +85,9 @@ func TestADryRunIsTheImportAndChangesNothing(t *testing.T) {
 	}
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
 	dry = importJSON(t, exitDone, "", append(args, "--dry-run")...)
-	real := importJSON(t, exitDone, "", args...)
+	done := importJSON(t, exitDone, "", args...)
 	dry.DryRun = false
-	if diff := cmp.Diff(real, dry); diff != "" {
+	if diff := cmp.Diff(done, dry); diff != "" {
 		t.Error(diff)
 	}
 	again := importJSON(t, exitDone, "", append(args, "--dry-run")...)
@@ -95,11 +95,11 @@ func TestADryRunIsTheImportAndChangesNothing(t *testing.T) {
 		t.Errorf("%d taken, %d unchanged", again.Taken, again.Unchanged)
 	}
 	want := map[string]int{"no sum of diameters": 22, "order of visits": 2, "response": 1}
-	if diff := cmp.Diff(want, real.WarningKinds); diff != "" {
+	if diff := cmp.Diff(want, done.WarningKinds); diff != "" {
 		t.Error(diff)
 	}
-	if len(real.Warnings) != 25 || real.Warnings[0].Kind == "" {
-		t.Errorf("%d warnings", len(real.Warnings))
+	if len(done.Warnings) != 25 || done.Warnings[0].Kind == "" {
+		t.Errorf("%d warnings", len(done.Warnings))
 	}
 	r := mustSignoff(t, "import", "--sdtm", sdtm, "--data", dir, "--dry-run")
 	const summary = "dry run, nothing is registered: 0 taken, 887 unchanged, 0 refused; 25 warnings (no sum of diameters 22, order of visits 2, response 1)\n"

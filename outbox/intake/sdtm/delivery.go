@@ -107,17 +107,11 @@ func (s *subject) reviseCase(all []*visit, registered []events.KnownVisit) {
 	if len(changed) == 0 {
 		return
 	}
-	first := all[slices.IndexFunc(all, func(v *visit) bool { return !v.held })]
 	if i := slices.IndexFunc(all, func(v *visit) bool { return v.refusal != nil }); i >= 0 {
-		refused := all[i]
-		for _, v := range all {
-			if !v.held && (v.known == nil || !reflect.DeepEqual(v.assessment, v.known.Latest)) {
-				v.refuse(v.line, events.Fieldf("VISITNUM", "with this delivery visit %s changes, which it does not have; the case cannot be registered again while visit %s is refused (line %d)",
-					changed[0].name(), refused.name(), refused.refusal.Line))
-			}
-		}
+		refuseChanges(all, changed[0], all[i])
 		return
 	}
+	first := all[slices.IndexFunc(all, func(v *visit) bool { return !v.held })]
 	number := changed[0].known.Latest.Case.ID
 	revision := int32(0)
 	for _, k := range registered {
@@ -146,6 +140,17 @@ func (s *subject) reviseCase(all []*visit, registered []events.KnownVisit) {
 		}
 		first.warnf(kindCase, "%s:%d: VISITNUM: the whole case %d is registered again as revision %d, because with this delivery visit %s (assessment %s), which it does not have, %s",
 			resultsDomain.file, first.line, number, revision, v.name(), v.assessment.ID, why)
+	}
+}
+
+// refuseChanges refuses what is new in a delivery that changes a visit it does
+// not have, because another of its visits is refused.
+func refuseChanges(all []*visit, changed, refused *visit) {
+	for _, v := range all {
+		if !v.held && (v.known == nil || !reflect.DeepEqual(v.assessment, v.known.Latest)) {
+			v.refuse(v.line, events.Fieldf("VISITNUM", "with this delivery visit %s changes, which it does not have; the case cannot be registered again while visit %s is refused (line %d)",
+				changed.name(), refused.name(), refused.refusal.Line))
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func measure(visits []*visit) {
 			unknown = v
 			continue
 		}
-		sum, comparable := v.sumOver(targets)
+		sum, compared := v.sumOver(targets)
 		v.assessment.Measurement = nil
 		if sum == nil {
 			continue
@@ -37,13 +37,13 @@ func measure(visits []*visit) {
 			ChangeFromPrevious: events.NoChange, ChangeFromBaseline: events.NoChange, ChangeFromNadir: events.NoChange,
 		}
 		v.assessment.Measurement = m
-		if comparable {
+		if compared {
 			m.ChangeFromPrevious, m.ChangeFromBaseline, m.ChangeFromNadir = sum.changeFrom(previous), sum.changeFrom(baseline), sum.changeFrom(nadir)
 		}
 		if i == 0 {
 			m.ChangeFromBaseline = "0.0 mm"
 		}
-		if !comparable || v.withdrawn() {
+		if !compared || v.withdrawn() {
 			continue
 		}
 		if i == 0 {
@@ -77,14 +77,14 @@ func (v *visit) targets() []string {
 // compared with that of other visits: by RECIST 1.1 the sum is over all target
 // lesions of the baseline. It is nil unless each of those was measured. SUMDIAM,
 // where it is there, is used even if it is not the sum of the diameters.
-func (v *visit) sumOver(c comparison) (sum *length, comparable bool) {
+func (v *visit) sumOver(c comparison) (sum *length, compared bool) {
 	m := v.match(c)
 	if len(m.missing) > 0 {
 		v.noValue("target lesion " + strings.Join(m.missing, ", "))
 		return nil, false
 	}
 	total, unmeasured := v.total()
-	comparable = len(m.added) == 0
+	compared = len(m.added) == 0
 	switch {
 	case v.sum != nil && total != nil && len(unmeasured) == 0 && v.sum.compare(total) != 0:
 		v.warnf(kindSum, "SUMDIAM is %s (line %d), but the diameters of the target lesions add up to %s", v.sum.text, v.sum.line, total.text)
@@ -109,11 +109,11 @@ func (v *visit) sumOver(c comparison) (sum *length, comparable bool) {
 	if len(m.split) > 0 {
 		v.warnf(kindSplit, "target lesions were split or merged since the baseline: %s; %s, %s mm, is compared", strings.Join(m.split, ", "), from, sum.text)
 	}
-	if !comparable {
+	if !compared {
 		v.warnf(kindTargets, "the baseline has no target lesion %s; %s, %s mm, is over different lesions and is not compared with other visits",
 			strings.Join(m.added, ", "), from, sum.text)
 	}
-	return sum, comparable
+	return sum, compared
 }
 
 func (v *visit) noValue(why string) { v.warnf(kindNoValue, "no sum of diameters: %s", why) }

@@ -207,11 +207,8 @@ func (im *importer) emitSubject(s *subject, numbers *numbering) error {
 	if im.opts.Study != "" && s.study != im.opts.Study {
 		for _, v := range delivered {
 			v.refusal = &intake.Refusal{Line: v.line, Err: events.Fieldf("STUDYID", "the record is of study %q, not %q", s.study, im.opts.Study)}
-			if err := im.emitVisit(v); err != nil {
-				return err
-			}
 		}
-		return nil
+		return im.emitVisits(delivered)
 	}
 	registered := numbers.match(s.id, delivered)
 	all := s.arrange(delivered, registered)
@@ -219,24 +216,29 @@ func (im *importer) emitSubject(s *subject, numbers *numbering) error {
 	if err := numbers.assign(im.ctx, delivered); err != nil {
 		return err
 	}
-	for _, v := range delivered {
-		if err := v.assessment.Validate(); v.refusal == nil && err != nil {
-			v.refuse(v.line, withColumn(err))
-		}
-	}
+	validate(delivered)
 	s.reviseCase(all, registered)
-	for _, v := range all {
-		if v.again {
-			if err := v.assessment.Validate(); err != nil {
-				v.refuse(v.line, withColumn(err))
-			}
-		}
-	}
 	s.distributeWarnings(delivered)
-	for _, v := range all {
-		if v.held && !v.again {
+	all = slices.DeleteFunc(all, func(v *visit) bool { return v.held && !v.again })
+	validate(all)
+	return im.emitVisits(all)
+}
+
+// validate refuses the visits that are no valid assessments.
+func validate(visits []*visit) {
+	for _, v := range visits {
+		if v.refusal != nil || v.valid {
 			continue
 		}
+		if err := v.assessment.Validate(); err != nil {
+			v.refuse(v.line, withColumn(err))
+		}
+		v.valid = !v.held
+	}
+}
+
+func (im *importer) emitVisits(visits []*visit) error {
+	for _, v := range visits {
 		if err := im.emitVisit(v); err != nil {
 			return err
 		}

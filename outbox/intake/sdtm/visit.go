@@ -53,6 +53,7 @@ type visit struct {
 	known *events.KnownVisit // what is registered of the visit; nil for a new one
 	again bool               // held, and to be registered in the next revision of the case
 
+	valid        bool            // whether the assessment was validated
 	refusal      *intake.Refusal // nil unless the visit is refused
 	valueUnknown bool            // whether the refusal leaves the sum of diameters unknown
 }
