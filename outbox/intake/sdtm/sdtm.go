@@ -2,14 +2,16 @@
 // TR (tumour results), TU (tumour identification) and RS (disease response).
 //
 // A visit of a subject becomes an assessment, with the sum of diameters and its
-// changes computed as RECIST 1.1 says, in exact decimals. A visit whose rows are
-// malformed or contradict each other is refused with file, line and column, and
-// so are later visits whose changes depend on it; the others are read. What the
-// package leaves out or replaces, it names in a warning.
+// changes computed as RECIST 1.1 requires, in exact decimals. Only what is certain
+// becomes part of it. A visit whose rows are malformed or contradict each other is
+// refused with file, line and column, and so are later visits whose changes depend
+// on it; the others are read. What the package leaves out, replaces or reorders is
+// a warning. README.md in package intake describes columns and rules.
 //
-// It registers nothing. Of what was registered before it knows only what its
-// Registry returns, so that a visit that is imported again keeps its assessment
-// id. The records of one evaluator are kept in memory, up to 256 MiB.
+// The files may have all visits or only new ones. What its Registry returns of a
+// case counts as earlier visits, and a visit that is imported again keeps its
+// assessment id. The package registers nothing. The records of one evaluator are
+// kept in memory, up to 256 MiB.
 package sdtm
 
 import (
@@ -62,6 +64,10 @@ type Options struct {
 // in the order of visits nevertheless, so that the names and timepoints of the
 // others remain the same when the row is corrected. A row without a subject or
 // visit is refused alone, with a warning at the visits of the rows around it.
+//
+// Where new visits change the name, timepoint or changes of a registered visit
+// that the files lack, Read calls emit with all assessments of the case, in its
+// next revision.
 func Read(ctx context.Context, dir string, opts Options, reg Registry, emit func(intake.Record) error) error {
 	return ReadFrom(ctx, os.DirFS(dir), dir, opts, reg, emit)
 }
