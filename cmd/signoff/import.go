@@ -37,7 +37,7 @@ func (cmd *importCommand) Validate() error {
 	formats := []string{"", string(intake.JSON), string(intake.NDJSON), string(intake.FHIR)}
 	switch {
 	case (len(cmd.File) > 0) == (cmd.SDTM != ""):
-		return usageError("say what to import: either files, or --sdtm DIR")
+		return usageError("name what to import: either files, or --sdtm DIR")
 	case cmd.SDTM == "" && (cmd.Evaluator != "" || cmd.CaseOffset != 0):
 		return usageError("--evaluator and --case-offset go with --sdtm")
 	case cmd.SDTM != "" && cmd.Format != "":
@@ -78,7 +78,7 @@ func (cmd *importCommand) register(ctx context.Context, c *common, in *importing
 		})
 	}
 	dir := c.dir()
-	if dir.mustExist() != nil { // a dry run leaves nothing behind
+	if _, err := os.Stat(dir.outbox()); errors.Is(err, fs.ErrNotExist) { // a dry run makes no outbox
 		temporary, err := os.MkdirTemp("", "signoff-dry-run")
 		if err != nil {
 			return err
@@ -163,7 +163,7 @@ func (in *importing) readAll(cmd *importCommand) error {
 }
 
 // refuseDatabase refuses to read the outbox's own files, whatever they are
-// called: whoever closes one ends the locks that this process holds on it.
+// called: closing one ends the locks that this process holds on it.
 func (in *importing) refuseDatabase(path string) error {
 	if in.outbox.Owns(path) {
 		return fmt.Errorf("import: %s belongs to the outbox's database; name a file with assessments", intake.Quoted(path))
@@ -218,9 +218,9 @@ func quotedPath(err error) error {
 	return err
 }
 
-// sizeOf is how much there is to read in the directory, 0 if nobody knows.
+// sizeOf returns the size of the files in the directory, 0 where it is unknown.
 func sizeOf(dir string) (bytes int64) {
-	files, _ := os.ReadDir(dir) // what is wrong with it is said when it is read
+	files, _ := os.ReadDir(dir) // reading it returns what is wrong with it
 	for _, f := range files {
 		if info, err := f.Info(); err == nil {
 			bytes += info.Size()

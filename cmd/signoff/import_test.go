@@ -80,6 +80,11 @@ func TestADryRunIsTheImportAndChangesNothing(t *testing.T) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("the dry run has made the data directory")
 	}
+	empty := t.TempDir()
+	mustSignoff(t, "import", "demo/seed.json", "--data", empty, "--dry-run")
+	if made, err := os.ReadDir(empty); err != nil || len(made) != 0 {
+		t.Errorf("the dry run has made %v", made)
+	}
 	if !dry.DryRun || dry.Taken != 887 {
 		t.Fatalf("%+v", dry)
 	}

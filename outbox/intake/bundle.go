@@ -146,7 +146,7 @@ func (b *bundle) entry(p piece, path string) {
 		return
 	}
 	if bytes.Contains(p.raw, []byte(`"outcome"`)) && string(p.at("search.mode").raw) == `"outcome"` {
-		return // what the server has to say of the search, and no record
+		return // about the search, and no record
 	}
 	path += ".resource"
 	resource := p.at("resource")

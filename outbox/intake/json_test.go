@@ -287,7 +287,7 @@ func TestReadFrom(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
-	t.Run("says that the disk cannot be read", func(t *testing.T) {
+	t.Run("returns the error of the disk", func(t *testing.T) {
 		broken := errors.New("broken disk")
 		err := intake.ReadFrom(t.Context(), failing{broken}, "a.json", emit)
 		if !errors.Is(err, broken) {

@@ -25,7 +25,7 @@ type Record struct {
 	File       string
 	Line       int           // where the record starts; of a refusal, where the field stands
 	Err        *events.Error // the refusal; its Field is the path of the field
-	Warnings   []Warning     // what else there is to know about the record
+	Warnings   []Warning     // what was left out, replaced or reordered
 }
 
 // Warning is what was left out, replaced or reordered for a record.

@@ -17,15 +17,15 @@ type date struct {
 	coarse bool          // less than a day is certain of its start or end
 }
 
-// known reports whether there is a date at all.
-func (d date) known() bool { return d.text != "" }
+// isSet reports whether there is a date.
+func (d date) isSet() bool { return d.text != "" }
 
 // day returns the calendar day, or what is known of it.
 func (d date) day() string { return d.text[:min(len(d.text), len("2006-01-02"))] }
 
 // isBefore reports whether d certainly ends before the other begins.
 func (d date) isBefore(other date) bool {
-	return d.known() && other.known() && !d.period.Until.After(other.period.From)
+	return d.isSet() && other.isSet() && !d.period.Until.After(other.period.From)
 }
 
 // compare orders dates by the start of what they cover, then the less precise
@@ -47,7 +47,7 @@ var (
 func parseDate(text string) (date, error) {
 	first, last, interval := strings.Cut(text, "/")
 	d, err := parseMoment(first)
-	if err != nil || !interval || !d.known() {
+	if err != nil || !interval || !d.isSet() {
 		return d, err
 	}
 	if last == "" || duration.MatchString(last) {
@@ -57,7 +57,7 @@ func parseDate(text string) (date, error) {
 	if err != nil {
 		return date{}, err
 	}
-	if !end.known() {
+	if !end.isSet() {
 		return d, nil
 	}
 	if !end.period.Until.After(d.period.From) {

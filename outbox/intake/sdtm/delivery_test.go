@@ -68,7 +68,7 @@ func TestDeliveries(t *testing.T) {
 			{rows: []string{second}, want: []string{"A|100|Baseline|2020-02-01|40|--|0.0 mm|--|No|1,1"}},
 			{rows: []string{first}, want: []string{
 				"A|101|Baseline|2020-01-01|50|--|0.0 mm|--|No|2,1",
-				"A|100|Follow-up 1|2020-02-01|40|-10.0 mm|-10.0 mm|-10.0 mm|No|2,1",
+				"A|100|Follow-up 1|2020-02-01|40|-10.0 mm|-10.0 mm|-10.0 mm|Undefined|2,1",
 			}, warnings: []string{
 				"tr.csv:2: tr.csv:2: VISITNUM: the whole case 1 is registered again as revision 2, because with this delivery visit 2 (assessment 100), which it does not have, becomes Follow-up 1",
 			}},

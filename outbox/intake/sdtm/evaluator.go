@@ -12,7 +12,7 @@ import (
 // maxEvaluators is how many evaluators of a file are remembered.
 const maxEvaluators = 20
 
-// evaluators is who the rows of a file are by. Rows that name nobody are the
+// evaluators is who the rows of a file are by. Rows without an evaluator are the
 // investigator's if no row of the file names another evaluator, which only its
 // end shows.
 type evaluators struct {
@@ -37,8 +37,8 @@ func newEvaluators(wanted string) evaluators {
 	return evaluators{wanted: wanted, names: map[string]tally{}}
 }
 
-// accept reports whether a row is to be read, and whether it names nobody, so
-// that it counts only if unnamedCount is true at the end of the file.
+// accept reports whether a row is to be read, and whether it has no evaluator,
+// so that it counts only if unnamedCount is true at the end of the file.
 func (e *evaluators) accept(dom domain, r row) (read, unnamed bool) {
 	name := r.get(dom.eval)
 	if id := r.get(dom.evalID); id != "" {
@@ -55,7 +55,7 @@ func (e *evaluators) accept(dom domain, r row) (read, unnamed bool) {
 	return name == e.wanted, false
 }
 
-// unnamedCount reports whether rows that name nobody are the evaluator's.
+// unnamedCount reports whether rows without an evaluator are the evaluator's.
 func (e *evaluators) unnamedCount() bool {
 	return e.wanted == Investigator && !e.others && e.unnamed.rows > 0
 }
@@ -81,8 +81,8 @@ func (e *evaluators) list() string {
 	return strings.Join(words, ", ")
 }
 
-// warnings returns what to say of rows that are left out although they may be
-// meant as the evaluator's: those that name nobody, and those by a name that is
+// warnings returns warnings of rows that are left out although they may be meant
+// as the evaluator's: those without an evaluator, and those by a name that is
 // spelled like the evaluator's, or that has no records in tr.csv.
 func (e *evaluators) warnings(dom domain, results *evaluators) []intake.Warning {
 	var out []intake.Warning
@@ -91,22 +91,22 @@ func (e *evaluators) warnings(dom domain, results *evaluators) []intake.Warning 
 		out = append(out, intake.Warning{Kind: kindEvaluator, Text: text})
 	}
 	if e.wanted == Investigator && e.unnamed.rows > 0 && e.others {
-		warn(e.unnamed, "by nobody", "and left out because others of the file name another evaluator")
+		warn(e.unnamed, "without an evaluator", "and left out because the file has rows by others")
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.names)) {
 		switch {
 		case name == e.wanted:
 		case plain(name) == plain(e.wanted):
 			warn(e.names[name], "by "+intake.Printable(name), fmt.Sprintf("which is not %s, and left out", e.wanted))
-		case results != e && !results.knows(name):
+		case results != e && !results.includes(name):
 			warn(e.names[name], "by "+intake.Printable(name), "of whom tr.csv has no record, and left out")
 		}
 	}
 	return out
 }
 
-// knows reports whether rows are, or may be, by an evaluator.
-func (e *evaluators) knows(name string) bool {
+// includes reports whether rows are, or may be, by an evaluator.
+func (e *evaluators) includes(name string) bool {
 	_, ok := e.names[name]
 	return ok || len(e.names) >= maxEvaluators || name == Investigator && e.unnamedCount()
 }

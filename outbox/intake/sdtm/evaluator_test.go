@@ -100,7 +100,7 @@ func TestEvaluators(t *testing.T) {
 			t.Errorf("with an offset: %+v", got)
 		}
 	})
-	t.Run("that have no responses or organs at all give a warning", func(t *testing.T) {
+	t.Run("that have no responses or organs at all are a warning", func(t *testing.T) {
 		none := smallSet(three...)
 		for _, name := range []string{"rs.csv", "tu.csv"} {
 			none[name] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(string(none[name].Data), "INVESTIGATOR", "SOMEBODY"))}

@@ -259,8 +259,8 @@ func (v *visit) assessedLesions() []events.Lesion {
 		if l.diameter != nil {
 			assessed.Value, assessed.Unit = l.diameter.text, events.Unit
 		}
-		modality, known := modalities[l.deciding().method]
-		if !known {
+		modality, ok := modalities[l.deciding().method]
+		if !ok {
 			modality = "OT"
 		}
 		assessed.Modality = modality

@@ -47,17 +47,17 @@ func newVisitKey(subject string, v *events.Visit) visitKey {
 	return visitKey{subject, number, dayOf(v.Date)}
 }
 
-func newNumbering(opts Options, reg Registry, assigned map[string]events.KnownVisit, known []events.KnownVisit) *numbering {
+func newNumbering(opts Options, reg Registry, assigned map[string]events.KnownVisit, stored []events.KnownVisit) *numbering {
 	n := &numbering{
 		evaluator: opts.Evaluator, offset: opts.CaseOffset, registry: reg, assigned: assigned,
 		visits: map[visitKey]events.KnownVisit{}, byCase: map[int32][]events.KnownVisit{}, cases: map[string]int32{}, unimported: map[string]int32{},
 		others: map[string]string{}, usedCases: map[int32]bool{}, caseRevisions: map[int32]int32{},
 	}
 	othersCases := map[int32]bool{}
-	for _, k := range known {
-		n.addKnown(k, othersCases)
+	for _, k := range stored {
+		n.addStored(k, othersCases)
 	}
-	for _, k := range known {
+	for _, k := range stored {
 		subject, id := k.Latest.Subject, k.Latest.Case.ID
 		if k.Visit == nil && !othersCases[id] {
 			n.unimported[subject] = lowerCase(n.unimported[subject], id)
@@ -66,9 +66,9 @@ func newNumbering(opts Options, reg Registry, assigned map[string]events.KnownVi
 	return n
 }
 
-// addKnown adds an assessment that is registered. Cases of other evaluators'
+// addStored adds an assessment that is registered. Cases of other evaluators'
 // imports are added to othersCases.
-func (n *numbering) addKnown(k events.KnownVisit, othersCases map[int32]bool) {
+func (n *numbering) addStored(k events.KnownVisit, othersCases map[int32]bool) {
 	a := k.Latest
 	n.usedCases[a.Case.ID] = true
 	n.caseRevisions[a.Case.ID] = max(n.caseRevisions[a.Case.ID], a.Case.Revision)
@@ -98,20 +98,20 @@ func lowerCase(a, b int32) int32 {
 // of the subject's case beside them.
 func (n *numbering) match(subject string, visits []*visit) (registered []events.KnownVisit) {
 	for _, v := range visits {
-		if known, ok := n.findKnown(v); ok {
-			v.known = &known
-			if known.Visit.Date != "" {
-				v.date = dayOf(known.Visit.Date)
+		if stored, ok := n.findStored(v); ok {
+			v.stored = &stored
+			if stored.Visit.Date != "" {
+				v.date = dayOf(stored.Visit.Date)
 			}
 		}
 	}
-	for _, k := range n.byCase[n.knownCase(subject)] {
+	for _, k := range n.byCase[n.storedCase(subject)] {
 		if k.Latest.Subject == subject {
 			registered = append(registered, k)
 		}
 	}
 	for _, v := range visits {
-		if v.known == nil && v.date == "" && slices.ContainsFunc(registered, v.isSplitIn) {
+		if v.stored == nil && v.date == "" && slices.ContainsFunc(registered, v.isSplitIn) {
 			v.date = v.effective.day()
 		}
 	}
@@ -123,8 +123,8 @@ func (v *visit) isSplitIn(k events.KnownVisit) bool {
 	return k.Visit != nil && k.Visit.Date != "" && newVisitKey("", k.Visit).number == v.number
 }
 
-// knownCase returns the case that the subject has, 0 for none.
-func (n *numbering) knownCase(subject string) int32 {
+// storedCase returns the case that the subject has, 0 for none.
+func (n *numbering) storedCase(subject string) int32 {
 	return cmp.Or(n.cases[subject], n.unimported[subject])
 }
 
@@ -135,8 +135,8 @@ func (n *numbering) assign(ctx context.Context, visits []*visit) error {
 	id, isNew, refusal := n.caseOf(visits[0].assessment.Subject)
 	var created []*visit
 	for _, v := range visits {
-		if v.known != nil {
-			n.assignKnown(v, *v.known)
+		if v.stored != nil {
+			n.assignStored(v, *v.stored)
 		} else if v.refusal == nil {
 			created = append(created, v)
 		}
@@ -175,7 +175,7 @@ func (n *numbering) assignNew(v *visit, id int32, free *freeIDs) {
 
 // caseOf returns the subject's case: the one it has, or the next free number.
 func (n *numbering) caseOf(subject string) (id int32, isNew bool, refusal *events.Error) {
-	if id := n.knownCase(subject); id != 0 {
+	if id := n.storedCase(subject); id != 0 {
 		return id, false, nil
 	}
 	if other, ok := n.others[subject]; ok && n.offset == 0 {
@@ -190,10 +190,10 @@ func (n *numbering) caseOf(subject string) (id int32, isNew bool, refusal *event
 	return 0, false, events.Fieldf("USUBJID", "no case number is left above %d", n.offset)
 }
 
-// findKnown finds the assessment that an earlier import made of the visit. A
+// findStored finds the assessment that an earlier import made of the visit. A
 // visit that is split by date now and was not then, or the other way round, is
 // found by its date.
-func (n *numbering) findKnown(v *visit) (events.KnownVisit, bool) {
+func (n *numbering) findStored(v *visit) (events.KnownVisit, bool) {
 	subject := v.assessment.Subject
 	if k, ok := n.visits[visitKey{subject, v.number, v.date}]; ok {
 		return k, true
@@ -202,23 +202,23 @@ func (n *numbering) findKnown(v *visit) (events.KnownVisit, bool) {
 		k, ok := n.visits[visitKey{subject, v.number, ""}]
 		return k, ok && dayOf(k.Latest.Effective) == v.date
 	}
-	if !v.effective.known() {
+	if !v.effective.isSet() {
 		return events.KnownVisit{}, false
 	}
 	k, ok := n.visits[visitKey{subject, v.number, v.effective.day()}]
 	return k, ok
 }
 
-// assignKnown sets the id and revision that the visit has already, or the next
+// assignStored sets the id and revision that the visit has already, or the next
 // revision if the visit has changed since it was signed.
-func (n *numbering) assignKnown(v *visit, known events.KnownVisit) {
-	a, latest := &v.assessment, known.Latest
+func (n *numbering) assignStored(v *visit, stored events.KnownVisit) {
+	a, latest := &v.assessment, stored.Latest
 	a.ID, a.Case, a.Revision = latest.ID, latest.Case, latest.Revision
 	if v.withdrawn() {
 		*a = latest // it stays withdrawn
 		return
 	}
-	if known.Signed && !reflect.DeepEqual(*a, latest) {
+	if stored.Signed && !reflect.DeepEqual(*a, latest) {
 		a.Revision++
 		a.Case.Revision = max(a.Case.Revision, n.caseRevisions[a.Case.ID])
 	}

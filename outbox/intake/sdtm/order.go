@@ -28,14 +28,14 @@ func order(visits []*visit) (reordered string, line int) {
 			v.refuseValue(v.line, events.Fieldf("VISITNUM", "the subject has more than %d visits, and their dates contradict their order", maxVisits))
 		}
 		return "", 0
-	case slices.ContainsFunc(visits, func(v *visit) bool { return v.coarse || !v.effective.known() }):
+	case slices.ContainsFunc(visits, func(v *visit) bool { return v.coarse || !v.effective.isSet() }):
 		refuseUnordered(visits, pairs)
 		return "", 0
 	}
 	orderByDate(visits)
 	const longest = 3
 	var words []string
-	pairs = slices.DeleteFunc(pairs, contradiction.isHeld)
+	pairs = slices.DeleteFunc(pairs, contradiction.bothAbsent)
 	for _, p := range pairs[:min(len(pairs), longest)] {
 		words = append(words, fmt.Sprintf("visit %s (%s) before visit %s (%s)", p.later.name(), p.later.effective.text, p.earlier.name(), p.earlier.effective.text))
 	}
@@ -66,9 +66,9 @@ type contradiction struct {
 	i, j           int    // their indexes
 }
 
-// isHeld reports whether both visits are registered already in the order that
+// bothAbsent reports whether both visits are registered already in the order that
 // they have.
-func (c contradiction) isHeld() bool { return c.earlier.held && c.later.held }
+func (c contradiction) bothAbsent() bool { return c.earlier.absent && c.later.absent }
 
 // contradictions returns, for each visit that is certainly before one with a
 // lower number, the lowest such.
@@ -88,7 +88,7 @@ func contradictions(visits []*visit) []contradiction {
 // refuseUnordered refuses the visits of which it is unclear which comes first,
 // and those between them. Without a baseline, all are refused.
 func refuseUnordered(visits []*visit, pairs []contradiction) {
-	for _, p := range slices.DeleteFunc(pairs, contradiction.isHeld) {
+	for _, p := range slices.DeleteFunc(pairs, contradiction.bothAbsent) {
 		err := events.Fieldf("VISITNUM", "the order of visits %s (%s) and %s (%s) is unclear: their dates contradict their numbers, and not all dates of the subject are known to the day",
 			p.earlier.name(), p.earlier.effective.text, p.later.name(), p.later.effective.text)
 		end := p.j + 1

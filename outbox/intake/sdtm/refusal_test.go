@@ -72,7 +72,7 @@ func TestRefusalsOfSDTM(t *testing.T) {
 			},
 		},
 		{
-			name: "a state that is unknown says nothing of the value: later visits are taken",
+			name: "a state that is unknown leaves the value certain: later visits are taken",
 			file: "tr.csv", from: "A,2,2020-02-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,PRESENT", to: "A,2,2020-02-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,LARGER",
 			want: []string{
 				baseline,

@@ -96,13 +96,10 @@ func (s *subject) conclude(visits []*visit) {
 	byNumber := map[string][]*visit{}
 	for i, v := range visits {
 		byNumber[v.number] = append(byNumber[v.number], v)
-		if v.held {
+		if v.absent {
 			continue
 		}
-		v.assessment.Conclusion = "Undefined"
-		if i == 0 {
-			v.assessment.Conclusion = "No"
-		}
+		v.assessment.Conclusion = withoutResponse(i == 0)
 		v.conclude(s.responses, used)
 	}
 	for i, r := range s.responses {
@@ -110,7 +107,7 @@ func (s *subject) conclude(visits []*visit) {
 			continue
 		}
 		why := fmt.Sprintf("tr.csv has no visit %s", r.visit)
-		if slices.ContainsFunc(byNumber[r.visit], func(v *visit) bool { return !v.held }) {
+		if slices.ContainsFunc(byNumber[r.visit], func(v *visit) bool { return !v.absent }) {
 			why += " of that date"
 		}
 		s.warnf(kindResponse, "%s:%d: VISITNUM: the overall response %s is left out, as %s",
@@ -118,10 +115,18 @@ func (s *subject) conclude(visits []*visit) {
 	}
 }
 
+// withoutResponse returns the conclusion of a visit that has no response.
+func withoutResponse(baseline bool) string {
+	if baseline {
+		return "No"
+	}
+	return "Undefined"
+}
+
 // agrees reports whether a response is the one of a visit that is registered and
 // that the delivery has no measurements of.
 func (v *visit) agrees(r response) bool {
-	return v.held && (v.date == "" || sameDay(r.date, v.date)) && conclusions[r.value] == v.assessment.Conclusion
+	return v.absent && (v.date == "" || sameDay(r.date, v.date)) && (r.value == "" || conclusions[r.value] == v.assessment.Conclusion)
 }
 
 // sameDay reports whether a date of SDTM is of the day.

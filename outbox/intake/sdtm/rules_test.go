@@ -346,19 +346,19 @@ func TestSumsOverDifferentLesions(t *testing.T) {
 	})
 }
 
-func TestRowsThatNameNoEvaluator(t *testing.T) {
+func TestRowsWithoutAnEvaluator(t *testing.T) {
 	unnamed := func(files fstest.MapFS, name, from string) fstest.MapFS {
 		return edited(t, files, name, from, strings.Replace(from, "INVESTIGATOR", "", 1))
 	}
 	small := smallSet(three...)
 	alone := lines(readSDTM(t, small, sdtm.Options{}, newRegistry()))
-	t.Run("are the investigator's where nobody else is named", func(t *testing.T) {
+	t.Run("are the investigator's where no other evaluator is named", func(t *testing.T) {
 		records := readSDTM(t, unnamed(small, "tr.csv", "B,1,2020-01-01,INVESTIGATOR"), sdtm.Options{}, newRegistry())
 		if diff := cmp.Diff(alone, lines(records)); diff != "" {
 			t.Error(diff)
 		}
 	})
-	t.Run("are nobody's where another is, whatever the order of the rows", func(t *testing.T) {
+	t.Run("are left out where another is, whatever the order of the rows", func(t *testing.T) {
 		for _, from := range []string{"A,3,2020-03-01,INVESTIGATOR,,NON-TARGET", "A,1,2020-01-01,INVESTIGATOR,,NON-TARGET"} {
 			files := unnamed(small, "tr.csv", "B,1,2020-01-01,INVESTIGATOR")
 			files = edited(t, files, "tr.csv", from, strings.Replace(from, "INVESTIGATOR", "READER", 1))
@@ -366,7 +366,7 @@ func TestRowsThatNameNoEvaluator(t *testing.T) {
 			if diff := cmp.Diff(alone[:3], lines(records)); diff != "" {
 				t.Error(diff)
 			}
-			want := []string{"tr.csv:2: tr.csv:8: TREVAL: 1 row is by nobody, and left out because others of the file name another evaluator"}
+			want := []string{"tr.csv:2: tr.csv:8: TREVAL: 1 row is without an evaluator, and left out because the file has rows by others"}
 			if diff := cmp.Diff(want, warnings(records)); diff != "" {
 				t.Error(diff)
 			}

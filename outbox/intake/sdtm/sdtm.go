@@ -193,11 +193,11 @@ func (im *importer) readRow(d domain, t *table, refused *refusedRow) error {
 
 // emitStudy emits the assessments of one study.
 func (im *importer) emitStudy(study string) error {
-	known, err := im.registry.Visits(im.ctx, study)
+	stored, err := im.registry.Visits(im.ctx, study)
 	if err != nil {
 		return err
 	}
-	numbers := newNumbering(im.opts, im.registry, im.assigned, known)
+	numbers := newNumbering(im.opts, im.registry, im.assigned, stored)
 	subjects := im.data.studies[study]
 	for _, id := range slices.Sorted(maps.Keys(subjects)) {
 		if err := im.emitSubject(subjects[id], numbers); err != nil {
@@ -218,14 +218,14 @@ func (im *importer) emitSubject(s *subject, numbers *numbering) error {
 	}
 	registered := numbers.match(s.id, delivered)
 	all := s.arrange(delivered, registered)
-	delivered = slices.DeleteFunc(slices.Clone(all), func(v *visit) bool { return v.held })
+	delivered = slices.DeleteFunc(slices.Clone(all), func(v *visit) bool { return v.absent })
 	if err := numbers.assign(im.ctx, delivered); err != nil {
 		return err
 	}
 	validate(delivered)
 	s.reviseCase(all, registered)
 	s.distributeWarnings(delivered)
-	all = slices.DeleteFunc(all, func(v *visit) bool { return v.held && !v.again })
+	all = slices.DeleteFunc(all, func(v *visit) bool { return v.absent && !v.again })
 	validate(all)
 	return im.emitVisits(all)
 }
@@ -239,7 +239,7 @@ func validate(visits []*visit) {
 		if err := v.assessment.Validate(); err != nil {
 			v.refuse(v.line, withColumn(err))
 		}
-		v.valid = !v.held
+		v.valid = !v.absent
 	}
 }
 
@@ -259,8 +259,8 @@ func (im *importer) emitVisit(v *visit) error {
 	case v.refusal != nil:
 		r = v.refusal.Record(resultsDomain.file)
 		r.File = im.path(r.File)
-	case v.held:
-		r.Submission = events.Submission{Assessment: v.assessment, Visit: v.known.Visit}
+	case v.absent:
+		r.Submission = events.Submission{Assessment: v.assessment, Visit: v.stored.Visit}
 	default:
 		r.Submission = events.Submission{Assessment: v.assessment, Visit: v.key(im.opts.Evaluator)}
 	}

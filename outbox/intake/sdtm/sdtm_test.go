@@ -106,7 +106,7 @@ func TestRulesOfSDTM(t *testing.T) {
 			want: []string{"A|100|Baseline|2020-01-01|30.3|--|0.0 mm|--|No"},
 		},
 		{
-			name: "a target lesion of the first visit that is not measured leaves no value, whatever SUMDIAM says",
+			name: "a target lesion of the first visit that is not measured leaves no value, whatever SUMDIAM is",
 			rows: []string{
 				"TR A 1 2020-01-01 TARGET T01 DIAMETER 10", "TR A 1 2020-01-01 TARGET T02 DIAMETER 20", "TR A 1 2020-01-01 TARGET T03 DIAMETER 5",
 				"TR A 2 2020-02-01 TARGET T01 DIAMETER ND", "TR A 2 2020-02-01 TARGET T02 TUMSTATE PRESENT", "TR A 2 2020-02-01 TARGET - SUMDIAM 20",
@@ -172,7 +172,7 @@ func TestRulesOfSDTM(t *testing.T) {
 			want: []string{"B|100|Baseline|2020|1|--|0.0 mm|--|No", "b|200|Baseline|2020|1|--|0.0 mm|--|No", "é|300|Baseline|2020|1|--|0.0 mm|--|No"},
 		},
 		{
-			name: "an organ that is said twice and differently is the first, with a warning",
+			name: "of two organs of a lesion the first counts, with a warning",
 			rows: []string{"TR A 1 2020 TARGET T01 DIAMETER 1", "TU A T01 LUNG", "TU A T01 LIVER"},
 			want: []string{"A|100|Baseline|2020|1|--|0.0 mm|--|No"},
 			warnings: []string{

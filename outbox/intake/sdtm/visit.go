@@ -49,9 +49,9 @@ type visit struct {
 	assessment events.Assessment
 	warnings   []intake.Warning
 
-	held  bool               // the delivery lacks it; the assessment is the registered one
-	known *events.KnownVisit // what is registered of the visit; nil for a new one
-	again bool               // held, and to be registered in the next revision of the case
+	absent bool               // the delivery lacks it; the assessment is the registered one
+	stored *events.KnownVisit // what is registered of the visit; nil for a new one
+	again  bool               // absent, and to be registered in the next revision of the case
 
 	valid        bool            // whether the assessment was validated
 	refusal      *intake.Refusal // nil unless the visit is refused
@@ -95,13 +95,13 @@ func (v *visit) name() string {
 // withdrawn reports whether the visit is registered, signed and withdrawn, and
 // stays so.
 func (v *visit) withdrawn() bool {
-	return v.known != nil && v.known.Withdrawn && (v.held || v.sameContent())
+	return v.stored != nil && v.stored.Withdrawn && (v.absent || v.sameContent())
 }
 
 // sameContent reports whether the visit is what is registered of it, apart from
 // what depends on other visits.
 func (v *visit) sameContent() bool {
-	a, b := v.assessment, v.known.Latest
+	a, b := v.assessment, v.stored.Latest
 	return a.Effective == b.Effective && a.Conclusion == b.Conclusion && v.sameLesions(b)
 }
 
@@ -116,7 +116,7 @@ func (s *subject) visits() []*visit {
 			Study: s.study, SponsorStudy: s.study, TrialName: s.study, Criteria: events.Criteria, Subject: s.id,
 		}
 		v.sortRows(s)
-		if v.assessment.Effective = v.effective.text; !v.effective.known() {
+		if v.assessment.Effective = v.effective.text; !v.effective.isSet() {
 			v.refuse(v.line, events.Fieldf("TRDTC", "no row of the visit has a date"))
 		}
 		v.assessment.Lesions = v.assessedLesions()
@@ -162,7 +162,7 @@ func refuseOverlap(visits []*visit) {
 	var of *visit
 	for _, v := range visits {
 		d, err := parseDate(v.date)
-		if err != nil || !d.known() {
+		if err != nil || !d.isSet() {
 			continue
 		}
 		if of != nil && !last.isBefore(d) {
@@ -228,12 +228,12 @@ func (v *visit) addDate(r result) {
 	case err != nil:
 		v.refuse(r.line, intake.AsError(err, "TRDTC"))
 		return
-	case !d.known():
+	case !d.isSet():
 		v.warnf(kindDate, "%s:%d: TRDTC: %s has no year and is left out", resultsDomain.file, r.line, intake.Printable(r.date))
 		return
 	}
 	v.coarse = v.coarse || d.coarse
-	if !v.effective.known() || d.compare(v.effective) < 0 {
+	if !v.effective.isSet() || d.compare(v.effective) < 0 {
 		v.effective = d
 	}
 }
@@ -271,7 +271,7 @@ func compareNumbers(a, b string) int {
 func (s *subject) distributeWarnings(visits []*visit) {
 	var first *visit
 	for _, v := range visits {
-		if v.held {
+		if v.absent {
 			continue
 		}
 		if first == nil {

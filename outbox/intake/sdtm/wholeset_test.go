@@ -284,7 +284,7 @@ func TestTheWholeSetIsReadAsItsRowsSay(t *testing.T) {
 	}
 }
 
-func TestTheWholeSetGivesTheWarningsItDeserves(t *testing.T) {
+func TestWarningsOfTheWholeSet(t *testing.T) {
 	records := readSDTM(t, wholeSet(t), sdtm.Options{}, newRegistry())
 	notDone, other := 0, []string{}
 	for _, w := range warnings(records) {
