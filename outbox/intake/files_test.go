@@ -118,6 +118,7 @@ func TestFormats(t *testing.T) {
 	}{
 		{"lines are recognised", "", "\n" + a + "\n\n" + b + "\n", []string{"-:2 1", "-:4 2"}},
 		{"lines of which one is bad", "", a + "\n{\"id\":\n" + b, []string{"-:1 1", "-:2: id: is not valid JSON: it ends in the middle", "-:3 2"}},
+		{"lines of which the first is cut off", "", a[:40] + "\n" + b, []string{"-:1: is not valid JSON: it ends in the middle", "-:2 2"}},
 		{"lines of both forms", "", a + "\n" + report, []string{"-:1 1", "-:2 790"}},
 		{"a record over many lines, and another", "", good + "\n" + b, []string{"-:29: something follows the end of the document; write one record a line, or put the records into an array"}},
 		{"lines, as JSON", intake.JSON, a + "\n" + b, []string{"-:2: something follows the end of the document; write one record a line, or put the records into an array"}},

@@ -63,7 +63,7 @@ func (d *document) read() error {
 		return Refusef(1, events.Unsupported, "", "the file is %s; write it as JSON in UTF-8, not compressed", other)
 	}
 	ext := strings.ToLower(filepath.Ext(d.name))
-	if d.format == NDJSON || d.format == "" && (ext == ".ndjson" || ext == ".jsonl") {
+	if d.format == NDJSON || d.format == "" && (ext == ".ndjson" || ext == ".jsonl") || d.format != JSON && d.splitter.startsWithObjects() {
 		return d.readLines()
 	}
 	first, err := d.splitter.next()

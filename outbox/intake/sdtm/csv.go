@@ -158,6 +158,9 @@ func (t *table) next() (row, error) {
 	if err != nil {
 		return row{}, err
 	}
+	for len(fields) > t.width && strings.TrimSpace(fields[len(fields)-1]) == "" {
+		fields = fields[:len(fields)-1]
+	}
 	if len(fields) != t.width {
 		return row{}, t.refusef(line, events.Invalid, "", "the record has %d fields where the header has %d", len(fields), t.width)
 	}

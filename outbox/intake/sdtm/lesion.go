@@ -95,6 +95,9 @@ func (v *visit) addLesion(s *subject, r result) {
 		if !first.equal(r) {
 			v.refuseValue(r.line, events.Fieldf("TRLNKID", "lesion %s has %s twice on one date with different values, first in line %d",
 				intake.Printable(r.lesion), intake.Printable(r.test), first.line))
+		} else if first.method != r.method {
+			v.warnf(kindMethod, "%s:%d: TRMETHOD: %s of lesion %s is by %s here; %s of line %d is used", resultsDomain.file, r.line,
+				intake.Printable(r.test), intake.Printable(r.lesion), intake.Printable(r.method), intake.Printable(first.method), first.line)
 		}
 		return
 	}

@@ -76,6 +76,11 @@ func TestColumnsAndValues(t *testing.T) {
 			want: []string{strings.Replace(one, "|30|", "|30.0|", 1)},
 		},
 		{
+			name: "equal values by different methods are one, with the method of the first",
+			text: strings.Replace(leastTR, "TRSTRESU", "TRSTRESU,TRMETHOD", 1) + "TR S,A,1,2020-01-01,TARGET,T01,DIAMETER,30,mm,CT SCAN\nTR S,A,1,2020-01-01,TARGET,T01,DIAMETER,30,mm,MRI,,\n" + leastTU + leastRS,
+			want: []string{one}, warnings: []string{"tr.csv:2: tr.csv:3: TRMETHOD: DIAMETER of lesion T01 is by MRI here; CT SCAN of line 2 is used"},
+		},
+		{
 			name: "different values on dates that may be one are refused",
 			text: leastTR + "TR S,A,1,2020-01,TARGET,T01,DIAMETER,30,mm\nTR S,A,1,2020-01-01,TARGET,T01,DIAMETER,31,mm\n" + leastTU + leastRS,
 			want: []string{

@@ -27,6 +27,7 @@ const (
 	kindEvaluator = "evaluator"
 	kindOrgan     = "organ"
 	kindAxis      = "axis"
+	kindMethod    = "TRMETHOD"
 	kindUnit      = "unit"
 	kindNumber    = "TRSTRESN"
 	kindStatus    = "TRSTAT"
