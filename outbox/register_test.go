@@ -14,7 +14,7 @@ import (
 
 func TestRegister(t *testing.T) {
 	t.Run("keeps one waiting version, and the replaced ones in the audit trail", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		for revision := range int32(3) {
 			d.register(assessment("1", 1, 1, revision+1))
 		}
@@ -39,7 +39,7 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("knows what waits or is signed already", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		a := assessment("1", 1, 1, 1)
 		d.register(a)
 		if got := d.submit(a)[0].Outcome; got != outbox.Unchanged {
@@ -55,7 +55,7 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("refuses other content under a pair ever signed", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		for revision := range int32(2) {
 			d.register(assessment("1", 1, 1, revision+1))
 			d.sign("1")
@@ -68,7 +68,7 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("refuses a pair that is not higher in both parts than the one signed", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 2, 5))
 		d.sign("1")
 		for _, pair := range lowerPairs {
@@ -82,7 +82,7 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("refuses a revision of a case that was signed in a higher one", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 2, 1), assessment("2", 1, 1, 1))
 		d.sign("1")
 		if got := d.submit(assessment("2", 1, 1, 1))[0]; got.Outcome != outbox.Unchanged {
@@ -96,7 +96,7 @@ func TestRegister(t *testing.T) {
 		d.sign("2")
 	})
 	t.Run("refuses each alone, and stores nothing of it", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1))
 		d.sign("1")
 		subject, number, elsewhere, malformed := assessment("2", 1, 1, 1), assessment("1", 2, 1, 1), assessment("1", 1, 1, 2), assessment("3", 1, 0, 1)
@@ -121,7 +121,7 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("takes more than one turn of the writer", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		var many []events.Assessment
 		for i := range int32(600) {
 			many = append(many, assessment(fmt.Sprint(i), i/10+1, 1, 1))
@@ -132,13 +132,13 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("wants to know who hands over", func(t *testing.T) {
-		_, err := newDesk(t).Register(t.Context(), "", nil)
+		_, err := newOutbox(t).Register(t.Context(), "", nil)
 		wantCode(t, err, events.Invalid)
 	})
 }
 
 func TestVisits(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	visit := &events.Visit{Evaluator: "INVESTIGATOR", Number: "10", Date: "2014-01"}
 	_, err := d.Register(t.Context(), source, []events.Submission{{Assessment: assessment("100", 1, 1, 1), Visit: visit}})
 	ok(t, err)
@@ -162,7 +162,7 @@ func TestVisits(t *testing.T) {
 		}
 	})
 	t.Run("passes over a waiting version below the signed one", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 2, 2))
 		d.sign("1")
 		d.letWait(assessment("1", 1, 1, 9))
@@ -204,7 +204,7 @@ func TestLesionIdentifiersOfAStudyAreUnique(t *testing.T) {
 		{"no hyphen in the id", with("2", 1, "3-T"), with("23", 1, "S", "T"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newDesk(t)
+			d := newOutbox(t)
 			d.register(c.first)
 			got := d.submit(c.second)[0]
 			if c.identifier == "" {
@@ -223,7 +223,7 @@ func TestLesionIdentifiersOfAStudyAreUnique(t *testing.T) {
 		})
 	}
 	t.Run("what was signed stays in use, what was replaced does not", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(with("2", 1, "3-T"))
 		d.sign("2")
 		second := with("2", 1, "U")
@@ -239,7 +239,7 @@ func TestLesionIdentifiersOfAStudyAreUnique(t *testing.T) {
 		}
 	})
 	t.Run("within one batch", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		results := d.submit(with("2", 1, "3-T"), with("2-3", 1, "T"))
 		if results[0].Err != nil || results[1].Err == nil {
 			t.Errorf("%+v", results)
@@ -248,7 +248,7 @@ func TestLesionIdentifiersOfAStudyAreUnique(t *testing.T) {
 }
 
 func TestRehearse(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	d.register(assessment("1", 1, 1, 1))
 	before := d.dump()
 	other := assessment("1", 1, 1, 1)
@@ -285,14 +285,14 @@ func TestRehearse(t *testing.T) {
 }
 
 // dump returns all rows of the outbox that a registration may change.
-func (d *desk) dump() (rows []string) {
+func (d *testOutbox) dump() (rows []string) {
 	for _, table := range []string{"studies", "cases", "assessments", "versions", "audit"} {
 		rows = append(rows, d.rowsOf(table)...)
 	}
 	return rows
 }
 
-func (d *desk) rowsOf(table string) (rows []string) {
+func (d *testOutbox) rowsOf(table string) (rows []string) {
 	found, err := d.DB().Reader.QueryxContext(d.t.Context(), "select * from "+table)
 	ok(d.t, err)
 	defer found.Close()

@@ -14,14 +14,16 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
-// importCommand registers assessments from files. None of them is published
-// before a PI has signed it.
+// importCommand registers assessments from files. They are published once a PI has
+// signed them.
 type importCommand struct {
 	File       []string `arg:"" optional:"" help:"FHIR Bundle or DiagnosticReport, JSON, or NDJSON; - is standard input." placeholder:"FILE"`
 	Format     string   `help:"What the files are: json, ndjson or fhir; default as their first bytes show." placeholder:"FORMAT"`
@@ -32,39 +34,39 @@ type importCommand struct {
 	CaseOffset int      `help:"With --sdtm: new case numbers start above this one." placeholder:"N"`
 }
 
-// Validate wants files or a directory.
+// Validate requires either files or a directory.
 func (cmd *importCommand) Validate() error {
 	formats := []string{"", string(intake.JSON), string(intake.NDJSON), string(intake.FHIR)}
 	switch {
 	case (len(cmd.File) > 0) == (cmd.SDTM != ""):
-		return usageError("name what to import: either files, or --sdtm DIR")
+		return console.UsageError("name what to import: either files, or --sdtm DIR")
 	case cmd.SDTM == "" && (cmd.Evaluator != "" || cmd.CaseOffset != 0):
-		return usageError("--evaluator and --case-offset go with --sdtm")
+		return console.UsageError("--evaluator and --case-offset need --sdtm")
 	case cmd.SDTM != "" && cmd.Format != "":
-		return usageError("--format goes with files, not with --sdtm")
+		return console.UsageError("--format goes with files, not with --sdtm")
 	case cmd.CaseOffset < 0:
-		return usageError("--case-offset must not be negative")
+		return console.UsageError("--case-offset must not be negative")
 	case !slices.Contains(formats, cmd.Format):
-		return usageError(fmt.Sprintf("--format is json, ndjson or fhir, not %q", cmd.Format))
+		return console.UsageError(fmt.Sprintf("--format is json, ndjson or fhir, not %q", cmd.Format))
 	}
 	if cmd.Study = norm.NFC.String(cmd.Study); cmd.Study != "" {
 		if err := events.ValidStudy(cmd.Study); err != nil {
-			return usageError(fmt.Sprintf("--study %q: %v", cmd.Study, err))
+			return console.UsageError(fmt.Sprintf("--study %q: %v", cmd.Study, err))
 		}
 	}
 	return nil
 }
 
-func (cmd *importCommand) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *importCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	in := &importing{DryRun: cmd.DryRun, Kinds: map[string]int{}, ctx: ctx, term: t, study: cmd.Study, text: !c.JSON}
 	if err := cmd.register(ctx, c, in); err != nil {
 		return err
 	}
-	if err := printFacts(c, t, in, func(w io.Writer) { fmt.Fprintln(w, in.summary()) }); err != nil {
+	if err := console.PrintFacts(t, in, func(w io.Writer) { fmt.Fprintln(w, in.summary()) }); err != nil {
 		return err
 	}
 	if in.Refused > 0 {
-		return errPartly
+		return console.ErrPartly
 	}
 	return nil
 }
@@ -77,24 +79,28 @@ func (cmd *importCommand) register(ctx context.Context, c *common, in *importing
 			return in.read(cmd)
 		})
 	}
+	rehearse := func(o *outbox.Outbox) error {
+		return o.Rehearse(ctx, func(register outbox.RegisterFunc) error {
+			in.outbox, in.register = o, register
+			return in.read(cmd)
+		})
+	}
+	if c.outbox != nil {
+		return rehearse(c.outbox)
+	}
 	dir := c.dir()
-	if _, err := os.Stat(dir.outbox()); errors.Is(err, fs.ErrNotExist) { // a dry run makes no outbox
+	if _, err := os.Stat(dir.Outbox()); errors.Is(err, fs.ErrNotExist) { // a dry run makes no outbox
 		temporary, err := os.MkdirTemp("", "signoff-dry-run")
 		if err != nil {
 			return err
 		}
 		defer os.RemoveAll(temporary) //nolint:errcheck // only temporary
-		dir = dataDir(temporary)
+		dir = datadir.Dir(temporary)
 	}
-	return openOutbox(ctx, dir, func(o *outbox.Outbox) error {
-		return o.Rehearse(ctx, func(register outbox.RegisterFunc) error {
-			in.outbox, in.register = o, register
-			return in.read(cmd)
-		})
-	})
+	return openOutbox(ctx, dir, rehearse)
 }
 
-// importing registers records in batches and counts what became of them.
+// importing registers records in batches and counts the results.
 type importing struct {
 	DryRun    bool           `json:"dryRun,omitempty"`
 	Taken     int            `json:"taken"`
@@ -107,13 +113,13 @@ type importing struct {
 	ctx      context.Context
 	outbox   *outbox.Outbox
 	register outbox.RegisterFunc
-	term     terminal
+	term     console.Terminal
 	study    string // the only one that is taken; empty for all
 	text     bool
 	batch    []intake.Record
 }
 
-// remark is what is wrong with a record, and where.
+// remark is a refusal or a warning, with its place.
 type remark struct {
 	File    string `json:"file"`
 	Line    int    `json:"line"`
@@ -136,7 +142,7 @@ func (in *importing) summary() string {
 		kinds = append(kinds, fmt.Sprintf("%s %d", kind, in.Kinds[kind]))
 	}
 	if total > 0 {
-		text += fmt.Sprintf("; %s (%s)", plural(total, "warning"), strings.Join(kinds, ", "))
+		text += fmt.Sprintf("; %s (%s)", console.Plural(total, "warning"), strings.Join(kinds, ", "))
 	}
 	return text
 }
@@ -162,8 +168,8 @@ func (in *importing) readAll(cmd *importCommand) error {
 	return in.flush()
 }
 
-// refuseDatabase refuses to read the outbox's own files, whatever they are
-// called: closing one ends the locks that this process holds on it.
+// refuseDatabase refuses to read the outbox's own files, by whatever name: closing such a
+// file releases the locks that this process has on the database.
 func (in *importing) refuseDatabase(path string) error {
 	if in.outbox.Owns(path) {
 		return fmt.Errorf("import: %s belongs to the outbox's database; name a file with assessments", intake.Quoted(path))
@@ -177,16 +183,16 @@ func (in *importing) readSDTM(cmd *importCommand) error {
 			return err
 		}
 	}
-	bar := newProgress(in.term, "reading", sizeOf(cmd.SDTM))
-	defer bar.end()
+	bar := console.NewProgress(in.term, "reading", sizeOf(cmd.SDTM))
+	defer bar.End()
 	return sdtm.Read(in.ctx, cmd.SDTM, sdtm.Options{
-		Evaluator: cmd.Evaluator, CaseOffset: cmd.CaseOffset, Study: cmd.Study, Progress: bar.add,
+		Evaluator: cmd.Evaluator, CaseOffset: cmd.CaseOffset, Study: cmd.Study, Progress: bar.Add,
 	}, in.outbox, in.add)
 }
 
 func (in *importing) readFile(path string, format intake.Format) error {
 	if path == "-" {
-		return intake.ReadFormat(in.ctx, in.term.in, path, format, in.add)
+		return intake.ReadFormat(in.ctx, in.term.In, path, format, in.add)
 	}
 	if err := in.refuseDatabase(path); err != nil {
 		return err
@@ -199,13 +205,13 @@ func (in *importing) readFile(path string, format intake.Format) error {
 	size := int64(0)
 	if info, err := f.Stat(); err == nil {
 		if info.IsDir() {
-			return fmt.Errorf("import: %s is a directory; only SDTM is read from one, with --sdtm", intake.Quoted(path))
+			return fmt.Errorf("import: %s is a directory; use --sdtm to read SDTM from a directory", intake.Quoted(path))
 		}
 		size = info.Size()
 	}
-	bar := newProgress(in.term, "reading", size)
-	defer bar.end()
-	return intake.ReadFormat(in.ctx, &meter{f, bar.add}, path, format, in.add)
+	bar := console.NewProgress(in.term, "reading", size)
+	defer bar.End()
+	return intake.ReadFormat(in.ctx, &meter{f, bar.Add}, path, format, in.add)
 }
 
 // quotedPath quotes the path in an error of the file system where it does not
@@ -218,9 +224,9 @@ func quotedPath(err error) error {
 	return err
 }
 
-// sizeOf returns the size of the files in the directory, 0 where it is unknown.
+// sizeOf returns the size of the files in the directory, 0 if it cannot be read.
 func sizeOf(dir string) (bytes int64) {
-	files, _ := os.ReadDir(dir) // reading it returns what is wrong with it
+	files, _ := os.ReadDir(dir) // reading the directory reports the error
 	for _, f := range files {
 		if info, err := f.Info(); err == nil {
 			bytes += info.Size()
@@ -229,7 +235,7 @@ func sizeOf(dir string) (bytes int64) {
 	return bytes
 }
 
-// meter reports how much was read.
+// meter reports the number of bytes read.
 type meter struct {
 	r   io.Reader
 	add func(bytes int)
@@ -241,7 +247,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// add takes a record from the reader.
+// add adds a record to the batch, and registers the batch when it is full.
 func (in *importing) add(r intake.Record) error {
 	for _, w := range r.Warnings {
 		in.Kinds[w.Kind]++
@@ -270,7 +276,7 @@ func (in *importing) flush() error {
 	for i, r := range in.batch {
 		submissions[i] = r.Submission
 	}
-	results, err := in.register(in.ctx, operator(), submissions)
+	results, err := in.register(in.ctx, console.Operator(), submissions)
 	if err != nil {
 		return err
 	}
@@ -303,5 +309,5 @@ func (in *importing) remark(word string, list *[]remark, r remark) {
 	if r.Field != "" {
 		message = r.Field + ": " + message
 	}
-	fmt.Fprintf(in.term.err, "%s: %s: %s\n", intake.Record{File: r.File, Line: r.Line}.Place(), word, message)
+	fmt.Fprintf(in.term.Err, "%s: %s: %s\n", intake.Record{File: r.File, Line: r.Line}.Place(), word, message)
 }

@@ -122,7 +122,7 @@ func TestDeliveriesToAnOutbox(t *testing.T) {
 	if diff := cmp.Diff(map[string]int32{"100": 0, "102": 1, "101": 2}, timepoints()); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := o.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", ID: "101", Reason: "mistaken"}); err != nil {
+	if _, err := o.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", ID: "101", Meaning: "withdrawn", Reason: "mistaken"}); err != nil {
 		t.Fatal(err)
 	}
 	deliver(count{Taken: 1}, "TR A 4 2020-04-01 TARGET T01 DIAMETER 47")
