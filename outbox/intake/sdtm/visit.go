@@ -88,7 +88,7 @@ func (v *visit) name() string {
 	case v.number == "":
 		return "of assessment " + v.assessment.ID
 	case v.date != "":
-		return v.number + " of " + v.date
+		return v.number + " of " + intake.Printable(v.date)
 	}
 	return v.number
 }
