@@ -153,7 +153,7 @@ func TestVisits(t *testing.T) {
 		{Latest: assessment("101", 1, 1, 3)},
 		{Latest: assessment("102", 1, 2, 1)},
 	}
-	t.Run("gives the highest version of every assessment of the study", func(t *testing.T) {
+	t.Run("returns the highest version of every assessment of the study", func(t *testing.T) {
 		if diff := cmp.Diff(want, must(d.Visits(t.Context(), study))(t)); diff != "" {
 			t.Error(diff)
 		}

@@ -25,7 +25,7 @@ type StreamConfig struct {
 	MaxConsumers int
 
 	// RefillTo is the outbox's highest stream sequence. A stream that is created has
-	// it as a mark, from the same request, so that at no moment it looks complete
+	// it as a mark, from the same request, so that at no moment it counts as complete
 	// to those who have no outbox; see events.RefillKey. Zero: nothing was
 	// published yet, and nothing is marked.
 	RefillTo uint64

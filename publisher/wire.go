@@ -163,7 +163,7 @@ func refusal(verb string, err error) error {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%s: %w: %w", verb, errTooLarge, err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: the broker does not answer: its disk is full, or it is overloaded; make room and start it again: %w", verb, err)
+		return fmt.Errorf("%s: the broker does not answer: its disk is full, or it is overloaded; free some space and start it again: %w", verb, err)
 	case !errors.As(err, &refused):
 		return fmt.Errorf("%s: %w", verb, err)
 	case refused.ErrorCode == codeTooLarge:
@@ -171,7 +171,7 @@ func refusal(verb string, err error) error {
 	case refused.ErrorCode == jetstreamext.JSErrCodeBatchPublishIncomplete:
 		return fmt.Errorf("%s: %w: %w", verb, errIncomplete, err)
 	case refused.ErrorCode == codeNoResources:
-		return fmt.Errorf("%s: the broker's disk is full: make room and start the broker again: %w", verb, err)
+		return fmt.Errorf("%s: the broker's disk is full: free some space and start the broker again: %w", verb, err)
 	default:
 		return fmt.Errorf("%s: %w", verb, err)
 	}

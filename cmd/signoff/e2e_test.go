@@ -236,7 +236,7 @@ func TestAWithdrawnReportIsGone(t *testing.T) {
 	if status, body := partner.get("/DiagnosticReport/790"); status != http.StatusOK {
 		t.Fatalf("before: %d %s", status, body)
 	}
-	for range 2 { // the second time gives the first answer
+	for range 2 { // the second time repeats the first answer
 		mustSignoff(t, "withdraw", "790", "--as", "pi", "--meaning", "I withdraw this assessment.", "--reason", "wrong subject", "--password-file", password, "--data", dir)
 	}
 	awaitCaughtUp(t, p)

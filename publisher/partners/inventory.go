@@ -293,7 +293,7 @@ func (r *Reconciler) replicas() int {
 
 // replaceLost deletes consumers whose only server is gone, so that they are created
 // again behind what was acknowledged: the servers list them as present and do not move
-// them by themselves. A server that restarts is given the time for it.
+// them by themselves. It first leaves a restarting server the time to come back.
 func (r *Reconciler) replaceLost(ctx context.Context, granted map[string]tenancy.Partner) error {
 	now, wanted := r.cfg.Clock(), wantedConsumers(granted)
 	var lost []string
