@@ -19,6 +19,9 @@ const fhirVersion = "4.1"
 // same for each.
 var offered = [...]string{events.MediaFHIR, events.MediaJSON}
 
+// Formats returns the values of _format that are offered.
+func Formats() []string { return append(offered[:], "json") }
+
 // Negotiate returns the media type of the answer: that of the parameter _format
 // if there is one, else the one that the Accept header prefers, else
 // application/fhir+json. The error's code is NotAcceptable, or Invalid for a

@@ -50,7 +50,7 @@ func (a *API) search(w http.ResponseWriter, r *request) error {
 // it did. It reads only the study's chain head, because most polls find nothing
 // new.
 func (a *API) unchanged(w http.ResponseWriter, r *request, s search) (bool, error) {
-	if r.Header.Get("If-None-Match") == "" {
+	if r.Header.Get("If-None-Match") == "" || r.Method == http.MethodPost {
 		return false, nil
 	}
 	study, err := a.reader.Search(r.Context(), readmodel.Query{Study: s.query.Study})

@@ -8,9 +8,10 @@ import (
 
 // The routes of the metrics.
 const (
-	routeSearch  = "search"
-	routeRead    = "read"
-	routeUnknown = "unknown"
+	routeSearch   = "search"
+	routeRead     = "read"
+	routeMetadata = "metadata"
+	routeUnknown  = "unknown"
 )
 
 type metrics struct {
@@ -22,7 +23,7 @@ func newMetrics() metrics {
 	return metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "signoff_api_requests_total",
-			Help: "Requests to the read API, by route (search, read, unknown) and class of status (2xx to 5xx).",
+			Help: "Requests to the read API, by route (search, read, metadata, unknown) and class of status (2xx to 5xx).",
 		}, []string{"route", "class"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "signoff_api_request_seconds",
