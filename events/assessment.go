@@ -15,9 +15,9 @@ import (
 // Case.Revision and Revision identify a version of it.
 type Assessment struct {
 	ID           string       `json:"id"`                     // FHIR id, unique over all studies
-	Study        string       `json:"study"`                  // the study's name, in NFC
+	Study        string       `json:"study"`                  // study id, NFC
 	SponsorStudy string       `json:"sponsorStudy"`           // the sponsor's number for it
-	TrialName    string       `json:"trialName"`              // the study's name as entered in the source
+	TrialName    string       `json:"trialName"`              // study id as entered in the source
 	Criteria     string       `json:"criteria"`               // RECIST 1.1
 	Case         Case         `json:"case"`                   // the subject's series of assessments
 	Revision     int32        `json:"revision"`               // of the assessment within the case revision
@@ -66,27 +66,6 @@ type Lesion struct {
 	ChangeFromNadir    string  `json:"changeFromNadir,omitempty"`
 }
 
-// Submission is an assessment that is to be registered.
-type Submission struct {
-	Assessment Assessment
-	Visit      *Visit // nil unless the assessment comes from SDTM
-}
-
-// Visit identifies the SDTM records from which an assessment was made, so that a
-// later import of the same visit finds the assessment again.
-type Visit struct {
-	Evaluator string `json:"evaluator"`      // EVAL or EVAL/EVALID
-	Number    string `json:"number"`         // VISITNUM as text
-	Date      string `json:"date,omitempty"` // TRDTC, where the visit is split by date
-}
-
-// KnownVisit is what the outbox has stored of an assessment.
-type KnownVisit struct {
-	Latest Assessment // its highest registered version, waiting or signed
-	Signed bool       // whether that version is signed
-	Visit  *Visit     // nil unless it came from SDTM
-}
-
 // Limits of an assessment. They keep the largest report far below the message
 // limit of NATS.
 const (
@@ -102,8 +81,8 @@ var (
 // ValidFHIRID reports whether id has the form of a FHIR id.
 func ValidFHIRID(id string) bool { return fhirID.MatchString(id) }
 
-// Normalize converts the study's name to Unicode normal form C, in which
-// names of studies are compared.
+// Normalize converts the study id to Unicode normal form C, in which
+// study ids are compared.
 func (a *Assessment) Normalize() { a.Study = norm.NFC.String(a.Study) }
 
 // Version identifies a version of an assessment and orders it among the others.
@@ -297,7 +276,6 @@ func dateTime(field, text string) error {
 	return nil
 }
 
-// requiredText returns an error unless text is there and validText accepts it.
 func requiredText(field, text string) error {
 	if text == "" {
 		return Fieldf(field, "is missing")
@@ -305,8 +283,7 @@ func requiredText(field, text string) error {
 	return validText(field, text)
 }
 
-// validText returns an error unless text is printable, at most maxText characters
-// long, and has no white space at its ends.
+// validText takes printable text without white space at its ends.
 func validText(field, text string) error {
 	if !utf8.ValidString(text) {
 		return Fieldf(field, "is not valid UTF-8")

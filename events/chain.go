@@ -87,7 +87,7 @@ func (h ChainHead) Follow(e Event) (ChainHead, error) {
 	case e.Hash == h.Hash:
 		return h, Errorf(Repeat, "study %s: event %d came again", e.Study, e.Number)
 	default:
-		return h, Errorf(Altered, "study %s: another event %d", e.Study, e.Number)
+		return h, Errorf(Altered, "study %s: event %d is not the one that came before with this number", e.Study, e.Number)
 	}
 }
 

@@ -23,10 +23,10 @@ func anyChain(t *rapid.T) []events.Event {
 
 // follow returns how many events were accepted, and why the next was not.
 func follow(chain []events.Event) (int, error) {
-	var link events.ChainHead
+	var head events.ChainHead
 	for i, e := range chain {
 		var err error
-		if link, err = link.Follow(e); err != nil {
+		if head, err = head.Follow(e); err != nil {
 			return i, err
 		}
 	}

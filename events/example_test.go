@@ -130,7 +130,7 @@ func ExampleFromHeader() {
 	// Output:
 	// [org.mskcc.crit.diagnosticreport.signed.v1] [00000000000000000001]
 	// 790 1 diagnosticreport.signed.v1 <nil>
-	// ce-study: is there 0 times instead of once
+	// ce-study: must be there once; it is there 0 times
 }
 
 // An event can be handed to a program that uses the CloudEvents SDK, and read back.

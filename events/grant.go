@@ -6,7 +6,7 @@ import "encoding/json"
 // partner may see from then on, or no longer.
 type Grant struct {
 	Partner  string `json:"partner"`
-	Study    string `json:"study"` // the study's name, as in reports
+	Study    string `json:"study"` // study id, as in reports
 	StudyKey string `json:"token"` // as in subjects and consumer names
 }
 
@@ -18,14 +18,14 @@ func (g Grant) EventSubject() string { return "ResearchStudy/" + g.StudyKey }
 // body.
 func (e Event) Grant() (Grant, error) {
 	if !e.Kind().announces() {
-		return Grant{}, Fieldf("type", "%q grants and revokes nothing", clip(e.Type))
+		return Grant{}, Fieldf("type", "%q is not the type of an event that grants or revokes a study", clip(e.Type))
 	}
 	var g Grant
 	if err := json.Unmarshal(e.Data, &g); err != nil {
-		return Grant{}, &Error{Code: Invalid, Message: "an announcement of access holds no grant", Err: err}
+		return Grant{}, &Error{Code: Invalid, Message: "the body of an announcement of access is not a grant", Err: err}
 	}
 	if e.Study != PartnerStudy(g.Partner) || e.Subject != g.EventSubject() || g.StudyKey != StudyKey(g.Study) {
-		return Grant{}, Errorf(Invalid, "an announcement of access in %s about %s holds another grant", e.Study, e.Subject)
+		return Grant{}, Errorf(Invalid, "the grant in an announcement of access does not match its study %s and its subject %s", e.Study, e.Subject)
 	}
 	return g, nil
 }

@@ -88,7 +88,7 @@ func (r *headerReader) take(name string) string {
 	values := r.h[name]
 	if len(values) != 1 {
 		if r.err == nil {
-			r.err = Fieldf(name, "is there %d times instead of once", len(values))
+			r.err = Fieldf(name, "must be there once; it is there %d times", len(values))
 		}
 		return ""
 	}

@@ -71,9 +71,9 @@ func (k Kind) in(study string) error {
 	partner, announced := PartnerOf(study)
 	switch {
 	case announced && !ValidPartnerID(partner), study != AccessStudy && !announced && !studyKey(study):
-		return Fieldf("study", "%q is not a study key: 1 to 64 of A-Z, a-z, 0-9, - and _, the first of them no _", clip(study))
+		return Fieldf("study", "%q is not a study key: 1 to 64 of A-Z, a-z, 0-9, - and _, not starting with _", clip(study))
 	case k.internal() != InternalStudy(study), k.administers() && announced, k.announces() && !announced:
-		return Fieldf("study", "%q holds no events of the kind %s", study, clip(string(k)))
+		return Fieldf("study", "%q must not have events of the kind %s", study, clip(string(k)))
 	}
 	return nil
 }

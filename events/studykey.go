@@ -37,7 +37,7 @@ var (
 	base32Hex = base32.HexEncoding.WithPadding(base32.NoPadding)
 )
 
-// ValidStudy returns an error unless study may be a study's name: printable text
+// ValidStudy returns an error unless study may be a study id: printable text
 // of 1 to 200 characters in NFC that does not start with an underscore.
 func ValidStudy(study string) error {
 	if err := requiredText("study", study); err != nil {
@@ -52,12 +52,12 @@ func ValidStudy(study string) error {
 	return nil
 }
 
-// StudyKey returns the form of a study's name that is safe in NATS subjects,
-// CloudEvents sources and consumer names. That is the name itself if it consists
+// StudyKey returns the form of a study id that is safe in NATS subjects,
+// CloudEvents sources and consumer names. That is the id itself if it consists
 // of at most 64 letters, digits, hyphens and underscores; else "x-" and its
 // base32hex in lower case; and if that has more than 64 characters, "h-" and the
-// base32hex of its SHA-256 in lower case. The name is normalized to NFC first. A
-// name that starts with x- or h- itself is encoded, so that no two studies have
+// base32hex of its SHA-256 in lower case. The id is normalized to NFC first. An
+// id that starts with x- or h- itself is encoded, so that no two studies have
 // one key.
 func StudyKey(study string) string {
 	study = norm.NFC.String(study)

@@ -137,7 +137,7 @@ func base32hex(data []byte) string {
 
 func TestStudyMustBeInNormalFormC(t *testing.T) {
 	if err := events.ValidStudy("Mu\u0308nchen"); events.CodeOf(err) != events.Invalid {
-		t.Errorf("a decomposed study number returns %v, want an Invalid error", err)
+		t.Errorf("a decomposed study id returns %v, want an Invalid error", err)
 	}
 	a := events.Assessment{Study: "Mu\u0308nchen"}
 	if a.Normalize(); a.Study != "M\u00fcnchen" {

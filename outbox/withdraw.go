@@ -11,7 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// Withdrawal says which signed report a PI withdraws, and why.
+// Withdrawal is a request of a PI to withdraw a signed report.
 type Withdrawal struct {
 	User        string // of the PI, who was authenticated by the caller
 	ID          string // of the assessment
@@ -20,13 +20,13 @@ type Withdrawal struct {
 }
 
 // Withdraw withdraws the version of an assessment that was signed last: the
-// report is published once more, as entered in error and with the reason, and
-// is available no longer. An earlier version does not come back; a higher one
+// report is published once more, with the status entered-in-error and the
+// reason, and is no longer available. An earlier version does not come back; a higher one
 // can be signed.
 //
-// The same withdrawal again gets the first answer. The error is NotFound,
-// Forbidden as in SignOff, or a Conflict: nothing was signed, or the version
-// was withdrawn by another PI or for another reason.
+// For the same withdrawal again, Withdraw returns the first answer. The error is
+// NotFound, Forbidden as in SignOff, or a Conflict: nothing was signed, or the
+// version was withdrawn by another PI or for another reason.
 func (o *Outbox) Withdraw(ctx context.Context, wd Withdrawal) (answer Signed, err error) {
 	if err := events.ValidReason(wd.Reason); err != nil {
 		return Signed{}, err
@@ -51,7 +51,7 @@ func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
 	if c.signed == 0 {
 		return Signed{}, events.Errorf(events.Conflict, "assessment %s was never signed, so there is nothing to withdraw", c.id)
 	}
-	before, err := tx.withdrawnBefore(c)
+	before, err := tx.findWithdrawal(c)
 	if err != nil {
 		return Signed{}, err
 	}
@@ -61,20 +61,20 @@ func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
 	return tx.withdrawSigned(c, wd)
 }
 
-// withdrawn is a withdrawal on record.
-type withdrawn struct {
-	User   string `db:"user"`
-	Reason string `db:"reason"`
-	Time   string `db:"time"`
-	Event  int64  `db:"event"`
+// withdrawalRow is a stored withdrawal.
+type withdrawalRow struct {
+	user, reason, time string
+	event              int64 // events.row
 }
 
-func (tx *transaction) withdrawnBefore(c *candidate) (*withdrawn, error) {
-	var before withdrawn
-	err := tx.Get(&before, `
+// findWithdrawal returns the withdrawal of the candidate's signed version; nil
+// where there is none.
+func (tx *transaction) findWithdrawal(c *candidate) (*withdrawalRow, error) {
+	var before withdrawalRow
+	err := tx.QueryRow(`
 		select "user", reason, time, event
 		from withdrawals
-		where version = ?`, c.signed)
+		where version = ?`, c.signed).Scan(&before.user, &before.reason, &before.time, &before.event)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -84,12 +84,12 @@ func (tx *transaction) withdrawnBefore(c *candidate) (*withdrawn, error) {
 	return &before, nil
 }
 
-func (tx *transaction) repeatWithdrawal(c *candidate, wd Withdrawal, before *withdrawn) (Signed, error) {
-	if before.User != wd.User || before.Reason != wd.Reason {
+func (tx *transaction) repeatWithdrawal(c *candidate, wd Withdrawal, before *withdrawalRow) (Signed, error) {
+	if before.user != wd.User || before.reason != wd.Reason {
 		return Signed{}, events.Errorf(events.Conflict, "%s of assessment %s was withdrawn by %s at %s: %s",
-			c.signedVersion, c.id, before.User, before.Time, before.Reason)
+			c.signedVersion, c.id, before.user, before.time, before.reason)
 	}
-	e, err := tx.EventAt(before.Event)
+	e, err := tx.EventAt(before.event)
 	if err != nil {
 		return Signed{}, err
 	}
@@ -108,13 +108,13 @@ func (tx *transaction) withdrawSigned(c *candidate, wd Withdrawal) (Signed, erro
 		return Signed{}, err
 	}
 	tx.o.step("withdrawn")
-	if err := tx.noteWithdrawn(c, wd, e, row); err != nil {
+	if err := tx.storeWithdrawn(c, wd, e, row); err != nil {
 		return Signed{}, err
 	}
 	return c.answer(e, c.signedVersion, c.signature), c.chain.Close()
 }
 
-func (tx *transaction) noteWithdrawn(c *candidate, wd Withdrawal, e events.Event, row int64) error {
+func (tx *transaction) storeWithdrawn(c *candidate, wd Withdrawal, e events.Event, row int64) error {
 	_, err := tx.Exec(`
 		insert into withdrawals (version, "user", name, reason, time, event)
 		values (?, ?, ?, ?, ?, ?)`,

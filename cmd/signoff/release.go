@@ -3,17 +3,17 @@ package main
 import (
 	"context"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// releaseCommand lets the relay try a parked study again, once whatever kept
-// its event from being published is mended.
+// releaseCommand makes the publisher try a parked study again, once the cause is repaired.
 type releaseCommand struct {
-	Study string `arg:"" help:"Study number, or study key, as signoff status shows them."`
+	Study string `arg:"" help:"Study id or study key, as signoff status prints them."`
 }
 
-func (cmd *releaseCommand) Run(ctx context.Context, c *common, t terminal) error {
-	return change(ctx, c, t, "study "+cmd.Study+" is released once nothing is in flight", func(o *outbox.Outbox) error {
-		return o.RequestRelease(ctx, operator(), cmd.Study)
+func (cmd *releaseCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	return change(ctx, c, t, "study "+cmd.Study+" is released as soon as no event is being published", func(o *outbox.Outbox) error {
+		return o.RequestRelease(ctx, console.Operator(), cmd.Study)
 	})
 }

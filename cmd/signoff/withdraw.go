@@ -4,19 +4,20 @@ import (
 	"context"
 	"io"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// withdrawCommand takes a published assessment back.
+// withdrawCommand withdraws a published assessment.
 type withdrawCommand struct {
 	ID     string `arg:"" help:"Assessment id."`
 	As     string `required:"" help:"User name of the PI." placeholder:"USER"`
-	Reason string `required:"" help:"Why; partners see it." placeholder:"\"…\""`
-	passwordFlag
+	Reason string `required:"" help:"Why it is withdrawn; partners see this." placeholder:"\"…\""`
+	console.PasswordFlag
 }
 
-func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t terminal) error {
-	password, err := cmd.read(t, cmd.As, false)
+func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	password, err := cmd.Read(t, cmd.As, false)
 	if err != nil {
 		return err
 	}
@@ -28,8 +29,8 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t terminal) erro
 		if err != nil {
 			return err
 		}
-		return printFacts(c, t, signed, func(w io.Writer) {
-			_, _ = io.WriteString(w, "assessment "+signed.ID+" is withdrawn; partners are told\n")
+		return console.PrintFacts(t, signed, func(w io.Writer) {
+			_, _ = io.WriteString(w, "assessment "+signed.ID+" is withdrawn; partners receive that as an event\n")
 		})
 	})
 }

@@ -35,8 +35,8 @@ func (d Directory) Current() error {
 	if d.unknown == "" {
 		return nil
 	}
-	return events.Errorf(events.Outdated, "who may see what is not known, because the log has events of the type %s, "+
-		"which this version does not know; nobody is let in until a newer version of signoff runs", d.unknown)
+	return events.Errorf(events.Outdated, "the log has events of the type %s, which this version does not know and which may end access; "+
+		"nobody can log in until a newer version of signoff runs", d.unknown)
 }
 
 // WithPartner returns the directory with p as the partner of its id.

@@ -49,10 +49,10 @@ func (k Key) accepts(t time.Time) bool {
 func decodeKey(e events.Event) (Key, error) {
 	var k Key
 	if err := json.Unmarshal(e.Data, &k); err != nil {
-		return Key{}, &events.Error{Code: events.Invalid, Message: "an access event holds no key", Err: err}
+		return Key{}, &events.Error{Code: events.Invalid, Message: "the body of an access event is not a key", Err: err}
 	}
 	if !isOurs(k.JWK) || e.Subject != k.EventSubject() {
-		return Key{}, events.Errorf(events.Invalid, "an access event holds no public ES256 key, or another than its subject %s says", e.Subject)
+		return Key{}, events.Errorf(events.Invalid, "the body of an access event is not a public ES256 key, or not that of its subject %s", e.Subject)
 	}
 	return k, nil
 }

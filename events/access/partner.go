@@ -20,7 +20,7 @@ import (
 type Partner struct {
 	ID      string   `json:"id"`
 	Name    string   `json:"name,omitempty"`
-	Studies []string `json:"studies"` // names of studies in NFC, sorted, each once
+	Studies []string `json:"studies"` // study ids (NFC), sorted, each once
 	Secrets []Secret `json:"secrets"` // digests of the client secrets in force
 	Enabled bool     `json:"enabled"` // false once removed; never true again
 }
@@ -91,10 +91,10 @@ func (p Partner) EventSubject() string { return "Partner/" + p.ID }
 func decodePartner(e events.Event) (Partner, error) {
 	var p Partner
 	if err := json.Unmarshal(e.Data, &p); err != nil {
-		return Partner{}, &events.Error{Code: events.Invalid, Message: "an access event holds no partner", Err: err}
+		return Partner{}, &events.Error{Code: events.Invalid, Message: "the body of an access event is not a partner", Err: err}
 	}
 	if !events.ValidPartnerID(p.ID) || e.Subject != p.EventSubject() {
-		return Partner{}, events.Errorf(events.Invalid, "an access event holds another partner than its subject %s says", e.Subject)
+		return Partner{}, events.Errorf(events.Invalid, "the partner in the body of an access event is not that of its subject %s", e.Subject)
 	}
 	return p, nil
 }

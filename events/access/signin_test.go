@@ -179,6 +179,18 @@ func TestAnAttemptThatIsUndoneLeavesNoTrace(t *testing.T) {
 	if all.Wait(a, now) > 0 {
 		t.Error("has to wait after attempts that were all undone")
 	}
+	for range p.Free {
+		all.Fail(a, now)
+	}
+	later := now.Add(p.First)
+	u, wait := all.Begin(a, later)
+	if wait > 0 {
+		t.Fatalf("has to wait %s after the wait", wait)
+	}
+	u()
+	if wait := all.Wait(a, later); wait > 0 {
+		t.Errorf("has to wait %s after an attempt that was undone", wait)
+	}
 }
 
 func TestAPlaceIsWhatOneHolderCannotChoose(t *testing.T) {

@@ -24,30 +24,29 @@ const maxOpened = 4096
 // method may be called concurrently.
 type Verifier struct {
 	once   sync.Once
-	opened *lru.Cache[[sha256.Size]byte, opened]
+	opened *lru.Cache[[sha256.Size]byte, *opened] // not changed once they are there
 }
 
 // Verify returns what d.Verify returns.
 func (v *Verifier) Verify(d Directory, token string, now time.Time) (Claims, error) {
 	digest := sha256.Sum256([]byte(token))
 	v.once.Do(v.init)
-	o, known := v.opened.Get(digest)
-	key, there := d.Key(o.key.ID())
-	if known && there && sameKey(key.JWK, o.key.JWK) {
-		o.key = key
-		return o.at(now)
+	if known, ok := v.opened.Get(digest); ok {
+		if key, ok := d.Key(known.key.ID()); ok && sameKey(key.JWK, known.key.JWK) {
+			return opened{claims: known.claims, key: key}.at(now)
+		}
 	}
 	o, err := d.open(token)
 	if err != nil {
 		return Claims{}, notValid(err)
 	}
-	v.opened.Add(digest, o)
+	v.opened.Add(digest, &o)
 	return o.at(now)
 }
 
 func (v *Verifier) init() {
 	var err error
-	if v.opened, err = lru.New[[sha256.Size]byte, opened](maxOpened); err != nil {
+	if v.opened, err = lru.New[[sha256.Size]byte, *opened](maxOpened); err != nil {
 		panic(err) // only for a size below 1
 	}
 }

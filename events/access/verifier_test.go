@@ -12,7 +12,7 @@ import (
 )
 
 // Whatever it remembers, a Verifier returns what the present directory returns.
-func TestAVerifierSaysWhatTheDirectoryDoes(t *testing.T) {
+func TestAVerifierReturnsWhatTheDirectoryDoes(t *testing.T) {
 	var signers []*access.Signer
 	var tokens []string
 	for range 3 {

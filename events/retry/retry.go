@@ -91,3 +91,38 @@ func Sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
+
+// SleepUntil waits for d, until ctx ends, or until want is received.
+func SleepUntil[T comparable](ctx context.Context, d time.Duration, news <-chan T, want T) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case got := <-news:
+			if got == want {
+				return
+			}
+		}
+	}
+}
+
+// pollEvery is the time between two calls of Poll.
+const pollEvery = 5 * time.Millisecond
+
+// Poll calls done until it returns true or an error, or ctx ends. It returns the
+// error, or the cause of ctx's end. It is for what a database or another process
+// changes without telling.
+func Poll(ctx context.Context, done func() (bool, error)) error {
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		if err := Sleep(ctx, pollEvery); err != nil {
+			return err
+		}
+	}
+}

@@ -13,17 +13,17 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// What signs in.
+// Kinds of sign-ins.
 const (
 	kindUser   = "user"
 	kindClient = "client"
 )
 
-// attempt is who tries to sign in as whom, from where. A name is locked for one
-// address only: whoever fails from elsewhere cannot lock its owner out.
+// attempt is an attempt to sign in. A name is locked for one address only, so
+// that failures from elsewhere cannot lock its owner out.
 type attempt struct {
 	kind    string
-	name    string // empty where it is malformed and so nobody's
+	name    string // empty where it is malformed, and so not anybody's
 	address string // as access.Place returns it
 }
 
@@ -105,7 +105,7 @@ func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string)
 	return tx.Audit(ledger.Line{Actor: a.name, Action: actionLocked, Subject: a.name, Detail: detail})
 }
 
-// forgetFailures ends the row of failures after a success.
+// forgetFailures sets the failures in a row to none, after a success.
 func (acc *Accounts) forgetFailures(ctx context.Context, a attempt) error {
 	return acc.ledger.Update(ctx, "record sign-in", func(tx *ledger.Tx) error {
 		_, err := tx.Exec(`

@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events/retry"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // Run follows the stream until ctx ends, and then returns nil. While the
-// broker is away it waits. Where an event does not follow, the stream was
-// replaced or storing fails it turns red, and tries again from what is stored,
+// broker is unreachable it waits. If an event does not follow, the stream was
+// replaced or storing fails, it turns red, and tries again from the stored position,
 // soon at first and then at each interval. Content that another derivation has
-// made goes on being served and followed, and is meanwhile made anew in a file
-// beside it. It returns an error only when the connection is closed for good.
+// made is served and updated, while new content is derived in a file beside it. Run
+// returns an error only when the connection was closed.
 func (m *Model) Run(ctx context.Context, js jetstream.JetStream) error {
 	m.setRunning(true)
 	defer m.setRunning(false)
@@ -28,7 +28,7 @@ func (m *Model) Run(ctx context.Context, js jetstream.JetStream) error {
 }
 
 func (m *Model) follow(ctx context.Context, js jetstream.JetStream) error {
-	s := subscriber.New(js, &applier{Model: m}, subscriber.Config{
+	s := stream.NewReader(js, &applier{Model: m}, stream.Config{
 		Stream: m.cfg.Stream, Interval: m.cfg.Interval, MaxBatch: m.cfg.MaxBatch,
 		Outage: func(cause error) {
 			if cause != nil {
@@ -44,15 +44,15 @@ func (m *Model) follow(ctx context.Context, js jetstream.JetStream) error {
 		if m.Position().StreamSequence > before {
 			succeeded()
 		}
-		if errors.Is(err, subscriber.ErrClosed) {
+		if errors.Is(err, stream.ErrClosed) {
 			return retry.Stop(err)
 		}
 		return err
 	})
 }
 
-// checkpoint keeps the write-ahead log short. Where that fails, as on a full
-// disk, the log grows meanwhile; nothing is lost.
+// checkpoint keeps the write-ahead log short. While that fails, as on a full
+// disk, the log grows; nothing is lost.
 func (m *Model) checkpoint(ctx context.Context) error {
 	loop := retry.Loop{Longest: m.cfg.Interval, Failed: func(err error) {
 		m.cfg.Log.Warn("cannot checkpoint the read model", "cause", err)
@@ -64,4 +64,10 @@ func (m *Model) setRunning(running bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.running = running
+}
+
+func (m *Model) isRunning() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.running
 }
