@@ -148,6 +148,23 @@ func preference(accept, contentType string) (quality float64, specificity int) {
 	return quality, specificity
 }
 
+// AcceptsGzip reports whether the answer to a request may be compressed with gzip,
+// for a handler that has it compressed already. To HEAD it may not be, as in Wrap.
+func AcceptsGzip(r *http.Request) bool {
+	if r.Method == http.MethodHead {
+		return false
+	}
+	for coding := range SplitList(strings.Join(r.Header.Values("Accept-Encoding"), ","), ',') {
+		name, quality, _ := strings.Cut(coding, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			_, text, _ := strings.Cut(quality, "=")
+			q, ok := parseQuality(strings.TrimSpace(text))
+			return ok && q > 0
+		}
+	}
+	return false
+}
+
 func parseQuality(text string) (float64, bool) {
 	if text == "" {
 		return 1, true

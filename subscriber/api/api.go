@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -20,6 +19,10 @@ type Reader interface {
 	// Search returns a page of a study's available reports. The error's code is
 	// Outdated for a study that Outdated names.
 	Search(ctx context.Context, q readmodel.Query) (readmodel.Page, error)
+	// Head returns the head of a study, without reading a file. What Search returns
+	// afterwards has this head or a later one. It reports false if the head is not
+	// known, or the study is one that Outdated names.
+	Head(studyKey string) (readmodel.Head, bool)
 	// Report returns the newest version of a report, available or not. The error's
 	// code is NotFound if there is none. It is Outdated for a report of a study that
 	// Outdated names; then the Report has the study.
@@ -33,12 +36,13 @@ type Reader interface {
 
 // Config has the API's optional settings.
 type Config struct {
-	PublicURL string // scheme and authority of links. Defaults to http://127.0.0.1:8080
-	BasePath  string // path of the API. Defaults to DefaultBasePath
-	TokenURL  string // of the token endpoint. Defaults to DefaultTokenPath on PublicURL
-	Count     int    // reports on a page without _count. Defaults to 50
-	MaxCount  int    // largest page. Defaults to 1000
-	MaxQuery  int    // largest query in bytes, decoded. Defaults to 8192
+	PublicURL  string // scheme and authority of links. Defaults to http://127.0.0.1:8080
+	BasePath   string // path of the API. Defaults to DefaultBasePath
+	TokenURL   string // of the token endpoint. Defaults to DefaultTokenPath on PublicURL
+	CacheBytes int64  // bound of the page cache; negative for no cache. Defaults to 64 MiB
+	Count      int    // reports on a page without _count. Defaults to 50
+	MaxCount   int    // largest page. Defaults to 1000
+	MaxQuery   int    // largest query in bytes, decoded. Defaults to 8192
 
 	// Ready returns nil if requests can be answered, else the reason, an
 	// Unavailable events.Error. Defaults to always nil.
@@ -62,7 +66,7 @@ type API struct {
 	base    string          // absolute URL of the resource type
 	tokens  access.Verifier // of access tokens
 	about   document        // the CapabilityStatement
-	buffers sync.Pool
+	pages   *pageCache
 	metrics metrics
 }
 
@@ -73,6 +77,7 @@ func New(reader Reader, cfg Config) *API {
 	cfg.TokenURL = cmp.Or(cfg.TokenURL, cfg.PublicURL+DefaultTokenPath)
 	cfg.MaxCount = cmp.Or(cfg.MaxCount, 1000)
 	cfg.Count = min(cmp.Or(cfg.Count, 50), cfg.MaxCount)
+	cfg.CacheBytes = cmp.Or(cfg.CacheBytes, 64<<20)
 	cfg.MaxQuery = cmp.Or(cfg.MaxQuery, 8192)
 	if cfg.Ready == nil {
 		cfg.Ready = func() error { return nil }
@@ -80,13 +85,14 @@ func New(reader Reader, cfg Config) *API {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
+	pages := newPageCache(cfg.CacheBytes)
 	return &API{
 		reader:  reader,
 		cfg:     cfg,
 		base:    cfg.PublicURL + cfg.BasePath + resourceType,
 		about:   newDocument(capabilityStatement(cfg)),
-		buffers: sync.Pool{New: func() any { return new([]byte) }},
-		metrics: newMetrics(),
+		pages:   pages,
+		metrics: newMetrics(pages.size),
 	}
 }
 
