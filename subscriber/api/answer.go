@@ -20,7 +20,7 @@ func (a *API) search(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	s, err := parseSearch(study, r.pairs, r.strict, a.cfg)
+	s, err := a.parseSearch(study, r.pairs, r.strict)
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,7 @@ type API struct {
 	base    string          // absolute URL of the resource type
 	tokens  access.Verifier // of access tokens
 	about   document        // the CapabilityStatement
+	table   []parameter     // of a search
 	pages   *pageCache
 	metrics metrics
 }
@@ -91,6 +92,7 @@ func New(reader Reader, cfg Config) *API {
 		cfg:     cfg,
 		base:    cfg.PublicURL + cfg.BasePath + resourceType,
 		about:   newDocument(capabilityStatement(cfg)),
+		table:   searchParameters(),
 		pages:   pages,
 		metrics: newMetrics(pages.size),
 	}

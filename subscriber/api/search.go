@@ -30,10 +30,10 @@ type search struct {
 
 // parseSearch reads the pairs of a search in the study. Pairs with unknown names
 // are ignored, or refused if strict is set.
-func parseSearch(study string, pairs []pair, strict bool, cfg Config) (search, error) {
-	s := search{study: study, page: 1, count: cfg.Count, maxCount: cfg.MaxCount}
+func (a *API) parseSearch(study string, pairs []pair, strict bool) (search, error) {
+	s := search{study: study, page: 1, count: a.cfg.Count, maxCount: a.cfg.MaxCount}
 	s.query.Study = events.StudyKey(study)
-	if err := s.parseAll(searchParameters(), pairs, strict); err != nil {
+	if err := s.parseAll(a.table, pairs, strict); err != nil {
 		return search{}, err
 	}
 	if s.values > maxValues {

@@ -172,14 +172,17 @@ func (h *heads) update(changed map[string]study) {
 
 // Head returns the head of a study as applied by this process, without reading
 // the file. What Search returns afterwards has this head or a later one. It
-// reports false if the head cannot be known so: while Run does not run, because
-// another process may write the file, and for a study that Outdated names.
-func (m *Model) Head(studyKey string) (Head, bool) {
-	if !m.isRunning() {
-		return Head{}, false
-	}
+// reports false if the chain head cannot be known so: while Run does not run,
+// because another process may write the file, and for a study that Outdated names.
+func (m *Model) Head(studyKey string) (head Head, known bool) {
+	running := m.isRunning()
 	m.heads.mu.RLock()
 	defer m.heads.mu.RUnlock()
+	head.Derivation = m.heads.derivation
 	s := m.heads.studies[studyKey]
-	return Head{ChainHead: events.ChainHead{Number: s.Number, Hash: s.Hash}, Derivation: m.heads.derivation}, s.Unknown == ""
+	if !running || s.Unknown != "" {
+		return head, false
+	}
+	head.ChainHead = events.ChainHead{Number: s.Number, Hash: s.Hash}
+	return head, true
 }
