@@ -3,8 +3,12 @@ package api
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,6 +60,32 @@ const (
 	DefaultBasePath  = "/msk-apim/external/v2/crit/blaze/api"
 	DefaultTokenPath = "/msk-apim/external/msk-oidc/oauth2/token"
 )
+
+// CheckSettings returns an error for settings with which New must not be called.
+// Its Field is public-url, base-path or max-count. The public URL may be empty.
+func CheckSettings(publicURL, basePath string, maxCount int) error {
+	if u, err := url.Parse(publicURL); publicURL != "" && (err != nil || !plainURL.MatchString(publicURL) || !validPort(u.Port())) {
+		return events.Fieldf("public-url", "%q must be http:// or https://, a host and, if needed, a port and a path, such as https://gateway.example.org", shorten(publicURL))
+	}
+	if !plainPath.MatchString(basePath) || dotSegment.MatchString(basePath) {
+		return events.Fieldf("base-path", "%q must start with a slash and have only letters, digits, -._~ and single slashes, such as %s", shorten(basePath), DefaultBasePath)
+	}
+	if maxCount < 1 || maxCount > math.MaxInt32 {
+		return events.Fieldf("max-count", "%d must be from 1 to %d", maxCount, math.MaxInt32)
+	}
+	return nil
+}
+
+var (
+	plainURL   = regexp.MustCompile(`^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?(/[A-Za-z0-9._~-]+)*/?$`)
+	plainPath  = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*/?$`)
+	dotSegment = regexp.MustCompile(`/\.\.?(/|$)`)
+)
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
+}
 
 const resourceType = "/DiagnosticReport"
 
