@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -69,24 +70,36 @@ func listsTag(list, tag string) bool {
 
 // document is an answer that is the same for everyone as long as the program runs.
 type document struct {
-	body []byte
-	tag  string
+	mediaType string // empty: negotiated
+	body      []byte
+	tag       string
 }
 
-func newDocument(body []byte) document {
+func newDocument(mediaType string, body []byte) document {
 	sum := sha256.Sum256(body)
-	return document{body: body, tag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
+	return document{mediaType: mediaType, body: body, tag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
 }
 
-// write answers with the document, or with 304 if the client has it.
-func (d document) write(w http.ResponseWriter, r *http.Request, contentType string) {
+// answer sends the document, or 304 if the client has it. A page must not load or
+// run anything.
+func (d document) answer(w http.ResponseWriter, r *request) error {
+	mediaType := d.mediaType
+	if mediaType == "" {
+		var err error
+		if mediaType, err = rest.Negotiate(r.Request); err != nil {
+			return err
+		}
+		w.Header().Add("Vary", "Accept")
+	}
 	h := w.Header()
-	h.Set("Content-Type", contentType)
+	h.Set("Content-Type", mediaType)
 	h.Set("ETag", d.tag)
 	h.Set("Cache-Control", "public, max-age=300")
-	if notModified(r, d.tag) {
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	if notModified(r.Request, d.tag) {
 		w.WriteHeader(http.StatusNotModified)
-		return
+		return nil
 	}
 	write(w, d.body)
+	return nil
 }
