@@ -285,7 +285,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	h.stop()
 	h.server.Shutdown()
 	text := out.String()
-	for _, want := range []string{"consumer made", "slowed down", "partner=acme"} {
+	for _, want := range []string{"consumer created", "slowed down", "partner=acme"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nothing about %q in the log", want)
 		}
