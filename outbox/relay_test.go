@@ -242,7 +242,7 @@ func TestChanged(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- d.Run(ctx) }()
-		wait(t) // the first look
+		wait(t) // the first check
 		drain()
 		_, err := other.SignOff(t.Context(), outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"1"}})
 		ok(t, err)

@@ -13,23 +13,29 @@ import (
 // withOutbox opens the outbox of an existing data directory for one command. A server may
 // be running on it: both write the same database.
 func withOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
-	return openOutbox(ctx, c, datadir.Dir.MustExist, fn)
+	if c.outbox != nil {
+		return fn(c.outbox)
+	}
+	if err := c.dir().MustExist(); err != nil {
+		return err
+	}
+	return openOutbox(ctx, c.dir(), fn)
 }
 
 // withNewOutbox is withOutbox that creates the directory if it does not exist, for the
 // commands that an operator begins with.
 func withNewOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
-	return openOutbox(ctx, c, datadir.Dir.Create, fn)
-}
-
-func openOutbox(ctx context.Context, c *common, prepare func(datadir.Dir) error, fn func(*outbox.Outbox) error) error {
 	if c.outbox != nil {
 		return fn(c.outbox)
 	}
-	if err := prepare(c.dir()); err != nil {
+	if err := c.dir().Create(); err != nil {
 		return err
 	}
-	o, err := outbox.Open(ctx, c.dir().Outbox(), outbox.Config{})
+	return openOutbox(ctx, c.dir(), fn)
+}
+
+func openOutbox(ctx context.Context, dir datadir.Dir, fn func(*outbox.Outbox) error) error {
+	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
 	if err != nil {
 		return err
 	}
