@@ -16,7 +16,8 @@ type Visit struct {
 
 // KnownVisit is what the outbox has stored of an assessment.
 type KnownVisit struct {
-	Latest Assessment // its highest registered version, waiting or signed
-	Signed bool       // whether that version is signed
-	Visit  *Visit     // nil where it did not come from SDTM
+	Latest    Assessment // its highest registered version, waiting or signed
+	Signed    bool       // whether that version is signed
+	Withdrawn bool       // whether that version was signed and then withdrawn
+	Visit     *Visit     // nil where it did not come from SDTM
 }

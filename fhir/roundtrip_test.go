@@ -69,7 +69,10 @@ var reports = rapid.Custom(func(t *rapid.T) fhir.Report {
 		Signature: events.Signature{User: "rivera", Name: words.Draw(t, "name"), Meaning: words.Draw(t, "meaning"), Time: moments.Draw(t, "issued")},
 	}
 	if rapid.Bool().Draw(t, "withdrawn") {
-		r.Withdrawal = words.Draw(t, "reason")
+		r.Withdrawal = &fhir.Withdrawal{
+			Signature: events.Signature{User: "lovelace", Name: words.Draw(t, "other name"), Meaning: words.Draw(t, "other meaning"), Time: moments.Draw(t, "withdrawn at")},
+			Reason:    words.Draw(t, "reason"),
+		}
 	}
 	return r
 })
@@ -101,7 +104,7 @@ func TestDecodingReturnsWhatWasEncoded(t *testing.T) {
 
 func checkIndex(t *rapid.T, r fhir.Report, encoded []byte) {
 	status := "final"
-	if r.Withdrawal != "" {
+	if r.Withdrawal != nil {
 		status = "entered-in-error"
 	}
 	a := r.Assessment

@@ -2,7 +2,9 @@ package outbox
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,8 +35,10 @@ type candidate struct {
 	signer  string // printed name of the PI who asks
 	granted bool   // that PI is enabled and granted the study
 
-	chain      *ledger.Chain // of the study
-	assessment events.Assessment
+	chain *ledger.Chain // of the study
+
+	assessment events.Assessment // of the waiting version, once it is read
+	digest     string            // of the signed version; once the waiting version is read, of that
 }
 
 // load reads the candidate with an assessment id, and what a PI may do with it.
@@ -46,7 +50,7 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 		select a.number, a.available, s.row, s.study, s.token, s.sequence, s.hash, s.time, c.revision, c.subject,
 			coalesce(a.waiting, 0), coalesce(n.case_revision, 0), coalesce(n.revision, 0),
 			coalesce(a.signed, 0), coalesce(v.case_revision, 0), coalesce(v.revision, 0),
-			coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0),
+			coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0), coalesce(g.digest, ''),
 			coalesce(p.name, ''), p.disabled = '' and r."user" is not null,
 			(select coalesce(max(row), 0) from events)
 		from assessments a
@@ -61,7 +65,7 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 		&c.number, &c.available, &head.Row, &c.study, &head.Key, &head.Number, &head.Hash, &head.Time, &c.caseRevision, &c.subject,
 		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision,
 		&c.signed, &c.signedVersion.CaseRevision, &c.signedVersion.Revision,
-		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event,
+		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event, &c.digest,
 		&c.signer, nullAsFalse{&c.granted}, &head.LastEvent)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, unknownAssessment(id)
@@ -92,6 +96,7 @@ func (c *candidate) authorize(user string) error {
 type preparedVersion struct {
 	version    int64 // versions.row
 	assessment events.Assessment
+	digest     string
 }
 
 // prepareVersions reads the waiting versions of assessments. It returns no error:
@@ -110,30 +115,42 @@ func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]p
 			continue
 		}
 		if p.assessment, err = decode(content); err == nil {
+			p.digest = digest(content)
 			out[id] = p
 		}
 	}
 	return out
 }
 
-// read sets the candidate's assessment to the waiting version.
+// read sets the candidate's assessment and digest to those of the waiting version.
 func (c *candidate) read(tx *transaction, prepared map[string]preparedVersion) (err error) {
 	if p, ok := prepared[c.id]; ok && p.version == c.waiting {
-		c.assessment = p.assessment
+		c.assessment, c.digest = p.assessment, p.digest
 		return nil
 	}
-	c.assessment, err = tx.assessment(c.waiting)
+	content, err := tx.content(c.waiting)
+	if err != nil {
+		return err
+	}
+	c.digest = digest(content)
+	c.assessment, err = decode(content)
 	return err
 }
 
-// assessment reads a stored version.
-func (tx *transaction) assessment(version int64) (events.Assessment, error) {
-	var content []byte
-	err := tx.QueryRow(`select content from versions where row = ?`, version).Scan(&content)
+// content reads a stored version.
+func (tx *transaction) content(version int64) (content []byte, err error) {
+	err = tx.QueryRow(`select content from versions where row = ?`, version).Scan(&content)
 	if err != nil {
-		return events.Assessment{}, fmt.Errorf("load version: %w", err)
+		return nil, fmt.Errorf("load version: %w", err)
 	}
-	return decode(content)
+	return content, nil
+}
+
+// digest returns what a signature covers: the lower-case hex SHA-256 of a
+// version's content as it is stored.
+func digest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
 }
 
 // decode reads the assessment from its stored form.

@@ -96,7 +96,7 @@ func ExampleOutbox_Withdraw() {
 	register(ctx, o, "790")
 	sign(ctx, o, "790")
 
-	withdrawn, err := o.Withdraw(ctx, outbox.Withdrawal{User: "dr.who", ID: "790", Reason: "wrong scan"})
+	withdrawn, err := o.Withdraw(ctx, outbox.Withdrawal{User: "dr.who", ID: "790", Meaning: "I withdraw it.", Reason: "wrong scan"})
 	check(err)
 	fmt.Println(withdrawn.Kind, "number", withdrawn.Sequence)
 	// Output:

@@ -21,7 +21,9 @@ const (
 	password = "correct horse battery"
 	meaning  = "I have reviewed and approve this assessment"
 	operator = "ops"
-	source   = "edc"
+
+	withdrawing = "I withdraw this assessment"
+	source      = "edc"
 )
 
 func TestMain(m *testing.M) {
@@ -184,7 +186,7 @@ func (d *testOutbox) sign(ids ...string) []outbox.Signed {
 }
 
 func (d *testOutbox) withdrawAs(user, id, reason string) (outbox.Signed, error) {
-	return d.Withdraw(d.t.Context(), outbox.Withdrawal{User: user, ID: id, Reason: reason})
+	return d.Withdraw(d.t.Context(), outbox.Withdrawal{User: user, ID: id, Meaning: withdrawing, Reason: reason})
 }
 
 // all returns every event of the outbox in commit order.

@@ -116,7 +116,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 			t.Errorf("%s became %s, renewed %d times", before, d.stored(), d.rehashed())
 		}
 	})
-	t.Run("give way to a password that is set while the one before signs in", func(t *testing.T) {
+	t.Run("yield to a password that is set while the one before signs in", func(t *testing.T) {
 		d := newOutbox(t)
 		d.store(hashed(t, password, argon2id.Params{Memory: 1024, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}))
 		set := false

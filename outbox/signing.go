@@ -31,7 +31,7 @@ func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]pre
 		if c.studyRow != first.studyRow || c.number != first.number {
 			return nil, events.Errorf(events.Conflict, "assessment %s was moved to case %d of study %s just now; sign again", c.id, c.number, c.study)
 		}
-		waits, err := s.meansWaiting(c)
+		waits, err := tx.meansWaiting(s, c)
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +115,7 @@ func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature even
 	}
 	err = tx.Audit(ledger.Line{
 		Time: signature.Time, Actor: signature.User, Action: actionSigned, Study: c.study, Subject: c.id,
-		Version: c.waiting, Detail: signedDetail{signature.Meaning, e.Number, e.ID},
+		Version: c.waiting, Detail: signedDetail{signature.Meaning, c.digest, e.Number, e.ID},
 	})
 	return c.answer(e, c.waitingVersion, signature), err
 }
@@ -123,15 +123,16 @@ func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature even
 // signedDetail is stored in the audit trail with a sign-off.
 type signedDetail struct {
 	Meaning  string `json:"meaning"`
+	Digest   string `json:"digest"` // of the version's content
 	Sequence uint64 `json:"sequence"`
 	Event    string `json:"event"`
 }
 
 func (tx *transaction) storeSigned(c *candidate, s events.Signature, event int64) error {
 	_, err := tx.Exec(`
-		insert into signatures (version, "user", name, meaning, time, event)
-		values (?, ?, ?, ?, ?, ?)`,
-		c.waiting, s.User, s.Name, s.Meaning, events.FormatTime(s.Time), event)
+		insert into signatures (version, "user", name, meaning, time, event, digest)
+		values (?, ?, ?, ?, ?, ?, ?)`,
+		c.waiting, s.User, s.Name, s.Meaning, events.FormatTime(s.Time), event, c.digest)
 	if err != nil {
 		return fmt.Errorf("store signature: %w", err)
 	}
@@ -173,6 +174,6 @@ func (c *candidate) partition() string { return fmt.Sprint(c.number) }
 func (c *candidate) answer(e events.Event, version events.Version, signature events.Signature) Signed {
 	return Signed{
 		ID: c.id, Study: c.study, Case: c.number, Version: version,
-		Kind: e.Kind(), Event: e.ID, Sequence: e.Number, Time: e.Time, Signature: signature,
+		Kind: e.Kind(), Event: e.ID, Sequence: e.Number, Time: e.Time, Signature: signature, Digest: c.digest,
 	}
 }

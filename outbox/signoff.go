@@ -13,6 +13,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -46,6 +47,14 @@ type Signed struct {
 	Time      time.Time        `json:"time"`     // the event's
 	Signature events.Signature `json:"signature"`
 
+	// Digest is the lower-case hex SHA-256 of the content that was signed, as
+	// it is stored. Signatures made before it was recorded have none.
+	Digest string `json:"digest,omitempty"`
+
+	// Withdrawal, in the answer to a withdrawal, is the signature by which the
+	// report was withdrawn.
+	Withdrawal *events.Signature `json:"withdrawal,omitempty"`
+
 	// Withdrawn is set where the first answer is returned again and the report
 	// was withdrawn since.
 	Withdrawn bool `json:"withdrawn,omitempty"`
@@ -73,7 +82,7 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	cases, err := groupByCase(o.db.Reader, s.IDs)
+	cases, err := groupByCase(ctx, o.db.Reader, s.IDs)
 	if err != nil {
 		return nil, ledger.Explain("sign off", err)
 	}
@@ -112,7 +121,7 @@ func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Sig
 	if _, err := host.ExecContext(ctx, takeWriteLock); err != nil {
 		return nil, ledger.Explain("sign off", o.db.Explain(err))
 	}
-	cases, err := groupByCase(host, s.IDs)
+	cases, err := groupByCase(context.WithoutCancel(ctx), host, s.IDs)
 	if err != nil {
 		return nil, ledger.Explain("sign off", err)
 	}
@@ -133,6 +142,8 @@ func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Sig
 
 // takeWriteLock changes nothing, but a statement that could needs the write lock.
 const takeWriteLock = `update relay set floor = floor`
+
+var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 var traceParentForm = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
@@ -160,7 +171,7 @@ func checkTraceParent(text string) string {
 }
 
 // groupByCase returns the ids of each case, by study and case number.
-func groupByCase(q sqlx.Queryer, ids []string) ([][]string, error) {
+func groupByCase(ctx context.Context, q database.Querier, ids []string) ([][]string, error) {
 	if len(ids) == 1 {
 		return [][]string{ids}, nil // the transaction finds out whether it exists
 	}
@@ -176,7 +187,7 @@ func groupByCase(q sqlx.Queryer, ids []string) ([][]string, error) {
 		}
 		seen[id] = true
 		var k key
-		err := q.QueryRowx(`
+		err := q.QueryRowContext(ctx, `
 			select s.study, a.number
 			from assessments a
 			join studies s on s.row = a.study
@@ -217,27 +228,47 @@ type Expected struct {
 	// Registration, if not 0, is that of Waiting. It excludes content that was
 	// registered later under the same version.
 	Registration int64
+
+	// Digest, if not empty, is Waiting's: other content under the same version
+	// is not meant either.
+	Digest string
 }
 
-func (e Expected) is(version events.Version, row int64) bool {
-	return e.Version == version && (e.Registration == 0 || e.Registration == row)
+// is reports whether the expected version is the stored one. Its content is
+// read only where the digest decides.
+func (tx *transaction) is(e Expected, version events.Version, row int64) (bool, error) {
+	if row == 0 || e.Version != version || e.Registration != 0 && e.Registration != row {
+		return false, nil
+	}
+	if e.Digest == "" {
+		return true, nil
+	}
+	content, err := tx.content(row)
+	return err == nil && e.Digest == digest(content), err
 }
 
 // meansWaiting reports whether the sign-off means the candidate's waiting
 // version; if not, it means the one signed last. It refuses one that means
 // neither.
-func (s SignOff) meansWaiting(c *candidate) (bool, error) {
+func (tx *transaction) meansWaiting(s SignOff, c *candidate) (bool, error) {
 	e, ok := s.Expected[c.id]
-	switch {
-	case !ok:
+	if !ok {
 		return c.waiting != 0, nil
-	case c.signed != 0 && e.is(c.signedVersion, c.signed):
-		return false, nil
-	case c.waiting != 0 && e.is(c.waitingVersion, c.waiting):
-		return true, nil
+	}
+	if signed, err := tx.is(e, c.signedVersion, c.signed); signed || err != nil {
+		return false, err
+	}
+	if waiting, err := tx.is(e, c.waitingVersion, c.waiting); waiting || err != nil {
+		return waiting, err
+	}
+	switch {
 	case c.waiting != 0 && e.Version == c.waitingVersion:
 		return false, events.Errorf(events.Conflict,
 			"%s of assessment %s was registered again, with other content, since it was read; read it again", e.Version, c.id)
+	case c.signed != 0 && e.Version == c.signedVersion && e.Digest != "":
+		return false, events.Errorf(events.Conflict,
+			"%s of assessment %s was signed by %s at %s with other content than %.12s…; read it again",
+			e.Version, c.id, c.signature.User, events.FormatTime(c.signature.Time), e.Digest)
 	default:
 		return false, events.Errorf(events.Conflict, "%s of assessment %s does not wait: %s, and %s",
 			e.Version, c.id, c.whatWaits(), c.whatWasSigned())
@@ -274,6 +305,9 @@ func (s SignOff) checkExpected() error {
 		}
 		if e.Version.CaseRevision < 1 || e.Version.Revision < 1 {
 			return events.Fieldf("expected", "the version expected of assessment %s has a revision below 1", id)
+		}
+		if e.Digest != "" && !digestForm.MatchString(e.Digest) {
+			return events.Fieldf("expected", "the digest expected of assessment %s is not 64 lower-case hexadecimal digits", id)
 		}
 	}
 	return nil

@@ -51,7 +51,7 @@ func TestSignOff(t *testing.T) {
 		}
 		answer := outbox.Signed{
 			ID: "790", Study: study, Case: 163, Version: events.Version{CaseRevision: 5, Revision: 1},
-			Kind: events.ReportSigned, Event: e.ID, Sequence: 1, Time: e.Time, Signature: want.Signature,
+			Kind: events.ReportSigned, Event: e.ID, Sequence: 1, Time: e.Time, Signature: want.Signature, Digest: stored(t, want.Assessment),
 		}
 		if diff := cmp.Diff([]outbox.Signed{answer}, got); diff != "" {
 			t.Error(diff)
@@ -109,7 +109,7 @@ func TestSignOff(t *testing.T) {
 			t.Error(got)
 		}
 	})
-	t.Run("gives the first answer again", func(t *testing.T) {
+	t.Run("returns the first answer again", func(t *testing.T) {
 		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1), assessment("2", 1, 1, 1))
 		first := d.sign("1")
@@ -293,18 +293,20 @@ func TestWithdraw(t *testing.T) {
 		d.clock.advance(time.Minute)
 		answer := must(d.withdrawAs("dr.b", "1", "wrong subject"))(t)
 		wantEvents(t, d, "signed 1/1", "withdrawn 1/2")
-		if answer.Kind != events.ReportWithdrawn || answer.Sequence != 2 {
+		withdrawal := events.Signature{User: "dr.b", Name: "Printed dr.b", Meaning: withdrawing, Time: d.clock.now()}
+		if answer.Kind != events.ReportWithdrawn || answer.Sequence != 2 || !cmp.Equal(answer.Withdrawal, &withdrawal) || answer.Signature.User != "dr.a" {
 			t.Errorf("%+v", answer)
 		}
 		want := fhir.Report{
-			Assessment: assessment("1", 1, 1, 1), Version: 2, LastUpdated: d.clock.now(), Withdrawal: "wrong subject",
-			Signature: events.Signature{User: "dr.a", Name: "Printed dr.a", Meaning: meaning, Time: d.clock.now().Add(-time.Minute)},
+			Assessment: assessment("1", 1, 1, 1), Version: 2, LastUpdated: d.clock.now(),
+			Withdrawal: &fhir.Withdrawal{Signature: withdrawal, Reason: "wrong subject"},
+			Signature:  events.Signature{User: "dr.a", Name: "Printed dr.a", Meaning: meaning, Time: d.clock.now().Add(-time.Minute)},
 		}
 		if diff := cmp.Diff(string(must(want.Encode())(t)), string(all(t, d.Outbox)[1].Data)); diff != "" {
 			t.Error(diff)
 		}
 	})
-	t.Run("gives the first answer again, and refuses another", func(t *testing.T) {
+	t.Run("returns the first answer again, and refuses another", func(t *testing.T) {
 		d := newOutbox(t, "dr.a", "dr.b")
 		d.register(assessment("1", 1, 1, 1))
 		d.sign("1")
@@ -315,6 +317,8 @@ func TestWithdraw(t *testing.T) {
 		_, err := d.withdrawAs("dr.b", "1", "reason")
 		wantCode(t, err, events.Conflict, "dr.a", "2026-01-31T12:00:00.000001Z")
 		_, err = d.withdrawAs("dr.a", "1", "another")
+		wantCode(t, err, events.Conflict)
+		_, err = d.Withdraw(t.Context(), outbox.Withdrawal{User: "dr.a", ID: "1", Meaning: "something else", Reason: "reason"})
 		wantCode(t, err, events.Conflict)
 		wantEvents(t, d, "signed 1/1", "withdrawn 1/2")
 	})
@@ -357,5 +361,8 @@ func TestWithdraw(t *testing.T) {
 			_, err := d.withdrawAs(c.user, c.id, c.reason)
 			wantCode(t, err, c.code)
 		}
+		d.sign("1")
+		_, err := d.Withdraw(t.Context(), outbox.Withdrawal{User: "dr.a", ID: "1", Reason: "no meaning"})
+		wantCode(t, err, events.Invalid, "meaning")
 	})
 }

@@ -20,7 +20,8 @@ type Waiting struct {
 	Registered time.Time         `json:"registered"`
 	By         string            `json:"by"`
 
-	Registration int64 `json:"registration"` // identifies the version among all others; see Expected
+	Registration int64  `json:"registration"` // identifies the version among all others; see Expected
+	Digest       string `json:"digest"`       // lower-case hex SHA-256 of the content as stored
 }
 
 // WaitingFilter selects versions that wait. The zero filter selects all.
@@ -62,6 +63,7 @@ func scanWaiting(row database.Row) (w Waiting, err error) {
 	if w.Registered, err = events.ParseTime(at); err != nil {
 		return w, err
 	}
+	w.Digest = digest(content)
 	w.Assessment, err = decode(content)
 	return w, err
 }
@@ -74,6 +76,7 @@ const visitColumns = `
 		then n.content else v.content end,
 	v.row is not null and (n.row is null
 			or (n.case_revision, n.revision) <= (v.case_revision, v.revision)),
+	exists (select 1 from withdrawals w where w.version = v.row),
 	a.visit
 	from assessments a
 	join studies s on s.row = a.study
@@ -114,9 +117,10 @@ func (o *Outbox) Holder(ctx context.Context, ids []string) (map[string]events.Kn
 
 func scanVisit(row database.Row) (k events.KnownVisit, err error) {
 	var content, visit []byte
-	if err := row.Scan(&content, &k.Signed, &visit); err != nil {
+	if err := row.Scan(&content, &k.Signed, &k.Withdrawn, &visit); err != nil {
 		return k, err
 	}
+	k.Withdrawn = k.Withdrawn && k.Signed // a version that waits may replace the one that was withdrawn
 	if k.Latest, err = decode(content); err != nil || visit == nil {
 		return k, err
 	}

@@ -16,9 +16,9 @@ import (
 )
 
 func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
-	// stays wants the relay stopped for a reason, and the stream untouched
+	// wantStopped wants the relay stopped for a reason, and the stream untouched
 	// whatever is signed afterwards.
-	stays := func(t *testing.T, b *broker, r *relay, source *box, parts ...string) {
+	wantStopped := func(t *testing.T, b *broker, r *relay, source *testOutbox, parts ...string) {
 		t.Helper()
 		reason := r.stops()
 		for _, part := range parts {
@@ -39,26 +39,26 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 	}
 
 	t.Run("when somebody else writes while it is idle", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
-		r := run(t, b, source, publisher.Config{LookEvery: 20 * time.Millisecond})
+		r := run(t, b, source, publisher.Config{CompareEvery: 20 * time.Millisecond})
 		r.reaches(10)
 		b.intrude()
-		stays(t, b, r, source, "at sequence 11", "no event of ours", "the outbox has nothing", "another publisher")
+		wantStopped(t, b, r, source, "at sequence 11", "no event of ours", "the outbox has nothing", "another publisher")
 	})
 
 	t.Run("when somebody else writes just before it does", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
-		r := run(t, b, source, publisher.Config{LookEvery: time.Hour})
+		r := run(t, b, source, publisher.Config{CompareEvery: time.Hour})
 		r.reaches(10)
 		b.intrude()
 		source.add("A", 1)
-		stays(t, b, r, source, "at sequence 11", "the outbox has event 11 of study A")
+		wantStopped(t, b, r, source, "at sequence 11", "the outbox has event 11 of study A")
 	})
 
 	t.Run("when somebody else writes in the middle of its batch", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 100)
 		done := false
 		r := run(t, b, source, publisher.Config{Step: func(name string) {
@@ -67,14 +67,14 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 				b.intrude()
 			}
 		}})
-		stays(t, b, r, source, "at sequence 1 ")
+		wantStopped(t, b, r, source, "at sequence 1 ")
 		if n := b.last(); n != 1 {
 			t.Errorf("the stream holds %d messages, want the intruder's only", n)
 		}
 	})
 
 	t.Run("when the stream holds its next event with another body", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 2)
 		pending, err := source.Source().Pending(t.Context(), 1)
 		if err != nil {
@@ -88,11 +88,11 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: "in." + e.NATSSubject(), Header: e.Header(), Data: altered}); err != nil {
 			t.Fatal(err)
 		}
-		stays(t, b, run(t, b, source, publisher.Config{}), source, "at sequence 1 ")
+		wantStopped(t, b, run(t, b, source, publisher.Config{}), source, "at sequence 1 ")
 	})
 
 	t.Run("when its outbox is older than the stream", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(10)
@@ -100,11 +100,11 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		source.add("A", 5)
 		r.reaches(15)
 		r.stop()
-		stays(t, b, run(t, b, old, publisher.Config{}), old, "at sequence 11", "the outbox has nothing", "current outbox.db")
+		wantStopped(t, b, run(t, b, old, publisher.Config{}), old, "at sequence 11", "the outbox has nothing", "current outbox.db")
 	})
 
 	t.Run("when its outbox is older than the stream and went on by itself", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(10)
@@ -113,11 +113,11 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		r.reaches(15)
 		r.stop()
 		old.add("A", 5)
-		stays(t, b, run(t, b, old, publisher.Config{}), old, "at sequence 11 the stream holds event 11 of study A", "the outbox has event 11 of study A")
+		wantStopped(t, b, run(t, b, old, publisher.Config{}), old, "at sequence 11 the stream holds event 11 of study A", "the outbox has event 11 of study A")
 	})
 
 	t.Run("when the stream is another installation's", func(t *testing.T) {
-		b, first, second := newBroker(t, natsd.Config{}), newBox(t), newBox(t)
+		b, first, second := newBroker(t, natsd.Config{}), newOutbox(t), newOutbox(t)
 		first.add("A", 10)
 		r := run(t, b, first, publisher.Config{})
 		r.reaches(10)
@@ -127,19 +127,19 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		r = run(t, other, second, publisher.Config{})
 		r.reaches(10)
 		r.stop()
-		stays(t, b, run(t, b, second, publisher.Config{}), second, "at sequence 10")
+		wantStopped(t, b, run(t, b, second, publisher.Config{}), second, "at sequence 10")
 
 		second.add("A", 10)
 		r = run(t, other, second, publisher.Config{})
 		r.reaches(23)
 		r.stop()
-		stays(t, b, run(t, b, second, publisher.Config{}), second, "at sequence 1 ")
+		wantStopped(t, b, run(t, b, second, publisher.Config{}), second, "at sequence 1 ")
 	})
 
 	t.Run("when the beginning of the stream is missing", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
-		r := run(t, b, source, publisher.Config{LookEvery: time.Hour})
+		r := run(t, b, source, publisher.Config{CompareEvery: time.Hour})
 		r.reaches(10)
 		r.stop()
 		js := b.jetStream()
@@ -156,7 +156,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		if _, err := js.UpdateStream(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
-		stays(t, b, run(t, b, source, publisher.Config{}), source, "holds 4 messages, sequence 7 to 10", "deleted")
+		wantStopped(t, b, run(t, b, source, publisher.Config{}), source, "holds 4 messages, sequence 7 to 10", "deleted")
 
 		if err := js.DeleteStream(t.Context(), events.Stream); err != nil { // as the reason says
 			t.Fatal(err)
@@ -167,7 +167,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 }
 
 func TestRelayCarriesKindsThatItDoesNotKnow(t *testing.T) {
-	b, source := newBroker(t, natsd.Config{}), newBox(t)
+	b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 	source.add("A", 2)
 	if _, err := source.Accounts().AddPartner(t.Context(), "test", "acme", "Acme", []string{"A"}); err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestRelayCarriesKindsThatItDoesNotKnow(t *testing.T) {
 	r.reaches(uint64(n + 1))
 	r.stop()
 	same(t, b, source, n+1)
-	t.Run("a look takes the last one for what it is", func(t *testing.T) {
+	t.Run("a comparison takes the last one for what it is", func(t *testing.T) {
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(uint64(n + 1))
 		r.stop()
@@ -205,8 +205,8 @@ func TestRelayCarriesKindsThatItDoesNotKnow(t *testing.T) {
 	})
 }
 
-func TestRelayTakesUpAnOutboxThatLostItsOrdinals(t *testing.T) {
-	b, source := newBroker(t, natsd.Config{}), newBox(t)
+func TestRelayTakesUpAnOutboxThatLostItsStreamSequences(t *testing.T) {
+	b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 	source.add("A", 1500)
 	source.add("B", 1500)
 	old := source.backup() // holds all events, but does not know that they are published
@@ -218,7 +218,7 @@ func TestRelayTakesUpAnOutboxThatLostItsOrdinals(t *testing.T) {
 	r.reaches(3005)
 	same(t, b, old, 3005)
 	if diff := cmp.Diff(expected(source.published()), expected(old.published())[:3000]); diff != "" {
-		t.Errorf("ordinals differ:\n%s", diff)
+		t.Errorf("stream sequences differ:\n%s", diff)
 	}
 }
 

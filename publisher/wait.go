@@ -4,32 +4,28 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
-// idle waits for something to publish, or until it is time to look at the
-// stream again, however often it is woken for nothing meanwhile.
+// idle waits for something to publish, or until it is time to compare stream and outbox
+// again, however often it is woken for nothing meanwhile.
 func (r *Relay) idle(ctx context.Context) {
-	wait := r.cfg.LookEvery - time.Since(r.seen)
+	wait := r.cfg.CompareEvery - time.Since(r.endKnownAt)
 	if wait <= 0 {
-		r.looked = false
+		r.endKnown = false
 		return
 	}
-	if left := r.cfg.Settle - r.cfg.Clock().Sub(r.doubt); !r.settled() {
+	if left := r.cfg.Settle - r.cfg.Clock().Sub(r.lastUnconfirmedSend); !r.settled() {
 		wait = min(wait, left) // then a release may be waiting
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-r.source.Changed():
-	case <-timer.C:
-	}
+	retry.SleepUntil(ctx, wait, r.source.Changed(), struct{}{})
 }
 
 // failed notes a failure, after which Run waits and tries again. The stream's end
 // counts as unknown then.
 func (r *Relay) failed(ctx context.Context, cause error) {
-	r.looked = false
+	r.endKnown = false
 	r.metrics.retries.Inc()
 	if r.status.backOff(r.cfg.Clock(), cause) {
 		r.log.Warn("publishing waits and tries again", "reason", cause)
@@ -39,14 +35,14 @@ func (r *Relay) failed(ctx context.Context, cause error) {
 	}
 }
 
-// running notes that stream and outbox were in reach.
+// running stores that stream and outbox were reached.
 func (r *Relay) running() {
 	if r.status.run(r.cfg.Clock()) {
-		r.log.Info("publishing", "ordinal", r.head.StreamSequence)
+		r.log.Info("publishing", "sequence", r.head.StreamSequence)
 	}
 }
 
-// observe notes the oldest pending event, whether it can be published or not.
+// observe stores the age of the oldest pending event, whether it can be published or not.
 func (r *Relay) observe(ctx context.Context) error {
 	pending, err := r.source.Pending(ctx, 1)
 	if err != nil {

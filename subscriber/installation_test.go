@@ -13,13 +13,15 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -51,9 +53,9 @@ func newInstallation(t *testing.T, issuedAt func() time.Time) *installation {
 	inst.endpoint = httptest.NewServer(token.New(inst, inst, token.Config{Clock: issuedAt}))
 	t.Cleanup(inst.endpoint.Close)
 
-	seed, err := doors.NewIssuer()
+	seed, err := callout.NewIssuer()
 	inst.ok(err)
-	public, err := doors.IssuerKey(seed)
+	public, err := callout.IssuerKey(seed)
 	inst.ok(err)
 	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", LoginIssuer: public, Log: quiet})
 	inst.ok(err)
@@ -69,12 +71,17 @@ func newInstallation(t *testing.T, issuedAt func() time.Time) *installation {
 	inst.ok(err)
 	_, err = publisher.EnsureStream(t.Context(), inst.js, publisher.StreamConfig{})
 	inst.ok(err)
-	d, err := doors.New(connect(natsd.Doors), server, inst, inst, seed, doors.Config{Log: quiet, Interval: 50 * time.Millisecond})
+	service := connect(natsd.Partners)
+	logins, err := callout.New(service, inst, seed, callout.Config{Log: quiet})
+	inst.ok(err)
+	enforcer := callout.NewEnforcer(service, server, logins)
+	reconciler, err := partners.New(service, server, inst, inst, logins, enforcer, partners.Config{Log: quiet, Interval: 50 * time.Millisecond})
 	inst.ok(err)
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	inst.stop = sync.OnceFunc(func() { cancel(); inst.ok(<-done) })
+	var running errgroup.Group
+	running.Go(func() error { return reconciler.Run(ctx) })
+	running.Go(func() error { return enforcer.Run(ctx, reconciler.EndRequests) })
+	inst.stop = sync.OnceFunc(func() { cancel(); inst.ok(running.Wait()) })
 	t.Cleanup(inst.stop)
 	return inst
 }
@@ -86,7 +93,7 @@ func (inst *installation) ok(err error) {
 	}
 }
 
-// The methods that doors.New needs of the log.
+// The methods of partners.Log and callout.Log.
 
 func (inst *installation) Directory() access.Directory {
 	inst.mu.Lock()
@@ -96,7 +103,7 @@ func (inst *installation) Directory() access.Directory {
 func (inst *installation) Changed() <-chan struct{}              { return inst.changed }
 func (inst *installation) WaitFor(context.Context, uint64) error { return nil }
 
-// The methods that doors.New needs for receipts.
+// The methods of partners.Receipts.
 
 func (inst *installation) NoteReceipts(context.Context, []events.Receipt) error { return nil }
 func (inst *installation) Receipts(context.Context) (list []events.Receipt, err error) {
@@ -105,16 +112,16 @@ func (inst *installation) Receipts(context.Context) (list []events.Receipt, err 
 
 // The methods that the token endpoint needs.
 
-func (inst *installation) AuthenticateClient(_ context.Context, id, given, _ string) (access.Partner, error) {
+func (inst *installation) AuthenticateClient(_ context.Context, id, secret, _ string) (access.Partner, error) {
 	p, _ := inst.Directory().Partner(id)
-	if !p.Opens(given, time.Now()) {
+	if !p.Opens(secret, time.Now()) {
 		return access.Partner{}, events.Errorf(events.Unauthenticated, "unknown client or wrong secret")
 	}
 	return p, nil
 }
 
-func (inst *installation) Issue(id, issuer, partner, given string, now time.Time) (string, error) {
-	signed, err := inst.signer.Issue(id, issuer, partner, given, now)
+func (inst *installation) Issue(id, issuer, partner, secretID string, now time.Time) (string, error) {
+	signed, err := inst.signer.Issue(id, issuer, partner, secretID, now)
 	inst.issued <- signed
 	return signed, err
 }
@@ -193,11 +200,11 @@ func TestPartnerOfAnInstallation(t *testing.T) {
 		}
 	})
 
-	t.Run("reads as many studies over a connection as it has room for", func(t *testing.T) {
-		const room = 60
+	t.Run("reads as many studies over a connection as its limit allows", func(t *testing.T) {
+		const limit = 60
 		inst := newInstallation(t, nil)
 		var all []string
-		for i := range room + 1 {
+		for i := range limit + 1 {
 			all = append(all, fmt.Sprint("S", i))
 		}
 		inst.set(true, all...)
@@ -206,18 +213,18 @@ func TestPartnerOfAnInstallation(t *testing.T) {
 		}
 		p, r := inst.dial(subscriber.PartnerConfig{}), newMemoryFollower()
 		var stop func() error
-		for _, name := range all[:room] {
+		for _, name := range all[:limit] {
 			stop, _ = follow(t, p, name, r)
 		}
-		for _, name := range all[:room] {
+		for _, name := range all[:limit] {
 			r.wait(t, name, 1)
 		}
-		if err := p.Follow(t.Context(), all[room], r); !errors.Is(err, events.Conflict) {
+		if err := p.Follow(t.Context(), all[limit], r); !errors.Is(err, events.Conflict) {
 			t.Errorf("one study more returned %v", err)
 		}
 		inst.ok(stop())
-		follow(t, p, all[room], r)
-		r.wait(t, all[room], 1)
+		follow(t, p, all[limit], r)
+		r.wait(t, all[limit], 1)
 	})
 
 	t.Run("reports that nobody answers logins, which does not end access", func(t *testing.T) {

@@ -64,7 +64,7 @@ func newInstallation(t *testing.T, assessments int) *installation {
 		t.Fatal(err)
 	}
 	i.withdrawn = "restored-1"
-	if _, err := p.Outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", Reason: "another subject", ID: i.withdrawn}); err != nil {
+	if _, err := p.Outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", Meaning: "I withdraw this assessment.", Reason: "another subject", ID: i.withdrawn}); err != nil {
 		t.Fatal(err)
 	}
 	mustSignoff(t, "partner", "revoke", "revoked", i.study, "--data", i.dir)
@@ -201,7 +201,7 @@ func startPaused(t *testing.T, dir string, s server.Settings, passes int) *pause
 		t.Fatal(err)
 	}
 	reached, permit := make(chan struct{}), make(chan struct{})
-	pauseRelay(t, p, publisher.StepHeal, passes, func() {
+	pauseRelay(t, p, publisher.StepRefill, passes, func() {
 		close(reached)
 		<-permit
 	})
@@ -416,7 +416,7 @@ func refillChild() int {
 		if nc, err = p.Connect(natsd.Publisher); err == nil {
 			passes := 0
 			p.Relay, err = publisher.New(nc, p.Outbox.Source(), publisher.Config{Log: slog.New(slog.DiscardHandler), Step: func(name string) {
-				if name == publisher.StepHeal {
+				if name == publisher.StepRefill {
 					if passes++; passes == 3 {
 						_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 						select {}
@@ -594,8 +594,8 @@ func startOnMovedStream(t *testing.T, dir string, s server.Settings) (*server.Se
 	return p.Server, p.stop
 }
 
-// Only Look is called here, once, so that nothing changes meanwhile.
-func TestWhetherTheFirstLookOpens(t *testing.T) {
+// Only Check is called here, once, so that nothing changes meanwhile.
+func TestWhetherTheFirstCheckOpens(t *testing.T) {
 	i := newInstallation(t, 5)
 	path := datadir.Dir(i.dir)
 	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
@@ -618,7 +618,7 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 	mustSignoff(t, "partner", "add", "stranger", "--study", i.study, "--data", stranger)
 	stop()
 
-	look := func(t *testing.T, prepare func(p *server.Server)) (*server.Server, error) {
+	checkOnce := func(t *testing.T, prepare func(p *server.Server)) (*server.Server, error) {
 		t.Helper()
 		p, err := server.Open(t.Context(), path, loopback(), slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -632,7 +632,7 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 		if prepare != nil {
 			prepare(p)
 		}
-		p.Admission.Look(t.Context())
+		p.Admission.Check(t.Context())
 		return p, p.Admission.Closed()
 	}
 	// restore replaces files of the installation.
@@ -655,7 +655,7 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 			t.Errorf("closed: %v", err)
 		}
 	}
-	stays := func(t *testing.T, err error, words string) {
+	wantClosed := func(t *testing.T, err error, words string) {
 		t.Helper()
 		if !errors.Is(err, events.Unavailable) || !strings.Contains(err.Error(), words) {
 			t.Errorf("want %q: %v", words, err)
@@ -668,38 +668,38 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Close()
-		p.Admission.Look(t.Context())
+		p.Admission.Check(t.Context())
 		opens(t, p.Admission.Closed())
 	})
 	t.Run("a read model that stands where the outbox does", func(t *testing.T) {
 		restore(t, complete, model, true)
-		_, err := look(t, nil)
+		_, err := checkOnce(t, nil)
 		opens(t, err)
 	})
 	t.Run("also where the stream is another, or is gone", func(t *testing.T) {
 		restore(t, complete, model, false)
-		_, err := look(t, nil)
+		_, err := checkOnce(t, nil)
 		opens(t, err)
 	})
 	t.Run("also where the outbox lacks ordinals only, without asking the stream", func(t *testing.T) {
 		restore(t, withoutOrdinals, model, false)
-		_, err := look(t, nil)
+		_, err := checkOnce(t, nil)
 		opens(t, err)
 	})
 	t.Run("also where the outbox is older, if the stream has its last event", func(t *testing.T) {
 		restore(t, older, model, true)
-		_, err := look(t, nil)
+		_, err := checkOnce(t, nil)
 		opens(t, err)
 	})
 	t.Run("not where the read model is older too, and the stream knows more", func(t *testing.T) {
 		restore(t, older, olderModel, true)
-		p, err := look(t, nil)
-		stays(t, err, "in the stream")
+		p, err := checkOnce(t, nil)
+		wantClosed(t, err, "in the stream")
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- p.Model.Run(ctx, p.Reader) }()
 		eventually(t, "it to open once the read model has applied that", func() error {
-			p.Admission.Look(t.Context())
+			p.Admission.Check(t.Context())
 			return p.Admission.Closed()
 		})
 		stop()
@@ -709,35 +709,35 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 	})
 	t.Run("not where that cannot be found out", func(t *testing.T) {
 		restore(t, older, model, false)
-		_, err := look(t, nil)
-		stays(t, err, "cannot be compared")
+		_, err := checkOnce(t, nil)
+		wantClosed(t, err, "cannot be compared")
 	})
 	t.Run("not a read model that is missing", func(t *testing.T) {
 		restore(t, complete, "", true)
-		p, err := look(t, nil)
-		stays(t, err, fmt.Sprintf("the read model is at event 0 of %d", p.Start.Recorded.StreamSequence))
+		p, err := checkOnce(t, nil)
+		wantClosed(t, err, fmt.Sprintf("the read model is at event 0 of %d", p.Start.Recorded.StreamSequence))
 	})
 	t.Run("not a read model that is older", func(t *testing.T) {
 		restore(t, complete, olderModel, true)
-		_, err := look(t, nil)
-		stays(t, err, "the read model is at event")
+		_, err := checkOnce(t, nil)
+		wantClosed(t, err, "the read model is at event")
 	})
 	t.Run("not one that holds another event there", func(t *testing.T) {
 		restore(t, complete, model, true)
 		alter(t, path.ReadModel(), "update position set hash = 'x'")
-		_, err := look(t, nil)
-		stays(t, err, "do not belong together")
+		_, err := checkOnce(t, nil)
+		wantClosed(t, err, "do not belong together")
 	})
 	t.Run("not one of another log that went on for longer", func(t *testing.T) {
 		restore(t, datadir.Dir(stranger).Outbox(), model, true)
-		_, err := look(t, nil)
-		stays(t, err, "do not belong together")
+		_, err := checkOnce(t, nil)
+		wantClosed(t, err, "do not belong together")
 	})
 	t.Run("not before access events are applied that wait to be published", func(t *testing.T) {
 		restore(t, complete, model, true)
 		i.commit(func(o *outbox.Outbox) error { return o.Accounts().RevokePartner(t.Context(), "test", "acme", i.study) })
-		p, err := look(t, nil)
-		stays(t, err, "changes of access that were committed before")
+		p, err := checkOnce(t, nil)
+		wantClosed(t, err, "changes of access that were committed before")
 		if d, _ := p.Admission.Directory().Partner("acme"); d.Granted(i.study) {
 			t.Error("the study is granted meanwhile")
 		}
@@ -745,7 +745,7 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 	t.Run("but where these are parked it does, and they are respected", func(t *testing.T) {
 		restore(t, complete, model, true)
 		i.commit(func(o *outbox.Outbox) error { return o.Accounts().RevokePartner(t.Context(), "test", "acme", i.study) })
-		p, err := look(t, func(p *server.Server) {
+		p, err := checkOnce(t, func(p *server.Server) {
 			if err := p.Outbox.Source().Park(t.Context(), events.AccessStudy, "too large"); err != nil {
 				t.Fatal(err)
 			}
@@ -758,7 +758,7 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 	t.Run("and a study that is parked holds up nothing", func(t *testing.T) {
 		restore(t, complete, model, true)
 		i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
-		_, err := look(t, func(p *server.Server) {
+		_, err := checkOnce(t, func(p *server.Server) {
 			if err := p.Outbox.Source().Park(t.Context(), events.StudyKey(i.study), "too large"); err != nil {
 				t.Fatal(err)
 			}

@@ -80,7 +80,7 @@ func startAttackedServer(t *testing.T) *attackedServer {
 		s.publish(fmt.Sprint("t-", i), study, 1, rivals, leaked)
 		s.publish(fmt.Sprint("t2-", i), study, 2, rivals, leaked)
 		s.publish(fmt.Sprint("gone-", i), study, 3, rivals, leaked)
-		if _, err := s.p.Outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", ID: fmt.Sprint("gone-", i), Reason: "test"}); err != nil {
+		if _, err := s.p.Outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "pi", Meaning: "I withdraw this assessment.", ID: fmt.Sprint("gone-", i), Reason: "test"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -23,6 +23,8 @@ type cli struct {
 	Partner  partnerCommand  `cmd:"" help:"Partners: who may see which studies."`
 	Keys     keysCommand     `cmd:"" help:"Keys that sign access tokens."`
 	Import   importCommand   `cmd:"" help:"Register assessments from files, unsigned."`
+	Waiting  waitingCommand  `cmd:"" help:"List what waits for a signature."`
+	Show     showCommand     `cmd:"" help:"Print an assessment as a PI signs it, with its versions and signatures."`
 	Sign     signCommand     `cmd:"" help:"Sign off assessments, so that partners see them."`
 	Withdraw withdrawCommand `cmd:"" help:"Withdraw a published assessment, with a reason."`
 	Audit    auditCommand    `cmd:"" help:"Print the audit trail, oldest first."`

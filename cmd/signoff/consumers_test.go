@@ -15,8 +15,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
 )
 
 // Ten partners that together need more than the server's default of 1,000 consumers.
@@ -46,7 +46,7 @@ func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 		})
 	}
 	eventually(t, "readiness", func() error {
-		if s := p.Doors.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
+		if s := p.Partners.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
 			return fmt.Errorf("the status is %+v", s)
 		}
 		return nil
@@ -82,7 +82,7 @@ func TestAGrantBeyondTheLimitOfConsumersIsNamedEverywhere(t *testing.T) {
 		t.Errorf("a grant that was there before: %s", again.err)
 	}
 	eventually(t, "the refusal", func() error {
-		if s := p.Doors.Status(); !s.Ready || len(s.Refused) != 1 {
+		if s := p.Partners.Status(); !s.Ready || len(s.Refused) != 1 {
 			return fmt.Errorf("the status is %+v", s)
 		}
 		return nil
@@ -110,7 +110,7 @@ func TestTheLimitOfConsumersIsASetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := stream.CachedInfo().Config.MaxConsumers; got != 1500+doors.OwnConsumers {
+	if got := stream.CachedInfo().Config.MaxConsumers; got != 1500+partners.OwnConsumers {
 		t.Errorf("the stream allows %d consumers", got)
 	}
 }

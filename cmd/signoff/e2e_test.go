@@ -45,7 +45,7 @@ func TestTheExampleIsAnsweredAsItWasHandedIn(t *testing.T) {
 	if _, total := partner.pages("/DiagnosticReport?researchstudy=FHIR-T"); total != 0 {
 		t.Fatalf("%d reports are visible before any signature", total)
 	}
-	mustSignoff(t, "sign", "--study", "FHIR-T", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, "sign", "--study", "FHIR-T", "--yes", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
 	awaitCaughtUp(t, p)
 	_, answer := partner.get("/DiagnosticReport?researchstudy=FHIR-T")
 
@@ -146,7 +146,7 @@ func TestAWholeSDTMStudyIsImportedSignedAndReadBack(t *testing.T) {
 		t.Fatalf("the first import: %+v", first)
 	}
 	partner := newPartner(t, p, "acme", study)
-	mustSignoff(t, "sign", "--study", study, "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, "sign", "--study", study, "--yes", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
 	awaitCaughtUp(t, p)
 	if again, want := importSDTM(t, dir, sdtm), (importFacts{Unchanged: first.Taken}); again != want {
 		t.Errorf("the second import of the same files: %+v, want %+v", again, want)
@@ -230,14 +230,14 @@ func TestAWithdrawnReportIsGone(t *testing.T) {
 	p, _ := startServer(t, dir)
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
-	mustSignoff(t, "sign", "790", "792", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, pinnedIDs(t, dir, "790", "792")...)...)
 	partner := newPartner(t, p, "acme", "FHIR-T")
 	awaitCaughtUp(t, p)
 	if status, body := partner.get("/DiagnosticReport/790"); status != http.StatusOK {
 		t.Fatalf("before: %d %s", status, body)
 	}
-	for range 2 { // the second time gives the first answer
-		mustSignoff(t, "withdraw", "790", "--as", "pi", "--reason", "wrong subject", "--password-file", password, "--data", dir)
+	for range 2 { // the second time repeats the first answer
+		mustSignoff(t, "withdraw", "790", "--as", "pi", "--meaning", "I withdraw this assessment.", "--reason", "wrong subject", "--password-file", password, "--data", dir)
 	}
 	awaitCaughtUp(t, p)
 	if status, body := partner.get("/DiagnosticReport/790"); status != http.StatusGone || !strings.HasPrefix(outcome(t, body), "deleted: ") {
@@ -253,7 +253,7 @@ func TestTheReadModelIsRebuiltFromTheStream(t *testing.T) {
 	p, stop := startServer(t, dir)
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
-	mustSignoff(t, "sign", "--study", "FHIR-T", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, "sign", "--study", "FHIR-T", "--yes", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
 	partner := newPartner(t, p, "acme", "FHIR-T")
 	awaitCaughtUp(t, p)
 	before, _ := partner.pages("/DiagnosticReport?researchstudy=FHIR-T")

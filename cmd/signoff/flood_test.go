@@ -17,7 +17,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -77,7 +77,7 @@ type flood struct {
 
 func (f *flood) run(ctx context.Context) {
 	var all errgroup.Group
-	for range doors.DefaultLimits().Connections / 2 {
+	for range tenancy.DefaultLimits().Connections / 2 {
 		all.Go(func() error { f.ask(ctx); return nil })
 	}
 	for i := range 4 {

@@ -133,6 +133,21 @@ func mustSignoff(t *testing.T, args ...string) result {
 	return r
 }
 
+// pinnedIDs returns the assessments with the version that waits, or was signed
+// last, and its digest, as sign takes them beside a password file.
+func pinnedIDs(t *testing.T, dir string, ids ...string) []string {
+	t.Helper()
+	pins := make([]string, len(ids))
+	for i, id := range ids {
+		var facts versionFacts
+		if err := json.Unmarshal([]byte(mustSignoff(t, "show", id, "--json", "--data", dir).out), &facts); err != nil {
+			t.Fatal(err)
+		}
+		pins[i] = pinned(facts.Shown.Waiting, true)
+	}
+	return pins
+}
+
 const testPassword = "correct horse battery staple"
 
 // passwordFile holds the password of the tests' PIs.
@@ -227,7 +242,7 @@ func (c *partnerClient) do(req *http.Request) (status int, body []byte) {
 	return res.StatusCode, body
 }
 
-// bundle is what the tests look at in a searchset.
+// bundle is the part of a searchset that the tests check.
 type bundle struct {
 	Total int
 	Link  []struct{ Relation, URL string }

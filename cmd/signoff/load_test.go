@@ -118,14 +118,14 @@ func (g *unboundedReader) run(ctx context.Context, p *server.Server, id, secret,
 		return err
 	}
 	inbox := nc.NewInbox()
-	room := make(chan struct{}, 1)
+	slots := make(chan struct{}, 1)
 	if _, err := nc.Subscribe(inbox, func(m *nats.Msg) {
 		if m.Header.Get("Status") == "" {
 			g.note(m)
 			_ = m.Ack() // the connection may be closed
 		}
 		select {
-		case room <- struct{}{}:
+		case slots <- struct{}{}:
 		default:
 		}
 	}); err != nil {
@@ -135,7 +135,7 @@ func (g *unboundedReader) run(ctx context.Context, p *server.Server, id, secret,
 	for ctx.Err() == nil {
 		_ = nc.PublishRequest(next, inbox, []byte(`{"batch":100,"expires":1000000000}`)) // the same
 		select {
-		case <-room:
+		case <-slots:
 		case <-ctx.Done():
 		case <-time.After(20 * time.Millisecond): // refused without a word to the inbox
 		}

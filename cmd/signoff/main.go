@@ -33,7 +33,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/outbox"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
@@ -80,7 +80,7 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Vars{
 			"version":  versionText(buildInfo()),
-			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(server.DefaultMaxCount), "maxConsumers": strconv.Itoa(doors.DefaultMaxConsumers),
+			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(server.DefaultMaxCount), "maxConsumers": strconv.Itoa(partners.DefaultMaxConsumers),
 		},
 		kong.Writers(term.Out, term.Err),
 		kong.Exit(func(int) { exited = true }),

@@ -100,7 +100,7 @@ func TestAPartnerReadsInNode(t *testing.T) {
 	password := addPI(t, dir, "pi", study)
 	mustSignoff(t, "import", "demo/synthetic.ndjson", "--data", dir)
 	sign := func(ids ...string) (all []events.Event) {
-		mustSignoff(t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, ids...)...)
+		mustSignoff(t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, pinnedIDs(t, dir, ids...)...)...)
 		awaitCaughtUp(t, p)
 		entries, err := p.Outbox.Source().Recorded(t.Context(), 1, 1000)
 		if err != nil {
@@ -136,7 +136,7 @@ func TestAPartnerReadsInNode(t *testing.T) {
 	mustSignoff(t, "partner", "grant", "acme", study, "--data", dir)
 	options["patience"] = 60_000
 	r = readInNode(t, options)
-	r.receives(sign("2006")) // a grant gives the study from its first event on
+	r.receives(sign("2006")) // a grant delivers the study from its first event on
 
 	delete(options, "tokenURL") // id and secret as user and password
 	delete(options, "study")

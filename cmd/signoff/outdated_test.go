@@ -88,7 +88,7 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 	acme, secret := newPartnerWithSecret(t, p, "acme", "FHIR-T", "OTHER")
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
-	mustSignoff(t, "sign", "--study", "FHIR-T", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, "sign", "--study", "FHIR-T", "--yes", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
 	awaitCaughtUp(t, p)
 	const path, other = "/DiagnosticReport?researchstudy=FHIR-T", "/DiagnosticReport?researchstudy=OTHER"
 	want := func(path string, status int) {

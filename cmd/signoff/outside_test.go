@@ -26,6 +26,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -67,7 +68,7 @@ func (o *clusterServer) serve() {
 
 func (o *clusterServer) sign(ids ...string) {
 	o.t.Helper()
-	mustSignoff(o.t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", o.password, "--data", o.data}, ids...)...)
+	mustSignoff(o.t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", o.password, "--data", o.data}, pinnedIDs(o.t, o.data, ids...)...)...)
 }
 
 // reports counts what the partner's page shows.
@@ -249,7 +250,7 @@ func TestAnOutsideCluster(t *testing.T) {
 // server of the consumer goes on answering, because it is another.
 func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 	consumer := events.PartnerConsumer("acme", demoStudy)
-	js := o.as(t, natsd.Doors)
+	js := o.as(t, natsd.Partners)
 	c, err := js.Consumer(t.Context(), events.Stream, consumer)
 	if err != nil {
 		t.Fatal(err)
@@ -277,9 +278,9 @@ func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 	}
 }
 
-func (o *clusterServer) connections(t *testing.T) []events.Connection {
+func (o *clusterServer) connections(t *testing.T) []tenancy.Connection {
 	t.Helper()
-	all, err := o.p.NATS.Connections(t.Context(), events.PartnerAccountPrefix+"acme")
+	all, err := o.p.NATS.Connections(t.Context(), tenancy.AccountPrefix+"acme")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -488,7 +489,7 @@ func TestMovingToAnOutsideServer(t *testing.T) {
 	p, stop := startServer(t, data)
 	sign := func(id string) {
 		t.Helper()
-		mustSignoff(t, "sign", id, "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", data)
+		mustSignoff(t, "sign", pinnedIDs(t, data, id)[0], "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", data)
 	}
 	sign("2001")
 	awaitCaughtUp(t, p)

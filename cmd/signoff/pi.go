@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 )
 
 // piCommand administers principal investigators.
@@ -28,7 +29,7 @@ type piAdd struct {
 }
 
 func (cmd *piAdd) Run(ctx context.Context, c *common, t console.Terminal) error {
-	password, err := cmd.Read(t, cmd.User, true)
+	password, err := cmd.ReadNew(ctx, t, cmd.User, accounts.MinPassword)
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ type piPassword struct {
 }
 
 func (cmd *piPassword) Run(ctx context.Context, c *common, t console.Terminal) error {
-	password, err := cmd.Read(t, cmd.User, true)
+	password, err := cmd.ReadNew(ctx, t, cmd.User, accounts.MinPassword)
 	if err != nil {
 		return err
 	}

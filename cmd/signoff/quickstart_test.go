@@ -275,7 +275,7 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 			}
 			return err
 		})
-		for range 2 { // the event is given back unread
+		for range 2 { // the event is returned unread
 			if answer := n.bash(next, ""); !strings.Contains(answer, "ce-sequence: 00000000000000000001") {
 				t.Errorf("the next event is %s", answer)
 			}

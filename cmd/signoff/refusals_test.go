@@ -75,26 +75,31 @@ func TestSignOffsThatAreRefused(t *testing.T) {
 	if err := os.WriteFile(wrong, []byte("not the right one\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	pinned := pinnedIDs(t, dir, "790")[0]
 	sign := func(user, password string) []string {
-		return []string{"sign", "790", "--as", user, "--meaning", meaning, "--password-file", password, "--data", dir}
+		return []string{"sign", pinned, "--as", user, "--meaning", meaning, "--password-file", password, "--data", dir}
 	}
 	a, b := signoff(t, sign("pi", wrong)...), signoff(t, sign("nobody", wrong)...)
 	if a != b || a.status != exitRefused {
 		t.Errorf("a wrong password and an unknown user are distinguished:\n%+v\n%+v", a, b)
 	}
 	refusal(t, exitRefused, sign("elsewhere", elsewhere), "FHIR-T")
-	refusal(t, exitRefused, []string{"sign", "799", "--as", "pi", "--meaning", meaning, "--password-file", right, "--data", dir}, "799")
+	refusal(t, exitRefused, []string{"sign", "799@1.1#" + someDigest, "--as", "pi", "--meaning", meaning, "--password-file", right, "--data", dir}, "799")
 	version := func(id string) []string {
 		return append([]string{"sign", id}, sign("pi", right)[2:]...)
 	}
 	refusal(t, exitUsage, version("790@5"), "as in 790@5.2")
-	refusal(t, exitRefused, version("790@5.2"), "case revision 5, revision 2 of assessment 790 does not wait", "case revision 5, revision 1 does")
-	first := mustSignoff(t, version("790@5.1")...)
+	refusal(t, exitRefused, version("790@5.2#"+someDigest), "case revision 5, revision 2 of assessment 790 does not wait", "case revision 5, revision 1 does")
+	refusal(t, exitUsage, version("790"), "needs the digest", "signoff show 790")
+	refusal(t, exitUsage, version("790@5.1"), "needs the digest")
+	refusal(t, exitRefused, version("790@5.1#"+someDigest), "was registered again, with other content")
+	refusal(t, exitUsage, []string{"sign", "--study", "FHIR-T", "--all", "--as", "pi", "--meaning", meaning, "--password-file", right, "--data", dir}, "--yes")
+	first := mustSignoff(t, version(pinned)...)
 	if again := mustSignoff(t, sign("pi", right)...); again != first {
 		t.Errorf("signed again: %+v", again)
 	}
-	mustSignoff(t, "withdraw", "790", "--as", "pi", "--reason", "mistaken", "--password-file", right, "--data", dir)
-	if again := mustSignoff(t, version("790@5.1")...); strings.Contains(again.out, "signed off") || !strings.Contains(again.out, "signed before and withdrawn since") {
+	mustSignoff(t, "withdraw", "790", "--as", "pi", "--meaning", "I withdraw this assessment.", "--reason", "mistaken", "--password-file", right, "--data", dir)
+	if again := mustSignoff(t, version(pinned)...); strings.Contains(again.out, "signed off") || !strings.Contains(again.out, "signed before and withdrawn since") {
 		t.Errorf("signed again after a withdrawal: %+v", again)
 	}
 	t.Run("a lower version, after a higher one was signed", func(t *testing.T) {
@@ -161,7 +166,7 @@ func TestReleaseTakesAStudyNumberOrAStudyKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustSignoff(t, "import", seed, "--data", dir)
-	mustSignoff(t, "sign", "--study", study, "--all", "--as", "other", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, "sign", "--study", study, "--yes", "--all", "--as", "other", "--meaning", meaning, "--password-file", password, "--data", dir)
 	refusal(t, exitRefused, release(study), "study Study 1 is not parked", "signoff status")
 	refusal(t, exitRefused, release(token), "study Study 1 is not parked", "signoff status")
 	if err := o.Source().Park(t.Context(), token, "too large"); err != nil {

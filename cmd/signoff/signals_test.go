@@ -20,7 +20,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 )
 
 // serveProcess starts the program as a child process. It returns once the program is ready,
@@ -305,7 +305,7 @@ func longRunningCommands(t *testing.T, dir string) map[string][]string {
 	t.Helper()
 	secret := passwordFile(t)
 	seed := filepath.Join(t.TempDir(), "login.nk")
-	key, err := doors.NewIssuer()
+	key, err := callout.NewIssuer()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,6 +81,28 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 	return "ready", s, findings
 }
 
+// warnUnpublished says, after something was signed, why partners do not get it
+// now: no server runs, or what runs is not ready.
+func warnUnpublished(ctx context.Context, c *common, t console.Terminal) {
+	state, _, findings := serverState(context.WithoutCancel(ctx), c.dir())
+	switch {
+	case state == "not running":
+		fmt.Fprintf(t.Err, "No server is running on %s: nothing is published until one runs (signoff serve).\n", c.dir())
+	case findings["stream"] != "":
+		fmt.Fprintf(t.Err, "Nothing is published now: %s\n", findings["stream"])
+	case state != "ready":
+		fmt.Fprintln(t.Err, "The server is not ready, so partners may get it later:")
+		printFindings(t.Err, findings)
+	}
+}
+
+// printFindings prints what /readyz shows that is not ok.
+func printFindings(w io.Writer, findings map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(findings)) {
+		fmt.Fprintf(w, "             %s: %s\n", name, findings[name])
+	}
+}
+
 // applied returns the stream sequence that the read model has reached, 0 if there is none
 // yet.
 func applied(ctx context.Context, dir datadir.Dir) (uint64, error) {
@@ -101,9 +123,7 @@ func (f statusFacts) print(w io.Writer) {
 		server = fmt.Sprintf("%s, process %d, %s", f.Server, f.Addresses.PID, f.Addresses.PublicURL)
 	}
 	fmt.Fprintf(w, "server       %s\n", server)
-	for _, name := range slices.Sorted(maps.Keys(f.Findings)) {
-		fmt.Fprintf(w, "             %s: %s\n", name, f.Findings[name])
-	}
+	printFindings(w, f.Findings)
 	fmt.Fprintf(w, "assessments  %d registered, %d waiting for a signature, %d available\n", o.Assessments, o.Waiting, o.Available)
 	fmt.Fprintf(w, "events       %d recorded, %d published, %d applied\n", o.Events, o.StreamSequence, f.Applied)
 	if o.Unpublished > 0 {
@@ -171,10 +191,22 @@ func reception(ctx context.Context, c *common, t console.Terminal, assessment st
 type readyCommand struct{}
 
 func (cmd *readyCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
-	state, _, _ := serverState(ctx, c.dir())
+	state, _, findings := serverState(ctx, c.dir())
 	if state != "ready" {
+		printFindings(t.Err, findings)
 		return fmt.Errorf("the server on %s is %s", c.dir(), state)
 	}
 	_, err := fmt.Fprintln(t.Out, state)
 	return err
+}
+
+// releaseCommand makes the publisher try a parked study again, once the cause is repaired.
+type releaseCommand struct {
+	Study string `arg:"" help:"Study id or study key, as signoff status prints them."`
+}
+
+func (cmd *releaseCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	return change(ctx, c, t, "study "+cmd.Study+" is released as soon as no event is being published", func(o *outbox.Outbox) error {
+		return o.RequestRelease(ctx, console.Operator(), cmd.Study)
+	})
 }

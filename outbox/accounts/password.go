@@ -41,9 +41,11 @@ const (
 	rememberFor   = 15 * time.Minute
 	maxRemembered = 4096 // passwords, after a change the former one too
 
-	minPassword = 12   // characters
 	maxPassword = 1024 // bytes
 )
+
+// MinPassword is the least length of a password, in characters.
+const MinPassword = 12
 
 // passwords hashes and checks passwords. A successful check is remembered for
 // 15 minutes as a keyed hash, so that a series of signings, each with user and
@@ -84,8 +86,8 @@ func (p *passwords) hash(password string) (string, error) {
 	switch {
 	case !utf8.ValidString(password):
 		return "", events.Fieldf("password", "is not valid UTF-8")
-	case utf8.RuneCountInString(password) < minPassword:
-		return "", events.Fieldf("password", "must have at least %d characters", minPassword)
+	case utf8.RuneCountInString(password) < MinPassword:
+		return "", events.Fieldf("password", "must have at least %d characters", MinPassword)
 	case len(password) > maxPassword:
 		return "", events.Fieldf("password", "must have at most %d bytes", maxPassword)
 	}

@@ -231,10 +231,10 @@ func TestFilesOfJSON(t *testing.T) {
 		{"an id that was refused before", "f.ndjson", strings.Replace(a, "RECIST", "x", 1) + "\n" + a, []string{
 			`f.ndjson:1: criteria: "x 1.1" is not one of "RECIST 1.1"`, "f.ndjson:2 1"}},
 		{"two documents", "f.json", good + "\n" + good, []string{
-			"f.json:29: something follows the end of the document; for one record a line, name the file .ndjson"}},
+			"f.json:29: something follows the end of the document; write one record a line, or put the records into an array"}},
 		{"two records on a line", "f.ndjson", a + " " + b, []string{"f.ndjson:1: is not valid JSON: something follows the end of the value"}},
 		{"something behind an array", "f.json", "[" + a + "]\n]", []string{"f.json:1 1",
-			"f.json:2: something follows the end of the document; for one record a line, name the file .ndjson"}},
+			"f.json:2: something follows the end of the document; write one record a line, or put the records into an array"}},
 		{"no comma between elements", "f.json", "[" + a + "\n" + b + "]", []string{"f.json:1 1",
 			`f.json:2: found "{" instead of one of ",]"; the rest of the file is not read`}},
 		{"a comma too many", "f.json", "[" + a + ",\n]", []string{"f.json:1 1",
@@ -287,7 +287,7 @@ func TestReadFrom(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
-	t.Run("says that the disk cannot be read", func(t *testing.T) {
+	t.Run("returns the error of the disk", func(t *testing.T) {
 		broken := errors.New("broken disk")
 		err := intake.ReadFrom(t.Context(), failing{broken}, "a.json", emit)
 		if !errors.Is(err, broken) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -98,14 +99,9 @@ func (recs *Receipts) sinceWhen(ctx context.Context, l *Lag, granted string) (ti
 	return events.ParseTime(max(oldest, granted)) // the order of texts is that of times
 }
 
-// querier reads one row: a transaction, or a pool of connections.
-type querier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 // numberAt returns the number of the study's last event up to a stream sequence;
 // 0 where there is none.
-func numberAt(ctx context.Context, q querier, key string, sequence uint64) (number uint64, err error) {
+func numberAt(ctx context.Context, q database.Querier, key string, sequence uint64) (number uint64, err error) {
 	if sequence == 0 {
 		return 0, nil
 	}
@@ -124,7 +120,7 @@ func numberAt(ctx context.Context, q querier, key string, sequence uint64) (numb
 // searchNumber is numberAt where the stream sequence is that of an event of
 // another study. Numbers and stream sequences of a study rise together, so a
 // binary search finds it.
-func searchNumber(ctx context.Context, q querier, key string, sequence uint64) (uint64, error) {
+func searchNumber(ctx context.Context, q database.Querier, key string, sequence uint64) (uint64, error) {
 	var study, last int64
 	err := q.QueryRowContext(ctx, `select row, sequence from studies where token = ?`, key).Scan(&study, &last)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -15,20 +15,21 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-var limits = events.AccountLimits{Connections: 4, Subscriptions: 50, Payload: 4096}
+var limits = tenancy.Limits{Connections: 4, Subscriptions: 50, Payload: 4096}
 
-// site is a server whose logins are answered: the user name is that of the
+// loginServer is a server whose logins are answered: the user name is that of the
 // account to be in, with all its permissions; the name of the connection is
 // kept. With no account of that name nobody gets in.
-type site struct {
+type loginServer struct {
 	*natsd.Server
 	t  *testing.T
 	js jetstream.JetStream
 }
 
-func newSite(t *testing.T) *site {
+func newLoginServer(t *testing.T) *loginServer {
 	t.Helper()
 	issuer, err := nkeys.CreateAccount()
 	if err != nil {
@@ -38,17 +39,17 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{Server: start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", LoginIssuer: public}), t: t}
+	s := &loginServer{Server: start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", LoginIssuer: public}), t: t}
 	publisher := connect(t, s.Server, natsd.Publisher)
 	store(t, publisher, "one")
 	if s.js, err = jetstream.New(publisher); err != nil {
 		t.Fatal(err)
 	}
-	doors := connect(t, s.Server, natsd.Doors)
-	if _, err := doors.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) { answer(t, issuer, m) }); err != nil {
+	service := connect(t, s.Server, natsd.Partners)
+	if _, err := service.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) { answer(t, issuer, m) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := doors.Flush(); err != nil {
+	if err := service.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -78,7 +79,7 @@ func answer(t *testing.T, issuer nkeys.KeyPair, m *nats.Msg) {
 	}
 }
 
-func (s *site) login(account string, opts ...nats.Option) (*nats.Conn, error) {
+func (s *loginServer) login(account string, opts ...nats.Option) (*nats.Conn, error) {
 	nc, err := nats.Connect(s.ClientURL(), append(opts, nats.UserInfo(account, "any"), nats.NoReconnect(),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
 	if err == nil {
@@ -87,7 +88,7 @@ func (s *site) login(account string, opts ...nats.Option) (*nats.Conn, error) {
 	return nc, err
 }
 
-func (s *site) mustLogin(account string, opts ...nats.Option) *nats.Conn {
+func (s *loginServer) mustLogin(account string, opts ...nats.Option) *nats.Conn {
 	s.t.Helper()
 	nc, err := s.login(account, opts...)
 	if err != nil {
@@ -97,7 +98,7 @@ func (s *site) mustLogin(account string, opts ...nats.Option) *nats.Conn {
 }
 
 // consumer makes the durable consumer of a study for a partner.
-func (s *site) consumer(partner, study string) {
+func (s *loginServer) consumer(partner, study string) {
 	s.t.Helper()
 	_, err := s.js.CreateConsumer(s.t.Context(), events.Stream, jetstream.ConsumerConfig{
 		Durable: events.PartnerConsumer(partner, study), FilterSubject: events.StudySubjects(study), AckPolicy: jetstream.AckExplicitPolicy,
@@ -107,9 +108,9 @@ func (s *site) consumer(partner, study string) {
 	}
 }
 
-func (s *site) set(partner string, studies ...string) {
+func (s *loginServer) set(partner string, studies ...string) {
 	s.t.Helper()
-	if err := s.SetAccount(s.t.Context(), events.PartnerAccountOf(partner, studies, limits)); err != nil {
+	if err := s.SetAccount(s.t.Context(), tenancy.AccountOf(partner, studies, limits)); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -120,7 +121,7 @@ func pull(nc *nats.Conn, partner, study string) (*nats.Msg, error) {
 }
 
 func TestAnAccountLetsThroughWhatItIsSetTo(t *testing.T) {
-	s := newSite(t)
+	s := newLoginServer(t)
 	s.consumer("acme", "S")
 	if _, err := s.login("partner-acme"); !errors.Is(err, nats.ErrAuthorization) {
 		t.Fatalf("an account that does not exist yet: %v", err)
@@ -186,7 +187,7 @@ func TestAnAccountLetsThroughWhatItIsSetTo(t *testing.T) {
 }
 
 func TestAnAccountHasLimits(t *testing.T) {
-	s := newSite(t)
+	s := newLoginServer(t)
 	s.set("acme")
 	var open []*nats.Conn
 	for range limits.Connections {
@@ -209,7 +210,7 @@ func TestAnAccountHasLimits(t *testing.T) {
 	}
 
 	closing := open[0].StatusChanged(nats.CLOSED)
-	if err := s.SetAccount(t.Context(), events.ClosedAccount("acme")); err != nil {
+	if err := s.SetAccount(t.Context(), tenancy.ClosedAccount("acme")); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, closing)
@@ -228,7 +229,7 @@ func wait(t *testing.T, status chan nats.Status) {
 }
 
 func TestConnectionsAreListedByAccountAndClosedOneByOne(t *testing.T) {
-	s := newSite(t)
+	s := newLoginServer(t)
 	s.set("acme")
 	s.set("other")
 	one, two := s.mustLogin("partner-acme", nats.Name("one")), s.mustLogin("partner-acme", nats.Name("two"))
@@ -265,7 +266,7 @@ func TestConnectionsAreListedByAccountAndClosedOneByOne(t *testing.T) {
 }
 
 func TestWhatAccountsSendIsCounted(t *testing.T) {
-	s := newSite(t)
+	s := newLoginServer(t)
 	s.set("acme")
 	s.set("other")
 	nc := s.mustLogin("partner-acme")
@@ -293,16 +294,16 @@ func sends(t *testing.T, nc *nats.Conn, n int) {
 // wantTraffic waits until a server has counted what an account sent: it does so
 // a moment after it has answered.
 func wantTraffic(t *testing.T, from interface {
-	Traffic(context.Context) ([]events.Traffic, error)
+	Traffic(context.Context) ([]tenancy.Traffic, error)
 }, account string, received uint64) {
 	t.Helper()
-	var list []events.Traffic
+	var list []tenancy.Traffic
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		var err error
 		if list, err = from.Traffic(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if slices.ContainsFunc(list, func(got events.Traffic) bool {
+		if slices.ContainsFunc(list, func(got tenancy.Traffic) bool {
 			m, ok := got.Accounts[account]
 			return ok && m.Received == received
 		}) {
@@ -313,9 +314,9 @@ func wantTraffic(t *testing.T, from interface {
 }
 
 func TestOnlyPartnersAccountsAreSet(t *testing.T) {
-	s := newSite(t)
+	s := newLoginServer(t)
 	for _, name := range []string{"", "APP", "SYS", "$G", "partner-", "partner-a.b", "partner-*", "acme"} {
-		if err := s.SetAccount(t.Context(), events.Account{Name: name}); !errors.Is(err, events.Invalid) {
+		if err := s.SetAccount(t.Context(), tenancy.Account{Name: name}); !errors.Is(err, events.Invalid) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -331,7 +332,7 @@ func TestRolesNeedNobodyToAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", LoginIssuer: public})
-	for _, role := range []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System, natsd.Doors} {
+	for _, role := range []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System, natsd.Partners} {
 		connect(t, s, role)
 	}
 	if _, err := nats.Connect(s.ClientURL(), nats.UserInfo(s.Credentials(natsd.Publisher).User, "wrong")); !errors.Is(err, nats.ErrAuthorization) {

@@ -19,7 +19,7 @@ type Node struct {
 	// StoreDir is where it keeps its files. Required.
 	StoreDir string
 
-	// TLS is how clients are spoken to. Defaults to plain text.
+	// TLS is for connections of clients. Defaults to plain text.
 	TLS TLSFiles
 
 	// Cluster is how it finds the other servers; nil: there is none.
@@ -36,7 +36,7 @@ type TLSFiles struct {
 	CA        string // who vouches for those that connect
 }
 
-// Cluster is how servers speak to each other.
+// Cluster describes how servers connect to each other.
 type Cluster struct {
 	Name     string   // the same for all. Required.
 	Listen   string   // host:port for the other servers. Required.
@@ -91,7 +91,7 @@ func (c Cluster) write(w *writer) {
 	w.open("cluster")
 	w.linef("name: %s", quote(c.Name))
 	w.linef("listen: %s", quote(c.Listen))
-	// Clients use the addresses they were given: those by which the servers
+	// Clients use the addresses they were configured with: those by which the servers
 	// know each other may not be theirs.
 	w.linef("no_advertise: true")
 	w.open("authorization")

@@ -134,7 +134,7 @@ func TestChangesOfAReportAreServedAtOnce(t *testing.T) {
 		t.Errorf("after the amendment: %d, ETag %s", a.status, a.header.Get("Etag"))
 	}
 
-	first.Withdrawal = "wrong patient"
+	first.Withdrawal = &fhir.Withdrawal{Signature: first.Signature, Reason: "wrong patient"}
 	s.report(events.ReportWithdrawn, first)
 	s.wait()
 	if b := s.get(t, search).bundle(t); *b.Total != 0 || b.Entry != nil {

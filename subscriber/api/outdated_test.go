@@ -45,7 +45,7 @@ func TestAStudyThatOnlyANewerVersionUnderstandsAnswers503(t *testing.T) {
 	sign("B", "b1")
 	sign("C", "c1") // not granted
 	gone := sign("A", "a2")
-	gone.Withdrawal = "wrong patient"
+	gone.Withdrawal = &fhir.Withdrawal{Signature: gone.Signature, Reason: "wrong patient"}
 	s.report(events.ReportWithdrawn, gone)
 	s.publishUnknown("readercomment.added.optional.v1", "A")
 	tag := s.getStatus(t, a, http.StatusOK).header.Get("Etag")

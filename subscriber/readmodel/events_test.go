@@ -72,7 +72,7 @@ func (s *study) sign(kind events.Kind, a events.Assessment) events.Event {
 		Version:    n, LastUpdated: s.time(),
 	}
 	if kind == events.ReportWithdrawn {
-		r.Withdrawal = "wrong subject"
+		r.Withdrawal = &fhir.Withdrawal{Signature: r.Signature, Reason: "wrong subject"}
 	}
 	body, err := r.Encode()
 	if err != nil {

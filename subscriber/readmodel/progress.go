@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
@@ -26,12 +27,12 @@ type progress struct {
 
 // study is a row of the table studies.
 type study struct {
-	Study   int64  `db:"study"`
-	Key     string `db:"token"`
-	Number  uint64 `db:"sequence"` // of the last event
-	Hash    string `db:"hash"`
-	Reports int    `db:"reports"`
-	Unknown string `db:"unknown"` // type of the first event that only a newer version knows
+	Study   int64
+	Key     string
+	Number  uint64 // of the last event
+	Hash    string
+	Reports int
+	Unknown string // type of the first event that only a newer version knows
 }
 
 // load reads the progress, and makes position and directory visible.
@@ -99,14 +100,15 @@ func readPosition(tx *sqlx.Tx) (stream.Position, error) {
 }
 
 func readStudies(tx *sqlx.Tx) (map[string]study, error) {
-	var rows []study
-	err := tx.Select(&rows, `
+	byKey := make(map[string]study)
+	err := database.Each(context.Background(), tx, func(row database.Row) error {
+		var s study
+		err := row.Scan(&s.Study, &s.Key, &s.Number, &s.Hash, &s.Reports, &s.Unknown)
+		byKey[s.Key] = s
+		return err
+	}, `
 		select study, token, sequence, hash, reports, unknown
 		from studies`)
-	byKey := make(map[string]study, len(rows))
-	for _, s := range rows {
-		byKey[s.Key] = s
-	}
 	return byKey, err
 }
 
@@ -114,7 +116,14 @@ func readStudies(tx *sqlx.Tx) (map[string]study, error) {
 // make it outdated. The hashes of access events are not stored; that of the
 // study's chain head covers them all.
 func readDirectory(tx *sqlx.Tx, head study) (access.Directory, error) {
-	rows, err := tx.Query(`
+	fold := access.Directory{}.Fold()
+	err := database.Each(context.Background(), tx, func(row database.Row) error {
+		e := events.Event{Hash: head.Hash}
+		if err := row.Scan(&e.Number, &e.Type, &e.Subject, &e.Data); err != nil {
+			return err
+		}
+		return fold.Apply(e)
+	}, `
 		select n, type, subject, body
 		from access
 		where n in (select max(n) from access group by subject)
@@ -126,18 +135,7 @@ func readDirectory(tx *sqlx.Tx, head study) (access.Directory, error) {
 	if err != nil {
 		return access.Directory{}, err
 	}
-	defer rows.Close()
-	fold := access.Directory{}.Fold()
-	for rows.Next() {
-		e := events.Event{Hash: head.Hash}
-		if err := rows.Scan(&e.Number, &e.Type, &e.Subject, &e.Data); err != nil {
-			return access.Directory{}, err
-		}
-		if err := fold.Apply(e); err != nil {
-			return access.Directory{}, err
-		}
-	}
-	return fold.Directory(), rows.Err()
+	return fold.Directory(), nil
 }
 
 // Head identifies the content of a study: the same Head is the same content.

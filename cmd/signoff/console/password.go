@@ -2,6 +2,7 @@ package console
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,52 +15,103 @@ import (
 // PasswordFlag names the source of a password. A password is never an argument or
 // an environment variable, because other users can see those.
 type PasswordFlag struct {
-	PasswordFile string `help:"File whose first line is the password; - for standard input. Without it the password is asked for." placeholder:"F"`
+	PasswordFile string `env:"-" help:"File whose first line is the password; - for standard input. Asked for when absent." placeholder:"F"`
 }
 
 const maxPasswordFile = 4096
 
-// Read returns the password of the user who, which the prompt names. A new password
-// is asked for twice.
-func (p PasswordFlag) Read(t Terminal, who string, isNew bool) (string, error) {
-	switch {
-	case p.PasswordFile == "-":
-		return FirstLine(t.In)
-	case p.PasswordFile != "":
-		f, err := os.Open(p.PasswordFile)
-		if err != nil {
-			return "", fmt.Errorf("read the password: %w", err)
-		}
-		defer f.Close() //nolint:errcheck // only read
-		return FirstLine(f)
+// Read returns the password of the user, from the file or asked for.
+func (p PasswordFlag) Read(ctx context.Context, t Terminal, user string) (string, error) {
+	if p.PasswordFile != "" {
+		return p.fromFile(t)
 	}
-	in, ok := t.In.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return "", UsageError("there is no terminal to ask for the password; use --password-file")
+	return prompt(ctx, t, "Password of "+user+": ")
+}
+
+// ReadNew returns a new password for the user, from the file or asked for twice,
+// after its least length, in characters, was printed.
+func (p PasswordFlag) ReadNew(ctx context.Context, t Terminal, user string, least int) (string, error) {
+	if p.PasswordFile != "" {
+		return p.fromFile(t)
 	}
-	password, err := prompt(t, in, "Password of "+who+": ")
-	if err != nil || !isNew {
-		return password, err
+	fmt.Fprintf(t.Err, "A password has at least %d characters.\n", least)
+	password, err := prompt(ctx, t, "New password of "+user+": ")
+	if err != nil {
+		return "", err
 	}
-	again, err := prompt(t, in, "Repeat the password: ")
+	again, err := prompt(ctx, t, "The same again: ")
 	if err == nil && again != password {
 		err = errors.New("the two passwords differ; nothing was changed")
 	}
 	return password, err
 }
 
-func prompt(t Terminal, in *os.File, text string) (string, error) {
-	fmt.Fprint(t.Err, text)
-	password, err := term.ReadPassword(int(in.Fd()))
-	fmt.Fprintln(t.Err)
+func (p PasswordFlag) fromFile(t Terminal) (string, error) {
+	if p.PasswordFile == "-" {
+		return FirstLine(t.In)
+	}
+	f, err := os.Open(p.PasswordFile)
 	if err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
-	return string(password), nil
+	defer f.Close() //nolint:errcheck // only read
+	return FirstLine(f)
 }
 
-// FirstLine returns the first line of r, without its line end. An empty line is an
-// error.
+// Check returns a UsageError if a password is to be asked for and there is nobody
+// to ask.
+func (p PasswordFlag) Check(t Terminal) error {
+	if p.PasswordFile != "" {
+		return nil
+	}
+	_, err := descriptor(t)
+	return err
+}
+
+func descriptor(t Terminal) (int, error) {
+	in, ok := t.In.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return 0, UsageError("no terminal to ask for a password on: use --password-file")
+	}
+	return int(in.Fd()), nil
+}
+
+// prompt asks for a line that is not shown. When ctx ends, as by Ctrl-C, it
+// restores the terminal and returns an error; the read goes on in the
+// background until the program ends, because a terminal cannot be told to stop.
+func prompt(ctx context.Context, t Terminal, text string) (string, error) {
+	fd, err := descriptor(t)
+	if err != nil {
+		return "", err
+	}
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	fmt.Fprint(t.Err, text)
+	type answer struct {
+		password []byte
+		err      error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		password, err := term.ReadPassword(fd)
+		answered <- answer{password, err}
+	}()
+	var a answer
+	select {
+	case a = <-answered:
+	case <-ctx.Done():
+		a.err = errors.Join(errors.New("interrupted; nothing was changed"), term.Restore(fd, before))
+	}
+	fmt.Fprintln(t.Err)
+	if a.err != nil {
+		return "", fmt.Errorf("read the password: %w", a.err)
+	}
+	return string(a.password), nil
+}
+
+// FirstLine returns the first line of r.
 func FirstLine(r io.Reader) (string, error) {
 	line, err := bufio.NewReader(io.LimitReader(r, maxPasswordFile)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -71,7 +71,7 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 		stop()
 		return errors.Join(errors.New("the program did not become ready"), <-ended)
 	}
-	toured := newTour(p, t.Out, runner).run(running)
+	toured := newTour(p, t.Out, runner, cmd.Once).run(running)
 	if ctx.Err() != nil && !cmd.Once {
 		toured = nil // it was stopped; only --once reports whether everything arrived
 	}

@@ -37,13 +37,15 @@ var demoSynthetic string
 
 // The people, the partner and the assessments of the tour.
 const (
-	demoPI      = "rivera"
-	demoPIName  = "Dr. Ana Rivera"
-	demoPartner = "acme"
-	demoMeaning = "I have reviewed this assessment and approve it."
-	demoReason  = "The scan belongs to another subject."
-	demoMistake = "2007" // signed, then withdrawn
-	demoLeft    = "2010" // left for the person at the terminal to sign
+	demoPI          = "rivera"
+	demoPIName      = "Dr. Ana Rivera"
+	demoPartner     = "acme"
+	demoMeaning     = "I have reviewed this assessment and approve it."
+	demoWithdrawing = "I withdraw this assessment."
+	demoReason      = "The scan belongs to another subject."
+	demoMistake     = "2007" // signed, then withdrawn
+	demoShown       = "2003" // shown before it is signed
+	demoLeft        = "2010" // left for the person at the terminal to sign
 )
 
 var demoStudies = []string{"FHIR-T", "DEMO-01"}
@@ -60,31 +62,39 @@ type tour struct {
 	secret   string // of the partner
 	token    string // the partner's access token
 	ids      []string
+	pins     map[string]string // by id: the version that waits with its digest, as sign takes it
 	watcher  *watcher
+	once     bool // the program ends with the tour
 }
 
-func newTour(p *server.Server, out io.Writer, runner Runner) *tour {
-	return &tour{p: p, out: out, runner: runner, password: rand.Text()}
+func newTour(p *server.Server, out io.Writer, runner Runner, once bool) *tour {
+	return &tour{p: p, out: out, runner: runner, password: rand.Text(), pins: make(map[string]string), once: once}
 }
 
 // signoff runs a command and decodes what it prints as JSON into facts, unless
 // that is nil.
 func (d *tour) signoff(ctx context.Context, facts any, args ...string) error {
-	var out, complaints bytes.Buffer
-	line := append(args, "--data", string(d.p.Dir), "--json")
-	if status := d.runner(ctx, d.p.Outbox, line, console.Terminal{In: strings.NewReader(""), Out: &out, Err: &complaints}); status != 0 {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		return fmt.Errorf("signoff %s: exit status %d: %s", args[0], status, complaints.String())
+	out, err := d.output(ctx, append(args, "--json")...)
+	if err != nil || facts == nil {
+		return err
 	}
-	if facts == nil {
-		return nil
-	}
-	if err := json.Unmarshal(out.Bytes(), facts); err != nil {
+	if err := json.Unmarshal(out, facts); err != nil {
 		return fmt.Errorf("signoff %s: read what it printed: %w", args[0], err)
 	}
 	return nil
+}
+
+// output runs a command and returns what it prints.
+func (d *tour) output(ctx context.Context, args ...string) ([]byte, error) {
+	var out, complaints bytes.Buffer
+	line := append(args, "--data", string(d.p.Dir))
+	if status := d.runner(ctx, d.p.Outbox, line, console.Terminal{In: strings.NewReader(""), Out: &out, Err: &complaints}); status != 0 {
+		if err := ctx.Err(); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("signoff %s: exit status %d: %s", args[0], status, complaints.String())
+	}
+	return out.Bytes(), nil
 }
 
 // file writes a file beside the demo's data, readable by its owner only, and
@@ -111,7 +121,7 @@ func (d *tour) run(ctx context.Context) error {
 	}
 	defer stop()
 	for _, step := range []func(context.Context) error{
-		d.people, d.register, d.nothingYet, d.sign, d.page, d.withdraw, d.complete, d.tryYourself,
+		d.people, d.register, d.nothingYet, d.show, d.sign, d.page, d.withdraw, d.complete, d.tryYourself,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -192,6 +202,7 @@ func (d *tour) register(ctx context.Context) error {
 			return cmp.Or(cmp.Compare(a.Assessment.Case.ID, b.Assessment.Case.ID), cmp.Compare(a.Assessment.Timepoint, b.Assessment.Timepoint))
 		})
 		for _, w := range waiting {
+			d.pins[w.Assessment.ID] = fmt.Sprintf("%s@%d.%d#%s", w.Assessment.ID, w.Assessment.Case.Revision, w.Assessment.Revision, w.Digest)
 			if w.Assessment.ID != demoLeft {
 				d.ids = append(d.ids, w.Assessment.ID)
 			}
@@ -219,11 +230,25 @@ func (d *tour) nothingYet(ctx context.Context) error {
 	return nil
 }
 
+// show prints an assessment as the PI sees it before it is signed.
+func (d *tour) show(ctx context.Context) error {
+	d.headingf("The PI sees what a signature covers: signoff show %s", demoShown)
+	out, err := d.output(ctx, "show", demoShown)
+	if err != nil {
+		return err
+	}
+	whole, _, _ := strings.Cut(string(out), "\nTo sign") // the tour signs all, one by one
+	for line := range strings.Lines(whole) {
+		d.linef("%s", strings.TrimRight(line, "\n"))
+	}
+	return nil
+}
+
 func (d *tour) sign(ctx context.Context) error {
 	d.headingf("The PI signs, one by one; a subscriber to crit.v1.> has each event at once")
 	for i, id := range d.ids {
 		var signed []outbox.Signed
-		if err := d.signoff(ctx, &signed, "sign", id, "--as", demoPI, "--meaning", demoMeaning, "--password-file", d.passwordPath()); err != nil {
+		if err := d.signoff(ctx, &signed, "sign", d.pins[id], "--as", demoPI, "--meaning", demoMeaning, "--password-file", d.passwordPath()); err != nil {
 			return err
 		}
 		if len(signed) != 1 {
@@ -274,7 +299,7 @@ func (d *tour) page(ctx context.Context) error {
 func (d *tour) withdraw(ctx context.Context) error {
 	d.headingf("The PI finds a mistake and withdraws assessment %s", demoMistake)
 	var signed outbox.Signed
-	if err := d.signoff(ctx, &signed, "withdraw", demoMistake, "--as", demoPI, "--reason", demoReason, "--password-file", d.passwordPath()); err != nil {
+	if err := d.signoff(ctx, &signed, "withdraw", demoMistake, "--as", demoPI, "--meaning", demoWithdrawing, "--reason", demoReason, "--password-file", d.passwordPath()); err != nil {
 		return err
 	}
 	arrived, err := d.watcher.await(ctx, signed.Event)
@@ -308,7 +333,11 @@ func (d *tour) complete(ctx context.Context) error {
 	return nil
 }
 
+// tryYourself prints what to try while the program serves.
 func (d *tour) tryYourself(context.Context) error {
+	if d.once {
+		return nil // the addresses end with the program
+	}
 	headers, err := d.file("acme.headers", "Authorization: Bearer "+d.token+"\nx-partnerid: "+demoPartner+"\n")
 	if err != nil {
 		return err
@@ -325,7 +354,8 @@ func (d *tour) tryYourself(context.Context) error {
 	d.linef("curl -H @%s '%s/DiagnosticReport?researchstudy=DEMO-01&_count=2'", headers, d.base())
 	d.linef("curl --data @%s %s     # a new access token, valid for an hour", form, d.p.PublicURL()+token.Path)
 	d.linef(". %s && nats sub 'crit.v1.DEMO-01.>'     # then sign the assessment that is left:", env)
-	d.linef("%s sign %s --data %s --as %s --meaning 'I approve it.' --password-file %s", self(), demoLeft, d.p.Dir, demoPI, d.passwordPath())
+	d.linef("%s show %s --data %s", self(), demoLeft, d.p.Dir)
+	d.linef("%s sign '%s' --data %s --as %s --meaning 'I approve it.' --password-file %s", self(), d.pins[demoLeft], d.p.Dir, demoPI, d.passwordPath())
 	d.linef("curl http://%s/readyz ; %s status --data %s", d.p.OpsListener.Addr(), self(), d.p.Dir)
 	d.linef("(nats is NATS' command line: go install github.com/nats-io/natscli/nats@latest)")
 	return nil

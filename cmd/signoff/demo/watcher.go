@@ -176,5 +176,9 @@ func summary(report []byte) string {
 	if err != nil {
 		return "an unreadable report"
 	}
-	return fmt.Sprintf("%s  %s, %s", index.ID, index.Name, index.Conclusion)
+	conclusion := index.Conclusion
+	if index.Name == events.Baseline && conclusion == "No" {
+		conclusion = "no response yet"
+	}
+	return fmt.Sprintf("%s  %s, %s", index.ID, index.Name, conclusion)
 }

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
-	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // The files of a NATS configuration. The service's secrets are in a separate directory,
@@ -43,7 +43,7 @@ func (f *files) own(name string) string { return filepath.Join(f.secrets, name) 
 
 // reloads returns how often running servers have to reload: once more if an account is new
 // to them.
-func (f *files) reloads(accounts []events.Account) int {
+func (f *files) reloads(accounts []tenancy.Account) int {
 	if f.before == "" || !slices.Contains(f.changed, f.shared(AccountsConf)) {
 		return 0
 	}

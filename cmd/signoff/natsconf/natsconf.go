@@ -22,8 +22,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // Command writes the configuration of outside NATS servers, with the permissions that the
@@ -60,7 +61,7 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 	if err != nil {
 		return err
 	}
-	issuer, err := doors.IssuerKey(seed)
+	issuer, err := callout.IssuerKey(seed)
 	if err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func (cmd *Command) checkListeners(ctx context.Context) error {
 
 // partnerAccounts returns the accounts of all partners, with the present grants. Without an
 // outbox there are none.
-func partnerAccounts(ctx context.Context, dir datadir.Dir) (accounts []events.Account, err error) {
+func partnerAccounts(ctx context.Context, dir datadir.Dir) (accounts []tenancy.Account, err error) {
 	if _, err := os.Stat(dir.Outbox()); errors.Is(err, fs.ErrNotExist) {
 		return nil, dir.Create()
 	}
@@ -170,7 +171,7 @@ func partnerAccounts(ctx context.Context, dir datadir.Dir) (accounts []events.Ac
 			keys = append(keys, events.StudyKey(study))
 		}
 		slices.Sort(keys)
-		accounts = append(accounts, events.PartnerAccountOf(p.ID, keys, doors.DefaultLimits()))
+		accounts = append(accounts, tenancy.AccountOf(p.ID, keys, tenancy.DefaultLimits()))
 	}
 	return accounts, errors.Join(err, o.Close())
 }

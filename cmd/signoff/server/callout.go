@@ -9,15 +9,13 @@ import (
 	"os"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
@@ -32,7 +30,8 @@ type CalloutSettings struct {
 // Callout answers NATS logins and does nothing else.
 type Callout struct {
 	Server
-	cmd CalloutSettings
+	cmd        CalloutSettings
+	standalone *callout.Standalone
 }
 
 // OpenCallout opens the parts of a callout in the order in which they depend on each other.
@@ -78,23 +77,18 @@ func (a *Callout) openLogins(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the key that signs the answers to logins: %w; set --login-key to the %s that signoff nats-config wrote", err, natsconf.LoginKeyFile)
 	}
-	nc, err := a.Connect(natsd.Doors)
+	nc, err := a.Connect(natsd.Partners)
 	if err != nil {
 		return err
 	}
-	a.Doors, err = doors.New(nc, nil, a.Model, nil, []byte(strings.TrimSpace(string(seed))), doors.Config{Log: a.log.With("component", "doors")})
+	a.standalone, err = callout.NewStandalone(nc, nc, a.Model, []byte(strings.TrimSpace(string(seed))), callout.Config{Log: a.log.With("component", "callout")})
 	return err
 }
 
 func (a *Callout) serveOps() {
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{a.Model, a.Doors} {
-		metrics.MustRegister(part.Metrics()...)
-	}
-	a.Metrics = metrics
-	checks := []check{a.modelCheck(), a.doorsCheck()}
-	a.Ops = rest.NewServer(opsHandler(checks, []check{a.refillNote()}, metrics), a.log, rest.ServerConfig{})
+	a.Metrics = registry(a.Model, a.standalone)
+	checks := []check{a.modelCheck(), partnersCheck(func() (bool, string) { s := a.standalone.Status(); return s.Ready, s.Reason })}
+	a.Ops = rest.NewServer(opsHandler(checks, []check{a.refillNote()}, a.Metrics), a.log, rest.ServerConfig{})
 }
 
 // Run answers logins until ctx ends or a part fails, and closes everything.
@@ -107,7 +101,7 @@ func (a *Callout) Run(ctx context.Context, announce func(datadir.Serving)) error
 	err := runAll(ctx, a.log, []component{
 		httpComponent("operations", a.Ops, a.OpsListener),
 		{"read model", func(ctx context.Context) error { return a.Model.Run(ctx, a.Reader) }},
-		{"logins", a.Doors.Answer},
+		{"logins", a.standalone.Run},
 	})
 	return errors.Join(err, a.Dir.RemoveServeFile(), a.Close())
 }

@@ -31,13 +31,18 @@ func (p *Server) serveHTTP() {
 	partners := exactly(map[string]http.Handler{token.Path: tokens, token.JWKSPath: p.Admission.Guard(keys)}, reports)
 	p.API = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
 
+	p.Metrics = registry(p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports)
+	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notes(), p.Metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+}
+
+// registry returns the metrics of the parts and of the process.
+func registry(parts ...interface{ Metrics() []prometheus.Collector }) *prometheus.Registry {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.Outbox, p.Relay, p.Model, p.Doors, tokens, reports} {
+	for _, part := range parts {
 		metrics.MustRegister(part.Metrics()...)
 	}
-	p.Metrics = metrics
-	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notes(), metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+	return metrics
 }
 
 // clients authenticates partners for the token endpoint, against the outbox. A token
@@ -49,7 +54,6 @@ type clients struct{ *Server }
 const tokenPatience = time.Second
 
 // AuthenticateClient returns the partner with these credentials.
-
 func (c clients) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
 	if err := c.Admission.Directory().Current(); err != nil {
 		return access.Partner{}, err

@@ -11,15 +11,17 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
-	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // broker is the NATS server of the program: the embedded one, or an outside server or
 // cluster.
 type broker interface {
-	doors.Accounts
+	partners.Accounts
+	callout.Servers
 	Connect(role natsd.Role, opts ...nats.Option) (*nats.Conn, error)
 	Credentials(role natsd.Role) natsd.Credentials // empty for an outside server
 	ClientURL() string
@@ -57,7 +59,7 @@ func (p *Server) startNATS() error {
 	if err != nil {
 		return err
 	}
-	issuer, err := doors.IssuerKey(seed)
+	issuer, err := callout.IssuerKey(seed)
 	if err != nil {
 		return err
 	}
@@ -93,7 +95,7 @@ func (d *dialer) interruptible(ctx context.Context) (opened func()) {
 }
 
 // dialTimeout is as long as the wait for the server's first message.
-const dialTimeout = events.LoginWait + time.Second
+const dialTimeout = tenancy.LoginWait + time.Second
 
 // Dial implements nats.CustomDialer.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {

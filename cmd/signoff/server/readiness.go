@@ -26,7 +26,7 @@ func (p *Server) notes() []check {
 // partnerConsumers returns an error if partners have nearly as many consumers, or as many,
 // as they may.
 func (p *Server) partnerConsumers(context.Context) error {
-	if text := p.Doors.Status().Room(); text != "" {
+	if text := p.Partners.Status().CapacityWarning(); text != "" {
 		return errors.New(text)
 	}
 	return nil
@@ -60,7 +60,7 @@ func (p *Server) checks() []check {
 		}},
 		p.modelCheck(),
 		{"opening", func(context.Context) error { return p.Admission.Closed() }},
-		p.doorsCheck(),
+		partnersCheck(func() (bool, string) { s := p.Partners.Status(); return s.Ready, s.Reason }),
 		{"tokenKey", func(context.Context) error { return p.TokenKeys.Check(time.Now()) }},
 	}
 }
@@ -90,10 +90,11 @@ func (p *Server) refillNote() check {
 	}}
 }
 
-func (p *Server) doorsCheck() check {
+// partnersCheck returns whether partners can log in and subscribe.
+func partnersCheck(status func() (ready bool, reason string)) check {
 	return check{"doors", func(context.Context) error {
-		if s := p.Doors.Status(); !s.Ready {
-			return fmt.Errorf("partners cannot subscribe yet: %s", s.Reason)
+		if ready, reason := status(); !ready {
+			return fmt.Errorf("partners cannot subscribe yet: %s", reason)
 		}
 		return nil
 	}}

@@ -30,8 +30,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/publisher"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -82,7 +83,9 @@ type Server struct {
 	Reader    jetstream.JetStream
 	Admission *admission.Admission
 	TokenKeys *tokenkey.Keyring
-	Doors     *doors.Doors
+	Callout   *callout.Callout
+	Enforcer  *callout.Enforcer
+	Partners  *partners.Reconciler
 
 	announcing sync.Mutex  // held while serve.json is written
 	announced  atomic.Bool // serve.json is there, to be kept up to date
@@ -96,7 +99,7 @@ type Server struct {
 // order in which they depend on each other. So every mistake is reported before anything
 // runs.
 func Open(ctx context.Context, dir datadir.Dir, s Settings, log *slog.Logger) (*Server, error) {
-	s.MaxConsumers = cmp.Or(s.MaxConsumers, doors.DefaultMaxConsumers)
+	s.MaxConsumers = cmp.Or(s.MaxConsumers, partners.DefaultMaxConsumers)
 	p := &Server{Dir: dir, Settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
 	if err := p.openAll(ctx, []component{
 		{"TLS", p.openTransport},
@@ -106,7 +109,7 @@ func Open(ctx context.Context, dir datadir.Dir, s Settings, log *slog.Logger) (*
 		{"NATS", p.openNATS},
 		{"publisher", p.openRelay},
 		{"read model", p.openModel},
-		{"doors", p.openDoors},
+		{"partners", p.openPartners},
 		{"token key", p.openKeys},
 	}); err != nil {
 		return nil, err
@@ -190,9 +193,9 @@ func (p *Server) openOutbox(ctx context.Context) (err error) {
 	return err
 }
 
-// openDoors creates what keeps partners' accounts, consumers and logins on NATS.
-func (p *Server) openDoors(context.Context) error {
-	nc, err := p.Connect(natsd.Doors)
+// openPartners creates what keeps partners' accounts, consumers and logins on NATS.
+func (p *Server) openPartners(context.Context) error {
+	nc, err := p.Connect(natsd.Partners)
 	if err != nil {
 		return err
 	}
@@ -200,16 +203,20 @@ func (p *Server) openDoors(context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg := doors.Config{
-		MaxConsumers: p.Settings.MaxConsumers, Replicas: p.Settings.NATSConsumerReplicas,
-		Log: p.log.With("component", "doors"),
-	}
+	cfg := callout.Config{Log: p.log.With("component", "callout")}
 	if p.Settings.Outside() {
-		cfg.Watch = 250 * time.Millisecond // all servers are asked each time
+		cfg.Measure = 250 * time.Millisecond // all servers are asked each time
 	}
 	p.Admission = admission.New(p.Model, p.Outbox, p.Start, p.Reader.Stream,
 		func() publisher.Status { return p.Relay.Status() }, p.log.With("component", "opening"))
-	p.Doors, err = doors.New(nc, p.NATS, p.Admission, p.Outbox.Receipts(), seed, cfg)
+	if p.Callout, err = callout.New(nc, p.Admission, seed, cfg); err != nil {
+		return err
+	}
+	p.Enforcer = callout.NewEnforcer(nc, p.NATS, p.Callout)
+	p.Partners, err = partners.New(nc, p.NATS, p.Admission, p.Outbox.Receipts(), p.Callout, p.Enforcer, partners.Config{
+		MaxConsumers: p.Settings.MaxConsumers, Replicas: p.Settings.NATSConsumerReplicas,
+		Log: p.log.With("component", "partners"),
+	})
 	return err
 }
 
@@ -254,7 +261,7 @@ func (p *Server) openRelay(ctx context.Context) error {
 	cfg := publisher.Config{
 		Stream: publisher.StreamConfig{
 			Replicas:     p.Settings.NATSReplicas,
-			MaxConsumers: p.Settings.MaxConsumers + doors.OwnConsumers,
+			MaxConsumers: p.Settings.MaxConsumers + partners.OwnConsumers,
 			RefillTo:     p.Start.Recorded.StreamSequence,
 		},
 		Log: p.log.With("component", "publisher"),

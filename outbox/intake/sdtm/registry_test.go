@@ -176,7 +176,7 @@ func warnings(records []intake.Record) []string {
 	var out []string
 	for _, r := range records {
 		for _, w := range r.Warnings {
-			out = append(out, r.Place()+": "+w)
+			out = append(out, r.Place()+": "+w.Text)
 		}
 	}
 	slices.Sort(out)

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	checkEvery    = 20 * time.Millisecond  // between two looks while it is closed
-	pendingEvery  = 400 * time.Millisecond // between two looks afterwards
+	checkEvery    = 20 * time.Millisecond  // between two checks while it is closed
+	pendingEvery  = 400 * time.Millisecond // between two checks afterwards
 	retryAfter    = 2 * time.Second        // that callers are told to wait
 	brokerTimeout = 2 * time.Second        // for an answer of the broker
 )
@@ -94,7 +94,7 @@ type Admission struct {
 
 	// What follows belongs to run.
 	end       *stream.Position // of the stream when it was first asked; nil: not asked yet
-	committed uint64           // number of the last access event at the previous look
+	committed uint64           // number of the last access event at the previous check
 	respected [2]uint64        // numbers of the first and the last event in pending
 	complaint string           // the last one logged
 }
@@ -102,7 +102,7 @@ type Admission struct {
 // streamFunc looks up a stream, as jetstream.JetStream.Stream does.
 type streamFunc = func(context.Context, string) (jetstream.Stream, error)
 
-// New returns an Admission that is closed until Run or Look finds that it can open. Relay
+// New returns an Admission that is closed until Run or Check finds that it can open. Relay
 // returns the publisher's status.
 func New(m *readmodel.Model, o *outbox.Outbox, s Start, stream streamFunc, relay func() publisher.Status, log *slog.Logger) *Admission {
 	a := &Admission{
@@ -156,13 +156,13 @@ func (o *Admission) WaitFor(ctx context.Context, sequence uint64) error {
 	}
 }
 
-// Run calls Look until ctx ends: often while it is closed, less often afterwards. It
+// Run calls Check until ctx ends: often while it is closed, less often afterwards. It
 // also passes on changes of the read model's directory.
 func (o *Admission) Run(ctx context.Context) error {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for {
-		o.Look(ctx)
+		o.Check(ctx)
 		if o.Closed() == nil {
 			tick.Reset(pendingEvery)
 		}
@@ -183,9 +183,9 @@ func (o *Admission) notify() {
 	}
 }
 
-// Look reads which access events are pending, and opens if the conditions hold. If it
+// Check reads which access events are pending, and opens if the conditions hold. If it
 // cannot find that out, everything stays as it is.
-func (o *Admission) Look(ctx context.Context) {
+func (o *Admission) Check(ctx context.Context) {
 	open := o.Closed() == nil
 	if !open {
 		// The pending events are read afterwards: nothing is answered before these hold,
@@ -206,7 +206,7 @@ func (o *Admission) Look(ctx context.Context) {
 	if open {
 		if err != nil && ctx.Err() == nil && err.Error() != o.complaint {
 			o.complaint = err.Error() // logged once, however often it happens
-			o.log.Warn("cannot look up the access events that are not applied", "cause", err)
+			o.log.Warn("cannot read which access events are not applied", "cause", err)
 		}
 		return
 	}

@@ -19,9 +19,9 @@ import (
 )
 
 const (
-	// lookEvery is how often a server looks for a requested rotation.
-	lookEvery = 500 * time.Millisecond
-	// rotatingEvery is how often it looks while one is under way.
+	// stepEvery is how often a server checks for a requested rotation.
+	stepEvery = 500 * time.Millisecond
+	// rotatingEvery is how often it checks while one is under way.
 	rotatingEvery = 20 * time.Millisecond
 	// Overlap is how long the previous key stays in force, for requests that were
 	// under way when the server began to sign with the new one.
@@ -112,17 +112,17 @@ func (k *Keyring) Check(now time.Time) error {
 
 // Run carries out rotations until ctx ends.
 func (k *Keyring) Run(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(stepEvery)
 	defer tick.Stop()
 	for {
-		err := k.Look(ctx, time.Now())
+		err := k.Advance(ctx, time.Now())
 		if err != nil && ctx.Err() == nil {
 			k.complain(err)
 		}
 		if k.underway() && err == nil {
 			tick.Reset(rotatingEvery)
 		} else {
-			tick.Reset(lookEvery)
+			tick.Reset(stepEvery)
 		}
 		select {
 		case <-ctx.Done():
@@ -132,9 +132,9 @@ func (k *Keyring) Run(ctx context.Context) error {
 	}
 }
 
-// Look carries out a requested rotation as far as it can go now, and retires the
-// keys before the current one. What fails is tried again at the next look.
-func (k *Keyring) Look(ctx context.Context, now time.Time) error {
+// Advance carries out a requested rotation as far as it can go now, and retires the
+// keys before the current one. What fails is tried again at the next call.
+func (k *Keyring) Advance(ctx context.Context, now time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.rotate(ctx, now); err != nil {
