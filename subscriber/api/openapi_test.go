@@ -423,3 +423,25 @@ func TestThePageForPeople(t *testing.T) {
 		t.Errorf("the token endpoint is on %s", token.Path)
 	}
 }
+
+func TestTheREADMENamesEachParameter(t *testing.T) {
+	_, table, _ := strings.Cut(string(readFile(t, "../../README.md")), "| parameter | meaning |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var named []string
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "| ")
+		if len(cells) < 2 {
+			continue
+		}
+		for _, m := range regexp.MustCompile("`([A-Za-z_-]+)`").FindAllStringSubmatch(cells[1], -1) {
+			named = append(named, m[1])
+		}
+	}
+	named = append(named, "_since") // named beside _lastUpdated
+	if want := api.SearchParameters(); !slices.Equal(slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(named))) {
+		t.Errorf("README has %v, the program %v", named, want)
+	}
+	if !strings.Contains(table, "`_since` is") {
+		t.Error("README does not explain _since")
+	}
+}
