@@ -141,7 +141,10 @@ func (s *attackedServer) sizes(t *testing.T) {
 		"a request line of dots": {target: "/" + strings.Repeat("../", 30<<10), headers: s.asAttacker()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.refused(t, a, http.StatusRequestHeaderFieldsTooLarge, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusBadRequest)
+			got := s.refused(t, a, http.StatusRequestHeaderFieldsTooLarge, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusBadRequest)
+			if !strings.Contains(got.body, `"OperationOutcome"`) {
+				t.Errorf("%d without an OperationOutcome: %.200s", got.status, got.body)
+			}
 		})
 	}
 	for name, query := range map[string]string{

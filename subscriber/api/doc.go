@@ -10,6 +10,13 @@
 // about the event's study are answered 503; if it is an access event, all calls
 // are. Other studies are not affected.
 //
+// The ETag of a search covers everything on which its answer depends. Pages that
+// were requested before are served from memory by their ETag, after the same
+// checks as others, and 304 needs no file either.
+//
+// The CapabilityStatement, openapi.yaml and the page for people are made from the
+// tables that read requests, or are checked against them and the running API.
+//
 // The API writes nothing, keeps no sessions and issues no access tokens.
 //
 // # Queries
