@@ -136,7 +136,7 @@ func TestDeliveries(t *testing.T) {
 			}},
 			{rows: []string{second, "TR A 4 2020-04-01 TARGET T01 DIAMETER x"}, want: []string{
 				"tr.csv:2: VISITNUM: with this delivery visit 3 changes, which it does not have; the case cannot be registered again while visit 4 is refused (line 3)",
-				"tr.csv:3: TRSTRESC: must be a JSON number that is not negative, such as 37.6",
+				"tr.csv:3: TRSTRESC: x is not a number from 0 on of at most 18 digits, such as 37.6",
 			}},
 		}},
 		{"dates that contradict the order across deliveries", []delivery{
