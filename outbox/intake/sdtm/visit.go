@@ -33,6 +33,7 @@ const (
 	kindStatus    = "TRSTAT"
 	kindDate      = "date"
 	kindRefused   = "row refused"
+	kindReplaced  = "registered visit replaced"
 )
 
 // visit is a subject's visit, or one date of a visit that is split by date,
