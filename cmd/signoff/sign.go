@@ -235,7 +235,8 @@ func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) (cases 
 
 // named returns what the arguments name, as one request: a version that waits, or one
 // that was signed, for which the outbox returns its first answer again. What is neither
-// is in the request too, so that the outbox refuses it with the reason.
+// is in the request too, so that the outbox refuses it with the reason, even if such a
+// version is registered meanwhile: nobody saw it.
 func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignOff, []outbox.Waiting, error) {
 	a, err := parseSelected(args)
 	if err != nil {
@@ -253,17 +254,24 @@ func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignO
 		}
 		e, versioned := a.expected[id]
 		v := chosen(versions, e, versioned)
-		if v == nil || v.State == outbox.VersionReplaced {
+		if v == nil {
 			request.IDs = append(request.IDs, id)
+			e.Registration = noRegistration
 			request.Expected[id] = e
 			continue
 		}
 		pin(&request, v.Waiting)
+		if v.State == outbox.VersionReplaced {
+			continue
+		}
 		shown = append(shown, v.Waiting)
 	}
 	slices.SortStableFunc(shown, func(a, b outbox.Waiting) int { return cmp.Compare(a.Assessment.Study, b.Assessment.Study) })
 	return []outbox.SignOff{request}, shown, nil
 }
+
+// noRegistration is the registration of no version.
+const noRegistration = -1
 
 // pin adds the version to the request, so that nothing else is signed.
 func pin(request *outbox.SignOff, v outbox.Waiting) {

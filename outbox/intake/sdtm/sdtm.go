@@ -216,6 +216,12 @@ func (im *importer) emitSubject(s *subject, numbers *numbering) error {
 		}
 		return im.emitVisits(delivered)
 	}
+	if len(delivered) == 0 { // all its rows were refused
+		numbers.caseOf(s.id)
+		s.conclude(nil)
+		im.data.warnings = append(im.data.warnings, s.warnings...)
+		return nil
+	}
 	registered := numbers.match(s.id, delivered)
 	all := s.arrange(delivered, registered)
 	delivered = slices.DeleteFunc(slices.Clone(all), func(v *visit) bool { return v.absent })
