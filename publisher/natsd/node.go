@@ -1,6 +1,10 @@
 package natsd
 
-import "net/url"
+import (
+	"net/url"
+
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
+)
 
 // Node is what a server has for itself beside the Configuration that it shares
 // with the others of its cluster: name, addresses, storage, in which every
@@ -24,6 +28,10 @@ type Node struct {
 
 	// Cluster is how it finds the other servers; nil: there is none.
 	Cluster *Cluster
+
+	// Accounts is the directory in which the server stores accounts in operator
+	// mode. Empty: it is in none.
+	Accounts string
 
 	// Include is the file with the Configuration, relative to that of the
 	// node. Required.
@@ -65,6 +73,9 @@ func (n Node) Text() string {
 	n.TLS.write(&w, false)
 	if n.Cluster != nil {
 		n.Cluster.write(&w)
+	}
+	if n.Accounts != "" {
+		w.WriteString(operator.Resolver(n.Accounts))
 	}
 	w.linef("include %s", quote(n.Include))
 	return w.String()

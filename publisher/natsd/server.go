@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
 // Config of a server.
@@ -53,6 +54,10 @@ type Config struct {
 	// logins of all who have no role: partners. Without one they are refused.
 	LoginIssuer string
 
+	// Keys have the server run in operator mode: accounts and users are those that
+	// the keys have signed. LoginIssuer does not count then.
+	Keys *operator.Keys
+
 	// Log takes the server's own messages. Defaults to slog.Default().
 	Log *slog.Logger
 }
@@ -71,6 +76,7 @@ type Server struct {
 	credentials map[Role]Credentials
 	accounts    sync.Mutex      // held while an account is changed
 	exported    map[string]bool // services that account APP offers, each to one account
+	operation   *operation      // nil: not in operator mode
 }
 
 // Start runs a server and returns when it takes connections. An address in
@@ -87,7 +93,13 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts, err := options(cfg, credentials)
+	var operation *operation
+	if cfg.Keys != nil {
+		if operation, err = operate(cfg.Dir, cfg.Keys); err != nil {
+			return nil, err
+		}
+	}
+	opts, err := options(cfg, credentials, operation)
 	if err != nil {
 		return nil, err
 	}
@@ -104,13 +116,19 @@ func Start(cfg Config) (*Server, error) {
 		s.WaitForShutdown()
 		return nil, err
 	}
-	return &Server{nats: s, tls: cfg.TLS != nil, log: cfg.Log, credentials: credentials, exported: make(map[string]bool)}, nil
+	return &Server{nats: s, tls: cfg.TLS != nil, log: cfg.Log, credentials: credentials, exported: make(map[string]bool), operation: operation}, nil
 }
 
 // options are the server's, with accounts and users.
-func options(cfg Config, credentials map[Role]Credentials) (*server.Options, error) {
+func options(cfg Config, credentials map[Role]Credentials, operation *operation) (*server.Options, error) {
 	opts := &server.Options{}
-	if err := (Configuration{Credentials: credentials, LoginIssuer: cfg.LoginIssuer}).apply(opts); err != nil {
+	var err error
+	if operation != nil {
+		err = operation.apply(opts, cfg.Dir)
+	} else {
+		err = (Configuration{Credentials: credentials, LoginIssuer: cfg.LoginIssuer}).apply(opts)
+	}
+	if err != nil {
 		return nil, err
 	}
 	opts.ServerName = cmp.Or(cfg.Name, "signoff")
@@ -169,7 +187,11 @@ func ready(s *server.Server, log *logger, cfg Config) error {
 	if !s.ReadyForConnections(wait) {
 		return events.Errorf(events.Unavailable, "the embedded NATS server was not ready within %s", wait)
 	}
-	if account, err := s.LookupAccount(AccountApp); err != nil || !account.JetStreamEnabled() {
+	app := AccountApp
+	if cfg.Keys != nil {
+		app = cfg.Keys.App
+	}
+	if account, err := s.LookupAccount(app); err != nil || !account.JetStreamEnabled() {
 		return events.Errorf(events.Unavailable, "the embedded NATS server has no JetStream")
 	}
 	return nil
