@@ -54,6 +54,8 @@ type Accounts struct {
 	servers map[string]*server // by id
 	pushed  map[string]pushed  // by account key
 
+	incomplete census // of the last question how many count, if some did not answer
+
 	reported map[string]bool // accounts of the service of which a server's file differs
 }
 
@@ -269,7 +271,7 @@ func (a *Accounts) inStep(c census) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, name := range c.answered {
-		a.servers[id] = &server{name: name, inStep: true}
+		a.servers[id] = &server{name: name, inStep: true, last: a.cfg.Clock()}
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
@@ -57,8 +59,12 @@ type serverInfo struct {
 // server is what is known of a server that has answered once.
 type server struct {
 	name   string
-	inStep bool // it stores what it should
+	inStep bool      // it stores what it should
+	last   time.Time // when it last answered
 }
+
+// countedOn is longer than servers count one that was killed.
+const countedOn = 10 * time.Minute
 
 // answer is the answer of a server to a request to all of them.
 type answer struct {
@@ -75,7 +81,12 @@ type census struct {
 // complete reports whether all servers that count have answered.
 func (c census) complete() bool { return c.count > 0 && len(c.answered) >= c.count }
 
-// count adds the answer of a server to pingServers.
+// equal reports whether the same servers have answered and as many count.
+func (c census) equal(other census) bool {
+	return c.count == other.count && maps.Equal(c.answered, other.answered)
+}
+
+// add adds the answer of a server to pingServers.
 func (c *census) add(body []byte) error {
 	var r struct {
 		Server     serverInfo `json:"server"`
@@ -110,11 +121,13 @@ func (a *Accounts) note(c census) Servers {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var s Servers
+	now := a.cfg.Clock()
 	names := make(map[string]bool)
 	for id, name := range c.answered {
 		if a.servers[id] == nil {
 			a.servers[id] = &server{name: name}
 		}
+		a.servers[id].last = now
 		names[name] = true
 		s.Answering = append(s.Answering, name)
 		if !a.servers[id].inStep {
@@ -128,10 +141,13 @@ func (a *Accounts) note(c census) Servers {
 		}
 		known.inStep = false
 		switch {
-		case c.complete():
-			delete(a.servers, id) // it counts no more
-		case names[known.name]: // it was killed and started again: its id before that counts for some minutes
+		case names[known.name]: // it was killed and has started again, and may count under its former id for some minutes
 			unknown--
+			if now.Sub(known.last) > countedOn {
+				delete(a.servers, id)
+			}
+		case c.complete():
+			delete(a.servers, id) // it has said that it ends
 		default:
 			s.Silent = append(s.Silent, known.name)
 			unknown--
@@ -146,9 +162,10 @@ func (a *Accounts) note(c census) Servers {
 	return s
 }
 
-// askAll sends a request to all servers, none if there is no subject, and at the same time
-// asks how many count. It returns when as many have answered, or when no more
-// answers come in time.
+// askAll sends a request to all servers, none if there is no subject, and at the
+// same time asks how many count. It returns when as many have answered, or when
+// no more answers come in time. A request does not wait for servers that have not
+// answered the question alone: one that was killed counts for some minutes.
 func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (answers []answer, c census, err error) {
 	nc, err := a.connection()
 	if err != nil {
@@ -168,13 +185,25 @@ func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (ans
 	if err = errors.Join(err, nc.PublishRequest(pingServers, to+".count", nil)); err != nil {
 		return nil, c, fmt.Errorf("ask the NATS servers: %w", err)
 	}
-	for !c.complete() || subject != "" && len(answers) < c.count {
+	incomplete := a.incompleteCensus()
+	for {
+		switch {
+		case subject == "" && c.complete():
+			a.setIncompleteCensus(census{})
+			return nil, c, nil
+		case subject != "" && len(answers) >= len(c.answered) && (c.complete() || c.equal(incomplete)):
+			return answers, c, nil
+		}
 		msg, err := sub.NextMsgWithContext(ctx)
 		switch {
 		case errors.Is(err, context.DeadlineExceeded) && len(c.answered) > 0:
+			if subject == "" {
+				a.setIncompleteCensus(c)
+			}
 			return answers, c, nil
 		case err != nil:
 			return nil, c, &events.Error{Code: events.Unavailable, Message: "no NATS server answers", Err: err}
+		case msg.Header.Get("Status") != "": // nobody hears the subject
 		case strings.HasSuffix(msg.Subject, ".count"):
 			err = c.add(msg.Data)
 		default:
@@ -184,7 +213,18 @@ func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (ans
 			return nil, c, err
 		}
 	}
-	return answers, c, nil
+}
+
+func (a *Accounts) incompleteCensus() census {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.incomplete
+}
+
+func (a *Accounts) setIncompleteCensus(c census) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.incomplete = c
 }
 
 // ask sends a request to all servers and returns when so many have answered, or
