@@ -191,7 +191,7 @@ func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (ans
 		case subject == "" && c.complete():
 			a.setIncompleteCensus(census{})
 			return nil, c, nil
-		case subject != "" && len(answers) >= len(c.answered) && (c.complete() || c.equal(incomplete)):
+		case subject != "" && len(answers) >= len(c.answered) && (c.complete() || c.count > 0 && c.equal(incomplete)):
 			return answers, c, nil
 		}
 		msg, err := sub.NextMsgWithContext(ctx)
