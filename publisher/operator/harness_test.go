@@ -68,7 +68,7 @@ func newServer(file string) (*server.Server, error) {
 // installation is one server or three, as nats-config has them started, and what
 // runs on them.
 type installation struct {
-	t       *testing.T
+	t       testing.TB
 	keys    *operator.Keys
 	roles   operator.RoleKeys
 	preload *operator.Preload
@@ -84,7 +84,7 @@ type node struct {
 }
 
 // newInstallation starts one server or three.
-func newInstallation(t *testing.T, size int, processes bool) *installation {
+func newInstallation(t testing.TB, size int, processes bool) *installation {
 	t.Helper()
 	dir := t.TempDir()
 	in := &installation{t: t}
@@ -405,7 +405,7 @@ func (in *installation) until(what string, try func() error) {
 	until(in.t, what, try)
 }
 
-func until(t *testing.T, what string, try func() error) {
+func until(t testing.TB, what string, try func() error) {
 	t.Helper()
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
@@ -424,7 +424,7 @@ func until(t *testing.T, what string, try func() error) {
 	}
 }
 
-func write(t *testing.T, file, text string) {
+func write(t testing.TB, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -432,7 +432,7 @@ func write(t *testing.T, file, text string) {
 }
 
 // freeAddresses finds ports that servers have to know of each other before they start.
-func freeAddresses(t *testing.T, n int) (all []string) {
+func freeAddresses(t testing.TB, n int) (all []string) {
 	t.Helper()
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
