@@ -50,11 +50,11 @@ type Accounts struct {
 	cfg Config
 
 	mu      sync.Mutex
-	keeper  *nats.Conn
+	keeper  *replies
 	servers map[string]*server // by id
 	pushed  map[string]pushed  // by account key
 
-	incomplete census // of the last question how many count, if some did not answer
+	incomplete census // the last one, if some that count did not answer
 
 	reported map[string]bool // accounts of the service of which a server's file differs
 }
@@ -80,21 +80,24 @@ func (a *Accounts) Close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.keeper != nil {
-		a.keeper.Close()
+		a.keeper.nc.Close()
 		a.keeper = nil
 	}
 }
 
 // connection returns the connection in account SYS.
-func (a *Accounts) connection() (*nats.Conn, error) {
+func (a *Accounts) connection() (*replies, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.keeper == nil || a.keeper.IsClosed() {
+	if a.keeper == nil || a.keeper.nc.IsClosed() {
 		nc, err := a.cfg.Connect()
 		if err != nil {
 			return nil, err
 		}
-		a.keeper = nc
+		if a.keeper, err = newReplies(nc); err != nil {
+			nc.Close()
+			return nil, err
+		}
 	}
 	return a.keeper, nil
 }
@@ -218,7 +221,15 @@ func (a *Accounts) push(ctx context.Context, text string) (taken census, err err
 		return taken, fmt.Errorf("push an account: %w", err)
 	}
 	a.note(c) // the names of those that do not answer the push itself
-	taken = census{answered: make(map[string]string), count: c.count}
+	taken.count = c.count
+	taken.answered, err = takenBy(answers)
+	a.note(taken)
+	return taken, err
+}
+
+// takenBy returns the names of the servers, by id, that have taken what was pushed.
+func takenBy(answers []answer) (names map[string]string, err error) {
+	names = make(map[string]string)
 	for _, answer := range answers {
 		var r struct {
 			Error *struct {
@@ -230,11 +241,10 @@ func (a *Accounts) push(ctx context.Context, text string) (taken census, err err
 		} else if r.Error != nil {
 			err = errors.Join(err, fmt.Errorf("NATS server %s does not store an account: %s", answer.server.Name, r.Error.Description))
 		} else {
-			taken.answered[answer.server.ID] = answer.server.Name
+			names[answer.server.ID] = answer.server.Name
 		}
 	}
-	a.note(taken)
-	return taken, err
+	return names, err
 }
 
 // comparedAtOnce is how many accounts are looked up at the same time.
@@ -246,7 +256,7 @@ const comparedAtOnce = 64
 // are, those that were removed as closed accounts. What was changed last should
 // come first. The error of one account does not keep back the others.
 func (a *Accounts) Compare(ctx context.Context, partners iter.Seq[events.Account]) error {
-	_, before, err := a.askAll(ctx, "", nil)
+	before, err := a.census(ctx)
 	if err != nil {
 		return err
 	}
@@ -256,7 +266,7 @@ func (a *Accounts) Compare(ctx context.Context, partners iter.Seq[events.Account
 	}
 	// The answer to a look-up names no server. That each was from another one is
 	// certain only if the servers were the same all the time.
-	_, after, err := a.askAll(ctx, "", nil)
+	after, err := a.census(ctx)
 	if err != nil {
 		return err
 	}
@@ -367,13 +377,17 @@ func (a *Accounts) lookUp(ctx context.Context, key string, servers census) ([]st
 // pushTo pushes an account and returns an UnansweredError if one of the servers has
 // not taken it, whatever others do.
 func (a *Accounts) pushTo(ctx context.Context, text string, servers census) error {
-	taken, err := a.push(ctx, text)
+	answers, err := a.ask(ctx, pushAccount, []byte(text), len(servers.answered))
+	if err != nil {
+		return fmt.Errorf("push an account: %w", err)
+	}
+	taken, err := takenBy(answers)
 	if err != nil {
 		return err
 	}
 	var silent []string
 	for id, name := range servers.answered {
-		if _, ok := taken.answered[id]; !ok {
+		if _, ok := taken[id]; !ok {
 			silent = append(silent, name)
 		}
 	}

@@ -94,14 +94,14 @@ func (a *Accounts) ofPartner(key, name string) bool {
 
 // Disconnect closes a connection. One that is closed already is no error.
 func (a *Accounts) Disconnect(ctx context.Context, c events.Connection) error {
-	nc, err := a.connection()
+	r, err := a.connection()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
 	// The answer says only whether there was such a connection.
-	_, err = nc.RequestWithContext(ctx, fmt.Sprintf(kick, c.Server), fmt.Appendf(nil, `{"cid":%d}`, c.ID))
+	_, err = r.nc.RequestWithContext(ctx, fmt.Sprintf(kick, c.Server), fmt.Appendf(nil, `{"cid":%d}`, c.ID))
 	if err != nil && !errors.Is(err, nats.ErrNoResponders) { // that server is gone, and its connections with it
 		return fmt.Errorf("close a connection: %w", err)
 	}

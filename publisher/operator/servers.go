@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
@@ -83,7 +87,7 @@ func (c census) complete() bool { return c.count > 0 && len(c.answered) >= c.cou
 
 // equal reports whether the same servers have answered and as many count.
 func (c census) equal(other census) bool {
-	return c.count == other.count && maps.Equal(c.answered, other.answered)
+	return c.count > 0 && c.count == other.count && maps.Equal(c.answered, other.answered)
 }
 
 // add adds the answer of a server to pingServers.
@@ -108,7 +112,7 @@ func (c *census) add(body []byte) error {
 
 // Servers asks which servers there are.
 func (a *Accounts) Servers(ctx context.Context) (Servers, error) {
-	_, c, err := a.askAll(ctx, "", nil)
+	c, err := a.census(ctx)
 	if err != nil {
 		return Servers{}, err
 	}
@@ -162,66 +166,79 @@ func (a *Accounts) note(c census) Servers {
 	return s
 }
 
-// askAll sends a request to all servers, none if there is no subject, and at the
-// same time asks how many count. It returns when as many have answered, or when
-// no more answers come in time. A request does not wait for servers that have not
-// answered the question alone: one that was killed counts for some minutes.
+// census asks which servers there are. It returns when as many have answered as
+// count, or when no more answers come in time.
+func (a *Accounts) census(ctx context.Context) (c census, err error) {
+	r, err := a.connection()
+	if err != nil {
+		return c, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
+	defer cancel()
+	to, replies, done := r.expect()
+	defer done()
+	if err := r.nc.PublishRequest(pingServers, to+".count", nil); err != nil {
+		return c, fmt.Errorf("ask the NATS servers: %w", err)
+	}
+	for !c.complete() && err == nil {
+		select {
+		case <-ctx.Done():
+			if len(c.answered) == 0 || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return c, noAnswer(ctx)
+			}
+			a.setIncomplete(c)
+			return c, nil
+		case msg := <-replies:
+			err = c.add(msg.Data)
+		}
+	}
+	a.setIncomplete(census{})
+	return c, err
+}
+
+// askAll sends a request to all servers, and asks at the same time how many count.
+// It returns when as many have answered, or when no more answers come in time. It
+// does not wait for servers that did not answer the last census: one that was
+// killed counts for some minutes.
 func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (answers []answer, c census, err error) {
-	nc, err := a.connection()
+	r, err := a.connection()
 	if err != nil {
 		return nil, c, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
-	to := nc.NewInbox()
-	sub, err := nc.SubscribeSync(to + ".*")
+	to, replies, done := r.expect()
+	defer done()
+	err = errors.Join(r.nc.PublishRequest(subject, to+".answer", body), r.nc.PublishRequest(pingServers, to+".count", nil))
 	if err != nil {
 		return nil, c, fmt.Errorf("ask the NATS servers: %w", err)
 	}
-	defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone
-	if subject != "" {
-		err = nc.PublishRequest(subject, to+".answer", body)
-	}
-	if err = errors.Join(err, nc.PublishRequest(pingServers, to+".count", nil)); err != nil {
-		return nil, c, fmt.Errorf("ask the NATS servers: %w", err)
-	}
-	incomplete := a.incompleteCensus()
-	for {
-		switch {
-		case subject == "" && c.complete():
-			a.setIncompleteCensus(census{})
-			return nil, c, nil
-		case subject != "" && len(answers) >= len(c.answered) && (c.complete() || c.count > 0 && c.equal(incomplete)):
-			return answers, c, nil
-		}
-		msg, err := sub.NextMsgWithContext(ctx)
-		switch {
-		case errors.Is(err, context.DeadlineExceeded) && len(c.answered) > 0:
-			if subject == "" {
-				a.setIncompleteCensus(c)
+	last := a.lastIncomplete()
+	for !c.complete() && !c.equal(last) || len(answers) < len(c.answered) {
+		select {
+		case <-ctx.Done():
+			if len(c.answered) == 0 || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return nil, c, noAnswer(ctx)
 			}
 			return answers, c, nil
-		case err != nil:
-			return nil, c, &events.Error{Code: events.Unavailable, Message: "no NATS server answers", Err: err}
-		case msg.Header.Get("Status") != "": // nobody hears the subject
-		case strings.HasSuffix(msg.Subject, ".count"):
-			err = c.add(msg.Data)
-		default:
-			answers = append(answers, answerOf(msg.Data))
-		}
-		if err != nil {
-			return nil, c, err
+		case msg := <-replies:
+			if !strings.HasSuffix(msg.Subject, ".count") {
+				answers = append(answers, answerOf(msg.Data))
+			} else if err := c.add(msg.Data); err != nil {
+				return nil, c, err
+			}
 		}
 	}
+	return answers, c, nil
 }
 
-func (a *Accounts) incompleteCensus() census {
+func (a *Accounts) lastIncomplete() census {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.incomplete
 }
 
-func (a *Accounts) setIncompleteCensus(c census) {
+func (a *Accounts) setIncomplete(c census) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.incomplete = c
@@ -230,32 +247,82 @@ func (a *Accounts) setIncompleteCensus(c census) {
 // ask sends a request to all servers and returns when so many have answered, or
 // when no more answers come in time.
 func (a *Accounts) ask(ctx context.Context, subject string, body []byte, expected int) (answers []answer, err error) {
-	nc, err := a.connection()
+	r, err := a.connection()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
-	to := nc.NewInbox()
-	sub, err := nc.SubscribeSync(to)
-	if err != nil {
-		return nil, fmt.Errorf("ask the NATS servers: %w", err)
-	}
-	defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone
-	if err := nc.PublishRequest(subject, to, body); err != nil {
+	to, replies, done := r.expect()
+	defer done()
+	if err := r.nc.PublishRequest(subject, to+".answer", body); err != nil {
 		return nil, fmt.Errorf("ask the NATS servers: %w", err)
 	}
 	for len(answers) < expected {
-		msg, err := sub.NextMsgWithContext(ctx)
-		if errors.Is(err, context.DeadlineExceeded) {
-			break
+		select {
+		case <-ctx.Done():
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return nil, noAnswer(ctx)
+			}
+			return answers, nil
+		case msg := <-replies:
+			answers = append(answers, answerOf(msg.Data))
 		}
-		if err != nil {
-			return nil, &events.Error{Code: events.Unavailable, Message: "no NATS server answers", Err: err}
-		}
-		answers = append(answers, answerOf(msg.Data))
 	}
 	return answers, nil
+}
+
+func noAnswer(ctx context.Context) error {
+	return &events.Error{Code: events.Unavailable, Message: "no NATS server answers", Err: ctx.Err()}
+}
+
+// replies hands out the answers that come to one subscription, so that not each
+// request makes a subscription that the servers of a cluster pass on.
+type replies struct {
+	nc    *nats.Conn
+	inbox string
+
+	mu      sync.Mutex
+	last    uint64
+	waiting map[string]chan *nats.Msg // by request
+}
+
+// mostReplies is how many answers wait for their request to look at them: more
+// than there are servers.
+const mostReplies = 64
+
+func newReplies(nc *nats.Conn) (*replies, error) {
+	r := &replies{nc: nc, inbox: nc.NewInbox(), waiting: make(map[string]chan *nats.Msg)}
+	_, err := nc.Subscribe(r.inbox+".*.*", func(msg *nats.Msg) {
+		request, _, _ := strings.Cut(strings.TrimPrefix(msg.Subject, r.inbox+"."), ".")
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if to := r.waiting[request]; to != nil && msg.Header.Get("Status") == "" { // the status that nobody listens is no answer
+			select {
+			case to <- msg:
+			default:
+			}
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask the NATS servers: %w", err)
+	}
+	return r, nil
+}
+
+// expect returns the subject below which a request wants its answers, the answers
+// that come, and what ends that.
+func (r *replies) expect() (to string, answers <-chan *nats.Msg, done func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last++
+	request, channel := strconv.FormatUint(r.last, 10), make(chan *nats.Msg, mostReplies)
+	r.waiting[request] = channel
+	return r.inbox + "." + request, channel, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.waiting, request)
+	}
 }
 
 // answerOf finds out who answers, where the answer has it.
