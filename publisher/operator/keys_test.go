@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -191,12 +192,20 @@ func TestWhatServersReadChangesOnlyWithTheKeys(t *testing.T) {
 	if roles, err = operator.NewRoleKeys(); err != nil {
 		t.Fatal(err)
 	}
-	for path := range files {
-		delete(files, path)
-	}
+	now = time.Unix(0, 0) // a server prefers what was issued later
 	second := text()
 	if second == first {
 		t.Error("other keys of the roles have made the same text")
+	}
+	for path, text := range contents(t, dir) {
+		before, err := jwt.DecodeGeneric(files[path])
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := jwt.DecodeGeneric(text)
+		if err != nil || after.IssuedAt <= before.IssuedAt {
+			t.Errorf("%s: issued at %d and, when it was changed, at %d, %v", path, before.IssuedAt, after.IssuedAt, err)
+		}
 	}
 	if text() != second {
 		t.Error("the same keys have made another text")
