@@ -10,14 +10,14 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Assessment is one reader's judgement of a subject's tumours at one visit,
-// as a source system hands it over. Its JSON form is the input format of the
-// program. A version of it is identified by ID, Case.Revision and Revision.
+// Assessment is one reader's assessment of a subject's tumours at one visit, as a
+// source system sends it. Its JSON form is the input format of the program. ID,
+// Case.Revision and Revision identify a version of it.
 type Assessment struct {
 	ID           string       `json:"id"`                     // FHIR id, unique over all studies
-	Study        string       `json:"study"`                  // study number, NFC
+	Study        string       `json:"study"`                  // study id, NFC
 	SponsorStudy string       `json:"sponsorStudy"`           // the sponsor's number for it
-	TrialName    string       `json:"trialName"`              // study number as entered in the source
+	TrialName    string       `json:"trialName"`              // study id as entered in the source
 	Criteria     string       `json:"criteria"`               // RECIST 1.1
 	Case         Case         `json:"case"`                   // the subject's series of assessments
 	Revision     int32        `json:"revision"`               // of the assessment within the case revision
@@ -37,8 +37,8 @@ type Case struct {
 	Revision int32 `json:"revision"`
 }
 
-// Measurement is the sum of diameters and how it changed; the changes are
-// text as signed: "-12.0 mm", "+3.5 mm", "0.0 mm" or "--".
+// Measurement is the sum of diameters and its changes. A change is text as it was
+// signed: "-12.0 mm", "+3.5 mm", "0.0 mm" or "--".
 type Measurement struct {
 	Type               string  `json:"type"`
 	Value              Decimal `json:"value"`
@@ -48,7 +48,7 @@ type Measurement struct {
 	ChangeFromNadir    string  `json:"changeFromNadir"`
 }
 
-// Lesion is one tumour looked at; all but ID may be absent.
+// Lesion is one assessed tumour. All fields but ID may be absent.
 type Lesion struct {
 	ID                 string  `json:"id"`
 	Category           string  `json:"category,omitempty"`
@@ -66,8 +66,8 @@ type Lesion struct {
 	ChangeFromNadir    string  `json:"changeFromNadir,omitempty"`
 }
 
-// Limits on what an assessment may hold. With them the largest report stays
-// far below the broker's message limit.
+// Limits of an assessment. They keep the largest report far below the message
+// limit of NATS.
 const (
 	maxText    = 200 // characters of an identifier or a name
 	maxLesions = 500
@@ -81,19 +81,20 @@ var (
 // ValidFHIRID reports whether id has the form of a FHIR id.
 func ValidFHIRID(id string) bool { return fhirID.MatchString(id) }
 
-// Normalize brings the study number into the form that is its identity (NFC).
+// Normalize converts the study id to Unicode normal form C, in which
+// study ids are compared.
 func (a *Assessment) Normalize() { a.Study = norm.NFC.String(a.Study) }
 
-// Version is the pair by which versions of an assessment are ordered.
+// Version identifies a version of an assessment and orders it among the others.
 type Version struct {
 	CaseRevision int32 `json:"caseRevision"`
 	Revision     int32 `json:"revision"`
 }
 
-// Version returns the pair of the assessment.
+// Version returns the version that a is.
 func (a Assessment) Version() Version { return Version{a.Case.Revision, a.Revision} }
 
-// Less orders versions by case revision, then by revision.
+// Less reports whether v comes before o: by case revision, then by revision.
 func (v Version) Less(o Version) bool {
 	return v.CaseRevision < o.CaseRevision || v.CaseRevision == o.CaseRevision && v.Revision < o.Revision
 }
@@ -102,8 +103,8 @@ func (v Version) String() string {
 	return fmt.Sprintf("case revision %d, revision %d", v.CaseRevision, v.Revision)
 }
 
-// Validate says what is wrong with a normalized assessment: an *Error with the
-// path of the first offending field, or nil.
+// Validate returns an error unless the assessment, once normalized, is valid: an
+// *Error whose Field is the path of the first field that is wrong.
 func (a Assessment) Validate() error {
 	for _, check := range []func() error{a.validateIdentity, a.validateVisit, a.validateMeasurement, a.validateLesions} {
 		if err := check(); err != nil {
@@ -206,8 +207,8 @@ func (a Assessment) validateLesions() error {
 	return nil
 }
 
-// Validate says what is wrong with the lesion: an *Error whose Field starts with
-// path, such as "lesions[2].state", or nil.
+// Validate returns an error unless the lesion is valid: an *Error whose Field
+// starts with path, such as "lesions[2].state".
 func (l Lesion) Validate(path string) error {
 	if err := requiredText(path+".id", l.ID); err != nil {
 		return err
@@ -249,7 +250,8 @@ func (l Lesion) Validate(path string) error {
 	return validateValue(path, l.Value, l.Unit)
 }
 
-// validateValue wants a value and its unit together or neither.
+// validateValue returns an error unless value and unit are both valid or both
+// absent.
 func validateValue(path string, value Decimal, unit string) error {
 	if value == "" && unit == "" {
 		return nil
@@ -263,6 +265,7 @@ func validateValue(path string, value Decimal, unit string) error {
 	return oneOf(path+".unit", unit, []string{Unit})
 }
 
+// dateTime returns an error unless text is a FHIR dateTime.
 func dateTime(field, text string) error {
 	if text == "" {
 		return Fieldf(field, "is missing")

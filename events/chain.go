@@ -7,31 +7,32 @@ import (
 	"strings"
 )
 
-// NoHash is the previous hash of a study's first event.
+// NoHash is the PreviousHash of a study's first event.
 const NoHash = "0000000000000000000000000000000000000000000000000000000000000000"
 
-// ChainHead is the end of what is held of a study's chain: the number and the hash
-// of its last event. The zero ChainHead holds nothing yet.
+// ChainHead identifies the last event of a study that a writer or a reader has.
+// The event after it must have the next number and carry its hash. The zero
+// ChainHead stands before a study's first event.
 type ChainHead struct {
-	Number uint64
-	Hash   string
+	Number uint64 // of the event; 0 before the first
+	Hash   string // of the event; empty before the first
 }
 
-// Seal numbers the event as the one after the link and computes its hash.
-// All other attributes must be set.
+// Seal makes e the event after the chain head: it sets Number, PreviousHash and
+// Hash. All other fields must be set before, because the hash covers them.
 func (e *Event) Seal(previous ChainHead) {
 	e.Number = previous.Number + 1
 	e.PreviousHash = previous.hash()
 	e.Hash = e.Digest()
 }
 
-// ChainHead is the end of the chain after the event.
+// ChainHead returns the chain head once the event is applied.
 func (e Event) ChainHead() ChainHead { return ChainHead{Number: e.Number, Hash: e.Hash} }
 
-// Digest computes the hash that the event must carry: lower-case hex SHA-256
-// of the line "signoff-event/1" and a line name=value for each covered
-// attribute, in a fixed order, values as in the headers, last the hex SHA-256
-// of the body.
+// Digest returns the hash that the event must carry. It is the SHA-256, in
+// lower-case hex, of the line "signoff-event/1" and one line name=value for each
+// covered attribute, in a fixed order. Values are written as in the headers. The
+// last line has the SHA-256 of the body.
 func (e Event) Digest() string {
 	body := sha256.Sum256(e.Data)
 	var b strings.Builder
@@ -59,7 +60,7 @@ func (e Event) Digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Verify reports an Altered Error unless the event's hash matches its content.
+// Verify returns an Altered Error unless the event's hash matches its content.
 func (e Event) Verify() error {
 	if e.Digest() != e.Hash {
 		return Errorf(Altered, "event %d of %s does not match its hash", e.Number, e.Study)
@@ -67,44 +68,45 @@ func (e Event) Verify() error {
 	return nil
 }
 
-// Follow checks that the event matches its own hash and directly follows the
-// link, and returns the link after it. Otherwise the error's code is Gap,
-// Repeat, Reorder or Altered, and the link is unchanged.
-func (l ChainHead) Follow(e Event) (ChainHead, error) {
+// Follow returns the chain head once e is applied to a study whose chain head is
+// h. If e does not match its own hash or does not directly follow h, it returns h
+// and an error with the code Gap, Repeat, Reorder or Altered.
+func (h ChainHead) Follow(e Event) (ChainHead, error) {
 	if err := e.Verify(); err != nil {
-		return l, err
+		return h, err
 	}
 	switch {
-	case e.Number == l.Number+1 && e.PreviousHash == l.hash():
+	case e.Number == h.Number+1 && e.PreviousHash == h.hash():
 		return e.ChainHead(), nil
-	case e.Number == l.Number+1:
-		return l, Errorf(Altered, "event %d of %s does not continue the hash of event %d", e.Number, e.Study, l.Number)
-	case e.Number > l.Number:
-		return l, Errorf(Gap, "study %s: event %d came after %d; those between are missing", e.Study, e.Number, l.Number)
-	case e.Number < l.Number:
-		return l, Errorf(Reorder, "study %s: event %d came after %d", e.Study, e.Number, l.Number)
-	case e.Hash == l.Hash:
-		return l, Errorf(Repeat, "study %s: event %d came again", e.Study, e.Number)
+	case e.Number == h.Number+1:
+		return h, Errorf(Altered, "event %d of %s does not continue the hash of event %d", e.Number, e.Study, h.Number)
+	case e.Number > h.Number:
+		return h, Errorf(Gap, "study %s: event %d came after %d; those between are missing", e.Study, e.Number, h.Number)
+	case e.Number < h.Number:
+		return h, Errorf(Reorder, "study %s: event %d came after %d", e.Study, e.Number, h.Number)
+	case e.Hash == h.Hash:
+		return h, Errorf(Repeat, "study %s: event %d came again", e.Study, e.Number)
 	default:
-		return l, Errorf(Altered, "study %s: another event %d", e.Study, e.Number)
+		return h, Errorf(Altered, "study %s: event %d is not the one that came before with this number", e.Study, e.Number)
 	}
 }
 
-func (l ChainHead) hash() string {
-	if l.Number == 0 {
+func (h ChainHead) hash() string {
+	if h.Number == 0 {
 		return NoHash
 	}
-	return l.Hash
+	return h.Hash
 }
 
-// FormatNumber writes a number as the CloudEvents sequence extension wants
-// it: 20 digits, so that the order of texts is the order of numbers.
+// FormatNumber returns a study number as the CloudEvents attribute sequence has
+// it: 20 digits, so that texts sort as the numbers do.
 func FormatNumber(n uint64) string {
 	digits := strconv.FormatUint(n, 10)
 	return "00000000000000000000"[len(digits):] + digits
 }
 
-// ParseNumber reads exactly what FormatSequence writes.
+// ParseNumber returns the study number of a text that FormatNumber returned. Any
+// other text is an Invalid Error.
 func ParseNumber(text string) (uint64, error) {
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || FormatNumber(n) != text {

@@ -23,10 +23,10 @@ func anyChain(t *rapid.T) []events.Event {
 
 // follow returns how many events were accepted, and why the next was not.
 func follow(chain []events.Event) (int, error) {
-	var link events.ChainHead
+	var head events.ChainHead
 	for i, e := range chain {
 		var err error
-		if link, err = link.Follow(e); err != nil {
+		if head, err = head.Follow(e); err != nil {
 			return i, err
 		}
 	}
@@ -57,7 +57,7 @@ func TestAMissingRepeatedOrMovedEventIsNoticed(t *testing.T) {
 			got = append(append(got, chain[i+1], chain[i]), chain[i+2:]...)
 		}
 		if _, err := follow(got); events.CodeOf(err) != want {
-			t.Fatalf("%s at %d of %d gives %v, want %s", damage, i, len(chain), err, want)
+			t.Fatalf("%s at %d of %d returns %v, want %s", damage, i, len(chain), err, want)
 		}
 	})
 }
@@ -72,7 +72,7 @@ func TestAnAlteredEventIsNoticed(t *testing.T) {
 		e.Data[bit/8] ^= 1 << (bit % 8)
 		chain[i] = e
 		if n, err := follow(chain); n != i || events.CodeOf(err) != events.Altered {
-			t.Fatalf("event %d gives %v; want event %d altered", n, err, i)
+			t.Fatalf("event %d returns %v; want event %d altered", n, err, i)
 		}
 	})
 }
@@ -92,7 +92,7 @@ func TestAReplacedEventIsNoticedByItsSuccessor(t *testing.T) {
 		replaced.Seal(before)
 		chain[i] = replaced
 		if n, err := follow(chain); n != i+1 || events.CodeOf(err) != events.Altered {
-			t.Fatalf("event %d gives %v; want event %d altered", n, err, i+1)
+			t.Fatalf("event %d returns %v; want event %d altered", n, err, i+1)
 		}
 	})
 }
@@ -119,7 +119,7 @@ func TestSequenceTexts(t *testing.T) {
 	t.Run("anything else is refused", func(t *testing.T) {
 		for _, text := range []string{"", "1", "0000000000000000001", "000000000000000000001", "+0000000000000000001", "-0000000000000000001", " 0000000000000000001", "99999999999999999999", "0000000000000000000a", "٠٠٠٠٠٠٠٠٠٠"} {
 			if _, err := events.ParseNumber(text); events.CodeOf(err) != events.Invalid {
-				t.Errorf("%q gives %v", text, err)
+				t.Errorf("%q returns %v", text, err)
 			}
 		}
 	})

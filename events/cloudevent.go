@@ -4,8 +4,8 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 )
 
-// CloudEvent returns the event as the CloudEvents Go SDK knows it. Data is kept
-// byte for byte.
+// CloudEvent returns the event as a value of the CloudEvents Go SDK, which shares
+// Data with e.
 func (e Event) CloudEvent() (event.Event, error) {
 	ce := event.New(event.CloudEventsVersionV1)
 	ce.SetID(e.ID)
@@ -29,7 +29,8 @@ func (e Event) CloudEvent() (event.Event, error) {
 	return ce, nil
 }
 
-// FromCloudEvent reads an event of ours from the SDK's form.
+// FromCloudEvent returns the event that a value of the CloudEvents Go SDK carries.
+// It reads it as FromHeader does.
 func FromCloudEvent(ce event.Event) (Event, error) {
 	if err := ce.Validate(); err != nil {
 		return Event{}, &Error{Code: Invalid, Message: "the CloudEvents SDK refuses the event", Err: err}

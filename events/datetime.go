@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-// TimeLayout is the one form in which this program writes an instant: UTC,
-// always six decimals, so that the order of texts is the order of times.
+// TimeLayout is the layout in which the program writes every instant: UTC with
+// always six decimals, so that texts sort as the times do.
 const TimeLayout = "2006-01-02T15:04:05.000000Z"
 
-// FormatTime writes t in TimeLayout, cut to the microsecond.
+// FormatTime returns t in TimeLayout, truncated to the microsecond.
 func FormatTime(t time.Time) string { return t.UTC().Format(TimeLayout) }
 
-// ParseTime reads exactly what FormatTime writes and nothing else, because the
-// text of an event's time is what its hash covers.
+// ParseTime returns the time of a text that FormatTime returned. Any other text is
+// an Invalid Error, also one for the same time: the hash of an event covers the
+// text.
 func ParseTime(text string) (time.Time, error) {
 	t, err := time.Parse(TimeLayout, text)
 	if err != nil || FormatTime(t) != text {
@@ -24,8 +25,8 @@ func ParseTime(text string) (time.Time, error) {
 	return t, nil
 }
 
-// Period is the time a FHIR date or dateTime covers at the precision it is
-// written in: 2014-01 is the whole month. Until is exclusive.
+// Period is the time that a FHIR date or dateTime covers at its precision: 2014-01
+// covers the whole month. Until is exclusive.
 type Period struct {
 	From, Until time.Time
 }
@@ -33,9 +34,9 @@ type Period struct {
 var dateTimeForm = regexp.MustCompile(
 	`^(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:\d\d)?)?)?)?$`)
 
-// ParsePeriod reads a FHIR date, dateTime or instant, zone optional (none
-// counts as UTC), and returns the time it covers. Seconds may be missing, as in
-// FHIR search values.
+// ParsePeriod returns the time that a FHIR date, dateTime or instant covers. The
+// zone is optional; without one it is UTC. Seconds may be missing, as in FHIR
+// search values.
 func ParsePeriod(text string) (Period, error) {
 	m := dateTimeForm.FindStringSubmatch(text)
 	if m == nil {
@@ -93,7 +94,8 @@ func parseZone(text string) (*time.Location, error) {
 	return time.FixedZone("", offset), nil
 }
 
-// number reads digits that dateTimeForm has matched; empty means absent.
+// number returns the value of digits that dateTimeForm has matched, and absent
+// where there are none.
 func number(digits string, absent int) int {
 	if digits == "" {
 		return absent
@@ -106,8 +108,8 @@ func daysIn(year, month int) int {
 	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
 }
 
-// ValidDateTime reports whether text is a FHIR dateTime as a source may write
-// it: a time has seconds, a zone is optional.
+// ValidDateTime returns an error unless text is a FHIR dateTime as a source may
+// write it: a time has seconds, a zone is optional.
 func ValidDateTime(text string) error {
 	if _, err := ParsePeriod(text); err != nil {
 		return err

@@ -48,7 +48,7 @@ func TestWhatIsNoPeriod(t *testing.T) {
 		"2014-01-01T09:31:24+02:60", "2014-01-01T09:31:24+0200", "2014-01-01T09:31:24 02:00", "2014-01-01\n", "\n2014", "+2014", "-2014", "٢٠١٤", "01/02/2014",
 	} {
 		if p, err := events.ParsePeriod(text); events.CodeOf(err) != events.Invalid {
-			t.Errorf("%q gives %v, %v", text, p, err)
+			t.Errorf("%q returns %v, %v", text, p, err)
 		}
 	}
 }
@@ -59,7 +59,7 @@ func TestADateTimeOfASourceHasSeconds(t *testing.T) {
 		"2014-01-02T10:11": false, "2014-01-02T10:11Z": false, "2014-01-02T10:11+02:00": false, "": false, "yesterday": false,
 	} {
 		if err := events.ValidDateTime(text); (err == nil) != want {
-			t.Errorf("ValidDateTime(%q) gives %v", text, err)
+			t.Errorf("ValidDateTime(%q) returns %v", text, err)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func TestInstants(t *testing.T) {
 			"2026-01-31T12:00:00.123456z", "2026-01-31T12:00:00,123456Z", "2026-01-31T12:00:60.123456Z", "2026-02-30T12:00:00.123456Z", "12026-01-31T12:00:00.123456Z",
 		} {
 			if _, err := events.ParseTime(text); events.CodeOf(err) != events.Invalid {
-				t.Errorf("%q gives %v", text, err)
+				t.Errorf("%q returns %v", text, err)
 			}
 		}
 	})

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Decimal is a measured value, kept as the JSON number text in which it was
-// signed: "50.0" stays "50.0" and "1E2" stays "1E2". It never becomes a
-// float64, because precision is part of what a PI signs (FHIR decimal).
+// Decimal is a measured value as the text of the JSON number that was signed:
+// "50.0" stays "50.0" and "1E2" stays "1E2". It is never converted to a float64,
+// because the precision is part of what a PI signs (FHIR decimal).
 type Decimal string
 
 const (
@@ -18,8 +18,9 @@ const (
 
 var decimalForm = regexp.MustCompile(`^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-// ParseDecimal takes a JSON number that is not negative, of at most 18 digits
-// and an exponent between -18 and 18. Anything else is an Invalid Error.
+// ParseDecimal returns text as a Decimal. It must be a JSON number that is not
+// negative, with at most 18 digits and an exponent from -18 to 18; anything else
+// is an Invalid Error.
 func ParseDecimal(text string) (Decimal, error) {
 	if len(text) > 64 || !decimalForm.MatchString(text) {
 		return "", Errorf(Invalid, "must be a JSON number that is not negative, such as 37.6")
@@ -41,7 +42,7 @@ func ParseDecimal(text string) (Decimal, error) {
 	return Decimal(text), nil
 }
 
-// MarshalJSON writes the number text as it is.
+// MarshalJSON returns the text of the number as it is.
 func (d Decimal) MarshalJSON() ([]byte, error) {
 	if _, err := ParseDecimal(string(d)); err != nil {
 		return nil, err
@@ -49,7 +50,8 @@ func (d Decimal) MarshalJSON() ([]byte, error) {
 	return []byte(d), nil
 }
 
-// UnmarshalJSON takes a JSON number; a string, null or anything else is refused.
+// UnmarshalJSON reads a JSON number. Anything else, such as a string or null, is
+// an Invalid Error.
 func (d *Decimal) UnmarshalJSON(data []byte) error {
 	parsed, err := ParseDecimal(string(data))
 	if err != nil {

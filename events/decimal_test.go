@@ -38,7 +38,7 @@ func TestWhatIsNoDecimal(t *testing.T) {
 		"0." + strings.Repeat("0", 100),
 	} {
 		if d, err := events.ParseDecimal(text); events.CodeOf(err) != events.Invalid || d != "" {
-			t.Errorf("%q gives %q, %v", text, d, err)
+			t.Errorf("%q returns %q, %v", text, d, err)
 		}
 		var m events.Measurement
 		if err := json.Unmarshal([]byte(`{"value":`+text+`}`), &m); err == nil && strings.TrimSpace(text) == text {

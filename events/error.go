@@ -7,46 +7,46 @@ import (
 	"time"
 )
 
-// Code is the closed set of reasons for which something is refused. A Code is
-// itself an error, so errors.Is(err, events.NotFound) asks for the reason
-// while the cause stays reachable behind it.
+// Code is a reason for which a request or an event is refused; the constants are
+// all there are. A Code is an error, so errors.Is(err, events.NotFound) reports
+// whether err has the reason, and errors.Is finds the cause as well.
 type Code string
 
 // Reasons that a caller can act on.
 const (
 	Invalid          Code = "invalid"            // a value is malformed or out of range
-	Required         Code = "required"           // something needed is missing
-	Unsupported      Code = "unsupported"        // well-formed, but not offered here
-	Unauthenticated  Code = "unauthenticated"    // who is asking is not known
-	Expired          Code = "expired"            // a credential was good once
-	Forbidden        Code = "forbidden"          // known, but not allowed to
-	NotFound         Code = "not-found"          // no such thing
+	Required         Code = "required"           // a value is missing
+	Unsupported      Code = "unsupported"        // well-formed, but not supported
+	Unauthenticated  Code = "unauthenticated"    // the caller is not known
+	Expired          Code = "expired"            // the credential was valid before
+	Forbidden        Code = "forbidden"          // the caller is known, but not allowed to
+	NotFound         Code = "not-found"          // does not exist
 	MethodNotAllowed Code = "method-not-allowed" // the resource has no such method
-	NotAcceptable    Code = "not-acceptable"     // no representation the caller takes
-	Conflict         Code = "conflict"           // contradicts what is recorded
-	Gone             Code = "gone"               // was available once
+	NotAcceptable    Code = "not-acceptable"     // no representation that the caller accepts
+	Conflict         Code = "conflict"           // contradicts what is stored
+	Gone             Code = "gone"               // was available before
 	TooLarge         Code = "too-large"          // over a size limit
-	UnsupportedMedia Code = "unsupported-media"  // a media type nobody here reads
+	UnsupportedMedia Code = "unsupported-media"  // a media type that is not read here
 	Throttled        Code = "throttled"          // too many failures; try later
-	Unavailable      Code = "unavailable"        // a part of ours is away; try again
+	Unavailable      Code = "unavailable"        // a part of the program is not reachable; try again
 	Outdated         Code = "outdated"           // only a newer version of the program can answer
-	Internal         Code = "internal"           // a fault of ours
+	Internal         Code = "internal"           // an error of the program
 )
 
-// Reasons for which an event does not continue what was held before it.
+// Reasons for which an event does not continue the chain of its study.
 const (
-	Gap     Code = "gap"     // numbers between the two are missing
-	Repeat  Code = "repeat"  // the event is the one held already
-	Reorder Code = "reorder" // an older number than the one held
-	Ahead   Code = "ahead"   // what is held is beyond the end of the log
+	Gap     Code = "gap"     // numbers between the chain head and the event are missing
+	Repeat  Code = "repeat"  // the event is the one at the chain head
+	Reorder Code = "reorder" // a lower number than the chain head
+	Ahead   Code = "ahead"   // the chain head is beyond the end of the log
 	Altered Code = "altered" // a hash does not match its content or its predecessor
 )
 
-// Error makes a Code an error, so that errors.Is finds it.
+// Error returns the code as text.
 func (c Code) Error() string { return string(c) }
 
-// Error is a refusal that may be shown to whoever asked: Message says what is
-// wrong and what to do. Err, the cause, is for logs only.
+// Error is an error that may be shown to the caller: Message is what is wrong and
+// what to do. Err, the cause, is for logs only.
 type Error struct {
 	Code    Code
 	Field   string // path of the offending input, such as "measurement.value"; may be empty
@@ -76,17 +76,17 @@ func (e *Error) Is(target error) bool {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf makes an Error of the code with a message for the caller.
+// Errorf returns an Error with the code and a message for the caller.
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// Fieldf makes an Invalid Error about one field of the input.
+// Fieldf returns an Invalid Error about one field of the input.
 func Fieldf(field, format string, args ...any) *Error {
 	return &Error{Code: Invalid, Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
-// clip shortens input that is quoted in a message.
+// clip returns input shortened so that it can be quoted in a message.
 func clip(text string) string {
 	const most = 80
 	if len(text) <= most {

@@ -11,34 +11,34 @@ import (
 	"time"
 )
 
-// Event is a CloudEvent 1.0 of a study, numbered and chained. Its attribute
-// values stay within U+0021 to U+007E without " and %, so that every
-// CloudEvents SDK encodes them alike.
+// Event is a CloudEvent 1.0 of a study, numbered and chained. Its attribute values
+// consist of U+0021 to U+007E without " and %, because CloudEvents SDKs encode
+// other characters in different ways.
 type Event struct {
 	ID              string    // UUIDv7, also the Nats-Msg-Id
-	Source          string    // {origin}/ResearchStudy/{study token}, of a PartnerStudy {origin}/Partner/{id}
+	Source          string    // {origin}/ResearchStudy/{study key}; of a PartnerStudy {origin}/Partner/{id}
 	Type            string    // {prefix}{kind}
-	Subject         string    // DiagnosticReport/{id}/_history/{n}, Partner/{id}, Key/{kid} or ResearchStudy/{study token}; of unknown kinds any
+	Subject         string    // DiagnosticReport/{id}/_history/{n}, Partner/{id}, Key/{kid} or ResearchStudy/{study key}; of unknown kinds any
 	Time            time.Time // UTC, to the microsecond; strictly increases within the study
 	DataContentType string
-	Study           string // study token
+	Study           string // study key
 	Number          uint64 // 1, 2, 3 … within the study, without gaps
-	PartitionKey    string // {study token}/{case}; of a PartnerStudy its token
-	PreviousHash    string // of the study's event before; 64 zeros for the first
+	PartitionKey    string // {study key}/{case}; of a PartnerStudy its study key
+	PreviousHash    string // Hash of the event before it in the study; NoHash for the first
 	Hash            string // see Digest
 	TraceParent     string // W3C trace context; may be empty; not covered by the hash
 	Data            []byte // FHIR JSON, byte for byte as signed; of internal studies JSON
 }
 
-// Kind returns the kind of the event's type, which may be one that this version
-// does not know; empty for a malformed type.
+// Kind returns the kind of the event's type. It may be one that this version does
+// not know. It is empty for a malformed type.
 func (e Event) Kind() Kind {
 	k, _ := kindOf(e.Type)
 	return k
 }
 
 // ReportID returns the assessment id in the Subject of a report's event, and the
-// number of the event that first carried these bytes.
+// study number of the event that first carried the report's bytes.
 func (e Event) ReportID() (id string, version uint64, ok bool) {
 	rest, ok := strings.CutPrefix(e.Subject, "DiagnosticReport/")
 	if !ok {
@@ -52,19 +52,20 @@ func (e Event) ReportID() (id string, version uint64, ok bool) {
 	return id, version, true
 }
 
-// ReportSubject is the Subject of an event about report id as of version.
+// ReportSubject returns the Subject of an event about the report of assessment id,
+// whose bytes the event with the study number version first carried.
 func ReportSubject(id string, version uint64) string {
 	return fmt.Sprintf("DiagnosticReport/%s/_history/%d", id, version)
 }
 
-// Namespace is what distinguishes the events of one installation. It is fixed
-// when the outbox is created.
+// Namespace distinguishes the events of one installation from those of others. It
+// is set when the outbox is created and never changes.
 type Namespace struct {
 	Origin     string // a URI reference, the start of every source
 	TypePrefix string // the start of every type, ends in a dot
 }
 
-// DefaultNamespace is used where nothing else is configured.
+// DefaultNamespace is the namespace unless another one is configured.
 var DefaultNamespace = Namespace{Origin: "/signoff", TypePrefix: "org.mskcc.crit."}
 
 var (
@@ -72,7 +73,7 @@ var (
 	userForm   = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,64}$`)
 )
 
-// Validate says what is wrong with the namespace.
+// Validate returns an error unless the namespace is valid.
 func (ns Namespace) Validate() error {
 	if len(ns.Origin) > maxText || !attributeForm(ns.Origin) || strings.HasSuffix(ns.Origin, "/") {
 		return Fieldf("origin", "%q is not a URI reference of printable ASCII without a slash at its end", clip(ns.Origin))
@@ -86,20 +87,20 @@ func (ns Namespace) Validate() error {
 	return nil
 }
 
-// Source is the CloudEvents source of a study's events.
-func (ns Namespace) Source(token string) string {
-	if partner, ok := PartnerOf(token); ok {
+// Source returns the CloudEvents source of the events of a study.
+func (ns Namespace) Source(key string) string {
+	if partner, ok := PartnerOf(key); ok {
 		return ns.Origin + "/Partner/" + partner
 	}
-	return ns.Origin + "/ResearchStudy/" + token
+	return ns.Origin + "/ResearchStudy/" + key
 }
 
-// Type is the CloudEvents type of a kind.
+// Type returns the CloudEvents type of a kind.
 func (ns Namespace) Type(k Kind) string { return ns.TypePrefix + string(k) }
 
-// Validate says what is wrong with the form of the event: attributes missing,
-// too long or out of the allowed characters. It does not check the chain, and
-// an event of a kind that this version does not know is as valid as others.
+// Validate returns an error unless each attribute of the event is there and
+// well-formed. It does not check the hash or the chain, and it accepts kinds that
+// this version does not know.
 func (e Event) Validate() error {
 	if err := e.validateText(); err != nil {
 		return err
@@ -123,7 +124,7 @@ func (e Event) Validate() error {
 	return nil
 }
 
-// validateText says which attribute has characters that it must not have.
+// validateText returns an error unless the attributes that are text are well-formed.
 func (e Event) validateText() error {
 	for _, a := range []struct{ name, value string }{
 		{"id", e.ID}, {"source", e.Source}, {"type", e.Type}, {"subject", e.Subject},
@@ -145,8 +146,8 @@ func (e Event) validateText() error {
 	return nil
 }
 
-// attributeForm reports whether value is not empty and every CloudEvents SDK
-// writes it as it is. (By hand, because each event pays for it.)
+// attributeForm reports whether value may be the value of an attribute. It is a
+// loop and no regular expression, because it runs ten times for each event.
 func attributeForm(value string) bool {
 	for i := range len(value) {
 		if c := value[i]; c < 0x21 || c > 0x7e || c == '"' || c == '%' {
@@ -156,7 +157,7 @@ func attributeForm(value string) bool {
 	return value != ""
 }
 
-// mediaTypeForm reports whether the CloudEvents SDK takes value as a media type.
+// mediaTypeForm reports whether the CloudEvents SDK accepts value as a media type.
 func mediaTypeForm(value string) bool {
 	if value == MediaFHIR || value == MediaJSON {
 		return true

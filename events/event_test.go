@@ -43,9 +43,9 @@ func TestNoEventIsStoredWhereAPartnerSeesItThatMayNot(t *testing.T) {
 			}
 		}
 	}
-	for token, want := range map[string]bool{events.AccessStudy: true, events.PartnerStudy("acme"): true, "FHIR-T": false, "x-_": false} {
-		if events.InternalStudy(token) != want {
-			t.Errorf("InternalStudy(%q) is %t", token, !want)
+	for key, want := range map[string]bool{events.AccessStudy: true, events.PartnerStudy("acme"): true, "FHIR-T": false, "x-_": false} {
+		if events.InternalStudy(key) != want {
+			t.Errorf("InternalStudy(%q) is %t", key, !want)
 		}
 	}
 	if got := events.DefaultNamespace.Source(events.PartnerStudy("acme")); got != "/signoff/Partner/acme" {
@@ -83,7 +83,7 @@ func TestKinds(t *testing.T) {
 func TestReportIDs(t *testing.T) {
 	subject := events.ReportSubject("a.B-7", 12)
 	if id, version, ok := (events.Event{Subject: subject}).ReportID(); id != "a.B-7" || version != 12 || !ok {
-		t.Errorf("%s gives %q, %d, %t", subject, id, version, ok)
+		t.Errorf("%s returns %q, %d, %t", subject, id, version, ok)
 	}
 	for _, subject := range []string{
 		"", "DiagnosticReport/790", "DiagnosticReport//_history/1", "DiagnosticReport/790/_history/", "DiagnosticReport/790/_history/0",
@@ -91,7 +91,7 @@ func TestReportIDs(t *testing.T) {
 		"Partner/acme", "DiagnosticReport/790/_history/99999999999999999999",
 	} {
 		if id, version, ok := (events.Event{Subject: subject}).ReportID(); ok || id != "" || version != 0 {
-			t.Errorf("%q gives %q, %d, %t", subject, id, version, ok)
+			t.Errorf("%q returns %q, %d, %t", subject, id, version, ok)
 		}
 	}
 }
@@ -111,12 +111,12 @@ func TestNamespaces(t *testing.T) {
 	}
 	for _, origin := range []string{"", "/", "/a/", "a b", "/ä", `/"`, "/%41", ":a", "http://[", "/a?b", "/a#b", "/\n", strings.Repeat("a", 201)} {
 		if err := (events.Namespace{Origin: origin, TypePrefix: "x."}).Validate(); events.CodeOf(err) != events.Invalid {
-			t.Errorf("origin %q gives %v", origin, err)
+			t.Errorf("origin %q returns %v", origin, err)
 		}
 	}
 	for _, prefix := range []string{"", ".", "org.example", "Org.example.", "org..example.", "org.example. ", "org.*.", "ä.", strings.Repeat("a", 200) + "."} {
 		if err := (events.Namespace{Origin: "/a", TypePrefix: prefix}).Validate(); events.CodeOf(err) != events.Invalid {
-			t.Errorf("prefix %q gives %v", prefix, err)
+			t.Errorf("prefix %q returns %v", prefix, err)
 		}
 	}
 }
@@ -130,7 +130,7 @@ func TestSignatures(t *testing.T) {
 		}
 		for _, text := range []string{"", " ", "a\nb", "a\x1b[2J", "\xff", strings.Repeat("a", 201)} {
 			if err := check(text); events.CodeOf(err) != events.Invalid {
-				t.Errorf("%s %q gives %v", name, text, err)
+				t.Errorf("%s %q returns %v", name, text, err)
 			}
 		}
 	}

@@ -105,7 +105,7 @@ func FuzzPeriod(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := events.ParsePeriod(text)
 		if err == nil && !p.From.Before(p.Until) {
-			t.Fatalf("%q gives %v", text, p)
+			t.Fatalf("%q returns %v", text, p)
 		}
 		if err != nil && events.ValidDateTime(text) == nil {
 			t.Fatalf("%q is a dateTime but no period: %v", text, err)

@@ -37,7 +37,7 @@ func golden(t *testing.T, name string, v any) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s is not what the code gives (-file +code; -update writes it anew):\n%s", path, diff)
+		t.Errorf("%s is not what the code produces (-file +code; -update writes it anew):\n%s", path, diff)
 	}
 }
 

@@ -1,7 +1,7 @@
 package events
 
-// Header names of the CloudEvents NATS binding (1.0.3-wip, binary mode), in
-// the lower case in which they are written: some clients look them up exactly.
+// Header names of the CloudEvents NATS binding (1.0.3-wip, binary mode). They are
+// in lower case on the wire: some clients compare them exactly.
 const (
 	headerSpecVersion  = "ce-specversion"
 	headerID           = "ce-id"
@@ -20,8 +20,8 @@ const (
 
 const specVersion = "1.0"
 
-// Header returns the event's attributes as headers of a NATS message; the body
-// is Data. The result can be used as a nats.Header and is the caller's.
+// Header returns the event's attributes as headers of a NATS message whose body is
+// Data. The result can be converted to a nats.Header, and the caller may change it.
 func (e Event) Header() map[string][]string {
 	values := [...]string{
 		specVersion, e.ID, e.Source, e.Type, e.Subject, FormatTime(e.Time), e.DataContentType, e.Study,
@@ -40,10 +40,10 @@ func (e Event) Header() map[string][]string {
 	return h
 }
 
-// FromHeader reads an event from the headers and the body of a NATS message.
-// Headers that are not the event's own are passed over. An attribute that is
-// missing, there twice or malformed is an Invalid Error; the hash is not
-// checked. The event keeps data.
+// FromHeader returns the event of a NATS message with the headers h and the body
+// data. It ignores headers that are no attributes of an Event, and returns an
+// Invalid Error if an attribute is missing, malformed or there twice. It does not
+// check the hash. The event shares data with the caller.
 func FromHeader(h map[string][]string, data []byte) (Event, error) {
 	r := headerReader{h: h}
 	if v := r.take(headerSpecVersion); r.err == nil && v != specVersion {
@@ -78,7 +78,7 @@ func FromHeader(h map[string][]string, data []byte) (Event, error) {
 	return e, e.Validate()
 }
 
-// headerReader takes single values and keeps the first error.
+// headerReader reads headers that must be there once, and keeps the first error.
 type headerReader struct {
 	h   map[string][]string
 	err error
@@ -88,7 +88,7 @@ func (r *headerReader) take(name string) string {
 	values := r.h[name]
 	if len(values) != 1 {
 		if r.err == nil {
-			r.err = Fieldf(name, "is there %d times instead of once", len(values))
+			r.err = Fieldf(name, "must be there once; it is there %d times", len(values))
 		}
 		return ""
 	}

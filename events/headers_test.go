@@ -115,7 +115,7 @@ func TestHostileHeadersAreRefused(t *testing.T) {
 			h := sampleEvent(events.DefaultNamespace, events.ReportSigned, "FHIR-T", events.ChainHead{}, "{}").Header()
 			h[name] = []string{value}
 			if _, err := events.FromHeader(h, nil); events.CodeOf(err) != events.Invalid {
-				t.Errorf("%q gives %v, want an Invalid error", value, err)
+				t.Errorf("%q returns %v, want an Invalid error", value, err)
 			}
 		})
 	}

@@ -2,14 +2,15 @@ package events
 
 import "strings"
 
-// Kind is an event type without the installation's prefix. The package comment
-// has its form; a program meets kinds that only newer ones know.
+// Kind is an event type without the installation's prefix; see the package comment
+// for its form. An event from a newer publisher may have a kind that is not among
+// the constants.
 type Kind string
 
 // The kinds of events that this version knows. The first five are published to
-// the partners of their study, the last two to the partner they concern. Who
-// adds one also raises the read model's derivation, so that models in which it
-// was not known are made anew.
+// the partners of their study, the last two to the partner they concern. To add a
+// kind, raise the read model's derivation as well, so that read models that
+// ignored its events are made anew.
 const (
 	ReportSigned       Kind = "diagnosticreport.signed.v1"     // first publication of an assessment
 	ReportAmended      Kind = "diagnosticreport.amended.v1"    // every later publication
@@ -17,9 +18,9 @@ const (
 	ReportWithdrawn    Kind = "diagnosticreport.withdrawn.v1"  // the PI withdrew it, with a reason
 	ObservationsSigned Kind = "observations.signed.v1"         // lesions of the report that follows
 	AccessPartner      Kind = "access.partner.v1"              // a partner's whole state
-	AccessKey          Kind = "access.key.v1"                  // a public key of tokens
-	AccessGranted      Kind = "access.granted.v1"              // tells a partner that it may see a study
-	AccessRevoked      Kind = "access.revoked.v1"              // tells a partner that it no longer may
+	AccessKey          Kind = "access.key.v1"                  // a public key of access tokens
+	AccessGranted      Kind = "access.granted.v1"              // announces to a partner that it may see a study
+	AccessRevoked      Kind = "access.revoked.v1"              // announces to a partner that it no longer may
 )
 
 // Media types of event bodies.
@@ -28,7 +29,8 @@ const (
 	MediaJSON = "application/json"
 )
 
-// MediaType is the ce-datacontenttype of the kind's events, known or not.
+// MediaType returns the ce-datacontenttype of the kind's events. The kind need not
+// be known.
 func (k Kind) MediaType() string {
 	if k.internal() {
 		return MediaJSON
@@ -36,7 +38,7 @@ func (k Kind) MediaType() string {
 	return MediaFHIR
 }
 
-// Known reports whether k is one of the kinds above.
+// Known reports whether k is one of the constants.
 func (k Kind) Known() bool {
 	switch k {
 	case ReportSigned, ReportAmended, ReportSuperseded, ReportWithdrawn, ObservationsSigned:
@@ -46,11 +48,12 @@ func (k Kind) Known() bool {
 	}
 }
 
-// Optional reports whether who does not know the kind may pass over its events.
+// Optional reports whether a program that does not know the kind may ignore its
+// events.
 func (k Kind) Optional() bool { return strings.Contains(string(k), "."+optional+".") }
 
-// NeedsNewer reports whether only a newer version of the program knows what
-// follows from events of the kind: it is not known, and not optional.
+// NeedsNewer reports whether a newer version of the program is needed for events
+// of the kind: it is neither known nor optional.
 func (k Kind) NeedsNewer() bool { return !k.Known() && !k.Optional() }
 
 // administers reports whether k is a known kind of AccessStudy.
@@ -59,28 +62,29 @@ func (k Kind) administers() bool { return k == AccessPartner || k == AccessKey }
 // announces reports whether k is a known kind of a PartnerStudy.
 func (k Kind) announces() bool { return k == AccessGranted || k == AccessRevoked }
 
-// internal reports whether the kind's events, known or not, belong to internal
-// studies: those whose noun is access do.
+// internal reports whether the kind's events belong to internal studies, which is
+// so where its noun is access. The kind need not be known.
 func (k Kind) internal() bool { return strings.HasPrefix(string(k), "access.") }
 
-// in says what is wrong with events of the kind in a study, named by its token.
+// in returns an error unless the study may have events of the kind.
 func (k Kind) in(study string) error {
 	partner, announced := PartnerOf(study)
 	switch {
 	case announced && !ValidPartnerID(partner), study != AccessStudy && !announced && !studyKey(study):
-		return Fieldf("study", "%q is not a study token: 1 to 64 of A-Z, a-z, 0-9, - and _, the first of them no _", clip(study))
+		return Fieldf("study", "%q is not a study key: 1 to 64 of A-Z, a-z, 0-9, - and _, not starting with _", clip(study))
 	case k.internal() != InternalStudy(study), k.administers() && announced, k.announces() && !announced:
-		return Fieldf("study", "%q holds no events of the kind %s", study, clip(string(k)))
+		return Fieldf("study", "%q must not have events of the kind %s", study, clip(string(k)))
 	}
 	return nil
 }
 
-// subjectNouns are written otherwise in NATS subjects than in types. Nothing may
-// be added here: an older program must find the same subject for a kind that it
-// does not know.
+// subjectNouns maps nouns of types to those in NATS subjects, where they differ.
+// Nothing may be added: an older program must find the same subject for a kind
+// that it does not know.
 var subjectNouns = map[string]string{"diagnosticreport": "DiagnosticReport", "observations": "Observation"}
 
-// subjectTail is what follows the study token in the subject of the kind's events.
+// subjectTail returns what follows the study key in the NATS subject of the kind's
+// events.
 func (k Kind) subjectTail() string {
 	words := strings.Split(string(k), ".")
 	if noun, ok := subjectNouns[words[0]]; ok {
@@ -92,11 +96,11 @@ func (k Kind) subjectTail() string {
 // Publishes reports whether an event of the kind makes a report available.
 func (k Kind) Publishes() bool { return k == ReportSigned || k == ReportAmended }
 
-// optional is the word before the version of a type whose events may be passed over.
+// optional is the word before the version in the type of an optional kind.
 const optional = "optional"
 
-// kindOf finds the kind at the end of a CloudEvents type. Not ok: the type is
-// malformed. The package comment has the form.
+// kindOf returns the kind at the end of a CloudEvents type, and whether the type is
+// well-formed; see the package comment.
 func kindOf(eventType string) (k Kind, ok bool) {
 	words := strings.Split(eventType, ".")
 	size := 3 // noun, verb and version
@@ -133,7 +137,8 @@ func nameForm(word string) bool {
 	return wordForm(word) && len(word) <= 64 && word[0] >= 'a' && word[0] <= 'z'
 }
 
-// versionForm reports whether word is v and a number from 1 on.
+// versionForm reports whether word may be the version of a kind: v and a number
+// from 1 on.
 func versionForm(word string) bool {
 	digits, ok := strings.CutPrefix(word, "v")
 	return ok && len(digits) <= 9 && strings.Trim(digits, "0123456789") == "" && strings.TrimLeft(digits, "0") == digits && digits != ""

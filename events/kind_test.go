@@ -158,7 +158,7 @@ func TestKindVectors(t *testing.T) {
 		t.Run("refused: "+v.Name, func(t *testing.T) {
 			e := eventOf(v)
 			if _, err := events.FromHeader(e.Header(), e.Data); events.CodeOf(err) != events.Invalid {
-				t.Errorf("%s in %s gives %v, want an Invalid error", v.Type, v.Study, err)
+				t.Errorf("%s in %s returns %v, want an Invalid error", v.Type, v.Study, err)
 			}
 			if got := e.NATSSubject(); got != events.AccessSubject && !strings.HasPrefix(got, events.PartnerPrefix+"FHIR-T.") {
 				t.Errorf("it would be stored as %s", got)
@@ -177,7 +177,7 @@ func TestAnyMediaTypeIsReadAndNothingElse(t *testing.T) {
 		e.Seal(events.ChainHead{})
 		_, err := events.FromHeader(e.Header(), e.Data)
 		if (err == nil) != valid || err != nil && events.CodeOf(err) != events.Invalid {
-			t.Errorf("%s gives %v", contentType, err)
+			t.Errorf("%s returns %v", contentType, err)
 		}
 		if _, sdk := e.CloudEvent(); (sdk == nil) != valid {
 			t.Errorf("the SDK has another opinion of %s: %v", contentType, sdk)

@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// Criteria is the only set of response criteria published.
+// Criteria is the only set of response criteria that is supported.
 const Criteria = "RECIST 1.1"
 
-// MeasurementType is the only kind of measurement an assessment carries: the
-// sum of diameters of the target lesions.
+// MeasurementType is the only type of measurement: the sum of diameters of the
+// target lesions.
 const MeasurementType = "targetsum"
 
 // Unit is the unit of every diameter and sum.
 const Unit = "mm"
 
-// NoChange is written where a change cannot be computed.
+// NoChange is the text of a change that cannot be computed.
 const NoChange = "--"
 
 // Baseline is the name of a case's first assessment; the others are
@@ -42,7 +42,7 @@ var (
 	LesionLabels     = []string{"Long axis", "Short axis", "Long ? short axis"}
 )
 
-// FollowUp names the n-th assessment after the baseline.
+// FollowUp returns the name of the n-th assessment after the baseline.
 func FollowUp(n int) string { return "Follow-up " + strconv.Itoa(n) }
 
 // ValidName reports whether name is Baseline or Follow-up 1 to 25.
@@ -55,6 +55,7 @@ func ValidName(name string) bool {
 	return ok && err == nil && n >= 1 && n <= maxFollowUp && FollowUp(n) == name
 }
 
+// oneOf returns an error unless value is among those allowed.
 func oneOf(field, value string, allowed []string) error {
 	if slices.Contains(allowed, value) {
 		return nil

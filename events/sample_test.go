@@ -12,7 +12,7 @@ import (
 
 var sampleTime = time.Date(2026, 1, 31, 12, 0, 0, 123000, time.UTC)
 
-// kinds are all kinds of events that are known.
+// kinds are all known kinds.
 var kinds = []events.Kind{
 	events.ReportSigned, events.ReportAmended, events.ReportSuperseded, events.ReportWithdrawn,
 	events.ObservationsSigned, events.AccessPartner, events.AccessKey, events.AccessGranted, events.AccessRevoked,
@@ -33,8 +33,8 @@ func studyOf(k events.Kind, study string) string {
 	}
 }
 
-// sampleEvent is a valid event of the kind, number n of the study's chain
-// after the link.
+// sampleEvent returns a valid event of the kind, the next one of the study after a
+// chain head.
 func sampleEvent(ns events.Namespace, k events.Kind, study string, after events.ChainHead, body string) events.Event {
 	n := after.Number + 1
 	e := events.Event{
@@ -73,8 +73,8 @@ func attributes(most int) *rapid.Generator[string] {
 	return rapid.StringOfN(rapid.SampledFrom(allowed), 1, most, most)
 }
 
-// isStudy leaves out what starts like an internal study.
-func isStudy(number string) bool { return !strings.HasPrefix(number, "_") }
+// isStudy reports whether a study is not internal.
+func isStudy(study string) bool { return !strings.HasPrefix(study, "_") }
 
 // times draws instants to the microsecond.
 func times() *rapid.Generator[time.Time] {

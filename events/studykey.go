@@ -9,35 +9,36 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// AccessStudy is the internal study whose events say who may see what. No
-// real study starts with an underscore.
+// AccessStudy is the study key of the internal study whose events are the partners,
+// their grants and the keys of access tokens. No clinical study's key starts with
+// an underscore.
 const AccessStudy = "_access"
 
-// partnerStudies is how the internal studies of partners start. The slash is
-// in no token of a real study.
+// partnerStudies is the start of each PartnerStudy. No clinical study's key has a
+// slash.
 const partnerStudies = "_partner/"
 
-// PartnerStudy is the internal study whose events tell one partner which
-// studies it may see from then on, and which no longer.
+// PartnerStudy returns the study key of the internal study whose events announce
+// to one partner which studies it may see from then on, and which no longer.
 func PartnerStudy(id string) string { return partnerStudies + id }
 
-// PartnerOf returns the id of the partner whose PartnerStudy the token is.
-func PartnerOf(token string) (id string, ok bool) { return strings.CutPrefix(token, partnerStudies) }
+// PartnerOf returns the id of the partner whose PartnerStudy has the study key.
+func PartnerOf(key string) (id string, ok bool) { return strings.CutPrefix(key, partnerStudies) }
 
-// InternalStudy reports whether the token is that of an internal study: not one of
-// a clinical study.
-func InternalStudy(token string) bool { return strings.HasPrefix(token, "_") }
+// InternalStudy reports whether a study key is that of an internal study, not of a
+// clinical one.
+func InternalStudy(key string) bool { return strings.HasPrefix(key, "_") }
 
-// studyKey reports whether token may be that of a real study.
-func studyKey(token string) bool { return safeKey.MatchString(token) && !InternalStudy(token) }
+// studyKey reports whether key may be the study key of a clinical study.
+func studyKey(key string) bool { return safeKey.MatchString(key) && !InternalStudy(key) }
 
 var (
 	safeKey   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	base32Hex = base32.HexEncoding.WithPadding(base32.NoPadding)
 )
 
-// ValidStudy says what is wrong with a study number: it must be printable
-// text of 1 to 200 characters in NFC that does not start with an underscore.
+// ValidStudy returns an error unless study may be a study id: printable text
+// of 1 to 200 characters in NFC that does not start with an underscore.
 func ValidStudy(study string) error {
 	if err := requiredText("study", study); err != nil {
 		return err
@@ -51,23 +52,25 @@ func ValidStudy(study string) error {
 	return nil
 }
 
-// StudyKey returns the one word that stands for a study in subjects, sources
-// and consumer names: the study number itself where it is safe there, else
-// "x-" and its lower-case base32hex, else, beyond 64 characters, "h-" and the
-// lower-case base32hex of its SHA-256. (* and > are legal in a subject but
-// wildcards in permissions.) The number is normalised to NFC first.
+// StudyKey returns the form of a study id that is safe in NATS subjects,
+// CloudEvents sources and consumer names. That is the id itself if it consists
+// of at most 64 letters, digits, hyphens and underscores; else "x-" and its
+// base32hex in lower case; and if that has more than 64 characters, "h-" and the
+// base32hex of its SHA-256 in lower case. The id is normalized to NFC first. An
+// id that starts with x- or h- itself is encoded, so that no two studies have
+// one key.
 func StudyKey(study string) string {
 	study = norm.NFC.String(study)
 	if safeKey.MatchString(study) && !strings.HasPrefix(study, "x-") && !strings.HasPrefix(study, "h-") {
 		return study
 	}
-	token := "x-" + strings.ToLower(base32Hex.EncodeToString([]byte(study)))
-	if len(token) <= 64 {
-		return token
+	key := "x-" + strings.ToLower(base32Hex.EncodeToString([]byte(study)))
+	if len(key) <= 64 {
+		return key
 	}
 	sum := sha256.Sum256([]byte(study))
 	return "h-" + strings.ToLower(base32Hex.EncodeToString(sum[:]))
 }
 
-// ValidPartnerID reports whether id may name a partner.
+// ValidPartnerID reports whether id may be the id of a partner.
 func ValidPartnerID(id string) bool { return safeKey.MatchString(id) }

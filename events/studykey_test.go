@@ -13,19 +13,19 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// tokenFile is the form of study-tokens.json.
-type tokenFile struct {
+// keyFile is the form of study-tokens.json.
+type keyFile struct {
 	Description string         `json:"description"`
-	Tokens      []tokenVector  `json:"tokens"`
+	Keys        []keyVector    `json:"tokens"`
 	Refused     []refusedStudy `json:"refused"`
 }
 
-type tokenVector struct {
+type keyVector struct {
 	Name  string `json:"name"`
 	Study string `json:"study"`
 	NFC   string `json:"nfc"`
 	UTF8  string `json:"utf8"`
-	Token string `json:"token"`
+	Key   string `json:"token"`
 }
 
 type refusedStudy struct {
@@ -33,7 +33,7 @@ type refusedStudy struct {
 	Study string `json:"study"`
 }
 
-var tokenCases = []struct{ name, study string }{
+var keyCases = []struct{ name, study string }{
 	{"a plain number", "FHIR-T"},
 	{"one character", "7"},
 	{"an underscore that is not the first", "A_1"},
@@ -79,25 +79,25 @@ var refusedCases = []refusedStudy{
 	{"201 characters", strings.Repeat("a", 201)},
 }
 
-var tokenForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+var keyForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-func TestStudyTokenVectors(t *testing.T) {
-	made := tokenFile{Description: "Study numbers and their tokens. See README.md.", Refused: refusedCases}
-	for _, c := range tokenCases {
+func TestStudyKeyVectors(t *testing.T) {
+	made := keyFile{Description: "Study numbers and their tokens. See README.md.", Refused: refusedCases}
+	for _, c := range keyCases {
 		nfc := norm.NFC.String(c.study)
-		made.Tokens = append(made.Tokens, tokenVector{c.name, c.study, nfc, hex.EncodeToString([]byte(nfc)), events.StudyKey(c.study)})
+		made.Keys = append(made.Keys, keyVector{c.name, c.study, nfc, hex.EncodeToString([]byte(nfc)), events.StudyKey(c.study)})
 	}
 	golden(t, "study-tokens.json", made)
 
-	var file tokenFile
+	var file keyFile
 	readJSON(t, "study-tokens.json", &file)
-	for _, v := range file.Tokens {
+	for _, v := range file.Keys {
 		t.Run(v.Name, func(t *testing.T) {
 			if err := events.ValidStudy(v.NFC); err != nil {
 				t.Errorf("refused: %v", err)
 			}
-			if got, want := events.StudyKey(v.Study), referenceToken(t, v.UTF8); got != want || got != v.Token {
-				t.Errorf("StudyToken gives %s, the reference %s, the file %s", got, want, v.Token)
+			if got, want := events.StudyKey(v.Study), referenceKey(t, v.UTF8); got != want || got != v.Key {
+				t.Errorf("StudyKey returns %s, the reference %s, the file %s", got, want, v.Key)
 			}
 		})
 	}
@@ -110,19 +110,19 @@ func TestStudyTokenVectors(t *testing.T) {
 	}
 }
 
-// referenceToken follows the words of the README, with base32hex as the digits
+// referenceKey follows the words of the README, with base32hex as the digits
 // of one big number.
-func referenceToken(t *testing.T, utf8hex string) string {
+func referenceKey(t *testing.T, utf8hex string) string {
 	t.Helper()
 	utf8, err := hex.DecodeString(utf8hex)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := string(utf8); tokenForm.MatchString(s) && s[:min(2, len(s))] != "x-" && s[:min(2, len(s))] != "h-" {
+	if s := string(utf8); keyForm.MatchString(s) && s[:min(2, len(s))] != "x-" && s[:min(2, len(s))] != "h-" {
 		return s
 	}
-	if token := "x-" + base32hex(utf8); len(token) <= 64 {
-		return token
+	if key := "x-" + base32hex(utf8); len(key) <= 64 {
+		return key
 	}
 	sum, _ := hex.DecodeString(hexSHA256(string(utf8)))
 	return "h-" + base32hex(sum)
@@ -137,27 +137,27 @@ func base32hex(data []byte) string {
 
 func TestStudyMustBeInNormalFormC(t *testing.T) {
 	if err := events.ValidStudy("Mu\u0308nchen"); events.CodeOf(err) != events.Invalid {
-		t.Errorf("a decomposed study number gives %v, want an Invalid error", err)
+		t.Errorf("a decomposed study id returns %v, want an Invalid error", err)
 	}
 	a := events.Assessment{Study: "Mu\u0308nchen"}
 	if a.Normalize(); a.Study != "M\u00fcnchen" {
-		t.Errorf("Normalize gives %+q", a.Study)
+		t.Errorf("Normalize returns %+q", a.Study)
 	}
 }
 
-func TestStudyTokenProperties(t *testing.T) {
+func TestStudyKeyProperties(t *testing.T) {
 	studies := rapid.OneOf(rapid.StringN(1, 80, -1), rapid.StringMatching(`[xh_A-]?-?[a-c._*>-]{0,70}`))
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := studies.Draw(t, "a"), studies.Draw(t, "b")
-		token := events.StudyKey(a)
-		if a != "" && !tokenForm.MatchString(token) {
-			t.Fatalf("%q is not a token", token)
+		key := events.StudyKey(a)
+		if a != "" && !keyForm.MatchString(key) {
+			t.Fatalf("%q is not a study key", key)
 		}
 		if events.StudyKey(norm.NFD.String(a)) != events.StudyKey(norm.NFC.String(a)) {
-			t.Fatal("the token depends on the normal form")
+			t.Fatal("the study key depends on the normal form")
 		}
-		if norm.NFC.String(a) != norm.NFC.String(b) && token == events.StudyKey(b) {
-			t.Fatalf("%q and %q share the token %s", a, b, token)
+		if norm.NFC.String(a) != norm.NFC.String(b) && key == events.StudyKey(b) {
+			t.Fatalf("%q and %q share the study key %s", a, b, key)
 		}
 	})
 }

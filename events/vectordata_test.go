@@ -6,7 +6,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-var start = vectorLink{Sequence: events.FormatNumber(0), Hash: events.NoHash}
+var start = vectorHead{Sequence: events.FormatNumber(0), Hash: events.NoHash}
 
 // study is a chain of five: lesions, report, amendment beyond ASCII and with
 // line ends, the same bytes superseded, withdrawal.
@@ -82,7 +82,7 @@ func goodChains() []vectorChain {
 	whole.Seal(late)
 	return []vectorChain{
 		{Name: "a study from its first event", After: start, Events: vectors(chain...)},
-		{Name: "the same study from the middle", After: linkVector(chain[1].ChainHead()), Events: vectors(chain[2:]...)},
+		{Name: "the same study from the middle", After: headVector(chain[1].ChainHead()), Events: vectors(chain[2:]...)},
 		{Name: "a study whose token is encoded, another origin and prefix", After: start, Events: vectors(encoded)},
 		{Name: "the same event with another trace context, which no hash covers", After: start, Events: vectors(retraced)},
 		{Name: "the internal study of partners and keys", After: start, Events: vectors(partner, key)},
@@ -93,7 +93,7 @@ func goodChains() []vectorChain {
 			Events: vectors(newer(events.AccessStudy, events.AccessPartner, unknownAccess, optionalAccess, events.AccessKey)...)},
 		{Name: "the internal study that tells a partner of its grants, with a kind that is not known", After: start,
 			Events: vectors(newer(events.PartnerStudy("acme"), events.AccessGranted, unknownAnnounce, events.AccessRevoked)...)},
-		{Name: "a number of 20 digits, a time of whole seconds", After: linkVector(late), Events: vectors(whole)},
+		{Name: "a number of 20 digits, a time of whole seconds", After: headVector(late), Events: vectors(whole)},
 	}
 }
 
@@ -152,8 +152,8 @@ func broken(name string, code events.Code, accepted int, chain ...events.Event) 
 	return vectorChain{Name: name, After: start, Accepted: &accepted, Code: code, Events: vectors(chain...)}
 }
 
-func linkVector(l events.ChainHead) vectorLink {
-	return vectorLink{Sequence: events.FormatNumber(l.Number), Hash: l.Hash}
+func headVector(h events.ChainHead) vectorHead {
+	return vectorHead{Sequence: events.FormatNumber(h.Number), Hash: h.Hash}
 }
 
 func vectors(chain ...events.Event) []vectorEvent {

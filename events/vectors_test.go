@@ -18,13 +18,13 @@ type vectorFile struct {
 
 type vectorChain struct {
 	Name     string        `json:"name"`
-	After    vectorLink    `json:"after"`
+	After    vectorHead    `json:"after"`
 	Accepted *int          `json:"accepted,omitempty"` // nil: all
 	Code     events.Code   `json:"code,omitempty"`
 	Events   []vectorEvent `json:"events"`
 }
 
-type vectorLink struct {
+type vectorHead struct {
 	Sequence string `json:"sequence"`
 	Hash     string `json:"hash"`
 }
@@ -54,7 +54,7 @@ func checkChain(t *testing.T, c vectorChain) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link := events.ChainHead{Number: sequence, Hash: c.After.Hash}
+	head := events.ChainHead{Number: sequence, Hash: c.After.Hash}
 	accepted, code := 0, events.Code("")
 	for _, v := range c.Events {
 		checkDigestText(t, v)
@@ -62,10 +62,10 @@ func checkChain(t *testing.T, c vectorChain) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := link
-		if link, err = link.Follow(e); err != nil {
-			if diff := cmp.Diff(before, link); diff != "" {
-				t.Errorf("a refused event moved the link:\n%s", diff)
+		before := head
+		if head, err = head.Follow(e); err != nil {
+			if diff := cmp.Diff(before, head); diff != "" {
+				t.Errorf("a refused event moved the head:\n%s", diff)
 			}
 			code = events.CodeOf(err)
 			break
@@ -94,7 +94,7 @@ func checkDigestText(t *testing.T, v vectorEvent) {
 		t.Fatal(err)
 	}
 	if got, want := e.Digest(), hexSHA256(text); got != want {
-		t.Errorf("Digest gives %s, the text %s", got, want)
+		t.Errorf("Digest returns %s, the hash of the text is %s", got, want)
 	}
 }
 

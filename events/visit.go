@@ -1,20 +1,20 @@
 package events
 
-// Submission is an assessment as a source hands it over for registration.
+// Submission is an assessment that is to be registered.
 type Submission struct {
 	Assessment Assessment
-	Visit      *Visit // where it comes from SDTM; else nil
+	Visit      *Visit // nil unless the assessment comes from SDTM
 }
 
-// Visit identifies the SDTM records an assessment was made from, so that a
-// later import of the same visit finds the same assessment.
+// Visit identifies the SDTM records from which an assessment was made, so that a
+// later import of the same visit finds the assessment again.
 type Visit struct {
 	Evaluator string `json:"evaluator"`      // EVAL or EVAL/EVALID
 	Number    string `json:"number"`         // VISITNUM as text
 	Date      string `json:"date,omitempty"` // TRDTC, where the visit is split by date
 }
 
-// KnownVisit is what the outbox holds of an assessment of a study.
+// KnownVisit is what the outbox has stored of an assessment.
 type KnownVisit struct {
 	Latest Assessment // its highest registered version, waiting or signed
 	Signed bool       // whether that version is signed

@@ -1,18 +1,25 @@
 package fhir
 
 import (
+	"encoding/json"
+	"regexp"
+	"slices"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// DecodeReport reads what Encode wrote, back into the same report; encoding
-// that gives the same bytes. Of lesions only the ids are there. The error is
-// an Invalid events.Error with the FHIR path as its Field.
+// DecodeReport returns the report that Encode wrote; to encode it again returns
+// the same bytes. Of lesions it has only the ids. The error is an Invalid
+// events.Error with the FHIR path as its Field.
 //
-// It is for tests: the program reads no signed report back as a whole, but
-// indexes it with ParseIndex.
+// It is for tests: the program reads no signed report as a whole, only its
+// index, with ParseIndex.
 func DecodeReport(data []byte) (Report, error) {
+	data, signature, err := cutWithdrawal(data)
+	if err != nil {
+		return Report{}, err
+	}
 	d, err := readReport(data, (*reportDocument).readSigned)
 	if err != nil {
 		return Report{}, err
@@ -27,8 +34,38 @@ func DecodeReport(data []byte) (Report, error) {
 	if r.Assessment, err = d.assessment(); err != nil {
 		return Report{}, err
 	}
-	r.Withdrawal = d.withdrawal
+	if d.withdrawn() {
+		r.Withdrawal = &Withdrawal{Signature: signature, Reason: d.withdrawal}
+	}
 	return r, nil
+}
+
+// withdrawalForm is the nested extension of a withdrawn report, as Encode writes it.
+var withdrawalForm = regexp.MustCompile(`,\{"url":"` + regexp.QuoteMeta(root+extWithdrawal) + `","extension":(\[(?:\{"url":"(?:user|name|meaning|time)","value[A-Za-z]+":"(?:[^"\\]|\\.)*"\},?)*\])\}`)
+
+// cutWithdrawal returns a report without the signature of its withdrawal, which
+// no source sends, and that signature; the zero Signature where there is none.
+func cutWithdrawal(data []byte) (rest []byte, s events.Signature, err error) {
+	at := withdrawalForm.FindSubmatchIndex(data)
+	if at == nil {
+		return data, s, nil
+	}
+	var parts []struct {
+		URL          string
+		ValueString  string
+		ValueInstant string
+	}
+	if err := json.Unmarshal(data[at[2]:at[3]], &parts); err != nil {
+		return nil, s, err
+	}
+	for i, want := range []string{"user", "name", "meaning", "time"} {
+		if len(parts) != 4 || parts[i].URL != want {
+			return nil, s, events.Fieldf("extension", "the withdrawal needs user, name, meaning and time")
+		}
+	}
+	s.User, s.Name, s.Meaning = parts[0].ValueString, parts[1].ValueString, parts[2].ValueString
+	s.Time, err = events.ParseTime(parts[3].ValueInstant)
+	return slices.Concat(data[:at[0]], data[at[1]:]), s, err
 }
 
 // readSigned reads the elements that sign-off adds.

@@ -19,7 +19,7 @@ type encoder struct {
 // bytes returns the JSON, or the first error.
 func (e *encoder) bytes() ([]byte, error) {
 	if e.err == nil && !utf8.Valid(e.out) {
-		e.err = events.Errorf(events.Invalid, "holds text that is not valid UTF-8")
+		e.err = events.Errorf(events.Invalid, "contains text that is not valid UTF-8")
 	}
 	if e.err != nil {
 		return nil, e.err

@@ -33,7 +33,7 @@ func FuzzParseReport(f *testing.F) {
 			Result     []struct{ Display string }
 		}
 		if err := json.Unmarshal(data, &read); err != nil {
-			t.Fatalf("taken, but %v", err)
+			t.Fatalf("accepted, but %v", err)
 		}
 		if read.Identifier[0].Value != a.ID || read.Conclusion != a.Conclusion || read.Effective != a.Effective ||
 			!refersTo(read.Subject.Reference, a.Subject) || len(read.Result) != len(a.Lesions) {
@@ -87,7 +87,7 @@ func FuzzParseIndex(f *testing.F) {
 	addExamples(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if _, err := fhir.ParseIndex(data); err == nil && !json.Valid(data) {
-			t.Fatalf("taken: %s", data)
+			t.Fatalf("accepted: %s", data)
 		}
 	})
 }
@@ -102,7 +102,7 @@ func FuzzParseObservation(f *testing.F) {
 			return
 		}
 		if !json.Valid(data) {
-			t.Fatalf("taken: %s", data)
+			t.Fatalf("accepted: %s", data)
 		}
 		lesion := o.Lesion
 		lesion.ID = "T01"

@@ -52,7 +52,13 @@ func bareReport() fhir.Report {
 
 func withdrawnReport() fhir.Report {
 	r := bareReport()
-	r.Withdrawal = "Wrong patient"
+	r.Withdrawal = &fhir.Withdrawal{
+		Signature: events.Signature{
+			User: "lovelace", Name: "Ada Lovelace, MD", Meaning: "I withdraw this assessment",
+			Time: time.Date(2026, 1, 31, 12, 0, 0, 123457000, time.UTC),
+		},
+		Reason: "Wrong patient",
+	}
 	r.LastUpdated = r.LastUpdated.In(time.FixedZone("", -3600)).Add(999)
 	return r
 }

@@ -15,7 +15,7 @@ import (
 type Index struct {
 	ID          string
 	Status      string // final or entered-in-error
-	Study       string // study number
+	Study       string // study id
 	Subject     string // without Patient/
 	Effective   string // FHIR dateTime as the source wrote it
 	Issued      time.Time

@@ -48,7 +48,7 @@ func TestMalformedReportsAreRefusedWithThePathOfTheFault(t *testing.T) {
 		{"a negative case revision", `"valueInteger":5`, `"valueInteger":-5`, "extension[5].valueInteger"},
 		{"an assessment revision 0", `"valueInteger":1}`, `"valueInteger":0}`, "extension[6].valueInteger"},
 		{"another type of value", `"valueInteger":5`, `"valueDecimal":5`, "extension[5].valueDecimal"},
-		{"a type of value nobody has", `"valueInteger":5`, `"valueBoolean":true`, "extension[5].valueBoolean"},
+		{"an unknown type of value", `"valueInteger":5`, `"valueBoolean":true`, "extension[5].valueBoolean"},
 		{"a sum that is an integer", `"valueDecimal":37.6`, `"valueInteger":37`, "extension[10].valueInteger"},
 		{"a sum that is text", `"valueDecimal":37.6`, `"valueDecimal":"37.6"`, "extension[10].valueDecimal"},
 		{"a sum beyond all bounds", `37.6`, `1e9999`, "extension[10].valueDecimal"},
@@ -58,7 +58,7 @@ func TestMalformedReportsAreRefusedWithThePathOfTheFault(t *testing.T) {
 		{"no url", `{` + at + `#Name",`, `{`, "extension[7]"},
 		{"an unknown extension", `#TrialArmName`, `#TrialArm`, "extension"},
 		{"one extension more", unit, unit + `{` + at + `#Colour","valueString":"red"},`, "extension[12].url"},
-		{"an extension of another house", `https://fhir.mskcc.org/structure-definitions/#Name`, `https://example.org/#Name`, "extension[7].url"},
+		{"an extension under another root", `https://fhir.mskcc.org/structure-definitions/#Name`, `https://example.org/#Name`, "extension[7].url"},
 		{"an extension twice", unit, unit + unit, "extension[12].url"},
 		{"a third revision number", unit, unit + `{` + at + `#RevisionNumber","valueInteger":1},`, "extension[12].url"},
 		{"a withdrawal", unit, unit + `{` + at + `#WithdrawalReason","valueString":"x"},`, "extension[12].url"},
@@ -95,23 +95,23 @@ func TestMalformedReportsAreRefusedWithThePathOfTheFault(t *testing.T) {
 		{"no display", `,"display":"163-790-NT01"}`, `}`, "result[0].display"},
 		{"a result with more", `"display":"163-790-NT01"`, `"display":"163-790-NT01","type":"Observation"`, "result[0].type"},
 		{"another id", `{"resourceType"`, `{"id":"791","resourceType"`, "id"},
-		{"a member nobody knows", `{"resourceType"`, `{"presentedForm":[],"resourceType"`, "presentedForm"},
+		{"an unknown member", `{"resourceType"`, `{"presentedForm":[],"resourceType"`, "presentedForm"},
 		{"a member twice", `"status":"final"`, `"status":"final","status":"final"`, "status"},
 		{"a member twice, one of them escaped", `"status":"final"`, `"status":"final","st\u0061tus":"final"`, "status"},
 		{"a member in another case", `"status":"final"`, `"Status":"final"`, "Status"},
-		{"a key that is hostile", `"status"`, `"\u0000\n` + strings.Repeat("x", 100) + `"`, `"\x00\n` + strings.Repeat("x", 38) + `"`},
+		{"a hostile name", `"status"`, `"\u0000\n` + strings.Repeat("x", 100) + `"`, `"\x00\n` + strings.Repeat("x", 38) + `"`},
 		{"an array instead of an object", `{"reference":"Patient/10081007"}`, `["Patient/10081007"]`, "subject"},
 		{"an object that is empty", `{"reference":"Patient/10081007"}`, `{}`, "subject"},
 		{"a control character", `"Partial Response"`, "\"Partial\nResponse\"", "conclusion"},
 		{"an escaped control character", `"FHIR-T"`, `"FHIR\u0007T"`, "extension[0].valueString"},
 		{"half of a surrogate pair", `"FHIR-T"`, `"FHIR\ud800T"`, "extension[0].valueString"},
-		{"an escape nobody knows", `"FHIR-T"`, `"FHIR\x"`, "extension[0].valueString"},
+		{"an unknown escape", `"FHIR-T"`, `"FHIR\x"`, "extension[0].valueString"},
 		{"a number with a leading zero", `"valueInteger":5`, `"valueInteger":05`, "extension[5].valueInteger"},
 		{"a comma too many", `"final",`, `"final",,`, ""},
 		{"text behind the end", `"conclusion":"Partial Response"}`, `"conclusion":"Partial Response"} x`, ""},
 		{"a second value", `"conclusion":"Partial Response"}`, `"conclusion":"Partial Response"}{}`, ""},
 		{"bytes that are not UTF-8", `"FHIR-T"`, "\"FHIR\xff\"", "extension[0].valueString"},
-		{"a deep nest", `{"resourceType"`, `{"code":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `,"resourceType"`, "code"},
+		{"deeply nested arrays", `{"resourceType"`, `{"code":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `,"resourceType"`, "code"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			got, err := fhir.ParseReport([]byte(edit(t, example, c.old, c.with)))
@@ -130,7 +130,7 @@ func TestAReportCutOffAnywhereIsRefused(t *testing.T) {
 	example := compactExample(t)
 	for i := range len(example) {
 		if _, err := fhir.ParseReport([]byte(example[:i])); events.CodeOf(err) != events.Invalid {
-			t.Fatalf("%d bytes of it give %v", i, err)
+			t.Fatalf("%d bytes of it: %v", i, err)
 		}
 	}
 	if _, err := fhir.ParseReport([]byte(example)); err != nil {
@@ -178,7 +178,7 @@ func TestExtensionsMayComeInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestStudyNumbersAreNormalised(t *testing.T) {
+func TestStudyIDsAreNormalised(t *testing.T) {
 	text := strings.ReplaceAll(compactExample(t), "FHIR-T", "e\\u0301tude")
 	got, err := fhir.ParseReport([]byte(text))
 	if err != nil || got.Study != "\u00e9tude" || got.TrialName != "e\u0301tude" {

@@ -9,11 +9,11 @@ import (
 
 // ObservationInput is a lesion as a source system sends it: an Observation
 // beside the report that refers to it. The identifier
-// {case}-{assessment}-{lesion} alone does not say which report that is, because
+// {case}-{assessment}-{lesion} alone does not identify the report, because
 // the id of an assessment may have hyphens. Fill compares it with a report.
 type ObservationInput struct {
 	Identifier string        // see LesionIdentifier
-	Study      string        // study number, NFC
+	Study      string        // study id, NFC
 	Subject    string        // without Patient/
 	Lesion     events.Lesion // all but its ID
 }

@@ -63,7 +63,7 @@ func TestAnObservationFillsOnlyItsOwnLesion(t *testing.T) {
 	}{
 		"of another case":               {func(a *events.Assessment) { a.Case.ID = 7 }, ""},
 		"of another assessment":         {func(a *events.Assessment) { a.ID = "A" }, ""},
-		"that the report does not know": {func(a *events.Assessment) { a.Lesions = a.Lesions[1:] }, ""},
+		"that the report does not have": {func(a *events.Assessment) { a.Lesions = a.Lesions[1:] }, ""},
 		"of another study":              {func(a *events.Assessment) { a.Study = "other" }, events.Invalid},
 		"of another subject":            {func(a *events.Assessment) { a.Subject = "other" }, events.Invalid},
 	} {
@@ -108,7 +108,7 @@ func TestMalformedObservationsAreRefusedWithThePathOfTheFault(t *testing.T) {
 		{"another category of observation", `"imaging"`, `"laboratory"`, "category[0].coding[0].code"},
 		{"an id of its own", `"id":"2147483647-A-7.1-T01"`, `"id":"x"`, "id"},
 		{"no date", `2006-10-13T09:31:24.5+02:00`, `yesterday`, "effectiveDateTime"},
-		{"a member nobody knows", `"status"`, `"note":[],"status"`, "note"},
+		{"an unknown member", `"status"`, `"note":[],"status"`, "note"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			_, err := fhir.ParseObservation([]byte(edit(t, good, c.old, c.with)))
@@ -119,7 +119,7 @@ func TestMalformedObservationsAreRefusedWithThePathOfTheFault(t *testing.T) {
 	}
 }
 
-func TestTheUnitMayBeSaidInUCUMToo(t *testing.T) {
+func TestTheUnitMayBeCodedInUCUM(t *testing.T) {
 	good := string(observations(t, fullReport())[0])
 	o, err := fhir.ParseObservation([]byte(edit(t, good, `"unit":"mm"`, `"unit":"mm","system":"http://unitsofmeasure.org","code":"mm"`)))
 	if err != nil || o.Lesion.Value != "1E2" || o.Lesion.Unit != "mm" {

@@ -11,9 +11,16 @@ import (
 type Report struct {
 	Assessment  events.Assessment
 	Signature   events.Signature
-	Version     uint64    // number, within the study, of the event that carries these bytes
-	LastUpdated time.Time // that event's time
-	Withdrawal  string    // the reason; empty unless the report is withdrawn
+	Version     uint64      // number, within the study, of the event that carries these bytes
+	LastUpdated time.Time   // that event's time
+	Withdrawal  *Withdrawal // nil unless the report is withdrawn
+}
+
+// Withdrawal is why a report was withdrawn, and the signature by which that was
+// done.
+type Withdrawal struct {
+	Signature events.Signature
+	Reason    string
 }
 
 // Encode returns the report as compact JSON: elements and extensions in a fixed
@@ -31,9 +38,9 @@ func (r Report) Encode() ([]byte, error) {
 	e.raw(`,"extension":[`)
 	e.assessment(a)
 	status := statusFinal
-	if r.Withdrawal != "" {
+	if r.Withdrawal != nil {
 		status = statusWithdrawn
-		e.extText(extWithdrawalReason, r.Withdrawal)
+		e.withdrawal(*r.Withdrawal)
 	}
 	e.raw(`]`)
 	e.identity(systemAssessment, a.ID, status, radiology, codeReport)
@@ -97,6 +104,21 @@ func (e *encoder) signature(s events.Signature) {
 	e.raw(`},"display":`)
 	e.text(s.Name)
 	e.raw(`}]`)
+}
+
+// withdrawal appends who withdrew the report, when and what that signature means
+// (21 CFR 11.50), and the reason, which is last.
+func (e *encoder) withdrawal(w Withdrawal) {
+	e.raw(`,{"url":"` + root + extWithdrawal + `","extension":[{"url":"user","valueString":`)
+	e.text(w.Signature.User)
+	e.raw(`},{"url":"name","valueString":`)
+	e.text(w.Signature.Name)
+	e.raw(`},{"url":"meaning","valueString":`)
+	e.text(w.Signature.Meaning)
+	e.raw(`},{"url":"time","valueInstant":`)
+	e.instant(w.Signature.Time)
+	e.raw(`}]}`)
+	e.extText(extWithdrawalReason, w.Reason)
 }
 
 // results appends a reference to each lesion's Observation.

@@ -15,8 +15,9 @@ import (
 // resultsInterpreter are ignored. Extensions may come in any order, but the
 // first #RevisionNumber is the case's and the second the assessment's.
 //
-// The assessment is normalised and valid; of its lesions only the ids are known. The error is an Invalid events.Error whose Field is the path in the
-// FHIR JSON, such as extension[5].valueInteger.
+// The assessment is normalised and valid; of its lesions it has only the ids.
+// The error is an Invalid events.Error whose Field is the path in the FHIR JSON,
+// such as extension[5].valueInteger.
 func ParseReport(data []byte) (events.Assessment, error) {
 	d, err := readReport(data, (*reportDocument).skipSigned)
 	if err != nil {
@@ -93,7 +94,7 @@ func (d *reportDocument) readResult() error {
 		return events.Fieldf("display", "is missing")
 	}
 	if reference != nil && !endsInID(reference, display) && !endsInID(reference, EscapeQuery(display)) {
-		return events.Fieldf("reference", "%.200q does not end in id=%.200s, as display says", reference, display)
+		return events.Fieldf("reference", "%.200q must end in id=%.200s, like the display", reference, display)
 	}
 	d.displays = append(d.displays, display)
 	return nil

@@ -14,8 +14,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir"
 )
 
-// withLesionIDsOnly returns the report as it is decoded: of its lesions only the
-// ids are known.
+// withLesionIDsOnly returns the report as it is decoded: of its lesions it has
+// only the ids.
 func withLesionIDsOnly(r fhir.Report) fhir.Report {
 	var lesions []events.Lesion
 	for _, l := range r.Assessment.Lesions {
@@ -39,7 +39,7 @@ var (
 	})
 )
 
-// reports are valid ones, their lesions known by id only.
+// reports are valid ones, of whose lesions only the ids are set.
 var reports = rapid.Custom(func(t *rapid.T) fhir.Report {
 	n := rapid.IntRange(0, 25).Draw(t, "visit")
 	name, timepoint := events.Baseline, int32(0)
@@ -69,12 +69,15 @@ var reports = rapid.Custom(func(t *rapid.T) fhir.Report {
 		Signature: events.Signature{User: "rivera", Name: words.Draw(t, "name"), Meaning: words.Draw(t, "meaning"), Time: moments.Draw(t, "issued")},
 	}
 	if rapid.Bool().Draw(t, "withdrawn") {
-		r.Withdrawal = words.Draw(t, "reason")
+		r.Withdrawal = &fhir.Withdrawal{
+			Signature: events.Signature{User: "lovelace", Name: words.Draw(t, "other name"), Meaning: words.Draw(t, "other meaning"), Time: moments.Draw(t, "withdrawn at")},
+			Reason:    words.Draw(t, "reason"),
+		}
 	}
 	return r
 })
 
-func TestDecodingGivesBackWhatWasEncoded(t *testing.T) {
+func TestDecodingReturnsWhatWasEncoded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		report := reports.Draw(t, "report")
 		if err := report.Assessment.Validate(); err != nil {
@@ -101,7 +104,7 @@ func TestDecodingGivesBackWhatWasEncoded(t *testing.T) {
 
 func checkIndex(t *rapid.T, r fhir.Report, encoded []byte) {
 	status := "final"
-	if r.Withdrawal != "" {
+	if r.Withdrawal != nil {
 		status = "entered-in-error"
 	}
 	a := r.Assessment
@@ -156,7 +159,7 @@ func TestAnIndexNeedsAllItsParts(t *testing.T) {
 		}
 	}
 	if _, err := fhir.ParseIndex(append(encoded, 'x')); err == nil {
-		t.Error("text behind the end was taken")
+		t.Error("text behind the end was accepted")
 	}
 }
 

@@ -5,7 +5,7 @@ import "strconv"
 // Searchset is the Bundle that answers a search. The URLs of links and entries
 // must be valid; EscapeQuery encodes the values in them.
 type Searchset struct {
-	Study   string // study number
+	Study   string // study id
 	Total   int    // matches over all pages
 	Links   []Link // in the order in which they are written
 	Entries []Entry

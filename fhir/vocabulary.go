@@ -21,6 +21,7 @@ const (
 	extFromPrevious     = "#ChangeFromPrevious"
 	extFromBaseline     = "#ChangeFromBaseline"
 	extFromNadir        = "#ChangeFromNadir"
+	extWithdrawal       = "#Withdrawal" // nested: user, name, meaning, time
 	extWithdrawalReason = "#WithdrawalReason"
 	extMeaning          = "#SignatureMeaning"
 	extOrgan            = "#Organ"

@@ -13,7 +13,7 @@ import (
 )
 
 // told returns all events of access, as "study kind subject", and forgets them.
-func (d *desk) told() (out []string) {
+func (d *testOutbox) told() (out []string) {
 	d.t.Helper()
 	out = subjects(d.pending(1000))
 	d.record(1000)
@@ -21,7 +21,7 @@ func (d *desk) told() (out []string) {
 }
 
 func TestPartnersAreToldOfTheirGrants(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ctx := t.Context()
 	wants := func(t *testing.T, want ...string) {
 		t.Helper()
@@ -75,7 +75,7 @@ func TestPartnersAreToldOfTheirGrants(t *testing.T) {
 }
 
 func TestAnAnnouncementAsThePartnerSeesIt(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", []string{"München 7"}))(t)
 	e := d.pending(10)[1].Event
 	token := events.StudyKey("München 7")
@@ -97,7 +97,7 @@ func TestAnAnnouncementAsThePartnerSeesIt(t *testing.T) {
 }
 
 func TestAGrantAndItsAnnouncementAreOne(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	_, err := raw(t, d.path).Writer.Exec(`
 		create trigger refuse before insert on events
 			when new.kind = 'access.granted.v1'
@@ -119,7 +119,7 @@ func TestAGrantAndItsAnnouncementAreOne(t *testing.T) {
 // An outbox of a version that told partners nothing has partners with grants
 // and no chain of theirs.
 func TestPartnersOfAnOlderOutboxAreToldOnce(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	for _, p := range []access.Partner{
 		{ID: "acme", Studies: []string{"A", "B"}, Secrets: []access.Secret{}, Enabled: true},
 		{ID: "gone", Studies: []string{}, Secrets: []access.Secret{}},
@@ -138,7 +138,7 @@ func TestPartnersOfAnOlderOutboxAreToldOnce(t *testing.T) {
 }
 
 func TestInternalStudiesInStatus(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	d.signedIn("A", "1")
 	must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", []string{"A"}))(t)
 	got := make(map[string]bool)
@@ -152,7 +152,7 @@ func TestInternalStudiesInStatus(t *testing.T) {
 }
 
 func TestAnInternalStudyParksLikeAnother(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", []string{"A"}))(t)
 	study := events.PartnerStudy("acme")
 	ok(t, d.Source().Park(t.Context(), study, "refused"))
@@ -173,7 +173,7 @@ func TestAnInternalStudyParksLikeAnother(t *testing.T) {
 }
 
 func TestSecretsInForceAreFew(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ctx := t.Context()
 	must(d.Accounts().AddPartner(ctx, operator, "acme", "", nil))(t)
 	for range 7 {

@@ -1,17 +1,18 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// What the audit trail records, beside what concerns accounts.
+// Actions in the audit trail, beside those of package accounts.
 const (
 	actionRegistered  = "assessment.registered"
 	actionReplaced    = "assessment.replaced" // a waiting version, by another
@@ -29,7 +30,7 @@ const (
 type AuditEntry struct {
 	Number     int64           `json:"number"` // 1, 2, 3 …
 	Time       time.Time       `json:"time"`
-	Actor      string          `json:"actor"` // a PI, source or operator; who is asked for in a failed sign-in
+	Actor      string          `json:"actor"` // a PI, source or operator; in a failed sign-in the name that was tried
 	Action     string          `json:"action"`
 	Study      string          `json:"study,omitempty"`
 	Subject    string          `json:"subject"`              // an assessment, user, partner, source or key
@@ -45,10 +46,17 @@ type AuditFilter struct {
 }
 
 // Audit calls fn with each line of the audit trail that the filter selects, in
-// order, and ends with fn's error if it returns one.
+// order, until fn returns an error, which it then returns.
 func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEntry) error) error {
 	filter.Study = ledger.NormalizeStudy(filter.Study)
-	rows, err := o.db.Reader.QueryContext(ctx, `
+	var stopped error // returned by fn, and to be returned as it is
+	err := database.Each(ctx, o.db.Reader, func(row database.Row) error {
+		entry, err := scanAudit(row)
+		if err == nil {
+			stopped = fn(entry)
+		}
+		return cmp.Or(err, stopped)
+	}, `
 		select a.row, a.time, a.actor, a.action, a.study, a.subject, a.detail, v.content
 		from audit a
 		left join versions v on v.row = a.version
@@ -57,30 +65,16 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 			and (? = '' or a.subject = ?)
 		order by a.row`,
 		filter.After, filter.Study, filter.Study, filter.Subject, filter.Subject)
-	if err != nil {
+	if err != nil && stopped == nil {
 		return fmt.Errorf("read audit trail: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		entry, err := scanAudit(rows)
-		if err != nil {
-			return fmt.Errorf("read audit trail: %w", err)
-		}
-		if err := fn(entry); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read audit trail: %w", err)
-	}
-	return nil
+	return err
 }
 
-func scanAudit(rows *sql.Rows) (AuditEntry, error) {
-	var e AuditEntry
+func scanAudit(row database.Row) (e AuditEntry, err error) {
 	var moment string
 	var detail, content []byte
-	err := rows.Scan(&e.Number, &moment, &e.Actor, &e.Action, &e.Study, &e.Subject, &detail, &content)
+	err = row.Scan(&e.Number, &moment, &e.Actor, &e.Action, &e.Study, &e.Subject, &detail, &content)
 	if err != nil {
 		return e, err
 	}

@@ -2,11 +2,13 @@ package outbox
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -28,7 +30,7 @@ func (tx *transaction) accept(fresh []*candidate) (int32, error) {
 	return highest.waitingVersion.CaseRevision, nil
 }
 
-// signable refuses a version that cannot be signed, now or ever.
+// signable returns an error unless the next version can be signed.
 //
 // A pair must be higher than every pair signed for the assessment, neither of
 // its parts lower than in the last signed one, and its case revision not below
@@ -78,8 +80,8 @@ func (tx *transaction) caseConflict(c *candidate, next events.Version) error {
 	return highest.conflict("assessment %s in %s is of an earlier revision of case %d", c.id, next, c.number)
 }
 
-// raiseCase moves a case to a higher revision: reports that were available and
-// are not signed now are superseded.
+// raiseCase moves a case to a higher revision and supersedes its reports that
+// are available and not signed now.
 func (tx *transaction) raiseCase(chain *ledger.Chain, user string, fresh []*candidate, revision int32) error {
 	if fresh[0].caseRevision > 0 {
 		if err := tx.supersede(chain, user, fresh); err != nil {
@@ -96,19 +98,20 @@ func (tx *transaction) raiseCase(chain *ledger.Chain, user string, fresh []*cand
 	return nil
 }
 
-// superseded is an available report that ends.
-type superseded struct {
-	ID      string `db:"id"`
-	Version int64  `db:"signed"`
-	Subject string `db:"subject"`
-	Data    []byte `db:"data"`
+// availableReport is a report of a case, with the bytes published last.
+type availableReport struct {
+	id      string
+	version int64  // versions.row
+	subject string // of the event
+	data    []byte
 }
 
-// supersede announces, with the bytes published last, each report of the case
-// that is available and not among those signed now.
+// supersede appends an event for each report of the case that is available and
+// not among those signed now, with the bytes published last.
 func (tx *transaction) supersede(chain *ledger.Chain, user string, fresh []*candidate) error {
-	var ended []superseded
-	err := tx.Select(&ended, `
+	reports, err := database.List(context.Background(), tx, func(row database.Row) (r availableReport, err error) {
+		return r, row.Scan(&r.id, &r.version, &r.subject, &r.data)
+	}, `
 		select a.id, a.signed, e.subject, e.data
 		from assessments a
 		join events e on e.row = a.published
@@ -116,9 +119,9 @@ func (tx *transaction) supersede(chain *ledger.Chain, user string, fresh []*cand
 	if err != nil {
 		return fmt.Errorf("find superseded reports: %w", err)
 	}
-	slices.SortFunc(ended, func(a, b superseded) int { return compareIDs(a.ID, b.ID) })
-	for _, r := range ended {
-		if slices.ContainsFunc(fresh, func(c *candidate) bool { return c.id == r.ID }) {
+	slices.SortFunc(reports, func(a, b availableReport) int { return compareIDs(a.id, b.id) })
+	for _, r := range reports {
+		if slices.ContainsFunc(fresh, func(c *candidate) bool { return c.id == r.id }) {
 			continue
 		}
 		if err := tx.endReport(chain, user, fresh[0], r); err != nil {
@@ -129,31 +132,31 @@ func (tx *transaction) supersede(chain *ledger.Chain, user string, fresh []*cand
 	return nil
 }
 
-func (tx *transaction) endReport(chain *ledger.Chain, user string, by *candidate, r superseded) error {
-	e, _, err := chain.Append(events.ReportSuperseded, r.Subject, by.about(), r.Data)
+func (tx *transaction) endReport(chain *ledger.Chain, user string, by *candidate, r availableReport) error {
+	e, _, err := chain.Append(events.ReportSuperseded, r.subject, by.partition(), r.data)
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(`update assessments set available = 0 where id = ?`, r.ID); err != nil {
+	if _, err := tx.Exec(`update assessments set available = 0 where id = ?`, r.id); err != nil {
 		return fmt.Errorf("end report: %w", err)
 	}
 	return tx.Audit(ledger.Line{
-		Time: e.Time, Actor: user, Action: actionSuperseded, Study: by.study, Subject: r.ID, Version: r.Version,
+		Time: e.Time, Actor: user, Action: actionSuperseded, Study: by.study, Subject: r.id, Version: r.version,
 		Detail: numberedDetail{e.Number, e.ID},
 	})
 }
 
-// numberedDetail is what the audit trail says of an event.
+// numberedDetail names an event in the audit trail.
 type numberedDetail struct {
 	Sequence uint64 `json:"sequence"`
 	Event    string `json:"event"`
 }
 
-// repeat answers a sign-off of the version that was signed last: the first
-// answer again for the same PI and meaning.
+// repeat returns the first answer again for a sign-off of the version that was
+// signed last, if PI and meaning are the same.
 func (tx *transaction) repeat(c *candidate, s SignOff) (answer Signed, err error) {
 	if c.signature.User != s.User {
-		return Signed{}, c.conflict("nothing more of that waits for %s", s.User)
+		return Signed{}, c.conflict("nothing of it waits for %s", s.User)
 	}
 	if c.signature.Meaning != s.Meaning {
 		return Signed{}, c.conflict("the signature's meaning cannot change")
@@ -162,7 +165,7 @@ func (tx *transaction) repeat(c *candidate, s SignOff) (answer Signed, err error
 	if err != nil {
 		return Signed{}, err
 	}
-	before, err := tx.withdrawnBefore(c)
+	before, err := tx.findWithdrawal(c)
 	answer = c.answer(e, c.signedVersion, c.signature)
 	answer.Withdrawn = before != nil
 	return answer, err

@@ -180,7 +180,7 @@ func (m *model) withdraw(user, id string) (announced []string, ok bool) {
 func TestAvailabilityFollowsTheModel(t *testing.T) {
 	users := []string{"dr.a", "dr.b"}
 	rapid.Check(t, func(rt *rapid.T) {
-		d := newDesk(t, users...)
+		d := newOutbox(t, users...)
 		seen := len(all(t, d.Outbox))
 		m := &model{waiting: map[string]pair{}, intended: map[string]string{}, place: map[string]int32{}, subjects: map[int32]string{}}
 		ids := rapid.SampledFrom([]string{"11", "12", "13", "21", "22"})

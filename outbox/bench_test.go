@@ -31,7 +31,7 @@ func BenchmarkSignOff(b *testing.B) {
 }
 
 func benchmarkSignOff(b *testing.B, lesions, callers int) {
-	d := newDesk(b)
+	d := newOutbox(b)
 	batch := make([]events.Assessment, b.N)
 	for i := range batch {
 		batch[i] = assessment(fmt.Sprint(i), int32(i/10+1), 1, 1)
@@ -67,7 +67,7 @@ func benchmarkSignOff(b *testing.B, lesions, callers int) {
 	b.ReportMetric(float64(size), "bytes/signoff")
 }
 
-func bytesPublished(b *testing.B, d *desk) (size int) {
+func bytesPublished(b *testing.B, d *testOutbox) (size int) {
 	for _, e := range all(b, d.Outbox) {
 		size += len(e.Data)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // trail returns the actions on an assessment with their study and details.
-func (d *desk) trail(subject string, actions ...string) (lines []string) {
+func (d *testOutbox) trail(subject string, actions ...string) (lines []string) {
 	d.t.Helper()
 	wanted := map[string]bool{}
 	for _, a := range actions {
@@ -27,7 +27,7 @@ func (d *desk) trail(subject string, actions ...string) (lines []string) {
 
 func TestAMistakenRegistration(t *testing.T) {
 	t.Run("of a subject is put right by the next, for the whole case", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		wrong := []events.Assessment{assessment("1", 7, 1, 1), assessment("2", 7, 1, 1)}
 		for i := range wrong {
 			wrong[i].Subject = "mistaken"
@@ -50,7 +50,7 @@ func TestAMistakenRegistration(t *testing.T) {
 		}
 	})
 	t.Run("of a subject is put right by what waits already, registered again", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		wrong := assessment("2", 7, 1, 1)
 		wrong.Subject = "mistaken"
 		d.register(assessment("1", 7, 1, 1), wrong)
@@ -64,7 +64,7 @@ func TestAMistakenRegistration(t *testing.T) {
 		wantCode(t, err, events.Conflict, "subject mistaken")
 	})
 	t.Run("of a case or study is put right while nothing of the assessment was signed", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		visit := &events.Visit{Evaluator: "INVESTIGATOR", Number: "10"}
 		elsewhere := assessment("1", 8, 1, 1)
 		elsewhere.Study = "OTHER"
@@ -92,7 +92,7 @@ func TestAMistakenRegistration(t *testing.T) {
 		}
 	})
 	t.Run("cannot be put right past the outbox once something was signed", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1), assessment("2", 2, 1, 1))
 		d.sign("1")
 		db := raw(t, d.path).Writer
@@ -106,7 +106,7 @@ func TestAMistakenRegistration(t *testing.T) {
 		}
 	})
 	t.Run("put right between two cases of one sign-off leaves no event in the wrong case", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		other := assessment("3", 1, 1, 1)
 		other.Study = "OTHER"
 		second := open(t, d.path, outbox.Config{Clock: d.clock.now, Step: func(name string) {

@@ -2,7 +2,9 @@ package outbox
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +13,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// candidate is an assessment that is to be signed or withdrawn, with all that
-// decides about it, read in one statement.
+// candidate is an assessment that is to be signed or withdrawn, with everything
+// that the decision depends on, read in one statement.
 type candidate struct {
 	id           string
 	number       int32 // of the case
@@ -30,24 +32,27 @@ type candidate struct {
 	signature     events.Signature // of the signed version
 	event         int64            // events.row of its report
 
-	signer  string // printed name of who asks
-	granted bool   // who asks is enabled and granted the study
+	signer  string // printed name of the PI who asks
+	granted bool   // that PI is enabled and granted the study
 
-	chain      *ledger.Chain // of the study
-	assessment events.Assessment
+	chain *ledger.Chain // of the study
+
+	assessment events.Assessment // of the waiting version, once it is read
+	digest     string            // of the signed version; once the waiting version is read, of that
 }
 
-// load reads the candidate of an assessment id for a PI.
+// load reads the candidate with an assessment id, and what a PI may do with it.
 func (tx *transaction) load(id, user string) (*candidate, error) {
 	c := &candidate{id: id}
-	var end ledger.ChainEnd
+	var head ledger.Head
 	var signedAt string
 	err := tx.QueryRow(`
 		select a.number, a.available, s.row, s.study, s.token, s.sequence, s.hash, s.time, c.revision, c.subject,
 			coalesce(a.waiting, 0), coalesce(n.case_revision, 0), coalesce(n.revision, 0),
 			coalesce(a.signed, 0), coalesce(v.case_revision, 0), coalesce(v.revision, 0),
-			coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0),
-			coalesce(p.name, ''), p.disabled = '' and r."user" is not null
+			coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0), coalesce(g.digest, ''),
+			coalesce(p.name, ''), p.disabled = '' and r."user" is not null,
+			(select coalesce(max(row), 0) from events)
 		from assessments a
 		join studies s on s.row = a.study
 		join cases c on c.study = a.study and c.number = a.number
@@ -57,11 +62,11 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 		left join people p on p."user" = +?
 		left join grants r on r."user" = +? and r.study = s.study
 		where a.id = +?`, user, user, id).Scan(
-		&c.number, &c.available, &end.Row, &c.study, &end.Key, &end.Head.Number, &end.Head.Hash, &end.Time, &c.caseRevision, &c.subject,
+		&c.number, &c.available, &head.Row, &c.study, &head.Key, &head.Number, &head.Hash, &head.Time, &c.caseRevision, &c.subject,
 		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision,
 		&c.signed, &c.signedVersion.CaseRevision, &c.signedVersion.Revision,
-		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event,
-		&c.signer, nullAsFalse{&c.granted})
+		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event, &c.digest,
+		&c.signer, nullAsFalse{&c.granted}, &head.LastEvent)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, unknownAssessment(id)
 	}
@@ -73,8 +78,8 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 			return nil, fmt.Errorf("load signature: %w", err)
 		}
 	}
-	c.studyRow = end.Row
-	c.chain, err = tx.Chain(end)
+	c.studyRow = head.Row
+	c.chain, err = tx.Chain(head)
 	return c, err
 }
 
@@ -86,19 +91,20 @@ func (c *candidate) authorize(user string) error {
 	return nil
 }
 
-// prepared is a version that was read and decoded before the transaction, so
-// that its writer need not.
-type prepared struct {
+// preparedVersion is a version that was read and decoded before the transaction,
+// so that others do not wait while it is done.
+type preparedVersion struct {
 	version    int64 // versions.row
 	assessment events.Assessment
+	digest     string
 }
 
-// prepareVersions reads the waiting versions of assessments. What is unknown or waits
-// no longer when its turn comes is left to the transaction.
-func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]prepared {
-	out := make(map[string]prepared, len(ids))
+// prepareVersions reads the waiting versions of assessments. It returns no error:
+// the transaction reads again what is missing here or was replaced meanwhile.
+func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]preparedVersion {
+	out := make(map[string]preparedVersion, len(ids))
 	for _, id := range ids {
-		var p prepared
+		var p preparedVersion
 		var content []byte
 		err := o.db.Reader.QueryRowContext(ctx, `
 			select v.row, v.content
@@ -109,30 +115,42 @@ func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]p
 			continue
 		}
 		if p.assessment, err = decode(content); err == nil {
+			p.digest = digest(content)
 			out[id] = p
 		}
 	}
 	return out
 }
 
-// read fills in the waiting version's assessment.
-func (c *candidate) read(tx *transaction, ready map[string]prepared) (err error) {
-	if p, ok := ready[c.id]; ok && p.version == c.waiting {
-		c.assessment = p.assessment
+// read sets the candidate's assessment and digest to those of the waiting version.
+func (c *candidate) read(tx *transaction, prepared map[string]preparedVersion) (err error) {
+	if p, ok := prepared[c.id]; ok && p.version == c.waiting {
+		c.assessment, c.digest = p.assessment, p.digest
 		return nil
 	}
-	c.assessment, err = tx.assessment(c.waiting)
+	content, err := tx.content(c.waiting)
+	if err != nil {
+		return err
+	}
+	c.digest = digest(content)
+	c.assessment, err = decode(content)
 	return err
 }
 
-// assessment reads a stored version.
-func (tx *transaction) assessment(version int64) (events.Assessment, error) {
-	var content []byte
-	err := tx.QueryRow(`select content from versions where row = ?`, version).Scan(&content)
+// content reads a stored version.
+func (tx *transaction) content(version int64) (content []byte, err error) {
+	err = tx.QueryRow(`select content from versions where row = ?`, version).Scan(&content)
 	if err != nil {
-		return events.Assessment{}, fmt.Errorf("load version: %w", err)
+		return nil, fmt.Errorf("load version: %w", err)
 	}
-	return decode(content)
+	return content, nil
+}
+
+// digest returns what a signature covers: the lower-case hex SHA-256 of a
+// version's content as it is stored.
+func digest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
 }
 
 // decode reads the assessment from its stored form.

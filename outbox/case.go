@@ -11,34 +11,34 @@ import (
 
 // caseRow is what is stored of a case before a registration; zero where it is new.
 type caseRow struct {
-	Subject  string `db:"subject"`
-	Revision int32  `db:"revision"` // the highest ever signed; 0 for none
+	subject  string
+	revision int32 // the highest ever signed; 0 for none
 }
 
-// heldCase looks up the assessment's case. Once anything of it was signed, it
-// refuses another subject.
-func (tx *transaction) heldCase(study int64, a events.Assessment) (held caseRow, err error) {
-	err = tx.Get(&held, `
+// findCase returns what is stored of the assessment's case. Once anything of the
+// case was signed, it refuses another subject.
+func (tx *transaction) findCase(study int64, a events.Assessment) (r caseRow, err error) {
+	err = tx.QueryRow(`
 		select subject, revision
 		from cases
-		where study = ? and number = ?`, study, a.Case.ID)
+		where study = ? and number = ?`, study, a.Case.ID).Scan(&r.subject, &r.revision)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return held, nil
+		return r, nil
 	case err != nil:
-		return held, fmt.Errorf("look up case: %w", err)
-	case held.Revision > 0 && held.Subject != a.Subject:
-		return held, &events.Error{Code: events.Conflict, Field: "subject", Message: fmt.Sprintf(
-			"case %d of study %s belongs to subject %s, not %s", a.Case.ID, a.Study, held.Subject, a.Subject)}
+		return r, fmt.Errorf("look up case: %w", err)
+	case r.revision > 0 && r.subject != a.Subject:
+		return r, &events.Error{Code: events.Conflict, Field: "subject", Message: fmt.Sprintf(
+			"case %d of study %s belongs to subject %s, not %s", a.Case.ID, a.Study, r.subject, a.Subject)}
 	}
-	return held, nil
+	return r, nil
 }
 
 // bindCase creates the assessment's case. If there is a case of which nothing was
 // signed, it gets the assessment's subject; what else waits in it for the former
 // subject cannot be signed until it is registered again.
-func (tx *transaction) bindCase(by string, study int64, held caseRow, a events.Assessment) error {
-	if held.Subject == a.Subject {
+func (tx *transaction) bindCase(by string, study int64, stored caseRow, a events.Assessment) error {
+	if stored.subject == a.Subject {
 		return nil
 	}
 	_, err := tx.Exec(`
@@ -48,16 +48,17 @@ func (tx *transaction) bindCase(by string, study int64, held caseRow, a events.A
 	if err != nil {
 		return fmt.Errorf("store case: %w", err)
 	}
-	if held.Subject == "" {
+	if stored.subject == "" {
 		return nil
 	}
 	return tx.Audit(ledger.Line{
 		Actor: by, Action: actionCaseRebound, Study: a.Study, Subject: a.ID,
-		Detail: caseReboundDetail{a.Case.ID, held.Subject, a.Subject},
+		Detail: caseReboundDetail{a.Case.ID, stored.subject, a.Subject},
 	})
 }
 
-// caseReboundDetail is what the audit trail says of a case that changes hands.
+// caseReboundDetail is stored in the audit trail with a case that gets another
+// subject.
 type caseReboundDetail struct {
 	Case int32  `json:"case"`
 	From string `json:"from"` // subject
@@ -66,8 +67,8 @@ type caseReboundDetail struct {
 
 // bindAssessment creates the assessment in its case, or moves it there from
 // the one it was registered in before, where nothing of it was signed.
-func (tx *transaction) bindAssessment(by string, study int64, known *assessmentRow, a events.Assessment) error {
-	if known == nil {
+func (tx *transaction) bindAssessment(by string, study int64, stored *assessmentRow, a events.Assessment) error {
+	if stored == nil {
 		_, err := tx.Exec(`
 			insert into assessments (id, study, number)
 			values (?, ?, ?)`, a.ID, study, a.Case.ID)
@@ -76,7 +77,7 @@ func (tx *transaction) bindAssessment(by string, study int64, known *assessmentR
 		}
 		return nil
 	}
-	if known.in(study, a) {
+	if stored.in(study, a) {
 		return nil
 	}
 	_, err := tx.Exec(`
@@ -87,13 +88,13 @@ func (tx *transaction) bindAssessment(by string, study int64, known *assessmentR
 		return fmt.Errorf("move assessment: %w", err)
 	}
 	return tx.Audit(ledger.Line{
-		Actor: by, Action: actionMoved, Study: known.Name, Subject: a.ID,
-		Detail: movedDetail{known.Number, a.Study, a.Case.ID},
+		Actor: by, Action: actionMoved, Study: stored.studyID, Subject: a.ID,
+		Detail: movedDetail{stored.caseNumber, a.Study, a.Case.ID},
 	})
 }
 
-// movedDetail is what the trail of the study before says of an assessment that
-// leaves its case.
+// movedDetail is stored in the audit trail, under the former study, with an
+// assessment that moves to another case.
 type movedDetail struct {
 	From  int32  `json:"from"` // case
 	Study string `json:"study"`

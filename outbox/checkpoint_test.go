@@ -23,7 +23,7 @@ func (w warned) Write(line []byte) (int, error) {
 }
 
 func TestRunOutlivesACheckpointThatFails(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ok(t, d.Close())
 	said := make(warned, 1)
 	o := open(t, d.path, outbox.Config{Clock: d.clock.now, Log: slog.New(slog.NewTextHandler(said, nil))})

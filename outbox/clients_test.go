@@ -13,7 +13,7 @@ import (
 )
 
 // directory folds the access events, as every reader does.
-func (d *desk) directory() access.Directory {
+func (d *testOutbox) directory() access.Directory {
 	d.t.Helper()
 	var dir access.Directory
 	var link events.ChainHead
@@ -34,7 +34,7 @@ func (d *desk) directory() access.Directory {
 }
 
 func TestPartners(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ctx := t.Context()
 	secret := must(d.Accounts().AddPartner(ctx, operator, "acme", "Acme Inc.", []string{"B", "A", "B"}))(t)
 	login := func(secret string) error {
@@ -113,7 +113,7 @@ func TestPartners(t *testing.T) {
 }
 
 func TestAuthenticateClient(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ctx := t.Context()
 	secret := must(d.Accounts().AddPartner(ctx, operator, "acme", "", nil))(t)
 	login := func(id, secret, address string) error {
@@ -138,7 +138,7 @@ func TestAuthenticateClient(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ctx := t.Context()
 	signer := must(access.NewSigner(must(access.NewKey())(t)))(t)
 	first := d.clock.now()

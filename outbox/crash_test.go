@@ -55,8 +55,8 @@ func signAndDie(path string) {
 
 func TestKilledAtEachStep(t *testing.T) {
 	// Case 1 moves to its second revision and leaves 12 behind; case 2 is new.
-	prepare := func(t *testing.T) *desk {
-		d := newDesk(t)
+	prepare := func(t *testing.T) *testOutbox {
+		d := newOutbox(t)
 		d.register(assessment("10", 1, 1, 1), assessment("11", 1, 1, 1), assessment("12", 1, 1, 1))
 		d.sign("10", "11", "12")
 		d.register(withLesions(assessment("10", 1, 2, 1), "T01"), assessment("11", 1, 2, 1), withLesions(assessment("20", 2, 1, 1), "T01"), assessment("30", 3, 1, 1))

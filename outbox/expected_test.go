@@ -15,7 +15,7 @@ func version(caseRevision, revision int32) outbox.Expected {
 }
 
 // signExpected signs the version of one assessment.
-func (d *desk) signExpected(user, id string, e outbox.Expected) ([]outbox.Signed, error) {
+func (d *testOutbox) signExpected(user, id string, e outbox.Expected) ([]outbox.Signed, error) {
 	return d.SignOff(d.t.Context(), outbox.SignOff{
 		User: user, Meaning: meaning, IDs: []string{id}, Expected: map[string]outbox.Expected{id: e},
 	})
@@ -23,7 +23,7 @@ func (d *desk) signExpected(user, id string, e outbox.Expected) ([]outbox.Signed
 
 func TestASignOffOfAnExpectedVersion(t *testing.T) {
 	t.Run("signs it when it waits, and gives the first answer again whatever waits then", func(t *testing.T) {
-		d := newDesk(t, "dr.a", "dr.b")
+		d := newOutbox(t, "dr.a", "dr.b")
 		d.register(assessment("1", 1, 5, 2))
 		first := must(d.signExpected("dr.a", "1", version(5, 2)))(t)
 		d.register(assessment("1", 1, 5, 3))
@@ -39,7 +39,7 @@ func TestASignOffOfAnExpectedVersion(t *testing.T) {
 		wantEvents(t, d, "signed 1/1", "amended 1/2")
 	})
 	t.Run("refuses what neither waits nor was signed last, and names both", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 2))
 		_, err := d.signExpected("dr.a", "1", version(1, 1))
 		wantCode(t, err, events.Conflict, "case revision 1, revision 1", "case revision 1, revision 2 does", "nothing was signed")
@@ -52,7 +52,7 @@ func TestASignOffOfAnExpectedVersion(t *testing.T) {
 		wantEvents(t, d, "signed 1/1")
 	})
 	t.Run("refuses other content under the same version", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1))
 		seen := must(d.Waiting(t.Context(), outbox.WaitingFilter{}))(t)[0]
 		unseen := assessment("1", 1, 1, 1)
@@ -70,7 +70,7 @@ func TestASignOffOfAnExpectedVersion(t *testing.T) {
 		}
 	})
 	t.Run("refuses the whole case where one differs, and names that of others as it likes", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1), assessment("2", 1, 1, 1))
 		request := outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"1", "2"}, Expected: map[string]outbox.Expected{"2": version(1, 2)}}
 		_, err := d.SignOff(t.Context(), request)
@@ -81,7 +81,7 @@ func TestASignOffOfAnExpectedVersion(t *testing.T) {
 		wantEvents(t, d, "signed 1/1", "signed 2/2")
 	})
 	t.Run("refuses malformed expectations", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1))
 		for _, expected := range []map[string]outbox.Expected{{"2": version(1, 1)}, {"1": {}}, {"1": version(1, -1)}} {
 			_, err := d.SignOff(t.Context(), outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"1"}, Expected: expected})
@@ -89,7 +89,7 @@ func TestASignOffOfAnExpectedVersion(t *testing.T) {
 		}
 	})
 	t.Run("says that the report was withdrawn since", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1))
 		want := d.sign("1")
 		must(d.withdrawAs("dr.a", "1", "reason"))(t)

@@ -9,7 +9,7 @@ import (
 )
 
 func TestDiskFull(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	const reports = 200
 	var assessments []events.Assessment
 	for i := range int32(reports) {

@@ -18,7 +18,7 @@ func newKey(t testing.TB, from time.Time) access.Key {
 }
 
 func TestRetiringKeys(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ctx := t.Context()
 	start := d.clock.now()
 	first, second, third, next := newKey(t, start), newKey(t, start), newKey(t, start), newKey(t, start)

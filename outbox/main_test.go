@@ -21,7 +21,9 @@ const (
 	password = "correct horse battery"
 	meaning  = "I have reviewed and approve this assessment"
 	operator = "ops"
-	source   = "edc"
+
+	withdrawing = "I withdraw this assessment"
+	source      = "edc"
 )
 
 func TestMain(m *testing.M) {
@@ -52,8 +54,8 @@ func (c *clock) advance(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// desk is an outbox with a clock of its own and PIs who may sign.
-type desk struct {
+// testOutbox is an outbox with a clock of its own and PIs who may sign.
+type testOutbox struct {
 	*outbox.Outbox
 	t     testing.TB
 	path  string
@@ -74,9 +76,9 @@ func open(t testing.TB, path string, cfg outbox.Config) *outbox.Outbox {
 	return o
 }
 
-func newDesk(t testing.TB, users ...string) *desk {
+func newOutbox(t testing.TB, users ...string) *testOutbox {
 	t.Helper()
-	d := &desk{t: t, path: filepath.Join(t.TempDir(), "outbox.db"), clock: newClock()}
+	d := &testOutbox{t: t, path: filepath.Join(t.TempDir(), "outbox.db"), clock: newClock()}
 	if len(users) == 0 {
 		users = []string{"dr.a"}
 	}
@@ -141,7 +143,7 @@ func withLesions(a events.Assessment, ids ...string) events.Assessment {
 }
 
 // register registers assessments and wants each taken.
-func (d *desk) register(assessments ...events.Assessment) {
+func (d *testOutbox) register(assessments ...events.Assessment) {
 	d.t.Helper()
 	for i, r := range d.submit(assessments...) {
 		if r.Err != nil || r.Outcome != outbox.Taken {
@@ -154,7 +156,7 @@ func (d *desk) register(assessments ...events.Assessment) {
 var lowerPairs = [][2]int32{{2, 4}, {1, 5}, {1, 6}, {3, 4}}
 
 // letWait lets a version wait as programs did that took it whatever was signed.
-func (d *desk) letWait(a events.Assessment) {
+func (d *testOutbox) letWait(a events.Assessment) {
 	d.t.Helper()
 	content := must(json.Marshal(a))(d.t)
 	_, err := d.DB().Writer.Exec(`
@@ -165,7 +167,7 @@ func (d *desk) letWait(a events.Assessment) {
 	ok(d.t, err)
 }
 
-func (d *desk) submit(assessments ...events.Assessment) []outbox.RegisterResult {
+func (d *testOutbox) submit(assessments ...events.Assessment) []outbox.RegisterResult {
 	d.t.Helper()
 	batch := make([]events.Submission, len(assessments))
 	for i, a := range assessments {
@@ -174,17 +176,17 @@ func (d *desk) submit(assessments ...events.Assessment) []outbox.RegisterResult 
 	return must(d.Register(d.t.Context(), source, batch))(d.t)
 }
 
-func (d *desk) signAs(user string, ids ...string) ([]outbox.Signed, error) {
+func (d *testOutbox) signAs(user string, ids ...string) ([]outbox.Signed, error) {
 	return d.SignOff(d.t.Context(), outbox.SignOff{User: user, Meaning: meaning, IDs: ids})
 }
 
-func (d *desk) sign(ids ...string) []outbox.Signed {
+func (d *testOutbox) sign(ids ...string) []outbox.Signed {
 	d.t.Helper()
 	return must(d.signAs("dr.a", ids...))(d.t)
 }
 
-func (d *desk) withdrawAs(user, id, reason string) (outbox.Signed, error) {
-	return d.Withdraw(d.t.Context(), outbox.Withdrawal{User: user, ID: id, Reason: reason})
+func (d *testOutbox) withdrawAs(user, id, reason string) (outbox.Signed, error) {
+	return d.Withdraw(d.t.Context(), outbox.Withdrawal{User: user, ID: id, Meaning: withdrawing, Reason: reason})
 }
 
 // all returns every event of the outbox in commit order.
@@ -199,7 +201,7 @@ func all(t testing.TB, o *outbox.Outbox) []events.Event {
 }
 
 // published returns the events of real studies as "kind subject".
-func (d *desk) published() []string {
+func (d *testOutbox) published() []string {
 	d.t.Helper()
 	var out []string
 	for _, e := range all(d.t, d.Outbox) {
@@ -227,15 +229,15 @@ func short(e events.Event) string {
 // follow checks numbers, hashes and times of all studies.
 func follow(t testing.TB, all []events.Event) {
 	t.Helper()
-	links := make(map[string]events.ChainHead)
+	heads := make(map[string]events.ChainHead)
 	times := make(map[string]time.Time)
 	for _, e := range all {
-		next, err := links[e.Study].Follow(e)
+		next, err := heads[e.Study].Follow(e)
 		ok(t, err)
 		ok(t, e.Validate())
 		if !e.Time.After(times[e.Study]) {
 			t.Fatalf("event %d of %s does not come after the one before", e.Number, e.Study)
 		}
-		links[e.Study], times[e.Study] = next, e.Time
+		heads[e.Study], times[e.Study] = next, e.Time
 	}
 }

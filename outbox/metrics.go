@@ -14,7 +14,7 @@ import (
 // scrapeTimeout bounds what a scrape of the backlog may take.
 const scrapeTimeout = 5 * time.Second
 
-// counters are what the outbox counts as it works.
+// counters are the metrics that the outbox counts by itself.
 type counters struct {
 	signoffs    *prometheus.CounterVec
 	duration    prometheus.Histogram
@@ -46,7 +46,8 @@ func (c counters) signed(answers []Signed, err error, took time.Duration) {
 
 func (c counters) withdrawn(err error) { c.withdrawals.WithLabelValues(outcome(err)).Inc() }
 
-// outcome tells a refusal from a failure of ours.
+// outcome returns the label of a call: done, refused for a reason of the request,
+// or failed.
 func outcome(err error) string {
 	var refusal *events.Error
 	switch {
@@ -59,14 +60,14 @@ func outcome(err error) string {
 	}
 }
 
-// Metrics are the outbox's metrics: the age of the oldest unpublished event
-// first of all.
+// Metrics returns the outbox's metrics, with those of its accounts and receipts.
+// The most important one is the age of the oldest unpublished event.
 func (o *Outbox) Metrics() []prometheus.Collector {
 	c := o.counters
 	return slices.Concat([]prometheus.Collector{backlog{o}, c.signoffs, c.duration, c.withdrawals}, o.receipts.Metrics(), o.accounts.Metrics())
 }
 
-// backlog collects what waits for publication, when it is asked.
+// backlog counts the unpublished events at each scrape.
 type backlog struct{ o *Outbox }
 
 var (

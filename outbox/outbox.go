@@ -1,3 +1,17 @@
+// Package outbox is the write side: it registers assessments, signs them off and
+// withdraws them, writes the audit trail, and stores every event, also after the
+// publisher has published it. PIs, partners and keys are in its Accounts.
+//
+// A sign-off is one transaction: the state of the assessment, the signature, the
+// line in the audit trail, the study number and the event are stored together or
+// not at all. When a method returns without an error, they are on disk. Events of
+// a study are numbered without gaps, their times strictly increase, and each has
+// the hash of the one before. What was signed, published or audited is never
+// changed or deleted; the database itself refuses it.
+//
+// The package does not publish, and it does not authenticate: SignOff and
+// Withdraw take a user name that the caller has authenticated, for instance by
+// Accounts.Authenticate.
 package outbox
 
 import (
@@ -13,6 +27,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
@@ -25,7 +40,7 @@ const (
 	checkpointAgain = time.Second           // after one that failed
 )
 
-// Config says how an outbox works.
+// Config configures an outbox.
 type Config struct {
 	// Namespace is fixed when the outbox is created. An empty part defaults to
 	// what is stored, and at creation to events.DefaultNamespace.
@@ -34,8 +49,8 @@ type Config struct {
 	NewID     func() string    // ids of events. Defaults to UUIDv7.
 	Log       *slog.Logger     // Defaults to slog.Default().
 
-	// Step is called between the steps of a sign-off, with their names, so
-	// that a test can end the process there. Defaults to nothing.
+	// Step is called with the name of each step of a sign-off, so that a test
+	// can end the process there. Defaults to nothing.
 	Step func(name string)
 }
 
@@ -43,7 +58,7 @@ type Config struct {
 var schema embed.FS
 
 // Outbox is an open outbox. Its methods may be called concurrently, and
-// several processes may hold the same outbox open.
+// several processes may have the same outbox open.
 type Outbox struct {
 	db       *sqlite.DB
 	ledger   *ledger.Ledger
@@ -55,7 +70,7 @@ type Outbox struct {
 }
 
 // Open opens the outbox in the file at path and creates it where there is none.
-// It is a Conflict if the outbox was created with another namespace; other
+// The error is a Conflict if the outbox was created with another namespace; other
 // errors are those of sqlite.Open and database.ErrNewer.
 func Open(ctx context.Context, path string, cfg Config) (*Outbox, error) {
 	db, err := sqlite.Open(ctx, path, sqlite.Config{})
@@ -86,42 +101,44 @@ func (o *Outbox) prepare(ctx context.Context, cfg Config) error {
 	return err
 }
 
-// Namespace returns what the events of this outbox bear.
+// Namespace returns the origin and the type prefix of this outbox's events.
 func (o *Outbox) Namespace() events.Namespace { return o.ledger.Namespace() }
 
 // DB returns the outbox's database, for a host that keeps tables of its own in
 // the same file. See SignOffTx.
 func (o *Outbox) DB() *database.DB { return o.db.DB }
 
-// Owns reports whether path is one of the outbox's own files, which nobody else
+// Owns reports whether path is one of the outbox's own files, which nothing else
 // in this process may open.
 func (o *Outbox) Owns(path string) bool { return o.db.Owns(path) }
 
 // Accounts returns the PIs, partners and keys.
 func (o *Outbox) Accounts() *accounts.Accounts { return o.accounts }
 
-// Receipts returns how far partners got.
+// Receipts returns the receipts: how far each partner got in its studies.
 func (o *Outbox) Receipts() *receipts.Receipts { return o.receipts }
 
-// Source returns what the publisher reads.
+// Source returns the events for the publisher.
 func (o *Outbox) Source() *Source { return &Source{o.ledger} }
 
 // Close waits for running calls and closes the database.
 func (o *Outbox) Close() error { return o.db.Close() }
 
-// transaction is a write transaction on what this package keeps.
+// transaction is a write transaction of this package.
 type transaction struct {
 	*ledger.Tx
 	o *Outbox
 }
 
-// update runs fn in a transaction and wakes the publisher.
+// update runs fn in a transaction, which it may share with other callers, and
+// wakes the publisher.
 func (o *Outbox) update(ctx context.Context, verb string, fn func(*transaction) error) error {
 	return o.ledger.Update(ctx, verb, func(tx *ledger.Tx) error { return fn(&transaction{tx, o}) })
 }
 
-// Run does the outbox's work in the background until ctx ends: it notices
-// commits of other processes, for Changed, and moves the database's log.
+// Run does the outbox's work in the background until ctx ends, and then returns
+// nil: it wakes the publisher after commits of other processes, and keeps the
+// database's log short.
 func (o *Outbox) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.checkpoint(ctx) })
@@ -129,21 +146,11 @@ func (o *Outbox) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// checkpoint keeps the database's log short. Where that fails, as on a full
-// disk, the log grows meanwhile; nothing is lost, and whoever reads goes on.
+// checkpoint keeps the database's log short. While that fails, as on a full disk,
+// the log grows; nothing is lost, and reading continues.
 func (o *Outbox) checkpoint(ctx context.Context) error {
-	for {
-		err := o.db.Maintain(ctx)
-		if err == nil {
-			return nil
-		}
-		o.log.Warn("cannot checkpoint the outbox", "cause", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(checkpointAgain):
-		}
-	}
+	loop := retry.Loop{Longest: checkpointAgain, Failed: func(err error) { o.log.Warn("cannot checkpoint the outbox", "cause", err) }}
+	return loop.Run(ctx, func(ctx context.Context, _ func()) error { return o.db.Maintain(ctx) })
 }
 
 func (o *Outbox) watch(ctx context.Context) error {
@@ -170,7 +177,6 @@ func (o *Outbox) watch(ctx context.Context) error {
 	}
 }
 
-// Wake tells the publisher to look for events. A host calls it after it has
-// committed a transaction with SignOffTx; else the publisher notices after
-// 50 ms.
+// Wake wakes the publisher. A host calls it after it has committed a transaction
+// with SignOffTx; otherwise Run does so within 50 ms.
 func (o *Outbox) Wake() { o.ledger.Wake() }

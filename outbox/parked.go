@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// ParkedStudy is a study whose events wait because the broker refuses one of
-// them for its own sake.
+// ParkedStudy is a study whose events are not published, because the broker
+// refuses one of them for a reason of that event's own.
 type ParkedStudy struct {
 	Study            string    `json:"study"`
 	Token            string    `json:"token"`
@@ -22,13 +23,13 @@ type ParkedStudy struct {
 	ReleaseRequested bool      `json:"releaseRequested"`
 }
 
-// publisherActor is how the audit trail calls the relay.
+// publisherActor is the relay's name in the audit trail.
 const publisherActor = "publisher"
 
-// Park takes a study out of Pending, visibly, until it is released. The relay
-// calls it, with the study's token, while nothing is in flight. Parking again
-// changes nothing.
-func (s *Source) Park(ctx context.Context, token, reason string) error {
+// Park takes a study, named by its key, out of Pending until it is released;
+// status and metrics show it. The relay calls it while nothing is in flight.
+// Parking again changes nothing.
+func (s *Source) Park(ctx context.Context, key, reason string) error {
 	return s.ledger.Update(ctx, "park study", func(tx *ledger.Tx) error {
 		var study, first int64
 		var number string
@@ -38,9 +39,9 @@ func (s *Source) Park(ctx context.Context, token, reason string) error {
 			left join events e on e.study = s.row
 				and not exists (select 1 from ordinals o where o.event = e.row)
 			where s.token = ?
-			group by s.row`, token).Scan(&study, &number, &first)
+			group by s.row`, key).Scan(&study, &number, &first)
 		if errors.Is(err, sql.ErrNoRows) {
-			return events.Errorf(events.NotFound, "there is no study with the token %q", token)
+			return events.Errorf(events.NotFound, "there is no study with the key %q", key)
 		}
 		if err != nil {
 			return err
@@ -55,13 +56,13 @@ func (s *Source) Park(ctx context.Context, token, reason string) error {
 		if err != nil || !ledger.ChangedOne(result) {
 			return err
 		}
-		return tx.Audit(ledger.Line{Actor: publisherActor, Action: actionParked, Study: number, Subject: token, Detail: map[string]string{"reason": reason}})
+		return tx.Audit(ledger.Line{Actor: publisherActor, Action: actionParked, Study: number, Subject: key, Detail: map[string]string{"reason": reason}})
 	})
 }
 
 // RequestRelease asks the relay to publish a parked study again. The study is
-// named by its number, or by its token if no study has that number. It is
-// NotFound if there is no such study, or it is not parked.
+// named by its id, or by its key if no study has that id. The error is NotFound
+// if there is no such study, or it is not parked.
 func (o *Outbox) RequestRelease(ctx context.Context, by, study string) error {
 	return o.ledger.Administer(ctx, by, "request release", func(tx *ledger.Tx) error {
 		var row int64
@@ -90,14 +91,16 @@ func (o *Outbox) RequestRelease(ctx context.Context, by, study string) error {
 	})
 }
 
-// Release lets the studies whose release was requested be pending again, and
-// returns how many. The relay calls it while nothing is in flight. It releases
-// none as long as an event is pending: that may be in flight from another relay,
-// and must not find an older one before it once it is stored.
+// Release releases the studies whose release was requested, and returns how
+// many. Their events are then pending again. The relay calls it while nothing is
+// in flight.
+//
+// It releases none as long as an event is pending. That event may be in flight
+// from another relay, and Record stores its stream sequence only if no older
+// event is pending.
 func (s *Source) Release(ctx context.Context) (int, error) {
 	const requested = `select study from parked where requester <> ''`
-	var asked []int64
-	err := s.ledger.DB.Reader.SelectContext(ctx, &asked, requested)
+	asked, err := database.List(ctx, s.ledger.DB.Reader, database.Value[int64], requested)
 	if err != nil {
 		return 0, fmt.Errorf("look for releases: %w", err)
 	}
@@ -107,10 +110,13 @@ func (s *Source) Release(ctx context.Context) (int, error) {
 	err = s.ledger.Update(ctx, "release studies", func(tx *ledger.Tx) error {
 		asked = nil
 		var pending bool
-		if err := tx.Get(&pending, `select exists (select 1 `+pendingEvents+`)`); err != nil || pending {
+		err := tx.QueryRow(`select exists (select 1 ` + pendingEvents + `)`).Scan(&pending)
+		if err != nil || pending {
 			return err
 		}
-		if err := tx.Select(&asked, requested); err != nil { // another relay may have released some
+		// Read again, because another relay may have released some.
+		asked, err = database.List(context.Background(), tx, database.Value[int64], requested)
+		if err != nil {
 			return err
 		}
 		for _, study := range asked {
@@ -142,9 +148,9 @@ func release(tx *ledger.Tx, study int64) error {
 	return tx.Audit(ledger.Line{Actor: publisherActor, Action: actionReleased, Study: number, Subject: ledger.StudyKey(number)})
 }
 
-// Parked returns the studies that are parked, the longest first.
+// Parked returns the studies that are parked, by the time since when.
 func (o *Outbox) Parked(ctx context.Context) ([]ParkedStudy, error) {
-	rows, err := o.ledger.DB.Reader.QueryContext(ctx, `
+	parked, err := database.List(ctx, o.ledger.DB.Reader, scanParked, `
 		select s.study, s.token, p.reason, p.time, e.sequence, p.requester <> ''
 		from parked p
 		join studies s on s.row = p.study
@@ -153,18 +159,14 @@ func (o *Outbox) Parked(ctx context.Context) ([]ParkedStudy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list parked studies: %w", err)
 	}
-	defer rows.Close()
-	parked := []ParkedStudy{}
-	for rows.Next() {
-		var p ParkedStudy
-		var since string
-		if err := rows.Scan(&p.Study, &p.Token, &p.Reason, &since, &p.Sequence, &p.ReleaseRequested); err != nil {
-			return nil, fmt.Errorf("list parked studies: %w", err)
-		}
-		if p.Since, err = events.ParseTime(since); err != nil {
-			return nil, fmt.Errorf("list parked studies: %w", err)
-		}
-		parked = append(parked, p)
+	return parked, nil
+}
+
+func scanParked(row database.Row) (p ParkedStudy, err error) {
+	var since string
+	if err := row.Scan(&p.Study, &p.Token, &p.Reason, &since, &p.Sequence, &p.ReleaseRequested); err != nil {
+		return p, err
 	}
-	return parked, rows.Err()
+	p.Since, err = events.ParseTime(since)
+	return p, err
 }

@@ -15,19 +15,19 @@ import (
 )
 
 // store puts a hash in place of what is stored of dr.a's password.
-func (d *desk) store(hash string) {
+func (d *testOutbox) store(hash string) {
 	d.t.Helper()
 	must(d.DB().Writer.Exec(`update people set password = ? where user = 'dr.a'`, hash))(d.t)
 }
 
-func (d *desk) stored() (hash string) {
+func (d *testOutbox) stored() (hash string) {
 	d.t.Helper()
 	ok(d.t, d.DB().Reader.Get(&hash, `select password from people where user = 'dr.a'`))
 	return hash
 }
 
 // rehashed returns how often the audit trail says that dr.a's hash was renewed.
-func (d *desk) rehashed() (n int) {
+func (d *testOutbox) rehashed() (n int) {
 	d.t.Helper()
 	ok(d.t, d.Audit(d.t.Context(), outbox.AuditFilter{Subject: "dr.a"}, func(e outbox.AuditEntry) error {
 		if e.Action == "pi.password-rehashed" {
@@ -44,7 +44,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 		t.Helper()
 		return must(argon2id.CreateHash(password, &p))(t)
 	}
-	signIn := func(d *desk, password string) error {
+	signIn := func(d *testOutbox, password string) error {
 		_, err := d.Accounts().Authenticate(d.t.Context(), "dr.a", password, "192.0.2.1")
 		return err
 	}
@@ -58,7 +58,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 			{Memory: 19 * 1024, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 64},
 			{Memory: 64 * 1024, Iterations: 3, Parallelism: 4, SaltLength: 16, KeyLength: 32},
 		} {
-			d := newDesk(t)
+			d := newOutbox(t)
 			d.store(hashed(t, password, p))
 			wantCode(t, signIn(d, "not the password"), events.Unauthenticated)
 			if d.stored() == "" || d.rehashed() != 0 {
@@ -78,7 +78,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 		}
 	})
 	t.Run("of the present cost stay as they are", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		before := d.stored()
 		ok(t, signIn(d, password))
 		if d.stored() != before || d.rehashed() != 0 {
@@ -86,13 +86,13 @@ func TestStoredPasswordHashes(t *testing.T) {
 		}
 	})
 	t.Run("that an earlier version stored open", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.store("$argon2id$v=19$m=19456,t=2,p=1$AAECAwQFBgcICQoLDA0ODw$quyusfeeuAGbpiw09i+j4VKJ+I/5h3mugd4HghmS/x8")
 		ok(t, signIn(d, password))
 	})
 	t.Run("are renewed for a password that is written otherwise or too short for a new one", func(t *testing.T) {
 		for typed, normal := range map[string]string{"Å short": "Å short", "ﬁne": "fine"} {
-			d := newDesk(t)
+			d := newOutbox(t)
 			d.store(hashed(t, normal, argon2id.Params{Memory: 1024, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}))
 			ok(t, signIn(d, typed))
 			ok(t, signIn(open2(t, d), typed))
@@ -102,7 +102,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 		}
 	})
 	t.Run("keep their cost where the new one cannot be stored, and sign in all the same", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		before := hashed(t, password, argon2id.Params{Memory: 1024, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32})
 		d.store(before)
 		must(d.DB().Writer.Exec(`
@@ -117,7 +117,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 		}
 	})
 	t.Run("give way to a password that is set while the one before signs in", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.store(hashed(t, password, argon2id.Params{Memory: 1024, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}))
 		set := false
 		var o *outbox.Outbox
@@ -137,7 +137,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 		}
 	})
 	t.Run("that are damaged or ask for too much are an error that says so, and are never computed", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		const salt, key = "AAECAwQFBgcICQoLDA0ODw", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 		for name, hash := range map[string]string{
 			"nothing":          "",

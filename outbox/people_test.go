@@ -16,7 +16,7 @@ import (
 )
 
 func TestPeople(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ctx := t.Context()
 	t.Run("are listed with what they may sign", func(t *testing.T) {
 		ok(t, d.Accounts().GrantPI(ctx, operator, "dr.a", "B"))
@@ -65,23 +65,23 @@ func TestPeople(t *testing.T) {
 
 func TestAuthenticate(t *testing.T) {
 	const here, there = "192.0.2.1", "192.0.2.2"
-	wrong := func(d *desk, user, address string) error {
+	wrong := func(d *testOutbox, user, address string) error {
 		_, err := d.Accounts().Authenticate(d.t.Context(), user, "not the password", address)
 		return err
 	}
-	right := func(d *desk, address string) error {
+	right := func(d *testOutbox, address string) error {
 		_, err := d.Accounts().Authenticate(d.t.Context(), "dr.a", password, address)
 		return err
 	}
 	t.Run("knows a PI", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		pi := must(d.Accounts().Authenticate(t.Context(), "dr.a", password, here))(t)
 		if diff := cmp.Diff(accounts.PI{User: "dr.a", Name: "Printed dr.a", Studies: []string{study}}, pi); diff != "" {
 			t.Error(diff)
 		}
 	})
 	t.Run("answers alike for whatever is wrong", func(t *testing.T) {
-		d := newDesk(t, "dr.a", "dr.b")
+		d := newOutbox(t, "dr.a", "dr.b")
 		ok(t, d.Accounts().DisablePI(t.Context(), operator, "dr.b"))
 		_, disabled := d.Accounts().Authenticate(t.Context(), "dr.b", password, here)
 		for _, err := range []error{disabled, wrong(d, "dr.a", here), wrong(d, "dr.x", here), wrong(d, "not a name", here)} {
@@ -91,7 +91,7 @@ func TestAuthenticate(t *testing.T) {
 		}
 	})
 	t.Run("takes as long for an unknown user as for a wrong password", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		best := func(user string) time.Duration {
 			shortest := time.Hour
 			for i := range 4 {
@@ -107,7 +107,7 @@ func TestAuthenticate(t *testing.T) {
 		}
 	})
 	t.Run("remembers a success for 15 minutes", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		once := func() time.Duration {
 			start := time.Now()
 			ok(t, right(d, here))
@@ -126,13 +126,13 @@ func TestAuthenticate(t *testing.T) {
 		wantCode(t, right(d, here), events.Unauthenticated)
 	})
 	t.Run("does not remember one who is disabled", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		ok(t, right(d, here))
 		ok(t, d.Accounts().DisablePI(t.Context(), operator, "dr.a"))
 		wantCode(t, right(d, here), events.Unauthenticated)
 	})
 	t.Run("locks after five failures in a row, for 15 minutes, from there", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		ok(t, right(d, here)) // being remembered does not help
 		for range 5 {
 			wantCode(t, wrong(d, "dr.a", here), events.Unauthenticated)
@@ -150,7 +150,7 @@ func TestAuthenticate(t *testing.T) {
 		ok(t, right(d, here))
 	})
 	t.Run("locks a name that nobody has, alike", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		for range 5 {
 			wantCode(t, wrong(d, "dr.x", here), events.Unauthenticated)
 		}
@@ -158,7 +158,7 @@ func TestAuthenticate(t *testing.T) {
 		ok(t, right(d, here))
 	})
 	t.Run("starts counting again after a success, or a new password", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		for range 3 {
 			for range 4 {
 				wantCode(t, wrong(d, "dr.a", here), events.Unauthenticated)
@@ -172,7 +172,7 @@ func TestAuthenticate(t *testing.T) {
 		ok(t, right(d, here))
 	})
 	t.Run("counts a whole /64 as one address", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		for _, last := range []string{"1", "2", "3", "4", "5"} {
 			wantCode(t, wrong(d, "dr.a", "2001:db8::"+last), events.Unauthenticated)
 		}
@@ -180,7 +180,7 @@ func TestAuthenticate(t *testing.T) {
 		ok(t, right(d, "2001:db8:0:1::1"))
 	})
 	t.Run("lets a crowd that guesses at once have no more than its five", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		var mu sync.Mutex
 		refused := 0
 		var wg sync.WaitGroup
@@ -199,7 +199,7 @@ func TestAuthenticate(t *testing.T) {
 		}
 	})
 	t.Run("audits failures and never holds a secret", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		for range 5 {
 			wantCode(t, wrong(d, "dr.a", here), events.Unauthenticated)
 		}
@@ -217,9 +217,9 @@ func TestAuthenticate(t *testing.T) {
 	})
 }
 
-// open2 opens the desk's outbox once more, as another process would.
-func open2(t *testing.T, d *desk) *desk {
+// open2 opens the outbox once more, as another process would.
+func open2(t *testing.T, d *testOutbox) *testOutbox {
 	t.Helper()
 	o := open(t, filepath.Clean(d.path), outbox.Config{Clock: d.clock.now})
-	return &desk{Outbox: o, t: t, path: d.path, clock: d.clock}
+	return &testOutbox{Outbox: o, t: t, path: d.path, clock: d.clock}
 }

@@ -24,7 +24,7 @@ func raw(t *testing.T, path string) *sqlite.DB {
 }
 
 func TestRecordsAreProtected(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	d.register(assessment("1", 1, 1, 1))
 	d.sign("1")
 	must(d.withdrawAs("dr.a", "1", "reason"))(t)
@@ -105,7 +105,7 @@ func TestRecordsAreProtected(t *testing.T) {
 }
 
 func TestTheSchemaNumbersEventsInCommitOrder(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	d.register(assessment("1", 1, 1, 1))
 	d.sign("1")
 	db := raw(t, d.path).Writer
@@ -160,7 +160,7 @@ func TestOpen(t *testing.T) {
 		}
 	})
 	t.Run("finds everything again", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1))
 		first := d.sign("1")
 		again := open2(t, d)

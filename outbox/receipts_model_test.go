@@ -15,7 +15,7 @@ import (
 // Whatever is granted, revoked and heard of, in whatever order: a receipt is
 // the most that was heard of since the grant.
 func TestReceiptsAreTheMostHeardOfSinceTheGrant(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	partners := 0
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()

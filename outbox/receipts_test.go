@@ -14,12 +14,12 @@ import (
 )
 
 // note has the broker say so now.
-func (d *desk) note(study string, delivered, acknowledged uint64) {
+func (d *testOutbox) note(study string, delivered, acknowledged uint64) {
 	d.t.Helper()
 	d.noteAt(study, delivered, acknowledged, d.clock.now())
 }
 
-func (d *desk) noteAt(study string, delivered, acknowledged uint64, at time.Time) {
+func (d *testOutbox) noteAt(study string, delivered, acknowledged uint64, at time.Time) {
 	d.t.Helper()
 	ok(d.t, d.Receipts().NoteReceipts(d.t.Context(), []events.Receipt{
 		{Partner: "acme", Study: study, Delivered: delivered, Acknowledged: acknowledged, At: at},
@@ -27,7 +27,7 @@ func (d *desk) noteAt(study string, delivered, acknowledged uint64, at time.Time
 }
 
 // receipt returns the one of a study.
-func (d *desk) receipt(study string) (found events.Receipt) {
+func (d *testOutbox) receipt(study string) (found events.Receipt) {
 	d.t.Helper()
 	for _, r := range must(d.Receipts().Receipts(d.t.Context()))(d.t) {
 		if r.Partner == "acme" && r.Study == study {
@@ -38,7 +38,7 @@ func (d *desk) receipt(study string) (found events.Receipt) {
 }
 
 // lag returns that of acme in a study.
-func (d *desk) lag(study string) receipts.Lag {
+func (d *testOutbox) lag(study string) receipts.Lag {
 	d.t.Helper()
 	for _, l := range must(d.Receipts().Lags(d.t.Context()))(d.t) {
 		if l.Partner == "acme" && l.Study == study {
@@ -50,7 +50,7 @@ func (d *desk) lag(study string) receipts.Lag {
 }
 
 func TestReceipts(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ctx := t.Context()
 	must(d.Accounts().AddPartner(ctx, operator, "acme", "", []string{"A", "München"}))(t)
 	own, umlaut := events.PartnerStudy("acme"), events.StudyKey("München")
@@ -123,7 +123,7 @@ func TestReceipts(t *testing.T) {
 }
 
 func TestAReceiptEndsWithTheGrant(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ctx := t.Context()
 	d.signedIn("A", "1")
 	d.signedIn("A", "2")
@@ -172,7 +172,7 @@ func TestAReceiptEndsWithTheGrant(t *testing.T) {
 
 // lastDetail returns the detail of the last line of the audit trail with the
 // action.
-func (d *desk) lastDetail(action string) (detail string) {
+func (d *testOutbox) lastDetail(action string) (detail string) {
 	d.t.Helper()
 	ok(d.t, d.Audit(d.t.Context(), outbox.AuditFilter{}, func(e outbox.AuditEntry) error {
 		if e.Action == action {
@@ -184,7 +184,7 @@ func (d *desk) lastDetail(action string) (detail string) {
 }
 
 func TestLag(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ctx := t.Context()
 	start := d.clock.now()
 	must(d.Accounts().AddPartner(ctx, operator, "acme", "", []string{"A", "empty"}))(t) // ordinals 1, 2, 3
@@ -246,7 +246,7 @@ func TestLag(t *testing.T) {
 }
 
 func TestLagMetrics(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", []string{"A"}))(t)
 	d.signedIn("A", "1")
 	d.record(10)
@@ -279,7 +279,7 @@ func TestLagMetrics(t *testing.T) {
 }
 
 func TestReception(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	ctx := t.Context()
 	d.signedIn("A", "1")
 	d.signedIn("A", "2")

@@ -20,34 +20,36 @@ const (
 	Unchanged = "unchanged" // the very same version waits or is signed already
 )
 
-// Registration says what became of a submission.
+// Registration is the outcome of a submission.
 type Registration struct {
 	ID      string         `json:"id"`
 	Version events.Version `json:"version"`
 	Outcome string         `json:"outcome"` // Taken or Unchanged; empty where it was refused
 }
 
-// RegisterResult is a Registration, or why there is none. It is a Conflict if
-// the assessment was signed in another study or case, if the case was signed
-// for another subject, if its pair is signed with other content, or if it could never be
-// signed: its pair is not higher than one signed, or its case was signed in a
-// higher revision. It then names the signed pair, signer and time.
+// RegisterResult is a Registration, or the Err for which there is none. Err is a
+// Conflict if the assessment was signed in another study or case, if the case
+// was signed for another subject, if the pair of revisions is signed with other
+// content, or if the version could never be signed: its pair is not higher than
+// one signed, or its case was signed in a higher revision. It then names the
+// signed pair, signer and time.
 type RegisterResult struct {
 	Registration
 	Err *events.Error
 }
 
-// Register takes assessments that wait for their sign-off. Each is refused or
-// taken alone, in the order given; the results are in the same order. A waiting
-// version is replaced by a later one, and stays in the audit trail. By names
-// who hands them over: a source or an operator.
+// Register stores assessments, which then wait for their sign-off. Each is taken
+// or refused alone, in the order of the batch; the results are in the same
+// order. A waiting version is replaced by a later one, and stays in the audit
+// trail. By is the source or the operator who registers them.
 //
-// A mistaken study, case or subject can be put right until something was
-// signed: the last registration says to which case an assessment belongs of
-// which nothing was signed, and whose a case is of which nothing was signed.
+// A mistaken study, case or subject can be corrected until something was signed:
+// an assessment of which nothing was signed belongs to the case of its last
+// registration, and a case of which nothing was signed to the subject of its
+// last registration.
 //
-// With an error, those before the failure may have been registered;
-// registering them again is harmless.
+// With an error, those before the failure may have been registered; registering
+// them again changes nothing.
 func (o *Outbox) Register(ctx context.Context, by string, batch []events.Submission) ([]RegisterResult, error) {
 	if err := ledger.ValidActor(by); err != nil {
 		return nil, err
@@ -82,7 +84,8 @@ func (o *Outbox) registerSome(ctx context.Context, by string, batch []events.Sub
 	})
 }
 
-// submission is one that was looked at outside the transaction.
+// submission is an events.Submission checked and encoded outside the
+// transaction.
 type submission struct {
 	assessment events.Assessment
 	content    string // the assessment as JSON, by which versions are compared
@@ -109,8 +112,8 @@ func prepareSubmission(in events.Submission) submission {
 	return s
 }
 
-// register registers one assessment. It changes nothing before it can no
-// longer refuse.
+// register registers one assessment. Refused assessments share the transaction
+// with others, so it writes nothing until all checks have passed.
 func (tx *transaction) register(by string, s submission) (outcome string, err error) {
 	if s.err != nil {
 		return "", s.err
@@ -120,47 +123,47 @@ func (tx *transaction) register(by string, s submission) (outcome string, err er
 	if err != nil {
 		return "", err
 	}
-	held, err := tx.heldCase(study, a)
+	inCase, err := tx.findCase(study, a)
 	if err != nil {
 		return "", err
 	}
-	known, err := tx.known(study, a)
+	stored, err := tx.findAssessment(study, a)
 	if err != nil {
 		return "", err
 	}
-	same, err := tx.sameVersion(known, s)
+	same, err := tx.sameVersion(stored, s)
 	if err != nil {
 		return "", err
 	}
 	if !same {
-		if err := tx.overtaken(study, held, known, a); err != nil {
+		if err := tx.outdated(study, inCase, stored, a); err != nil {
 			return "", err
 		}
 	}
 	if study, err = tx.EnsureStudy(a.Study); err != nil {
 		return "", err
 	}
-	if err := tx.bindCase(by, study, held, a); err != nil {
+	if err := tx.bindCase(by, study, inCase, a); err != nil {
 		return "", err
 	}
 	if same {
-		return Unchanged, tx.noteVisit(known, s)
+		return Unchanged, tx.storeVisit(stored, s)
 	}
-	if err := tx.bindAssessment(by, study, known, a); err != nil {
+	if err := tx.bindAssessment(by, study, stored, a); err != nil {
 		return "", err
 	}
-	return Taken, tx.take(by, known, s)
+	return Taken, tx.take(by, stored, s)
 }
 
-// take stores the version and lets it wait in place of the one before.
-func (tx *transaction) take(by string, known *assessmentRow, s submission) error {
+// take stores the version, which waits from now on in place of the one before.
+func (tx *transaction) take(by string, stored *assessmentRow, s submission) error {
 	a := s.assessment
 	version, err := tx.insertVersion(by, s)
 	if err != nil {
 		return err
 	}
-	if known != nil && known.Waiting != 0 {
-		err := tx.Audit(ledger.Line{Actor: by, Action: actionReplaced, Study: known.Name, Subject: a.ID, Version: known.Waiting})
+	if stored != nil && stored.waiting != 0 {
+		err := tx.Audit(ledger.Line{Actor: by, Action: actionReplaced, Study: stored.studyID, Subject: a.ID, Version: stored.waiting})
 		if err != nil {
 			return err
 		}
@@ -170,7 +173,7 @@ func (tx *transaction) take(by string, known *assessmentRow, s submission) error
 		set waiting = ?, visit = coalesce(nullif(?, ''), visit)
 		where id = ?`, version, s.visit, a.ID)
 	if err != nil {
-		return fmt.Errorf("let version wait: %w", err)
+		return fmt.Errorf("store waiting version: %w", err)
 	}
 	return tx.Audit(ledger.Line{
 		Actor: by, Action: actionRegistered, Study: a.Study, Subject: a.ID, Version: version, Detail: a.Version(),
@@ -191,11 +194,12 @@ func (tx *transaction) insertVersion(by string, s submission) (int64, error) {
 	return row, nil
 }
 
-// noteVisit keeps where the assessment came from, if that is new.
-func (tx *transaction) noteVisit(known *assessmentRow, s submission) error {
-	if s.visit == "" || known.Visit != nil && *known.Visit == s.visit {
+// storeVisit stores the SDTM visit that the assessment was made from, if it is
+// new.
+func (tx *transaction) storeVisit(stored *assessmentRow, s submission) error {
+	if s.visit == "" || stored.visit == s.visit {
 		return nil
 	}
-	_, err := tx.Exec(`update assessments set visit = ? where id = ?`, s.visit, known.ID)
+	_, err := tx.Exec(`update assessments set visit = ? where id = ?`, s.visit, stored.id)
 	return err
 }

@@ -13,7 +13,7 @@ import (
 
 func TestRegister(t *testing.T) {
 	t.Run("keeps one waiting version, and the replaced ones in the audit trail", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		for revision := range int32(3) {
 			d.register(assessment("1", 1, 1, revision+1))
 		}
@@ -38,7 +38,7 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("knows what waits or is signed already", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		a := assessment("1", 1, 1, 1)
 		d.register(a)
 		if got := d.submit(a)[0].Outcome; got != outbox.Unchanged {
@@ -54,7 +54,7 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("refuses other content under a pair ever signed", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		for revision := range int32(2) {
 			d.register(assessment("1", 1, 1, revision+1))
 			d.sign("1")
@@ -67,7 +67,7 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("refuses a pair that is not higher in both parts than the one signed", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 2, 5))
 		d.sign("1")
 		for _, pair := range lowerPairs {
@@ -81,7 +81,7 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("refuses a revision of a case that was signed in a higher one", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 2, 1), assessment("2", 1, 1, 1))
 		d.sign("1")
 		if got := d.submit(assessment("2", 1, 1, 1))[0]; got.Outcome != outbox.Unchanged {
@@ -95,7 +95,7 @@ func TestRegister(t *testing.T) {
 		d.sign("2")
 	})
 	t.Run("refuses each alone, and stores nothing of it", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1))
 		d.sign("1")
 		subject, number, elsewhere, malformed := assessment("2", 1, 1, 1), assessment("1", 2, 1, 1), assessment("1", 1, 1, 2), assessment("3", 1, 0, 1)
@@ -120,7 +120,7 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("takes more than one turn of the writer", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		var many []events.Assessment
 		for i := range int32(600) {
 			many = append(many, assessment(fmt.Sprint(i), i/10+1, 1, 1))
@@ -131,13 +131,13 @@ func TestRegister(t *testing.T) {
 		}
 	})
 	t.Run("wants to know who hands over", func(t *testing.T) {
-		_, err := newDesk(t).Register(t.Context(), "", nil)
+		_, err := newOutbox(t).Register(t.Context(), "", nil)
 		wantCode(t, err, events.Invalid)
 	})
 }
 
 func TestVisits(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	visit := &events.Visit{Evaluator: "INVESTIGATOR", Number: "10", Date: "2014-01"}
 	_, err := d.Register(t.Context(), source, []events.Submission{{Assessment: assessment("100", 1, 1, 1), Visit: visit}})
 	ok(t, err)
@@ -161,7 +161,7 @@ func TestVisits(t *testing.T) {
 		}
 	})
 	t.Run("passes over a waiting version below the signed one", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 2, 2))
 		d.sign("1")
 		d.letWait(assessment("1", 1, 1, 9))

@@ -13,7 +13,7 @@ import (
 )
 
 // signedIn registers and signs an assessment of a study.
-func (d *desk) signedIn(study, id string) {
+func (d *testOutbox) signedIn(study, id string) {
 	d.t.Helper()
 	a := assessment(id, 1, 1, 1)
 	a.Study = study
@@ -22,13 +22,13 @@ func (d *desk) signedIn(study, id string) {
 	d.sign(id)
 }
 
-func (d *desk) pending(limit int) []events.Entry {
+func (d *testOutbox) pending(limit int) []events.Entry {
 	d.t.Helper()
 	return must(d.Source().Pending(d.t.Context(), limit))(d.t)
 }
 
 // record stores the next ordinals of the next pending entries.
-func (d *desk) record(n int) {
+func (d *testOutbox) record(n int) {
 	d.t.Helper()
 	entries := d.pending(n)
 	head := must(d.Source().Head(d.t.Context()))(d.t).StreamSequence
@@ -47,7 +47,7 @@ func subjects(entries []events.Entry) (out []string) {
 
 func TestOrdinals(t *testing.T) {
 	t.Run("continue without a gap, in commit order", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		if head := must(d.Source().Head(t.Context()))(t); head.StreamSequence != 0 {
 			t.Errorf("%+v", head)
 		}
@@ -74,7 +74,7 @@ func TestOrdinals(t *testing.T) {
 		ok(t, d.Source().Record(t.Context(), nil))
 	})
 	t.Run("refuse what does not continue", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		for _, id := range []string{"1", "2", "3", "4"} {
 			d.signedIn("A", id)
 		}
@@ -106,7 +106,7 @@ func TestOrdinals(t *testing.T) {
 }
 
 func TestParking(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	d.signedIn("A", "a1")
 	d.signedIn("B", "b1")
 	d.signedIn("A", "a2")
@@ -173,7 +173,7 @@ func TestParking(t *testing.T) {
 	})
 	t.Run("ends for the study that its number names, or else its token", func(t *testing.T) {
 		const spaced, token = "Study 1", "x-adq7ap3p40og"
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.signedIn(spaced, "1")
 		released := func() (numbers []string) {
 			ok(t, d.Audit(t.Context(), outbox.AuditFilter{}, func(e outbox.AuditEntry) error {
@@ -211,7 +211,7 @@ func TestParking(t *testing.T) {
 }
 
 func TestChanged(t *testing.T) {
-	d := newDesk(t)
+	d := newOutbox(t)
 	drain := func() {
 		select {
 		case <-d.Source().Changed():

@@ -10,10 +10,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// signCase signs the waiting versions of assessments of one case. Those that
-// were signed before, by the same PI with the same meaning, get their first
-// answer again, if nothing waits or it is what is expected.
-func (tx *transaction) signCase(s SignOff, ids []string, ready map[string]prepared) ([]Signed, error) {
+// signCase signs the waiting versions of assessments of one case. For those that
+// were signed before, by the same PI with the same meaning, it returns the first
+// answer again, if nothing waits or the signed version is the expected one.
+func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]preparedVersion) ([]Signed, error) {
 	var answers []Signed
 	var first *candidate
 	var fresh []*candidate
@@ -31,7 +31,7 @@ func (tx *transaction) signCase(s SignOff, ids []string, ready map[string]prepar
 		if c.studyRow != first.studyRow || c.number != first.number {
 			return nil, events.Errorf(events.Conflict, "assessment %s was moved to case %d of study %s just now; sign again", c.id, c.number, c.study)
 		}
-		waits, err := s.signsWaiting(c)
+		waits, err := tx.meansWaiting(s, c)
 		if err != nil {
 			return nil, err
 		}
@@ -48,19 +48,19 @@ func (tx *transaction) signCase(s SignOff, ids []string, ready map[string]prepar
 	if len(fresh) == 0 {
 		return answers, nil
 	}
-	signed, err := tx.signFresh(s, fresh, ready)
+	signed, err := tx.signFresh(s, fresh, prepared)
 	return append(answers, signed...), err
 }
 
 // signFresh signs candidates of one case that all have a waiting version: first
 // what they supersede, by id, then they themselves, by timepoint, then id.
-func (tx *transaction) signFresh(s SignOff, fresh []*candidate, ready map[string]prepared) ([]Signed, error) {
+func (tx *transaction) signFresh(s SignOff, fresh []*candidate, prepared map[string]preparedVersion) ([]Signed, error) {
 	revision, err := tx.accept(fresh)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range fresh {
-		if err := c.read(tx, ready); err != nil {
+		if err := c.read(tx, prepared); err != nil {
 			return nil, err
 		}
 		if err := c.sameSubject(); err != nil {
@@ -93,7 +93,7 @@ func (tx *transaction) signFresh(s SignOff, fresh []*candidate, ready map[string
 	return answers, chain.Close()
 }
 
-// publish appends the events of one signed assessment and notes its state.
+// publish appends the events of one signed assessment and stores its state.
 func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature events.Signature) (Signed, error) {
 	report := fhir.Report{Assessment: c.assessment, Signature: signature}
 	if len(c.assessment.Lesions) > 0 {
@@ -110,28 +110,29 @@ func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature even
 	if err != nil {
 		return Signed{}, err
 	}
-	if err := tx.noteSigned(c, signature, row); err != nil {
+	if err := tx.storeSigned(c, signature, row); err != nil {
 		return Signed{}, err
 	}
 	err = tx.Audit(ledger.Line{
 		Time: signature.Time, Actor: signature.User, Action: actionSigned, Study: c.study, Subject: c.id,
-		Version: c.waiting, Detail: signedDetail{signature.Meaning, e.Number, e.ID},
+		Version: c.waiting, Detail: signedDetail{signature.Meaning, c.digest, e.Number, e.ID},
 	})
 	return c.answer(e, c.waitingVersion, signature), err
 }
 
-// signedDetail is what the audit trail says of a sign-off beside the version.
+// signedDetail is stored in the audit trail with a sign-off.
 type signedDetail struct {
 	Meaning  string `json:"meaning"`
+	Digest   string `json:"digest"` // of the version's content
 	Sequence uint64 `json:"sequence"`
 	Event    string `json:"event"`
 }
 
-func (tx *transaction) noteSigned(c *candidate, s events.Signature, event int64) error {
+func (tx *transaction) storeSigned(c *candidate, s events.Signature, event int64) error {
 	_, err := tx.Exec(`
-		insert into signatures (version, "user", name, meaning, time, event)
-		values (?, ?, ?, ?, ?, ?)`,
-		c.waiting, s.User, s.Name, s.Meaning, events.FormatTime(s.Time), event)
+		insert into signatures (version, "user", name, meaning, time, event, digest)
+		values (?, ?, ?, ?, ?, ?, ?)`,
+		c.waiting, s.User, s.Name, s.Meaning, events.FormatTime(s.Time), event, c.digest)
 	if err != nil {
 		return fmt.Errorf("store signature: %w", err)
 	}
@@ -145,34 +146,34 @@ func (tx *transaction) noteSigned(c *candidate, s events.Signature, event int64)
 	return ledger.MustChangeOne(result, "store state")
 }
 
-// appendReport builds the report for the number and time it is about to get,
-// and appends it.
-func appendReport(chain *ledger.Chain, kind events.Kind, of *candidate, report fhir.Report) (events.Event, int64, error) {
+// appendReport encodes the report with the number and time of the next event,
+// and appends that event.
+func appendReport(chain *ledger.Chain, kind events.Kind, c *candidate, report fhir.Report) (events.Event, int64, error) {
 	report.Version, report.LastUpdated = chain.Next()
 	body, err := report.Encode()
 	if err != nil {
 		return events.Event{}, 0, fmt.Errorf("write report: %w", err)
 	}
-	return chain.Append(kind, events.ReportSubject(of.id, report.Version), of.about(), body)
+	return chain.Append(kind, events.ReportSubject(c.id, report.Version), c.partition(), body)
 }
 
-// appendObservations appends the lesions of the report that is appended next.
-func appendObservations(chain *ledger.Chain, of *candidate, report fhir.Report) error {
+// appendObservations appends the lesions of the report that is the event after.
+func appendObservations(chain *ledger.Chain, c *candidate, report fhir.Report) error {
 	report.Version, report.LastUpdated = chain.Next()
 	body, err := report.EncodeObservations()
 	if err != nil {
 		return fmt.Errorf("write observations: %w", err)
 	}
-	_, _, err = chain.Append(events.ObservationsSigned, events.ReportSubject(of.id, report.Version+1), of.about(), body)
+	_, _, err = chain.Append(events.ObservationsSigned, events.ReportSubject(c.id, report.Version+1), c.partition(), body)
 	return err
 }
 
-// about names the case in the event's partition key.
-func (c *candidate) about() string { return fmt.Sprint(c.number) }
+// partition names the case in the event's partition key.
+func (c *candidate) partition() string { return fmt.Sprint(c.number) }
 
 func (c *candidate) answer(e events.Event, version events.Version, signature events.Signature) Signed {
 	return Signed{
 		ID: c.id, Study: c.study, Case: c.number, Version: version,
-		Kind: e.Kind(), Event: e.ID, Sequence: e.Number, Time: e.Time, Signature: signature,
+		Kind: e.Kind(), Event: e.ID, Sequence: e.Number, Time: e.Time, Signature: signature, Digest: c.digest,
 	}
 }

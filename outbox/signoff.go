@@ -19,21 +19,22 @@ import (
 // maxPerSignOff bounds how many assessments one call signs.
 const maxPerSignOff = 10_000
 
-// SignOff says which versions a PI signs.
+// SignOff is a request of a PI to sign versions of assessments.
 type SignOff struct {
 	User        string   // of the PI, who was authenticated by the caller
 	Meaning     string   // of the signature (21 CFR 11.50)
-	IDs         []string // of the assessments; one that is there twice counts once
+	IDs         []string // of the assessments; an id that is there twice counts once
 	TraceParent string   // W3C trace context; may be empty, and is left out where it is malformed
 
-	// Expected names, by assessment id, the versions that the PI has seen and
-	// means. May be empty, or lack some: then it is whatever waits. With it a
-	// sign-off can be repeated without signing what was registered meanwhile.
+	// Expected has, by assessment id, the versions that the PI has seen and
+	// means. Of an assessment that is not there, whatever waits is signed. With
+	// it a sign-off can be repeated without signing what was registered
+	// meanwhile.
 	Expected map[string]Expected
 }
 
-// Signed is the answer to a sign-off or a withdrawal: what was signed and the
-// event that says so. Who repeats the request gets the same answer.
+// Signed is the answer to a sign-off or a withdrawal: the version, its signature
+// and the event that publishes it. The same request again has the same answer.
 type Signed struct {
 	ID        string           `json:"id"`
 	Study     string           `json:"study"`
@@ -45,22 +46,30 @@ type Signed struct {
 	Time      time.Time        `json:"time"`     // the event's
 	Signature events.Signature `json:"signature"`
 
-	// Withdrawn says, in the first answer given again, that the report was
-	// withdrawn since.
+	// Digest is the lower-case hex SHA-256 of the content that was signed, as
+	// it is stored. Signatures made before it was recorded have none.
+	Digest string `json:"digest,omitempty"`
+
+	// Withdrawal, in the answer to a withdrawal, is the signature by which the
+	// report was withdrawn.
+	Withdrawal *events.Signature `json:"withdrawal,omitempty"`
+
+	// Withdrawn is set where the first answer is returned again and the report
+	// was withdrawn since.
 	Withdrawn bool `json:"withdrawn,omitempty"`
 }
 
 // SignOff signs the waiting versions of the assessments. Those of one case are
-// signed in one transaction, all or none; several cases follow each other by
-// case number. It returns when they are on disk.
+// signed in one transaction, all or none; several cases are signed one after the
+// other, by case number. SignOff returns when they are on disk.
 //
-// The answers stand in the order of publication. Where nothing waits, or the
+// The answers are in the order of publication. Where nothing waits, or the
 // version signed last is the one expected, and the PI has signed that with the
-// same meaning, the answer is the first one again. Otherwise the error says why
-// not: NotFound, Forbidden (the PI is disabled or has no grant for the study)
-// or Conflict, which names the signed version, signer and time; where another
-// version is expected than waits or was signed last, it names both. With
-// several cases, the answers are of those signed before the error.
+// same meaning, the answer is the first one again. Otherwise the error is
+// NotFound, Forbidden (the PI is disabled or has no grant for the study) or a
+// Conflict, which names the signed version, signer and time; where the expected
+// version is neither the waiting nor the signed one, it names both. With several
+// cases, the answers are of those signed before the error.
 func (o *Outbox) SignOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	start := time.Now()
 	answers, err := o.signOff(ctx, s)
@@ -79,9 +88,9 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	var answers []Signed
 	for _, ids := range cases {
 		var some []Signed
-		ready := o.prepareVersions(ctx, ids)
+		prepared := o.prepareVersions(ctx, ids)
 		err := o.update(ctx, "sign off", func(tx *transaction) (err error) {
-			some, err = tx.signCase(s, ids, ready)
+			some, err = tx.signCase(s, ids, prepared)
 			return err
 		})
 		if err != nil {
@@ -94,14 +103,16 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 }
 
 // SignOffTx is SignOff in a transaction of the host's own on the same database,
-// so that what the host writes and the sign-off are committed together. It
-// takes the write lock at once, so that nothing it decides by can change before
-// the host commits. A host that has read in the transaction before may be told
-// that the database is busy (Unavailable): then another writer was faster.
+// so that the host's rows and the sign-off are committed together.
+//
+// It takes the write lock before it reads, so that nothing its decision depends
+// on can change before the host commits. If the host has read in the transaction
+// and another writer has committed since, the lock cannot be taken: the error is
+// Unavailable, and the host begins anew.
 //
 // When ctx ends, SignOffTx returns its cause before the next case. After an
-// error the host must roll back. After the commit, Wake tells the publisher at
-// once.
+// error the host must roll back: what was written for earlier cases is still in
+// the transaction. After the commit it calls Wake.
 func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Signed, error) {
 	if err := s.check(); err != nil {
 		return nil, err
@@ -128,13 +139,15 @@ func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Sig
 	return answers, nil
 }
 
-// takeWriteLock changes nothing, but only a writer may do that.
+// takeWriteLock changes nothing, but a statement that could needs the write lock.
 const takeWriteLock = `update relay set floor = floor`
+
+var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 var traceParentForm = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
-// check brings a request into its form. A malformed trace context is dropped,
-// as W3C Trace Context wants it.
+// check returns an error unless the request is well-formed. It removes a
+// malformed trace context, as W3C Trace Context demands.
 func (s *SignOff) check() error {
 	if err := events.ValidMeaning(s.Meaning); err != nil {
 		return err
@@ -159,7 +172,7 @@ func checkTraceParent(text string) string {
 // groupByCase returns the ids of each case, by study and case number.
 func groupByCase(q sqlx.Queryer, ids []string) ([][]string, error) {
 	if len(ids) == 1 {
-		return [][]string{ids}, nil // whether it exists is seen in the transaction
+		return [][]string{ids}, nil // the transaction finds out whether it exists
 	}
 	type key struct {
 		study  string
@@ -207,33 +220,54 @@ func unknownAssessment(id string) error {
 	return events.Errorf(events.NotFound, "no assessment %s is registered", id)
 }
 
-// Expected is the version of an assessment that a sign-off means.
+// Expected is the version of an assessment that the PI means to sign.
 type Expected struct {
 	Version events.Version
 
-	// Registration, if not 0, is Waiting's: content that was registered later
-	// under the same version is not meant either.
+	// Registration, if not 0, is that of Waiting. It excludes content that was
+	// registered later under the same version.
 	Registration int64
+
+	// Digest, if not empty, is Waiting's: other content under the same version
+	// is not meant either.
+	Digest string
 }
 
-func (e Expected) is(version events.Version, row int64) bool {
-	return e.Version == version && (e.Registration == 0 || e.Registration == row)
-}
-
-// signsWaiting decides whether a sign-off means the candidate's waiting
-// version, or the one signed last. It refuses one that means neither.
-func (s SignOff) signsWaiting(c *candidate) (bool, error) {
-	e, told := s.Expected[c.id]
-	switch {
-	case !told:
-		return c.waiting != 0, nil
-	case c.signed != 0 && e.is(c.signedVersion, c.signed):
+// is reports whether the expected version is the stored one. Its content is
+// read only where the digest decides.
+func (tx *transaction) is(e Expected, version events.Version, row int64) (bool, error) {
+	if row == 0 || e.Version != version || e.Registration != 0 && e.Registration != row {
 		return false, nil
-	case c.waiting != 0 && e.is(c.waitingVersion, c.waiting):
+	}
+	if e.Digest == "" {
 		return true, nil
+	}
+	content, err := tx.content(row)
+	return err == nil && e.Digest == digest(content), err
+}
+
+// meansWaiting reports whether the sign-off means the candidate's waiting
+// version; if not, it means the one signed last. It refuses one that means
+// neither.
+func (tx *transaction) meansWaiting(s SignOff, c *candidate) (bool, error) {
+	e, ok := s.Expected[c.id]
+	if !ok {
+		return c.waiting != 0, nil
+	}
+	if signed, err := tx.is(e, c.signedVersion, c.signed); signed || err != nil {
+		return false, err
+	}
+	if waiting, err := tx.is(e, c.waitingVersion, c.waiting); waiting || err != nil {
+		return waiting, err
+	}
+	switch {
 	case c.waiting != 0 && e.Version == c.waitingVersion:
 		return false, events.Errorf(events.Conflict,
-			"%s of assessment %s was registered again, with other content, since it was looked at; look again", e.Version, c.id)
+			"%s of assessment %s was registered again, with other content, since it was read; read it again", e.Version, c.id)
+	case c.signed != 0 && e.Version == c.signedVersion && e.Digest != "":
+		return false, events.Errorf(events.Conflict,
+			"%s of assessment %s was signed by %s at %s with other content than %.12s…; read it again",
+			e.Version, c.id, c.signature.User, events.FormatTime(c.signature.Time), e.Digest)
 	default:
 		return false, events.Errorf(events.Conflict, "%s of assessment %s does not wait: %s, and %s",
 			e.Version, c.id, c.whatWaits(), c.whatWasSigned())
@@ -254,7 +288,8 @@ func (c *candidate) whatWasSigned() string {
 	return fmt.Sprintf("%s was signed by %s at %s", c.signedVersion, c.signature.User, events.FormatTime(c.signature.Time))
 }
 
-// checkExpected wants each expected version to be of an assessment to be signed.
+// checkExpected returns an error unless each expected version is one of an
+// assessment that is to be signed.
 func (s SignOff) checkExpected() error {
 	if len(s.Expected) == 0 {
 		return nil
@@ -269,6 +304,9 @@ func (s SignOff) checkExpected() error {
 		}
 		if e.Version.CaseRevision < 1 || e.Version.Revision < 1 {
 			return events.Fieldf("expected", "the version expected of assessment %s has a revision below 1", id)
+		}
+		if e.Digest != "" && !digestForm.MatchString(e.Digest) {
+			return events.Fieldf("expected", "the digest expected of assessment %s is not 64 lower-case hexadecimal digits", id)
 		}
 	}
 	return nil

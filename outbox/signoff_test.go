@@ -15,7 +15,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-func wantEvents(t *testing.T, d *desk, want ...string) {
+func wantEvents(t *testing.T, d *testOutbox, want ...string) {
 	t.Helper()
 	if diff := cmp.Diff(want, d.published()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
@@ -37,7 +37,7 @@ func wantCode(t *testing.T, err error, code events.Code, texts ...string) {
 
 func TestSignOff(t *testing.T) {
 	t.Run("publishes the report that is signed", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("790", 163, 5, 1))
 		got := d.sign("790")
 		wantEvents(t, d, "signed 790/1")
@@ -51,7 +51,7 @@ func TestSignOff(t *testing.T) {
 		}
 		answer := outbox.Signed{
 			ID: "790", Study: study, Case: 163, Version: events.Version{CaseRevision: 5, Revision: 1},
-			Kind: events.ReportSigned, Event: e.ID, Sequence: 1, Time: e.Time, Signature: want.Signature,
+			Kind: events.ReportSigned, Event: e.ID, Sequence: 1, Time: e.Time, Signature: want.Signature, Digest: stored(t, want.Assessment),
 		}
 		if diff := cmp.Diff([]outbox.Signed{answer}, got); diff != "" {
 			t.Error(diff)
@@ -61,7 +61,7 @@ func TestSignOff(t *testing.T) {
 		}
 	})
 	t.Run("puts a report's observations immediately before it", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(withLesions(assessment("2", 1, 1, 1), "T01", "T02"), assessment("1", 1, 1, 1))
 		d.sign("2", "1")
 		wantEvents(t, d, "signed 1/1", "observations 2/3", "signed 2/3")
@@ -71,7 +71,7 @@ func TestSignOff(t *testing.T) {
 		}
 	})
 	t.Run("orders by timepoint, then id", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		base := assessment("9", 1, 1, 1)
 		base.Name, base.Timepoint = events.Baseline, 0
 		d.register(assessment("10", 1, 1, 1), assessment("2", 1, 1, 1), assessment("a", 1, 1, 1), base)
@@ -79,13 +79,13 @@ func TestSignOff(t *testing.T) {
 		wantEvents(t, d, "signed 9/1", "signed 2/2", "signed 10/3", "signed a/4")
 	})
 	t.Run("signs many case by case, by case number", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("c10", 10, 1, 1), assessment("c2", 2, 1, 1), assessment("c2b", 2, 1, 1))
 		d.sign("c10", "c2b", "c2")
 		wantEvents(t, d, "signed c2/1", "signed c2b/2", "signed c10/3")
 	})
 	t.Run("amends every later time", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		for revision := range int32(3) {
 			d.register(assessment("1", 1, 1, revision+1))
 			d.sign("1")
@@ -93,7 +93,7 @@ func TestSignOff(t *testing.T) {
 		wantEvents(t, d, "signed 1/1", "amended 1/2", "amended 1/3")
 	})
 	t.Run("supersedes, with the same bytes, what a higher case revision leaves behind", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("10", 1, 1, 1), withLesions(assessment("9", 1, 1, 1), "T"), assessment("8", 1, 1, 1))
 		d.sign("10", "9", "8")
 		d.register(assessment("8", 1, 2, 1))
@@ -110,7 +110,7 @@ func TestSignOff(t *testing.T) {
 		}
 	})
 	t.Run("gives the first answer again", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1), assessment("2", 1, 1, 1))
 		first := d.sign("1")
 		d.clock.advance(time.Hour)
@@ -126,7 +126,7 @@ func TestSignOff(t *testing.T) {
 		wantEvents(t, d, "signed 1/1", "signed 2/2")
 	})
 	t.Run("does not sign again for another PI or with another meaning", func(t *testing.T) {
-		d := newDesk(t, "dr.a", "dr.b")
+		d := newOutbox(t, "dr.a", "dr.b")
 		d.register(assessment("1", 1, 3, 2))
 		d.sign("1")
 		_, err := d.signAs("dr.b", "1")
@@ -137,7 +137,7 @@ func TestSignOff(t *testing.T) {
 	})
 	t.Run("refuses a waiting pair that is not higher in both parts", func(t *testing.T) {
 		for _, pair := range lowerPairs {
-			d := newDesk(t)
+			d := newOutbox(t)
 			d.register(assessment("1", 1, 2, 5))
 			d.sign("1")
 			d.letWait(assessment("1", 1, pair[0], pair[1]))
@@ -147,7 +147,7 @@ func TestSignOff(t *testing.T) {
 		}
 	})
 	t.Run("refuses a case revision below the highest signed in the case", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 2, 1), assessment("2", 1, 1, 1), assessment("3", 2, 1, 1))
 		d.sign("1")
 		_, err := d.signAs("dr.a", "2")
@@ -155,7 +155,7 @@ func TestSignOff(t *testing.T) {
 		d.sign("3")
 	})
 	t.Run("refuses different case revisions in one transaction, whole", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 2, 1), assessment("2", 1, 1, 1))
 		_, err := d.signAs("dr.a", "1", "2")
 		wantCode(t, err, events.Conflict)
@@ -164,7 +164,7 @@ func TestSignOff(t *testing.T) {
 		}
 	})
 	t.Run("keeps the cases signed before one that is refused", func(t *testing.T) {
-		d := newDesk(t, "dr.a", "dr.b")
+		d := newOutbox(t, "dr.a", "dr.b")
 		d.register(assessment("1", 1, 1, 1), assessment("2", 2, 1, 1), assessment("3", 3, 1, 1))
 		must(d.signAs("dr.b", "2"))(t)
 		signed, err := d.signAs("dr.a", "3", "2", "1")
@@ -175,7 +175,7 @@ func TestSignOff(t *testing.T) {
 		wantEvents(t, d, "signed 2/1", "signed 1/2")
 	})
 	t.Run("refuses who may not sign", func(t *testing.T) {
-		d := newDesk(t, "dr.a", "dr.b", "dr.c")
+		d := newOutbox(t, "dr.a", "dr.b", "dr.c")
 		d.register(assessment("1", 1, 1, 1))
 		ok(t, d.Accounts().RevokePI(t.Context(), operator, "dr.b", study))
 		ok(t, d.Accounts().DisablePI(t.Context(), operator, "dr.c"))
@@ -187,7 +187,7 @@ func TestSignOff(t *testing.T) {
 		must(d.signAs("dr.b", "1"))(t)
 	})
 	t.Run("refuses malformed requests", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1))
 		for _, c := range []struct {
 			request outbox.SignOff
@@ -209,7 +209,7 @@ func TestSignOff(t *testing.T) {
 		}
 	})
 	t.Run("carries a trace context, and drops a malformed one", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1), assessment("2", 1, 1, 1))
 		good := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 		for id, trace := range map[string]string{"1": good, "2": "x\r\ny"} {
@@ -224,7 +224,7 @@ func TestSignOff(t *testing.T) {
 		}
 	})
 	t.Run("orders times where the clock stands or goes back", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		for i := range int32(5) {
 			d.register(assessment("1", 1, 1, i+1))
 			d.sign("1")
@@ -233,7 +233,7 @@ func TestSignOff(t *testing.T) {
 		follow(t, all(t, d.Outbox))
 	})
 	t.Run("numbers each study alone", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		other := assessment("2", 1, 1, 1)
 		other.Study, other.Subject = "Étude 7", "elsewhere"
 		ok(t, d.Accounts().GrantPI(t.Context(), operator, "dr.a", "E\u0301tude 7")) // another form of the same text
@@ -249,7 +249,7 @@ func TestSignOff(t *testing.T) {
 
 func TestManySignAtOnce(t *testing.T) {
 	const signers, each = 64, 4
-	d := newDesk(t)
+	d := newOutbox(t)
 	var assessments []events.Assessment
 	for s := range int32(signers) {
 		for range each {
@@ -287,25 +287,27 @@ func TestManySignAtOnce(t *testing.T) {
 
 func TestWithdraw(t *testing.T) {
 	t.Run("publishes the report once more, as entered in error", func(t *testing.T) {
-		d := newDesk(t, "dr.a", "dr.b")
+		d := newOutbox(t, "dr.a", "dr.b")
 		d.register(assessment("1", 1, 1, 1))
 		d.sign("1")
 		d.clock.advance(time.Minute)
 		answer := must(d.withdrawAs("dr.b", "1", "wrong subject"))(t)
 		wantEvents(t, d, "signed 1/1", "withdrawn 1/2")
-		if answer.Kind != events.ReportWithdrawn || answer.Sequence != 2 {
+		withdrawal := events.Signature{User: "dr.b", Name: "Printed dr.b", Meaning: withdrawing, Time: d.clock.now()}
+		if answer.Kind != events.ReportWithdrawn || answer.Sequence != 2 || !cmp.Equal(answer.Withdrawal, &withdrawal) || answer.Signature.User != "dr.a" {
 			t.Errorf("%+v", answer)
 		}
 		want := fhir.Report{
-			Assessment: assessment("1", 1, 1, 1), Version: 2, LastUpdated: d.clock.now(), Withdrawal: "wrong subject",
-			Signature: events.Signature{User: "dr.a", Name: "Printed dr.a", Meaning: meaning, Time: d.clock.now().Add(-time.Minute)},
+			Assessment: assessment("1", 1, 1, 1), Version: 2, LastUpdated: d.clock.now(),
+			Withdrawal: &fhir.Withdrawal{Signature: withdrawal, Reason: "wrong subject"},
+			Signature:  events.Signature{User: "dr.a", Name: "Printed dr.a", Meaning: meaning, Time: d.clock.now().Add(-time.Minute)},
 		}
 		if diff := cmp.Diff(string(must(want.Encode())(t)), string(all(t, d.Outbox)[1].Data)); diff != "" {
 			t.Error(diff)
 		}
 	})
 	t.Run("gives the first answer again, and refuses another", func(t *testing.T) {
-		d := newDesk(t, "dr.a", "dr.b")
+		d := newOutbox(t, "dr.a", "dr.b")
 		d.register(assessment("1", 1, 1, 1))
 		d.sign("1")
 		first := must(d.withdrawAs("dr.a", "1", "reason"))(t)
@@ -316,10 +318,12 @@ func TestWithdraw(t *testing.T) {
 		wantCode(t, err, events.Conflict, "dr.a", "2026-01-31T12:00:00.000001Z")
 		_, err = d.withdrawAs("dr.a", "1", "another")
 		wantCode(t, err, events.Conflict)
+		_, err = d.Withdraw(t.Context(), outbox.Withdrawal{User: "dr.a", ID: "1", Meaning: "something else", Reason: "reason"})
+		wantCode(t, err, events.Conflict)
 		wantEvents(t, d, "signed 1/1", "withdrawn 1/2")
 	})
 	t.Run("brings no earlier version back, and lets a higher one be signed", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1))
 		d.sign("1")
 		d.register(assessment("1", 1, 1, 2))
@@ -334,7 +338,7 @@ func TestWithdraw(t *testing.T) {
 		wantEvents(t, d, "signed 1/1", "amended 1/2", "withdrawn 1/3", "amended 1/4", "withdrawn 1/5")
 	})
 	t.Run("leaves a withdrawn report out when its case moves on", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1), assessment("2", 1, 1, 1))
 		d.sign("1", "2")
 		must(d.withdrawAs("dr.a", "1", "reason"))(t)
@@ -343,7 +347,7 @@ func TestWithdraw(t *testing.T) {
 		wantEvents(t, d, "signed 1/1", "signed 2/2", "withdrawn 1/3", "amended 2/4")
 	})
 	t.Run("refuses what was never signed, who may not, and no reason", func(t *testing.T) {
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1))
 		for _, c := range []struct {
 			user, id, reason string
@@ -357,5 +361,8 @@ func TestWithdraw(t *testing.T) {
 			_, err := d.withdrawAs(c.user, c.id, c.reason)
 			wantCode(t, err, c.code)
 		}
+		d.sign("1")
+		_, err := d.Withdraw(t.Context(), outbox.Withdrawal{User: "dr.a", ID: "1", Reason: "no meaning"})
+		wantCode(t, err, events.Invalid, "meaning")
 	})
 }

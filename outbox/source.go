@@ -8,12 +8,14 @@ import (
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // Source is the outbox as the publisher reads it: events in the order in which
-// they were committed, and where each stands in the stream. Its methods may be
-// called concurrently.
+// they were committed, and the stream sequence of each that is published. (The
+// SQL columns call a stream sequence an ordinal.) Its methods may be called
+// concurrently.
 type Source struct{ ledger *ledger.Ledger }
 
 // Changed receives when there may be something new to publish, or a study to
@@ -24,8 +26,8 @@ func (s *Source) Changed() <-chan struct{} { return s.ledger.Changed() }
 const entryColumns = `e.row, coalesce(o.ordinal, 0), s.token, e.sequence, e.kind, e.id, e.subject, e.time,
 	e.partitionkey, e.previoushash, e.hash, e.traceparent, e.data`
 
-// Head returns the entry with the highest ordinal; the zero Entry where no event
-// has one.
+// Head returns the entry with the highest stream sequence; the zero Entry where
+// no event has one.
 func (s *Source) Head(ctx context.Context) (events.Entry, error) {
 	entries, err := s.entries(ctx, `
 		select `+entryColumns+`
@@ -40,7 +42,8 @@ func (s *Source) Head(ctx context.Context) (events.Entry, error) {
 	return entries[0], nil
 }
 
-// Recorded returns events with ordinals, in their order, from the ordinal on.
+// Recorded returns published events from a stream sequence on, in the order of
+// the stream.
 func (s *Source) Recorded(ctx context.Context, from uint64, limit int) ([]events.Entry, error) {
 	return s.entries(ctx, `
 		select `+entryColumns+`
@@ -52,8 +55,8 @@ func (s *Source) Recorded(ctx context.Context, from uint64, limit int) ([]events
 		limit ?`, int64(from), limit)
 }
 
-// Pending returns events that have no ordinal yet, in commit order. Those of
-// parked studies are passed over.
+// Pending returns events that have no stream sequence yet, in commit order. Those
+// of parked studies are left out.
 func (s *Source) Pending(ctx context.Context, limit int) ([]events.Entry, error) {
 	return s.entries(ctx, `
 		select `+entryColumns+pendingEvents+`
@@ -61,7 +64,9 @@ func (s *Source) Pending(ctx context.Context, limit int) ([]events.Entry, error)
 		limit ?`, limit)
 }
 
-// pendingEvents is where pending events are found, e, with their studies, s.
+// pendingEvents selects pending events, as e, with their studies, as s. It starts
+// at relay.floor, up to which every event has a stream sequence or is parked:
+// otherwise a parked study would cost a scan over everything behind it.
 const pendingEvents = `
 		from events e
 		join studies s on s.row = e.study
@@ -70,32 +75,32 @@ const pendingEvents = `
 			and o.event is null
 			and not exists (select 1 from parked p where p.study = e.study)`
 
-// Holds reports whether an event is here that has this number in the study's
-// chain and this hash, published or not. The study is named by its token.
-func (s *Source) Holds(ctx context.Context, study string, link events.ChainHead) (held bool, err error) {
+// Holds reports whether the study with this key has an event with the number and
+// the hash of head, published or not.
+func (s *Source) Holds(ctx context.Context, key string, head events.ChainHead) (found bool, err error) {
 	err = s.ledger.DB.Reader.QueryRowContext(ctx, `
 		select exists (
 			select 1
 			from studies s
 			join events e on e.study = s.row
-			where s.token = ? and e.sequence = ? and e.hash = ?)`, study, int64(link.Number), link.Hash).Scan(&held)
+			where s.token = ? and e.sequence = ? and e.hash = ?)`, key, int64(head.Number), head.Hash).Scan(&found)
 	if err != nil {
-		return false, fmt.Errorf("look up event %d of %s: %w", link.Number, study, err)
+		return false, fmt.Errorf("look up event %d of %s: %w", head.Number, key, err)
 	}
-	return held, nil
+	return found, nil
 }
 
-// AccessAfter returns the access events behind the one with which a reader's
-// chain of them ends, in their order, published or not. A reader that ends with
-// an event that is not here has read another log, or this outbox is an older
-// copy: then those are returned that were never published, for those it cannot
-// have.
-func (s *Source) AccessAfter(ctx context.Context, end events.ChainHead) ([]events.Entry, error) {
+// AccessAfter returns the access events after a reader's chain head, in their
+// order, published or not. If the head is not an event of this outbox, the
+// reader has read another log, or this outbox is an older copy; then
+// AccessAfter returns the events that were never published, because those the
+// reader cannot have.
+func (s *Source) AccessAfter(ctx context.Context, head events.ChainHead) ([]events.Entry, error) {
 	condition := "o.event is null"
-	if held, err := s.Holds(ctx, events.AccessStudy, end); err != nil {
+	if found, err := s.Holds(ctx, events.AccessStudy, head); err != nil {
 		return nil, err
-	} else if held || end.Number == 0 {
-		condition = fmt.Sprint("e.sequence > ", end.Number)
+	} else if found || head.Number == 0 {
+		condition = fmt.Sprint("e.sequence > ", head.Number)
 	}
 	return s.entries(ctx, `
 		select `+entryColumns+`
@@ -107,30 +112,17 @@ func (s *Source) AccessAfter(ctx context.Context, end events.ChainHead) ([]event
 }
 
 func (s *Source) entries(ctx context.Context, query string, args ...any) ([]events.Entry, error) {
-	rows, err := s.ledger.DB.Reader.QueryContext(ctx, query, args...)
+	entries, err := database.List(ctx, s.ledger.DB.Reader, s.scanEntry, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
-	defer rows.Close()
-	var out []events.Entry
-	for rows.Next() {
-		e, err := s.scanEntry(rows)
-		if err != nil {
-			return nil, fmt.Errorf("read event: %w", err)
-		}
-		out = append(out, e)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read events: %w", err)
-	}
-	return out, nil
+	return entries, nil
 }
 
-func (s *Source) scanEntry(rows *sql.Rows) (events.Entry, error) {
-	var entry events.Entry
+func (s *Source) scanEntry(row database.Row) (entry events.Entry, err error) {
 	var kind, at string
 	e := &entry.Event
-	err := rows.Scan(&entry.Row, &entry.StreamSequence, &e.Study, &e.Number, &kind, &e.ID, &e.Subject, &at,
+	err = row.Scan(&entry.Row, &entry.StreamSequence, &e.Study, &e.Number, &kind, &e.ID, &e.Subject, &at,
 		&e.PartitionKey, &e.PreviousHash, &e.Hash, &e.TraceParent, &e.Data)
 	if err != nil {
 		return entry, err
@@ -142,9 +134,9 @@ func (s *Source) scanEntry(rows *sql.Rows) (events.Entry, error) {
 	return entry, err
 }
 
-// Record stores the ordinals of events that the broker has acknowledged. It is
-// a Conflict, and nothing is stored, unless the entries are the next pending
-// ones and their ordinals continue Head's without a gap.
+// Record stores the stream sequences of events that the broker has acknowledged.
+// Unless the entries are the next pending ones and their stream sequences
+// continue Head's without a gap, it stores nothing and returns a Conflict.
 func (s *Source) Record(ctx context.Context, entries []events.Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -160,7 +152,7 @@ func record(tx *ledger.Tx, entries []events.Entry) error {
 	}
 	for i, e := range entries {
 		if int64(e.StreamSequence) != head+1+int64(i) {
-			return events.Errorf(events.Conflict, "ordinal %d does not follow %d", e.StreamSequence, head+int64(i))
+			return events.Errorf(events.Conflict, "stream sequence %d does not follow %d", e.StreamSequence, head+int64(i))
 		}
 		if i > 0 && e.Row <= entries[i-1].Row {
 			return events.Errorf(events.Conflict, "row %d was committed before row %d", e.Row, entries[i-1].Row)
@@ -180,14 +172,14 @@ func record(tx *ledger.Tx, entries []events.Entry) error {
 		return err
 	}
 	if pending != 0 {
-		return events.Errorf(events.Conflict, "%d events before row %d have no ordinal", pending, last)
+		return events.Errorf(events.Conflict, "%d events before row %d have no stream sequence", pending, last)
 	}
 	_, err = tx.Exec(`update relay set floor = ? where floor < ?`, last, last)
 	return err
 }
 
-// insertOrdinals stores the ordinals in one statement, for a call of the
-// database costs more than a row.
+// insertOrdinals stores the stream sequences in one statement, because a call of
+// the database costs more than a row.
 func insertOrdinals(tx *ledger.Tx, entries []events.Entry) error {
 	rows := make([][3]any, len(entries))
 	for i, e := range entries {
@@ -213,8 +205,8 @@ func insertOrdinals(tx *ledger.Tx, entries []events.Entry) error {
 	return unrecordable(tx, entries)
 }
 
-// unrecordable says which of the entries cannot be recorded, and why. Those
-// that could have just got their ordinal.
+// unrecordable returns a Conflict that names the first entry whose stream
+// sequence was not stored, and why. The others have just got theirs.
 func unrecordable(tx *ledger.Tx, entries []events.Entry) error {
 	for _, e := range entries {
 		var recorded uint64
@@ -224,14 +216,14 @@ func unrecordable(tx *ledger.Tx, entries []events.Entry) error {
 			left join ordinals o on o.event = e.row
 			where e.row = +? and e.hash = +?`, e.Row, e.Event.Hash).Scan(&recorded)
 		if errors.Is(err, sql.ErrNoRows) {
-			return events.Errorf(events.Conflict, "the outbox holds no event %s at row %d", e.Event.ID, e.Row)
+			return events.Errorf(events.Conflict, "the outbox has no event %s in row %d", e.Event.ID, e.Row)
 		}
 		if err != nil {
 			return err
 		}
 		if recorded != e.StreamSequence {
-			return events.Errorf(events.Conflict, "event %s has the ordinal %d already", e.Event.ID, recorded)
+			return events.Errorf(events.Conflict, "event %s has the stream sequence %d already", e.Event.ID, recorded)
 		}
 	}
-	return fmt.Errorf("%d ordinals were not stored", len(entries))
+	return fmt.Errorf("%d stream sequences were not stored", len(entries))
 }

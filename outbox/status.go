@@ -8,38 +8,39 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// Status is what the outbox holds, as of one moment.
+// Status counts what is stored in the outbox, as of one moment.
 type Status struct {
 	Assessments    int           `json:"assessments"`
 	Waiting        int           `json:"waiting"`   // for their sign-off
 	Available      int           `json:"available"` // reports
 	Events         uint64        `json:"events"`
 	StreamSequence uint64        `json:"ordinal"`                    // the highest; 0 for none
-	Unpublished    uint64        `json:"unpublished"`                // events without an ordinal, parked ones too
+	Unpublished    uint64        `json:"unpublished"`                // events without a stream sequence, parked ones too
 	Oldest         time.Time     `json:"oldestUnpublished,omitzero"` // the time of the oldest of them
 	Parked         []ParkedStudy `json:"parked"`
 	Studies        []StudyStatus `json:"studies"` // by study number, the internal ones too
 }
 
-// StudyStatus is the end of a study's chain.
+// StudyStatus is the chain head of a study.
 type StudyStatus struct {
-	Study    string `json:"study" db:"study"`
-	StudyKey string `json:"token" db:"token"`
-	Number   uint64 `json:"sequence" db:"sequence"`
-	Hash     string `json:"hash,omitempty" db:"hash"`
-	Time     string `json:"time,omitempty" db:"time"` // RFC 3339, UTC, six decimals
-	Internal bool   `json:"internal,omitempty"`       // not a clinical study: the program's own events about access
+	Study    string `json:"study"`
+	StudyKey string `json:"token"`
+	Number   uint64 `json:"sequence"`
+	Hash     string `json:"hash,omitempty"`
+	Time     string `json:"time,omitempty"`     // RFC 3339, UTC, six decimals
+	Internal bool   `json:"internal,omitempty"` // not a clinical study: the program's own events about access
 }
 
-// ChainHead is the end of the study's chain.
+// ChainHead returns number and hash of the study's last event.
 func (s StudyStatus) ChainHead() events.ChainHead {
 	return events.ChainHead{Number: s.Number, Hash: s.Hash}
 }
 
-// Status counts what the outbox holds.
+// Status returns the status of the outbox.
 func (o *Outbox) Status(ctx context.Context) (Status, error) {
 	s, err := o.backlog(ctx)
 	if err != nil {
@@ -51,23 +52,24 @@ func (o *Outbox) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return s, fmt.Errorf("count assessments: %w", err)
 	}
-	s.Studies = []StudyStatus{}
-	err = o.db.Reader.SelectContext(ctx, &s.Studies, `
+	s.Studies, err = database.List(ctx, o.db.Reader, func(row database.Row) (s StudyStatus, err error) {
+		err = row.Scan(&s.Study, &s.StudyKey, &s.Number, &s.Hash, &s.Time)
+		s.Internal = events.InternalStudy(s.Study)
+		return s, err
+	}, `
 		select study, token, sequence, hash, time
 		from studies
 		order by study`)
 	if err != nil {
 		return s, fmt.Errorf("list studies: %w", err)
 	}
-	for i := range s.Studies {
-		s.Studies[i].Internal = events.InternalStudy(s.Studies[i].Study)
-	}
 	s.Parked, err = o.Parked(ctx)
 	return s, err
 }
 
-// backlog fills the part of the status that concerns publication. It costs
-// little however many events there are: rows and ordinals have no gaps.
+// backlog returns the part of the status that concerns publication. It costs
+// little however many events there are: it subtracts the highest stream sequence
+// from the highest row, which is a count because neither has gaps.
 func (o *Outbox) backlog(ctx context.Context) (s Status, err error) {
 	err = o.db.Reader.QueryRowContext(ctx, `
 		select (select coalesce(max(row), 0) from events), (select coalesce(max(ordinal), 0) from ordinals)`).
@@ -105,20 +107,21 @@ func (o *Outbox) backlog(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
-// ChainHead returns the end of a study's chain; the zero ChainHead where it has no events.
-func (o *Outbox) ChainHead(ctx context.Context, study string) (l events.ChainHead, err error) {
+// ChainHead returns the chain head of a study; the zero ChainHead where it has no
+// events.
+func (o *Outbox) ChainHead(ctx context.Context, study string) (head events.ChainHead, err error) {
 	err = o.db.Reader.QueryRowContext(ctx, `
 		select sequence, hash
 		from studies
-		where study = ?`, ledger.NormalizeStudy(study)).Scan(&l.Number, &l.Hash)
+		where study = ?`, ledger.NormalizeStudy(study)).Scan(&head.Number, &head.Hash)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return l, fmt.Errorf("look up study: %w", err)
+		return head, fmt.Errorf("look up study: %w", err)
 	}
-	return l, nil
+	return head, nil
 }
 
-// Ping proves that the outbox can be written, by a commit to disk that changes
-// nothing.
+// Ping returns an error unless the outbox can be written: it commits a
+// transaction that changes nothing, to disk.
 func (o *Outbox) Ping(ctx context.Context) error {
 	return o.update(ctx, "write to the outbox", func(tx *transaction) error {
 		_, err := tx.Exec(takeWriteLock)

@@ -12,14 +12,14 @@ import (
 )
 
 func TestSignOffTx(t *testing.T) {
-	begin := func(t *testing.T, d *desk) *sqlx.Tx {
+	begin := func(t *testing.T, d *testOutbox) *sqlx.Tx {
 		t.Helper()
 		return must(d.DB().Writer.BeginTxx(t.Context(), nil))(t)
 	}
 	request := outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"3", "1", "2"}}
-	prepare := func(t *testing.T) *desk {
+	prepare := func(t *testing.T) *testOutbox {
 		t.Helper()
-		d := newDesk(t)
+		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1), assessment("2", 1, 1, 1), assessment("3", 2, 1, 1))
 		return d
 	}

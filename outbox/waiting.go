@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -19,7 +20,8 @@ type Waiting struct {
 	Registered time.Time         `json:"registered"`
 	By         string            `json:"by"`
 
-	Registration int64 `json:"registration"` // tells it from all other versions; see Expected
+	Registration int64  `json:"registration"` // identifies the version among all others; see Expected
+	Digest       string `json:"digest"`       // lower-case hex SHA-256 of the content as stored
 }
 
 // WaitingFilter selects versions that wait. The zero filter selects all.
@@ -32,7 +34,7 @@ type WaitingFilter struct {
 // assessment id.
 func (o *Outbox) Waiting(ctx context.Context, filter WaitingFilter) ([]Waiting, error) {
 	study := ledger.NormalizeStudy(filter.Study)
-	rows, err := o.db.Reader.QueryContext(ctx, `
+	waiting, err := database.List(ctx, o.db.Reader, scanWaiting, `
 		select v.content, v.time, v.registrar, v.row
 		from assessments a
 		join studies s on s.row = a.study
@@ -41,18 +43,6 @@ func (o *Outbox) Waiting(ctx context.Context, filter WaitingFilter) ([]Waiting, 
 			and (? = 0 or a.number = ?)
 		order by s.study, a.number`, study, study, filter.Case, filter.Case)
 	if err != nil {
-		return nil, fmt.Errorf("list waiting versions: %w", err)
-	}
-	defer rows.Close()
-	waiting := []Waiting{}
-	for rows.Next() {
-		w, err := scanWaiting(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list waiting versions: %w", err)
-		}
-		waiting = append(waiting, w)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("list waiting versions: %w", err)
 	}
 	slices.SortStableFunc(waiting, func(a, b Waiting) int {
@@ -64,22 +54,23 @@ func (o *Outbox) Waiting(ctx context.Context, filter WaitingFilter) ([]Waiting, 
 	return waiting, nil
 }
 
-func scanWaiting(rows *sql.Rows) (w Waiting, err error) {
+func scanWaiting(row database.Row) (w Waiting, err error) {
 	var content []byte
 	var at string
-	if err := rows.Scan(&content, &at, &w.By, &w.Registration); err != nil {
+	if err := row.Scan(&content, &at, &w.By, &w.Registration); err != nil {
 		return w, err
 	}
 	if w.Registered, err = events.ParseTime(at); err != nil {
 		return w, err
 	}
+	w.Digest = digest(content)
 	w.Assessment, err = decode(content)
 	return w, err
 }
 
 // The highest version of an assessment is the waiting one where that is above
 // the one signed last.
-const knownColumns = `
+const visitColumns = `
 	case when n.row is not null and (v.row is null
 			or (n.case_revision, n.revision) > (v.case_revision, v.revision))
 		then n.content else v.content end,
@@ -94,32 +85,23 @@ const knownColumns = `
 // Visits returns all assessments of a study, by id, each with its highest
 // registered version and the SDTM visit it came from.
 func (o *Outbox) Visits(ctx context.Context, study string) ([]events.KnownVisit, error) {
-	rows, err := o.db.Reader.QueryContext(ctx, `
-		select `+knownColumns+`
+	visits, err := database.List(ctx, o.db.Reader, scanVisit, `
+		select `+visitColumns+`
 		where s.study = ?
 		order by a.id`, ledger.NormalizeStudy(study))
 	if err != nil {
 		return nil, fmt.Errorf("list visits: %w", err)
 	}
-	defer rows.Close()
-	var known []events.KnownVisit
-	for rows.Next() {
-		k, err := scanKnown(rows)
-		if err != nil {
-			return nil, fmt.Errorf("list visits: %w", err)
-		}
-		known = append(known, k)
-	}
-	return known, rows.Err()
+	return visits, nil
 }
 
-// Holder returns what is held under those of the ids that are taken, in whatever
+// Holder returns the assessments of those ids that are registered, in whatever
 // study.
 func (o *Outbox) Holder(ctx context.Context, ids []string) (map[string]events.KnownVisit, error) {
-	holders := make(map[string]events.KnownVisit)
+	registered := make(map[string]events.KnownVisit)
 	for _, id := range ids {
-		k, err := scanKnown(o.db.Reader.QueryRowContext(ctx, `
-			select `+knownColumns+`
+		visit, err := scanVisit(o.db.Reader.QueryRowContext(ctx, `
+			select `+visitColumns+`
 			where a.id = +?`, id))
 		if errors.Is(err, sql.ErrNoRows) {
 			continue
@@ -127,12 +109,12 @@ func (o *Outbox) Holder(ctx context.Context, ids []string) (map[string]events.Kn
 		if err != nil {
 			return nil, fmt.Errorf("look up assessment: %w", err)
 		}
-		holders[id] = k
+		registered[id] = visit
 	}
-	return holders, nil
+	return registered, nil
 }
 
-func scanKnown(row interface{ Scan(...any) error }) (k events.KnownVisit, err error) {
+func scanVisit(row database.Row) (k events.KnownVisit, err error) {
 	var content, visit []byte
 	if err := row.Scan(&content, &k.Signed, &visit); err != nil {
 		return k, err

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -11,24 +12,25 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// Withdrawal says which signed report a PI withdraws, and why.
+// Withdrawal is a request of a PI to withdraw a signed report. It is a signature.
 type Withdrawal struct {
 	User        string // of the PI, who was authenticated by the caller
 	ID          string // of the assessment
+	Meaning     string // of the signature by which it is withdrawn (21 CFR 11.50)
 	Reason      string
 	TraceParent string // as in SignOff
 }
 
 // Withdraw withdraws the version of an assessment that was signed last: the
-// report is published once more, as entered in error and with the reason, and
-// is available no longer. An earlier version does not come back; a higher one
-// can be signed.
+// report is published once more, with the status entered-in-error, the signature
+// of the withdrawal beside that of the sign-off, and the reason, and is no longer
+// available. An earlier version does not come back; a higher one can be signed.
 //
-// The same withdrawal again gets the first answer. The error is NotFound,
-// Forbidden as in SignOff, or a Conflict: nothing was signed, or the version
-// was withdrawn by another PI or for another reason.
+// For the same withdrawal again, Withdraw returns the first answer. The error is
+// NotFound, Forbidden as in SignOff, or a Conflict: nothing was signed, or the
+// version was withdrawn by another PI, with another meaning or for another reason.
 func (o *Outbox) Withdraw(ctx context.Context, wd Withdrawal) (answer Signed, err error) {
-	if err := events.ValidReason(wd.Reason); err != nil {
+	if err := cmp.Or(events.ValidMeaning(wd.Meaning), events.ValidReason(wd.Reason)); err != nil {
 		return Signed{}, err
 	}
 	wd.TraceParent = checkTraceParent(wd.TraceParent)
@@ -51,7 +53,7 @@ func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
 	if c.signed == 0 {
 		return Signed{}, events.Errorf(events.Conflict, "assessment %s was never signed, so there is nothing to withdraw", c.id)
 	}
-	before, err := tx.withdrawnBefore(c)
+	before, err := tx.findWithdrawal(c)
 	if err != nil {
 		return Signed{}, err
 	}
@@ -61,20 +63,21 @@ func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
 	return tx.withdrawSigned(c, wd)
 }
 
-// withdrawn is a withdrawal on record.
-type withdrawn struct {
-	User   string `db:"user"`
-	Reason string `db:"reason"`
-	Time   string `db:"time"`
-	Event  int64  `db:"event"`
+// withdrawalRow is a stored withdrawal. Its meaning is empty where it was stored
+// before withdrawals were signatures.
+type withdrawalRow struct {
+	user, name, meaning, reason, time string
+	event                             int64 // events.row
 }
 
-func (tx *transaction) withdrawnBefore(c *candidate) (*withdrawn, error) {
-	var before withdrawn
-	err := tx.Get(&before, `
-		select "user", reason, time, event
+// findWithdrawal returns the withdrawal of the candidate's signed version; nil
+// where there is none.
+func (tx *transaction) findWithdrawal(c *candidate) (*withdrawalRow, error) {
+	var before withdrawalRow
+	err := tx.QueryRow(`
+		select "user", name, meaning, reason, time, event
 		from withdrawals
-		where version = ?`, c.signed)
+		where version = ?`, c.signed).Scan(&before.user, &before.name, &before.meaning, &before.reason, &before.time, &before.event)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -84,41 +87,60 @@ func (tx *transaction) withdrawnBefore(c *candidate) (*withdrawn, error) {
 	return &before, nil
 }
 
-func (tx *transaction) repeatWithdrawal(c *candidate, wd Withdrawal, before *withdrawn) (Signed, error) {
-	if before.User != wd.User || before.Reason != wd.Reason {
+func (tx *transaction) repeatWithdrawal(c *candidate, wd Withdrawal, before *withdrawalRow) (Signed, error) {
+	if before.user != wd.User || before.reason != wd.Reason || before.meaning != wd.Meaning && before.meaning != "" {
 		return Signed{}, events.Errorf(events.Conflict, "%s of assessment %s was withdrawn by %s at %s: %s",
-			c.signedVersion, c.id, before.User, before.Time, before.Reason)
+			c.signedVersion, c.id, before.user, before.time, before.reason)
 	}
-	e, err := tx.EventAt(before.Event)
+	e, err := tx.EventAt(before.event)
 	if err != nil {
 		return Signed{}, err
 	}
-	return c.answer(e, c.signedVersion, c.signature), nil
+	signature := events.Signature{User: before.user, Name: before.name, Meaning: before.meaning}
+	if signature.Time, err = events.ParseTime(before.time); err != nil {
+		return Signed{}, fmt.Errorf("read withdrawal: %w", err)
+	}
+	return c.withdrawalAnswer(e, signature), nil
+}
+
+func (c *candidate) withdrawalAnswer(e events.Event, signature events.Signature) Signed {
+	answer := c.answer(e, c.signedVersion, c.signature)
+	answer.Withdrawal = &signature
+	return answer
 }
 
 func (tx *transaction) withdrawSigned(c *candidate, wd Withdrawal) (Signed, error) {
-	assessment, err := tx.assessment(c.signed)
+	content, err := tx.content(c.signed)
+	if err != nil {
+		return Signed{}, err
+	}
+	assessment, err := decode(content)
 	if err != nil {
 		return Signed{}, err
 	}
 	c.chain.TraceParent = wd.TraceParent
-	report := fhir.Report{Assessment: assessment, Signature: c.signature, Withdrawal: wd.Reason}
+	_, moment := c.chain.Next()
+	signature := events.Signature{User: wd.User, Name: c.signer, Meaning: wd.Meaning, Time: moment}
+	report := fhir.Report{
+		Assessment: assessment, Signature: c.signature,
+		Withdrawal: &fhir.Withdrawal{Signature: signature, Reason: wd.Reason},
+	}
 	e, row, err := appendReport(c.chain, events.ReportWithdrawn, c, report)
 	if err != nil {
 		return Signed{}, err
 	}
 	tx.o.step("withdrawn")
-	if err := tx.noteWithdrawn(c, wd, e, row); err != nil {
+	if err := tx.storeWithdrawn(c, wd, e, row); err != nil {
 		return Signed{}, err
 	}
-	return c.answer(e, c.signedVersion, c.signature), c.chain.Close()
+	return c.withdrawalAnswer(e, signature), c.chain.Close()
 }
 
-func (tx *transaction) noteWithdrawn(c *candidate, wd Withdrawal, e events.Event, row int64) error {
+func (tx *transaction) storeWithdrawn(c *candidate, wd Withdrawal, e events.Event, row int64) error {
 	_, err := tx.Exec(`
-		insert into withdrawals (version, "user", name, reason, time, event)
-		values (?, ?, ?, ?, ?, ?)`,
-		c.signed, wd.User, c.signer, wd.Reason, events.FormatTime(e.Time), row)
+		insert into withdrawals (version, "user", name, meaning, reason, time, event)
+		values (?, ?, ?, ?, ?, ?, ?)`,
+		c.signed, wd.User, c.signer, wd.Meaning, wd.Reason, events.FormatTime(e.Time), row)
 	if err != nil {
 		return fmt.Errorf("store withdrawal: %w", err)
 	}
@@ -132,8 +154,9 @@ func (tx *transaction) noteWithdrawn(c *candidate, wd Withdrawal, e events.Event
 	return tx.Audit(ledger.Line{
 		Time: e.Time, Actor: wd.User, Action: actionWithdrawn, Study: c.study, Subject: c.id, Version: c.signed,
 		Detail: struct {
-			Reason string `json:"reason"`
+			Meaning string `json:"meaning"`
+			Reason  string `json:"reason"`
 			numberedDetail
-		}{wd.Reason, numberedDetail{e.Number, e.ID}},
+		}{wd.Meaning, wd.Reason, numberedDetail{e.Number, e.ID}},
 	})
 }

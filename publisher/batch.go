@@ -2,14 +2,14 @@ package publisher
 
 import "github.com/seed-e88a4ece/signoff/events"
 
-// cut returns the entries at the start that are sent together: one, or as many
+// nextBatch returns the entries at the start that are sent together: one, or as many
 // as a batch may hold in number and bytes. An entry that may exceed the
 // broker's limit goes alone, so that no batch is opened that cannot be
 // committed. It also learns how many entries are worth reading at a time, so
 // that large ones are not read over and over.
-func (r *Relay) cut(entries []events.Entry) []events.Entry {
+func (r *Relay) nextBatch(entries []events.Entry) []events.Entry {
 	limit := r.cfg.MaxBatch
-	if r.singles > 0 {
+	if r.oneByOne > 0 {
 		limit = 1
 	}
 	largest := int(r.nc.MaxPayload())

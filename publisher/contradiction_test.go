@@ -18,7 +18,7 @@ import (
 func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 	// stays wants the relay stopped for a reason, and the stream untouched
 	// whatever is signed afterwards.
-	stays := func(t *testing.T, b *broker, r *relay, source *box, parts ...string) {
+	stays := func(t *testing.T, b *broker, r *relay, source *testOutbox, parts ...string) {
 		t.Helper()
 		reason := r.stops()
 		for _, part := range parts {
@@ -39,18 +39,18 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 	}
 
 	t.Run("when somebody else writes while it is idle", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
-		r := run(t, b, source, publisher.Config{LookEvery: 20 * time.Millisecond})
+		r := run(t, b, source, publisher.Config{CompareEvery: 20 * time.Millisecond})
 		r.reaches(10)
 		b.intrude()
 		stays(t, b, r, source, "at sequence 11", "no event of ours", "the outbox has nothing", "another publisher")
 	})
 
 	t.Run("when somebody else writes just before it does", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
-		r := run(t, b, source, publisher.Config{LookEvery: time.Hour})
+		r := run(t, b, source, publisher.Config{CompareEvery: time.Hour})
 		r.reaches(10)
 		b.intrude()
 		source.add("A", 1)
@@ -58,7 +58,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 	})
 
 	t.Run("when somebody else writes in the middle of its batch", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 100)
 		done := false
 		r := run(t, b, source, publisher.Config{Step: func(name string) {
@@ -74,7 +74,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 	})
 
 	t.Run("when the stream holds its next event with another body", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 2)
 		pending, err := source.Source().Pending(t.Context(), 1)
 		if err != nil {
@@ -92,7 +92,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 	})
 
 	t.Run("when its outbox is older than the stream", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(10)
@@ -104,7 +104,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 	})
 
 	t.Run("when its outbox is older than the stream and went on by itself", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(10)
@@ -117,7 +117,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 	})
 
 	t.Run("when the stream is another installation's", func(t *testing.T) {
-		b, first, second := newBroker(t, natsd.Config{}), newBox(t), newBox(t)
+		b, first, second := newBroker(t, natsd.Config{}), newOutbox(t), newOutbox(t)
 		first.add("A", 10)
 		r := run(t, b, first, publisher.Config{})
 		r.reaches(10)
@@ -137,9 +137,9 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 	})
 
 	t.Run("when the beginning of the stream is missing", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
-		r := run(t, b, source, publisher.Config{LookEvery: time.Hour})
+		r := run(t, b, source, publisher.Config{CompareEvery: time.Hour})
 		r.reaches(10)
 		r.stop()
 		js := b.jetStream()
@@ -167,7 +167,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 }
 
 func TestRelayCarriesKindsThatItDoesNotKnow(t *testing.T) {
-	b, source := newBroker(t, natsd.Config{}), newBox(t)
+	b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 	source.add("A", 2)
 	if _, err := source.Accounts().AddPartner(t.Context(), "test", "acme", "Acme", []string{"A"}); err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestRelayCarriesKindsThatItDoesNotKnow(t *testing.T) {
 	r.reaches(uint64(n + 1))
 	r.stop()
 	same(t, b, source, n+1)
-	t.Run("a look takes the last one for what it is", func(t *testing.T) {
+	t.Run("a comparison takes the last one for what it is", func(t *testing.T) {
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(uint64(n + 1))
 		r.stop()
@@ -205,8 +205,8 @@ func TestRelayCarriesKindsThatItDoesNotKnow(t *testing.T) {
 	})
 }
 
-func TestRelayTakesUpAnOutboxThatLostItsOrdinals(t *testing.T) {
-	b, source := newBroker(t, natsd.Config{}), newBox(t)
+func TestRelayTakesUpAnOutboxThatLostItsStreamSequences(t *testing.T) {
+	b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 	source.add("A", 1500)
 	source.add("B", 1500)
 	old := source.backup() // holds all events, but does not know that they are published
@@ -218,7 +218,7 @@ func TestRelayTakesUpAnOutboxThatLostItsOrdinals(t *testing.T) {
 	r.reaches(3005)
 	same(t, b, old, 3005)
 	if diff := cmp.Diff(expected(source.published()), expected(old.published())[:3000]); diff != "" {
-		t.Errorf("ordinals differ:\n%s", diff)
+		t.Errorf("stream sequences differ:\n%s", diff)
 	}
 }
 

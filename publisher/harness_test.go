@@ -244,7 +244,7 @@ func expected(entries []events.Entry) []message {
 }
 
 // same wants the stream to hold exactly what the outbox recorded, n events.
-func same(t testing.TB, b *broker, source *box, n int) {
+func same(t testing.TB, b *broker, source *testOutbox, n int) {
 	t.Helper()
 	want := expected(source.published())
 	if len(want) != n {

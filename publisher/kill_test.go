@@ -32,22 +32,22 @@ func TestKilledAtEveryStepNothingIsLostAndNothingIsTwice(t *testing.T) {
 	dir := t.TempDir()
 	b := &broker{t: t, cfg: natsd.Config{Dir: dir, Log: slog.New(slog.DiscardHandler)}}
 	t.Cleanup(b.stop)
-	source := newBox(t)
+	source := newOutbox(t)
 	const perRun = 100
 	total := 0
-	steps := []string{publisher.StepLook, publisher.StepOpen, publisher.StepMiddle, publisher.StepCommit, publisher.StepRecord, publisher.StepDone}
+	steps := []string{publisher.StepCompare, publisher.StepOpen, publisher.StepMiddle, publisher.StepCommit, publisher.StepRecord, publisher.StepDone}
 	for i := range 24 {
 		source.add([]string{"A", "B"}[i%2], perRun)
 		total += perRun
 		step, passes, delay := steps[i%len(steps)], i%2, 0
-		if step == publisher.StepLook {
+		if step == publisher.StepCompare {
 			passes = 0
 		}
 		if step == publisher.StepCommit {
 			delay = rand.IntN(3000) // somewhere around the fsync and its acknowledgement
 		}
-		if i == 12 { // a dozen runs in, the stream is gone, and healing is killed as well
-			step = publisher.StepHeal
+		if i == 12 { // a dozen runs in, the stream is gone, and filling it again is killed as well
+			step = publisher.StepRefill
 			if err := os.RemoveAll(filepath.Join(dir, "jetstream")); err != nil {
 				t.Fatal(err)
 			}

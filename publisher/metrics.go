@@ -4,9 +4,9 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // metrics count what a relay does.
 type metrics struct {
-	oldest, ordinal, ready                 prometheus.GaugeFunc
-	published, batches                     prometheus.Counter
-	looks, adopted, healed, parks, retries prometheus.Counter
+	oldest, sequence, ready                      prometheus.GaugeFunc
+	published, batches                           prometheus.Counter
+	comparisons, found, refilled, parks, retries prometheus.Counter
 }
 
 func newMetrics(r *Relay) metrics {
@@ -23,20 +23,20 @@ func newMetrics(r *Relay) metrics {
 			}
 			return 0
 		}),
-		ordinal: gauge("ordinal", "Stream sequence of the last event published and recorded.", func() float64 { return float64(r.Status().StreamSequence) }),
+		sequence: gauge("ordinal", "Stream sequence of the last event published and recorded.", func() float64 { return float64(r.Status().StreamSequence) }),
 		ready: gauge("ready", "1 while events are being published, 0 while the relay backs off or has stopped.", func() float64 {
 			if r.Status().Ready() {
 				return 1
 			}
 			return 0
 		}),
-		published: counter("published_total", "Messages acknowledged by the broker."),
-		batches:   counter("batches_total", "Acknowledged publishes, each of one message or one atomic batch."),
-		looks:     counter("looks_total", "Comparisons of the stream's end with the outbox."),
-		adopted:   counter("adopted_total", "Events found in the stream whose acknowledgement was lost."),
-		healed:    counter("healed_total", "Recorded events published again to a stream that lost them."),
-		parks:     counter("parks_total", "Studies parked because the broker refused an event."),
-		retries:   counter("retries_total", "Waits after a failure."),
+		published:   counter("published_total", "Messages acknowledged by the broker."),
+		batches:     counter("batches_total", "Acknowledged publishes, each of one message or one atomic batch."),
+		comparisons: counter("looks_total", "Comparisons of the stream's end with the outbox."),
+		found:       counter("adopted_total", "Events found in the stream whose acknowledgement was lost."),
+		refilled:    counter("healed_total", "Recorded events published again to a stream that lost them."),
+		parks:       counter("parks_total", "Studies parked because the broker refused an event."),
+		retries:     counter("retries_total", "Waits after a failure."),
 	}
 }
 
@@ -48,5 +48,5 @@ func (m metrics) sent(n int) {
 // Metrics returns the relay's collectors.
 func (r *Relay) Metrics() []prometheus.Collector {
 	m := r.metrics
-	return []prometheus.Collector{m.oldest, m.ordinal, m.ready, m.published, m.batches, m.looks, m.adopted, m.healed, m.parks, m.retries}
+	return []prometheus.Collector{m.oldest, m.sequence, m.ready, m.published, m.batches, m.comparisons, m.found, m.refilled, m.parks, m.retries}
 }

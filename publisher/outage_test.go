@@ -21,7 +21,7 @@ import (
 
 func TestRelayWaitsForTheBroker(t *testing.T) {
 	t.Run("that goes away and comes back, again and again", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		r := run(t, b, source, publisher.Config{MaxBatch: 20})
 		r.reaches(0)
 		var signing sync.WaitGroup
@@ -43,7 +43,7 @@ func TestRelayWaitsForTheBroker(t *testing.T) {
 	})
 
 	t.Run("that is not there at first", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
 		nc := b.connect(natsd.Publisher)
 		b.stop()
@@ -56,7 +56,7 @@ func TestRelayWaitsForTheBroker(t *testing.T) {
 
 	t.Run("whose disk is full", func(t *testing.T) {
 		dir := t.TempDir()
-		b, source := newBroker(t, natsd.Config{Dir: dir, MaxStore: 100_000}), newBox(t)
+		b, source := newBroker(t, natsd.Config{Dir: dir, MaxStore: 100_000}), newOutbox(t)
 		r := run(t, b, source, publisher.Config{MaxBatch: 10})
 		for range 10 {
 			source.add("A", 20)
@@ -83,7 +83,7 @@ func TestRelaySaysWhyTheBrokerDoesNotAnswer(t *testing.T) {
 		t.Skipf("a file system can only be mounted by root: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(mounted, unix.MNT_DETACH) })
-	b, source := newBroker(t, natsd.Config{Dir: mounted}), newBox(t)
+	b, source := newBroker(t, natsd.Config{Dir: mounted}), newOutbox(t)
 	r := run(t, b, source, publisher.Config{MaxBatch: 10, AckTimeout: 200 * time.Millisecond})
 	r.reaches(0)
 	for range 10 {
@@ -95,16 +95,16 @@ func TestRelaySaysWhyTheBrokerDoesNotAnswer(t *testing.T) {
 	}
 }
 
-func TestRelayHealsTheStream(t *testing.T) {
+func TestRelayFillsTheStreamAgain(t *testing.T) {
 	t.Run("that was deleted while it is idle", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 1200)
 		source.add("B", 100)
-		r := run(t, b, source, publisher.Config{LookEvery: 20 * time.Millisecond})
+		r := run(t, b, source, publisher.Config{CompareEvery: 20 * time.Millisecond})
 		r.reaches(1300)
 		before := b.stored()
 		b.deleteStream()
-		until(t, "heal", func() bool { return b.holds(1300) })
+		until(t, "the stream is filled again", func() bool { return b.holds(1300) })
 		if diff := cmp.Diff(before, b.stored()); diff != "" {
 			t.Errorf("before and after differ:\n%s", diff)
 		}
@@ -112,19 +112,19 @@ func TestRelayHealsTheStream(t *testing.T) {
 	})
 
 	t.Run("that was deleted while it is woken for nothing all the time", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 100)
-		r := run(t, b, source, publisher.Config{LookEvery: 200 * time.Millisecond})
+		r := run(t, b, source, publisher.Config{CompareEvery: 200 * time.Millisecond})
 		r.reaches(100)
 		b.deleteStream()
-		until(t, "heal", func() bool { source.Wake(); return b.holds(100) })
+		until(t, "the stream is filled again", func() bool { source.Wake(); return b.holds(100) })
 		same(t, b, source, 100)
 	})
 
 	t.Run("that was deleted just before it publishes", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 100)
-		r := run(t, b, source, publisher.Config{LookEvery: time.Hour})
+		r := run(t, b, source, publisher.Config{CompareEvery: time.Hour})
 		r.reaches(100)
 		b.deleteStream()
 		source.add("A", 1)
@@ -133,9 +133,9 @@ func TestRelayHealsTheStream(t *testing.T) {
 	})
 
 	t.Run("that was deleted and is an empty one again", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 100)
-		r := run(t, b, source, publisher.Config{LookEvery: time.Hour})
+		r := run(t, b, source, publisher.Config{CompareEvery: time.Hour})
 		r.reaches(100)
 		b.deleteStream()
 		if _, err := publisher.EnsureStream(t.Context(), b.jetStream(), publisher.StreamConfig{}); err != nil {
@@ -148,7 +148,7 @@ func TestRelayHealsTheStream(t *testing.T) {
 
 	t.Run("that was restored from an older copy", func(t *testing.T) {
 		dir, copied := t.TempDir(), t.TempDir()
-		b, source := newBroker(t, natsd.Config{Dir: dir}), newBox(t)
+		b, source := newBroker(t, natsd.Config{Dir: dir}), newOutbox(t)
 		source.add("A", 700)
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(700)
@@ -179,7 +179,7 @@ func TestRelayHealsTheStream(t *testing.T) {
 	})
 
 	t.Run("but not one whose remainder is not its own", func(t *testing.T) {
-		b, source, other := newBroker(t, natsd.Config{}), newBox(t), newBox(t)
+		b, source, other := newBroker(t, natsd.Config{}), newOutbox(t), newOutbox(t)
 		other.add("A", 5)
 		r := run(t, b, other, publisher.Config{})
 		r.reaches(5)
@@ -205,9 +205,9 @@ func (b *broker) deleteStream() {
 }
 
 func TestRelayOutlivesEverythingAtOnce(t *testing.T) {
-	b, source := newBroker(t, natsd.Config{}), newBox(t)
-	failing := &failing{box: source}
-	r := run(t, b, failing, publisher.Config{MaxBatch: 7, LookEvery: 10 * time.Millisecond})
+	b, source := newBroker(t, natsd.Config{}), newOutbox(t)
+	failing := &failing{testOutbox: source}
+	r := run(t, b, failing, publisher.Config{MaxBatch: 7, CompareEvery: 10 * time.Millisecond})
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -224,12 +224,12 @@ func TestRelayOutlivesEverythingAtOnce(t *testing.T) {
 			if err := b.jetStream().DeleteStream(t.Context(), events.Stream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 				t.Fatal(err)
 			}
-			until(t, "heal", func() bool { return b.holds(total) })
+			until(t, "the stream is filled again", func() bool { return b.holds(total) })
 		case 2:
 			failing.records.Store(int32(random.IntN(3)))
 		case 3:
 			r.stop()
-			r = run(t, b, failing, publisher.Config{MaxBatch: 1 + random.IntN(30), LookEvery: 10 * time.Millisecond})
+			r = run(t, b, failing, publisher.Config{MaxBatch: 1 + random.IntN(30), CompareEvery: 10 * time.Millisecond})
 		default:
 			n := 1 + random.IntN(30)
 			source.add([]string{"A", "B"}[random.IntN(2)], n)
@@ -240,7 +240,7 @@ func TestRelayOutlivesEverythingAtOnce(t *testing.T) {
 		}
 	}
 	r.reaches(uint64(total))
-	until(t, "heal", func() bool { return b.holds(total) })
+	until(t, "the stream is filled again", func() bool { return b.holds(total) })
 	same(t, b, source, total)
 }
 

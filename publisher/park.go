@@ -10,18 +10,18 @@ import (
 
 var errUnsettled = errors.New("wait until nothing can be on its way to the broker any more")
 
-// park sets a study aside whose next event the broker refuses for its own
-// sake, so that the others go on.
+// park parks a study whose next event the broker refuses for its size, so that the others
+// go on.
 func (r *Relay) park(ctx context.Context, e events.Event, cause error) error {
 	if !r.settled() {
 		return fmt.Errorf("park study %s: %w", e.Study, errUnsettled)
 	}
-	reason := fmt.Sprintf("%s, has %d bytes: %v; raise the broker's limit and release the study", name(e), len(e.Data), cause)
+	reason := fmt.Sprintf("%s, has %d bytes: %v; raise the broker's limit and release the study", describe(e), len(e.Data), cause)
 	r.step(StepPark)
 	if err := r.source.Park(ctx, e.Study, reason); err != nil {
-		return r.unlessOvertaken(ctx, fmt.Errorf("park study %s: %w", e.Study, err))
+		return r.comparer.unlessOvertaken(ctx, r.head, fmt.Errorf("park study %s: %w", e.Study, err))
 	}
-	r.singles = 0
+	r.oneByOne = 0
 	r.metrics.parks.Inc()
 	r.log.Warn("study parked: its events wait, those of other studies go on", "study", e.Study, "reason", reason)
 	return nil
@@ -41,9 +41,4 @@ func (r *Relay) release(ctx context.Context) (bool, error) {
 		r.log.Info("parked studies released", "studies", n)
 	}
 	return n > 0, nil
-}
-
-// name says which event it is, for people.
-func name(e events.Event) string {
-	return fmt.Sprintf("event %d of study %s (id %s)", e.Number, e.Study, e.ID)
 }

@@ -43,7 +43,7 @@ func TestAnEventThatIsTooLargeParksItsStudyOnly(t *testing.T) {
 	}
 	for name, l := range limits {
 		t.Run(name, func(t *testing.T) {
-			b, source := newBroker(t, l.cfg), newBox(t)
+			b, source := newBroker(t, l.cfg), newOutbox(t)
 			l.limit(b, 100_000)
 			source.add("A", 30)
 			source.add("B", 20)
@@ -82,9 +82,9 @@ func TestAnEventThatIsTooLargeParksItsStudyOnly(t *testing.T) {
 	}
 
 	t.Run("and nothing else does", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
-		r := run(t, b, source, publisher.Config{LookEvery: time.Hour})
+		r := run(t, b, source, publisher.Config{CompareEvery: time.Hour})
 		r.reaches(10)
 		js := b.jetStream()
 		stream, err := js.Stream(t.Context(), events.Stream)
@@ -108,7 +108,7 @@ func TestAnEventThatIsTooLargeParksItsStudyOnly(t *testing.T) {
 }
 
 func TestNoStudyIsReleasedOrParkedWhileAMessageMayBeOnItsWay(t *testing.T) {
-	b, source := newBroker(t, natsd.Config{MaxPayload: 100_000}), newBox(t)
+	b, source := newBroker(t, natsd.Config{MaxPayload: 100_000}), newOutbox(t)
 	source.addLarge("A")
 	r := run(t, b, source, publisher.Config{Settle: time.Hour})
 	until(t, "wait", func() bool { return strings.Contains(r.Status().Reason, "wait until nothing") })
@@ -134,7 +134,7 @@ func TestNoStudyIsReleasedOrParkedWhileAMessageMayBeOnItsWay(t *testing.T) {
 	same(t, b, source, 3)
 }
 
-func release(t *testing.T, source *box, study string) {
+func release(t *testing.T, source *testOutbox, study string) {
 	t.Helper()
 	if err := source.RequestRelease(t.Context(), "test", study); err != nil {
 		t.Fatal(err)

@@ -17,16 +17,16 @@ const (
 )
 
 // read calls fn with each message of the stream from one sequence to another,
-// both included. A message that cannot be had is an error: it may be on its
+// both included. A message that is not returned is an error: it may be on its
 // way to the server that was asked.
-func (r *Relay) read(ctx context.Context, from, to uint64, fn func(*jetstream.RawStreamMsg) error) error {
+func (c *Comparer) read(ctx context.Context, from, to uint64, fn func(*jetstream.RawStreamMsg) error) error {
 	for from <= to {
-		next, err := r.readSome(ctx, from, min(to, from+readMessages-1), fn)
+		next, err := c.readSome(ctx, from, min(to, from+readMessages-1), fn)
 		if err != nil {
 			return err
 		}
 		if next == from {
-			return fmt.Errorf("read stream: message %d did not come", from)
+			return fmt.Errorf("read stream: message %d was not returned", from)
 		}
 		from = next
 	}
@@ -34,10 +34,10 @@ func (r *Relay) read(ctx context.Context, from, to uint64, fn func(*jetstream.Ra
 }
 
 // readSome reads one answer and returns the sequence after its last message.
-func (r *Relay) readSome(ctx context.Context, from, to uint64, fn func(*jetstream.RawStreamMsg) error) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
+func (c *Comparer) readSome(ctx context.Context, from, to uint64, fn func(*jetstream.RawStreamMsg) error) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	messages, err := jetstreamext.GetBatch(ctx, r.js, events.Stream, int(to-from+1),
+	messages, err := jetstreamext.GetBatch(ctx, c.js, events.Stream, int(to-from+1),
 		jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchMaxBytes(readBytes))
 	if err != nil {
 		return from, fmt.Errorf("read stream from %d: %w", from, err)
@@ -47,7 +47,7 @@ func (r *Relay) readSome(ctx context.Context, from, to uint64, fn func(*jetstrea
 			return from, fmt.Errorf("read stream from %d: %w", from, err)
 		}
 		if msg.Sequence != from {
-			return from, fmt.Errorf("read stream: message %d came instead of %d", msg.Sequence, from)
+			return from, fmt.Errorf("read stream: message %d was returned instead of %d", msg.Sequence, from)
 		}
 		if err := fn(msg); err != nil {
 			return from, err

@@ -34,7 +34,7 @@ func (b *broker) info() *jetstream.StreamInfo {
 
 // held runs a relay that stops each time it gets to the step, says so on
 // reached, and waits until next is called; with false it stops no more.
-func held(t *testing.T, b *broker, source *box, step string) (r *relay, reached <-chan struct{}, next func(again bool)) {
+func held(t *testing.T, b *broker, source *testOutbox, step string) (r *relay, reached <-chan struct{}, next func(again bool)) {
 	t.Helper()
 	arrivals, permits := make(chan struct{}), make(chan bool)
 	free := false // belongs to the relay's goroutine
@@ -53,15 +53,15 @@ func held(t *testing.T, b *broker, source *box, step string) (r *relay, reached 
 
 func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 	const total = 200
-	filled := func(t *testing.T) (*broker, *box) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+	filled := func(t *testing.T) (*broker, *testOutbox) {
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", total)
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(total)
 		r.stop()
 		return b, source
 	}
-	ends := func(t *testing.T, b *broker, source *box, r *relay) {
+	ends := func(t *testing.T, b *broker, source *testOutbox, r *relay) {
 		t.Helper()
 		until(t, "the relay runs", func() bool { return r.Status().State == publisher.Running })
 		if m := b.mark(); m != "" {
@@ -71,7 +71,7 @@ func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 	}
 
 	t.Run("not when it is new", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", total)
 		r, reached, next := held(t, b, source, publisher.StepOpen)
 		<-reached
@@ -86,7 +86,7 @@ func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 		if err := b.jetStream().DeleteStream(t.Context(), events.Stream); err != nil {
 			t.Fatal(err)
 		}
-		r, reached, next := held(t, b, source, publisher.StepHeal)
+		r, reached, next := held(t, b, source, publisher.StepRefill)
 		for i := range 3 {
 			<-reached
 			if m := b.mark(); m != strconv.Itoa(total) {
@@ -111,7 +111,7 @@ func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 	})
 	t.Run("before its lost end is published again", func(t *testing.T) {
 		dir := t.TempDir()
-		b, source := newBroker(t, natsd.Config{Dir: dir}), newBox(t)
+		b, source := newBroker(t, natsd.Config{Dir: dir}), newOutbox(t)
 		source.add("A", total/2)
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(total / 2)
@@ -131,7 +131,7 @@ func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.start()
-		r, reached, next := held(t, b, source, publisher.StepHeal)
+		r, reached, next := held(t, b, source, publisher.StepRefill)
 		<-reached
 		if m := b.mark(); m != strconv.Itoa(total) {
 			t.Errorf("the mark is %q", m)
@@ -159,7 +159,7 @@ func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 		dir := t.TempDir()
 		b := &broker{t: t, cfg: natsd.Config{Dir: dir, Log: slog.New(slog.DiscardHandler)}}
 		t.Cleanup(b.stop)
-		source := newBox(t)
+		source := newOutbox(t)
 		source.add("A", total)
 		b.start()
 		r := run(t, b, source, publisher.Config{})
@@ -169,7 +169,7 @@ func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 		if err := os.RemoveAll(filepath.Join(dir, "jetstream")); err != nil {
 			t.Fatal(err)
 		}
-		for i, step := range []string{publisher.StepHeal, publisher.StepCommit, publisher.StepHeal, publisher.StepMark} {
+		for i, step := range []string{publisher.StepRefill, publisher.StepCommit, publisher.StepRefill, publisher.StepMark} {
 			killed(t, source.path, dir, step, i%2*(3-i), 0)
 			b.start()
 			if m := b.mark(); m != strconv.Itoa(total) {

@@ -8,11 +8,11 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 // Config of a relay.
@@ -46,9 +46,9 @@ type Config struct {
 	// MaxBackoff is the longest wait between two attempts. Defaults to 2 s.
 	MaxBackoff time.Duration
 
-	// LookEvery is how often the end of the stream is compared with the
+	// CompareEvery is how often the end of the stream is compared with the
 	// outbox when there is nothing to do. Defaults to 10 s.
-	LookEvery time.Duration
+	CompareEvery time.Duration
 
 	// Clock defaults to time.Now.
 	Clock func() time.Time
@@ -63,20 +63,20 @@ type Config struct {
 
 // Names of the steps.
 const (
-	StepLook   = "look"   // before the stream's end is compared with the outbox
-	StepOpen   = "open"   // before the first message of a batch
-	StepMiddle = "middle" // half of a batch is sent
-	StepCommit = "commit" // before the message that commits
-	StepRecord = "record" // acknowledged, not yet recorded
-	StepDone   = "done"   // recorded
-	StepHeal   = "heal"   // before recorded events are published again
-	StepMark   = "mark"   // before the stream is marked as being filled again, or no longer
-	StepPark   = "park"   // before a study is parked
+	StepCompare = "compare" // before the stream's end is compared with the outbox
+	StepOpen    = "open"    // before the first message of a batch
+	StepMiddle  = "middle"  // half of a batch is sent
+	StepCommit  = "commit"  // before the message that commits
+	StepRecord  = "record"  // acknowledged, not yet recorded
+	StepDone    = "done"    // recorded
+	StepRefill  = "refill"  // before recorded events are published again
+	StepMark    = "mark"    // before the stream is marked as being filled again, or no longer
+	StepPark    = "park"    // before a study is parked
 )
 
 // Relay moves events from a Source to the stream. One Source and one stream
 // should have one Relay at a time. A second one, in this process or another,
-// costs both time and does no harm: the two take turns.
+// slows both down and does no harm: the two take turns.
 type Relay struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
@@ -86,17 +86,19 @@ type Relay struct {
 	metrics metrics
 	status  status
 
+	comparer *Comparer
+
 	// The rest belongs to Run.
-	policy  *backoff.ExponentialBackOff
-	head    events.Entry // the last entry known to be stored and recorded
-	looked  bool         // whether the stream is known to end with head
-	seen    time.Time    // when it was last known to, by the monotonic clock
-	doubt   time.Time    // when a message may last have been sent whose fate is unknown
-	singles int          // so many entries are to be sent one by one
-	page    int          // so many pending entries are worth reading
+	succeeded           func()       // makes the next wait after a failure a short one
+	head                events.Entry // the last entry known to be stored and recorded
+	endKnown            bool         // whether the stream is known to end with head
+	endKnownAt          time.Time    // when it was last known to, by the monotonic clock
+	lastUnconfirmedSend time.Time    // of a message of which it is unknown whether it was stored; zero: none
+	oneByOne            int          // so many entries are to be sent one by one
+	page                int          // so many pending entries are worth reading
 }
 
-// New makes a relay. The connection should have the options that Options
+// New returns a relay. The connection should have the options that Options
 // returns, and the right to publish events and to use the JetStream API.
 func New(nc *nats.Conn, source Source, cfg Config) (*Relay, error) {
 	js, err := jetstream.New(nc)
@@ -109,18 +111,19 @@ func New(nc *nats.Conn, source Source, cfg Config) (*Relay, error) {
 	cfg.AckTimeout = cmp.Or(cfg.AckTimeout, 5*time.Second)
 	cfg.Settle = cmp.Or(cfg.Settle, 5*time.Second)
 	cfg.MaxBackoff = cmp.Or(cfg.MaxBackoff, 2*time.Second)
-	cfg.LookEvery = cmp.Or(cfg.LookEvery, 10*time.Second)
+	cfg.CompareEvery = cmp.Or(cfg.CompareEvery, 10*time.Second)
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
 	r := &Relay{nc: nc, js: js, source: source, cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), page: cfg.MaxBatch}
+	r.comparer = NewComparer(js, source, cfg.AckTimeout)
 	r.status.start(cfg.Clock())
 	r.metrics = newMetrics(r)
 	return r, nil
 }
 
 // Options are those a relay's connection needs: it reconnects for ever, and
-// keeps nothing back to send later, when it would come out of order.
+// buffers nothing while it is disconnected, because that would be sent later, out of order.
 func Options() []nats.Option {
 	return []nats.Option{
 		nats.MaxReconnects(-1),
@@ -132,39 +135,38 @@ func Options() []nats.Option {
 }
 
 // Run publishes until ctx is cancelled; it finishes what it has sent and
-// returns nil. What it meets is seen in Status: while the broker or the source
+// returns nil. Status has its progress: while the broker or the source
 // is away it tries again, without end; when stream and outbox contradict each
 // other it stops for good and writes nothing any more, until the program is
 // started again.
 func (r *Relay) Run(ctx context.Context) error {
-	r.policy = backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.5),
-		backoff.WithMaxInterval(r.cfg.MaxBackoff), backoff.WithMaxElapsedTime(0))
-	r.looked = false
-	r.doubt = r.cfg.Clock() // a relay before this one may have sent something just now
-	for {
-		err := r.work(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, events.Conflict):
-			r.status.stop(r.cfg.Clock(), err)
-			r.log.Error("publishing stopped", "reason", err)
-			<-ctx.Done()
-			return nil
-		case err != nil:
-			r.backOff(ctx, err)
-		default:
-			r.idle(ctx)
+	r.endKnown = false
+	r.lastUnconfirmedSend = r.cfg.Clock() // a relay before this one may have sent something just now
+	loop := retry.Loop{Longest: r.cfg.MaxBackoff, Failed: func(err error) { r.failed(ctx, err) }}
+	return loop.Run(ctx, func(ctx context.Context, succeeded func()) error {
+		r.succeeded = succeeded
+		for ctx.Err() == nil {
+			err := r.work(ctx)
+			switch {
+			case errors.Is(err, events.Conflict) && ctx.Err() == nil:
+				r.status.stop(r.cfg.Clock(), err)
+				r.log.Error("publishing stopped", "reason", err)
+				<-ctx.Done()
+			case err != nil:
+				return err
+			default:
+				r.idle(ctx)
+			}
 		}
-	}
+		return nil
+	})
 }
 
 // work publishes until nothing is pending and no study is to be released.
 func (r *Relay) work(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if !r.looked {
-			if err := r.look(ctx); err != nil {
+		if !r.endKnown {
+			if err := r.compare(ctx); err != nil {
 				return fmt.Errorf("compare stream and outbox: %w", err)
 			}
 		}
@@ -180,13 +182,13 @@ func (r *Relay) work(ctx context.Context) error {
 			}
 			continue
 		}
-		// If another relay has recorded events since the look, these do not follow
+		// If another relay has recorded events since the comparison, these do not follow
 		// r.head. The broker refuses them then, but not while the stream is being
 		// filled again and happens to end there.
-		if err := r.headStands(ctx); err != nil {
+		if err := r.comparer.sameHead(ctx, r.head); err != nil {
 			return err
 		}
-		if err := r.publish(ctx, r.cut(pending)); err != nil {
+		if err := r.publish(ctx, r.nextBatch(pending)); err != nil {
 			return err
 		}
 	}
@@ -197,8 +199,8 @@ func (r *Relay) work(ctx context.Context) error {
 // cannot be sent. The stream's end counts as unknown until an exact
 // acknowledgement is recorded.
 func (r *Relay) publish(ctx context.Context, batch []events.Entry) error {
-	r.looked = false
-	err := r.put(ctx, r.head.StreamSequence, batch)
+	r.endKnown = false
+	err := r.sendAndCount(ctx, r.head.StreamSequence, batch)
 	switch {
 	case errors.Is(err, errTooLarge) && len(batch) == 1:
 		return r.park(ctx, batch[0].Event, err)
@@ -211,43 +213,43 @@ func (r *Relay) publish(ctx context.Context, batch []events.Entry) error {
 	if err := r.record(ctx, batch); err != nil {
 		return err
 	}
-	r.known()
+	r.confirmEnd()
 	r.running()
 	r.step(StepDone)
 	return nil
 }
 
-// put sends entries behind sequence last, and keeps book of what a failure
-// leaves in doubt and of what has to be tried one by one.
-func (r *Relay) put(ctx context.Context, last uint64, batch []events.Entry) error {
+// sendAndCount sends entries behind sequence last. After a failure it stores that it is
+// unknown whether they were stored, or how many have to be sent one by one.
+func (r *Relay) sendAndCount(ctx context.Context, last uint64, batch []events.Entry) error {
 	err := r.send(ctx, last, batch)
 	switch {
 	case err == nil:
-		r.singles = max(0, r.singles-len(batch))
+		r.oneByOne = max(0, r.oneByOne-len(batch))
 		r.metrics.sent(len(batch))
 	case errors.Is(err, errTooLarge), errors.Is(err, errIncomplete):
 		if len(batch) > 1 {
-			r.singles = len(batch)
+			r.oneByOne = len(batch)
 		}
 	default:
-		r.doubt = r.cfg.Clock()
+		r.lastUnconfirmedSend = r.cfg.Clock()
 	}
 	return err
 }
 
-// record numbers entries that the stream holds behind head and stores that,
-// whatever becomes of ctx.
+// record stores the stream sequences of entries that the stream holds behind head, even
+// when ctx has ended.
 func (r *Relay) record(ctx context.Context, entries []events.Entry) error {
 	number(entries, r.head.StreamSequence)
 	if err := r.source.Record(context.WithoutCancel(ctx), entries); err != nil {
-		return r.unlessOvertaken(ctx, fmt.Errorf("record ordinals: %w", err))
+		return r.comparer.unlessOvertaken(ctx, r.head, fmt.Errorf("record stream sequences: %w", err))
 	}
 	r.head = entries[len(entries)-1]
 	// Whatever was sent before and not answered expected an earlier end of the
 	// stream: it is among these entries or can never be stored.
-	r.doubt = time.Time{}
-	r.policy.Reset()
-	r.status.ordinal(r.head.StreamSequence)
+	r.lastUnconfirmedSend = time.Time{}
+	r.succeeded()
+	r.status.recorded(r.head.StreamSequence)
 	return nil
 }
 
@@ -257,12 +259,12 @@ func number(entries []events.Entry, last uint64) {
 	}
 }
 
-// known notes that the stream ends with head now.
-func (r *Relay) known() { r.looked, r.seen = true, time.Now() }
+// confirmEnd stores that the stream ends with head now.
+func (r *Relay) confirmEnd() { r.endKnown, r.endKnownAt = true, time.Now() }
 
 // settled reports whether nothing that was sent can still be on its way.
 func (r *Relay) settled() bool {
-	return r.doubt.IsZero() || r.cfg.Clock().Sub(r.doubt) >= r.cfg.Settle
+	return r.lastUnconfirmedSend.IsZero() || r.cfg.Clock().Sub(r.lastUnconfirmedSend) >= r.cfg.Settle
 }
 
 func (r *Relay) step(name string) {

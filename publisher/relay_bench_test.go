@@ -20,7 +20,7 @@ const backlog = 20_000
 // broker that syncs before each acknowledgement, and beside it the same
 // messages from memory in bare atomic batches.
 func BenchmarkRelay(b *testing.B) {
-	source := newBox(b)
+	source := newOutbox(b)
 	for range backlog / 1000 {
 		source.sign("A", 500, 5) // two events each: lesions and report
 	}
@@ -45,7 +45,7 @@ func BenchmarkRelay(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-func relayBacklog(b *testing.B, source *box) time.Duration {
+func relayBacklog(b *testing.B, source *testOutbox) time.Duration {
 	broker := newBroker(b, natsd.Config{})
 	defer broker.stop()
 	if _, err := publisher.EnsureStream(b.Context(), broker.jetStream(), publisher.StreamConfig{}); err != nil {

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 
 func TestRelay(t *testing.T) {
 	t.Run("publishes a backlog in batches and then one event at once", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 700)
 		source.add("B", 600)
 		r := run(t, b, source, publisher.Config{})
@@ -51,7 +51,7 @@ func TestRelay(t *testing.T) {
 	})
 
 	t.Run("keeps batches within their bytes, and large events whole", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		for range 5 {
 			source.addLarge("A")
 		}
@@ -66,7 +66,7 @@ func TestRelay(t *testing.T) {
 
 	t.Run("finishes and records the batch it is sending when it is told to stop", func(t *testing.T) {
 		for _, at := range []string{publisher.StepOpen, publisher.StepMiddle, publisher.StepCommit, publisher.StepRecord} {
-			b, source := newBroker(t, natsd.Config{}), newBox(t)
+			b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 			source.add("A", 100)
 			reached, goOn := make(chan struct{}), make(chan struct{})
 			var once atomic.Bool
@@ -91,8 +91,8 @@ func TestRelay(t *testing.T) {
 	})
 
 	t.Run("finds what was acknowledged and could not be recorded", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
-		failing := &failing{box: source}
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
+		failing := &failing{testOutbox: source}
 		failing.records.Store(3)
 		source.add("A", 20)
 		r := run(t, b, failing, publisher.Config{MaxBatch: 8})
@@ -107,7 +107,7 @@ func TestRelay(t *testing.T) {
 	})
 
 	t.Run("tells the age of the oldest event that is not published", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		r := run(t, b, source, publisher.Config{Clock: func() time.Time { return time.Now().Add(time.Hour) }})
 		r.reaches(0)
 		b.stop()
@@ -125,7 +125,7 @@ func TestRelay(t *testing.T) {
 	})
 
 	t.Run("can be stopped at any moment, the broker away or not", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 1)
 		run(t, b, source, publisher.Config{}).stop()
 		b.stop()
@@ -138,7 +138,7 @@ func TestRelay(t *testing.T) {
 
 // failing is an outbox whose disk refuses some writes.
 type failing struct {
-	*box
+	*testOutbox
 	records atomic.Int32 // so many more calls of Record fail
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// State says what a relay is doing.
+// State is what a relay is doing.
 type State string
 
 // The states.
@@ -18,7 +18,7 @@ const (
 	Stopped    State = "stopped"     // stream and outbox contradict each other; a person is needed
 )
 
-// Status is what can be said of a relay at a moment.
+// Status is that of a relay.
 type Status struct {
 	State          State
 	Since          time.Time // when State began
@@ -62,13 +62,13 @@ func (s *status) run(at time.Time) bool                { return s.set(Running, "
 func (s *status) backOff(at time.Time, why error) bool { return s.set(BackingOff, why.Error(), at) }
 func (s *status) stop(at time.Time, why error) bool    { return s.set(Stopped, why.Error(), at) }
 
-func (s *status) ordinal(n uint64) {
+func (s *status) recorded(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.StreamSequence = n
 }
 
-// pending notes the oldest of the pending entries.
+// pending stores the time of the oldest pending entry.
 func (s *status) pending(entries []events.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

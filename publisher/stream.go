@@ -24,8 +24,8 @@ type StreamConfig struct {
 	// the service. A stream that allows more is left so. Defaults to 5,100.
 	MaxConsumers int
 
-	// RefillTo is the outbox's highest ordinal. A stream that is created bears
-	// it as a mark, in the same request, so that at no moment it looks complete
+	// RefillTo is the outbox's highest stream sequence. A stream that is created has
+	// it as a mark, from the same request, so that at no moment it looks complete
 	// to those who have no outbox; see events.RefillKey. Zero: nothing was
 	// published yet, and nothing is marked.
 	RefillTo uint64
@@ -47,8 +47,8 @@ func (c StreamConfig) stream() jetstream.StreamConfig {
 		Subjects:    []string{events.IngestWildcard},
 		// Stored under other subjects than published to, and shown to core
 		// subscribers only once stored: on their own subjects they would see
-		// messages of batches that are never committed. Who may hear which is up
-		// to accounts and permissions: partners hear what is exported to them.
+		// messages of batches that are never committed. Who receives which is up
+		// to accounts and permissions: partners receive what is exported to them.
 		SubjectTransform:   &jetstream.SubjectTransformConfig{Source: events.IngestWildcard, Destination: events.StoredWildcard},
 		RePublish:          &jetstream.RePublish{Source: events.StoredWildcard, Destination: events.StoredWildcard},
 		Retention:          jetstream.LimitsPolicy,

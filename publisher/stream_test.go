@@ -80,7 +80,7 @@ func TestEnsureStream(t *testing.T) {
 			if diff := cmp.Diff(made.CachedInfo().Config, now.CachedInfo().Config); diff != "" {
 				t.Errorf("the stream was changed:\n%s", diff)
 			}
-			if reason := run(t, b, newBox(t), publisher.Config{}).stops(); !strings.Contains(reason, name) {
+			if reason := run(t, b, newOutbox(t), publisher.Config{}).stops(); !strings.Contains(reason, name) {
 				t.Errorf("the relay stopped because %s", reason)
 			}
 		})
@@ -214,7 +214,7 @@ func TestAStreamAllowsNoMoreConsumersThanItsAccount(t *testing.T) {
 }
 
 func TestCoreSubscribersSeeWhatIsStoredOnceItIsStored(t *testing.T) {
-	b, source := newBroker(t, natsd.Config{}), newBox(t)
+	b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 	js := b.jetStream()
 	if _, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{}); err != nil {
 		t.Fatal(err)

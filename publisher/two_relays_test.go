@@ -14,7 +14,7 @@ import (
 
 // watched is an outbox that calls a function after its head was read.
 type watched struct {
-	*box
+	*testOutbox
 	read func()
 }
 
@@ -48,11 +48,11 @@ func (g *gate) pass() {
 func TestTwoRelaysOnOneOutbox(t *testing.T) {
 	// again opens the outbox once more, as another process would. What is added
 	// through the one wakes no relay on the other.
-	again := func(t *testing.T, source *box) *box { return openBox(t, source.path) }
+	again := func(t *testing.T, source *testOutbox) *testOutbox { return openOutbox(t, source.path) }
 
 	t.Run("publish everything once, and neither stops before they are contradicted", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
-		cfg := publisher.Config{LookEvery: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond, MaxBatch: 20}
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
+		cfg := publisher.Config{CompareEvery: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond, MaxBatch: 20}
 		first, second := run(t, b, source, cfg), run(t, b, again(t, source), cfg)
 		total := 0
 		for i := range 150 {
@@ -80,7 +80,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 
 	t.Run("go on when one has recorded what the other has published", func(t *testing.T) {
 		for _, n := range []int{1, 100} { // a message, a batch
-			b, source := newBroker(t, natsd.Config{}), newBox(t)
+			b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 			source.add("A", n)
 			g := newGate(t)
 			first := run(t, b, source, publisher.Config{Step: func(name string) {
@@ -90,7 +90,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 			}})
 			<-g.reached
 			other := again(t, source)
-			second := run(t, b, other, publisher.Config{LookEvery: time.Hour})
+			second := run(t, b, other, publisher.Config{CompareEvery: time.Hour})
 			second.reaches(uint64(n))
 			source.add("A", 3)
 			other.Wake()
@@ -103,10 +103,10 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 
 	t.Run("go on when one records while the other compares stream and outbox", func(t *testing.T) {
 		for _, waiting := range []int{0, 5} {
-			b, source := newBroker(t, natsd.Config{}), newBox(t)
+			b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 			source.add("A", 10)
 			other := again(t, source)
-			second := run(t, b, other, publisher.Config{LookEvery: time.Hour})
+			second := run(t, b, other, publisher.Config{CompareEvery: time.Hour})
 			second.reaches(10)
 			g := newGate(t)
 			first := run(t, b, &watched{source, g.pass}, publisher.Config{})
@@ -125,12 +125,12 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 	})
 
 	t.Run("store nothing in a wrong place when the stream is lost and ends where one of them last saw it", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
-		first := run(t, b, source, publisher.Config{LookEvery: time.Hour})
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
+		first := run(t, b, source, publisher.Config{CompareEvery: time.Hour})
 		first.reaches(0)
 		other := again(t, source)
 		other.add("A", 10)
-		second := run(t, b, other, publisher.Config{LookEvery: time.Hour})
+		second := run(t, b, other, publisher.Config{CompareEvery: time.Hour})
 		second.reaches(10)
 		second.stop()
 		b.deleteStream()
@@ -144,7 +144,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 	})
 
 	t.Run("go on when one publishes what the other is about to park", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{}), newBox(t)
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		limit := func(bytes int32) {
 			js := b.jetStream()
 			stream, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{})
@@ -178,9 +178,9 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 	})
 
 	t.Run("release a study in no moment in which a newer event is on its way from the other", func(t *testing.T) {
-		b, source := newBroker(t, natsd.Config{MaxPayload: 100_000}), newBox(t)
+		b, source := newBroker(t, natsd.Config{MaxPayload: 100_000}), newOutbox(t)
 		source.addLarge("A")
-		first := run(t, b, source, publisher.Config{LookEvery: time.Hour})
+		first := run(t, b, source, publisher.Config{CompareEvery: time.Hour})
 		until(t, "park", func() bool { return source.parked("A") != "" })
 		first.stop()
 		b.stop()
@@ -191,12 +191,12 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 		// has stored an event of study B and not recorded it yet.
 		other := again(t, source)
 		stored, before := newGate(t), newGate(t)
-		first = run(t, b, &releasing{source, before.pass}, publisher.Config{LookEvery: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond})
+		first = run(t, b, &releasing{source, before.pass}, publisher.Config{CompareEvery: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond})
 		<-before.reached
 		other.next = 100
 		other.add("B", 1)
 		release(t, source, "A")
-		second := run(t, b, other, publisher.Config{LookEvery: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond, Step: func(name string) {
+		second := run(t, b, other, publisher.Config{CompareEvery: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond, Step: func(name string) {
 			if name == publisher.StepRecord {
 				stored.pass()
 			}
@@ -215,7 +215,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 
 // releasing is an outbox that calls a function before it releases studies.
 type releasing struct {
-	*box
+	*testOutbox
 	before func()
 }
 

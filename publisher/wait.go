@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// idle waits for something to publish, or until it is time to look at the
-// stream again, however often it is woken for nothing meanwhile.
+// idle waits for something to publish, or until it is time to compare stream and outbox
+// again, however often it is woken for nothing meanwhile.
 func (r *Relay) idle(ctx context.Context) {
-	wait := r.cfg.LookEvery - time.Since(r.seen)
+	wait := r.cfg.CompareEvery - time.Since(r.endKnownAt)
 	if wait <= 0 {
-		r.looked = false
+		r.endKnown = false
 		return
 	}
-	if left := r.cfg.Settle - r.cfg.Clock().Sub(r.doubt); !r.settled() {
+	if left := r.cfg.Settle - r.cfg.Clock().Sub(r.lastUnconfirmedSend); !r.settled() {
 		wait = min(wait, left) // then a release may be waiting
 	}
 	timer := time.NewTimer(wait)
@@ -26,9 +26,10 @@ func (r *Relay) idle(ctx context.Context) {
 	}
 }
 
-// backOff waits after a failure. The stream's end counts as unknown then.
-func (r *Relay) backOff(ctx context.Context, cause error) {
-	r.looked = false
+// failed notes a failure, after which Run waits and tries again. The stream's end
+// counts as unknown then.
+func (r *Relay) failed(ctx context.Context, cause error) {
+	r.endKnown = false
 	r.metrics.retries.Inc()
 	if r.status.backOff(r.cfg.Clock(), cause) {
 		r.log.Warn("publishing waits and tries again", "reason", cause)
@@ -36,22 +37,16 @@ func (r *Relay) backOff(ctx context.Context, cause error) {
 	if err := r.observe(ctx); err != nil {
 		r.log.Debug("read pending events", "error", err)
 	}
-	timer := time.NewTimer(r.policy.NextBackOff())
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
-// running notes that stream and outbox were in reach.
+// running stores that stream and outbox were reached.
 func (r *Relay) running() {
 	if r.status.run(r.cfg.Clock()) {
-		r.log.Info("publishing", "ordinal", r.head.StreamSequence)
+		r.log.Info("publishing", "sequence", r.head.StreamSequence)
 	}
 }
 
-// observe notes the oldest pending event, whether it can be published or not.
+// observe stores the age of the oldest pending event, whether it can be published or not.
 func (r *Relay) observe(ctx context.Context) error {
 	pending, err := r.source.Pending(ctx, 1)
 	if err != nil {

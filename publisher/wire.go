@@ -48,13 +48,13 @@ type ack struct {
 // entry that is too large; after any other error it is not known.
 func (r *Relay) send(ctx context.Context, last uint64, entries []events.Entry) error {
 	if len(entries) >= r.cfg.MinBatch {
-		return r.exactly(ctx, last+uint64(len(entries)), func(ctx context.Context) (ack, error) {
+		return r.sendExpecting(ctx, last+uint64(len(entries)), func(ctx context.Context) (ack, error) {
 			return r.sendBatch(ctx, last, entries)
 		})
 	}
 	for i, e := range entries {
 		before := last + uint64(i)
-		err := r.exactly(ctx, before+1, func(ctx context.Context) (ack, error) { return r.sendOne(ctx, before, e.Event) })
+		err := r.sendExpecting(ctx, before+1, func(ctx context.Context) (ack, error) { return r.sendOne(ctx, before, e.Event) })
 		if err != nil {
 			return err
 		}
@@ -62,9 +62,9 @@ func (r *Relay) send(ctx context.Context, last uint64, entries []events.Entry) e
 	return nil
 }
 
-// exactly sends, whatever becomes of ctx, and wants to be acknowledged that
+// sendExpecting sends, even when ctx has ended, and returns nil only if the answer is that
 // the stream now ends at sequence want.
-func (r *Relay) exactly(ctx context.Context, want uint64, send func(context.Context) (ack, error)) error {
+func (r *Relay) sendExpecting(ctx context.Context, want uint64, send func(context.Context) (ack, error)) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.AckTimeout)
 	defer cancel()
 	a, err := send(ctx)
@@ -93,7 +93,7 @@ func (r *Relay) sendOne(ctx context.Context, last uint64, e events.Event) (ack, 
 
 // sendBatch sends an atomic batch, of two entries or more: the broker stores nothing until the last
 // message, which commits it. It waits for an answer to the first message,
-// because only that says why a batch cannot be opened, and because a batch
+// because only that has the reason why a batch cannot be opened, and because a batch
 // that is opened and not committed counts against the broker's limit of open
 // batches until it is dropped.
 func (r *Relay) sendBatch(ctx context.Context, last uint64, entries []events.Entry) (ack, error) {
@@ -155,8 +155,8 @@ func (r *Relay) request(ctx context.Context, msg *nats.Msg) (ack, error) {
 	return a, nil
 }
 
-// refusal marks the errors that say for certain that nothing was stored. A
-// broker whose disk was full may never answer again, nor say why.
+// refusal marks the errors after which certainly nothing was stored. A
+// broker whose disk was full may never answer again.
 func refusal(verb string, err error) error {
 	var refused *jetstream.APIError
 	switch {

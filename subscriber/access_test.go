@@ -17,13 +17,13 @@ import (
 const impatient = 200 * time.Millisecond
 
 func TestAccessEnds(t *testing.T) {
-	t.Run("for a study that is revoked, while the others go on", func(t *testing.T) {
-		d := newDoor(t, "S1", "S2")
-		one, two := &study{token: "S1"}, &study{token: "S2"}
+	t.Run("for a study that is revoked, while the others continue", func(t *testing.T) {
+		d := newServer(t, "S1", "S2")
+		one, two := &study{key: "S1"}, &study{key: "S2"}
 		want := two.take(40)
 		publish(t, d, one.take(10)...)
 		publish(t, d, want[:20]...)
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		_, revoked := follow(t, p, "S1", r)
 		stop, _ := follow(t, p, "S2", r)
 		r.wait(t, "S1", 10)
@@ -42,13 +42,13 @@ func TestAccessEnds(t *testing.T) {
 		if n := r.count("S1"); n != 10 {
 			t.Errorf("%d events of the revoked study arrived, 10 before", n)
 		}
-		r.holds(t, "S2", want)
+		r.check(t, "S2", want)
 	})
 
 	t.Run("for a consumer that is deleted and does not come back", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		publish(t, d, (&study{token: "S1"}).next())
-		p, r := d.dial(t, subscriber.PartnerConfig{Patience: impatient}), newReader()
+		d := newServer(t, "S1")
+		publish(t, d, (&study{key: "S1"}).next())
+		p, r := d.dial(t, subscriber.PartnerConfig{Patience: impatient}), newMemoryFollower()
 		_, result := follow(t, p, "S1", r)
 		r.wait(t, "S1", 1)
 		d.deleteConsumer(t, "S1")
@@ -58,10 +58,10 @@ func TestAccessEnds(t *testing.T) {
 	})
 
 	t.Run("for a study that was never granted, at once and without a word of outages", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		p := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { t.Errorf("told of an outage: %v", err) }})
+		d := newServer(t, "S1")
+		p := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { t.Errorf("an outage was reported: %v", err) }})
 		for _, read := range []func(context.Context, string, subscriber.Follower) error{p.Follow, p.CatchUp} {
-			err := read(t.Context(), "S2", newReader())
+			err := read(t.Context(), "S2", newMemoryFollower())
 			if !errors.Is(err, subscriber.ErrAccessEnded) || !errors.Is(err, events.Forbidden) ||
 				!strings.Contains(err.Error(), "study S2 is not granted to acme") {
 				t.Errorf("it ended with %v", err)
@@ -70,11 +70,11 @@ func TestAccessEnds(t *testing.T) {
 	})
 
 	t.Run("but not for a study that is granted this moment", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		want := (&study{token: "S2"}).take(3)
+		d := newServer(t, "S1")
+		want := (&study{key: "S2"}).take(3)
 		publish(t, d, want...)
 		now := newClock() // this moment lasts
-		p, r := d.dial(t, subscriber.PartnerConfig{Clock: now.time}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{Clock: now.time}), newMemoryFollower()
 		stop, _ := follow(t, p, "S2", r)
 		d.admitted(t, 3) // asked with new logins, twice
 		d.change(func() { d.granted = append(d.granted, "S2") })
@@ -85,23 +85,23 @@ func TestAccessEnds(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S2", want)
+		r.check(t, "S2", want)
 	})
 
 	t.Run("but not while nobody answers for the consumer", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		s := &study{token: "S1"}
+		d := newServer(t, "S1")
+		s := &study{key: "S1"}
 		want := s.take(2)
 		publish(t, d, want[0])
-		told := make(chan error, 1000)
-		p, r := d.dial(t, subscriber.PartnerConfig{Patience: time.Nanosecond, Outage: func(err error) { told <- err }}), newReader()
+		reported := make(chan error, 1000)
+		p, r := d.dial(t, subscriber.PartnerConfig{Patience: time.Nanosecond, Outage: func(err error) { reported <- err }}), newMemoryFollower()
 		stop, _ := follow(t, p, "S1", r)
 		r.wait(t, "S1", 1)
 		d.stop()
 		d.apart = "S1"
 		start(t, d)
 		for n := 0; n < 3; {
-			if err := <-told; errors.Is(err, nats.ErrNoResponders) {
+			if err := <-reported; errors.Is(err, nats.ErrNoResponders) {
 				n++
 			}
 		}
@@ -113,31 +113,31 @@ func TestAccessEnds(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("for a partner that is removed", func(t *testing.T) {
-		d := newDoor(t, "S1", "S2")
-		publish(t, d, (&study{token: "S1"}).next())
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		d := newServer(t, "S1", "S2")
+		publish(t, d, (&study{key: "S1"}).next())
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		_, one := follow(t, p, "S1", r)
 		_, two := follow(t, p, "S2", r)
 		r.wait(t, "S1", 1)
 		d.change(func() { d.secret = "another"; clear(d.tokens) })
-		d.kick()
+		d.disconnect()
 		for _, result := range []<-chan error{one, two} {
 			if err := ended(t, result); !errors.Is(err, subscriber.ErrAccessEnded) || !errors.Is(err, events.Unauthenticated) {
 				t.Errorf("Follow ended with %v", err)
 			}
 		}
 		if _, err := p.Tail(t.Context(), "S1"); !errors.Is(err, subscriber.ErrAccessEnded) {
-			t.Errorf("Tail gave %v", err)
+			t.Errorf("Tail returned %v", err)
 		}
 	})
 
 	t.Run("but not for a secret that was rotated and is at hand", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		s := &study{token: "S1"}
+		d := newServer(t, "S1")
+		s := &study{key: "S1"}
 		want := s.take(2)
 		publish(t, d, want[0])
 		var current atomic.Value
@@ -149,12 +149,12 @@ func TestAccessEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Close()
-		r := newReader()
+		r := newMemoryFollower()
 		stop, _ := follow(t, p, "S1", r)
 		r.wait(t, "S1", 1)
 		d.change(func() { d.secret = "another"; clear(d.tokens) })
 		current.Store("another")
-		d.kick()
+		d.disconnect()
 		publish(t, d, want[1])
 		r.wait(t, "S1", 2)
 		if err := stop(); err != nil {
@@ -163,12 +163,12 @@ func TestAccessEnds(t *testing.T) {
 	})
 
 	t.Run("with a wrong secret, at once", func(t *testing.T) {
-		d := newDoor(t, "S1")
+		d := newServer(t, "S1")
 		c := d.credentials()
 		c.Secret = subscriber.Secret("wrong-horse")
 		_, err := subscriber.Dial(t.Context(), c, d.url(), subscriber.PartnerConfig{})
 		if !errors.Is(err, subscriber.ErrAccessEnded) || !errors.Is(err, events.Unauthenticated) {
-			t.Errorf("Dial gave %v", err)
+			t.Errorf("Dial returned %v", err)
 		}
 		if strings.Contains(err.Error(), "wrong-horse") {
 			t.Error("the error tells the secret")
@@ -178,18 +178,18 @@ func TestAccessEnds(t *testing.T) {
 
 func TestTokensAreRenewed(t *testing.T) {
 	t.Run("when they have expired", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		s := &study{token: "S1"}
+		d := newServer(t, "S1")
+		s := &study{key: "S1"}
 		want := s.take(30)
 		now := newClock()
-		p, r := d.dial(t, subscriber.PartnerConfig{Clock: now.time}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{Clock: now.time}), newMemoryFollower()
 		stop, _ := follow(t, p, "S1", r)
 		for n := 10; n <= 30; n += 10 {
 			publish(t, d, want[n-10:n]...)
 			r.wait(t, "S1", n)
 			now.pass(time.Hour - time.Minute)
 			d.change(func() { clear(d.tokens) })
-			d.kick() // as the server does at the token's expiry
+			d.disconnect() // as the server does at the token's expiry
 		}
 		publish(t, d, s.next())
 		r.wait(t, "S1", 31)
@@ -204,15 +204,15 @@ func TestTokensAreRenewed(t *testing.T) {
 	})
 
 	t.Run("and not before a minute before", func(t *testing.T) {
-		d := newDoor(t, "S1")
+		d := newServer(t, "S1")
 		now := newClock()
-		told := make(chan error, 1000)
-		d.dial(t, subscriber.PartnerConfig{Clock: now.time, Outage: func(err error) { told <- err }})
+		reported := make(chan error, 1000)
+		d.dial(t, subscriber.PartnerConfig{Clock: now.time, Outage: func(err error) { reported <- err }})
 		now.pass(time.Hour - time.Minute - time.Second)
-		d.kick()
+		d.disconnect()
 		d.admitted(t, 2)
 		now.pass(time.Second)
-		d.kick()
+		d.disconnect()
 		d.admitted(t, 3)
 		d.change(func() {
 			if d.issued != 2 {
@@ -221,29 +221,29 @@ func TestTokensAreRenewed(t *testing.T) {
 		})
 	})
 
-	t.Run("when the server does not take them any more", func(t *testing.T) {
-		d := newDoor(t, "S1")
+	t.Run("when the server no longer accepts them", func(t *testing.T) {
+		d := newServer(t, "S1")
 		d.dial(t, subscriber.PartnerConfig{})
 		d.change(func() { clear(d.tokens) }) // its key was withdrawn, say
-		d.kick()
+		d.disconnect()
 		d.admitted(t, 2)
 	})
 
-	t.Run("but used on while the token endpoint is away", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		s := &study{token: "S1"}
+	t.Run("but still used while the token endpoint is unreachable", func(t *testing.T) {
+		d := newServer(t, "S1")
+		s := &study{key: "S1"}
 		want := s.take(2)
 		publish(t, d, want[0])
-		told := make(chan error, 1000)
-		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { told <- err }}), newReader()
+		reported := make(chan error, 1000)
+		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { reported <- err }}), newMemoryFollower()
 		stop, _ := follow(t, p, "S1", r)
 		r.wait(t, "S1", 1)
 		// Nobody answers the server's question who that is, for some time.
 		var tokens map[string]bool
 		d.change(func() { tokens, d.tokens, d.answer = d.tokens, nil, failing })
-		d.kick()
+		d.disconnect()
 		for range 2 {
-			for !errors.Is(<-told, events.Unavailable) {
+			for !errors.Is(<-reported, events.Unavailable) {
 			}
 		}
 		d.change(func() { d.tokens = tokens })
@@ -252,20 +252,20 @@ func TestTokensAreRenewed(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("as soon as the token endpoint is there again", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		s := &study{token: "S1"}
+		d := newServer(t, "S1")
+		s := &study{key: "S1"}
 		publish(t, d, s.next())
-		told := make(chan error, 1000)
-		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { told <- err }}), newReader()
+		reported := make(chan error, 1000)
+		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { reported <- err }}), newMemoryFollower()
 		stop, _ := follow(t, p, "S1", r)
 		r.wait(t, "S1", 1)
 		d.change(func() { clear(d.tokens); d.answer = failing })
-		d.kick()
-		for !errors.Is(<-told, events.Unavailable) {
+		d.disconnect()
+		for !errors.Is(<-reported, events.Unavailable) {
 		}
 		d.change(func() { d.answer = nil })
 		publish(t, d, s.next())

@@ -15,72 +15,72 @@ import (
 type Bookmark struct {
 	Number         uint64 // of the event: 1, 2, 3 … within the study, without gaps
 	Hash           string // of the event: 64 hexadecimal digits
-	StreamSequence uint64 // of the event in the publisher's stream; 0 if not known
+	StreamSequence uint64 // of the event in the publisher's stream; 0 if unknown
 }
 
 func (b Bookmark) validate() error {
 	hash, err := hex.DecodeString(b.Hash)
-	whole := err == nil && len(hash) == 32 && b.Hash == strings.ToLower(b.Hash)
-	if b != (Bookmark{}) && (b.Number == 0 || !whole) {
-		return events.Fieldf("bookmark", "must be one that was handed over with an event, or the zero Bookmark")
+	valid := err == nil && len(hash) == 32 && b.Hash == strings.ToLower(b.Hash)
+	if b != (Bookmark{}) && (b.Number == 0 || !valid) {
+		return events.Fieldf("bookmark", "must be the Bookmark of an event that was delivered, or the zero Bookmark")
 	}
 	return nil
 }
 
 // A stored Bookmark may be of another log than the one that the broker has now:
 // the publisher has restored an older one, or the caller has mixed up studies.
-// Then the events up to the bookmark's number are no repeats, and whoever
-// acknowledges them as such never sees them. A partner cannot look at a place of
-// the log, nor at its end. It can ask for CONSUMER.INFO, and it sees what is
-// delivered. From that follows:
+// Then the events up to the bookmark's number are no repeats, and a client that
+// acknowledges them as such never sees them. A partner cannot read a message of
+// the stream by its sequence, nor the end of the stream. It can ask for
+// CONSUMER.INFO, and it sees what is delivered. From that follows:
 //
-//   - The log holds the bookmark's event if that event is delivered with the
+//   - The log contains the bookmark's event if that event is delivered with the
 //     bookmark's hash, or the event after it with that hash as its previous one.
 //     Then the bookmark is confirmed. Until then no event up to the bookmark's
 //     number is acknowledged: they are kept, and acknowledged together.
-//   - The log holds another event there if either is delivered with another hash.
-//   - The log ends before the bookmark, as beyondEnd finds out.
+//   - The log contains another event there if either is delivered with another hash.
+//   - The log ends before the bookmark in the cases that beyondEnd detects.
 //   - Else nothing contradicts. That is the usual start: all was acknowledged and
 //     nothing is outstanding. The next event decides, by its previous hash.
 //
-// What cannot be known: whether the log holds the bookmark's event while nothing
-// is delivered, if the stream has grown beyond the bookmark's Sequence by events
-// of other studies and the consumer does not start at the first event; and
-// whether events behind the bookmark were acknowledged, before the next event
-// arrives with a gap.
+// What a partner cannot know: whether the log contains the bookmark's event while
+// nothing is delivered, if the stream has grown beyond the bookmark's
+// StreamSequence by events of other studies and the consumer does not start at the
+// first event; and whether events behind the bookmark were acknowledged, before the
+// next event arrives with a gap.
 //
 // The broker stops to deliver when MaxAckPending events are not acknowledged. So
-// events that are as many before the bookmark, or more, cannot be kept until the
+// events that are that many before the bookmark, or more, cannot be kept until the
 // bookmark's event arrives. They are acknowledged if the log is known to be long
 // enough. They are unseen ones only if an older log was restored that lacked more
 // than MaxAckPending events of the study, and it has grown by as many since.
 
 // begin notes that there is a new session: the log may be another one than
-// before. Limit is the consumer's MaxAckPending. What was kept as a repeat comes
-// again.
+// before. Limit is the consumer's MaxAckPending. Kept repeats are dropped, because
+// they are delivered again.
 func (o *order) begin(limit int) {
 	clear(o.repeats)
-	o.confirmed, o.length = o.held.Number == 0, 0
-	o.limit = remembered
+	o.confirmed, o.length = o.stored.Number == 0, 0
+	o.limit = maxTraces
 	if limit > 0 {
-		o.limit = min(uint64(limit), remembered)
+		o.limit = min(uint64(limit), maxTraces)
 	}
 }
 
-// repeat judges an event whose number is not beyond the bookmark's.
+// repeat decides what to do with an event up to the bookmark's number.
 func (o *order) repeat(a arrival) verdict {
 	n := a.event.Number
 	o.length = max(o.length, n+a.pending)
-	o.confirmed = o.confirmed || n == o.held.Number // agree has compared the hashes
-	if o.confirmed || n+o.limit <= o.held.Number && o.length >= o.held.Number {
-		return again
+	o.confirmed = o.confirmed || n == o.stored.Number // compare has compared the hashes
+	if o.confirmed || n+o.limit <= o.stored.Number && o.length >= o.stored.Number {
+		return skip
 	}
-	o.repeats[a.sequence] = a
-	return wait
+	o.repeats[a.streamSequence] = a
+	return keep
 }
 
-// settled returns the repeats that may be acknowledged because the bookmark has
-// been confirmed, each once.
+// settled returns the repeats that may be acknowledged because the bookmark was
+// confirmed, each once.
 func (o *order) settled() []acknowledger {
 	if !o.confirmed {
 		return nil
@@ -99,43 +99,43 @@ func (o *order) settled() []acknowledger {
 //   - The last event that the consumer has delivered is a repeat n, and behind it
 //     fewer than N-n events are undelivered. It is the last if it is the message
 //     that the broker names, or if all deliveries above the acknowledgement floor
-//     are those of the repeats: on a cluster the broker names the place up to
+//     are those of the repeats: on a cluster the broker names the sequence up to
 //     which it has searched, which may be behind the event.
 //   - The consumer started at the first event, and deliveries and undelivered
 //     events together are fewer than N: some may have been delivered repeatedly.
-//   - Nothing is undelivered, and nothing at or behind the bookmark's Sequence
-//     was delivered or acknowledged.
+//   - Nothing is undelivered, and nothing at or behind the bookmark's
+//     StreamSequence was delivered or acknowledged.
 //
-// A replica that is behind may say so too, or a stream that is being filled
-// again. So it has to stand for some time.
+// A replica that is behind, or a stream that is being filled again, may look the
+// same. So it has to stand for some time.
 func (o *order) beyondEnd(info *jetstream.ConsumerInfo) error {
-	if o.confirmed || len(o.ahead) > 0 {
+	if o.confirmed || len(o.early) > 0 {
 		return nil
 	}
 	last, deliveries := o.lastRepeat()
 	n, undelivered := last.event.Number, info.NumPending
-	isLast := last.sequence == info.Delivered.Stream || deliveries == info.Delivered.Consumer-info.AckFloor.Consumer
+	isLast := last.streamSequence == info.Delivered.Stream || deliveries == info.Delivered.Consumer-info.AckFloor.Consumer
 	switch {
-	case n > 0 && isLast && n+undelivered < o.held.Number:
+	case n > 0 && isLast && n+undelivered < o.stored.Number:
 		hash := ""
 		if undelivered == 0 {
 			hash = " with hash " + last.event.Hash
 		}
-		return o.isAhead("ends with event %d%s", n+undelivered, hash)
-	case info.Config.DeliverPolicy == jetstream.DeliverAllPolicy && info.Delivered.Consumer+undelivered < o.held.Number:
-		return o.isAhead("has at most %d events", info.Delivered.Consumer+undelivered)
-	case undelivered == 0 && info.Delivered.Stream < o.held.StreamSequence:
-		return o.isAhead("has no event of the study behind message %d, and this one was message %d", info.Delivered.Stream, o.held.StreamSequence)
+		return o.ahead("ends with event %d%s", n+undelivered, hash)
+	case info.Config.DeliverPolicy == jetstream.DeliverAllPolicy && info.Delivered.Consumer+undelivered < o.stored.Number:
+		return o.ahead("has at most %d events", info.Delivered.Consumer+undelivered)
+	case undelivered == 0 && info.Delivered.Stream < o.stored.StreamSequence:
+		return o.ahead("has no event of the study behind message %d, and this one was message %d", info.Delivered.Stream, o.stored.StreamSequence)
 	}
 	return nil
 }
 
-// lastRepeat returns the repeat that stands last in the stream, and how many
-// deliveries the repeats took.
+// lastRepeat returns the repeat that stands last in the stream, and the number of
+// deliveries of all repeats.
 func (o *order) lastRepeat() (last arrival, deliveries uint64) {
 	for _, a := range o.repeats {
 		deliveries += a.deliveries
-		if a.sequence > last.sequence {
+		if a.streamSequence > last.streamSequence {
 			last = a
 		}
 	}
@@ -146,12 +146,14 @@ func (o *order) lastRepeat() (last arrival, deliveries uint64) {
 const askPublisher = "ask the publisher whether an older log was restored; " +
 	"if so, have the study granted again and read it from the first event"
 
-func (o *order) isAhead(format string, args ...any) error {
-	return o.contradict(events.Ahead, o.held.Number, o.held.Hash, "the log "+format, args...)
+// ahead returns an error with the code Ahead.
+func (o *order) ahead(format string, args ...any) error {
+	return o.contradiction(events.Ahead, o.stored.Number, o.stored.Hash, "the log "+format, args...)
 }
 
-// contradict says that an event was read, and what the log has instead.
-func (o *order) contradict(code events.Code, number uint64, hash, instead string, args ...any) error {
+// contradiction returns an error that names the event that was read, and what the
+// log has instead.
+func (o *order) contradiction(code events.Code, number uint64, hash, instead string, args ...any) error {
 	return events.Errorf(code, "study %s: event %d with hash %s was read, but %s; %s",
-		o.study, number, hash, fmt.Sprintf(instead, args...), askPublisher)
+		o.studyKey, number, hash, fmt.Sprintf(instead, args...), askPublisher)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// consumer is a durable consumer that the publisher made for the partner.
-// Asking for it takes CONSUMER.INFO and nothing else.
+// consumer is a durable consumer that the publisher created for the partner.
+// Its state comes from CONSUMER.INFO, which is all that a partner may ask.
 type consumer struct {
 	p        *Partner
 	js       jetstream.JetStream
@@ -21,31 +21,26 @@ type consumer struct {
 	refusals chan refusal // of the server, about this consumer
 }
 
-// refusal is an answer that says that the partner may not, or that there is no
-// such consumer. It has to be confirmed.
-type refusal struct{ error }
-
-func (r refusal) Unwrap() error { return r.error }
-
 // open finds the consumer.
 func (c consumer) open(ctx context.Context) (jetstream.Consumer, error) {
 	select {
 	case <-c.refusals: //nolint:errcheck // of an earlier login
 	default:
 	}
-	return ask(ctx, c, func(ctx context.Context) (jetstream.Consumer, error) {
+	return request(ctx, c, func(ctx context.Context) (jetstream.Consumer, error) {
 		return c.js.Consumer(ctx, events.Stream, c.name)
 	})
 }
 
-// look asks what is outstanding.
-func (c consumer) look(ctx context.Context, from jetstream.Consumer) (*jetstream.ConsumerInfo, error) {
-	return ask(ctx, c, from.Info)
+// info returns what is outstanding.
+func (c consumer) info(ctx context.Context, from jetstream.Consumer) (*jetstream.ConsumerInfo, error) {
+	return request(ctx, c, from.Info)
 }
 
-// ask puts a question to the broker. A server that does not permit it says so
-// beside the answer, which then never comes.
-func ask[T any](ctx context.Context, c consumer, question func(context.Context) (T, error)) (T, error) {
+// request calls do, which sends a request to the broker. A server that does not
+// permit the request never answers it, but sends an error to the connection. That
+// arrives on c.refusals, and ends the request.
+func request[T any](ctx context.Context, c consumer, do func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.p.cfg.Timeout)
 	defer cancel()
 	ctx, refuse := context.WithCancelCause(ctx)
@@ -53,30 +48,30 @@ func ask[T any](ctx context.Context, c consumer, question func(context.Context) 
 	go func() {
 		defer close(done)
 		select {
-		case no := <-c.refusals:
-			refuse(no)
+		case refused := <-c.refusals:
+			refuse(refused)
 		case <-c.p.life.Done():
 			refuse(context.Cause(c.p.life))
 		case <-ctx.Done():
 		}
 	}()
-	got, err := question(ctx)
+	result, err := do(ctx)
 	refuse(nil)
 	<-done
-	var no refusal
+	var refused refusal
 	switch {
-	case errors.As(context.Cause(ctx), &no):
-		return got, no
+	case errors.As(context.Cause(ctx), &refused):
+		return result, refused
 	case err == nil:
-		return got, nil
+		return result, nil
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		return got, refusal{err}
+		return result, refusal{err}
 	}
-	return got, outage{fmt.Errorf("ask for consumer %s: %w", c.name, err)}
+	return result, outage{fmt.Errorf("request consumer %s: %w", c.name, err)}
 }
 
-// refusedFor is how long new logins must come without a study before that is
-// the end of access: what was granted this moment is let through a moment later.
+// refusedFor is how long new logins must come without a study before access counts
+// as ended: a grant takes effect at the server a moment after it was announced.
 const refusedFor = 2 * time.Second
 
 func notGranted(study, partner string) string {
@@ -84,30 +79,30 @@ func notGranted(study, partner string) string {
 }
 
 // confirm decides whether a refusal is the end of access. It asks with a new
-// login. Two answers have to be told apart. If the server does not permit to ask,
-// the login came without the study: it is not granted. If the server permits it
+// login. There are two cases. If the server does not permit the request, the login
+// came without the study: it is not granted. If the server permits it
 // and there is no such consumer, the study is granted and the publisher is about
-// to make the consumer anew: that is waited for. While nobody answers, as during
-// a restart of the broker, nothing is refused.
-func (w *following) confirm(ctx context.Context, err error) error {
-	now := w.p.cfg.Clock()
-	if w.denied.IsZero() {
-		w.denied = now
+// to create the consumer again: that is waited for. While nobody answers, as during
+// a restart of the broker, access has not ended.
+func (f *following) confirm(ctx context.Context, err error) error {
+	now := f.p.cfg.Clock()
+	if f.refusedSince.IsZero() {
+		f.refusedSince = now
 	}
-	login := w.p.login()
-	probed := w.p.probe(ctx, w.durable)
-	patience := w.p.cfg.Patience
+	login := f.p.logins()
+	probed := f.p.probe(ctx, f.durable)
+	patience := f.p.cfg.Patience
 	if errors.Is(probed, nats.ErrPermissionViolation) {
 		patience = min(patience, refusedFor)
 	}
-	var no refusal
+	var refused refusal
 	switch {
 	case probed == nil && errors.Is(err, nats.ErrPermissionViolation):
-		w.p.renew(login)
-	case isRefused(probed):
-		w.p.failed(probed)
-	case errors.As(probed, &no) && now.Sub(w.denied) >= patience:
-		return ended(events.Forbidden, no, "%s", notGranted(w.study, w.p.id))
+		f.p.renewLogin(login)
+	case isBadCredentials(probed):
+		f.p.tokenFailed(probed)
+	case errors.As(probed, &refused) && now.Sub(f.refusedSince) >= patience:
+		return accessEnded(events.Forbidden, refused, "%s", notGranted(f.study, f.p.id))
 	}
 	return nil
 }

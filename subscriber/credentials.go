@@ -12,23 +12,24 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Credentials are a partner's client credentials, and where they get a token.
+// Credentials are a partner's client credentials, and where to get an access token
+// for them.
 type Credentials struct {
 	TokenURL string // of the publisher's token endpoint
 	ClientID string // the partner's id
 
-	// Secret returns the client secret. It is called for each token, so that a
-	// secret that was rotated is taken up without a restart.
+	// Secret returns the client secret. It is called for each access token, so that
+	// a rotated secret is used without a restart.
 	Secret func() (string, error)
 }
 
-// Secret returns always the same secret.
+// Secret returns a function that always returns the same secret.
 func Secret(secret string) func() (string, error) {
 	return func() (string, error) { return secret, nil }
 }
 
-// SecretFile reads the secret from a file each time it is needed. White space
-// around it is not part of it.
+// SecretFile returns a function that reads the secret from a file each time it is
+// needed. White space around it is removed.
 func SecretFile(path string) func() (string, error) {
 	return func() (string, error) {
 		f, err := os.Open(path)
@@ -48,26 +49,26 @@ const maxSecret = 4 << 10 // bytes
 
 func (c Credentials) validate(insecure bool) error {
 	if !events.ValidPartnerID(c.ClientID) {
-		return events.Fieldf("client id", "must be 1 to 64 of A-Z, a-z, 0-9, - and _, as the publisher gave it")
+		return events.Fieldf("client id", "must be 1 to 64 of A-Z, a-z, 0-9, - and _, as the publisher assigned it")
 	}
 	if c.Secret == nil {
-		return events.Errorf(events.Required, "a client secret is needed; see Secret and SecretFile")
+		return events.Errorf(events.Required, "a client secret is required; set Credentials.Secret, for example to SecretFile(path)")
 	}
 	u, err := url.Parse(c.TokenURL)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 		return events.Fieldf("token URL", "must be an absolute URL that starts with https://")
 	}
 	if u.User != nil || u.Fragment != "" {
-		return events.Fieldf("token URL", "must hold neither a password nor a fragment")
+		return events.Fieldf("token URL", "must contain neither a password nor a fragment; remove it")
 	}
 	if u.Scheme == "http" && !loopback(u.Hostname()) && !insecure {
-		return events.Fieldf("token URL", "would send the client secret in clear to %s; use https://", u.Host)
+		return events.Fieldf("token URL", "would send the client secret in clear to %s; use https://, or set PartnerConfig.Insecure", u.Host)
 	}
 	return nil
 }
 
-// servers takes apart the addresses of NATS servers, separated by commas, and
-// reports whether all of them are on this machine.
+// servers checks the addresses of NATS servers, separated by commas, and reports
+// whether all of them are on this machine.
 func servers(text string) (local bool, err error) {
 	local = true
 	for address := range strings.SplitSeq(text, ",") {
@@ -81,7 +82,7 @@ func servers(text string) (local bool, err error) {
 			return false, events.Fieldf("NATS URL", "must start with tls://, nats://, wss:// or ws://")
 		}
 		if u.User != nil {
-			return false, events.Fieldf("NATS URL", "must hold no user, password or token; the token is fetched")
+			return false, events.Fieldf("NATS URL", "must contain no user, password or token; the client requests the access token itself")
 		}
 		local = local && loopback(u.Hostname())
 	}

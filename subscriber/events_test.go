@@ -12,39 +12,39 @@ import (
 
 // study makes the events of a study, each sealed onto the one before.
 type study struct {
-	token string
-	link  events.ChainHead
-	body  []byte // of each event; else a small one that differs
+	key  string
+	head events.ChainHead
+	body []byte // of each event; else a small one that differs
 }
 
 func (s *study) next() events.Event {
-	n := s.link.Number + 1
+	n := s.head.Number + 1
 	e := events.Event{
 		ID:              uuid.Must(uuid.NewV7()).String(),
-		Source:          events.DefaultNamespace.Source(s.token),
+		Source:          events.DefaultNamespace.Source(s.key),
 		Type:            events.DefaultNamespace.Type(events.ReportSigned),
 		Subject:         events.ReportSubject(fmt.Sprint(n), n),
 		Time:            time.Date(2026, 1, 1, 0, 0, 0, int(n)*1000, time.UTC),
 		DataContentType: events.MediaFHIR,
-		Study:           s.token,
-		PartitionKey:    s.token + "/1",
+		Study:           s.key,
+		PartitionKey:    s.key + "/1",
 		Data:            s.body,
 	}
 	if s.body == nil {
 		e.Data = fmt.Appendf(nil, `{"n":%d}`, n)
 	}
-	e.Seal(s.link)
-	s.link = e.ChainHead()
+	e.Seal(s.head)
+	s.head = e.ChainHead()
 	return e
 }
 
 // unknown makes an event of a kind that only a newer publisher knows.
 func (s *study) unknown(kind events.Kind, contentType string, body []byte) events.Event {
 	e := s.next()
-	s.link = events.ChainHead{Number: e.Number - 1, Hash: e.PreviousHash}
+	s.head = events.ChainHead{Number: e.Number - 1, Hash: e.PreviousHash}
 	e.Type, e.Subject, e.DataContentType, e.Data = events.DefaultNamespace.Type(kind), "Basic/1", contentType, body
-	e.Seal(s.link)
-	s.link = e.ChainHead()
+	e.Seal(s.head)
+	s.head = e.ChainHead()
 	return e
 }
 
@@ -68,13 +68,13 @@ func (s *study) announce(kind events.Kind, what string) events.Event {
 		Source:          "/signoff/Partner/" + acme,
 		Type:            events.DefaultNamespace.Type(kind),
 		Subject:         g.EventSubject(),
-		Time:            time.Date(2026, 1, 1, 0, 0, 0, int(s.link.Number)*1000+1000, time.UTC),
+		Time:            time.Date(2026, 1, 1, 0, 0, 0, int(s.head.Number)*1000+1000, time.UTC),
 		DataContentType: events.MediaJSON,
-		Study:           s.token,
-		PartitionKey:    s.token,
+		Study:           s.key,
+		PartitionKey:    s.key,
 		Data:            body,
 	}
-	e.Seal(s.link)
-	s.link = e.ChainHead()
+	e.Seal(s.head)
+	s.head = e.ChainHead()
 	return e
 }

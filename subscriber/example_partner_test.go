@@ -83,7 +83,7 @@ func (a *archive) Handle(ctx context.Context, d subscriber.Delivery) error {
 }
 
 // A partner stores the events of a study in SQLite, each exactly once. Here it
-// ends when it has all there are; Follow goes on instead, until ctx ends.
+// ends when it has all events; Follow continues instead, until ctx ends.
 func Example_partner() {
 	publisher := openPublisher(3) // stands for the publisher of three events of study C3861001
 	defer publisher.close()

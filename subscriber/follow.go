@@ -10,18 +10,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
-// Follow hands the events of a study over to f, from behind its Bookmark on,
-// until ctx ends, and then returns nil. Through outages it waits.
+// Follow delivers the events of a study to f, starting behind its Bookmark,
+// until ctx ends, and then returns nil. It waits through outages.
 //
 // It returns an error with the code events.Gap, events.Repeat, events.Reorder,
 // events.Altered or events.Invalid when the events are not those that belong
 // there; with events.Ahead when the log has ended before the Bookmark for five
 // seconds; ErrAccessEnded when the study is not granted; ErrClosed after Close;
-// and whatever f returns. Called again, it goes on from the Bookmark. A study
-// can be followed once at a time, and 60 studies over one connection; events.Conflict is
-// the code of one too many.
+// and any error that f returns. Called again, it continues behind the Bookmark. A
+// study can be followed once at a time, and 60 studies over one connection;
+// otherwise the code is events.Conflict.
 func (p *Partner) Follow(ctx context.Context, study string, f Follower) error {
 	if err := events.ValidStudy(study); err != nil {
 		return err
@@ -29,8 +30,8 @@ func (p *Partner) Follow(ctx context.Context, study string, f Follower) error {
 	return p.follow(ctx, p.topic(study), f, false)
 }
 
-// CatchUp is Follow that returns nil as soon as all events of the study that
-// the publisher has are handled and acknowledged: the broker says so.
+// CatchUp is like Follow, but returns nil as soon as all events of the study that
+// the publisher has are handled and acknowledged, according to the broker.
 func (p *Partner) CatchUp(ctx context.Context, study string, f Follower) error {
 	if err := events.ValidStudy(study); err != nil {
 		return err
@@ -38,41 +39,41 @@ func (p *Partner) CatchUp(ctx context.Context, study string, f Follower) error {
 	return p.follow(ctx, p.topic(study), f, true)
 }
 
-// FollowAccess hands over the announcements of what is granted to the partner
+// FollowAccess delivers the announcements of what is granted to the partner
 // and what is revoked, like Follow; see Delivery.Grant. Their Study is
 // events.PartnerStudy of the partner's id.
 func (p *Partner) FollowAccess(ctx context.Context, f Follower) error {
 	own := events.PartnerStudy(p.id)
-	return p.follow(ctx, topic{study: own, token: own, durable: events.PartnerAccess(p.id)}, f, false)
+	return p.follow(ctx, topic{study: own, studyKey: own, durable: events.PartnerAccess(p.id)}, f, false)
 }
 
 // topic is what one durable consumer delivers.
 type topic struct {
-	study   string // as the caller calls it
-	token   string
-	durable string // the consumer's name
+	study    string // as the caller names it
+	studyKey string
+	durable  string // the consumer's name
 }
 
 func (p *Partner) topic(study string) topic {
-	token := events.StudyKey(study)
-	return topic{study: study, token: token, durable: events.PartnerConsumer(p.id, token)}
+	key := events.StudyKey(study)
+	return topic{study: study, studyKey: key, durable: events.PartnerConsumer(p.id, key)}
 }
 
 // following is one call of Follow.
 type following struct {
 	topic
-	p        *Partner
-	follower Follower
-	toTheEnd bool // and not beyond
-	consumer consumer
-	status   chan nats.Status
-	denied   time.Time // when it was refused first; zero while it is permitted
+	p            *Partner
+	follower     Follower
+	toTheEnd     bool // return there
+	consumer     consumer
+	status       chan nats.Status
+	refusedSince time.Time // zero while it is permitted
 
-	order *order // kept when the connection is lost
-	out   bool   // an outage was reported and not yet its end
+	order    *order // kept when the connection is lost
+	inOutage bool   // an outage was reported and not yet its end
 }
 
-func (p *Partner) follow(ctx context.Context, t topic, f Follower, toTheEnd bool) error {
+func (p *Partner) follow(ctx context.Context, t topic, follower Follower, toTheEnd bool) error {
 	release, err := p.claim(t)
 	if err != nil {
 		return err
@@ -82,26 +83,26 @@ func (p *Partner) follow(ctx context.Context, t topic, f Follower, toTheEnd bool
 	defer stop()
 	status := p.nc.StatusChanged(nats.RECONNECTING, nats.CONNECTED)
 	defer p.nc.RemoveStatusListener(status)
-	w := &following{
-		topic: t, p: p, follower: f, toTheEnd: toTheEnd, status: status,
+	f := &following{
+		topic: t, p: p, follower: follower, toTheEnd: toTheEnd, status: status,
 		consumer: consumer{p: p, js: p.js, name: t.durable, refusals: refusals},
 	}
-	return w.run(ctx)
+	return f.run(ctx)
 }
 
-// mostFollowed is how many studies are followed over a connection at a time: each takes
-// one of the subscriptions that it may have, and there are others than these.
-const mostFollowed = events.PartnerSubscriptions - 4
+// maxFollowed is how many studies are followed over a connection at a time: each
+// uses one of the subscriptions that a connection may have, and others are needed.
+const maxFollowed = events.PartnerSubscriptions - 4
 
-// claim makes sure that a study is followed once at a time, and not too many are.
+// claim ensures that a study is followed once at a time, and at most maxFollowed are.
 func (p *Partner) claim(t topic) (release func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.followed[t.durable] {
-		return nil, events.Errorf(events.Conflict, "study %s is being followed already", t.study)
+		return nil, events.Errorf(events.Conflict, "study %s is being followed already; end that call first", t.study)
 	}
-	if len(p.followed) >= mostFollowed {
-		return nil, events.Errorf(events.Conflict, "one connection has room for %d studies; follow %s over another one that Dial makes", mostFollowed, t.study)
+	if len(p.followed) >= maxFollowed {
+		return nil, events.Errorf(events.Conflict, "one connection can follow %d studies; call Dial again and follow %s over that connection", maxFollowed, t.study)
 	}
 	p.followed[t.durable] = true
 	return func() {
@@ -111,147 +112,143 @@ func (p *Partner) claim(t topic) (release func(), err error) {
 	}, nil
 }
 
-// pulse is how often the broker must show a sign of life. It is short because
-// a request that is lost when the connection is, is asked again only then.
-const pulse = 2 * time.Second
+// requestBytes bounds what is requested from the broker at a time.
+const requestBytes = 32 << 20
+
+// pullHeartbeat is how often the broker must send a heartbeat. It is short because
+// a request that is lost with a connection is repeated only when it is missed.
+const pullHeartbeat = 2 * time.Second
 
 // pullExpiry is how long a request for events stays at the broker, and so for
-// how long it may be answered after its connection is gone.
+// how long it may be answered after its connection was lost.
 const pullExpiry = 10 * time.Second
 
-// run begins sessions until one ends for good.
-func (w *following) run(ctx context.Context) error {
-	defer w.giveBack()
-	wait := newBackoff()
-	for {
-		err := w.session(ctx, wait.Reset)
-		var away outage
+// run begins sessions until one ends with an error that waiting does not help.
+func (f *following) run(ctx context.Context) error {
+	defer f.returnUnacknowledged()
+	caughtUp := false
+	loop := retry.Loop{Longest: longestWait, Wait: f.pause, Failed: func(err error) {
+		if !errors.Is(err, nats.ErrPermissionViolation) { // not an outage: confirm renews the login or ends access
+			f.report(err)
+		}
+	}}
+	err := loop.Run(ctx, func(ctx context.Context, begun func()) error {
+		err := f.session(ctx, begun)
+		for errors.Is(err, ErrMoved) && ctx.Err() == nil && f.p.life.Err() == nil {
+			err = f.session(ctx, begun)
+		}
+		var unreachable outage
 		switch {
-		case errors.Is(err, errQuiet):
+		case errors.Is(err, errCaughtUp):
+			caughtUp = true
 			return nil
-		case ctx.Err() != nil && w.toTheEnd:
-			return context.Cause(ctx)
 		case ctx.Err() != nil:
 			return nil
-		case w.p.life.Err() != nil:
-			return context.Cause(w.p.life)
-		case errors.Is(err, ErrMoved):
-			continue
+		case f.p.life.Err() != nil:
+			return retry.Stop(context.Cause(f.p.life))
 		case errors.As(err, new(refusal)):
-			if err := w.confirm(ctx, err); err != nil {
-				return err
+			if err := f.confirm(ctx, err); err != nil {
+				return retry.Stop(err)
 			}
-		case !errors.As(err, &away):
-			return err
+		case !errors.As(err, &unreachable):
+			return retry.Stop(err)
 		}
-		if !errors.Is(err, nats.ErrPermissionViolation) { // that is no outage, and settled in a moment
-			w.report(err)
-		}
-		w.pause(ctx, wait.NextBackOff())
-	}
-}
-
-// report tells of an outage and, with nil, of its end.
-func (w *following) report(cause error) {
-	if cause != nil || w.out {
-		w.p.cfg.Outage(cause)
-	}
-	w.out = cause != nil
-}
-
-// pause waits for the time given, or less if the connection comes back.
-func (w *following) pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-w.p.life.Done():
-			return
-		case <-timer.C:
-			return
-		case status := <-w.status:
-			if status == nats.CONNECTED {
-				return
-			}
-		}
-	}
-}
-
-// session follows from the stored Bookmark until something is in the way.
-func (w *following) session(ctx context.Context, begun func()) error {
-	held, err := w.follower.Resume(ctx, w.study)
-	if err != nil {
-		return fmt.Errorf("resume study %s: %w", w.study, err)
-	}
-	if err := held.validate(); err != nil {
-		return fmt.Errorf("resume study %s: %w", w.study, err)
-	}
-	if w.order == nil || w.order.held != held {
-		w.giveBack()
-		w.order = newOrder(w.token, held)
-	}
-	from, err := w.consumer.open(ctx)
-	if err != nil {
 		return err
+	})
+	if err == nil && f.toTheEnd && !caughtUp {
+		return context.Cause(ctx)
 	}
-	w.order.begin(from.CachedInfo().Config.MaxAckPending)
-	messages, err := from.Messages(
-		jetstream.PullMaxMessagesWithBytesLimit(w.p.cfg.Prefetch, requestBytes),
-		jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pulse))
-	if err != nil {
-		return outage{fmt.Errorf("read study %s: %w", w.study, err)}
-	}
-	w.denied = time.Time{}
-	w.forgetStatus()
-	begun()
-	w.report(nil)
-
-	in := newInlet(w.p.nc, messages, w.p.cfg.Prefetch)
-	err = w.loop(ctx, in, from)
-	if errors.Is(err, errInterrupted) {
-		in.cancel() // nothing is left in it, and what waits can still be acknowledged
-		return err
-	}
-	in.close(w.order.unhandled(), w.outstanding(from))
-	w.order = nil
 	return err
 }
 
-// forgetStatus drops what is told of the connection before this session.
-func (w *following) forgetStatus() {
+// report reports an outage or, with nil, its end.
+func (f *following) report(cause error) {
+	if cause != nil || f.inOutage {
+		f.p.cfg.Outage(cause)
+	}
+	f.inOutage = cause != nil
+}
+
+// pause waits for d, or less if the connection is established again.
+func (f *following) pause(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(f.p.life, cancel)
+	defer stop()
+	retry.SleepUntil(ctx, d, f.status, nats.CONNECTED)
+}
+
+// session follows from the stored Bookmark until something interrupts it.
+//
+// If the connection was lost, what waits in f.order is kept: it was not
+// acknowledged, and can be, over the next connection. After any other end it is
+// returned to the broker, and the next session begins with a new order.
+func (f *following) session(ctx context.Context, begun func()) error {
+	stored, err := f.follower.Resume(ctx, f.study)
+	if err != nil {
+		return fmt.Errorf("resume study %s: %w", f.study, err)
+	}
+	if err := stored.validate(); err != nil {
+		return fmt.Errorf("resume study %s: %w", f.study, err)
+	}
+	if f.order == nil || f.order.stored != stored {
+		f.returnUnacknowledged()
+		f.order = newOrder(f.studyKey, stored)
+	}
+	from, err := f.consumer.open(ctx)
+	if err != nil {
+		return err
+	}
+	f.order.begin(from.CachedInfo().Config.MaxAckPending)
+	messages, err := from.Messages(
+		jetstream.PullMaxMessagesWithBytesLimit(f.p.cfg.Prefetch, requestBytes),
+		jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
+	if err != nil {
+		return outage{fmt.Errorf("read study %s: %w", f.study, err)}
+	}
+	f.refusedSince = time.Time{}
+	f.discardStatus()
+	begun()
+	f.report(nil)
+
+	in := newReceiver(f.p.nc, messages, f.p.cfg.Prefetch)
+	err = f.loop(ctx, in, from)
+	if errors.Is(err, errInterrupted) {
+		in.cancel() // it has nothing left
+		return err
+	}
+	in.close(f.order.unacknowledged(), func(ctx context.Context) (int, error) {
+		if !f.p.nc.IsConnected() {
+			return 0, nats.ErrDisconnected
+		}
+		info, err := f.consumer.info(ctx, from)
+		if err != nil {
+			return 0, err
+		}
+		return info.NumAckPending, nil
+	})
+	f.order = nil
+	return err
+}
+
+// discardStatus discards changes of the connection before this session.
+func (f *following) discardStatus() {
 	for {
 		select {
-		case <-w.status:
+		case <-f.status:
 		default:
 			return
 		}
 	}
 }
 
-// giveBack lets what waits be delivered again.
-func (w *following) giveBack() {
-	if w.order == nil {
+// returnUnacknowledged has the broker deliver again what waits.
+func (f *following) returnUnacknowledged() {
+	if f.order == nil {
 		return
 	}
-	for _, msg := range w.order.unhandled() {
+	for _, msg := range f.order.unacknowledged() {
 		_ = msg.Nak()
 	}
-	w.order = nil
-}
-
-// outstanding tells how many messages the broker has sent and not seen
-// acknowledged.
-func (w *following) outstanding(from jetstream.Consumer) func(context.Context) (int, error) {
-	return func(ctx context.Context) (int, error) {
-		if !w.p.nc.IsConnected() {
-			return 0, nats.ErrDisconnected
-		}
-		info, err := w.consumer.look(ctx, from)
-		if err != nil {
-			return 0, err
-		}
-		return info.NumAckPending, nil
-	}
+	f.order = nil
 }

@@ -44,11 +44,11 @@ func TestFollowRefusesWhatDoesNotBelong(t *testing.T) {
 		{"what is no event", func(l []events.Event) []events.Event { l[3].ID = "with space"; return l }, events.Invalid, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newDoor(t, "S1")
-			list := (&study{token: "S1"}).take(6)
+			d := newServer(t, "S1")
+			list := (&study{key: "S1"}).take(6)
 			log := c.make(append([]events.Event(nil), list...))
 			publish(t, d, log...)
-			p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+			p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 			_, result := follow(t, p, "S1", r)
 			err := ended(t, result)
 			if !errors.Is(err, c.code) || errors.Is(err, subscriber.ErrAccessEnded) {
@@ -66,21 +66,21 @@ func TestFollowRefusesWhatDoesNotBelong(t *testing.T) {
 	}
 
 	t.Run("an event of another study", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		e := (&study{token: "S2"}).next()
+		d := newServer(t, "S1")
+		e := (&study{key: "S2"}).next()
 		if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.FilterSubject = events.StudySubjects("S2") }); err != nil {
 			t.Fatal(err)
 		}
 		publish(t, d, e)
 		p := d.dial(t, subscriber.PartnerConfig{})
-		if err := p.Follow(t.Context(), "S1", newReader()); !errors.Is(err, events.Invalid) {
+		if err := p.Follow(t.Context(), "S1", newMemoryFollower()); !errors.Is(err, events.Invalid) {
 			t.Errorf("Follow ended with %v", err)
 		}
 	})
 
-	t.Run("a consumer that starts behind what is held", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		list := (&study{token: "S1"}).take(50)
+	t.Run("a consumer that starts behind the stored bookmark", func(t *testing.T) {
+		d := newServer(t, "S1")
+		list := (&study{key: "S1"}).take(50)
 		publish(t, d, list...)
 		d.deleteConsumer(t, "S1")
 		if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) {
@@ -88,7 +88,7 @@ func TestFollowRefusesWhatDoesNotBelong(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		r.marks["S1"] = subscriber.Bookmark{Number: 20, Hash: list[19].Hash, StreamSequence: 20}
 		if err := p.Follow(t.Context(), "S1", r); !errors.Is(err, events.Gap) {
 			t.Errorf("Follow ended with %v", err)
@@ -99,16 +99,16 @@ func TestFollowRefusesWhatDoesNotBelong(t *testing.T) {
 	})
 
 	t.Run("a stored bookmark that is older than what was acknowledged", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		s := &study{token: "S1"}
+		d := newServer(t, "S1")
+		s := &study{key: "S1"}
 		publish(t, d, s.take(10)...)
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		stop, _ := follow(t, p, "S1", r)
 		r.wait(t, "S1", 10)
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		old := newReader() // restored from a backup
+		old := newMemoryFollower() // restored from a backup
 		old.marks["S1"] = subscriber.Bookmark{Number: 4, Hash: r.got["S1"][3].Hash, StreamSequence: 4}
 		_, result := follow(t, p, "S1", old)
 		publish(t, d, s.next())
@@ -120,16 +120,16 @@ func TestFollowRefusesWhatDoesNotBelong(t *testing.T) {
 
 func TestFollowComparesWhatComesAgain(t *testing.T) {
 	// redelivers makes a consumer deliver everything again to a partner that
-	// holds all of it, and returns what Follow does when one more event comes.
-	redelivers := func(t *testing.T, log []events.Event, held events.Event, sequence uint64) (*reader, func() error, <-chan error) {
-		d := newDoor(t, "S1")
+	// has stored all of it, and returns the result of Follow when one more event is delivered.
+	redelivers := func(t *testing.T, log []events.Event, stored events.Event, sequence uint64) (*memoryFollower, func() error, <-chan error) {
+		d := newServer(t, "S1")
 		publish(t, d, log...)
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
-		r.marks["S1"] = subscriber.Bookmark{Number: held.Number, Hash: held.Hash, StreamSequence: sequence}
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
+		r.marks["S1"] = subscriber.Bookmark{Number: stored.Number, Hash: stored.Hash, StreamSequence: sequence}
 		stop, result := follow(t, p, "S1", r)
 		return r, stop, result
 	}
-	list := (&study{token: "S1"}).take(6)
+	list := (&study{key: "S1"}).take(6)
 
 	t.Run("and passes over it when it is the same", func(t *testing.T) {
 		r, stop, _ := redelivers(t, list, list[4], 5)
@@ -142,7 +142,7 @@ func TestFollowComparesWhatComesAgain(t *testing.T) {
 		}
 	})
 	for name, log := range map[string][]events.Event{
-		"the held event is another":     {list[0], list[1], list[2], list[3], resealed(list[4], list[3].ChainHead()), list[5]},
+		"the stored event is another":   {list[0], list[1], list[2], list[3], resealed(list[4], list[3].ChainHead()), list[5]},
 		"an event before it is another": {list[0], resealed(list[1], list[0].ChainHead()), list[2], list[3], list[4], list[5]},
 		"the first event is another":    {resealed(list[0], events.ChainHead{}), list[1], list[2], list[3], list[4], list[5]},
 	} {
@@ -164,32 +164,32 @@ func TestFollowComparesWhatComesAgain(t *testing.T) {
 	})
 }
 
-// A thief takes events from the same consumer and never acknowledges them:
-// what is delivered then has holes, comes late, again and out of order.
+// A rival takes events from the same consumer and never acknowledges them:
+// deliveries are then missing, late, repeated and out of order.
 func TestFollowPutsAnyDisorderOfDeliveryInOrder(t *testing.T) {
-	d := newDoor(t, "S1")
-	s := &study{token: "S1"}
+	d := newServer(t, "S1")
+	s := &study{key: "S1"}
 	var want []events.Event
-	p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+	p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 	if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.AckWait = 200 * time.Millisecond }); err != nil {
 		t.Fatal(err)
 	}
 	stop, _ := follow(t, p, "S1", r)
-	thief, err := d.js.Consumer(t.Context(), events.Stream, "acme=S1")
+	rival, err := d.js.Consumer(t.Context(), events.Stream, "acme=S1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		take := rapid.IntRange(1, 40).Draw(rt, "stolen")
+		take := rapid.IntRange(1, 40).Draw(rt, "taken")
 		list := s.take(rapid.IntRange(1, 60).Draw(rt, "published"))
-		stolen, err := thief.Fetch(take, jetstream.FetchMaxWait(30*time.Millisecond))
+		taken, err := rival.Fetch(take, jetstream.FetchMaxWait(30*time.Millisecond))
 		if err != nil {
 			rt.Fatal(err)
 		}
 		want = append(want, list...)
 		publish(t, d, list...)
-		for msg := range stolen.Messages() {
-			if rapid.Bool().Draw(rt, "gives back") {
+		for msg := range taken.Messages() {
+			if rapid.Bool().Draw(rt, "returned") {
 				_ = msg.Nak()
 			}
 		}
@@ -198,5 +198,5 @@ func TestFollowPutsAnyDisorderOfDeliveryInOrder(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	r.holds(t, "S1", want)
+	r.check(t, "S1", want)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
-// childVariable makes the test binary a partner's program: it holds the token
+// childVariable makes the test binary a partner's program: it contains the token
 // endpoint, the NATS server and the database, separated by spaces.
 const childVariable = "SIGNOFF_TEST_PARTNER"
 
@@ -39,7 +39,7 @@ func child() {
 
 func TestAPartnerThatIsKilledStoresEachEventOnce(t *testing.T) {
 	const kills, each = 8, 60
-	d := newDoor(t, "S1")
+	d := newServer(t, "S1")
 	holdOn(t, d)
 	path := t.TempDir() + "/reports.db"
 	a, err := openArchive(path)
@@ -47,7 +47,7 @@ func TestAPartnerThatIsKilledStoresEachEventOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.db.Close()
-	want := (&study{token: "S1"}).take(kills * each)
+	want := (&study{key: "S1"}).take(kills * each)
 	for i := range kills {
 		publish(t, d, want[i*each:(i+1)*each]...)
 		until := i*each + rand.IntN(each) + 1
@@ -78,8 +78,8 @@ func TestAPartnerThatIsKilledStoresEachEventOnce(t *testing.T) {
 	}
 }
 
-// runChild runs the program until the condition holds, and kills it.
-func runChild(t *testing.T, d *door, path string, enough func() bool) {
+// runChild runs the program until the condition is true, and kills it.
+func runChild(t *testing.T, d *partnerServer, path string, enough func() bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"="+d.endpoint.URL+" "+d.url()+" "+path, "GORACE=atexit_sleep_ms=0")

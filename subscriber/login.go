@@ -5,18 +5,20 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
-// connection returns options for a connection that never gives up and asks for a token whenever
-// it connects. What the caller wants otherwise comes before what must hold.
-func (p *Partner) connection(local bool) []nats.Option {
+// connectOptions returns options for a connection that reconnects without limit and
+// sends a current access token whenever it connects. The caller's options come
+// before those that must hold.
+func (p *Partner) connectOptions(local bool) []nats.Option {
 	all := []nats.Option{
 		nats.Name("signoff subscriber " + p.id),
 		nats.Timeout(p.cfg.Timeout),
@@ -29,65 +31,57 @@ func (p *Partner) connection(local bool) []nats.Option {
 		all = append(all, nats.Secure())
 	}
 	return append(all,
-		nats.TokenHandler(p.token),
+		nats.TokenHandler(p.accessToken),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
-		nats.CustomReconnectDelay(p.delay),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { p.problem(err) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { p.problem(err); p.cfg.Outage(err) }),
+		nats.CustomReconnectDelay(p.reconnectDelay),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { p.serverError(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { p.serverError(err); p.cfg.Outage(err) }),
 		nats.ClosedHandler(func(*nats.Conn) { p.end(ErrClosed) }),
 	)
 }
 
-// token is called while the connection is locked. So it is fetched before,
-// where that is possible: in delay and renew.
-func (p *Partner) token() string {
-	token, err := p.tokens.get(p.life)
+// accessToken is called while the connection is locked. So the token is requested
+// before, where that is possible: in reconnectDelay and renewLogin.
+func (p *Partner) accessToken() string {
+	accessToken, err := p.tokens.get(p.life)
 	if err != nil {
-		p.failed(err)
+		p.tokenFailed(err)
 		return ""
 	}
-	return token
+	return accessToken
 }
 
-// delay is called before each but the first attempt to connect again. It
-// returns when there is a token to try with.
-func (p *Partner) delay(attempt int) time.Duration {
-	for wait := newBackoff(); p.life.Err() == nil; {
-		_, err := p.tokens.get(p.life)
-		if err == nil {
-			break
-		}
-		p.failed(err)
-		p.sleep(wait.NextBackOff())
+// reconnectDelay is called before each but the first attempt to connect again. It
+// returns when there is an access token to connect with.
+func (p *Partner) reconnectDelay(attempt int) time.Duration {
+	_ = retry.Loop{Longest: longestWait, Failed: p.tokenFailed}.Run(p.life, func(ctx context.Context, _ func()) error {
+		_, err := p.tokens.get(ctx)
+		return err
+	})
+	if attempt <= 1 {
+		p.reconnects.Reset()
 	}
-	longest := min(50*time.Millisecond<<min(attempt-1, 10), 10*time.Second)
-	return 20*time.Millisecond + rand.N(longest) //nolint:gosec // time for what listens to notice the loss; no secret
+	return p.reconnects.NextBackOff() // long enough for what listens to notice the loss
 }
 
-func (p *Partner) sleep(d time.Duration) {
-	select {
-	case <-p.life.Done():
-	case <-time.After(d):
-	}
-}
-
-// failed takes note that no token could be had, and ends everything if the
-// credentials are refused.
-func (p *Partner) failed(err error) {
+// tokenFailed reports that there is no access token, and ends the connection if the
+// credentials were refused.
+func (p *Partner) tokenFailed(err error) {
 	if p.life.Err() != nil {
 		return
 	}
-	if !isRefused(err) {
+	if !isBadCredentials(err) {
 		p.cfg.Outage(err)
 		return
 	}
-	p.end(ended(events.Unauthenticated, err, "partner %s is not known by this secret any more", p.id))
+	p.end(accessEnded(events.Unauthenticated, err, "the client secret of partner %s is no longer valid; ask the publisher for the current one", p.id))
 }
 
-// problem is told what the server complains of.
-func (p *Partner) problem(err error) {
-	p.judge(p.life, err)
+// serverError handles an error that the server has sent. A permission violation is
+// passed to the calls that use the consumer.
+func (p *Partner) serverError(err error) {
+	p.checkToken(p.life, err)
 	if errors.Is(err, nats.ErrPermissionViolation) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -95,37 +89,29 @@ func (p *Partner) problem(err error) {
 			if concerns(err, consumer) {
 				select {
 				case watch <- refusal{err}:
-				default: // told already
+				default: // one is enough
 				}
 			}
 		}
 	}
 }
 
-// judge has another token fetched when a server does not take this one.
-func (p *Partner) judge(ctx context.Context, err error) {
+// checkToken has the access token replaced if a server has rejected it.
+func (p *Partner) checkToken(ctx context.Context, err error) {
 	for _, is := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
 		if errors.Is(err, is) {
-			p.tokens.doubt(ctx)
+			p.tokens.reject(ctx)
 		}
 	}
 }
 
-// concerns reports whether the server refuses a subject of the consumer: one
-// of its words is the consumer's name.
+// concerns reports whether the violation is about a subject of the consumer: one
+// token of the subject is the consumer's name.
 func concerns(violation error, consumer string) bool {
 	text := violation.Error()
 	from := strings.IndexByte(text, '"')
 	to := strings.LastIndexByte(text, '"')
-	if from < 0 || to <= from {
-		return false
-	}
-	for word := range strings.SplitSeq(text[from+1:to], ".") {
-		if word == consumer {
-			return true
-		}
-	}
-	return false
+	return from >= 0 && to > from && slices.Contains(strings.Split(text[from+1:to], "."), consumer)
 }
 
 // watch returns a channel on which refusals of the consumer arrive.
@@ -141,27 +127,28 @@ func (p *Partner) watch(consumer string) (refusals chan refusal, stop func()) {
 	}
 }
 
-// login numbers the logins of the connection.
-func (p *Partner) login() uint64 { return p.nc.Stats().Reconnects }
+// logins returns how often the connection has logged in again.
+func (p *Partner) logins() uint64 { return p.nc.Stats().Reconnects }
 
-// renew connects again, so that the login has the permissions of now; unless
-// that has happened since the login given.
-func (p *Partner) renew(since uint64) {
+// renewLogin connects again, so that the login has the present permissions; unless
+// that has happened since the login with the given number.
+func (p *Partner) renewLogin(since uint64) {
 	p.renewing.Lock()
 	defer p.renewing.Unlock()
-	if p.login() != since || !p.nc.IsConnected() {
+	if p.logins() != since || !p.nc.IsConnected() {
 		return
 	}
 	if _, err := p.tokens.get(p.life); err != nil {
-		p.failed(err)
+		p.tokenFailed(err)
 		return
 	}
 	_ = p.nc.ForceReconnect() // fails only when closed, which ends everything anyway
 }
 
-// probe asks for a consumer over a connection of its own: what the partner may
-// do is settled when it logs in, and to log in again would disturb the other
-// studies. The error is a refusal, or says that nothing was found out.
+// probe requests a consumer over a connection of its own: permissions are
+// determined at the login, and another login of the partner's connection would
+// interrupt the other studies. The error is a refusal, or another one if the probe
+// itself failed.
 func (p *Partner) probe(ctx context.Context, name string) error {
 	refusals := make(chan refusal, 1)
 	nc, js, err := p.open(ctx,
@@ -171,7 +158,7 @@ func (p *Partner) probe(ctx context.Context, name string) error {
 			if errors.Is(err, nats.ErrPermissionViolation) {
 				select {
 				case refusals <- refusal{err}:
-				default: // told already
+				default: // one is enough
 				}
 			}
 		}))
@@ -183,14 +170,15 @@ func (p *Partner) probe(ctx context.Context, name string) error {
 	return err
 }
 
-// unreachableServer tells a server that is away from one that is the wrong one.
-func unreachableServer(err error) error {
+// connectError returns an outage for a server that cannot be reached, and another
+// error for one that must not be used.
+func connectError(err error) error {
 	switch {
 	case untrusted(err):
-		return &events.Error{Code: events.Forbidden, Message: "the certificate of the NATS server is not trusted", Err: err}
+		return &events.Error{Code: events.Forbidden, Message: "the certificate of the NATS server is not trusted; set PartnerConfig.TLS to the publisher's certificates", Err: err}
 	case errors.Is(err, nats.ErrSecureConnWanted):
-		return &events.Error{Code: events.Forbidden, Message: "the NATS server offers no TLS; the token is not sent in clear", Err: err}
-	case strings.Contains(err.Error(), "expected 'PONG', got 'PING'"): // of 2 s after the login, to which nobody had an answer
+		return &events.Error{Code: events.Forbidden, Message: "the NATS server offers no TLS, and the access token is not sent in clear; check the NATS URL", Err: err}
+	case strings.Contains(err.Error(), "expected 'PONG', got 'PING'"): // the server's text when a login is not answered within 2 s
 		err = fmt.Errorf("nobody answers logins there at present: %w", err)
 	}
 	return outage{fmt.Errorf("connect to the NATS server: %w", err)}

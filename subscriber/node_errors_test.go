@@ -12,9 +12,9 @@ import (
 func TestNodeTellsWhatIsWrong(t *testing.T) {
 	needNode(t)
 
-	published := func(t *testing.T, change func(list []events.Event) []events.Event) *door {
+	published := func(t *testing.T, change func(list []events.Event) []events.Event) *partnerServer {
 		t.Helper()
-		d, s := newDoor(t, "S1"), &study{token: "S1"}
+		d, s := newServer(t, "S1"), &study{key: "S1"}
 		publish(t, d, change(s.take(4))...)
 		return d
 	}
@@ -58,11 +58,11 @@ func TestNodeRefusesAPositionOfAnotherLog(t *testing.T) {
 	for _, c := range contradictions() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			d := newDoor(t, "S1")
+			d := newServer(t, "S1")
 			c.log(t, d)
 			says := c.says
 			for range 2 { // it is the same after a restart, but what comes again may come in another order
-				end := startNode(t, d, at(c.held, c.place)).next()
+				end := startNode(t, d, at(c.stored, c.place)).next()
 				c.wanted(t, events.Errorf(events.Code(end.Ended), "%s", end.Message), says...)
 				says = nil
 			}
@@ -75,7 +75,7 @@ func TestNodeAcceptsAPositionThatNothingContradicts(t *testing.T) {
 	needNode(t)
 	for name, log := range agreements {
 		t.Run(name, func(t *testing.T) {
-			d, s := newDoor(t, "S1"), &study{token: "S1"}
+			d, s := newServer(t, "S1"), &study{key: "S1"}
 			whole := s.take(8)
 			log(t, d, whole)
 			r := startNode(t, d, at(whole[7], 8))
@@ -98,7 +98,7 @@ func TestNodeNoticesThatAnOlderLogWasRestoredBeneathIt(t *testing.T) {
 	for name, goesOn := range restorations {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d, s := newDoor(t, "S1"), &study{token: "S1"}
+			d, s := newServer(t, "S1"), &study{key: "S1"}
 			r := startNode(t, d, nil)
 			publish(t, d, s.take(4)...)
 			r.take(4)
@@ -114,8 +114,8 @@ func TestNodeNoticesThatAnOlderLogWasRestoredBeneathIt(t *testing.T) {
 
 func TestNodeRefusesAMalformedPosition(t *testing.T) {
 	needNode(t)
-	d := newDoor(t, "S1")
-	list := (&study{token: "S1"}).take(3)
+	d := newServer(t, "S1")
+	list := (&study{key: "S1"}).take(3)
 	publish(t, d, list...)
 	for name, change := range map[string]func(e *events.Event){
 		"a number without a hash": func(e *events.Event) { e.Hash = "" },
@@ -135,10 +135,10 @@ func TestNodeRefusesAMalformedPosition(t *testing.T) {
 func TestNodeIsToldThatAccessEnded(t *testing.T) {
 	needNode(t)
 
-	reading := func(t *testing.T) (*door, *nodeReader) {
+	reading := func(t *testing.T) (*partnerServer, *nodeReader) {
 		t.Helper()
-		d := newDoor(t, "S1", "S2")
-		publish(t, d, (&study{token: "S1"}).take(2)...)
+		d := newServer(t, "S1", "S2")
+		publish(t, d, (&study{key: "S1"}).take(2)...)
 		r := startNode(t, d, nil)
 		r.take(2)
 		return d, r
@@ -156,20 +156,20 @@ func TestNodeIsToldThatAccessEnded(t *testing.T) {
 	t.Run("when the partner is removed", func(t *testing.T) {
 		d, r := reading(t)
 		d.change(func() { clear(d.tokens); d.secret = "another" })
-		d.kick()
+		d.disconnect()
 		r.ends("access-ended")
 	})
 	t.Run("when its secret is wrong", func(t *testing.T) {
-		startNode(t, newDoor(t, "S1"), map[string]any{"clientSecret": "wrong"}).ends("access-ended")
+		startNode(t, newServer(t, "S1"), map[string]any{"clientSecret": "wrong"}).ends("access-ended")
 	})
 	t.Run("when the study was never granted, by name and without a word of outages", func(t *testing.T) {
-		end := startNode(t, newDoor(t, "S1"), map[string]any{"study": "S3", "patience": 60_000}).line()
+		end := startNode(t, newServer(t, "S1"), map[string]any{"study": "S3", "patience": 60_000}).line()
 		if end.Ended != "access-ended" || !strings.Contains(end.Message, "study S3 is not granted to acme") {
 			t.Errorf("%+v", end)
 		}
 	})
 	t.Run("but not while nobody answers for the consumer", func(t *testing.T) {
-		d, s := newDoor(t, "S1"), &study{token: "S1"}
+		d, s := newServer(t, "S1"), &study{key: "S1"}
 		want := s.take(2)
 		publish(t, d, want[0])
 		r := startNode(t, d, map[string]any{"patience": 1})
@@ -194,8 +194,8 @@ func TestNodeIsToldThatAccessEnded(t *testing.T) {
 		r.stop()
 		compareNode(t, want, got)
 	})
-	t.Run("but not while its consumer is made anew", func(t *testing.T) {
-		d, s := newDoor(t, "S1"), &study{token: "S1"}
+	t.Run("but not while its consumer is recreated", func(t *testing.T) {
+		d, s := newServer(t, "S1"), &study{key: "S1"}
 		want := s.take(2)
 		publish(t, d, want[0])
 		r := startNode(t, d, map[string]any{"patience": 60_000})
@@ -212,7 +212,7 @@ func TestNodeIsToldThatAccessEnded(t *testing.T) {
 		compareNode(t, want, got)
 	})
 	t.Run("but not while another study is revoked", func(t *testing.T) {
-		d, s := newDoor(t, "S1", "S2"), &study{token: "S1"}
+		d, s := newServer(t, "S1", "S2"), &study{key: "S1"}
 		want := s.take(20)
 		publish(t, d, want[:10]...)
 		r := startNode(t, d, nil)

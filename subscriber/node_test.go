@@ -71,9 +71,9 @@ type nodeReader struct {
 	lines chan nodeLine
 }
 
-// startNode runs a subscriber of study S1 at the door, with changes to its
+// startNode runs a subscriber of study S1 at the server, with changes to its
 // options, until the test ends.
-func startNode(t *testing.T, d *door, changes map[string]any) *nodeReader {
+func startNode(t *testing.T, d *partnerServer, changes map[string]any) *nodeReader {
 	t.Helper()
 	options := map[string]any{
 		"servers": d.url(), "tokenURL": d.endpoint.URL, "clientId": acme, "clientSecret": secret, "study": "S1", "patience": 1000,
@@ -136,7 +136,7 @@ func (r *nodeReader) line() nodeLine {
 	return nodeLine{}
 }
 
-// next returns the next line that tells of no outage.
+// next returns the next line that is not about an outage.
 func (r *nodeReader) next() nodeLine {
 	r.t.Helper()
 	for {
@@ -198,7 +198,7 @@ func compareNode(t *testing.T, want []events.Event, got []nodeLine) {
 
 // holdOn has the broker wait so long for acknowledgements that nothing comes
 // again by itself.
-func holdOn(t *testing.T, d *door) {
+func holdOn(t *testing.T, d *partnerServer) {
 	t.Helper()
 	if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) { cfg.AckWait = time.Hour }); err != nil {
 		t.Fatal(err)
@@ -206,7 +206,7 @@ func holdOn(t *testing.T, d *door) {
 }
 
 // fetch takes messages of S1 as another reader of the same consumer.
-func fetch(t *testing.T, d *door, n int) (list []jetstream.Msg) {
+func fetch(t *testing.T, d *partnerServer, n int) (list []jetstream.Msg) {
 	t.Helper()
 	c, err := d.js.Consumer(t.Context(), events.Stream, consumerName("S1"))
 	if err != nil {
@@ -228,10 +228,10 @@ func fetch(t *testing.T, d *door, n int) (list []jetstream.Msg) {
 func TestNode(t *testing.T) {
 	needNode(t)
 
-	t.Run("receives what is there and what comes, byte for byte", func(t *testing.T) {
-		d, s := newDoor(t, "S1", "S2"), &study{token: "S1"}
+	t.Run("receives present and later events, byte for byte", func(t *testing.T) {
+		d, s := newServer(t, "S1", "S2"), &study{key: "S1"}
 		want := s.take(300)
-		publish(t, d, (&study{token: "S2"}).take(3)...)
+		publish(t, d, (&study{key: "S2"}).take(3)...)
 		publish(t, d, want...)
 		r := startNode(t, d, nil)
 		got := r.take(len(want))
@@ -244,8 +244,8 @@ func TestNode(t *testing.T) {
 		compareNode(t, want, got)
 	})
 
-	t.Run("goes on from a stored position", func(t *testing.T) {
-		d, s := newDoor(t, "S1"), &study{token: "S1"}
+	t.Run("continues from a stored position", func(t *testing.T) {
+		d, s := newServer(t, "S1"), &study{key: "S1"}
 		want := s.take(20)
 		publish(t, d, want[:10]...)
 		r := startNode(t, d, nil)
@@ -258,8 +258,8 @@ func TestNode(t *testing.T) {
 		compareNode(t, want, got)
 	})
 
-	t.Run("goes on after each kill -9 behind what it had stored", func(t *testing.T) {
-		d, s := newDoor(t, "S1"), &study{token: "S1"}
+	t.Run("continues after each kill -9 behind the stored position", func(t *testing.T) {
+		d, s := newServer(t, "S1"), &study{key: "S1"}
 		holdOn(t, d)
 		want := s.take(1000)
 		publish(t, d, want...)
@@ -275,7 +275,7 @@ func TestNode(t *testing.T) {
 	})
 
 	t.Run("puts in order what an earlier connection left behind", func(t *testing.T) {
-		d, s := newDoor(t, "S1"), &study{token: "S1"}
+		d, s := newServer(t, "S1"), &study{key: "S1"}
 		holdOn(t, d)
 		want := s.take(10)
 		publish(t, d, want...)
@@ -291,7 +291,7 @@ func TestNode(t *testing.T) {
 	})
 
 	t.Run("loses and repeats nothing while its line is cut again and again", func(t *testing.T) {
-		d, s := newDoor(t, "S1"), &study{token: "S1"}
+		d, s := newServer(t, "S1"), &study{key: "S1"}
 		holdOn(t, d)
 		var want []events.Event
 		var got []nodeLine
@@ -301,7 +301,7 @@ func TestNode(t *testing.T) {
 			want = append(want, list...)
 			publish(t, d, list...)
 			got = append(got, r.take(50)...)
-			d.kick()
+			d.disconnect()
 		}
 		got = append(got, r.take(len(want)-len(got))...)
 		r.stop()
@@ -309,7 +309,7 @@ func TestNode(t *testing.T) {
 	})
 
 	t.Run("waits for a broker that restarts", func(t *testing.T) {
-		d, s := newDoor(t, "S1"), &study{token: "S1"}
+		d, s := newServer(t, "S1"), &study{key: "S1"}
 		want := s.take(20)
 		publish(t, d, want[:10]...)
 		r := startNode(t, d, nil)
@@ -325,20 +325,20 @@ func TestNode(t *testing.T) {
 	})
 
 	t.Run("has a fresh token when the broker wants it to log in again", func(t *testing.T) {
-		d, s := newDoor(t, "S1"), &study{token: "S1"}
+		d, s := newServer(t, "S1"), &study{key: "S1"}
 		want := s.take(2)
 		publish(t, d, want[0])
 		r := startNode(t, d, nil)
 		got := r.take(1)
 		d.change(func() { clear(d.tokens) }) // as if they had expired
-		d.kick()
+		d.disconnect()
 		publish(t, d, want[1])
 		compareNode(t, want, append(got, r.take(1)...))
 		r.stop()
 	})
 
 	t.Run("reads the announcements of its access", func(t *testing.T) {
-		d, s := newDoor(t), &study{token: events.PartnerStudy(acme)}
+		d, s := newServer(t), &study{key: events.PartnerStudy(acme)}
 		announced := s.announce(events.AccessGranted, "S1")
 		publish(t, d, announced)
 		got := startNode(t, d, map[string]any{"study": nil}).take(1)

@@ -11,45 +11,38 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
-// ErrAccessEnded says that the publisher does not let the partner have what it
-// asks for. With it comes the code events.Unauthenticated when the token
-// endpoint refuses the credentials (the partner was removed, or its secret
-// rotated), or events.Forbidden when a study is not, or no longer, granted: new
-// logins come without it for two seconds. What is merely away is waited for.
-var ErrAccessEnded = errors.New("access has ended")
-
-// PartnerConfig holds what may be left out.
+// PartnerConfig holds what is optional.
 type PartnerConfig struct {
-	// TLS is used towards the token endpoint and the NATS servers. Defaults to
+	// TLS is used for the token endpoint and the NATS servers. Defaults to
 	// the certificates that the system trusts.
 	TLS *tls.Config
 
-	// Insecure allows to send secrets in clear beyond this machine.
+	// Insecure permits sending secrets in clear beyond this machine.
 	Insecure bool
 
-	// Outage is told why nothing can be read at present, at each attempt, and
-	// nil when it can again. It is called from several goroutines. Defaults to
-	// a warning in slog.Default().
+	// Outage is called with the cause at each attempt that fails because the
+	// publisher is unreachable, and with nil when reading continues. It is called
+	// from several goroutines. Defaults to a warning in slog.Default().
 	Outage func(cause error)
 
-	// Interval is the time between two questions to the broker whether
-	// anything is outstanding. Defaults to 10 s.
+	// Interval is the time between two requests to the broker for what is
+	// outstanding. Defaults to 10 s.
 	Interval time.Duration
 
-	// Patience is how long the consumer of a study that is granted may be missing
-	// before that is the end of access: the publisher may be making it anew.
+	// Patience is how long the consumer of a granted study may be missing before
+	// access counts as ended: the publisher may be creating it again.
 	// Defaults to 30 s.
 	Patience time.Duration
 
-	Timeout  time.Duration    // for one answer. Defaults to 10 s.
+	Timeout  time.Duration    // for one request. Defaults to 10 s.
 	Prefetch int              // events requested at a time. Defaults to 256.
 	Clock    func() time.Time // Defaults to time.Now.
 	Options  []nats.Option    // for the connection, such as its name or a proxy
@@ -66,7 +59,7 @@ func (cfg PartnerConfig) withDefaults() PartnerConfig {
 	if cfg.Outage == nil {
 		cfg.Outage = func(cause error) {
 			if cause != nil {
-				slog.Default().Warn("sign-off events cannot be read at present", "error", cause)
+				slog.Default().Warn("sign-off events cannot be read at present; trying again", "error", cause)
 			}
 		}
 	}
@@ -74,31 +67,32 @@ func (cfg PartnerConfig) withDefaults() PartnerConfig {
 }
 
 // Partner is a partner's connection to the publisher. It stays usable through
-// outages and the expiry of its token, until Close or the end of access. Its
+// outages and the expiry of its access token, until Close or the end of access. Its
 // methods may be called from several goroutines.
 type Partner struct {
 	id      string
 	cfg     PartnerConfig
-	tokens  *tokens
+	tokens  *tokenSource
 	url     string
 	options []nats.Option
 	nc      *nats.Conn
 	js      jetstream.JetStream
 
-	life context.Context // ends with the partner's use of the connection; its cause says why
+	life context.Context // ends with the connection; its cause is why
 	end  context.CancelCauseFunc
 
-	pace     *rate.Limiter // of what is acknowledged or given back
-	renewing sync.Mutex    // one login is renewed at a time
-	mu       sync.Mutex
-	watches  map[chan refusal]string // consumer whose refusals go to the channel
-	followed map[string]bool         // by consumer
+	reconnects retry.Waits   // of the connection; for the goroutine that reconnects
+	quota      *rate.Limiter // of acknowledgements, positive and negative
+	renewing   sync.Mutex    // one login is renewed at a time
+	mu         sync.Mutex
+	watches    map[chan refusal]string // the consumer whose refusals are sent to the channel
+	followed   map[string]bool         // by consumer
 }
 
 // Dial connects a partner to the NATS server at url, or to one of several
-// separated by commas, with a token from the token endpoint. It waits for both
-// until ctx ends, and returns at once an error that waiting cannot mend: an
-// address, certificate or answer that is wrong, or ErrAccessEnded. The caller
+// separated by commas, with an access token from the token endpoint. It waits for
+// both until ctx ends, and returns at once an error that waiting does not help: an
+// address, certificate or response that is wrong, or ErrAccessEnded. The caller
 // must call Close.
 func Dial(ctx context.Context, credentials Credentials, url string, cfg PartnerConfig) (*Partner, error) {
 	local, err := servers(url)
@@ -110,12 +104,12 @@ func Dial(ctx context.Context, credentials Credentials, url string, cfg PartnerC
 	}
 	cfg = cfg.withDefaults()
 	p := &Partner{
-		id: credentials.ClientID, cfg: cfg, tokens: newTokens(credentials, cfg), url: url,
-		watches: make(map[chan refusal]string), followed: make(map[string]bool),
-		pace: rate.NewLimiter(events.PartnerRate*9/10, events.PartnerBurst*8/10), // there are other messages than these
+		id: credentials.ClientID, cfg: cfg, tokens: newTokenSource(credentials, cfg), url: url,
+		watches: make(map[chan refusal]string), followed: make(map[string]bool), reconnects: retry.NewWaits(longestWait),
+		quota: rate.NewLimiter(events.PartnerRate*9/10, events.PartnerBurst*8/10), // the rest is for other messages
 	}
 	p.life, p.end = context.WithCancelCause(context.Background())
-	p.options = p.connection(local)
+	p.options = p.connectOptions(local)
 	if err := p.connect(ctx); err != nil {
 		p.end(err)
 		return nil, err
@@ -123,36 +117,38 @@ func Dial(ctx context.Context, credentials Credentials, url string, cfg PartnerC
 	return p, nil
 }
 
-// Close ends the connection, and all that follow on it.
+// Close closes the connection. Calls that use it return ErrClosed.
 func (p *Partner) Close() {
 	p.end(ErrClosed)
 	p.nc.Close()
 }
 
-// connect dials until it succeeds or waiting does not help.
+// connect dials until that succeeds or waiting does not help.
 func (p *Partner) connect(ctx context.Context) error {
-	wait := newBackoff()
-	for again := false; ; again = true {
+	var lastOutage error // of the last attempt
+	loop := retry.Loop{Longest: longestWait, Failed: p.cfg.Outage}
+	err := loop.Run(ctx, func(ctx context.Context, _ func()) error {
 		err := p.dial(ctx)
-		var away outage
+		var unreachable outage
 		switch {
 		case err == nil:
-			if again {
+			if lastOutage != nil {
 				p.cfg.Outage(nil)
 			}
+			lastOutage = nil
 			return nil
-		case isRefused(err):
-			return ended(events.Unauthenticated, err, "partner %s is not known by this secret", p.id)
-		case !errors.As(err, &away):
-			return err
+		case isBadCredentials(err):
+			return retry.Stop(accessEnded(events.Unauthenticated, err, "partner %s is unknown, or its client secret is wrong; ask the publisher for the current one", p.id))
+		case !errors.As(err, &unreachable):
+			return retry.Stop(err)
 		}
-		p.cfg.Outage(err)
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case <-time.After(wait.NextBackOff()):
-		}
+		lastOutage = err
+		return err
+	})
+	if err == nil && lastOutage != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), lastOutage)
 	}
+	return err
 }
 
 func (p *Partner) dial(ctx context.Context) error {
@@ -172,8 +168,8 @@ func (p *Partner) open(ctx context.Context, options ...nats.Option) (*nats.Conn,
 	}
 	nc, err := nats.Connect(p.url, slices.Concat(p.options, options)...)
 	if err != nil {
-		p.judge(ctx, err)
-		return nil, nil, unreachableServer(err)
+		p.checkToken(ctx, err)
+		return nil, nil, connectError(err)
 	}
 	js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix)
 	if err != nil {
@@ -183,15 +179,5 @@ func (p *Partner) open(ctx context.Context, options ...nats.Option) (*nats.Conn,
 	return nc, js, nil
 }
 
-// newBackoff waits without end, a little longer each time.
-func newBackoff() *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0))
-}
-
-// ended makes the error of access that has ended.
-func ended(code events.Code, cause error, format string, args ...any) error {
-	e := events.Errorf(code, format, args...)
-	e.Err = cause
-	return fmt.Errorf("%w: %w", ErrAccessEnded, e)
-}
+// longestWait bounds the time between two attempts, to connect or for an access token.
+const longestWait = 10 * time.Second

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
-func publish(t testing.TB, d *door, list ...events.Event) {
+func publish(t testing.TB, d *partnerServer, list ...events.Event) {
 	t.Helper()
 	if err := d.publish(list...); err != nil {
 		t.Fatal(err)
@@ -20,9 +20,9 @@ func publish(t testing.TB, d *door, list ...events.Event) {
 }
 
 func TestFollow(t *testing.T) {
-	t.Run("hands over what is there and what comes, and nothing of another study", func(t *testing.T) {
-		d := newDoor(t, "S1", "S2")
-		one, two := &study{token: "S1"}, &study{token: "S2"}
+	t.Run("delivers present and later events, and nothing of another study", func(t *testing.T) {
+		d := newServer(t, "S1", "S2")
+		one, two := &study{key: "S1"}, &study{key: "S2"}
 		want := one.take(1500)
 		for i, e := range want {
 			publish(t, d, e)
@@ -30,7 +30,7 @@ func TestFollow(t *testing.T) {
 				publish(t, d, two.next())
 			}
 		}
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		stop, _ := follow(t, p, "S1", r)
 		r.wait(t, "S1", len(want))
 		more := one.take(3)
@@ -41,15 +41,15 @@ func TestFollow(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", append(want, more...))
+		r.check(t, "S1", append(want, more...))
 	})
 
-	t.Run("goes on behind the bookmark, at once even if it was stopped amid a backlog", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		s := &study{token: "S1"}
+	t.Run("continues behind the bookmark, at once even if it was stopped amid a backlog", func(t *testing.T) {
+		d := newServer(t, "S1")
+		s := &study{key: "S1"}
 		want := s.take(600)
 		publish(t, d, want...)
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		for n := 100; n <= 600; n += 100 {
 			stop, _ := follow(t, p, "S1", r)
 			r.wait(t, "S1", n)
@@ -57,14 +57,14 @@ func TestFollow(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("ends with the handler's error and hands the event over again later", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		want := (&study{token: "S1"}).take(30)
+		d := newServer(t, "S1")
+		want := (&study{key: "S1"}).take(30)
 		publish(t, d, want...)
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		full := errors.New("disk full")
 		r.refuse = func(d subscriber.Delivery) error {
 			if d.Bookmark.Number == 12 {
@@ -82,13 +82,13 @@ func TestFollow(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("acknowledges only what was handled", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		publish(t, d, (&study{token: "S1"}).take(5)...)
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		d := newServer(t, "S1")
+		publish(t, d, (&study{key: "S1"}).take(5)...)
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		r.refuse = func(d subscriber.Delivery) error {
 			if d.Bookmark.Number == 4 {
 				return errors.New("no")
@@ -119,10 +119,10 @@ func TestFollow(t *testing.T) {
 	})
 
 	t.Run("asks for the bookmark again when another process has moved it", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		want := (&study{token: "S1"}).take(20)
+		d := newServer(t, "S1")
+		want := (&study{key: "S1"}).take(20)
 		publish(t, d, want...)
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		r.refuse = func(d subscriber.Delivery) error {
 			if d.Bookmark.Number != 5 {
 				return nil
@@ -137,13 +137,13 @@ func TestFollow(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("follows several studies on one connection, each once at a time", func(t *testing.T) {
-		d := newDoor(t, "S1", "S2")
-		one, two := (&study{token: "S1"}).take(50), (&study{token: "S2"}).take(70)
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		d := newServer(t, "S1", "S2")
+		one, two := (&study{key: "S1"}).take(50), (&study{key: "S2"}).take(70)
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		stopOne, _ := follow(t, p, "S1", r)
 		stopTwo, _ := follow(t, p, "S2", r)
 		publish(t, d, one...)
@@ -151,19 +151,19 @@ func TestFollow(t *testing.T) {
 		r.wait(t, "S1", 50)
 		r.wait(t, "S2", 70)
 		if err := p.Follow(t.Context(), "S1", r); !errors.Is(err, events.Conflict) {
-			t.Errorf("a second Follow of S1 gave %v", err)
+			t.Errorf("a second Follow of S1 returned %v", err)
 		}
 		if err := errors.Join(stopOne(), stopTwo()); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", one)
-		r.holds(t, "S2", two)
+		r.check(t, "S1", one)
+		r.check(t, "S2", two)
 	})
 
 	t.Run("ends with ErrClosed when the partner is closed", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		publish(t, d, (&study{token: "S1"}).next())
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		d := newServer(t, "S1")
+		publish(t, d, (&study{key: "S1"}).next())
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		_, result := follow(t, p, "S1", r)
 		r.wait(t, "S1", 1)
 		p.Close()
@@ -171,29 +171,29 @@ func TestFollow(t *testing.T) {
 			t.Errorf("Follow ended with %v", err)
 		}
 		if err := p.Follow(t.Context(), "S1", r); !errors.Is(err, subscriber.ErrClosed) {
-			t.Errorf("Follow after Close gave %v", err)
+			t.Errorf("Follow after Close returned %v", err)
 		}
 	})
 
-	t.Run("refuses a bookmark without a hash and a study that is none", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+	t.Run("refuses a bookmark without a hash and an invalid study", func(t *testing.T) {
+		d := newServer(t, "S1")
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		r.marks["S1"] = subscriber.Bookmark{Number: 3}
 		if err := p.Follow(t.Context(), "S1", r); !errors.Is(err, events.Invalid) {
-			t.Errorf("Follow gave %v", err)
+			t.Errorf("Follow returned %v", err)
 		}
 		if err := p.Follow(t.Context(), "_access", r); !errors.Is(err, events.Invalid) {
-			t.Errorf("Follow of an internal study gave %v", err)
+			t.Errorf("Follow of an internal study returned %v", err)
 		}
 	})
 }
 
 func TestFollowAccess(t *testing.T) {
-	d := newDoor(t, "S1")
-	own := &study{token: events.PartnerStudy(acme)}
+	d := newServer(t, "S1")
+	own := &study{key: events.PartnerStudy(acme)}
 	granted, revoked := own.announce(events.AccessGranted, "Ünï 1"), own.announce(events.AccessRevoked, "Ünï 1")
 	publish(t, d, granted, revoked)
-	p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+	p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 	var grants []events.Grant
 	r.refuse = func(d subscriber.Delivery) error {
 		g, err := d.Grant()
@@ -208,15 +208,15 @@ func TestFollowAccess(t *testing.T) {
 	if err := <-result; err != nil {
 		t.Fatal(err)
 	}
-	r.holds(t, events.PartnerStudy(acme), []events.Event{granted, revoked})
+	r.check(t, events.PartnerStudy(acme), []events.Event{granted, revoked})
 	if len(grants) != 2 || grants[0] != (events.Grant{Partner: acme, Study: "Ünï 1", StudyKey: events.StudyKey("Ünï 1")}) {
 		t.Errorf("grants %+v", grants)
 	}
 }
 
 func TestTail(t *testing.T) {
-	d := newDoor(t, "S1")
-	p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+	d := newServer(t, "S1")
+	p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 	tail := func() subscriber.Tail {
 		t.Helper()
 		tail, err := p.Tail(t.Context(), "S1")
@@ -228,7 +228,7 @@ func TestTail(t *testing.T) {
 	if got := tail(); !got.Quiet() {
 		t.Errorf("of nothing is outstanding %+v", got)
 	}
-	publish(t, d, (&study{token: "S1"}).take(7)...)
+	publish(t, d, (&study{key: "S1"}).take(7)...)
 	// The broker counts for its consumers a moment after it has acknowledged.
 	for limit := time.Now().Add(30 * time.Second); ; {
 		got := tail()
@@ -250,31 +250,31 @@ func TestTail(t *testing.T) {
 		}
 	}
 	if _, err := p.Tail(t.Context(), "S2"); !errors.Is(err, events.Forbidden) {
-		t.Errorf("Tail of a study that is not granted gave %v", err)
+		t.Errorf("Tail of a study that is not granted returned %v", err)
 	}
 }
 
 func TestFollowThroughOutages(t *testing.T) {
 	t.Run("a server that restarts", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		s := &study{token: "S1"}
+		d := newServer(t, "S1")
+		s := &study{key: "S1"}
 		want := s.take(60)
 		publish(t, d, want[:20]...)
-		told := make(chan error, 1000)
-		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { told <- err }}), newReader()
+		reported := make(chan error, 1000)
+		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { reported <- err }}), newMemoryFollower()
 		stop, _ := follow(t, p, "S1", r)
 		r.wait(t, "S1", 20)
 		for n := 40; n <= 60; n += 20 {
 			d.stop()
-			if err := <-told; err == nil {
-				t.Error("told the end of an outage that nobody told of")
+			if err := <-reported; err == nil {
+				t.Error("the end of an outage was reported that was not reported before")
 			}
 			if err := d.start(); err != nil {
 				t.Fatal(err)
 			}
 			publish(t, d, want[n-20:n]...)
 			r.wait(t, "S1", n)
-			for err := range told {
+			for err := range reported {
 				if err == nil {
 					break
 				}
@@ -283,31 +283,31 @@ func TestFollowThroughOutages(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("a partner that is disconnected again and again amid a backlog", func(t *testing.T) {
-		d := newDoor(t, "S1")
+		d := newServer(t, "S1")
 		holdOn(t, d)
-		want := (&study{token: "S1"}).take(3000)
+		want := (&study{key: "S1"}).take(3000)
 		publish(t, d, want...)
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		stop, _ := follow(t, p, "S1", r)
 		for n := 300; n < 3000; n += 300 {
 			r.wait(t, "S1", n)
-			d.kick()
+			d.disconnect()
 		}
 		r.wait(t, "S1", 3000)
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("events that went elsewhere, far apart in the stream", func(t *testing.T) {
-		d := newDoor(t, "S1", "S2")
+		d := newServer(t, "S1", "S2")
 		holdOn(t, d)
-		other, s := &study{token: "S2"}, &study{token: "S1"}
+		other, s := &study{key: "S2"}, &study{key: "S1"}
 		var want []events.Event
 		for range 3 {
 			publish(t, d, other.take(400)...)
@@ -315,25 +315,25 @@ func TestFollowThroughOutages(t *testing.T) {
 			publish(t, d, want[len(want)-1])
 		}
 		fetch(t, d, 3) // and says nothing of them
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 		stop, _ := follow(t, p, "S1", r)
 		r.wait(t, "S1", 3)
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
-	t.Run("a consumer that is away while the broker recovers", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		want := (&study{token: "S1"}).take(20)
+	t.Run("a consumer that is unavailable while the broker recovers", func(t *testing.T) {
+		d := newServer(t, "S1")
+		want := (&study{key: "S1"}).take(20)
 		publish(t, d, want[:10]...)
-		told := make(chan error, 1000)
-		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { told <- err }}), newReader()
+		reported := make(chan error, 1000)
+		p, r := d.dial(t, subscriber.PartnerConfig{Outage: func(err error) { reported <- err }}), newMemoryFollower()
 		stop, _ := follow(t, p, "S1", r)
 		r.wait(t, "S1", 10)
 		d.deleteConsumer(t, "S1")
-		for err := range told {
+		for err := range reported {
 			if errors.Is(err, jetstream.ErrConsumerNotFound) {
 				break
 			}
@@ -349,21 +349,21 @@ func TestFollowThroughOutages(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 
 	t.Run("a broker that is not there yet", func(t *testing.T) {
-		d := newDoor(t, "S1")
-		want := (&study{token: "S1"}).take(3)
+		d := newServer(t, "S1")
+		want := (&study{key: "S1"}).take(3)
 		publish(t, d, want...)
 		d.stop()
 		ctx, cancel := context.WithCancel(t.Context())
-		told := make(chan error, 1000)
-		cfg := subscriber.PartnerConfig{Outage: func(err error) { told <- err; cancel() }}
+		reported := make(chan error, 1000)
+		cfg := subscriber.PartnerConfig{Outage: func(err error) { reported <- err; cancel() }}
 		if _, err := subscriber.Dial(ctx, d.credentials(), d.url(), cfg); !errors.Is(err, context.Canceled) {
-			t.Errorf("Dial gave %v", err)
+			t.Errorf("Dial returned %v", err)
 		}
-		cfg.Outage = func(err error) { told <- err }
+		cfg.Outage = func(err error) { reported <- err }
 		type dialled struct {
 			p   *subscriber.Partner
 			err error
@@ -374,8 +374,8 @@ func TestFollowThroughOutages(t *testing.T) {
 			result <- dialled{p, err}
 		}()
 		for range 3 {
-			if err := <-told; err == nil || errors.Is(err, subscriber.ErrAccessEnded) {
-				t.Errorf("told %v", err)
+			if err := <-reported; err == nil || errors.Is(err, subscriber.ErrAccessEnded) {
+				t.Errorf("reported %v", err)
 			}
 		}
 		if err := d.start(); err != nil {
@@ -386,12 +386,12 @@ func TestFollowThroughOutages(t *testing.T) {
 			t.Fatal(got.err)
 		}
 		defer got.p.Close()
-		r := newReader()
+		r := newMemoryFollower()
 		stop, _ := follow(t, got.p, "S1", r)
 		r.wait(t, "S1", 3)
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		r.holds(t, "S1", want)
+		r.check(t, "S1", want)
 	})
 }

@@ -2,107 +2,107 @@ package subscriber
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// How much is requested from the broker at a time, and how often it must show
-// a sign of life.
-const (
-	requestMessages = 500
-	requestBytes    = 32 << 20
-	heartbeat       = 5 * time.Second
-)
-
-// received is a message that follows, and what the broker says lies behind it.
-type received struct {
-	Message
-	pending uint64
-}
-
-// receiver takes messages from the broker and checks them, while others are
-// being applied.
+// receiver takes messages from the broker while others are being handled. It ends
+// when the connection is lost: the broker answers requests of that connection to a
+// subject that nobody listens to any more. So each connection has a receiver of its
+// own.
 type receiver struct {
 	from     jetstream.MessagesContext
-	next     uint64                      // stream sequence
-	consumer uint64                      // sequence of the consumer's last message
-	links    map[string]events.ChainHead // end of each study's chain
-	max      int
-	messages chan received // closed after the last
-	err      error         // why it was closed
+	cancel   context.CancelFunc
+	messages chan jetstream.Msg // closed after the last
+	unsent   jetstream.Msg      // received, but not sent on messages; valid once that is closed
+	err      error              // why messages was closed
 }
 
-func newReceiver(from jetstream.MessagesContext, held Progress, limit int) *receiver {
-	links := maps.Clone(held.ChainHeads)
-	if links == nil {
-		links = make(map[string]events.ChainHead)
-	}
-	return &receiver{from: from, next: held.Position.StreamSequence + 1, links: links, max: limit, messages: make(chan received, limit)}
+// errInterrupted ends a session whose connection was lost.
+var errInterrupted = errors.New("the connection to the broker was lost")
+
+func newReceiver(nc *nats.Conn, from jetstream.MessagesContext, buffer int) *receiver {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &receiver{from: from, cancel: cancel, messages: make(chan jetstream.Msg, buffer)}
+	lost := nc.StatusChanged(nats.RECONNECTING)
+	go func() {
+		defer nc.RemoveStatusListener(lost)
+		select {
+		case <-lost:
+			from.Stop()
+		case <-ctx.Done():
+		}
+	}()
+	go r.run(ctx)
+	return r
 }
 
-// run receives until an error, which it leaves in r.err: what was received
-// before is applied first.
-func (r *receiver) run(ctx context.Context) error {
+func (r *receiver) run(ctx context.Context) {
 	defer close(r.messages)
 	for {
 		msg, err := r.from.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			r.err = outage{fmt.Errorf("wait for messages: %w", err)}
-			return nil
-		}
-		m, err := r.check(msg)
-		if err != nil {
-			r.err = err
-			return nil
+		switch {
+		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
+			r.err = outage{errInterrupted}
+			return
+		case errors.Is(err, jetstream.ErrConsumerDeleted):
+			r.err = refusal{err}
+			return
+		case err != nil:
+			r.err = outage{fmt.Errorf("wait for events: %w", err)}
+			return
 		}
 		select {
-		case r.messages <- m:
+		case r.messages <- msg:
 		case <-ctx.Done():
-			return ctx.Err()
+			r.unsent = msg
+			return
 		}
 	}
 }
 
-// check finds out whether the message is the next one, of the consumer, of the
-// stream and of its study.
-func (r *receiver) check(msg jetstream.Msg) (received, error) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return received{}, outage{fmt.Errorf("a message without its place in the stream: %w", err)}
+// close ends the receiver and returns to the broker what it sent and was not
+// handled, so that it is delivered again at once and not only after the ack wait.
+// Outstanding returns how many messages the broker has sent and not seen
+// acknowledged; if it fails, those on their way are delivered after the ack wait.
+func (r *receiver) close(unhandled []acknowledger, outstanding func(context.Context) (int, error)) {
+	r.cancel()
+	for msg := range r.messages { // until it is closed: run has ended
+		unhandled = append(unhandled, msg)
 	}
-	if r.consumer++; meta.Sequence.Consumer != r.consumer {
-		return received{}, outage{fmt.Errorf("messages %d to %d of the consumer were lost", r.consumer, meta.Sequence.Consumer-1)}
+	if r.unsent != nil {
+		unhandled = append(unhandled, r.unsent)
 	}
-	if meta.Sequence.Stream != r.next {
-		return received{}, events.Errorf(events.Gap, "the stream goes on with message %d instead of %d", meta.Sequence.Stream, r.next)
-	}
-	e, err := events.FromHeader(msg.Headers(), msg.Data())
-	if err != nil {
-		return received{}, fmt.Errorf("read message %d: %w", r.next, err)
-	}
-	link, err := r.links[e.Study].Follow(e)
-	if err != nil {
-		return received{}, fmt.Errorf("check message %d: %w", r.next, err)
-	}
-	r.links[e.Study] = link
-	r.next++
-	return received{Message: Message{StreamSequence: meta.Sequence.Stream, Event: e}, pending: meta.NumPending}, nil
-}
-
-// batch puts m and what is there already behind it into a batch.
-func (r *receiver) batch(held Position, m received) Batch {
-	b := Batch{After: held, Messages: make([]Message, 0, min(r.max, 1+len(r.messages)))}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
 	for {
-		b.Messages = append(b.Messages, m.Message)
-		b.Position, b.Pending = held.after(m.Message), m.pending
-		if len(b.Messages) == cap(b.Messages) {
-			return b
+		n, err := outstanding(ctx)
+		if err != nil || n <= len(unhandled) {
+			break
 		}
-		m = <-r.messages // counted above, and nobody else takes them
+		soon, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+		unhandled = append(unhandled, r.drain(soon)...)
+		cancel()
+	}
+	r.from.Drain()
+	unhandled = append(unhandled, r.drain(ctx)...)
+	for _, msg := range unhandled {
+		_ = msg.Nak()
+	}
+}
+
+// drain receives until ctx or the messages end.
+func (r *receiver) drain(ctx context.Context) []acknowledger {
+	var all []acknowledger
+	for {
+		msg, err := r.from.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return all
+		}
+		all = append(all, msg)
 	}
 }

@@ -7,20 +7,19 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Tail is what the broker has for a partner that has not been acknowledged. It
-// counts what it has just stored a moment later.
+// Tail is how many events of a study are outstanding for the partner. The broker
+// counts an event a moment after it has stored it.
 type Tail struct {
-	Undelivered    uint64 // events of the study that were not yet sent
-	Unacknowledged int    // events that were sent and have not come back as handled
+	Undelivered    uint64 // events that were not yet sent
+	Unacknowledged int    // events that were sent and are not yet acknowledged
 }
 
-// Quiet reports whether every event of the study has been acknowledged. Only
-// then does silence mean that nothing has happened.
+// Quiet reports whether every event of the study has been acknowledged.
 func (t Tail) Quiet() bool { return t.Undelivered == 0 && t.Unacknowledged == 0 }
 
-// Tail asks the broker what is outstanding in a study. The error's code is
+// Tail returns how many events of a study are outstanding. The error's code is
 // events.Forbidden if the study is not granted, events.Unavailable if the
-// broker cannot be asked.
+// broker cannot be reached.
 func (p *Partner) Tail(ctx context.Context, study string) (Tail, error) {
 	if err := events.ValidStudy(study); err != nil {
 		return Tail{}, err
@@ -35,7 +34,7 @@ func (p *Partner) Tail(ctx context.Context, study string) (Tail, error) {
 	case errors.As(err, new(refusal)):
 		return Tail{}, &events.Error{Code: events.Forbidden, Message: notGranted(study, p.id), Err: err}
 	case err != nil:
-		return Tail{}, &events.Error{Code: events.Unavailable, Message: "what is outstanding in study " + study + " is not known", Err: err}
+		return Tail{}, &events.Error{Code: events.Unavailable, Message: "the broker cannot be asked what is outstanding in study " + study + "; try again later", Err: err}
 	}
 	info := from.CachedInfo()
 	return Tail{Undelivered: info.NumPending, Unacknowledged: info.NumAckPending}, nil

@@ -13,8 +13,8 @@ import (
 
 // newer is a study in which a newer publisher has written events of kinds that
 // are not known, between two that are.
-func newer(token string, kinds ...events.Kind) []events.Event {
-	s := &study{token: token}
+func newer(key string, kinds ...events.Kind) []events.Event {
+	s := &study{key: key}
 	list := []events.Event{s.next()}
 	for _, k := range kinds {
 		list = append(list, s.unknown(k, k.MediaType(), []byte(`{"resourceType":"Basic","value":50.0}`)))
@@ -27,9 +27,9 @@ var (
 	newerAnnouncements = []events.Kind{"access.paused.v1", "access.reminded.optional.v1", "access.granted.v2"}
 )
 
-// announced is like newer, of what the partner is told.
+// announced is like newer, of announcements of access.
 func announced() []events.Event {
-	s := &study{token: events.PartnerStudy(acme)}
+	s := &study{key: events.PartnerStudy(acme)}
 	list := []events.Event{s.announce(events.AccessGranted, "S1")}
 	for _, k := range newerAnnouncements {
 		list = append(list, s.unknown(k, events.MediaJSON, []byte(`{"partner":"acme"}`)))
@@ -38,9 +38,9 @@ func announced() []events.Event {
 }
 
 func TestKindsThatAreNotKnownAreHandedOver(t *testing.T) {
-	d, want, told := newDoor(t, "S1"), newer("S1", newerKinds...), announced()
-	publish(t, d, append(want, told...)...)
-	p, r := d.dial(t, subscriber.PartnerConfig{}), newReader()
+	d, want, announcements := newServer(t, "S1"), newer("S1", newerKinds...), announced()
+	publish(t, d, append(want, announcements...)...)
+	p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
 	var kinds []events.Kind
 	r.refuse = func(d subscriber.Delivery) error {
 		if !d.Kind.Known() {
@@ -51,47 +51,31 @@ func TestKindsThatAreNotKnownAreHandedOver(t *testing.T) {
 	if err := p.CatchUp(t.Context(), "S1", r); err != nil {
 		t.Fatal(err)
 	}
-	r.holds(t, "S1", want)
+	r.check(t, "S1", want)
 	if diff := cmp.Diff(append(append([]events.Kind{}, newerKinds...), newerKinds[0]), kinds); diff != "" {
 		t.Errorf("kinds that are not known (-want +got):\n%s", diff)
 	}
 
-	access := newReader()
+	access := newMemoryFollower()
 	result := make(chan error, 1)
 	go func() { result <- p.FollowAccess(t.Context(), access) }()
-	access.wait(t, events.PartnerStudy(acme), len(told))
-	access.holds(t, events.PartnerStudy(acme), told)
+	access.wait(t, events.PartnerStudy(acme), len(announcements))
+	access.check(t, events.PartnerStudy(acme), announcements)
 	p.Close()
 	if err := ended(t, result); !errors.Is(err, subscriber.ErrClosed) {
 		t.Errorf("FollowAccess ended with %v", err)
 	}
 }
 
-func TestKindsThatAreNotKnownAreReadWithTheStream(t *testing.T) {
-	b := newBroker(t)
-	own := (&study{token: events.AccessStudy}).unknown("access.role.v1", events.MediaJSON, []byte("{}"))
-	want := append(append(newer("S1", newerKinds...), announced()...), own)
-	b.publish(want...)
-	k := newKeeper()
-	stop, _ := run(t, b.reader(), k, subscriber.Config{})
-	k.wait(t, len(want))
-	if err := stop(); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, k.events); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestNodeHandsOverKindsThatAreNotKnown(t *testing.T) {
 	needNode(t)
-	d, want, told := newDoor(t, "S1"), newer("S1", newerKinds...), announced()
-	publish(t, d, append(want, told...)...)
+	d, want, announcements := newServer(t, "S1"), newer("S1", newerKinds...), announced()
+	publish(t, d, append(want, announcements...)...)
 	for what, c := range map[string]struct {
 		want    []events.Event
 		options map[string]any
 	}{
-		"of a study": {want, nil}, "of the partner's access": {told, map[string]any{"study": nil}},
+		"of a study": {want, nil}, "of the partner's access": {announcements, map[string]any{"study": nil}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			r := startNode(t, d, c.options)

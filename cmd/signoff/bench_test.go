@@ -12,10 +12,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // latencyPace is how far apart the sign-offs of the latency benchmark are.
@@ -27,7 +28,7 @@ const latencyPace = 10 * time.Millisecond
 // an outbox: from the publish call to the callback.
 func BenchmarkCommitToCallback(b *testing.B) {
 	dir := b.TempDir()
-	p, _ := startProgram(b, dir)
+	p, _ := startServer(b, dir)
 	addBenchPI(b, p)
 	arrivals := newArrivals()
 	stop := arrivals.follow(b, p)
@@ -40,12 +41,12 @@ func BenchmarkCommitToCallback(b *testing.B) {
 	for i := range b.N {
 		id := fmt.Sprint("bench-", i)
 		a := killAssessment(id, 0, i)
-		if results, err := p.outbox.Register(b.Context(), "bench", []events.Submission{{Assessment: a}}); err != nil || results[0].Err != nil {
+		if results, err := p.Outbox.Register(b.Context(), "bench", []events.Submission{{Assessment: a}}); err != nil || results[0].Err != nil {
 			b.Fatal(err, results)
 		}
 		<-pace.C
 		called[id] = time.Now()
-		if _, err := p.outbox.SignOff(b.Context(), outbox.SignOff{User: "pi", Meaning: "approved", IDs: []string{id}}); err != nil {
+		if _, err := p.Outbox.SignOff(b.Context(), outbox.SignOff{User: "pi", Meaning: "approved", IDs: []string{id}}); err != nil {
 			b.Fatal(err)
 		}
 		committed[id] = time.Now()
@@ -62,9 +63,9 @@ func BenchmarkCommitToCallback(b *testing.B) {
 	b.ReportMetric(float64(quantile(fromCall, 50))/float64(quantile(bare, 50)), "call/bare-p50")
 }
 
-func addBenchPI(b *testing.B, p *program) {
+func addBenchPI(b *testing.B, p *server.Server) {
 	b.Helper()
-	if err := p.outbox.Accounts().AddPI(b.Context(), "bench", "pi", "P. Investigator", []string{killStudy(0)}, testPassword); err != nil {
+	if err := p.Outbox.Accounts().AddPI(b.Context(), "bench", "pi", "P. Investigator", []string{killStudy(0)}, testPassword); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -74,20 +75,20 @@ type arrivals struct {
 	mu       sync.Mutex
 	at       map[string]time.Time
 	last     events.Event
-	progress subscriber.Progress
+	progress stream.Progress
 	news     chan struct{}
 }
 
 func newArrivals() *arrivals {
 	return &arrivals{
 		at: map[string]time.Time{}, news: make(chan struct{}, 1),
-		progress: subscriber.Progress{ChainHeads: map[string]events.ChainHead{}},
+		progress: stream.Progress{ChainHeads: map[string]events.ChainHead{}},
 	}
 }
 
-func (a *arrivals) Resume(context.Context) (subscriber.Progress, error) { return a.progress, nil }
+func (a *arrivals) Resume(context.Context) (stream.Progress, error) { return a.progress, nil }
 
-func (a *arrivals) Apply(_ context.Context, batch subscriber.Batch) error {
+func (a *arrivals) Apply(_ context.Context, batch stream.Batch) error {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -106,9 +107,9 @@ func (a *arrivals) Apply(_ context.Context, batch subscriber.Batch) error {
 }
 
 // follow subscribes until the result is called.
-func (a *arrivals) follow(b *testing.B, p *program) (stop func()) {
+func (a *arrivals) follow(b *testing.B, p *server.Server) (stop func()) {
 	b.Helper()
-	nc, err := p.nats.Connect(natsd.Reader)
+	nc, err := p.NATS.Connect(natsd.Reader)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func (a *arrivals) follow(b *testing.B, p *program) (stop func()) {
 	}
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error, 1)
-	go func() { done <- subscriber.New(js, a, subscriber.Config{}).Run(ctx) }()
+	go func() { done <- stream.NewReader(js, a, stream.Config{}).Run(ctx) }()
 	return func() {
 		cancel()
 		if err := <-done; err != nil {

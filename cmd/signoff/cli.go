@@ -1,34 +1,50 @@
 package main
 
-import "cmp"
+import (
+	"cmp"
+
+	"github.com/alecthomas/kong"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
 
 // cli is the command line.
 type cli struct {
 	common
+	Version kong.VersionFlag `env:"-" help:"Print the versions of the program, of Go and of the embedded NATS server."`
 
 	Serve   serveCommand   `cmd:"" help:"Run everything: outbox, publisher, read model, read API."`
 	Callout calloutCommand `cmd:"" help:"Answer partners' logins to an outside NATS server beside serve."`
-	Demo    demoCommand    `cmd:"" help:"A two-minute tour in a directory of its own."`
+	Demo    demo.Command   `cmd:"" help:"Take a two-minute tour on made-up data."`
 
 	PI       piCommand       `cmd:"" name:"pi" help:"Principal investigators: who may sign for which studies."`
 	Partner  partnerCommand  `cmd:"" help:"Partners: who may see which studies."`
 	Keys     keysCommand     `cmd:"" help:"Keys that sign access tokens."`
 	Import   importCommand   `cmd:"" help:"Register assessments from files, unsigned."`
+	Waiting  waitingCommand  `cmd:"" help:"List what waits for a signature."`
+	Show     showCommand     `cmd:"" help:"Print an assessment as a PI signs it, with its versions and signatures."`
 	Sign     signCommand     `cmd:"" help:"Sign off assessments, so that partners see them."`
 	Withdraw withdrawCommand `cmd:"" help:"Withdraw a published assessment, with a reason."`
 	Audit    auditCommand    `cmd:"" help:"Print the audit trail, oldest first."`
-	Status   statusCommand   `cmd:"" help:"What is signed, published and applied."`
-	Release  releaseCommand  `cmd:"" help:"Let a parked study be published again."`
-	Rebuild  rebuildCommand  `cmd:"" help:"Build the read model anew from the stream."`
+	Status   statusCommand   `cmd:"" help:"Print what is signed, published and applied."`
+	Release  releaseCommand  `cmd:"" help:"Publish a parked study again."`
+	Rebuild  rebuildCommand  `cmd:"" help:"Make the read model anew from the stream."`
 
-	NATSConfig natsConfigCommand `cmd:"" name:"nats-config" help:"Write the configuration of an outside NATS server or cluster."`
-	Ready      readyCommand      `cmd:"" help:"End with status 0 if the server on the data directory is ready, else 1; for health checks."`
+	NATSConfig natsconf.Command `cmd:"" name:"nats-config" help:"Write the configuration of an outside NATS server or cluster."`
+	Ready      readyCommand     `cmd:"" help:"Exit with status 0 if the server on the data directory is ready, otherwise 1; for health checks."`
 }
 
-// common are the flags of every command.
+// common holds the flags of every command.
 type common struct {
 	Data string `help:"Data directory; default ./data, of the demo ./signoff-demo." placeholder:"DIR"`
 	JSON bool   `name:"json" help:"Print facts as JSON."`
+
+	outbox *outbox.Outbox // used in place of that in Data; nil: open that
 }
 
-func (c *common) dir() dataDir { return dataDir(cmp.Or(c.Data, "./data")) }
+func (c *common) dir() datadir.Dir { return datadir.Dir(cmp.Or(c.Data, "./data")) }
+
+// demoDir is the demo's directory, which it empties.
+func (c *common) demoDir() datadir.Dir { return datadir.Dir(cmp.Or(c.Data, "./signoff-demo")) }

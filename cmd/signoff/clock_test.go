@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -12,32 +13,35 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/tokenkey"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// placedKey puts a new token key into the data directory, announced by a clock
-// that says the time given.
-func placedKey(t *testing.T, dir dataDir, o *outbox.Outbox, at time.Time) *tokenKey {
+// placedKey puts a new token key into the data directory. It is announced with the time
+// given.
+func placedKey(t *testing.T, dir datadir.Dir, o *outbox.Outbox, at time.Time) *tokenkey.Key {
 	t.Helper()
 	key := announcedKey(t, o, at)
 	if err := os.MkdirAll(string(dir)+"/keys", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeFile(dir.tokenKey(), key.file); err != nil {
+	if err := datadir.WriteFile(dir.TokenKey(), key.File); err != nil {
 		t.Fatal(err)
 	}
 	return key
 }
 
-func announcedKey(t *testing.T, o *outbox.Outbox, at time.Time) *tokenKey {
+func announcedKey(t *testing.T, o *outbox.Outbox, at time.Time) *tokenkey.Key {
 	t.Helper()
 	file, err := access.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := readTokenKey(file)
+	key, err := tokenkey.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,9 +51,9 @@ func announcedKey(t *testing.T, o *outbox.Outbox, at time.Time) *tokenKey {
 	return key
 }
 
-func openedOutbox(t *testing.T, dir dataDir) *outbox.Outbox {
+func openedOutbox(t *testing.T, dir datadir.Dir) *outbox.Outbox {
 	t.Helper()
-	o, err := outbox.Open(t.Context(), dir.outbox(), outbox.Config{})
+	o, err := outbox.Open(t.Context(), dir.Outbox(), outbox.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,10 +70,10 @@ func TestAKeyFromAClockThatWasWrong(t *testing.T) {
 		"an hour ahead": time.Hour, "ten years ahead": 10 * 365 * 24 * time.Hour, "a day behind": -24 * time.Hour,
 	} {
 		t.Run(what+" counts once the clock is right", func(t *testing.T) {
-			dir := dataDir(t.TempDir())
+			dir := datadir.Dir(t.TempDir())
 			o := openedOutbox(t, dir)
 			old := placedKey(t, dir, o, time.Now().Add(off))
-			p, stop := startProgram(t, string(dir))
+			p, stop := startServer(t, string(dir))
 			if status, findings := readiness(t, p); status != http.StatusOK {
 				t.Errorf("%v", findings)
 			}
@@ -79,24 +83,24 @@ func TestAKeyFromAClockThatWasWrong(t *testing.T) {
 			opensNATS(t, p, before)
 
 			r := rotateKeys(t, string(dir))
-			if len(r.Retired) != 1 || r.Retired[0].ID != old.id() || r.Retired[0].Until.After(time.Now().Add(keyOverlap)) {
+			if len(r.Retired) != 1 || r.Retired[0].ID != old.ID() || r.Retired[0].Until.After(time.Now().Add(tokenkey.Overlap)) {
 				t.Errorf("%+v", r)
 			}
 			acme.works("a token from before the rotation", before)
 			acme.works("a token from after it", acme.signIn(secret))
 			stop()
-			p, _ = startProgram(t, string(dir))
+			p, _ = startServer(t, string(dir))
 			acme.p = p
 			acme.works("a token from before the rotation, after a restart", before)
 		})
 	}
 }
 
-// opensNATS wants the token to log in to NATS.
-func opensNATS(t *testing.T, p *program, token string) {
+// opensNATS checks that the token can log in to NATS.
+func opensNATS(t *testing.T, p *server.Server, token string) {
 	t.Helper()
 	eventually(t, "a login by token", func() error {
-		nc, err := nats.Connect(p.nats.ClientURL(), nats.Token(token), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		nc, err := nats.Connect(p.NATS.ClientURL(), nats.Token(token), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 		if err == nil {
 			nc.Close()
 		}
@@ -105,13 +109,13 @@ func opensNATS(t *testing.T, p *program, token string) {
 }
 
 func TestReadinessTriesAToken(t *testing.T) {
-	p, _ := startProgram(t, t.TempDir())
+	p, _ := startServer(t, t.TempDir())
 	if status, findings := readiness(t, p); status != http.StatusOK {
 		t.Fatalf("%v", findings)
 	}
-	revoked := p.signer.current.Load().Key(time.Now())
+	revoked := p.TokenKeys.Current().Key(time.Now())
 	revoked.Until = time.Now().Add(-time.Minute)
-	if err := p.outbox.Accounts().AddKey(t.Context(), "test", revoked); err != nil {
+	if err := p.Outbox.Accounts().AddKey(t.Context(), "test", revoked); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "an end of readiness: no token opens anything any more", func() error {
@@ -121,7 +125,7 @@ func TestReadinessTriesAToken(t *testing.T) {
 		}
 		return nil
 	})
-	rotateKeys(t, string(p.dir))
+	rotateKeys(t, string(p.Dir))
 	eventually(t, "readiness after a rotation", func() error {
 		if status, findings := readiness(t, p); status != http.StatusOK {
 			return fmt.Errorf("%v", findings)
@@ -133,7 +137,7 @@ func TestReadinessTriesAToken(t *testing.T) {
 // A server whose clock is set back goes on with rotations, and what was retired
 // by the clock that was ahead does not stay in force for as long as it was.
 func TestTheClockIsSetBackAfterARotation(t *testing.T) {
-	dir := dataDir(t.TempDir())
+	dir := datadir.Dir(t.TempDir())
 	o := openedOutbox(t, dir)
 	directory := func() access.Directory {
 		keys, err := o.Accounts().Keys(context.Background())
@@ -149,12 +153,12 @@ func TestTheClockIsSetBackAfterARotation(t *testing.T) {
 	right := time.Now()
 	ahead := right.Add(365 * 24 * time.Hour)
 	first := placedKey(t, dir, o, right.Add(-time.Minute))
-	k, err := openKeyring(t.Context(), dir, o, directory, quiet)
+	k, err := tokenkey.Open(t.Context(), dir, o, directory, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	until := func(key *tokenKey) time.Time {
-		found, ok := directory().Key(key.id())
+	until := func(key *tokenkey.Key) time.Time {
+		found, ok := directory().Key(key.ID())
 		if !ok {
 			t.Fatal("the key is gone")
 		}
@@ -162,21 +166,34 @@ func TestTheClockIsSetBackAfterARotation(t *testing.T) {
 	}
 	look := func(at time.Time) {
 		t.Helper()
-		if err := k.look(t.Context(), at); err != nil {
+		if err := k.Look(t.Context(), at); err != nil {
 			t.Fatal(err)
 		}
 	}
 
-	second := placedKey(t, dir, o, ahead)
-	look(ahead)
-	if got := until(first); got.Before(ahead) || k.id() != second.id() {
-		t.Fatalf("the key signs: %t; the one before ends at %s", k.id() == second.id(), got)
+	// rotate makes a new key by a clock that shows the time given.
+	rotate := func(at time.Time) *tokenkey.Key {
+		t.Helper()
+		if _, err := o.Accounts().RequestKeyRotation(t.Context(), "test"); err != nil {
+			t.Fatal(err)
+		}
+		before := k.Current()
+		look(at)
+		if k.Current() == before {
+			t.Fatal("the key before signs still")
+		}
+		return k.Current()
+	}
+
+	second := rotate(ahead)
+	if got := until(first); got.Before(ahead) || k.ID() != second.ID() {
+		t.Fatalf("the key signs: %t; the one before ends at %s", k.ID() == second.ID(), got)
 	}
 	look(right)
-	if got := until(first); got.After(right.Add(keyOverlap)) {
+	if got := until(first); got.After(right.Add(tokenkey.Overlap)) {
 		t.Errorf("once the clock is right, the key before ends at %s only", got)
 	}
-	if err := k.works(right); err != nil {
+	if err := k.Check(right); err != nil {
 		t.Errorf("once the clock is right: %v", err)
 	}
 	before, err := o.ChainHead(t.Context(), events.AccessStudy)
@@ -188,15 +205,14 @@ func TestTheClockIsSetBackAfterARotation(t *testing.T) {
 		t.Errorf("it is retired again: %v, %v", after, err)
 	}
 
-	third := placedKey(t, dir, o, right)
-	look(right.Add(time.Minute))
-	if k.id() != third.id() || until(second).After(right.Add(time.Minute+keyOverlap)) {
-		t.Errorf("the next key signs: %t; the one before ends at %s", k.id() == third.id(), until(second))
+	third := rotate(right.Add(time.Minute))
+	if k.ID() != third.ID() || until(second).After(right.Add(time.Minute+tokenkey.Overlap)) {
+		t.Errorf("the next key signs: %t; the one before ends at %s", k.ID() == third.ID(), until(second))
 	}
-	fourth := placedKey(t, dir, o, ahead)
+	fourth := rotate(ahead)
 	look(right.Add(2 * time.Minute))
-	if k.id() != fourth.id() {
-		t.Error("it does not go over to a key that was announced by a clock that was ahead")
+	if k.ID() != fourth.ID() || until(third).After(right.Add(2*time.Minute+tokenkey.Overlap)) {
+		t.Errorf("after a rotation by a clock that was ahead, the key before ends at %s", until(third))
 	}
 }
 
@@ -204,16 +220,13 @@ func TestTheClockIsSetBackAfterARotation(t *testing.T) {
 // and another key has come since: which of them is the later one is a matter of
 // the log, not of what the clocks said.
 func TestARotationByAClockThatWasAheadIsOvertaken(t *testing.T) {
-	dir := dataDir(t.TempDir())
+	dir := datadir.Dir(t.TempDir())
 	o := openedOutbox(t, dir)
 	old := placedKey(t, dir, o, time.Now())
 	next := announcedKey(t, o, time.Now().Add(time.Hour))
-	if err := writeFile(dir.nextTokenKey(), next.file); err != nil {
-		t.Fatal(err)
-	}
 	other := placedKey(t, dir, o, time.Now())
 	r := rotateKeys(t, string(dir))
-	want := map[string]string{old.id(): keyAccepted, next.id(): keyAccepted, other.id(): keyAccepted, r.Key: keySigns}
+	want := map[string]string{old.ID(): keyAccepted, next.ID(): keyAccepted, other.ID(): keyAccepted, r.Key: keySigns}
 	if diff := cmp.Diff(want, keyStates(t, string(dir))); diff != "" {
 		t.Error(diff)
 	}

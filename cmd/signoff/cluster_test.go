@@ -14,23 +14,26 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
-// natsServerChild is a NATS server as nats-server -c FILE runs it: it takes up
-// its configuration again on SIGHUP.
+// natsServerChild is a NATS server as nats-server -c FILE runs it: it reloads its
+// configuration on SIGHUP.
 func natsServerChild() int {
-	opts, err := server.ProcessConfigFile(os.Args[1])
+	opts, err := natsserver.ProcessConfigFile(os.Args[1])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitUsage
 	}
-	s, err := server.NewServer(opts)
+	s, err := natsserver.NewServer(opts)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitRefused
@@ -60,9 +63,9 @@ type cluster struct {
 	port  string
 }
 
-// newCluster starts as many servers as are wanted. Of several each has an
-// address of 127.0.0.0/8 to itself, so that they can have the same ports, as in
-// the configuration for several machines. Args add to those of nats-config.
+// newCluster starts size servers. If there are several, each has its own address in
+// 127.0.0.0/8, so that they can have the same ports, as in the configuration for several
+// machines. Args are added to those of nats-config.
 func newCluster(t *testing.T, data string, size int, args ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, data: data, conf: t.TempDir(), nodes: make([]*exec.Cmd, size)}
@@ -142,7 +145,7 @@ func (c *cluster) kill(i int) {
 	c.nodes[i] = nil
 }
 
-// reload has all servers take up what configure wrote.
+// reload makes all servers reload what configure wrote.
 func (c *cluster) reload() {
 	c.t.Helper()
 	for _, node := range c.nodes {
@@ -154,26 +157,26 @@ func (c *cluster) reload() {
 
 func (c *cluster) url(i int) string { return "nats://" + c.hosts[i] + ":" + c.port }
 
-// flags are how the program reaches the cluster.
-func (c *cluster) flags() natsFlags {
+// flags returns the flags with which the program reaches the cluster.
+func (c *cluster) flags() natsflags.Flags {
 	var urls []string
 	for i := range c.hosts {
 		urls = append(urls, c.url(i))
 	}
-	return natsFlags{NATSURL: strings.Join(urls, ","), NATSPasswordFile: filepath.Join(c.conf, credentialsDir, "{role}"+passwordSuffix)}
+	return natsflags.Flags{NATSURL: strings.Join(urls, ","), NATSPasswordFile: filepath.Join(c.conf, natsconf.CredentialsDir, "{role}"+natsconf.PasswordSuffix)}
 }
 
-// settings are those of a program on the cluster.
-func (c *cluster) settings() settings {
+// settings returns the settings of a server on the cluster.
+func (c *cluster) settings() server.Settings {
 	s := loopback()
-	s.NATSListen, s.natsFlags, s.NATSReplicas = "", c.flags(), len(c.hosts)
+	s.NATSListen, s.Flags, s.NATSReplicas = "", c.flags(), len(c.hosts)
 	return s
 }
 
-// stream looks at the stream as the program's reader.
+// stream reads the state of the stream with the role reader.
 func (c *cluster) stream() *jetstream.StreamInfo {
 	c.t.Helper()
-	nc, err := c.flags().reach(slog.New(slog.DiscardHandler)).Connect(natsd.Reader)
+	nc, err := c.flags().Reach(slog.New(slog.DiscardHandler)).Connect(natsd.Reader)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -195,7 +198,7 @@ func (c *cluster) login(i int, id, secret string) (*nats.Conn, error) {
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 }
 
-// eventually tries again until what is wanted holds.
+// eventually calls holds until it returns nil; what names the condition.
 func eventually(t *testing.T, what string, holds func() error) {
 	t.Helper()
 	deadline := time.NewTimer(time.Minute)
@@ -210,7 +213,7 @@ func eventually(t *testing.T, what string, holds func() error) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("waited in vain for %s: %v", what, err)
+			t.Fatalf("%s: not within a minute: %v", what, err)
 		}
 	}
 }

@@ -11,26 +11,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
 )
 
 // Ten partners that together need more than the server's default of 1,000 consumers.
 func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 	const partners, studies = 10, 101
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	var names []string
 	for i := range studies {
 		names = append(names, fmt.Sprint("MANY-", i))
 	}
 	for i := range partners {
-		if _, err := p.outbox.Accounts().AddPartner(t.Context(), "test", fmt.Sprint("p", i), "", names); err != nil {
+		if _, err := p.Outbox.Accounts().AddPartner(t.Context(), "test", fmt.Sprint("p", i), "", names); err != nil {
 			t.Fatal(err)
 		}
 	}
-	stream, err := p.reader.Stream(t.Context(), events.Stream)
+	stream, err := p.Reader.Stream(t.Context(), events.Stream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,8 +46,8 @@ func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 		})
 	}
 	eventually(t, "readiness", func() error {
-		if s := p.doors.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
-			return fmt.Errorf("doors are %+v", s)
+		if s := p.Partners.Status(); !s.Ready || s.Consumers != partners*(1+studies) {
+			return fmt.Errorf("the status is %+v", s)
 		}
 		return nil
 	})
@@ -73,14 +76,14 @@ func TestAGrantBeyondTheLimitOfConsumersIsNamedEverywhere(t *testing.T) {
 	mustSignoff(t, "partner", "grant", "acme", "B", "--data", dir)
 	beyond := mustSignoff(t, "partner", "grant", "other", "B", "--data", dir)
 	if want := "partner other in study B is beyond the limit"; !strings.Contains(beyond.err, want) || !strings.Contains(beyond.err, "--max-consumers") {
-		t.Errorf("the command says %q", beyond.err)
+		t.Errorf("the command prints %q", beyond.err)
 	}
 	if again := mustSignoff(t, "partner", "grant", "acme", "B", "--data", dir); strings.Contains(again.err, "beyond the limit") {
 		t.Errorf("a grant that was there before: %s", again.err)
 	}
 	eventually(t, "the refusal", func() error {
-		if s := p.doors.Status(); !s.Ready || len(s.Refused) != 1 {
-			return fmt.Errorf("doors are %+v", s)
+		if s := p.Partners.Status(); !s.Ready || len(s.Refused) != 1 {
+			return fmt.Errorf("the status is %+v", s)
 		}
 		return nil
 	})
@@ -103,11 +106,11 @@ func TestTheLimitOfConsumersIsASetting(t *testing.T) {
 	s := loopback()
 	s.MaxConsumers = 1500
 	p, _ := startWith(t, dir, s, slog.New(slog.DiscardHandler))
-	stream, err := p.reader.Stream(t.Context(), events.Stream)
+	stream, err := p.Reader.Stream(t.Context(), events.Stream)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := stream.CachedInfo().Config.MaxConsumers; got != 1500+doors.OwnConsumers {
+	if got := stream.CachedInfo().Config.MaxConsumers; got != 1500+partners.OwnConsumers {
 		t.Errorf("the stream allows %d consumers", got)
 	}
 }
@@ -115,19 +118,19 @@ func TestTheLimitOfConsumersIsASetting(t *testing.T) {
 func TestReplicasOfConsumersAreForClusters(t *testing.T) {
 	s := loopback()
 	s.NATSConsumerReplicas = 3
-	if _, err := openProgram(t.Context(), dataDir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
+	if _, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
 		t.Errorf("with the embedded server: %v", err)
 	}
-	s.natsFlags = natsFlags{NATSURL: "nats://127.0.0.1:1", NATSPasswordFile: "x"}
-	if _, err := openProgram(t.Context(), dataDir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
+	s.Flags = natsflags.Flags{NATSURL: "nats://127.0.0.1:1", NATSPasswordFile: "x"}
+	if _, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
 		t.Errorf("with more than the stream has: %v", err)
 	}
 }
 
-// The consumer of each partner is held by one server only, and that one is killed: it
-// does not tell the others that it goes.
+// Each partner's consumer is stored by one server only, and that one is killed, so that it
+// cannot hand over.
 func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
-	o := newOnCluster(t)
+	o := newClusterServer(t)
 	o.stop()
 	s := o.settings()
 	s.Listen, s.NATSConsumerReplicas = o.listen, 1
@@ -153,7 +156,7 @@ func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
 	before := o.last(demoStudy)
 	eventually(t, "what was signed before", func() error { return f.has(before) })
 
-	// The hardest case: who is elected in its place has never heard of it.
+	// The hardest case: the next leader has never seen the consumer.
 	leads := fmt.Sprintf(`{"placement":{"preferred":%q}}`, killed)
 	eventually(t, "that server as the stream's leader", func() error {
 		if leader := o.stream().Cluster.Leader; leader != killed {

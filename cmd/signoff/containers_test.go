@@ -10,8 +10,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Without a container engine at hand at least this can be held: what the files
-// for containers set is something that the program reads.
+// Without a container engine this can be tested: the program reads every variable that the
+// files for containers set.
 func TestContainersSetVariablesThatTheProgramKnows(t *testing.T) {
 	parser, err := kong.New(&cli{}, kong.Name("signoff"), kong.DefaultEnvars("SIGNOFF"), kong.Vars{"basePath": "", "maxCount": "1", "maxConsumers": "1"})
 	if err != nil {

@@ -14,6 +14,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 )
 
 const meaning = "I have reviewed this assessment and approve it."
@@ -35,14 +38,14 @@ var additions = []string{"id", "meta", "code", "issued", "resultsInterpreter"}
 
 func TestTheExampleIsAnsweredAsItWasHandedIn(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
 	partner := newPartner(t, p, "acme", "FHIR-T")
 	if _, total := partner.pages("/DiagnosticReport?researchstudy=FHIR-T"); total != 0 {
 		t.Fatalf("%d reports are visible before any signature", total)
 	}
-	mustSignoff(t, "sign", "--study", "FHIR-T", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, "sign", "--study", "FHIR-T", "--yes", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
 	awaitCaughtUp(t, p)
 	_, answer := partner.get("/DiagnosticReport?researchstudy=FHIR-T")
 
@@ -56,7 +59,7 @@ func TestTheExampleIsAnsweredAsItWasHandedIn(t *testing.T) {
 	for i, e := range got["entry"].([]any) {
 		entry, expected := e.(map[string]any), want["entry"].([]any)[i].(map[string]any)
 		_, tail, _ := strings.Cut(expected["fullUrl"].(string), "/msk-apim")
-		expected["fullUrl"] = p.publicURL() + "/msk-apim" + tail
+		expected["fullUrl"] = p.PublicURL() + "/msk-apim" + tail
 		for _, name := range additions {
 			if delete(entry["resource"].(map[string]any), name); entry["resource"].(map[string]any)[name] != nil {
 				t.Errorf("no %s in the report", name)
@@ -81,16 +84,16 @@ func document(t *testing.T, data []byte) map[string]any {
 }
 
 // awaitCaughtUp waits until the read model answers from all that is recorded.
-func awaitCaughtUp(t *testing.T, p *program) {
+func awaitCaughtUp(t *testing.T, p *server.Server) {
 	t.Helper()
-	if err := awaitPublished(t.Context(), p.outbox, p.relay); err != nil {
+	if err := server.AwaitPublished(t.Context(), p.Outbox, p.Relay); err != nil {
 		t.Fatal(err)
 	}
-	head, err := p.outbox.Source().Head(t.Context())
+	head, err := p.Outbox.Source().Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.model.WaitFor(t.Context(), head.StreamSequence); err != nil {
+	if err := p.Model.WaitFor(t.Context(), head.StreamSequence); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -136,14 +139,14 @@ func importSDTM(t *testing.T, data, dir string) (f importFacts) {
 func TestAWholeSDTMStudyIsImportedSignedAndReadBack(t *testing.T) {
 	const study = "CDISCPILOT01"
 	dir, sdtm := t.TempDir(), unpackSDTM(t)
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	password := addPI(t, dir, "pi", study)
 	first := importSDTM(t, dir, sdtm)
 	if first.Taken == 0 || first.Unchanged != 0 || first.Refused != 0 {
 		t.Fatalf("the first import: %+v", first)
 	}
 	partner := newPartner(t, p, "acme", study)
-	mustSignoff(t, "sign", "--study", study, "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, "sign", "--study", study, "--yes", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
 	awaitCaughtUp(t, p)
 	if again, want := importSDTM(t, dir, sdtm), (importFacts{Unchanged: first.Taken}); again != want {
 		t.Errorf("the second import of the same files: %+v, want %+v", again, want)
@@ -203,7 +206,7 @@ func visitsOf(t *testing.T, path string) map[string]int {
 
 func TestARevokedStudyIsRefusedWithoutARestart(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	partner := newPartner(t, p, "acme", "FHIR-T", "OTHER")
 	if status, body := partner.get("/DiagnosticReport?researchstudy=FHIR-T"); status != http.StatusOK {
 		t.Fatalf("before: %d %s", status, body)
@@ -224,17 +227,17 @@ func TestARevokedStudyIsRefusedWithoutARestart(t *testing.T) {
 
 func TestAWithdrawnReportIsGone(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
-	mustSignoff(t, "sign", "790", "792", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, pinnedIDs(t, dir, "790", "792")...)...)
 	partner := newPartner(t, p, "acme", "FHIR-T")
 	awaitCaughtUp(t, p)
 	if status, body := partner.get("/DiagnosticReport/790"); status != http.StatusOK {
 		t.Fatalf("before: %d %s", status, body)
 	}
 	for range 2 { // the second time gives the first answer
-		mustSignoff(t, "withdraw", "790", "--as", "pi", "--reason", "wrong subject", "--password-file", password, "--data", dir)
+		mustSignoff(t, "withdraw", "790", "--as", "pi", "--meaning", "I withdraw this assessment.", "--reason", "wrong subject", "--password-file", password, "--data", dir)
 	}
 	awaitCaughtUp(t, p)
 	if status, body := partner.get("/DiagnosticReport/790"); status != http.StatusGone || !strings.HasPrefix(outcome(t, body), "deleted: ") {
@@ -247,10 +250,10 @@ func TestAWithdrawnReportIsGone(t *testing.T) {
 
 func TestTheReadModelIsRebuiltFromTheStream(t *testing.T) {
 	dir := t.TempDir()
-	p, stop := startProgram(t, dir)
+	p, stop := startServer(t, dir)
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
-	mustSignoff(t, "sign", "--study", "FHIR-T", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, "sign", "--study", "FHIR-T", "--yes", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
 	partner := newPartner(t, p, "acme", "FHIR-T")
 	awaitCaughtUp(t, p)
 	before, _ := partner.pages("/DiagnosticReport?researchstudy=FHIR-T")
@@ -265,7 +268,7 @@ func TestTheReadModelIsRebuiltFromTheStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustSignoff(t, "rebuild", "--data", dir)
-		again, stop := startProgram(t, dir)
+		again, stop := startServer(t, dir)
 		partner.p = again
 		if after, _ := partner.pages("/DiagnosticReport?researchstudy=FHIR-T"); !cmp.Equal(before, after) {
 			t.Errorf("after the loss of %s the reports differ", lost)
@@ -282,7 +285,7 @@ func TestTheTourEndsWell(t *testing.T) {
 			t.Fatalf("the tour:\n%s%s", r.out, r.err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, demoMarker), []byte("mine\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, demo.Marker), []byte("mine\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if r := signoff(t, "demo", "--once", "--data", dir); r.status != exitRefused || !strings.Contains(r.err, "holds something else") {

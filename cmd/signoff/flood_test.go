@@ -13,10 +13,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -66,8 +67,8 @@ func (r *partnerReceipts) await(b *testing.B, n int) map[string]time.Time {
 	}
 }
 
-// flood is a partner that asks for all it may and more, as fast as it can, on
-// as many connections as it gets, opens others all the while, with its secret
+// flood is a partner that sends requests as fast as it can, permitted ones and others, on as
+// many connections as it gets. It opens further connections all the time, with its secret
 // and with wrong ones, and never acknowledges anything.
 type flood struct {
 	url, id, secret, study string
@@ -76,11 +77,11 @@ type flood struct {
 
 func (f *flood) run(ctx context.Context) {
 	var all errgroup.Group
-	for range doors.DefaultLimits().Connections / 2 {
+	for range tenancy.DefaultLimits().Connections / 2 {
 		all.Go(func() error { f.ask(ctx); return nil })
 	}
 	for i := range 4 {
-		all.Go(func() error { f.knock(ctx, i%2 == 0); return nil })
+		all.Go(func() error { f.tryLogin(ctx, i%2 == 0); return nil })
 	}
 	_ = all.Wait() // they return none
 }
@@ -113,8 +114,8 @@ func (f *flood) ask(ctx context.Context) {
 	}
 }
 
-// knock opens connections and closes them.
-func (f *flood) knock(ctx context.Context, wrong bool) {
+// tryLogin opens connections and closes them.
+func (f *flood) tryLogin(ctx context.Context, wrong bool) {
 	secret := f.secret
 	if wrong {
 		secret = "wrong"
@@ -129,16 +130,16 @@ func (f *flood) knock(ctx context.Context, wrong bool) {
 
 // BenchmarkFlood measures at 100 sign-offs a second how long after the commit
 // the service has the report in its read stream, and another partner in its
-// callback: first in peace, then, in the same run, while a partner floods the
+// callback: first while the broker is idle, then, in the same run, while a partner floods the
 // broker from within the same process and so from the same processors.
 func BenchmarkFlood(b *testing.B) {
-	p, _ := startProgram(b, b.TempDir())
+	p, _ := startServer(b, b.TempDir())
 	addBenchPI(b, p)
 	study := killStudy(0)
 	secrets := make(map[string]string)
 	for _, id := range []string{"honest", "flooder"} {
 		var err error
-		if secrets[id], err = p.outbox.Accounts().AddPartner(b.Context(), "bench", id, "", []string{study}); err != nil {
+		if secrets[id], err = p.Outbox.Accounts().AddPartner(b.Context(), "bench", id, "", []string{study}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -159,9 +160,9 @@ func BenchmarkFlood(b *testing.B) {
 		}
 		return latencies(own, service.await(b, len(committed))), latencies(own, partner.await(b, len(committed)))
 	}
-	peaceRelay, peaceReader := phase("peace")
+	idleRelay, idleReader := phase("idle")
 
-	f := &flood{url: p.nats.ClientURL(), id: "flooder", secret: secrets["flooder"], study: study}
+	f := &flood{url: p.NATS.ClientURL(), id: "flooder", secret: secrets["flooder"], study: study}
 	ctx, cancel := context.WithCancel(b.Context())
 	var running sync.WaitGroup
 	running.Go(func() { f.run(ctx) })
@@ -173,30 +174,30 @@ func BenchmarkFlood(b *testing.B) {
 
 	b.ReportMetric(float64(f.requests.Load())/took, "flood-requests/s")
 	b.ReportMetric(float64(f.logins.Load())/took, "flood-logins/s")
-	compare(b, "relay", peaceRelay, floodRelay)
-	compare(b, "partner", peaceReader, floodReader)
+	compare(b, "relay", idleRelay, floodRelay)
+	compare(b, "partner", idleReader, floodReader)
 }
 
 // signPaced has a report signed, at its turn, and returns when it was committed.
-func signPaced(b *testing.B, p *program, id string, i int) time.Time {
+func signPaced(b *testing.B, p *server.Server, id string, i int) time.Time {
 	b.Helper()
 	turn := time.Now().Add(latencyPace)
 	a := killAssessment(id, 0, i)
-	if results, err := p.outbox.Register(b.Context(), "bench", []events.Submission{{Assessment: a}}); err != nil || results[0].Err != nil {
+	if results, err := p.Outbox.Register(b.Context(), "bench", []events.Submission{{Assessment: a}}); err != nil || results[0].Err != nil {
 		b.Fatal(err, results)
 	}
 	<-time.After(time.Until(turn))
-	if _, err := p.outbox.SignOff(b.Context(), outbox.SignOff{User: "pi", Meaning: "approved", IDs: []string{id}}); err != nil {
+	if _, err := p.Outbox.SignOff(b.Context(), outbox.SignOff{User: "pi", Meaning: "approved", IDs: []string{id}}); err != nil {
 		b.Fatal(err)
 	}
 	return time.Now()
 }
 
 // follow reads as a partner until the result is called.
-func (r *partnerReceipts) follow(b *testing.B, p *program, secret, study string) (stop func()) {
+func (r *partnerReceipts) follow(b *testing.B, p *server.Server, secret, study string) (stop func()) {
 	b.Helper()
-	c := subscriber.Credentials{TokenURL: p.publicURL() + token.Path, ClientID: "honest", Secret: subscriber.Secret(secret)}
-	partner, err := subscriber.Dial(b.Context(), c, p.nats.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
+	c := subscriber.Credentials{TokenURL: p.PublicURL() + token.Path, ClientID: "honest", Secret: subscriber.Secret(secret)}
+	partner, err := subscriber.Dial(b.Context(), c, p.NATS.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -212,11 +213,11 @@ func (r *partnerReceipts) follow(b *testing.B, p *program, secret, study string)
 	}
 }
 
-func compare(b *testing.B, who string, peace, flooded []time.Duration) {
+func compare(b *testing.B, who string, idle, flooded []time.Duration) {
 	b.Helper()
 	for _, percent := range []int{50, 99} {
 		name := fmt.Sprintf("%s-p%d", who, percent)
-		before, after := quantile(peace, percent), quantile(flooded, percent)
+		before, after := quantile(idle, percent), quantile(flooded, percent)
 		b.ReportMetric(milliseconds(before), name+"-ms")
 		b.ReportMetric(milliseconds(after), name+"-flooded-ms")
 		b.ReportMetric(float64(after)/float64(before), name+"-ratio")

@@ -16,15 +16,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/tokenkey"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 )
 
-// TestMain lets the test binary stand in for the program: re-executed with
-// this variable it runs a command line, or one of the children of the tests.
+// childVariable makes the re-executed test binary run a command line of signoff, or one of
+// the tests' child processes.
 const childVariable = "SIGNOFF_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	appliedTimeout, takeOverTimeout = time.Minute, time.Minute // what a slow machine has not done in time is no error
+	datadir.AppliedTimeout, tokenkey.RotationTimeout = time.Minute, time.Minute // a slow machine may need longer
 	switch os.Getenv(childVariable) {
 	case "":
 		os.Exit(m.Run())
@@ -41,7 +45,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// child prepares the test binary as a process of its own.
+// child returns a command that runs the test binary as a child process.
 func child(t *testing.T, kind string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -54,30 +58,30 @@ func child(t *testing.T, kind string, args ...string) *exec.Cmd {
 }
 
 // loopback are settings that take free ports.
-func loopback() settings {
-	return settings{
+func loopback() server.Settings {
+	return server.Settings{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
 		BasePath: "/msk-apim/external/v2/crit/blaze/api", MaxCount: 1000,
 	}
 }
 
-// startProgram runs the whole program on dir until the test ends or stop is
-// called, which reports how it ended.
-func startProgram(t testing.TB, dir string) (*program, func()) {
+// startServer runs the whole program on dir until the test ends or stop is called. Stop
+// fails the test if the program returns an error.
+func startServer(t testing.TB, dir string) (*server.Server, func()) {
 	t.Helper()
 	return startWith(t, dir, loopback(), slog.New(slog.DiscardHandler))
 }
 
-// startWith is startProgram with settings and log of the test's choice.
-func startWith(t testing.TB, dir string, s settings, log *slog.Logger) (*program, func()) {
+// startWith is startServer with other settings and another log.
+func startWith(t testing.TB, dir string, s server.Settings, log *slog.Logger) (*server.Server, func()) {
 	t.Helper()
-	p, err := openProgram(t.Context(), dataDir(dir), s, log)
+	p, err := server.Open(t.Context(), datadir.Dir(dir), s, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- p.run(ctx, func(serving) { close(ready) }) }()
+	go func() { done <- p.Run(ctx, func(datadir.Serving) { close(ready) }) }()
 	select {
 	case <-ready:
 	case err := <-done:
@@ -115,11 +119,11 @@ func signoff(t *testing.T, args ...string) result {
 func signoffReading(t *testing.T, input string, args ...string) result {
 	t.Helper()
 	var out, complaints bytes.Buffer
-	status := run(t.Context(), args, terminal{in: strings.NewReader(input), out: &out, err: &complaints})
+	status := run(t.Context(), args, console.Terminal{In: strings.NewReader(input), Out: &out, Err: &complaints})
 	return result{status, out.String(), complaints.String()}
 }
 
-// mustSignoff is signoff that must end well.
+// mustSignoff is signoff that must exit with status 0.
 func mustSignoff(t *testing.T, args ...string) result {
 	t.Helper()
 	r := signoff(t, args...)
@@ -127,6 +131,21 @@ func mustSignoff(t *testing.T, args ...string) result {
 		t.Fatalf("signoff %s: status %d\n%s%s", strings.Join(args, " "), r.status, r.out, r.err)
 	}
 	return r
+}
+
+// pinnedIDs returns the assessments with the version that waits, or was signed
+// last, and its digest, as sign takes them beside a password file.
+func pinnedIDs(t *testing.T, dir string, ids ...string) []string {
+	t.Helper()
+	pins := make([]string, len(ids))
+	for i, id := range ids {
+		var facts versionFacts
+		if err := json.Unmarshal([]byte(mustSignoff(t, "show", id, "--json", "--data", dir).out), &facts); err != nil {
+			t.Fatal(err)
+		}
+		pins[i] = pinned(facts.Shown.Waiting, true)
+	}
+	return pins
 }
 
 const testPassword = "correct horse battery staple"
@@ -144,22 +163,22 @@ func passwordFile(t *testing.T) string {
 // partnerClient calls the read API as a partner.
 type partnerClient struct {
 	t     *testing.T
-	p     *program
+	p     *server.Server
 	id    string
 	token string
 }
 
-// newPartner adds a partner with the command line and signs it in.
-func newPartner(t *testing.T, p *program, id string, studies ...string) *partnerClient {
+// newPartner adds a partner with the command line and gets it an access token.
+func newPartner(t *testing.T, p *server.Server, id string, studies ...string) *partnerClient {
 	t.Helper()
 	client, _ := newPartnerWithSecret(t, p, id, studies...)
 	return client
 }
 
-// newPartnerWithSecret is newPartner that gives the client secret too.
-func newPartnerWithSecret(t *testing.T, p *program, id string, studies ...string) (client *partnerClient, secret string) {
+// newPartnerWithSecret is newPartner that also returns the client secret.
+func newPartnerWithSecret(t *testing.T, p *server.Server, id string, studies ...string) (client *partnerClient, secret string) {
 	t.Helper()
-	args := []string{"partner", "add", id, "--data", string(p.dir), "--json"}
+	args := []string{"partner", "add", id, "--data", string(p.Dir), "--json"}
 	for _, s := range studies {
 		args = append(args, "--study", s)
 	}
@@ -178,7 +197,7 @@ func (c *partnerClient) signIn(secret string) string {
 		"client_id": {c.id}, "client_secret": {secret},
 		"grant_type": {"client_credentials"}, "scope": {"full"},
 	}
-	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.p.publicURL()+token.Path, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.p.PublicURL()+token.Path, strings.NewReader(form.Encode()))
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -196,7 +215,7 @@ func (c *partnerClient) signIn(secret string) string {
 // get calls the read API; path starts after the base path.
 func (c *partnerClient) get(path string) (status int, body []byte) {
 	c.t.Helper()
-	return c.getURL(c.p.publicURL() + c.p.settings.BasePath + path)
+	return c.getURL(c.p.PublicURL() + c.p.Settings.BasePath + path)
 }
 
 func (c *partnerClient) getURL(address string) (status int, body []byte) {
@@ -236,7 +255,7 @@ type bundle struct {
 // pages follows the next links of a search to its end.
 func (c *partnerClient) pages(path string) (reports []json.RawMessage, total int) {
 	c.t.Helper()
-	address := c.p.publicURL() + c.p.settings.BasePath + path
+	address := c.p.PublicURL() + c.p.Settings.BasePath + path
 	for address != "" {
 		status, body := c.getURL(address)
 		var b bundle

@@ -11,11 +11,11 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// TestHostilePartnerOverHTTP tries, with the credentials of one partner, to
-// see or disturb what is another's. No attempt may have an effect, and the
-// honest path must be as before after each group.
+// TestHostilePartnerOverHTTP tries, with the credentials of one partner, to see or disturb
+// what belongs to another. No attempt may have an effect, and after each group both
+// partners must get their own pages as before.
 func TestHostilePartnerOverHTTP(t *testing.T) {
-	s := besiege(t)
+	s := startAttackedServer(t)
 	for name, group := range map[string]func(*testing.T){
 		"another partner's id":            s.anotherPartner,
 		"another study":                   s.anotherStudy,
@@ -37,7 +37,7 @@ func TestHostilePartnerOverHTTP(t *testing.T) {
 	}
 }
 
-func (s *siege) anotherPartner(t *testing.T) {
+func (s *attackedServer) anotherPartner(t *testing.T) {
 	bearer := header{"Authorization", "Bearer " + s.attacker.token}
 	page := base + "/DiagnosticReport?researchstudy="
 	for name, a := range map[string]attack{
@@ -64,7 +64,7 @@ func (s *siege) anotherPartner(t *testing.T) {
 
 // spellings of another's study that must open nothing. Those of the first
 // group name a study, so that whatever they name is refused as not granted.
-func (s *siege) anotherStudy(t *testing.T) {
+func (s *attackedServer) anotherStudy(t *testing.T) {
 	accent := theirStudies[5]
 	search := base + "/DiagnosticReport?"
 	unknown := s.refused(t, attack{target: search + "researchstudy=NOBODYS", headers: s.asAttacker()}, http.StatusForbidden)
@@ -108,7 +108,7 @@ func (s *siege) anotherStudy(t *testing.T) {
 // anyParameter asks for the own study and puts the other one, its reports and
 // its partner into each other parameter there is or might be. Whatever the
 // answer, nothing of the other's is in it: send looks.
-func (s *siege) anyParameter(t *testing.T) {
+func (s *attackedServer) anyParameter(t *testing.T) {
 	known := []string{
 		"_id", "id", "date", "issued", "_lastUpdated", "_since", "subject", "patient", "conclusion", "caseid", "name",
 		"_sort", "_elements", "_summary", "_total", "_format", "_count", "page",
@@ -134,14 +134,14 @@ func (s *siege) anyParameter(t *testing.T) {
 		got := s.send(t, attack{target: base + "/DiagnosticReport?researchstudy=" + mine + "&_id=" + id, headers: s.asAttacker()})
 		unknown := s.send(t, attack{target: base + "/DiagnosticReport?researchstudy=" + mine + "&_id=" + strings.ReplaceAll(id, "t-0", "x-0"), headers: s.asAttacker()})
 		if strings.ReplaceAll(got.body, "t-0", "x-0") != unknown.body || got.status != unknown.status {
-			t.Errorf("_id=%s tells an id that exists elsewhere from one that does not:\n%s\n%s", id, got.body, unknown.body)
+			t.Errorf("_id=%s distinguishes an id that exists elsewhere from an unknown one:\n%s\n%s", id, got.body, unknown.body)
 		}
 	}
 }
 
 var urls = regexp.MustCompile(`"(?:url|fullUrl)":"(http://[^"]*DiagnosticReport\?[^"]*)"`)
 
-func (s *siege) pageLinks(t *testing.T) {
+func (s *attackedServer) pageLinks(t *testing.T) {
 	_, body := s.other.get("/DiagnosticReport?researchstudy=" + theirs + "&_count=1")
 	links := urls.FindAllStringSubmatch(string(body), -1)
 	if len(links) < 3 {
@@ -158,7 +158,7 @@ func (s *siege) pageLinks(t *testing.T) {
 	}
 	t.Run("validators of another's answers", func(t *testing.T) {
 		for _, path := range []string{"/DiagnosticReport?researchstudy=" + theirs, "/DiagnosticReport/t-0"} {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.p.publicURL()+base+path, nil)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.p.PublicURL()+base+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -184,7 +184,7 @@ func (s *siege) pageLinks(t *testing.T) {
 
 // guessedIDs asks for reports that exist, that were withdrawn and that never
 // were: the attacker must not be able to tell them apart.
-func (s *siege) guessedIDs(t *testing.T) {
+func (s *attackedServer) guessedIDs(t *testing.T) {
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		for _, extra := range []header{{"Accept", "*/*"}, {"If-None-Match", "*"}, {"Accept", "application/xml"}, {"Prefer", "handling=strict"}} {
 			for _, query := range []string{"", "?researchstudy=" + theirs, "?researchstudy=" + mine, "?_format=json", "?_summary=true", "?_elements=id", "?x-partnerid=acme"} {
@@ -199,7 +199,7 @@ func (s *siege) guessedIDs(t *testing.T) {
 					got := ask(id)
 					same := got.status == unknown.status && strings.ReplaceAll(got.body, id, "x-0") == unknown.body && namesOf(got.header) == namesOf(unknown.header)
 					if !same {
-						t.Errorf("%s %s%s with %v can be told from an unknown one:\n%d %s\n%d %s", method, id, query, extra, got.status, got.body, unknown.status, unknown.body)
+						t.Errorf("%s %s%s with %v can be distinguished from an unknown one:\n%d %s\n%d %s", method, id, query, extra, got.status, got.body, unknown.status, unknown.body)
 					}
 				}
 			}
@@ -219,7 +219,7 @@ func namesOf(h http.Header) string {
 	return fmt.Sprint(names) // sorted
 }
 
-func (s *siege) methods(t *testing.T) {
+func (s *attackedServer) methods(t *testing.T) {
 	for _, target := range []string{base + "/DiagnosticReport?researchstudy=" + theirs, base + "/DiagnosticReport/t-0", base + "/DiagnosticReport/x-0"} {
 		for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "SEARCH", "PURGE", "get", "FOO"} {
 			got := s.refused(t, attack{method: method, target: target, headers: s.asAttacker()}, http.StatusMethodNotAllowed)
@@ -227,7 +227,7 @@ func (s *siege) methods(t *testing.T) {
 				t.Errorf("%s: Allow %q", method, allow)
 			}
 			if strings.Contains(got.body, "Bearer") {
-				t.Errorf("%s gives the request back", method)
+				t.Errorf("%s returns the request", method)
 			}
 		}
 		for _, name := range []string{"X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"} {

@@ -11,10 +11,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
-// Credentials of other roles are nobody's at the token endpoint.
+// The token endpoint does not accept credentials of other roles.
 func TestOtherCredentialsGetNoToken(t *testing.T) {
-	s := besiege(t)
-	operator := s.p.nats.Credentials("operator")
+	s := startAttackedServer(t)
+	operator := s.p.NATS.Credentials("operator")
 	for i, c := range []struct{ what, id, secret string }{
 		{"a PI", "pi", testPassword},
 		{"the operator of NATS", operator.User, s.secret("the operator's password", operator.Password)},
@@ -31,10 +31,10 @@ func TestOtherCredentialsGetNoToken(t *testing.T) {
 	s.honest()
 }
 
-// What a stranger does at the token endpoint from one address is bounded
-// there, and a partner at another one does not feel it.
+// Failed attempts at the token endpoint lock their address, and not a partner at another
+// address.
 func TestGuessingSecretsIsSlowedWhereItHappens(t *testing.T) {
-	s := besiege(t)
+	s := startAttackedServer(t)
 	const stranger, partner = "127.0.0.3", "127.0.0.2"
 	secret := s.secret("a new secret", mustRotate(t, s, "acme"))
 	for i := range 5 {
@@ -80,9 +80,9 @@ func TestGuessingSecretsIsSlowedWhereItHappens(t *testing.T) {
 	s.honest()
 }
 
-func mustRotate(t *testing.T, s *siege, id string) string {
+func mustRotate(t *testing.T, s *attackedServer, id string) string {
 	t.Helper()
-	secret, err := s.p.outbox.Accounts().RotatePartner(t.Context(), "test", id, 0)
+	secret, err := s.p.Outbox.Accounts().RotatePartner(t.Context(), "test", id, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,10 +101,10 @@ func tokenOf(t *testing.T, r response) string {
 	return answer.Token
 }
 
-// Nobody learns at the token endpoint which partners there are.
+// The token endpoint does not reveal which partners exist.
 func TestAnUnknownClientLooksLikeAWrongSecret(t *testing.T) {
-	s := besiege(t)
-	if err := s.p.outbox.Accounts().RemovePartner(t.Context(), "test", s.partner("gone").id); err != nil {
+	s := startAttackedServer(t)
+	if err := s.p.Outbox.Accounts().RemovePartner(t.Context(), "test", s.partner("gone").id); err != nil {
 		t.Fatal(err)
 	}
 	ids := []string{"acme", "nobody", "gone"}

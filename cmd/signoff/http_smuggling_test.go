@@ -9,7 +9,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 )
 
-func (s *siege) smuggling(t *testing.T) {
+func (s *attackedServer) smuggling(t *testing.T) {
 	denied := base + "/DiagnosticReport?researchstudy=" + theirs
 	own := base + "/DiagnosticReport?researchstudy=" + mine
 	bearer := "Bearer " + s.attacker.token
@@ -53,7 +53,7 @@ func (s *siege) smuggling(t *testing.T) {
 // requestWithin hides a request in the body of another, by each pair of
 // statements about where the body ends. Only the outer one may be answered,
 // or both, as what they are: requests of the attacker.
-func (s *siege) requestWithin(t *testing.T, denied string) {
+func (s *attackedServer) requestWithin(t *testing.T, denied string) {
 	inner := "GET " + denied + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + s.attacker.token + "\r\nx-partnerid: rival\r\nConnection: close\r\n\r\n"
 	length := fmt.Sprint(len(inner))
 	for name, headers := range map[string][]header{
@@ -72,7 +72,7 @@ func (s *siege) requestWithin(t *testing.T, denied string) {
 	}
 }
 
-func (s *siege) claimedHosts(t *testing.T) {
+func (s *attackedServer) claimedHosts(t *testing.T) {
 	for _, h := range []header{
 		{"X-Forwarded-Host", "evil.example"}, {"Forwarded", "host=evil.example;proto=https"}, {"X-Forwarded-Proto", "evil"}, {"X-Forwarded-Prefix", "/evil.example"},
 		{"X-Original-URL", base + "/DiagnosticReport?researchstudy=" + theirs}, {"X-Rewrite-URL", base + "/DiagnosticReport?researchstudy=" + theirs},
@@ -82,7 +82,7 @@ func (s *siege) claimedHosts(t *testing.T) {
 		if strings.Contains(got.body, "evil") || strings.Contains(got.body, ":666/") || got.header.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%v is believed: %s", h, got.body)
 		}
-		if !strings.Contains(got.body, s.p.publicURL()) || strings.Contains(got.body, "example.org/msk") {
+		if !strings.Contains(got.body, s.p.PublicURL()) || strings.Contains(got.body, "example.org/msk") {
 			t.Errorf("links are those of the Host header: %s", got.body)
 		}
 	}
@@ -92,7 +92,7 @@ func (s *siege) claimedHosts(t *testing.T) {
 	}
 }
 
-func (s *siege) paths(t *testing.T) {
+func (s *attackedServer) paths(t *testing.T) {
 	query := "?researchstudy=" + theirs
 	for _, target := range []string{"*", "evil.example:80", "http://", "http://evil.example", "DiagnosticReport", "", "?researchstudy=" + theirs, "/%", "/%zz"} {
 		s.nowhere(t, target)
@@ -113,7 +113,7 @@ func (s *siege) paths(t *testing.T) {
 
 // nowhere wants a target to lead to a refusal, or to be cleaned by a redirect
 // to this server and nowhere else.
-func (s *siege) nowhere(t *testing.T, target string) {
+func (s *attackedServer) nowhere(t *testing.T, target string) {
 	t.Helper()
 	got := s.send(t, attack{target: target, headers: s.asAttacker()})
 	switch got.status {
@@ -127,7 +127,7 @@ func (s *siege) nowhere(t *testing.T, target string) {
 	}
 }
 
-func (s *siege) sizes(t *testing.T) {
+func (s *attackedServer) sizes(t *testing.T) {
 	own := base + "/DiagnosticReport?researchstudy=" + mine
 	long := strings.Repeat("a", 100<<10)
 	for name, a := range map[string]attack{
@@ -181,8 +181,8 @@ func many(n int) []header {
 }
 
 // logLines has callers try to write lines of their own into the log. That none
-// did is checked when the siege ends.
-func (s *siege) logLines(t *testing.T) {
+// did is checked when the test ends.
+func (s *attackedServer) logLines(t *testing.T) {
 	forged := `{"time":"2026-01-01T00:00:00Z","level":"ERROR","msg":"INJECTED"}`
 	own := base + "/DiagnosticReport?researchstudy=" + mine
 	for _, h := range []header{
@@ -209,10 +209,9 @@ func (s *siege) logLines(t *testing.T) {
 	})
 }
 
-// otherFaces makes sure that figures and readiness are not on the partners'
-// listener, that the keys shown are public ones, and that no figure tells a
-// secret.
-func (s *siege) otherFaces(t *testing.T) {
+// otherFaces checks that metrics and readiness are not on the partners' listener, that the
+// key set has only public keys, and that no metric contains a secret.
+func (s *attackedServer) otherFaces(t *testing.T) {
 	for _, path := range []string{"/metrics", "/readyz", "/healthz"} {
 		s.refused(t, attack{target: path, headers: s.asAttacker()}, http.StatusNotFound)
 	}
@@ -220,7 +219,7 @@ func (s *siege) otherFaces(t *testing.T) {
 	if strings.Contains(keys.body, `"d"`) || !strings.Contains(keys.body, `"x"`) {
 		t.Errorf("the keys are %s", keys.body)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.p.opsListener.Addr().String()+"/metrics", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.p.OpsListener.Addr().String()+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +233,7 @@ func (s *siege) otherFaces(t *testing.T) {
 
 // misplacedSecrets sends good credentials where they do not belong. They must
 // open nothing there, and what is logged of the request is searched at the end.
-func (s *siege) misplacedSecrets(t *testing.T) {
+func (s *attackedServer) misplacedSecrets(t *testing.T) {
 	own := base + "/DiagnosticReport?researchstudy=" + mine
 	id := header{"x-partnerid", "acme"}
 	for name, a := range map[string]attack{

@@ -30,9 +30,9 @@ type forger struct {
 	claims map[string]any // of the attacker's good token
 }
 
-func newForger(t *testing.T, s *siege) *forger {
+func newForger(t *testing.T, s *attackedServer) *forger {
 	t.Helper()
-	private, err := os.ReadFile(s.p.dir.tokenKey())
+	private, err := os.ReadFile(s.p.Dir.TokenKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func (f *forger) publicForms() (jwk, der, pemText []byte) {
 }
 
 // forgeries are tokens that must open nothing.
-func (f *forger) forgeries(s *siege) map[string]string {
+func (f *forger) forgeries(s *attackedServer) map[string]string {
 	hour := time.Now().Add(time.Hour).Unix()
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -180,29 +180,29 @@ func (f *forger) forgeries(s *siege) map[string]string {
 		"not yet in force":            f.claiming(map[string]any{"nbf": hour}),
 		"of before its key":           f.claiming(map[string]any{"iat": hour - 3600 - 86400, "nbf": nil, "exp": hour - 3600}),
 
-		"of another key under our kid":   f.headed(stranger, nil),
-		"of another key under its own":   f.headed(stranger, map[string]any{"kid": "stranger"}),
-		"of another key, jwk within":     f.headed(stranger, map[string]any{"jwk": json.RawMessage(strangerJWK)}),
-		"of another key, jwk, no kid":    f.headed(stranger, map[string]any{"jwk": json.RawMessage(strangerJWK), "kid": nil}),
-		"of another key, jku":            f.headed(stranger, map[string]any{"jku": "http://127.0.0.1:1/jwks", "kid": "stranger"}),
-		"of another key, x5u":            f.headed(stranger, map[string]any{"x5u": "http://127.0.0.1:1/cert"}),
-		"of another key, x5c":            f.headed(stranger, map[string]any{"x5c": []string{base64.StdEncoding.EncodeToString(der)}}),
-		"of a kid that is a path":        f.headed(stranger, map[string]any{"kid": "../../keys/token.jwk"}),
-		"of a kid that is a device":      f.headed(stranger, map[string]any{"kid": "/dev/null"}),
-		"of a kid that is SQL":           f.headed(stranger, map[string]any{"kid": "x' union select '{}' --"}),
-		"of a kid that is a list":        f.headed(stranger, map[string]any{"kid": []string{f.key.KeyID}}),
-		"of a kid of a megabyte":         f.headed(stranger, map[string]any{"kid": strings.Repeat("k", 20<<10)}),
-		"of an empty kid":                f.headed(stranger, map[string]any{"kid": ""}),
-		"of our key, in another's name":  f.sign(f.key.Key, with(f.header, map[string]any{"kid": "stranger"}), f.claims),
-		"of our key, critical unknown":   f.sign(f.key.Key, with(f.header, map[string]any{"crit": []string{"x"}, "x": 1}), f.claims),
-		"of our key, not base64 inside":  f.sign(f.key.Key, with(f.header, map[string]any{"crit": []string{"b64"}, "b64": false}), f.claims),
-		"of our key, said to be ES384":   f.sign(f.key.Key, with(f.header, map[string]any{"alg": "ES384"}), f.claims),
-		"of our key, said to be ES256K":  f.sign(f.key.Key, with(f.header, map[string]any{"alg": "ES256K"}), f.claims),
-		"of an RSA key under our kid":    f.compact(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: big, KeyID: f.key.KeyID}}),
-		"HS256 with the public key, JWK": f.symmetric(jose.HS256, jwk),
-		"HS256 with the public key, PEM": f.symmetric(jose.HS256, pemText),
-		"HS256 with the public key, DER": f.symmetric(jose.HS256, der),
-		"HS512 with the public key, PEM": f.symmetric(jose.HS512, pemText),
+		"of another key under our kid":     f.headed(stranger, nil),
+		"of another key under its own":     f.headed(stranger, map[string]any{"kid": "stranger"}),
+		"of another key, jwk within":       f.headed(stranger, map[string]any{"jwk": json.RawMessage(strangerJWK)}),
+		"of another key, jwk, no kid":      f.headed(stranger, map[string]any{"jwk": json.RawMessage(strangerJWK), "kid": nil}),
+		"of another key, jku":              f.headed(stranger, map[string]any{"jku": "http://127.0.0.1:1/jwks", "kid": "stranger"}),
+		"of another key, x5u":              f.headed(stranger, map[string]any{"x5u": "http://127.0.0.1:1/cert"}),
+		"of another key, x5c":              f.headed(stranger, map[string]any{"x5c": []string{base64.StdEncoding.EncodeToString(der)}}),
+		"of a kid that is a path":          f.headed(stranger, map[string]any{"kid": "../../keys/token.jwk"}),
+		"of a kid that is a device":        f.headed(stranger, map[string]any{"kid": "/dev/null"}),
+		"of a kid that is SQL":             f.headed(stranger, map[string]any{"kid": "x' union select '{}' --"}),
+		"of a kid that is a list":          f.headed(stranger, map[string]any{"kid": []string{f.key.KeyID}}),
+		"of a kid of a megabyte":           f.headed(stranger, map[string]any{"kid": strings.Repeat("k", 20<<10)}),
+		"of an empty kid":                  f.headed(stranger, map[string]any{"kid": ""}),
+		"of our key, in another's name":    f.sign(f.key.Key, with(f.header, map[string]any{"kid": "stranger"}), f.claims),
+		"of our key, critical unknown":     f.sign(f.key.Key, with(f.header, map[string]any{"crit": []string{"x"}, "x": 1}), f.claims),
+		"of our key, not base64 inside":    f.sign(f.key.Key, with(f.header, map[string]any{"crit": []string{"b64"}, "b64": false}), f.claims),
+		"with our key, declared as ES384":  f.sign(f.key.Key, with(f.header, map[string]any{"alg": "ES384"}), f.claims),
+		"with our key, declared as ES256K": f.sign(f.key.Key, with(f.header, map[string]any{"alg": "ES256K"}), f.claims),
+		"of an RSA key under our kid":      f.compact(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: big, KeyID: f.key.KeyID}}),
+		"HS256 with the public key, JWK":   f.symmetric(jose.HS256, jwk),
+		"HS256 with the public key, PEM":   f.symmetric(jose.HS256, pemText),
+		"HS256 with the public key, DER":   f.symmetric(jose.HS256, der),
+		"HS512 with the public key, PEM":   f.symmetric(jose.HS512, pemText),
 
 		"alg none":                    f.part(with(f.header, map[string]any{"alg": "none"})) + "." + parts[1] + ".",
 		"alg None, our signature":     f.part(with(f.header, map[string]any{"alg": "None"})) + "." + parts[1] + "." + parts[2],
@@ -221,10 +221,10 @@ func (f *forger) forgeries(s *siege) map[string]string {
 		"with something after it":     good + ".x",
 		"twice":                       good + "." + good,
 		"as JSON":                     fmt.Sprintf(`{"protected":%q,"payload":%q,"signature":%q}`, parts[0], parts[1], parts[2]),
-		"encrypted, as it says":       strings.Join([]string{parts[0], "", parts[1], parts[2], parts[2]}, "."),
+		"declared as encrypted":       strings.Join([]string{parts[0], "", parts[1], parts[2], parts[2]}, "."),
 		"no token":                    "x",
 		"dots":                        "..",
-		"a NATS password":             s.p.nats.Credentials("operator").Password,
+		"a NATS password":             s.p.NATS.Credentials("operator").Password,
 		"the key file itself, public": base64.RawURLEncoding.EncodeToString(jwk),
 	}
 }
@@ -241,7 +241,7 @@ func flip(s string) string {
 }
 
 func TestForgedTokensOpenNothing(t *testing.T) {
-	s := besiege(t)
+	s := startAttackedServer(t)
 	f := newForger(t, s)
 	ask := func(token string) attack {
 		return attack{target: base + "/DiagnosticReport?researchstudy=" + mine, headers: []header{{"Authorization", "Bearer " + token}, {"x-partnerid", "acme"}}}
@@ -257,7 +257,7 @@ func TestForgedTokensOpenNothing(t *testing.T) {
 				t.Errorf("WWW-Authenticate: %q", challenge)
 			}
 			if text := got.body; strings.Contains(text, "kid") || strings.Contains(text, "signature") || strings.Contains(text, "jose") {
-				t.Errorf("the answer tells why: %s", text)
+				t.Errorf("the answer contains the reason: %s", text)
 			}
 		})
 	}

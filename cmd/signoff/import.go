@@ -7,14 +7,15 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
-// importCommand registers assessments from files. None of them is published
-// before a PI has signed it.
+// importCommand registers assessments from files. They are published once a PI has
+// signed them.
 type importCommand struct {
 	File       []string `arg:"" optional:"" help:"FHIR Bundle or DiagnosticReport, JSON, or NDJSON." placeholder:"FILE"`
 	SDTM       string   `name:"sdtm" help:"Directory with tu.csv, tr.csv and rs.csv." placeholder:"DIR"`
@@ -22,51 +23,51 @@ type importCommand struct {
 	CaseOffset int      `help:"With --sdtm: new case numbers start above this one." placeholder:"N"`
 }
 
-// Validate wants files or a directory.
+// Validate requires either files or a directory.
 func (cmd *importCommand) Validate() error {
 	switch {
 	case (len(cmd.File) > 0) == (cmd.SDTM != ""):
-		return usageError("say what to import: either files, or --sdtm DIR")
+		return console.UsageError("name what to import: either files, or --sdtm DIR")
 	case cmd.SDTM == "" && (cmd.Evaluator != "" || cmd.CaseOffset != 0):
-		return usageError("--evaluator and --case-offset go with --sdtm")
+		return console.UsageError("--evaluator and --case-offset need --sdtm")
 	case cmd.CaseOffset < 0:
-		return usageError("--case-offset must not be negative")
+		return console.UsageError("--case-offset must not be negative")
 	}
 	return nil
 }
 
-func (cmd *importCommand) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *importCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
 		in := &importing{ctx: ctx, outbox: o, term: t, text: !c.JSON}
 		if err := in.read(cmd); err != nil {
 			return fmt.Errorf("%w (%s)", err, in.summary())
 		}
-		if err := printFacts(c, t, in, func(w io.Writer) { fmt.Fprintln(w, in.summary()) }); err != nil {
+		if err := console.PrintFacts(t, in, func(w io.Writer) { fmt.Fprintln(w, in.summary()) }); err != nil {
 			return err
 		}
 		if in.Refused > 0 {
-			return errPartly
+			return console.ErrPartly
 		}
 		return nil
 	})
 }
 
-// importing registers records in batches and counts what became of them.
+// importing registers records in batches and counts the results.
 type importing struct {
 	Taken     int      `json:"taken"`
 	Unchanged int      `json:"unchanged"`
 	Refused   int      `json:"refused"`
 	Refusals  []remark `json:"refusals,omitempty"` // the first maxRemarks
-	Warnings  []remark `json:"warnings,omitempty"` // likewise
+	Warnings  []remark `json:"warnings,omitempty"` // the first maxRemarks
 
 	ctx    context.Context
 	outbox *outbox.Outbox
-	term   terminal
+	term   console.Terminal
 	text   bool
 	batch  []intake.Record
 }
 
-// remark is what is wrong with a record, and where.
+// remark is a refusal or a warning, with its place.
 type remark struct {
 	File    string `json:"file"`
 	Line    int    `json:"line"`
@@ -76,7 +77,7 @@ type remark struct {
 
 const (
 	importBatch = 500
-	maxRemarks  = 1000 // kept for --json; as text all are printed at once
+	maxRemarks  = 1000 // printed with --json; as text all are printed at once
 )
 
 func (in *importing) summary() string {
@@ -97,8 +98,8 @@ func (in *importing) read(cmd *importCommand) error {
 	return in.flush()
 }
 
-// refuseDatabase refuses to read the outbox's own files, whatever they are
-// called: whoever closes one ends the locks that this process holds on it.
+// refuseDatabase refuses to read the outbox's own files, by whatever name: closing such a
+// file releases the locks that this process has on the database.
 func (in *importing) refuseDatabase(path string) error {
 	if in.outbox.Owns(path) {
 		return fmt.Errorf("import: %s belongs to the outbox's database; name a file with assessments", path)
@@ -112,10 +113,10 @@ func (in *importing) readSDTM(cmd *importCommand) error {
 			return err
 		}
 	}
-	bar := newProgress(in.term, "reading", sizeOf(cmd.SDTM))
-	defer bar.end()
+	bar := console.NewProgress(in.term, "reading", sizeOf(cmd.SDTM))
+	defer bar.End()
 	return sdtm.Read(in.ctx, cmd.SDTM, sdtm.Options{
-		Evaluator: cmd.Evaluator, CaseOffset: cmd.CaseOffset, Progress: bar.add,
+		Evaluator: cmd.Evaluator, CaseOffset: cmd.CaseOffset, Progress: bar.Add,
 	}, in.outbox, in.add)
 }
 
@@ -131,18 +132,18 @@ func (in *importing) readFile(path string) error {
 	size := int64(0)
 	if info, err := f.Stat(); err == nil {
 		if info.IsDir() {
-			return fmt.Errorf("import: %s is a directory; only SDTM is read from one, with --sdtm", path)
+			return fmt.Errorf("import: %s is a directory; use --sdtm to read SDTM from a directory", path)
 		}
 		size = info.Size()
 	}
-	bar := newProgress(in.term, "reading", size)
-	defer bar.end()
-	return intake.ReadFrom(in.ctx, &meter{f, bar.add}, path, in.add)
+	bar := console.NewProgress(in.term, "reading", size)
+	defer bar.End()
+	return intake.ReadFrom(in.ctx, &meter{f, bar.Add}, path, in.add)
 }
 
-// sizeOf is how much there is to read in the directory, 0 if nobody knows.
+// sizeOf returns the size of the files in the directory, 0 if it cannot be read.
 func sizeOf(dir string) (bytes int64) {
-	files, _ := os.ReadDir(dir) // what is wrong with it is said when it is read
+	files, _ := os.ReadDir(dir) // reading the directory reports the error
 	for _, f := range files {
 		if info, err := f.Info(); err == nil {
 			bytes += info.Size()
@@ -151,7 +152,7 @@ func sizeOf(dir string) (bytes int64) {
 	return bytes
 }
 
-// meter reports how much was read.
+// meter reports the number of bytes read.
 type meter struct {
 	r   io.Reader
 	add func(bytes int)
@@ -163,7 +164,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// add takes a record from the reader.
+// add adds a record to the batch, and registers the batch when it is full.
 func (in *importing) add(r intake.Record) error {
 	for _, w := range r.Warnings {
 		in.remark("warning", &in.Warnings, r, "", w)
@@ -188,7 +189,7 @@ func (in *importing) flush() error {
 	for i, r := range in.batch {
 		submissions[i] = r.Submission
 	}
-	results, err := in.outbox.Register(in.ctx, operator(), submissions)
+	results, err := in.outbox.Register(in.ctx, console.Operator(), submissions)
 	if err != nil {
 		return err
 	}
@@ -221,5 +222,5 @@ func (in *importing) remark(word string, list *[]remark, r intake.Record, field,
 	if field != "" {
 		message = field + ": " + message
 	}
-	fmt.Fprintf(in.term.err, "%s: %s: %s\n", r.Place(), word, message)
+	fmt.Fprintf(in.term.Err, "%s: %s: %s\n", r.Place(), word, message)
 }

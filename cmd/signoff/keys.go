@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/tokenkey"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -15,16 +17,15 @@ import (
 
 // keysCommand administers the keys that sign access tokens.
 type keysCommand struct {
-	Rotate keysRotate `cmd:"" help:"Sign access tokens with a new key from now on. Those issued before stay valid until they expire."`
+	Rotate keysRotate `cmd:"" help:"Sign access tokens with a new key from now on. Tokens issued before stay valid until they expire."`
 	List   keysList   `cmd:"" help:"List the keys that sign or have signed access tokens."`
 }
 
 type keysRotate struct{}
 
-func (cmd *keysRotate) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *keysRotate) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		r := rotation{dir: c.dir(), outbox: o, by: operator(), clock: time.Now, step: func(string) {}}
-		current, retired, err := r.run(ctx)
+		current, older, err := tokenkey.Rotate(ctx, c.dir(), o, console.Operator(), func(string) {})
 		if err != nil {
 			return err
 		}
@@ -32,10 +33,10 @@ func (cmd *keysRotate) Run(ctx context.Context, c *common, t terminal) error {
 			Key     string    `json:"key"`
 			Retired []keyFact `json:"retired"`
 		}{current, []keyFact{}}
-		for _, k := range retired {
-			facts.Retired = append(facts.Retired, factOf(k, current, r.clock()))
+		for _, k := range older {
+			facts.Retired = append(facts.Retired, factOf(k, current, time.Now()))
 		}
-		return printFacts(c, t, facts, func(w io.Writer) {
+		return console.PrintFacts(t, facts, func(w io.Writer) {
 			fmt.Fprintf(w, "tokens are signed with the key %s\n", current)
 			for _, k := range facts.Retired {
 				fmt.Fprintf(w, "the key %s is retired; the last token it signed expires at %s\n", k.ID, events.FormatTime(k.Until.Add(access.Lifetime)))
@@ -44,7 +45,7 @@ func (cmd *keysRotate) Run(ctx context.Context, c *common, t terminal) error {
 	})
 }
 
-// keyFact is what the commands print of a key.
+// keyFact is what the commands print about a key.
 type keyFact struct {
 	ID    string    `json:"id"`
 	From  time.Time `json:"from"`
@@ -54,9 +55,9 @@ type keyFact struct {
 
 // States of a key.
 const (
-	keySigns    = "signs"    // it is in place
-	keyReady    = "ready"    // announced, and not in place: a rotation was cut short, or is under way
-	keyAccepted = "accepted" // retired, and tokens that it signed may not have expired yet
+	keySigns    = "signs"    // in the key file
+	keyReady    = "ready"    // announced and not in the key file: a rotation was cut short, or is under way
+	keyAccepted = "accepted" // retired; tokens that it signed may not have expired yet
 	keyRetired  = "retired"
 )
 
@@ -75,16 +76,16 @@ func factOf(k access.Key, current string, now time.Time) keyFact {
 
 type keysList struct{}
 
-func (cmd *keysList) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *keysList) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		keys, err := o.Accounts().Keys(ctx)
 		if err != nil {
 			return err
 		}
 		current := ""
-		if file, err := os.ReadFile(c.dir().tokenKey()); err == nil {
-			if key, err := readTokenKey(file); err == nil {
-				current = key.id()
+		if file, err := os.ReadFile(c.dir().TokenKey()); err == nil {
+			if key, err := tokenkey.Read(file); err == nil {
+				current = key.ID()
 			}
 		}
 		facts := make([]keyFact, len(keys))
@@ -92,7 +93,7 @@ func (cmd *keysList) Run(ctx context.Context, c *common, t terminal) error {
 			facts[i] = factOf(k, current, time.Now())
 		}
 		slices.Reverse(facts) // the newest first
-		return printFacts(c, t, facts, func(w io.Writer) { printKeys(w, facts) })
+		return console.PrintFacts(t, facts, func(w io.Writer) { printKeys(w, facts) })
 	})
 }
 
@@ -105,5 +106,5 @@ func printKeys(w io.Writer, facts []keyFact) {
 		}
 		rows[i] = []string{f.ID, f.State, events.FormatTime(f.From), until}
 	}
-	table(w, []string{"KEY", "STATE", "FROM", "UNTIL"}, rows)
+	console.Table(w, []string{"KEY", "STATE", "FROM", "UNTIL"}, rows)
 }

@@ -15,10 +15,12 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 const (
@@ -33,19 +35,19 @@ const (
 func signerChild() int {
 	dir, round := os.Args[1], os.Args[2]
 	ctx := context.Background()
-	p, err := openProgram(ctx, dataDir(dir), loopback(), slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+	p, err := server.Open(ctx, datadir.Dir(dir), loopback(), slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	go func() { _ = p.run(ctx, func(serving) {}) }()
+	go func() { _ = p.Run(ctx, func(datadir.Serving) {}) }()
 	var out sync.Mutex
 	var workers sync.WaitGroup
 	for w := range killWorkers {
 		workers.Go(func() {
 			for i := 1; ; i++ {
 				id := fmt.Sprintf("%s-%d-%d", round, w, i)
-				sequence, err := registerAndSign(ctx, p.outbox, killAssessment(id, w, i))
+				sequence, err := registerAndSign(ctx, p.Outbox, killAssessment(id, w, i))
 				if err != nil {
 					fmt.Fprintln(os.Stderr, err)
 					os.Exit(1)
@@ -101,7 +103,7 @@ func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
 	for round := range kills {
 		killRound(t, dir, round, 1+random.IntN(killMaxSigned), acknowledged)
 	}
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	checkEverything(t, p, acknowledged)
 }
 
@@ -148,22 +150,22 @@ func killRound(t *testing.T, dir string, round, enough int, acknowledged map[str
 }
 
 // checkEverything compares what was acknowledged with all that is stored.
-func checkEverything(t *testing.T, p *program, acknowledged map[string]uint64) {
+func checkEverything(t *testing.T, p *server.Server, acknowledged map[string]uint64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := awaitPublished(ctx, p.outbox, p.relay); err != nil {
+	if err := server.AwaitPublished(ctx, p.Outbox, p.Relay); err != nil {
 		t.Fatal(err)
 	}
-	head, err := p.outbox.Source().Head(ctx)
+	head, err := p.Outbox.Source().Head(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stream := readStream(t, p, head.StreamSequence)
-	if err := p.model.WaitFor(ctx, head.StreamSequence); err != nil {
+	if err := p.Model.WaitFor(ctx, head.StreamSequence); err != nil {
 		t.Fatal(err)
 	}
-	recorded, err := p.outbox.Source().Recorded(ctx, 1, int(head.StreamSequence)+1)
+	recorded, err := p.Outbox.Source().Recorded(ctx, 1, int(head.StreamSequence)+1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,9 +196,9 @@ func checkEverything(t *testing.T, p *program, acknowledged map[string]uint64) {
 	}
 }
 
-func checkApplied(t *testing.T, p *program, id string, e events.Event) {
+func checkApplied(t *testing.T, p *server.Server, id string, e events.Event) {
 	t.Helper()
-	report, err := p.model.Report(t.Context(), id)
+	report, err := p.Model.Report(t.Context(), id)
 	if err != nil {
 		t.Errorf("assessment %s is not in the read model: %v", id, err)
 		return
@@ -210,14 +212,14 @@ func checkApplied(t *testing.T, p *program, id string, e events.Event) {
 // numbers and hashes follow is checked before it gets them.
 type collector struct {
 	until    uint64
-	progress subscriber.Progress
-	messages []subscriber.Message
+	progress stream.Progress
+	messages []stream.Message
 	enough   context.CancelFunc
 }
 
-func (c *collector) Resume(context.Context) (subscriber.Progress, error) { return c.progress, nil }
+func (c *collector) Resume(context.Context) (stream.Progress, error) { return c.progress, nil }
 
-func (c *collector) Apply(_ context.Context, b subscriber.Batch) error {
+func (c *collector) Apply(_ context.Context, b stream.Batch) error {
 	for _, m := range b.Messages {
 		c.messages = append(c.messages, m)
 		c.progress.ChainHeads[m.Event.Study] = m.Event.ChainHead()
@@ -229,9 +231,9 @@ func (c *collector) Apply(_ context.Context, b subscriber.Batch) error {
 }
 
 // readStream reads the first messages of the stream.
-func readStream(t *testing.T, p *program, until uint64) []subscriber.Message {
+func readStream(t *testing.T, p *server.Server, until uint64) []stream.Message {
 	t.Helper()
-	nc, err := p.nats.Connect(natsd.Reader)
+	nc, err := p.NATS.Connect(natsd.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,8 +244,8 @@ func readStream(t *testing.T, p *program, until uint64) []subscriber.Message {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c := &collector{until: until, progress: subscriber.Progress{ChainHeads: map[string]events.ChainHead{}}, enough: cancel}
-	if err := subscriber.New(js, c, subscriber.Config{}).Run(ctx); err != nil {
+	c := &collector{until: until, progress: stream.Progress{ChainHeads: map[string]events.ChainHead{}}, enough: cancel}
+	if err := stream.NewReader(js, c, stream.Config{}).Run(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return c.messages

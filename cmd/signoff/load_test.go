@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
@@ -86,17 +87,17 @@ func (r *reading) complete(t *testing.T, who string, n int) {
 	}
 }
 
-// greedy pulls, and listens to, a study's events as fast as it can, connects
-// again whenever it is thrown out, and stops at no refusal. It notes which was the
-// last, and when the last came.
-type greedy struct {
+// unboundedReader reads a study's events as fast as it can, from the consumer and from the
+// live subjects. It reconnects whenever it is disconnected. It records the last event and
+// when that came.
+type unboundedReader struct {
 	mu      sync.Mutex
 	last    time.Time
 	highest int // number in the study
 	n       int
 }
 
-func (g *greedy) note(m *nats.Msg) {
+func (g *unboundedReader) note(m *nats.Msg) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	number, _ := strconv.Atoi(m.Header.Get("ce-sequence"))
@@ -105,8 +106,8 @@ func (g *greedy) note(m *nats.Msg) {
 }
 
 // run goes on until ctx ends.
-func (g *greedy) run(ctx context.Context, p *program, id, secret, study string) error {
-	nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo(id, secret), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond),
+func (g *unboundedReader) run(ctx context.Context, p *server.Server, id, secret, study string) error {
+	nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo(id, secret), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond),
 		nats.ReconnectJitter(0, 0), nats.IgnoreAuthErrorAbort(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		return err
@@ -143,7 +144,7 @@ func (g *greedy) run(ctx context.Context, p *program, id, secret, study string) 
 }
 
 // produce signs reports of both studies in turn. Before the last it waits.
-func produce(ctx context.Context, p *program, wait <-chan struct{}) error {
+func produce(ctx context.Context, p *server.Server, wait <-chan struct{}) error {
 	for from := 0; from < loadEvents/2; from += loadBatch {
 		if from == loadEvents/2-loadBatch {
 			select {
@@ -158,7 +159,7 @@ func produce(ctx context.Context, p *program, wait <-chan struct{}) error {
 			a := killAssessment(fmt.Sprint("load-", from+i), i%2, (from+i)/2)
 			batch[i], ids[i] = events.Submission{Assessment: a}, a.ID
 		}
-		results, err := p.outbox.Register(ctx, "test", batch)
+		results, err := p.Outbox.Register(ctx, "test", batch)
 		if err != nil {
 			return err
 		}
@@ -167,7 +168,7 @@ func produce(ctx context.Context, p *program, wait <-chan struct{}) error {
 				return r.Err
 			}
 		}
-		if _, err := p.outbox.SignOff(ctx, outbox.SignOff{User: "pi", Meaning: "approved", IDs: ids}); err != nil {
+		if _, err := p.Outbox.SignOff(ctx, outbox.SignOff{User: "pi", Meaning: "approved", IDs: ids}); err != nil {
 			return err
 		}
 	}
@@ -176,8 +177,8 @@ func produce(ctx context.Context, p *program, wait <-chan struct{}) error {
 
 func TestAWithdrawalUnderLoad(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
-	if err := p.outbox.Accounts().AddPI(t.Context(), "test", "pi", "P. Investigator", []string{withdrawn, kept}, testPassword); err != nil {
+	p, _ := startServer(t, dir)
+	if err := p.Outbox.Accounts().AddPI(t.Context(), "test", "pi", "P. Investigator", []string{withdrawn, kept}, testPassword); err != nil {
 		t.Fatal(err)
 	}
 	secrets, readings := make(map[string]string), make(map[string]*reading)
@@ -190,11 +191,11 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var all errgroup.Group
-	var taker greedy
+	var taker unboundedReader
 	all.Go(func() error { return taker.run(ctx, p, "acme", secrets["acme"], withdrawn) })
 	for _, id := range []string{"acme", "globex", "initech"} {
-		c := subscriber.Credentials{TokenURL: p.publicURL() + token.Path, ClientID: id, Secret: subscriber.Secret(secrets[id])}
-		partner, err := subscriber.Dial(ctx, c, p.nats.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
+		c := subscriber.Credentials{TokenURL: p.PublicURL() + token.Path, ClientID: id, Secret: subscriber.Secret(secrets[id])}
+		partner, err := subscriber.Dial(ctx, c, p.NATS.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +221,7 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 		return nil
 	})
 	complete := time.Since(answered)
-	link, err := p.outbox.ChainHead(t.Context(), events.StudyKey(withdrawn))
+	link, err := p.Outbox.ChainHead(t.Context(), events.StudyKey(withdrawn))
 	if err != nil {
 		t.Fatal(err)
 	}

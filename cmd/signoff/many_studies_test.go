@@ -12,27 +12,26 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
-// A partner whose program was killed while it read many studies comes back: it
-// gets what was on its way then, and its client asks for that with less than
-// the doors allow.
-func TestAPartnerOfManyStudiesStaysBelowWhatItMaySend(t *testing.T) {
+// A partner's program is killed while it reads many studies, and starts again: it gets what
+// was in flight then, with fewer requests than the quota allows.
+func TestAPartnerOfManyStudiesStaysWithinItsQuota(t *testing.T) {
 	const studies, reports = 40, 5
 	const each = 2 * reports // they come with their Observations
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	var names []string
 	for i := range studies {
 		names = append(names, fmt.Sprint("MANY-", i))
 	}
 	addPI(t, dir, "pi", names...)
-	secret, err := p.outbox.Accounts().AddPartner(t.Context(), "test", "acme", "", names)
+	secret, err := p.Outbox.Accounts().AddPartner(t.Context(), "test", "acme", "", names)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range studies * reports { // those of one study are far apart
 		a := killAssessment(fmt.Sprint("many-", i), i%studies, i/studies)
 		a.Study = names[i%studies]
-		if _, err := registerAndSign(t.Context(), p.outbox, a); err != nil {
+		if _, err := registerAndSign(t.Context(), p.Outbox, a); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -43,8 +42,8 @@ func TestAPartnerOfManyStudiesStaysBelowWhatItMaySend(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	partner, err := subscriber.Dial(ctx, subscriber.Credentials{
-		TokenURL: p.publicURL() + token.Path, ClientID: "acme", Secret: subscriber.Secret(secret),
-	}, p.nats.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
+		TokenURL: p.PublicURL() + token.Path, ClientID: "acme", Secret: subscriber.Secret(secret),
+	}, p.NATS.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,8 +30,8 @@ type nodeLine struct {
 	Message string          `json:"message"`
 }
 
-// readInNode starts it. Without Node or the packages the test is skipped, or
-// fails where they must be there.
+// readInNode starts it. Without Node or the packages the test is skipped, or fails if they
+// are required.
 func readInNode(t *testing.T, options map[string]any) *nodeReader {
 	t.Helper()
 	const dir = "../../subscriber/node"
@@ -62,7 +62,7 @@ func readInNode(t *testing.T, options map[string]any) *nodeReader {
 	return &nodeReader{t: t, lines: lines}
 }
 
-// next returns the next line that tells of no outage.
+// next returns the next line that is not about an outage.
 func (r *nodeReader) next() (line nodeLine) {
 	r.t.Helper()
 	for r.lines.Scan() {
@@ -78,7 +78,7 @@ func (r *nodeReader) next() (line nodeLine) {
 	return line
 }
 
-// receives wants these events next, byte for byte.
+// receives checks that these events come next, byte for byte.
 func (r *nodeReader) receives(want []events.Event) {
 	r.t.Helper()
 	for _, e := range want {
@@ -96,13 +96,13 @@ func (r *nodeReader) receives(want []events.Event) {
 func TestAPartnerReadsInNode(t *testing.T) {
 	const study = "DEMO-01"
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	password := addPI(t, dir, "pi", study)
 	mustSignoff(t, "import", "demo/synthetic.ndjson", "--data", dir)
 	sign := func(ids ...string) (all []events.Event) {
-		mustSignoff(t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, ids...)...)
+		mustSignoff(t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}, pinnedIDs(t, dir, ids...)...)...)
 		awaitCaughtUp(t, p)
-		entries, err := p.outbox.Source().Recorded(t.Context(), 1, 1000)
+		entries, err := p.Outbox.Source().Recorded(t.Context(), 1, 1000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +118,7 @@ func TestAPartnerReadsInNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	options := map[string]any{
-		"servers": p.nats.ClientURL(), "tokenURL": p.publicURL() + token.Path, "clientId": "acme", "clientSecret": c.Secret, "study": study,
+		"servers": p.NATS.ClientURL(), "tokenURL": p.PublicURL() + token.Path, "clientId": "acme", "clientSecret": c.Secret, "study": study,
 		"patience": 1000, // milliseconds, to know sooner that access has ended
 	}
 

@@ -7,11 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
 // readiness asks /readyz.
-func readiness(t *testing.T, p *program) (status int, findings map[string]string) {
+func readiness(t *testing.T, p *server.Server) (status int, findings map[string]string) {
 	t.Helper()
 	status, body := operations(t, p, "/readyz")
 	if err := json.Unmarshal(body, &findings); err != nil {
@@ -21,9 +22,9 @@ func readiness(t *testing.T, p *program) (status int, findings map[string]string
 }
 
 // operations gets a page for operators.
-func operations(t *testing.T, p *program, path string) (status int, body []byte) {
+func operations(t *testing.T, p *server.Server, path string) (status int, body []byte) {
 	t.Helper()
-	response, err := http.Get("http://" + p.opsListener.Addr().String() + path)
+	response, err := http.Get("http://" + p.OpsListener.Addr().String() + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,11 +36,11 @@ func operations(t *testing.T, p *program, path string) (status int, body []byte)
 }
 
 func TestReadinessEndsWhenTheReadModelStops(t *testing.T) {
-	p, _ := startProgram(t, t.TempDir())
+	p, _ := startServer(t, t.TempDir())
 	if status, findings := readiness(t, p); status != http.StatusOK {
 		t.Fatalf("not ready at the start: %v", findings)
 	}
-	nc, err := p.nats.Connect(natsd.Publisher)
+	nc, err := p.NATS.Connect(natsd.Publisher)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,10 +60,10 @@ func TestReadinessEndsWhenTheReadModelStops(t *testing.T) {
 }
 
 func TestAnUncleanPathIsAnOutcomeNotARedirect(t *testing.T) {
-	p, _ := startProgram(t, t.TempDir())
+	p, _ := startServer(t, t.TempDir())
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	for _, path := range []string{"//DiagnosticReport", "/msk-apim//external/x", "/a/../b", "/msk-apim/external/msk-oidc/oauth2/./token"} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.publicURL()+path, nil)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.PublicURL()+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,58 +4,53 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// withOutbox opens the outbox of an existing data directory for one command.
-// A server may be running on it: both write the same database.
+// withOutbox opens the outbox of an existing data directory for one command. A server may
+// be running on it: both write the same database.
 func withOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
-	dir := c.dir()
-	if err := dir.mustExist(); err != nil {
+	if c.outbox != nil {
+		return fn(c.outbox)
+	}
+	if err := c.dir().MustExist(); err != nil {
 		return err
 	}
-	return openOutbox(ctx, dir, fn)
+	return openOutbox(ctx, c.dir(), fn)
 }
 
-// withNewOutbox is withOutbox that makes the directory where there is none, for
-// the commands one starts with.
+// withNewOutbox is withOutbox that creates the directory if it does not exist, for the
+// commands that an operator begins with.
 func withNewOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
-	dir := c.dir()
-	if err := dir.make(); err != nil {
+	if c.outbox != nil {
+		return fn(c.outbox)
+	}
+	if err := c.dir().Create(); err != nil {
 		return err
 	}
-	return openOutbox(ctx, dir, fn)
+	return openOutbox(ctx, c.dir(), fn)
 }
 
-func openOutbox(ctx context.Context, dir dataDir, fn func(*outbox.Outbox) error) error {
-	o, err := outbox.Open(ctx, dir.outbox(), outbox.Config{})
+func openOutbox(ctx context.Context, dir datadir.Dir, fn func(*outbox.Outbox) error) error {
+	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
 	if err != nil {
 		return err
 	}
 	return errors.Join(fn(o), o.Close())
 }
 
-// change makes one change and says what then holds.
-func change(ctx context.Context, c *common, t terminal, done string, fn func(*outbox.Outbox) error) error {
+// change makes one change and prints done.
+func change(ctx context.Context, c *common, t console.Terminal, done string, fn func(*outbox.Outbox) error) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		if err := fn(o); err != nil {
 			return err
 		}
-		fmt.Fprintln(t.out, done)
+		fmt.Fprintln(t.Out, done)
 		return nil
 	})
-}
-
-// operator is who the audit trail names for administration: the account of the
-// operating system that runs the command.
-func operator() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return fmt.Sprintf("uid %d", os.Getuid())
 }
 
 func enabled(is bool) string {

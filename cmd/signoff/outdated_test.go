@@ -14,15 +14,17 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/nats-io/nats.go"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 )
 
 // newer appends an event of a kind that only a newer program knows to a study
 // that has events, as that program would, and waits until it is applied.
-func newer(t *testing.T, p *program, kind events.Kind, study string) {
+func newer(t *testing.T, p *server.Server, kind events.Kind, study string) {
 	t.Helper()
-	err := p.outbox.DB().Update(t.Context(), func(tx *sqlx.Tx) error {
+	err := p.Outbox.DB().Update(t.Context(), func(tx *sqlx.Tx) error {
 		var row int64
 		var link events.ChainHead
 		var last string
@@ -51,15 +53,15 @@ func newer(t *testing.T, p *program, kind events.Kind, study string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.outbox.Wake()
+	p.Outbox.Wake()
 	awaitCaughtUp(t, p)
 }
 
 // signInStatus asks for a token and returns the answer, whatever it is.
-func signInStatus(t *testing.T, p *program, id, secret string) (status int, code string) {
+func signInStatus(t *testing.T, p *server.Server, id, secret string) (status int, code string) {
 	t.Helper()
 	form := url.Values{"client_id": {id}, "client_secret": {secret}, "grant_type": {"client_credentials"}, "scope": {"full"}}
-	response, err := http.PostForm(p.publicURL()+token.Path, form)
+	response, err := http.PostForm(p.PublicURL()+token.Path, form)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,8 +73,8 @@ func signInStatus(t *testing.T, p *program, id, secret string) (status int, code
 	return response.StatusCode, answer.Error
 }
 
-func loginNATS(p *program, id, secret string) error {
-	nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo(id, secret), nats.NoReconnect(), nats.Timeout(30*time.Second),
+func loginNATS(p *server.Server, id, secret string) error {
+	nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo(id, secret), nats.NoReconnect(), nats.Timeout(30*time.Second),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err == nil {
 		nc.Close()
@@ -82,11 +84,11 @@ func loginNATS(p *program, id, secret string) error {
 
 func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 	dir := t.TempDir()
-	p, stop := startProgram(t, dir)
+	p, stop := startServer(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "FHIR-T", "OTHER")
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
-	mustSignoff(t, "sign", "--study", "FHIR-T", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, "sign", "--study", "FHIR-T", "--yes", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
 	awaitCaughtUp(t, p)
 	const path, other = "/DiagnosticReport?researchstudy=FHIR-T", "/DiagnosticReport?researchstudy=OTHER"
 	want := func(path string, status int) {
@@ -119,7 +121,7 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 	}
 
 	newer(t, p, "access.role.v1", events.AccessStudy)
-	nobody := func(t *testing.T, p *program) {
+	nobody := func(t *testing.T, p *server.Server) {
 		t.Helper()
 		acme.p = p
 		want(path, http.StatusServiceUnavailable)
@@ -130,7 +132,7 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 			}
 		}
 		if err := loginNATS(p, "acme", secret); err == nil {
-			t.Error("a login to NATS was let in")
+			t.Error("a login to NATS succeeded")
 		}
 		status, findings := readiness(t, p)
 		if status != http.StatusServiceUnavailable || !strings.Contains(findings["readModel"], "access.role.v1") || findings["stream"] != "ok" {
@@ -147,16 +149,16 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 	})
 }
 
-// startUnready is startProgram for a program that does not get ready.
-func startUnready(t *testing.T, dir string) (started *program, stop func()) {
+// startUnready is startServer for a server that does not become ready.
+func startUnready(t *testing.T, dir string) (started *server.Server, stop func()) {
 	t.Helper()
-	p, err := openProgram(t.Context(), dataDir(dir), loopback(), slog.New(slog.DiscardHandler))
+	p, err := server.Open(t.Context(), datadir.Dir(dir), loopback(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- p.run(ctx, func(serving) { t.Error("the program is ready") }) }()
+	go func() { done <- p.Run(ctx, func(datadir.Serving) { t.Error("the program is ready") }) }()
 	return p, func() {
 		cancel()
 		if err := <-done; err != nil {

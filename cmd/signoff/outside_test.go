@@ -19,25 +19,30 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/internal/testcert"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
 const demoStudy = "DEMO-01"
 
-// onCluster is a program on a cluster of three, with a partner and assessments.
-type onCluster struct {
+// clusterServer is a program on a cluster of three, with a partner and assessments.
+type clusterServer struct {
 	*cluster
-	p        *program
+	p        *server.Server
 	stop     func()
 	listen   string // address of the read API, the same after each start
 	password string
 	secret   string // of acme
 }
 
-func newOnCluster(t *testing.T) *onCluster {
+func newClusterServer(t *testing.T) *clusterServer {
 	t.Helper()
 	data := t.TempDir()
 	password := addPI(t, data, "pi", demoStudy, "FHIR-T")
@@ -48,26 +53,26 @@ func newOnCluster(t *testing.T) *onCluster {
 	if err := json.Unmarshal([]byte(added.out), &c); err != nil {
 		t.Fatal(err)
 	}
-	o := &onCluster{cluster: newCluster(t, data, 3), password: password, secret: c.Secret}
+	o := &clusterServer{cluster: newCluster(t, data, 3), password: password, secret: c.Secret}
 	o.serve()
 	return o
 }
 
-func (o *onCluster) serve() {
+func (o *clusterServer) serve() {
 	o.t.Helper()
 	s := o.settings()
 	s.Listen = cmp.Or(o.listen, s.Listen)
 	o.p, o.stop = startWith(o.t, o.data, s, slog.New(slog.DiscardHandler))
-	o.listen = o.p.apiListener.Addr().String()
+	o.listen = o.p.APIListener.Addr().String()
 }
 
-func (o *onCluster) sign(ids ...string) {
+func (o *clusterServer) sign(ids ...string) {
 	o.t.Helper()
-	mustSignoff(o.t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", o.password, "--data", o.data}, ids...)...)
+	mustSignoff(o.t, append([]string{"sign", "--as", "pi", "--meaning", meaning, "--password-file", o.password, "--data", o.data}, pinnedIDs(o.t, o.data, ids...)...)...)
 }
 
 // reports counts what the partner's page shows.
-func (o *onCluster) reports(study string) int {
+func (o *clusterServer) reports(study string) int {
 	o.t.Helper()
 	client := &partnerClient{t: o.t, p: o.p, id: "acme"}
 	client.token = client.signIn(o.secret)
@@ -75,8 +80,8 @@ func (o *onCluster) reports(study string) int {
 	return total
 }
 
-// follower is a partner's program: it notes the numbers of a study as they
-// come, and where it is.
+// follower is a partner's program. It records the numbers of a study's events and its
+// position.
 type follower struct {
 	mu      sync.Mutex
 	at      subscriber.Bookmark
@@ -97,7 +102,7 @@ func (f *follower) Handle(_ context.Context, d subscriber.Delivery) error {
 	return nil
 }
 
-// has wants the numbers 1 to n, each once, in order.
+// has returns an error unless it has the numbers 1 to n, each once, in order.
 func (f *follower) has(n uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -113,12 +118,12 @@ func (f *follower) has(n uint64) error {
 }
 
 // follow runs a partner's program until the test ends.
-func (o *onCluster) follow(study string) *follower {
+func (o *clusterServer) follow(study string) *follower {
 	o.t.Helper()
 	f := &follower{}
 	ctx, cancel := context.WithCancel(context.Background())
 	partner, err := subscriber.Dial(ctx, subscriber.Credentials{
-		TokenURL: o.p.publicURL() + token.Path, ClientID: "acme", Secret: subscriber.Secret(o.secret),
+		TokenURL: o.p.PublicURL() + token.Path, ClientID: "acme", Secret: subscriber.Secret(o.secret),
 	}, o.flags().NATSURL, subscriber.PartnerConfig{Outage: func(error) {}, Patience: time.Minute})
 	if err != nil {
 		cancel()
@@ -137,9 +142,9 @@ func (o *onCluster) follow(study string) *follower {
 }
 
 // last is the number of a study's last event.
-func (o *onCluster) last(study string) uint64 {
+func (o *clusterServer) last(study string) uint64 {
 	o.t.Helper()
-	link, err := o.p.outbox.ChainHead(o.t.Context(), events.StudyKey(study))
+	link, err := o.p.Outbox.ChainHead(o.t.Context(), events.StudyKey(study))
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -147,7 +152,7 @@ func (o *onCluster) last(study string) uint64 {
 }
 
 // opens reports whether a login at a server opens the study's consumer.
-func (o *onCluster) opens(i int, study string) error {
+func (o *clusterServer) opens(i int, study string) error {
 	nc, err := o.login(i, "acme", o.secret)
 	if err != nil {
 		return err
@@ -157,8 +162,8 @@ func (o *onCluster) opens(i int, study string) error {
 	return err
 }
 
-func TestAClusterElsewhere(t *testing.T) {
-	o := newOnCluster(t)
+func TestAnOutsideCluster(t *testing.T) {
+	o := newClusterServer(t)
 	o.sign("2001")
 	awaitCaughtUp(t, o.p)
 	f := o.follow(demoStudy)
@@ -201,19 +206,19 @@ func TestAClusterElsewhere(t *testing.T) {
 	})
 	t.Run("with two killed nothing is acknowledged, and nothing lost", func(t *testing.T) {
 		o.kill(1)
-		before, err := o.p.outbox.Source().Head(t.Context())
+		before, err := o.p.Outbox.Source().Head(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		o.sign("2003", "2004")
-		// The relay has tried, in vain.
+		// The relay has tried and failed.
 		eventually(t, "an attempt to publish", func() error {
-			if s := o.p.relay.Status(); s.Ready() || s.Oldest.IsZero() {
+			if s := o.p.Relay.Status(); s.Ready() || s.Oldest.IsZero() {
 				return errors.New(string(s.State))
 			}
 			return nil
 		})
-		head, err := o.p.outbox.Source().Head(t.Context())
+		head, err := o.p.Outbox.Source().Head(t.Context())
 		if err != nil || head.StreamSequence != before.StreamSequence {
 			t.Errorf("acknowledged up to %d, before %d, %v", head.StreamSequence, before.StreamSequence, err)
 		}
@@ -243,9 +248,9 @@ func TestAClusterElsewhere(t *testing.T) {
 
 // disconnections are closed connections of a partner with requests that the
 // server of the consumer goes on answering, because it is another.
-func (o *onCluster) disconnections(t *testing.T, f *follower) {
+func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 	consumer := events.PartnerConsumer("acme", demoStudy)
-	js := o.as(t, natsd.Doors)
+	js := o.as(t, natsd.Partners)
 	c, err := js.Consumer(t.Context(), events.Stream, consumer)
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +263,7 @@ func (o *onCluster) disconnections(t *testing.T, f *follower) {
 	for _, id := range []string{"2005", "2006", "2007"} {
 		before := o.connections(t)
 		for _, c := range before {
-			if err := o.p.nats.Disconnect(t.Context(), c); err != nil {
+			if err := o.p.NATS.Disconnect(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -273,9 +278,9 @@ func (o *onCluster) disconnections(t *testing.T, f *follower) {
 	}
 }
 
-func (o *onCluster) connections(t *testing.T) []events.Connection {
+func (o *clusterServer) connections(t *testing.T) []tenancy.Connection {
 	t.Helper()
-	all, err := o.p.nats.Connections(t.Context(), events.PartnerAccountPrefix+"acme")
+	all, err := o.p.NATS.Connections(t.Context(), tenancy.AccountPrefix+"acme")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,9 +288,9 @@ func (o *onCluster) connections(t *testing.T) []events.Connection {
 }
 
 // as connects as a role, until the test ends.
-func (o *onCluster) as(t *testing.T, role natsd.Role) jetstream.JetStream {
+func (o *clusterServer) as(t *testing.T, role natsd.Role) jetstream.JetStream {
 	t.Helper()
-	nc, err := o.flags().reach(quiet).Connect(role)
+	nc, err := o.flags().Reach(slog.New(slog.DiscardHandler)).Connect(role)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +302,7 @@ func (o *onCluster) as(t *testing.T, role natsd.Role) jetstream.JetStream {
 	return js
 }
 
-func (o *onCluster) grant(t *testing.T) {
+func (o *clusterServer) grant(t *testing.T) {
 	mustSignoff(t, "partner", "grant", "acme", "FHIR-T", "--data", o.data)
 	o.sign("790")
 	awaitCaughtUp(t, o.p)
@@ -318,7 +323,7 @@ func (o *onCluster) grant(t *testing.T) {
 		return nil
 	})
 	if out := o.configure(); !strings.Contains(out, "reload") {
-		t.Errorf("nats-config said %q", out)
+		t.Errorf("nats-config printed %q", out)
 	}
 	o.reload()
 	f := o.follow("FHIR-T")
@@ -332,7 +337,7 @@ func (o *onCluster) grant(t *testing.T) {
 	})
 }
 
-func (o *onCluster) withdraw(t *testing.T) {
+func (o *clusterServer) withdraw(t *testing.T) {
 	var other credentials
 	added := mustSignoff(t, "partner", "add", "other", "--study", demoStudy, "--study", "FHIR-T", "--data", o.data, "--json")
 	if err := json.Unmarshal([]byte(added.out), &other); err != nil {
@@ -392,7 +397,7 @@ func (o *onCluster) withdraw(t *testing.T) {
 }
 
 // consumers are the names of all consumers of the stream.
-func (o *onCluster) consumers(t *testing.T) (names []string) {
+func (o *clusterServer) consumers(t *testing.T) (names []string) {
 	t.Helper()
 	stream, err := o.as(t, natsd.Operator).Stream(t.Context(), events.Stream)
 	if err != nil {
@@ -409,7 +414,7 @@ func (o *onCluster) consumers(t *testing.T) (names []string) {
 }
 
 // callouts are two that answer logins while the program is away.
-func (o *onCluster) callouts(t *testing.T) {
+func (o *clusterServer) callouts(t *testing.T) {
 	stop := []func(){o.callout(t), o.callout(t)}
 	o.stop()
 	for i := range o.hosts {
@@ -426,19 +431,19 @@ func (o *onCluster) callouts(t *testing.T) {
 	eventually(t, "a login", func() error { return o.opens(1, demoStudy) })
 }
 
-// callout starts signoff callout on a directory of its own.
-func (o *onCluster) callout(t *testing.T) (stop func()) {
+// callout starts signoff callout on an empty directory.
+func (o *clusterServer) callout(t *testing.T) (stop func()) {
 	t.Helper()
-	dir := dataDir(t.TempDir())
-	a, err := openAnswerer(t.Context(), dir, calloutCommand{
-		natsFlags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, credentialsDir, loginKeyFile),
+	dir := datadir.Dir(t.TempDir())
+	a, err := server.OpenCallout(t.Context(), dir, server.CalloutSettings{
+		Flags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, natsconf.CredentialsDir, natsconf.LoginKeyFile),
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- a.run(ctx, func(serving) {}) }()
+	go func() { done <- a.Run(ctx, func(datadir.Serving) {}) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -456,23 +461,23 @@ func (o *onCluster) callout(t *testing.T) (stop func()) {
 }
 
 func TestAnOutsideServerOverTLS(t *testing.T) {
-	data, files := t.TempDir(), newPairFiles(t)
-	files.write(t, newPair(t))
+	data, files := t.TempDir(), testcert.NewFiles(t)
+	files.Write(t, testcert.NewPair(t))
 	mustSignoff(t, "partner", "add", "acme", "--study", demoStudy, "--data", data)
-	c := newCluster(t, data, 1, "--server-cert", files.cert, "--server-key", files.key)
+	c := newCluster(t, data, 1, "--server-cert", files.Cert, "--server-key", files.Key)
 	s := c.settings()
 	s.NATSURL = strings.Replace(s.NATSURL, "nats://", "tls://", 1)
 	var unknown *tls.CertificateVerificationError
-	if _, err := openProgram(t.Context(), dataDir(t.TempDir()), s, slog.New(slog.DiscardHandler)); !errors.As(err, &unknown) {
+	if _, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), s, slog.New(slog.DiscardHandler)); !errors.As(err, &unknown) {
 		t.Errorf("a server that nobody vouches for: %v", err)
 	}
-	s.NATSCA = files.cert
+	s.NATSCA = files.Cert
 	startWith(t, data, s, slog.New(slog.DiscardHandler))
 	mustSignoff(t, "rebuild", "--data", data)
 }
 
-// The stream moves from the embedded server to one outside: it is filled again
-// from the outbox, and who has read it so far is told that it is another.
+// The stream moves from the embedded server to an outside one: it is refilled from the
+// outbox, and its readers get an error that it is another stream.
 func TestMovingToAnOutsideServer(t *testing.T) {
 	data := t.TempDir()
 	password := addPI(t, data, "pi", demoStudy)
@@ -481,27 +486,27 @@ func TestMovingToAnOutsideServer(t *testing.T) {
 	if err := json.Unmarshal([]byte(mustSignoff(t, "partner", "add", "acme", "--study", demoStudy, "--data", data, "--json").out), &added); err != nil {
 		t.Fatal(err)
 	}
-	p, stop := startProgram(t, data)
+	p, stop := startServer(t, data)
 	sign := func(id string) {
 		t.Helper()
-		mustSignoff(t, "sign", id, "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", data)
+		mustSignoff(t, "sign", pinnedIDs(t, data, id)[0], "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", data)
 	}
 	sign("2001")
 	awaitCaughtUp(t, p)
-	before, err := p.outbox.Source().Head(t.Context())
+	before, err := p.Outbox.Source().Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	stop()
 
-	o := &onCluster{cluster: newCluster(t, data, 1), password: password, secret: added.Secret}
-	moved, err := openProgram(t.Context(), dataDir(data), o.settings(), slog.New(slog.DiscardHandler))
+	o := &clusterServer{cluster: newCluster(t, data, 1), password: password, secret: added.Secret}
+	moved, err := server.Open(t.Context(), datadir.Dir(data), o.settings(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- moved.run(ctx, func(serving) { close(ready) }) }()
+	go func() { done <- moved.Run(ctx, func(datadir.Serving) { close(ready) }) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

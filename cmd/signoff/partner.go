@@ -7,17 +7,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// partnerCommand administers partners. Each command returns once a running
-// server has applied the change, so that what it prints holds.
+// partnerCommand administers partners. Each command returns once the running server has
+// applied the change, so that what it prints is in effect.
 type partnerCommand struct {
 	Add    partnerAdd    `cmd:"" help:"Add a partner and print its client_id and client_secret, once, and a quick start."`
 	Grant  partnerGrant  `cmd:"" help:"Let a partner see a study."`
-	Revoke partnerRevoke `cmd:"" help:"Let a partner no longer see a study."`
-	Rotate partnerRotate `cmd:"" help:"Give a partner a new secret and print it, once."`
-	Remove partnerRemove `cmd:"" help:"Remove a partner for ever; the id is never used again."`
+	Revoke partnerRevoke `cmd:"" help:"No longer let a partner see a study."`
+	Rotate partnerRotate `cmd:"" help:"Make a new secret for a partner and print it, once."`
+	Remove partnerRemove `cmd:"" help:"Remove a partner permanently; the id is never used again."`
 	List   partnerList   `cmd:"" help:"List partners and their studies."`
 
 	Quickstart partnerQuickstart `cmd:"" help:"Print a partner's quick start again, without the secret."`
@@ -29,10 +31,10 @@ type partnerAdd struct {
 	Study []string `sep:"none" placeholder:"S" help:"Study the partner may see; repeat for more."`
 }
 
-func (cmd *partnerAdd) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerAdd) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
-		return withinRoom(ctx, c, t, o, "partner "+cmd.ID, func() error {
-			secret, err := o.Accounts().AddPartner(ctx, operator(), cmd.ID, cmd.Name, cmd.Study)
+		return withinLimit(ctx, c, t, o, "partner "+cmd.ID, func() error {
+			secret, err := o.Accounts().AddPartner(ctx, console.Operator(), cmd.ID, cmd.Name, cmd.Study)
 			if err != nil {
 				return err
 			}
@@ -49,22 +51,22 @@ type partnerGrant struct {
 	Study string `arg:"" help:"Study number."`
 }
 
-func (cmd *partnerGrant) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerGrant) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		return withinRoom(ctx, c, t, o, fmt.Sprintf("partner %s in study %s", cmd.ID, cmd.Study), func() error {
-			if err := o.Accounts().GrantPartner(ctx, operator(), cmd.ID, cmd.Study); err != nil {
+		return withinLimit(ctx, c, t, o, fmt.Sprintf("partner %s in study %s", cmd.ID, cmd.Study), func() error {
+			if err := o.Accounts().GrantPartner(ctx, console.Operator(), cmd.ID, cmd.Study); err != nil {
 				return err
 			}
-			fmt.Fprintf(t.out, "partner %s may see %s\n", cmd.ID, cmd.Study)
+			fmt.Fprintf(t.Out, "partner %s may see %s\n", cmd.ID, cmd.Study)
 			return awaitApplied(ctx, c, t, o)
 		})
 	})
 }
 
-// withinRoom runs a grant, and says so when partners then need more consumers on
-// NATS than the running server lets them have. The grant is recorded all the same,
-// because the read API serves it.
-func withinRoom(ctx context.Context, c *common, t terminal, o *outbox.Outbox, who string, grant func() error) error {
+// withinLimit runs a grant. It prints a warning if partners then need more consumers on
+// NATS than the running server allows. The grant is recorded nevertheless, because the
+// read API serves it.
+func withinLimit(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox, who string, grant func() error) error {
 	before, err := consumersNeeded(ctx, o)
 	if err != nil {
 		return err
@@ -76,16 +78,16 @@ func withinRoom(ctx context.Context, c *common, t terminal, o *outbox.Outbox, wh
 	if err != nil {
 		return err
 	}
-	if s, ok := c.dir().running(); ok && s.MaxConsumers > 0 && after > s.MaxConsumers && after > before {
-		fmt.Fprintf(t.err, "%s is beyond the limit and cannot subscribe to all of that: partners need %d consumers on NATS and may have %d. "+
-			"Start signoff serve with a higher --max-consumers, or revoke grants. The read API serves it all the same; "+
+	if s, ok := c.dir().Running(); ok && s.MaxConsumers > 0 && after > s.MaxConsumers && after > before {
+		fmt.Fprintf(t.Err, "%s is beyond the limit and cannot subscribe to everything granted: partners need %d consumers on NATS and may have %d. "+
+			"Start signoff serve with a higher --max-consumers, or revoke grants. The read API serves it nevertheless; "+
 			"signoff status names who cannot subscribe\n", who, after, s.MaxConsumers)
 	}
 	return nil
 }
 
-// consumersNeeded counts the consumers that partners need: one for each and one for
-// each of its grants.
+// consumersNeeded returns the number of consumers that partners need: one for each partner
+// and one for each of its grants.
 func consumersNeeded(ctx context.Context, o *outbox.Outbox) (n int, err error) {
 	partners, err := o.Accounts().Partners(ctx)
 	for _, p := range partners {
@@ -101,24 +103,24 @@ type partnerRevoke struct {
 	Study string `arg:"" help:"Study number."`
 }
 
-func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return changeAccess(ctx, c, t, fmt.Sprintf("partner %s may no longer see %s", cmd.ID, cmd.Study), func(o *outbox.Outbox) error {
-		return o.Accounts().RevokePartner(ctx, operator(), cmd.ID, cmd.Study)
+		return o.Accounts().RevokePartner(ctx, console.Operator(), cmd.ID, cmd.Study)
 	})
 }
 
 type partnerRotate struct {
 	ID    string        `arg:"" help:"Partner id."`
-	Grace time.Duration `help:"How long the secret before stays good, such as 24h. Without it, what it has opened ends at once." placeholder:"DURATION"`
+	Grace time.Duration `help:"How long the previous secret stays valid, such as 24h. Without it, its tokens and connections end at once." placeholder:"DURATION"`
 }
 
-func (cmd *partnerRotate) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerRotate) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		secret, err := o.Accounts().RotatePartner(ctx, operator(), cmd.ID, cmd.Grace)
+		secret, err := o.Accounts().RotatePartner(ctx, console.Operator(), cmd.ID, cmd.Grace)
 		if err != nil {
 			return err
 		}
-		if err := printCredentials(c, t, cmd.ID, secret); err != nil {
+		if err := printCredentials(t, cmd.ID, secret); err != nil {
 			return err
 		}
 		return awaitApplied(ctx, c, t, o)
@@ -129,26 +131,26 @@ type partnerRemove struct {
 	ID string `arg:"" help:"Partner id."`
 }
 
-func (cmd *partnerRemove) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerRemove) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return changeAccess(ctx, c, t, "partner "+cmd.ID+" is removed", func(o *outbox.Outbox) error {
-		return o.Accounts().RemovePartner(ctx, operator(), cmd.ID)
+		return o.Accounts().RemovePartner(ctx, console.Operator(), cmd.ID)
 	})
 }
 
-// changeAccess is change that waits for the read model.
-func changeAccess(ctx context.Context, c *common, t terminal, done string, fn func(*outbox.Outbox) error) error {
+// changeAccess is change that also waits until the read model has applied it.
+func changeAccess(ctx context.Context, c *common, t console.Terminal, done string, fn func(*outbox.Outbox) error) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		if err := fn(o); err != nil {
 			return err
 		}
-		fmt.Fprintln(t.out, done)
+		fmt.Fprintln(t.Out, done)
 		return awaitApplied(ctx, c, t, o)
 	})
 }
 
 type partnerList struct{}
 
-func (cmd *partnerList) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerList) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		partners, err := o.Accounts().Partners(ctx)
 		if err != nil {
@@ -164,26 +166,45 @@ func (cmd *partnerList) Run(ctx context.Context, c *common, t terminal) error {
 		for i, p := range partners {
 			rows[i] = row{p.ID, p.Name, p.Enabled, p.Studies}
 		}
-		return printFacts(c, t, rows, func(w io.Writer) {
+		return console.PrintFacts(t, rows, func(w io.Writer) {
 			text := make([][]string, len(rows))
 			for i, r := range rows {
 				text[i] = []string{r.ID, r.Name, enabled(r.Enabled), strings.Join(r.Studies, " ")}
 			}
-			table(w, []string{"PARTNER", "NAME", "STATE", "STUDIES"}, text)
+			console.Table(w, []string{"PARTNER", "NAME", "STATE", "STUDIES"}, text)
 		})
 	})
 }
 
-// credentials are shown once: only their digest is kept.
+// credentials are printed once, because only a digest of the secret is stored.
 type credentials struct {
 	ID     string `json:"client_id"`
 	Secret string `json:"client_secret"`
 }
 
-func printCredentials(c *common, t terminal, id, secret string) error {
-	return printFacts(c, t, credentials{id, secret}, func(w io.Writer) { printSecret(w, id, secret) })
+func printCredentials(t console.Terminal, id, secret string) error {
+	return console.PrintFacts(t, credentials{id, secret}, func(w io.Writer) { printSecret(w, id, secret) })
 }
 
 func printSecret(w io.Writer, id, secret string) {
-	fmt.Fprintf(w, "client_id      %s\nclient_secret  %s\nThe secret is shown this once; only its digest is kept.\n", id, secret)
+	fmt.Fprintf(w, "client_id      %s\nclient_secret  %s\nThe secret is shown only now; the program stores just its digest.\n", id, secret)
+}
+
+// awaitApplied waits until the running server's read model has applied the access events
+// recorded so far. If that takes longer, or no server runs, it prints when the change
+// takes effect.
+func awaitApplied(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox) error {
+	server, ok := c.dir().Running()
+	if !ok {
+		fmt.Fprintln(t.Err, "no server is running: the change takes effect when signoff serve starts")
+		return nil
+	}
+	if server.Outside != nil {
+		fmt.Fprintln(t.Err, "on NATS, new partners and grants take effect when the servers have reloaded their configuration: signoff nats-config")
+	}
+	applied, err := datadir.AppliedInTime(ctx, c.dir(), o)
+	if err == nil && !applied {
+		fmt.Fprintf(t.Err, "recorded, but not in effect yet: the server has not applied it within %s; see signoff status\n", datadir.AppliedTimeout)
+	}
+	return err
 }

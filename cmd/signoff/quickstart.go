@@ -13,6 +13,8 @@ import (
 	"strings"
 	"text/template"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/fhir"
@@ -21,7 +23,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
-// quickStart is what a partner needs to know to begin, beside its secret.
+// quickStart is what a partner needs to begin, besides its secret.
 type quickStart struct {
 	Partner  string       `json:"partner"`
 	TokenURL string       `json:"token_url"`
@@ -35,7 +37,7 @@ type quickStart struct {
 	running bool
 }
 
-// studyStart is where a study is found.
+// studyStart is where a partner finds a study.
 type studyStart struct {
 	Study    string `json:"study"`
 	Token    string `json:"token"`
@@ -44,23 +46,23 @@ type studyStart struct {
 	Subject  string `json:"subject"`
 }
 
-// partnerQuickstart prints the quick start again.
+// partnerQuickstart prints a partner's quick start again.
 type partnerQuickstart struct {
 	ID string `arg:"" help:"Partner id."`
 }
 
-func (cmd *partnerQuickstart) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *partnerQuickstart) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		q, err := quickStartOf(ctx, c, o, cmd.ID)
 		if err != nil {
 			return err
 		}
-		return printFacts(c, t, q, q.print)
+		return console.PrintFacts(t, q, q.print)
 	})
 }
 
-// printNewPartner prints the credentials of a new partner, and its quick start.
-func printNewPartner(ctx context.Context, c *common, t terminal, o *outbox.Outbox, id, secret string) error {
+// printNewPartner prints the credentials of a new partner and its quick start.
+func printNewPartner(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox, id, secret string) error {
 	q, err := quickStartOf(ctx, c, o, id)
 	if err != nil {
 		return err
@@ -69,15 +71,15 @@ func printNewPartner(ctx context.Context, c *common, t terminal, o *outbox.Outbo
 		credentials
 		quickStart
 	}{credentials{id, secret}, q}
-	return printFacts(c, t, facts, func(w io.Writer) {
+	return console.PrintFacts(t, facts, func(w io.Writer) {
 		printSecret(w, id, secret)
 		fmt.Fprintln(w)
 		q.print(w)
 	})
 }
 
-// quickStartOf gathers what holds for a partner, with the addresses of the
-// server that runs on the directory, or else those by default.
+// quickStartOf returns a partner's quick start, with the addresses of the running server, or
+// the default ones if none runs.
 func quickStartOf(ctx context.Context, c *common, o *outbox.Outbox, id string) (quickStart, error) {
 	partners, err := o.Accounts().Partners(ctx)
 	if err != nil {
@@ -87,7 +89,7 @@ func quickStartOf(ctx context.Context, c *common, o *outbox.Outbox, id string) (
 	if i < 0 {
 		return quickStart{}, events.Errorf(events.NotFound, "there is no partner %q", id)
 	}
-	s, running := c.dir().running()
+	s, running := c.dir().Running()
 	public := cmp.Or(s.PublicURL, "http://"+defaultListen)
 	q := quickStart{
 		Partner: id, TokenURL: public + token.Path, BaseURL: public + strings.TrimRight(cmp.Or(s.BasePath, api.DefaultBasePath), "/"),
@@ -108,15 +110,15 @@ func (q quickStart) study(study string) studyStart {
 	}
 }
 
-// The addresses of a server that is told none.
+// The default addresses of a server.
 const (
 	defaultListen     = "127.0.0.1:8080"
 	defaultNATSListen = "127.0.0.1:4222"
 )
 
-// partnersNATS is where partners reach NATS. A server that listens on all
-// addresses is reached by the name that is public.
-func partnersNATS(s serving) string {
+// partnersNATS returns the URL by which partners reach NATS. If the server listens on all
+// addresses, that is the host of the public URL.
+func partnersNATS(s datadir.Serving) string {
 	switch {
 	case s.NATSPublic != "":
 		return s.NATSPublic
@@ -156,10 +158,10 @@ func (q quickStart) print(w io.Writer) {
 	}
 }
 
-// modulePath is where the packages for partners come from.
+// modulePath is the module with the packages for partners.
 const modulePath = "github.com/seed-e88a4ece/signoff"
 
-// shellWord quotes a text as one word of a shell.
+// shellWord quotes a text as one word for the shell.
 func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // literal quotes a text for Go and JavaScript alike.

@@ -14,9 +14,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 )
 
-// oddStudy is a study number that a careless quotation would break at.
+// oddStudy is a study number with characters that have to be quoted.
 const oddStudy = `O'Neil & "co" $(id) €1`
 
 func TestTheQuickStartHasTheAddressesOfTheServer(t *testing.T) {
@@ -27,9 +30,9 @@ func TestTheQuickStartHasTheAddressesOfTheServer(t *testing.T) {
 			t.Errorf("without a server it does not say %q:\n%s", want, before)
 		}
 	}
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	added := mustSignoff(t, "partner", "add", "acme", "--study", "FHIR-T", "--study", "OTHER", "--data", dir).out
-	for _, want := range []string{p.publicURL() + "/msk-apim/", p.nats.ClientURL(), "acme=FHIR-T", "crit.v1.OTHER.>"} {
+	for _, want := range []string{p.PublicURL() + "/msk-apim/", p.NATS.ClientURL(), "acme=FHIR-T", "crit.v1.OTHER.>"} {
 		if !strings.Contains(added, want) {
 			t.Errorf("it does not say %q:\n%s", want, added)
 		}
@@ -82,8 +85,8 @@ func TestTheQuickStartAsJSON(t *testing.T) {
 }
 
 func TestWherePartnersReachNATS(t *testing.T) {
-	if got := partnersNATS(serving{NATS: "tls://nats.internal:4222", NATSPublic: "tls://crit.example.org:4222"}); got != "tls://crit.example.org:4222" {
-		t.Errorf("told what partners are to be told, they are told %s", got)
+	if got := partnersNATS(datadir.Serving{NATS: "tls://nats.internal:4222", NATSPublic: "tls://crit.example.org:4222"}); got != "tls://crit.example.org:4222" {
+		t.Errorf("with the public URL of NATS, partners get %s", got)
 	}
 	for _, c := range []struct{ nats, public, want string }{
 		{"", "", "nats://127.0.0.1:4222"},
@@ -93,26 +96,25 @@ func TestWherePartnersReachNATS(t *testing.T) {
 		{"tls://192.0.2.1:4222", "https://crit.example.org", "tls://192.0.2.1:4222"},
 		{"tls://a:4222,tls://b:4222", "https://crit.example.org", "tls://a:4222"},
 	} {
-		if got := partnersNATS(serving{NATS: c.nats, PublicURL: c.public}); got != c.want {
+		if got := partnersNATS(datadir.Serving{NATS: c.nats, PublicURL: c.public}); got != c.want {
 			t.Errorf("%s beside %s: %s, want %s", c.nats, c.public, got, c.want)
 		}
 	}
 }
 
-// newcomer is a partner in an empty directory, with nothing but what was
-// printed for it.
-type newcomer struct {
+// quickStartRun follows the printed quick start in an empty directory.
+type quickStartRun struct {
 	t    *testing.T
 	dir  string
 	text string
 }
 
-// arrive adds a partner and does the first step: the secret into a file.
-func arrive(t *testing.T, data, id, study string) *newcomer {
+// newQuickStartRun adds a partner and does the first step: it writes the secret to a file.
+func newQuickStartRun(t *testing.T, data, id, study string) *quickStartRun {
 	t.Helper()
 	printed := mustSignoff(t, "partner", "add", id, "--study", study, "--data", data).out
 	credentials, text, _ := strings.Cut(printed, "\n\n")
-	n := &newcomer{t: t, dir: t.TempDir(), text: text}
+	n := &quickStartRun{t: t, dir: t.TempDir(), text: text}
 	n.bash(n.step("# 1."), strings.Fields(credentials)[3]+"\n")
 	info, err := os.Stat(filepath.Join(n.dir, id+".secret"))
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -122,7 +124,7 @@ func arrive(t *testing.T, data, id, study string) *newcomer {
 }
 
 // step returns the lines from a heading to the next.
-func (n *newcomer) step(heading string) string {
+func (n *quickStartRun) step(heading string) string {
 	n.t.Helper()
 	_, text, ok := strings.Cut(n.text, "\n"+heading)
 	if !ok {
@@ -133,7 +135,7 @@ func (n *newcomer) step(heading string) string {
 }
 
 // file returns what a step writes into a file.
-func (n *newcomer) file(heading string) string {
+func (n *quickStartRun) file(heading string) string {
 	n.t.Helper()
 	_, text, _ := strings.Cut(n.step(heading), "<<'EOF'\n")
 	text, _, ok := strings.Cut(text, "EOF\n")
@@ -143,7 +145,7 @@ func (n *newcomer) file(heading string) string {
 	return text
 }
 
-func (n *newcomer) bash(script, input string) string {
+func (n *quickStartRun) bash(script, input string) string {
 	n.t.Helper()
 	cmd := n.command("bash", "-euo", "pipefail", "-c", script)
 	cmd.Stdin = strings.NewReader(input)
@@ -154,9 +156,9 @@ func (n *newcomer) bash(script, input string) string {
 	return string(out)
 }
 
-// command prepares a program in the directory; where it is not installed the
-// test is skipped, unless it is required.
-func (n *newcomer) command(name string, args ...string) *exec.Cmd {
+// command returns a command in the directory. If the program is not installed, the test is
+// skipped, unless the program is required.
+func (n *quickStartRun) command(name string, args ...string) *exec.Cmd {
 	n.t.Helper()
 	path, err := exec.LookPath(name)
 	switch {
@@ -172,7 +174,7 @@ func (n *newcomer) command(name string, args ...string) *exec.Cmd {
 }
 
 // write writes the file of a step.
-func (n *newcomer) write(heading, name string) string {
+func (n *quickStartRun) write(heading, name string) string {
 	n.t.Helper()
 	path := filepath.Join(n.dir, name)
 	if err := os.WriteFile(path, []byte(n.file(heading)), 0o600); err != nil {
@@ -190,7 +192,7 @@ type running struct {
 }
 
 // start runs a program until the test ends or stop is called.
-func (n *newcomer) start(cmd *exec.Cmd) *running {
+func (n *quickStartRun) start(cmd *exec.Cmd) *running {
 	n.t.Helper()
 	r := &running{t: n.t, cmd: cmd}
 	cmd.Stderr = &r.complaints
@@ -229,11 +231,11 @@ func (r *running) stop() {
 }
 
 // signOne has an assessment of the study signed.
-func signOne(t *testing.T, p *program, id, study string) {
+func signOne(t *testing.T, p *server.Server, id, study string) {
 	t.Helper()
 	a := killAssessment(id, 1, 1)
 	a.Study = study
-	if _, err := registerAndSign(t.Context(), p.outbox, a); err != nil {
+	if _, err := registerAndSign(t.Context(), p.Outbox, a); err != nil {
 		t.Fatal(err)
 	}
 	awaitCaughtUp(t, p)
@@ -246,12 +248,12 @@ func signedReport(id string) string { return `"resourceType":"DiagnosticReport",
 // with the real programs, as far as they are installed here.
 func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	addPI(t, dir, "pi", oddStudy)
 	signOne(t, p, "first", oddStudy)
 
 	t.Run("curl", func(t *testing.T) {
-		n := arrive(t, dir, "by-curl", oddStudy)
+		n := newQuickStartRun(t, dir, "by-curl", oddStudy)
 		n.command("curl")
 		var page bundle
 		if answer := n.bash(n.step("# 2."), ""); json.Unmarshal([]byte(answer), &page) != nil || page.Total != 1 {
@@ -259,7 +261,7 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 		}
 	})
 	t.Run("nats", func(t *testing.T) {
-		n := arrive(t, dir, "by-nats", oddStudy)
+		n := newQuickStartRun(t, dir, "by-nats", oddStudy)
 		n.command("nats")
 		next, live, _ := strings.Cut(n.step("# 3."), "\nnats sub ")
 		secret, err := os.ReadFile(filepath.Join(n.dir, "by-nats.secret"))
@@ -267,7 +269,7 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "a login", func() error {
-			nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo("by-nats", strings.TrimSpace(string(secret))))
+			nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo("by-nats", strings.TrimSpace(string(secret))))
 			if err == nil {
 				nc.Close()
 			}
@@ -279,10 +281,10 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 			}
 		}
 		settings, _, _ := strings.Cut(next, "\nnats ")
-		n.hearsLive(p, n.command("bash", "-c", settings+"\nexec nats sub "+live))
+		n.receivesLive(p, n.command("bash", "-c", settings+"\nexec nats sub "+live))
 	})
 	t.Run("Go", func(t *testing.T) {
-		n := arrive(t, dir, "by-go", oddStudy)
+		n := newQuickStartRun(t, dir, "by-go", oddStudy)
 		program := filepath.Join(n.dir, "reader")
 		build := exec.CommandContext(t.Context(), "go", "build", "-o", program, n.write("# 4.", "main.go")) // of the packages as they are here
 		if out, err := build.CombinedOutput(); err != nil {
@@ -291,7 +293,7 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 		n.readsEachOnce(p, func() *exec.Cmd { return n.command(program) })
 	})
 	t.Run("Node", func(t *testing.T) {
-		n := arrive(t, dir, "by-node", oddStudy)
+		n := newQuickStartRun(t, dir, "by-node", oddStudy)
 		n.write("# 5.", "main.mjs")
 		n.installNode()
 		n.readsEachOnce(p, func() *exec.Cmd { return n.command("node", "main.mjs") })
@@ -301,7 +303,7 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 // readsEachOnce runs a reader, stops it, and runs it again: events come from
 // the first on, live ones too, and none of them a second time but perhaps the
 // one in hand when it was stopped.
-func (n *newcomer) readsEachOnce(p *program, reader func() *exec.Cmd) {
+func (n *quickStartRun) readsEachOnce(p *server.Server, reader func() *exec.Cmd) {
 	n.t.Helper()
 	first := n.start(reader())
 	seen := first.until(signedReport("first"))
@@ -318,9 +320,9 @@ func (n *newcomer) readsEachOnce(p *program, reader func() *exec.Cmd) {
 	}
 }
 
-// hearsLive runs a listener to live subjects until it has heard of a report.
-// When it began to listen it does not tell, so reports are signed until then.
-func (n *newcomer) hearsLive(p *program, cmd *exec.Cmd) {
+// receivesLive runs a subscriber of live subjects until it has received a report. It does not
+// show when it has subscribed, so reports are signed until then.
+func (n *quickStartRun) receivesLive(p *server.Server, cmd *exec.Cmd) {
 	n.t.Helper()
 	listener := n.start(cmd)
 	heard := make(chan bool, 1)
@@ -346,8 +348,8 @@ func (n *newcomer) hearsLive(p *program, cmd *exec.Cmd) {
 	}
 }
 
-// installNode puts the package for Node where npm would.
-func (n *newcomer) installNode() {
+// installNode installs the package for Node as npm would.
+func (n *quickStartRun) installNode() {
 	n.t.Helper()
 	source, err := filepath.Abs("../../subscriber/node")
 	if err != nil {

@@ -11,16 +11,18 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 )
 
 // consume takes messages with a partner's consumer and acknowledges some.
-func consume(t *testing.T, p *program, id, secret, study string, take, acknowledge int) {
+func consume(t *testing.T, p *server.Server, id, secret, study string, take, acknowledge int) {
 	t.Helper()
 	var nc *nats.Conn
 	eventually(t, "a login", func() (err error) {
-		nc, err = nats.Connect(p.nats.ClientURL(), nats.UserInfo(id, secret))
+		nc, err = nats.Connect(p.NATS.ClientURL(), nats.UserInfo(id, secret))
 		return err
 	})
 	defer nc.Close()
@@ -59,18 +61,18 @@ func statusOf(t *testing.T, dir string) (facts statusFacts) {
 	return facts
 }
 
-func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
+func TestStatusShowsWhatPartnersHaveReceived(t *testing.T) {
 	dir := t.TempDir()
-	p, _ := startProgram(t, dir)
+	p, _ := startServer(t, dir)
 	ctx := t.Context()
 	study := killStudy(0)
-	if err := p.outbox.Accounts().AddPI(ctx, "test", "pi", "P. Investigator", []string{study}, testPassword); err != nil {
+	if err := p.Outbox.Accounts().AddPI(ctx, "test", "pi", "P. Investigator", []string{study}, testPassword); err != nil {
 		t.Fatal(err)
 	}
 	_, secret := newPartnerWithSecret(t, p, "acme", study)
 	newPartner(t, p, "globex", study)
 	for i, id := range []string{"a1", "a2", "a3"} { // two events each
-		if _, err := registerAndSign(ctx, p.outbox, killAssessment(id, 0, i+1)); err != nil {
+		if _, err := registerAndSign(ctx, p.Outbox, killAssessment(id, 0, i+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -85,10 +87,9 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 		}
 		return found
 	}
-	for lagOf("acme").Acknowledged < 2 { // doors look every few seconds
-		if err := pause(ctx); err != nil {
-			t.Fatal(err)
-		}
+	acknowledged := func() (bool, error) { return lagOf("acme").Acknowledged >= 2, nil } // read every few seconds
+	if err := retry.Poll(ctx, acknowledged); err != nil {
+		t.Fatal(err)
 	}
 	if l := lagOf("acme"); l.Delivered != 4 || l.Acknowledged != 2 || l.Last != 6 || l.Behind != 4 || l.Since.IsZero() {
 		t.Errorf("acme: %+v", l)
@@ -124,8 +125,8 @@ func TestStatusSaysWhoHasReceivedWhat(t *testing.T) {
 }
 
 func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
-	p, _ := startProgram(t, t.TempDir())
-	dir := string(p.dir)
+	p, _ := startServer(t, t.TempDir())
+	dir := string(p.Dir)
 	acme, first := newPartnerWithSecret(t, p, "acme", "S1")
 	rotate := func(args ...string) string {
 		t.Helper()
@@ -138,18 +139,16 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 	}
 	tokenOf := map[string]string{first: acme.token}
 	login := func(secret string) error {
-		nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo("acme", secret))
+		nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo("acme", secret))
 		if err == nil {
 			nc.Close()
 		}
 		return err
 	}
-	opens := func(secret string) { // once the doors have followed the log
+	opens := func(secret string) { // once the callout has applied the change
 		t.Helper()
-		for err := login(secret); err != nil; err = login(secret) {
-			if err := pause(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+		if err := retry.Poll(t.Context(), func() (bool, error) { return login(secret) == nil, nil }); err != nil {
+			t.Fatal(err)
 		}
 	}
 

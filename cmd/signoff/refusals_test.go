@@ -11,12 +11,13 @@ import (
 	_ "github.com/mattn/go-sqlite3" // opens a database file as another program would
 	"golang.org/x/sys/unix"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// refusal runs a command that must be refused with a message that holds each
-// of the words.
+// refusal runs a command that must end with the status and a message that contains each of
+// the words.
 func refusal(t *testing.T, status int, args []string, words ...string) {
 	t.Helper()
 	r := signoff(t, args...)
@@ -60,26 +61,31 @@ func TestSignOffsThatAreRefused(t *testing.T) {
 	if err := os.WriteFile(wrong, []byte("not the right one\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	pinned := pinnedIDs(t, dir, "790")[0]
 	sign := func(user, password string) []string {
-		return []string{"sign", "790", "--as", user, "--meaning", meaning, "--password-file", password, "--data", dir}
+		return []string{"sign", pinned, "--as", user, "--meaning", meaning, "--password-file", password, "--data", dir}
 	}
 	a, b := signoff(t, sign("pi", wrong)...), signoff(t, sign("nobody", wrong)...)
 	if a != b || a.status != exitRefused {
-		t.Errorf("a wrong password and an unknown user are told apart:\n%+v\n%+v", a, b)
+		t.Errorf("a wrong password and an unknown user are distinguished:\n%+v\n%+v", a, b)
 	}
 	refusal(t, exitRefused, sign("elsewhere", elsewhere), "FHIR-T")
-	refusal(t, exitRefused, []string{"sign", "799", "--as", "pi", "--meaning", meaning, "--password-file", right, "--data", dir}, "799")
+	refusal(t, exitRefused, []string{"sign", "799@1.1#" + someDigest, "--as", "pi", "--meaning", meaning, "--password-file", right, "--data", dir}, "799")
 	version := func(id string) []string {
 		return append([]string{"sign", id}, sign("pi", right)[2:]...)
 	}
 	refusal(t, exitUsage, version("790@5"), "as in 790@5.2")
-	refusal(t, exitRefused, version("790@5.2"), "case revision 5, revision 2 of assessment 790 does not wait", "case revision 5, revision 1 does")
-	first := mustSignoff(t, version("790@5.1")...)
+	refusal(t, exitRefused, version("790@5.2#"+someDigest), "case revision 5, revision 2 of assessment 790 does not wait", "case revision 5, revision 1 does")
+	refusal(t, exitUsage, version("790"), "needs the digest", "signoff show 790")
+	refusal(t, exitUsage, version("790@5.1"), "needs the digest")
+	refusal(t, exitRefused, version("790@5.1#"+someDigest), "was registered again, with other content")
+	refusal(t, exitUsage, []string{"sign", "--study", "FHIR-T", "--all", "--as", "pi", "--meaning", meaning, "--password-file", right, "--data", dir}, "--yes")
+	first := mustSignoff(t, version(pinned)...)
 	if again := mustSignoff(t, sign("pi", right)...); again != first {
 		t.Errorf("signed again: %+v", again)
 	}
-	mustSignoff(t, "withdraw", "790", "--as", "pi", "--reason", "mistaken", "--password-file", right, "--data", dir)
-	if again := mustSignoff(t, version("790@5.1")...); strings.Contains(again.out, "signed off") || !strings.Contains(again.out, "signed before, and withdrawn since") {
+	mustSignoff(t, "withdraw", "790", "--as", "pi", "--meaning", "I withdraw this assessment.", "--reason", "mistaken", "--password-file", right, "--data", dir)
+	if again := mustSignoff(t, version(pinned)...); strings.Contains(again.out, "signed off") || !strings.Contains(again.out, "signed before and withdrawn since") {
 		t.Errorf("signed again after a withdrawal: %+v", again)
 	}
 	t.Run("a lower version, after a higher one was signed", func(t *testing.T) {
@@ -122,7 +128,7 @@ func TestImportRefusesTheOutboxItself(t *testing.T) {
 	refusal(t, exitRefused, []string{"import", "--data", dir, tables}, tables+" is a directory", "--sdtm")
 }
 
-func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
+func TestReleaseTakesAStudyNumberOrAStudyKey(t *testing.T) {
 	const study = "Study 1"
 	dir := t.TempDir()
 	addPI(t, dir, "pi", "S")
@@ -130,7 +136,7 @@ func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
 	release := func(name string) []string { return []string{"release", name, "--data", dir} }
 	refusal(t, exitRefused, release(study), `there is no study "Study 1"`, "signoff status")
 
-	o, err := outbox.Open(t.Context(), dataDir(dir).outbox(), outbox.Config{})
+	o, err := outbox.Open(t.Context(), datadir.Dir(dir).Outbox(), outbox.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +152,7 @@ func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustSignoff(t, "import", seed, "--data", dir)
-	mustSignoff(t, "sign", "--study", study, "--all", "--as", "other", "--meaning", meaning, "--password-file", password, "--data", dir)
+	mustSignoff(t, "sign", "--study", study, "--yes", "--all", "--as", "other", "--meaning", meaning, "--password-file", password, "--data", dir)
 	refusal(t, exitRefused, release(study), "study Study 1 is not parked", "signoff status")
 	refusal(t, exitRefused, release(token), "study Study 1 is not parked", "signoff status")
 	if err := o.Source().Park(t.Context(), token, "too large"); err != nil {
@@ -161,13 +167,13 @@ func TestReleaseNamesAStudyByItsNumberOrToken(t *testing.T) {
 }
 
 func TestDirectoriesThatAreRefused(t *testing.T) {
-	t.Run("a second server says who holds the directory", func(t *testing.T) {
+	t.Run("a second server names the process that uses the directory", func(t *testing.T) {
 		dir := t.TempDir()
-		startProgram(t, dir)
+		startServer(t, dir)
 		refusal(t, exitRefused, append(serveArgs(dir), "--nats-listen", "127.0.0.1:0"), "is in use by process", "signoff serve")
 	})
 	t.Run("no data yet", func(t *testing.T) {
-		refusal(t, exitRefused, []string{"status", "--data", t.TempDir()}, "no data in")
+		refusal(t, exitRefused, []string{"status", "--data", t.TempDir()}, "holds no outbox")
 	})
 	t.Run("of a newer version", func(t *testing.T) {
 		dir := t.TempDir()

@@ -1,113 +1,143 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// localAddress is what failed sign-ins on this machine's command line are
-// counted under.
+// localAddress is the address under which failed sign-ins on the command line are counted.
 const localAddress = "local"
 
-// signCommand signs off assessments, one transaction per case.
+// signCommand signs off assessments, one transaction per case. What is signed is
+// said by whoever types the command, and by nothing in the environment.
 type signCommand struct {
-	ID      []string `arg:"" optional:"" help:"Assessment ids. With a version, as 790@5.2 (case revision 5, revision 2), only that is signed, and signing it again changes nothing; without, whatever waits."`
-	Study   string   `help:"With --case or --all: the study." placeholder:"S"`
-	Case    int32    `help:"Sign all that waits in this case of the study, as it is now; what is registered meanwhile is not signed." placeholder:"N"`
-	All     bool     `help:"Sign all that waits in the study, likewise."`
-	As      string   `required:"" help:"User name of the PI." placeholder:"USER"`
-	Meaning string   `required:"" help:"What the signature means." placeholder:"\"…\""`
-	passwordFlag
+	ID      []string `arg:"" optional:"" help:"Assessment ids. With a version, as 790@5.2 (case revision 5, revision 2), only that is signed, and signing it again changes nothing; with #DIGEST behind it (see show), only with that content. Without, whatever waits when the command starts."`
+	Study   string   `env:"-" help:"With --case or --all: the study." placeholder:"S"`
+	Case    int32    `env:"-" help:"Sign all that waits in this case of the study, as it is now; what is registered meanwhile is not signed." placeholder:"N"`
+	All     bool     `env:"-" help:"Sign all that waits in the study, likewise."`
+	Yes     bool     `env:"-" help:"With --password-file and --case or --all: sign without having seen what is signed."`
+	As      string   `env:"-" required:"" help:"User name of the PI." placeholder:"USER"`
+	Meaning string   `env:"-" required:"" help:"What the signature means." placeholder:"\"…\""`
+	console.PasswordFlag
 }
 
-// Validate refuses selections that contradict each other.
+// Validate refuses selections that contradict each other, and signatures without
+// anybody who sees what is signed.
 func (cmd *signCommand) Validate() error {
 	switch {
 	case len(cmd.ID) > 0 && cmd.Study == "" && cmd.Case == 0 && !cmd.All:
-		_, err := parseAsked(cmd.ID)
-		return err
+		return cmd.validateIDs()
+	case cmd.PasswordFile != "" && (cmd.Case > 0 || cmd.All) && !cmd.Yes:
+		return console.UsageError("with --password-file nobody sees what is signed: add --yes to sign all that waits there, or name ids with their digests")
 	case cmd.Case < 0:
-		return usageError("--case must be the number of a case, from 1 on")
+		return console.UsageError("--case must be the number of a case, from 1 on")
 	case len(cmd.ID) == 0 && cmd.Study != "" && (cmd.Case > 0) != cmd.All:
 		return nil
 	default:
-		return usageError("say what to sign: either ids, or --study with --case N, or --study with --all")
+		return console.UsageError("name what to sign: either ids, or --study with --case N, or --study with --all")
 	}
 }
 
-func (cmd *signCommand) Run(ctx context.Context, c *common, t terminal) error {
-	password, err := cmd.read(t, cmd.As, false)
-	if err != nil {
+func (cmd *signCommand) validateIDs() error {
+	a, err := parseSelected(cmd.ID)
+	if err != nil || cmd.PasswordFile == "" {
+		return err
+	}
+	for _, id := range a.ids {
+		if a.expected[id].Digest == "" {
+			return console.UsageError("with --password-file each id needs the digest of what is signed, as " + id + "@1.1#DIGEST: signoff show " + id + " prints it")
+		}
+	}
+	return nil
+}
+
+func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	if err := cmd.Check(t); err != nil {
 		return err
 	}
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
-			return err
-		}
-		cases, err := cmd.selection(ctx, o)
+		cases, shown, err := cmd.selection(ctx, o)
 		if err != nil {
 			return err
 		}
-		signed, refused := cmd.sign(ctx, t, o, cases)
-		if err := printFacts(c, t, signed, func(w io.Writer) { printSigned(w, signed) }); err != nil {
+		fmt.Fprintln(t.Err, "To be signed:")
+		printWaiting(t.Err, shown)
+		password, err := cmd.Read(ctx, t, cmd.As)
+		if err != nil {
 			return err
 		}
+		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
+			return err
+		}
+		signed, refused := cmd.sign(ctx, t, o, cases)
+		if err := console.PrintFacts(t, signed, func(w io.Writer) { printSigned(w, signed) }); err != nil {
+			return err
+		}
+		warnUnpublished(ctx, c, t)
 		if refused > 0 {
-			fmt.Fprintf(t.err, "%s not signed\n", plural(refused, "case"))
-			return errPartly
+			fmt.Fprintf(t.Err, "%s not signed\n", console.Plural(refused, "case"))
+			return console.ErrPartly
 		}
 		return nil
 	})
 }
 
-// sign signs case after case. A refused one is said and does not stop the
-// others; those not reached when ctx ends count as refused.
-func (cmd *signCommand) sign(ctx context.Context, t terminal, o *outbox.Outbox, cases []outbox.SignOff) (signed []outbox.Signed, refused int) {
-	bar := newProgress(t, "signing cases", int64(len(cases)))
+// atOnce is how many cases are signed at the same time, so that they share
+// commits.
+const atOnce = 64
+
+// sign signs cases, many at the same time. A refused one is said and does not
+// stop the others. When ctx ends, those that were begun are finished, and those
+// not reached count as refused.
+func (cmd *signCommand) sign(ctx context.Context, t console.Terminal, o *outbox.Outbox, cases []outbox.SignOff) (signed []outbox.Signed, refused int) {
+	bar := console.NewProgress(t, "signing cases", int64(len(cases)))
 	var complaints []error
 	signed = []outbox.Signed{}
-	for i, request := range cases {
-		request.User, request.Meaning = cmd.As, cmd.Meaning
-		some, err := o.SignOff(ctx, request)
-		signed = append(signed, some...)
-		if err != nil {
-			complaints = append(complaints, err)
+	for start := 0; start < len(cases); start += atOnce {
+		some := cases[start:min(start+atOnce, len(cases))]
+		answers, errs := make([][]outbox.Signed, len(some)), make([]error, len(some))
+		var group sync.WaitGroup
+		for i, request := range some {
+			request.User, request.Meaning = cmd.As, cmd.Meaning
+			group.Go(func() { answers[i], errs[i] = o.SignOff(context.WithoutCancel(ctx), request) })
 		}
-		bar.to(int64(i+1), int64(len(cases)))
-		rest := len(cases) - i - 1
-		if rest > 0 && giveWay(ctx) != nil {
-			complaints = append(complaints, fmt.Errorf("interrupted: %s not reached", plural(rest, "case")))
+		group.Wait()
+		signed = append(signed, slices.Concat(answers...)...)
+		complaints = append(complaints, slices.DeleteFunc(errs, func(err error) bool { return err == nil })...)
+		bar.To(int64(start+len(some)), int64(len(cases)))
+		rest := len(cases) - start - len(some)
+		if rest > 0 && yieldLock(ctx) != nil {
+			complaints = append(complaints, fmt.Errorf("interrupted: %s not reached", console.Plural(rest, "case")))
 			refused = rest - 1
 			break
 		}
 	}
-	bar.end()
+	bar.End()
 	for _, err := range complaints {
-		fmt.Fprintln(t.err, "refused:", err)
+		fmt.Fprintln(t.Err, "refused:", err)
 	}
 	return signed, refused + len(complaints)
 }
 
-// giveWay leaves the database to others for a moment. SQLite has no queue for
-// its write lock: without this a running server would hardly get it, and
-// publish nothing, before the last case is signed.
-func giveWay(ctx context.Context) error {
-	timer := time.NewTimer(2 * time.Millisecond)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
+// yieldLock leaves the database to other processes for a moment. SQLite has no queue for
+// its write lock: without this pause a running server would hardly get the lock, and
+// would publish nothing before the last case is signed.
+func yieldLock(ctx context.Context) error { return retry.Sleep(ctx, 2*time.Millisecond) }
 
-// printSigned lists what was signed, and of many only how many.
+// printSigned lists what was signed; if that is much, it prints only the number.
 func printSigned(w io.Writer, signed []outbox.Signed) {
 	const few = 20
 	if len(signed) <= few {
@@ -115,7 +145,7 @@ func printSigned(w io.Writer, signed []outbox.Signed) {
 		for i, s := range signed {
 			rows[i] = []string{s.ID, s.Study, fmt.Sprint(s.Case), s.Version.String(), fmt.Sprint(s.Sequence), events.FormatTime(s.Time)}
 		}
-		table(w, []string{"ASSESSMENT", "STUDY", "CASE", "VERSION", "EVENT", "TIME"}, rows)
+		console.Table(w, []string{"ASSESSMENT", "STUDY", "CASE", "VERSION", "EVENT", "TIME"}, rows)
 	}
 	withdrawn := 0
 	for _, s := range signed {
@@ -124,9 +154,120 @@ func printSigned(w io.Writer, signed []outbox.Signed) {
 		}
 	}
 	if withdrawn < len(signed) || len(signed) == 0 {
-		fmt.Fprintln(w, plural(len(signed)-withdrawn, "assessment"), "signed off")
+		fmt.Fprintln(w, console.Plural(len(signed)-withdrawn, "assessment"), "signed off")
 	}
 	if withdrawn > 0 {
-		fmt.Fprintln(w, plural(withdrawn, "assessment"), "signed before, and withdrawn since: partners do not get it until a higher version is signed")
+		fmt.Fprintln(w, console.Plural(withdrawn, "assessment"), "signed before and withdrawn since: partners do not get it until a higher version is signed")
 	}
+}
+
+// selected holds the ids that the arguments name, and the version of those that have one,
+// as in 790@5.2.
+type selected struct {
+	ids      []string
+	expected map[string]outbox.Expected
+}
+
+func parseSelected(args []string) (a selected, err error) {
+	a.expected = make(map[string]outbox.Expected)
+	plain := make(map[string]bool)
+	for _, arg := range args {
+		id, text, versioned := strings.Cut(arg, "@")
+		a.ids = append(a.ids, id)
+		before, twice := a.expected[id]
+		if strings.Contains(id, "#") {
+			return a, console.UsageError(strconv.Quote(arg) + ": a digest stands behind the version, as in 790@5.2#DIGEST")
+		}
+		if !versioned {
+			plain[id] = true
+		} else {
+			e, ok := parseVersion(text)
+			if !ok {
+				return a, console.UsageError(strconv.Quote(arg) + ": the version is the case revision, a dot and the revision, as in 790@5.2; a digest behind it is # and 64 hexadecimal digits")
+			}
+			if twice && before != e {
+				return a, console.UsageError("assessment " + id + " is named with two versions")
+			}
+			a.expected[id] = e
+		}
+		if _, named := a.expected[id]; named && plain[id] {
+			return a, console.UsageError("assessment " + id + " is named with and without a version")
+		}
+	}
+	return a, nil
+}
+
+var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// parseVersion reads a version as in 5.2: case revision 5, revision 2; with the
+// digest of its content behind a # where that is pinned too.
+func parseVersion(text string) (e outbox.Expected, ok bool) {
+	text, digest, pinned := strings.Cut(text, "#")
+	e.Digest = digest
+	first, second, dotted := strings.Cut(text, ".")
+	caseRevision, err := strconv.ParseInt(first, 10, 32)
+	revision, err2 := strconv.ParseInt(second, 10, 32)
+	e.Version = events.Version{CaseRevision: int32(caseRevision), Revision: int32(revision)}
+	return e, dotted && err == nil && err2 == nil && caseRevision > 0 && revision > 0 && pinned == digestForm.MatchString(digest)
+}
+
+// selection returns what to sign, in exactly the content that is shown: what is
+// named together, else what waits, case by case.
+func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) (cases []outbox.SignOff, shown []outbox.Waiting, err error) {
+	if len(cmd.ID) > 0 {
+		return named(ctx, o, cmd.ID)
+	}
+	shown, err = o.Waiting(ctx, outbox.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(shown) == 0 {
+		return nil, nil, events.Errorf(events.NotFound, "nothing waits for a signature there")
+	}
+	for i, w := range shown {
+		if i == 0 || w.Assessment.Case.ID != shown[i-1].Assessment.Case.ID {
+			cases = append(cases, outbox.SignOff{Expected: make(map[string]outbox.Expected)})
+		}
+		pin(&cases[len(cases)-1], w)
+	}
+	return cases, shown, nil
+}
+
+// named returns what the arguments name, as one request: a version that waits,
+// or one that was signed, whose first answer is asked for again. What is
+// neither is left to the outbox, which refuses it and says why.
+func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignOff, []outbox.Waiting, error) {
+	a, err := parseSelected(args)
+	if err != nil {
+		return nil, nil, err
+	}
+	request := outbox.SignOff{Expected: make(map[string]outbox.Expected)}
+	var shown []outbox.Waiting
+	for _, id := range a.ids {
+		if slices.Contains(request.IDs, id) {
+			continue
+		}
+		versions, err := o.Versions(ctx, id)
+		if err != nil {
+			return nil, nil, err
+		}
+		e, told := a.expected[id]
+		v := chosen(versions, e, told)
+		if v == nil || v.State == outbox.VersionReplaced {
+			request.IDs = append(request.IDs, id)
+			request.Expected[id] = e
+			continue
+		}
+		pin(&request, v.Waiting)
+		shown = append(shown, v.Waiting)
+	}
+	slices.SortStableFunc(shown, func(a, b outbox.Waiting) int { return cmp.Compare(a.Assessment.Study, b.Assessment.Study) })
+	return []outbox.SignOff{request}, shown, nil
+}
+
+// pin adds the version to the request, so that nothing else is signed.
+func pin(request *outbox.SignOff, v outbox.Waiting) {
+	id := v.Assessment.ID
+	request.IDs = append(request.IDs, id)
+	request.Expected[id] = outbox.Expected{Version: v.Assessment.Version(), Registration: v.Registration, Digest: v.Digest}
 }

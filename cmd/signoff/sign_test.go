@@ -8,11 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-func TestAnInterruptedSigningSaysWhatIsNotSigned(t *testing.T) {
+func TestAnInterruptedSigningPrintsWhatIsNotSigned(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	o, err := outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{Step: func(name string) {
@@ -29,7 +30,7 @@ func TestAnInterruptedSigningSaysWhatIsNotSigned(t *testing.T) {
 	}
 	var batch []events.Submission
 	var cases []outbox.SignOff
-	for n := range int32(3) {
+	for n := range int32(atOnce + 2) {
 		id := fmt.Sprint(n + 1)
 		batch = append(batch, events.Submission{Assessment: events.Assessment{
 			ID: id, Study: "S1", SponsorStudy: "S1", TrialName: "S1", Criteria: events.Criteria, Case: events.Case{ID: n + 1, Revision: 1},
@@ -42,9 +43,9 @@ func TestAnInterruptedSigningSaysWhatIsNotSigned(t *testing.T) {
 	}
 	var complaints bytes.Buffer
 	cmd := signCommand{As: "rivera", Meaning: "I approve"}
-	signed, refused := cmd.sign(ctx, terminal{err: &complaints}, o, cases)
-	if len(signed) != 1 || refused != 2 || !strings.Contains(complaints.String(), "interrupted: 2 cases not reached") {
-		t.Errorf("%d signed, %d refused, said %q", len(signed), refused, complaints.String())
+	signed, refused := cmd.sign(ctx, console.Terminal{Err: &complaints}, o, cases)
+	if len(signed) != atOnce || refused != 2 || !strings.Contains(complaints.String(), "interrupted: 2 cases not reached") {
+		t.Errorf("%d signed, %d refused, printed %q", len(signed), refused, complaints.String())
 	}
 }
 
@@ -60,16 +61,7 @@ func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
 			t.Fatal(err, results)
 		}
 	}
-	once := false
-	o, err := outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{Step: func(name string) {
-		if name != "committed" || once {
-			return
-		}
-		once = true
-		register("2", 2, 2, "No")             // a higher version
-		register("3", 3, 1, "Stable Disease") // other content of the same version
-		register("4b", 4, 1, "No")            // one more of the case
-	}})
+	o, err := outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,29 +74,39 @@ func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
 	}
 	var complaints bytes.Buffer
 	cmd := signCommand{As: "rivera", Meaning: "I approve", Study: "S1", All: true}
-	cases, err := cmd.selection(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
+	cases, shown, err := cmd.selection(t.Context(), o)
+	if err != nil || len(shown) != 4 {
+		t.Fatal(shown, err)
 	}
-	signed, refused := cmd.sign(t.Context(), terminal{err: &complaints}, o, cases)
+	register("2", 2, 2, "No")             // a higher version
+	register("3", 3, 1, "Stable Disease") // other content of the same version
+	register("4b", 4, 1, "No")            // one more of the case
+	signed, refused := cmd.sign(t.Context(), console.Terminal{Err: &complaints}, o, cases)
 	if len(signed) != 2 || signed[0].ID != "1" || signed[1].ID != "4" || refused != 2 {
-		t.Errorf("%+v signed, %d refused, said %q", signed, refused, complaints.String())
+		t.Errorf("%+v signed, %d refused, printed %q", signed, refused, complaints.String())
 	}
 }
 
-func TestAskedVersions(t *testing.T) {
-	for _, arg := range []string{"790@", "790@5", "790@5.", "790@.2", "790@5.2.1", "790@0.1", "790@1.0", "790@-1.1", "790@5,2", "790@99999999999.1", "790@5.2@5.2"} {
-		if _, err := parseAsked([]string{arg}); err == nil {
+var someDigest = strings.Repeat("0a", 32)
+
+func TestSelectedVersions(t *testing.T) {
+	for _, arg := range []string{"790@", "790@5", "790@5.", "790@.2", "790@5.2.1", "790@0.1", "790@1.0", "790@-1.1", "790@5,2", "790@99999999999.1", "790@5.2@5.2",
+		"790@5.2#", "790@5.2#abc", "790#" + someDigest, "790@5.2#" + someDigest + "0", "790@5.2#" + strings.ToUpper(someDigest)} {
+		if _, err := parseSelected([]string{arg}); err == nil {
 			t.Errorf("%s is taken", arg)
 		}
 	}
 	for _, args := range [][]string{{"790@5.2", "790@5.1"}, {"790", "790@5.2"}, {"790@5.2", "790"}} {
-		if _, err := parseAsked(args); err == nil {
+		if _, err := parseSelected(args); err == nil {
 			t.Errorf("%s is taken", args)
 		}
 	}
-	a, err := parseAsked([]string{"790@5.2", "791", "790@5.2", "791"})
+	a, err := parseSelected([]string{"790@5.2", "791", "790@5.2", "791"})
 	want := outbox.Expected{Version: events.Version{CaseRevision: 5, Revision: 2}}
+	pinned, pinErr := parseSelected([]string{"790@5.2#" + someDigest})
+	if e := pinned.expected["790"]; pinErr != nil || e.Version != want.Version || e.Digest != someDigest {
+		t.Errorf("%+v, %v", pinned, pinErr)
+	}
 	if err != nil || len(a.expected) != 1 || a.expected["790"] != want || len(a.ids) != 4 {
 		t.Errorf("%+v, %v", a, err)
 	}

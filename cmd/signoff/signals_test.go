@@ -18,12 +18,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
-	"github.com/seed-e88a4ece/signoff/publisher/doors"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
 )
 
-// serveProcess starts the program as a process of its own and returns once it
-// is ready, with the address of its read API.
+// serveProcess starts the program as a child process. It returns once the program is ready,
+// with the address of its read API.
 func serveProcess(t *testing.T) (cmd *exec.Cmd, address string) {
 	t.Helper()
 	cmd = child(t, "command", append(serveArgs(t.TempDir()), "--nats-listen", "127.0.0.1:0")...)
@@ -58,8 +59,7 @@ func TestOneSignalStopsTheServerWell(t *testing.T) {
 	}
 }
 
-// A request that never ends holds up an orderly stop; a second signal does not
-// wait for it.
+// A request that does not end delays an orderly stop; a second signal does not wait for it.
 func TestASecondSignalKillsTheServer(t *testing.T) {
 	cmd, address := serveProcess(t)
 	slow, err := net.Dial("tcp", address)
@@ -98,13 +98,13 @@ func TestASecondSignalKillsTheServer(t *testing.T) {
 type piped struct {
 	*exec.Cmd
 	t        *testing.T
-	dir      dataDir
+	dir      datadir.Dir
 	out, err *os.File // the ends to read from
 }
 
 func startPiped(t *testing.T, dir string, args ...string) *piped {
 	t.Helper()
-	p := &piped{Cmd: child(t, "command", args...), t: t, dir: dataDir(dir)}
+	p := &piped{Cmd: child(t, "command", args...), t: t, dir: datadir.Dir(dir)}
 	var ends [2]*os.File
 	for i, end := range []**os.File{&p.out, &p.err} {
 		var err error
@@ -131,7 +131,7 @@ func quietServe(dir string) []string {
 }
 
 // serving waits until the server is ready.
-func (p *piped) serving() serving {
+func (p *piped) serving() datadir.Serving {
 	p.t.Helper()
 	eventually(p.t, "a server that is ready", func() error {
 		if r := signoff(p.t, "ready", "--data", string(p.dir)); r.status != exitDone {
@@ -139,14 +139,14 @@ func (p *piped) serving() serving {
 		}
 		return nil
 	})
-	s, ok := p.dir.running()
+	s, ok := p.dir.Running()
 	if !ok {
 		p.t.Fatal("no server is running")
 	}
 	return s
 }
 
-// get wants an answer, whatever it is.
+// get returns the body of an answer with any status.
 func (p *piped) get(url string) string {
 	p.t.Helper()
 	client := http.Client{Timeout: time.Minute}
@@ -168,8 +168,8 @@ func (p *piped) get(url string) string {
 
 var droppedMetric = regexp.MustCompile(`(?m)^signoff_dropped_lines_total\{stream="stderr"\} (\S+)$`)
 
-// dropped is what the metrics say of lines that were not written to standard error.
-func (p *piped) dropped(s serving) (n int) {
+// dropped returns the metric of lines that were not written to standard error.
+func (p *piped) dropped(s datadir.Serving) (n int) {
 	p.t.Helper()
 	found := droppedMetric.FindStringSubmatch(p.get(s.OpsURL + "/metrics"))
 	var f float64
@@ -179,7 +179,8 @@ func (p *piped) dropped(s serving) (n int) {
 	return int(f)
 }
 
-// ends sends a signal and wants status 0, and nothing left behind.
+// ends sends a signal and checks that the program exits with status 0 and leaves no lock or
+// serve.json.
 func (p *piped) ends(s os.Signal) {
 	p.t.Helper()
 	if err := p.Process.Signal(s); err != nil {
@@ -188,10 +189,10 @@ func (p *piped) ends(s os.Signal) {
 	if err := p.Wait(); err != nil {
 		p.t.Errorf("after the signal %s: %v, want status 0", s, err)
 	}
-	if p.dir.locked() {
+	if p.dir.Locked() {
 		p.t.Error("the data directory is locked")
 	}
-	if _, err := os.Stat(p.dir.serveFile()); err == nil {
+	if _, err := os.Stat(p.dir.ServeFile()); err == nil {
 		p.t.Error("serve.json is left")
 	}
 }
@@ -255,7 +256,7 @@ func TestAServerGoesOnWhenItsOutputIsNotRead(t *testing.T) {
 				}
 			}
 			if counted := p.dropped(s); said < 11 || said > counted {
-				t.Errorf("the log says that %d lines were dropped, the metrics %d", said, counted)
+				t.Errorf("the log reports that %d lines were dropped, the metrics %d", said, counted)
 			}
 			go func() { _, _ = io.Copy(io.Discard, p.err) }()
 			p.ends(syscall.SIGTERM)
@@ -281,7 +282,7 @@ func TestCommandsThatEndByThemselvesEndWithTheirReader(t *testing.T) {
 	}
 }
 
-// nobody is the URL of a NATS server that is not there.
+// nobody returns the URL of a NATS server that does not exist.
 func nobody(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -292,18 +293,19 @@ func nobody(t *testing.T) string {
 	return "nats://" + l.Addr().String()
 }
 
-// lastLine is what a program prints in the end when it is ready, waitsForNATS
-// what it says that cannot get ready.
+// lastLine holds what each command prints last when it is ready; waitsForNATS is what a
+// command prints that cannot become ready.
 var lastLine = map[string]string{"serve": "Stop with Ctrl-C", "demo": "Serving until"}
 
 const waitsForNATS = "does not follow the stream"
 
-// lastingCommands are the command lines of what runs until it is stopped.
-func lastingCommands(t *testing.T, dir string) map[string][]string {
+// longRunningCommands returns the command lines of the commands that run until they are
+// stopped.
+func longRunningCommands(t *testing.T, dir string) map[string][]string {
 	t.Helper()
 	secret := passwordFile(t)
 	seed := filepath.Join(t.TempDir(), "login.nk")
-	key, err := doors.NewIssuer()
+	key, err := callout.NewIssuer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,14 +339,14 @@ func (p *piped) lines() <-chan string {
 // TestASignalAtAnyMomentOfTheStartIsNoFailure stops each program after each of
 // the first lines that it prints, up to where it serves.
 func TestASignalAtAnyMomentOfTheStartIsNoFailure(t *testing.T) {
-	for name := range lastingCommands(t, "") {
+	for name := range longRunningCommands(t, "") {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			served := false
 			for n := 1; n <= 100 && !served; n++ {
-				p := startPiped(t, dir, lastingCommands(t, dir)[name]...)
+				p := startPiped(t, dir, longRunningCommands(t, dir)[name]...)
 				if name == "demo" {
-					p.dir = dataDir(filepath.Join(dir, "demo"))
+					p.dir = datadir.Dir(filepath.Join(dir, "demo"))
 				}
 				seen, lines := 0, p.lines()
 				for line := range lines {
@@ -372,8 +374,8 @@ func TestASignalAtAnyMomentOfTheStartIsNoFailure(t *testing.T) {
 	}
 }
 
-// A NATS server that takes connections and says nothing is waited for, but not
-// by a program that was told to stop.
+// A program waits for a NATS server that accepts connections and sends nothing, but not once
+// it is told to stop.
 func TestASignalWhileAServerIsSilent(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -404,12 +406,12 @@ func TestASignalWhileAServerIsSilent(t *testing.T) {
 }
 
 func TestNoProgramEndsWithItsTerminal(t *testing.T) {
-	for name := range lastingCommands(t, "") {
+	for name := range longRunningCommands(t, "") {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			p := startPiped(t, dir, lastingCommands(t, dir)[name]...)
+			p := startPiped(t, dir, longRunningCommands(t, dir)[name]...)
 			if name == "demo" {
-				p.dir = dataDir(filepath.Join(dir, "demo"))
+				p.dir = datadir.Dir(filepath.Join(dir, "demo"))
 			}
 			lines := p.lines()
 			for line := range lines {

@@ -7,36 +7,39 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"net/http"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// statusCommand says how far each part is. It works beside a running server
-// and without one.
+// statusCommand prints how far each part is, with or without a running server.
 type statusCommand struct {
-	Assessment string `help:"Say which partners have received what was last published of this assessment." placeholder:"ID"`
+	Assessment string `help:"Print which partners have received what was last published of this assessment." placeholder:"ID"`
 }
 
 // statusFacts is what the command prints.
 type statusFacts struct {
-	Server    string         `json:"server"`  // "ready", "not ready" or "not running"
-	Applied   uint64         `json:"applied"` // stream sequence up to which the read model answers
-	Outbox    outbox.Status  `json:"outbox"`
-	Partners  []receipts.Lag `json:"partners"` // how far each is behind in each study granted
-	Addresses *serving       `json:"addresses,omitempty"`
+	Server    string           `json:"server"`  // "ready", "not ready" or "not running"
+	Applied   uint64           `json:"applied"` // stream sequence up to which the read model answers
+	Outbox    outbox.Status    `json:"outbox"`
+	Partners  []receipts.Lag   `json:"partners"` // how far each is behind in each study granted
+	Addresses *datadir.Serving `json:"addresses,omitempty"`
 
-	Findings map[string]string `json:"findings,omitempty"` // what /readyz shows that is not ok
+	Findings map[string]string `json:"findings,omitempty"` // conditions in /readyz that do not hold
 }
 
-func (cmd *statusCommand) Run(ctx context.Context, c *common, t terminal) error {
+func (cmd *statusCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	if cmd.Assessment != "" {
 		return reception(ctx, c, t, cmd.Assessment)
 	}
@@ -53,25 +56,21 @@ func (cmd *statusCommand) Run(ctx context.Context, c *common, t terminal) error 
 			return err
 		}
 		facts.Server, facts.Addresses, facts.Findings = serverState(ctx, c.dir())
-		return printFacts(c, t, facts, facts.print)
+		return console.PrintFacts(t, facts, facts.print)
 	})
 }
 
-// serverState asks a running server whether it is ready, and what of it is not ok.
-func serverState(ctx context.Context, dir dataDir) (state string, s *serving, findings map[string]string) {
-	running, ok := dir.running()
+// serverState asks the running server whether it is ready, and which conditions do not hold.
+func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir.Serving, findings map[string]string) {
+	running, ok := dir.Running()
 	if !ok {
 		return "not running", nil, nil
 	}
 	s = &running
 	s.NATSUser, s.NATSPassword = "", "" // not for standard output
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, server.ReadyTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.OpsURL+"/readyz", nil)
-	if err != nil {
-		return "not ready", s, nil
-	}
-	status, body, err := doWith(dir.client(), req)
+	status, body, err := dir.Get(ctx, s.OpsURL+"/readyz")
 	if err != nil || json.Unmarshal(body, &findings) != nil {
 		return "not ready", s, nil
 	}
@@ -82,13 +81,35 @@ func serverState(ctx context.Context, dir dataDir) (state string, s *serving, fi
 	return "ready", s, findings
 }
 
-// applied returns the stream sequence the read model has reached; 0 where there
-// is none yet.
-func applied(ctx context.Context, dir dataDir) (uint64, error) {
-	if _, err := os.Stat(dir.readModel()); errors.Is(err, fs.ErrNotExist) {
+// warnUnpublished says, after something was signed, why partners do not get it
+// now: no server runs, or what runs is not ready.
+func warnUnpublished(ctx context.Context, c *common, t console.Terminal) {
+	state, _, findings := serverState(context.WithoutCancel(ctx), c.dir())
+	switch {
+	case state == "not running":
+		fmt.Fprintf(t.Err, "No server is running on %s: nothing is published until one runs (signoff serve).\n", c.dir())
+	case findings["stream"] != "":
+		fmt.Fprintf(t.Err, "Nothing is published now: %s\n", findings["stream"])
+	case state != "ready":
+		fmt.Fprintln(t.Err, "The server is not ready, so partners may get it later:")
+		printFindings(t.Err, findings)
+	}
+}
+
+// printFindings prints what /readyz shows that is not ok.
+func printFindings(w io.Writer, findings map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(findings)) {
+		fmt.Fprintf(w, "             %s: %s\n", name, findings[name])
+	}
+}
+
+// applied returns the stream sequence that the read model has reached, 0 if there is none
+// yet.
+func applied(ctx context.Context, dir datadir.Dir) (uint64, error) {
+	if _, err := os.Stat(dir.ReadModel()); errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
-	m, err := readmodel.Open(ctx, dir.readModel(), readmodel.Config{Log: quiet})
+	m, err := readmodel.Open(ctx, dir.ReadModel(), readmodel.Config{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return 0, err
 	}
@@ -102,16 +123,14 @@ func (f statusFacts) print(w io.Writer) {
 		server = fmt.Sprintf("%s, process %d, %s", f.Server, f.Addresses.PID, f.Addresses.PublicURL)
 	}
 	fmt.Fprintf(w, "server       %s\n", server)
-	for _, name := range slices.Sorted(maps.Keys(f.Findings)) {
-		fmt.Fprintf(w, "             %s: %s\n", name, f.Findings[name])
-	}
+	printFindings(w, f.Findings)
 	fmt.Fprintf(w, "assessments  %d registered, %d waiting for a signature, %d available\n", o.Assessments, o.Waiting, o.Available)
 	fmt.Fprintf(w, "events       %d recorded, %d published, %d applied\n", o.Events, o.StreamSequence, f.Applied)
 	if o.Unpublished > 0 {
 		fmt.Fprintf(w, "             %d not published yet, the oldest since %s\n", o.Unpublished, time.Since(o.Oldest).Round(time.Millisecond))
 	}
 	for _, p := range o.Parked {
-		fmt.Fprintf(w, "parked       %s since %s: %s\n             mend that, then: signoff release %s\n", p.Study, events.FormatTime(p.Since), p.Reason, p.Study)
+		fmt.Fprintf(w, "parked       %s since %s: %s\n             repair that, then run: signoff release %s\n", p.Study, events.FormatTime(p.Since), p.Reason, p.Study)
 	}
 	var rows [][]string
 	for _, s := range o.Studies {
@@ -120,6 +139,74 @@ func (f statusFacts) print(w io.Writer) {
 		}
 	}
 	fmt.Fprintln(w)
-	table(w, []string{"STUDY", "TOKEN", "LAST EVENT", "TIME"}, rows)
+	console.Table(w, []string{"STUDY", "STUDY KEY", "LAST EVENT", "TIME"}, rows)
 	printLags(w, f.Partners, time.Now())
+}
+
+// printLags prints how far partners are behind.
+func printLags(w io.Writer, lags []receipts.Lag, now time.Time) {
+	if len(lags) == 0 {
+		return
+	}
+	rows := make([][]string, len(lags))
+	for i, l := range lags {
+		study := l.Study
+		if events.InternalStudy(l.Study) {
+			study = "(its own access)"
+		}
+		since := ""
+		if !l.Since.IsZero() {
+			since = now.Sub(l.Since).Round(time.Second).String()
+		}
+		rows[i] = []string{l.Partner, study, fmt.Sprint(l.Last), fmt.Sprint(l.Delivered), fmt.Sprint(l.Acknowledged), fmt.Sprint(l.Behind), since}
+	}
+	fmt.Fprintln(w)
+	console.Table(w, []string{"PARTNER", "STUDY", "LAST EVENT", "DELIVERED", "ACKNOWLEDGED", "BEHIND", "FOR"}, rows)
+}
+
+// reception prints which partners have received what was last published of an assessment.
+func reception(ctx context.Context, c *common, t console.Terminal, assessment string) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		r, err := o.Receipts().Reception(ctx, assessment)
+		if err != nil {
+			return err
+		}
+		return console.PrintFacts(t, r, func(w io.Writer) {
+			where := fmt.Sprintf("message %d of the stream", r.StreamSequence)
+			if r.StreamSequence == 0 {
+				where = "not published yet"
+			}
+			fmt.Fprintf(w, "assessment %s: event %d of %s (%s), %s, %s\n", r.Assessment, r.Number, r.Study, r.Kind, events.FormatTime(r.Time), where)
+			rows := make([][]string, len(r.Receivers))
+			for i, p := range r.Receivers {
+				rows[i] = []string{p.Partner, p.State}
+			}
+			console.Table(w, []string{"PARTNER", "STATE"}, rows)
+		})
+	})
+}
+
+// readyCommand asks the running serve or callout whether it is ready. It is a health check
+// for containers, which have no HTTP client.
+type readyCommand struct{}
+
+func (cmd *readyCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	state, _, findings := serverState(ctx, c.dir())
+	if state != "ready" {
+		printFindings(t.Err, findings)
+		return fmt.Errorf("the server on %s is %s", c.dir(), state)
+	}
+	_, err := fmt.Fprintln(t.Out, state)
+	return err
+}
+
+// releaseCommand makes the publisher try a parked study again, once the cause is repaired.
+type releaseCommand struct {
+	Study string `arg:"" help:"Study id or study key, as signoff status prints them."`
+}
+
+func (cmd *releaseCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	return change(ctx, c, t, "study "+cmd.Study+" is released as soon as no event is being published", func(o *outbox.Outbox) error {
+		return o.RequestRelease(ctx, console.Operator(), cmd.Study)
+	})
 }

@@ -13,27 +13,31 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/internal/testcert"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
 // secured are settings with TLS on every listener that can have it.
-func secured(api, broker pairFiles) settings {
+func secured(api, broker testcert.Files) server.Settings {
 	s := loopback()
-	s.TLSCert, s.TLSKey = api.cert, api.key
-	s.NATSTLSCert, s.NATSTLSKey = broker.cert, broker.key
+	s.TLSCert, s.TLSKey = api.Cert, api.Key
+	s.NATSTLSCert, s.NATSTLSKey = broker.Cert, broker.Key
 	s.OpsListen = "0.0.0.0:0" // off loopback: with TLS
 	return s
 }
 
 // startSecured runs the whole program with TLS, each listener with its pair.
-func startSecured(t *testing.T, dir string) (p *program, api, broker pairFiles, roots *tls.Config) {
+func startSecured(t *testing.T, dir string) (p *server.Server, api, broker testcert.Files, roots *tls.Config) {
 	t.Helper()
-	apiPair, brokerPair := newPair(t), newPair(t)
-	api, broker = newPairFiles(t), newPairFiles(t)
-	api.write(t, apiPair)
-	broker.write(t, brokerPair)
+	apiPair, brokerPair := testcert.NewPair(t), testcert.NewPair(t)
+	api, broker = testcert.NewFiles(t), testcert.NewFiles(t)
+	api.Write(t, apiPair)
+	broker.Write(t, brokerPair)
 	p, _ = startWith(t, dir, secured(api, broker), slog.New(slog.DiscardHandler))
-	return p, api, broker, trusting(apiPair, brokerPair)
+	return p, api, broker, testcert.Trusting(apiPair, brokerPair)
 }
 
 // call makes one request on a connection of its own.
@@ -55,15 +59,15 @@ func call(t *testing.T, config *tls.Config, url string) (*http.Response, error) 
 func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 	dir := t.TempDir()
 	p, _, _, roots := startSecured(t, dir)
-	announced, ok := p.dir.running()
+	announced, ok := p.Dir.Running()
 	if !ok {
 		t.Fatal("no serve.json")
 	}
 	t.Run("the read API, with HTTP/2 and links of https", func(t *testing.T) {
-		if !strings.HasPrefix(p.publicURL(), "https://127.0.0.1:") || announced.PublicURL != p.publicURL() {
-			t.Errorf("public URL %s, in serve.json %s", p.publicURL(), announced.PublicURL)
+		if !strings.HasPrefix(p.PublicURL(), "https://127.0.0.1:") || announced.PublicURL != p.PublicURL() {
+			t.Errorf("public URL %s, in serve.json %s", p.PublicURL(), announced.PublicURL)
 		}
-		res, err := call(t, roots, p.publicURL()+p.settings.BasePath+"/DiagnosticReport")
+		res, err := call(t, roots, p.PublicURL()+p.Settings.BasePath+"/DiagnosticReport")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,12 +78,12 @@ func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 	t.Run("not below TLS 1.2", func(t *testing.T) {
 		old := roots.Clone()
 		old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
-		if _, err := call(t, old, p.publicURL()); err == nil {
+		if _, err := call(t, old, p.PublicURL()); err == nil {
 			t.Error("TLS 1.1 was accepted")
 		}
 	})
 	t.Run("not in plain text", func(t *testing.T) {
-		res, err := call(t, nil, "http://"+p.apiListener.Addr().String()+p.settings.BasePath+"/metadata")
+		res, err := call(t, nil, "http://"+p.APIListener.Addr().String()+p.Settings.BasePath+"/metadata")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,11 +93,11 @@ func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 	})
 	t.Run("operations, off loopback", func(t *testing.T) {
 		if !strings.HasPrefix(announced.OpsURL, "https://") {
-			t.Errorf("serve.json says %s", announced.OpsURL)
+			t.Errorf("serve.json has %s", announced.OpsURL)
 		}
 	})
 	t.Run("NATS", func(t *testing.T) {
-		c := p.nats.Credentials(natsd.Operator)
+		c := p.NATS.Credentials(natsd.Operator)
 		nc, err := nats.Connect(announced.NATS, nats.UserInfo(c.User, c.Password), nats.Secure(roots))
 		if err != nil {
 			t.Fatal(err)
@@ -111,37 +115,35 @@ func commandsWork(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	if facts.Server != "ready" {
-		t.Errorf("status says %q", facts.Server)
+		t.Errorf("status prints %q", facts.Server)
 	}
 	mustSignoff(t, "rebuild", "--data", dir)
 	if r := mustSignoff(t, "partner", "add", "beside", "--data", dir); r.err != "" {
-		t.Errorf("partner add says %s", r.err)
+		t.Errorf("partner add prints %s", r.err)
 	}
 }
 
 func TestACertificateIsRenewedUnderTheRunningProgram(t *testing.T) {
 	dir := t.TempDir()
 	p, api, broker, old := startSecured(t, dir)
-	apiPair, brokerPair := newPair(t), newPair(t)
-	api.write(t, apiPair)
-	broker.write(t, brokerPair)
-	for _, c := range []*certificate{p.transport.api, p.transport.nats} {
-		c.mu.Lock()
-		c.clock = func() time.Time { return time.Now().Add(lookEvery) }
-		c.mu.Unlock()
+	apiPair, brokerPair := testcert.NewPair(t), testcert.NewPair(t)
+	api.Write(t, apiPair)
+	broker.Write(t, brokerPair)
+	eventually(t, "the new certificate of the read API", func() error {
+		_, err := call(t, testcert.Trusting(apiPair), p.PublicURL())
+		return err
+	})
+	if _, err := call(t, old, p.PublicURL()); err == nil {
+		t.Error("the old certificate is still presented")
 	}
-	if _, err := call(t, trusting(apiPair), p.publicURL()); err != nil {
-		t.Errorf("the new certificate is not shown: %v", err)
-	}
-	if _, err := call(t, old, p.publicURL()); err == nil {
-		t.Error("the old certificate is still shown")
-	}
-	c := p.nats.Credentials(natsd.Operator)
-	nc, err := nats.Connect(p.nats.ClientURL(), nats.UserInfo(c.User, c.Password), nats.Secure(trusting(brokerPair)))
-	if err != nil {
-		t.Fatalf("the new certificate of NATS is not shown: %v", err)
-	}
-	nc.Close()
+	c := p.NATS.Credentials(natsd.Operator)
+	eventually(t, "the new certificate of NATS", func() error {
+		nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo(c.User, c.Password), nats.Secure(testcert.Trusting(brokerPair)))
+		if err == nil {
+			nc.Close()
+		}
+		return err
+	})
 	commandsWork(t, dir)
 }
 
@@ -150,12 +152,12 @@ func TestCommandsTrustOnlyTheServerOfTheirDirectory(t *testing.T) {
 	p, _, _, _ := startSecured(t, dir)
 	impostor := httptest.NewTLSServer(http.NotFoundHandler())
 	defer impostor.Close()
-	for url, good := range map[string]bool{impostor.URL: false, p.publicURL(): true} {
-		res, err := call(t, dataDir(dir).trusted(), url)
+	for url, good := range map[string]bool{impostor.URL: false, p.PublicURL(): true} {
+		res, err := call(t, datadir.Dir(dir).Trusted(), url)
 		if good != (err == nil) {
 			t.Errorf("%s: %v, %v", url, res, err)
 		}
-		if !good && !strings.Contains(err.Error(), "is not the server on") {
+		if !good && !strings.Contains(err.Error(), "is not that of the server on") {
 			t.Errorf("the complaint is %v", err)
 		}
 	}
@@ -182,22 +184,22 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 			refusal(t, exitUsage, args, c.flag+" "+c.address, c.remedy, "--insecure")
 		})
 	}
-	t.Run("unless it is told otherwise", func(t *testing.T) {
+	t.Run("unless --insecure is set", func(t *testing.T) {
 		s := loopback()
 		s.Listen, s.OpsListen, s.NATSListen, s.Insecure = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0", true
 		dir := t.TempDir()
 		p, _ := startWith(t, dir, s, slog.New(slog.DiscardHandler))
-		if !strings.HasPrefix(p.publicURL(), "http://") {
-			t.Errorf("public URL %s", p.publicURL())
+		if !strings.HasPrefix(p.PublicURL(), "http://") {
+			t.Errorf("public URL %s", p.PublicURL())
 		}
 		commandsWork(t, dir)
 	})
 	t.Run("and what is not listened on does not matter", func(t *testing.T) {
 		args := append(serveArgs(t.TempDir()), "--nats-listen", "0.0.0.0:0", "--nats-url", "nats://192.0.2.1:4222", "--nats-password-file", "none")
 		refusal(t, exitUsage, args, "--insecure", "nats://192.0.2.1:4222")
-		refusal(t, exitUsage, append(args, "--nats-tls-cert", newPairFiles(t).cert), "--nats-tls-cert needs --nats-tls-key")
-		pair := newPairFiles(t)
-		refusal(t, exitUsage, append(args, "--nats-tls-cert", pair.cert, "--nats-tls-key", pair.key), "is for the embedded NATS server")
+		refusal(t, exitUsage, append(args, "--nats-tls-cert", testcert.NewFiles(t).Cert), "--nats-tls-cert needs --nats-tls-key")
+		pair := testcert.NewFiles(t)
+		refusal(t, exitUsage, append(args, "--nats-tls-cert", pair.Cert, "--nats-tls-key", pair.Key), "is for the embedded NATS server")
 	})
 	t.Run("links that nobody can follow are warned of", func(t *testing.T) {
 		var log lockedBuffer
@@ -205,31 +207,31 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 		s.Listen, s.Insecure = "0.0.0.0:0", true
 		startWith(t, t.TempDir(), s, slog.New(slog.NewTextHandler(&log, nil)))
 		if !strings.Contains(log.String(), "--public-url") {
-			t.Errorf("the log says %s", log.String())
+			t.Errorf("the log is %s", log.String())
 		}
 	})
 	t.Run("localhost is this machine", func(t *testing.T) {
-		if !loopbackOnly(t.Context(), "localhost:1") || !loopbackOnly(t.Context(), "[::1]:1") || !loopbackOnly(t.Context(), "127.8.9.1:1") {
+		if !natsflags.LoopbackOnly(t.Context(), "localhost:1") || !natsflags.LoopbackOnly(t.Context(), "[::1]:1") || !natsflags.LoopbackOnly(t.Context(), "127.8.9.1:1") {
 			t.Error("an address of loopback is taken for another")
 		}
 	})
 }
 
 func TestCertificatesThatAreRefusedAtTheStart(t *testing.T) {
-	good, other := newPairFiles(t), newPairFiles(t)
-	garbage := newPairFiles(t)
-	garbage.writeCert(t, []byte("garbage"))
+	good, other := testcert.NewFiles(t), testcert.NewFiles(t)
+	garbage := testcert.NewFiles(t)
+	garbage.WriteCert(t, []byte("garbage"))
 	for name, c := range map[string]struct {
 		status int
 		args   []string
 		words  []string
 	}{
-		"no key":            {exitUsage, []string{"--tls-cert", good.cert}, []string{"--tls-cert needs --tls-key"}},
-		"no certificate":    {exitUsage, []string{"--nats-tls-key", good.key}, []string{"--nats-tls-key needs --nats-tls-cert"}},
-		"another's key":     {exitRefused, []string{"--tls-cert", good.cert, "--tls-key", other.key}, []string{"--tls-cert", other.key, "does not match"}},
-		"a file missing":    {exitRefused, []string{"--nats-tls-cert", good.cert + "x", "--nats-tls-key", good.key}, []string{"--nats-tls-cert", good.cert + "x", "no such file"}},
-		"the wrong way":     {exitRefused, []string{"--tls-cert", good.key, "--tls-key", good.cert}, []string{"--tls-cert"}},
-		"not a certificate": {exitRefused, []string{"--tls-cert", garbage.cert, "--tls-key", garbage.key}, []string{"--tls-cert", garbage.cert}},
+		"no key":            {exitUsage, []string{"--tls-cert", good.Cert}, []string{"--tls-cert needs --tls-key"}},
+		"no certificate":    {exitUsage, []string{"--nats-tls-key", good.Key}, []string{"--nats-tls-key needs --nats-tls-cert"}},
+		"another's key":     {exitRefused, []string{"--tls-cert", good.Cert, "--tls-key", other.Key}, []string{"--tls-cert", other.Key, "does not match"}},
+		"a file missing":    {exitRefused, []string{"--nats-tls-cert", good.Cert + "x", "--nats-tls-key", good.Key}, []string{"--nats-tls-cert", good.Cert + "x", "no such file"}},
+		"the wrong way":     {exitRefused, []string{"--tls-cert", good.Key, "--tls-key", good.Cert}, []string{"--tls-cert"}},
+		"not a certificate": {exitRefused, []string{"--tls-cert", garbage.Cert, "--tls-key", garbage.Key}, []string{"--tls-cert", garbage.Cert}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append(serveArgs(t.TempDir()), "--nats-listen", "127.0.0.1:0")
@@ -238,11 +240,11 @@ func TestCertificatesThatAreRefusedAtTheStart(t *testing.T) {
 	}
 }
 
-// A caller that connects and says nothing, or little, is cut off: the limits
-// are in the server, so that no test has to wait for them.
-func TestNoCallerHoldsAConnectionForEver(t *testing.T) {
-	p, _ := startProgram(t, t.TempDir())
-	for name, s := range map[string]*http.Server{"read API": p.api, "operations": p.ops} {
+// A caller that connects and sends nothing, or little, is disconnected. The limits are
+// fields of the server, so that no test has to wait for them.
+func TestNoCallerKeepsAConnectionOpenForEver(t *testing.T) {
+	p, _ := startServer(t, t.TempDir())
+	for name, s := range map[string]*http.Server{"read API": p.API, "operations": p.Ops} {
 		for what, limit := range map[string]time.Duration{
 			"header": s.ReadHeaderTimeout, "request": s.ReadTimeout, "answer": s.WriteTimeout, "idleness": s.IdleTimeout,
 		} {

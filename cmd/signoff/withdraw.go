@@ -2,34 +2,65 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// withdrawCommand takes a published assessment back.
+// withdrawCommand withdraws a published assessment.
 type withdrawCommand struct {
-	ID     string `arg:"" help:"Assessment id."`
-	As     string `required:"" help:"User name of the PI." placeholder:"USER"`
-	Reason string `required:"" help:"Why; partners see it." placeholder:"\"…\""`
-	passwordFlag
+	ID      string `arg:"" help:"Assessment id."`
+	As      string `env:"-" required:"" help:"User name of the PI." placeholder:"USER"`
+	Meaning string `env:"-" required:"" help:"What this signature means; partners see it." placeholder:"\"…\""`
+	Reason  string `env:"-" required:"" help:"Why; partners see it." placeholder:"\"…\""`
+	console.PasswordFlag
 }
 
-func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t terminal) error {
-	password, err := cmd.read(t, cmd.As, false)
-	if err != nil {
+func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	if err := cmd.Check(t); err != nil {
 		return err
 	}
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
-			return err
-		}
-		signed, err := o.Withdraw(ctx, outbox.Withdrawal{User: cmd.As, ID: cmd.ID, Reason: cmd.Reason})
+		versions, err := o.Versions(ctx, cmd.ID)
 		if err != nil {
 			return err
 		}
-		return printFacts(c, t, signed, func(w io.Writer) {
-			_, _ = io.WriteString(w, "assessment "+signed.ID+" is withdrawn; partners are told\n")
+		last := lastSigned(versions)
+		if last == nil {
+			return events.Errorf(events.Conflict, "assessment %s was never signed, so there is nothing to withdraw", cmd.ID)
+		}
+		fmt.Fprintln(t.Err, "To be withdrawn:")
+		printWaiting(t.Err, []outbox.Waiting{last.Waiting})
+		password, err := cmd.Read(ctx, t, cmd.As)
+		if err != nil {
+			return err
+		}
+		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
+			return err
+		}
+		signed, err := o.Withdraw(ctx, outbox.Withdrawal{User: cmd.As, ID: cmd.ID, Meaning: cmd.Meaning, Reason: cmd.Reason})
+		if err != nil {
+			return err
+		}
+		err = console.PrintFacts(t, signed, func(w io.Writer) {
+			fmt.Fprintf(w, "assessment %s, %s, is withdrawn: event %d of study %s\n", signed.ID, signed.Version, signed.Sequence, signed.Study)
 		})
+		warnUnpublished(ctx, c, t)
+		return err
 	})
+}
+
+// lastSigned returns the version that was signed last, or nil.
+func lastSigned(versions []outbox.Version) *outbox.Version {
+	var last *outbox.Version
+	for i := range versions {
+		v := &versions[i]
+		if v.Signature != nil && (last == nil || v.Number > last.Number) {
+			last = v
+		}
+	}
+	return last
 }

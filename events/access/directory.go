@@ -8,39 +8,38 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Directory is the state folded from access events: the last partner per id
-// and the last key per key id. It is a value that never changes, so that
-// readers share it without a lock: Apply returns a new one. The zero Directory
-// is empty.
+// Directory is the state after some access events: the last partner of each id and
+// the last key of each key id. It never changes, so that readers can share it
+// without a lock: Apply returns a new one. The zero Directory is empty.
 type Directory struct {
 	partners map[string]Partner
 	keys     map[string]Key
-	unknown  string           // the type of an event that must not be passed over; empty: all are known
-	version  events.ChainHead // the last access event that is folded in
+	unknown  string           // the type of the first event that needs a newer version; empty: none does
+	version  events.ChainHead // the last access event that is applied
 }
 
-// Apply folds one event of an internal study. One whose kind only a newer version
-// knows makes the directory outdated, for ever: see Current. Other events change
-// nothing. It copies the partners or the keys; a Fold copies them once for many
-// events.
+// Apply returns the directory after one more event of an internal study. An event
+// whose kind needs a newer version of the program makes the directory outdated, for
+// good; see Current. Other events change nothing. Apply copies all partners or all
+// keys; for many events use a Fold, which copies them once.
 func (d Directory) Apply(e events.Event) (Directory, error) {
 	f := d.Fold()
 	err := f.Apply(e)
 	return f.Directory(), err
 }
 
-// Current returns an Outdated Error if an event was applied of which only a newer
-// version knows what it means: it may have ended the access of anybody. Nobody
-// may be let in by this directory then.
+// Current returns an Outdated Error if an event was applied whose kind needs a newer
+// version of the program. Such an event may have ended the access of anybody, so
+// nobody may be let in by this directory then.
 func (d Directory) Current() error {
 	if d.unknown == "" {
 		return nil
 	}
-	return events.Errorf(events.Outdated, "who may see what is not known, because the log has events of the type %s, "+
-		"which this version does not know; nobody is let in until a newer version of signoff runs", d.unknown)
+	return events.Errorf(events.Outdated, "the log has events of the type %s, which this version does not know and which may end access; "+
+		"nobody can log in until a newer version of signoff runs", d.unknown)
 }
 
-// WithPartner returns the directory with p in place of the partner of its id.
+// WithPartner returns the directory with p as the partner of its id.
 func (d Directory) WithPartner(p Partner) Directory {
 	f := d.Fold()
 	f.setPartner(p)
@@ -48,7 +47,7 @@ func (d Directory) WithPartner(p Partner) Directory {
 	return f.Directory()
 }
 
-// WithKey returns the directory with k in place of the key of its id.
+// WithKey returns the directory with k as the key of its id.
 func (d Directory) WithKey(k Key) Directory {
 	f := d.Fold()
 	f.setKey(k)
@@ -56,20 +55,21 @@ func (d Directory) WithKey(k Key) Directory {
 	return f.Directory()
 }
 
-// Same reports whether both hold the same access events. It compares which one
-// came last: its hash covers all before it. A change by WithPartner or WithKey
-// has no event; of it only the number and whom it concerned are compared.
+// Same reports whether both directories have the same access events applied. It
+// compares the last event only, whose hash covers all before it. A change by
+// WithPartner or WithKey has no event; Same compares how many there were, and the
+// partner or key that the last one concerned.
 func (d Directory) Same(other Directory) bool {
 	return d.version == other.version && d.unknown == other.unknown
 }
 
-// Partner returns the partner of an id, enabled or not.
+// Partner returns the partner of an id. It may have been removed; see Enabled.
 func (d Directory) Partner(id string) (Partner, bool) {
 	p, ok := d.partners[id]
 	return p, ok
 }
 
-// Partners returns all partners, by id.
+// Partners returns all partners, removed ones too, sorted by id.
 func (d Directory) Partners() []Partner {
 	out := make([]Partner, 0, len(d.partners))
 	for _, id := range slices.Sorted(maps.Keys(d.partners)) {
@@ -84,7 +84,7 @@ func (d Directory) Key(id string) (Key, bool) {
 	return k, ok
 }
 
-// Keys returns all keys, by key id.
+// Keys returns all keys, sorted by key id.
 func (d Directory) Keys() []Key {
 	out := make([]Key, 0, len(d.keys))
 	for _, id := range slices.Sorted(maps.Keys(d.keys)) {
@@ -93,20 +93,19 @@ func (d Directory) Keys() []Key {
 	return out
 }
 
-// Fold folds a run of access events into a directory. It copies what the
-// directory holds when the first event changes it, and not again for those
-// that follow: with a copy for each event, 10,000 partners cost 50 million
-// copies of a partner.
+// Fold applies many access events to a directory. It copies the partners and the
+// keys when the first event changes them, and not again for those that follow: with
+// a copy for each event, 10,000 partners would cost 50 million copies of a partner.
 type Fold struct {
 	d                    Directory
 	ownPartners, ownKeys bool // the map is a copy that no Directory shares
 }
 
-// Fold returns a Fold that begins with the directory, which stays as it is.
+// Fold returns a Fold that starts with the directory, which it does not change.
 func (d Directory) Fold() *Fold { return &Fold{d: d} }
 
-// Apply folds one event of the internal study, as Directory.Apply does. After
-// an error the Fold is as it was before the event.
+// Apply applies one event, as Directory.Apply does. After an error the Fold is as
+// it was before the event.
 func (f *Fold) Apply(e events.Event) error {
 	switch e.Kind() {
 	case events.AccessPartner:
@@ -125,13 +124,14 @@ func (f *Fold) Apply(e events.Event) error {
 		if e.Kind().NeedsNewer() {
 			f.d.unknown = cmp.Or(f.d.unknown, e.Type)
 		}
-		return nil // the version counts what can be folded
+		return nil // the version counts partners and keys only
 	}
 	f.d.version = e.ChainHead()
 	return nil
 }
 
-// Directory returns what is folded so far. Later events do not change it.
+// Directory returns the directory after the events so far. Later events do not
+// change it.
 func (f *Fold) Directory() Directory {
 	f.ownPartners, f.ownKeys = false, false
 	return f.d
@@ -151,6 +151,7 @@ func (f *Fold) setKey(k Key) {
 	f.d.keys[k.ID()] = k
 }
 
+// writable returns a copy of m that may be written to.
 func writable[V any](m map[string]V) map[string]V {
 	if m == nil {
 		return make(map[string]V)

@@ -66,7 +66,7 @@ func TestApplyLeavesTheOldDirectoryAsItWas(t *testing.T) {
 	}
 }
 
-// grants are the events of n partners, one after the other on the log.
+// grants returns the events of n partners in the order of the log.
 func grants(t testing.TB, n int) []events.Event {
 	t.Helper()
 	list := make([]events.Event, n)
@@ -83,7 +83,7 @@ func grants(t testing.TB, n int) []events.Event {
 	return list
 }
 
-// fold folds all events at once.
+// fold applies all events with one Fold.
 func fold(t testing.TB, list []events.Event) access.Directory {
 	t.Helper()
 	f := access.Directory{}.Fold()
@@ -97,7 +97,7 @@ func fold(t testing.TB, list []events.Event) access.Directory {
 
 func TestAFold(t *testing.T) {
 	list := grants(t, 3)
-	t.Run("holds what applying the events one by one does", func(t *testing.T) {
+	t.Run("has the result of applying the events one by one", func(t *testing.T) {
 		var one access.Directory
 		for _, e := range list {
 			var err error
@@ -129,7 +129,7 @@ func TestAFold(t *testing.T) {
 			t.Errorf("%v, %v, %v", start, before, f.Directory())
 		}
 	})
-	t.Run("is as before after an event that holds something else", func(t *testing.T) {
+	t.Run("is as before after an event with another body", func(t *testing.T) {
 		f := fold(t, list).Fold()
 		if err := f.Apply(accessEvent(t, events.AccessPartner, "Partner/b", access.Partner{ID: "a"})); events.CodeOf(err) != events.Invalid {
 			t.Errorf("got %v, want an Invalid error", err)
@@ -188,7 +188,7 @@ func TestEventsOfOtherKindsChangeNothing(t *testing.T) {
 	for _, kind := range []events.Kind{events.AccessGranted, events.AccessRevoked, "access.contact.optional.v1"} {
 		got, err := d.Apply(events.Event{Type: events.DefaultNamespace.Type(kind), Data: []byte("[")})
 		if err != nil || len(got.Partners()) != 1 || got.Current() != nil || !got.Same(d) {
-			t.Errorf("%s gives %v, %v; %v", kind, got, err, got.Current())
+			t.Errorf("%s returns %v, %v; %v", kind, got, err, got.Current())
 		}
 	}
 }
@@ -221,7 +221,7 @@ func TestAnEventThatOnlyANewerVersionKnowsMakesTheDirectoryOutdated(t *testing.T
 	}
 }
 
-func TestAccessEventsThatHoldSomethingElse(t *testing.T) {
+func TestAccessEventsWithAnotherBodyAreRefused(t *testing.T) {
 	signer, private := newSigner(t)
 	key := signer.Key(now)
 	var whole jose.JSONWebKey
@@ -275,8 +275,8 @@ func TestFoldingIsLastPerID(t *testing.T) {
 	})
 }
 
-// BenchmarkFold folds the events of 10,000 partners, and compares that with
-// putting what the same events say into a plain map.
+// BenchmarkFold applies the events of 10,000 partners, and compares that with
+// putting the partners of the same events into a plain map.
 func BenchmarkFold(b *testing.B) {
 	list := grants(b, 10_000)
 	var folding, inserting time.Duration

@@ -24,7 +24,7 @@ func FuzzToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, token string) {
 		_, err := d.Verify(token, now)
 		if code := events.CodeOf(err); err != nil && code != events.Unauthenticated && code != events.Expired {
-			t.Fatalf("%q gives %v", token, err)
+			t.Fatalf("%q returns %v", token, err)
 		}
 		// The key is new in each process, so the corpus holds no other good token.
 		if err == nil && !sameBits(token, good) {

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
-func TestAPublicKeyGivesNothingAway(t *testing.T) {
+func TestAPublicKeyRevealsNothingPrivate(t *testing.T) {
 	signer, private := newSigner(t)
 	var secret struct{ D string }
 	if err := json.Unmarshal(private, &secret); err != nil || secret.D == "" {
@@ -28,7 +28,7 @@ func TestAPublicKeyGivesNothingAway(t *testing.T) {
 	}
 }
 
-func TestSignersTakeOurKeysOnly(t *testing.T) {
+func TestSignersAcceptPrivateES256KeysOnly(t *testing.T) {
 	signer, private := newSigner(t)
 	public, err := json.Marshal(signer.Key(now).JWK)
 	if err != nil {
@@ -48,7 +48,7 @@ func TestSignersTakeOurKeysOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := access.NewSigner(text); err == nil {
-				t.Error("it was taken")
+				t.Error("it was accepted")
 			} else if len(text) > 20 && strings.Contains(err.Error(), string(text[:20])) {
 				t.Errorf("the error shows the key: %v", err)
 			}
@@ -56,7 +56,7 @@ func TestSignersTakeOurKeysOnly(t *testing.T) {
 	}
 }
 
-func TestTheSameKeyFileGivesTheSameKey(t *testing.T) {
+func TestTheSameKeyFileMakesTheSameKey(t *testing.T) {
 	first, private := newSigner(t)
 	second, err := access.NewSigner(private)
 	if err != nil {

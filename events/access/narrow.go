@@ -8,13 +8,15 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Narrow returns the directory without what later events take away: each partner
-// and key that later knows as well is left with what both say. What only one of
-// the two knows stays as the directory has it. So access that later events end
-// is ended, and what they begin does not begin yet. It is for events that are
-// not on the log: whether they will ever be is not certain, so they may take
-// away and must not give. Events that only a newer version knows make the result
-// outdated; see Current.
+// Narrow returns the directory without the access that later events have ended. A
+// partner or key that is in both directories is left with the access that both
+// allow; one that is only in d stays as it is, and one that is only in later is
+// left out. So access that later events end has ended, and access that they begin
+// has not begun.
+//
+// Narrow is for events that are not on the log yet. It is not certain that they will
+// ever be, so they may end access but must not begin any. If one of them needs a
+// newer version of the program, the result is outdated; see Current.
 func (d Directory) Narrow(later Directory) Directory {
 	if later.Same(Directory{}) {
 		return d
@@ -35,6 +37,7 @@ func (d Directory) Narrow(later Directory) Directory {
 	return f.Directory()
 }
 
+// narrow returns the partner with the access that both allow.
 func (p Partner) narrow(other Partner) Partner {
 	p.Enabled = p.Enabled && other.Enabled
 	p.Studies = slices.DeleteFunc(slices.Clone(p.Studies), func(s string) bool { return !slices.Contains(other.Studies, s) })
@@ -49,7 +52,7 @@ func (p Partner) narrow(other Partner) Partner {
 	return p
 }
 
-// earlier returns the earlier of two ends; nil is none.
+// earlier returns the earlier of two times of expiry; nil is never.
 func earlier(a, b *time.Time) *time.Time {
 	if a == nil || b != nil && b.Before(*a) {
 		return b
@@ -57,6 +60,7 @@ func earlier(a, b *time.Time) *time.Time {
 	return a
 }
 
+// narrow returns the key with the earlier Until of both.
 func (k Key) narrow(other Key) Key {
 	if !other.Until.IsZero() && (k.Until.IsZero() || other.Until.Before(k.Until)) {
 		k.Until = other.Until

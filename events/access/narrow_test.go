@@ -9,7 +9,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
-func TestLaterEventsTakeAwayAndDoNotGive(t *testing.T) {
+func TestLaterEventsEndAccessAndBeginNone(t *testing.T) {
 	soon, late := time.Unix(100, 0).UTC(), time.Unix(200, 0).UTC()
 	until := func(at time.Time) *time.Time { return &at }
 	signer, _ := newSigner(t)
@@ -44,7 +44,7 @@ func TestLaterEventsTakeAwayAndDoNotGive(t *testing.T) {
 		t.Errorf("the key ends at %s", k.Until)
 	}
 	if _, ok := got.Key(other.ID()); ok {
-		t.Error("a key that is not on the log is taken")
+		t.Error("a key that is not on the log is accepted")
 	}
 	if p, _ := d.Partner("acme"); len(p.Studies) != 2 {
 		t.Error("the directory it was made from has changed")

@@ -1,6 +1,7 @@
-// Package access says who may see what. Partners, their grants and the public
-// keys of tokens are events on the same log as the reports, so every reader
-// folds the same state from it, in order with the reports, and asks nobody.
+// Package access decides who may see which study, and how often one may try to sign
+// in. Partners, their grants and the public keys of access tokens are events on the
+// same log as the reports. So every reader computes the same Directory from the log,
+// in order with the reports, and needs no other source. It does no I/O.
 package access
 
 import (
@@ -19,26 +20,26 @@ import (
 type Partner struct {
 	ID      string   `json:"id"`
 	Name    string   `json:"name,omitempty"`
-	Studies []string `json:"studies"` // study numbers (NFC), sorted, each once
+	Studies []string `json:"studies"` // study ids (NFC), sorted, each once
 	Secrets []Secret `json:"secrets"` // digests of the client secrets in force
-	Enabled bool     `json:"enabled"` // false once removed, for ever
+	Enabled bool     `json:"enabled"` // false once removed; never true again
 }
 
-// Secret is the digest of a client secret: lower-case hex SHA-256. Secrets are
-// 32 random bytes, so a plain digest reveals nothing.
+// Secret is the digest of a client secret. Client secrets are 32 random bytes, so
+// that they cannot be found by trying, and a digest without salt suffices.
 type Secret struct {
-	SHA256  string     `json:"sha256"`
+	SHA256  string     `json:"sha256"`            // in lower-case hex
 	Expires *time.Time `json:"expires,omitempty"` // nil: in force until replaced
 }
 
-// DigestSecret returns the digest that is kept of a client secret.
+// DigestSecret returns the digest of a client secret that is stored in its place.
 func DigestSecret(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
 }
 
-// Opens reports whether secret is one of the partner's at the time now. The
-// comparison takes the same time whatever the secret.
+// Opens reports whether secret is a client secret of the partner that is in force at
+// the time now. It takes the same time for every secret.
 func (p Partner) Opens(secret string, now time.Time) bool {
 	digest := []byte(DigestSecret(secret))
 	open := false
@@ -49,14 +50,14 @@ func (p Partner) Opens(secret string, now time.Time) bool {
 	return open && p.Enabled
 }
 
-// SecretID names a client secret where it must not be shown: the start of its
-// digest.
+// SecretID returns the id of a client secret, by which it is named where it must not
+// be shown. It is the start of its digest.
 func SecretID(secret string) string { return idOfDigest(DigestSecret(secret)) }
 
 func idOfDigest(digest string) string { return digest[:min(len(digest), 16)] }
 
-// InForce reports whether a secret, named by its SecretID, is in force at the
-// time now, and until when; zero means until it is replaced.
+// InForce reports whether the client secret with a SecretID is in force at the time
+// now, and until when. The zero time means until it is replaced.
 func (p Partner) InForce(secretID string, now time.Time) (until time.Time, ok bool) {
 	for _, s := range p.Secrets {
 		switch {
@@ -70,8 +71,9 @@ func (p Partner) InForce(secretID string, now time.Time) (until time.Time, ok bo
 	return time.Time{}, false
 }
 
-// Honours reports whether what a verified token says still holds at the time
-// now: it is this partner's, and the secret it was issued for is in force.
+// Honours reports whether the claims of a verified access token are still valid at
+// the time now: they are this partner's, and the client secret for which the access
+// token was issued is in force.
 func (p Partner) Honours(c Claims, now time.Time) bool {
 	_, ok := p.InForce(c.Secret, now)
 	return ok && c.Partner == p.ID
@@ -82,16 +84,17 @@ func (p Partner) Granted(study string) bool {
 	return p.Enabled && slices.Contains(p.Studies, study)
 }
 
-// EventSubject is the CloudEvents subject of the partner's events.
+// EventSubject returns the CloudEvents subject of the partner's events.
 func (p Partner) EventSubject() string { return "Partner/" + p.ID }
 
+// decodePartner returns the partner in the body of an access.partner.v1 event.
 func decodePartner(e events.Event) (Partner, error) {
 	var p Partner
 	if err := json.Unmarshal(e.Data, &p); err != nil {
-		return Partner{}, &events.Error{Code: events.Invalid, Message: "an access event holds no partner", Err: err}
+		return Partner{}, &events.Error{Code: events.Invalid, Message: "the body of an access event is not a partner", Err: err}
 	}
 	if !events.ValidPartnerID(p.ID) || e.Subject != p.EventSubject() {
-		return Partner{}, events.Errorf(events.Invalid, "an access event holds another partner than its subject %s says", e.Subject)
+		return Partner{}, events.Errorf(events.Invalid, "the partner in the body of an access event is not that of its subject %s", e.Subject)
 	}
 	return p, nil
 }

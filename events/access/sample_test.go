@@ -15,7 +15,7 @@ const secret = "s3cret of acme"
 
 const issuer = "http://127.0.0.1:8080/msk-apim/external/msk-oidc/oauth2"
 
-// newSigner makes a signer with a new key and returns the key's JSON too.
+// newSigner returns a signer with a new key, and the JSON of the key.
 func newSigner(t testing.TB) (signer *access.Signer, private []byte) {
 	t.Helper()
 	private, err := access.NewKey()
@@ -37,7 +37,7 @@ func issue(t testing.TB, s *access.Signer, at time.Time) string {
 	return token
 }
 
-// accessEvent is an event of the internal study about subject.
+// accessEvent returns an event of AccessStudy about subject.
 func accessEvent(t testing.TB, k events.Kind, subject string, body any) events.Event {
 	t.Helper()
 	data, err := json.Marshal(body)

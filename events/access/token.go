@@ -15,38 +15,38 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// What every token of ours says, and what is demanded of one that comes back.
+// The claims and limits of access tokens.
 const (
-	Audience = "crit"             // the API the token is for
-	Scope    = "full"             // the only scope there is
+	Audience = "crit"             // the API that access tokens are for
+	Scope    = "full"             // the only scope
 	Lifetime = 3600 * time.Second // from issue to expiry
-	leeway   = 5 * time.Second    // between the clocks of issuer and reader
-	maxToken = 4096               // bytes; ours have about 400
+	leeway   = 5 * time.Second    // the clocks of issuer and reader may differ by so much
+	maxToken = 4096               // bytes; those that Issue returns have about 400
 )
 
-// Claims are what a verified token says.
+// Claims are the claims of a verified access token.
 type Claims struct {
 	Partner string
-	Secret  string // SecretID of the client secret it was issued for
+	Secret  string // SecretID of the client secret for which it was issued
 	KeyID   string
 	Issued  time.Time
 	Expires time.Time
 }
 
-// tokenClaims is the token's payload (RFC 7519), with the scope of RFC 8693.
+// tokenClaims is the payload of an access token (RFC 7519), with the scope of RFC 8693.
 type tokenClaims struct {
 	jwt.Claims
 	Scope  string `json:"scope"`
-	Secret string `json:"secret_id,omitempty"` // a claim of our own: what a lost secret has opened ends with it
+	Secret string `json:"secret_id,omitempty"` // not registered; with it an access token ends with the client secret
 }
 
-// Signer issues tokens with one private key.
+// Signer issues access tokens with one private key.
 type Signer struct {
 	key    jose.JSONWebKey
 	signer jose.Signer
 }
 
-// NewKey makes a private ES256 key as the JSON of a JWK. Keep it secret.
+// NewKey returns a new private ES256 key as the JSON of a JWK. Keep it secret.
 func NewKey() ([]byte, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -59,14 +59,14 @@ func NewKey() ([]byte, error) {
 	return json.Marshal(key)
 }
 
-// NewSigner makes a signer from what NewKey gave.
+// NewSigner returns a Signer with a key that NewKey has returned.
 func NewSigner(privateJWK []byte) (*Signer, error) {
 	var key jose.JSONWebKey
 	if err := json.Unmarshal(privateJWK, &key); err != nil {
-		return nil, errors.New("the token key file holds no JWK")
+		return nil, errors.New("the token key file does not contain a JWK")
 	}
 	if key.IsPublic() || !key.Valid() || !isOurs(key.Public()) {
-		return nil, errors.New("the token key file holds no private ES256 key")
+		return nil, errors.New("the token key file does not contain a private ES256 key")
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {
@@ -75,11 +75,11 @@ func NewSigner(privateJWK []byte) (*Signer, error) {
 	return &Signer{key: key, signer: signer}, nil
 }
 
-// Key returns the signer's public key, as announced at the time from.
+// Key returns the signer's public key, announced at the time from.
 func (s *Signer) Key(from time.Time) Key { return Key{JWK: s.key.Public(), From: from.UTC()} }
 
-// Issue makes a token for a partner that showed its client secret. Id is the
-// token's unique jti; issuer is the public URL of the token endpoint.
+// Issue returns a new access token for a partner that has shown its client secret.
+// Id is its unique jti; issuer is the public URL of the token endpoint.
 func (s *Signer) Issue(id, issuer, partner, secret string, now time.Time) (string, error) {
 	return jwt.Signed(s.signer).Claims(tokenClaims{
 		Claims: jwt.Claims{
@@ -90,9 +90,9 @@ func (s *Signer) Issue(id, issuer, partner, secret string, now time.Time) (strin
 	}).Serialize()
 }
 
-// Verify checks a token against the directory's keys and returns what it says.
-// The error's code is Expired or Unauthenticated. It does not ask whether the
-// partner still honours them: that may change while the token lives.
+// Verify checks an access token with the directory's keys and returns its claims. The
+// error's code is Expired or Unauthenticated. Whether the claims are still valid is
+// what Partner.Honours reports: that may change before the access token expires.
 func (d Directory) Verify(token string, now time.Time) (Claims, error) {
 	o, err := d.open(token)
 	if err != nil {
@@ -101,12 +101,13 @@ func (d Directory) Verify(token string, now time.Time) (Claims, error) {
 	return o.at(now)
 }
 
-// opened is a token that the key has signed. When it is good is not asked yet.
+// opened is an access token that the key has signed. It may have expired.
 type opened struct {
 	claims tokenClaims
 	key    Key
 }
 
+// open checks the signature of an access token.
 func (d Directory) open(token string) (opened, error) {
 	if len(token) > maxToken {
 		return opened{}, errors.New("too long")
@@ -126,7 +127,7 @@ func (d Directory) open(token string) (opened, error) {
 	return opened{claims: c, key: key}, nil
 }
 
-// at returns what the token says if it is good at the time now.
+// at returns the claims if the access token is valid at the time now.
 func (o opened) at(now time.Time) (Claims, error) {
 	c := o.claims
 	if err := c.check(o.key, now); err != nil {
@@ -139,25 +140,27 @@ func (o opened) at(now time.Time) (Claims, error) {
 	return Claims{Partner: c.Subject, Secret: c.Secret, KeyID: o.key.ID(), Issued: c.IssuedAt.Time(), Expires: expires}, nil
 }
 
+// notValid returns the error for an access token that is not valid; err, which says
+// why, is not shown to the caller.
 func notValid(err error) error {
 	return &events.Error{Code: events.Unauthenticated, Message: "The access token is not valid.", Err: err}
 }
 
-// check says why the claims of a token that the key has signed are not good at
-// the time now; that they have run out is not asked here.
+// check returns an error unless the claims of an access token that the key has signed
+// are valid at the time now. It does not check whether they have expired.
 func (c tokenClaims) check(key Key, now time.Time) error {
 	if c.Expiry == nil || c.IssuedAt == nil || c.Subject == "" || c.Scope != Scope || !slices.Contains(c.Audience, Audience) {
 		return errors.New("claims missing or not for this API")
 	}
-	// A token that says it was issued in the future is refused, although it may
-	// be of our own clock that was ahead: it would live until that time and its
-	// hour after it, which is longer than tokens live. Its owner gets another.
+	// An access token with a time of issue in the future is refused, although it may
+	// come from our own clock, which was ahead. It would be valid until an hour after
+	// that time, which is longer than an access token may be. Its owner gets another.
 	issued, soon := c.IssuedAt.Time(), now.Add(leeway)
 	if issued.After(soon) || c.NotBefore != nil && c.NotBefore.Time().After(soon) {
 		return errors.New("not yet in force")
 	}
 	if c.Expiry.Time().Sub(issued) > Lifetime {
-		return errors.New("in force for longer than tokens live")
+		return errors.New("valid for longer than access tokens are")
 	}
 	if !key.accepts(issued) {
 		return errors.New("issued after its key was retired")

@@ -116,7 +116,7 @@ func forge(t *testing.T, key jose.SigningKey, options *jose.SignerOptions, claim
 	return token
 }
 
-// claims are good ones, changed.
+// claims returns valid claims, changed by the test.
 func claims(change func(c map[string]any)) map[string]any {
 	c := map[string]any{
 		"iss": issuer, "sub": "acme", "aud": "crit", "scope": "full", "jti": "1",
@@ -216,10 +216,10 @@ func mustRefuse(t *testing.T, d access.Directory, token string) {
 	}
 	var refusal *events.Error
 	if !errors.As(err, &refusal) || refusal.Message != "The access token is not valid." {
-		t.Errorf("the caller is told %v", err)
+		t.Errorf("the caller gets %v", err)
 	}
 	if len(token) > 40 && strings.Contains(err.Error(), token[:40]) {
-		t.Errorf("the error holds the token: %v", err)
+		t.Errorf("the error shows the access token: %v", err)
 	}
 }
 

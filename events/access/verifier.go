@@ -7,51 +7,48 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// maxOpened bounds the tokens that a Verifier remembers.
+// maxOpened bounds the access tokens that a Verifier remembers. One that is
+// dropped costs another check of its signature, and opens nothing.
 const maxOpened = 4096
 
-// Verifier verifies tokens exactly as Directory.Verify does, and remembers
-// which signatures it has found good, because checking one costs more than
-// much of the work that a request asks for. That a key has signed a token
-// stays true; all that can change is asked each time: whether the directory
-// still has that key, until when it was in force, and what time it is.
+// Verifier verifies access tokens as Directory.Verify does, and remembers those whose
+// signature is valid, because checking a signature costs more than most of what a
+// request asks for. That a key has signed an access token stays true. Everything that
+// can change is checked each time: whether the directory still has that key, its
+// Until, and the time.
 //
-// Only tokens with a good signature are remembered, by their digest. The zero
-// Verifier is ready; its method may be called concurrently.
+// An access token is remembered by its digest. The zero Verifier is ready to use; its
+// method may be called concurrently.
 type Verifier struct {
-	mu     sync.RWMutex
-	opened map[[sha256.Size]byte]opened
+	once   sync.Once
+	opened *lru.Cache[[sha256.Size]byte, *opened] // not changed once they are there
 }
 
-// Verify checks a token against the directory's keys and returns what it says.
-// The error's code is Expired or Unauthenticated.
+// Verify returns what d.Verify returns.
 func (v *Verifier) Verify(d Directory, token string, now time.Time) (Claims, error) {
 	digest := sha256.Sum256([]byte(token))
-	v.mu.RLock()
-	o, known := v.opened[digest]
-	v.mu.RUnlock()
-	key, there := d.Key(o.key.ID())
-	if known && there && sameKey(key.JWK, o.key.JWK) {
-		o.key = key
-		return o.at(now)
+	v.once.Do(v.init)
+	if known, ok := v.opened.Get(digest); ok {
+		if key, ok := d.Key(known.key.ID()); ok && sameKey(key.JWK, known.key.JWK) {
+			return opened{claims: known.claims, key: key}.at(now)
+		}
 	}
 	o, err := d.open(token)
 	if err != nil {
 		return Claims{}, notValid(err)
 	}
-	v.remember(digest, o)
+	v.opened.Add(digest, &o)
 	return o.at(now)
 }
 
-func (v *Verifier) remember(digest [sha256.Size]byte, o opened) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.opened == nil || len(v.opened) >= maxOpened {
-		v.opened = make(map[[sha256.Size]byte]opened)
+func (v *Verifier) init() {
+	var err error
+	if v.opened, err = lru.New[[sha256.Size]byte, *opened](maxOpened); err != nil {
+		panic(err) // only for a size below 1
 	}
-	v.opened[digest] = o
 }
 
 func sameKey(a, b jose.JSONWebKey) bool {

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
-// Whatever it remembers, a Verifier says what the directory of the moment does.
-func TestAVerifierSaysWhatTheDirectoryDoes(t *testing.T) {
+// Whatever it remembers, a Verifier returns what the present directory returns.
+func TestAVerifierReturnsWhatTheDirectoryDoes(t *testing.T) {
 	var signers []*access.Signer
 	var tokens []string
 	for range 3 {

@@ -8,9 +8,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// ReadBody reads a request's body of at most limit bytes. A larger one is a
-// TooLarge Error, and the connection is closed after the answer; one that
-// breaks off or comes too slowly is Invalid.
+// ReadBody reads a request's body of at most limit bytes. For a larger body the
+// error is TooLarge, and the connection is closed after the answer. For a body
+// that ends early or arrives too slowly it is Invalid.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if over := new(http.MaxBytesError); errors.As(err, &over) {

@@ -1,8 +1,8 @@
-// Package rest is what the HTTP faces of the program have in common: refusals
-// as OperationOutcomes, request ids, the access log, content negotiation, and
-// a server with limits.
+// Package rest has what the program's HTTP handlers share: errors as
+// OperationOutcomes, request ids, the access log, content negotiation, and a
+// server with limits.
 //
-// It guarantees that whatever goes wrong is answered with an OperationOutcome
-// that holds no internal text, and is logged once, with its cause and without
-// credentials. It knows no resource and no route.
+// It guarantees that an error is answered with an OperationOutcome without
+// internal text, and that it is logged once, with its cause and without
+// credentials. The package knows no resource and no route.
 package rest

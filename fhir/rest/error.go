@@ -11,16 +11,15 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir"
 )
 
-// retryAfter is what a caller is told to wait where the error does not say.
+// retryAfter is the Retry-After of an error that has none.
 const retryAfter = 5 * time.Second
 
-// WriteError answers with the OperationOutcome of an error, as a whole: call
-// it instead of writing, not after. Of an error that is a fault of ours the
-// caller learns the request's id only; the cause goes to the access log.
+// WriteError writes the whole answer to a request that failed: status, headers
+// and an OperationOutcome. Nothing may have been written before. For an internal
+// error the outcome contains only the request's id; the cause is logged.
 //
-// 401 carries WWW-Authenticate: Bearer unless the header says otherwise
-// already, 429 and 503 Retry-After. Allow on 405 is up to the caller; see
-// Methods.
+// 401 has the header WWW-Authenticate: Bearer unless one is set; 429 and 503
+// have Retry-After. Allow on 405 must be set before; see Methods.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	e, a := refusal(err)
 	x := exchangeOf(r.Context())
@@ -38,11 +37,11 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("Cache-Control", "no-store")
 	setHints(h, a.status, e.RetryAfter)
 	w.WriteHeader(a.status)
-	_, _ = w.Write(body) // a caller who went away is nobody's fault
+	_, _ = w.Write(body) // fails only if the caller has gone
 }
 
-// errorType is the type the caller asked for, or the default where that is
-// what is wrong.
+// errorType returns the media type that the caller accepts, or the default if
+// there is none.
 func errorType(r *http.Request) string {
 	contentType, err := Negotiate(r)
 	if err != nil {
@@ -62,7 +61,8 @@ func setHints(h http.Header, status int, wait time.Duration) {
 	}
 }
 
-// RetrySeconds is the value of Retry-After: whole seconds, rounded up.
+// RetrySeconds returns the value of the header Retry-After: whole seconds,
+// rounded up.
 func RetrySeconds(wait time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(cmp.Or(wait, retryAfter).Seconds())))
 }

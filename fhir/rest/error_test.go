@@ -15,7 +15,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 )
 
-func TestEveryReasonHasItsStatusAndIssueCode(t *testing.T) {
+func TestEveryErrorCodeHasItsStatusAndIssueCode(t *testing.T) {
 	for _, c := range []struct {
 		err    error
 		status int
@@ -64,7 +64,7 @@ func TestEveryReasonHasItsStatusAndIssueCode(t *testing.T) {
 	}
 }
 
-func TestRefusalsSayWhatToDoInTheirHeaders(t *testing.T) {
+func TestErrorsHaveTheHeadersOfTheirStatus(t *testing.T) {
 	throttled := events.Errorf(events.Throttled, "wait")
 	throttled.RetryAfter = 90*time.Second + time.Millisecond
 	for _, c := range []struct {
@@ -73,9 +73,9 @@ func TestRefusalsSayWhatToDoInTheirHeaders(t *testing.T) {
 	}{
 		{"401 names the scheme", "WWW-Authenticate", "Bearer", events.Unauthenticated},
 		{"an expired token too", "WWW-Authenticate", "Bearer", events.Expired},
-		{"429 says when to come back, rounded up", "Retry-After", "91", throttled},
-		{"503 says so without knowing better", "Retry-After", "5", events.Unavailable},
-		{"400 has no such hint", "Retry-After", "", events.Invalid},
+		{"429 has the time to wait, rounded up", "Retry-After", "91", throttled},
+		{"503 has a default", "Retry-After", "5", events.Unavailable},
+		{"400 has none", "Retry-After", "", events.Invalid},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			url, _, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { rest.WriteError(w, r, c.err) })
@@ -87,13 +87,13 @@ func TestRefusalsSayWhatToDoInTheirHeaders(t *testing.T) {
 	}
 }
 
-func TestTheCauseOfARefusalIsLoggedButNotTold(t *testing.T) {
+func TestTheCauseOfAnErrorIsLoggedAndNotSent(t *testing.T) {
 	err := &events.Error{Code: events.Unauthenticated, Message: "The access token is not valid.", Err: errors.New("unknown key 17")}
 	url, log, stop := serve(t, func(w http.ResponseWriter, r *http.Request) { rest.WriteError(w, r, err) })
 	_, body := ask(t, http.MethodGet, url)
 	stop()
 	if strings.Contains(body, "unknown key") || strings.Count(log.String(), "unknown key 17") != 1 {
-		t.Errorf("told %s\nlogged %s", body, log)
+		t.Errorf("sent %s\nlogged %s", body, log)
 	}
 	if got := log.lines(t)[0]; got["level"] != "INFO" || got["code"] != "unauthenticated" {
 		t.Errorf("logged %v", got)
@@ -106,7 +106,7 @@ func TestAnOutcomeHasTheFormatTheCallerWants(t *testing.T) {
 		"?_format=json": "application/json", "?_format=xml": "application/fhir+json", "": "application/fhir+json",
 	} {
 		if response, _ := ask(t, http.MethodGet, url+query); response.Header.Get("Content-Type") != want {
-			t.Errorf("%q gives %q", query, response.Header.Get("Content-Type"))
+			t.Errorf("%q: %q", query, response.Header.Get("Content-Type"))
 		}
 	}
 }

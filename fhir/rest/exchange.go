@@ -8,18 +8,18 @@ import (
 	"github.com/google/uuid"
 )
 
-// exchange is what is known of a request while it is served. It belongs to
-// the goroutine that serves it.
+// exchange is what the access log needs to know of a request. It belongs to the
+// goroutine that serves the request.
 type exchange struct {
 	id      string
 	partner string
-	failure error // what WriteError answered
+	failure error // from WriteError or SetFailure
 }
 
 type exchangeKey struct{}
 
-// exchangeOf returns the exchange that Wrap began; outside of one, a new one that
-// nobody will look at.
+// exchangeOf returns the exchange of the request, or an unused one outside of a
+// request that Wrap serves.
 func exchangeOf(ctx context.Context) *exchange {
 	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
 		return x
@@ -27,25 +27,25 @@ func exchangeOf(ctx context.Context) *exchange {
 	return new(exchange)
 }
 
-// RequestID returns the id of the request that ctx belongs to, empty outside of
-// one.
+// RequestID returns the id of the request to which ctx belongs, or "" if it
+// belongs to none.
 func RequestID(ctx context.Context) string { return exchangeOf(ctx).id }
 
-// SetPartner notes, for the access log, on whose behalf the request is made.
-// Call it once that is proven.
+// SetPartner sets the partner in the access log's line. Call it only after the
+// partner has been authenticated.
 func SetPartner(ctx context.Context, partner string) { exchangeOf(ctx).partner = partner }
 
-// SetFailure notes, for the access log, why the request is refused. It is for
-// who answers in another form than WriteError's. The cause of a refusal is
-// logged, its message is not.
+// SetFailure sets the error in the access log's line, for a handler that does
+// not answer with WriteError. The cause of the error is logged; its message is
+// not.
 func SetFailure(ctx context.Context, err error) { exchangeOf(ctx).failure = err }
 
 const requestIDHeader = "X-Request-Id"
 
 var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// requestID takes the id that the caller gave the request, if it is harmless
-// in a log, or makes one.
+// requestID returns the caller's request id if it is safe in a log, and a new
+// one otherwise.
 func requestID(r *http.Request) string {
 	if id := r.Header.Get(requestIDHeader); requestIDForm.MatchString(id) {
 		return id

@@ -11,10 +11,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// logAccess writes the one line about a request. Query and headers are left
-// out: credentials travel there. Of a refusal the line holds the cause, which
-// the caller did not see; what the caller did see may quote the query.
-func logAccess(log *slog.Logger, r *http.Request, x *exchange, w *countedWriter, took time.Duration) {
+// logAccess writes the line about a request. It leaves out the query and the
+// headers, which may contain credentials. For an error it contains the cause,
+// which the answer does not, and not the message, which may quote the query.
+func logAccess(log *slog.Logger, r *http.Request, x *exchange, w *CountedWriter, took time.Duration) {
 	status := cmp.Or(w.status, http.StatusOK)
 	attributes := []slog.Attr{
 		slog.String(requestIDAttribute, x.id),
@@ -36,15 +36,15 @@ func logAccess(log *slog.Logger, r *http.Request, x *exchange, w *countedWriter,
 			attributes = append(attributes, slog.String("cause", cause))
 		}
 	}
-	// Without the request's context: LogHandler would name its id again.
+	// With the request's context LogHandler would add the id a second time.
 	log.LogAttrs(context.Background(), level, "request", attributes...)
 }
 
-// explain says how loudly a failure is to be logged, and what was behind it.
+// explain returns the level at which an error is logged, and its cause.
 func explain(ctx context.Context, failure error) (slog.Level, string) {
 	if _, a := refusal(failure); a.status >= http.StatusInternalServerError {
 		if ctx.Err() != nil {
-			return slog.LevelInfo, "the caller went away: " + failure.Error()
+			return slog.LevelInfo, "the caller has gone: " + failure.Error()
 		}
 		return slog.LevelError, failure.Error()
 	}

@@ -7,8 +7,8 @@ import (
 
 const requestIDAttribute = "request"
 
-// LogHandler adds the request's id to every record that is logged with the
-// context of a request, so that its lines can be found together.
+// LogHandler adds the request's id to each record that is logged with the
+// context of a request, so that all lines of a request can be found.
 func LogHandler(h slog.Handler) slog.Handler { return logHandler{h} }
 
 type logHandler struct{ slog.Handler }

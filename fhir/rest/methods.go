@@ -8,9 +8,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Methods lets requests of these methods through to h and refuses others with
-// 405 and Allow. Where GET is among them HEAD is too; the server leaves the
-// body of its answer out.
+// Methods passes requests with one of the methods on to h and answers others
+// with 405 and the header Allow. GET implies HEAD; net/http then leaves out the
+// body.
 func Methods(h http.Handler, methods ...string) http.Handler {
 	if slices.Contains(methods, http.MethodGet) && !slices.Contains(methods, http.MethodHead) {
 		methods = append(slices.Clone(methods), http.MethodHead)

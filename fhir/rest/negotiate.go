@@ -10,17 +10,18 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// fhirVersion is the release that a media type may name, by its first two
-// parts.
+// fhirVersion is the FHIR version that a media type may name, without its last
+// part.
 const fhirVersion = "4.1"
 
-// offered are the types an answer may have, the default first. The bytes are
-// the same.
+// offered are the media types of answers, the default first. The bytes are the
+// same for each.
 var offered = [...]string{events.MediaFHIR, events.MediaJSON}
 
-// Negotiate returns the media type to answer with: that of the parameter
-// _format if there is one, else the one the Accept header likes best, else
-// application/fhir+json. The error's code is NotAcceptable.
+// Negotiate returns the media type of the answer: that of the parameter _format
+// if there is one, else the one that the Accept header prefers, else
+// application/fhir+json. The error's code is NotAcceptable, or Invalid for a
+// _format that cannot be decoded.
 func Negotiate(r *http.Request) (contentType string, err error) {
 	if r.URL.RawQuery != "" {
 		if contentType, found, err := fromQuery(r.URL.RawQuery); found || err != nil {
@@ -34,8 +35,9 @@ func Negotiate(r *http.Request) (contentType string, err error) {
 	return fromAccept(accept)
 }
 
-// fromQuery looks for _format, written in any case. Where there are several
-// values or alternatives, the first that is offered counts.
+// fromQuery returns the media type of the parameter _format, whose name is
+// matched without regard to case. Of several values the first that is offered
+// counts.
 func fromQuery(query string) (contentType string, found bool, err error) {
 	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
@@ -43,7 +45,7 @@ func fromQuery(query string) (contentType string, found bool, err error) {
 			continue
 		}
 		found = true
-		// A plus sign means a space there, but who writes fhir+json means a plus sign.
+		// PathUnescape leaves a plus sign as it is: fhir+json is often sent unescaped.
 		value, err := url.PathUnescape(value)
 		if err != nil {
 			return "", true, events.Fieldf("_format", "is not percent-encoded UTF-8")
@@ -60,7 +62,7 @@ func fromQuery(query string) (contentType string, found bool, err error) {
 	return "", false, nil
 }
 
-// named returns the type that a _format names, empty if it is not offered.
+// named returns the media type for a value of _format, "" if it is not offered.
 func named(format string) string {
 	if strings.EqualFold(format, "json") {
 		return events.MediaJSON
@@ -82,19 +84,19 @@ func versionFits(parameters map[string]string) bool {
 	return !ok || v == fhirVersion || strings.HasPrefix(v, fhirVersion+".")
 }
 
-// fromAccept chooses by quality, then by how exactly a type was asked for,
-// then the default (RFC 9110, section 12.5.1). Ranges that are malformed are
-// passed over.
+// fromAccept chooses the type with the highest quality. Among equals, it chooses
+// the one that a more specific range matches, then the default (RFC 9110,
+// section 12.5.1). Malformed ranges are ignored.
 func fromAccept(accept string) (string, error) {
 	var best struct {
 		contentType string
 		quality     float64
-		exactness   int
+		specificity int
 	}
 	for _, o := range offered {
-		quality, exactness := preference(accept, o)
-		if quality > best.quality || quality == best.quality && quality > 0 && exactness > best.exactness {
-			best.contentType, best.quality, best.exactness = o, quality, exactness
+		quality, specificity := preference(accept, o)
+		if quality > best.quality || quality == best.quality && quality > 0 && specificity > best.specificity {
+			best.contentType, best.quality, best.specificity = o, quality, specificity
 		}
 	}
 	if best.contentType == "" {
@@ -103,9 +105,10 @@ func fromAccept(accept string) (string, error) {
 	return best.contentType, nil
 }
 
-// preference returns the quality that the most exact range matching the type
-// has, and how exact that is: 1 for */*, 2 for application/*, 3 for the type.
-func preference(accept, contentType string) (quality float64, exactness int) {
+// preference returns the quality of the most specific range that matches the
+// type, and how specific that range is: 1 for */*, 2 for application/*, 3 for
+// the type itself.
+func preference(accept, contentType string) (quality float64, specificity int) {
 	for media := range strings.SplitSeq(accept, ",") {
 		kind, parameters, err := mime.ParseMediaType(media)
 		if err != nil || !versionFits(parameters) {
@@ -121,11 +124,11 @@ func preference(accept, contentType string) (quality float64, exactness int) {
 			match = 1
 		}
 		q, ok := parseQuality(parameters["q"])
-		if ok && match > 0 && (match > exactness || match == exactness && q > quality) {
-			quality, exactness = q, match
+		if ok && match > 0 && (match > specificity || match == specificity && q > quality) {
+			quality, specificity = q, match
 		}
 	}
-	return quality, exactness
+	return quality, specificity
 }
 
 func parseQuality(text string) (float64, bool) {

@@ -58,7 +58,7 @@ func TestFormatAndAcceptDecideTheMediaType(t *testing.T) {
 		}
 		got, err := rest.Negotiate(r)
 		if got != c.want || (err != nil) != (c.want == refused) {
-			t.Errorf("_format %q and Accept %q give %q, %v; want %q", c.query, c.accept, got, err, c.want)
+			t.Errorf("_format %q and Accept %q: %q, %v; want %q", c.query, c.accept, got, err, c.want)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func (l *logged) String() string {
 	return l.out.String()
 }
 
-// serve runs a wrapped handler on a real listener. When close returns, every
+// serve runs a wrapped handler on a real listener. When stop returns, every
 // request has been logged.
 func serve(t *testing.T, h http.HandlerFunc) (url string, log *logged, stop func()) {
 	t.Helper()

@@ -13,19 +13,19 @@ import (
 // ServerConfig holds the limits of a server.
 type ServerConfig struct {
 	ReadHeaderTimeout time.Duration // Defaults to 5 s
-	ReadTimeout       time.Duration // of a whole request. Defaults to 30 s
+	ReadTimeout       time.Duration // for the whole request. Defaults to 30 s
 	WriteTimeout      time.Duration // from the end of the header to the end of the answer. Defaults to 60 s
 	IdleTimeout       time.Duration // between requests of a connection. Defaults to 120 s
-	MaxHeaderBytes    int           // request line included. Defaults to 32 KiB
+	MaxHeaderBytes    int           // including the request line. Defaults to 32 KiB
 
-	// TLS is how the server proves who it is. It offers HTTP/2 then, and the
-	// time for the header holds for the handshake too. Defaults to plain text.
+	// TLS has the server's certificate. With TLS the server offers HTTP/2, and
+	// ReadHeaderTimeout covers the handshake. Defaults to plain text.
 	TLS *tls.Config
 }
 
-// NewServer makes a server that no caller can hold up for ever. It does not
-// wrap h, and listens to nothing before Serve is called. What
-// net/http has to say, such as that a connection broke, goes to log.
+// NewServer returns a server for h with a limit on the time and the size of each
+// request. It does not call Wrap. Errors of net/http, such as a broken
+// connection, go to log.
 func NewServer(h http.Handler, log *slog.Logger, cfg ServerConfig) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -39,8 +39,8 @@ func NewServer(h http.Handler, log *slog.Logger, cfg ServerConfig) *http.Server 
 	}
 }
 
-// Serve answers on the listener until the server is shut down, which is no
-// error; over TLS if the server was made with it.
+// Serve accepts connections from l until the server is shut down, and then
+// returns nil. It uses TLS if the server has a TLS configuration.
 func Serve(s *http.Server, l net.Listener) error {
 	serve := s.Serve
 	if s.TLSConfig != nil {

@@ -8,15 +8,15 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// answer is how a refusal is told over HTTP.
+// answer is the HTTP answer to an error.
 type answer struct {
 	status int
 	issue  string // code of the OperationOutcome's issue
-	text   string // where the error has no message of its own
+	text   string // for an error without a message
 }
 
-// answers is the one table from the reason of a refusal to its answer. A
-// reason that is not in it is a fault of ours.
+// answers is the one table from error codes to answers. An error whose code is
+// missing here is internal.
 var answers = map[events.Code]answer{
 	events.Invalid:          {http.StatusBadRequest, "value", "The request is malformed."},
 	events.Required:         {http.StatusBadRequest, "required", "Something required is missing."},
@@ -30,7 +30,7 @@ var answers = map[events.Code]answer{
 	events.Conflict:         {http.StatusConflict, "conflict", "This contradicts what is recorded."},
 	events.Gone:             {http.StatusGone, "deleted", "This is no longer available."},
 	events.TooLarge:         {http.StatusRequestEntityTooLarge, "too-long", "The request is too large."},
-	events.UnsupportedMedia: {http.StatusUnsupportedMediaType, "not-supported", "The media type of the body is not taken."},
+	events.UnsupportedMedia: {http.StatusUnsupportedMediaType, "not-supported", "The media type of the body is not supported."},
 	events.Throttled:        {http.StatusTooManyRequests, "throttled", "Too many attempts; try again later."},
 	events.Unavailable:      {http.StatusServiceUnavailable, "transient", internalText},
 	events.Outdated:         {http.StatusServiceUnavailable, "transient", "This needs a newer version of the service; ask again later."},
@@ -41,8 +41,8 @@ const internalText = "Internal error"
 
 var internalAnswer = answer{http.StatusInternalServerError, "exception", internalText}
 
-// refusal returns the Error to answer err with and how. An error that none of
-// ours made for a caller is Internal.
+// refusal returns the events.Error in err, or one for it, and the answer. An
+// error that is not meant for a caller is Internal.
 func refusal(err error) (*events.Error, answer) {
 	var e *events.Error
 	if !errors.As(err, &e) {
@@ -61,7 +61,7 @@ func refusal(err error) (*events.Error, answer) {
 	return e, a
 }
 
-// translate returns the code of an error that is no events.Error.
+// translate returns the code for an error that has no events.Error in it.
 func translate(err error) events.Code {
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -15,10 +15,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Wrap puts around a handler what each of our listeners needs: a request id,
-// an access log, headers that keep answers out of caches and from being
-// guessed at, compression for who accepts it, and an outcome instead of a
-// panic. A handler overrides headers by setting them.
+// Wrap returns a handler that adds to h what every listener of the program
+// needs: a request id, the access log, headers against caching and against
+// guessing of media types, compression, and an OperationOutcome for a panic. A
+// header that h sets replaces one that Wrap has set.
 func Wrap(h http.Handler, log *slog.Logger) http.Handler {
 	inner := compressed(recovered(h))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -28,14 +28,14 @@ func Wrap(h http.Handler, log *slog.Logger) http.Handler {
 		w.Header().Set(requestIDHeader, x.id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
-		counted := &countedWriter{ResponseWriter: w}
+		counted := &CountedWriter{ResponseWriter: w}
 		defer func() { logAccess(log, r, x, counted, time.Since(began)) }()
 		inner.ServeHTTP(counted, r)
 	})
 }
 
-// compressed answers with gzip whoever accepts it, from 1 KiB on, at the level
-// that costs least.
+// compressed compresses answers from 1 KiB on with gzip, at the fastest level,
+// for callers that accept it.
 func compressed(h http.Handler) http.Handler {
 	wrap, err := gzhttp.NewWrapper(gzhttp.EnableZstd(false), gzhttp.CompressionLevel(gzip.BestSpeed))
 	if err != nil {
@@ -44,11 +44,11 @@ func compressed(h http.Handler) http.Handler {
 	return wrap(h)
 }
 
-// recovered answers a panic with an outcome, or cuts the connection where an
-// answer has begun, so that nobody takes half of one for the whole.
+// recovered answers a panic with an OperationOutcome. If the answer has begun, it
+// closes the connection, so that the caller does not take a part for the whole.
 func recovered(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		counted := &countedWriter{ResponseWriter: w}
+		counted := &CountedWriter{ResponseWriter: w}
 		defer func() {
 			cause := recover()
 			if cause == nil {
@@ -67,29 +67,3 @@ func recovered(h http.Handler) http.Handler {
 		h.ServeHTTP(counted, r)
 	})
 }
-
-// countedWriter keeps the status and counts the bytes of an answer.
-type countedWriter struct {
-	http.ResponseWriter
-	status int // 0: none yet
-	bytes  int64
-}
-
-func (w *countedWriter) WriteHeader(status int) {
-	if w.status == 0 && status >= http.StatusOK {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *countedWriter) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
-	return n, err
-}
-
-// Unwrap lets an http.ResponseController reach the writer below.
-func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

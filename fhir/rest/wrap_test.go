@@ -45,13 +45,13 @@ func TestTheAccessLogHasNoCredentials(t *testing.T) {
 	}
 }
 
-func TestARequestIDIsMadeWhereTheCallersIsNotFit(t *testing.T) {
+func TestARequestIDThatIsUnsafeInALogIsReplaced(t *testing.T) {
 	var seen string
 	url, _, _ := serve(t, func(_ http.ResponseWriter, r *http.Request) { seen = rest.RequestID(r.Context()) })
 	for _, id := range []string{"", strings.Repeat("a", 65), `a"b`, "a b", "ä"} {
 		response, _ := ask(t, http.MethodGet, url, "X-Request-Id", id)
 		if seen == id || len(seen) != 36 || response.Header.Get("X-Request-Id") != seen {
-			t.Errorf("for %q the id is %q, told %q", id, seen, response.Header.Get("X-Request-Id"))
+			t.Errorf("for %q the id is %q, sent %q", id, seen, response.Header.Get("X-Request-Id"))
 		}
 	}
 	if rest.RequestID(context.Background()) != "" {
@@ -59,10 +59,10 @@ func TestARequestIDIsMadeWhereTheCallersIsNotFit(t *testing.T) {
 	}
 }
 
-func TestWhatAHandlerLogsBearsTheRequestsID(t *testing.T) {
+func TestLinesOfAHandlerHaveTheRequestsID(t *testing.T) {
 	log := new(logged)
 	logger := slog.New(rest.LogHandler(slog.NewJSONHandler(log, nil))).With("part", "api")
-	url, _, stop := serve(t, func(_ http.ResponseWriter, r *http.Request) { logger.InfoContext(r.Context(), "looked") })
+	url, _, stop := serve(t, func(_ http.ResponseWriter, r *http.Request) { logger.InfoContext(r.Context(), "found") })
 	ask(t, http.MethodGet, url, "X-Request-Id", "r-2")
 	stop()
 	if got := log.lines(t)[0]; got["request"] != "r-2" || got["part"] != "api" {
@@ -71,25 +71,25 @@ func TestWhatAHandlerLogsBearsTheRequestsID(t *testing.T) {
 }
 
 func TestAPanicIsAnOutcomeAndItsStackIsLoggedOnly(t *testing.T) {
-	url, log, stop := serve(t, func(http.ResponseWriter, *http.Request) { panic("pump broke") })
+	url, log, stop := serve(t, func(http.ResponseWriter, *http.Request) { panic("broken") })
 	response, body := ask(t, http.MethodGet, url)
 	stop()
 	if got := readOutcome(t, response, body); got.Status != 500 || got.Details.Text != "Internal error" {
 		t.Errorf("%+v", got)
 	}
-	if strings.Contains(body, "pump") || strings.Count(log.String(), "pump broke") != 1 || !strings.Contains(log.String(), "wrap_test.go") {
-		t.Errorf("told %s\nlogged %s", body, log)
+	if strings.Contains(body, "broken") || strings.Count(log.String(), "broken") != 1 || !strings.Contains(log.String(), "wrap_test.go") {
+		t.Errorf("sent %s\nlogged %s", body, log)
 	}
 	if got := log.lines(t)[0]; got["level"] != "ERROR" || got["status"] != 500.0 {
 		t.Errorf("logged %v", got)
 	}
 }
 
-func TestAPanicAfterTheAnswerBeganCutsTheConnection(t *testing.T) {
+func TestAPanicAfterTheAnswerBeganClosesTheConnection(t *testing.T) {
 	for _, encoding := range []string{"identity", "gzip"} {
 		url, log, stop := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, strings.Repeat("half ", 10))
-			panic("pump broke")
+			panic("broken")
 		})
 		request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
 		if err != nil {
@@ -106,13 +106,13 @@ func TestAPanicAfterTheAnswerBeganCutsTheConnection(t *testing.T) {
 			t.Errorf("%s: half an answer was taken for the whole", encoding)
 		}
 		stop()
-		if !strings.Contains(log.String(), "pump broke") {
+		if !strings.Contains(log.String(), "broken") {
 			t.Errorf("%s: logged %s", encoding, log)
 		}
 	}
 }
 
-func TestAnAbortStaysAnAbort(t *testing.T) {
+func TestErrAbortHandlerIsPassedOn(t *testing.T) {
 	url, log, stop := serve(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	if response, err := client.Get(url); err == nil {
@@ -125,7 +125,7 @@ func TestAnAbortStaysAnAbort(t *testing.T) {
 	}
 }
 
-func TestLargeAnswersAreCompressedForWhoAcceptsIt(t *testing.T) {
+func TestLargeAnswersAreCompressedForCallersThatAcceptIt(t *testing.T) {
 	body := strings.Repeat(`{"resourceType":"Bundle"}`, 1000)
 	url, _, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/fhir+json")
@@ -177,7 +177,7 @@ func TestABodyIsReadUpToItsLimit(t *testing.T) {
 	}
 }
 
-func TestABodyThatBreaksOffIsTheCallersFault(t *testing.T) {
+func TestABodyThatEndsEarlyIsInvalid(t *testing.T) {
 	request := httptest.NewRequest(http.MethodPost, "/", io.MultiReader(strings.NewReader("abc"), failing{}))
 	_, err := rest.ReadBody(httptest.NewRecorder(), request, 10)
 	if err == nil || !strings.Contains(err.Error(), "to its end") {
@@ -188,3 +188,28 @@ func TestABodyThatBreaksOffIsTheCallersFault(t *testing.T) {
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("cut") }
+
+func TestAStatusBelow200DoesNotBeginTheAnswer(t *testing.T) {
+	recorder := httptest.NewRecorder()
+	counted := rest.Counted(recorder)
+	if rest.Counted(counted) != counted {
+		t.Error("a CountedWriter is wrapped again")
+	}
+	for _, c := range []struct {
+		what string
+		do   func()
+		want int
+	}{
+		{"nothing", func() {}, 0},
+		{"early hints", func() { counted.WriteHeader(http.StatusEarlyHints) }, 0},
+		{"a body", func() { _, _ = io.WriteString(counted, "hello") }, http.StatusOK},
+		{"a status after the body", func() { counted.WriteHeader(http.StatusTeapot) }, http.StatusOK},
+	} {
+		if c.do(); counted.Status() != c.want {
+			t.Errorf("after %s the status is %d, want %d", c.what, counted.Status(), c.want)
+		}
+	}
+	if counted.Unwrap() != http.ResponseWriter(recorder) {
+		t.Error("the writer below cannot be reached")
+	}
+}

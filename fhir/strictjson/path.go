@@ -29,8 +29,8 @@ func Within(step string, err error) error {
 	return err
 }
 
-// step returns a name as it stands in a path. Names come from strangers: a
-// short one of letters, digits and _ stands as it is, others are quoted and cut.
+// step returns a name as a step of a path. A short name of letters, digits and _
+// is unchanged; another, which may be hostile, is quoted and shortened.
 func step(name []byte) string {
 	const longest = 40
 	plain := len(name) > 0 && len(name) <= longest

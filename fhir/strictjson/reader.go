@@ -179,7 +179,7 @@ func isDelimiter(b byte) bool {
 	return false
 }
 
-// Skip reads a value of any type that a stranger may have nested deeply.
+// Skip reads a value of any type and refuses one that is nested too deeply.
 func (r *Reader) Skip() error {
 	for outside := r.decoder.StackDepth(); ; {
 		if _, err := r.decoder.ReadToken(); err != nil {

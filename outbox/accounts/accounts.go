@@ -1,10 +1,10 @@
-// Package accounts keeps who may do what: the PIs who sign, the partners who
-// see their studies, and the public keys of access tokens. It checks passwords
+// Package accounts stores who may do what: the PIs who sign, the partners who
+// read their studies, and the public keys of access tokens. It checks passwords
 // and client secrets.
 //
-// Each change and its line of the audit trail are one transaction, and so is,
-// for partners and keys, the event that tells every reader of the log. User
-// names and ids are never used again.
+// Each change is one transaction with its line in the audit trail and, for
+// partners and keys, with the event from which every reader of the stream learns
+// of it. User names and ids are never used again.
 package accounts
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// What the audit trail records of accounts.
+// Actions in the audit trail.
 const (
 	actionFailed         = "sign-in.failed"
 	actionLocked         = "sign-in.locked"
@@ -24,7 +24,7 @@ const (
 	actionPIGranted      = "pi.granted"
 	actionPIRevoked      = "pi.revoked"
 	actionPIPassword     = "pi.password-set"
-	actionPIRehashed     = "pi.password-rehashed" // the same password, by the present cost
+	actionPIRehashed     = "pi.password-rehashed" // the same password, hashed with the present cost
 	actionPIDisabled     = "pi.disabled"
 	actionPartnerAdded   = "partner.added"
 	actionPartnerGranted = "partner.granted"
@@ -33,9 +33,10 @@ const (
 	actionPartnerRemoved = "partner.removed"
 	actionKeyAnnounced   = "key.announced"
 	actionKeyRetired     = "key.retired"
+	actionKeyRotation    = "key.rotation-requested"
 )
 
-// Accounts are those of one outbox. Its methods may be called concurrently.
+// Accounts are the accounts of one outbox. Its methods may be called concurrently.
 type Accounts struct {
 	ledger    *ledger.Ledger
 	log       *slog.Logger
@@ -43,8 +44,8 @@ type Accounts struct {
 	failed    *prometheus.CounterVec // sign-ins, by kind and outcome
 }
 
-// Open returns the accounts of an outbox. Partners that were granted studies by
-// a version of the program that announced no grants are told of them now.
+// Open returns the accounts of an outbox. It appends the events of grants that
+// were made by a version of the program without such events.
 func Open(ctx context.Context, l *ledger.Ledger, log *slog.Logger) (*Accounts, error) {
 	acc := &Accounts{
 		ledger: l, log: log, passwords: newPasswords(),
@@ -52,7 +53,7 @@ func Open(ctx context.Context, l *ledger.Ledger, log *slog.Logger) (*Accounts, e
 			Name: "signoff_outbox_sign_in_failures_total", Help: "Failed sign-ins: refused, or locked after too many.",
 		}, []string{"kind", "outcome"}),
 	}
-	return acc, l.Update(ctx, "tell partners of their grants", tellUntold)
+	return acc, l.Update(ctx, "announce grants to partners", announceOldGrants)
 }
 
 // Metrics returns the metrics of sign-ins.

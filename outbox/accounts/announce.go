@@ -7,11 +7,12 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// announce appends an event about the state of a partner or a key to the
-// internal study of access, and returns its body.
+// announce appends an event with the new state of a partner or a key to the
+// internal study of access, and returns the event's body.
 func announce(tx *ledger.Tx, kind events.Kind, subject string, state any) ([]byte, error) {
 	data, err := json.Marshal(state)
 	if err != nil {
@@ -27,9 +28,9 @@ func announce(tx *ledger.Tx, kind events.Kind, subject string, state any) ([]byt
 	return data, chain.Close()
 }
 
-// tell appends to the partner's own internal study that it may see the studies
-// from now on, or no longer.
-func tell(tx *ledger.Tx, partner string, kind events.Kind, studies ...string) error {
+// announceGrants appends an event for each study to the partner's own internal
+// study: that the partner may read it from now on, or no longer.
+func announceGrants(tx *ledger.Tx, partner string, kind events.Kind, studies ...string) error {
 	if len(studies) == 0 {
 		return nil
 	}
@@ -50,10 +51,10 @@ func tell(tx *ledger.Tx, partner string, kind events.Kind, studies ...string) er
 	return chain.Close()
 }
 
-// tellUntold tells partners of the grants that they were given by a version of
-// the program that did not tell them.
-func tellUntold(tx *ledger.Tx) error {
-	partners, err := ledger.States[access.Partner](context.Background(), tx, `
+// announceOldGrants appends the events of grants that were made by a version of
+// the program without such events.
+func announceOldGrants(tx *ledger.Tx) error {
+	partners, err := database.List(context.Background(), tx, ledger.State[access.Partner], `
 		select p.state
 		from partners p
 		where not exists (select 1 from studies s where s.study = ? || p.id)
@@ -62,7 +63,7 @@ func tellUntold(tx *ledger.Tx) error {
 		return fmt.Errorf("look for partners: %w", err)
 	}
 	for _, p := range partners {
-		if err := tell(tx, p.ID, events.AccessGranted, p.Studies...); err != nil {
+		if err := announceGrants(tx, p.ID, events.AccessGranted, p.Studies...); err != nil {
 			return err
 		}
 	}

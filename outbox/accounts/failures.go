@@ -5,64 +5,65 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// A name is locked for one address only: whoever fails from elsewhere cannot
-// lock its owner out.
-const (
-	maxFailures = 5
-	lockFor     = 15 * time.Minute // also how long failures count as "in a row"
-)
-
-// What signs in.
+// Kinds of sign-ins.
 const (
 	kindUser   = "user"
 	kindClient = "client"
 )
 
-// attempt is who tries to sign in as whom, from where.
+// attempt is an attempt to sign in. A name is locked for one address only, so
+// that failures from elsewhere cannot lock its owner out.
 type attempt struct {
 	kind    string
-	name    string // empty where it is malformed and so nobody's
+	name    string // empty where it is malformed, and so not anybody's
 	address string // as access.Place returns it
 }
 
 // failures returns how many failures in a row count against the attempt, or a
 // Throttled Error while it is locked.
 func (acc *Accounts) failures(ctx context.Context, a attempt) (int, error) {
-	var count int
-	var last string
-	err := acc.ledger.DB.Reader.QueryRowContext(ctx, `
-		select count, time
-		from failures
-		where kind = ? and name = ? and address = ?`, a.kind, a.name, a.address).Scan(&count, &last)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("look up failed sign-ins: %w", err)
-	}
-	at, err := events.ParseTime(last)
-	if err != nil {
+	wrong, err := findFailures(ctx, acc.ledger.DB.Reader, a)
+	if err != nil || wrong.Count == 0 {
 		return 0, err
 	}
-	if left := min(at.Add(lockFor).Sub(acc.ledger.Now()), lockFor); count >= maxFailures && left > 0 {
+	if wait := access.LockingSignIns.Wait(wrong, acc.ledger.Now()); wait > 0 {
 		acc.failed.WithLabelValues(a.kind, "locked").Inc()
 		return 0, &events.Error{
-			Code: events.Throttled, Message: "too many failed sign-ins; try again later", RetryAfter: left,
+			Code: events.Throttled, Message: "too many failed sign-ins; try again later", RetryAfter: wait,
 		}
 	}
-	return count, nil
+	return wrong.Count, nil
+}
+
+// findFailures returns the wrong attempts that are stored for the attempt.
+func findFailures(ctx context.Context, q sqlx.QueryerContext, a attempt) (wrong access.WrongAttempts, err error) {
+	var last string
+	err = q.QueryRowxContext(ctx, `
+		select count, time
+		from failures
+		where kind = ? and name = ? and address = ?`, a.kind, a.name, a.address).Scan(&wrong.Count, &last)
+	if errors.Is(err, sql.ErrNoRows) {
+		return wrong, nil
+	}
+	if err != nil {
+		return wrong, fmt.Errorf("look up failed sign-ins: %w", err)
+	}
+	wrong.Last, err = events.ParseTime(last)
+	return wrong, err
 }
 
 // fail records a failed attempt and returns the Unauthenticated Error for it.
 // The reason is for the audit trail only.
 func (acc *Accounts) fail(ctx context.Context, a attempt, reason, message string) error {
-	err := acc.ledger.Update(ctx, "record failed sign-in", func(tx *ledger.Tx) error { return recordFailure(tx, a, reason) })
+	err := acc.ledger.Update(ctx, "record failed sign-in", func(tx *ledger.Tx) error { return recordFailure(ctx, tx, a, reason) })
 	if err != nil {
 		return err
 	}
@@ -70,18 +71,23 @@ func (acc *Accounts) fail(ctx context.Context, a attempt, reason, message string
 	return events.Errorf(events.Unauthenticated, "%s", message)
 }
 
-func recordFailure(tx *ledger.Tx, a attempt, reason string) error {
-	forgotten := events.FormatTime(tx.Now.Add(-lockFor))
+// recordFailure counts the failure and audits it, and deletes the counts that the
+// policy has forgotten, so that the table stays small.
+func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string) error {
+	wrong, err := findFailures(ctx, tx, a)
+	if err != nil {
+		return err
+	}
+	wrong = access.LockingSignIns.Add(wrong, tx.Now)
+	forgotten := events.FormatTime(tx.Now.Add(-access.LockingSignIns.Forget))
 	if _, err := tx.Exec(`delete from failures where time <= ?`, forgotten); err != nil {
 		return err
 	}
-	var count int
-	err := tx.QueryRow(`
+	_, err = tx.Exec(`
 		insert into failures (kind, name, address, count, time)
-		values (?, ?, ?, 1, ?)
+		values (?, ?, ?, ?, ?)
 		on conflict (kind, name, address) do update
-		set count = failures.count + 1, time = excluded.time
-		returning count`, a.kind, a.name, a.address, events.FormatTime(tx.Now)).Scan(&count)
+		set count = excluded.count, time = excluded.time`, a.kind, a.name, a.address, wrong.Count, events.FormatTime(wrong.Last))
 	if err != nil {
 		return err
 	}
@@ -93,13 +99,13 @@ func recordFailure(tx *ledger.Tx, a attempt, reason string) error {
 	if err := tx.Audit(ledger.Line{Actor: a.name, Action: actionFailed, Subject: a.name, Detail: detail}); err != nil {
 		return err
 	}
-	if count != maxFailures {
+	if !access.LockingSignIns.Slows(wrong) {
 		return nil
 	}
 	return tx.Audit(ledger.Line{Actor: a.name, Action: actionLocked, Subject: a.name, Detail: detail})
 }
 
-// forgetFailures ends the row of failures after a success.
+// forgetFailures sets the failures in a row to none, after a success.
 func (acc *Accounts) forgetFailures(ctx context.Context, a attempt) error {
 	return acc.ledger.Update(ctx, "record sign-in", func(tx *ledger.Tx) error {
 		_, err := tx.Exec(`

@@ -2,90 +2,100 @@ package accounts
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// self is how the audit trail calls the program where nobody told it to act.
+// self is the program's name in the audit trail, where it acts by itself.
 const self = "signoff"
 
-// AnnounceKey puts a public key of tokens on the log. A key that is there
-// keeps its first From; announcing it again with the same Until changes
-// nothing. It is a Conflict if the key was retired before.
+// AnnounceKey publishes a public key of access tokens as an event. A key that was
+// announced before keeps its first From; announcing it again with the same Until
+// changes nothing. The error is a Conflict if the key was retired before.
 func (acc *Accounts) AnnounceKey(ctx context.Context, key access.Key) error {
 	return acc.AddKey(ctx, self, key)
 }
 
-// AddKey is AnnounceKey by someone whom the audit trail is to name.
+// AddKey is AnnounceKey with by as the actor in the audit trail.
 func (acc *Accounts) AddKey(ctx context.Context, by string, key access.Key) error {
+	return acc.ledger.Administer(ctx, by, "announce key", func(tx *ledger.Tx) error { return addKey(tx, by, key) })
+}
+
+func addKey(tx *ledger.Tx, by string, key access.Key) error {
 	if key.ID() == "" || !key.JWK.IsPublic() || !key.JWK.Valid() {
 		return events.Fieldf("jwk", "must be a public key with a key id")
 	}
-	return acc.ledger.Administer(ctx, by, "announce key", func(tx *ledger.Tx) error {
-		known, err := getKey(tx, key.ID())
-		if err != nil {
+	announced, err := getKey(tx, key.ID())
+	if err != nil {
+		return err
+	}
+	if announced != nil {
+		if announced.Until.Equal(key.Until) {
+			return nil
+		}
+		if err := checkRetired(*announced, key.Until); err != nil {
 			return err
 		}
-		if known != nil {
-			if known.Until.Equal(key.Until) {
-				return nil
-			}
-			if err := stays(*known, key.Until); err != nil {
-				return err
-			}
-			key.From = known.From
-		}
-		return announceKey(tx, key, ledger.Line{Actor: by, Action: actionKeyAnnounced})
-	})
+		key.From = announced.From
+	}
+	return announceKey(tx, key, ledger.Line{Actor: by, Action: actionKeyAnnounced})
 }
 
-// stays refuses to let a key that was retired come back, even for a moment: it
-// may have been retired because others know it.
-func stays(known access.Key, until time.Time) error {
-	if known.Until.IsZero() || !until.IsZero() && until.Before(known.Until) {
+// checkRetired refuses to extend the validity of a retired key, even for a
+// moment: it may have been retired because its private half is known to others.
+func checkRetired(key access.Key, until time.Time) error {
+	if key.Until.IsZero() || !until.IsZero() && until.Before(key.Until) {
 		return nil
 	}
-	return events.Errorf(events.Conflict, "the token key %s was retired at %s and does not come back: make a new one",
-		known.ID(), events.FormatTime(known.Until))
+	return events.Errorf(events.Conflict, "the token key %s was retired at %s and cannot be used again; make a new one",
+		key.ID(), events.FormatTime(key.Until))
 }
 
-// RetireKeys ends all keys that were announced before the current one, which
-// is named by its id, and returns them. Tokens that they signed until then stay
-// valid until they expire. Keys that end before stay as they are; one that ends
-// later, because it was retired by a clock that was ahead, ends at until.
+// RetireKeys retires, at until, all keys that were announced before the current
+// one, which is named by its id, and returns them. Access tokens that they signed
+// before until stay valid until they expire. A key that was retired earlier stays
+// as it is; one that was retired later, by a clock that was ahead, is retired at
+// until.
 func (acc *Accounts) RetireKeys(ctx context.Context, by, current string, until time.Time) ([]access.Key, error) {
 	var retired []access.Key
-	err := acc.ledger.Administer(ctx, by, "retire keys", func(tx *ledger.Tx) error {
-		retired = nil
-		older, err := keysBefore(tx, current)
-		if err != nil {
-			return err
-		}
-		for _, key := range older {
-			if !key.Until.IsZero() && !key.Until.After(until) {
-				continue
-			}
-			key.Until = until.UTC().Truncate(time.Microsecond)
-			detail := struct {
-				Until   string `json:"until"`
-				Current string `json:"current"`
-			}{events.FormatTime(key.Until), current}
-			if err := announceKey(tx, key, ledger.Line{Actor: by, Action: actionKeyRetired, Detail: detail}); err != nil {
-				return err
-			}
-			retired = append(retired, key)
-		}
-		return nil
+	err := acc.ledger.Administer(ctx, by, "retire keys", func(tx *ledger.Tx) (err error) {
+		retired, err = retireKeys(tx, by, current, until)
+		return err
 	})
 	return retired, err
 }
 
-// announcedKeys is the start of a query: the subject of each key's events and
-// the number of the first, which is its place in the log.
+func retireKeys(tx *ledger.Tx, by, current string, until time.Time) (retired []access.Key, err error) {
+	older, err := keysBefore(tx, current)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range older {
+		if !key.Until.IsZero() && !key.Until.After(until) {
+			continue
+		}
+		key.Until = until.UTC().Truncate(time.Microsecond)
+		detail := struct {
+			Until   string `json:"until"`
+			Current string `json:"current"`
+		}{events.FormatTime(key.Until), current}
+		if err := announceKey(tx, key, ledger.Line{Actor: by, Action: actionKeyRetired, Detail: detail}); err != nil {
+			return nil, err
+		}
+		retired = append(retired, key)
+	}
+	return retired, nil
+}
+
+// announcedKeys begins a query with the subject of each key's events and the
+// study number of the first, by which keys are ordered.
 const announcedKeys = `
 		with announced as (
 			select e.subject, min(e.sequence) as first
@@ -95,10 +105,10 @@ const announcedKeys = `
 			group by e.subject
 		)`
 
-// Keys returns all keys in the order in which they were announced. It is that
-// of the log: clocks may have gone back in between.
+// Keys returns all keys in the order of their first events. Their times may be in
+// another order, because a clock may have gone back.
 func (acc *Accounts) Keys(ctx context.Context) ([]access.Key, error) {
-	return ledger.States[access.Key](ctx, acc.ledger.DB.Reader, announcedKeys+`
+	return database.List(ctx, acc.ledger.DB.Reader, ledger.State[access.Key], announcedKeys+`
 		select k.state
 		from announced a
 		join keys k on 'Key/' || k.id = a.subject
@@ -107,17 +117,20 @@ func (acc *Accounts) Keys(ctx context.Context) ([]access.Key, error) {
 
 // getKey returns a key that was announced, nil where there is none.
 func getKey(tx *ledger.Tx, id string) (*access.Key, error) {
-	found, err := ledger.States[access.Key](context.Background(), tx, `select state from keys where id = ?`, id)
-	if err != nil || len(found) == 0 {
-		return nil, err
+	key, err := ledger.State[access.Key](tx.QueryRow(`select state from keys where id = ?`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
 	}
-	return &found[0], nil
+	if err != nil {
+		return nil, fmt.Errorf("look up key: %w", err)
+	}
+	return &key, nil
 }
 
-// keysBefore returns the keys that were announced before another, in the order
-// of the log.
+// keysBefore returns the keys that were announced before another, in the order of
+// their first events.
 func keysBefore(tx *ledger.Tx, id string) ([]access.Key, error) {
-	keys, err := ledger.States[access.Key](context.Background(), tx, announcedKeys+`
+	keys, err := database.List(context.Background(), tx, ledger.State[access.Key], announcedKeys+`
 		select k.state
 		from announced a
 		join keys k on 'Key/' || k.id = a.subject

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,14 +10,16 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 )
 
 const wrongSecret = "The client id or the client secret is wrong."
 
-// AddPartner adds a partner and returns its client secret, which is kept nowhere
-// but as a digest. The id of a removed partner is not given again: Conflict.
+// AddPartner adds a partner and returns its client secret, of which only a digest
+// is stored. The error is a Conflict if the id was ever used, even by a partner
+// that was removed.
 func (acc *Accounts) AddPartner(ctx context.Context, by, id, name string, studies []string) (secret string, err error) {
 	if !events.ValidPartnerID(id) {
 		return "", events.Fieldf("id", "%q is not 1 to 64 of A-Z, a-z, 0-9, _ and -", id)
@@ -35,9 +38,9 @@ func (acc *Accounts) AddPartner(ctx context.Context, by, id, name string, studie
 		Secrets: []access.Secret{{SHA256: access.DigestSecret(secret)}},
 	}
 	err = acc.ledger.Administer(ctx, by, "add partner", func(tx *ledger.Tx) error {
-		_, err := getPartner(tx, id)
+		_, err := findPartner(context.WithoutCancel(ctx), tx, id)
 		if err == nil {
-			return events.Errorf(events.Conflict, "the partner id %s was given before; ids are never used again", id)
+			return events.Errorf(events.Conflict, "the partner id %s was used before; choose another one", id)
 		}
 		if !errors.Is(err, events.NotFound) {
 			return err
@@ -52,7 +55,7 @@ func (acc *Accounts) AddPartner(ctx context.Context, by, id, name string, studie
 		if err := receipts.Open(tx, id, append([]string{events.PartnerStudy(id)}, studies...)...); err != nil {
 			return err
 		}
-		return tell(tx, id, events.AccessGranted, studies...)
+		return announceGrants(tx, id, events.AccessGranted, studies...)
 	})
 	if err != nil {
 		return "", err
@@ -60,7 +63,7 @@ func (acc *Accounts) AddPartner(ctx context.Context, by, id, name string, studie
 	return secret, nil
 }
 
-// GrantPartner lets a partner see a study. Granting again changes nothing.
+// GrantPartner lets a partner read a study. Granting again changes nothing.
 func (acc *Accounts) GrantPartner(ctx context.Context, by, id, study string) error {
 	study, err := validStudy(study)
 	if err != nil {
@@ -78,12 +81,12 @@ func (acc *Accounts) GrantPartner(ctx context.Context, by, id, study string) err
 		if err := receipts.Open(tx, id, study); err != nil {
 			return err
 		}
-		return tell(tx, id, events.AccessGranted, study)
+		return announceGrants(tx, id, events.AccessGranted, study)
 	})
 }
 
-// RevokePartner takes a study from a partner. It is NotFound if the partner
-// does not have it.
+// RevokePartner revokes a partner's grant for a study. The error is NotFound if
+// there is no such grant.
 func (acc *Accounts) RevokePartner(ctx context.Context, by, id, study string) error {
 	study = ledger.NormalizeStudy(study)
 	return acc.changePartner(ctx, by, id, func(tx *ledger.Tx, p access.Partner) error {
@@ -98,16 +101,17 @@ func (acc *Accounts) RevokePartner(ctx context.Context, by, id, study string) er
 		if err := announcePartner(tx, p, ledger.Line{Actor: by, Action: actionPartnerRevoked, Study: study, Detail: endedDetail{ended}}); err != nil {
 			return err
 		}
-		return tell(tx, id, events.AccessRevoked, study)
+		return announceGrants(tx, id, events.AccessRevoked, study)
 	})
 }
 
-// maxSecrets is how many client secrets of a partner may be in force at once.
+// maxSecrets is how many client secrets of a partner are valid at once.
 const maxSecrets = 8
 
-// RotatePartner makes a new client secret for a partner and returns it. The ones before stay good
-// for the grace time; without one, what they opened ends at once. It is a
-// Conflict if too many are in force already.
+// RotatePartner makes a new client secret for a partner and returns it. The
+// former ones stay valid for the grace time; without one, they and the access
+// tokens obtained with them are invalid at once. The error is a Conflict if too
+// many are valid already.
 func (acc *Accounts) RotatePartner(ctx context.Context, by, id string, grace time.Duration) (secret string, err error) {
 	if grace < 0 {
 		return "", events.Fieldf("grace", "must not be negative")
@@ -116,7 +120,7 @@ func (acc *Accounts) RotatePartner(ctx context.Context, by, id string, grace tim
 	err = acc.changePartner(ctx, by, id, func(tx *ledger.Tx, p access.Partner) error {
 		p.Secrets = append(expire(p.Secrets, tx.Now, grace), access.Secret{SHA256: access.DigestSecret(secret)})
 		if len(p.Secrets) > maxSecrets {
-			return events.Errorf(events.Conflict, "partner %s has %d secrets in force: wait until one expires, or rotate without grace", id, maxSecrets)
+			return events.Errorf(events.Conflict, "partner %s has %d valid secrets; wait until one expires, or rotate without grace", id, maxSecrets)
 		}
 		detail := struct {
 			Grace string `json:"grace"`
@@ -129,7 +133,7 @@ func (acc *Accounts) RotatePartner(ctx context.Context, by, id string, grace tim
 	return secret, nil
 }
 
-// expire returns the secrets that are still good, until now + grace at most.
+// expire returns the secrets that are still valid, until now + grace at most.
 func expire(secrets []access.Secret, now time.Time, grace time.Duration) []access.Secret {
 	end := now.Add(grace)
 	out := []access.Secret{}
@@ -144,7 +148,7 @@ func expire(secrets []access.Secret, now time.Time, grace time.Duration) []acces
 	return out
 }
 
-// RemovePartner ends a partner's access, for ever.
+// RemovePartner ends a partner's access for ever.
 func (acc *Accounts) RemovePartner(ctx context.Context, by, id string) error {
 	return acc.changePartner(ctx, by, id, func(tx *ledger.Tx, p access.Partner) error {
 		studies := p.Studies
@@ -156,18 +160,22 @@ func (acc *Accounts) RemovePartner(ctx context.Context, by, id string) error {
 		if err := announcePartner(tx, p, ledger.Line{Actor: by, Action: actionPartnerRemoved, Detail: endedDetail{ended}}); err != nil {
 			return err
 		}
-		return tell(tx, id, events.AccessRevoked, studies...)
+		return announceGrants(tx, id, events.AccessRevoked, studies...)
 	})
 }
 
 // Partners returns all partners, removed ones too, by id.
 func (acc *Accounts) Partners(ctx context.Context) ([]access.Partner, error) {
-	return ledger.States[access.Partner](ctx, acc.ledger.DB.Reader, `select state from partners order by id`)
+	partners, err := database.List(ctx, acc.ledger.DB.Reader, ledger.State[access.Partner], `select state from partners order by id`)
+	if err != nil {
+		return nil, fmt.Errorf("list partners: %w", err)
+	}
+	return partners, nil
 }
 
-// AuthenticateClient returns the partner whose client id and secret these are.
-// The errors are those of Authenticate. A lock holds for the client from that
-// address only, so a stranger cannot lock a partner out.
+// AuthenticateClient returns the partner with this client id and secret. The
+// errors are those of Authenticate. A lock is for the client from that address
+// only, so a stranger cannot lock a partner out.
 func (acc *Accounts) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
 	a := attempt{kind: kindClient, name: id, address: access.Place(address)}
 	if !events.ValidPartnerID(id) {
@@ -177,14 +185,12 @@ func (acc *Accounts) AuthenticateClient(ctx context.Context, id, secret, address
 	if err != nil {
 		return access.Partner{}, err
 	}
-	found, err := ledger.States[access.Partner](ctx, acc.ledger.DB.Reader, `select state from partners where id = ?`, a.name)
-	if err != nil {
+	reason := "wrong secret"
+	p, err := findPartner(ctx, acc.ledger.DB.Reader, a.name)
+	if errors.Is(err, events.NotFound) {
+		reason = "unknown client"
+	} else if err != nil {
 		return access.Partner{}, err
-	}
-	var p access.Partner
-	reason := "unknown client"
-	if len(found) == 1 {
-		p, reason = found[0], "wrong secret"
 	}
 	if !p.Opens(secret, acc.ledger.Now()) {
 		return access.Partner{}, acc.fail(ctx, a, reason, wrongSecret)
@@ -200,7 +206,7 @@ func (acc *Accounts) AuthenticateClient(ctx context.Context, id, secret, address
 // changePartner runs fn on a partner that is not removed.
 func (acc *Accounts) changePartner(ctx context.Context, by, id string, fn func(*ledger.Tx, access.Partner) error) error {
 	return acc.ledger.Administer(ctx, by, "change partner", func(tx *ledger.Tx) error {
-		p, err := getPartner(tx, id)
+		p, err := findPartner(context.WithoutCancel(ctx), tx, id)
 		if err != nil {
 			return err
 		}
@@ -211,15 +217,22 @@ func (acc *Accounts) changePartner(ctx context.Context, by, id string, fn func(*
 	})
 }
 
-func getPartner(tx *ledger.Tx, id string) (access.Partner, error) {
-	found, err := ledger.States[access.Partner](context.Background(), tx, `select state from partners where id = ?`, id)
+// findPartner returns the partner with this id, also one that was removed. In a
+// transaction the ctx must have no cancellation; see database.DB.Update.
+func findPartner(ctx context.Context, q rowQuerier, id string) (access.Partner, error) {
+	p, err := ledger.State[access.Partner](q.QueryRowContext(ctx, `select state from partners where id = ?`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return p, events.Errorf(events.NotFound, "there is no partner %q", id)
+	}
 	if err != nil {
-		return access.Partner{}, err
+		return p, fmt.Errorf("look up partner: %w", err)
 	}
-	if len(found) == 0 {
-		return access.Partner{}, events.Errorf(events.NotFound, "there is no partner %q", id)
-	}
-	return found[0], nil
+	return p, nil
+}
+
+// rowQuerier is a transaction or a pool of connections.
+type rowQuerier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // announcePartner stores a partner's new state, with its event and audit line.
@@ -240,7 +253,7 @@ func announcePartner(tx *ledger.Tx, p access.Partner, e ledger.Line) error {
 	return tx.Audit(e)
 }
 
-// endedDetail is what the audit trail says of a partner that loses studies.
+// endedDetail is stored in the audit trail with studies that a partner loses.
 type endedDetail struct {
 	Received []receipts.Ended `json:"received"`
 }

@@ -8,25 +8,25 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/alexedwards/argon2id"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// cost is what hashing a password costs at present. A stored hash names its
-// own cost, by which it is read; after a success it is replaced by one of the
-// present cost. So the numbers may be changed here at any time.
+// cost is the present cost of hashing a password. A stored hash states its own
+// cost, with which it is checked; after a success it is replaced by one of the
+// present cost. So these numbers may be changed at any time.
 var cost = argon2id.Params{Memory: 19 * 1024, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
-// What a stored hash may ask for, lest a damaged or hostile row takes the
-// machine down: two checks at once hold at most 256 MiB, and each takes about a
-// second at most. A short key could be found by trying, an empty one is that of
-// any password.
+// Limits of a stored hash, so that a damaged or hostile row cannot exhaust the
+// machine: two checks at once use at most 256 MiB, and each takes about a second
+// at most. A short key could be found by trying; an empty one would match every
+// password.
 const (
 	maxHash   = 512       // characters
 	maxMemory = 128 << 10 // KiB
@@ -39,10 +39,13 @@ const (
 	checksAtOnce  = 2
 	checkPatience = 2 * time.Second
 	rememberFor   = 15 * time.Minute
+	maxRemembered = 4096 // passwords, after a change the former one too
 
-	minPassword = 12   // characters
 	maxPassword = 1024 // bytes
 )
+
+// MinPassword is the least length of a password, in characters.
+const MinPassword = 12
 
 // passwords hashes and checks passwords. A successful check is remembered for
 // 15 minutes as a keyed hash, so that a series of signings, each with user and
@@ -50,17 +53,20 @@ const (
 type passwords struct {
 	turn  chan struct{} // capacity checksAtOnce
 	key   []byte        // of the remembered hashes; never leaves memory
-	decoy string        // a hash of the present cost that no password opens
+	decoy string        // a hash of the present cost that no password matches
 
-	mu         *sync.Mutex
-	remembered map[[sha256.Size]byte]time.Time // until when
+	// Until when a success counts. One that is dropped costs another check of the
+	// password, and opens nothing. (expirable's caches have no clock to be set, and
+	// a goroutine that never ends.)
+	remembered *lru.Cache[[sha256.Size]byte, time.Time]
 }
 
 func newPasswords() passwords {
-	p := passwords{
-		turn: make(chan struct{}, checksAtOnce), key: make([]byte, 32),
-		mu: &sync.Mutex{}, remembered: make(map[[sha256.Size]byte]time.Time),
+	remembered, err := lru.New[[sha256.Size]byte, time.Time](maxRemembered)
+	if err != nil {
+		panic(err) // only for a size below 1
 	}
+	p := passwords{turn: make(chan struct{}, checksAtOnce), key: make([]byte, 32), remembered: remembered}
 	rand.Read(p.key)
 	b64 := base64.RawStdEncoding
 	p.decoy = fmt.Sprintf("$argon2id$v=19$%s$%s$%s", costOf(cost),
@@ -73,33 +79,33 @@ func costOf(p argon2id.Params) string {
 	return fmt.Sprintf("m=%d,t=%d,p=%d", p.Memory, p.Iterations, p.Parallelism)
 }
 
-// hash refuses a weak password and returns what is stored of another, in PHC
-// string format.
+// hash returns the hash of a password in PHC string format. It refuses a weak
+// password.
 func (p *passwords) hash(password string) (string, error) {
 	password = norm.NFKC.String(password)
 	switch {
 	case !utf8.ValidString(password):
 		return "", events.Fieldf("password", "is not valid UTF-8")
-	case utf8.RuneCountInString(password) < minPassword:
-		return "", events.Fieldf("password", "must have at least %d characters", minPassword)
+	case utf8.RuneCountInString(password) < MinPassword:
+		return "", events.Fieldf("password", "must have at least %d characters", MinPassword)
 	case len(password) > maxPassword:
 		return "", events.Fieldf("password", "must have at most %d bytes", maxPassword)
 	}
 	return argon2id.CreateHash(password, &cost)
 }
 
-// check reports whether the password is that of the stored hash, which is read
-// by its own cost. It takes the same time whatever the answer.
-func check(password, stored string) (opens bool, err error) {
+// check reports whether the password matches the stored hash, which is computed
+// with its own cost. It takes the same time whatever the answer.
+func check(password, stored string) (matches bool, err error) {
 	if _, err := readCost(stored); err != nil {
 		return false, err
 	}
 	return argon2id.ComparePasswordAndHash(norm.NFKC.String(password), stored)
 }
 
-// renew returns a hash of the present cost for the password that opens the
-// stored one; nothing where that has the present cost already, or where it
-// cannot be made. The password may be shorter than a new one must be.
+// renew returns a hash of the present cost for the password that matches the
+// stored one; an empty string where that has the present cost already, or where
+// hashing fails. The password may be shorter than a new one must be.
 func renew(password, stored string) string {
 	if p, err := readCost(stored); err != nil || p == cost {
 		return ""
@@ -111,11 +117,11 @@ func renew(password, stored string) string {
 	return hash
 }
 
-// readCost returns what checking a stored hash costs. A hash that cannot be
-// read, or asks for more than is taken, is an error that says so.
+// readCost returns the cost of checking a stored hash. It returns an error unless
+// the hash is well-formed and within the limits.
 func readCost(stored string) (argon2id.Params, error) {
 	if len(stored) > maxHash {
-		return argon2id.Params{}, fmt.Errorf("the hash has %d characters; at most %d are taken", len(stored), maxHash)
+		return argon2id.Params{}, fmt.Errorf("the hash has %d characters; at most %d are allowed", len(stored), maxHash)
 	}
 	params, _, _, err := argon2id.DecodeHash(stored)
 	if err != nil {
@@ -131,13 +137,13 @@ func readCost(stored string) (argon2id.Params, error) {
 	case memory > maxMemory:
 		err = fmt.Errorf("the hash asks for %d KiB of memory; at most %d are taken", memory, maxMemory)
 	case memory*uint64(p.Iterations) > maxWork:
-		err = fmt.Errorf("the hash asks for %d iterations over %d KiB; at most %d KiB in all are taken", p.Iterations, memory, maxWork)
+		err = fmt.Errorf("the hash asks for %d iterations over %d KiB; at most %d KiB in all are allowed", p.Iterations, memory, maxWork)
 	}
 	return p, err
 }
 
-// wait takes a turn to check; the caller ends it by done. It is
-// Throttled after two seconds.
+// wait waits for a turn to check a password, which the caller ends by done. The
+// error is Throttled after two seconds.
 func (p *passwords) wait(ctx context.Context) (done func(), err error) {
 	timer := time.NewTimer(checkPatience)
 	defer timer.Stop()
@@ -153,7 +159,8 @@ func (p *passwords) wait(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// tag is what is remembered of a success. A changed password changes it.
+// tag returns the keyed hash that is remembered of a success. It covers the stored
+// hash, so that a changed password is not remembered.
 func (p *passwords) tag(user, password, stored string) (tag [sha256.Size]byte) {
 	mac := hmac.New(sha256.New, p.key)
 	fmt.Fprintf(mac, "%s\x00%s\x00%s", user, stored, norm.NFKC.String(password))
@@ -162,18 +169,10 @@ func (p *passwords) tag(user, password, stored string) (tag [sha256.Size]byte) {
 }
 
 func (p *passwords) remember(tag [sha256.Size]byte, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for t, until := range p.remembered {
-		if !now.Before(until) {
-			delete(p.remembered, t)
-		}
-	}
-	p.remembered[tag] = now.Add(rememberFor)
+	p.remembered.Add(tag, now.Add(rememberFor))
 }
 
 func (p *passwords) remembers(tag [sha256.Size]byte, now time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return now.Before(p.remembered[tag])
+	until, ok := p.remembered.Get(tag)
+	return ok && now.Before(until)
 }

@@ -8,10 +8,11 @@ import (
 	"slices"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// PI is a principal investigator: who may sign for the studies granted.
+// PI is a principal investigator, who may sign for the studies granted.
 type PI struct {
 	User     string   `json:"user"`
 	Name     string   `json:"name"` // as printed beside a signature
@@ -19,8 +20,8 @@ type PI struct {
 	Disabled bool     `json:"disabled"`
 }
 
-// AddPI adds a PI. A user name is never used again, so one that ever was is a
-// Conflict. By is the operator, here and below.
+// AddPI adds a PI. The error is a Conflict if the user name was ever used. By is
+// the operator, here and below.
 func (acc *Accounts) AddPI(ctx context.Context, by, user, name string, studies []string, password string) error {
 	if !events.ValidUser(user) {
 		return events.Fieldf("user", "%q is not 1 to 64 of A-Z, a-z, 0-9 and . _ @ -", user)
@@ -45,7 +46,7 @@ func (acc *Accounts) AddPI(ctx context.Context, by, user, name string, studies [
 			return err
 		}
 		if !ledger.ChangedOne(result) {
-			return events.Errorf(events.Conflict, "the user name %s was given before; user names are never used again", user)
+			return events.Errorf(events.Conflict, "the user name %s was used before; choose another one", user)
 		}
 		for _, study := range studies {
 			if _, err := tx.Exec(`insert into grants ("user", study) values (?, ?)`, user, study); err != nil {
@@ -77,7 +78,8 @@ func (acc *Accounts) GrantPI(ctx context.Context, by, user, study string) error 
 	})
 }
 
-// RevokePI takes a study from a PI. It is NotFound if the PI does not have it.
+// RevokePI revokes a PI's grant for a study. The error is NotFound if there is no
+// such grant.
 func (acc *Accounts) RevokePI(ctx context.Context, by, user, study string) error {
 	study = ledger.NormalizeStudy(study)
 	return acc.ledger.Administer(ctx, by, "revoke study of PI", func(tx *ledger.Tx) error {
@@ -95,7 +97,7 @@ func (acc *Accounts) RevokePI(ctx context.Context, by, user, study string) error
 	})
 }
 
-// SetPassword sets a new password of a PI and ends a lock after failed sign-ins.
+// SetPassword sets a PI's password and ends a lock after failed sign-ins.
 func (acc *Accounts) SetPassword(ctx context.Context, by, user, password string) error {
 	hash, err := acc.passwords.hash(password)
 	if err != nil {
@@ -116,11 +118,11 @@ func (acc *Accounts) SetPassword(ctx context.Context, by, user, password string)
 	})
 }
 
-// DisablePI ends a PI's signing, for ever. Disabling again changes nothing.
+// DisablePI disables a PI for ever, who can then not sign any more. Disabling again changes nothing.
 func (acc *Accounts) DisablePI(ctx context.Context, by, user string) error {
 	return acc.ledger.Administer(ctx, by, "disable PI", func(tx *ledger.Tx) error {
 		p, err := getPerson(tx, user)
-		if err != nil || p.Disabled != "" {
+		if err != nil || p.disabled != "" {
 			return err
 		}
 		_, err = tx.Exec(`update people set disabled = ? where "user" = ?`, events.FormatTime(tx.Now), user)
@@ -133,8 +135,7 @@ func (acc *Accounts) DisablePI(ctx context.Context, by, user string) error {
 
 // PIs returns all PIs, by user name.
 func (acc *Accounts) PIs(ctx context.Context) ([]PI, error) {
-	var people []person
-	err := acc.ledger.DB.Reader.SelectContext(ctx, &people, `select "user", name, password, disabled from people order by "user"`)
+	people, err := database.List(ctx, acc.ledger.DB.Reader, scanPerson, `select "user", name, password, disabled from people order by "user"`)
 	if err != nil {
 		return nil, fmt.Errorf("list PIs: %w", err)
 	}
@@ -147,25 +148,30 @@ func (acc *Accounts) PIs(ctx context.Context) ([]PI, error) {
 	return out, nil
 }
 
+// describe returns the PI with the studies granted.
 func (acc *Accounts) describe(ctx context.Context, p person) (PI, error) {
-	pi := PI{User: p.User, Name: p.Name, Studies: []string{}, Disabled: p.Disabled != ""}
-	err := acc.ledger.DB.Reader.SelectContext(ctx, &pi.Studies, `select study from grants where "user" = ? order by study`, p.User)
+	studies, err := database.List(ctx, acc.ledger.DB.Reader, database.Value[string], `select study from grants where "user" = ? order by study`, p.user)
 	if err != nil {
-		return pi, fmt.Errorf("list grants: %w", err)
+		return PI{}, fmt.Errorf("list grants: %w", err)
 	}
-	return pi, nil
+	return PI{User: p.user, Name: p.name, Studies: studies, Disabled: p.disabled != ""}, nil
 }
 
 // person is a PI as stored.
 type person struct {
-	User     string `db:"user"`
-	Name     string `db:"name"`
-	Password string `db:"password"`
-	Disabled string `db:"disabled"`
+	user     string
+	name     string
+	password string // the hash
+	disabled string // when; empty where the PI is not
 }
 
-func getPerson(tx *ledger.Tx, user string) (p person, err error) {
-	err = tx.Get(&p, `select "user", name, password, disabled from people where "user" = ?`, user)
+func scanPerson(row database.Row) (p person, err error) {
+	err = row.Scan(&p.user, &p.name, &p.password, &p.disabled)
+	return p, err
+}
+
+func getPerson(tx *ledger.Tx, user string) (person, error) {
+	p, err := scanPerson(tx.QueryRow(`select "user", name, password, disabled from people where "user" = ?`, user))
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, unknownPI(user)
 	}

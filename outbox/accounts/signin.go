@@ -13,22 +13,22 @@ import (
 
 const wrongPassword = "The user name or the password is wrong."
 
-// Authenticate returns the PI whose user name and password these are. Address
-// says where the request comes from: an IP address, or "local".
+// Authenticate returns the PI with this user name and password. Address is where
+// the request comes from: an IP address, or "local".
 //
-// The error is Unauthenticated, with the same message and after the same time
-// whether the user is unknown, disabled or the password wrong (after a change of
-// the cost of hashes only once the user has signed in again); or Throttled,
-// after five failures in a row for 15 minutes for that user from that address,
-// and where too many check at once. It is Internal if the password that is
-// stored cannot be checked. Failures are audited.
+// The error is Unauthenticated if the user is unknown or disabled or the password
+// is wrong, with the same message and after the same time in all three cases. (A
+// user whose hash has another cost than the present one takes another time until
+// the next sign-in.) It is Throttled for 15 minutes after five failures in a row
+// of that user from that address, and while too many passwords are checked. It is
+// Internal if the stored hash cannot be checked. Failures are audited.
 func (acc *Accounts) Authenticate(ctx context.Context, user, password, address string) (PI, error) {
 	a := attempt{kind: kindUser, name: user, address: access.Place(address)}
 	if !events.ValidUser(user) {
-		a.name = "" // nobody's; not worth keeping
+		a.name = "" // not anybody's, so it is not stored
 	}
 	if len(password) > maxPassword {
-		password = "" // nobody's
+		password = "" // not anybody's
 	}
 	failures, err := acc.failures(ctx, a)
 	if err != nil {
@@ -38,8 +38,8 @@ func (acc *Accounts) Authenticate(ctx context.Context, user, password, address s
 	if err != nil {
 		return PI{}, err
 	}
-	tag := acc.passwords.tag(user, password, p.Password)
-	if p.Disabled != "" || !acc.passwords.remembers(tag, acc.ledger.Now()) {
+	tag := acc.passwords.tag(user, password, p.password)
+	if p.disabled != "" || !acc.passwords.remembers(tag, acc.ledger.Now()) {
 		renewed, err := acc.checkPassword(ctx, a, p, password)
 		if err != nil {
 			return PI{}, err
@@ -57,11 +57,12 @@ func (acc *Accounts) Authenticate(ctx context.Context, user, password, address s
 	return acc.describe(ctx, p)
 }
 
-// findPerson returns the stored PI, or one whom no password opens.
-func (acc *Accounts) findPerson(ctx context.Context, user string) (p person, err error) {
-	err = acc.ledger.DB.Reader.GetContext(ctx, &p, `select "user", name, password, disabled from people where "user" = ?`, user)
+// findPerson returns the stored PI. For an unknown user it returns a person
+// without a name whose hash no password matches, so that checking takes as long.
+func (acc *Accounts) findPerson(ctx context.Context, user string) (person, error) {
+	p, err := scanPerson(acc.ledger.DB.Reader.QueryRowContext(ctx, `select "user", name, password, disabled from people where "user" = ?`, user))
 	if errors.Is(err, sql.ErrNoRows) {
-		return person{Password: acc.passwords.decoy}, nil
+		return person{password: acc.passwords.decoy}, nil
 	}
 	if err != nil {
 		return p, fmt.Errorf("look up PI: %w", err)
@@ -69,44 +70,44 @@ func (acc *Accounts) findPerson(ctx context.Context, user string) (p person, err
 	return p, nil
 }
 
-// checkPassword computes the hash, whoever asks, and records a failure. After a
-// success it returns a hash of the present cost, if the stored one is of
-// another.
+// checkPassword computes the hash, for unknown and disabled users too, and records
+// a failure. After a success it returns a hash of the present cost, if the stored
+// one has another.
 func (acc *Accounts) checkPassword(ctx context.Context, a attempt, p person, password string) (renewed string, err error) {
 	done, err := acc.passwords.wait(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	// Those who asked at the same time may have failed in the meantime.
+	// Other attempts may have failed while this one waited for its turn.
 	if _, err := acc.failures(ctx, a); err != nil {
 		return "", err
 	}
-	opens, err := check(password, p.Password)
+	matches, err := check(password, p.password)
 	switch {
 	case err != nil:
 		return "", &events.Error{
 			Code: events.Internal, Err: err,
-			Message: fmt.Sprintf("the stored password of %s cannot be checked; set it anew with signoff pi password %[1]s", p.User),
+			Message: fmt.Sprintf("the stored password of %s cannot be checked; set it anew with signoff pi password %[1]s", p.user),
 		}
-	case p.User == "":
+	case p.user == "":
 		return "", acc.fail(ctx, a, "unknown user", wrongPassword)
-	case !opens:
+	case !matches:
 		return "", acc.fail(ctx, a, "wrong password", wrongPassword)
-	case p.Disabled != "":
+	case p.disabled != "":
 		return "", acc.fail(ctx, a, "disabled", wrongPassword)
 	}
-	return renew(password, p.Password), nil
+	return renew(password, p.password), nil
 }
 
-// storeRenewed puts a hash of the present cost in place of the one that a
-// password was checked by, and reports whether it did. It does not where the
-// password was set anew meanwhile. A failure is logged and fails no sign-in:
+// storeRenewed stores a hash of the present cost in place of the one that the
+// password was checked by, and reports whether it did: not if the password was
+// set anew meanwhile. An error is logged and does not fail the sign-in, because
 // the next one tries again.
 func (acc *Accounts) storeRenewed(ctx context.Context, p person, renewed string) (stored bool) {
 	err := acc.ledger.Update(ctx, "renew the hash of a password", func(tx *ledger.Tx) error {
 		stored = false
-		result, err := tx.Exec(`update people set password = ? where "user" = ? and password = ?`, renewed, p.User, p.Password)
+		result, err := tx.Exec(`update people set password = ? where "user" = ? and password = ?`, renewed, p.user, p.password)
 		if err != nil {
 			return err
 		}
@@ -114,10 +115,10 @@ func (acc *Accounts) storeRenewed(ctx context.Context, p person, renewed string)
 			return nil
 		}
 		stored = true
-		return tx.Audit(ledger.Line{Actor: p.User, Action: actionPIRehashed, Subject: p.User})
+		return tx.Audit(ledger.Line{Actor: p.user, Action: actionPIRehashed, Subject: p.user})
 	})
 	if err != nil {
-		acc.log.Warn("the hash of a password keeps its former cost", "user", p.User, "cause", err)
+		acc.log.Warn("the hash of a password keeps its former cost", "user", p.user, "cause", err)
 	}
 	return stored && err == nil
 }

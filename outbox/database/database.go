@@ -1,17 +1,15 @@
-// Package database is what the program's stores share, whatever database
-// system keeps their rows: transactions that many callers commit together,
-// forward-only migrations, and the reasons for which a database does not do
-// what it is asked.
+// Package database is what the program's stores share, whatever database system
+// they use: transactions that many callers commit together, forward-only
+// migrations, one way of reading rows, and errors for the reasons of failure.
 //
 // It imports no driver. What differs between systems is a System; package
 // sqlite has the one in use, and a second one has to pass the tests of package
-// conformance. Statements are written for both: question marks as parameters,
-// returning in place of the driver's last insert id, upserts that name their
-// target, quoted names where a word is reserved in one of them.
+// conformance. Statements are portable: question marks as parameters, returning
+// in place of the driver's last insert id, upserts that name their target, quoted
+// names where a word is reserved in one system.
 //
-// A parameter that is written as an expression, "= +?", keeps SQLite from
-// planning a join anew at each execution (see package sqlite); it means the
-// same everywhere.
+// A parameter written as an expression, "= +?", keeps SQLite from planning a join
+// anew at each execution (see package sqlite); it means the same everywhere.
 package database
 
 import (
@@ -38,8 +36,8 @@ type System interface {
 	// array of arrays, each of them a row of the columns named.
 	JSONRows(columns ...string) string
 
-	// Explain puts the reason, one of this package's errors, before an error of
-	// the driver. It returns other errors as they are.
+	// Explain wraps an error of the driver in the reason, one of this package's
+	// errors. It returns other errors as they are.
 	Explain(err error) error
 
 	// Version returns a number that changes whenever any connection, in this
@@ -54,8 +52,8 @@ type System interface {
 	Close() error
 }
 
-// Reasons for which a database does not do what is asked. The error that holds
-// one holds the driver's error too.
+// Reasons for which a database fails. An error that wraps one of them wraps the
+// driver's error too.
 var (
 	ErrNotADatabase = errors.New("the file is not a database of this system, or it is damaged; restore it from a backup")
 	ErrReadOnly     = errors.New("the database cannot be written; check its permissions and that the disk is not mounted read-only")
@@ -83,8 +81,8 @@ func New(writer, reader *sqlx.DB, system System) *DB {
 func (db *DB) Version(ctx context.Context) (int64, error) { return db.system.Version(ctx) }
 
 // Maintain does the database system's work in the background until ctx ends,
-// and then returns nil. What it fails to do slows nobody down at once and loses
-// nothing; call it again.
+// and then returns nil. After an error, call it again: nothing is lost, and
+// updates continue meanwhile.
 func (db *DB) Maintain(ctx context.Context) error { return db.system.Maintain(ctx) }
 
 // JSONRows returns a table expression with one parameter: the text of a JSON
@@ -92,8 +90,8 @@ func (db *DB) Maintain(ctx context.Context) error { return db.system.Maintain(ct
 // written by one statement.
 func (db *DB) JSONRows(columns ...string) string { return db.system.JSONRows(columns...) }
 
-// Explain puts the reason, one of this package's errors, before an error of the
-// driver. It returns other errors as they are. Update does so by itself.
+// Explain wraps an error of the driver in the reason, one of this package's
+// errors. It returns other errors as they are. Update does so by itself.
 func (db *DB) Explain(err error) error { return db.system.Explain(err) }
 
 // Close waits for running updates, refuses later ones with ErrClosed, and

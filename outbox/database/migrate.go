@@ -19,16 +19,17 @@ var (
 	ErrChanged = errors.New("a migration that was applied differs from the one in this version; run the version that wrote the database")
 )
 
-type migration struct {
-	Name   string `db:"name"`
-	SHA256 string `db:"sha256"`
-	text   string
-}
+type migration struct{ name, sha256, text string }
 
-// Migrate brings the schema up to date: it runs those *.sql files of the
-// folder that were not run before, in the order of their names, all in one
-// transaction. What was run must be unchanged (else ErrChanged) and the first
-// of the files (else ErrNewer).
+// Migrate brings the schema up to date: it runs the *.sql files of the folder
+// that were not run before, in the order of their names.
+//
+// All of them run in one transaction, so that a program that is killed, or a
+// statement that fails, leaves the schema of before. The files that were run
+// before must be the first ones of the folder, else the database is of a newer
+// version (ErrNewer); and they must be unchanged, by their digest, else the
+// schema is not the one that this version expects (ErrChanged). So a migration
+// is never edited once it is released; a later one corrects it.
 func (db *DB) Migrate(ctx context.Context, migrations fs.FS) error {
 	known, err := readMigrations(migrations)
 	if err != nil {
@@ -54,7 +55,7 @@ func readMigrations(folder fs.FS) ([]migration, error) {
 			return nil, err
 		}
 		sum := sha256.Sum256(text)
-		known = append(known, migration{Name: name, SHA256: hex.EncodeToString(sum[:]), text: string(text)})
+		known = append(known, migration{name: name, sha256: hex.EncodeToString(sum[:]), text: string(text)})
 	}
 	return known, nil
 }
@@ -69,26 +70,28 @@ func migrate(tx *sqlx.Tx, known []migration) error {
 	if err != nil {
 		return err
 	}
-	var applied []migration
-	if err := tx.Select(&applied, `select name, sha256 from migrations order by name`); err != nil {
+	applied, err := List(context.Background(), tx, func(row Row) (m migration, err error) {
+		return m, row.Scan(&m.name, &m.sha256)
+	}, `select name, sha256 from migrations order by name`)
+	if err != nil {
 		return err
 	}
 	for i, a := range applied {
-		if i >= len(known) || known[i].Name != a.Name {
-			return fmt.Errorf("%s: %w", a.Name, ErrNewer)
+		if i >= len(known) || known[i].name != a.name {
+			return fmt.Errorf("%s: %w", a.name, ErrNewer)
 		}
-		if known[i].SHA256 != a.SHA256 {
-			return fmt.Errorf("%s: %w", a.Name, ErrChanged)
+		if known[i].sha256 != a.sha256 {
+			return fmt.Errorf("%s: %w", a.name, ErrChanged)
 		}
 	}
 	for _, m := range known[len(applied):] {
 		if _, err := tx.Exec(m.text); err != nil {
-			return fmt.Errorf("%s: %w", m.Name, err)
+			return fmt.Errorf("%s: %w", m.name, err)
 		}
 		_, err := tx.Exec(`
 			insert into migrations (name, sha256, applied)
 			values (?, ?, ?)`,
-			m.Name, m.SHA256, time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"))
+			m.name, m.sha256, time.Now().UTC().Format("2006-01-02T15:04:05.000000Z"))
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,6 @@
-// Package receipts keeps how far each partner got in each of its studies, as
-// the broker's consumers have it, where that outlasts the broker. From it follow
-// how far a partner is behind and who has received a report.
+// Package receipts stores how far each partner got in each of its studies, as
+// the broker's consumers report it, so that it outlasts the broker. From it
+// follow how far a partner is behind and who has received a report.
 //
 // A receipt begins with a grant and ends with its revocation. It only moves
 // forward.
@@ -8,7 +8,7 @@ package receipts
 
 import "github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 
-// Receipts are those of one outbox. Its methods may be called concurrently.
+// Receipts are the receipts of one outbox. Its methods may be called concurrently.
 type Receipts struct{ ledger *ledger.Ledger }
 
 // New returns the receipts of an outbox.

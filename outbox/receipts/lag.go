@@ -16,26 +16,26 @@ import (
 // those of the study's events.
 type Lag struct {
 	Partner      string    `json:"partner"`
-	Study        string    `json:"study"` // number; of a partner's announcements the internal study
+	Study        string    `json:"study"` // id; of the partner's grants and revocations the internal study
 	Token        string    `json:"token"`
-	Last         uint64    `json:"last"`           // the study's last event; 0 for none
-	Delivered    uint64    `json:"delivered"`      // the last one delivered
-	Acknowledged uint64    `json:"acknowledged"`   // up to here each one is acknowledged
+	Last         uint64    `json:"last"`           // of the study's last event; 0 for none
+	Delivered    uint64    `json:"delivered"`      // of the last event delivered
+	Acknowledged uint64    `json:"acknowledged"`   // up to this number all are acknowledged
 	Behind       uint64    `json:"behind"`         // events not acknowledged
 	Since        time.Time `json:"since,omitzero"` // since when the partner could have had the oldest of them
-	Noted        time.Time `json:"noted,omitzero"` // when the broker last said something new; zero for never
+	Noted        time.Time `json:"noted,omitzero"` // when the broker last reported progress; zero for never
 }
 
-// Lags returns how far each partner is behind in each study granted, and in what
-// it is told of its access, by partner, then study. A partner that only uses
-// the read API acknowledges nothing.
+// Lags returns how far each partner is behind in each study granted and in its
+// own internal study, by partner, then study. A partner that only uses the read
+// API acknowledges nothing.
 func (recs *Receipts) Lags(ctx context.Context) ([]Lag, error) {
-	partners, err := recs.partners(ctx)
+	list, err := partners(ctx, recs.ledger.DB.Reader)
 	if err != nil {
 		return nil, err
 	}
 	lags := []Lag{}
-	for _, p := range partners {
+	for _, p := range list {
 		if !p.Enabled {
 			continue
 		}
@@ -50,7 +50,7 @@ func (recs *Receipts) Lags(ctx context.Context) ([]Lag, error) {
 	return lags, nil
 }
 
-// measure fills in how far the broker got with partner and study.
+// measure sets the numbers and times of the lag of a partner in a study.
 func (recs *Receipts) measure(ctx context.Context, l *Lag) error {
 	var delivered, acknowledged uint64
 	var noted, granted string
@@ -82,9 +82,9 @@ func (recs *Receipts) measure(ctx context.Context, l *Lag) error {
 	return err
 }
 
-// sinceWhen finds since when the partner could have had its oldest event that
-// is not acknowledged: since it was recorded, or since the grant, which gives
-// a study with all its past.
+// sinceWhen returns since when the partner could have had its oldest event that
+// is not acknowledged: since the event's time, or since the grant, which
+// includes all earlier events of the study.
 func (recs *Receipts) sinceWhen(ctx context.Context, l *Lag, granted string) (time.Time, error) {
 	var oldest string
 	err := recs.ledger.DB.Reader.QueryRowContext(ctx, `
@@ -98,15 +98,15 @@ func (recs *Receipts) sinceWhen(ctx context.Context, l *Lag, granted string) (ti
 	return events.ParseTime(max(oldest, granted)) // the order of texts is that of times
 }
 
-// querier is a transaction, or a pool of connections.
+// querier reads one row: a transaction, or a pool of connections.
 type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// numberAt returns the number of the study's last event that has the ordinal or
-// a lower one; 0 where there is none.
-func numberAt(ctx context.Context, q querier, token string, ordinal uint64) (number uint64, err error) {
-	if ordinal == 0 {
+// numberAt returns the number of the study's last event up to a stream sequence;
+// 0 where there is none.
+func numberAt(ctx context.Context, q querier, key string, sequence uint64) (number uint64, err error) {
+	if sequence == 0 {
 		return 0, nil
 	}
 	err = q.QueryRowContext(ctx, `
@@ -114,18 +114,19 @@ func numberAt(ctx context.Context, q querier, token string, ordinal uint64) (num
 		from ordinals o
 		join events e on e.row = o.event
 		join studies s on s.row = e.study
-		where o.ordinal = ? and s.token = ?`, int64(ordinal), token).Scan(&number)
+		where o.ordinal = ? and s.token = ?`, int64(sequence), key).Scan(&number)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return number, err
 	}
-	return searchNumber(ctx, q, token, ordinal)
+	return searchNumber(ctx, q, key, sequence)
 }
 
-// searchNumber is numberAt where the ordinal is of another study: numbers and
-// ordinals of a study rise together, so it can be narrowed down.
-func searchNumber(ctx context.Context, q querier, token string, ordinal uint64) (uint64, error) {
+// searchNumber is numberAt where the stream sequence is that of an event of
+// another study. Numbers and stream sequences of a study rise together, so a
+// binary search finds it.
+func searchNumber(ctx context.Context, q querier, key string, sequence uint64) (uint64, error) {
 	var study, last int64
-	err := q.QueryRowContext(ctx, `select row, sequence from studies where token = ?`, token).Scan(&study, &last)
+	err := q.QueryRowContext(ctx, `select row, sequence from studies where token = ?`, key).Scan(&study, &last)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -133,7 +134,7 @@ func searchNumber(ctx context.Context, q querier, token string, ordinal uint64) 
 		return 0, err
 	}
 	var failed error
-	behind := sort.Search(int(last), func(i int) bool { // whether event i + 1 comes behind the ordinal
+	number := sort.Search(int(last), func(i int) bool { // whether event i + 1 comes after it
 		var at uint64
 		err := q.QueryRowContext(ctx, `
 			select coalesce(o.ordinal, 0)
@@ -143,9 +144,9 @@ func searchNumber(ctx context.Context, q querier, token string, ordinal uint64) 
 		if err != nil {
 			failed = err
 		}
-		return at == 0 || at > ordinal
+		return at == 0 || at > sequence
 	})
-	return uint64(behind), failed
+	return uint64(number), failed
 }
 
 func parseOptional(moment string) (time.Time, error) {

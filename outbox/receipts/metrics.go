@@ -13,9 +13,9 @@ const scrapeTimeout = 5 * time.Second
 // Metrics returns how far partners are behind.
 func (recs *Receipts) Metrics() []prometheus.Collector { return []prometheus.Collector{lags{recs}} }
 
-// lags collects how far partners are behind, when it is asked. The labels are
-// a closed set: the operator makes each value by granting a study to a partner,
-// and it is gone with the grant. No caller can add one.
+// lags collects how far partners are behind, at each scrape. The labels are
+// a closed set: each value exists by an operator's grant and ends with it. No
+// caller can add one.
 type lags struct{ receipts *Receipts }
 
 var (

@@ -8,95 +8,96 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// NoteReceipts stores how far the broker got with partners' consumers, so that
-// it is known even where the broker has lost its store. What it holds only
-// moves forward, whatever comes: late news change nothing, and a stream that
-// was filled again from the outbox has the same sequence numbers. Only a
-// revocation ends a receipt, and the next grant begins with the first event.
+// NoteReceipts stores how far the broker got with the partners' consumers, so
+// that it is on record even if the broker loses its store. A stored receipt only
+// moves forward: receipts that arrive late change nothing, and a stream that was
+// filled again from the outbox has the same sequence numbers. Only a revocation
+// ends a receipt, and the next grant begins with the first event.
 //
-// Receipts of partners and studies that are not granted are passed over: the
-// broker was asked before they were revoked.
+// Receipts of partners and studies that are not granted are ignored: the broker
+// was asked before they were revoked.
 func (recs *Receipts) NoteReceipts(ctx context.Context, receipts []events.Receipt) error {
-	held, err := recs.Receipts(ctx)
+	stored, err := recs.Receipts(ctx)
 	if err != nil {
 		return err
 	}
-	news := newsIn(receipts, held)
-	if len(news) == 0 {
+	// Most of the time nothing has moved, and then nothing is written.
+	moved := movedReceipts(receipts, stored)
+	if len(moved) == 0 {
 		return nil
 	}
-	return recs.ledger.UpdateSilently(ctx, "note receipts", func(tx *ledger.Tx) error { return noteAll(tx, news) })
+	return recs.ledger.UpdateSilently(ctx, "note receipts", func(tx *ledger.Tx) error { return storeGranted(tx, moved) })
 }
 
-// newsIn leaves out what would move nothing: most of the time nothing moves,
-// and then nothing needs to be written.
-func newsIn(receipts, held []events.Receipt) []events.Receipt {
-	type key struct{ partner, study string }
-	known := make(map[key]events.Receipt, len(held))
-	for _, r := range held {
-		known[key{r.Partner, r.Study}] = r
+// movedReceipts returns the receipts that are ahead of the stored ones.
+func movedReceipts(receipts, stored []events.Receipt) []events.Receipt {
+	type consumer struct{ partner, study string }
+	before := make(map[consumer]events.Receipt, len(stored))
+	for _, r := range stored {
+		before[consumer{r.Partner, r.Study}] = r
 	}
-	var news []events.Receipt
+	var moved []events.Receipt
 	for _, r := range receipts {
-		if k := known[key{r.Partner, r.Study}]; r.Delivered > k.Delivered || r.Acknowledged > k.Acknowledged {
-			news = append(news, r)
+		if b := before[consumer{r.Partner, r.Study}]; r.Delivered > b.Delivered || r.Acknowledged > b.Acknowledged {
+			moved = append(moved, r)
 		}
 	}
-	return news
+	return moved
 }
 
-func noteAll(tx *ledger.Tx, receipts []events.Receipt) error {
-	partners := make(map[string]access.Partner)
+// storeGranted stores those of the receipts whose study the partner may read.
+func storeGranted(tx *ledger.Tx, receipts []events.Receipt) error {
+	list, err := partners(context.Background(), tx)
+	if err != nil {
+		return err
+	}
+	byID := make(map[string]access.Partner, len(list))
+	for _, p := range list {
+		byID[p.ID] = p
+	}
 	for _, r := range receipts {
-		p, ok := partners[r.Partner]
+		p, ok := byID[r.Partner]
 		if !ok {
-			var err error
-			if p, err = partnerOf(tx, r.Partner); err != nil {
-				return err
-			}
-			partners[r.Partner] = p
+			return events.Errorf(events.NotFound, "there is no partner %q", r.Partner)
 		}
-		if !listens(p, r.Study) {
+		if !hasConsumer(p, r.Study) {
 			continue
 		}
-		if err := note(tx, r); err != nil {
+		if err := store(tx, r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// listens reports whether the partner has a consumer of the study, named by
-// its token: those granted, and that of its own announcements.
-func listens(p access.Partner, token string) bool {
-	if token == events.PartnerStudy(p.ID) {
+// partners returns all partners, removed ones too, by id.
+func partners(ctx context.Context, q database.Querier) ([]access.Partner, error) {
+	list, err := database.List(ctx, q, ledger.State[access.Partner], `select state from partners order by id`)
+	if err != nil {
+		return nil, fmt.Errorf("read partners: %w", err)
+	}
+	return list, nil
+}
+
+// hasConsumer reports whether the partner has a consumer of the study with this
+// key: a granted one, or its own internal study.
+func hasConsumer(p access.Partner, key string) bool {
+	if key == events.PartnerStudy(p.ID) {
 		return p.Enabled
 	}
 	for _, study := range p.Studies {
-		if events.StudyKey(study) == token {
+		if events.StudyKey(study) == key {
 			return p.Granted(study)
 		}
 	}
 	return false
 }
 
-// partners returns all partners, removed ones too, by id.
-func (recs *Receipts) partners(ctx context.Context) ([]access.Partner, error) {
-	return ledger.States[access.Partner](ctx, recs.ledger.DB.Reader, `select state from partners order by id`)
-}
-
-func partnerOf(tx *ledger.Tx, id string) (access.Partner, error) {
-	found, err := ledger.States[access.Partner](context.Background(), tx, `select state from partners where id = ?`, id)
-	if err != nil || len(found) == 0 {
-		return access.Partner{}, errors.Join(err, events.Errorf(events.NotFound, "there is no partner %q", id))
-	}
-	return found[0], nil
-}
-
-func note(tx *ledger.Tx, r events.Receipt) error {
+func store(tx *ledger.Tx, r events.Receipt) error {
 	at := r.At.UTC()
 	if r.At.IsZero() {
 		at = tx.Now
@@ -116,34 +117,30 @@ func note(tx *ledger.Tx, r events.Receipt) error {
 	return nil
 }
 
-// Receipts returns what NoteReceipts has stored, by partner, then study. At is
-// when the broker was asked that moved it last; zero where it has said nothing
-// since the grant.
+// Receipts returns the stored receipts, by partner, then study key. At is the
+// time of the broker's answer that moved the receipt last; zero where there was
+// none since the grant.
 func (recs *Receipts) Receipts(ctx context.Context) ([]events.Receipt, error) {
-	rows, err := recs.ledger.DB.Reader.QueryContext(ctx, `
+	receipts, err := database.List(ctx, recs.ledger.DB.Reader, scanReceipt, `
 		select partner, study, delivered, acknowledged, time
 		from receipts
 		order by partner, study`)
 	if err != nil {
 		return nil, fmt.Errorf("read receipts: %w", err)
 	}
-	defer rows.Close()
-	out := []events.Receipt{}
-	for rows.Next() {
-		var r events.Receipt
-		var at string
-		if err := rows.Scan(&r.Partner, &r.Study, &r.Delivered, &r.Acknowledged, &at); err != nil {
-			return nil, fmt.Errorf("read receipt: %w", err)
-		}
-		if r.At, err = parseOptional(at); err != nil {
-			return nil, fmt.Errorf("read receipt: %w", err)
-		}
-		out = append(out, r)
-	}
-	return out, rows.Err()
+	return receipts, nil
 }
 
-// Open begins the receipts of grants.
+func scanReceipt(row database.Row) (r events.Receipt, err error) {
+	var at string
+	if err := row.Scan(&r.Partner, &r.Study, &r.Delivered, &r.Acknowledged, &at); err != nil {
+		return r, err
+	}
+	r.At, err = parseOptional(at)
+	return r, err
+}
+
+// Open begins the receipts of granted studies.
 func Open(tx *ledger.Tx, partner string, studies ...string) error {
 	for _, study := range studies {
 		_, err := tx.Exec(`
@@ -156,15 +153,15 @@ func Open(tx *ledger.Tx, partner string, studies ...string) error {
 	return nil
 }
 
-// Ended is what the audit trail keeps of a receipt that ends: the numbers
-// of the study's last events delivered and acknowledged.
+// Ended is stored in the audit trail with a receipt that ends: the numbers of
+// the study's last events delivered and acknowledged.
 type Ended struct {
 	Study        string `json:"study"`
 	Delivered    uint64 `json:"delivered"`
 	Acknowledged uint64 `json:"acknowledged"`
 }
 
-// Close ends the receipts of studies and returns what they said.
+// Close ends the receipts of studies and returns how far they were.
 func Close(tx *ledger.Tx, partner string, studies ...string) ([]Ended, error) {
 	ended := make([]Ended, 0, len(studies))
 	for _, study := range studies {

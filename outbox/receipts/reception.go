@@ -10,14 +10,15 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Reception says who has received what was last published of an assessment.
+// Reception is which partners have received the last event of an assessment's
+// report.
 type Reception struct {
 	Assessment     string     `json:"assessment"`
 	Study          string     `json:"study"`
-	Kind           string     `json:"kind"`     // of the event that carries it
-	Number         uint64     `json:"sequence"` // the event's number
+	Kind           string     `json:"kind"`     // of the event
+	Number         uint64     `json:"sequence"` // of the event, in the study
 	Time           time.Time  `json:"time"`     // of the event
-	StreamSequence uint64     `json:"ordinal"`  // the event's place on the stream; 0: not published yet
+	StreamSequence uint64     `json:"ordinal"`  // of the event; 0 where it is not published yet
 	Receivers      []Receiver `json:"receivers"`
 }
 
@@ -34,20 +35,20 @@ const (
 	Acknowledged = "acknowledged" // together with everything before it
 )
 
-// Reception says which partners of its study have received what was last
-// published of an assessment, as far as the broker knows: reading it with the
-// read API leaves no trace here. It is NotFound if there is no such assessment,
-// or nothing of it was signed off.
+// Reception returns which partners of its study have received the last event of
+// an assessment's report from the broker; reads through the read API are not
+// counted. The error is NotFound if there is no such assessment, or nothing of
+// it was signed off.
 func (recs *Receipts) Reception(ctx context.Context, assessment string) (Reception, error) {
 	r := Reception{Assessment: assessment, Receivers: []Receiver{}}
-	var token, at string
+	var key, at string
 	err := recs.ledger.DB.Reader.QueryRowContext(ctx, `
 		select s.study, s.token, e.kind, e.sequence, e.time, coalesce(o.ordinal, 0)
 		from assessments a
 		join events e on e.row = a.published
 		join studies s on s.row = e.study
 		left join ordinals o on o.event = e.row
-		where a.id = ?`, assessment).Scan(&r.Study, &token, &r.Kind, &r.Number, &at, &r.StreamSequence)
+		where a.id = ?`, assessment).Scan(&r.Study, &key, &r.Kind, &r.Number, &at, &r.StreamSequence)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Reception{}, events.Errorf(events.NotFound, "nothing of an assessment %q was signed off", assessment)
 	}
@@ -57,11 +58,11 @@ func (recs *Receipts) Reception(ctx context.Context, assessment string) (Recepti
 	if r.Time, err = events.ParseTime(at); err != nil {
 		return Reception{}, err
 	}
-	return r, recs.receivers(ctx, &r, token)
+	return r, recs.receivers(ctx, &r, key)
 }
 
-func (recs *Receipts) receivers(ctx context.Context, r *Reception, token string) error {
-	partners, err := recs.partners(ctx)
+func (recs *Receipts) receivers(ctx context.Context, r *Reception, key string) error {
+	list, err := partners(ctx, recs.ledger.DB.Reader)
 	if err != nil {
 		return err
 	}
@@ -71,11 +72,11 @@ func (recs *Receipts) receivers(ctx context.Context, r *Reception, token string)
 	}
 	states := make(map[string]string)
 	for _, receipt := range receipts {
-		if receipt.Study == token {
+		if receipt.Study == key {
 			states[receipt.Partner] = stateOf(receipt, r.StreamSequence)
 		}
 	}
-	for _, p := range partners {
+	for _, p := range list {
 		if !p.Granted(r.Study) {
 			continue
 		}
@@ -88,11 +89,11 @@ func (recs *Receipts) receivers(ctx context.Context, r *Reception, token string)
 	return nil
 }
 
-func stateOf(r events.Receipt, ordinal uint64) string {
+func stateOf(r events.Receipt, sequence uint64) string {
 	switch {
-	case ordinal == 0 || r.Delivered < ordinal:
+	case sequence == 0 || r.Delivered < sequence:
 		return NotDelivered
-	case r.Acknowledged < ordinal:
+	case r.Acknowledged < sequence:
 		return Delivered
 	default:
 		return Acknowledged

@@ -15,12 +15,12 @@ const (
 )
 
 // Maintain implements database.System: it moves the write-ahead log into the
-// database whenever nobody has written for a moment, or at the latest every two
-// seconds. It does so on a connection of its own, because within a writer's
-// commit it would take tens of milliseconds.
+// database whenever there was no commit for a tenth of a second, or at the latest
+// every two seconds. It uses a connection of its own, because in a writer's commit
+// a checkpoint would take tens of milliseconds.
 func (s *system) Maintain(ctx context.Context) error {
 	own := pool(s.path, url.Values{"mode": {"rw"}, "_busy_timeout": {"0"}, "_synchronous": {"FULL"}}, 1)
-	defer func() { _ = own.Close() }() // it has nothing to lose
+	defer func() { _ = own.Close() }() // it has no transaction to lose
 	ticker := time.NewTicker(checkpointEvery)
 	defer ticker.Stop()
 	var seen, done int64
@@ -31,7 +31,7 @@ func (s *system) Maintain(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		var version int64
-		if err := own.GetContext(ctx, &version, "pragma data_version"); err != nil {
+		if err := own.QueryRowContext(ctx, "pragma data_version").Scan(&version); err != nil {
 			return ignoreEnd(ctx, fmt.Errorf("watch for commits: %w", explain(err)))
 		}
 		quiet := version == seen
@@ -49,8 +49,8 @@ func (s *system) Maintain(ctx context.Context) error {
 	}
 }
 
-// checkpoint moves what it can without making anyone wait, and reports whether
-// that was everything.
+// checkpoint moves as much of the log as it can without making others wait, and
+// reports whether that was all of it.
 func checkpoint(ctx context.Context, db *sqlx.DB) (whole bool, err error) {
 	var busy, pages, moved int
 	err = db.QueryRowContext(ctx, "pragma wal_checkpoint(passive)").Scan(&busy, &pages, &moved)

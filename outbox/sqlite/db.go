@@ -18,7 +18,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
-// Config says how a database is opened. The zero Config is the safe one.
+// Config configures a database. The zero Config is the safe one.
 type Config struct {
 	Synchronous string // "FULL" or "NORMAL"; NORMAL may lose the last commits with the power. Defaults to FULL.
 	Readers     int    // connections for reading. Defaults to 4.
@@ -41,8 +41,8 @@ type system struct {
 }
 
 // Open opens the database file at path and creates it, readable by its owner
-// only, where there is none. The folder must exist. The error says what to do;
-// errors.Is finds os.ErrNotExist, os.ErrPermission, database.ErrNotADatabase,
+// only, where there is none. The folder must exist. The error may wrap
+// os.ErrNotExist, os.ErrPermission, database.ErrNotADatabase,
 // ErrReadOnly and ErrBusy.
 func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 	path, err := filepath.Abs(path)
@@ -81,18 +81,18 @@ func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 	return &DB{DB: database.New(sys.writer, sys.reader, sys), path: path}, nil
 }
 
-// creating is held while a file is looked for and made.
+// creating is locked while create looks for a file and makes it.
 var creating sync.Mutex
 
-// create makes the file where it is missing, so that it never exists with
-// wider permissions, and finds out whether it can be written.
+// create makes the file if it is missing, so that it never exists with wider
+// permissions, and returns an error unless it can be read and written.
 //
-// A file that is there is not opened. The locks that SQLite holds on a file are
-// the process's own, and end when the process closes any descriptor of that
-// file: the next program to close the database would take itself for the last
-// one and delete the log, with all that is committed to it later. For the same
-// reason nobody else in this process may open the file before the descriptor
-// that made it is closed.
+// It does not open an existing file. SQLite's locks on a file belong to the
+// process, and the system releases all of them when the process closes any
+// descriptor of that file. Without these locks the next program that closes the
+// database would delete the log as if it were the last user, and lose all that is
+// committed to it later. For the same reason nothing else in this process may
+// open the file before the descriptor that made it is closed.
 func create(path string) error {
 	creating.Lock()
 	defer creating.Unlock()
@@ -115,7 +115,7 @@ func create(path string) error {
 	return nil
 }
 
-// explainFile says why a file can be neither made nor written.
+// explainFile wraps the error of a file that can be neither made nor written.
 func explainFile(path string, err error) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -127,9 +127,8 @@ func explainFile(path string, err error) error {
 	}
 }
 
-// Owns reports whether path is one of the database's own files. Those must be
-// opened by nobody but SQLite as long as this process has the database open;
-// see create.
+// Owns reports whether path is one of the database's own files. As long as this
+// process has the database open, only SQLite may open them; see create.
 func (db *DB) Owns(path string) bool {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -2,9 +2,9 @@
 // pool of read-only ones, and a write-ahead log.
 //
 // With the default configuration a transaction that was committed without an
-// error is on disk. Several processes may hold the same database open, and one
+// error is on disk. Several processes may have the same database open, and one
 // process several times; a writer waits up to five seconds for another one.
-// Nobody else in the process may open the file: see DB.Owns.
+// Nothing else in the process may open the file: see DB.Owns.
 //
 // Statements are kept prepared on each connection, by their text. One that
 // compares a column with a parameter and reads more than one table is prepared
@@ -13,6 +13,6 @@
 // as an expression, "= +?" in place of "= ?", the parameter stays out of the
 // plan.
 //
-// It knows nothing of what is stored, and it is the only package that knows
-// which SQLite driver is used.
+// The package does not depend on what is stored, and it is the only one that
+// imports a SQLite driver.
 package sqlite

@@ -9,7 +9,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
-// explain puts the reason before an error of the driver. Others stay as they are.
+// explain wraps an error of the driver in the reason. It returns other errors as
+// they are.
 func explain(err error) error {
 	var e sqlite3.Error
 	if !errors.As(err, &e) {

@@ -16,40 +16,41 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 )
 
-// Path is where partners know the token endpoint to be, and JWKSPath the keys.
+// Path is the path of the token endpoint, and JWKSPath that of the key set.
 const (
 	Path     = "/msk-apim/external/msk-oidc/oauth2/token"
 	JWKSPath = "/msk-apim/external/msk-oidc/oauth2/jwks"
 )
 
-// Clients knows the partners by their client credentials.
+// Clients authenticates partners by their client credentials.
 type Clients interface {
-	// AuthenticateClient returns the enabled partner whose secret this is.
-	// Address is where the request came from. The error's code is
-	// events.Unauthenticated, events.Throttled after too many failures, or
-	// another for a fault of ours.
+	// AuthenticateClient returns the enabled partner with the id and the secret.
+	// Address is the host that sent the request. The error's code is
+	// events.Unauthenticated, events.Throttled after too many failures, or another
+	// if the failure is internal.
 	AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error)
 }
 
-// Signer signs tokens; it may go over to another key at any time.
+// Signer signs access tokens. It may change its key at any time.
 type Signer interface {
-	// Issue makes a token for a partner that showed its secret. Id is unique.
+	// Issue returns an access token for a partner that has authenticated with the
+	// secret. Id must be unique.
 	Issue(id, issuer, partner, secret string, now time.Time) (string, error)
 }
 
-// Config is what an installation may want otherwise.
+// Config has the endpoint's optional settings.
 type Config struct {
-	Issuer string // iss of the tokens: the public URL of the endpoint. Defaults to Path
+	Issuer string // iss of access tokens: the public URL of the endpoint. Defaults to Path
 
-	// Ready, if set, returns why no token can be issued now; nil: one can. Its
-	// code is events.Unavailable.
+	// Ready returns nil if access tokens can be issued, else the reason, an
+	// Unavailable events.Error. Defaults to always nil.
 	Ready func() error
 
 	Clock func() time.Time // Defaults to time.Now
-	NewID func() string    // jti of a token. Defaults to UUIDv7
+	NewID func() string    // returns the jti of an access token. Defaults to UUIDv7
 }
 
-// Endpoint issues tokens. It is an http.Handler for POST on Path.
+// Endpoint issues access tokens. It is an http.Handler for POST on Path.
 type Endpoint struct {
 	clients Clients
 	signer  Signer
@@ -58,7 +59,7 @@ type Endpoint struct {
 	metrics metrics
 }
 
-// New makes the endpoint.
+// New returns the endpoint.
 func New(clients Clients, signer Signer, cfg Config) *Endpoint {
 	cfg.Issuer = cmp.Or(cfg.Issuer, Path)
 	if cfg.Clock == nil {
@@ -79,11 +80,11 @@ type grant struct {
 	AccessToken string `json:"access_token"`
 	Scope       string `json:"scope"`
 	ExpiresIn   int64  `json:"expires_in"`   // seconds
-	ConsentedOn int64  `json:"consented_on"` // Unix seconds of the issue
+	ConsentedOn int64  `json:"consented_on"` // issued at, in Unix seconds
 }
 
-// ServeHTTP answers a token request. Refusals have the form of RFC 6749,
-// section 5.2, whatever is wrong.
+// ServeHTTP answers a token request. Every refusal has the form of RFC 6749,
+// section 5.2.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g, refused := e.issue(w, r)
 	w.Header().Set("Cache-Control", "no-store")
@@ -117,7 +118,7 @@ func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request) (grant, *refusa
 	now := e.cfg.Clock()
 	signed, err := e.signer.Issue(e.cfg.NewID(), e.cfg.Issuer, partner.ID, q.secret, now)
 	if err != nil {
-		return grant{}, fault(err)
+		return grant{}, internalError(err)
 	}
 	return grant{
 		TokenType: "Bearer", AccessToken: signed, Scope: access.Scope,
@@ -141,8 +142,8 @@ func (e *Endpoint) authenticate(ctx context.Context, q request, address string) 
 	return partner, err
 }
 
-// address is the host the request came from. Headers that claim another are
-// not believed: who fails could name a new one each time.
+// address returns the host that sent the request. It ignores headers such as
+// X-Forwarded-For, in which a caller could put another address each time.
 func address(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -154,10 +155,10 @@ func address(r *http.Request) string {
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	data, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // structs of text and numbers always have a JSON form
+		panic(err) // the structs consist of text and numbers
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	w.WriteHeader(status)
-	_, _ = w.Write(data) // a caller who went away is nobody's fault
+	_, _ = w.Write(data) // fails only if the caller has gone
 }

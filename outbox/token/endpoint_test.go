@@ -20,23 +20,23 @@ import (
 
 const good = "grant_type=client_credentials&scope=full&client_id=acme&client_secret=s3cret%2Bwith%2Fodd%3Dchars"
 
-// basic is an Authorization header of already encoded parts.
+// basic returns an Authorization header; id and secret must be form-encoded.
 func basic(id, secret string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
 }
 
-func TestGoodCredentialsGetATokenThatTheKeysVerify(t *testing.T) {
+func TestGoodCredentialsGetAnAccessTokenThatTheKeysVerify(t *testing.T) {
 	encoded := url.QueryEscape(secret)
 	for _, c := range []struct{ what, body, authorization string }{
 		{"in the form", good, ""},
 		{"without a scope", strings.Replace(good, "&scope=full", "", 1), ""},
 		{"with an empty scope", strings.Replace(good, "full", "", 1), ""},
-		{"with a parameter nobody knows", good + "&resource=x", ""},
+		{"with an unknown parameter", good + "&resource=x", ""},
 		{"as HTTP Basic", "grant_type=client_credentials&scope=full", basic(partnerID, encoded)},
 		{"as HTTP Basic with the client_id in the form too", "grant_type=client_credentials&client_id=acme", basic(partnerID, encoded)},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			s := start(t)
+			s := serve(t)
 			request := s.request(t, http.MethodPost, token.Path, c.body)
 			if c.authorization != "" {
 				request.Header.Set("Authorization", c.authorization)
@@ -61,7 +61,7 @@ func TestGoodCredentialsGetATokenThatTheKeysVerify(t *testing.T) {
 }
 
 func TestTheAnswerHasTheMembersOfTheContractInOrder(t *testing.T) {
-	s := start(t)
+	s := serve(t)
 	got := s.send(t, s.request(t, http.MethodPost, token.Path, good))
 	want := fmt.Sprintf(`{"token_type":"Bearer","access_token":%q,"scope":"full","expires_in":3600,"consented_on":%d}`, got.AccessToken, now.Unix())
 	if diff := cmp.Diff(want, got.text); diff != "" {
@@ -104,7 +104,7 @@ func TestBadRequestsAreRefusedAsTheRFCSays(t *testing.T) {
 		{"a broken server", edit("acme", "broken"), "", 500, "server_error"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			s := start(t)
+			s := serve(t)
 			request := s.request(t, http.MethodPost, token.Path, c.body)
 			if c.authorization != "" {
 				request.Header.Set("Authorization", c.authorization)
@@ -113,15 +113,15 @@ func TestBadRequestsAreRefusedAsTheRFCSays(t *testing.T) {
 			if got.status != c.status || got.Error != c.code || got.ErrorDescription == "" || got.AccessToken != "" {
 				t.Errorf("%d %s, want %d %s", got.status, got.text, c.status, c.code)
 			}
-			if strings.ContainsAny(got.ErrorDescription, `"\`) || strings.Contains(got.text, "internal words") {
-				t.Errorf("told %s", got.text)
+			if strings.ContainsAny(got.ErrorDescription, `"\`) || strings.Contains(got.text, "internal text") {
+				t.Errorf("sent %s", got.text)
 			}
 			checkHeaders(t, got)
 			log := s.logged()
 			if strings.Contains(log, "s3cret") || strings.Contains(log, "S3cret") {
 				t.Errorf("logged %s", log)
 			}
-			if c.status == 500 && strings.Count(log, "disk on fire") != 1 {
+			if c.status == 500 && strings.Count(log, "disk full") != 1 {
 				t.Errorf("the cause is not once in the log: %s", log)
 			}
 		})
@@ -141,8 +141,8 @@ func checkHeaders(t *testing.T, a answer) {
 	}
 }
 
-func TestAnUnknownClientAndAWrongSecretAreToldAlike(t *testing.T) {
-	s := start(t)
+func TestAnUnknownClientAndAWrongSecretHaveTheSameAnswer(t *testing.T) {
+	s := serve(t)
 	wrong := s.send(t, s.request(t, http.MethodPost, token.Path, strings.Replace(good, "s3cret", "x", 1)))
 	unknown := s.send(t, s.request(t, http.MethodPost, token.Path, strings.Replace(good, "acme", "nobody", 1)))
 	if wrong.text != unknown.text || wrong.status != unknown.status {
@@ -150,8 +150,8 @@ func TestAnUnknownClientAndAWrongSecretAreToldAlike(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoFormIsRefused(t *testing.T) {
-	s := start(t)
+func TestABodyThatIsNotAFormIsRefused(t *testing.T) {
+	s := serve(t)
 	for _, contentType := range []string{"", "application/json", "multipart/form-data; boundary=x", ";"} {
 		request := s.request(t, http.MethodPost, token.Path, good)
 		request.Header.Set("Content-Type", contentType)
@@ -167,7 +167,7 @@ func TestWhatIsNoFormIsRefused(t *testing.T) {
 }
 
 func TestCredentialsInTheURLAreRefused(t *testing.T) {
-	s := start(t)
+	s := serve(t)
 	got := s.send(t, s.request(t, http.MethodPost, token.Path+"?client_secret=x", good))
 	if got.status != 400 || got.Error != "invalid_request" {
 		t.Errorf("%d %s", got.status, got.text)
@@ -175,7 +175,7 @@ func TestCredentialsInTheURLAreRefused(t *testing.T) {
 }
 
 func TestTwoAuthorizationHeadersAreRefused(t *testing.T) {
-	s := start(t)
+	s := serve(t)
 	request := s.request(t, http.MethodPost, token.Path, "grant_type=client_credentials")
 	request.Header.Add("Authorization", basic(partnerID, url.QueryEscape(secret)))
 	request.Header.Add("Authorization", "Bearer x")
@@ -184,8 +184,8 @@ func TestTwoAuthorizationHeadersAreRefused(t *testing.T) {
 	}
 }
 
-func TestOnlyPOSTGetsAToken(t *testing.T) {
-	s := start(t)
+func TestOnlyPOSTGetsAnAccessToken(t *testing.T) {
+	s := serve(t)
 	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
 		got := s.send(t, s.request(t, method, token.Path, good))
 		if got.status != 405 || got.header.Get("Allow") != "POST" || got.Error != "invalid_request" {
@@ -195,7 +195,7 @@ func TestOnlyPOSTGetsAToken(t *testing.T) {
 }
 
 func TestRequestsAreCountedByOutcome(t *testing.T) {
-	s := start(t)
+	s := serve(t)
 	for _, body := range []string{good, good, strings.Replace(good, "full", "x", 1), strings.Replace(good, "acme", "throttled", 1), ""} {
 		s.send(t, s.request(t, http.MethodPost, token.Path, body))
 	}
@@ -218,7 +218,7 @@ func TestRequestsAreCountedByOutcome(t *testing.T) {
 	}
 }
 
-func TestTheKeySetHoldsWhatALiveTokenMayBeSignedWith(t *testing.T) {
+func TestTheKeySetHasTheKeysOfTokensThatHaveNotExpired(t *testing.T) {
 	current, old, older := newSigner(t).Key(now), newSigner(t).Key(now.Add(-48*time.Hour)), newSigner(t).Key(now.Add(-72*time.Hour))
 	old.Until, older.Until = now.Add(-time.Hour+time.Second), now.Add(-time.Hour)
 	handler := token.JWKS(func() []access.Key { return []access.Key{current, old, older} }, func() time.Time { return now })
@@ -240,14 +240,14 @@ func TestTheKeySetHoldsWhatALiveTokenMayBeSignedWith(t *testing.T) {
 	}
 }
 
-func TestTheKeySetNeverHoldsAPrivateKey(t *testing.T) {
+func TestTheKeySetHasNoPrivateKey(t *testing.T) {
 	private, err := access.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var key access.Key
 	if err := json.Unmarshal(private, &key.JWK); err != nil || key.JWK.IsPublic() {
-		t.Fatal("no private key to begin with", err)
+		t.Fatal("not a private key", err)
 	}
 	recorder := httptest.NewRecorder()
 	token.JWKS(func() []access.Key { return []access.Key{key} }, time.Now).
@@ -257,8 +257,8 @@ func TestTheKeySetNeverHoldsAPrivateKey(t *testing.T) {
 	}
 }
 
-func TestTheKeySetIsForEveryoneToRead(t *testing.T) {
-	s := start(t)
+func TestTheKeySetNeedsNoCredentials(t *testing.T) {
+	s := serve(t)
 	got := s.send(t, s.request(t, http.MethodGet, token.JWKSPath, ""))
 	if got.status != 200 || got.header.Get("Content-Type") != "application/json" || !strings.HasPrefix(got.header.Get("Cache-Control"), "public") {
 		t.Errorf("%d %v", got.status, got.header)
@@ -289,15 +289,15 @@ func FuzzTokenRequest(f *testing.F) {
 		if (a.AccessToken == "") != (recorder.Code != 200) || (a.Error == "") != (recorder.Code == 200) || recorder.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%d %s", recorder.Code, recorder.Body)
 		}
-		if recorder.Code == 200 && !carriesSecret(body, authorization) {
-			t.Errorf("a token for %q and %q", body, authorization)
+		if recorder.Code == 200 && !hasSecret(body, authorization) {
+			t.Errorf("an access token for %q and %q", body, authorization)
 		}
 	})
 }
 
-// carriesSecret reports whether the secret is somewhere in the request, by
-// other means than the endpoint's.
-func carriesSecret(body, authorization string) bool {
+// hasSecret reports whether the secret is in the request. It decodes the request
+// in another way than the endpoint.
+func hasSecret(body, authorization string) bool {
 	decoded, _ := base64.StdEncoding.DecodeString(authorization[min(len(authorization), len("Basic ")):])
 	for _, text := range []string{body, string(decoded)} {
 		plain, _ := url.QueryUnescape(text)

@@ -10,9 +10,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 )
 
-// JWKS answers GET on JWKSPath with the public keys that a token still alive
-// at the time of clock may be signed with (RFC 7517). Keys returns all there
-// are.
+// JWKS returns a handler for GET on JWKSPath. It answers with the public keys, of
+// those that keys returns, with which an access token may have been signed that
+// has not expired at the time that clock returns (RFC 7517).
 func JWKS(keys func() []access.Key, clock func() time.Time) http.Handler {
 	return rest.Methods(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}

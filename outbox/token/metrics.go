@@ -2,7 +2,7 @@ package token
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Outcomes of a token request that are no error code of RFC 6749.
+// The outcomes of a token request that are not error codes of RFC 6749.
 const (
 	issued    = "issued"
 	throttled = "throttled"

@@ -9,8 +9,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 )
 
-// The error codes of RFC 6749: of section 5.2, and for what that has no code
-// for, of section 4.1.2.1.
+// The error codes of RFC 6749, section 5.2; the last two are of section 4.1.2.1,
+// because section 5.2 has none for such errors.
 const (
 	invalidRequest       = "invalid_request"
 	invalidClient        = "invalid_client"
@@ -20,18 +20,18 @@ const (
 	serverError          = "server_error"
 )
 
-// refusal is an answer other than a token. As the RFC has it the status is
-// 400 for whatever is wrong with the request, its type and size included,
-// unless HTTP must say more.
+// refusal is an answer without an access token. According to the RFC the status
+// is 400 for every fault of the request, also for its media type and size, except
+// where HTTP requires another.
 type refusal struct {
 	status      int
 	code        string
-	description string // ASCII without quotes and backslashes, as the RFC wants it
+	description string // ASCII without quotes and backslashes, as the RFC requires
 	retryAfter  time.Duration
 	err         error // for the log
 }
 
-// refuse refuses a request with 400.
+// refuse returns a refusal with status 400.
 func refuse(reason events.Code, code, description string) *refusal {
 	return &refusal{
 		status: http.StatusBadRequest, code: code, description: description,
@@ -62,8 +62,8 @@ func unknownClient(description string, cause error) *refusal {
 	return r
 }
 
-// refuseClient tells why Clients did not take the credentials. An unknown
-// client and a wrong secret are told alike.
+// refuseClient returns the refusal for an error of Clients. It is the same for an
+// unknown client and for a wrong secret.
 func refuseClient(err error) *refusal {
 	var e *events.Error
 	switch code := events.CodeOf(err); {
@@ -76,15 +76,15 @@ func refuseClient(err error) *refusal {
 		}
 		return r
 	default:
-		return fault(err)
+		return internalError(err)
 	}
 }
 
-func fault(err error) *refusal {
+func internalError(err error) *refusal {
 	return &refusal{status: http.StatusInternalServerError, code: serverError, description: "internal error", err: err}
 }
 
-// outcome is the refusal's label in the metrics.
+// outcome returns the refusal's label in the metrics.
 func (r *refusal) outcome() string {
 	if r.status == http.StatusTooManyRequests {
 		return throttled

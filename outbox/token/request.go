@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	maxBody   = 8 << 10 // bytes; an honest form has 200
+	maxBody   = 8 << 10 // bytes; a usual form has 200
 	mediaForm = "application/x-www-form-urlencoded"
 	grantType = "client_credentials"
 )
 
-// parameters are those the endpoint knows; others are ignored (RFC 6749,
-// section 3.2).
+// parameters are the known parameters. Others are ignored (RFC 6749, section
+// 3.2).
 var parameters = []string{"grant_type", "scope", "client_id", "client_secret"}
 
 // request is a well-formed token request.
@@ -30,7 +30,7 @@ type request struct {
 	scopes           []string
 }
 
-// readRequest reads what the form and the header say.
+// readRequest reads a request from the form and the header Authorization.
 func readRequest(w http.ResponseWriter, r *http.Request) (request, *refusal) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -45,25 +45,25 @@ func readRequest(w http.ResponseWriter, r *http.Request) (request, *refusal) {
 		grantType: form.Get("grant_type"), scopes: strings.Fields(form.Get("scope")),
 	}
 	if headers := r.Header.Values("Authorization"); len(headers) > 0 {
-		if refused := q.takeBasic(r, len(headers)); refused != nil {
+		if refused := q.readBasic(r, len(headers)); refused != nil {
 			return request{}, refused
 		}
 	}
 	switch {
 	case q.clientID == "" || q.secret == "":
-		return request{}, unknownClient("no client_id and client_secret, neither in the form nor as HTTP Basic", nil)
+		return request{}, unknownClient("client_id or client_secret is missing; send them in the form or as HTTP Basic", nil)
 	case q.grantType == "":
 		return request{}, malformed("grant_type is missing", nil)
 	}
 	return q, nil
 }
 
-// readForm reads the body. Parameters of ours in the URL are refused, since
-// URLs end up in logs; so is any parameter that is there twice.
+// readForm reads the body. It refuses known parameters in the URL, because URLs
+// are logged, and any parameter that occurs twice.
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *refusal) {
 	for name := range r.URL.Query() {
 		if slices.Contains(parameters, name) {
-			return nil, malformed(name+" belongs in the body of the request, not in its URL", nil)
+			return nil, malformed(name+" must be in the body of the request, not in its URL", nil)
 		}
 	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != mediaForm {
@@ -76,15 +76,15 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *refusal) {
 	if err != nil {
 		return nil, malformed("the body could not be read", err)
 	}
-	// The cause is dropped: it quotes the form, secret included.
+	// The cause is not logged, because it quotes the form, which has the secret.
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, malformed("the body is no URL-encoded form", nil)
+		return nil, malformed("the body is not a URL-encoded form", nil)
 	}
 	for name, values := range form {
 		switch {
 		case len(values) > 1:
-			return nil, malformed("a parameter is there twice", nil)
+			return nil, malformed("a parameter occurs twice", nil)
 		case !utf8.ValidString(name) || !utf8.ValidString(values[0]):
 			return nil, malformed("the form is not in UTF-8", nil)
 		}
@@ -92,9 +92,9 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *refusal) {
 	return form, nil
 }
 
-// takeBasic takes the credentials of HTTP Basic, each of them form-encoded
+// readBasic reads the credentials of HTTP Basic, each of them form-encoded
 // (RFC 6749, section 2.3.1). The form may repeat the client_id.
-func (q *request) takeBasic(r *http.Request, headers int) *refusal {
+func (q *request) readBasic(r *http.Request, headers int) *refusal {
 	if headers > 1 || q.secret != "" {
 		return malformed("use one way to authenticate, not several", nil)
 	}
@@ -111,13 +111,14 @@ func (q *request) takeBasic(r *http.Request, headers int) *refusal {
 		return unknownClient("the client_secret in the Authorization header is not form-encoded", nil)
 	}
 	if q.clientID != "" && q.clientID != id {
-		return malformed("client_id differs from that in the Authorization header", nil)
+		return malformed("the client_id in the form differs from the one in the Authorization header", nil)
 	}
 	q.clientID, q.secret = id, secret
 	return nil
 }
 
-// check refuses what is not offered. No scope means the only one.
+// check refuses another grant type or scope than the only one. The scope may be
+// missing.
 func (q request) check() *refusal {
 	if q.grantType != grantType {
 		return refuse(events.Unsupported, unsupportedGrantType, "the only grant_type is "+grantType)

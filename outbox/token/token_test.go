@@ -32,7 +32,7 @@ const (
 
 var now = time.Date(2026, 1, 31, 12, 0, 0, 500_000_000, time.UTC)
 
-// partners are clients by their digests.
+// partners is a Clients of fixed partners. Some ids cause an error.
 type partners map[string]access.Partner
 
 func (p partners) AuthenticateClient(_ context.Context, id, secret, address string) (access.Partner, error) {
@@ -40,19 +40,20 @@ func (p partners) AuthenticateClient(_ context.Context, id, secret, address stri
 	case address != "127.0.0.1" && address != "192.0.2.1":
 		return access.Partner{}, errors.New("an address is needed")
 	case id == "throttled":
-		err := events.Errorf(events.Throttled, "internal words")
+		err := events.Errorf(events.Throttled, "internal text")
 		err.RetryAfter = 15 * time.Minute
 		return access.Partner{}, err
 	case id == "busy":
-		return access.Partner{}, events.Errorf(events.Unavailable, "internal words")
+		return access.Partner{}, events.Errorf(events.Unavailable, "internal text")
 	case id == "broken":
-		return access.Partner{}, errors.New("disk on fire")
+		return access.Partner{}, errors.New("disk full")
 	case !p[id].Opens(secret, now):
-		return access.Partner{}, events.Errorf(events.Unauthenticated, "internal words")
+		return access.Partner{}, events.Errorf(events.Unauthenticated, "internal text")
 	}
 	return p[id], nil
 }
 
+// clients returns a Clients that knows the partner acme.
 func clients() partners {
 	return partners{partnerID: {
 		ID: partnerID, Enabled: true, Secrets: []access.Secret{{SHA256: access.DigestSecret(secret)}},
@@ -72,7 +73,8 @@ func newSigner(t testing.TB) *access.Signer {
 	return signer
 }
 
-// server is the endpoint behind the wrapping that the program gives it.
+// server serves the endpoint and the key set over HTTP, behind rest.Wrap, and
+// collects the log.
 type server struct {
 	*httptest.Server
 	endpoint *token.Endpoint
@@ -87,7 +89,7 @@ func (s *server) Write(p []byte) (int, error) {
 	return s.log.Write(p)
 }
 
-func start(t *testing.T) *server {
+func serve(t *testing.T) *server {
 	t.Helper()
 	s := &server{signer: newSigner(t)}
 	s.endpoint = token.New(clients(), s.signer, token.Config{
@@ -105,7 +107,7 @@ func start(t *testing.T) *server {
 	return s
 }
 
-// answer is what came back, whether a token or a refusal.
+// answer is an answer with an access token or a refusal.
 type answer struct {
 	status int
 	header http.Header
@@ -148,6 +150,7 @@ func (s *server) request(t *testing.T, method, path, body string) *http.Request 
 	return request
 }
 
+// logged closes the server and returns its log.
 func (s *server) logged() string {
 	s.Close()
 	s.mu.Lock()

@@ -5,27 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// answerWithin is how long the server keeps a way back open for an answer that
-// does not come, except to a request that waits for events to happen.
-const answerWithin = 10 * time.Second
-
-// SetAccount makes the partner's account let through exactly what is given:
+// SetAccount makes the partner's account let through exactly what a describes:
 // what it had before and is not in a ends at once. Accounts do not outlast the
 // server.
 //
 // What the service's account exports to it stays exported, until the server
-// ends: the server has no way to take that back, and without an import in the
-// partner's account, which only this method makes, it leads nowhere.
-func (s *Server) SetAccount(_ context.Context, a events.Account) error {
-	if id, ok := strings.CutPrefix(a.Name, events.PartnerAccountPrefix); !ok || !events.ValidPartnerID(id) {
+// ends: the server has no way to undo that. Without an import in the partner's
+// account, which only this method creates, it has no effect.
+func (s *Server) SetAccount(_ context.Context, a tenancy.Account) error {
+	if id, ok := strings.CutPrefix(a.Name, tenancy.AccountPrefix); !ok || !events.ValidPartnerID(id) {
 		return events.Errorf(events.Invalid, "%q is not the account of a partner", a.Name)
 	}
 	s.accounts.Lock()
@@ -45,9 +41,9 @@ func (s *Server) SetAccount(_ context.Context, a events.Account) error {
 	return nil
 }
 
-// export offers what a lets through, to that account alone. A service is offered once:
-// the server writes to what it has of one, while its timers for late answers read that.
-func (s *Server) export(app, partner *server.Account, a events.Account) error {
+// export exports what a lets through, to that account alone. A service is exported only
+// once: another time would write to fields of it that the timers of late answers read.
+func (s *Server) export(app, partner *server.Account, a tenancy.Account) error {
 	only := []*server.Account{partner}
 	for _, service := range a.Services {
 		offer := a.Name + " " + service.Subject
@@ -62,7 +58,7 @@ func (s *Server) export(app, partner *server.Account, a events.Account) error {
 			return fmt.Errorf("%s: %w", service.Subject, err)
 		}
 		if !service.Streamed {
-			if err := app.SetServiceExportResponseThreshold(service.Subject, answerWithin); err != nil {
+			if err := app.SetServiceExportResponseThreshold(service.Subject, tenancy.AnswerWithin); err != nil {
 				return fmt.Errorf("%s: %w", service.Subject, err)
 			}
 		}
@@ -76,9 +72,9 @@ func (s *Server) export(app, partner *server.Account, a events.Account) error {
 	return nil
 }
 
-// claims are imports and limits in the form in which the server replaces those
-// that an account has.
-func claims(a events.Account) *jwt.AccountClaims {
+// claims returns imports, mapping and limits as claims, with which the server replaces
+// those that an account has.
+func claims(a tenancy.Account) *jwt.AccountClaims {
 	c := jwt.NewAccountClaims(a.Name)
 	c.Limits.Conn = int64(a.Limits.Connections)
 	c.Limits.Subs = int64(a.Limits.Subscriptions)
@@ -90,8 +86,8 @@ func claims(a events.Account) *jwt.AccountClaims {
 			Subject: jwt.Subject(service.Subject), LocalSubject: jwt.RenamingSubject(service.Import),
 		})
 	}
-	if len(a.Services) > 0 {
-		c.AddMapping(events.PartnerAPIPrefix+".>", jwt.WeightedMapping{Subject: events.PartnerImportPrefix + ".>", Weight: 100})
+	if m := a.Mapping; m.From != "" {
+		c.AddMapping(jwt.Subject(m.From), jwt.WeightedMapping{Subject: jwt.Subject(m.To), Weight: 100})
 	}
 	for _, subject := range a.Streams {
 		c.Imports.Add(&jwt.Import{Type: jwt.Stream, Account: AccountApp, Subject: jwt.Subject(subject)})
@@ -99,10 +95,9 @@ func claims(a events.Account) *jwt.AccountClaims {
 	return c
 }
 
-// imported makes sure that all imports are there, because the server tells its
-// log only of those that it could not make: what is there already cannot be
-// added.
-func imported(app, partner *server.Account, a events.Account) error {
+// imported returns an error for an import that is missing. The server only logs those that
+// it could not add, so they are added once more: one that exists is refused as a duplicate.
+func imported(app, partner *server.Account, a tenancy.Account) error {
 	for _, service := range a.Services {
 		err := partner.AddServiceImport(app, service.Import, service.Subject)
 		if err != nil && !strings.Contains(err.Error(), "duplicate") {
@@ -119,47 +114,47 @@ func imported(app, partner *server.Account, a events.Account) error {
 }
 
 // Connections returns the open connections of a partner's account.
-func (s *Server) Connections(_ context.Context, account string) ([]events.Connection, error) {
+func (s *Server) Connections(_ context.Context, account string) ([]tenancy.Connection, error) {
 	list, err := s.nats.Connz(&server.ConnzOptions{Account: account, Username: true, Limit: mostConnections})
 	if err != nil {
 		return nil, fmt.Errorf("list connections of account %s: %w", account, err)
 	}
-	all := make([]events.Connection, 0, len(list.Conns))
+	all := make([]tenancy.Connection, 0, len(list.Conns))
 	for _, c := range list.Conns {
-		all = append(all, events.Connection{Server: list.ID, ID: c.Cid, User: c.AuthorizedUser})
+		all = append(all, tenancy.Connection{Server: list.ID, ID: c.Cid, User: c.AuthorizedUser})
 	}
 	return all, nil
 }
 
-// Backlogs returns the connections that do not take most, with how much.
-func (s *Server) Backlogs(context.Context) ([]events.Backlog, error) {
+// Backlogs returns the connections that leave most unread, with how much.
+func (s *Server) Backlogs(context.Context) ([]tenancy.Backlog, error) {
 	list, err := s.nats.Connz(&server.ConnzOptions{Sort: server.ByPending, Username: true, Limit: mostBacklogs})
 	if err != nil {
-		return nil, fmt.Errorf("list connections by what they do not take: %w", err)
+		return nil, fmt.Errorf("list connections by what they leave unread: %w", err)
 	}
-	all := make([]events.Backlog, 0, len(list.Conns))
+	all := make([]tenancy.Backlog, 0, len(list.Conns))
 	for _, c := range list.Conns {
-		all = append(all, events.Backlog{
-			Connection: events.Connection{Server: list.ID, ID: c.Cid, User: c.AuthorizedUser}, Account: c.Account, Pending: uint64(max(0, c.Pending)),
+		all = append(all, tenancy.Backlog{
+			Connection: tenancy.Connection{Server: list.ID, ID: c.Cid, User: c.AuthorizedUser}, Account: c.Account, Pending: uint64(max(0, c.Pending)),
 		})
 	}
 	return all, nil
 }
 
-// Traffic returns what went to and fro so far.
-func (s *Server) Traffic(context.Context) ([]events.Traffic, error) {
+// Traffic returns what was sent and received so far.
+func (s *Server) Traffic(context.Context) ([]tenancy.Traffic, error) {
 	stats, err := s.nats.AccountStatz(&server.AccountStatzOptions{IncludeUnused: true})
 	if err != nil {
-		return nil, fmt.Errorf("look at what accounts send: %w", err)
+		return nil, fmt.Errorf("read the traffic of accounts: %w", err)
 	}
-	return []events.Traffic{traffic(stats.ID, stats.Accounts)}, nil
+	return []tenancy.Traffic{traffic(stats.ID, stats.Accounts)}, nil
 }
 
-// traffic is what went between a server and its clients.
-func traffic(id string, accounts []*server.AccountStat) events.Traffic {
-	t := events.Traffic{Server: id, Accounts: make(map[string]events.Messages, len(accounts))}
+// traffic returns what went between a server and its clients.
+func traffic(id string, accounts []*server.AccountStat) tenancy.Traffic {
+	t := tenancy.Traffic{Server: id, Accounts: make(map[string]tenancy.Messages, len(accounts))}
 	for _, a := range accounts {
-		t.Accounts[a.Account] = events.Messages{Received: ofClients(a.Received), Sent: ofClients(a.Sent)}
+		t.Accounts[a.Account] = tenancy.Messages{Received: ofClients(a.Received), Sent: ofClients(a.Sent)}
 		t.Bytes += uint64(max(0, a.Sent.Bytes))
 	}
 	return t
@@ -175,7 +170,7 @@ func ofClients(d server.DataStats) uint64 {
 }
 
 // Disconnect closes a connection. One that is closed already is no error.
-func (s *Server) Disconnect(_ context.Context, c events.Connection) error {
+func (s *Server) Disconnect(_ context.Context, c tenancy.Connection) error {
 	if c.Server == s.nats.ID() {
 		_ = s.nats.DisconnectClientByID(c.ID) // the only error: there is none with this id
 	}

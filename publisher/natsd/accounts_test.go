@@ -15,9 +15,10 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-var limits = events.AccountLimits{Connections: 4, Subscriptions: 50, Payload: 4096}
+var limits = tenancy.Limits{Connections: 4, Subscriptions: 50, Payload: 4096}
 
 // site is a server whose logins are answered: the user name is that of the
 // account to be in, with all its permissions; the name of the connection is
@@ -44,11 +45,11 @@ func newSite(t *testing.T) *site {
 	if s.js, err = jetstream.New(publisher); err != nil {
 		t.Fatal(err)
 	}
-	doors := connect(t, s.Server, natsd.Doors)
-	if _, err := doors.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) { answer(t, issuer, m) }); err != nil {
+	service := connect(t, s.Server, natsd.Partners)
+	if _, err := service.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) { answer(t, issuer, m) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := doors.Flush(); err != nil {
+	if err := service.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -109,7 +110,7 @@ func (s *site) consumer(partner, study string) {
 
 func (s *site) set(partner string, studies ...string) {
 	s.t.Helper()
-	if err := s.SetAccount(s.t.Context(), events.PartnerAccountOf(partner, studies, limits)); err != nil {
+	if err := s.SetAccount(s.t.Context(), tenancy.AccountOf(partner, studies, limits)); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -209,7 +210,7 @@ func TestAnAccountHasLimits(t *testing.T) {
 	}
 
 	closing := open[0].StatusChanged(nats.CLOSED)
-	if err := s.SetAccount(t.Context(), events.ClosedAccount("acme")); err != nil {
+	if err := s.SetAccount(t.Context(), tenancy.ClosedAccount("acme")); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, closing)
@@ -293,16 +294,16 @@ func sends(t *testing.T, nc *nats.Conn, n int) {
 // wantTraffic waits until a server has counted what an account sent: it does so
 // a moment after it has answered.
 func wantTraffic(t *testing.T, from interface {
-	Traffic(context.Context) ([]events.Traffic, error)
+	Traffic(context.Context) ([]tenancy.Traffic, error)
 }, account string, received uint64) {
 	t.Helper()
-	var list []events.Traffic
+	var list []tenancy.Traffic
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		var err error
 		if list, err = from.Traffic(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if slices.ContainsFunc(list, func(got events.Traffic) bool {
+		if slices.ContainsFunc(list, func(got tenancy.Traffic) bool {
 			m, ok := got.Accounts[account]
 			return ok && m.Received == received
 		}) {
@@ -315,7 +316,7 @@ func wantTraffic(t *testing.T, from interface {
 func TestOnlyPartnersAccountsAreSet(t *testing.T) {
 	s := newSite(t)
 	for _, name := range []string{"", "APP", "SYS", "$G", "partner-", "partner-a.b", "partner-*", "acme"} {
-		if err := s.SetAccount(t.Context(), events.Account{Name: name}); !errors.Is(err, events.Invalid) {
+		if err := s.SetAccount(t.Context(), tenancy.Account{Name: name}); !errors.Is(err, events.Invalid) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -331,7 +332,7 @@ func TestRolesNeedNobodyToAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", LoginIssuer: public})
-	for _, role := range []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System, natsd.Doors} {
+	for _, role := range []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System, natsd.Partners} {
 		connect(t, s, role)
 	}
 	if _, err := nats.Connect(s.ClientURL(), nats.UserInfo(s.Credentials(natsd.Publisher).User, "wrong")); !errors.Is(err, nats.ErrAuthorization) {

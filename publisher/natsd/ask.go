@@ -10,16 +10,17 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // mostConnections is the server's own limit.
 const mostConnections = 1 << 16
 
-// mostBacklogs is how many connections are looked at that do not take what is sent: those
-// of 16 partners at one time.
+// mostBacklogs is how many connections are listed that leave most unread: those of 16
+// partners at one time.
 const mostBacklogs = 256
 
-// reply is what a server says of itself; the parts that are needed here.
+// reply is the part that is used here of what a server reports of itself.
 type reply struct {
 	Server struct {
 		ID      string `json:"id"`
@@ -55,9 +56,9 @@ type connection struct {
 	Pending int64  `json:"pending_bytes"`
 }
 
-// missing names something that the account ought to let through and does not;
-// empty: nothing.
-func (r reply) missing(a events.Account) string {
+// missing names something that the account should let through and does not; empty if it
+// lets all through.
+func (r reply) missing(a tenancy.Account) string {
 	if r.Error != nil {
 		return "account " + a.Name
 	}

@@ -12,24 +12,25 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// Configuration is who may do what on a NATS server or cluster: accounts,
-// users and their permissions, what partners are let through, and whose answers
-// to logins count. The embedded server starts with the same.
+// Configuration describes a NATS server or cluster: accounts, users and their permissions,
+// what partners' accounts let through, and by which key answers to logins are signed. The
+// embedded server starts with the same.
 type Configuration struct {
 	// Credentials of the roles.
 	Credentials map[Role]Credentials
 
-	// LoginIssuer is the public account key (nkey, "A…") of whoever answers the
-	// logins of all who have no role. Without one they are refused.
+	// LoginIssuer is the public account key (nkey, "A…") of the callout, which
+	// answers the logins of all that have no role. Without one they are refused.
 	LoginIssuer string
 
 	// Partners are the accounts of partners.
-	Partners []events.Account
+	Partners []tenancy.Account
 
-	// Previous is a Text from before; digests in it that are of the same
-	// passwords are taken over, so that what has not changed reads the same.
+	// Previous is a Text from before; digests in it of the same passwords
+	// are kept, so that what has not changed reads the same.
 	Previous string
 }
 
@@ -118,7 +119,7 @@ func (c Configuration) exports(w *writer) {
 	}
 	for _, a := range c.Partners {
 		for _, s := range a.Services {
-			kind := fmt.Sprintf("response: singleton, threshold: %q", answerWithin)
+			kind := fmt.Sprintf("response: singleton, threshold: %q", tenancy.AnswerWithin)
 			if s.Streamed {
 				kind = "response: stream"
 			}
@@ -137,12 +138,12 @@ func (c Configuration) exports(w *writer) {
 
 // partner is the account of a partner: no users, because logins are answered,
 // and no JetStream.
-func partner(w *writer, a events.Account) {
+func partner(w *writer, a tenancy.Account) {
 	w.open(quote(a.Name))
 	w.linef("limits: {max_connections: %d, max_subscriptions: %d, max_payload: %d, max_leafnodes: 0}",
 		a.Limits.Connections, a.Limits.Subscriptions, a.Limits.Payload)
-	if len(a.Services) > 0 {
-		w.linef("mappings: {%s: %s}", quote(events.PartnerAPIPrefix+".>"), quote(events.PartnerImportPrefix+".>"))
+	if m := a.Mapping; m.From != "" {
+		w.linef("mappings: {%s: %s}", quote(m.From), quote(m.To))
 	}
 	w.list("imports")
 	for _, s := range a.Services {
@@ -156,8 +157,8 @@ func partner(w *writer, a events.Account) {
 }
 
 // callout has the server ask about every login but those of the roles. The
-// question goes to a subject of account APP that only Doors may hear; an answer
-// counts if the issuer has signed it. Without an answer in time nobody gets in.
+// question goes to a subject of account APP that only the role Partners may subscribe to; an
+// answer is valid if the issuer has signed it. Without an answer in time nobody gets in.
 func (c Configuration) callout(w *writer) {
 	if c.LoginIssuer == "" {
 		return
@@ -168,7 +169,7 @@ func (c Configuration) callout(w *writer) {
 	}
 	slices.Sort(own)
 	w.open("authorization")
-	w.linef("timeout: %d", events.LoginWait/time.Second)
+	w.linef("timeout: %d", tenancy.LoginWait/time.Second)
 	w.open("auth_callout")
 	w.linef("issuer: %s", quote(c.LoginIssuer))
 	w.linef("account: %s", quote(AccountApp))

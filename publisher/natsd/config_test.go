@@ -23,10 +23,11 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // configuration is one with an issuer and credentials of its own.
-func configuration(t *testing.T, partners ...events.Account) natsd.Configuration {
+func configuration(t *testing.T, partners ...tenancy.Account) natsd.Configuration {
 	t.Helper()
 	issuer, err := nkeys.CreateAccount()
 	if err != nil {
@@ -123,10 +124,10 @@ func shown(t *testing.T, nc *nats.Conn, account string) map[string]any {
 }
 
 func TestAServerUnderTheConfigurationIsLikeTheEmbeddedOne(t *testing.T) {
-	partners := []events.Account{
-		events.PartnerAccountOf("acme", []string{"S", "T"}, limits),
-		events.PartnerAccountOf("other", []string{"S"}, limits),
-		events.PartnerAccountOf("nothing", nil, limits),
+	partners := []tenancy.Account{
+		tenancy.AccountOf("acme", []string{"S", "T"}, limits),
+		tenancy.AccountOf("other", []string{"S"}, limits),
+		tenancy.AccountOf("nothing", nil, limits),
 	}
 	embedded := newSite(t)
 	for _, a := range partners {
@@ -151,7 +152,7 @@ func TestAServerUnderTheConfigurationIsLikeTheEmbeddedOne(t *testing.T) {
 }
 
 func TestTheConfigurationHoldsNoPassword(t *testing.T) {
-	c := configuration(t, events.PartnerAccountOf("acme", []string{"S"}, limits))
+	c := configuration(t, tenancy.AccountOf("acme", []string{"S"}, limits))
 	first := text(t, c)
 	for role, own := range c.Credentials {
 		if strings.Contains(first, own.Password) {
@@ -181,7 +182,7 @@ func TestTheConfigurationHoldsNoPassword(t *testing.T) {
 }
 
 func TestAClosedAccountLetsNobodyIn(t *testing.T) {
-	c := configuration(t, events.ClosedAccount("acme"))
+	c := configuration(t, tenancy.ClosedAccount("acme"))
 	opts := &server.Options{}
 	if err := opts.ProcessConfigString(text(t, c)); err != nil {
 		t.Fatal(err)

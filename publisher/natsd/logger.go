@@ -65,7 +65,7 @@ const (
 	messagesAtOnce    = 20
 )
 
-// limiter lets only some messages through, and tells how many it did not.
+// limiter logs only some messages, and how many it did not.
 type limiter struct {
 	rate    *rate.Limiter
 	leftOut atomic.Int64

@@ -23,7 +23,7 @@ type Node struct {
 	// StoreDir is where it keeps its files. Required.
 	StoreDir string
 
-	// TLS is how clients are spoken to. Defaults to plain text.
+	// TLS is for connections of clients. Defaults to plain text.
 	TLS TLSFiles
 
 	// Cluster is how it finds the other servers; nil: there is none.
@@ -44,7 +44,7 @@ type TLSFiles struct {
 	CA        string // who vouches for those that connect
 }
 
-// Cluster is how servers speak to each other.
+// Cluster describes how servers connect to each other.
 type Cluster struct {
 	Name     string   // the same for all. Required.
 	Listen   string   // host:port for the other servers. Required.

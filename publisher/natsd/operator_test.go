@@ -17,6 +17,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // startOperator runs a server in operator mode on a data directory, with the keys
@@ -251,7 +252,7 @@ func TestCredentialsOfRolesEndWithTheServer(t *testing.T) {
 
 func TestPushedAccountsOutlastTheServer(t *testing.T) {
 	dir := t.TempDir()
-	partner := events.PartnerAccountOf("acme", []string{"A"}, limits)
+	partner := tenancy.AccountOf("acme", []string{"A"}, limits)
 	var before string
 	for range 2 {
 		s, keys := startOperator(t, dir)

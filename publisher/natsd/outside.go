@@ -15,16 +15,16 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// OutsideConfig says how to reach a server that runs elsewhere.
+// OutsideConfig describes how to connect to a server that runs elsewhere.
 type OutsideConfig struct {
 	// URL of the server, or of several of a cluster with commas between.
 	// Required.
 	URL string
 
-	// Options give what a connection for a role needs to be let in. Required.
+	// Options returns the credentials of a connection for a role. Required.
 	Options func(Role) ([]nats.Option, error)
 
 	// Timeout bounds the wait for answers of all servers. Defaults to 250 ms:
@@ -51,25 +51,25 @@ type Outside struct {
 
 	mu      sync.Mutex
 	keeper  *nats.Conn
-	lacking map[string]events.Account // what SetAccount was told and did not find, by name
+	lacking map[string]tenancy.Account // what SetAccount did not find on the servers, by name
 }
 
 // Reach prepares for connections; it opens none.
 func Reach(cfg OutsideConfig) *Outside {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
 	cfg.Oldest = cmp.Or(cfg.Oldest, OldestServer)
-	return &Outside{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), lacking: make(map[string]events.Account)}
+	return &Outside{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), lacking: make(map[string]tenancy.Account)}
 }
 
 // ClientURL is where clients connect.
 func (o *Outside) ClientURL() string { return o.cfg.URL }
 
-// Credentials are not known: Options have them.
+// Credentials returns none: OutsideConfig.Options has them.
 func (o *Outside) Credentials(Role) Credentials { return Credentials{} }
 
 // connectTimeout is longer than a server waits for the answer to a login, which
 // credentials that it does not know make it ask for.
-const connectTimeout = events.LoginWait + time.Second
+const connectTimeout = tenancy.LoginWait + time.Second
 
 // Connect opens a connection as role. A server that refuses the role, or cannot
 // prove who it is, is an error; one that cannot be reached is waited for, behind
@@ -132,17 +132,17 @@ func (o *Outside) Shutdown() {
 // and that only whoever runs them can change that.
 var ErrNotConfigured = errors.New("the NATS configuration has to be written again (signoff nats-config) and reloaded")
 
-// SetAccount notes what a partner's account must let through and says in the
-// log what of it is missing on which server. Nothing more can be done from here,
+// SetAccount stores what a partner's account must let through and logs what of it is
+// missing on which server. Nothing more can be done from here,
 // and nothing more has to be: what is missing is closed, and what is there
 // beyond it is closed too, because logins do not allow it.
-func (o *Outside) SetAccount(ctx context.Context, a events.Account) error {
+func (o *Outside) SetAccount(ctx context.Context, a tenancy.Account) error {
 	missing, err := o.missing(ctx, a)
 	if err != nil {
 		return err
 	}
 	if missing != nil {
-		o.log.Warn("a partner cannot have all yet", "cause", missing)
+		o.log.Warn("a partner's account does not let everything through that is granted", "cause", missing)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -153,7 +153,7 @@ func (o *Outside) SetAccount(ctx context.Context, a events.Account) error {
 	return nil
 }
 
-// Configured looks again at what SetAccount found missing. An error that is
+// Configured checks again what SetAccount found missing. An error that is
 // ErrNotConfigured names something that still is, and where; one that is
 // ErrOldServer a server that a connection has come to since the start.
 func (o *Outside) Configured(ctx context.Context) error {
@@ -175,15 +175,15 @@ func (o *Outside) Configured(ctx context.Context) error {
 	return nil
 }
 
-// missing asks all servers for the account, and whether its services are heard:
-// a server that has an account since its last reload hears none until the next.
-func (o *Outside) missing(ctx context.Context, a events.Account) (missing, err error) {
+// missing asks all servers for the account, and whether its services have
+// subscriptions: a server that has an account since its last reload has none until the next.
+func (o *Outside) missing(ctx context.Context, a tenancy.Account) (missing, err error) {
 	if a.Limits.Connections == 0 {
 		return nil, nil
 	}
 	answers, err := o.ask(ctx, "$SYS.REQ.ACCOUNT."+a.Name+".INFO", nil)
 	if err != nil {
-		return nil, fmt.Errorf("look at account %s: %w", a.Name, err)
+		return nil, fmt.Errorf("look up account %s: %w", a.Name, err)
 	}
 	for _, answer := range answers {
 		if what := answer.missing(a); what != "" {
@@ -195,7 +195,7 @@ func (o *Outside) missing(ctx context.Context, a events.Account) (missing, err e
 	}
 	answers, err = o.ask(ctx, "$SYS.REQ.ACCOUNT."+a.Name+".SUBSZ", map[string]any{"test": a.Services[0].Import, "limit": 1})
 	if err != nil {
-		return nil, fmt.Errorf("look at account %s: %w", a.Name, err)
+		return nil, fmt.Errorf("look up account %s: %w", a.Name, err)
 	}
 	for _, answer := range answers {
 		if answer.Data.Total == 0 {
@@ -206,44 +206,44 @@ func (o *Outside) missing(ctx context.Context, a events.Account) (missing, err e
 }
 
 // Connections returns the open connections of a partner's account on all servers.
-func (o *Outside) Connections(ctx context.Context, account string) ([]events.Connection, error) {
+func (o *Outside) Connections(ctx context.Context, account string) ([]tenancy.Connection, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.SERVER.PING.CONNZ", map[string]any{"acc": account, "auth": true, "limit": mostConnections})
 	if err != nil {
 		return nil, fmt.Errorf("list connections of account %s: %w", account, err)
 	}
-	var all []events.Connection
+	var all []tenancy.Connection
 	for _, answer := range answers {
 		for _, c := range answer.Data.Connections {
-			all = append(all, events.Connection{Server: answer.Server.ID, ID: c.ID, User: c.User})
+			all = append(all, tenancy.Connection{Server: answer.Server.ID, ID: c.ID, User: c.User})
 		}
 	}
 	return all, nil
 }
 
-// Backlogs returns the connections that do not take most, with how much, on all servers.
-func (o *Outside) Backlogs(ctx context.Context) ([]events.Backlog, error) {
+// Backlogs returns the connections that leave most unread, with how much, on all servers.
+func (o *Outside) Backlogs(ctx context.Context) ([]tenancy.Backlog, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.SERVER.PING.CONNZ", map[string]any{"sort": "pending", "auth": true, "limit": mostBacklogs})
 	if err != nil {
-		return nil, fmt.Errorf("list connections by what they do not take: %w", err)
+		return nil, fmt.Errorf("list connections by what they leave unread: %w", err)
 	}
-	var all []events.Backlog
+	var all []tenancy.Backlog
 	for _, answer := range answers {
 		for _, c := range answer.Data.Connections {
-			all = append(all, events.Backlog{
-				Connection: events.Connection{Server: answer.Server.ID, ID: c.ID, User: c.User}, Account: c.Account, Pending: uint64(max(0, c.Pending)),
+			all = append(all, tenancy.Backlog{
+				Connection: tenancy.Connection{Server: answer.Server.ID, ID: c.ID, User: c.User}, Account: c.Account, Pending: uint64(max(0, c.Pending)),
 			})
 		}
 	}
 	return all, nil
 }
 
-// Traffic returns what went to and fro so far, on all servers that answer.
-func (o *Outside) Traffic(ctx context.Context) ([]events.Traffic, error) {
+// Traffic returns what was sent and received so far, on all servers that answer.
+func (o *Outside) Traffic(ctx context.Context) ([]tenancy.Traffic, error) {
 	answers, err := o.ask(ctx, "$SYS.REQ.ACCOUNT.PING.STATZ", map[string]any{"include_unused": true})
 	if err != nil {
-		return nil, fmt.Errorf("look at what accounts send: %w", err)
+		return nil, fmt.Errorf("read the traffic of accounts: %w", err)
 	}
-	var all []events.Traffic
+	var all []tenancy.Traffic
 	for _, answer := range answers {
 		all = append(all, traffic(answer.Server.ID, answer.Data.Accounts))
 	}
@@ -251,14 +251,14 @@ func (o *Outside) Traffic(ctx context.Context) ([]events.Traffic, error) {
 }
 
 // Disconnect closes a connection. One that is closed already is no error.
-func (o *Outside) Disconnect(ctx context.Context, c events.Connection) error {
+func (o *Outside) Disconnect(ctx context.Context, c tenancy.Connection) error {
 	nc, err := o.system()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Timeout)
 	defer cancel()
-	// The answer says only whether there was such a connection.
+	// The answer is only whether there was such a connection.
 	_, err = nc.RequestWithContext(ctx, "$SYS.REQ.SERVER."+c.Server+".KICK", fmt.Appendf(nil, `{"cid":%d}`, c.ID))
 	if err != nil && !errors.Is(err, nats.ErrNoResponders) { // that server is gone, and its connections with it
 		return fmt.Errorf("close a connection: %w", err)

@@ -14,8 +14,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // elsewhere is a server under a configuration, and the way to it.
@@ -26,7 +26,7 @@ type elsewhere struct {
 	dir    string
 }
 
-func newElsewhere(t *testing.T, partners ...events.Account) elsewhere {
+func newElsewhere(t *testing.T, partners ...tenancy.Account) elsewhere {
 	t.Helper()
 	e := elsewhere{c: configuration(t, partners...), dir: t.TempDir()}
 	e.c.LoginIssuer = "" // nobody answers logins here
@@ -129,9 +129,9 @@ func TestRolesConnectToAServerElsewhere(t *testing.T) {
 }
 
 func TestAnAccountElsewhereIsLookedAt(t *testing.T) {
-	acme := events.PartnerAccountOf("acme", []string{"S"}, limits)
+	acme := tenancy.AccountOf("acme", []string{"S"}, limits)
 	e := newElsewhere(t, acme)
-	check := func(what string, a events.Account, missing string) {
+	check := func(what string, a tenancy.Account, missing string) {
 		t.Helper()
 		if err := e.SetAccount(t.Context(), a); err != nil {
 			t.Errorf("%s: %v", what, err)
@@ -144,18 +144,18 @@ func TestAnAccountElsewhereIsLookedAt(t *testing.T) {
 			t.Errorf("%s: %v, want that %s is missing", what, err, missing)
 		}
 	}
-	more := events.PartnerAccountOf("acme", []string{"S", "T"}, limits)
-	other := events.PartnerAccountOf("other", nil, limits)
+	more := tenancy.AccountOf("acme", []string{"S", "T"}, limits)
+	other := tenancy.AccountOf("other", nil, limits)
 	check("as configured", acme, "")
-	check("less than configured", events.PartnerAccountOf("acme", nil, limits), "")
+	check("less than configured", tenancy.AccountOf("acme", nil, limits), "")
 	check("one more study", more, "acme=T")
-	check("live subjects only", events.Account{Name: more.Name, Streams: more.Streams, Limits: limits}, "crit.v1.T.>")
+	check("live subjects only", tenancy.Account{Name: more.Name, Streams: more.Streams, Limits: limits}, "crit.v1.T.>")
 	check("as it was again", acme, "")
 	check("another partner", other, "partner-other")
-	check("closed again", events.ClosedAccount("other"), "")
+	check("closed again", tenancy.ClosedAccount("other"), "")
 
 	t.Run("again after a reload", func(t *testing.T) {
-		for _, a := range []events.Account{more, other} {
+		for _, a := range []tenancy.Account{more, other} {
 			if err := e.SetAccount(t.Context(), a); err != nil {
 				t.Fatal(err)
 			}
@@ -163,7 +163,7 @@ func TestAnAccountElsewhereIsLookedAt(t *testing.T) {
 		if err := e.Configured(t.Context()); !errors.Is(err, natsd.ErrNotConfigured) {
 			t.Errorf("before: %v", err)
 		}
-		e.c.Partners = []events.Account{more, other}
+		e.c.Partners = []tenancy.Account{more, other}
 		e.reload(t, text(t, e.c))
 		if err := e.Configured(t.Context()); !errors.Is(err, natsd.ErrNotConfigured) || !strings.Contains(err.Error(), "one more") {
 			t.Errorf("an account that was new: %v", err)
@@ -184,7 +184,7 @@ func TestAnAccountElsewhereIsLookedAt(t *testing.T) {
 }
 
 func TestServersElsewhereReloadWhenAsked(t *testing.T) {
-	acme := events.PartnerAccountOf("acme", []string{"S"}, limits)
+	acme := tenancy.AccountOf("acme", []string{"S"}, limits)
 	e := newElsewhere(t, acme)
 	reload := func(c natsd.Configuration) (int, error) {
 		t.Helper()
@@ -193,15 +193,15 @@ func TestServersElsewhereReloadWhenAsked(t *testing.T) {
 		}
 		return e.Reload(t.Context(), c.Partners)
 	}
-	e.c.Partners = []events.Account{events.PartnerAccountOf("acme", []string{"S", "T"}, limits)}
+	e.c.Partners = []tenancy.Account{tenancy.AccountOf("acme", []string{"S", "T"}, limits)}
 	if times, err := reload(e.c); err != nil || times != 1 {
 		t.Errorf("another study: %d times, %v", times, err)
 	}
-	e.c.Partners = append(e.c.Partners, events.PartnerAccountOf("other", nil, limits))
+	e.c.Partners = append(e.c.Partners, tenancy.AccountOf("other", nil, limits))
 	if times, err := reload(e.c); err != nil || times != 2 {
 		t.Errorf("another partner: %d times, %v", times, err)
 	}
-	if _, err := e.Reload(t.Context(), []events.Account{events.PartnerAccountOf("third", nil, limits)}); !errors.Is(err, natsd.ErrNotConfigured) {
+	if _, err := e.Reload(t.Context(), []tenancy.Account{tenancy.AccountOf("third", nil, limits)}); !errors.Is(err, natsd.ErrNotConfigured) {
 		t.Errorf("a partner that is not in the file: %v", err)
 	}
 	changed := e.c
@@ -212,14 +212,14 @@ func TestServersElsewhereReloadWhenAsked(t *testing.T) {
 }
 
 func TestWhatAccountsElsewhereSendIsCounted(t *testing.T) {
-	e := newElsewhere(t, events.PartnerAccountOf("acme", []string{"S"}, limits), events.PartnerAccountOf("other", nil, limits))
+	e := newElsewhere(t, tenancy.AccountOf("acme", []string{"S"}, limits), tenancy.AccountOf("other", nil, limits))
 	sends(t, e.join(t, "partner-acme"), 3)
 	wantTraffic(t, e, "partner-acme", 3)
 	wantTraffic(t, e, "partner-other", 0)
 }
 
 func TestConnectionsElsewhereAreListedAndClosed(t *testing.T) {
-	e := newElsewhere(t, events.PartnerAccountOf("acme", []string{"S"}, limits), events.PartnerAccountOf("other", nil, limits))
+	e := newElsewhere(t, tenancy.AccountOf("acme", []string{"S"}, limits), tenancy.AccountOf("other", nil, limits))
 	nc := e.join(t, "partner-acme")
 	if list, err := e.Connections(t.Context(), "partner-other"); err != nil || len(list) != 0 {
 		t.Errorf("connections of another: %v, %v", list, err)
@@ -235,7 +235,7 @@ func TestConnectionsElsewhereAreListedAndClosed(t *testing.T) {
 		}
 	}
 	wait(t, closed)
-	gone := events.Connection{Server: "NGONE", ID: 1}
+	gone := tenancy.Connection{Server: "NGONE", ID: 1}
 	if err := e.Disconnect(t.Context(), gone); err != nil {
 		t.Errorf("of a server that is gone: %v", err)
 	}

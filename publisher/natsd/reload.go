@@ -7,12 +7,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // Reload has all servers take up their configuration files again, and once more
 // if one of the partners' accounts needs that. It returns how often.
-func (o *Outside) Reload(ctx context.Context, partners []events.Account) (times int, err error) {
+func (o *Outside) Reload(ctx context.Context, partners []tenancy.Account) (times int, err error) {
 	nc, err := o.Connect(System)
 	if err != nil {
 		return 0, err
@@ -30,7 +30,7 @@ func (o *Outside) Reload(ctx context.Context, partners []events.Account) (times 
 	}
 }
 
-func (o *Outside) configured(ctx context.Context, partners []events.Account) error {
+func (o *Outside) configured(ctx context.Context, partners []tenancy.Account) error {
 	for _, a := range partners {
 		missing, err := o.missing(ctx, a)
 		if err := errors.Join(err, missing); err != nil {

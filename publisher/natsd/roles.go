@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // Accounts of the server.
@@ -23,13 +24,13 @@ type Role string
 const (
 	Publisher Role = "publisher" // owns the stream; the only one that may publish events
 	Reader    Role = "reader"    // reads the stream through consumers and by sequence
-	Operator  Role = "operator"  // a person with the nats command line: looks, changes nothing stored
+	Operator  Role = "operator"  // a person with the nats command line: reads, and changes nothing stored
 	System    Role = "system"    // the same person in account SYS: server reports
-	Doors     Role = "doors"     // makes partners' consumers and answers their logins
+	Partners  Role = "doors"     // creates partners' consumers and answers their logins
 	Keeper    Role = "keeper"    // in account SYS: finds and closes partners' connections
 )
 
-var roles = []Role{Publisher, Reader, Operator, System, Doors, Keeper}
+var roles = []Role{Publisher, Reader, Operator, System, Partners, Keeper}
 
 // userPrefix keeps the users of roles apart from partners, who log in under
 // their ids: those have no dot.
@@ -86,13 +87,13 @@ func permissions(role Role) *server.Permissions {
 			),
 			Subscribe: allow(inbox, events.StoredWildcard),
 		}
-	case Doors:
+	case Partners:
 		return &server.Permissions{
 			Publish: allow(
 				api+"STREAM.INFO."+stream, api+"CONSUMER.CREATE."+stream+".>", api+"CONSUMER.DELETE."+stream+".>",
-				api+"CONSUMER.INFO."+stream+".>", api+"CONSUMER.NAMES."+stream, server.InboxPrefix+">", events.PutOutSubject,
+				api+"CONSUMER.INFO."+stream+".>", api+"CONSUMER.NAMES."+stream, server.InboxPrefix+">", tenancy.SuspensionSubject,
 			),
-			Subscribe: allow(append(events.RequestSubjects(), inbox, server.AuthCalloutSubject, events.PutOutSubject)...),
+			Subscribe: allow(append(tenancy.RequestSubjects(), inbox, server.AuthCalloutSubject, tenancy.SuspensionSubject)...),
 		}
 	case Keeper:
 		return &server.Permissions{
@@ -111,7 +112,7 @@ func allow(subjects ...string) *server.SubjectPermission {
 	return &server.SubjectPermission{Allow: subjects}
 }
 
-// NewCredentials makes a password of 256 random bits for each role.
+// NewCredentials returns a password of 256 random bits for each role.
 func NewCredentials() (map[Role]Credentials, error) {
 	all := make(map[Role]Credentials)
 	for _, role := range roles {

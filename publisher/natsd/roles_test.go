@@ -144,7 +144,7 @@ func TestRolesMayDoWhatTheyAreForAndNoMore(t *testing.T) {
 		"takes a consumer's next": "$JS.API.CONSUMER.MSG.NEXT." + events.Stream + ".acme",
 		"asks for a login":        "$SYS.REQ.USER.AUTH",
 	} {
-		t.Run("doors never "+name, func(t *testing.T) { denied(t, s, natsd.Doors, subject) })
+		t.Run("partners never "+name, func(t *testing.T) { denied(t, s, natsd.Partners, subject) })
 	}
 	t.Run("publisher never fakes live events", func(t *testing.T) {
 		denied(t, s, natsd.Publisher, "crit.v1.S.DiagnosticReport.signed")

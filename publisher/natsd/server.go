@@ -30,7 +30,7 @@ type Config struct {
 	// Empty: no listener, only connections within the process.
 	Listen string
 
-	// TLS is how the listener proves who it is. Connections within the process
+	// TLS is the certificate of the listener. Connections within the process
 	// do without. Defaults to plain text.
 	TLS *tls.Config
 
@@ -50,8 +50,8 @@ type Config struct {
 	// Defaults to one minute.
 	ReadyTimeout time.Duration
 
-	// LoginIssuer is the public account key (nkey, "A…") of whoever answers the
-	// logins of all who have no role: partners. Without one they are refused.
+	// LoginIssuer is the public account key (nkey, "A…") of the callout, which
+	// answers the logins of all that have no role: partners. Without one they are refused.
 	LoginIssuer string
 
 	// Keys have the server run in operator mode: accounts and users are those that
@@ -174,12 +174,12 @@ func writable(dir string) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// ready says why the server does not take connections, or nil.
+// ready returns why the server does not accept connections, or nil.
 func ready(s *server.Server, log *logger, cfg Config) error {
 	if text, cause := log.fatal(); text != "" {
 		if errors.Is(cause, syscall.EADDRINUSE) {
 			return &events.Error{Code: events.Conflict, Err: cause,
-				Message: "NATS address " + cfg.Listen + " is in use; stop who uses it or choose another"}
+				Message: "NATS address " + cfg.Listen + " is in use; choose another, or stop the program that uses it"}
 		}
 		return events.Errorf(events.Unavailable, "the embedded NATS server does not start: %s", text)
 	}

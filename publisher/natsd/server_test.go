@@ -128,7 +128,7 @@ func TestPasswordsAreNotLogged(t *testing.T) {
 	var out lockedBuffer
 	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0",
 		Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
-	roles := []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System, natsd.Doors}
+	roles := []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System, natsd.Partners}
 	for _, role := range roles {
 		connect(t, s, role).Close()
 		_, _ = nats.Connect(s.ClientURL(), nats.UserInfo(s.Credentials(role).User, "wrong"))

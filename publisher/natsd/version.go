@@ -29,7 +29,7 @@ func (o *Outside) accept(name, version string) error {
 	if semver.IsValid(v) && semver.Compare(v, "v"+o.cfg.Oldest) >= 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: server %q says that its version is %q; upgrade it to %s or later", ErrOldServer, name, version, o.cfg.Oldest)
+	return fmt.Errorf("%w: server %q has version %q; upgrade it to %s or later", ErrOldServer, name, version, o.cfg.Oldest)
 }
 
 // begin returns a connection that was opened just now, or closes it if a server is too

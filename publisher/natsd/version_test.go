@@ -109,7 +109,7 @@ func TestAServerThatIsTooOldIsRefusedAtTheStart(t *testing.T) {
 		t.Run("version "+version, func(t *testing.T) {
 			d := newDisguise(t, e.server.ClientURL())
 			d.version.Store(version)
-			for _, role := range []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Doors} {
+			for _, role := range []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Partners} {
 				nc, err := reach(t, d.url(), e.c).Connect(role)
 				if accepted {
 					if err != nil {

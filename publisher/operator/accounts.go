@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // Config of Accounts.
@@ -109,7 +110,7 @@ type issuer func(issued int64) (string, error)
 // It returns an UnansweredError that names servers which count and have not
 // answered; the others have the account then. A partner's account must not be
 // set by two calls at the same time, nor while Compare runs.
-func (a *Accounts) SetAccount(ctx context.Context, partner events.Account) error {
+func (a *Accounts) SetAccount(ctx context.Context, partner tenancy.Account) error {
 	key, issue := a.issuer(partner)
 	changed, err := a.changed(key, issue)
 	if err != nil {
@@ -140,8 +141,8 @@ func (a *Accounts) SetAccount(ctx context.Context, partner events.Account) error
 }
 
 // issuer returns the key of a partner's account and what makes its JWT.
-func (a *Accounts) issuer(partner events.Account) (key string, issue issuer) {
-	key = a.cfg.Keys.PartnerAccount(strings.TrimPrefix(partner.Name, events.PartnerAccountPrefix))
+func (a *Accounts) issuer(partner tenancy.Account) (key string, issue issuer) {
+	key = a.cfg.Keys.PartnerAccount(strings.TrimPrefix(partner.Name, tenancy.AccountPrefix))
 	return key, func(issued int64) (string, error) { return a.cfg.Keys.partnerJWT(partner, issued) }
 }
 
@@ -255,7 +256,7 @@ const comparedAtOnce = 64
 // or took over all of it are not behind any more; so partners must be all there
 // are, those that were removed as closed accounts. What was changed last should
 // come first. The error of one account does not keep back the others.
-func (a *Accounts) Compare(ctx context.Context, partners iter.Seq[events.Account]) error {
+func (a *Accounts) Compare(ctx context.Context, partners iter.Seq[tenancy.Account]) error {
 	before, err := a.census(ctx)
 	if err != nil {
 		return err
@@ -285,7 +286,7 @@ func (a *Accounts) inStep(c census) {
 	}
 }
 
-func (a *Accounts) compareAll(ctx context.Context, partners iter.Seq[events.Account], servers census) error {
+func (a *Accounts) compareAll(ctx context.Context, partners iter.Seq[tenancy.Account], servers census) error {
 	const mostErrors = 5 // they have the same cause, most likely
 	var group errgroup.Group
 	group.SetLimit(comparedAtOnce)
@@ -318,7 +319,7 @@ func (a *Accounts) compareAll(ctx context.Context, partners iter.Seq[events.Acco
 }
 
 // compare looks up the account of a partner and pushes it where it differs.
-func (a *Accounts) compare(ctx context.Context, partner events.Account, servers census) error {
+func (a *Accounts) compare(ctx context.Context, partner tenancy.Account, servers census) error {
 	key, issue := a.issuer(partner)
 	stored, err := a.lookUp(ctx, key, servers)
 	if err != nil {

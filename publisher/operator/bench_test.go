@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 var partners = flag.Int("partners", 100, "number of partners in the benchmark of pushes")
@@ -16,7 +16,7 @@ func BenchmarkAccounts(b *testing.B) {
 	for _, size := range []int{1, 3} {
 		b.Run(fmt.Sprint(size, " servers"), func(b *testing.B) {
 			in := newInstallation(b, size, true)
-			accounts := make([]events.Account, *partners)
+			accounts := make([]tenancy.Account, *partners)
 			for i := range accounts {
 				accounts[i] = accountOf(fmt.Sprint("partner", i), "A", "B", "C")
 			}

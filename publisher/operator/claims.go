@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // answerWithin is how long a server keeps the way back open for an answer that
@@ -80,7 +81,7 @@ func (k *Keys) appJWT(roles RoleKeys, issued int64) (string, error) {
 	c.Limits.JetStreamLimits = jwt.JetStreamLimits{
 		MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
 	}
-	a := events.PartnerAccountOf("*", []string{"*"}, events.AccountLimits{})
+	a := tenancy.AccountOf("*", []string{"*"}, tenancy.Limits{})
 	seen := make(map[string]bool)
 	for _, s := range a.Services {
 		// A consumer's name is one part of a subject, with a study or without.
@@ -106,8 +107,8 @@ func (k *Keys) appJWT(roles RoleKeys, issued int64) (string, error) {
 
 // partnerJWT is the account of a partner. One that allows no connections has no
 // key that signs logins either.
-func (k *Keys) partnerJWT(a events.Account, issued int64) (string, error) {
-	id, ok := strings.CutPrefix(a.Name, events.PartnerAccountPrefix)
+func (k *Keys) partnerJWT(a tenancy.Account, issued int64) (string, error) {
+	id, ok := strings.CutPrefix(a.Name, tenancy.AccountPrefix)
 	if !ok || !events.ValidPartnerID(id) {
 		return "", events.Errorf(events.Invalid, "%q is not the account of a partner", a.Name)
 	}
@@ -130,8 +131,8 @@ func (k *Keys) partnerJWT(a events.Account, issued int64) (string, error) {
 			Type: jwt.Service, Account: k.App, Subject: jwt.Subject(s.Subject), LocalSubject: jwt.RenamingSubject(s.Import),
 		})
 	}
-	if len(a.Services) > 0 {
-		c.AddMapping(events.PartnerAPIPrefix+".>", jwt.WeightedMapping{Subject: events.PartnerImportPrefix + ".>", Weight: 100})
+	if a.Mapping != (tenancy.Mapping{}) {
+		c.AddMapping(jwt.Subject(a.Mapping.From), jwt.WeightedMapping{Subject: jwt.Subject(a.Mapping.To), Weight: 100})
 	}
 	for _, subject := range a.Streams {
 		c.Imports.Add(&jwt.Import{Type: jwt.Stream, Account: k.App, Subject: jwt.Subject(subject)})

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 func contains(text, part []byte) bool { return bytes.Contains(text, bytes.TrimSpace(part)) }
@@ -56,7 +57,7 @@ func TestAnAccountThatIsNoPartnersIsRefused(t *testing.T) {
 	in := newInstallation(t, 1, false)
 	a := in.accounts()
 	for _, name := range []string{"", "APP", "SYS", "AUTH", "acme", "partner-", "partner-a.b", "partner-.APP", "partner-a b"} {
-		err := a.SetAccount(t.Context(), events.Account{Name: name, Limits: limits})
+		err := a.SetAccount(t.Context(), tenancy.Account{Name: name, Limits: limits})
 		if !errors.Is(err, events.Invalid) {
 			t.Errorf("%q: %v", name, err)
 		}
@@ -117,7 +118,7 @@ func TestEachChangeIsIssuedLaterWhateverTheClockShows(t *testing.T) {
 		func() error { return a.SetAccount(t.Context(), accountOf("acme", "A")) },
 		func() error { return in.accounts().SetAccount(t.Context(), accountOf("acme", "A")) },
 		func() error {
-			return in.accounts().Compare(t.Context(), slices.Values([]events.Account{accountOf("acme", "A")}))
+			return in.accounts().Compare(t.Context(), slices.Values([]tenancy.Account{accountOf("acme", "A")}))
 		},
 	} {
 		if err := same(); err != nil {
@@ -133,7 +134,7 @@ func TestARemovedPartnersAccountIsClosedAndOpenedAgain(t *testing.T) {
 	eachSize(t, func(t *testing.T, in *installation) {
 		in.answerLogins()
 		a := in.accounts()
-		set := func(account events.Account) {
+		set := func(account tenancy.Account) {
 			t.Helper()
 			if err := a.SetAccount(t.Context(), account); err != nil {
 				t.Fatal(err)
@@ -142,7 +143,7 @@ func TestARemovedPartnersAccountIsClosedAndOpenedAgain(t *testing.T) {
 		set(accountOf("acme", "A"))
 		nc := in.mustLogin(in.nodes[0], "acme")
 		closed := nc.ConnectedUrl
-		set(events.ClosedAccount("acme"))
+		set(tenancy.ClosedAccount("acme"))
 		in.until("its connection is closed", func() error {
 			if nc.IsClosed() {
 				return nil

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 const (
@@ -32,9 +32,9 @@ type connection struct {
 
 // Connections returns the open connections of all partners, by the names of their
 // accounts, on all servers that answer. Servers returns which do not.
-func (a *Accounts) Connections(ctx context.Context) (map[string][]events.Connection, error) {
-	all := make(map[string][]events.Connection)
-	err := a.connections(ctx, map[string]any{"auth": true, "limit": mostConnections}, func(c events.Backlog) {
+func (a *Accounts) Connections(ctx context.Context) (map[string][]tenancy.Connection, error) {
+	all := make(map[string][]tenancy.Connection)
+	err := a.connections(ctx, map[string]any{"auth": true, "limit": mostConnections}, func(c tenancy.Backlog) {
 		all[c.Account] = append(all[c.Account], c.Connection)
 	})
 	if err != nil {
@@ -45,9 +45,9 @@ func (a *Accounts) Connections(ctx context.Context) (map[string][]events.Connect
 
 // Backlogs returns the connections of partners that do not take most, with how
 // much, on all servers that answer.
-func (a *Accounts) Backlogs(ctx context.Context) ([]events.Backlog, error) {
-	var all []events.Backlog
-	err := a.connections(ctx, map[string]any{"sort": "pending", "auth": true, "limit": mostBacklogs}, func(c events.Backlog) {
+func (a *Accounts) Backlogs(ctx context.Context) ([]tenancy.Backlog, error) {
+	var all []tenancy.Backlog
+	err := a.connections(ctx, map[string]any{"sort": "pending", "auth": true, "limit": mostBacklogs}, func(c tenancy.Backlog) {
 		all = append(all, c)
 	})
 	if err != nil {
@@ -56,7 +56,7 @@ func (a *Accounts) Backlogs(ctx context.Context) ([]events.Backlog, error) {
 	return all, nil
 }
 
-func (a *Accounts) connections(ctx context.Context, question any, add func(events.Backlog)) error {
+func (a *Accounts) connections(ctx context.Context, question any, add func(tenancy.Backlog)) error {
 	body, err := json.Marshal(question)
 	if err != nil {
 		return err
@@ -77,8 +77,8 @@ func (a *Accounts) connections(ctx context.Context, question any, add func(event
 		}
 		for _, c := range r.Data.Connections {
 			if a.ofPartner(c.Account, c.Name) {
-				add(events.Backlog{
-					Connection: events.Connection{Server: answer.server.ID, ID: c.ID, User: c.User}, Account: c.Name, Pending: uint64(max(0, c.Pending)),
+				add(tenancy.Backlog{
+					Connection: tenancy.Connection{Server: answer.server.ID, ID: c.ID, User: c.User}, Account: c.Name, Pending: uint64(max(0, c.Pending)),
 				})
 			}
 		}
@@ -88,12 +88,12 @@ func (a *Accounts) connections(ctx context.Context, question any, add func(event
 
 // ofPartner reports whether the key and the name are those of a partner's account.
 func (a *Accounts) ofPartner(key, name string) bool {
-	id, ok := strings.CutPrefix(name, events.PartnerAccountPrefix)
+	id, ok := strings.CutPrefix(name, tenancy.AccountPrefix)
 	return ok && key == a.cfg.Keys.PartnerAccount(id)
 }
 
 // Disconnect closes a connection. One that is closed already is no error.
-func (a *Accounts) Disconnect(ctx context.Context, c events.Connection) error {
+func (a *Accounts) Disconnect(ctx context.Context, c tenancy.Connection) error {
 	r, err := a.connection()
 	if err != nil {
 		return err
@@ -133,12 +133,12 @@ func (d data) ofClients() uint64 {
 
 // Traffic returns what partners sent and received so far, on all servers that
 // answer.
-func (a *Accounts) Traffic(ctx context.Context) ([]events.Traffic, error) {
+func (a *Accounts) Traffic(ctx context.Context) ([]tenancy.Traffic, error) {
 	answers, _, err := a.askAll(ctx, pingTraffic, []byte(`{"include_unused":true}`))
 	if err != nil {
 		return nil, fmt.Errorf("look at what accounts send: %w", err)
 	}
-	var all []events.Traffic
+	var all []tenancy.Traffic
 	for _, answer := range answers {
 		var r struct {
 			Data struct {
@@ -148,11 +148,11 @@ func (a *Accounts) Traffic(ctx context.Context) ([]events.Traffic, error) {
 		if err := json.Unmarshal(answer.body, &r); err != nil {
 			return nil, fmt.Errorf("read a NATS server's answer: %w", err)
 		}
-		t := events.Traffic{Server: answer.server.ID, Accounts: make(map[string]events.Messages)}
+		t := tenancy.Traffic{Server: answer.server.ID, Accounts: make(map[string]tenancy.Messages)}
 		for _, account := range r.Data.Accounts {
 			t.Bytes += uint64(max(0, account.Sent.Bytes))
 			if a.ofPartner(account.Key, account.Name) {
-				t.Accounts[account.Name] = events.Messages{Received: account.Received.ofClients(), Sent: account.Sent.ofClients()}
+				t.Accounts[account.Name] = tenancy.Messages{Received: account.Received.ofClients(), Sent: account.Sent.ofClients()}
 			}
 		}
 		all = append(all, t)

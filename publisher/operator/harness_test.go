@@ -23,6 +23,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 const (
@@ -243,10 +244,10 @@ func (in *installation) accountsOf(change func(*operator.Config)) *operator.Acco
 	return a
 }
 
-var limits = events.AccountLimits{Connections: 4, Subscriptions: 50, Payload: 4096}
+var limits = tenancy.Limits{Connections: 4, Subscriptions: 50, Payload: 4096}
 
-func accountOf(partner string, studies ...string) events.Account {
-	return events.PartnerAccountOf(partner, studies, limits)
+func accountOf(partner string, studies ...string) tenancy.Account {
+	return tenancy.AccountOf(partner, studies, limits)
 }
 
 // stored is the account that a server has on disk.

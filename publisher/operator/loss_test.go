@@ -18,12 +18,13 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-func all(accounts ...events.Account) iter.Seq[events.Account] { return slices.Values(accounts) }
+func all(accounts ...tenancy.Account) iter.Seq[tenancy.Account] { return slices.Values(accounts) }
 
 // compare compares until all servers store what they should.
-func (in *installation) compare(a *operator.Accounts, accounts ...events.Account) {
+func (in *installation) compare(a *operator.Accounts, accounts ...tenancy.Account) {
 	in.t.Helper()
 	in.until("all servers are in step", func() error {
 		if err := a.Compare(in.t.Context(), all(accounts...)); err != nil {
@@ -234,9 +235,9 @@ func TestAServerThatIsPausedDuringAPushIsNamedAndPutRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantUnanswered(t, a.SetAccount(t.Context(), accountOf("acme", "A")), paused.name)
-	wantUnanswered(t, a.SetAccount(t.Context(), events.ClosedAccount("globex")), paused.name)
+	wantUnanswered(t, a.SetAccount(t.Context(), tenancy.ClosedAccount("globex")), paused.name)
 	// The others are in step meanwhile.
-	wantUnanswered(t, a.Compare(t.Context(), all(accountOf("acme", "A"), events.ClosedAccount("globex"))), paused.name)
+	wantUnanswered(t, a.Compare(t.Context(), all(accountOf("acme", "A"), tenancy.ClosedAccount("globex"))), paused.name)
 	s, err := a.Servers(t.Context())
 	want := operator.Servers{Answering: []string{"n1", "n2"}, Silent: []string{"n3"}}
 	if diff := cmp.Diff(want, s); diff != "" || err != nil {
@@ -245,7 +246,7 @@ func TestAServerThatIsPausedDuringAPushIsNamedAndPutRight(t *testing.T) {
 	if err := paused.process.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	in.compare(a, accountOf("acme", "A"), events.ClosedAccount("globex"))
+	in.compare(a, accountOf("acme", "A"), tenancy.ClosedAccount("globex"))
 	in.wantImports("acme", "A")
 	if _, err := in.login(paused, "globex"); err == nil {
 		t.Error("a removed partner got in")
@@ -285,7 +286,7 @@ func wantUnanswered(t *testing.T, err error, server string) {
 func TestPushesWhileServersAreKilled(t *testing.T) {
 	in := newInstallation(t, 3, true)
 	a := in.accountsOf(func(c *operator.Config) { c.Timeout = 250 * time.Millisecond })
-	wanted := make([]events.Account, 8)
+	wanted := make([]tenancy.Account, 8)
 	for round := range 6 {
 		killed := in.nodes[round%3]
 		begun, done := make(chan bool, len(wanted)), make(chan bool)
@@ -306,6 +307,6 @@ func TestPushesWhileServersAreKilled(t *testing.T) {
 	}
 	in.compare(a, wanted...)
 	for _, account := range wanted {
-		in.wantImports(strings.TrimPrefix(account.Name, events.PartnerAccountPrefix), "S5")
+		in.wantImports(strings.TrimPrefix(account.Name, tenancy.AccountPrefix), "S5")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // Preload is what servers have from their configuration. It does not change with
@@ -82,7 +82,7 @@ func (p *Preload) Text() string {
 	fmt.Fprintf(&w, "default_sentinel: %q\n", p.sentinel)
 	// Without it a server refuses a login that is not answered within 2 s, and
 	// clients do not come back after two refusals.
-	fmt.Fprintf(&w, "authorization {timeout: %d}\n", events.LoginWait/time.Second)
+	fmt.Fprintf(&w, "authorization {timeout: %d}\n", tenancy.LoginWait/time.Second)
 	return w.String()
 }
 

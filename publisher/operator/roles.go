@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // Role is what a connection is for; it decides what it may do.
@@ -76,8 +77,8 @@ func permissions(role Role) jwt.Permissions {
 	case Doors:
 		return allow([]string{
 			api + "STREAM.INFO." + stream, api + "CONSUMER.CREATE." + stream + ".>", api + "CONSUMER.DELETE." + stream + ".>",
-			api + "CONSUMER.INFO." + stream + ".>", api + "CONSUMER.NAMES." + stream, events.PutOutSubject,
-		}, append(events.RequestSubjects(), inbox, events.PutOutSubject)...)
+			api + "CONSUMER.INFO." + stream + ".>", api + "CONSUMER.NAMES." + stream, tenancy.SuspensionSubject,
+		}, append(tenancy.RequestSubjects(), inbox, tenancy.SuspensionSubject)...)
 	case System:
 		return allow(reports(), inbox)
 	case Keeper:

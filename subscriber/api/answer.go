@@ -12,8 +12,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// maxKept is the capacity up to which a buffer is used again.
-const maxKept = 1 << 20
+// maxReused is the capacity up to which a buffer is used again.
+const maxReused = 1 << 20
 
 // search answers {base}/DiagnosticReport?researchstudy=….
 func (a *API) search(w http.ResponseWriter, r *request) error {
@@ -40,14 +40,14 @@ func (a *API) search(w http.ResponseWriter, r *request) error {
 	*buffer = set.Append(slices.Grow((*buffer)[:0], set.Size()))
 	setValidators(w.Header(), r.contentType, a.searchTag(s, r.contentType, page.ChainHead), time.Time{})
 	write(w, *buffer)
-	if cap(*buffer) <= maxKept {
+	if cap(*buffer) <= maxReused {
 		a.buffers.Put(buffer)
 	}
 	return nil
 }
 
-// unchanged answers 304 where the client holds the answer. It asks for the
-// number of the study's last event only, because most who poll find nothing
+// unchanged answers 304 if the client already has the answer, and reports whether
+// it did. It reads only the study's chain head, because most polls find nothing
 // new.
 func (a *API) unchanged(w http.ResponseWriter, r *request, s search) (bool, error) {
 	if r.Header.Get("If-None-Match") == "" {
@@ -82,8 +82,8 @@ func (a *API) searchset(s search, page readmodel.Page) (fhir.Searchset, error) {
 	return set, nil
 }
 
-// links returns self, first, last, previous and next in this order, as far as
-// they apply. Behind the last page, the page before is the last one.
+// links returns the links that apply, in the order self, first, last, previous,
+// next. For a page behind the last one, previous is the last page.
 func (a *API) links(s search, total int) []fhir.Link {
 	link := func(relation string, page int) fhir.Link {
 		return fhir.Link{Relation: relation, URL: a.base + "?" + s.queryOf(page)}
@@ -106,7 +106,7 @@ func (a *API) links(s search, total int) []fhir.Link {
 // read answers {base}/DiagnosticReport/{id}.
 func (a *API) read(w http.ResponseWriter, r *request, id string) error {
 	var s search
-	if err := s.takeAll(readParameters(), r.pairs, r.strict); err != nil {
+	if err := s.parseAll(readParameters(), r.pairs, r.strict); err != nil {
 		return err
 	}
 	report, err := a.granted(r, id)
@@ -128,15 +128,15 @@ func (a *API) read(w http.ResponseWriter, r *request, id string) error {
 	return nil
 }
 
-// granted returns the available report of a study that the partner may see. A
-// report of another study is answered like one that does not exist.
+// granted returns an available report of a study that is granted to the partner.
+// For a report of another study the error is the same as for an unknown report.
 func (a *API) granted(r *request, id string) (readmodel.Report, error) {
 	if !events.ValidFHIRID(id) {
 		return readmodel.Report{}, noSuchReport()
 	}
 	report, err := a.reader.Report(r.Context(), id)
 	switch code := events.CodeOf(err); {
-	case code == events.NotFound, (err == nil || code == events.Outdated) && !grantedToken(r.partner, report.Study):
+	case code == events.NotFound, (err == nil || code == events.Outdated) && !grantedKey(r.partner, report.Study):
 		return readmodel.Report{}, a.noReport(r)
 	case err != nil:
 		return readmodel.Report{}, err
@@ -148,29 +148,32 @@ func (a *API) granted(r *request, id string) (readmodel.Report, error) {
 
 func noSuchReport() error { return events.Errorf(events.NotFound, "There is no such report.") }
 
-// noReport refuses a report that is in none of the partner's studies, as far as
-// this version knows: one of them may have it in an event that only a newer
-// version knows. The answer is the same whatever other studies have.
+// noReport returns the error for a report that none of the partner's studies
+// has. If one of these studies has an event of an unknown kind, the report may be
+// in it, and the error is Outdated. Other studies do not matter, so that the
+// answer does not show what they have.
 func (a *API) noReport(r *request) error {
 	outdated, err := a.reader.Outdated(r.Context())
 	if err != nil {
 		return err
 	}
-	for token, unknown := range outdated {
-		if grantedToken(r.partner, token) {
-			return events.Errorf(events.Outdated, "study %s has an event of the type %s, which this version does not know, and it may be about the report", token, unknown)
+	for key, unknown := range outdated {
+		if grantedKey(r.partner, key) {
+			return events.Errorf(events.Outdated, "study %s has an event of the type %s, which this version does not know, and it may be about the report", key, unknown)
 		}
 	}
 	return noSuchReport()
 }
 
-func grantedToken(partner access.Partner, token string) bool {
+// grantedKey reports whether the study with the key is granted to the partner.
+func grantedKey(partner access.Partner, key string) bool {
 	return slices.ContainsFunc(partner.Studies, func(study string) bool {
-		return events.StudyKey(study) == token && partner.Granted(study)
+		return events.StudyKey(study) == key && partner.Granted(study)
 	})
 }
 
-// write sends a whole body. A client that went away is no error of ours.
+// write sends a whole body. An error means that the client has gone, and is
+// ignored.
 func write(w http.ResponseWriter, body []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body)

@@ -14,37 +14,38 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// Reader is what the API needs of the read model.
+// Reader is the part of the read model that the API uses.
 type Reader interface {
 	// Search returns a page of a study's available reports. The error's code is
 	// Outdated for a study that Outdated names.
 	Search(ctx context.Context, q readmodel.Query) (readmodel.Page, error)
-	// Report returns the newest version of a report, available or not; the
-	// error's code is NotFound where there is none, and Outdated, with the study
-	// in the Report, where it is of a study that Outdated names.
+	// Report returns the newest version of a report, available or not. The error's
+	// code is NotFound if there is none. It is Outdated for a report of a study that
+	// Outdated names; then the Report has the study.
 	Report(ctx context.Context, id string) (readmodel.Report, error)
-	// Outdated returns the studies, by token, from which only a newer version can answer.
+	// Outdated returns, by study key, the type of a study's first event that only a
+	// newer version knows.
 	Outdated(ctx context.Context) (map[string]string, error)
-	// Directory returns partners, grants and keys as of now.
+	// Directory returns the present partners, grants and keys.
 	Directory() access.Directory
 }
 
-// Config is what an installation may want otherwise.
+// Config has the API's optional settings.
 type Config struct {
-	PublicURL string // scheme and authority that links start with. Defaults to http://127.0.0.1:8080
+	PublicURL string // scheme and authority of links. Defaults to http://127.0.0.1:8080
 	BasePath  string // path of the API. Defaults to DefaultBasePath
-	Count     int    // reports to a page that asks for no size. Defaults to 50
-	MaxCount  int    // reports to a page at most. Defaults to 1000
-	MaxQuery  int    // bytes of a query at most, without escapes. Defaults to 8192
+	Count     int    // reports on a page without _count. Defaults to 50
+	MaxCount  int    // largest page. Defaults to 1000
+	MaxQuery  int    // largest query in bytes, decoded. Defaults to 8192
 
-	// Ready, if set, returns why nothing can be answered now, not even who may
-	// ask; nil: all can. Its code is events.Unavailable.
+	// Ready returns nil if requests can be answered, else the reason, an
+	// Unavailable events.Error. Defaults to always nil.
 	Ready func() error
 
 	Clock func() time.Time // Defaults to time.Now
 }
 
-// DefaultBasePath is where partners know the API to be.
+// DefaultBasePath is the path that partners use.
 const DefaultBasePath = "/msk-apim/external/v2/crit/blaze/api"
 
 const resourceType = "/DiagnosticReport"
@@ -53,13 +54,13 @@ const resourceType = "/DiagnosticReport"
 type API struct {
 	reader  Reader
 	cfg     Config
-	base    string // absolute URL of the resource type
-	tokens  access.Verifier
+	base    string          // absolute URL of the resource type
+	tokens  access.Verifier // of access tokens
 	buffers sync.Pool
 	metrics metrics
 }
 
-// New makes the API over a read model.
+// New returns the API over a read model.
 func New(reader Reader, cfg Config) *API {
 	cfg.PublicURL = strings.TrimRight(cmp.Or(cfg.PublicURL, "http://127.0.0.1:8080"), "/")
 	cfg.BasePath = strings.TrimRight(cmp.Or(cfg.BasePath, DefaultBasePath), "/")
@@ -82,19 +83,19 @@ func New(reader Reader, cfg Config) *API {
 }
 
 // ServeHTTP answers GET and HEAD of {base}/DiagnosticReport and of
-// {base}/DiagnosticReport/{id}; any other path is an unknown one.
+// {base}/DiagnosticReport/{id}, and 404 on any other path.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	route, answer := a.route(r.URL.Path)
 	began := time.Now()
-	counted := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-	defer func() { a.metrics.observe(route, counted.status, time.Since(began)) }()
+	counted := rest.Counted(w)
+	defer func() { a.metrics.observe(route, counted.Status(), time.Since(began)) }()
 	if err := a.serve(counted, r, answer); err != nil {
 		rest.WriteError(counted, r, err)
 	}
 }
 
-// answerer writes the answer to an authorised request, or returns an error and
-// has written nothing.
+// answerer writes the answer to an authorised request, or writes nothing and
+// returns an error.
 type answerer func(w http.ResponseWriter, r *request) error
 
 func (a *API) route(path string) (string, answerer) {
@@ -110,7 +111,7 @@ func (a *API) route(path string) (string, answerer) {
 	}
 }
 
-// request is an authorised one.
+// request is an authorised request.
 type request struct {
 	*http.Request
 	partner     access.Partner
@@ -119,8 +120,8 @@ type request struct {
 	strict      bool
 }
 
-// serve checks what all calls have in common: method, who is asking, format
-// and size, in this order.
+// serve checks what all calls have in common, in the order of the contract:
+// method, credentials, format and size.
 func (a *API) serve(w http.ResponseWriter, r *http.Request, answer answerer) error {
 	if answer == nil {
 		return events.Errorf(events.NotFound, "Nothing is served on this path.")
@@ -143,7 +144,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, answer answerer) err
 		return err
 	}
 	if size := sizeOf(pairs); size > a.cfg.MaxQuery {
-		return events.Errorf(events.TooLarge, "The query has %d bytes; at most %d are taken.", size, a.cfg.MaxQuery)
+		return events.Errorf(events.TooLarge, "The query has %d bytes; at most %d are allowed.", size, a.cfg.MaxQuery)
 	}
 	return answer(w, &request{Request: r, partner: partner, pairs: pairs, contentType: contentType, strict: prefersStrict(r)})
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
-// authorize finds out which partner is asking: the token says it, and each
-// x-partnerid, in the header or in the query, must say the same.
+// authorize returns the partner that the access token names. Each x-partnerid,
+// in the header or in the query, must name the same partner.
 func (a *API) authorize(r *http.Request, pairs []pair) (access.Partner, error) {
 	partner, err := a.bearer(r)
 	if err != nil {
@@ -27,9 +27,9 @@ func (a *API) authorize(r *http.Request, pairs []pair) (access.Partner, error) {
 	return partner, nil
 }
 
-// bearer returns the partner whom the request's one token names, unless the
-// secret it was issued for is no longer in force. The error's code is Outdated
-// if only a newer version knows who may be let in.
+// bearer returns the partner that the request's access token names. It refuses a
+// token whose client secret is no longer in force. The error's code is Outdated
+// if there is an access event that only a newer version knows.
 func (a *API) bearer(r *http.Request) (access.Partner, error) {
 	refused := func(message string) (access.Partner, error) {
 		return access.Partner{}, events.Errorf(events.Unauthenticated, "%s", message)
@@ -40,7 +40,7 @@ func (a *API) bearer(r *http.Request) (access.Partner, error) {
 	case len(headers) > 1:
 		return refused("There is more than one Authorization header.")
 	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	scheme, accessToken, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return refused("The Authorization header must be: Bearer {access_token}.")
 	}
@@ -49,7 +49,7 @@ func (a *API) bearer(r *http.Request) (access.Partner, error) {
 		return access.Partner{}, err
 	}
 	now := a.cfg.Clock()
-	claims, err := a.tokens.Verify(d, strings.Trim(token, " "), now)
+	claims, err := a.tokens.Verify(d, strings.Trim(accessToken, " "), now)
 	if err != nil {
 		return access.Partner{}, err
 	}
@@ -60,7 +60,8 @@ func (a *API) bearer(r *http.Request) (access.Partner, error) {
 	return partner, nil
 }
 
-// partnerIDs returns every x-partnerid that is not empty, from both places.
+// partnerIDs returns each x-partnerid in the header and in the query that is not
+// empty.
 func partnerIDs(r *http.Request, pairs []pair) []string {
 	var ids []string
 	for _, id := range r.Header.Values(paramPartner) {

@@ -25,13 +25,13 @@ const connections = 16
 // behind the same middleware. The metric x-memory is the first time over the
 // second.
 func BenchmarkPage(b *testing.B) {
-	l := openLive(b, api.Config{}, "S1")
+	s := serveModel(b, api.Config{}, "S1")
 	for i := range 500 {
-		l.report(events.ReportSigned, fhir.Report{Assessment: assessment("S1", strconv.Itoa(i+1), i+1, 16)})
+		s.report(events.ReportSigned, fhir.Report{Assessment: assessment("S1", strconv.Itoa(i+1), i+1, 16)})
 	}
-	l.wait()
+	s.wait()
 	const path = "/DiagnosticReport?researchstudy=S1"
-	answer := l.get(b, path, header("Accept-Encoding", "identity"))
+	answer := s.get(b, path, header("Accept-Encoding", "identity"))
 	tag := answer.header.Get("Etag")
 	memory := httptest.NewServer(rest.Wrap(fromMemory(answer), slog.New(slog.DiscardHandler)))
 	b.Cleanup(memory.Close)
@@ -45,11 +45,11 @@ func BenchmarkPage(b *testing.B) {
 		{"unchanged", map[string]string{"Accept-Encoding": "identity", "If-None-Match": tag}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			c.headers["Authorization"], c.headers["X-Partnerid"] = "Bearer "+l.token, partnerID
+			c.headers["Authorization"], c.headers["X-Partnerid"] = "Bearer "+s.accessToken, partnerID
 			b.StopTimer()
 			baseline := load(b, memory.URL+api.DefaultBasePath+path, c.headers)
 			b.StartTimer()
-			took := load(b, l.server.URL+api.DefaultBasePath+path, c.headers)
+			took := load(b, s.URL+api.DefaultBasePath+path, c.headers)
 			b.ReportMetric(float64(b.N)/took.Seconds(), "pages/s")
 			b.ReportMetric(float64(b.N)/baseline.Seconds(), "memory-pages/s")
 			b.ReportMetric(took.Seconds()/baseline.Seconds(), "x-memory")
@@ -58,7 +58,7 @@ func BenchmarkPage(b *testing.B) {
 	}
 }
 
-// fromMemory returns an answer again and again.
+// fromMemory returns a handler that always sends the same answer.
 func fromMemory(a answer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, name := range []string{"Content-Type", "Etag", "Cache-Control", "Vary"} {

@@ -17,8 +17,8 @@ import (
 )
 
 func TestAnswersAtTheSameTimeDoNotMix(t *testing.T) {
-	s := open(t, api.Config{}, "S1", "S2")
-	s.desk.page = reports(400)
+	s := serve(t, api.Config{}, "S1", "S2")
+	s.reader.page = reports(400)
 	var paths []string
 	for _, study := range []string{"S1", "S2"} {
 		for page := range 8 {
@@ -43,8 +43,8 @@ func TestAnswersAtTheSameTimeDoNotMix(t *testing.T) {
 	group.Wait()
 }
 
-func TestLogsHoldNothingOfTheQueryOrTheCredentials(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
+func TestLogsHaveNothingOfTheQueryOrTheCredentials(t *testing.T) {
+	s := serve(t, api.Config{}, "S1")
 	var log bytes.Buffer
 	handler := rest.Wrap(s.api, slog.New(slog.NewTextHandler(&log, nil)))
 	for _, query := range []string{
@@ -52,15 +52,15 @@ func TestLogsHoldNothingOfTheQueryOrTheCredentials(t *testing.T) {
 		"researchstudy=S1&_format=secret", "researchstudy=S1&_sort=secret", "researchstudy=S1&date=2014-02-30T10:00:00secret", "researchstudy=S1&_id:secret=1",
 	} {
 		r := httptest.NewRequest(http.MethodGet, api.DefaultBasePath+"/DiagnosticReport?"+query, nil)
-		r.Header.Set("Authorization", "Bearer "+s.token)
+		r.Header.Set("Authorization", "Bearer "+s.accessToken)
 		r.Header.Set("X-Partnerid", partnerID)
 		handler.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	text := log.String()
-	if strings.Contains(text, "secret") || strings.Contains(text, s.token) {
-		t.Errorf("the log tells too much:\n%s", text)
+	if strings.Contains(text, "secret") || strings.Contains(text, s.accessToken) {
+		t.Errorf("the log has a part of the query or a credential:\n%s", text)
 	}
 	if strings.Count(text, "partner="+partnerID) < 5 || strings.Count(text, "\n") != 9 {
-		t.Errorf("not a line for each request that says who asked:\n%s", text)
+		t.Errorf("not one line with the partner for each request:\n%s", text)
 	}
 }

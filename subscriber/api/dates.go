@@ -20,7 +20,7 @@ func dateValue(text string) (readmodel.Comparison, error) {
 	return comparePeriod(op, date)
 }
 
-// sinceValue reads a date without prefix; it asks for what is not before it.
+// sinceValue reads a date without prefix, which means ge.
 func sinceValue(text string) (readmodel.Comparison, error) {
 	return comparePeriod(readmodel.Ge, text)
 }
@@ -64,6 +64,6 @@ func isoDate(text string) string {
 	}
 }
 
-// restorePlus puts back a plus sign that came unescaped and was read as a
-// space: in the zone of a date, and in a media type, no space can be meant.
+// restorePlus undoes the decoding of an unescaped plus sign as a space. A date
+// and a media type have no spaces.
 func restorePlus(value string) string { return strings.ReplaceAll(value, " ", "+") }

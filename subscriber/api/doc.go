@@ -1,32 +1,31 @@
-// Package api is the read API: the search of a study's available reports and
-// the read of one, as FHIR search and read define them and as partners of the
-// API already use them.
+// Package api is the read API: it searches the available reports of a study and
+// reads one report, as FHIR search and read define it.
 //
-// Every answer is a function of the study, the number of its last event and
-// the query; the resources in it are the bytes that were signed, unchanged.
-// Who may see what is looked up anew for each request, so that a revoked
-// grant is refused from the moment the read model knows of it.
+// Every answer is a function of the study, the number of its last event and the
+// query. The resources in it are the bytes that were signed, unchanged. Access is
+// checked for each request, so that a revoked grant is refused as soon as the
+// read model has applied the revocation.
 //
-// Where the log has an event that only a newer version knows, the answer is 503:
-// to every call about its study, and to every call at all if it is an access
-// event. Another study is answered from as always.
+// If the stream has an event of a kind that only a newer version knows, calls
+// about the event's study are answered 503; if it is an access event, all calls
+// are. Other studies are not affected.
 //
-// It writes nothing, keeps no sessions, and issues no tokens.
+// The API writes nothing, keeps no sessions and issues no access tokens.
 //
 // # Queries
 //
-// Names of parameters match without regard to case. A filter with several
-// values between commas wants any of them, a repeated filter all of them. What
-// can have one value only (researchstudy, page, _count, _sort, _format,
-// _summary, _total, x-partnerid) may be repeated with the same value; a
-// different one is refused. Repetitions of _elements add up. An empty value is
-// refused, because a filter that is passed over answers more than was asked for;
-// an empty researchstudy is a missing one.
+// Names of parameters match without regard to case. A filter with several values,
+// separated by commas, matches any of them; a repeated filter must match each
+// time. A parameter that has one value (researchstudy, page, _count, _sort,
+// _format, _summary, _total, x-partnerid) may be repeated with the same value; a
+// different value is refused. Repetitions of _elements are combined. An empty
+// value is refused, because to ignore a filter would return more than was asked
+// for. An empty researchstudy counts as missing.
 //
-// The value of researchstudy is the study number as it stands, which is how
-// links and references write it; only when no such study is granted it is read
-// as other values are, with \, for a comma.
+// The value of researchstudy is first taken literally, because links and
+// references write the study id so. Only if no such study is granted is it
+// read like other values, with \, for a comma.
 //
-// Links spell the same search in one way, whatever the order, the case and
-// the escapes in which it came.
+// Links write equal searches in one way, whatever the order, case and escapes of
+// the query.
 package api

@@ -9,9 +9,9 @@ import (
 )
 
 func TestFormats(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
-	s.desk.page = reports(1)
-	s.desk.reports = map[string]readmodel.Report{"1": s.desk.page.Reports[0]}
+	s := serve(t, api.Config{}, "S1")
+	s.reader.page = reports(1)
+	s.reader.reports = map[string]readmodel.Report{"1": s.reader.page.Reports[0]}
 	const fhirJSON, plainJSON = "application/fhir+json", "application/json"
 	for _, c := range []struct {
 		name, query, accept string

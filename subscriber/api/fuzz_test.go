@@ -15,8 +15,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
-// Whatever the query, the answer is a Bundle or a refusal for a reason of the
-// caller's, and the self link of a Bundle asks for the same again.
+// The answer to any query is a Bundle or an error of the caller, and the self link
+// of a Bundle has the same answer.
 func FuzzQuery(f *testing.F) {
 	for _, query := range []string{
 		"researchstudy=S1", "ResearchStudy=A%2CB&page=2", `researchstudy=A\,B`, "researchstudy=%C3%89&_count=3&page=9&x-partnerid=acme",
@@ -27,13 +27,13 @@ func FuzzQuery(f *testing.F) {
 	} {
 		f.Add(query)
 	}
-	s := open(f, api.Config{}, "S1", "A,B", "É", "A\\B")
-	s.desk.page = reports(3)
+	s := serve(f, api.Config{}, "S1", "A,B", "É", "A\\B")
+	s.reader.page = reports(3)
 	handler := rest.Wrap(s.api, slog.New(slog.DiscardHandler))
 	ask := func(query string) answer {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.URL = &url.URL{Path: api.DefaultBasePath + "/DiagnosticReport", RawQuery: query}
-		r.Header.Set("Authorization", "Bearer "+s.token)
+		r.Header.Set("Authorization", "Bearer "+s.accessToken)
 		r.Header.Set("X-Partnerid", partnerID)
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r.WithContext(context.Background()))
@@ -43,20 +43,20 @@ func FuzzQuery(f *testing.F) {
 		a := ask(query)
 		if a.status != http.StatusOK {
 			if a.outcome(t); a.status >= 500 {
-				t.Fatalf("%q gives %d %s", query, a.status, a.body)
+				t.Fatalf("%q: %d %s", query, a.status, a.body)
 			}
 			return
 		}
-		b, asked := a.bundle(t), s.desk.lastQuery(t)
+		b, asked := a.bundle(t), s.reader.lastQuery(t)
 		self := b.Link[0].URL
 		if _, err := url.Parse(self); err != nil || strings.ContainsAny(self, "+ ") {
 			t.Fatalf("%q: link %s (%v)", query, self, err)
 		}
 		_, again, _ := strings.Cut(self, "?")
 		if c := ask(again); string(c.body) != string(a.body) || c.header.Get("Etag") != a.header.Get("Etag") {
-			t.Errorf("%q gives\n%s, its self link\n%s", query, a.body, c.body)
+			t.Errorf("%q:\n%s, its self link:\n%s", query, a.body, c.body)
 		}
-		if diff := cmp.Diff(asked, s.desk.lastQuery(t)); diff != "" {
+		if diff := cmp.Diff(asked, s.reader.lastQuery(t)); diff != "" {
 			t.Errorf("%q and its self link %s ask for different reports:\n%s", query, again, diff)
 		}
 	})

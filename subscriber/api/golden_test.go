@@ -57,14 +57,14 @@ func readFile(t testing.TB, name string) []byte {
 // The answer for the example's two reports is the example: its elements in
 // its order, with its number texts, and beside them only what is added to it.
 func TestGoldenBundle(t *testing.T) {
-	s := open(t, api.Config{}, "FHIR-T")
-	s.desk.page = readmodel.Page{Total: 2, ChainHead: events.ChainHead{Number: 2}}
+	s := serve(t, api.Config{}, "FHIR-T")
+	s.reader.page = readmodel.Page{Total: 2, ChainHead: events.ChainHead{Number: 2}}
 	for _, r := range seedReports(t) {
 		body, err := r.Encode()
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.desk.page.Reports = append(s.desk.page.Reports, readmodel.Report{
+		s.reader.page.Reports = append(s.reader.page.Reports, readmodel.Report{
 			ID: r.Assessment.ID, Study: "FHIR-T", Version: r.Version, LastUpdated: r.LastUpdated, Available: true, Body: body,
 		})
 	}

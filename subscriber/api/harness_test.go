@@ -20,13 +20,13 @@ const (
 	partnerID = "acme"
 )
 
-// stand is an API behind a real listener, with a partner and its token.
-type stand struct {
-	desk   *desk
-	api    *api.API
-	server *httptest.Server
-	signer *access.Signer
-	token  string
+// server serves an API over HTTP and has the access token of a partner.
+type server struct {
+	*httptest.Server
+	api         *api.API
+	reader      *scriptedReader // nil over another Reader
+	signer      *access.Signer
+	accessToken string
 }
 
 func newSigner(t testing.TB) *access.Signer {
@@ -44,42 +44,47 @@ func newSigner(t testing.TB) *access.Signer {
 
 const secret = "s3cret of acme"
 
-// secrets are those in force of the tests' partners.
+// secrets returns the secrets in force of the tests' partners.
 func secrets() []access.Secret { return []access.Secret{{SHA256: access.DigestSecret(secret)}} }
 
 func issue(t testing.TB, signer *access.Signer, partner string, at time.Time) string {
 	t.Helper()
-	token, err := signer.Issue("00000000-0000-7000-8000-000000000001", publicURL, partner, secret, at)
+	accessToken, err := signer.Issue("00000000-0000-7000-8000-000000000001", publicURL, partner, secret, at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return token
+	return accessToken
 }
 
-// open starts an API over a desk at which the partner has the studies.
-func open(t testing.TB, cfg api.Config, studies ...string) *stand {
+// serve starts an API over a scripted reader. The studies are granted to the
+// partner.
+func serve(t testing.TB, cfg api.Config, studies ...string) *server {
 	t.Helper()
-	d := &desk{}
-	s := openOver(t, d, cfg)
-	s.desk = d
-	d.change(func(d *desk) {
-		d.directory = access.Directory{}.
-			WithKey(s.signer.Key(noon.Add(-time.Hour))).
-			WithPartner(access.Partner{ID: partnerID, Studies: studies, Secrets: secrets(), Enabled: true})
-	})
+	r := &scriptedReader{}
+	s := serveReader(t, r, cfg)
+	s.reader = r
+	r.change(func(r *scriptedReader) { r.directory = s.directory(studies...) })
 	return s
 }
 
-// openOver starts an API over a reader.
-func openOver(t testing.TB, reader api.Reader, cfg api.Config) *stand {
+// directory returns a directory with the server's key and the partner, to whom
+// the studies are granted.
+func (s *server) directory(studies ...string) access.Directory {
+	return access.Directory{}.
+		WithKey(s.signer.Key(noon.Add(-time.Hour))).
+		WithPartner(access.Partner{ID: partnerID, Studies: studies, Secrets: secrets(), Enabled: true})
+}
+
+// serveReader starts an API over a reader.
+func serveReader(t testing.TB, reader api.Reader, cfg api.Config) *server {
 	t.Helper()
-	s := &stand{signer: newSigner(t)}
-	s.token = issue(t, s.signer, partnerID, noon.Add(-time.Minute))
+	s := &server{signer: newSigner(t)}
+	s.accessToken = issue(t, s.signer, partnerID, noon.Add(-time.Minute))
 	cfg.PublicURL = publicURL
 	cfg.Clock = func() time.Time { return noon }
 	s.api = api.New(reader, cfg)
-	s.server = httptest.NewServer(rest.Wrap(s.api, slog.New(slog.DiscardHandler)))
-	t.Cleanup(s.server.Close)
+	s.Server = httptest.NewServer(rest.Wrap(s.api, slog.New(slog.DiscardHandler)))
+	t.Cleanup(s.Close)
 	return s
 }
 
@@ -90,20 +95,20 @@ type answer struct {
 	body   []byte
 }
 
-// get asks for a path below the base, as the partner unless options say
-// otherwise.
-func (s *stand) get(t testing.TB, path string, options ...func(*http.Request)) answer {
+// get requests a path below the base path, as the partner unless an option
+// changes that.
+func (s *server) get(t testing.TB, path string, options ...func(*http.Request)) answer {
 	t.Helper()
-	r, err := http.NewRequest(http.MethodGet, s.server.URL+api.DefaultBasePath+path, nil)
+	r, err := http.NewRequest(http.MethodGet, s.URL+api.DefaultBasePath+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Authorization", "Bearer "+s.token)
+	r.Header.Set("Authorization", "Bearer "+s.accessToken)
 	r.Header.Set("X-Partnerid", partnerID)
 	for _, option := range options {
 		option(r)
 	}
-	response, err := s.server.Client().Do(r)
+	response, err := s.Client().Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,9 +120,10 @@ func (s *stand) get(t testing.TB, path string, options ...func(*http.Request)) a
 	return answer{response.StatusCode, response.Header, body}
 }
 
+// method sets the method.
 func method(m string) func(*http.Request) { return func(r *http.Request) { r.Method = m } }
 
-// header sets a header, or removes it when there is no value.
+// header sets a header to the values, or removes it if there are none.
 func header(name string, values ...string) func(*http.Request) {
 	return func(r *http.Request) {
 		r.Header.Del(name)
@@ -139,7 +145,7 @@ type bundle struct {
 	}
 }
 
-// bundle reads a search's answer.
+// bundle returns the Bundle that a search was answered with.
 func (a answer) bundle(t testing.TB) bundle {
 	t.Helper()
 	var b bundle
@@ -149,7 +155,7 @@ func (a answer) bundle(t testing.TB) bundle {
 	return b
 }
 
-// links returns the relations in order and what follows the base in each link.
+// links returns the Bundle's links in order: the relation and the query.
 func (b bundle) links(t testing.TB) []string {
 	t.Helper()
 	var all []string
@@ -171,7 +177,7 @@ type outcome struct {
 	}
 }
 
-// outcome reads a refusal and returns its issue code and text.
+// outcome returns issue code and text of a refusal.
 func (a answer) outcome(t testing.TB) (code, text string) {
 	t.Helper()
 	var o outcome

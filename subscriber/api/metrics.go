@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,8 +42,12 @@ func (m metrics) observe(route string, status int, took time.Duration) {
 	m.seconds.WithLabelValues(route).Observe(took.Seconds())
 }
 
+// classOf returns the class of a status. An answer that has not begun, status 0,
+// was prevented by a panic, and the caller gets 500.
 func classOf(status int) string {
 	switch {
+	case status == 0:
+		return "5xx"
 	case status < 300:
 		return "2xx"
 	case status < 400:
@@ -55,17 +58,3 @@ func classOf(status int) string {
 		return "5xx"
 	}
 }
-
-// statusWriter remembers the status of an answer.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController reach the writer behind.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

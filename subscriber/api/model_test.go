@@ -13,7 +13,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
-// assessment makes one that is valid; lesions make it long.
+// assessment returns a valid assessment with so many lesions.
 func assessment(study, id string, number, lesions int) events.Assessment {
 	a := events.Assessment{
 		ID: id, Study: study, SponsorStudy: "C1", TrialName: study, Criteria: events.Criteria, Case: events.Case{ID: int32(number), Revision: 1},
@@ -40,11 +40,11 @@ func (b bundle) ids(t testing.TB) []string {
 
 func TestSearchesOfAReadModel(t *testing.T) {
 	const study = "Étude, 1"
-	l := openLive(t, api.Config{}, study)
+	s := serveModel(t, api.Config{}, study)
 	for i, id := range []string{"10", "9", "a-1", "2"} {
-		l.report(events.ReportSigned, fhir.Report{Assessment: assessment(study, id, i+1, 0)})
+		s.report(events.ReportSigned, fhir.Report{Assessment: assessment(study, id, i+1, 0)})
 	}
-	l.wait()
+	s.wait()
 	for _, c := range []struct {
 		query string
 		want  []string
@@ -71,7 +71,7 @@ func TestSearchesOfAReadModel(t *testing.T) {
 		{"&_summary=count", nil},
 	} {
 		t.Run(c.query, func(t *testing.T) {
-			b := l.get(t, "/DiagnosticReport?researchstudy=E%CC%81tude,+1"+c.query).bundle(t)
+			b := s.get(t, "/DiagnosticReport?researchstudy=E%CC%81tude,+1"+c.query).bundle(t)
 			if diff := cmp.Diff(c.want, b.ids(t)); diff != "" {
 				t.Errorf("reports (-want +got):\n%s", diff)
 			}
@@ -79,14 +79,14 @@ func TestSearchesOfAReadModel(t *testing.T) {
 	}
 }
 
-func TestTheExampleFromStreamToPage(t *testing.T) {
-	l := openLive(t, api.Config{}, "FHIR-T")
+func TestTheExampleIsServedAsItWasPublished(t *testing.T) {
+	s := serveModel(t, api.Config{}, "FHIR-T")
 	var signed []fhir.Report
 	for _, r := range seedReports(t) {
-		signed = append(signed, l.report(events.ReportSigned, r))
+		signed = append(signed, s.report(events.ReportSigned, r))
 	}
-	l.wait()
-	got := l.get(t, "/DiagnosticReport?researchstudy=FHIR-T")
+	s.wait()
+	got := s.get(t, "/DiagnosticReport?researchstudy=FHIR-T")
 	compareWithSeed(t, got.body)
 	for i, e := range got.bundle(t).Entry {
 		want, err := signed[i].Encode()
@@ -99,45 +99,45 @@ func TestTheExampleFromStreamToPage(t *testing.T) {
 	}
 }
 
-func TestWhatHappensToAReportShowsAtOnce(t *testing.T) {
-	l := openLive(t, api.Config{}, "S1")
+func TestChangesOfAReportAreServedAtOnce(t *testing.T) {
+	s := serveModel(t, api.Config{}, "S1")
 	const search, read = "/DiagnosticReport?researchstudy=S1", "/DiagnosticReport/7"
-	first := l.report(events.ReportSigned, fhir.Report{Assessment: assessment("S1", "7", 1, 1)})
-	l.wait()
-	tag := l.get(t, search).header.Get("Etag")
-	if a := l.get(t, search, header("If-None-Match", tag)); a.status != http.StatusNotModified {
+	first := s.report(events.ReportSigned, fhir.Report{Assessment: assessment("S1", "7", 1, 1)})
+	s.wait()
+	tag := s.get(t, search).header.Get("Etag")
+	if a := s.get(t, search, header("If-None-Match", tag)); a.status != http.StatusNotModified {
 		t.Fatalf("unchanged: %d", a.status)
 	}
-	if a := l.get(t, read); a.header.Get("Etag") != `W/"1"` {
-		t.Fatalf("read gives ETag %s", a.header.Get("Etag"))
+	if a := s.get(t, read); a.header.Get("Etag") != `W/"1"` {
+		t.Fatalf("read: ETag %s", a.header.Get("Etag"))
 	}
 
 	first.Assessment.Revision++
-	l.report(events.ReportAmended, first)
-	l.wait()
-	a := l.get(t, search, header("If-None-Match", tag))
+	s.report(events.ReportAmended, first)
+	s.wait()
+	a := s.get(t, search, header("If-None-Match", tag))
 	if b := a.bundle(t); *b.Total != 1 || !strings.Contains(string(b.Entry[0].Resource), `"versionId":"2"`) {
 		t.Errorf("after the amendment: %s", a.body)
 	}
-	if a := l.get(t, read, header("If-None-Match", `W/"1"`)); a.status != http.StatusOK || a.header.Get("Etag") != `W/"2"` {
+	if a := s.get(t, read, header("If-None-Match", `W/"1"`)); a.status != http.StatusOK || a.header.Get("Etag") != `W/"2"` {
 		t.Errorf("after the amendment: %d, ETag %s", a.status, a.header.Get("Etag"))
 	}
 
-	first.Withdrawal = "wrong patient"
-	l.report(events.ReportWithdrawn, first)
-	l.wait()
-	if b := l.get(t, search).bundle(t); *b.Total != 0 || b.Entry != nil {
-		t.Errorf("after the withdrawal %d are there", *b.Total)
+	first.Withdrawal = &fhir.Withdrawal{Signature: first.Signature, Reason: "wrong patient"}
+	s.report(events.ReportWithdrawn, first)
+	s.wait()
+	if b := s.get(t, search).bundle(t); *b.Total != 0 || b.Entry != nil {
+		t.Errorf("after the withdrawal: %d reports", *b.Total)
 	}
-	if a := l.get(t, read, header("If-None-Match", `W/"2"`)); a.status != http.StatusGone {
+	if a := s.get(t, read, header("If-None-Match", `W/"2"`)); a.status != http.StatusGone {
 		t.Errorf("read after the withdrawal: %d", a.status)
 	}
 
-	l.grant("S2")
-	if a := l.get(t, search); a.status != http.StatusForbidden {
+	s.grant("S2")
+	if a := s.get(t, search); a.status != http.StatusForbidden {
 		t.Errorf("search after the grant was revoked: %d", a.status)
 	}
-	if a := l.get(t, read); a.status != http.StatusNotFound {
+	if a := s.get(t, read); a.status != http.StatusNotFound {
 		t.Errorf("read after the grant was revoked: %d", a.status)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// reports makes n small reports, with ids from 1.
+// reports returns a page of n small reports with the ids 1, 2, 3 ….
 func reports(n int) readmodel.Page {
 	page := readmodel.Page{Total: n, ChainHead: events.ChainHead{Number: uint64(n)}}
 	for i := range n {
@@ -28,7 +28,7 @@ func reports(n int) readmodel.Page {
 }
 
 func TestPages(t *testing.T) {
-	s := open(t, api.Config{Count: 5, MaxCount: 10}, "S1")
+	s := serve(t, api.Config{Count: 5, MaxCount: 10}, "S1")
 	for _, c := range []struct {
 		name    string
 		reports int
@@ -44,14 +44,14 @@ func TestPages(t *testing.T) {
 		{"just behind the last", 11, "&page=4", []string{"self page=4", "first page=1", "last page=3", "previous page=3"}, 0},
 		{"far behind the last", 11, "&page=2147483647", []string{"self page=2147483647", "first page=1", "last page=3", "previous page=3"}, 0},
 		{"behind nothing", 0, "&page=2", []string{"self page=2", "first page=1", "last page=1", "previous page=1"}, 0},
-		{"a size of one's own", 11, "&_count=7&page=2", []string{"self _count=7&page=2", "first _count=7&page=1", "last _count=7&page=2", "previous _count=7&page=1"}, 4},
+		{"another size", 11, "&_count=7&page=2", []string{"self _count=7&page=2", "first _count=7&page=1", "last _count=7&page=2", "previous _count=7&page=1"}, 4},
 		{"a size above the maximum", 11, "&_count=99", []string{"self _count=10&page=1", "first _count=10&page=1", "last _count=10&page=2", "next _count=10&page=2"}, 10},
 		{"the total only", 11, "&_summary=count", []string{"self _summary=count&page=1"}, 0},
 		{"no reports wanted", 11, "&_count=0", []string{"self _count=0&page=1"}, 0},
 		{"no reports wanted, with a page", 11, "&_count=0&page=3", []string{"self _count=0&page=3"}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s.desk.change(func(d *desk) { d.page = reports(c.reports) })
+			s.reader.change(func(r *scriptedReader) { r.page = reports(c.reports) })
 			b := s.get(t, "/DiagnosticReport?researchstudy=S1"+c.query).bundle(t)
 			for i := range c.links {
 				c.links[i] = strings.Replace(c.links[i], " ", " researchstudy=S1&", 1)
@@ -66,9 +66,9 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func TestFollowingNextGivesEachReportOnce(t *testing.T) {
-	s := open(t, api.Config{}, "A B+/é")
-	s.desk.page = reports(23)
+func TestFollowingNextReturnsEachReportOnce(t *testing.T) {
+	s := serve(t, api.Config{}, "A B+/é")
+	s.reader.page = reports(23)
 	var seen []string
 	path := "/DiagnosticReport?researchstudy=A%20B%2B%2F%C3%A9&_count=4&name=x+y&name=%C3%A9%26%3D"
 	for pages := 0; path != "" && pages < 10; pages++ {
@@ -100,8 +100,8 @@ func TestFollowingNextGivesEachReportOnce(t *testing.T) {
 	}
 }
 
-func TestALongQuerysOwnLinksAreTaken(t *testing.T) {
-	s := open(t, api.Config{MaxQuery: len("researchstudy=S1&_id=&") + 17*480 + 1}, "S1")
+func TestTheLinksOfALongQueryAreAccepted(t *testing.T) {
+	s := serve(t, api.Config{MaxQuery: len("researchstudy=S1&_id=&") + 17*480 + 1}, "S1")
 	const start = "researchstudy=S1&_id="
 	query := "/DiagnosticReport?" + start + strings.Repeat("1234567890123456,", 480) + "1"
 	if a := s.get(t, query+strings.Repeat("1", 64)); a.status != http.StatusRequestEntityTooLarge {
@@ -116,7 +116,7 @@ func TestALongQuerysOwnLinksAreTaken(t *testing.T) {
 }
 
 func TestPartnerIDStaysInLinksOnlyIfItCameInTheQuery(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
+	s := serve(t, api.Config{}, "S1")
 	for _, c := range []struct {
 		name, query string
 		header      []string
@@ -136,23 +136,23 @@ func TestPartnerIDStaysInLinksOnlyIfItCameInTheQuery(t *testing.T) {
 }
 
 func TestTheAuthorizationSchemeIsReadWithoutRegardToCase(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
+	s := serve(t, api.Config{}, "S1")
 	for _, scheme := range []string{"Bearer ", "bearer ", "BEARER  "} {
-		if a := s.get(t, "/DiagnosticReport?researchstudy=S1", header("Authorization", scheme+s.token)); a.status != http.StatusOK {
+		if a := s.get(t, "/DiagnosticReport?researchstudy=S1", header("Authorization", scheme+s.accessToken)); a.status != http.StatusOK {
 			t.Errorf("%s: %d %s", scheme, a.status, a.body)
 		}
 	}
 }
 
 func TestHeadAnswersLikeGetWithoutABody(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
-	s.desk.page = reports(3)
-	s.desk.reports = map[string]readmodel.Report{"1": s.desk.page.Reports[0]}
+	s := serve(t, api.Config{}, "S1")
+	s.reader.page = reports(3)
+	s.reader.reports = map[string]readmodel.Report{"1": s.reader.page.Reports[0]}
 	plain := header("Accept-Encoding", "identity")
 	for _, path := range []string{"/DiagnosticReport?researchstudy=S1", "/DiagnosticReport/1", "/DiagnosticReport/none", "/DiagnosticReport"} {
 		get, head := s.get(t, path, plain), s.get(t, path, plain, method("HEAD"))
 		if head.status != get.status || len(head.body) != 0 || len(get.body) == 0 {
-			t.Errorf("%s: HEAD gives %d and %d bytes, GET %d and %d", path, head.status, len(head.body), get.status, len(get.body))
+			t.Errorf("%s: HEAD: %d and %d bytes, GET: %d and %d", path, head.status, len(head.body), get.status, len(get.body))
 		}
 		for _, name := range []string{"Content-Type", "Etag", "Last-Modified", "Cache-Control", "Content-Length"} {
 			if g, h := get.header.Get(name), head.header.Get(name); g != h || name == "Content-Type" && g == "" {
@@ -163,15 +163,15 @@ func TestHeadAnswersLikeGetWithoutABody(t *testing.T) {
 }
 
 func TestARevokedGrantIsRefusedAtOnce(t *testing.T) {
-	s := open(t, api.Config{}, "S1", "S2")
-	s.desk.page = reports(1)
-	s.desk.reports = map[string]readmodel.Report{"1": s.desk.page.Reports[0]}
+	s := serve(t, api.Config{}, "S1", "S2")
+	s.reader.page = reports(1)
+	s.reader.reports = map[string]readmodel.Report{"1": s.reader.page.Reports[0]}
 	const search, read = "/DiagnosticReport?researchstudy=S1", "/DiagnosticReport/1"
 	tag := s.get(t, search).header.Get("Etag")
-	s.desk.change(func(d *desk) {
-		p, _ := d.directory.Partner(partnerID)
+	s.reader.change(func(r *scriptedReader) {
+		p, _ := r.directory.Partner(partnerID)
 		p.Studies = []string{"S2"}
-		d.directory = d.directory.WithPartner(p)
+		r.directory = r.directory.WithPartner(p)
 	})
 	if a := s.get(t, search, header("If-None-Match", tag)); a.status != http.StatusForbidden {
 		t.Errorf("search: %d %s", a.status, a.body)
@@ -179,10 +179,10 @@ func TestARevokedGrantIsRefusedAtOnce(t *testing.T) {
 	if a := s.get(t, read, header("If-None-Match", `W/"1"`)); a.status != http.StatusNotFound {
 		t.Errorf("read: %d %s", a.status, a.body)
 	}
-	s.desk.change(func(d *desk) {
-		p, _ := d.directory.Partner(partnerID)
+	s.reader.change(func(r *scriptedReader) {
+		p, _ := r.directory.Partner(partnerID)
 		p.Enabled = false
-		d.directory = d.directory.WithPartner(p)
+		r.directory = r.directory.WithPartner(p)
 	})
 	if a := s.get(t, search); a.status != http.StatusUnauthorized {
 		t.Errorf("search of a removed partner: %d %s", a.status, a.body)

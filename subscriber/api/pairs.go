@@ -11,14 +11,14 @@ import (
 type pair struct {
 	name     string // in lower case, without modifier
 	modifier string // what follows the colon in the name
-	spelled  string // the name as it came, for messages
+	original string // the name as in the query, for messages
 	value    string
-	err      error // the escapes or the UTF-8 of name or value are broken
+	err      error // set if name or value is not percent-encoded UTF-8
 }
 
-// splitQuery reads the query of a URL. A plus sign is a space, as HTML forms
-// and most clients write it. Broken escapes are left to the caller, because
-// who is asking is settled before what is asked.
+// splitQuery returns the pairs of the query of a URL. A plus sign is a space, as
+// in HTML forms. A broken escape is an error of its pair and not of splitQuery,
+// because the caller checks the credentials first.
 func splitQuery(raw string) []pair {
 	var pairs []pair
 	for part := range strings.SplitSeq(raw, "&") {
@@ -30,14 +30,14 @@ func splitQuery(raw string) []pair {
 	return pairs
 }
 
-// sizeOf counts the bytes of a query after its escapes are undone, so that the
-// links of an answer, which escape more than the query may have, are no longer
-// than what is taken. The page is not counted, because links add it.
+// sizeOf returns the size of a query in bytes, decoded, so that the links of an
+// answer, which may escape more than the query does, do not exceed the limit.
+// The page does not count, because links add it.
 func sizeOf(pairs []pair) int {
 	size := 0
 	for _, p := range pairs {
 		if p.name != paramPage {
-			size += len(p.spelled) + len(p.value) + len("&=")
+			size += len(p.original) + len(p.value) + len("&=")
 		}
 	}
 	return size
@@ -47,7 +47,7 @@ func readPair(part string) pair {
 	rawName, rawValue, _ := strings.Cut(part, "=")
 	name, okName := unescape(rawName)
 	value, okValue := unescape(rawValue)
-	p := pair{spelled: name, value: value}
+	p := pair{original: name, value: value}
 	p.name, p.modifier, _ = strings.Cut(name, ":")
 	p.name = strings.ToLower(p.name)
 	if strings.HasSuffix(name, ":") {
@@ -55,14 +55,15 @@ func readPair(part string) pair {
 	}
 	switch {
 	case !okName:
-		p.err = events.Errorf(events.Invalid, "The query holds a parameter name that is not percent-encoded UTF-8.")
+		p.err = events.Errorf(events.Invalid, "The query has a parameter name that is not percent-encoded UTF-8.")
 	case !okValue:
 		p.err = events.Fieldf(shorten(name), "the value is not percent-encoded UTF-8")
 	}
 	return p
 }
 
-// unescape undoes percent-encoding and reports whether it was sound.
+// unescape decodes percent-encoding and reports whether it and the result's UTF-8
+// are valid.
 func unescape(s string) (string, bool) {
 	if !strings.ContainsAny(s, "%+") {
 		return s, utf8.ValidString(s)
@@ -102,7 +103,7 @@ func hexDigit(c byte) int {
 	}
 }
 
-// shorten keeps what a message repeats of the input short.
+// shorten returns a part of the input that is short enough for a message.
 func shorten(s string) string {
 	const most = 60
 	if len(s) <= most {

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// The parameters that are looked at before the others.
+// The parameters that are read before the others, or differently in links.
 const (
 	paramStudy   = "researchstudy"
 	paramPartner = "x-partnerid"
@@ -18,16 +18,16 @@ const (
 	paramCount   = "_count"
 )
 
-// parameter is something a query may ask for.
+// parameter is a parameter of a query.
 type parameter struct {
-	name   string              // as links spell it
-	single bool                // a second, different value is refused
-	clean  func(string) string // the value as links repeat it; nil: as it came
-	take   func(s *search, value string) error
+	name      string              // as in links
+	single    bool                // whether a second, different value is refused
+	normalize func(string) string // returns the value as in links; nil: unchanged
+	parse     func(s *search, value string) error
 }
 
-// searchParameters are those of a search, in the order of links. The study
-// stands before them in a link and the page after them.
+// searchParameters returns the parameters of a search in the order of links. In
+// a link the study comes first and the page last.
 func searchParameters() []parameter {
 	return []parameter{
 		filter("_id", readmodel.ColumnID, idValue),
@@ -41,35 +41,35 @@ func searchParameters() []parameter {
 		filter("conclusion", readmodel.ColumnConclusion, textValue),
 		filter("caseid", readmodel.ColumnCase, caseValue),
 		filter("name", readmodel.ColumnName, textValue),
-		{name: "_sort", single: true, take: (*search).takeSort},
-		{name: "_elements", take: (*search).takeElements},
-		{name: "_summary", single: true, take: (*search).takeSummary},
-		{name: "_total", single: true, take: (*search).takeTotal},
-		{name: paramFormat, single: true, clean: restorePlus, take: takenBefore},
-		{name: paramCount, single: true, take: (*search).takeCount},
-		{name: paramPartner, single: true, take: takenBefore},
-		{name: paramPage, single: true, take: (*search).takePage},
-		{name: paramStudy, take: takenBefore},
+		{name: "_sort", single: true, parse: (*search).parseSort},
+		{name: "_elements", parse: (*search).parseElements},
+		{name: "_summary", single: true, parse: (*search).parseSummary},
+		{name: "_total", single: true, parse: (*search).parseTotal},
+		{name: paramFormat, single: true, normalize: restorePlus, parse: parsedBefore},
+		{name: paramCount, single: true, parse: (*search).parseCount},
+		{name: paramPartner, single: true, parse: parsedBefore},
+		{name: paramPage, single: true, parse: (*search).parsePage},
+		{name: paramStudy, parse: parsedBefore},
 	}
 }
 
-// readParameters are those of a read by id.
+// readParameters returns the parameters of a read by id.
 func readParameters() []parameter {
 	return []parameter{
-		{name: "_elements", take: (*search).takeElements},
-		{name: "_summary", single: true, take: (*search).takeViewOfOne},
-		{name: paramFormat, single: true, clean: restorePlus, take: takenBefore},
-		{name: paramPartner, single: true, take: takenBefore},
+		{name: "_elements", parse: (*search).parseElements},
+		{name: "_summary", single: true, parse: (*search).parseViewOfOne},
+		{name: paramFormat, single: true, normalize: restorePlus, parse: parsedBefore},
+		{name: paramPartner, single: true, parse: parsedBefore},
 	}
 }
 
-// takenBefore is for a parameter that was looked at before the table is.
-func takenBefore(*search, string) error { return nil }
+// parsedBefore does nothing, for a parameter that has been read already.
+func parsedBefore(*search, string) error { return nil }
 
-// filter is a parameter that narrows a search: any of its comma-separated
-// values, and all of its repetitions.
+// filter returns a parameter that restricts a search to reports that match any of
+// its comma-separated values. Repetitions restrict it further.
 func filter(name string, column readmodel.Column, read func(string) (readmodel.Comparison, error)) parameter {
-	return parameter{name: name, take: func(s *search, value string) error {
+	return parameter{name: name, parse: func(s *search, value string) error {
 		texts, err := splitValue(value)
 		if err != nil {
 			return err
@@ -93,7 +93,7 @@ func filter(name string, column readmodel.Column, read func(string) (readmodel.C
 
 func dateFilter(name string, column readmodel.Column, read func(string) (readmodel.Comparison, error)) parameter {
 	p := filter(name, column, read)
-	p.clean = restorePlus
+	p.normalize = restorePlus
 	return p
 }
 
@@ -108,7 +108,7 @@ var sortColumns = map[string]readmodel.Column{
 	"caseid":       readmodel.ColumnCase,
 }
 
-func (s *search) takeSort(value string) error {
+func (s *search) parseSort(value string) error {
 	for key := range strings.SplitSeq(value, ",") {
 		name, descending := strings.CutPrefix(key, "-")
 		column, ok := sortColumns[strings.ToLower(name)]
@@ -124,15 +124,15 @@ func (s *search) takeSort(value string) error {
 	return nil
 }
 
-func (s *search) takeTotal(value string) error {
-	// Whatever is asked for, the total is exact: it costs nothing more here.
+func (s *search) parseTotal(value string) error {
+	// The total is always exact; an estimate would not be cheaper.
 	if !slices.Contains([]string{"none", "estimate", "accurate"}, value) {
 		return events.Errorf(events.Invalid, "%q is not one of none, estimate, accurate", shorten(value))
 	}
 	return nil
 }
 
-func (s *search) takePage(value string) error {
+func (s *search) parsePage(value string) error {
 	n, ok := parseNumber(value)
 	if !ok || n == 0 {
 		return events.Errorf(events.Invalid, "%q is not a page number: digits, from 1 to %d", shorten(value), math.MaxInt32)
@@ -141,7 +141,7 @@ func (s *search) takePage(value string) error {
 	return nil
 }
 
-func (s *search) takeCount(value string) error {
+func (s *search) parseCount(value string) error {
 	n, ok := parseNumber(value)
 	if !ok {
 		return events.Errorf(events.Invalid, "%q is not a page size: digits, from 0 to %d", shorten(value), math.MaxInt32)

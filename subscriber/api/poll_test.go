@@ -14,11 +14,11 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
-// TestAPollerMissesNothing asks, again and again, for the first page behind the
-// last publication seen. Following next links would not do: what is published
-// meanwhile moves reports from one page to another.
+// TestAPollerMissesNothing requests the first page after the last publication
+// seen, again and again. Following next links would not do: a publication in
+// between moves reports from one page to another.
 func TestAPollerMissesNothing(t *testing.T) {
-	l := openLive(t, api.Config{}, "S1")
+	s := serveModel(t, api.Config{}, "S1")
 	random := rand.New(rand.NewPCG(1, 2))
 	want, got := map[string]string{}, map[string]string{}
 	publish := func() {
@@ -27,9 +27,9 @@ func TestAPollerMissesNothing(t *testing.T) {
 		if want[id] != "" {
 			kind = events.ReportAmended
 		}
-		l.report(kind, fhir.Report{Assessment: assessment("S1", id, n, 0)})
-		want[id] = fmt.Sprint(l.links["S1"].Number)
-		l.wait()
+		s.report(kind, fhir.Report{Assessment: assessment("S1", id, n, 0)})
+		want[id] = fmt.Sprint(s.heads["S1"].Number)
+		s.wait()
 	}
 	for range 20 {
 		publish()
@@ -44,7 +44,7 @@ func TestAPollerMissesNothing(t *testing.T) {
 				}
 			}
 		}
-		if err := json.Unmarshal(l.get(t, query).body, &page); err != nil {
+		if err := json.Unmarshal(s.get(t, query).body, &page); err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range page.Entry {

@@ -33,10 +33,10 @@ func during(op readmodel.Op, from, until string) readmodel.Comparison {
 	return readmodel.Comparison{Op: op, Period: events.Period{From: parse(from), Until: parse(until)}}
 }
 
-// What each parameter asks of the read model, and how the self link repeats
-// it. An empty link means: as in the query.
+// The query of the read model and the self link for each parameter. An empty link
+// means the query's own text.
 func TestParameters(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
+	s := serve(t, api.Config{}, "S1")
 	january := func(op readmodel.Op) readmodel.Comparison {
 		return during(op, "2014-01-01T00:00:00Z", "2014-02-01T00:00:00Z")
 	}
@@ -94,7 +94,7 @@ func TestParameters(t *testing.T) {
 		{name: "the order of the query does not matter", query: "x-partnerid=acme&_count=7&_sort=date&date=2014-01&_id=1", link: "_id=1&date=2014-01&_sort=date&_count=7&x-partnerid=acme", want: readmodel.Query{
 			Where: []readmodel.Condition{where(readmodel.ColumnID, text("1")), where(readmodel.ColumnDate, january(readmodel.Eq))},
 			Sort:  []readmodel.Order{by(readmodel.ColumnDate, false)}, Limit: 7}},
-		{name: "what is not known is left out", query: "studyid=4&_id=1&_has:Observation:x=1&subject.name=x&=&;", link: "_id=1", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("1"))}}},
+		{name: "unknown parameters are left out", query: "studyid=4&_id=1&_has:Observation:x=1&subject.name=x&=&;", link: "_id=1", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("1"))}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := s.get(t, "/DiagnosticReport?"+strings.TrimSuffix(c.query+"&", "&")+"&researchstudy=S1").bundle(t)
@@ -102,8 +102,8 @@ func TestParameters(t *testing.T) {
 			if c.want.Limit == 0 {
 				c.want.Limit = 50
 			}
-			if diff := cmp.Diff(c.want, s.desk.lastQuery(t), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("asked of the read model (-want +got):\n%s", diff)
+			if diff := cmp.Diff(c.want, s.reader.lastQuery(t), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("query of the read model (-want +got):\n%s", diff)
 			}
 			link := c.link
 			if link == "" {
@@ -118,7 +118,7 @@ func TestParameters(t *testing.T) {
 }
 
 func TestMalformedValues(t *testing.T) {
-	s := open(t, api.Config{}, "S1", "S2")
+	s := serve(t, api.Config{}, "S1", "S2")
 	for _, query := range []string{
 		"date=", "date", "date=2014-13", "date=2014-02-30", "date=13/2014", "date=02/30/2014", "date=1/2/2014", "date=2014-1-1", "date=ge", "date=GE2014",
 		"date=xx2014", "date=gege2014", "date=2014,", "date=,2014", "date=2014-01-01T10", "date=2014-01-01T10:00:00%2B15:00", "date=2014-01-01T25:00:00Z",
@@ -153,7 +153,7 @@ func TestMalformedValues(t *testing.T) {
 }
 
 func TestStrictHandlingRefusesUnknownParameters(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
+	s := serve(t, api.Config{}, "S1")
 	for prefer, status := range map[string]int{
 		"handling=strict": 400, "Handling=Strict": 400, `return=minimal, handling="strict"; x=1`: 400,
 		"handling=lenient": 200, "return=minimal": 200, "handling=lenient, handling=strict": 200, "strict": 200,
@@ -175,7 +175,7 @@ func TestStrictHandlingRefusesUnknownParameters(t *testing.T) {
 	}
 }
 
-func TestStudyNumbers(t *testing.T) {
+func TestStudyIDs(t *testing.T) {
 	const composed, decomposed = "\u00c9tude 1", "E\u0301tude 1"
 	for _, c := range []struct {
 		name, query, study string
@@ -190,17 +190,17 @@ func TestStudyNumbers(t *testing.T) {
 		{"a name without regard to case", "S1&ResearchStudy=S1", "S1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := open(t, api.Config{}, c.study)
+			s := serve(t, api.Config{}, c.study)
 			b := s.get(t, "/DiagnosticReport?RESEARCHSTUDY="+c.query).bundle(t)
 			if b.Identifier.Value != c.study {
 				t.Errorf("the Bundle is about %q", b.Identifier.Value)
 			}
-			if got := s.desk.lastQuery(t).Study; got != events.StudyKey(c.study) {
-				t.Errorf("asked for the study %s", got)
+			if got := s.reader.lastQuery(t).Study; got != events.StudyKey(c.study) {
+				t.Errorf("study key %s", got)
 			}
 			again := s.get(t, strings.TrimPrefix(b.Link[0].URL, publicURL+api.DefaultBasePath)).bundle(t)
 			if diff := cmp.Diff(b, again); diff != "" {
-				t.Errorf("the self link gives something else:\n%s", diff)
+				t.Errorf("the self link has another answer:\n%s", diff)
 			}
 		})
 	}

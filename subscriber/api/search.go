@@ -11,33 +11,33 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// maxValues bounds what one query may cost: the values of all its filters.
+// maxValues limits the values of all filters of a query, and so its cost.
 const maxValues = 500
 
-// search is what a query asks for.
+// search is a query that has been read.
 type search struct {
-	study     string // study number
+	study     string // study id
 	page      int    // from 1
-	count     int    // reports to a page
+	count     int    // reports on a page
 	totalOnly bool
 	view      view
 	query     readmodel.Query
-	used      []pair // what links repeat, without study and page, in their order
+	used      []pair // the pairs of links, in order, without study and page
 
 	maxCount int
 	values   int
 }
 
-// parseSearch reads the pairs of a search in the study. Every pair with a
-// known name counts; strict refuses the others.
+// parseSearch reads the pairs of a search in the study. Pairs with unknown names
+// are ignored, or refused if strict is set.
 func parseSearch(study string, pairs []pair, strict bool, cfg Config) (search, error) {
 	s := search{study: study, page: 1, count: cfg.Count, maxCount: cfg.MaxCount}
 	s.query.Study = events.StudyKey(study)
-	if err := s.takeAll(searchParameters(), pairs, strict); err != nil {
+	if err := s.parseAll(searchParameters(), pairs, strict); err != nil {
 		return search{}, err
 	}
 	if s.values > maxValues {
-		return search{}, events.Errorf(events.Invalid, "The query has %d values; at most %d are taken.", s.values, maxValues)
+		return search{}, events.Errorf(events.Invalid, "The query has %d values; at most %d are allowed.", s.values, maxValues)
 	}
 	if !s.totalOnly {
 		s.query.Limit = s.count
@@ -46,22 +46,22 @@ func parseSearch(study string, pairs []pair, strict bool, cfg Config) (search, e
 	return s, nil
 }
 
-// takeAll takes the pairs in the order of the table, so that the same query
-// in another order is the same search.
-func (s *search) takeAll(table []parameter, pairs []pair, strict bool) error {
+// parseAll reads the pairs in the order of the table, so that the order of the
+// query does not matter.
+func (s *search) parseAll(table []parameter, pairs []pair, strict bool) error {
 	if err := checkPairs(table, pairs, strict); err != nil {
 		return err
 	}
 	for _, p := range table {
-		if err := s.takeParameter(p, pairs); err != nil {
+		if err := s.parseParameter(p, pairs); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkPairs refuses what cannot be read, modifiers, and with strict what is
-// not in the table.
+// checkPairs refuses pairs that cannot be decoded, modifiers, empty values and,
+// if strict is set, names that are not in the table.
 func checkPairs(table []parameter, pairs []pair, strict bool) error {
 	for _, pair := range pairs {
 		if pair.err != nil {
@@ -70,46 +70,46 @@ func checkPairs(table []parameter, pairs []pair, strict bool) error {
 		known := slices.ContainsFunc(table, func(p parameter) bool { return strings.EqualFold(p.name, pair.name) })
 		switch {
 		case known && pair.modifier != "":
-			return &events.Error{Code: events.Unsupported, Field: shorten(pair.spelled), Message: "modifiers are not offered"}
+			return &events.Error{Code: events.Unsupported, Field: shorten(pair.original), Message: "modifiers are not supported; remove the modifier"}
 		case known && pair.value == "":
-			return events.Fieldf(shorten(pair.spelled), "has no value")
+			return events.Fieldf(shorten(pair.original), "has no value")
 		case !known && strict:
-			return &events.Error{Code: events.Unsupported, Field: shorten(pair.spelled), Message: "this parameter is not offered"}
+			return &events.Error{Code: events.Unsupported, Field: shorten(pair.original), Message: "this parameter is not supported; remove it"}
 		}
 	}
 	return nil
 }
 
-func (s *search) takeParameter(p parameter, pairs []pair) error {
-	var taken []string
+func (s *search) parseParameter(p parameter, pairs []pair) error {
+	var values []string
 	for _, pair := range pairs {
 		if !strings.EqualFold(p.name, pair.name) {
 			continue
 		}
 		value := pair.value
-		if p.clean != nil {
-			value = p.clean(value)
+		if p.normalize != nil {
+			value = p.normalize(value)
 		}
-		if slices.Contains(taken, value) {
+		if slices.Contains(values, value) {
 			continue
 		}
-		if p.single && len(taken) > 0 {
-			return events.Fieldf(p.name, "is there with different values; give it once")
+		if p.single && len(values) > 0 {
+			return events.Fieldf(p.name, "has different values; send it once")
 		}
-		if err := p.take(s, value); err != nil {
+		if err := p.parse(s, value); err != nil {
 			return inField(p.name, err)
 		}
-		taken = append(taken, value)
+		values = append(values, value)
 	}
-	for _, value := range taken {
-		s.use(p.name, value)
+	for _, value := range values {
+		s.addToLinks(p.name, value)
 	}
 	return nil
 }
 
-// use notes a pair for the links. Study and page have their own place there,
-// and a page size beyond the maximum is shown as what is served.
-func (s *search) use(name, value string) {
+// addToLinks adds a pair to those of the links, except study and page, which
+// queryOf adds. A page size above the maximum becomes the maximum.
+func (s *search) addToLinks(name, value string) {
 	switch name {
 	case paramStudy, paramPage:
 		return
@@ -119,15 +119,18 @@ func (s *search) use(name, value string) {
 	s.used = append(s.used, pair{name: name, value: value})
 }
 
-// inField puts the name of the parameter before an error of its value. The
-// error itself goes no further: it holds the value, and logs must not.
+// inField returns an error about a parameter's value. It does not wrap err, whose
+// cause may contain the value and would be logged.
 func inField(name string, err error) error {
-	return &events.Error{Code: events.CodeOf(err), Field: name, Message: messageOf(err)}
+	message := "is not valid"
+	if e := (*events.Error)(nil); errors.As(err, &e) {
+		message = e.Message
+	}
+	return &events.Error{Code: events.CodeOf(err), Field: name, Message: message}
 }
 
 // queryOf returns the query of the link to a page, percent-encoded as in
-// RFC 3986. What it returns for the search's own page is its canonical form:
-// equal searches have equal texts.
+// RFC 3986. Equal searches have equal queries.
 func (s search) queryOf(page int) string {
 	var b strings.Builder
 	b.WriteString(paramStudy + "=" + fhir.EscapeQuery(s.study))
@@ -136,13 +139,4 @@ func (s search) queryOf(page int) string {
 	}
 	b.WriteString("&" + paramPage + "=" + strconv.Itoa(page))
 	return b.String()
-}
-
-// messageOf returns the message of an Error without its field.
-func messageOf(err error) string {
-	var e *events.Error
-	if errors.As(err, &e) {
-		return e.Message
-	}
-	return "is not valid"
 }

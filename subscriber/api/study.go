@@ -8,9 +8,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// chooseStudy finds the one granted study that the query names. What is not
-// granted and what does not exist are refused alike. Several granted studies
-// are refused too: a Bundle is about one.
+// chooseStudy returns the granted study that the query names. The error is the
+// same for a study that is not granted and for an unknown one. Several granted
+// studies are refused, because a Bundle is about one.
 func chooseStudy(pairs []pair, granted func(study string) bool) (string, error) {
 	var values []string
 	for _, p := range pairs {
@@ -43,8 +43,9 @@ func chooseStudy(pairs []pair, granted func(study string) bool) (string, error) 
 	return named[0], nil
 }
 
-// studiesIn reads a value as a study number as it stands, which is how links
-// and references write it, and only then as a list in FHIR's escapes.
+// studiesIn returns the study ids in a value: the value itself if that study
+// is granted, because links and references write a study id so; else the
+// parts of a list in FHIR's escapes.
 func studiesIn(value string, granted func(study string) bool) []string {
 	if granted(value) {
 		return []string{value}

@@ -13,16 +13,15 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// answerForm is part of every search's ETag: count it up when the form of the
-// answer changes.
+// answerForm is part of the ETag of each search. Increase it when the form of
+// answers changes.
 const answerForm = "1"
 
-// searchTag returns the ETag of a search's answer: a digest of all the answer
-// is a function of, the end of the study's chain, and so its whole history,
-// among it.
-func (a *API) searchTag(s search, contentType string, history events.ChainHead) string {
+// searchTag returns the ETag of the answer to a search: a digest of everything on
+// which the answer depends. The study's chain head stands for its events.
+func (a *API) searchTag(s search, contentType string, head events.ChainHead) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d/%d\n%s\n%d/%s",
-		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), history.Number, history.Hash))
+		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), head.Number, head.Hash))
 	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
 
@@ -31,8 +30,8 @@ func reportTag(report readmodel.Report) string {
 	return `W/"` + strconv.FormatUint(report.Version, 10) + `"`
 }
 
-// setValidators says what the answer is, and that whoever keeps it asks again
-// before using it: a grant may have been revoked.
+// setValidators sets the headers by which a client validates a stored answer. It
+// must do so before each use, because a grant may have been revoked.
 func setValidators(h http.Header, contentType, tag string, modified time.Time) {
 	h.Set("Content-Type", contentType)
 	h.Set("ETag", tag)
@@ -43,16 +42,16 @@ func setValidators(h http.Header, contentType, tag string, modified time.Time) {
 	}
 }
 
-// notModified reports whether the request's If-None-Match says that the client
-// holds the answer. If-Modified-Since is not evaluated: two versions of a report
-// may be of one second, and a reader that lags may show the later one long
-// after, so that a date does not say which of them the client holds.
+// notModified reports whether the request's If-None-Match has the tag, so that
+// the client already has the answer. If-Modified-Since is ignored: two versions
+// of a report may be of the same second, and a read model that lags may show the
+// later one long afterwards, so a date does not identify a version.
 func notModified(r *http.Request, tag string) bool {
 	return listsTag(strings.Join(r.Header.Values("If-None-Match"), ","), tag)
 }
 
-// listsTag compares weakly. No tag of ours holds a comma, so that cutting one
-// of somebody else's in pieces makes no match.
+// listsTag reports whether the list has the tag, by weak comparison. It may split
+// a tag that contains a comma; our tags contain none, so no part of it matches.
 func listsTag(list, tag string) bool {
 	for one := range strings.SplitSeq(list, ",") {
 		one = strings.TrimSpace(one)

@@ -10,9 +10,9 @@ import (
 )
 
 func TestReadIsConditional(t *testing.T) {
-	s := open(t, api.Config{}, "S1")
+	s := serve(t, api.Config{}, "S1")
 	report := readmodel.Report{ID: "1", Study: "S1", Version: 17, LastUpdated: noon.Add(300 * time.Millisecond), Available: true, Body: []byte(`{"id":"1"}`)}
-	s.desk.reports = map[string]readmodel.Report{"1": report}
+	s.reader.reports = map[string]readmodel.Report{"1": report}
 	first := s.get(t, "/DiagnosticReport/1")
 	for name, want := range map[string]string{"Etag": `W/"17"`, "Last-Modified": "Sun, 01 Mar 2026 12:00:00 GMT", "Cache-Control": "private, no-cache"} {
 		if got := first.header.Get(name); got != want {
@@ -30,9 +30,9 @@ func TestReadIsConditional(t *testing.T) {
 		{"one of several tags", []func(*http.Request){header("If-None-Match", `"a", W/"b"`, `W/"17"`)}, 304},
 		{"any tag", []func(*http.Request){header("If-None-Match", `*`)}, 304},
 		{"another tag", []func(*http.Request){header("If-None-Match", `W/"16"`)}, 200},
-		{"the same date, which another version may bear too", []func(*http.Request){header("If-Modified-Since", date)}, 200},
+		{"the same date, which another version may have too", []func(*http.Request){header("If-Modified-Since", date)}, 200},
 		{"a later date, when the version may not have been here yet", []func(*http.Request){header("If-Modified-Since", "Sun, 01 Mar 2026 13:00:00 GMT")}, 200},
-		{"a date that is none", []func(*http.Request){header("If-Modified-Since", "yesterday")}, 200},
+		{"a malformed date", []func(*http.Request){header("If-Modified-Since", "yesterday")}, 200},
 		{"the same tag beats an earlier date", []func(*http.Request){header("If-None-Match", `W/"17"`), header("If-Modified-Since", "Sun, 01 Mar 2026 11:59:59 GMT")}, 304},
 		{"another tag beats the same date", []func(*http.Request){header("If-None-Match", `W/"16"`), header("If-Modified-Since", date)}, 200},
 	} {
@@ -46,8 +46,8 @@ func TestReadIsConditional(t *testing.T) {
 }
 
 func TestSearchTagChangesWithTheAnswer(t *testing.T) {
-	s := open(t, api.Config{}, "S1", "S2")
-	s.desk.page = reports(60)
+	s := serve(t, api.Config{}, "S1", "S2")
+	s.reader.page = reports(60)
 	const path = "/DiagnosticReport?researchstudy=S1&date=2014"
 	tag := func(path string, options ...func(*http.Request)) string {
 		t.Helper()
@@ -81,7 +81,7 @@ func TestSearchTagChangesWithTheAnswer(t *testing.T) {
 		}
 		seen[got] = c.name
 	}
-	s.desk.change(func(d *desk) { d.page.ChainHead.Number++ })
+	s.reader.change(func(r *scriptedReader) { r.page.ChainHead.Number++ })
 	if _, ok := seen[tag(path)]; ok {
 		t.Errorf("a later event of the study leaves the tag as it was")
 	}

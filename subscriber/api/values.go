@@ -10,8 +10,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// splitValue returns the alternatives of a value: separated by commas, with \,
-// \$ \| and \\ for the characters themselves (FHIR search, escaping search parameters).
+// splitValue returns the comma-separated parts of a value. In them \, \$ \| and
+// \\ are the characters themselves (FHIR search, escaping search parameters).
 func splitValue(value string) ([]string, error) {
 	if !strings.ContainsAny(value, `,\`) {
 		return []string{value}, nil
@@ -26,7 +26,7 @@ func splitValue(value string) ([]string, error) {
 		case '\\':
 			i++
 			if i == len(value) || !strings.ContainsRune(`,$|\`, rune(value[i])) {
-				return nil, events.Errorf(events.Invalid, `a backslash stands only before a comma, $, | or another backslash`)
+				return nil, events.Errorf(events.Invalid, `has a backslash that is not before a comma, $, | or another backslash`)
 			}
 			one.WriteByte(value[i])
 		default:
@@ -36,7 +36,7 @@ func splitValue(value string) ([]string, error) {
 	return append(all, one.String()), nil
 }
 
-// textValue is a value that is compared as it is.
+// textValue reads a value that must match exactly.
 func textValue(text string) (readmodel.Comparison, error) {
 	return readmodel.Comparison{Op: readmodel.Eq, Text: text}, nil
 }
@@ -48,8 +48,8 @@ func idValue(text string) (readmodel.Comparison, error) {
 	return textValue(text)
 }
 
-// subjectValue takes the bare subject id, or the reference as reports bear
-// it, in which the id is percent-encoded.
+// subjectValue reads a subject id, or the reference of a report to its subject, in
+// which the id is percent-encoded.
 func subjectValue(text string) (readmodel.Comparison, error) {
 	id, isReference := strings.CutPrefix(text, "Patient/")
 	if isReference {

@@ -9,17 +9,17 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// view is the part of each resource that is asked for. The zero view is all
-// of it, byte for byte.
+// view is the part of each resource that was asked for. The zero view is the
+// whole resource, byte for byte.
 type view struct {
 	partial bool
-	keep    []string // elements beside the mandatory ones; nil: all
+	keep    []string // elements in addition to the mandatory ones; nil: all
 }
 
 // mandatoryElements are in every view.
 var mandatoryElements = []string{"resourceType", "id", "meta", "status", "code"}
 
-// summaryElements are those that FHIR marks as summary and that reports have.
+// summaryElements are the elements of reports that FHIR marks as summary.
 var summaryElements = []string{"identifier", "category", "subject", "effectiveDateTime", "issued", "resultsInterpreter"}
 
 // reportElements are all elements of a DiagnosticReport, as _elements names them.
@@ -29,10 +29,10 @@ var reportElements = []string{
 	"result", "imagingStudy", "media", "conclusion", "conclusionCode", "presentedForm",
 }
 
-// subsettedTag marks a resource that is not shown whole.
+// subsettedTag marks a resource that is not whole.
 const subsettedTag = `{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}`
 
-func (s *search) takeElements(value string) error {
+func (s *search) parseElements(value string) error {
 	for name := range strings.SplitSeq(value, ",") {
 		name = strings.TrimPrefix(name, "DiagnosticReport.")
 		if name == "effective[x]" || name == "effectiveDateTime" {
@@ -50,22 +50,22 @@ func (s *search) takeElements(value string) error {
 	return nil
 }
 
-func (s *search) takeSummary(value string) error {
+func (s *search) parseSummary(value string) error {
 	if value == "count" {
 		s.totalOnly = true
 		return nil
 	}
-	return s.takeViewOfOne(value)
+	return s.parseViewOfOne(value)
 }
 
-// takeViewOfOne takes what _summary can ask of a single resource. Reports
-// have no text element, so that data leaves nothing out.
-func (s *search) takeViewOfOne(value string) error {
+// parseViewOfOne reads a value of _summary that a read may have too. The value data
+// leaves out nothing, because reports have no text element.
+func (s *search) parseViewOfOne(value string) error {
 	switch {
 	case value == "false":
 		return nil
 	case s.view.partial:
-		return events.Errorf(events.Invalid, "does not go together with _elements; use one of them")
+		return events.Errorf(events.Invalid, "cannot be combined with _elements; use one of them")
 	case value == "true":
 		s.view = view{partial: true, keep: summaryElements}
 	case value == "text":
@@ -82,8 +82,8 @@ func (v view) keeps(element string) bool {
 	return v.keep == nil || slices.Contains(v.keep, element) || slices.Contains(mandatoryElements, element)
 }
 
-// of returns the view of a resource. The elements that stay keep their order
-// and their bytes, numbers included.
+// of returns the view of a resource. The elements in it keep their order and
+// their bytes.
 func (v view) of(resource []byte) ([]byte, error) {
 	if !v.partial {
 		return resource, nil

@@ -23,13 +23,13 @@ func TestPartsOfAReport(t *testing.T) {
 		results  = `,"result":[{"display":"1-1-T01"}],"conclusion":"No"}`
 		whole    = head + meta + values + name + status + category + code + people + dates + results
 	)
-	s := open(t, api.Config{}, "S1")
+	s := serve(t, api.Config{}, "S1")
 	report := readmodel.Report{ID: "1", Study: "S1", Version: 3, LastUpdated: noon, Available: true, Body: []byte(whole)}
-	s.desk.page = readmodel.Page{Total: 1, ChainHead: events.ChainHead{Number: 3}, Reports: []readmodel.Report{report}}
-	s.desk.reports = map[string]readmodel.Report{"1": report}
+	s.reader.page = readmodel.Page{Total: 1, ChainHead: events.ChainHead{Number: 3}, Reports: []readmodel.Report{report}}
+	s.reader.reports = map[string]readmodel.Report{"1": report}
 	for _, c := range []struct{ name, query, want string }{
 		{"all of it, byte for byte", "", whole},
-		{"all of it, said so", "_summary=false", whole},
+		{"all of it, by _summary", "_summary=false", whole},
 		{"decimals keep their digits", "_elements=extension", head + tagged + values + status + code + `}`},
 		{"several elements, in their own order", "_elements=conclusion,identifier", head + tagged + name + status + code + `,"conclusion":"No"}`},
 		{"several elements, asked for apart", "_elements=conclusion&_elements=identifier", head + tagged + name + status + code + `,"conclusion":"No"}`},
@@ -41,11 +41,11 @@ func TestPartsOfAReport(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := string(s.get(t, "/DiagnosticReport/1?"+c.query).body); got != c.want {
-				t.Errorf("read gives\n%s, want\n%s", got, c.want)
+				t.Errorf("read:\n%s, want\n%s", got, c.want)
 			}
 			b := s.get(t, "/DiagnosticReport?researchstudy=S1&"+c.query).bundle(t)
 			if got := string(b.Entry[0].Resource); got != c.want {
-				t.Errorf("search gives\n%s, want\n%s", got, c.want)
+				t.Errorf("search:\n%s, want\n%s", got, c.want)
 			}
 		})
 	}

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { jetstream } from '@nats-io/jetstream';
 
 import { interruptible, isRefusal, isUnanswered, refusable } from './interruption.js';
-import { EXPIRES } from './vigil.js';
+import { EXPIRES } from './monitor.js';
 
-// How many messages are recalled at one time, at the most: of the newest, and of the others.
+// How many messages are requested again at a time, at the most: of the newest, and of the others.
 const NEWEST = 50;
 const OTHERS = 100;
 
@@ -18,10 +18,10 @@ export class Delivery {
   #name; // of the consumer
   #path; // the same with its stream
   #consumer;
-  #recalled = 0; // the message whose turn it was last
+  #recalled = 0; // the last of the others that was requested again
   #messages;
   #iterator;
-  #coming; // the promise of the next message
+  #pending; // the promise of the next message
   #stopped = false;
   #earlier = 0; // messages in the queue that came over the connection before
 
@@ -43,28 +43,28 @@ export class Delivery {
   }
 
   /**
-   * Gives the next message; undefined if none came within the limit, in
-   * milliseconds (0: none); null when delivery has stopped and all that had
-   * arrived was given.
+   * Returns the next message; undefined if none arrived within the timeout, in
+   * milliseconds (0: none); null when delivery has stopped and all messages that
+   * had arrived were returned.
    */
-  async next(limit = 0) {
-    if (this.#coming === undefined) {
-      this.#coming = this.#iterator.next();
-      this.#coming.catch(() => {}); // whoever waits for it is told; nobody may be by then
+  async next(timeout = 0) {
+    if (this.#pending === undefined) {
+      this.#pending = this.#iterator.next();
+      this.#pending.catch(() => {}); // the caller that waits for it gets the error; there may be none
     }
-    const result = await interruptible(limit > 0 ? within(limit, this.#coming) : this.#coming);
+    const result = await interruptible(timeout > 0 ? within(timeout, this.#pending) : this.#pending);
     if (result === undefined) {
       return undefined;
     }
-    this.#coming = undefined;
+    this.#pending = undefined;
     const earlier = this.#earlier > 0;
     this.#earlier -= earlier ? 1 : 0;
     return result.done ? null : { ...adapt(result.value), earlier };
   }
 
-  /** Notes that there is a new connection, and marks messages that came over the one before as `earlier`. */
+  /** Notes that there is a new connection, and marks messages that arrived over the one before as `earlier`. */
   reconnected() {
-    this.#earlier = this.#messages.getPending() + 1; // with the one that may have been taken from the queue
+    this.#earlier = this.#messages.getPending() + 1; // including the one that may have been taken from the queue
   }
 
   /** Asks for no more messages. After what has arrived, next throws the error if there is one. */
@@ -75,49 +75,50 @@ export class Delivery {
     }
   }
 
-  /** What the broker knows of the consumer. */
+  /** Returns the state of the consumer. */
   async info() {
     return interruptible(this.#consumer.info());
   }
 
   /**
-   * Has what the broker waits for be delivered once more, at once, except what
-   * is held here. Which messages these are is not known. So more than are lost
-   * are given back of those between the acknowledged and the last one delivered:
-   * the newest each time, the others by turns. The broker ignores what is not the
-   * consumer's. Gives how many were given back.
+   * Has the broker deliver again, at once, the messages whose acknowledgement it
+   * waits for, except those that wait here. Which messages are lost is unknown. So
+   * more than those are requested again, by negative acknowledgements, of the
+   * messages between the acknowledged and the last delivered one: the newest each
+   * time, the others in turn. The broker ignores a sequence that is not the
+   * consumer's. Returns how many were requested.
    */
-  recall({ ack_floor: floor, delivered }, lost, holds) {
+  recall({ ack_floor: floor, delivered }, lost, isWaiting) {
     const first = floor.stream_seq + 1;
     const last = delivered.stream_seq;
-    let given = 0;
-    const giveBack = (sequence) => {
-      if (!holds(sequence)) {
+    let requested = 0;
+    const request = (sequence) => {
+      if (!isWaiting(sequence)) {
         this.#nc.publish(`$JS.ACK.${this.#path}.1.${sequence}.${delivered.consumer_seq}.0.0`, '-NAK');
-        given += 1;
+        requested += 1;
       }
     };
     const between = last - first + 1;
     for (let i = 0; i < Math.min(2 * lost, NEWEST, between); i += 1) {
-      giveBack(last - i);
+      request(last - i);
     }
     for (let i = 0; i < Math.min(4 * lost, OTHERS, between); i += 1) {
       this.#recalled += 1;
       if (this.#recalled < first || this.#recalled > last) {
         this.#recalled = first;
       }
-      giveBack(this.#recalled);
+      request(this.#recalled);
     }
-    return given;
+    return requested;
   }
 
-  /** Stops if the broker refuses the consumer or nobody answers for it. Other outages are left to the client. */
+  /** Stops if the broker refuses the consumer or nobody answers for it. The client handles other outages. */
   async probe() {
     await refusable(this.#nc, this.#name, this.#consumer.info()).catch((err) => (isRefusal(err) || isUnanswered(err)) && this.stop(err));
   }
 
-  /** Stops, and gives these messages and all that come back, to be delivered again at once. */
-  async giveBack(messages) {
+  /** Stops, and has these messages and all that still arrive delivered again at once. */
+  async close(messages) {
     this.stop();
     messages.forEach((message) => message.nak());
     for (let message = await this.next(); message !== null; message = await this.next()) {
@@ -134,11 +135,11 @@ export class Delivery {
   }
 }
 
-// within gives what the promise gives, or undefined when the time is over.
-async function within(limit, promise) {
+// within returns the result of the promise, or undefined after the timeout.
+async function within(timeout, promise) {
   const clock = new AbortController();
   try {
-    return await Promise.race([promise, sleep(limit, undefined, { signal: clock.signal })]);
+    return await Promise.race([promise, sleep(timeout, undefined, { signal: clock.signal })]);
   } finally {
     clock.abort();
   }

@@ -1,6 +1,6 @@
 /**
- * Reasons for which reading stops. Tell them apart by class, or by `code`. None
- * goes away by trying again.
+ * Reasons for which reading stops. Distinguish them by class, or by `code`. Trying
+ * again does not help.
  */
 export class SubscriberError extends Error {
   constructor(code, message, options) {
@@ -10,42 +10,42 @@ export class SubscriberError extends Error {
   }
 }
 
-/** Events between the last one held and this one are missing. */
+/** Events between the last stored one and this one are missing. */
 export class GapError extends SubscriberError {
   constructor(message) {
     super('gap', message);
   }
 }
 
-/** The last event held was published a second time. */
+/** The last stored event was published a second time. */
 export class RepeatError extends SubscriberError {
   constructor(message) {
     super('repeat', message);
   }
 }
 
-/** An event older than the last one held was published after it. */
+/** An event older than the last stored one was published after it. */
 export class ReorderError extends SubscriberError {
   constructor(message) {
     super('reorder', message);
   }
 }
 
-/** An event does not match its hash, or does not continue the chain that is held. */
+/** An event does not match its hash, or does not continue the stored chain. */
 export class AlteredError extends SubscriberError {
   constructor(message) {
     super('altered', message);
   }
 }
 
-/** What is held is beyond the end of the log, as when the publisher has restored an older one. */
+/** The position is beyond the end of the log, as after the publisher has restored an older one. */
 export class AheadError extends SubscriberError {
   constructor(message) {
     super('ahead', message);
   }
 }
 
-/** A message is no event of the contract's form. */
+/** A message is not an event in the form of the contract. */
 export class InvalidEventError extends SubscriberError {
   constructor(message, options) {
     super('invalid', message, options);

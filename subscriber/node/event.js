@@ -18,8 +18,8 @@ const HASH = /^[0-9a-f]{64}$/;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Takes an event's headers out of a message's: `all` gives the values of each
- * name. Headers of others are left out.
+ * Returns the headers of an event from those of a message: `all` has the values of
+ * each name. Other headers are left out.
  */
 export function eventHeaders(all) {
   const headers = {};
@@ -28,7 +28,7 @@ export function eventHeaders(all) {
       continue;
     }
     if (values.length !== 1 || !VALUE.test(values[0])) {
-      throw new InvalidEventError(`header ${name} is there ${values.length} times, or has characters it must not have`);
+      throw new InvalidEventError(`header ${name} must occur once, with printable ASCII characters other than quote and percent`);
     }
     headers[name] = values[0];
   }
@@ -46,7 +46,7 @@ function check(headers) {
     throw new InvalidEventError('ce-specversion is not 1.0');
   }
   if (!SEQUENCE.test(headers['ce-sequence'])) {
-    throw new InvalidEventError('ce-sequence is not a number of 20 digits');
+    throw new InvalidEventError('ce-sequence must be a number of 20 digits, from 1');
   }
   if (!HASH.test(headers['ce-hash']) || !HASH.test(headers['ce-previoushash'])) {
     throw new InvalidEventError('ce-hash or ce-previoushash is not 64 hexadecimal digits');
@@ -61,9 +61,9 @@ function check(headers) {
 }
 
 /**
- * Gives the CloudEvent. FHIR data stays the text that was signed: parsing it
- * would lose digits of its decimals. So does the data of a kind that is not
- * known; where that is no UTF-8, it stays the bytes.
+ * Returns the CloudEvent. FHIR data stays the text that was signed: parsing it
+ * would lose digits of its decimals. The data of an unknown kind stays text as
+ * well, or bytes if it is not UTF-8.
  */
 export function toEvent(headers, body) {
   try {
@@ -71,13 +71,13 @@ export function toEvent(headers, body) {
       return new CloudEvent({ ...attributes(headers), data: textOf(body) });
     }
     const event = HTTP.toEvent({ headers, body: utf8.decode(body) });
-    return event.cloneWith({ time: headers['ce-time'] }); // toEvent cuts it to milliseconds; the clone is validated
+    return event.cloneWith({ time: headers['ce-time'] }); // toEvent truncates it to milliseconds; the clone is validated
   } catch (cause) {
     throw new InvalidEventError('a message is not a CloudEvent', { cause });
   }
 }
 
-// attributes leaves out what cannot be the name of an extension.
+// attributes returns the attributes whose names are valid in the SDK.
 function attributes(headers) {
   const named = Object.entries(headers).map(([name, value]) => [name.slice('ce-'.length), value]);
   return Object.fromEntries(named.filter(([name]) => /^[a-z0-9]+$/.test(name)));

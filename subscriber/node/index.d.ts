@@ -1,9 +1,9 @@
 import type { ConnectionOptions } from '@nats-io/transport-node';
 import type { CloudEvent } from 'cloudevents';
 
-/** The end of what is held of a chain. */
+/** A chain head: the last event of a study so far. */
 export interface Link {
-  /** Number of the last event: 20 digits. */
+  /** Study number of the event: 20 digits. */
   sequence: string;
   /** Its `ce-hash`. */
   hash: string;
@@ -11,7 +11,7 @@ export interface Link {
 
 /** How far a subscriber has read. Plain JSON; store it together with the event's effect. */
 export interface Position extends Link {
-  /** Sequence of the last event in the stream; tells a second delivery from a second event. 0 if not known. */
+  /** Stream sequence of the event; distinguishes a second delivery from a second event. 0 if unknown. */
   stream: number;
 }
 
@@ -24,8 +24,8 @@ export interface Message {
    * it was signed; `time` has all six decimals (`JSON.stringify` cuts them).
    *
    * A newer publisher may write kinds that this package does not know. They are
-   * handed over like all others; see `kindOf`. Their `data` is the body as text,
-   * or its bytes where that is not UTF-8.
+   * delivered like all others; see `kindOf`. Their `data` is the body as text,
+   * or its bytes if that is not UTF-8.
    */
   event: CloudEvent<unknown>;
   /** The position behind the event. */
@@ -48,26 +48,26 @@ export interface SubscribeOptions extends Omit<SignInOptions, 'tokenURL'> {
   servers: string | string[];
   /** Without it, client id and secret are the NATS user and password. */
   tokenURL?: string;
-  /** Study number. Without it, the partner's own access events are read. */
+  /** The study. Without it, the partner's own access events are read. */
   study?: string;
-  /** Where to go on. Defaults to START. */
+  /** The position to continue behind. Defaults to START. */
   position?: Position | null;
-  /** Ends reading after the event in hand. */
+  /** Ends reading after the event that is being handled. */
   signal?: AbortSignal;
-  /** Told the cause when reading is interrupted, and undefined whenever it begins or goes on. Defaults to a process warning. */
+  /** Called with the cause when reading is interrupted, and with undefined whenever it begins or continues. Defaults to a process warning. */
   outage?(cause?: Error): void;
   /**
    * For how many milliseconds the broker may refuse the login, or not have the
-   * consumer, before that counts as the end of access. Defaults to 60,000. New
-   * logins that come without the study settle it within 2,000, a token endpoint
-   * that refuses the client at once. While nobody answers, nothing is refused.
+   * consumer, before access counts as ended. Defaults to 60,000. If new logins come
+   * without the study it is 2,000, and if the token endpoint refuses the client it
+   * is 0. While nobody answers, access has not ended.
    */
   patience?: number;
-  /** Events asked for at a time. Defaults to 100. */
+  /** Events requested at a time. Defaults to 100. */
   batch?: number;
-  /** Allows secrets and reports in clear beyond this machine. */
+  /** Permits secrets and reports in clear beyond this machine. */
   insecure?: boolean;
-  /** More of the connection, such as `tls`. */
+  /** More options of the connection, such as `tls`. */
   connection?: Omit<ConnectionOptions, 'servers' | 'authenticator' | 'user' | 'pass' | 'token'>;
   /** Prefix of the JetStream API in the partner's account. Defaults to `js.signoff`. */
   apiPrefix?: string;
@@ -76,34 +76,34 @@ export interface SubscribeOptions extends Omit<SignInOptions, 'tokenURL'> {
 }
 
 /**
- * Reads events and hands them over one at a time, in the order of the chain.
+ * Reads events and passes them to `handle` one at a time, in the order of the chain.
  * An event is acknowledged when `handle` has returned or its promise resolved.
  *
- * - Each event handed over matches its hash and directly follows the one before.
- * - No event up to the position is acknowledged before the log was seen to hold
- *   the position's event. What contradicts it rejects.
- * - From one position on, each is handed over once. After a crash between
- *   effect and stored position it comes again; store the two together.
- * - Connections, sign-ins and consumers that are away are tried again without end.
+ * - Each event delivered matches its hash and directly follows the one before.
+ * - No event up to the position is acknowledged before the log was seen to contain
+ *   the position's event. If the log contradicts it, the promise rejects.
+ * - Each event behind the position is delivered once. After a crash between effect and
+ *   stored position it is delivered again; store the two together.
+ * - Connections, sign-ins and consumers that are unavailable are tried again without limit.
  *
  * Resolves when the signal is aborted. Rejects with a SubscriberError, or with
- * what `handle` throws; then the event in hand was not acknowledged.
+ * any error of `handle`; then the event being handled was not acknowledged.
  */
 export function subscribe(options: SubscribeOptions, handle: (message: Message) => void | Promise<void>): Promise<void>;
 
-/** Keeps an access token fresh, for connections and HTTP calls of one's own. */
+/** Gets access tokens and renews them in time, for your own connections and HTTP calls. */
 export class SignIn {
   constructor(options: SignInOptions);
-  /** The token as of now; undefined before `token` has resolved. */
+  /** The current access token; undefined before `token` has resolved. */
   readonly current: string | undefined;
-  /** Whether the token was refused, and no other was got since. */
+  /** Whether the token was refused, and there is no other one since. */
   readonly doubted: boolean;
   /**
-   * Gives a token. Rejects with AccessEndedError if the client is refused.
-   * While the endpoint is away, gives the token at hand until that expires.
+   * Returns an access token. Rejects with AccessEndedError if the client is refused.
+   * While the endpoint is unreachable, returns the current token until that expires.
    */
   token(): Promise<string>;
-  /** Doubts the token, because it was refused. */
+  /** Notes that the token was refused; the next call of `token` requests another one. */
   doubt(): void;
   /** Ends the renewal. */
   close(): void;
@@ -112,47 +112,47 @@ export class SignIn {
 /** Headers of an event by name, `ce-…`. */
 export type Headers = Readonly<Record<string, string>>;
 
-/** The hash that an event must carry as `ce-hash`. */
+/** Returns the hash that an event must have as `ce-hash`. */
 export function digest(headers: Headers, body: string | Uint8Array): string;
 
-/** Gives the link after an event that follows; throws a SubscriberError otherwise. */
-export function follow(link: Link, headers: Headers, body: string | Uint8Array): Link;
+/** Returns the chain head after an event that directly follows; throws a SubscriberError otherwise. */
+export function follow(head: Link, headers: Headers, body: string | Uint8Array): Link;
 
-/** What the type of an event says. */
+/** The kind of an event. */
 export interface Kind {
   /** The type without its prefix, such as `diagnosticreport.signed.v1`. */
   kind: string;
   /** Whether this version of the package knows the kind. */
   known: boolean;
-  /** Whether who does not know the kind may act as if the event were not there. */
+  /** Whether a program that does not know the kind may skip the event. */
   optional: boolean;
 }
 
 /**
- * Gives the kind of a type; undefined for a malformed one, which is never handed
- * over. An event whose kind is neither known nor optional may take back what was
- * told before: use nothing of its study until a newer version has read it.
+ * Returns the kind of a type; undefined for a malformed one, which is never
+ * delivered. An event whose kind is neither known nor optional may revoke what
+ * earlier events said: use nothing of its study until a newer version has read it.
  */
 export function kindOf(type: string): Kind | undefined;
 
-/** The token of a study number. Throws a TypeError for what is none. */
+/** Returns the study key of a study. Throws a TypeError for what cannot be a study. */
 export function studyToken(study: string): string;
 
 /** Why reading stopped. Trying again does not help. */
 export class SubscriberError extends Error {
   readonly code: 'gap' | 'repeat' | 'reorder' | 'altered' | 'ahead' | 'invalid' | 'access-ended';
 }
-/** Events between the last one held and this one are missing. */
+/** Events between the last stored one and this one are missing. */
 export class GapError extends SubscriberError {}
-/** The last event held was published a second time. */
+/** The last stored event was published a second time. */
 export class RepeatError extends SubscriberError {}
-/** An event older than the last one held was published after it. */
+/** An event older than the last stored one was published after it. */
 export class ReorderError extends SubscriberError {}
-/** An event does not match its hash, or does not continue what is held. */
+/** An event does not match its hash, or does not continue the stored chain. */
 export class AlteredError extends SubscriberError {}
-/** What is held is beyond the end of the log. */
+/** The position is beyond the end of the log. */
 export class AheadError extends SubscriberError {}
-/** A message is no event of the contract's form. */
+/** A message is not an event in the form of the contract. */
 export class InvalidEventError extends SubscriberError {}
 /** The partner may not, or may no longer, read the study; `cause` is the last refusal. */
 export class AccessEndedError extends SubscriberError {}

@@ -11,5 +11,5 @@ export {
 } from './errors.js';
 export { kindOf } from './kind.js';
 export { SignIn } from './signin.js';
-export { studyToken } from './studytoken.js';
+export { studyToken } from './studykey.js';
 export { subscribe } from './subscribe.js';

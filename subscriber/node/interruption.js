@@ -3,30 +3,30 @@ import { errors } from '@nats-io/transport-node';
 
 import { SubscriberError } from './errors.js';
 
-/** An end of reading that another attempt may cure; `cause` says what it was. */
+/** An error after which reading is tried again; `cause` is the original one. */
 export class Interruption extends Error {
   constructor(cause) {
     super(cause.message, { cause });
     this.name = 'Interruption';
   }
 
-  /** Whether the broker is there and refuses the login or the consumer. */
+  /** Whether the broker refuses the login or the consumer. */
   get refused() {
     return isRefusal(this.cause);
   }
 
   /** Whether it refuses the login. */
-  get unknown() {
+  get loginRefused() {
     return some(this.cause, (cause) => cause instanceof errors.AuthorizationError);
   }
 
-  /** Whether it does not permit to ask for the consumer: the login came without the study. */
+  /** Whether it does not permit requests about the consumer: the login came without the study. */
   get forbidden() {
     return some(this.cause, isForbidden);
   }
 }
 
-/** Gives what a promise gives. What it throws becomes an Interruption, unless no attempt can cure it. */
+/** Returns the result of a promise. An error becomes an Interruption, unless another attempt does not help. */
 export async function interruptible(promise) {
   try {
     return await promise;
@@ -36,8 +36,8 @@ export async function interruptible(promise) {
 }
 
 /**
- * Whether the broker refuses. There is no consumer while the publisher makes it
- * anew, so that has to last for some time.
+ * Reports whether the broker refuses access. The consumer is also missing while the
+ * publisher creates it again, so a refusal has to last for some time.
  */
 export function isRefusal(err) {
   return some(err, (cause) => isForbidden(cause)
@@ -46,16 +46,16 @@ export function isRefusal(err) {
     || (cause instanceof JetStreamError && cause.message === 'consumer deleted'));
 }
 
-/** Whether nobody answers for the consumer, as while the broker or the publisher starts. That is an outage. */
+/** Reports whether nobody answers for the consumer, as while the broker or the publisher starts. That is an outage. */
 export function isUnanswered(err) {
   return some(err, (cause) => cause instanceof errors.NoRespondersError);
 }
 
 /**
  * Waits for a request about a consumer, and fails as soon as the broker refuses
- * one. The broker names the subject that the partner's account maps the request
- * to, by which the client does not find the request, and would wait until it
- * times out.
+ * one. The client cannot relate that error to the request, because it names the
+ * subject that the partner's account maps the request to, and would wait until the
+ * request times out.
  */
 export async function refusable(nc, consumer, request) {
   const status = nc.status();
@@ -65,7 +65,7 @@ export async function refusable(nc, consumer, request) {
         throw error;
       }
     }
-    return request; // the watch was stopped
+    return request; // the status was closed
   })();
   try {
     return await Promise.race([request, refused]);
@@ -79,7 +79,7 @@ function isForbidden(cause) {
   return cause instanceof errors.PermissionViolationError;
 }
 
-// some reports whether an error, or one of its causes, is such a one.
+// some reports whether the predicate holds for an error or one of its causes.
 function some(err, is) {
   return err instanceof Error && (is(err) || some(err.cause, is));
 }

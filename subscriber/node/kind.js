@@ -1,7 +1,6 @@
 /**
- * The types of events. Whether one is well-formed and whether its kind is known
- * are two questions: a newer publisher writes kinds that are not known here, and
- * reading goes on. The rules are in ../../events/testdata/README.md.
+ * The types of events. A well-formed type may be of an unknown kind: a newer
+ * publisher writes kinds that this version does not know, and reading continues. The rules are in ../../events/testdata/README.md.
  */
 
 const KNOWN = new Set([
@@ -17,10 +16,9 @@ const PARTNER = /^_partner\/[A-Za-z0-9_-]{1,64}$/;
 const ACCESS = '_access';
 
 /**
- * Gives the kind of a type, `{ kind, known, optional }`; undefined for a
- * malformed one. Who does not know the kind may pass over the event if it is
- * optional. Otherwise it may mean anything, such as that a report must not be
- * used any more.
+ * Returns the kind of a type, `{ kind, known, optional }`; undefined for a
+ * malformed one. An event of an unknown kind may be skipped if it is optional.
+ * Otherwise it may mean anything, such as that a report must not be used any more.
  */
 export function kindOf(type) {
   const match = TYPE.exec(type);
@@ -31,7 +29,7 @@ export function kindOf(type) {
   return { kind, known: KNOWN.has(kind), optional: optional !== undefined };
 }
 
-/** Whether events of the kind may be in the study, named by its token. */
+/** Reports whether events of the kind may be in the study with this study key. */
 export function belongs(kind, study) {
   if (!kind.startsWith('access.')) {
     return STUDY.test(study);

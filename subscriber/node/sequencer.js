@@ -2,7 +2,7 @@ import { advance, START, verify } from './chain.js';
 import { eventHeaders, toEvent } from './event.js';
 import { AheadError, AlteredError, GapError, ReorderError, RepeatError } from './errors.js';
 
-const REMEMBERED = 4096; // repeats, at the most
+const MAX_REPEATS = 4096;
 const ASK = 'ask the publisher whether an older log was restored; if so, have the study granted again and read it from the first event';
 
 /**
@@ -10,29 +10,29 @@ const ASK = 'ask the publisher whether an older log was restored; if so, have th
  *
  * The broker may deliver a message again, and after an interruption it
  * delivers new ones before those that it had sent already and that were never
- * acknowledged. Neither is an error: the first is known by its place in the
- * stream, the second is held until the missing ones have come again. What
- * differs from the chain on the log itself is an error.
+ * acknowledged. Neither is an error: the first is recognized by its stream
+ * sequence, the second waits until the missing ones have arrived. It is an error if
+ * the log itself contradicts the chain.
  *
  * The position may be of another log than the one that the broker has now. So
  * no event up to its number is acknowledged as a repeat before the log was seen
- * to hold the position's event: that one, or the one after it with its hash as
- * the previous one. What a partner can know of the log is said in bookmark.go of
- * the Go package, which does the same.
+ * to contain the position's event: that one, or the one after it with its hash as
+ * the previous one. bookmark.go of the Go package, which does the same, describes
+ * what a partner can know of the log.
  *
  * A message has `stream` (its sequence there), `headers` (all values by name),
  * `body`, `pending` (messages behind it when it was sent), `deliveries` (of it,
- * so far) and `earlier` (whether it came over a connection before this one).
+ * so far) and `earlier` (whether it arrived over a connection before this one).
  */
 export class Sequencer {
-  #held = new Map(); // messages that came too early, by stream sequence
+  #early = new Map(); // messages that wait for earlier events, by stream sequence
   #study;
   #repeats = new Map(); // messages not beyond the position, by stream sequence, until it is confirmed
-  #confirmed; // the log was seen to hold the position's event
-  #length; // so many events the log has at least, as those of the repeats say
-  #limit; // so many messages can be kept as repeats
+  #confirmed; // the log was seen to contain the position's event
+  #length; // the log has at least that many events, according to the repeats
+  #limit; // that many messages can be kept as repeats
 
-  /** Position is what is held of the chain; study the token its events bear. */
+  /** Position is the stored position; study the study key of its events. */
   constructor(position, study) {
     this.position = position;
     this.#study = study;
@@ -43,100 +43,100 @@ export class Sequencer {
    * Notes that there is a new connection: the log may be another one than before.
    * Limit is how many messages the broker sends before it sees one acknowledged.
    */
-  begin(limit = REMEMBERED) {
-    this.#repeats.clear(); // they come again
+  begin(limit = MAX_REPEATS) {
+    this.#repeats.clear(); // they are delivered again
     this.#confirmed = this.position.sequence === START.sequence;
     this.#length = 0n;
-    this.#limit = BigInt(limit > 0 ? Math.min(limit, REMEMBERED) : REMEMBERED);
+    this.#limit = BigInt(limit > 0 ? Math.min(limit, MAX_REPEATS) : MAX_REPEATS);
   }
 
-  /** How many messages wait for an earlier one. */
-  get held() {
-    return this.#held.size;
+  /** How many messages wait for earlier events. */
+  get early() {
+    return this.#early.size;
   }
 
-  /** How many messages wait, with the repeats. */
-  get kept() {
-    return this.#held.size + this.#repeats.size;
+  /** How many messages wait, including the repeats. */
+  get waiting() {
+    return this.#early.size + this.#repeats.size;
   }
 
-  /** Whether the message at that place of the stream is one of them. */
-  holds(stream) {
-    return this.#held.has(stream) || this.#repeats.has(stream);
+  /** Reports whether the message with that stream sequence is one of them. */
+  isWaiting(stream) {
+    return this.#early.has(stream) || this.#repeats.has(stream);
   }
 
   /**
-   * Judges a message: 'next' (with `message.event` and `message.position`),
-   * 'known' or 'held'. Throws what is wrong with it.
+   * Decides about a message: 'next' (with `message.event` and `message.position`),
+   * 'repeat' or 'wait'. Throws an error if it does not belong there.
    */
   judge(message) {
     const { stream } = message;
     const headers = eventHeaders(message.headers);
     verify(headers, message.body);
     if (headers['ce-study'] !== this.#study) {
-      throw new AlteredError(`an event of ${headers['ce-study']} came among those of ${this.#study}`);
+      throw new AlteredError(`an event of ${headers['ce-study']} arrived among those of ${this.#study}`);
     }
-    this.#agree(headers);
+    this.#compare(headers);
     try {
       message.position = { ...advance(this.position, headers), stream };
     } catch (err) {
       if (err instanceof GapError) {
-        this.#held.set(stream, message);
-        return 'held';
+        this.#early.set(stream, message);
+        return 'wait';
       }
       if (!(err instanceof RepeatError || err instanceof ReorderError)) {
         throw err;
       }
-      this.#inOrder(err, headers, stream);
+      this.#checkOrder(err, headers, stream);
       return this.#repeat(message, headers);
     }
-    this.#confirmed ||= !message.earlier; // agree has compared the hashes
+    this.#confirmed ||= !message.earlier; // compare has compared the hashes
     message.event = toEvent(headers, message.body);
     return 'next';
   }
 
-  // agree throws what another event in place of the position's one says.
-  #agree(headers) {
+  // compare throws an error if an event contradicts that of the position.
+  #compare(headers) {
     const { sequence, hash } = this.position;
-    const [held, number] = [BigInt(sequence), BigInt(headers['ce-sequence'])];
-    if (held > 0n && number === held && headers['ce-hash'] !== hash) {
+    const [last, number] = [BigInt(sequence), BigInt(headers['ce-sequence'])];
+    if (last > 0n && number === last && headers['ce-hash'] !== hash) {
       throw this.#contradiction(AlteredError, `on the log event ${number} has hash ${headers['ce-hash']}`);
     }
-    if (held > 0n && number === held + 1n && headers['ce-previoushash'] !== hash) {
+    if (last > 0n && number === last + 1n && headers['ce-previoushash'] !== hash) {
       throw this.#contradiction(AlteredError, `on the log the previous hash of event ${number} is ${headers['ce-previoushash']}`);
     }
   }
 
-  // inOrder throws what an event says whose place in the stream does not suit its number.
-  #inOrder(err, headers, stream) {
-    const place = this.position.stream;
+  // checkOrder throws an error if number and stream sequence do not rise together.
+  #checkOrder(err, headers, stream) {
+    const stored = this.position.stream;
     const number = BigInt(headers['ce-sequence']);
-    if (place === 0) {
+    if (stored === 0) {
       return;
     }
-    if (err instanceof RepeatError && stream !== place) {
-      throw this.#contradiction(RepeatError, `it is in the stream twice, as message ${place} and ${stream}`);
+    if (err instanceof RepeatError && stream !== stored) {
+      throw this.#contradiction(RepeatError, `it is in the stream twice, as message ${stored} and ${stream}`);
     }
-    if (err instanceof ReorderError && stream >= place) {
-      throw this.#contradiction(ReorderError, `as message ${place}, and on the log event ${number} with hash ${headers['ce-hash']} `
+    if (err instanceof ReorderError && stream >= stored) {
+      throw this.#contradiction(ReorderError, `as message ${stored}, and on the log event ${number} with hash ${headers['ce-hash']} `
         + `is message ${stream}: it is out of order, or another log than before`);
     }
   }
 
-  // repeat judges an event whose number is not beyond the position's.
+  // repeat decides about an event up to the position's number.
   #repeat(message, headers) {
-    const [held, number] = [BigInt(this.position.sequence), BigInt(headers['ce-sequence'])];
+    const [last, number] = [BigInt(this.position.sequence), BigInt(headers['ce-sequence'])];
     const length = number + BigInt(message.pending ?? 0);
     this.#length = length > this.#length ? length : this.#length;
-    this.#confirmed ||= number === held && !message.earlier; // agree has compared the hashes
-    if (this.#confirmed || (number + this.#limit <= held && this.#length >= held)) {
-      return 'known';
+    this.#confirmed ||= number === last && !message.earlier; // compare has compared the hashes
+    if (this.#confirmed || (number + this.#limit <= last && this.#length >= last)) {
+      return 'repeat';
     }
     this.#repeats.set(message.stream, message);
-    return 'held';
+    return 'wait';
   }
 
-  /** Gives the repeats that may be acknowledged because the position has been confirmed, each once. */
+  /** Returns the repeats that may be acknowledged because the position was confirmed, each once. */
   settled() {
     if (!this.#confirmed) {
       return [];
@@ -147,25 +147,25 @@ export class Sequencer {
   }
 
   /**
-   * Gives the AheadError if the log ends before the position, going by what the
-   * broker knows of the consumer. A replica that is behind may say so too, or a
-   * stream that is being filled again. So it has to stand for some time. The
+   * Returns an AheadError if the log ends before the position, according to the
+   * state of the consumer. A replica that is behind, or a stream that is being
+   * filled again, may look the same. So it has to stand for some time. The
    * proofs are those of beyondEnd in bookmark.go.
    */
   ahead({ config, delivered, ack_floor: floor, num_pending: pending }) {
-    if (this.#confirmed || this.#held.size > 0) {
+    if (this.#confirmed || this.#early.size > 0) {
       return undefined;
     }
     const { last, deliveries } = this.#lastRepeat();
-    const [held, undelivered, sent] = [BigInt(this.position.sequence), BigInt(pending), BigInt(delivered.consumer_seq)];
+    const [number, undelivered, sent] = [BigInt(this.position.sequence), BigInt(pending), BigInt(delivered.consumer_seq)];
     if (last && (last.stream === delivered.stream_seq || deliveries === delivered.consumer_seq - floor.consumer_seq)) {
       const headers = eventHeaders(last.headers);
       const end = BigInt(headers['ce-sequence']) + undelivered;
-      if (end < held) {
+      if (end < number) {
         return this.#contradiction(AheadError, `the log ends with event ${end}${pending === 0 ? ` with hash ${headers['ce-hash']}` : ''}`);
       }
     }
-    if (config.deliver_policy === 'all' && sent + undelivered < held) {
+    if (config.deliver_policy === 'all' && sent + undelivered < number) {
       return this.#contradiction(AheadError, `the log has at most ${sent + undelivered} events`);
     }
     if (pending === 0 && delivered.stream_seq < this.position.stream) {
@@ -188,30 +188,30 @@ export class Sequencer {
     return new Reason(`study ${this.#study}: event ${BigInt(sequence)} with hash ${hash} was read, but ${instead}; ${ASK}`);
   }
 
-  /** Moves the position behind a message that was judged 'next'. */
+  /** Moves the position behind a message that is 'next'. */
   accept(message) {
     this.position = message.position;
   }
 
-  /** Gives back the held message that may now be the next, if there is one. */
+  /** Returns the waiting message that may now be the next, if there is one. */
   release() {
     const message = this.#earliest();
     if (message === undefined || this.#misses(message)) {
       return undefined;
     }
-    this.#held.delete(message.stream);
+    this.#early.delete(message.stream);
     return message;
   }
 
-  /** Gives all that is held, with the repeats, and holds nothing any more. */
+  /** Returns all messages that wait, including the repeats, and forgets them. */
   clear() {
-    const all = [...this.#held.values(), ...this.#repeats.values()];
-    this.#held.clear();
+    const all = [...this.#early.values(), ...this.#repeats.values()];
+    this.#early.clear();
     this.#repeats.clear();
     return all;
   }
 
-  /** The error for the earliest message that is held: nothing will fill the gap. */
+  /** Returns the error for the earliest message that waits: nothing will fill the gap. */
   gap() {
     try {
       advance(this.position, eventHeaders(this.#earliest().headers));
@@ -222,10 +222,10 @@ export class Sequencer {
   }
 
   #earliest() {
-    if (this.#held.size === 0) {
+    if (this.#early.size === 0) {
       return undefined;
     }
-    return this.#held.get(Math.min(...this.#held.keys()));
+    return this.#early.get(Math.min(...this.#early.keys()));
   }
 
   #misses(message) {

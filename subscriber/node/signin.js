@@ -5,8 +5,8 @@ const RETRY = 5_000;
 const LONGEST = 2 ** 31 - 1; // of a timer, in milliseconds
 
 /**
- * Keeps an access token of the token endpoint (OAuth 2.0 client credentials)
- * fresh. A NATS authenticator, which cannot wait, takes `current`:
+ * Gets access tokens from the token endpoint (OAuth 2.0 client credentials), and
+ * renews them in time. A NATS authenticator, which cannot wait, uses `current`:
  *
  *     await signIn.token();
  *     await connect({ authenticator: tokenAuthenticator(() => signIn.current) });
@@ -15,18 +15,18 @@ export class SignIn {
   #url;
   #clientId;
   #clientSecret;
-  #asking;
+  #request;
   #timer;
   #closed = false;
   #expires = 0;
 
-  /** The token as of now; undefined before the first one was got. */
+  /** The current access token; undefined before the first one. */
   current;
 
-  /** Whether it was refused, and no other was got since. */
+  /** Whether it was refused, and there is no other one since. */
   doubted = false;
 
-  /** clientSecret is a string, or a function that gives it or a promise of it. */
+  /** clientSecret is a string, or a function that returns it or a promise of it. */
   constructor({ tokenURL, clientId, clientSecret }) {
     this.#url = tokenURL;
     this.#clientId = clientId;
@@ -34,11 +34,11 @@ export class SignIn {
   }
 
   /**
-   * Gives a token, asking for one if there is none, or none but one in doubt.
-   * Throws an AccessEndedError when the client is refused. While the endpoint
-   * is away it gives the token at hand until that expires, because the broker
-   * also refuses a good one when nobody tells it whose it is; then it throws
-   * another Error.
+   * Returns the current access token, or requests one if there is none or it was
+   * refused. Throws an AccessEndedError when the client is refused. While the endpoint
+   * is unreachable it returns the current token until that expires, even if it was
+   * refused: the broker also refuses a valid one while its callout is not answered.
+   * After that it throws another Error.
    */
   async token() {
     const valid = () => Date.now() < this.#expires;
@@ -53,7 +53,7 @@ export class SignIn {
     });
   }
 
-  /** Doubts the token, because it was refused. */
+  /** Notes that the token was refused; the next call of token requests another one. */
   doubt() {
     this.doubted = true;
   }
@@ -65,8 +65,8 @@ export class SignIn {
   }
 
   #renew() {
-    this.#asking ??= this.#ask().finally(() => { this.#asking = undefined; });
-    return this.#asking;
+    this.#request ??= this.#ask().finally(() => { this.#request = undefined; });
+    return this.#request;
   }
 
   async #ask() {
@@ -78,20 +78,20 @@ export class SignIn {
         grant_type: 'client_credentials',
         scope: 'full',
       }),
-      redirect: 'error', // the secret goes nowhere else
+      redirect: 'error', // the secret is sent nowhere else
       signal: AbortSignal.timeout(TIMEOUT),
     });
-    const answer = await response.json().catch(() => ({}));
-    if (answer.error === 'invalid_client') {
-      throw new AccessEndedError(`the token endpoint refuses ${this.#clientId}`);
+    const body = await response.json().catch(() => ({}));
+    if (body.error === 'invalid_client') {
+      throw new AccessEndedError(`the token endpoint refuses client ${this.#clientId} or its secret; ask the publisher for the current one`);
     }
-    if (!response.ok || typeof answer.access_token !== 'string' || !(answer.expires_in > 0)) {
-      throw new Error(`the token endpoint answered ${response.status} ${answer.error ?? ''}`.trim());
+    if (!response.ok || typeof body.access_token !== 'string' || !(body.expires_in > 0)) {
+      throw new Error(`the token endpoint answered ${response.status} ${body.error ?? ''}`.trim());
     }
-    this.current = answer.access_token;
+    this.current = body.access_token;
     this.doubted = false;
-    this.#expires = Date.now() + answer.expires_in * 1000;
-    this.#renewAfter(answer.expires_in * 800); // milliseconds: 80 % of its life
+    this.#expires = Date.now() + body.expires_in * 1000;
+    this.#renewAfter(body.expires_in * 800); // milliseconds: 80 % of its lifetime
     return this.current;
   }
 
@@ -107,7 +107,7 @@ export class SignIn {
   }
 }
 
-/** Gives a secret that is there, or that a function fetches. */
+/** Returns a secret, or the result of the function that fetches it. */
 export async function reveal(secret) {
   return typeof secret === 'function' ? secret() : secret;
 }

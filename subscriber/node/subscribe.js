@@ -5,19 +5,19 @@ import { Interruption } from './interruption.js';
 import { Sequencer } from './sequencer.js';
 import { login, logout, read } from './session.js';
 import { SignIn } from './signin.js';
-import { studyToken } from './studytoken.js';
+import { studyToken } from './studykey.js';
 
-// For how many milliseconds new logins must come without the study before that is the end of
-// access: what was granted this moment is let through a moment later.
+// For how many milliseconds new logins must come without the study before access counts as
+// ended: a grant takes effect at the server a moment after it was announced.
 const REFUSED = 2_000;
 
 /**
  * Reads the events of a study, or without `study` those of the partner's own
- * access, and hands each to `handle`: one at a time, in order, none missing,
+ * access, and passes each to `handle`: one at a time, in order, none missing,
  * none twice, none altered. Options and guarantees are in index.d.ts.
  *
- * Returns when `signal` is aborted. Waits without end for a broker that is
- * away. Throws a SubscriberError, or what `handle` throws.
+ * Returns when `signal` is aborted. Waits without limit for a broker that is
+ * unreachable. Throws a SubscriberError, or any error of `handle`.
  */
 export async function subscribe(options, handle) {
   const settings = complete(options);
@@ -25,7 +25,7 @@ export async function subscribe(options, handle) {
   const sequencer = new Sequencer(settings.position, study);
   const signIn = settings.tokenURL ? new SignIn(settings) : undefined;
   const backoff = new Backoff();
-  settings.outage = telling(settings.outage, backoff);
+  settings.outage = reporting(settings.outage, backoff);
   try {
     while (!settings.signal.aborted) {
       await attempt(settings, consumer, signIn, sequencer, handle)
@@ -48,14 +48,14 @@ function complete({
 }) {
   const from = position ?? START;
   if (!isPosition(from)) {
-    throw new TypeError('position: must be one that was handed over with an event, or START');
+    throw new TypeError('position: must be the position of an event that was delivered, or START');
   }
   return { position: from, signal, outage, patience, batch, apiPrefix, stream, ...required };
 }
 
 function warn(cause) {
   if (cause !== undefined) {
-    process.emitWarning(`sign-off events cannot be read at present: ${cause.message}`);
+    process.emitWarning(`sign-off events cannot be read at present; trying again: ${cause.message}`);
   }
 }
 
@@ -64,11 +64,11 @@ function subscription({ clientId, study }) {
     const own = `_partner/${clientId}`;
     return { consumer: clientId, study: own, name: own };
   }
-  const token = studyToken(study);
-  return { consumer: `${clientId}=${token}`, study: token, name: study };
+  const key = studyToken(study);
+  return { consumer: `${clientId}=${key}`, study: key, name: study };
 }
 
-function telling(outage, backoff) {
+function reporting(outage, backoff) {
   return (cause) => {
     if (cause === undefined) {
       backoff.reset();
@@ -86,10 +86,10 @@ async function attempt(settings, consumer, signIn, sequencer, handle) {
   }
 }
 
-// interrupted waits, or throws what waiting does not change. Two refusals have to be told apart.
-// If the broker does not permit to ask for the consumer, this login came without the study: it is
-// not granted. If it permits that and there is no such consumer, the study is granted and the
-// publisher is about to make the consumer anew: that is waited for.
+// interrupted waits, or throws an error if waiting does not help. There are two kinds of refusals.
+// If the broker does not permit the request for the consumer, this login came without the study: it
+// is not granted. If it permits that and there is no such consumer, the study is granted and the
+// publisher is about to create the consumer again: that is waited for.
 async function interrupted(err, { signal, patience, outage, clientId }, study, signIn, backoff) {
   if (!(err instanceof Interruption)) {
     throw err;
@@ -99,12 +99,12 @@ async function interrupted(err, { signal, patience, outage, clientId }, study, s
     signIn?.doubt();
   }
   if (backoff.failed(certain) > (err.forbidden ? Math.min(patience, REFUSED) : patience)) {
-    const refusal = err.unknown ? `${clientId} is not let in; ask the publisher`
+    const refusal = err.unknown ? `the broker refuses the login of ${clientId}; ask the publisher`
       : `study ${study} is not granted to ${clientId}; ask the publisher, or correct the study number`;
     throw new AccessEndedError(refusal, { cause: err.cause });
   }
   if (!err.forbidden) {
-    outage(err); // else it is none, and settled in a moment
+    outage(err); // a refused request is none: the next login decides
   }
   await backoff.pause(signal);
 }

@@ -9,32 +9,32 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
-// applier is the Handler of the model's Subscriber.
+// applier is the Handler of the model's stream.Reader.
 type applier struct {
 	*Model
 	progress progress
 }
 
 // Resume reads the progress, because another process may have replaced it.
-func (a *applier) Resume(ctx context.Context) (subscriber.Progress, error) {
+func (a *applier) Resume(ctx context.Context) (stream.Progress, error) {
 	p, err := a.load(ctx)
 	if err != nil {
-		return subscriber.Progress{}, err
+		return stream.Progress{}, err
 	}
 	a.progress = p
-	links := make(map[string]events.ChainHead, len(p.studies))
-	for token, s := range p.studies {
-		links[token] = events.ChainHead{Number: s.Sequence, Hash: s.Hash}
+	heads := make(map[string]events.ChainHead, len(p.studies))
+	for key, s := range p.studies {
+		heads[key] = events.ChainHead{Number: s.Number, Hash: s.Hash}
 	}
-	return subscriber.Progress{Position: p.position, ChainHeads: links}, nil
+	return stream.Progress{Position: p.position, ChainHeads: heads}, nil
 }
 
-// Apply stores what a batch says and where it ends in one transaction, and
-// then publishes both.
-func (a *applier) Apply(ctx context.Context, b subscriber.Batch) error {
+// Apply stores the effect of a batch and its position in one transaction, and
+// then makes both visible.
+func (a *applier) Apply(ctx context.Context, b stream.Batch) error {
 	start := a.cfg.Clock()
 	changes, err := newChanges(b, a.progress)
 	if err != nil {
@@ -60,24 +60,24 @@ func (a *applier) Apply(ctx context.Context, b subscriber.Batch) error {
 	maps.Copy(a.progress.studies, changes.studies)
 	a.progress.position, a.progress.directory = b.Position, changes.directory
 	a.publish(b.Position, changes.directory)
-	a.heard(b.Position.StreamSequence + b.Pending)
+	a.setLast(b.Position.StreamSequence + b.Pending)
 	a.setState(Green, nil)
 	a.metrics.applied(b, start, a.cfg.Clock())
 	return nil
 }
 
-// warnOutdated says which studies have their first event that is not known.
-func (a *applier) warnOutdated(now map[string]study) {
-	for token, s := range now {
-		if s.Unknown != "" && a.progress.studies[token].Unknown == "" {
-			a.cfg.Log.Warn("an event is of a type that this version does not know: run a newer version", "study", token, "type", s.Unknown)
+// warnOutdated logs the studies that have become outdated.
+func (a *applier) warnOutdated(changed map[string]study) {
+	for key, s := range changed {
+		if s.Unknown != "" && a.progress.studies[key].Unknown == "" {
+			a.cfg.Log.Warn("an event is of a type that this version does not know; run a newer version of signoff", "study", key, "type", s.Unknown)
 		}
 	}
 }
 
-// move advances the stored position. That of another process in between, or of
-// a rebuild, is not where the batch begins: nothing is changed then.
-func move(tx *sqlx.Tx, from, to subscriber.Position) error {
+// move advances the stored position. If another process or a rebuild has changed
+// it, it is not the one that the batch follows: then nothing is changed.
+func move(tx *sqlx.Tx, from, to stream.Position) error {
 	result, err := tx.Exec(`
 		update position
 		set created = ?, sequence = ?, id = ?, hash = ?
@@ -88,7 +88,7 @@ func move(tx *sqlx.Tx, from, to subscriber.Position) error {
 		return fmt.Errorf("move position: %w", err)
 	}
 	if n, err := result.RowsAffected(); err != nil || n != 1 {
-		return fmt.Errorf("move position from %d: %w", from.StreamSequence, subscriber.ErrMoved)
+		return fmt.Errorf("move position from %d: %w", from.StreamSequence, stream.ErrMoved)
 	}
 	return nil
 }

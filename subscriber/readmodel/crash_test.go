@@ -22,7 +22,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// What a child, this binary started again, is told by its environment.
+// The environment variables of a child process, which is this binary.
 const (
 	childURL    = "READMODEL_CHILD_URL" // of the broker, with the reader's credentials
 	childPath   = "READMODEL_CHILD_PATH"
@@ -76,7 +76,7 @@ func mixed(n int) []events.Event {
 		case kind == 2 && published:
 			list = append(list, s.sign(events.ReportWithdrawn, s.assessment(id)))
 		default:
-			list = append(list, s.seal(events.ObservationsSigned, events.ReportSubject(id, s.link.Number+2), []byte(`{}`)))
+			list = append(list, s.seal(events.ObservationsSigned, events.ReportSubject(id, s.head.Number+2), []byte(`{}`)))
 			kind := events.ReportSigned
 			if published {
 				kind = events.ReportAmended

@@ -4,31 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/jmoiron/sqlx"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/events/retry"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
-// derivation is the number of the way in which this program makes the model's
-// content from events. It goes up with each change of what is stored for events
-// that are applied already: a new table or column that is filled from them, or
-// another meaning of an old one. Migrations change the schema only; a model
-// whose content has another number, higher or lower, is made anew from the
-// stream in a file that these migrations made empty.
+// derivation is the version of the way in which this program derives the model's
+// content from events. It must be increased with each change of what is stored for
+// events that are applied already: a new table or column that is filled from them,
+// or another meaning of an old one. Migrations change the schema only. A model whose
+// content has another number, higher or lower, is derived again from the stream, in
+// an empty file with these migrations.
 const derivation = 1
 
-// beginFilling notes in a model without content that this program fills it.
+// beginFilling stores this derivation in a model without content.
 func beginFilling(tx *sqlx.Tx) error {
 	_, err := tx.Exec(`
 		update derivation
 		set number = ?, filling = random()
 		where number <> ? and (select sequence from position) = 0`, derivation, derivation)
 	if err != nil {
-		return fmt.Errorf("note the derivation: %w", err)
+		return fmt.Errorf("store the derivation: %w", err)
 	}
 	return nil
 }
@@ -40,16 +39,16 @@ func readDerivation(tx *sqlx.Tx) (number int, filling int64, err error) {
 	return number, filling, err
 }
 
-// sameFilling returns subscriber.ErrMoved if the content was replaced since it
-// was read, also where it was replaced by one that ends at the same event: rows
-// that are remembered by their numbers may be others there.
+// sameFilling returns stream.ErrMoved if the content was replaced since it
+// was read, even by content that ends with the same event: row numbers that are
+// kept in memory may mean other rows there.
 func sameFilling(tx *sqlx.Tx, read int64) error {
 	_, filling, err := readDerivation(tx)
 	if err != nil {
 		return fmt.Errorf("read the derivation: %w", err)
 	}
 	if filling != read {
-		return fmt.Errorf("the content was made anew: %w", subscriber.ErrMoved)
+		return fmt.Errorf("the content was replaced: %w", stream.ErrMoved)
 	}
 	return nil
 }
@@ -62,40 +61,36 @@ func (m *Model) setDerivation(number int) {
 	}
 }
 
-// rederive makes the content anew if another derivation has made it, and tries
-// again until that is done or ctx ends. A file that was being filled by a
-// program that was killed is filled from the start.
+// rederive replaces the content if another derivation has made it. It tries
+// again until that is done or ctx ends. A file that a killed program was filling
+// is filled from the start.
 func (m *Model) rederive(ctx context.Context, js jetstream.JetStream) {
-	retry := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(m.cfg.Interval), backoff.WithMaxElapsedTime(0))
 	beside := m.db.Path() + ".refill"
-	for ctx.Err() == nil && m.Status().Refill.Needed {
-		m.cfg.Log.Info("the read model is made anew beside the old one, because its content is of another version of signoff")
-		err := m.refill(ctx, js, beside)
-		if err == nil {
-			m.cfg.Log.Info("the read model is made anew", "position", m.Position().StreamSequence)
-			return
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		m.cfg.Log.Warn("cannot make the read model anew; the old one goes on serving", "cause", err)
+	loop := retry.Loop{Longest: m.cfg.Interval, Failed: func(err error) {
+		m.cfg.Log.Warn("cannot derive the read model again; the old content is served until that succeeds", "cause", err)
 		m.setRefill(func(r *Refill) { r.Reason = err.Error() })
-		select {
-		case <-ctx.Done():
-		case <-time.After(retry.NextBackOff()):
+	}}
+	_ = loop.Run(ctx, func(ctx context.Context, _ func()) error { // no error stops it
+		if !m.Status().Refill.Needed {
+			return nil
 		}
-	}
-	if err := remove(beside); err != nil { // left by one that was killed
-		m.cfg.Log.Warn("cannot remove the file in which the read model was made anew", "cause", err)
+		m.cfg.Log.Info("deriving the read model again in a file beside it, because its content is of another version of signoff")
+		if err := m.refill(ctx, js, beside); err != nil {
+			return err
+		}
+		m.cfg.Log.Info("the read model was derived again", "position", m.Position().StreamSequence)
+		return nil
+	})
+	if err := remove(beside); err != nil { // left by a killed program
+		m.cfg.Log.Warn("cannot remove the file in which the read model was derived again", "cause", err)
 	}
 }
 
-// refill fills a model beside this one and takes over its content. What is
-// there goes on being followed meanwhile, so the fresh one waits until it has
-// reached that, and what the outbox has published.
+// refill fills a model beside this one and takes over its content. This model
+// continues to follow the stream meanwhile, so the fresh one must reach its
+// position, and what the outbox has published, before it replaces the content.
 func (m *Model) refill(ctx context.Context, js jetstream.JetStream, beside string) (err error) {
-	if err := m.ownStream(ctx, js); err != nil {
+	if err := m.checkStream(ctx, js); err != nil {
 		return err
 	}
 	cfg := m.cfg
@@ -120,16 +115,15 @@ func (m *Model) refill(ctx context.Context, js jetstream.JetStream, beside strin
 	return m.replace(ctx, fresh, js)
 }
 
-// ownStream makes sure that the stream is the one in which the present content
-// was read. To take another one for it is not up to the program: Rebuild does so
-// when it is asked to.
-func (m *Model) ownStream(ctx context.Context, js jetstream.JetStream) error {
-	stream, err := js.Stream(ctx, m.cfg.Stream)
+// checkStream returns an error if the stream is not the one from which the present
+// content was read. Only Rebuild, which an operator starts, uses another one.
+func (m *Model) checkStream(ctx context.Context, js jetstream.JetStream) error {
+	current, err := js.Stream(ctx, m.cfg.Stream)
 	if err != nil {
-		return fmt.Errorf("look at stream %s: %w", m.cfg.Stream, err)
+		return fmt.Errorf("get stream %s: %w", m.cfg.Stream, err)
 	}
-	if p := m.Position(); p.StreamSequence > 0 && !p.Created.Equal(stream.CachedInfo().Created) {
-		return fmt.Errorf("%w: signoff rebuild takes it", subscriber.ErrStreamReplaced)
+	if p := m.Position(); p.StreamSequence > 0 && !p.Created.Equal(current.CachedInfo().Created) {
+		return fmt.Errorf("%w; to use it all the same, run signoff rebuild", stream.ErrReplaced)
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func madeAnew(t *testing.T, m *readmodel.Model) {
 			t.Logf("%+v", m.Status())
 		}
 	})
-	until(t, "the model is made anew", func() bool { return !m.Status().Refill.Needed })
+	until(t, "the model is derived again", func() bool { return !m.Status().Refill.Needed })
 }
 
 func TestAModelOfAnotherDerivationIsMadeAnew(t *testing.T) {
@@ -126,7 +126,7 @@ func TestAModelOfAnotherDerivationIsMadeAnew(t *testing.T) {
 	}
 	t.Run("and one that is empty is filled in place", func(t *testing.T) {
 		if m := open(t, newPath(t), quiet); m.Status().Refill.Needed {
-			t.Error("an empty model has to be made anew")
+			t.Error("an empty model has to be derived again")
 		}
 	})
 	t.Run("and what is applied next finds the new content, also where its rows have other numbers", func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestAModelIsMadeAnewWhileOthersReadAndTheLogGoesOn(t *testing.T) {
 		t.Errorf("progress %+v", r)
 	}
 	for range 20 { // the old content goes on being followed
-		b.publish(s.signed("meanwhile-" + fmt.Sprint(s.link.Number)))
+		b.publish(s.signed("meanwhile-" + fmt.Sprint(s.head.Number)))
 	}
 	reaches(t, m, 320)
 	close(permits)
@@ -201,11 +201,11 @@ func TestAModelIsMadeAnewWhileOthersReadAndTheLogGoesOn(t *testing.T) {
 			t.Fatalf("%d reports after %d", page.Total, total)
 		}
 		total = page.Total
-		b.publish(s.signed("then-" + fmt.Sprint(s.link.Number)))
+		b.publish(s.signed("then-" + fmt.Sprint(s.head.Number)))
 	}
-	reaches(t, m, s.link.Number)
-	if n := len(ids(t, m, "S1")); uint64(n) != s.link.Number {
-		t.Errorf("%d reports of %d", n, s.link.Number)
+	reaches(t, m, s.head.Number)
+	if n := len(ids(t, m, "S1")); uint64(n) != s.head.Number {
+		t.Errorf("%d reports of %d", n, s.head.Number)
 	}
 	if s := m.Status(); s.State != readmodel.Green {
 		t.Errorf("%+v", s)
@@ -250,8 +250,8 @@ func TestMakingAModelAnewOutlivesBeingKilled(t *testing.T) {
 	}
 }
 
-// away is a broker that can be stopped and started again.
-type away struct {
+// restartable is a broker that can be stopped and started again.
+type restartable struct {
 	t   *testing.T
 	dir string
 
@@ -259,7 +259,7 @@ type away struct {
 	server *natsd.Server
 }
 
-func (a *away) start() {
+func (a *restartable) start() {
 	a.t.Helper()
 	server, err := natsd.Start(natsd.Config{Dir: a.dir, Log: quiet.Log})
 	if err != nil {
@@ -270,7 +270,7 @@ func (a *away) start() {
 	a.server = server
 }
 
-func (a *away) stop() {
+func (a *restartable) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.server != nil {
@@ -280,7 +280,7 @@ func (a *away) stop() {
 }
 
 // InProcessConn connects to the server that runs now.
-func (a *away) InProcessConn() (net.Conn, error) {
+func (a *restartable) InProcessConn() (net.Conn, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.server == nil {
@@ -289,7 +289,7 @@ func (a *away) InProcessConn() (net.Conn, error) {
 	return a.server.InProcessConn()
 }
 
-func (a *away) connect(role natsd.Role) jetstream.JetStream {
+func (a *restartable) connect(role natsd.Role) jetstream.JetStream {
 	a.t.Helper()
 	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(a), nats.ReconnectWait(5*time.Millisecond), nats.Timeout(20*time.Second),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
@@ -314,7 +314,7 @@ func (a *away) connect(role natsd.Role) jetstream.JetStream {
 }
 
 func TestMakingAModelAnewOutlivesABrokerThatIsAway(t *testing.T) {
-	a := &away{t: t, dir: t.TempDir()}
+	a := &restartable{t: t, dir: t.TempDir()}
 	a.start()
 	t.Cleanup(a.stop)
 	b := &broker{t: t, writer: a.connect(natsd.Publisher), reader: a.connect(natsd.Reader)}

@@ -94,7 +94,7 @@ func TestADirectoryThatIsReadAgainIsNoOther(t *testing.T) {
 	}
 }
 
-// BenchmarkReconnect reads what a model of 10,000 partners goes on from after
+// BenchmarkReconnect reads what a model of 10,000 partners continues from after
 // an interruption, and compares that with reading the same rows into a plain
 // map.
 func BenchmarkReconnect(b *testing.B) {

@@ -15,33 +15,33 @@ import (
 // study makes the events of a study, each sealed onto the one before.
 type study struct {
 	number string
-	link   events.ChainHead
+	head   events.ChainHead
 }
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (s *study) time() time.Time {
-	return epoch.Add(time.Duration(s.link.Number+1) * 1500 * time.Millisecond)
+	return epoch.Add(time.Duration(s.head.Number+1) * 1500 * time.Millisecond)
 }
 
 func (s *study) seal(kind events.Kind, subject string, data []byte) events.Event {
-	token := s.number
-	if !events.InternalStudy(token) {
-		token = events.StudyKey(token)
+	key := s.number
+	if !events.InternalStudy(key) {
+		key = events.StudyKey(key)
 	}
 	e := events.Event{
 		ID:              uuid.Must(uuid.NewV7()).String(),
-		Source:          events.DefaultNamespace.Source(token),
+		Source:          events.DefaultNamespace.Source(key),
 		Type:            events.DefaultNamespace.Type(kind),
 		Subject:         subject,
 		Time:            s.time(),
 		DataContentType: kind.MediaType(),
-		Study:           token,
-		PartitionKey:    token + "/1",
+		Study:           key,
+		PartitionKey:    key + "/1",
 		Data:            data,
 	}
-	e.Seal(s.link)
-	s.link = e.ChainHead()
+	e.Seal(s.head)
+	s.head = e.ChainHead()
 	return e
 }
 
@@ -65,14 +65,14 @@ func (s *study) assessment(id string) events.Assessment {
 
 // sign makes the event of a kind that carries the assessment.
 func (s *study) sign(kind events.Kind, a events.Assessment) events.Event {
-	n := s.link.Number + 1
+	n := s.head.Number + 1
 	r := fhir.Report{
 		Assessment: a,
 		Signature:  events.Signature{User: "pi", Name: "Dr. P. I.", Meaning: "I approve this assessment", Time: s.time().Add(-time.Second)},
 		Version:    n, LastUpdated: s.time(),
 	}
 	if kind == events.ReportWithdrawn {
-		r.Withdrawal = "wrong subject"
+		r.Withdrawal = &fhir.Withdrawal{Signature: r.Signature, Reason: "wrong subject"}
 	}
 	body, err := r.Encode()
 	if err != nil {
@@ -107,7 +107,7 @@ func (s *study) grant(kind events.Kind, g events.Grant) events.Event {
 	return s.seal(kind, g.EventSubject(), data)
 }
 
-// partner makes the access event that says so.
+// partner makes the access event of a partner.
 func (s *study) partner(p access.Partner) events.Event {
 	data, err := json.Marshal(p)
 	if err != nil {

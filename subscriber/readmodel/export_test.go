@@ -4,13 +4,13 @@ import (
 	"context"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // IDKey is what reports sort by.
 var IDKey = idKey
 
-// Resume reads what the model goes on from after an interruption.
+// Resume reads the progress, as after an interruption.
 func Resume(ctx context.Context, m *Model) error {
 	_, err := (&applier{Model: m}).Resume(ctx)
 	return err
@@ -24,12 +24,12 @@ func Apply(ctx context.Context, m *Model, list []events.Event) error {
 	}
 	for len(list) > 0 {
 		n := min(len(list), m.cfg.MaxBatch)
-		b := subscriber.Batch{After: m.Position()}
+		b := stream.Batch{After: m.Position()}
 		for i, e := range list[:n] {
-			b.Messages = append(b.Messages, subscriber.Message{StreamSequence: b.After.StreamSequence + uint64(i) + 1, Event: e})
+			b.Messages = append(b.Messages, stream.Message{StreamSequence: b.After.StreamSequence + uint64(i) + 1, Event: e})
 		}
 		last := b.Messages[n-1]
-		b.Position = subscriber.Position{Created: b.After.Created, StreamSequence: last.StreamSequence, ID: last.Event.ID, Hash: last.Event.Hash}
+		b.Position = stream.Position{Created: b.After.Created, StreamSequence: last.StreamSequence, ID: last.Event.ID, Hash: last.Event.Hash}
 		if err := a.Apply(ctx, b); err != nil {
 			return err
 		}

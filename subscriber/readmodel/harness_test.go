@@ -18,7 +18,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// quiet keeps what is meant to go wrong out of the output.
+// quiet keeps expected failures out of the output.
 var quiet = readmodel.Config{Log: slog.New(slog.DiscardHandler)}
 
 // broker is the real server with the real stream.
@@ -110,7 +110,7 @@ func open(t testing.TB, path string, cfg readmodel.Config) *readmodel.Model {
 	return m
 }
 
-// follow runs the model until the test, or the function it gives, ends it.
+// follow runs the model until the test ends or stop is called.
 func follow(t testing.TB, m *readmodel.Model, js jetstream.JetStream) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -140,7 +140,7 @@ func reaches(t testing.TB, m *readmodel.Model, sequence uint64) {
 	}
 }
 
-// until waits for a condition that nothing announces.
+// until polls for a condition that no event announces.
 func until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for limit := time.Now().Add(30 * time.Second); !condition(); {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // meters are the model's metrics.
@@ -55,7 +55,7 @@ func newMeters(m *Model) *meters {
 	return x
 }
 
-func (x *meters) applied(b subscriber.Batch, start, end time.Time) {
+func (x *meters) applied(b stream.Batch, start, end time.Time) {
 	x.events.Add(float64(len(b.Messages)))
 	x.batch.Observe(float64(len(b.Messages)))
 	x.store.Observe(end.Sub(start).Seconds())

@@ -57,8 +57,8 @@ func TestAStudyWithAnEventThatOnlyANewerVersionKnowsAnswersNothing(t *testing.T)
 				if diff := cmp.Diff(map[string]string{"A": typeOf(kind)}, types); diff != "" || err != nil {
 					t.Errorf("outdated: %s, %v", diff, err)
 				}
-				if link, err := m.ChainHead(t.Context(), "A"); err != nil || link != a.link {
-					t.Errorf("the chain ends with %+v, want %+v; %v", link, a.link, err)
+				if link, err := m.ChainHead(t.Context(), "A"); err != nil || link != a.head {
+					t.Errorf("the chain ends with %+v, want %+v; %v", link, a.head, err)
 				}
 				if err := m.Directory().Current(); err != nil {
 					t.Errorf("access: %v", err)
@@ -112,7 +112,7 @@ func TestAnAccessEventThatOnlyANewerVersionKnowsMakesTheDirectoryOutdated(t *tes
 	}{
 		"of another kind":                      {events.AccessStudy, "access.role.v1"},
 		"of a later version, about a partner":  {events.AccessStudy, "access.partner.v2"},
-		"that a partner is told":               {events.PartnerStudy("acme"), "access.paused.v1"},
+		"that is announced to a partner":       {events.PartnerStudy("acme"), "access.paused.v1"},
 		"of a later version, told to somebody": {events.PartnerStudy("other"), "access.granted.v2"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,9 +131,9 @@ func TestAnAccessEventThatOnlyANewerVersionKnowsMakesTheDirectoryOutdated(t *tes
 			} else {
 				e := log.unknown(c.kind)
 				e.Subject = acme.EventSubject() // which hides no known one
-				log.link = events.ChainHead{Number: e.Number - 1, Hash: e.PreviousHash}
-				e.Seal(log.link)
-				log.link = e.ChainHead()
+				log.head = events.ChainHead{Number: e.Number - 1, Hash: e.PreviousHash}
+				e.Seal(log.head)
+				log.head = e.ChainHead()
 				b.publish(e)
 			}
 			reaches(t, m, 3)

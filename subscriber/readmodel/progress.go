@@ -9,30 +9,30 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
-// progress is what applying needs to know of what is stored.
+// progress is the part of the content that is needed to apply events.
 type progress struct {
-	position  subscriber.Position
-	studies   map[string]study // by token
+	position  stream.Position
+	studies   map[string]study // by study key
 	directory access.Directory
 
 	derivation int
 	filling    int64
 }
 
-// study is a row of the table of that name.
+// study is a row of the table studies.
 type study struct {
-	Study    int64  `db:"study"`
-	Token    string `db:"token"`
-	Sequence uint64 `db:"sequence"`
-	Hash     string `db:"hash"`
-	Reports  int    `db:"reports"`
-	Unknown  string `db:"unknown"`
+	Study   int64  `db:"study"`
+	Key     string `db:"token"`
+	Number  uint64 `db:"sequence"` // of the last event
+	Hash    string `db:"hash"`
+	Reports int    `db:"reports"`
+	Unknown string `db:"unknown"` // type of the first event that only a newer version knows
 }
 
-// load reads the progress and publishes position and directory.
+// load reads the progress, and makes position and directory visible.
 func (m *Model) load(ctx context.Context) (progress, error) {
 	m.publishing.Lock()
 	defer m.publishing.Unlock()
@@ -63,8 +63,8 @@ func readProgress(tx *sqlx.Tx) (p progress, err error) {
 	return p, err
 }
 
-// stored reads the position from the file, which another process may write.
-func (m *Model) stored(ctx context.Context) (p subscriber.Position, err error) {
+// storedPosition reads the position from the file, which another process may write.
+func (m *Model) storedPosition(ctx context.Context) (p stream.Position, err error) {
 	err = m.snapshot(ctx, func(tx *sqlx.Tx) error {
 		p, err = readPosition(tx)
 		return err
@@ -72,7 +72,7 @@ func (m *Model) stored(ctx context.Context) (p subscriber.Position, err error) {
 	return p, err
 }
 
-// snapshot runs fn in a transaction that sees one state and changes nothing.
+// snapshot runs fn in a read-only transaction, which sees one state.
 func (m *Model) snapshot(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
 	tx, err := m.db.Reader.BeginTxx(ctx, nil)
 	if err != nil {
@@ -82,8 +82,8 @@ func (m *Model) snapshot(ctx context.Context, fn func(tx *sqlx.Tx) error) error 
 	return fn(tx)
 }
 
-func readPosition(tx *sqlx.Tx) (subscriber.Position, error) {
-	var p subscriber.Position
+func readPosition(tx *sqlx.Tx) (stream.Position, error) {
+	var p stream.Position
 	var created string
 	err := tx.QueryRow(`
 		select created, sequence, id, hash
@@ -100,17 +100,17 @@ func readStudies(tx *sqlx.Tx) (map[string]study, error) {
 	err := tx.Select(&rows, `
 		select study, token, sequence, hash, reports, unknown
 		from studies`)
-	byToken := make(map[string]study, len(rows))
+	byKey := make(map[string]study, len(rows))
 	for _, s := range rows {
-		byToken[s.Token] = s
+		byKey[s.Key] = s
 	}
-	return byToken, err
+	return byKey, err
 }
 
 // readDirectory folds the last event of each partner and key, and those that
 // make it outdated. The hashes of access events are not stored; that of the
-// study's end covers them all.
-func readDirectory(tx *sqlx.Tx, end study) (access.Directory, error) {
+// study's chain head covers them all.
+func readDirectory(tx *sqlx.Tx, head study) (access.Directory, error) {
 	rows, err := tx.Query(`
 		select n, type, subject, body
 		from access
@@ -126,7 +126,7 @@ func readDirectory(tx *sqlx.Tx, end study) (access.Directory, error) {
 	defer rows.Close()
 	fold := access.Directory{}.Fold()
 	for rows.Next() {
-		e := events.Event{Hash: end.Hash}
+		e := events.Event{Hash: head.Hash}
 		if err := rows.Scan(&e.Number, &e.Type, &e.Subject, &e.Data); err != nil {
 			return access.Directory{}, err
 		}

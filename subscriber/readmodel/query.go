@@ -6,7 +6,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Column is what reports can be found and sorted by.
+// Column is a property by which reports can be found and sorted.
 type Column string
 
 // The columns. Those of dates are compared with a Period, the others with a
@@ -22,13 +22,13 @@ const (
 	ColumnCase        Column = "case" // decimal
 )
 
-// Op is how a report's value must relate to the one asked for. Both are
-// intervals where they are dates.
+// Op is how a report's value must relate to the value of the query. Dates are
+// intervals.
 type Op string
 
 // The comparisons. Texts can only be equal or not.
 const (
-	Eq Op = "eq" // the interval asked for contains the report's
+	Eq Op = "eq" // the query's interval contains the report's
 	Ne Op = "ne" // it does not
 	Lt Op = "lt" // the report's reaches before it
 	Gt Op = "gt" // the report's reaches beyond it
@@ -36,14 +36,14 @@ const (
 	Le Op = "le" // Lt or Eq
 )
 
-// Comparison is one value asked for.
+// Comparison is one value of a query.
 type Comparison struct {
 	Op     Op            // Defaults to Eq.
 	Text   string        // for columns of text; a case in decimal
 	Period events.Period // for columns of dates
 }
 
-// Condition holds for a report if any of its comparisons does.
+// Condition is true for a report if any of its comparisons is.
 type Condition struct {
 	Column Column
 	Any    []Comparison
@@ -57,8 +57,8 @@ type Order struct {
 
 // Query asks for available reports of one study.
 type Query struct {
-	Study         string      // token
-	Where         []Condition // all must hold
+	Study         string      // study key
+	Where         []Condition // all must be true
 	Sort          []Order     // then ascending by id: digits only first and by value, others by code point
 	Offset, Limit int         // Limit 0: the total only
 }
@@ -66,16 +66,16 @@ type Query struct {
 // Report is one version of a report.
 type Report struct {
 	ID          string
-	Study       string // token
+	Study       string // study key
 	Version     uint64 // number of the event that carries the bytes
 	LastUpdated time.Time
 	Available   bool   // false: superseded or withdrawn since
 	Body        []byte // FHIR JSON, byte for byte as signed
 }
 
-// Page is the answer to a Query.
+// Page is the result of a Query.
 type Page struct {
 	Total     int              // that match, on all pages
-	ChainHead events.ChainHead // end of the study's chain that the answer reflects; zero for an unknown study
+	ChainHead events.ChainHead // of the study in the state that the page shows; zero for an unknown study
 	Reports   []Report         // from Offset, at most Limit
 }

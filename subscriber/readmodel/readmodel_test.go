@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -94,7 +95,7 @@ func TestApply(t *testing.T) {
 		}
 	})
 
-	t.Run("a page says which event it reflects and holds the exact bytes", func(t *testing.T) {
+	t.Run("a page has the chain head that it reflects and the exact bytes", func(t *testing.T) {
 		s := &study{number: "Étude 1"}
 		list := s.many(3)
 		m := applied(t, list)
@@ -154,7 +155,7 @@ func TestApply(t *testing.T) {
 		}
 	})
 
-	t.Run("what partners are told is followed, and answers nothing", func(t *testing.T) {
+	t.Run("announcements to partners are applied, and change no answer", func(t *testing.T) {
 		b := newBroker(t)
 		m := open(t, newPath(t), quiet)
 		follow(t, m, b.reader)
@@ -163,8 +164,8 @@ func TestApply(t *testing.T) {
 		b.publish(log.grant(events.AccessGranted, g), log.grant(events.AccessRevoked, g))
 		reaches(t, m, 2)
 		link, err := m.ChainHead(ctx, events.PartnerStudy("acme"))
-		if err != nil || link != log.link {
-			t.Errorf("the chain ends with %+v, want %+v; %v", link, log.link, err)
+		if err != nil || link != log.head {
+			t.Errorf("the chain ends with %+v, want %+v; %v", link, log.head, err)
 		}
 		if got := ids(t, m, events.PartnerStudy("acme")); len(got) != 0 {
 			t.Errorf("reports %v", got)
@@ -214,7 +215,7 @@ func TestStatus(t *testing.T) {
 		return func() bool { return m.Status().State == want }
 	}
 
-	t.Run("waits for the broker, then follows, caught up with what was there", func(t *testing.T) {
+	t.Run("waits for the broker, then catches up with the events that were there", func(t *testing.T) {
 		b := newBroker(t)
 		m := open(t, newPath(t), quick)
 		if s := m.Status(); s.State != readmodel.Waiting || s.CaughtUp {
@@ -256,7 +257,7 @@ func TestStatus(t *testing.T) {
 		}
 	})
 
-	t.Run("is red where a report is not what its event says", func(t *testing.T) {
+	t.Run("is red if a report contradicts its event", func(t *testing.T) {
 		other := &study{number: "S2"}
 		s := &study{number: "S1"}
 		for name, bad := range map[string]events.Event{
@@ -304,14 +305,48 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%d reports are there", n)
 		}
 	})
+}
 
-	t.Run("WaitFor ends with its context", func(t *testing.T) {
-		m := open(t, newPath(t), quick)
-		ctx, cancel := context.WithCancelCause(context.Background())
-		reason := errors.New("enough")
-		cancel(reason)
-		if err := m.WaitFor(ctx, 1); !errors.Is(err, reason) {
-			t.Error(err)
+func TestWait(t *testing.T) {
+	s := &study{number: "S1"}
+	list := s.many(3)
+	waits := map[string]func(context.Context, *readmodel.Model) error{
+		"for a stream sequence": func(ctx context.Context, m *readmodel.Model) error { return m.WaitFor(ctx, 3) },
+		"for a chain head": func(ctx context.Context, m *readmodel.Model) error {
+			return m.WaitForChainHead(ctx, events.StudyKey("S1"), s.head)
+		},
+	}
+	for what, wait := range waits {
+		for _, other := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, applied by another process: %t", what, other), func(t *testing.T) {
+				b, path := newBroker(t), newPath(t)
+				m := open(t, path, quiet)
+				running := m
+				if other {
+					running = open(t, path, quiet)
+				}
+				b.publish(list[:2]...)
+				follow(t, running, b.reader)
+				reaches(t, running, 2)
+				done := make(chan error, 1)
+				go func() { done <- wait(t.Context(), m) }()
+				b.publish(list[2])
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if head, err := m.ChainHead(t.Context(), events.StudyKey("S1")); err != nil || head != s.head {
+					t.Errorf("the chain head is %v, %v", head, err)
+				}
+			})
 		}
-	})
+		t.Run(what+" ends with its context", func(t *testing.T) {
+			m := open(t, newPath(t), quiet)
+			ctx, cancel := context.WithCancelCause(context.Background())
+			reason := errors.New("enough")
+			cancel(reason)
+			if err := wait(ctx, m); !errors.Is(err, reason) {
+				t.Error(err)
+			}
+		})
+	}
 }

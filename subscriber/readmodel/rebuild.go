@@ -15,27 +15,27 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
-// Progress is told how many of the stream's events have been read.
+// Progress is called with the number of events that were read and that there are.
 type Progress func(done, total uint64)
 
-// Rebuild makes the model at path anew from the whole stream: in a file beside
-// it, which is checked and then put in place of the old content in one
-// transaction. Readers see the old or the new state, nothing between. A
-// process that follows the stream with the same file goes on from the new
-// state by itself, and never sees its position go back in the same stream.
+// Rebuild derives the model at path again from the whole stream, in a file beside
+// it. That is checked and then replaces the old content in one transaction. Readers
+// see the old or the new state, nothing between. A process that follows the stream
+// with the same file continues from the new state by itself, and never sees its
+// position go back in the same stream.
 //
 // A file that is missing is created. One that is damaged, or of a schema that
 // this version cannot read, is renamed and kept; a process that has it open
 // must be restarted. One of a newer version is refused with database.ErrNewer.
-// Progress may be nil. While the broker is away, and while the stream is being
+// Progress may be nil. While the broker is unreachable, and while the stream is being
 // filled again, Rebuild waits.
 //
-// What is made anew never ends before what is there, nor before
-// Config.Recorded: that is a Conflict, and nothing is changed. Of a damaged
-// file the position counts as far as it can still be read.
+// New content that would end before the old one, or before Config.Recorded, is a
+// Conflict, and nothing is changed. The position of a damaged file counts if it can
+// still be read.
 func Rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Config, progress Progress) error {
 	if err := rebuild(ctx, path, js, cfg, progress); err != nil {
 		return fmt.Errorf("rebuild read model: %w", err)
@@ -53,7 +53,7 @@ func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 		return err
 	}
 	defer unlock()
-	if err := replaceable(ctx, path, cfg); err != nil {
+	if err := checkReplaceable(ctx, path, cfg); err != nil {
 		return err
 	}
 	fresh, err := openBeside(ctx, path+".rebuild", cfg)
@@ -69,7 +69,7 @@ func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 	}
 	err = install(ctx, path, fresh, js, cfg)
 	if damaged(err) {
-		if err := fresh.reaches(positionIn(ctx, path)); err != nil {
+		if err := fresh.checkEnd(positionIn(ctx, path)); err != nil {
 			return err
 		}
 		if err := SetAside(path, cfg); err != nil {
@@ -80,7 +80,7 @@ func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 	return err
 }
 
-// lockRebuild makes sure that one rebuild at a time fills the file beside the
+// lockRebuild ensures that one rebuild at a time fills the file beside the
 // model: another one would remove it. The lock ends with the process.
 func lockRebuild(path string) (unlock func(), err error) {
 	name := path + ".rebuild.lock"
@@ -96,13 +96,13 @@ func lockRebuild(path string) (unlock func(), err error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return func() {
-		_ = os.Remove(name) // nobody needs it
+		_ = os.Remove(name) // an empty file that may stay
 		_ = f.Close()       // which ends the lock
 	}, nil
 }
 
-// isFileAt reports whether f is what the name leads to: whoever had the lock
-// before may have removed the file in the meantime.
+// isFileAt reports whether f is the file of that name: the process that had the
+// lock before may have removed it in the meantime.
 func isFileAt(f *os.File, name string) bool {
 	opened, err := f.Stat()
 	if err != nil {
@@ -117,8 +117,8 @@ func damaged(err error) bool {
 	return errors.Is(err, database.ErrNotADatabase) || errors.Is(err, database.ErrChanged)
 }
 
-// replaceable says why the model at path cannot be replaced, before the work.
-func replaceable(ctx context.Context, path string, cfg Config) error {
+// checkReplaceable returns an error if the model at path cannot be replaced.
+func checkReplaceable(ctx context.Context, path string, cfg Config) error {
 	m, err := Open(ctx, path, cfg)
 	if err == nil {
 		return m.Close()
@@ -138,9 +138,9 @@ func install(ctx context.Context, path string, fresh *Model, js jetstream.JetStr
 	return errors.Join(target.replace(ctx, fresh, js), target.Close())
 }
 
-// positionIn reads how far the model in a file has got that cannot be opened as
-// one; the zero Position where that cannot be read either.
-func positionIn(ctx context.Context, path string) (p subscriber.Position) {
+// positionIn returns the position stored in a damaged file; the zero Position if it
+// cannot be read.
+func positionIn(ctx context.Context, path string) (p stream.Position) {
 	db, err := sqlite.Open(ctx, path, sqlite.Config{})
 	if err != nil {
 		return p
@@ -152,7 +152,7 @@ func positionIn(ctx context.Context, path string) (p subscriber.Position) {
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
 	if p, err = readPosition(tx); err != nil {
-		return subscriber.Position{}
+		return stream.Position{}
 	}
 	return p
 }
@@ -166,14 +166,14 @@ func openBeside(ctx context.Context, beside string, cfg Config) (*Model, error) 
 	return Open(ctx, beside, cfg)
 }
 
-// fill applies the stream up to its end, or to where it will end once it is
-// filled again: before that it is only a beginning. Least, if set, is asked what
-// else must be reached; for that fill waits.
+// fill applies the stream up to its end, or up to the end that it will have once it
+// is filled again: before that it is incomplete. Least, if set, returns a stream
+// sequence that must be reached as well.
 func (m *Model) fill(ctx context.Context, js jetstream.JetStream, progress Progress, least func() uint64) error {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	f := &filler{applier: &applier{Model: m}, stop: stop, progress: progress, least: least}
-	s := subscriber.New(js, f, subscriber.Config{
+	s := stream.NewReader(js, f, stream.Config{
 		Stream: m.cfg.Stream, Interval: m.cfg.Interval, MaxBatch: m.cfg.MaxBatch,
 		Compared: func(end uint64) {
 			f.end = end
@@ -192,11 +192,11 @@ type filler struct {
 	stop     func()
 	progress Progress
 	least    func() uint64
-	end      uint64 // of the stream, as last compared or heard of
+	end      uint64 // last sequence of the stream, as far as known
 }
 
-func (f *filler) Apply(ctx context.Context, b subscriber.Batch) error {
-	if err := f.isRecorded(b); err != nil {
+func (f *filler) Apply(ctx context.Context, b stream.Batch) error {
+	if err := f.checkRecorded(b); err != nil {
 		return err
 	}
 	if err := f.applier.Apply(ctx, b); err != nil {
@@ -207,18 +207,19 @@ func (f *filler) Apply(ctx context.Context, b subscriber.Batch) error {
 	return nil
 }
 
-// isRecorded compares the event that the outbox has recorded last.
-func (f *filler) isRecorded(b subscriber.Batch) error {
+// checkRecorded compares the event that the outbox has recorded last.
+func (f *filler) checkRecorded(b stream.Batch) error {
 	want := f.cfg.Recorded
 	for _, m := range b.Messages {
 		if m.StreamSequence == want.StreamSequence && (m.Event.ID != want.ID || m.Event.Hash != want.Hash) {
-			return events.Errorf(events.Conflict, "at sequence %d the stream holds event %s, the outbox has recorded event %s: "+
-				"stream and outbox.db do not belong together; put back those that do", m.StreamSequence, m.Event.ID, want.ID)
+			return events.Errorf(events.Conflict, "at stream sequence %d the stream has event %s, the outbox has recorded event %s: "+
+				"stream and outbox.db do not belong together; restore those that do", m.StreamSequence, m.Event.ID, want.ID)
 		}
 	}
 	return nil
 }
 
+// reached reports progress, and stops reading at the end.
 func (f *filler) reached(done uint64) {
 	total := f.end
 	if f.least != nil {
@@ -232,28 +233,28 @@ func (f *filler) reached(done uint64) {
 	}
 }
 
-// companions are the files that belong to a database, its own last.
-var companions = [...]string{"-wal", "-shm", ""}
+// fileSuffixes are those of the files of a database, the main file last.
+var fileSuffixes = [...]string{"-wal", "-shm", ""}
 
-// SetAside renames the file of a model that cannot be used.
+// SetAside renames the files of a damaged model, so that they are kept.
 func SetAside(path string, cfg Config) error {
 	now := time.Now
 	if cfg.Clock != nil {
 		now = cfg.Clock
 	}
 	aside := path + ".damaged-" + now().UTC().Format("20060102T150405.000000000Z")
-	for _, c := range companions {
+	for _, c := range fileSuffixes {
 		if err := os.Rename(path+c, aside+c); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("set the damaged file aside: %w", err)
+			return fmt.Errorf("rename the damaged file: %w", err)
 		}
 	}
 	return nil
 }
 
-// remove deletes a database, if it is there.
+// remove deletes the files of a database, if there are any.
 func remove(path string) error {
 	var errs error
-	for _, c := range companions {
+	for _, c := range fileSuffixes {
 		if err := os.Remove(path + c); !errors.Is(err, os.ErrNotExist) {
 			errs = errors.Join(errs, err)
 		}

@@ -87,7 +87,7 @@ func TestRebuild(t *testing.T) {
 		}
 	}
 
-	t.Run("makes what following the stream makes, and tells its progress", func(t *testing.T) {
+	t.Run("makes what following the stream makes, and reports its progress", func(t *testing.T) {
 		path := newPath(t)
 		var done, total, calls uint64
 		err := readmodel.Rebuild(ctx, path, b.reader, readmodel.Config{MaxBatch: 50, Log: quiet.Log}, func(d, n uint64) { done, total, calls = d, n, calls+1 })
@@ -158,7 +158,7 @@ func TestRebuild(t *testing.T) {
 		}
 	})
 
-	t.Run("begins anew where an earlier one was killed", func(t *testing.T) {
+	t.Run("starts again after an earlier one was killed", func(t *testing.T) {
 		path := copied(t)
 		if err := os.WriteFile(path+".rebuild", []byte("half of it"), 0o600); err != nil {
 			t.Fatal(err)
@@ -206,8 +206,8 @@ func TestOneRebuildAtATime(t *testing.T) {
 	b.publish(mixed(20)...)
 	path := newPath(t)
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	held := quiet
-	held.Step = func(string) {
+	paused := quiet
+	paused.Step = func(string) {
 		select {
 		case begun <- struct{}{}:
 			<-goOn
@@ -215,7 +215,7 @@ func TestOneRebuildAtATime(t *testing.T) {
 		}
 	}
 	first := make(chan error, 1)
-	go func() { first <- readmodel.Rebuild(context.Background(), path, b.reader, held, nil) }()
+	go func() { first <- readmodel.Rebuild(context.Background(), path, b.reader, paused, nil) }()
 	<-begun
 	err := readmodel.Rebuild(t.Context(), path, b.reader, quiet, nil)
 	if !errors.Is(err, events.Conflict) || !strings.Contains(err.Error(), "another rebuild") {

@@ -10,40 +10,40 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
-// lastWait bounds the time for which a rebuild holds the write lock while it
+// maxLocked bounds the time for which a rebuild keeps the write lock while it
 // applies the last events.
-const lastWait = 10 * time.Second
+const maxLocked = 10 * time.Second
 
-// replace puts the content of a fresh model in place of the model's own, in
-// one transaction. If the model has advanced meanwhile, in the same stream,
-// fresh does first: nobody can go on before the transaction ends. Content that
-// ends before the model's, or before what the outbox has published, is a
+// replace replaces the model's content by that of a fresh model, in one
+// transaction. If the model has advanced meanwhile, in the same stream, fresh
+// advances first: the model cannot advance before the transaction ends. Content
+// that ends before the model's, or before what the outbox has published, is a
 // Conflict, and nothing is changed.
 func (m *Model) replace(ctx context.Context, fresh *Model, js jetstream.JetStream) error {
 	attached := false
 	err := m.db.Update(ctx, func(tx *sqlx.Tx) error {
-		held, err := readPosition(tx)
+		current, err := readPosition(tx)
 		if err != nil {
 			return fmt.Errorf("read position: %w", err)
 		}
-		if p := fresh.Position(); held.Created.Equal(p.Created) && held.StreamSequence > p.StreamSequence {
-			ctx, cancel := context.WithTimeout(ctx, lastWait)
+		if p := fresh.Position(); current.Created.Equal(p.Created) && current.StreamSequence > p.StreamSequence {
+			ctx, cancel := context.WithTimeout(ctx, maxLocked)
 			defer cancel()
 			if err := fresh.fill(ctx, js, nil, nil); err != nil {
 				return err
 			}
 		}
-		if err := fresh.reaches(held); err != nil {
+		if err := fresh.checkEnd(current); err != nil {
 			return err
 		}
 		if _, err := tx.Exec("attach database ? as fresh", fresh.db.Path()); err != nil {
 			return fmt.Errorf("attach %s: %w", fresh.db.Path(), err)
 		}
 		attached = true
-		if err := isFresh(tx, fresh.Position()); err != nil {
+		if err := checkFresh(tx, fresh.Position()); err != nil {
 			return err
 		}
 		return copyTables(tx)
@@ -59,10 +59,10 @@ func (m *Model) replace(ctx context.Context, fresh *Model, js jetstream.JetStrea
 	return err
 }
 
-// isFresh finds out whether the attached file is the one that was filled, and
-// not that of another rebuild that has begun meanwhile.
-func isFresh(tx *sqlx.Tx, want subscriber.Position) error {
-	var got subscriber.Position
+// checkFresh returns an error if the attached file is not the one that was filled,
+// but that of another rebuild that has begun meanwhile.
+func checkFresh(tx *sqlx.Tx, want stream.Position) error {
+	var got stream.Position
 	err := tx.QueryRow(`
 		select sequence, id, hash
 		from fresh.position`).Scan(&got.StreamSequence, &got.ID, &got.Hash)
@@ -71,30 +71,30 @@ func isFresh(tx *sqlx.Tx, want subscriber.Position) error {
 	}
 	got.Created = want.Created
 	if !got.Same(want) {
-		return events.Errorf(events.Conflict, "another rebuild of the read model is running")
+		return events.Errorf(events.Conflict, "another rebuild of the read model is running; wait until it has ended")
 	}
 	return nil
 }
 
-// reaches makes sure that a model that was made anew does not end before the
-// one in whose place it is to be put, held, whatever streams the two are of, nor
-// before what the outbox has published. A shorter one would forget what was
-// revoked and withdrawn last: access that had ended would be open again.
-func (m *Model) reaches(held subscriber.Position) error {
-	const refuse = "; one that is made from the stream would forget what was revoked and withdrawn since, so nothing was changed: " +
-		"have the stream filled again by signoff serve on the outbox.db that holds all events, and try again"
+// checkEnd returns a Conflict if a fresh model ends before the current position of
+// the one that it is to replace, whatever streams the two are of, or before what the
+// outbox has published. It would lack the last revocations and withdrawals: access
+// that had ended would be open again.
+func (m *Model) checkEnd(current stream.Position) error {
+	const refused = "; content derived from the stream would lack later revocations and withdrawals, so nothing was changed; " +
+		"let signoff serve fill the stream again from the outbox.db that has all events, and try again"
 	end, recorded := m.Position().StreamSequence, m.cfg.Recorded.StreamSequence
 	switch {
-	case end < held.StreamSequence:
-		return events.Errorf(events.Conflict, "the read model that is there ends with event %d, the stream with event %d"+refuse, held.StreamSequence, end)
+	case end < current.StreamSequence:
+		return events.Errorf(events.Conflict, "the present read model ends with event %d, the stream with event %d"+refused, current.StreamSequence, end)
 	case end < recorded:
-		return events.Errorf(events.Conflict, "the outbox has published events up to %d, the stream ends with event %d"+refuse, recorded, end)
+		return events.Errorf(events.Conflict, "the outbox has published events up to %d, the stream ends with event %d"+refused, recorded, end)
 	}
 	return nil
 }
 
-// copyTables copies all that a model consists of. Both files have the same
-// tables, because the same program opened them.
+// copyTables copies the whole content. Both files have the same tables, because the
+// same program opened them.
 func copyTables(tx *sqlx.Tx) error {
 	var tables []string
 	err := tx.Select(&tables, `
@@ -115,9 +115,9 @@ func copyTables(tx *sqlx.Tx) error {
 	return nil
 }
 
-// check compares what the tables say of each other, and has SQLite check the
-// file. Each event has its number in one study, so the numbers add up to the
-// position.
+// check verifies that the tables agree with each other, and has SQLite check the
+// file. Each event has a number in one study, so the studies' last numbers add up to
+// the position.
 func (m *Model) check(ctx context.Context) error {
 	for _, c := range []struct{ what, query string }{
 		{"SQLite finds the file damaged", "select quick_check <> 'ok' from pragma_quick_check limit 1"},
@@ -137,7 +137,7 @@ func (m *Model) check(ctx context.Context) error {
 			return fmt.Errorf("check: %w", err)
 		}
 		if wrong {
-			return events.Errorf(events.Internal, "the rebuilt model is wrong: %s", c.what)
+			return events.Errorf(events.Internal, "the rebuilt model is wrong, and was not used: %s", c.what)
 		}
 	}
 	return nil

@@ -14,9 +14,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Search answers a query from one state of the model, so that total and page
-// agree. An unknown study has no reports. The error is Invalid for a query
-// that makes no sense, and Outdated for a study that Outdated names.
+// Search runs a query on one state of the model, so that total and page
+// agree. An unknown study has no reports. The error is Invalid for an invalid
+// query, and Outdated for a study that Outdated returns.
 func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 	if q.Offset < 0 || q.Limit < 0 {
 		return Page{}, events.Errorf(events.Invalid, "offset and limit of a search must not be negative")
@@ -37,7 +37,7 @@ func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	err := tx.QueryRowContext(ctx, `
 		select study, sequence, hash, reports, unknown
 		from studies
-		where token = ?`, q.Study).Scan(&s.Study, &s.Sequence, &s.Hash, &s.Reports, &s.Unknown)
+		where token = ?`, q.Study).Scan(&s.Study, &s.Number, &s.Hash, &s.Reports, &s.Unknown)
 	if errors.Is(err, sql.ErrNoRows) {
 		s.Study = -1 // the conditions are checked all the same
 	} else if err != nil {
@@ -50,7 +50,7 @@ func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	if s.Unknown != "" {
 		return Page{}, outdated(q.Study, s.Unknown)
 	}
-	page := Page{Total: s.Reports, ChainHead: events.ChainHead{Number: s.Sequence, Hash: s.Hash}}
+	page := Page{Total: s.Reports, ChainHead: events.ChainHead{Number: s.Number, Hash: s.Hash}}
 	if len(q.Where) > 0 {
 		if err := tx.QueryRowContext(ctx, "select count(*) from reports"+which.text.String(), which.args...).Scan(&page.Total); err != nil {
 			return Page{}, err
@@ -60,8 +60,8 @@ func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	return page, err
 }
 
-// list reads the page of the rows chosen, of which there are total. What the
-// offset passes over is passed over in the index, from the nearer end.
+// list reads the page of the selected rows, of which there are total. The offset is
+// skipped in the index, from the nearer end.
 func list(ctx context.Context, tx *sqlx.Tx, q Query, which *clause, total int) ([]Report, error) {
 	size := min(q.Limit, total-q.Offset)
 	reverse := q.Offset > total/2
@@ -149,7 +149,7 @@ func readBodies(ctx context.Context, tx *sqlx.Tx, numbers []int64, reports []Rep
 
 // Report returns the newest version of a report, available or not. The error is
 // NotFound for an id that was never published. It is Outdated if the report is
-// of a study that Outdated names; the Report then says which, and no more.
+// of a study that Outdated returns; the Report then has only its ID and Study.
 func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 	r := Report{ID: id}
 	var updated, unknown string
@@ -176,10 +176,10 @@ func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 	return r, nil
 }
 
-// Outdated returns the studies, by token, that have an event of which only a newer
-// version knows what it means, with the type of the first one. It may have taken
-// a report back, so nothing is answered from them. Internal studies are not among
-// them; Directory says that of those.
+// Outdated returns the studies, by study key, that have an event of a kind that only a
+// newer version knows, with the type of the first one. The event may have withdrawn a
+// report, so Search and Report return no data of the study. Internal studies are not
+// among them; see access.Directory for those.
 func (m *Model) Outdated(ctx context.Context) (map[string]string, error) {
 	var rows []study
 	err := m.db.Reader.SelectContext(ctx, &rows, `
@@ -187,17 +187,17 @@ func (m *Model) Outdated(ctx context.Context) (map[string]string, error) {
 		from studies
 		where unknown <> ''`)
 	if err != nil {
-		return nil, fmt.Errorf("look for events that are not known: %w", err)
+		return nil, fmt.Errorf("read outdated studies: %w", err)
 	}
 	types := make(map[string]string)
 	for _, s := range rows {
-		if !events.InternalStudy(s.Token) {
-			types[s.Token] = s.Unknown
+		if !events.InternalStudy(s.Key) {
+			types[s.Key] = s.Unknown
 		}
 	}
 	return types, nil
 }
 
 func outdated(study, unknown string) error {
-	return events.Errorf(events.Outdated, "study %s has an event of the type %s, which this version does not know; run a newer version of signoff", study, unknown)
+	return events.Errorf(events.Outdated, "study %s has an event of type %s, which this version does not know; run a newer version of signoff", study, unknown)
 }

@@ -117,7 +117,7 @@ func (e entry) period(c readmodel.Column) (p events.Period, ok bool) {
 	}
 }
 
-func (e entry) holds(c readmodel.Column, want readmodel.Comparison) bool {
+func (e entry) matches(c readmodel.Column, want readmodel.Comparison) bool {
 	p, ok := e.period(c)
 	if !ok {
 		return (e.text(c) == want.Text) == (want.Op != readmodel.Ne)
@@ -173,7 +173,7 @@ func plain(all []entry, q readmodel.Query) (total int, bodies []string) {
 	var found []entry
 	for _, e := range all {
 		if !slices.ContainsFunc(q.Where, func(c readmodel.Condition) bool {
-			return !slices.ContainsFunc(c.Any, func(w readmodel.Comparison) bool { return e.holds(c.Column, w) })
+			return !slices.ContainsFunc(c.Any, func(w readmodel.Comparison) bool { return e.matches(c.Column, w) })
 		}) {
 			found = append(found, e)
 		}
@@ -264,7 +264,7 @@ func TestSearch(t *testing.T) {
 		}
 	})
 
-	t.Run("limit 0 gives the total only", func(t *testing.T) {
+	t.Run("limit 0 returns the total only", func(t *testing.T) {
 		page, err := m.Search(ctx, readmodel.Query{Study: "S1"})
 		if err != nil || page.Total != len(someIDs) || len(page.Reports) != 0 {
 			t.Errorf("%v, %+v", err, page)

@@ -8,8 +8,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// idKey returns a text whose order among others is the order of ids: those of
-// digits only first and by value, then the others by code point. Different ids
+// idKey returns a text that sorts like the id: ids of digits only first and by value, then the others by code point. Different ids
 // have different keys; of those with the same value the shorter comes first.
 func idKey(id string) string {
 	if strings.Trim(id, "0123456789") != "" || id == "" {
@@ -23,15 +22,15 @@ func idKey(id string) string {
 	return key
 }
 
-// The last year that four digits can write. What lies beyond, as the end of
-// the year 9999 does, sorts behind all others.
+// lastYear is the last year of four digits. Later times, such as the end of
+// the year 9999, are stored as beyond, which sorts behind all others.
 const (
 	lastYear = 9999
 	beyond   = ":"
 )
 
-// boundary writes the start or end of a period so that the order of texts is
-// the order of times: to the nanosecond, without zeros at the end.
+// boundary formats the start or end of a period so that texts sort like times: to
+// the nanosecond, without zeros at the end.
 func boundary(t time.Time) string {
 	t = t.UTC()
 	if t.Year() > lastYear {
@@ -40,7 +39,7 @@ func boundary(t time.Time) string {
 	return t.Format("2006-01-02T15:04:05.999999999")
 }
 
-// moment writes an instant, which is known to the microsecond, likewise.
+// moment formats an instant, which has microseconds, likewise.
 func moment(t time.Time) string {
 	if t.UTC().Year() > lastYear {
 		return beyond
@@ -48,7 +47,7 @@ func moment(t time.Time) string {
 	return events.FormatTime(t)
 }
 
-// firstMoment is the first microsecond not before t.
+// firstMoment returns the first microsecond not before t.
 func firstMoment(t time.Time) time.Time {
 	if cut := t.Truncate(time.Microsecond); !cut.Equal(t) {
 		return cut.Add(time.Microsecond)

@@ -1,40 +1,38 @@
 package readmodel
 
 import (
-	"context"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events/access"
-	"github.com/seed-e88a4ece/signoff/subscriber"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
-// State says whether the model follows the stream.
+// State is whether the model follows the stream.
 type State string
 
 // The states.
 const (
 	Green   State = "green"   // it follows
-	Waiting State = "waiting" // the broker cannot be read, or has not been yet
+	Waiting State = "waiting" // the stream cannot be read, or has not been yet
 	Red     State = "red"     // stopped: stream and model do not agree, or storing fails
 )
 
-// Status is what an operator must know of the model.
+// Status is the state of the model for operators.
 type Status struct {
 	State    State
 	Reason   string // why it is not green
 	Since    time.Time
-	CaughtUp bool   // all is applied that the stream held when it was first read, or was to hold once filled again
-	Lag      uint64 // events known to be in the stream, or to come back there, that are not applied
-	Position subscriber.Position
+	CaughtUp bool   // everything is applied that the stream had when it was first read, or will have once it is filled again
+	Lag      uint64 // events that are, or will be again, in the stream and are not applied
+	Position stream.Position
 	Refill   Refill
 }
 
-// Refill is about a model whose content another derivation has made, while it
-// is being made anew.
+// Refill is the progress of replacing content that another derivation has made.
 type Refill struct {
 	Needed      bool
 	Done, Total uint64 // events
-	Reason      string // why the last attempt failed; it is tried again
+	Reason      string // why the last attempt failed; another one follows
 }
 
 // Status returns the present status.
@@ -74,14 +72,14 @@ func (m *Model) setState(state State, cause error) {
 	}
 }
 
-// compared notes that the stream, which has its end there or will have it there
-// once it is filled again, is the model's. What turned the model red may lie
-// ahead still: it stays so until something is applied, or nothing is left to be.
+// compared notes that the stream is the model's, and that it ends at end, or will
+// once it is filled again. The event that turned the model red may still follow: the
+// model stays red until an event is applied or none is left.
 func (m *Model) compared(end uint64) {
-	m.heard(end)
+	m.setLast(end)
 	m.mu.Lock()
-	if m.target == 0 || end < m.target { // it ends earlier than was to be expected
-		m.target = end + 1 // so that zero means: not known
+	if m.target == 0 || end < m.target { // it ends earlier than expected
+		m.target = end + 1 // so that zero means unknown
 	}
 	red := m.status.State == Red
 	m.mu.Unlock()
@@ -90,53 +88,23 @@ func (m *Model) compared(end uint64) {
 	}
 }
 
-func (m *Model) heard(last uint64) {
+func (m *Model) setLast(last uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.last = last
 }
 
-// publish makes a committed state visible.
-func (m *Model) publish(p subscriber.Position, d access.Directory) {
+// publish makes a committed state visible to readers of Position and Directory.
+func (m *Model) publish(p stream.Position, d access.Directory) {
 	m.position.Store(&p)
 	if before := m.directory.Swap(&d); before == nil || !before.Same(d) {
 		select {
 		case m.changed <- struct{}{}:
-		default: // there is one that nobody has taken yet
+		default: // the receiver has not taken the last one yet
 		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	close(m.moved)
 	m.moved = make(chan struct{})
-}
-
-// lookEvery is how often WaitFor looks at a file that another process writes.
-const lookEvery = 10 * time.Millisecond
-
-// WaitFor returns nil once the message with this stream sequence is applied,
-// by this process or another, else the cause for which ctx ended.
-func (m *Model) WaitFor(ctx context.Context, sequence uint64) error {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for {
-		m.mu.Lock()
-		moved, running := m.moved, m.running
-		m.mu.Unlock()
-		if m.Position().StreamSequence >= sequence {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-moved:
-		case <-tick.C:
-			if running {
-				continue
-			}
-			if stored, err := m.stored(ctx); err != nil || stored.StreamSequence >= sequence {
-				return err
-			}
-		}
-	}
 }

@@ -13,7 +13,7 @@ import (
 // maxComparisons bounds what SQLite must compile for one query.
 const maxComparisons = 500
 
-// column says where a Column is stored and how it is compared.
+// column is where a Column is stored and how it is compared.
 type column struct {
 	name  string // of the only or first SQL column; what it sorts by
 	until string // of the end of an interval
@@ -30,7 +30,8 @@ const (
 	instant
 )
 
-// columnOf holds the only names that get into the text of a query.
+// columnOf returns the column of a Column. Only these names get into the text of a
+// query.
 func columnOf(c Column) (column, error) {
 	switch c {
 	case ColumnID:
@@ -65,14 +66,14 @@ func (c *clause) add(text string, args ...any) {
 	c.args = append(c.args, args...)
 }
 
-// where makes the conditions of a query on a study.
+// where returns the conditions of a query on a study.
 func where(study int64, conditions []Condition) (*clause, error) {
 	c := &clause{}
 	c.add(" where study = ? and n_end is null", study)
 	total := 0
 	for _, condition := range conditions {
 		if total += len(condition.Any); total > maxComparisons {
-			return nil, events.Errorf(events.Invalid, "a search may compare with %d values at most", maxComparisons)
+			return nil, events.Errorf(events.Invalid, "a search may compare with at most %d values; use fewer", maxComparisons)
 		}
 		if err := c.condition(condition); err != nil {
 			return nil, err
@@ -135,7 +136,7 @@ func (c *clause) equal(col column, op Op, value any) error {
 	return nil
 }
 
-// value returns what is bound for a text asked for.
+// value returns the value that is bound for a text.
 func (col column) value(asked string) (any, error) {
 	switch col.kind {
 	case identifier:
@@ -143,7 +144,7 @@ func (col column) value(asked string) (any, error) {
 	case number:
 		n, err := strconv.ParseInt(asked, 10, 64)
 		if err != nil {
-			return nil, events.Errorf(events.Invalid, "%q is no number of a case", asked)
+			return nil, events.Errorf(events.Invalid, "%q is not a case number; use digits only", asked)
 		}
 		return n, nil
 	default:
@@ -151,7 +152,7 @@ func (col column) value(asked string) (any, error) {
 	}
 }
 
-// interval compares a stored [from, until) with the one asked for.
+// interval compares a stored [from, until) with that of the query.
 func (c *clause) interval(col column, op Op, p events.Period) error {
 	from, until := boundary(p.From), boundary(p.Until)
 	within := "(" + col.name + " >= ? and " + col.until + " <= ?)"
@@ -175,7 +176,7 @@ func (c *clause) interval(col column, op Op, p events.Period) error {
 }
 
 // instant compares a stored instant, which is the microsecond that starts with
-// it, with the interval asked for. What starts in [from, until) is within.
+// it, with the interval of the query. An instant in [from, until) is within.
 func (c *clause) instant(col column, op Op, p events.Period) error {
 	from, until := firstMoment(p.From), p.Until.Truncate(time.Microsecond)
 	switch op {
@@ -215,7 +216,7 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// orderBy makes the order of a query, or its reverse; ids make it total.
+// orderBy returns the order of a query, or its reverse; ids make it total.
 func orderBy(sort []Order, reverse bool) (string, error) {
 	var levels []string
 	seen := make([]Column, 0, len(sort)+1)

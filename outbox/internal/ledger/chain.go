@@ -48,13 +48,13 @@ func (tx *Tx) EnsureStudy(study string) (int64, error) {
 	return row, nil
 }
 
-// Chain is the end of a study's chain within a transaction: what the next event
+// Chain is the head of a study's chain within a transaction: what the next event
 // gets as number, time and previous hash. Append moves it, and Close stores
 // where it has got to.
 //
 // The study's row is read when the chain is opened and written once, when it is
 // closed, by a compare-and-swap on the number. So a transaction that another
-// writer has overtaken fails instead of giving a number twice.
+// writer has overtaken fails; it cannot use a number twice.
 type Chain struct {
 	Row         int64  // studies.row
 	TraceParent string // of the events that are appended
@@ -72,33 +72,36 @@ func (tx *Tx) OpenChain(study string) (*Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := ChainEnd{Row: row}
+	head := Head{Row: row}
 	err = tx.QueryRow(`
-		select token, sequence, hash, time
+		select token, sequence, hash, time, (select coalesce(max(row), 0) from events)
 		from studies
-		where row = ?`, row).Scan(&end.Key, &end.Head.Number, &end.Head.Hash, &end.Time)
+		where row = ?`, row).Scan(&head.Key, &head.Number, &head.Hash, &head.Time, &head.LastEvent)
 	if err != nil {
 		return nil, fmt.Errorf("load study: %w", err)
 	}
-	return tx.Chain(end)
+	return tx.Chain(head)
 }
 
-// ChainEnd is the part of a study's row that a Chain begins with.
-type ChainEnd struct {
-	Row  int64            // studies.row
-	Key  string           // the study's
-	Head events.ChainHead // the last event; zero where there is none
-	Time string           // of the last event, as stored; empty where there is none
+// Head is what a Chain begins with.
+type Head struct {
+	Row              int64  // studies.row
+	Key              string // the study's
+	events.ChainHead        // of the study's last event; zero where there is none
+	Time             string // of that event, as stored; empty where there is none
+	LastEvent        int64  // the highest events.row of all studies; 0 for none
 }
 
-// Chain opens a chain whose end the caller has read in this transaction.
-func (tx *Tx) Chain(end ChainEnd) (*Chain, error) {
-	c := &Chain{Row: end.Row, tx: tx, key: end.Key, start: end.Head.Number, head: end.Head}
-	if end.Time == "" {
+// Chain opens a chain whose head the caller has read in this transaction.
+func (tx *Tx) Chain(head Head) (*Chain, error) {
+	// Events may have been appended since the head was read.
+	tx.lastEvent = max(tx.lastEvent, head.LastEvent)
+	c := &Chain{Row: head.Row, tx: tx, key: head.Key, start: head.Number, head: head.ChainHead}
+	if head.Time == "" {
 		return c, nil
 	}
 	var err error
-	c.last, err = events.ParseTime(end.Time)
+	c.last, err = events.ParseTime(head.Time)
 	return c, err
 }
 
@@ -113,8 +116,8 @@ func (c *Chain) Next() (uint64, time.Time) {
 	return c.head.Number + 1, t
 }
 
-// Append numbers, seals and stores an event, and returns it with its row. The
-// study's key and about, if not empty, name what must stay in order.
+// Append numbers, seals and stores an event, and returns it with its row. About,
+// if not empty, is added to the study's key in the event's partition key.
 func (c *Chain) Append(kind events.Kind, subject, about string, data []byte) (e events.Event, row int64, err error) {
 	ledger := c.tx.Ledger
 	_, e.Time = c.Next()
@@ -133,20 +136,24 @@ func (c *Chain) Append(kind events.Kind, subject, about string, data []byte) (e 
 	if err := e.Validate(); err != nil {
 		return e, 0, fmt.Errorf("make event: %w", err)
 	}
-	err = c.tx.QueryRow(`
-		insert into events (study, sequence, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, data)
-		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		returning row`,
-		c.Row, int64(e.Number), string(kind), e.ID, e.Subject, events.FormatTime(e.Time),
-		e.PartitionKey, e.PreviousHash, e.Hash, e.TraceParent, e.Data).Scan(&row)
+	// The row is numbered here and not read back: a query in a transaction
+	// costs twice what an insert does. The schema refuses any other number.
+	row = c.tx.lastEvent + 1
+	_, err = c.tx.Exec(`
+		insert into events (row, study, sequence, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, data)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		row, c.Row, int64(e.Number), string(kind), e.ID, e.Subject, events.FormatTime(e.Time),
+		e.PartitionKey, e.PreviousHash, e.Hash, e.TraceParent, e.Data)
 	if err != nil {
 		return e, 0, fmt.Errorf("store event: %w", err)
 	}
+	c.tx.lastEvent = row
 	c.head, c.last = e.ChainHead(), e.Time
 	return e, row, nil
 }
 
-// Close stores the end of the chain, if the study is still where it was.
+// Close stores the head of the chain, if the stored one is still that with which
+// the chain was opened.
 func (c *Chain) Close() error {
 	result, err := c.tx.Exec(`
 		update studies
@@ -159,8 +166,7 @@ func (c *Chain) Close() error {
 	return MustChangeOne(result, "store number")
 }
 
-// EventAt returns what an answer says of the event in a row: type, id, number
-// and time.
+// EventAt returns the event in a row with its type, id, number and time only.
 func (tx *Tx) EventAt(row int64) (e events.Event, err error) {
 	var kind, at string
 	err = tx.QueryRow(`

@@ -1,13 +1,16 @@
 // Package ledger appends to the outbox what is never changed: the events of a
 // study, numbered without gaps, timed and chained, and the lines of the audit
-// trail. Both are written inside a transaction of the caller's, together with
-// the state that they speak of.
+// trail. Both are written in a transaction of the caller's, together with the
+// state that they are about.
 //
-// It knows no assessment and no partner.
+// It does not know what an assessment or a partner is.
 package ledger
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,7 +23,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
-// Config says how a ledger works.
+// Config configures a ledger.
 type Config struct {
 	// Namespace is fixed when the outbox is created. An empty part defaults to
 	// what is stored, and at creation to events.DefaultNamespace.
@@ -40,8 +43,8 @@ type Ledger struct {
 	changed   chan struct{}
 }
 
-// Open brings the database's schema up to date and settles the namespace. It is
-// a Conflict if the outbox was created with another one.
+// Open migrates the database's schema and stores the namespace if there is none
+// yet. The error is a Conflict if the outbox was created with another one.
 func Open(ctx context.Context, db *database.DB, schema fs.FS, cfg Config) (*Ledger, error) {
 	l := &Ledger{DB: db, clock: cfg.Clock, newID: cfg.NewID, changed: make(chan struct{}, 1)}
 	if l.clock == nil {
@@ -53,7 +56,7 @@ func Open(ctx context.Context, db *database.DB, schema fs.FS, cfg Config) (*Ledg
 	if err := db.Migrate(ctx, schema); err != nil {
 		return nil, err
 	}
-	err := l.Update(ctx, "settle the namespace", func(tx *Tx) (err error) {
+	err := l.Update(ctx, "read the namespace", func(tx *Tx) (err error) {
 		l.namespace, err = tx.settleNamespace(cfg.Namespace)
 		return err
 	})
@@ -63,8 +66,8 @@ func Open(ctx context.Context, db *database.DB, schema fs.FS, cfg Config) (*Ledg
 	return l, nil
 }
 
-// settleNamespace stores the namespace wanted where there is none yet, and
-// returns the one that is stored.
+// settleNamespace returns the stored namespace, and stores the one wanted where
+// there is none yet.
 func (tx *Tx) settleNamespace(want events.Namespace) (ns events.Namespace, err error) {
 	if ns.Origin, err = tx.settle("origin", want.Origin, events.DefaultNamespace.Origin); err != nil {
 		return ns, err
@@ -78,26 +81,21 @@ func (tx *Tx) settleNamespace(want events.Namespace) (ns events.Namespace, err e
 // settle returns the stored value of a setting. Where there is none it stores
 // the one wanted, or the default.
 func (tx *Tx) settle(name, wanted, standard string) (string, error) {
-	var stored []string
-	if err := tx.Select(&stored, `select value from settings where name = ?`, name); err != nil {
-		return "", err
+	var stored string
+	err := tx.QueryRow(`select value from settings where name = ?`, name).Scan(&stored)
+	if err == nil && wanted != "" && wanted != stored {
+		return "", events.Errorf(events.Conflict,
+			"this outbox was created with the %s %q, which cannot change; open it with that one instead of %q", name, stored, wanted)
 	}
-	if len(stored) == 1 {
-		if wanted != "" && wanted != stored[0] {
-			return "", events.Errorf(events.Conflict,
-				"this outbox was created with the %s %q, which cannot change; %q was asked for", name, stored[0], wanted)
-		}
-		return stored[0], nil
+	if !errors.Is(err, sql.ErrNoRows) {
+		return stored, err
 	}
-	value := wanted
-	if value == "" {
-		value = standard
-	}
-	_, err := tx.Exec(`insert into settings (name, value) values (?, ?)`, name, value)
+	value := cmp.Or(wanted, standard)
+	_, err = tx.Exec(`insert into settings (name, value) values (?, ?)`, name, value)
 	return value, err
 }
 
-// Namespace returns what the events of this outbox bear.
+// Namespace returns the origin and the type prefix of this outbox's events.
 func (l *Ledger) Namespace() events.Namespace { return l.namespace }
 
 // Now returns the time: UTC, to the microsecond.
@@ -115,18 +113,21 @@ func (l *Ledger) Wake() {
 }
 
 // Tx is a write transaction and the one moment at which it happens. Its
-// statements have no context: an interrupted one would undo the work of those
-// who share the transaction.
+// statements have no context: if one were interrupted, the database would undo
+// the updates of all who share the transaction.
 type Tx struct {
 	*sqlx.Tx
 	Now    time.Time // UTC, to the microsecond
 	Ledger *Ledger
+
+	lastEvent int64 // the highest events.row, once a chain is open
 }
 
-// In returns a transaction that a host has begun on the database, as of now.
+// In returns a Tx, as of now, for a transaction that was begun on the database.
 func (l *Ledger) In(tx *sqlx.Tx) *Tx { return &Tx{Tx: tx, Now: l.Now(), Ledger: l} }
 
-// Update runs fn in a transaction and wakes whoever waits for events.
+// Update runs fn in a transaction, which it may share with other callers, and
+// makes Changed receive. The verb is for the error.
 func (l *Ledger) Update(ctx context.Context, verb string, fn func(*Tx) error) error {
 	if err := l.UpdateSilently(ctx, verb, fn); err != nil {
 		return err
@@ -135,7 +136,7 @@ func (l *Ledger) Update(ctx context.Context, verb string, fn func(*Tx) error) er
 	return nil
 }
 
-// UpdateSilently is Update for what leaves nothing new to publish.
+// UpdateSilently is Update for a change after which there is nothing to publish.
 func (l *Ledger) UpdateSilently(ctx context.Context, verb string, fn func(*Tx) error) error {
 	err := l.DB.Update(ctx, func(tx *sqlx.Tx) error { return fn(l.In(tx)) })
 	if err != nil {
@@ -144,7 +145,8 @@ func (l *Ledger) UpdateSilently(ctx context.Context, verb string, fn func(*Tx) e
 	return nil
 }
 
-// Administer is Update for what by does: an operator, a source or the program.
+// Administer is Update for a change by an operator, a source or the program,
+// whom by names.
 func (l *Ledger) Administer(ctx context.Context, by, verb string, fn func(*Tx) error) error {
 	if err := ValidActor(by); err != nil {
 		return err
@@ -152,7 +154,7 @@ func (l *Ledger) Administer(ctx context.Context, by, verb string, fn func(*Tx) e
 	return l.Update(ctx, verb, fn)
 }
 
-// ValidActor wants to know who acts.
+// ValidActor returns an error unless by can stand in the audit trail as an actor.
 func ValidActor(by string) error {
 	if by == "" || len(by) > 256 {
 		return events.Fieldf("by", "must name who acts, in at most 256 bytes")
@@ -160,14 +162,14 @@ func ValidActor(by string) error {
 	return nil
 }
 
-// Explain wraps err with the verb. A fault of the database that may pass
-// becomes Unavailable; a refusal stays what it is.
+// Explain wraps err with the verb. An error of the database that may be temporary
+// becomes Unavailable; a refusal is returned as it is.
 func Explain(verb string, err error) error {
-	for _, passing := range []error{database.ErrBusy, database.ErrFull, database.ErrReadOnly, database.ErrClosed} {
-		if errors.Is(err, passing) {
+	for _, temporary := range []error{database.ErrBusy, database.ErrFull, database.ErrReadOnly, database.ErrClosed} {
+		if errors.Is(err, temporary) {
 			return &events.Error{
 				Code:    events.Unavailable,
-				Message: "nothing was recorded: " + passing.Error(),
+				Message: "nothing was recorded: " + temporary.Error(),
 				Err:     fmt.Errorf("%s: %w", verb, err),
 			}
 		}
@@ -185,12 +187,21 @@ func ChangedOne(result interface{ RowsAffected() (int64, error) }) bool {
 	return n == 1 && err == nil
 }
 
-// MustChangeOne is an error unless a compare-and-swap has changed exactly one
-// row.
+// MustChangeOne returns an error unless a compare-and-swap has changed exactly
+// one row.
 func MustChangeOne(result interface{ RowsAffected() (int64, error) }, what string) error {
 	n, err := result.RowsAffected()
 	if err == nil && n != 1 {
 		err = fmt.Errorf("%s: changed %d rows instead of one", what, n)
 	}
 	return err
+}
+
+// State scans a row of one column, in which a value is stored as JSON.
+func State[T any](row database.Row) (state T, err error) {
+	text, err := database.Value[[]byte](row)
+	if err != nil {
+		return state, err
+	}
+	return state, json.Unmarshal(text, &state)
 }

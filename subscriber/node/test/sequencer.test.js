@@ -32,7 +32,7 @@ function seal({ study, number, previous, stream, id = `id-${number}` }) {
 
 const copy = (message, changes) => ({ ...message, headers: { ...message.headers }, ...changes });
 
-// deliver takes messages as they come; it gives the numbers handed over.
+// deliver takes messages as they arrive, and returns the numbers of those that are next.
 function deliver(sequencer, messages) {
   const handed = [];
   const queue = [...messages];
@@ -57,13 +57,13 @@ test('what comes in order is handed over', () => {
   assert.deepEqual(sequencer.position, { sequence: padded(5), hash: messages[4].headers['ce-hash'][0], stream: 15 });
 });
 
-test('every order of delivery, with repeats, gives the order of the chain', () => {
+test('every order of delivery, with repeats, leads to the order of the chain', () => {
   const messages = chain(5);
   for (const order of permutations([0, 1, 2, 3, 4])) {
     const sequencer = new Sequencer(START, 'S1');
     const delivered = [...order, ...order].map((i) => copy(messages[i]));
     assert.deepEqual(deliver(sequencer, delivered), numbers(1, 5), `order ${order}`);
-    assert.equal(sequencer.held, 0);
+    assert.equal(sequencer.early, 0);
   }
 });
 
@@ -82,18 +82,18 @@ test('from a stored position nothing is handed over again', () => {
 test('repeats are acknowledged once the log was seen to hold the position', () => {
   const messages = chain(6);
   const at = (n) => ({ sequence: padded(n), hash: messages[n - 1].headers['ce-hash'][0], stream: n * 3 });
-  for (const [shown, verdict] of [[messages[3], 'known'], [messages[4], 'next']]) {
+  for (const [shown, verdict] of [[messages[3], 'repeat'], [messages[4], 'next']]) {
     const sequencer = new Sequencer(at(4), 'S1');
-    assert.deepEqual(messages.slice(0, 3).map((message) => sequencer.judge(copy(message))), ['held', 'held', 'held']);
-    assert.equal(sequencer.kept, 3);
+    assert.deepEqual(messages.slice(0, 3).map((message) => sequencer.judge(copy(message))), ['wait', 'wait', 'wait']);
+    assert.equal(sequencer.waiting, 3);
     assert.deepEqual(sequencer.settled(), []);
     assert.equal(sequencer.judge(copy(shown)), verdict);
     assert.deepEqual(sequencer.settled().map(({ stream }) => stream), [3, 6, 9]);
     assert.deepEqual(sequencer.settled(), []);
-    assert.equal(sequencer.judge(copy(messages[0])), 'known');
+    assert.equal(sequencer.judge(copy(messages[0])), 'repeat');
     sequencer.begin(); // on a new connection the log may be another one
-    assert.equal(sequencer.judge(copy(messages[0])), 'held');
-    assert.equal(sequencer.judge(copy(shown, { earlier: true })), verdict === 'next' ? 'next' : 'held');
+    assert.equal(sequencer.judge(copy(messages[0])), 'wait');
+    assert.equal(sequencer.judge(copy(shown, { earlier: true })), verdict === 'next' ? 'next' : 'wait');
     assert.deepEqual(sequencer.settled(), []);
   }
 });
@@ -101,18 +101,18 @@ test('repeats are acknowledged once the log was seen to hold the position', () =
 test('repeats too far before the position to be kept are acknowledged if the log is long enough', () => {
   const messages = chain(6);
   const position = { sequence: padded(5), hash: messages[4].headers['ce-hash'][0], stream: 15 };
-  for (const [pending, verdict] of [[4, 'known'], [3, 'held']]) {
+  for (const [pending, verdict] of [[4, 'repeat'], [3, 'wait']]) {
     const sequencer = new Sequencer(position, 'S1');
     sequencer.begin(3);
     assert.equal(sequencer.judge(copy(messages[0], { pending })), verdict);
-    assert.equal(sequencer.judge(copy(messages[2], { pending: 0 })), 'held');
+    assert.equal(sequencer.judge(copy(messages[2], { pending: 0 })), 'wait');
   }
 });
 
-test('a position ahead of the log is told from one that nothing contradicts', () => {
+test('a position ahead of the log is distinguished from one that nothing contradicts', () => {
   const messages = chain(6);
   const hash = messages[4].headers['ce-hash'][0];
-  const says = (position, kept, info) => {
+  const ahead = (position, kept, info) => {
     const sequencer = new Sequencer(position, 'S1');
     kept.forEach((message) => sequencer.judge(copy(message, { pending: 0, deliveries: 1 })));
     const [sent, place, acked, floor, pending, from = 'all'] = info;
@@ -127,34 +127,34 @@ test('a position ahead of the log is told from one that nothing contradicts', ()
   const unplaced = { ...five, stream: 0 };
   const four = messages.slice(0, 4);
   for (const [what, err] of [
-    ['log ends with event 4 with hash', says(five, four, [4, 12, 0, 0, 0])],
-    ['log ends with event 4 with hash', says(unplaced, four, [4, 12, 0, 0, 0, 'by_start_sequence'])],
-    ['log ends with event 4 with hash', says(unplaced, four, [9, 40, 5, 0, 0, 'by_start_sequence'])],
-    ['log ends with event 4;', says(five, four.slice(0, 2), [2, 6, 0, 0, 2])],
-    ['log has at most 4 events', says(five, [], [1, 40, 1, 40, 3])],
-    ['no event of the study behind message 14', says(five, [], [9, 14, 9, 14, 0, 'by_start_sequence'])],
+    ['log ends with event 4 with hash', ahead(five, four, [4, 12, 0, 0, 0])],
+    ['log ends with event 4 with hash', ahead(unplaced, four, [4, 12, 0, 0, 0, 'by_start_sequence'])],
+    ['log ends with event 4 with hash', ahead(unplaced, four, [9, 40, 5, 0, 0, 'by_start_sequence'])],
+    ['log ends with event 4;', ahead(five, four.slice(0, 2), [2, 6, 0, 0, 2])],
+    ['log has at most 4 events', ahead(five, [], [1, 40, 1, 40, 3])],
+    ['no event of the study behind message 14', ahead(five, [], [9, 14, 9, 14, 0, 'by_start_sequence'])],
   ]) {
     assert.ok(err instanceof AheadError, what);
     assert.match(err.message, new RegExp(`study S1: event 5 with hash ${hash} was read, but .*${what}.*ask the publisher`));
   }
   for (const none of [
-    says(five, four.slice(0, 2), [2, 6, 0, 0, 3]), // three are on their way
-    says(five, four, [6, 15, 0, 0, 0]), // another one was delivered
-    says(five, [], [5, 15, 5, 15, 0]),
-    says(five, [], [9, 14, 9, 14, 1, 'by_start_sequence']),
-    says(unplaced, [], [9, 14, 9, 14, 0]),
-    says(five, [messages[4]], [1, 15, 0, 0, 0]), // it is seen
-    says(START, [], [0, 0, 0, 0, 0]),
+    ahead(five, four.slice(0, 2), [2, 6, 0, 0, 3]), // three are on their way
+    ahead(five, four, [6, 15, 0, 0, 0]), // another one was delivered
+    ahead(five, [], [5, 15, 5, 15, 0]),
+    ahead(five, [], [9, 14, 9, 14, 1, 'by_start_sequence']),
+    ahead(unplaced, [], [9, 14, 9, 14, 0]),
+    ahead(five, [messages[4]], [1, 15, 0, 0, 0]), // it is seen
+    ahead(START, [], [0, 0, 0, 0, 0]),
   ]) {
     assert.equal(none, undefined);
   }
 });
 
-test('a missing event holds the later ones and is a gap when nothing can fill it', () => {
+test('later events wait for a missing one, which is a gap when nothing can fill it', () => {
   const sequencer = new Sequencer(START, 'S1');
   const messages = chain(5);
   assert.deepEqual(deliver(sequencer, [messages[0], messages[4], messages[3]]), [1]);
-  assert.equal(sequencer.held, 2);
+  assert.equal(sequencer.early, 2);
   const gap = sequencer.gap();
   assert.ok(gap instanceof GapError);
   assert.match(gap.message, /event 4 of S1 came after 1/);
@@ -165,7 +165,7 @@ test('an event published a second time is a repeat, not a second delivery', () =
   const messages = chain(3);
   const sequencer = new Sequencer(START, 'S1');
   deliver(sequencer, messages);
-  assert.equal(sequencer.judge(copy(messages[2])), 'known');
+  assert.equal(sequencer.judge(copy(messages[2])), 'repeat');
   assert.throws(() => sequencer.judge(copy(messages[2], { stream: 10 })), RepeatError);
 });
 
@@ -176,7 +176,7 @@ test('an older event published later is a reorder', () => {
   assert.throws(() => sequencer.judge(copy(messages[0], { stream: 10 })), ReorderError);
 });
 
-test('an event that is not what it was is altered, also one that is held already', () => {
+test('an event that is not what it was is altered, even if it was handled already', () => {
   const messages = chain(3);
   const sequencer = new Sequencer(START, 'S1');
   deliver(sequencer, messages.slice(0, 2));
@@ -192,7 +192,7 @@ test('a stored position of another chain is noticed', () => {
   assert.throws(() => deliver(sequencer, chain(3).slice(2)), AlteredError);
 });
 
-test('a stored position that is none is refused before anything is read', async () => {
+test('a stored position that is not one is refused before anything is read', async () => {
   for (const position of [{}, { ...START, sequence: '1' }, { ...START, hash: '' }, { ...START, stream: 3 }, { ...START, hash: 'a'.repeat(64) }, { ...START, sequence: padded(1), stream: -1 }, { sequence: START.sequence, hash: START.hash }]) {
     await assert.rejects(subscribe({ servers: '127.0.0.1:1', clientId: 'acme', clientSecret: '', study: 'S1', position }, () => {}), TypeError);
   }

@@ -1,0 +1,27 @@
+package console
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+)
+
+// NewLog returns the log of a long-running command. When lines were dropped, the
+// log has a line with their number, whatever its level.
+func NewLog(w io.Writer, format string, level slog.Level) *slog.Logger {
+	handler := func(w io.Writer, level slog.Level) slog.Handler {
+		options := &slog.HandlerOptions{Level: level}
+		if format == "json" {
+			return slog.NewJSONHandler(w, options)
+		}
+		return slog.NewTextHandler(w, options)
+	}
+	if w, ok := w.(*dropWriter); ok {
+		w.setNotice(func(lost uint64) []byte {
+			var line bytes.Buffer
+			slog.New(handler(&line, slog.LevelWarn)).Warn("lines of this log were dropped because nobody read them or writing failed", "lines", lost)
+			return line.Bytes()
+		})
+	}
+	return slog.New(handler(w, level))
+}

@@ -1,0 +1,125 @@
+package console
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// PasswordFlag names the source of a password. A password is never an argument or
+// an environment variable, because other users can see those.
+type PasswordFlag struct {
+	PasswordFile string `env:"-" help:"File whose first line is the password; - for standard input. Asked for when absent." placeholder:"F"`
+}
+
+const maxPasswordFile = 4096
+
+// Read returns the password of the user, from the file or asked for.
+func (p PasswordFlag) Read(ctx context.Context, t Terminal, user string) (string, error) {
+	if p.PasswordFile != "" {
+		return p.fromFile(t)
+	}
+	return prompt(ctx, t, "Password of "+user+": ")
+}
+
+// ReadNew returns a new password for the user, from the file or asked for twice,
+// after its least length, in characters, was printed.
+func (p PasswordFlag) ReadNew(ctx context.Context, t Terminal, user string, least int) (string, error) {
+	if p.PasswordFile != "" {
+		return p.fromFile(t)
+	}
+	fmt.Fprintf(t.Err, "A password has at least %d characters.\n", least)
+	password, err := prompt(ctx, t, "New password of "+user+": ")
+	if err != nil {
+		return "", err
+	}
+	again, err := prompt(ctx, t, "The same again: ")
+	if err == nil && again != password {
+		err = errors.New("the two passwords differ; nothing was changed")
+	}
+	return password, err
+}
+
+func (p PasswordFlag) fromFile(t Terminal) (string, error) {
+	if p.PasswordFile == "-" {
+		return FirstLine(t.In)
+	}
+	f, err := os.Open(p.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	return FirstLine(f)
+}
+
+// Check returns a UsageError if a password is to be asked for and there is nobody
+// to ask.
+func (p PasswordFlag) Check(t Terminal) error {
+	if p.PasswordFile != "" {
+		return nil
+	}
+	_, err := descriptor(t)
+	return err
+}
+
+func descriptor(t Terminal) (int, error) {
+	in, ok := t.In.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return 0, UsageError("no terminal to ask for a password on: use --password-file")
+	}
+	return int(in.Fd()), nil
+}
+
+// prompt asks for a line that is not shown. When ctx ends, as by Ctrl-C, it
+// restores the terminal and returns an error; the read goes on in the
+// background until the program ends, because a terminal cannot be told to stop.
+func prompt(ctx context.Context, t Terminal, text string) (string, error) {
+	fd, err := descriptor(t)
+	if err != nil {
+		return "", err
+	}
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	fmt.Fprint(t.Err, text)
+	type answer struct {
+		password []byte
+		err      error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		password, err := term.ReadPassword(fd)
+		answered <- answer{password, err}
+	}()
+	var a answer
+	select {
+	case a = <-answered:
+	case <-ctx.Done():
+		a.err = errors.Join(errors.New("interrupted; nothing was changed"), term.Restore(fd, before))
+	}
+	fmt.Fprintln(t.Err)
+	if a.err != nil {
+		return "", fmt.Errorf("read the password: %w", a.err)
+	}
+	return string(a.password), nil
+}
+
+// FirstLine returns the first line of r.
+func FirstLine(r io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(r, maxPasswordFile)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	line = strings.TrimRight(line, "\r\n")
+	if line == "" {
+		return "", errors.New("the password file is empty")
+	}
+	return line, nil
+}

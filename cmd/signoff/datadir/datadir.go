@@ -1,0 +1,76 @@
+// Package datadir is the data directory of one installation: the paths of its
+// files, the lock that admits one server at a time, its keys, and serve.json, which
+// describes the running server to other commands.
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dir is the path of the directory that holds everything of one installation.
+type Dir string
+
+// Outbox returns the path of the outbox's database.
+func (d Dir) Outbox() string { return filepath.Join(string(d), "outbox.db") }
+
+// ReadModel returns the path of the read model's database.
+func (d Dir) ReadModel() string { return filepath.Join(string(d), "readmodel.db") }
+
+// TokenKey returns the path of the key that signs access tokens.
+func (d Dir) TokenKey() string { return filepath.Join(string(d), "keys", "token.jwk") }
+
+// LoginKey returns the path of the key that signs the answers to NATS logins.
+func (d Dir) LoginKey() string { return filepath.Join(string(d), "keys", "login.nk") }
+
+// ServeFile returns the path of serve.json.
+func (d Dir) ServeFile() string { return filepath.Join(string(d), "serve.json") }
+
+func (d Dir) lockFile() string { return filepath.Join(string(d), "lock") }
+
+// Create creates the directory if it does not exist, for its owner only.
+func (d Dir) Create() error {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return fmt.Errorf("create the data directory: %w", err)
+	}
+	return nil
+}
+
+// MustExist returns an error if the directory holds no outbox yet.
+func (d Dir) MustExist() error {
+	_, err := os.Stat(d.Outbox())
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s holds no outbox; start with signoff serve, signoff pi add or signoff import, or name another directory with --data", d)
+	}
+	return err
+}
+
+// Lock locks the directory for one process that runs the embedded NATS server. Two
+// servers on one store would both acknowledge messages, and a server takes no lock
+// itself. The lock ends with the process, however that ends. Purpose is a command,
+// named to whoever finds the directory locked.
+func (d Dir) Lock(purpose string) (unlock func(), err error) {
+	f, err := os.OpenFile(d.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	if err := lockExclusively(f); err != nil {
+		holder, _ := os.ReadFile(d.lockFile())
+		_ = f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock the data directory: %w", err)
+		}
+		return nil, fmt.Errorf("%s is in use by %s; stop that first, or name another directory with --data",
+			d, strings.TrimSpace(string(holder)))
+	}
+	if err := f.Truncate(0); err == nil {
+		_, _ = fmt.Fprintf(f, "process %d (signoff %s)\n", os.Getpid(), purpose)
+	}
+	return func() { _ = f.Close() }, nil
+}

@@ -1,0 +1,64 @@
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
+)
+
+// LoginSeed returns the key that signs the answers to NATS logins. It is made on
+// first use.
+func (d Dir) LoginSeed() ([]byte, error) { return KeyFile(d.LoginKey(), callout.NewIssuer) }
+
+// KeyFile returns the content of a key file. The file is made on first use.
+func KeyFile(path string, create func() ([]byte, error)) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if err == nil {
+		return key, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read a key: %w", err)
+	}
+	if key, err = create(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("create the key directory: %w", err)
+	}
+	if err := WriteFile(path, key); err != nil {
+		return nil, fmt.Errorf("write a key: %w", err)
+	}
+	return key, nil
+}
+
+// WriteFile writes a secret file that only its owner can read. The file is replaced
+// as a whole or not at all, also when power is lost.
+func WriteFile(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // it was renamed if all went well
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes renames in a directory durable.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,34 @@
+package datadir
+
+import "testing"
+
+func TestLookingForAServerDoesNotPreventItsStart(t *testing.T) {
+	dir := Dir(t.TempDir())
+	stop, looking := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(looking)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				dir.Running()
+			}
+		}
+	}()
+	for range 300 {
+		unlock, err := dir.Lock("serve")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !dir.Locked() {
+			t.Fatal("the lock is not seen")
+		}
+		unlock()
+	}
+	close(stop)
+	<-looking
+	if dir.Locked() {
+		t.Error("who looks holds the lock")
+	}
+}

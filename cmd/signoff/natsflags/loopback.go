@@ -1,0 +1,22 @@
+package natsflags
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+)
+
+// LoopbackOnly reports whether an address can be reached from this machine only. It
+// returns true for a malformed one: listening on that fails anyway.
+func LoopbackOnly(ctx context.Context, address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return true
+	}
+	if host == "" {
+		return false
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	return err == nil && len(ips) > 0 && !slices.ContainsFunc(ips, func(ip netip.Addr) bool { return !ip.Unmap().IsLoopback() })
+}

@@ -1,0 +1,228 @@
+// Package admission decides from when on the server answers partners, and leaves out of
+// their access what was revoked but is not applied yet.
+package admission
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
+)
+
+const (
+	checkEvery    = 20 * time.Millisecond  // between two looks while it is closed
+	pendingEvery  = 400 * time.Millisecond // between two looks afterwards
+	retryAfter    = 2 * time.Second        // that callers are told to wait
+	brokerTimeout = 2 * time.Second        // for an answer of the broker
+)
+
+// Admission keeps the read API, the token endpoint and NATS logins closed until the read
+// model knows at least as much about access as was known when the program last ran.
+// A read model that is missing, or is an older copy, would otherwise admit a partner that
+// was revoked since, accept a secret that was replaced, serve a report that was withdrawn,
+// and refuse good tokens. While closed, requests get 503 with Retry-After and logins get
+// no answer. They are never refused, because clients take a refusal as final.
+//
+// It opens when all three conditions hold:
+//
+//  1. The read model has applied the event that the outbox had recorded last when the
+//     program started, and it is the same event in both. The stream is not asked for this
+//     position: a stream that is being refilled has only its beginning. Events that the
+//     outbox has not recorded may be missing, because nobody was shown them, or because
+//     they are access events, which the third condition covers.
+//  2. The read model has applied what the stream held when it was first asked. If outbox
+//     and read model are both older copies, only the stream knows later revocations.
+//  3. The access events that waited for the publisher when the program started are
+//     applied. Tokens of a partner or a key that they add would be refused before.
+//
+// None of them needs the broker once the read model is complete. The last two are dropped
+// where waiting cannot make them true: the broker is away, the publisher has stopped, the
+// access events are parked, or the read model has stopped. That locks nobody out, and
+// admits nobody who was revoked, because of the rule for pending events below. They are
+// not dropped where nothing was ever published, because then the read model knows nobody.
+//
+// Once open it stays open.
+//
+// At all times, access events that the read model has not applied within half a second are
+// respected as far as they revoke: see Directory. So a revocation is in force within a
+// second of its commit, whatever the state of the broker and the read model.
+//
+// The cases, with R for the event that was recorded last:
+//
+//	nothing recorded, no access events   open at once
+//	read model before R, or missing      closed; it catches up from the stream. If that is
+//	                                     another stream, signoff rebuild makes it anew
+//	read model at R, the same event      open, even without the broker
+//	read model after R                   compared by the chain head of R's study, if the
+//	                                     outbox has that event: then it only lacks stream
+//	                                     sequences, which the publisher records. If the
+//	                                     outbox lacks it, because it is an older copy,
+//	                                     the stream's message at R is compared. Open if
+//	                                     it is the same event
+//	another event at R                   closed until a person decides: outbox.db and
+//	                                     readmodel.db have different histories
+//	read model of another stream         as above: the events are compared, not when the
+//	                                     stream was created. The read model has stopped
+//	                                     and applies nothing until signoff rebuild
+type Admission struct {
+	*readmodel.Model
+	start  Start
+	outbox *outbox.Outbox
+	stream streamFunc
+	relay  func() publisher.Status
+	log    *slog.Logger
+
+	reason  atomic.Pointer[error] // why it is closed; nil: open
+	opened  chan struct{}         // closed once it is open
+	changed chan struct{}         // holds one value when Directory may have changed
+
+	pending  atomic.Pointer[access.Directory] // what the pending access events contain; nil: there are none
+	narrowed atomic.Pointer[narrowing]        // the last result of Directory
+
+	// What follows belongs to run.
+	end       *stream.Position // of the stream when it was first asked; nil: not asked yet
+	committed uint64           // number of the last access event at the previous look
+	respected [2]uint64        // numbers of the first and the last event in pending
+	complaint string           // the last one logged
+}
+
+// streamFunc looks up a stream, as jetstream.JetStream.Stream does.
+type streamFunc = func(context.Context, string) (jetstream.Stream, error)
+
+// New returns an Admission that is closed until Run or Look finds that it can open. Relay
+// returns the publisher's status.
+func New(m *readmodel.Model, o *outbox.Outbox, s Start, stream streamFunc, relay func() publisher.Status, log *slog.Logger) *Admission {
+	a := &Admission{
+		Model: m, start: s, outbox: o, stream: stream, relay: relay, log: log,
+		opened: make(chan struct{}), changed: make(chan struct{}, 1), committed: math.MaxInt64,
+	}
+	a.setReason(notYet("not checked yet"))
+	return a
+}
+
+func notYet(format string, args ...any) error {
+	return &events.Error{Code: events.Unavailable, Message: fmt.Sprintf(format, args...), RetryAfter: retryAfter}
+}
+
+func (o *Admission) setReason(why error) { o.reason.Store(&why) }
+
+// Closed returns an error that says why it is closed, or nil once it is open.
+func (o *Admission) Closed() error {
+	if why := o.reason.Load(); why != nil {
+		return *why
+	}
+	return nil
+}
+
+// Guard returns a handler that answers 503 while it is closed.
+func (o *Admission) Guard(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := o.Closed(); err != nil {
+			rest.WriteError(w, r, err)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// Changed returns a channel that receives when Directory may have changed. It is
+// buffered, so that a single reader misses nothing.
+func (o *Admission) Changed() <-chan struct{} { return o.changed }
+
+// WaitFor waits until it is open and the message with this stream sequence is applied.
+// Logins wait for that.
+func (o *Admission) WaitFor(ctx context.Context, sequence uint64) error {
+	select {
+	case <-o.opened:
+		return o.Model.WaitFor(ctx, sequence)
+	case <-ctx.Done():
+		if err := o.Closed(); err != nil {
+			return err
+		}
+		return context.Cause(ctx)
+	}
+}
+
+// Run calls Look until ctx ends: often while it is closed, less often afterwards. It
+// also passes on changes of the read model's directory.
+func (o *Admission) Run(ctx context.Context) error {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		o.Look(ctx)
+		if o.Closed() == nil {
+			tick.Reset(pendingEvery)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-o.Model.Changed():
+			o.notify()
+		case <-tick.C:
+		}
+	}
+}
+
+func (o *Admission) notify() {
+	select {
+	case o.changed <- struct{}{}:
+	default: // one is pending
+	}
+}
+
+// Look reads which access events are pending, and opens if the conditions hold. If it
+// cannot find that out, everything stays as it is.
+func (o *Admission) Look(ctx context.Context) {
+	open := o.Closed() == nil
+	if !open {
+		// The pending events are read afterwards: nothing is answered before these hold,
+		// and while the read model is missing, all access events would be pending.
+		err := o.appliedRecorded(ctx)
+		if err == nil {
+			err = o.appliedStream(ctx)
+		}
+		if err != nil {
+			o.stayClosed(err)
+			return
+		}
+	}
+	pending, err := o.pendingEvents(ctx)
+	if err == nil {
+		err = o.respect(pending)
+	}
+	if open {
+		if err != nil && ctx.Err() == nil && err.Error() != o.complaint {
+			o.complaint = err.Error() // logged once, however often it happens
+			o.log.Warn("cannot look up the access events that are not applied", "cause", err)
+		}
+		return
+	}
+	if err == nil {
+		err = o.appliedPending(ctx, pending)
+	}
+	if err != nil {
+		o.stayClosed(err)
+		return
+	}
+	o.reason.Store(nil)
+	close(o.opened)
+	o.notify() // for those who wait until it opens
+	o.log.Info("data, tokens and logins are open", "position", o.Position().StreamSequence, "recorded", o.start.Recorded.StreamSequence)
+}
+
+func (o *Admission) stayClosed(why error) {
+	o.setReason(notYet("data, tokens and logins are closed: %s", why))
+}

@@ -1,0 +1,114 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+// CalloutSettings are the flags of a callout, besides its data directory.
+type CalloutSettings struct {
+	natsflags.Flags
+	LoginKey  string `help:"Key that signs the answers, as nats-config writes it; default keys/login.nk in the data directory." placeholder:"FILE"`
+	OpsListen string `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8082" placeholder:"ADDR"`
+	Insecure  bool   `help:"Allow plain text to other machines, and on addresses that they can reach."`
+}
+
+// Callout answers NATS logins and does nothing else.
+type Callout struct {
+	Server
+	cmd        CalloutSettings
+	standalone *callout.Standalone
+}
+
+// OpenCallout opens the parts of a callout in the order in which they depend on each other.
+func OpenCallout(ctx context.Context, dir datadir.Dir, cmd CalloutSettings, log *slog.Logger) (*Callout, error) {
+	if !cmd.Outside() {
+		return nil, console.UsageError("--nats-url is required: signoff serve answers the logins to the embedded server")
+	}
+	if !cmd.Insecure && !natsflags.LoopbackOnly(ctx, cmd.OpsListen) {
+		return nil, console.UsageError("--ops-listen " + cmd.OpsListen + " can be reached from other machines and would speak plain text: use an address of 127.0.0.1, or --insecure")
+	}
+	a := &Callout{cmd: cmd, Server: Server{Dir: dir, log: log}}
+	a.Settings = Settings{Flags: cmd.Flags, Insecure: cmd.Insecure, OpsListen: cmd.OpsListen}
+	if err := a.openAll(ctx, []component{
+		{"data directory", a.lockDirectory},
+		{"listener", a.listenOps},
+		{"NATS", a.openNATS},
+		{"read model", a.openModel},
+		{"logins", a.openLogins},
+	}); err != nil {
+		return nil, err
+	}
+	a.serveOps()
+	return a, nil
+}
+
+func (a *Callout) listenOps(ctx context.Context) (err error) {
+	var config net.ListenConfig
+	if a.OpsListener, err = config.Listen(ctx, "tcp", a.cmd.OpsListen); err != nil {
+		return fmt.Errorf("--ops-listen: %w; choose another address, or stop the program that uses it", err)
+	}
+	a.onClose(func() error { _ = a.OpsListener.Close(); return nil })
+	return nil
+}
+
+// openLogins creates the part that answers logins. The key must exist: the NATS servers
+// would not accept answers that are signed with a new one.
+func (a *Callout) openLogins(context.Context) error {
+	path := a.cmd.LoginKey
+	if path == "" {
+		path = a.Dir.LoginKey()
+	}
+	seed, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the key that signs the answers to logins: %w; set --login-key to the %s that signoff nats-config wrote", err, natsconf.LoginKeyFile)
+	}
+	nc, err := a.Connect(natsd.Partners)
+	if err != nil {
+		return err
+	}
+	a.standalone, err = callout.NewStandalone(nc, nc, a.Model, []byte(strings.TrimSpace(string(seed))), callout.Config{Log: a.log.With("component", "callout")})
+	return err
+}
+
+func (a *Callout) serveOps() {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, part := range []interface{ Metrics() []prometheus.Collector }{a.Model, a.standalone} {
+		metrics.MustRegister(part.Metrics()...)
+	}
+	a.Metrics = metrics
+	checks := []check{a.modelCheck(), partnersCheck(func() (bool, string) { s := a.standalone.Status(); return s.Ready, s.Reason })}
+	a.Ops = rest.NewServer(opsHandler(checks, []check{a.refillNote()}, metrics), a.log, rest.ServerConfig{})
+}
+
+// Run answers logins until ctx ends or a part fails, and closes everything.
+func (a *Callout) Run(ctx context.Context, announce func(datadir.Serving)) error {
+	s := datadir.Serving{PID: os.Getpid(), Ops: a.OpsListener.Addr().String(), OpsURL: "http://" + a.OpsListener.Addr().String(), NATS: a.NATS.ClientURL()}
+	if err := a.Dir.WriteServeFile(s); err != nil {
+		return errors.Join(err, a.Close())
+	}
+	announce(s)
+	err := runAll(ctx, a.log, []component{
+		httpComponent("operations", a.Ops, a.OpsListener),
+		{"read model", func(ctx context.Context) error { return a.Model.Run(ctx, a.Reader) }},
+		{"logins", a.standalone.Run},
+	})
+	return errors.Join(err, a.Dir.RemoveServeFile(), a.Close())
+}

@@ -1,0 +1,113 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+)
+
+// certificate is a certificate chain and its private key, each in a PEM file. It follows
+// changes of the files without a restart: a handshake checks them, at most once a second.
+// If the new pair cannot be used, because one of the files is not replaced yet or is
+// damaged, the previous pair stays in use and the error is logged once.
+type certificate struct {
+	certFile, keyFile string
+	log               *slog.Logger
+	clock             func() time.Time
+	renewed           func() // called after another pair is read, before it is presented
+
+	current atomic.Pointer[tls.Certificate]
+
+	mu      sync.Mutex
+	checked time.Time
+	seen    [2]os.FileInfo // the files when they were last read
+}
+
+// checkEvery is the time between two checks of the files.
+const checkEvery = time.Second
+
+// loadCertificate reads the files.
+func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, clock: time.Now, renewed: func() {}}
+	if err := c.look(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// config returns the TLS configuration of a listener that presents the certificate.
+func (c *certificate) config() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.get(), nil },
+	}
+}
+
+// get returns the pair to present now.
+func (c *certificate) get() *tls.Certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := c.clock(); now.Sub(c.checked) >= checkEvery || now.Before(c.checked) {
+		if err := c.look(); err != nil {
+			c.log.Error("the new certificate cannot be used; the previous one stays in use", "error", err)
+		}
+	}
+	return c.current.Load()
+}
+
+// look reads the files if they have changed. It records the time and the state of the
+// files before it reads them, so that a change while they are read is found the next time.
+func (c *certificate) look() error {
+	c.checked = c.clock()
+	seen, err := c.stat()
+	if err != nil {
+		if c.seen == [2]os.FileInfo{} && c.current.Load() != nil {
+			return nil // logged before
+		}
+		c.seen = seen
+		return err
+	}
+	if sameFile(seen[0], c.seen[0]) && sameFile(seen[1], c.seen[1]) {
+		return nil
+	}
+	c.seen = seen
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return fmt.Errorf("certificate %s with key %s: %w", c.certFile, c.keyFile, err)
+	}
+	before := c.current.Swap(&pair)
+	log := c.log.With("file", c.certFile, "names", pair.Leaf.DNSNames, "until", pair.Leaf.NotAfter)
+	if c.checked.After(pair.Leaf.NotAfter) {
+		log.Warn("the certificate has expired")
+	}
+	if before != nil {
+		log.Info("the new certificate is in use")
+		c.renewed()
+	}
+	return nil
+}
+
+func (c *certificate) stat() (seen [2]os.FileInfo, err error) {
+	for i, file := range []string{c.certFile, c.keyFile} {
+		if seen[i], err = os.Stat(file); err != nil {
+			return [2]os.FileInfo{}, fmt.Errorf("certificate and key: %w", err)
+		}
+	}
+	return seen, nil
+}
+
+// sameFile reports whether a file is unchanged.
+func sameFile(a, b os.FileInfo) bool {
+	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
+// fingerprint returns the fingerprint of the certificate that is presented now.
+func (c *certificate) fingerprint() string {
+	return datadir.Fingerprint(c.current.Load().Certificate[0])
+}

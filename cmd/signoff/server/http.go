@@ -1,0 +1,113 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/events/retry"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/outbox/token"
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
+)
+
+// serveHTTP creates the two HTTP servers: one for partners, one for the operator.
+func (p *Server) serveHTTP() {
+	tokens := token.New(clients{p}, p.TokenKeys, token.Config{Issuer: p.PublicURL() + token.Path, Ready: p.Admission.Closed})
+	reports := api.New(p.Admission, api.Config{
+		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, MaxCount: p.Settings.MaxCount, Ready: p.Admission.Closed,
+	})
+	keys := token.JWKS(func() []access.Key { return p.Admission.Directory().Keys() }, time.Now)
+
+	partners := exactly(map[string]http.Handler{token.Path: tokens, token.JWKSPath: p.Admission.Guard(keys)}, reports)
+	p.API = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
+
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports} {
+		metrics.MustRegister(part.Metrics()...)
+	}
+	p.Metrics = metrics
+	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notes(), metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+}
+
+// clients authenticates partners for the token endpoint, against the outbox. A token
+// is issued only if it is accepted at once: what is committed but not applied yet
+// would be refused by the read API, and a client takes a refusal as final. It waits a
+// moment, because such a change is usually about to be applied.
+type clients struct{ *Server }
+
+const tokenPatience = time.Second
+
+// AuthenticateClient returns the partner with these credentials.
+
+func (c clients) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
+	if err := c.Admission.Directory().Current(); err != nil {
+		return access.Partner{}, err
+	}
+	partner, err := c.Outbox.Accounts().AuthenticateClient(ctx, id, secret, address)
+	if err != nil {
+		return partner, err
+	}
+	patience, cancel := context.WithTimeout(ctx, tokenPatience)
+	defer cancel()
+	if retry.Poll(patience, func() (bool, error) { return c.accepted(id, secret), nil }) != nil {
+		return access.Partner{}, &events.Error{
+			Code: events.Unavailable, RetryAfter: 2 * time.Second,
+			Message: "the partner, its secret or the key of tokens is recorded, but not applied yet",
+		}
+	}
+	return partner, nil
+}
+
+// accepted reports whether the read API and NATS accept a token that is issued for
+// this secret now.
+func (c clients) accepted(id, secret string) bool {
+	d := c.Admission.Directory()
+	partner, _ := d.Partner(id)
+	_, signed := d.Key(c.TokenKeys.ID())
+	return signed && partner.Opens(secret, time.Now())
+}
+
+// exactly routes a request by its unchanged path; others handles all other paths. An
+// http.ServeMux would redirect unclean paths, with an answer that is no
+// OperationOutcome.
+func exactly(handlers map[string]http.Handler, others http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, ok := handlers[r.URL.Path]
+		if !ok {
+			h = others
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// shutdownTimeout is how long requests may take to finish while the server stops.
+const shutdownTimeout = 10 * time.Second
+
+// httpComponent serves on a listener until its context ends. Then it finishes the
+// requests that are under way.
+func httpComponent(name string, server *http.Server, listener net.Listener) component {
+	return component{name, func(ctx context.Context) error {
+		failed := make(chan error, 1)
+		go func() { failed <- rest.Serve(server, listener) }()
+		select {
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+		}
+		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if err := server.Shutdown(patience); err != nil {
+			return errors.Join(err, server.Close())
+		}
+		return nil
+	}}
+}

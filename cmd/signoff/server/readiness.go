@@ -1,0 +1,110 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+// notes returns the conditions that an operator has to attend to, although the program is
+// ready.
+func (p *Server) notes() []check {
+	notes := []check{p.refillNote(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}}
+	if outside, ok := p.NATS.(*natsd.Outside); ok {
+		notes = append(notes, check{"natsConfiguration", outside.Configured})
+	}
+	return notes
+}
+
+// partnerConsumers returns an error if partners have nearly as many consumers, or as many,
+// as they may.
+func (p *Server) partnerConsumers(context.Context) error {
+	if text := p.Partners.Status().CapacityWarning(); text != "" {
+		return errors.New(text)
+	}
+	return nil
+}
+
+// outdatedStudies returns an error that names the studies for which only a newer version
+// of the program can answer.
+func (p *Server) outdatedStudies(ctx context.Context) error {
+	types, err := p.Model.Outdated(ctx)
+	if err != nil || len(types) == 0 {
+		return err
+	}
+	const most = 10
+	var named []string
+	for _, study := range slices.Sorted(maps.Keys(types))[:min(most, len(types))] {
+		named = append(named, study+" ("+types[study]+")")
+	}
+	return fmt.Errorf("%d studies answer 503, because they have events of a type that this version does not know; run a newer version of signoff: %s",
+		len(types), strings.Join(named, ", "))
+}
+
+// checks returns the conditions of readiness.
+func (p *Server) checks() []check {
+	return []check{
+		{"outbox", p.Outbox.Ping},
+		{"stream", func(context.Context) error {
+			if s := p.Relay.Status(); !s.Ready() {
+				return fmt.Errorf("publisher %s: %s", s.State, s.Reason)
+			}
+			return nil
+		}},
+		p.modelCheck(),
+		{"opening", func(context.Context) error { return p.Admission.Closed() }},
+		partnersCheck(func() (bool, string) { s := p.Partners.Status(); return s.Ready, s.Reason }),
+		{"tokenKey", func(context.Context) error { return p.TokenKeys.Check(time.Now()) }},
+	}
+}
+
+func (p *Server) modelCheck() check {
+	return check{"readModel", func(context.Context) error {
+		if s := p.Model.Status(); !s.CaughtUp || s.State == readmodel.Red {
+			return fmt.Errorf("read model %s, %d events behind: %s", s.State, s.Lag, s.Reason)
+		}
+		return p.Model.Directory().Current()
+	}}
+}
+
+// refillNote returns how far a new read model is filled. The old one serves meanwhile, so
+// the program is ready.
+func (p *Server) refillNote() check {
+	return check{"readModelRefill", func(context.Context) error {
+		r := p.Model.Status().Refill
+		switch {
+		case !r.Needed:
+			return nil
+		case r.Reason != "":
+			return fmt.Errorf("the read model is to be made anew: %s", r.Reason)
+		default:
+			return fmt.Errorf("the read model is being made anew: event %d of %d", r.Done, r.Total)
+		}
+	}}
+}
+
+// partnersCheck returns whether partners can log in and subscribe.
+func partnersCheck(status func() (ready bool, reason string)) check {
+	return check{"doors", func(context.Context) error {
+		if ready, reason := status(); !ready {
+			return fmt.Errorf("partners cannot subscribe yet: %s", reason)
+		}
+		return nil
+	}}
+}
+
+func (p *Server) ready(ctx context.Context) bool {
+	for _, c := range p.checks() {
+		if c.ok(ctx) != nil {
+			return false
+		}
+	}
+	return true
+}

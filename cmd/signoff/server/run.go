@@ -1,0 +1,74 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/events/retry"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+)
+
+// Run runs the program until ctx ends or a part of it fails, and closes it. It calls
+// announce once the program is ready.
+func (p *Server) Run(ctx context.Context, announce func(datadir.Serving)) error {
+	ready := component{"readiness", func(ctx context.Context) error {
+		p.awaitReady(ctx, announce)
+		<-ctx.Done()
+		return nil
+	}}
+	// Stopped from the last to the first: no new requests, then what was signed
+	// is published, what was published is applied, and the files are closed.
+	err := runAll(ctx, p.log, []component{
+		httpComponent("operations", p.Ops, p.OpsListener),
+		{"outbox", p.Outbox.Run},
+		{"read model", func(ctx context.Context) error { return p.Model.Run(ctx, p.Reader) }},
+		{"publisher", p.Relay.Run},
+		{"opening", p.Admission.Run},
+		{"partners", p.Partners.Run},
+		{"quotas", func(ctx context.Context) error { return p.Enforcer.Run(ctx, p.Partners.EndRequests) }},
+		{"token key", p.TokenKeys.Run},
+		httpComponent("read API", p.API, p.APIListener),
+		ready,
+	})
+	p.announced.Store(false)
+	return errors.Join(err, p.Dir.RemoveServeFile(), p.Close())
+}
+
+// awaitReady writes serve.json, waits until all checks hold, and calls announce. A
+// program that does not become ready goes on trying; the log and /readyz say what is
+// wrong.
+func (p *Server) awaitReady(ctx context.Context, announce func(datadir.Serving)) {
+	p.announced.Store(true)
+	p.announceAgain()
+	if retry.Poll(ctx, func() (bool, error) { return p.ready(ctx), nil }) == nil {
+		announce(p.serving())
+	}
+}
+
+// serving returns the content of serve.json.
+func (p *Server) serving() datadir.Serving {
+	operator := p.NATS.Credentials(natsd.Operator)
+	var outside *natsflags.Flags
+	if p.Settings.Outside() {
+		outside = &p.Settings.Flags
+	}
+	return datadir.Serving{
+		PID: os.Getpid(), Listen: p.APIListener.Addr().String(), PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath,
+		Ops: p.OpsListener.Addr().String(), OpsURL: scheme(p.opsTLS()) + p.OpsListener.Addr().String(),
+		NATS: p.NATS.ClientURL(), NATSPublic: p.Settings.NATSPublicURL, NATSUser: operator.User, NATSPassword: operator.Password,
+		Outside: outside, MaxConsumers: p.Settings.MaxConsumers,
+		Certificates: p.transport.fingerprints(),
+	}
+}
+
+// announceAgain writes serve.json again.
+func (p *Server) announceAgain() {
+	p.announcing.Lock()
+	defer p.announcing.Unlock()
+	if err := p.Dir.WriteServeFile(p.serving()); err != nil {
+		p.log.Error("cannot write serve.json; other commands will not find this server", "error", err)
+	}
+}

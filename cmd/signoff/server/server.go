@@ -1,0 +1,304 @@
+// Package server is what signoff serve and signoff callout run: the parts of
+// the program opened in the order in which they depend on each other, run until
+// the program is to stop, and stopped in reverse.
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/admission"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/tokenkey"
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
+	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/partners"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+// DefaultMaxCount is the default of --max-count.
+const DefaultMaxCount = 1000
+
+// Settings are the flags of a server, besides its data directory.
+type Settings struct {
+	Listen        string `help:"Address of the read API and the token endpoint; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	OpsListen     string `help:"Address of /healthz, /readyz and /metrics; with TLS like the read API unless it is on loopback." default:"127.0.0.1:8082" placeholder:"ADDR"`
+	NATSListen    string `name:"nats-listen" help:"Address of the embedded NATS server." default:"127.0.0.1:4222" placeholder:"ADDR"`
+	TLSCert       string `name:"tls-cert" help:"Certificate of the read API and the token endpoint (PEM); read again when it changes." placeholder:"FILE"`
+	TLSKey        string `name:"tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
+	NATSTLSCert   string `name:"nats-tls-cert" help:"Certificate of the embedded NATS server (PEM); read again when it changes." placeholder:"FILE"`
+	NATSTLSKey    string `name:"nats-tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
+	Insecure      bool   `help:"Allow plain text on addresses that other machines can reach; for use behind something that does TLS."`
+	PublicURL     string `name:"public-url" help:"Start of every link in answers; default http:// or https:// and the read API's address." placeholder:"URL"`
+	NATSPublicURL string `name:"nats-public-url" help:"URL by which partners reach NATS, for their quick start; default where it listens, or the first of --nats-url." placeholder:"URL"`
+	BasePath      string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
+	MaxCount      int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
+	Origin        string `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
+	TypePrefix    string `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
+
+	MaxConsumers int `help:"Largest number of consumers that partners have on NATS: one for each partner and one for each study granted to it." default:"${maxConsumers}" placeholder:"N"`
+
+	natsflags.Flags
+	NATSReplicas         int `name:"nats-replicas" help:"Servers of the outside cluster that store the stream: 1, 3 or 5. Default 1." placeholder:"N"`
+	NATSConsumerReplicas int `name:"nats-consumer-replicas" help:"Servers of the outside cluster that store each consumer of a partner, at most as many as store the stream. Default as many." placeholder:"N"`
+}
+
+// Server is the whole program on one data directory: its parts, opened in the order of
+// their dependencies, not running before Run. The parts are exported for the tour and for
+// tests; they must not be changed once Run is called.
+type Server struct {
+	Dir      datadir.Dir
+	log      *slog.Logger
+	Settings Settings
+	closers  []func() error // in order of opening; closed in reverse
+
+	transport transport
+	dialer    dialer // of connections to NATS
+	NATS      broker
+	Outbox    *outbox.Outbox
+	Start     admission.Start
+	Relay     *publisher.Relay
+	Model     *readmodel.Model
+	Reader    jetstream.JetStream
+	Admission *admission.Admission
+	TokenKeys *tokenkey.Keyring
+	Callout   *callout.Callout
+	Enforcer  *callout.Enforcer
+	Partners  *partners.Reconciler
+
+	announcing sync.Mutex  // held while serve.json is written
+	announced  atomic.Bool // serve.json is there, to be kept up to date
+
+	APIListener, OpsListener net.Listener
+	API, Ops                 *http.Server
+	Metrics                  *prometheus.Registry
+}
+
+// Open locks the data directory, listens on the addresses and opens all parts, in the
+// order in which they depend on each other. So every mistake is reported before anything
+// runs.
+func Open(ctx context.Context, dir datadir.Dir, s Settings, log *slog.Logger) (*Server, error) {
+	s.MaxConsumers = cmp.Or(s.MaxConsumers, partners.DefaultMaxConsumers)
+	p := &Server{Dir: dir, Settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
+	if err := p.openAll(ctx, []component{
+		{"TLS", p.openTransport},
+		{"data directory", p.lockDirectory},
+		{"listeners", p.listen},
+		{"outbox", p.openOutbox},
+		{"NATS", p.openNATS},
+		{"publisher", p.openRelay},
+		{"read model", p.openModel},
+		{"partners", p.openPartners},
+		{"token key", p.openKeys},
+	}); err != nil {
+		return nil, err
+	}
+	p.serveHTTP()
+	return p, nil
+}
+
+// openAll opens the parts one after the other. If one fails, or ctx ends meanwhile, it
+// closes those that are open. When ctx has ended it returns console.ErrStopped, whatever
+// failed because of that.
+func (p *Server) openAll(ctx context.Context, parts []component) error {
+	opened := p.dialer.interruptible(ctx)
+	defer opened()
+	for _, part := range parts {
+		p.log.Debug("opening", "component", part.name)
+		err := part.run(ctx)
+		if ctx.Err() != nil {
+			return cmp.Or(p.Close(), console.ErrStopped)
+		}
+		if err != nil {
+			return errors.Join(err, p.Close())
+		}
+	}
+	return nil
+}
+
+// onClose registers a function that Close calls.
+func (p *Server) onClose(closer func() error) { p.closers = append(p.closers, closer) }
+
+// Close closes the parts in reverse order.
+func (p *Server) Close() error {
+	var errs []error
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		errs = append(errs, p.closers[i]())
+	}
+	p.closers = nil
+	return errors.Join(errs...)
+}
+
+func (p *Server) lockDirectory(context.Context) error {
+	if err := p.Dir.Create(); err != nil {
+		return err
+	}
+	unlock, err := p.Dir.Lock("serve")
+	if err != nil {
+		return err
+	}
+	p.onClose(func() error { unlock(); return nil })
+	return nil
+}
+
+// listen listens on the addresses. Closing a listener that its HTTP server has closed
+// already is no error.
+func (p *Server) listen(ctx context.Context) error {
+	for _, l := range []struct {
+		flag, address string
+		to            *net.Listener
+	}{{"--listen", p.Settings.Listen, &p.APIListener}, {"--ops-listen", p.Settings.OpsListen, &p.OpsListener}} {
+		var config net.ListenConfig
+		listener, err := config.Listen(ctx, "tcp", l.address)
+		if err != nil {
+			return fmt.Errorf("%s: %w; choose another address, or stop the program that uses it", l.flag, err)
+		}
+		*l.to = listener
+		p.onClose(func() error { _ = listener.Close(); return nil })
+	}
+	return nil
+}
+
+func (p *Server) openOutbox(ctx context.Context) (err error) {
+	p.Outbox, err = outbox.Open(ctx, p.Dir.Outbox(), outbox.Config{
+		Namespace: events.Namespace{Origin: p.Settings.Origin, TypePrefix: p.Settings.TypePrefix},
+		Log:       p.log.With("component", "outbox"),
+	})
+	if err != nil {
+		return err
+	}
+	p.onClose(p.Outbox.Close)
+	p.Start, err = admission.ReadStart(ctx, p.Outbox)
+	return err
+}
+
+// openPartners creates what keeps partners' accounts, consumers and logins on NATS.
+func (p *Server) openPartners(context.Context) error {
+	nc, err := p.Connect(natsd.Partners)
+	if err != nil {
+		return err
+	}
+	seed, err := p.Dir.LoginSeed()
+	if err != nil {
+		return err
+	}
+	cfg := callout.Config{Log: p.log.With("component", "callout")}
+	if p.Settings.Outside() {
+		cfg.Measure = 250 * time.Millisecond // all servers are asked each time
+	}
+	p.Admission = admission.New(p.Model, p.Outbox, p.Start, p.Reader.Stream,
+		func() publisher.Status { return p.Relay.Status() }, p.log.With("component", "opening"))
+	if p.Callout, err = callout.New(nc, p.Admission, seed, cfg); err != nil {
+		return err
+	}
+	p.Enforcer = callout.NewEnforcer(nc, p.NATS, p.Callout)
+	p.Partners, err = partners.New(nc, p.NATS, p.Admission, p.Outbox.Receipts(), p.Callout, p.Enforcer, partners.Config{
+		MaxConsumers: p.Settings.MaxConsumers, Replicas: p.Settings.NATSConsumerReplicas,
+		Log: p.log.With("component", "partners"),
+	})
+	return err
+}
+
+// openKeys opens the key that signs access tokens.
+func (p *Server) openKeys(ctx context.Context) (err error) {
+	p.TokenKeys, err = tokenkey.Open(ctx, p.Dir, p.Outbox, p.Admission.Directory, p.log.With("component", "keys"))
+	return err
+}
+
+// PublicURL returns the start of the URLs by which partners reach the read API.
+func (p *Server) PublicURL() string {
+	if p.Settings.PublicURL != "" {
+		return strings.TrimRight(p.Settings.PublicURL, "/")
+	}
+	return scheme(p.transport.api.configOrPlain()) + p.APIListener.Addr().String()
+}
+
+// Connect opens a NATS connection for a role. It stays open until the program is closed.
+func (p *Server) Connect(role natsd.Role) (*nats.Conn, error) {
+	options := append(publisher.Options(), nats.SetCustomDialer(&p.dialer), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		p.log.Warn("NATS connection", "role", role, "error", err)
+	}))
+	nc, err := p.NATS.Connect(role, options...)
+	if err != nil {
+		return nil, err
+	}
+	p.onClose(func() error { nc.Close(); return nil })
+	return nc, nil
+}
+
+// openRelay creates the stream, so that the parts opened later find it, and the relay that
+// fills it. If an outside cluster is away, the relay creates the stream later.
+func (p *Server) openRelay(ctx context.Context) error {
+	nc, err := p.Connect(natsd.Publisher)
+	if err != nil {
+		return err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	cfg := publisher.Config{
+		Stream: publisher.StreamConfig{
+			Replicas:     p.Settings.NATSReplicas,
+			MaxConsumers: p.Settings.MaxConsumers + partners.OwnConsumers,
+			RefillTo:     p.Start.Recorded.StreamSequence,
+		},
+		Log: p.log.With("component", "publisher"),
+	}
+	if _, err := publisher.EnsureStream(ctx, js, cfg.Stream); err != nil {
+		if !p.Settings.Outside() || errors.Is(err, events.Conflict) {
+			return err
+		}
+		p.log.Warn("the stream cannot be created yet; the publisher tries again", "error", err)
+	}
+	p.Relay, err = publisher.New(nc, p.Outbox.Source(), cfg)
+	return err
+}
+
+// openModel opens the read model. If this program cannot read its schema, it is set aside,
+// and a new one is filled from the stream before partners are answered.
+func (p *Server) openModel(ctx context.Context) (err error) {
+	cfg := readmodel.Config{Recorded: p.Start.Position(), Log: p.log.With("component", "readmodel")}
+	p.Model, err = readmodel.Open(ctx, p.Dir.ReadModel(), cfg)
+	if errors.Is(err, database.ErrChanged) {
+		p.log.Warn("the read model is set aside and made anew from the stream", "cause", err)
+		if err = readmodel.SetAside(p.Dir.ReadModel(), cfg); err == nil {
+			p.Model, err = readmodel.Open(ctx, p.Dir.ReadModel(), cfg)
+		}
+	}
+	switch {
+	case errors.Is(err, database.ErrNotADatabase):
+		return fmt.Errorf("%w; or make the read model anew with signoff rebuild", err)
+	case errors.Is(err, database.ErrNewer):
+		return fmt.Errorf("the read model cannot be opened: %w", err)
+	case err != nil:
+		return fmt.Errorf("%w; if it cannot be repaired, move it away: it is made anew from the stream", err)
+	}
+	p.onClose(p.Model.Close)
+	nc, err := p.Connect(natsd.Reader)
+	if err != nil {
+		return err
+	}
+	p.Reader, err = jetstream.New(nc)
+	return err
+}

@@ -1,0 +1,177 @@
+package tokenkey
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/events/retry"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts"
+)
+
+// The steps of a rotation. Each leaves a system that works, should the program end
+// there, and whoever reads the request next goes on with it.
+const (
+	StepRequested = "requested" // the request is in the outbox
+	StepAnnounced = "announced" // the new public key is on the log
+	StepApplied   = "applied"   // the server accepts tokens of both keys
+	StepPlaced    = "placed"    // the private key is in the key file; tokens are signed with it
+	StepFinished  = "finished"  // the older keys are retired; tokens they signed stay valid until they expire
+)
+
+// rotator carries out one rotation. The server has one while a rotation is pending;
+// where no server runs, the command that holds the lock has it. So there is never a
+// second one on the data directory.
+type rotator struct {
+	dir     datadir.Dir
+	outbox  *outbox.Outbox
+	step    func(name string)
+	applied func(id string) bool // reports whether tokens of the key are accepted
+	placed  func(*Key)           // called once the key is in the key file
+
+	current *Key // in the key file; nil if that cannot be used
+	next    *Key // announced, not placed yet; only in memory
+}
+
+// advance carries out the rotation as far as it can go now, and reports whether it is
+// finished. The older keys end at until.
+//
+// The private key is kept in memory until tokens are signed with it. If the program
+// ends after the announcement, that key is lost and another one is announced: it comes
+// later in the log, and so retires the lost one.
+func (r *rotator) advance(ctx context.Context, request accounts.KeyRotation, now, until time.Time) (done bool, retired []access.Key, err error) {
+	if r.current == nil || r.current.ID() != request.Key {
+		if err := r.announce(ctx, &request, now); err != nil || !r.applied(r.next.ID()) {
+			return false, nil, err
+		}
+		r.step(StepApplied)
+		if err := r.place(); err != nil {
+			return false, nil, err
+		}
+	}
+	if retired, err = r.outbox.Accounts().FinishKeyRotation(ctx, request, until); err != nil {
+		return false, nil, fmt.Errorf("retire the previous token keys: %w", err)
+	}
+	r.step(StepFinished)
+	return true, retired, nil
+}
+
+// announce makes the new key and puts its public key on the log, once.
+func (r *rotator) announce(ctx context.Context, request *accounts.KeyRotation, now time.Time) error {
+	if r.next != nil {
+		return nil
+	}
+	file, err := access.NewKey()
+	if err != nil {
+		return err
+	}
+	next, err := Read(file)
+	if err != nil {
+		return err
+	}
+	if err := r.outbox.Accounts().AnnounceNextKey(ctx, *request, next.Key(now)); err != nil {
+		return fmt.Errorf("announce the new token key: %w", err)
+	}
+	r.next, request.Key = next, next.ID()
+	r.step(StepAnnounced)
+	return nil
+}
+
+// place puts the new key into the key file.
+func (r *rotator) place() error {
+	err := os.MkdirAll(filepath.Dir(r.dir.TokenKey()), 0o700)
+	if err == nil {
+		err = datadir.WriteFile(r.dir.TokenKey(), r.next.File)
+	}
+	if err != nil {
+		return fmt.Errorf("put the new token key in place: %w", err)
+	}
+	r.current, r.next = r.next, nil
+	r.placed(r.current)
+	r.step(StepPlaced)
+	return nil
+}
+
+// RotationTimeout is how long the command waits until the running server has carried
+// out a rotation.
+var RotationTimeout = 5 * time.Second
+
+// Rotate has access tokens signed with a new key. It records the request, which the
+// running server carries out; where none runs, it takes the data directory and carries
+// it out itself. It returns the id of the new key, and the older ones whose tokens may
+// still be valid. Step is called after each step that happens here, for tests.
+func Rotate(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, by string, step func(name string)) (current string, older []access.Key, err error) {
+	unlock, err := dir.Lock("keys rotate")
+	if err != nil {
+		if _, running := dir.Running(); !running {
+			return "", nil, err
+		}
+	} else {
+		defer unlock()
+	}
+	request, err := o.Accounts().RequestKeyRotation(ctx, by)
+	if err != nil {
+		return "", nil, err
+	}
+	step(StepRequested)
+	if unlock != nil {
+		current, err = rotateHere(ctx, dir, o, request, step)
+	} else {
+		current, err = awaitRotation(ctx, dir, o, request)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	keys, err := o.Accounts().Keys(ctx)
+	for _, k := range keys {
+		if k.ID() != current && time.Now().Before(k.Until.Add(access.Lifetime)) {
+			older = append(older, k)
+		}
+	}
+	return current, older, err
+}
+
+// rotateHere carries out the rotation without a server: nothing has to be applied
+// first, and no request is under way that would need the previous key.
+func rotateHere(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request accounts.KeyRotation, step func(name string)) (string, error) {
+	r := &rotator{
+		dir: dir, outbox: o, step: step,
+		applied: func(string) bool { return true },
+		placed:  func(*Key) {},
+	}
+	if file, err := os.ReadFile(dir.TokenKey()); err == nil {
+		if key, err := Read(file); err == nil {
+			r.current = key
+		}
+	}
+	now := time.Now()
+	if _, _, err := r.advance(ctx, request, now, now); err != nil {
+		return "", err
+	}
+	return r.current.ID(), nil
+}
+
+// awaitRotation waits until the running server has carried out the rotation and its
+// read model has applied that.
+func awaitRotation(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request accounts.KeyRotation) (string, error) {
+	patience, cancel := context.WithTimeout(ctx, RotationTimeout)
+	defer cancel()
+	err := retry.Poll(patience, func() (_ bool, err error) {
+		request, err = o.Accounts().GetKeyRotation(patience, request.ID)
+		return request.Finished, err
+	})
+	if err != nil && patience.Err() != nil && ctx.Err() == nil {
+		return "", fmt.Errorf("the rotation is requested, but the running server has not carried it out within %s; "+
+			"it does so as soon as it can, and the previous key stays in force until then; see signoff keys list, signoff status and the server's log", RotationTimeout)
+	}
+	if err != nil {
+		return "", err
+	}
+	_, err = datadir.AppliedInTime(ctx, dir, o)
+	return request.Key, err
+}

@@ -1,0 +1,241 @@
+// Package tokenkey keeps the private key that signs access tokens, and replaces
+// it: see Keyring for the running server and Rotate for the command.
+package tokenkey
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+const (
+	// lookEvery is how often a server looks for a requested rotation.
+	lookEvery = 500 * time.Millisecond
+	// rotatingEvery is how often it looks while one is under way.
+	rotatingEvery = 20 * time.Millisecond
+	// Overlap is how long the previous key stays in force, for requests that were
+	// under way when the server began to sign with the new one.
+	Overlap = 5 * time.Second
+)
+
+// Key is a private key and the file it came from.
+type Key struct {
+	*access.Signer
+	File []byte
+}
+
+// ID returns the id by which tokens name the key.
+func (k *Key) ID() string { return k.Key(time.Time{}).ID() }
+
+// Read reads the content of a key file.
+func Read(file []byte) (*Key, error) {
+	signer, err := access.NewSigner(file)
+	return &Key{signer, file}, err
+}
+
+// Keyring signs access tokens with the key in the data directory, and carries out
+// the rotations that are requested in the outbox. No one else changes the key file
+// while a server runs.
+type Keyring struct {
+	Step func(name string) // called after each step of a rotation; for tests
+
+	dir       datadir.Dir
+	outbox    *outbox.Outbox
+	directory func() access.Directory
+	log       *slog.Logger
+
+	current atomic.Pointer[Key]
+
+	mu        sync.Mutex
+	rotating  *rotator // the rotation that is under way; nil: none
+	settled   bool     // the keys before the current one are retired
+	complaint string   // the last one logged, so that each is logged once
+}
+
+// Open opens the data directory's key, which it makes on first use, and puts its
+// public key on the log.
+func Open(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, directory func() access.Directory, log *slog.Logger) (*Keyring, error) {
+	file, err := datadir.KeyFile(dir.TokenKey(), access.NewKey)
+	if err != nil {
+		return nil, err
+	}
+	key, err := Read(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir.TokenKey(), err)
+	}
+	if err := o.Accounts().AnnounceKey(ctx, key.Key(time.Now())); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir.TokenKey(), err)
+	}
+	k := &Keyring{Step: func(string) {}, dir: dir, outbox: o, directory: directory, log: log}
+	k.current.Store(key)
+	return k, nil
+}
+
+// Issue makes a token with the current key.
+func (k *Keyring) Issue(id, issuer, partner, secret string, now time.Time) (string, error) {
+	return k.current.Load().Issue(id, issuer, partner, secret, now)
+}
+
+// Current returns the key that signs.
+func (k *Keyring) Current() *Key { return k.current.Load() }
+
+// ID returns the id of the key that signs.
+func (k *Keyring) ID() string { return k.Current().ID() }
+
+// Check returns why a token that is issued now would be refused. It issues one and
+// verifies it as everyone does to whom partners show theirs. The token names no
+// partner and opens nothing.
+func (k *Keyring) Check(now time.Time) error {
+	directory := k.directory()
+	if _, applied := directory.Key(k.ID()); !applied {
+		return errors.New("the key that signs tokens is not applied yet; tokens would be refused")
+	}
+	token, err := k.Issue("readiness", "readiness", "/readyz", "", now)
+	if err != nil {
+		return fmt.Errorf("no token can be issued: %w", err)
+	}
+	if _, err := directory.Verify(token, now); err != nil {
+		return fmt.Errorf("a token that was issued just now is refused; see signoff keys list and the log: %w", err)
+	}
+	return nil
+}
+
+// Run carries out rotations until ctx ends.
+func (k *Keyring) Run(ctx context.Context) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		err := k.Look(ctx, time.Now())
+		if err != nil && ctx.Err() == nil {
+			k.complain(err)
+		}
+		if k.underway() && err == nil {
+			tick.Reset(rotatingEvery)
+		} else {
+			tick.Reset(lookEvery)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Look carries out a requested rotation as far as it can go now, and retires the
+// keys before the current one. What fails is tried again at the next look.
+func (k *Keyring) Look(ctx context.Context, now time.Time) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.rotate(ctx, now); err != nil {
+		return err
+	}
+	if err := k.retire(ctx, now); err != nil {
+		return err
+	}
+	if err := k.compareFile(); err != nil {
+		return err
+	}
+	k.complaint = ""
+	return nil
+}
+
+// underway reports whether a rotation waits for its key to be applied.
+func (k *Keyring) underway() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.rotating != nil
+}
+
+// rotate carries out the pending rotation, if there is one.
+func (k *Keyring) rotate(ctx context.Context, now time.Time) error {
+	request, pending, err := k.outbox.Accounts().PendingKeyRotation(ctx)
+	if err != nil || !pending {
+		k.rotating = nil
+		return err
+	}
+	if k.rotating == nil {
+		k.rotating = &rotator{
+			dir: k.dir, outbox: k.outbox, step: k.Step, current: k.Current(),
+			applied: func(id string) bool { _, applied := k.directory().Key(id); return applied },
+			placed: func(key *Key) {
+				k.current.Store(key)
+				k.log.Info("tokens are signed with another key", "key", key.ID())
+			},
+		}
+	}
+	done, retired, err := k.rotating.advance(ctx, request, now, now.Add(Overlap))
+	if done {
+		k.rotating, k.settled = nil, true
+		k.logRetired(retired)
+	}
+	return err
+}
+
+// retire ends the keys before the current one, once that is applied: after a
+// start with another key than before.
+func (k *Keyring) retire(ctx context.Context, now time.Time) error {
+	directory := k.directory()
+	if _, applied := directory.Key(k.ID()); !applied || k.rotating != nil || k.settled && !k.endsLate(directory, now) {
+		return nil
+	}
+	retired, err := k.outbox.Accounts().RetireKeys(ctx, "signoff", k.ID(), now.Add(Overlap))
+	if err != nil {
+		return fmt.Errorf("retire the previous token keys: %w", err)
+	}
+	k.settled = true
+	k.logRetired(retired)
+	return nil
+}
+
+func (k *Keyring) logRetired(retired []access.Key) {
+	for _, key := range retired {
+		k.log.Info("token key retired", "key", key.ID(), "until", key.Until)
+	}
+}
+
+// endsLate reports whether a retired key ends much later than one that is retired
+// now, because a clock was ahead. Until then it would be accepted, which may be a
+// year, although it may have been retired because others know it.
+func (k *Keyring) endsLate(d access.Directory, now time.Time) bool {
+	for _, key := range d.Keys() {
+		if key.ID() != k.ID() && key.Until.After(now.Add(2*Overlap)) {
+			return true
+		}
+	}
+	return false
+}
+
+// compareFile returns an error if the key file is not that of the current key: the
+// next start would use it.
+func (k *Keyring) compareFile() error {
+	file, err := os.ReadFile(k.dir.TokenKey())
+	if err != nil {
+		return fmt.Errorf("read the token key: %w", err)
+	}
+	if !bytes.Equal(file, k.Current().File) {
+		return fmt.Errorf("%s was changed, but not by signoff keys rotate; put back the key %s, or make a new one with signoff keys rotate",
+			k.dir.TokenKey(), k.ID())
+	}
+	return nil
+}
+
+// complain logs what is wrong once, however often it is found.
+func (k *Keyring) complain(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.complaint != err.Error() {
+		k.log.Error("the token key needs attention; tokens are signed with the current one", "key", k.ID(), "error", err)
+	}
+	k.complaint = err.Error()
+}

@@ -1,0 +1,125 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+)
+
+// transport holds the certificates of the listeners; nil means plain text.
+type transport struct {
+	api, nats *certificate
+}
+
+// fingerprints returns the fingerprints of the certificates that are presented now.
+func (t transport) fingerprints() []string {
+	var all []string
+	for _, c := range []*certificate{t.api, t.nats} {
+		if c != nil {
+			all = append(all, c.fingerprint())
+		}
+	}
+	return all
+}
+
+// openTransport reads the certificates. Unless --insecure is set, it refuses to listen in
+// plain text on an address that other machines can reach, because tokens and patients'
+// data would travel unprotected.
+func (p *Server) openTransport(ctx context.Context) (err error) {
+	s := p.Settings
+	if p.transport.api, err = p.openCertificate("--tls-cert", s.TLSCert, "--tls-key", s.TLSKey); err != nil {
+		return err
+	}
+	if p.transport.nats, err = p.openCertificate("--nats-tls-cert", s.NATSTLSCert, "--nats-tls-key", s.NATSTLSKey); err != nil {
+		return err
+	}
+	if s.Outside() {
+		if p.transport.nats != nil {
+			return console.UsageError("--nats-tls-cert is for the embedded NATS server; remove it, because --nats-url names an outside one")
+		}
+		s.NATSListen = "" // not used
+	}
+	p.warnOfLinks()
+	if s.Insecure {
+		return nil
+	}
+	for _, l := range []struct {
+		flag, address string
+		certificate   *certificate
+		tls           string
+	}{
+		{"--listen", s.Listen, p.transport.api, "--tls-cert and --tls-key"},
+		{"--ops-listen", s.OpsListen, p.transport.api, "--tls-cert and --tls-key"},
+		{"--nats-listen", s.NATSListen, p.transport.nats, "--nats-tls-cert and --nats-tls-key"},
+	} {
+		if l.certificate == nil && l.address != "" && !natsflags.LoopbackOnly(ctx, l.address) {
+			return console.UsageError(fmt.Sprintf("%s %s can be reached from other machines and would speak plain text: use %s, or an address of 127.0.0.1, or --insecure if a proxy before it does TLS",
+				l.flag, l.address, l.tls))
+		}
+	}
+	return nil
+}
+
+// warnOfLinks logs a warning if links in answers would start with an address that other
+// machines cannot call.
+func (p *Server) warnOfLinks() {
+	host, _, err := net.SplitHostPort(p.Settings.Listen)
+	ip, _ := netip.ParseAddr(host)
+	if err == nil && (host == "" || ip.IsUnspecified()) && p.Settings.PublicURL == "" {
+		p.log.Warn("links in answers start with an address of this machine only; set --public-url", "listen", p.Settings.Listen)
+	}
+}
+
+// openCertificate reads the certificate and key that two flags name. It returns nil if
+// neither is set.
+func (p *Server) openCertificate(certFlag, certFile, keyFlag, keyFile string) (*certificate, error) {
+	switch {
+	case certFile == "" && keyFile == "":
+		return nil, nil
+	case keyFile == "":
+		return nil, console.UsageError(certFlag + " needs " + keyFlag + ", the file with the certificate's private key")
+	case certFile == "":
+		return nil, console.UsageError(keyFlag + " needs " + certFlag + ", the file with the key's certificate")
+	}
+	c, err := loadCertificate(certFile, keyFile, p.log)
+	if err != nil {
+		return nil, fmt.Errorf("%s, %s: %w; both must be PEM files of one pair", certFlag, keyFlag, err)
+	}
+	c.renewed = func() {
+		if p.announced.Load() {
+			p.announceAgain()
+		}
+	}
+	return c, nil
+}
+
+// configOrPlain returns the TLS configuration, or nil for plain text if there is no
+// certificate.
+func (c *certificate) configOrPlain() *tls.Config {
+	if c == nil {
+		return nil
+	}
+	return c.config()
+}
+
+// opsTLS returns the TLS configuration of the operator's listener: plain text on loopback,
+// for probes and commands on this machine, otherwise as the read API has it.
+func (p *Server) opsTLS() *tls.Config {
+	if address, ok := p.OpsListener.Addr().(*net.TCPAddr); ok && address.IP.IsLoopback() {
+		return nil
+	}
+	return p.transport.api.configOrPlain()
+}
+
+// scheme returns the start of a URL.
+func scheme(config *tls.Config) string {
+	if config == nil {
+		return "http://"
+	}
+	return "https://"
+}

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
+)
+
+// waitingCommand lists what waits for a signature.
+type waitingCommand struct {
+	Study string `help:"Only of this study." placeholder:"S"`
+	Case  int32  `help:"Only of this case of the study." placeholder:"N"`
+}
+
+// Validate refuses a case without its study.
+func (cmd *waitingCommand) Validate() error {
+	switch {
+	case cmd.Case < 0:
+		return console.UsageError("--case must be the number of a case, from 1 on")
+	case cmd.Case > 0 && cmd.Study == "":
+		return console.UsageError("--case needs --study: cases are numbered in each study")
+	default:
+		return nil
+	}
+}
+
+func (cmd *waitingCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		waiting, err := o.Waiting(ctx, outbox.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
+		if err != nil {
+			return err
+		}
+		return console.PrintFacts(t, waiting, func(w io.Writer) {
+			if len(waiting) == 0 {
+				fmt.Fprintln(w, "nothing waits for a signature")
+				return
+			}
+			printWaiting(w, waiting)
+			fmt.Fprintf(w, "\nTo see one whole: signoff show %s\n", pinned(waiting[0], false))
+		})
+	})
+}
+
+// printWaiting prints a table of the versions for each study.
+func printWaiting(w io.Writer, waiting []outbox.Waiting) {
+	for len(waiting) > 0 {
+		study := waiting[0].Assessment.Study
+		var rows [][]string
+		for len(waiting) > 0 && waiting[0].Assessment.Study == study {
+			a := waiting[0].Assessment
+			rows = append(rows, []string{pinned(waiting[0], false), fmt.Sprint(a.Case.ID), a.Subject, a.Name, sum(a), a.Conclusion})
+			waiting = waiting[1:]
+		}
+		fmt.Fprintf(w, "study %s: %s\n", study, console.Plural(len(rows), "assessment"))
+		console.Table(w, []string{"VERSION", "CASE", "SUBJECT", "VISIT", "SUM", "CONCLUSION"}, rows)
+	}
+}
+
+// pinned names a version as sign takes it, with or without its digest.
+func pinned(v outbox.Waiting, withDigest bool) string {
+	text := fmt.Sprintf("%s@%d.%d", v.Assessment.ID, v.Assessment.Case.Revision, v.Assessment.Revision)
+	if withDigest {
+		text += "#" + v.Digest
+	}
+	return text
+}
+
+// sum returns the sum of diameters as it is signed, or "--".
+func sum(a events.Assessment) string {
+	if a.Measurement == nil {
+		return events.NoChange
+	}
+	return string(a.Measurement.Value) + " " + a.Measurement.Unit
+}
+
+// showCommand prints one version of an assessment as a PI signs it, and what
+// was done with the others.
+type showCommand struct {
+	ID string `arg:"" help:"Assessment id, for what waits or was signed last; with a version, as 790@5.2 (case revision 5, revision 2), that one."`
+}
+
+// versionFacts is what the command prints.
+type versionFacts struct {
+	Shown    outbox.Version   `json:"shown"`
+	Versions []outbox.Version `json:"versions"` // all, in the order of registration
+}
+
+func (cmd *showCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	asked, err := parseSelected([]string{cmd.ID})
+	if err != nil {
+		return err
+	}
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		id := asked.ids[0]
+		versions, err := o.Versions(ctx, id)
+		if err != nil {
+			return err
+		}
+		facts := versionFacts{Versions: versions}
+		e, named := asked.expected[id]
+		shown := chosen(versions, e, named)
+		if shown == nil {
+			return events.Errorf(events.NotFound, "assessment %s has no %s; signoff show %s lists its versions", id, expectedText(e), id)
+		}
+		facts.Shown = *shown
+		return console.PrintFacts(t, facts, facts.print)
+	})
+}
+
+func expectedText(e outbox.Expected) string {
+	if e.Digest != "" {
+		return fmt.Sprintf("%s with digest %s", e.Version, e.Digest)
+	}
+	return e.Version.String()
+}
+
+// chosen returns the version that is asked for, of several with the same pair
+// the last; without a version what waits, else what was signed last. It returns
+// nil where there is none.
+func chosen(versions []outbox.Version, e outbox.Expected, named bool) *outbox.Version {
+	var best *outbox.Version
+	for i := range versions {
+		v := &versions[i]
+		switch {
+		case named && (v.Assessment.Version() != e.Version || e.Digest != "" && e.Digest != v.Digest):
+		case named, best == nil, rank(v) >= rank(best):
+			best = v
+		}
+	}
+	return best
+}
+
+// rank orders states by what someone who names no version means.
+func rank(v *outbox.Version) int {
+	switch v.State {
+	case outbox.VersionWaiting:
+		return 2
+	case outbox.VersionSigned:
+		return 1
+	default:
+		return 0
+	}
+}
+
+const (
+	columns   = 80 // of a terminal
+	labelSize = 12 // columns before the text of a line
+)
+
+func (f versionFacts) print(w io.Writer) {
+	a := f.Shown.Assessment
+	linef := func(label, format string, args ...any) {
+		wrap(w, label, fmt.Sprintf(format, args...))
+	}
+	linef("assessment", "%s, %s, of case %d of study %s", a.ID, a.Version(), a.Case.ID, a.Study)
+	linef("subject", "%s", a.Subject)
+	linef("visit", "%s (timepoint %d), %s", a.Name, a.Timepoint, a.Effective)
+	if a.RevisionDate != "" {
+		linef("revised", "%s", a.RevisionDate)
+	}
+	linef("trial", "%s, sponsor's study %s, %s", a.TrialName, a.SponsorStudy, a.Criteria)
+	linef("registered", "%s by %s", events.FormatTime(f.Shown.Registered), f.Shown.By)
+	fmt.Fprintln(w)
+	f.printLesions(w)
+	if m := a.Measurement; m != nil {
+		linef("sum", "%s %s; from previous %s, from baseline %s, from nadir %s", m.Value, m.Unit, m.ChangeFromPrevious, m.ChangeFromBaseline, m.ChangeFromNadir)
+	} else {
+		linef("sum", "none; no change can be computed")
+	}
+	linef("conclusion", "%s", conclusion(a))
+	fmt.Fprintln(w)
+	linef("digest", "%s", f.Shown.Digest)
+	f.printState(w)
+	if len(f.Versions) > 1 {
+		f.printVersions(w)
+	}
+}
+
+// conclusion returns the conclusion with an explanation of the one that is no
+// response category.
+func conclusion(a events.Assessment) string {
+	if a.Conclusion == "No" && a.Name == events.Baseline {
+		return "No (a baseline has no response yet)"
+	}
+	return a.Conclusion
+}
+
+// printLesions prints every lesion whole: what is signed is not cut.
+func (f versionFacts) printLesions(w io.Writer) {
+	a := f.Shown.Assessment
+	if len(a.Lesions) == 0 {
+		wrap(w, "lesions", "none")
+		return
+	}
+	for i, l := range a.Lesions {
+		label := ""
+		if i == 0 {
+			label = "lesions"
+		}
+		wrap(w, label, lesion(l))
+	}
+}
+
+// lesion describes a lesion in one sentence, without what is absent.
+func lesion(l events.Lesion) string {
+	parts := []string{l.ID}
+	add := func(format, value string) {
+		if value != "" {
+			parts = append(parts, fmt.Sprintf(format, value))
+		}
+	}
+	add("%s", l.Category)
+	add("%s", l.Organ)
+	add("%s", l.State)
+	if l.Value != "" {
+		add("%s", string(l.Value)+" "+l.Unit)
+	}
+	add("%s", l.Label)
+	add("%s", l.Modality)
+	if l.SeriesNumber != nil {
+		parts = append(parts, fmt.Sprintf("series %d", *l.SeriesNumber))
+	}
+	add("%q", l.SeriesDescription)
+	if l.InstanceNumber != nil {
+		parts = append(parts, fmt.Sprintf("image %d", *l.InstanceNumber))
+	}
+	add("from previous %s", l.ChangeFromPrevious)
+	add("from baseline %s", l.ChangeFromBaseline)
+	add("from nadir %s", l.ChangeFromNadir)
+	return strings.Join(parts, ", ")
+}
+
+// printState prints what was done with the version, and how to sign it.
+func (f versionFacts) printState(w io.Writer) {
+	v := f.Shown
+	switch v.State {
+	case outbox.VersionWaiting:
+		wrap(w, "state", "waits for its signature")
+		fmt.Fprintf(w, "\nTo sign exactly this:\n  signoff sign %s --as USER --meaning \"…\"\n", pinned(v.Waiting, true))
+	case outbox.VersionReplaced:
+		wrap(w, "state", "replaced by a later registration before it was signed")
+	default:
+		s := v.Signature
+		wrap(w, "signed", fmt.Sprintf("%s by %s (%s): %q, event %d", events.FormatTime(s.Time), s.Name, s.User, s.Meaning, v.Number))
+		if wd := v.Withdrawal; wd != nil {
+			wrap(w, "withdrawn", fmt.Sprintf("%s by %s (%s): %q, because %q", events.FormatTime(wd.Time), wd.Name, wd.User, wd.Meaning, wd.Reason))
+		}
+		wrap(w, "available", map[bool]string{true: "to the study's partners", false: "no longer"}[v.Available])
+	}
+}
+
+func (f versionFacts) printVersions(w io.Writer) {
+	fmt.Fprintln(w)
+	rows := make([][]string, len(f.Versions))
+	for i, v := range f.Versions {
+		state, by := v.State, ""
+		if v.Withdrawal != nil {
+			state = "withdrawn"
+		}
+		at := v.Registered
+		if v.Signature != nil {
+			at, by = v.Signature.Time, v.Signature.User
+		}
+		rows[i] = []string{
+			fmt.Sprintf("%d.%d", v.Assessment.Case.Revision, v.Assessment.Revision), state,
+			at.UTC().Format("2006-01-02T15:04:05Z"), cmp.Or(by, v.By), v.Assessment.Conclusion, v.Digest[:8],
+		}
+	}
+	console.Table(w, []string{"VERSION", "STATE", "SINCE", "BY", "CONCLUSION", "DIGEST"}, rows)
+}
+
+// wrap prints text behind a label, in lines that fit a terminal where words
+// allow it.
+func wrap(w io.Writer, label, text string) {
+	line, used := fmt.Sprintf("%-*s", labelSize, label), labelSize
+	for i, word := range strings.Split(text, " ") {
+		size := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case used+1+size > columns:
+			fmt.Fprintln(w, line)
+			line, used = strings.Repeat(" ", labelSize), labelSize
+		default:
+			line, used = line+" ", used+1
+		}
+		line, used = line+word, used+size
+	}
+	fmt.Fprintln(w, line)
+}

@@ -1,0 +1,121 @@
+package access_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+)
+
+// announce returns an event of AccessStudy with a partner or a key as its body.
+func announce(kind events.Kind, subject string, body any) events.Event {
+	data, err := json.Marshal(body)
+	if err != nil {
+		panic(err)
+	}
+	ns := events.DefaultNamespace
+	return events.Event{Type: ns.Type(kind), Study: events.AccessStudy, Subject: subject, Data: data}
+}
+
+// acme is a partner with one client secret.
+func acme(studies ...string) access.Partner {
+	return access.Partner{
+		ID: "acme", Studies: studies, Enabled: true, Secrets: []access.Secret{{SHA256: access.DigestSecret("s3cret of acme")}},
+	}
+}
+
+// A reader computes who may see what from the access events of the log.
+func ExampleFold() {
+	granted, revoked := acme("FHIR-T", "OTHER"), acme("OTHER")
+	fold := access.Directory{}.Fold()
+	for _, p := range []access.Partner{granted, revoked} {
+		if err := fold.Apply(announce(events.AccessPartner, p.EventSubject(), p)); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	partner, ok := fold.Directory().Partner("acme")
+	fmt.Println(ok, partner.Granted("FHIR-T"), partner.Granted("OTHER"))
+
+	// An event that this version does not know may have ended anybody's access.
+	if err := fold.Apply(announce("access.suspended.v1", "Partner/acme", nil)); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(errors.Is(fold.Directory().Current(), events.Outdated))
+	// Output:
+	// true false true
+	// true
+}
+
+// A token endpoint issues access tokens; a program that has the directory verifies
+// them.
+func ExampleDirectory_Verify() {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	private, err := access.NewKey()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	signer, err := access.NewSigner(private)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	token, err := signer.Issue("a-unique-id", "https://example.org/token", "acme", "s3cret of acme", now)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	directory := access.Directory{}.WithKey(signer.Key(now)).WithPartner(acme("FHIR-T"))
+	claims, err := directory.Verify(token, now.Add(time.Minute))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	partner, _ := directory.Partner(claims.Partner)
+	fmt.Println(claims.Partner, partner.Honours(claims, now), partner.Granted("FHIR-T"))
+
+	_, err = directory.Verify(token, now.Add(2*time.Hour))
+	fmt.Println(errors.Is(err, events.Expired), err)
+	_, err = access.Directory{}.Verify(token, now)
+	fmt.Println(errors.Is(err, events.Unauthenticated))
+	// Output:
+	// acme true true
+	// true The access token has expired.
+	// true
+}
+
+// Events that are not on the log yet end access, but do not begin any.
+func ExampleDirectory_Narrow() {
+	onLog := access.Directory{}.WithPartner(acme("FHIR-T", "OTHER"))
+	later := onLog.WithPartner(acme("OTHER", "NEW")) // FHIR-T is revoked, NEW is granted
+	partner, _ := onLog.Narrow(later).Partner("acme")
+	fmt.Println(partner.Studies)
+	// Output:
+	// [OTHER]
+}
+
+// Each wrong attempt to sign in makes the next one wait longer.
+func ExampleSignIns() {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	signIns := access.NewSignIns(access.SlowedSignIns)
+	attempt := access.Attempt{Client: "acme", Place: access.Place("192.0.2.1:50123")}
+	for wrong := 1; wrong <= 7; wrong++ {
+		now = now.Add(signIns.Wait(attempt, now))
+		signIns.Fail(attempt, now)
+		if wait := signIns.Wait(attempt, now); wait > 0 {
+			fmt.Println("wait", wait, "after wrong attempt", wrong)
+		}
+	}
+	signIns.Succeed(attempt)
+	fmt.Println("wait", signIns.Wait(attempt, now), "after a right one")
+	// Output:
+	// wait 1s after wrong attempt 5
+	// wait 2s after wrong attempt 6
+	// wait 4s after wrong attempt 7
+	// wait 0s after a right one
+}

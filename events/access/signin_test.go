@@ -1,0 +1,213 @@
+package access_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/seed-e88a4ece/signoff/events/access"
+)
+
+var policies = map[string]access.SignInPolicy{
+	"locking": access.LockingSignIns, "slowed": access.SlowedSignIns, "place": access.PlaceSignIns,
+}
+
+// A caller that makes each wrong attempt as soon as the policy allows it makes no more
+// than the policy's numbers allow, and never has to wait longer than Longest.
+func TestTheSignInPolicyBoundsWrongAttempts(t *testing.T) {
+	names := []string{"locking", "slowed", "place"}
+	rapid.Check(t, func(t *rapid.T) {
+		p := policies[rapid.SampledFrom(names).Draw(t, "policy")]
+		now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+		var w access.WrongAttempts
+		var made []time.Time
+		for range rapid.IntRange(1, 100).Draw(t, "attempts") {
+			wait := p.Wait(w, now)
+			if wait < 0 || wait > p.Longest {
+				t.Fatalf("has to wait %s after %+v", wait, w)
+			}
+			if wait > 0 && (p.Wait(w, now.Add(wait-1)) == 0 || p.Wait(w, now.Add(wait)) != 0) {
+				t.Fatalf("%s is not the time to wait after %+v", wait, w)
+			}
+			if w.Count < p.Free && wait != 0 {
+				t.Fatalf("has to wait %s after %d of %d free attempts", wait, w.Count, p.Free)
+			}
+			now = now.Add(wait)
+			before := w
+			w = p.Add(w, now)
+			if w.Count != 1 && w.Count != before.Count+1 || p.Wait(w, now) < p.Wait(before, before.Last) && w.Count > 1 {
+				t.Fatalf("%+v becomes %+v", before, w)
+			}
+			made = append(made, now)
+			now = now.Add(time.Duration(rapid.Int64Range(0, int64(2*p.Forget)).Draw(t, "idle") * int64(rapid.IntRange(0, 1).Draw(t, "idles"))))
+		}
+		// Within Forget: the Free attempts, and those that the shortest wait allows.
+		most := p.Free + int(p.Forget/p.First) + 1
+		for i := range made {
+			if j := i + most; j < len(made) && made[j].Sub(made[i]) < p.Forget {
+				t.Fatalf("%d attempts within %s", most+1, p.Forget)
+			}
+		}
+	})
+}
+
+func TestAClockThatIsSetBackLocksForNoLongerThanThePolicySays(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	for name, p := range policies {
+		w := access.WrongAttempts{Count: 100, Last: now.Add(24 * time.Hour)}
+		if wait := p.Wait(w, now); wait != p.Longest {
+			t.Errorf("%s: %s", name, wait)
+		}
+	}
+}
+
+func TestEachFurtherFailureSlowsForTwiceAsLong(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	p := access.SlowedSignIns
+	s := access.NewSignIns(p)
+	a := access.Attempt{Client: "acme", Place: "192.0.2.1"}
+	for i := range p.Free - 1 {
+		if s.Fail(a, now) || s.Wait(a, now) > 0 {
+			t.Fatalf("slowed after %d failures", i+1)
+		}
+	}
+	wait := time.Second
+	for i := range 9 {
+		if slows := s.Fail(a, now); slows != (i == 0) || s.Wait(a, now) != wait {
+			t.Errorf("after failure %d it has to wait %s instead of %s", p.Free+i, s.Wait(a, now), wait)
+		}
+		now = now.Add(wait)
+		wait = min(2*wait, p.Longest)
+	}
+	s.Fail(a, now)
+	for what, other := range map[string]access.Attempt{
+		"another client":      {Client: "other", Place: "192.0.2.1"},
+		"another place":       {Client: "acme", Place: "192.0.2.2"},
+		"one that is nobody":  {Place: "192.0.2.1"},
+		"a place without one": {Client: "acme"},
+	} {
+		if s.Wait(other, now) > 0 {
+			t.Errorf("%s is slowed too", what)
+		}
+	}
+	s.Succeed(a)
+	if s.Wait(a, now) > 0 || s.Fail(a, now) || s.Wait(a, now) > 0 {
+		t.Error("a success does not end the row")
+	}
+}
+
+func TestFailuresAreForgottenAfterAWhile(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	p := access.SlowedSignIns
+	s := access.NewSignIns(p)
+	a := access.Attempt{Client: "acme", Place: "192.0.2.1"}
+	for range p.Free - 1 {
+		s.Fail(a, now)
+	}
+	if later := now.Add(p.Forget); s.Fail(a, later) || s.Wait(a, later) > 0 {
+		t.Error("a failure of long ago counts")
+	}
+}
+
+func TestWhoFailedMoreThanOnceIsNotPushedOutByThoseWhoFailedOnce(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	s := access.NewSignIns(access.SlowedSignIns)
+	often, once := access.Attempt{Place: "192.0.2.1"}, access.Attempt{Place: "192.0.2.2"}
+	for range 9 {
+		s.Fail(often, now)
+	}
+	s.Fail(once, now)
+	for i := range 50_000 {
+		s.Fail(access.Attempt{Place: fmt.Sprint(i)}, now)
+	}
+	if s.Wait(often, now) == 0 {
+		t.Error("the one that failed nine times is forgotten")
+	}
+	for range access.SlowedSignIns.Free - 1 {
+		s.Fail(once, now)
+	}
+	if s.Wait(once, now) > 0 {
+		t.Error("nobody is ever dropped")
+	}
+}
+
+// An attempt that turns out not to be wrong leaves what was counted before it.
+func TestAnAttemptThatIsUndoneLeavesNoTrace(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	p := access.PlaceSignIns
+	rapid.Check(t, func(t *rapid.T) {
+		s := access.NewSignIns(p)
+		a := access.Attempt{Place: "192.0.2.1"}
+		var w access.WrongAttempts
+		at := now
+		for _, wrong := range rapid.SliceOfN(rapid.Bool(), 1, 60).Draw(t, "wrong") {
+			at = at.Add(time.Duration(rapid.Int64Range(1, int64(20*time.Second)).Draw(t, "idle")))
+			undo, wait := s.Begin(a, at)
+			if want := p.Wait(w, at); wait != want {
+				t.Fatalf("has to wait %s instead of %s after %+v", wait, want, w)
+			}
+			if wait > 0 {
+				continue
+			}
+			if wrong {
+				w = p.Add(w, at)
+			} else {
+				undo()
+			}
+		}
+	})
+	all := access.NewSignIns(p)
+	a := access.Attempt{Place: "192.0.2.1"}
+	var undo []func()
+	for {
+		u, wait := all.Begin(a, now)
+		if wait > 0 {
+			break
+		}
+		undo = append(undo, u)
+	}
+	if len(undo) != p.Free {
+		t.Errorf("%d at once are let through", len(undo))
+	}
+	for _, u := range slices.Backward(undo) {
+		u()
+	}
+	if all.Wait(a, now) > 0 {
+		t.Error("has to wait after attempts that were all undone")
+	}
+	for range p.Free {
+		all.Fail(a, now)
+	}
+	later := now.Add(p.First)
+	u, wait := all.Begin(a, later)
+	if wait > 0 {
+		t.Fatalf("has to wait %s after the wait", wait)
+	}
+	u()
+	if wait := all.Wait(a, later); wait > 0 {
+		t.Errorf("has to wait %s after an attempt that was undone", wait)
+	}
+}
+
+func TestAPlaceIsWhatOneHolderCannotChoose(t *testing.T) {
+	for address, want := range map[string]string{
+		"192.0.2.1":                          "192.0.2.1",
+		"192.0.2.1:4222":                     "192.0.2.1",
+		"::ffff:192.0.2.1":                   "192.0.2.1",
+		"[::ffff:192.0.2.1]:80":              "192.0.2.1",
+		"2001:db8:1:2:3:4:5:6":               "2001:db8:1:2::/64",
+		"[2001:db8:1:2:ffff::1]:80":          "2001:db8:1:2::/64",
+		"fe80::1%eth0":                       "fe80::/64",
+		"local":                              "local",
+		"":                                   "",
+		strings.Repeat("not an address", 10): strings.Repeat("not an address", 10)[:64],
+	} {
+		if got := access.Place(address); got != want {
+			t.Errorf("place of %q is %q, want %q", address, got, want)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+// Package retry is the one way in which the program tries again what failed: a
+// loop that waits longer after each failure in a row.
+package retry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// First is the mean of the first wait; each further one is twice as long.
+const First = 50 * time.Millisecond
+
+// Waits are the times to wait after failures in a row: NextBackOff returns the
+// next one, Reset ends the row. They must not be used concurrently.
+type Waits = backoff.BackOff
+
+// NewWaits returns waits of First and then of twice as long each time, up to
+// longest. They never end. Each is longer or shorter by up to half of itself, at
+// random, so that those who failed together do not come back together.
+func NewWaits(longest time.Duration) Waits {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(min(First, longest)), backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.5),
+		backoff.WithMaxInterval(longest), backoff.WithMaxElapsedTime(0))
+}
+
+// Loop tries until it succeeds, however long that takes.
+type Loop struct {
+	// Longest bounds the waits; see NewWaits. It must be set.
+	Longest time.Duration
+
+	// Failed is called after each failed attempt, before the wait. May be nil.
+	Failed func(error)
+
+	// Wait waits for d, until ctx ends, or until there is a reason to try again
+	// earlier. Defaults to Sleep.
+	Wait func(ctx context.Context, d time.Duration)
+}
+
+// Run calls attempt again and again. It returns nil when an attempt has returned
+// nil or ctx has ended; and err when an attempt has returned Stop(err). An
+// attempt that gets somewhere before it fails calls succeeded: the next wait is a
+// short one then.
+//
+// The error of an attempt during which ctx has ended is dropped: it is most
+// likely about that.
+func (l Loop) Run(ctx context.Context, attempt func(ctx context.Context, succeeded func()) error) error {
+	waits := NewWaits(l.Longest)
+	for {
+		err := attempt(ctx, waits.Reset)
+		var end *stop
+		switch {
+		case errors.As(err, &end):
+			return end.err
+		case err == nil, ctx.Err() != nil:
+			return nil
+		}
+		if l.Failed != nil {
+			l.Failed(err)
+		}
+		wait := waits.NextBackOff()
+		if l.Wait == nil {
+			_ = Sleep(ctx, wait) // whether ctx has ended is asked below
+		} else {
+			l.Wait(ctx, wait)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// Stop returns an error that ends a Loop: to try again would not help.
+func Stop(err error) error { return &stop{err} }
+
+type stop struct{ err error }
+
+func (s *stop) Error() string { return s.err.Error() }
+func (s *stop) Unwrap() error { return s.err }
+
+// Sleep waits for d. It returns the cause if ctx ends before.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// SleepUntil waits for d, until ctx ends, or until want is received.
+func SleepUntil[T comparable](ctx context.Context, d time.Duration, news <-chan T, want T) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case got := <-news:
+			if got == want {
+				return
+			}
+		}
+	}
+}
+
+// pollEvery is the time between two calls of Poll.
+const pollEvery = 5 * time.Millisecond
+
+// Poll calls done until it returns true or an error, or ctx ends. It returns the
+// error, or the cause of ctx's end. It is for what a database or another process
+// changes without telling.
+func Poll(ctx context.Context, done func() (bool, error)) error {
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		if err := Sleep(ctx, pollEvery); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package accounts
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+)
+
+// KeyRotation is a request to sign access tokens with a new key.
+type KeyRotation struct {
+	ID       int64
+	By       string // who requested it
+	Key      string // id of the new key; "" until it is announced
+	Finished bool
+}
+
+const keyRotations = `
+		select row, requester, key, finished is not null
+		from key_rotations`
+
+// RequestKeyRotation records that access tokens are to be signed with a new key,
+// and returns the request. While one is not finished yet, it returns that.
+func (acc *Accounts) RequestKeyRotation(ctx context.Context, by string) (r KeyRotation, err error) {
+	err = acc.ledger.Administer(ctx, by, "request a key rotation", func(tx *ledger.Tx) error {
+		var pending bool
+		if r, pending, err = scanKeyRotation(tx.QueryRow(keyRotations + ` where finished is null`)); err != nil || pending {
+			return err
+		}
+		r = KeyRotation{By: by}
+		err := tx.QueryRow(`
+			insert into key_rotations (requester, requested)
+			values (?, ?)
+			returning row`, by, events.FormatTime(tx.Now)).Scan(&r.ID)
+		if err != nil {
+			return err
+		}
+		return tx.Audit(ledger.Line{Actor: by, Action: actionKeyRotation})
+	})
+	return r, err
+}
+
+// PendingKeyRotation returns the request that is to be carried out; ok is false
+// where there is none.
+func (acc *Accounts) PendingKeyRotation(ctx context.Context) (r KeyRotation, ok bool, err error) {
+	r, ok, err = scanKeyRotation(acc.ledger.DB.Reader.QueryRowContext(ctx, keyRotations+` where finished is null`))
+	if err != nil {
+		err = fmt.Errorf("look up the pending key rotation: %w", err)
+	}
+	return r, ok, err
+}
+
+// GetKeyRotation returns a request as it is now.
+func (acc *Accounts) GetKeyRotation(ctx context.Context, id int64) (KeyRotation, error) {
+	r, ok, err := scanKeyRotation(acc.ledger.DB.Reader.QueryRowContext(ctx, keyRotations+` where row = ?`, id))
+	if err == nil && !ok {
+		err = events.Errorf(events.NotFound, "there is no key rotation %d", id)
+	}
+	return r, err
+}
+
+func scanKeyRotation(row interface{ Scan(...any) error }) (r KeyRotation, ok bool, err error) {
+	err = row.Scan(&r.ID, &r.By, &r.Key, &r.Finished)
+	if errors.Is(err, sql.ErrNoRows) {
+		return KeyRotation{}, false, nil
+	}
+	return r, err == nil, err
+}
+
+// AnnounceNextKey puts the public key with which the rotation is to end on the log.
+// A rotation that was cut short after that can announce another one: the private key
+// of the first may be lost.
+func (acc *Accounts) AnnounceNextKey(ctx context.Context, r KeyRotation, key access.Key) error {
+	return acc.ledger.Administer(ctx, r.By, "announce key", func(tx *ledger.Tx) error {
+		if err := addKey(tx, r.By, key); err != nil {
+			return err
+		}
+		return updateKeyRotation(tx, `
+			update key_rotations
+			set key = ?
+			where row = ? and finished is null`, key.ID(), r.ID)
+	})
+}
+
+// FinishKeyRotation ends all keys that were announced before the rotation's new one,
+// as RetireKeys does, and the rotation in the same transaction.
+func (acc *Accounts) FinishKeyRotation(ctx context.Context, r KeyRotation, until time.Time) (retired []access.Key, err error) {
+	err = acc.ledger.Administer(ctx, r.By, "finish a key rotation", func(tx *ledger.Tx) error {
+		if retired, err = retireKeys(tx, r.By, r.Key, until); err != nil {
+			return err
+		}
+		return updateKeyRotation(tx, `
+			update key_rotations
+			set finished = ?
+			where row = ? and key = ? and finished is null`, events.FormatTime(tx.Now), r.ID, r.Key)
+	})
+	return retired, err
+}
+
+// updateKeyRotation changes a request that is not finished yet.
+func updateKeyRotation(tx *ledger.Tx, statement string, args ...any) error {
+	result, err := tx.Exec(statement, args...)
+	if err == nil && !ledger.ChangedOne(result) {
+		err = events.Errorf(events.Conflict, "the key rotation is finished, or another program carries it out")
+	}
+	return err
+}

@@ -1,0 +1,91 @@
+package callout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/events/retry"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
+)
+
+// CloseConnections closes those connections of a partner that a login would not open now
+// as they are: by a secret that is not in force any more, or with other studies, or of a
+// partner that is suspended, or all of them while only a newer version knows the grants.
+// Their clients come back with what they have now.
+func (e *Enforcer) CloseConnections(ctx context.Context, id string, p access.Partner) error {
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
+	e.callout.mu.RLock()
+	keys, admitted := e.callout.admitted[id]
+	e.callout.mu.RUnlock()
+	connections, err := e.connections(ctx, tenancy.AccountPrefix+id)
+	if err != nil {
+		return fmt.Errorf("list connections of %s: %w", id, err)
+	}
+	now := e.callout.cfg.Clock()
+	outdated := e.callout.directory.Directory().Current() != nil
+	suspended := e.callout.quotas.suspended(id, now)
+	var errs []error
+	for _, c := range connections {
+		cause := closeReason(c, p, tenancy.GrantsID(keys), now)
+		switch {
+		case outdated:
+			cause = notKnown
+		case suspended:
+			cause = tooMuch
+		case !admitted:
+			cause = notAdmitted
+		case cause == "":
+			continue
+		}
+		if err := e.servers.Disconnect(ctx, c); err != nil {
+			errs = append(errs, fmt.Errorf("close a connection of %s: %w", id, err))
+			continue
+		}
+		e.metrics.closed.WithLabelValues(cause).Inc()
+		e.log.Info("connection closed", "partner", id, "connection", c.ID, "cause", cause)
+	}
+	return errors.Join(errs...)
+}
+
+// closeReason returns why a login of the partner would not open the connection as it is;
+// empty if it would.
+func closeReason(c tenancy.Connection, p access.Partner, grants string, now time.Time) string {
+	name, ok := tenancy.ParseConnectionName(c.User)
+	if !ok || name.Partner != p.ID {
+		return foreign
+	}
+	if _, ok := p.InForce(name.Secret, now); !ok {
+		return oldSecret
+	}
+	if name.Grants != grants {
+		return otherStudies
+	}
+	return ""
+}
+
+// namingTime is how long at the most the server takes from entering a connection in
+// its account to giving it the name that the answer to its login has.
+const namingTime = 100 * time.Millisecond
+
+// connections lists those of an account. One that does not have its name yet is given the
+// time to get it; another that has come meanwhile is left for the next list.
+func (e *Enforcer) connections(ctx context.Context, account string) ([]tenancy.Connection, error) {
+	unnamed := func(c tenancy.Connection) bool {
+		_, ok := tenancy.ParseConnectionName(c.User)
+		return !ok
+	}
+	before, err := e.servers.Connections(ctx, account)
+	if err != nil || !slices.ContainsFunc(before, unnamed) {
+		return before, err
+	}
+	if err := retry.Sleep(ctx, namingTime); err != nil {
+		return nil, err
+	}
+	now, err := e.servers.Connections(ctx, account)
+	return slices.DeleteFunc(now, func(c tenancy.Connection) bool { return unnamed(c) && !slices.Contains(before, c) }), err
+}

@@ -1,0 +1,122 @@
+package callout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
+)
+
+// Servers are the NATS servers that partners connect to.
+type Servers interface {
+	// Connections returns the open connections of an account.
+	Connections(ctx context.Context, account string) ([]tenancy.Connection, error)
+	// Traffic returns what went between each server and its clients so far, partners
+	// and others.
+	Traffic(ctx context.Context) ([]tenancy.Traffic, error)
+	// Backlogs returns the connections that leave most unread, partners' and others.
+	Backlogs(ctx context.Context) ([]tenancy.Backlog, error)
+	// Disconnect closes a connection. One that is closed already is no error.
+	Disconnect(ctx context.Context, c tenancy.Connection) error
+}
+
+// Enforcer suspends partners that exceed their quota, and closes connections that a login
+// would not open now.
+type Enforcer struct {
+	nc      *nats.Conn
+	servers Servers
+	callout *Callout
+	log     *slog.Logger
+	metrics enforcerMetrics
+
+	heartbeats heartbeatRequests
+	backlog    backlog // belongs to Run
+}
+
+// NewEnforcer returns the Enforcer of what the Callout lets in, on a connection of the
+// service's account that may receive requests for events and publish suspensions.
+func NewEnforcer(nc *nats.Conn, servers Servers, c *Callout) *Enforcer {
+	return &Enforcer{
+		nc: nc, servers: servers, callout: c, log: c.cfg.Log, metrics: newEnforcerMetrics(),
+		heartbeats: heartbeatRequests{until: make(map[string]time.Time)},
+	}
+}
+
+// Run measures and suspends until ctx ends, and returns nil then. EndRequests ends the
+// requests that wait at a consumer of a suspended partner, without loss of events.
+func (e *Enforcer) Run(ctx context.Context, endRequests func(ctx context.Context, consumer string) error) error {
+	tick := time.NewTicker(e.callout.cfg.Measure)
+	defer tick.Stop()
+	logged := ""
+	stop, subscribed := e.subscribeToRequests()
+	defer stop()
+	for ctx.Err() == nil {
+		err := errors.Join(subscribed, e.measure(ctx, endRequests))
+		if err != nil && errorText(err) != logged && ctx.Err() == nil {
+			e.log.Warn("partners that exceed their quota cannot be suspended; trying again and again", "cause", err)
+		}
+		logged = errorText(err)
+		e.metrics.bounded.Set(0)
+		if err == nil {
+			e.metrics.bounded.Set(1)
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// measure charges partners with the traffic since the last measurement. It publishes who
+// is suspended, and closes the connections of those, and the slowest of partners that
+// leave too much unread.
+func (e *Enforcer) measure(ctx context.Context, endRequests func(context.Context, string) error) error {
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
+	traffic, err := e.servers.Traffic(ctx)
+	if err != nil {
+		return fmt.Errorf("measure what partners send: %w", err)
+	}
+	suspended, started := e.callout.quotas.chargeTraffic(traffic, e.callout.cfg.Clock())
+	for partner, wait := range started {
+		e.metrics.suspensions.Inc()
+		e.log.Warn("a partner is suspended for exceeding its quota of messages: its connections are closed and its logins refused",
+			"partner", partner, "seconds", wait.Seconds())
+	}
+	errs := []error{e.closeSlowest(ctx, traffic)}
+	if len(suspended) > 0 {
+		errs = append(errs, e.publishSuspensions(suspended))
+	}
+	directory := e.callout.directory.Directory()
+	for id := range suspended {
+		p, _ := directory.Partner(id)
+		errs = append(errs, e.CloseConnections(ctx, id, p))
+		for _, consumer := range e.heartbeats.of(id, e.callout.cfg.Clock()) {
+			err := endRequests(ctx, consumer)
+			if err == nil {
+				e.heartbeats.forget(consumer)
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// publishSuspensions has other callouts refuse the logins of the suspended partners.
+func (e *Enforcer) publishSuspensions(until map[string]time.Time) error {
+	body, err := json.Marshal(until)
+	if err != nil {
+		return fmt.Errorf("publish suspensions: %w", err)
+	}
+	if err := e.nc.Publish(tenancy.SuspensionSubject, body); err != nil {
+		return fmt.Errorf("publish suspensions: %w", err)
+	}
+	return nil
+}

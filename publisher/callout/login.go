@@ -1,0 +1,242 @@
+package callout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
+)
+
+const (
+	loginSubject    = "$SYS.REQ.USER.AUTH"
+	loginQueue      = "signoff-doors" // each login is answered by one callout of an installation
+	requestAudience = "nats-authorization-request"
+	serverTimeout   = 5 * time.Second
+)
+
+// admission decides which of its studies a login of a partner opens.
+type admission interface {
+	// hold keeps what admittedKeys returns valid until release is called. After an error
+	// it is not known, and the login stays unanswered.
+	hold(context.Context) (release func(), err error)
+	// admittedKeys returns the keys of the studies that the partner's logins may open;
+	// not ok: they open nothing yet.
+	admittedKeys(tenancy.Partner) (keys []string, ok bool)
+}
+
+// answerer answers logins. It is what a Callout and a Standalone have in common.
+type answerer struct {
+	nc        *nats.Conn
+	directory DirectorySource
+	admission admission
+	issuer    nkeys.KeyPair
+	cfg       Config
+
+	tokens   access.Verifier
+	failures *access.SignIns // wrong secrets, by client and place
+	quotas   *quotas
+	metrics  loginMetrics
+
+	subscription *nats.Subscription // nil while logins are not answered
+}
+
+func (a *answerer) init(nc *nats.Conn, directory DirectorySource, admission admission, seed []byte, cfg Config) error {
+	if _, err := IssuerKey(seed); err != nil {
+		return err
+	}
+	issuer, err := nkeys.FromSeed(seed)
+	if err != nil {
+		return errNoSeed
+	}
+	a.nc, a.directory, a.admission, a.issuer, a.cfg = nc, directory, admission, issuer, cfg.withDefaults()
+	a.failures = access.NewSignIns(access.SlowedSignIns)
+	a.quotas = newQuotas(a.cfg.Rate, a.cfg.Burst)
+	a.metrics = newLoginMetrics(a.quotas)
+	return nil
+}
+
+// Start begins to answer logins, unless they are answered already. It is not safe for
+// concurrent use with itself and Stop.
+func (a *answerer) Start() error {
+	if a.subscription != nil {
+		return nil
+	}
+	s, err := a.nc.QueueSubscribe(loginSubject, loginQueue, a.answer)
+	if err != nil {
+		return fmt.Errorf("answer logins: %w", err)
+	}
+	if err := a.nc.FlushTimeout(serverTimeout); err != nil { // the server asks from now on
+		_ = s.Unsubscribe() // the connection may be closed already
+		return fmt.Errorf("answer logins: %w", err)
+	}
+	a.subscription = s
+	return nil
+}
+
+// Stop ends answering logins.
+func (a *answerer) Stop() {
+	if a.subscription != nil {
+		_ = a.subscription.Unsubscribe() // the connection may be closed already
+		a.subscription = nil
+	}
+}
+
+// answer answers one login. Whatever goes wrong, the server lets nobody in without an
+// answer that allows it. A login that this process cannot decide stays unanswered, because
+// another callout may, and clients take two refusals in a row for the end.
+func (a *answerer) answer(m *nats.Msg) {
+	request, err := jwt.DecodeAuthorizationRequestClaims(string(m.Data))
+	if err != nil || request.Audience != requestAudience || m.Reply == "" {
+		a.metrics.logins.WithLabelValues(failed).Inc()
+		return // no server asks like that
+	}
+	release, err := a.admission.hold(context.Background())
+	if err != nil {
+		a.metrics.logins.WithLabelValues(failed).Inc()
+		return
+	}
+	defer release()
+	user, err := a.login(&request.AuthorizationRequest)
+	if errors.Is(err, events.Outdated) {
+		a.metrics.logins.WithLabelValues(failed).Inc()
+		return // a callout of a newer version may answer the next time
+	}
+	outcome := outcomeOf(err)
+	text, err := a.sign(request, user, err)
+	if err == nil {
+		err = m.Respond([]byte(text))
+	}
+	if err != nil {
+		outcome = failed
+		a.cfg.Log.Error("cannot answer a login", "error", err)
+	}
+	a.metrics.logins.WithLabelValues(outcome).Inc()
+}
+
+func outcomeOf(err error) string {
+	switch events.CodeOf(err) {
+	case "":
+		return opened
+	case events.Throttled:
+		return throttled
+	case events.Expired:
+		return expired
+	case events.Internal, events.Unavailable, events.Outdated:
+		return failed
+	default:
+		return refused
+	}
+}
+
+// sign returns the answer: what the connection may do, or that it is refused. The reason
+// for a refusal is not in it.
+func (a *answerer) sign(request *jwt.AuthorizationRequestClaims, user *jwt.UserClaims, refusal error) (string, error) {
+	response := jwt.NewAuthorizationResponseClaims(request.UserNkey)
+	response.Audience = request.Server.ID
+	if refusal != nil {
+		response.Error = "refused"
+		return response.Encode(a.issuer)
+	}
+	var err error
+	if response.Jwt, err = user.Encode(a.issuer); err != nil {
+		return "", fmt.Errorf("sign the permissions of a login: %w", err)
+	}
+	return response.Encode(a.issuer)
+}
+
+// login checks who asks and returns what the connection may do.
+func (a *answerer) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, error) {
+	directory, now := a.directory.Directory(), a.cfg.Clock()
+	if err := directory.Current(); err != nil {
+		return nil, err
+	}
+	c := credentialOf(request.ConnectOptions)
+	partner, known := directory.Partner(c.client)
+	from := attemptOf(c.client, request.ClientInformation.Host, known)
+	if a.failures.Wait(from, now) > 0 {
+		return nil, events.Errorf(events.Throttled, "too many failed logins")
+	}
+	until, secret, err := a.check(directory, partner, c, now)
+	if err != nil {
+		a.countFailure(from, err, now)
+		return nil, err
+	}
+	a.failures.Succeed(from)
+	if a.quotas.suspended(partner.ID, now) {
+		return nil, events.Errorf(events.Throttled, "partner %s is suspended for exceeding its quota", partner.ID)
+	}
+	a.quotas.chargeLogin(partner.ID, now)
+	p := tenancy.PartnerOf(partner)
+	keys, ok := a.admission.admittedKeys(p)
+	if !ok {
+		return nil, events.Errorf(events.Unavailable, "the account of partner %s is not ready yet", partner.ID)
+	}
+	return a.user(request.UserNkey, p, keys, secret, until), nil
+}
+
+// countFailure counts what may have been a guess. A token that was good once
+// is none: clients come back with it until they have another.
+func (a *answerer) countFailure(from access.Attempt, err error, now time.Time) {
+	if !errors.Is(err, events.Unauthenticated) || !a.failures.Fail(from, now) {
+		return
+	}
+	a.cfg.Log.Warn("logins to NATS fail in a row and are slowed down", "partner", from.Client, "address", from.Place)
+}
+
+// user returns what a connection of the partner may do: the permissions name what the
+// account lets through.
+func (a *answerer) user(key string, p tenancy.Partner, admitted []string, secret string, until time.Time) *jwt.UserClaims {
+	keys := p.Intersect(admitted)
+	account := tenancy.AccountOf(p.ID, keys, a.cfg.Limits)
+	permissions := account.Permissions()
+	u := jwt.NewUserClaims(key)
+	u.Name = tenancy.ConnectionName{Partner: p.ID, Secret: secret, Grants: tenancy.GrantsID(keys)}.String()
+	u.Audience = account.Name
+	u.Expires = until.Unix()
+	u.Pub.Allow.Add(permissions.Publish...)
+	u.Sub.Allow.Add(permissions.Subscribe...)
+	u.Limits.Subs = int64(account.Limits.Subscriptions)
+	u.Limits.Payload = int64(account.Limits.Payload)
+	u.AllowedConnectionTypes.Add(jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket, jwt.ConnectionTypeInProcess)
+	return u
+}
+
+// check returns until when the credential is valid, and the SecretID of the client
+// secret behind it.
+func (a *answerer) check(directory access.Directory, p access.Partner, c credential, now time.Time) (until time.Time, secret string, err error) {
+	until = now.Add(access.Lifetime)
+	if c.token != "" {
+		claims, err := a.tokens.Verify(directory, c.token, now)
+		if err != nil {
+			return until, "", err
+		}
+		if claims.Partner != c.client || !p.Honours(claims, now) {
+			return until, "", events.Errorf(events.Forbidden, "the access token is of a secret or a partner not in force")
+		}
+		until, secret = claims.Expires, claims.Secret
+	} else {
+		if !p.Opens(c.secret, now) {
+			return until, "", events.Errorf(events.Unauthenticated, "unknown client or wrong secret")
+		}
+		secret = access.SecretID(c.secret)
+	}
+	end, ok := p.InForce(secret, now)
+	if !ok {
+		return until, "", events.Errorf(events.Forbidden, "the secret is not in force")
+	}
+	if !end.IsZero() && end.Before(until) {
+		until = end
+	}
+	if until.Unix() <= now.Unix() { // the server counts seconds, and zero means no end
+		return until, "", events.Errorf(events.Expired, "the credential has expired")
+	}
+	return until, secret, nil
+}

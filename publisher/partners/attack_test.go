@@ -1,0 +1,346 @@
+package partners_test
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
+)
+
+// attack is something that a partner might try.
+type attack struct {
+	name   string
+	denied bool // the server has to refuse it with a word; else it may
+	do     func(s *attackTest) error
+}
+
+// attackLimits are those of each partner in an attack test.
+var attackLimits = tenancy.Limits{Connections: 12, Subscriptions: 64, Payload: 8 << 10}
+
+// attackPartners are the partners of a attackTest. "mallory", granted study A, attacks.
+// Nothing of it may reach "globex", granted A and B, nor "initech", granted C,
+// whose events go on all the while. "hooli" was removed.
+func attackPartners() []access.Partner {
+	gone := partner("hooli")
+	gone.Enabled = false
+	return []access.Partner{partner("mallory", "A"), partner("globex", "A", "B"), partner("initech", "C"), gone}
+}
+
+// attackTest is an installation with an attacker. The bodies of A start with "public", those
+// of the others with "private".
+type attackTest struct {
+	*installation
+	urls  []string // of all servers: the partners are connected to one each
+	clock *clock
+
+	nc      *nats.Conn // of the attacker, who listens to all that it may
+	victim  *nats.Conn
+	honest  *nats.Conn
+	reading jetstream.Consumer   // of the honest partner
+	live    []*nats.Subscription // the same
+	own     []*nats.Subscription // listeners in the service's account
+	logins  *nats.Subscription   // receives what the callout is asked
+
+	received []*nats.Subscription // of the attacker
+	notices  []*nats.Subscription // of the victim
+	denied   chan error           // what the server said to the attacker
+
+	before state
+	last   uint64 // sequence of the stream
+}
+
+func attackConfig(c *clock) config {
+	// Nothing is delivered again or repaired, and nobody suspended, while the attackTest lasts.
+	return config{Limits: attackLimits, AckWait: time.Hour, Interval: time.Hour, Rate: 1 << 20, Burst: 1 << 20, Clock: c.Now}
+}
+
+// newAttackTest posts the partners at an installation.
+func newAttackTest(t *testing.T, h *installation, c *clock, urls ...string) *attackTest {
+	t.Helper()
+	s := &attackTest{installation: h, urls: urls, clock: c, denied: make(chan error, 1<<16)}
+	s.publish("A", "public 1", "public 2", "public 3")
+	s.publish("B", "private 1", "private 2", "private 3")
+	if _, err := s.writer.Publish(t.Context(), "in."+events.PartnerAccessSubject("globex"), []byte("private access")); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range attackPartners() {
+		if p.Enabled {
+			s.admit(p.ID, p.Studies...)
+		}
+	}
+	noted := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.denied <- err })
+	s.nc, s.victim, s.honest = s.post("mallory", 0, noted), s.post("globex", 1), s.post("initech", 2)
+	s.received = s.listen(s.nc, "_INBOX.>", "crit.v1.A.>", "crit.partner.mallory.access")
+	s.notices = s.listen(s.victim, "_INBOX.>", "crit.v1.A.>", "crit.v1.B.>", "crit.partner.globex.access")
+	s.live = s.listen(s.honest, "crit.v1.C.>")
+	reader, service := s.connect(natsd.Reader), s.connect(natsd.Partners)
+	s.own = append(s.listen(reader, "crit.>", "_INBOX.witness.>"), s.listen(service, tenancy.SuspensionSubject)...)
+	s.logins = s.listen(service, "$SYS.REQ.USER.AUTH")[0]
+	s.reading = consumer(t, s.honest, "initech=C")
+	// An event of each study that neither the victim nor the attacker has acknowledged.
+	for name, nc := range map[string]*nats.Conn{"globex": s.victim, "globex=A": s.victim, "globex=B": s.victim, "mallory=A": s.nc} {
+		if _, err := consumer(t, nc, name).Next(jetstream.FetchMaxWait(timeout)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, nc := range []*nats.Conn{s.nc, s.victim, s.honest, reader, service} {
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.begin()
+	return s
+}
+
+// begin notes how everything stands before the first attack. Once an event has
+// come to all who hear it, their interest is known to all servers.
+func (s *attackTest) begin() {
+	s.t.Helper()
+	published := 0
+	until(s.t, "all receive", func() bool {
+		s.publish("C", "private")
+		published++
+		none := slices.ContainsFunc(append(slices.Clone(s.live), s.own[0]), func(sub *nats.Subscription) bool {
+			n, _, err := sub.Pending()
+			return err != nil || n == 0
+		})
+		return !none
+	})
+	s.publish("C", "private last")
+	take(s.t, s.reading, published+1)
+	var live, own bool
+	until(s.t, "all have received the last", func() bool {
+		received := func(subs []*nats.Subscription) bool {
+			return slices.ContainsFunc(s.drain(subs), func(m *nats.Msg) bool { return string(m.Data) == "private last" })
+		}
+		live, own = live || received(s.live), own || received(s.own[:1])
+		return live && own
+	})
+	stream, err := s.writer.Stream(s.t.Context(), events.Stream)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.last = stream.CachedInfo().State.LastSeq
+	s.drain(s.received)
+	s.drain(s.notices)
+	s.before = s.state()
+}
+
+// post connects a partner to one of the servers until the test ends.
+func (s *attackTest) post(id string, server int, opts ...nats.Option) *nats.Conn {
+	s.t.Helper()
+	nc, err := s.dialAt(server, append([]nats.Option{nats.UserInfo(id, secretOf(id))}, opts...)...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(nc.Close)
+	return nc
+}
+
+func (s *attackTest) dialAt(server int, opts ...nats.Option) (*nats.Conn, error) {
+	quiet := []nats.Option{
+		nats.NoReconnect(), nats.Timeout(timeout), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	}
+	return connect(s.urls[server%len(s.urls)], append(quiet, opts...)...)
+}
+
+func (s *attackTest) listen(nc *nats.Conn, subjects ...string) (all []*nats.Subscription) {
+	s.t.Helper()
+	for _, subject := range subjects {
+		sub, err := nc.SubscribeSync(subject)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		all = append(all, sub)
+	}
+	return all
+}
+
+// drain returns all messages that have arrived.
+func (s *attackTest) drain(subs []*nats.Subscription) (all []*nats.Msg) {
+	s.t.Helper()
+	for _, sub := range subs {
+		for {
+			n, _, err := sub.Pending()
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if n == 0 {
+				break
+			}
+			msg, err := sub.NextMsg(timeout)
+			switch {
+			case err == nil:
+				all = append(all, msg)
+			case !errors.Is(err, nats.ErrNoResponders): // this is the server's answer to a request of its own
+				s.t.Fatal(err)
+			}
+		}
+	}
+	return all
+}
+
+// state is all that an attack must not change. Messages are counted apart.
+type state struct {
+	Config    jetstream.StreamConfig
+	First     uint64
+	Deleted   int
+	Consumers map[string]consumerState
+}
+
+type consumerState struct {
+	Config                        jetstream.ConsumerConfig
+	Created                       time.Time
+	Delivered, AckFloor           jetstream.SequenceInfo
+	AckPending, Redelivered, Wait int
+	Pending                       uint64
+}
+
+func (s *attackTest) state() state {
+	s.t.Helper()
+	stream, err := s.writer.Stream(s.t.Context(), events.Stream)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	info := stream.CachedInfo()
+	got := state{info.Config, info.State.FirstSeq, info.State.NumDeleted, make(map[string]consumerState)}
+	all := stream.ListConsumers(s.t.Context())
+	for c := range all.Info() {
+		if strings.HasPrefix(c.Name, "globex") {
+			c.Delivered.Last, c.AckFloor.Last = nil, nil
+			got.Consumers[c.Name] = consumerState{c.Config, c.Created, c.Delivered, c.AckFloor, c.NumAckPending, c.NumRedelivered, c.NumWaiting, c.NumPending}
+			continue
+		}
+		got.Consumers[c.Name] = consumerState{Config: c.Config, Created: c.Created} // their owners use them up
+	}
+	if err := all.Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	return got
+}
+
+// face makes the attack and makes sure that nothing came of it.
+func (s *attackTest) run(t *testing.T, a attack) {
+	t.Helper()
+	for len(s.denied) > 0 {
+		<-s.denied
+	}
+	if err := a.do(s); err != nil {
+		t.Error(err)
+	}
+	if err := s.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if a.denied {
+		select {
+		case <-s.denied:
+		case <-time.After(timeout / 10): // the server says so before it answers the flush
+			t.Error("it was not refused")
+		}
+	}
+	s.deliverToHonest(t)
+	now := s.state()
+	if diff := cmp.Diff(s.before, now); diff != "" {
+		t.Errorf("it changed something:\n%s", diff)
+		s.before = now
+	}
+	for _, m := range s.drain(s.notices) {
+		t.Errorf("the victim noticed %s: %q", m.Subject, m.Data)
+	}
+	for _, m := range s.drain(s.own[1:]) {
+		t.Errorf("somebody of the service noticed %s: %q", m.Subject, m.Data)
+	}
+	for _, m := range s.drain([]*nats.Subscription{s.logins}) {
+		if c, err := jwt.DecodeAuthorizationRequestClaims(string(m.Data)); err != nil || c.Server.ID != c.Issuer {
+			t.Errorf("the callout was asked %q", m.Data)
+		}
+	}
+	for _, m := range s.drain(s.received) {
+		for _, word := range []string{"private", "globex", "initech"} {
+			if bytes.Contains(m.Data, []byte(word)) {
+				t.Errorf("the attacker received %s: %q", m.Subject, m.Data)
+			}
+		}
+	}
+}
+
+// deliverToHonest has the honest partner receive an event. It is the only one that is
+// stored, and the only one that anybody hears.
+func (s *attackTest) deliverToHonest(t *testing.T) {
+	t.Helper()
+	body := "private " + t.Name()
+	ack, err := s.writer.Publish(t.Context(), "in.crit.v1.C.DiagnosticReport.signed", []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.last++; ack.Sequence != s.last {
+		t.Errorf("the stream has grown by %d", ack.Sequence-s.last)
+		s.last = ack.Sequence
+	}
+	same(t, "events of the honest partner", take(t, s.reading, 1), body)
+	for who, sub := range map[string]*nats.Subscription{"the honest partner": s.live[0], "the service": s.own[0]} {
+		msg, err := sub.NextMsg(timeout)
+		if err != nil || string(msg.Data) != body {
+			t.Fatalf("%s received %v, %v", who, msg, err)
+		}
+	}
+}
+
+// end makes sure that whoever may read can, and reads all. What the attacker
+// pulls goes to those of its requests that still wait, so it is only listened to.
+func (s *attackTest) end(t *testing.T) {
+	t.Helper()
+	same(t, "the rest of A", take(t, consumer(t, s.victim, "globex=A"), 2), "public 2", "public 3")
+	same(t, "the rest of B", take(t, consumer(t, s.victim, "globex=B"), 2), "private 2", "private 3")
+	none(t, s.reading)
+	s.publish("A", "public last")
+	until(t, "the attacker receives it too", func() bool {
+		return slices.ContainsFunc(s.drain(s.received), func(m *nats.Msg) bool { return string(m.Data) == "public last" })
+	})
+}
+
+// attacks are all.
+func attacks() []attack {
+	return slices.Concat(
+		toReceive(), toPublish(), toAcknowledge(), toPull(), toHaveAnswered(), toAskByHeader(), toBreakTheProtocol(), toFlood(), toEnter(),
+	)
+}
+
+func TestNoAttackReachesOutOfThePartnersAccount(t *testing.T) {
+	all := attacks()
+	names := make(map[string]bool)
+	for _, a := range all {
+		if names[a.name] {
+			t.Errorf("attack %q is there twice", a.name)
+		}
+		names[a.name] = true
+	}
+	for where, build := range map[string]func(*testing.T) *attackTest{"the embedded server": embeddedAttackTest, "a cluster": clusterAttackTest} {
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			s := build(t)
+			for _, a := range all {
+				t.Run(a.name, func(t *testing.T) { s.run(t, a) })
+			}
+			s.end(t)
+		})
+	}
+}
+
+func embeddedAttackTest(t *testing.T) *attackTest {
+	c := &clock{now: time.Now()}
+	h := newInstallationIn(t, t.TempDir(), attackConfig(c), attackPartners()...)
+	return newAttackTest(t, h, c, h.server.ClientURL())
+}

@@ -1,0 +1,310 @@
+package partners_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
+)
+
+// cluster is three servers under the configuration that is written for them.
+type cluster struct {
+	*natsd.Outside
+	c       natsd.Configuration
+	urls    []string
+	files   []string // configurations of the servers
+	servers []*server.Server
+}
+
+func (c *cluster) Credentials(r natsd.Role) natsd.Credentials { return c.c.Credentials[r] }
+
+// startCluster starts the servers from files, as nats-server does, and waits
+// until they have found each other.
+func startCluster(t testing.TB, c natsd.Configuration) *cluster {
+	t.Helper()
+	text, err := c.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "accounts.conf"), text)
+	routes := freeAddresses(t, 3)
+	made := &cluster{c: c}
+	for i, name := range []string{"n1", "n2", "n3"} {
+		file := filepath.Join(dir, name+".conf")
+		write(t, file, natsd.Node{
+			Name: name, Listen: "127.0.0.1:-1", StoreDir: t.TempDir(), Include: "accounts.conf",
+			Cluster: &natsd.Cluster{Name: "signoff", Listen: routes[i], Routes: routes, User: "route", Password: "between servers"},
+		}.Text())
+		made.files = append(made.files, file)
+		made.servers = append(made.servers, startNode(t, file))
+	}
+	for _, s := range made.servers {
+		if !s.ReadyForConnections(timeout) {
+			t.Fatal("a server is not ready")
+		}
+		made.urls = append(made.urls, s.ClientURL())
+	}
+	until(t, "the servers form a cluster", func() bool {
+		leaders := 0
+		for _, s := range made.servers {
+			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == 3 {
+				leaders++
+			}
+		}
+		return leaders == 1
+	})
+	made.reach(t, timeout)
+	return made
+}
+
+// reach has what runs on the cluster wait that long for answers of all servers.
+func (c *cluster) reach(t testing.TB, wait time.Duration) {
+	c.Outside = natsd.Reach(natsd.OutsideConfig{
+		URL: strings.Join(c.urls, ","), Timeout: wait, Log: slog.New(slog.DiscardHandler),
+		Options: func(r natsd.Role) ([]nats.Option, error) {
+			return []nats.Option{nats.UserInfo(c.Credentials(r).User, c.Credentials(r).Password)}, nil
+		},
+	})
+	t.Cleanup(c.Outside.Shutdown)
+}
+
+func write(t testing.TB, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// freeAddresses finds ports, which the servers have to know of each other
+// before they start.
+func freeAddresses(t testing.TB, n int) (all []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		all = append(all, l.Addr().String())
+	}
+	return all
+}
+
+func startNode(t testing.TB, file string) *server.Server {
+	t.Helper()
+	opts, err := server.ProcessConfigFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.NoSigs, opts.NoLog = true, true
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s
+}
+
+// newClusterInstallation is an installation on a cluster that knows the partners from the start.
+func newClusterInstallation(t testing.TB, cfg config, known ...access.Partner) (*installation, *cluster) {
+	t.Helper()
+	h, built := prepareCluster(t, cfg, known...)
+	h.startService()
+	h.ready()
+	return h, built
+}
+
+// prepareCluster is an installation on a cluster on which nothing else runs yet.
+func prepareCluster(t testing.TB, cfg config, known ...access.Partner) (*installation, *cluster) {
+	t.Helper()
+	h := prepare(t, cfg)
+	c := natsd.Configuration{}
+	var err error
+	if c.LoginIssuer, err = callout.IssuerKey(h.seed); err != nil {
+		t.Fatal(err)
+	}
+	if c.Credentials, err = natsd.NewCredentials(); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range known {
+		h.directory.d = h.directory.d.WithPartner(p)
+		if p.Enabled {
+			c.Partners = append(c.Partners, tenancy.AccountOf(p.ID, p.Studies, h.cfg.Limits))
+		}
+	}
+	built := startCluster(t, c)
+	h.servers = built
+	h.makeStream(3)
+	return h, built
+}
+
+func clusterAttackTest(t *testing.T) *attackTest {
+	k := &clock{now: time.Now()}
+	h, built := newClusterInstallation(t, attackConfig(k), attackPartners()...)
+	return newAttackTest(t, h, k, built.urls...)
+}
+
+func TestAPartnerThatSendsTooMuchIsSuspendedOnAllServers(t *testing.T) {
+	c := &clock{now: time.Now()}
+	cfg := config{Limits: tenancy.DefaultLimits(), Rate: 100, Burst: 1000, Measure: 10 * time.Millisecond, Clock: c.Now}
+	h, built := newClusterInstallation(t, cfg, partner("acme", "A"), partner("other", "A"))
+	at := func(server int, id string) (*nats.Conn, error) {
+		return nats.Connect(built.urls[server], nats.UserInfo(id, secretOf(id)), nats.NoReconnect(), nats.Timeout(timeout))
+	}
+	post := func(server int, id string) (nc *nats.Conn) {
+		t.Helper()
+		until(t, "a login", func() bool { // each server has to know of the callout first
+			var err error
+			nc, err = at(server, id)
+			return err == nil
+		})
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	flooding, idle, stranger := post(0, "acme"), post(1, "acme"), post(0, "other")
+	post(2, "acme").Close()
+	gone, stays := idle.StatusChanged(nats.CLOSED), stranger.StatusChanged(nats.CLOSED)
+	floods(flooding, "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1")
+	ends(t, "its connection to another server", gone)
+	nc, err := at(2, "acme")
+	wantRefused(t, "a login at a third one", nc, err)
+	h.publish("A", "a1")
+	same(t, "another partner", take(t, consumer(t, stranger, "other=A"), 1), "a1")
+	select {
+	case <-stays:
+		t.Error("another partner was suspended")
+	default:
+	}
+}
+
+// newClusterThatMayFail is an installation on a cluster of which a server may be stopped.
+func newClusterThatMayFail(t testing.TB, cfg config, known ...access.Partner) (*installation, *cluster) {
+	t.Helper()
+	cfg.Limits = tenancy.DefaultLimits()
+	h, built := prepareCluster(t, cfg, known...)
+	built.reach(t, time.Second)
+	h.startService()
+	h.ready()
+	return h, built
+}
+
+// holder is the place in the cluster of the server that holds a consumer alone.
+func (h *installation) holder(c *cluster, name string) int {
+	h.t.Helper()
+	info := h.state(name)
+	if len(info.Cluster.Replicas) > 0 {
+		h.t.Fatalf("%s is held by several servers", name)
+	}
+	return slices.IndexFunc(c.servers, func(s *server.Server) bool { return s.Name() == info.Cluster.Leader })
+}
+
+// state is what the server says of a consumer.
+func (h *installation) state(name string) *jetstream.ConsumerInfo {
+	h.t.Helper()
+	var info *jetstream.ConsumerInfo
+	until(h.t, name+" answers", func() bool {
+		ctx, cancel := context.WithTimeout(h.t.Context(), time.Second)
+		defer cancel()
+		c, err := h.writer.Consumer(ctx, events.Stream, name)
+		if err == nil {
+			info = c.CachedInfo()
+		}
+		return err == nil
+	})
+	return info
+}
+
+// The server lists such a consumer as present, and does not make it elsewhere by itself.
+func TestAConsumerWhoseServerIsGoneGoesOnElsewhereBehindWhatWasAcknowledged(t *testing.T) {
+	studies := []string{"A", "B", "C", "D"}
+	h, built := newClusterThatMayFail(t, config{Replicas: 1, Absent: 100 * time.Millisecond, AckWait: time.Second}, partner("acme", studies...))
+	nc := h.mustLogin("acme")
+	for i, s := range studies {
+		h.publish(s, s+"1", s+"2", s+"3")
+		c := consumer(t, nc, "acme="+s)
+		same(t, "before", take(t, c, 2), s+"1", s+"2")
+		if _, err := c.Next(jetstream.FetchMaxWait(timeout)); err != nil { // not acknowledged
+			t.Fatal(err)
+		}
+		second := uint64(3*i + 2)
+		until(t, "the receipt is kept", func() bool { return h.receipts.of("acme", s).Acknowledged == second })
+	}
+	gone := h.holder(built, "acme=A")
+	built.servers[gone].Shutdown()
+	built.servers[gone].WaitForShutdown()
+
+	var again *nats.Conn
+	until(t, "the partner is back", func() (ok bool) {
+		var err error
+		again, err = h.login("acme")
+		return err == nil
+	})
+	t.Cleanup(again.Close)
+	for _, s := range studies {
+		if at := h.holder(built, "acme="+s); at == gone {
+			t.Errorf("%s is held by the server that is gone", s)
+		}
+		c := consumer(t, again, "acme="+s)
+		same(t, "what was not acknowledged", take(t, c, 1), s+"3")
+		none(t, c)
+		h.publish(s, s+"4")
+		same(t, "the next event", take(t, c, 1), s+"4")
+		none(t, c)
+	}
+	h.ready()
+}
+
+func TestConsumersGetAsManyReplicasAsAreSet(t *testing.T) {
+	h, _ := newClusterThatMayFail(t, config{}, partner("acme", "A"))
+	h.publish("A", "a1", "a2", "a3")
+	replicas := func(want int) {
+		t.Helper()
+		for _, name := range []string{"acme", "acme=A"} {
+			until(t, fmt.Sprintf("%s is held by %d servers", name, want), func() bool {
+				info := h.state(name)
+				return info.Cluster != nil && len(info.Cluster.Replicas) == want-1
+			})
+		}
+	}
+	pull := func(want string) {
+		t.Helper()
+		nc := h.mustLogin("acme")
+		same(t, "pulled", take(t, consumer(t, nc, "acme=A"), 1), want)
+		nc.Close()
+	}
+	replicas(3)
+	pull("a1")
+	created := h.state("acme=A").Created
+	for _, step := range []struct {
+		set, want int
+		next      string
+	}{{1, 1, "a2"}, {0, 3, "a3"}} {
+		h.stop()
+		h.cfg.Replicas = step.set
+		h.startService()
+		replicas(step.want)
+		h.ready()
+		pull(step.next)
+	}
+	if now := h.state("acme=A").Created; !now.Equal(created) {
+		t.Errorf("it was created again at %s", now)
+	}
+}

@@ -1,0 +1,16 @@
+// Package partners keeps the accounts, consumers and receipts of partners in step with
+// the directory of partners and grants, as the log has it.
+//
+// Each partner has an account on the NATS servers, a durable consumer for its access and
+// one for each study granted to it. A Reconciler compares these with the directory when it
+// changes and every few seconds, and changes what differs.
+//
+// It guarantees that a withdrawal is done within a second, in this order: logins refuse
+// the study, its consumer is deleted, the account lets it through no more, connections
+// that had it are closed. Other consumers are not touched, so none of their events is lost
+// or repeated. A consumer that the servers lost is created again behind what the partner
+// has acknowledged.
+//
+// The package does not decide who is granted what, does not look into events and does not
+// write the stream. Logins are answered by package callout.
+package partners

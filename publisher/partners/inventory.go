@@ -1,0 +1,375 @@
+package partners
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
+)
+
+// Consumers can be many, and asking for the state of all of them in each round would
+// cost the servers more than the events do. So all names are listed in each round,
+// which shows at once what is new and what is missing, and states are asked for
+// in parts: those of new consumers and of partners that sent or received something
+// since, then those that were not asked for the longest time.
+const (
+	leastPart      = 256              // states in each part of a round
+	allWithin      = 45 * time.Second // states of all, with some time for the rounds themselves
+	askTimeout     = time.Second      // for the state of one consumer
+	askConcurrency = 32
+	silentPart     = 64              // consumers that did not answer before and are asked in a round
+	awayAfter      = 3 * time.Second // without a sign of life a server of the cluster counts as gone
+	offlineCode    = 10119           // the error that all servers that hold the consumer are offline
+	resizedPart    = 256             // consumers whose replicas are changed in a round
+	lostPart       = 3 * concurrency // consumers that are replaced in a round: nobody may answer, while something may have to end
+)
+
+// consumerState is what is known of a consumer that the servers list.
+type consumerState struct {
+	reported    bool      // the fields from config on are known
+	asked       time.Time // when its state was last asked for
+	silentSince time.Time // since when it does not answer; zero: it does
+	offline     bool      // all its servers are reported as gone
+
+	config                  jetstream.ConsumerConfig
+	delivered, acknowledged uint64
+	leader                  string // in a cluster the server that answers for it
+}
+
+// streamState is what a round needs to know of the stream.
+type streamState struct {
+	last     uint64
+	end      uint64 // where it ends once it is filled again; last otherwise
+	replicas int
+	limit    int             // of its consumers; not positive: none is set
+	away     map[string]bool // servers that hold it and are gone
+}
+
+// listConsumers lists all consumers and asks for the state of those that were not there
+// before. One that neither has the mark nor a wanted name is not a partner's.
+func (r *Reconciler) listConsumers(ctx context.Context, granted map[string]tenancy.Partner) error {
+	listed, err := r.listNames(ctx)
+	if err != nil {
+		return err
+	}
+	wanted := wantedConsumers(granted)
+	maps.DeleteFunc(r.consumers, func(name string, _ *consumerState) bool { return !listed[name] })
+	maps.DeleteFunc(r.others, func(name string, _ bool) bool { return !listed[name] })
+	var unreported []string
+	for name := range listed {
+		if r.consumers[name] == nil && (!r.others[name] || wanted[name].Name != "") {
+			r.consumers[name] = &consumerState{}
+		}
+		if c := r.consumers[name]; c != nil && !c.reported && c.silentSince.IsZero() {
+			unreported = append(unreported, name)
+		}
+	}
+	return r.ask(ctx, unreported, wanted)
+}
+
+// listNames returns the names of all consumers, and reads the state of the stream.
+func (r *Reconciler) listNames(ctx context.Context) (map[string]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
+	stream, err := r.js.Stream(ctx, events.Stream)
+	if err != nil {
+		return nil, fmt.Errorf("look up the stream: %w", err)
+	}
+	info := stream.CachedInfo()
+	r.stream = streamState{
+		last: info.State.LastSeq, end: events.StreamEnd(info.Config.Metadata, info.State.LastSeq),
+		replicas: info.Config.Replicas, limit: info.Config.MaxConsumers, away: away(info.Cluster)}
+	listed := make(map[string]bool)
+	lister := stream.ConsumerNames(ctx)
+	for name := range lister.Name() {
+		listed[name] = true
+	}
+	err = lister.Err()
+	if err != nil && errors.Is(r.nc.LastError(), nats.ErrPermissionViolation) {
+		err = fmt.Errorf("%w; the NATS configuration is of another version; write it again (signoff nats-config) and reload", r.nc.LastError())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list consumers: %w", err)
+	}
+	return listed, nil
+}
+
+// away names the servers that hold the stream and are gone. The stream's leader reports a
+// server from which it has never received anything as active just now: so one that led
+// before, and was gone when this leader was elected.
+func away(c *jetstream.ClusterInfo) map[string]bool {
+	gone := make(map[string]bool)
+	if c == nil {
+		return gone
+	}
+	for _, r := range c.Replicas {
+		if r.Offline || !r.Current && (r.Active == 0 || r.Active > awayAfter) {
+			gone[r.Name] = true
+		}
+	}
+	return gone
+}
+
+// ask asks for the states of consumers. It ends early, with errChanged, when the
+// directory changes.
+func (r *Reconciler) ask(ctx context.Context, consumers []string, wanted map[string]tenancy.Consumer) error {
+	if len(consumers) == 0 {
+		return nil
+	}
+	asking, cancel := r.untilChanged(ctx)
+	defer cancel()
+	infos, errs := make([]*jetstream.ConsumerInfo, len(consumers)), make([]error, len(consumers))
+	asked := r.cfg.Clock()
+	var group errgroup.Group
+	group.SetLimit(askConcurrency)
+	for i, name := range consumers {
+		group.Go(func() error {
+			infos[i], errs[i] = r.info(asking, name)
+			return nil
+		})
+	}
+	_ = group.Wait() // they return none
+	for i, name := range consumers {
+		if infos[i] == nil && asking.Err() != nil {
+			continue // not asked, or not to the end
+		}
+		r.update(name, infos[i], errs[i], asked)
+		if c := r.consumers[name]; c != nil && c.reported && wanted[name].Name == "" && c.config.Metadata[mark] != markValue {
+			delete(r.consumers, name)
+			r.others[name] = true
+		}
+	}
+	if ctx.Err() == nil && asking.Err() != nil {
+		return errChanged
+	}
+	return nil
+}
+
+// untilChanged returns a context that ends when the directory changes.
+func (r *Reconciler) untilChanged(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for len(r.directory.Changed()) == 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+		cancel()
+	}()
+	return ctx, cancel
+}
+
+// info returns the state of a consumer, also of a push consumer.
+func (r *Reconciler) info(ctx context.Context, name string) (*jetstream.ConsumerInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	pull, err := r.js.Consumer(ctx, events.Stream, name)
+	if errors.Is(err, jetstream.ErrNotPullConsumer) {
+		push, err := r.js.PushConsumer(ctx, events.Stream, name)
+		if err != nil {
+			return nil, err
+		}
+		return push.CachedInfo(), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return pull.CachedInfo(), nil
+}
+
+// update stores what the server answered about a consumer.
+func (r *Reconciler) update(name string, info *jetstream.ConsumerInfo, err error, asked time.Time) {
+	c := r.consumers[name]
+	c.asked = asked
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return // it was deleted meanwhile, or is being created: the next list shows which
+	}
+	if err != nil {
+		var refused *jetstream.APIError
+		c.offline = errors.As(err, &refused) && refused.ErrorCode == offlineCode
+		if c.silentSince.IsZero() {
+			c.silentSince = asked
+		}
+		return
+	}
+	*c = consumerState{reported: true, asked: asked, config: info.Config, delivered: info.Delivered.Stream, acknowledged: info.AckFloor.Stream}
+	if info.Cluster != nil {
+		c.leader = info.Cluster.Leader
+	}
+}
+
+// examine asks for the states of a part of the consumers. An error names one that
+// has not answered for some time.
+func (r *Reconciler) examine(ctx context.Context, granted map[string]tenancy.Partner) error {
+	now := r.cfg.Clock()
+	for _, c := range r.consumers {
+		if r.single(c) && r.stream.away[c.leader] && c.silentSince.IsZero() {
+			c.silentSince = now // no server would answer
+		}
+	}
+	wanted := wantedConsumers(granted)
+	if err := r.ask(ctx, r.due(r.callout.Usage()), wanted); err != nil {
+		return err
+	}
+	var silent []string
+	for name, c := range r.consumers {
+		if isPartners(name, c, wanted) && !c.silentSince.IsZero() && now.Sub(c.silentSince) >= serverTimeout {
+			silent = append(silent, name)
+		}
+	}
+	if len(silent) == 0 {
+		return nil
+	}
+	return events.Errorf(events.Unavailable, "%d consumers do not answer, %s among them; those whose server is gone are created again after %s",
+		len(silent), slices.Min(silent), r.cfg.Absent)
+}
+
+// due returns the consumers whose states are asked for in this round.
+func (r *Reconciler) due(usage map[string]uint64) []string {
+	active := r.active(usage)
+	var silent, moving, others []string
+	for name, c := range r.consumers {
+		partner, _, _ := strings.Cut(name, "=")
+		switch {
+		case !c.silentSince.IsZero():
+			silent = append(silent, name)
+		case active[partner]:
+			moving = append(moving, name)
+		default:
+			others = append(others, name)
+		}
+	}
+	part := max(leastPart, int(time.Duration(len(r.consumers))*r.cfg.Interval/allWithin))
+	oldest := func(all []string, n int) []string {
+		slices.SortFunc(all, func(a, b string) int { return r.consumers[a].asked.Compare(r.consumers[b].asked) })
+		return all[:min(len(all), n)]
+	}
+	return slices.Concat(oldest(silent, silentPart), oldest(moving, part), oldest(others, part))
+}
+
+// active returns the partners that have sent or received something since the last time.
+func (r *Reconciler) active(usage map[string]uint64) map[string]bool {
+	active := make(map[string]bool)
+	for partner, n := range usage {
+		active[partner] = n != r.usage[partner]
+	}
+	r.usage = usage
+	return active
+}
+
+// isPartners reports whether a consumer is known to be a partner's. Another one that is
+// listed and has not answered yet may be a read model's.
+func isPartners(name string, c *consumerState, wanted map[string]tenancy.Consumer) bool {
+	return c.reported || wanted[name].Name != ""
+}
+
+// single reports whether one server alone holds the consumer.
+func (r *Reconciler) single(c *consumerState) bool {
+	if !c.reported {
+		return r.replicas() == 1
+	}
+	return cmp.Or(c.config.Replicas, r.stream.replicas) == 1
+}
+
+// replicas is how many servers are to hold each consumer.
+func (r *Reconciler) replicas() int {
+	return min(cmp.Or(r.cfg.Replicas, r.stream.replicas), r.stream.replicas)
+}
+
+// replaceLost deletes consumers whose only server is gone, so that they are created
+// again behind what was acknowledged: the servers list them as present and do not move
+// them by themselves. A server that restarts is given the time for it.
+func (r *Reconciler) replaceLost(ctx context.Context, granted map[string]tenancy.Partner) error {
+	now, wanted := r.cfg.Clock(), wantedConsumers(granted)
+	var lost []string
+	for name, c := range r.consumers {
+		gone := c.offline || r.single(c) && (r.stream.away[c.leader] || c.leader == "" && len(r.stream.away) > 0)
+		if gone && isPartners(name, c, wanted) && !c.silentSince.IsZero() && now.Sub(c.silentSince) >= r.cfg.Absent {
+			lost = append(lost, name)
+		}
+	}
+	slices.Sort(lost)
+	lost = lost[:min(len(lost), lostPart)]
+	if len(lost) == 0 {
+		return nil
+	}
+	r.cfg.Log.Warn("consumers whose server is gone are created again behind what was acknowledged", "consumers", len(lost), "first", lost[0])
+	err := r.deleteConsumers(ctx, lost)
+	for _, name := range lost { // no server may be left to confirm it
+		delete(r.consumers, name)
+		delete(r.storedReceipt, name)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil
+	}
+	return err
+}
+
+// resize sets the replicas of consumers that have another number, some in each round. The
+// servers change them in place. Where they refuse, for lack of capacity, consumers stay as
+// they are: one that was deleted could not be created either.
+func (r *Reconciler) resize(ctx context.Context, _ map[string]tenancy.Partner) error {
+	var others []string
+	for name, c := range r.consumers {
+		if c.reported && c.silentSince.IsZero() && cmp.Or(c.config.Replicas, r.stream.replicas) != r.replicas() {
+			others = append(others, name)
+		}
+	}
+	slices.Sort(others)
+	others = others[:min(len(others), resizedPart)]
+	infos, errs := make([]*jetstream.ConsumerInfo, len(others)), make([]error, len(others))
+	var group errgroup.Group
+	group.SetLimit(concurrency)
+	for i, name := range others {
+		if len(r.directory.Changed()) > 0 {
+			break
+		}
+		c := r.consumers[name].config
+		c.Replicas = r.replicas()
+		group.Go(func() error {
+			infos[i], errs[i] = r.updateConsumer(ctx, c)
+			return nil
+		})
+	}
+	_ = group.Wait() // they return none
+	refusal := ""
+	for i, name := range others {
+		var answer *jetstream.APIError
+		switch {
+		case infos[i] != nil:
+			r.consumers[name].config = infos[i].Config
+		case errors.As(errs[i], &answer):
+			refusal, errs[i] = errorText(errs[i]), nil
+		}
+	}
+	if refusal != "" && refusal != r.resizeRefusal {
+		r.cfg.Log.Warn("consumers keep the number of replicas that they have", "cause", refusal)
+	}
+	r.resizeRefusal = refusal
+	return errors.Join(errs...)
+}
+
+func (r *Reconciler) updateConsumer(ctx context.Context, c jetstream.ConsumerConfig) (*jetstream.ConsumerInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
+	updated, err := r.js.UpdateConsumer(ctx, events.Stream, c)
+	if err != nil {
+		return nil, fmt.Errorf("change the replicas of consumer %s: %w", c.Durable, err)
+	}
+	return updated.CachedInfo(), nil
+}

@@ -1,0 +1,120 @@
+package partners
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/callout"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
+)
+
+// Accounts are partners' accounts on the NATS servers. An account for which SetAccount
+// was not called since the servers started lets nothing through.
+type Accounts interface {
+	// SetAccount makes the account let through exactly what a describes.
+	SetAccount(ctx context.Context, a tenancy.Account) error
+}
+
+// Receipts store how far partners have read, beyond the life of the servers. Those of a
+// grant that was withdrawn must be forgotten there: a study that is granted again starts
+// from its first event.
+type Receipts interface {
+	NoteReceipts(ctx context.Context, receipts []events.Receipt) error
+	Receipts(ctx context.Context) ([]events.Receipt, error)
+}
+
+// Config holds what may be left out.
+type Config struct {
+	AckWait       time.Duration // until an event is delivered again. Defaults to 30 s.
+	MaxAckPending int           // events of a consumer that are not acknowledged. Defaults to 1000.
+
+	// MaxConsumers is how many consumers partners may have together: each has one,
+	// and one for each study granted. What is beyond is refused by name; what is
+	// there stays. Defaults to DefaultMaxConsumers.
+	MaxConsumers int
+
+	// Replicas is how many servers of a cluster hold each consumer, at most as many
+	// as hold the stream. Defaults to those of the stream.
+	Replicas int
+
+	// Absent is for how long a consumer may not answer whose server is gone, before
+	// it is created again on another one. Defaults to 10 s.
+	Absent time.Duration
+
+	// Interval between two rounds over all consumers and connections. Defaults to 3 s.
+	Interval time.Duration
+
+	Clock func() time.Time // Defaults to time.Now.
+	Log   *slog.Logger     // Defaults to slog.Default().
+}
+
+func (c Config) withDefaults() Config {
+	c.AckWait = cmp.Or(c.AckWait, 30*time.Second)
+	c.MaxAckPending = cmp.Or(c.MaxAckPending, 1000)
+	c.MaxConsumers = cmp.Or(c.MaxConsumers, DefaultMaxConsumers)
+	c.Absent = cmp.Or(c.Absent, 10*time.Second)
+	c.Interval = cmp.Or(c.Interval, 3*time.Second)
+	c.Log = cmp.Or(c.Log, slog.Default())
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	return c
+}
+
+// Reconciler keeps accounts, consumers and receipts in step with the directory. An
+// installation runs one.
+type Reconciler struct {
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	servers   Accounts
+	directory callout.DirectorySource
+	receipts  Receipts
+	callout   *callout.Callout
+	enforcer  *callout.Enforcer
+	cfg       Config
+
+	metrics *metrics
+	status  status
+	again   chan struct{} // asks Run for another round; room for one
+
+	// The rest belongs to Run.
+	stream        streamState               // at the last round
+	consumers     map[string]*consumerState // of partners, by name
+	others        map[string]bool           // consumers that are not partners', by name
+	usage         map[string]uint64         // by partner: what it was charged at the last round
+	capacity      capacity                  // for consumers
+	resizeRefusal string                    // why consumers could not get another number of replicas
+	accounts      map[string]*accountState  // by partner; without an entry nothing is let through
+	recheckUntil  map[string]time.Time      // by partner: until then its connections are checked often
+	acknowledged  map[string]uint64         // by consumer: stream sequence up to which all was acknowledged
+	storedReceipt map[string]events.Receipt // by consumer
+}
+
+// New returns a Reconciler on a connection that may create consumers. It decides when the
+// Callout answers logins and what they open, and has the Enforcer close the connections
+// that have more than is granted.
+func New(
+	nc *nats.Conn, servers Accounts, directory callout.DirectorySource, receipts Receipts,
+	logins *callout.Callout, enforcer *callout.Enforcer, cfg Config,
+) (*Reconciler, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	r := &Reconciler{
+		nc: nc, js: js, servers: servers, directory: directory, receipts: receipts, callout: logins, enforcer: enforcer,
+		cfg: cfg.withDefaults(), again: make(chan struct{}, 1),
+		consumers: make(map[string]*consumerState), others: make(map[string]bool), accounts: make(map[string]*accountState),
+		recheckUntil: make(map[string]time.Time), acknowledged: make(map[string]uint64), storedReceipt: make(map[string]events.Receipt),
+	}
+	r.metrics = newMetrics(r)
+	r.status.set(errNotStarted)
+	return r, nil
+}

@@ -1,0 +1,56 @@
+package partners
+
+import "sync"
+
+// Status is that of a Reconciler.
+type Status struct {
+	Ready  bool   // all matches the directory, and logins are answered
+	Reason string // why not
+
+	Consumers    int       // of partners, at the last round
+	MaxConsumers int       // how many there may be
+	Raise        string    // the setting that allows more
+	Refused      []Refusal // consumers beyond that number, which keep nothing else from being ready
+}
+
+type status struct {
+	mu        sync.Mutex
+	reason    error  // nil when ready
+	consumers Status // without Ready and Reason
+}
+
+// set stores the reason for not being ready, nil when ready, and reports whether it
+// changed.
+func (s *status) set(reason error) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed = errorText(s.reason) != errorText(reason)
+	s.reason = reason
+	return changed
+}
+
+// setConsumers stores how many consumers there are and which were refused, and returns
+// what was stored before.
+func (s *status) setConsumers(consumers, limit int, raise string, refused []Refusal) (before Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before = s.consumers
+	s.consumers = Status{Consumers: consumers, MaxConsumers: limit, Raise: raise, Refused: refused}
+	return before
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// Status returns the present status.
+func (r *Reconciler) Status() Status {
+	r.status.mu.Lock()
+	defer r.status.mu.Unlock()
+	s := r.status.consumers
+	s.Ready, s.Reason = r.status.reason == nil, errorText(r.status.reason)
+	return s
+}

@@ -1,0 +1,158 @@
+package publisher
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strconv"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// comparePage is how many entries are compared, and recorded, at a time: more
+// than a publisher that was killed can have left unrecorded.
+const comparePage = 1000
+
+// compare compares the stream with the outbox and makes them agree: what the stream lost is
+// published again, and what it holds behind the last recorded event is recorded. A Conflict
+// Error means that they contradict each other.
+//
+// Head is read before the stream is looked up, and the pending entries after it: Comparer
+// relies on this order.
+func (r *Relay) compare(ctx context.Context) error {
+	r.step(StepCompare)
+	r.metrics.comparisons.Inc()
+	if err := r.observe(ctx); err != nil {
+		return err
+	}
+	head, err := r.source.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("read the last recorded event: %w", err)
+	}
+	r.head = head
+	stream, err := r.openStream(ctx, head.StreamSequence)
+	if err != nil {
+		return err
+	}
+	state, settings := stream.CachedInfo().State, stream.CachedInfo().Config
+	found, err := r.comparer.compare(ctx, head, state, comparePage)
+	if err != nil {
+		return err
+	}
+	if found.Lost > 0 {
+		if err := r.refill(ctx, &settings, state.LastSeq, head.StreamSequence); err != nil {
+			return err
+		}
+	}
+	r.status.recorded(head.StreamSequence)
+	if err := r.recordFound(ctx, found); err != nil {
+		return err
+	}
+	// Also where nothing was lost: whoever began to fill the stream again may have been
+	// killed before it took the mark away. Not where stream and outbox contradict each
+	// other: then nobody knows how long the stream has to be.
+	if err := r.mark(ctx, &settings, 0); err != nil {
+		return err
+	}
+	r.confirmEnd()
+	return nil
+}
+
+// openStream returns the stream, which is created if it is missing, marked as
+// one that is being filled again up to head.
+func (r *Relay) openStream(ctx context.Context, head uint64) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
+	defer cancel()
+	cfg := r.cfg.Stream
+	cfg.RefillTo = head
+	return EnsureStream(ctx, r.js, cfg)
+}
+
+// recordFound records the events that the stream holds behind the last recorded one, page
+// by page.
+func (r *Relay) recordFound(ctx context.Context, found Comparison) error {
+	for page := found.Unrecorded; len(page) > 0; {
+		from := page[0].StreamSequence
+		if err := r.record(ctx, page); err != nil {
+			return err
+		}
+		r.metrics.found.Add(float64(len(page)))
+		r.log.Info("found events in the stream whose acknowledgement was lost", "events", len(page), "from", from)
+		var err error
+		if page, err = r.comparer.unrecorded(ctx, r.head, found.Last, comparePage); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refill fills a stream again that ends at sequence last, before head: all or its newest
+// messages are lost. What it still holds must be what was recorded; then what is missing is
+// published again, each event at its sequence.
+//
+// The stream is marked before anything else, and stays so whatever goes wrong:
+// whoever follows it without an outbox must not take its beginning, in which
+// access is granted that was revoked since, for all there is. The next comparison goes
+// on from where this one ended, and takes the mark away at the end.
+func (r *Relay) refill(ctx context.Context, settings *jetstream.StreamConfig, last, head uint64) error {
+	r.log.Warn("the stream lost events and is filled again from the outbox", "holds", last, "recorded", head)
+	if err := r.mark(ctx, settings, head); err != nil {
+		return err
+	}
+	if err := r.comparer.VerifyRecorded(ctx, last); err != nil {
+		return err
+	}
+	for last < head && ctx.Err() == nil {
+		entries, err := r.comparer.recorded(ctx, last+1, int(min(head-last, uint64(r.page))))
+		if err != nil {
+			return err
+		}
+		batch := r.nextBatch(entries)
+		r.step(StepRefill)
+		if err := r.sendAndCount(ctx, last, batch); err != nil {
+			return fmt.Errorf("publish again from sequence %d: %w", last+1, err)
+		}
+		last += uint64(len(batch))
+		r.metrics.refilled.Add(float64(len(batch)))
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r.log.Info("the stream holds all recorded events again", "sequence", head)
+	return nil
+}
+
+// mark writes into the stream's metadata up to where it is being filled again;
+// zero takes the mark away. Other metadata stays: some is the
+// broker's own. Where the settings have the mark already, nothing is asked for.
+func (r *Relay) mark(ctx context.Context, settings *jetstream.StreamConfig, to uint64) error {
+	next := *settings
+	next.Metadata = refillMark(settings.Metadata, to)
+	if maps.Equal(next.Metadata, settings.Metadata) {
+		return nil
+	}
+	r.step(StepMark)
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
+	defer cancel()
+	if _, err := r.js.UpdateStream(ctx, next); err != nil {
+		return fmt.Errorf("mark how far stream %s is filled again: %w", next.Name, err)
+	}
+	*settings = next
+	return nil
+}
+
+// refillMark returns metadata with the mark, or without one where to is zero.
+func refillMark(metadata map[string]string, to uint64) map[string]string {
+	marked := maps.Clone(metadata)
+	delete(marked, events.RefillKey)
+	if to == 0 {
+		return marked
+	}
+	if marked == nil {
+		marked = make(map[string]string, 1)
+	}
+	marked[events.RefillKey] = strconv.FormatUint(to, 10)
+	return marked
+}

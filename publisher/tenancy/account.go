@@ -1,0 +1,106 @@
+package tenancy
+
+import (
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// AccountPrefix starts the name of each partner's account, so that none has the
+// name of an account of the service, whatever the partner's id.
+const AccountPrefix = "partner-"
+
+// importPrefix is what a partner's account maps events.PartnerAPIPrefix to.
+const importPrefix = "$JS.signoff"
+
+// AnswerWithin is how long a server waits for the answer to a request that crosses
+// accounts, unless the request is Streamed.
+const AnswerWithin = 10 * time.Second
+
+// Account is what a partner's account lets through, and how much of it. The service's
+// account exports each service and stream to the accounts that import it.
+type Account struct {
+	Name     string
+	Services []Service // requests to the service's account
+	Streams  []string  // subjects of the service's account whose messages it receives
+	Mapping  Mapping   // zero where there are no services
+	Limits   Limits
+}
+
+// Service is a subject of the service's account, the one that the partner sends to,
+// and the one under which the partner's account imports it.
+//
+// Where the last two differ, the account maps what is sent to Local. Nobody subscribes
+// to Local then, and the server refuses a request whose reply subject starts with $JS:
+// so no answer to a partner's request becomes another request. A consumer sends nothing
+// to a subject without subscribers, and forgets the request.
+type Service struct {
+	Subject  string
+	Local    string
+	Import   string
+	Streamed bool // one request may have many answers
+}
+
+// Mapping is a subject that an account maps to another. Both end with a wildcard.
+type Mapping struct{ From, To string }
+
+// Limits bound a partner. With zero connections nobody gets in.
+type Limits struct {
+	Connections   int // at one time
+	Subscriptions int // of one connection
+	Payload       int // bytes of a message it sends
+}
+
+// DefaultLimits are 16 connections, each with events.PartnerSubscriptions subscriptions
+// and messages of 16 KiB.
+func DefaultLimits() Limits {
+	return Limits{Connections: 16, Subscriptions: events.PartnerSubscriptions, Payload: 16 << 10}
+}
+
+// AccountOf returns the account of a partner with its access consumer and a consumer
+// for each study with one of the keys.
+func AccountOf(partner string, keys []string, limits Limits) Account {
+	a := Account{Name: AccountPrefix + partner, Limits: limits}
+	a.Mapping = Mapping{From: events.PartnerAPIPrefix + ".>", To: importPrefix + ".>"}
+	for _, c := range Consumers(partner, keys) {
+		a.allow(c)
+	}
+	return a
+}
+
+// ClosedAccount returns the account of a partner that may do nothing any more.
+func ClosedAccount(partner string) Account { return Account{Name: AccountPrefix + partner} }
+
+// allow adds what one consumer and its live subject need: requests for events and for
+// its state, and both forms of acknowledgement. The acknowledgement subjects have as many
+// parts as the server gives them, and no other number: in a longer one of the first form,
+// or a shorter one of the second, the name of another consumer could stand where the
+// server looks for it in the other form.
+func (a *Account) allow(c Consumer) {
+	path := events.Stream + "." + c.Name
+	request := func(what string, streamed bool) Service {
+		rest := ".CONSUMER." + what + "." + path
+		return Service{Subject: "$JS.API" + rest, Local: events.PartnerAPIPrefix + rest, Import: importPrefix + rest, Streamed: streamed}
+	}
+	acknowledgement := func(subject string) Service {
+		return Service{Subject: subject, Local: subject, Import: subject}
+	}
+	a.Services = append(a.Services,
+		request("MSG.NEXT", true),
+		request("INFO", false),
+		acknowledgement("$JS.ACK."+path+".*.*.*.*.*"),
+		acknowledgement("$JS.ACK.*.*."+path+".*.*.*.*.>"),
+	)
+	a.Streams = append(a.Streams, c.Subject)
+}
+
+// RequestSubjects returns all subjects of the service's account on which requests for
+// events arrive: those to each consumer, and both forms of acknowledgement, which may
+// ask for more events.
+func RequestSubjects() []string {
+	return []string{
+		"$JS.API.CONSUMER.MSG.NEXT." + events.Stream + ".*",
+		"$JS.ACK." + events.Stream + ".*.*.*.*.*.*",
+		"$JS.ACK.*.*." + events.Stream + ".*.*.*.*.*.>",
+	}
+}

@@ -1,0 +1,226 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// How soon the broker is asked what is outstanding while there is a reason to
+// ask soon: at first, and then twice as long each time.
+const (
+	firstCheck = 50 * time.Millisecond
+	lastCheck  = time.Second
+)
+
+// aheadFor is how long a bookmark must be ahead of the log before that is an
+// error. Until then nothing is acknowledged: a replica may be behind.
+const aheadFor = 5 * time.Second
+
+// How many messages are requested again after one check at the most.
+const (
+	maxNewest = 100
+	maxOthers = 200
+)
+
+// errCaughtUp ends a session that has reached the end of the study's events.
+var errCaughtUp = errors.New("nothing is outstanding")
+
+// errIdle ends a session in which the broker has events and delivers none.
+var errIdle = errors.New("the broker has more events, but none arrives")
+
+// monitor asks the broker from time to time what is outstanding, while events are
+// being handled: that nothing arrives does not mean that there is nothing.
+type monitor struct {
+	f       *following
+	from    jetstream.Consumer
+	timer   *time.Timer
+	answers chan consumerState
+	asking  bool
+
+	lossyUntil time.Time // until then the broker may send to a connection that was lost
+	arrived    bool      // a message, since the last check
+	idleSince  time.Time // since then the broker has had events and delivered none; zero if not
+	aheadSince time.Time // since then the bookmark has been ahead of the log; zero if not
+	gaps       int       // checks in a row that found a gap that cannot be filled
+	losses     int       // checks in a row that found lost messages
+	checks     int       // since there is a reason to check soon
+	recalled   uint64    // the last of the older messages that were requested again
+}
+
+// consumerState is the broker's answer.
+type consumerState struct {
+	info *jetstream.ConsumerInfo
+	err  error
+}
+
+func newMonitor(f *following, from jetstream.Consumer) *monitor {
+	m := &monitor{f: f, from: from, answers: make(chan consumerState, 1), lossyUntil: time.Now().Add(pullExpiry + pullHeartbeat)}
+	m.timer = time.NewTimer(m.pause())
+	return m
+}
+
+// ask requests the state of the consumer, unless an answer is awaited or the
+// connection is lost.
+func (m *monitor) ask(ctx context.Context) {
+	if m.asking || !m.f.p.nc.IsConnected() {
+		m.schedule()
+		return
+	}
+	m.asking = true
+	go func() {
+		info, err := m.f.consumer.info(ctx, m.from)
+		m.answers <- consumerState{info, err} // never blocks: only one request runs at a time
+	}()
+}
+
+// schedule sets when to ask next.
+func (m *monitor) schedule() { m.timer.Reset(m.pause()) }
+
+// hurry makes the next check soon.
+func (m *monitor) hurry() {
+	m.checks = 0
+	m.schedule()
+}
+
+// pause returns the time until the next check.
+func (m *monitor) pause() time.Duration {
+	early := len(m.f.order.early) > 0
+	if !early {
+		m.gaps = 0
+	}
+	interval := m.f.p.cfg.Interval
+	if !early && m.losses == 0 && m.aheadSince.IsZero() && !m.f.toTheEnd && time.Now().After(m.lossyUntil) {
+		m.checks = 0
+		return interval
+	}
+	m.checks++
+	return min(firstCheck<<min(m.checks-1, 10), lastCheck, interval)
+}
+
+// handle acts on an answer. Queued is whether messages have arrived that are not
+// handled yet. While the connection is lost, an error does not end the session:
+// what has arrived is handled first.
+func (m *monitor) handle(s consumerState, queued bool) error {
+	m.asking = false
+	m.arrived = m.arrived || queued
+	defer m.schedule()
+	switch {
+	case s.err == nil:
+		m.f.report(nil)
+		m.recallLost(s.info)
+		return m.check(s.info)
+	case errors.As(s.err, new(outage)) && !m.f.p.nc.IsConnected():
+		return nil
+	}
+	return s.err
+}
+
+// check returns an error if the bookmark is ahead of the log, or if a gap was
+// found twice; errCaughtUp at the end; and an outage if the broker has events but
+// does not deliver them.
+func (m *monitor) check(info *jetstream.ConsumerInfo) error {
+	o := m.f.order
+	if err := o.beyondEnd(info); err != nil {
+		m.arrived = false
+		if m.aheadSince.IsZero() {
+			m.aheadSince = time.Now()
+		}
+		if time.Since(m.aheadSince) < min(m.f.p.cfg.Patience, aheadFor) {
+			return nil
+		}
+		return err
+	}
+	m.aheadSince = time.Time{}
+	if m.f.toTheEnd && m.caughtUp(info) {
+		return errCaughtUp
+	}
+	if m.idle(info) {
+		return outage{errIdle}
+	}
+	m.arrived = false
+	err := o.missing(info.Delivered.Stream, info.NumAckPending)
+	if err == nil {
+		m.gaps = 0
+		return nil
+	}
+	if m.gaps++; m.gaps < 2 { // what fills it may be on its way
+		return nil
+	}
+	return err
+}
+
+// caughtUp reports whether all events are handled and acknowledged, except repeats
+// that nothing contradicts and that the next event will settle.
+func (m *monitor) caughtUp(info *jetstream.ConsumerInfo) bool {
+	repeats := len(m.f.order.repeats)
+	return info.NumPending == 0 && info.NumAckPending == repeats && (repeats == 0 || !m.arrived)
+}
+
+// idle reports whether the broker has had events for as long as the interval
+// without delivering any.
+func (m *monitor) idle(info *jetstream.ConsumerInfo) bool {
+	switch {
+	case m.arrived || info.NumPending == 0 || len(m.f.order.early) > 0 || m.f.toTheEnd:
+		m.idleSince = time.Time{}
+	case m.idleSince.IsZero():
+		m.idleSince = time.Now()
+	default:
+		return time.Since(m.idleSince) >= m.f.p.cfg.Interval
+	}
+	return false
+}
+
+// recallLost has the broker deliver at once the messages whose acknowledgement it
+// waits for in vain. It has sent them to requests of a lost connection: on a
+// cluster it does so until they expire, because the server that runs the consumer
+// is not the one that the connection was lost to. Which messages are lost is
+// unknown. So more than those are requested again, of the messages between the
+// acknowledged and the last delivered one: the newest at each check, the others in
+// turn. The broker ignores a sequence that is not the consumer's or was not sent.
+func (m *monitor) recallLost(info *jetstream.ConsumerInfo) {
+	waiting := m.f.order.waiting()
+	if m.arrived || info.NumAckPending <= waiting {
+		m.losses = 0
+		return
+	}
+	if m.losses++; m.losses == 1 {
+		m.checks = 0 // check soon again: what is sent once more may be lost once more
+	}
+	lost := uint64(max(1, info.NumAckPending-waiting))
+	first, last := info.AckFloor.Stream+1, info.Delivered.Stream
+	between := last + 1 - min(first, last+1)
+	for i := range min(2*lost, maxNewest, between) {
+		m.recall(last-i, info, 0.5)
+	}
+	for range min(maxOthers, between) {
+		if m.recalled++; m.recalled < first || m.recalled > last {
+			m.recalled = first
+		}
+		if !m.recall(m.recalled, info, 0.75) {
+			m.recalled--
+			return
+		}
+	}
+}
+
+// recall requests a message again by a negative acknowledgement, in the form that
+// the broker expects; unless less than the given share of the quota is left, which
+// the events of all studies that do arrive need. It reports whether it did.
+func (m *monitor) recall(streamSequence uint64, info *jetstream.ConsumerInfo, share float64) bool {
+	quota := m.f.p.quota
+	switch {
+	case m.f.order.isWaiting(streamSequence):
+		return true
+	case quota.Tokens() < share*float64(quota.Burst()) || !quota.Allow():
+		return false
+	}
+	subject := fmt.Sprintf("$JS.ACK.%s.%s.1.%d.%d.0.0", events.Stream, m.f.durable, streamSequence, info.Delivered.Consumer)
+	_ = m.f.p.nc.Publish(subject, []byte("-NAK")) // if it is lost, the broker delivers after the ack wait
+	return true
+}

@@ -1,0 +1,15 @@
+// Package stream reads the stream of sign-off events in order, for the
+// publisher's own read models. Partners use package subscriber instead.
+//
+// A Reader passes every event of the stream to a Handler, in stream order, in
+// batches of what is available. A Handler that stores its Position together with
+// what it makes of a batch gets each event exactly once. An event is passed on
+// only if its stream sequence is the next one, its hash matches its content, and
+// its number and previous hash continue the chain of its study.
+//
+// When the stream is not the one that was read before, or an event does not
+// follow, Run returns an error that says so. No event is skipped. While the
+// broker is unreachable, Run waits.
+//
+// A Reader stores nothing itself: position and chain heads belong to the Handler.
+package stream
