@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/nats-io/nkeys"
 
@@ -28,6 +29,7 @@ const (
 	loginsFile   = "logins.nk"   // signs the logins of partners
 	answersFile  = "answers.nk"  // signs answers to the servers' questions about logins
 	rolesDir     = "roles"       // below it ROLE.nk, which signs users of the role
+	preloadDir   = "accounts"    // below it the accounts of the service, which servers outside have
 )
 
 // Keys are the keys of an installation.
@@ -85,6 +87,30 @@ func OpenKeys(dir string) (*Keys, error) {
 		}
 	}
 	return k, k.compute()
+}
+
+// RenewKey makes another key in place of one in the directory: that of a role, named
+// like the role, or accounts, logins or answers. The operator's own is not renewed alone:
+// the keys of all accounts are computed from it.
+func RenewKey(dir, name string) error {
+	path, kind := filepath.Join(dir, name+".nk"), nkeys.PrefixByteAccount
+	switch {
+	case name+".nk" == accountsFile:
+		kind = nkeys.PrefixByteOperator
+	case name+".nk" == loginsFile, name+".nk" == answersFile:
+	case slices.Contains(Roles, Role(name)), Role(name) == sentinel:
+		path = filepath.Join(dir, rolesDir, name+".nk")
+	default:
+		return events.Errorf(events.Invalid, "there is no key %q; use accounts, logins, answers, %s or one of the roles %s", name, sentinel, Roles)
+	}
+	pair, err := nkeys.CreatePair(kind)
+	if err == nil {
+		err = writeKey(path, pair)
+	}
+	if err != nil {
+		return fmt.Errorf("renew the key %s: %w", name, err)
+	}
+	return nil
 }
 
 // makeKeys puts a directory with new keys in place as a whole, so that a start

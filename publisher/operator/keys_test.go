@@ -121,6 +121,49 @@ func userSeed(t *testing.T) []byte {
 	return seed
 }
 
+// Another key that signs changes no account's key, so that the stream and partners'
+// accounts stay where they are.
+func TestAKeyIsRenewed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	first, err := operator.OpenKeys(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.RoleKeys(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"accounts", "logins", "answers", "sentinel", string(operator.Keeper)} {
+		before := contents(t, dir)
+		if err := operator.RenewKey(dir, name); err != nil {
+			t.Fatal(err)
+		}
+		for path, content := range contents(t, dir) {
+			if is := filepath.Base(path) == name+".nk"; is == (content == before[path]) {
+				t.Errorf("%s renewed: %s", name, path)
+			}
+		}
+		again, err := operator.OpenKeys(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := again.RoleKeys(); err != nil {
+			t.Fatal(err)
+		}
+		if again.App != first.App || again.PartnerAccount("acme") != first.PartnerAccount("acme") {
+			t.Errorf("%s renewed: accounts have other keys", name)
+		}
+	}
+	before := contents(t, dir)
+	for _, name := range []string{"", "../keys/logins", "nobody"} {
+		if err := operator.RenewKey(dir, name); !errors.Is(err, events.Invalid) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if diff := cmp.Diff(before, contents(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAPartnersKeyIsComputedFromTheOperatorsKeyAndItsID(t *testing.T) {
 	k := newKeys(t)
 	digest := sha256.Sum256([]byte(k.Operator + "acme"))

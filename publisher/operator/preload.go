@@ -63,6 +63,18 @@ func (k *Keys) Preload(roles RoleKeys, dir string, now time.Time) (*Preload, err
 	return p, nil
 }
 
+// StoredPreload makes what servers outside of the program have from their
+// configuration, with the keys of the roles that are stored beside the others. The
+// accounts are stored there too, so that they keep their time of issue.
+func (k *Keys) StoredPreload(now time.Time) (RoleKeys, *Preload, error) {
+	roles, err := k.RoleKeys()
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := k.Preload(roles, filepath.Join(k.dir, preloadDir), now)
+	return roles, p, err
+}
+
 // Text returns the part of a server's configuration that is the same for all
 // servers, in the form that nats-server reads.
 func (p *Preload) Text() string {
