@@ -50,9 +50,9 @@ var arrows = map[string][]string{
 	// Only main, the server and the tour may import everything; the packages that they
 	// share may not.
 	"cmd/signoff/console":           {},
-	"cmd/signoff/natsflags":         {"cmd/signoff/console", "publisher/natsd"},
+	"cmd/signoff/natsflags":         {"cmd/signoff/console", "publisher/natsd", "publisher/operator"},
 	"cmd/signoff/datadir":           {"cmd/signoff/natsflags", "events/retry", "events", "outbox", "publisher/callout", "subscriber/readmodel"},
-	"cmd/signoff/natsconf":          {"cmd/signoff/console", "cmd/signoff/datadir", "cmd/signoff/natsflags", "events", "outbox", "publisher/callout", "publisher/natsd", "publisher/tenancy"},
+	"cmd/signoff/natsconf":          {"cmd/signoff/console", "cmd/signoff/datadir", "cmd/signoff/natsflags", "publisher/natsd", "publisher/operator"},
 	"cmd/signoff/server/admission":  {"events", "events/access", "events/retry", "fhir/rest", "outbox", "publisher", "subscriber/stream", "subscriber/readmodel"},
 	"cmd/signoff/server/tokenkey":   {"cmd/signoff/datadir", "events/retry", "events/access", "outbox", "outbox/accounts"},
 	"cmd/signoff/server":            {"*"},

@@ -121,7 +121,7 @@ func TestReplicasOfConsumersAreForClusters(t *testing.T) {
 	if _, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
 		t.Errorf("with the embedded server: %v", err)
 	}
-	s.Flags = natsflags.Flags{NATSURL: "nats://127.0.0.1:1", NATSPasswordFile: "x"}
+	s.Flags = natsflags.Flags{NATSURL: "nats://127.0.0.1:1", NATSCreds: "{role}"}
 	if _, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
 		t.Errorf("with more than the stream has: %v", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/internal/testcert"
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
@@ -191,8 +189,8 @@ func TestAnOutsideCluster(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a grant begins with the reload", func(t *testing.T) { o.grant(t) })
-	t.Run("a withdrawal needs none", func(t *testing.T) { o.withdraw(t) })
+	t.Run("a grant begins at once", func(t *testing.T) { o.grant(t) })
+	t.Run("a withdrawal too", func(t *testing.T) { o.withdraw(t) })
 	t.Run("logins are answered beside the program, and by nobody without", func(t *testing.T) { o.callouts(t) })
 	t.Run("with one server killed it goes on", func(t *testing.T) {
 		o.kill(0)
@@ -238,7 +236,7 @@ func TestAnOutsideCluster(t *testing.T) {
 		mustSignoff(t, "rebuild", "--data", o.data)
 		o.stop()
 		flags := o.flags()
-		mustSignoff(t, "rebuild", "--data", o.data, "--nats-url", flags.NATSURL, "--nats-password-file", flags.NATSPasswordFile)
+		mustSignoff(t, "rebuild", "--data", o.data, "--nats-url", flags.NATSURL, "--nats-creds", flags.NATSCreds)
 		o.serve()
 		if n := o.reports(demoStudy); n != 7 {
 			t.Errorf("%d reports", n)
@@ -309,32 +307,15 @@ func (o *clusterServer) grant(t *testing.T) {
 	if n := o.reports("FHIR-T"); n != 1 {
 		t.Errorf("%d reports over HTTP", n)
 	}
-	eventually(t, "the hint to reload", func() error {
-		status, findings := readiness(t, o.p)
-		if status != http.StatusOK || !strings.Contains(findings["natsConfiguration"], "partner-acme") {
-			return fmt.Errorf("%d %v", status, findings)
-		}
-		return nil
-	})
-	eventually(t, "a login with the new study", func() error {
-		if err := o.opens(1, "FHIR-T"); !errors.Is(err, nats.ErrNoResponders) {
-			return fmt.Errorf("before the reload: %w", err)
-		}
-		return nil
-	})
-	if out := o.configure(); !strings.Contains(out, "reload") {
-		t.Errorf("nats-config printed %q", out)
+	for i := range o.hosts {
+		eventually(t, "a login with the new study", func() error { return o.opens(i, "FHIR-T") })
 	}
-	o.reload()
 	f := o.follow("FHIR-T")
 	eventually(t, "events of the new study", func() error { return f.has(o.last("FHIR-T")) })
-	eventually(t, "an end of the hint", func() error {
-		_, findings := readiness(t, o.p)
-		if text, ok := findings["natsConfiguration"]; ok {
-			return errors.New(text)
-		}
-		return nil
-	})
+	status, findings := readiness(t, o.p)
+	if status != http.StatusOK {
+		t.Errorf("%d %v", status, findings)
+	}
 }
 
 func (o *clusterServer) withdraw(t *testing.T) {
@@ -343,7 +324,6 @@ func (o *clusterServer) withdraw(t *testing.T) {
 	if err := json.Unmarshal([]byte(added.out), &other); err != nil {
 		t.Fatal(err)
 	}
-	mustSignoff(t, append(o.args, "--reload", "--nats-url", o.flags().NATSURL)...)
 	consumer := func(nc *nats.Conn, study string) error {
 		_, err := nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer("other", study), nil, 10*time.Second)
 		return err
@@ -435,9 +415,7 @@ func (o *clusterServer) callouts(t *testing.T) {
 func (o *clusterServer) callout(t *testing.T) (stop func()) {
 	t.Helper()
 	dir := datadir.Dir(t.TempDir())
-	a, err := server.OpenCallout(t.Context(), dir, server.CalloutSettings{
-		Flags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, natsconf.CredentialsDir, natsconf.LoginKeyFile),
-	}, slog.New(slog.DiscardHandler))
+	a, err := server.OpenCallout(t.Context(), dir, o.calloutSettings(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

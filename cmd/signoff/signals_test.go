@@ -303,7 +303,6 @@ const waitsForNATS = "does not follow the stream"
 // stopped.
 func longRunningCommands(t *testing.T, dir string) map[string][]string {
 	t.Helper()
-	secret := passwordFile(t)
 	seed := filepath.Join(t.TempDir(), "login.nk")
 	key, err := callout.NewIssuer()
 	if err != nil {
@@ -312,7 +311,7 @@ func longRunningCommands(t *testing.T, dir string) map[string][]string {
 	if err := os.WriteFile(seed, key, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	outside := []string{"--nats-url", nobody(t), "--nats-password-file", secret}
+	outside := []string{"--nats-url", nobody(t), "--nats-creds", credentialFiles(t)}
 	return map[string][]string{
 		"serve":                                  append(quietServe(dir), "--log-level", "debug"),
 		"serve, with a NATS server that is away": append(append(serveArgs(dir), "--log-level", "debug"), outside...),
@@ -384,7 +383,7 @@ func TestASignalWhileAServerIsSilent(t *testing.T) {
 	defer silent.Close()
 	dir := t.TempDir()
 	p := startPiped(t, dir, append(serveArgs(dir), "--log-level", "debug",
-		"--nats-url", "nats://"+silent.Addr().String(), "--nats-password-file", passwordFile(t))...)
+		"--nats-url", "nats://"+silent.Addr().String(), "--nats-creds", credentialFiles(t))...)
 	waiting, err := silent.Accept()
 	if err != nil {
 		t.Fatal(err)

@@ -195,7 +195,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 		commandsWork(t, dir)
 	})
 	t.Run("and what is not listened on does not matter", func(t *testing.T) {
-		args := append(serveArgs(t.TempDir()), "--nats-listen", "0.0.0.0:0", "--nats-url", "nats://192.0.2.1:4222", "--nats-password-file", "none")
+		args := append(serveArgs(t.TempDir()), "--nats-listen", "0.0.0.0:0", "--nats-url", "nats://192.0.2.1:4222", "--nats-creds", "{role}")
 		refusal(t, exitUsage, args, "--insecure", "nats://192.0.2.1:4222")
 		refusal(t, exitUsage, append(args, "--nats-tls-cert", testcert.NewFiles(t).Cert), "--nats-tls-cert needs --nats-tls-key")
 		pair := testcert.NewFiles(t)

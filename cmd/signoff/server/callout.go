@@ -14,7 +14,6 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/publisher/callout"
@@ -77,7 +76,7 @@ func (a *Callout) openLogins(context.Context) error {
 	}
 	seed, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("read the key that signs the answers to logins: %w; set --login-key to the %s that signoff nats-config wrote", err, natsconf.LoginKeyFile)
+		return fmt.Errorf("read the key that signs the answers to logins: %w; set --login-key to the login.nk that signoff nats-config wrote", err)
 	}
 	nc, err := a.Connect(natsd.Partners)
 	if err != nil {
