@@ -261,7 +261,7 @@ func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 	for _, id := range []string{"2005", "2006", "2007"} {
 		before := o.connections(t)
 		for _, c := range before {
-			if err := o.p.NATS.Disconnect(t.Context(), c); err != nil {
+			if err := o.p.Accounts.Disconnect(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -278,11 +278,11 @@ func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 
 func (o *clusterServer) connections(t *testing.T) []tenancy.Connection {
 	t.Helper()
-	all, err := o.p.NATS.Connections(t.Context(), tenancy.AccountPrefix+"acme")
+	all, err := o.p.Accounts.Connections(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	return all[tenancy.AccountPrefix+"acme"]
 }
 
 // as connects as a role, until the test ends.
