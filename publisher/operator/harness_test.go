@@ -75,6 +75,7 @@ type installation struct {
 	preload *operator.Preload
 	nodes   []*node
 	clock   func() time.Time
+	plain   bool // users and passwords in place of keys
 }
 
 // node is a server: in the test's process, or in one of its own.
@@ -100,21 +101,31 @@ func newInstallation(t testing.TB, size int, processes bool) *installation {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "operator.conf"), in.preload.Text())
-	addresses := freeAddresses(t, 2*size)
+	in.addNodes(dir, size, processes, true)
+	return in
+}
+
+// addNodes starts servers whose files include dir/operator.conf, and waits for them.
+func (in *installation) addNodes(dir string, size int, processes, operatorMode bool) {
+	in.t.Helper()
+	addresses := freeAddresses(in.t, 2*size)
 	for i := range size {
 		n := &node{name: fmt.Sprint("n", i+1), url: "nats://" + addresses[i]}
-		n.file, n.accounts = filepath.Join(dir, n.name+".conf"), filepath.Join(dir, n.name, "jwt")
-		of := natsd.Node{Name: n.name, Listen: addresses[i], StoreDir: filepath.Join(dir, n.name), Accounts: n.accounts, Include: "operator.conf"}
+		n.file = filepath.Join(dir, n.name+".conf")
+		of := natsd.Node{Name: n.name, Listen: addresses[i], StoreDir: filepath.Join(dir, n.name), Include: "operator.conf"}
+		if operatorMode {
+			n.accounts = filepath.Join(dir, n.name, "jwt")
+			of.Accounts = n.accounts
+		}
 		if size > 1 {
 			of.Cluster = &natsd.Cluster{Name: "signoff", Listen: addresses[size+i], Routes: addresses[size:], User: "route", Password: "between servers"}
 		}
-		write(t, n.file, of.Text())
+		write(in.t, n.file, of.Text())
 		in.nodes = append(in.nodes, n)
-		t.Cleanup(func() { in.kill(n) })
+		in.t.Cleanup(func() { in.kill(n) })
 		in.start(n, processes)
 	}
 	in.ready()
-	return in
 }
 
 func eachSize(t *testing.T, test func(t *testing.T, in *installation)) {
@@ -199,9 +210,12 @@ func (in *installation) urls() string {
 
 // connect opens a connection as a role.
 func (in *installation) connect(role operator.Role) (*nats.Conn, error) {
-	login, err := in.keys.Login(in.roles, role)
-	if err != nil {
-		return nil, err
+	login := nats.UserInfo(string(role), "pw-"+string(role))
+	if !in.plain {
+		var err error
+		if login, err = in.keys.Login(in.roles, role); err != nil {
+			return nil, err
+		}
 	}
 	return nats.Connect(in.urls(), login, nats.DontRandomize(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
 		nats.IgnoreAuthErrorAbort(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
