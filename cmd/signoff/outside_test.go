@@ -24,7 +24,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
-	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
@@ -259,16 +258,15 @@ func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 	if _, err := js.UpdateConsumer(t.Context(), events.Stream, patient); err != nil {
 		t.Fatal(err)
 	}
-	accounts := o.accounts(t)
 	for _, id := range []string{"2005", "2006", "2007"} {
-		before := connections(t, accounts)
+		before := o.connections(t)
 		for _, c := range before {
-			if err := accounts.Disconnect(t.Context(), c); err != nil {
+			if err := o.p.Accounts.Disconnect(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 		}
 		eventually(t, "another connection", func() error {
-			if now := connections(t, accounts); len(now) == 0 || slices.Contains(before, now[0]) {
+			if now := o.connections(t); len(now) == 0 || slices.Contains(before, now[0]) {
 				return fmt.Errorf("%v", now)
 			}
 			return nil
@@ -278,27 +276,9 @@ func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 	}
 }
 
-// accounts is what an administrator with the keys and the credentials can do on the
-// servers.
-func (o *clusterServer) accounts(t *testing.T) *operator.Accounts {
+func (o *clusterServer) connections(t *testing.T) []tenancy.Connection {
 	t.Helper()
-	keys, err := operator.OpenKeys(datadir.Dir(o.data).NATSKeys())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, preload, err := keys.StoredPreload(time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	accounts := o.flags().Reach(slog.New(slog.DiscardHandler)).Accounts(keys, preload)
-	t.Cleanup(accounts.Close)
-	return accounts
-}
-
-// connections are those of acme.
-func connections(t *testing.T, accounts *operator.Accounts) []tenancy.Connection {
-	t.Helper()
-	all, err := accounts.Connections(t.Context())
+	all, err := o.p.Accounts.Connections(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

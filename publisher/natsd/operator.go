@@ -20,7 +20,7 @@ import (
 // the data.
 const accountsDir = "jwt"
 
-// operation is what a server has in operator mode.
+// operation is what the accounts and users of a server come from.
 type operation struct {
 	keys    *operator.Keys
 	roles   operator.RoleKeys // of this start
@@ -98,7 +98,7 @@ func globQuote(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-// apply sets the options of a server in operator mode.
+// apply sets the options that come from it.
 func (o *operation) apply(opts *server.Options, dir string) error {
 	text := o.preload.Text() + operator.Resolver(filepath.Join(dir, accountsDir))
 	if err := opts.ProcessConfigString(text); err != nil {
@@ -110,15 +110,30 @@ func (o *operation) apply(opts *server.Options, dir string) error {
 // Preload returns the accounts of the service that the server started with.
 func (s *Server) Preload() *operator.Preload { return s.operation.preload }
 
-// RoleCredentials returns a credentials file (.creds) of a role. It is worth
-// nothing after the server has ended.
-func (s *Server) RoleCredentials(role operator.Role) ([]byte, error) {
+// Keys returns those that have signed the accounts.
+func (s *Server) Keys() *operator.Keys { return s.operation.keys }
+
+// Credentials returns a credentials file (.creds) of a role. It is worth nothing
+// after the server has ended.
+func (s *Server) Credentials(role Role) ([]byte, error) {
 	return s.operation.keys.Credentials(s.operation.roles, role)
 }
 
-// ConnectAs opens a connection within the process as role. Options may add to it,
+// Accounts returns what keeps the accounts of partners on the server. The caller
+// must call Close.
+func (s *Server) Accounts() *operator.Accounts {
+	return operator.NewAccounts(operator.Config{
+		Connect: func() (*nats.Conn, error) { return s.Connect(Keeper) },
+		Keys:    s.operation.keys, Preload: s.operation.preload, Timeout: accountsTimeout, Log: s.log,
+	})
+}
+
+// accountsTimeout is long: there is one server, and it is not away.
+const accountsTimeout = 5 * time.Second
+
+// Connect opens a connection within the process as role. Options may add to it,
 // but not change server and user.
-func (s *Server) ConnectAs(role operator.Role, opts ...nats.Option) (*nats.Conn, error) {
+func (s *Server) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	login, err := s.operation.keys.Login(s.operation.roles, role)
 	if err != nil {
 		return nil, err

@@ -31,16 +31,6 @@ func startOperator(t *testing.T, dir string) (*natsd.Server, *operator.Keys) {
 	return start(t, natsd.Config{Dir: dir, Listen: "127.0.0.1:0", Keys: keys}), keys
 }
 
-func connectAs(t *testing.T, s *natsd.Server, role operator.Role, opts ...nats.Option) *nats.Conn {
-	t.Helper()
-	nc, err := s.ConnectAs(role, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	return nc
-}
-
 func streamOf(t *testing.T, nc *nats.Conn) jetstream.Stream {
 	t.Helper()
 	js, err := jetstream.New(nc)
@@ -117,13 +107,18 @@ func wantFilled(t *testing.T, nc *nats.Conn, created time.Time) {
 
 func TestTheStreamOfTheConfigurationModeIsTakenOver(t *testing.T) {
 	dir := t.TempDir()
-	before := start(t, natsd.Config{Dir: dir})
+	before, keys := startOperator(t, dir)
 	fill(t, connect(t, before, natsd.Publisher), connect(t, before, natsd.Reader))
 	created := streamOf(t, connect(t, before, natsd.Reader)).CachedInfo().Created
 	before.Shutdown()
+	// Without operator mode the store has the name of the account.
+	store := filepath.Join(dir, "jetstream")
+	if err := os.Rename(filepath.Join(store, keys.App), filepath.Join(store, "APP")); err != nil {
+		t.Fatal(err)
+	}
 
-	s, keys := startOperator(t, dir)
-	wantFilled(t, connectAs(t, s, operator.Reader), created)
+	s, _ := startOperator(t, dir)
+	wantFilled(t, connect(t, s, operator.Reader), created)
 	entries, err := os.ReadDir(filepath.Join(dir, "jetstream"))
 	if err != nil || len(entries) != 1 || entries[0].Name() != keys.App {
 		t.Errorf("the store holds %v, %v", entries, err)
@@ -133,8 +128,8 @@ func TestTheStreamOfTheConfigurationModeIsTakenOver(t *testing.T) {
 func TestTheStreamOutlastsLostKeys(t *testing.T) {
 	dir := t.TempDir()
 	s, before := startOperator(t, dir)
-	fill(t, connectAs(t, s, operator.Publisher), connectAs(t, s, operator.Reader))
-	created := streamOf(t, connectAs(t, s, operator.Reader)).CachedInfo().Created
+	fill(t, connect(t, s, operator.Publisher), connect(t, s, operator.Reader))
+	created := streamOf(t, connect(t, s, operator.Reader)).CachedInfo().Created
 	s.Shutdown()
 	if err := os.RemoveAll(filepath.Join(dir, "keys")); err != nil {
 		t.Fatal(err)
@@ -143,7 +138,7 @@ func TestTheStreamOutlastsLostKeys(t *testing.T) {
 	if before.App == after.App {
 		t.Fatal("the keys are the same")
 	}
-	wantFilled(t, connectAs(t, s, operator.Reader), created)
+	wantFilled(t, connect(t, s, operator.Reader), created)
 	if _, err := os.Stat(filepath.Join(dir, "jwt", before.App+".jwt")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an account of the lost keys is still there: %v", err)
 	}
@@ -207,7 +202,7 @@ func TestAccountsOfTheServiceAreWrittenAnewBeforeEachStart(t *testing.T) {
 			}
 			s, _ = startOperator(t, dir)
 			for _, role := range operator.Roles {
-				connectAs(t, s, role)
+				connect(t, s, role)
 			}
 			for _, key := range []string{keys.System, keys.Auth, keys.App} {
 				text, err := os.ReadFile(filepath.Join(dir, "jwt", key+".jwt"))
@@ -230,7 +225,7 @@ func TestCredentialsOfRolesEndWithTheServer(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := startOperator(t, dir)
 	file := filepath.Join(t.TempDir(), "operator.creds")
-	creds, err := s.RoleCredentials(operator.Operator)
+	creds, err := s.Credentials(operator.Operator)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,10 +251,7 @@ func TestPushedAccountsOutlastTheServer(t *testing.T) {
 	var before string
 	for range 2 {
 		s, keys := startOperator(t, dir)
-		a := operator.NewAccounts(operator.Config{
-			Connect: func() (*nats.Conn, error) { return s.ConnectAs(operator.Keeper) }, Keys: keys, Preload: s.Preload(),
-			Timeout: 10 * time.Second, Log: slog.New(slog.DiscardHandler),
-		})
+		a := s.Accounts()
 		if err := a.SetAccount(t.Context(), partner); err != nil {
 			t.Fatal(err)
 		}

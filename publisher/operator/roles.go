@@ -22,7 +22,7 @@ const (
 	Publisher Role = "publisher" // owns the stream; the only one that may publish events
 	Reader    Role = "reader"    // reads the stream through consumers and by sequence
 	Operator  Role = "operator"  // a person with the nats command line: looks, changes nothing stored
-	Doors     Role = "doors"     // makes partners' consumers
+	Partners  Role = "doors"     // makes partners' consumers
 	System    Role = "system"    // the same person in account SYS: server reports
 	Keeper    Role = "keeper"    // in account SYS: pushes accounts, finds and closes partners' connections
 	Callout   Role = "callout"   // in account AUTH: answers logins
@@ -30,7 +30,7 @@ const (
 )
 
 // Roles are the roles that have credentials.
-var Roles = []Role{Publisher, Reader, Operator, Doors, System, Keeper, Callout}
+var Roles = []Role{Publisher, Reader, Operator, Partners, System, Keeper, Callout}
 
 const (
 	api    = "$JS.API."
@@ -74,7 +74,7 @@ func permissions(role Role) jwt.Permissions {
 			api + "CONSUMER.NAMES.>", api + "CONSUMER.LIST.>", api + "CONSUMER.INFO.>",
 			api + "CONSUMER.CREATE.>", api + "CONSUMER.DURABLE.CREATE.>", api + "CONSUMER.DELETE.>", api + "CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "$JS.FC.>",
 		}, inbox, events.StoredWildcard)
-	case Doors:
+	case Partners:
 		return allow([]string{
 			api + "STREAM.INFO." + stream, api + "CONSUMER.CREATE." + stream + ".>", api + "CONSUMER.DELETE." + stream + ".>",
 			api + "CONSUMER.INFO." + stream + ".>", api + "CONSUMER.NAMES." + stream, tenancy.SuspensionSubject,

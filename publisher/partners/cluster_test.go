@@ -18,38 +18,46 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
-	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // cluster is three servers under the configuration that is written for them.
 type cluster struct {
 	*natsd.Outside
-	c       natsd.Configuration
+	keys    *operator.Keys
+	roles   operator.RoleKeys
+	preload *operator.Preload
 	urls    []string
 	files   []string // configurations of the servers
 	servers []*server.Server
 }
 
-func (c *cluster) Credentials(r natsd.Role) natsd.Credentials { return c.c.Credentials[r] }
+func (c *cluster) Credentials(r natsd.Role) ([]byte, error) { return c.keys.Credentials(c.roles, r) }
 
 // startCluster starts the servers from files, as nats-server does, and waits
 // until they have found each other.
-func startCluster(t testing.TB, c natsd.Configuration) *cluster {
+func startCluster(t testing.TB) *cluster {
 	t.Helper()
-	text, err := c.Text()
-	if err != nil {
+	dir := t.TempDir()
+	made := &cluster{}
+	var err error
+	if made.keys, err = operator.OpenKeys(filepath.Join(dir, "keys")); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "accounts.conf"), text)
+	if made.roles, err = made.keys.RoleKeys(); err != nil {
+		t.Fatal(err)
+	}
+	if made.preload, err = made.keys.Preload(made.roles, filepath.Join(dir, "preload"), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "operator.conf"), made.preload.Text())
 	routes := freeAddresses(t, 3)
-	made := &cluster{c: c}
 	for i, name := range []string{"n1", "n2", "n3"} {
-		file := filepath.Join(dir, name+".conf")
+		file, store := filepath.Join(dir, name+".conf"), t.TempDir()
 		write(t, file, natsd.Node{
-			Name: name, Listen: "127.0.0.1:-1", StoreDir: t.TempDir(), Include: "accounts.conf",
+			Name: name, Listen: "127.0.0.1:-1", StoreDir: store, Accounts: filepath.Join(store, "jwt"), Include: "operator.conf",
 			Cluster: &natsd.Cluster{Name: "signoff", Listen: routes[i], Routes: routes, User: "route", Password: "between servers"},
 		}.Text())
 		made.files = append(made.files, file)
@@ -70,19 +78,19 @@ func startCluster(t testing.TB, c natsd.Configuration) *cluster {
 		}
 		return leaders == 1
 	})
-	made.reach(t, timeout)
+	made.reach(timeout)
 	return made
 }
 
 // reach has what runs on the cluster wait that long for answers of all servers.
-func (c *cluster) reach(t testing.TB, wait time.Duration) {
+func (c *cluster) reach(wait time.Duration) {
 	c.Outside = natsd.Reach(natsd.OutsideConfig{
 		URL: strings.Join(c.urls, ","), Timeout: wait, Log: slog.New(slog.DiscardHandler),
 		Options: func(r natsd.Role) ([]nats.Option, error) {
-			return []nats.Option{nats.UserInfo(c.Credentials(r).User, c.Credentials(r).Password)}, nil
+			login, err := c.keys.Login(c.roles, r)
+			return []nats.Option{login}, err
 		},
 	})
-	t.Cleanup(c.Outside.Shutdown)
 }
 
 func write(t testing.TB, file, text string) {
@@ -136,22 +144,12 @@ func newClusterInstallation(t testing.TB, cfg config, known ...access.Partner) (
 func prepareCluster(t testing.TB, cfg config, known ...access.Partner) (*installation, *cluster) {
 	t.Helper()
 	h := prepare(t, cfg)
-	c := natsd.Configuration{}
-	var err error
-	if c.LoginIssuer, err = callout.IssuerKey(h.seed); err != nil {
-		t.Fatal(err)
-	}
-	if c.Credentials, err = natsd.NewCredentials(); err != nil {
-		t.Fatal(err)
-	}
 	for _, p := range known {
 		h.directory.d = h.directory.d.WithPartner(p)
-		if p.Enabled {
-			c.Partners = append(c.Partners, tenancy.AccountOf(p.ID, p.Studies, h.cfg.Limits))
-		}
 	}
-	built := startCluster(t, c)
-	h.servers = built
+	built := startCluster(t)
+	h.servers, h.keys, h.preload = built, built.keys, built.preload
+	h.reach(built.Accounts(built.keys, built.preload))
 	h.makeStream(3)
 	return h, built
 }
@@ -200,7 +198,8 @@ func newClusterThatMayFail(t testing.TB, cfg config, known ...access.Partner) (*
 	t.Helper()
 	cfg.Limits = tenancy.DefaultLimits()
 	h, built := prepareCluster(t, cfg, known...)
-	built.reach(t, time.Second)
+	built.reach(time.Second)
+	h.reach(built.Accounts(built.keys, built.preload))
 	h.startService()
 	h.ready()
 	return h, built

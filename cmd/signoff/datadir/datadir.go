@@ -26,8 +26,12 @@ func (d Dir) ReadModel() string { return filepath.Join(string(d), "readmodel.db"
 // TokenKey returns the path of the key that signs access tokens.
 func (d Dir) TokenKey() string { return filepath.Join(d.Keys(), "token.jwk") }
 
-// LoginKey returns the path of the key that signs the answers to NATS logins.
-func (d Dir) LoginKey() string { return filepath.Join(d.Keys(), "login.nk") }
+// Answers returns the path of the keys with which a callout answers NATS logins.
+func (d Dir) Answers() string { return filepath.Join(d.Keys(), "answers.json") }
+
+// OperatorCreds returns the path of the operator's credentials for the embedded NATS
+// server, which are there while it runs.
+func (d Dir) OperatorCreds() string { return filepath.Join(string(d), "operator.creds") }
 
 // Keys returns the directory of all keys.
 func (d Dir) Keys() string { return filepath.Join(string(d), "keys") }

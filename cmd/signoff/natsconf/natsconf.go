@@ -85,7 +85,7 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 		out.write(filepath.Join(cmd.Out, node+".conf"), []byte(cmd.node(node, strings.TrimSpace(string(password))).Text()))
 	}
 	out.credentials(cmd.Credentials, keys, roles, operator.Roles...)
-	out.credentials(cmd.Callout, keys, roles, operator.Callout, operator.Reader, operator.Doors)
+	out.credentials(cmd.Callout, keys, roles, operator.Callout, operator.Reader, operator.Partners)
 	out.write(filepath.Join(cmd.Callout, AnswersFile), append(answers, '\n'))
 	if out.err != nil {
 		return out.err

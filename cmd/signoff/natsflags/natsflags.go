@@ -98,8 +98,7 @@ func (f Flags) Absolute() (Flags, error) {
 // Reach returns the outside server, to connect to.
 func (f Flags) Reach(log *slog.Logger) *natsd.Outside {
 	return natsd.Reach(natsd.OutsideConfig{
-		URL: f.NATSURL, Log: log,
-		Options: func(role natsd.Role) ([]nats.Option, error) { return f.Options(operator.Role(role)) },
+		URL: f.NATSURL, Options: f.Options, Log: log,
 	})
 }
 
