@@ -99,6 +99,7 @@ func TestANodeOfAClusterOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer opts.AccountResolver.Close()
 	if opts.TLSConfig == nil || opts.TLSConfig.ClientAuth != tls.NoClientCert {
 		t.Errorf("clients: %+v", opts.TLSConfig)
 	}

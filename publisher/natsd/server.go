@@ -97,6 +97,7 @@ func Start(cfg Config) (*Server, error) {
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {
+		opts.AccountResolver.Close() // which runs since the options were read
 		return nil, fmt.Errorf("make NATS server: %w", err)
 	}
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
@@ -117,6 +118,9 @@ func KeysDir(dir string) string { return filepath.Join(dir, "keys", "nats") }
 // options are the server's, with accounts and users.
 func options(cfg Config, operation *operation) (*server.Options, error) {
 	opts := &server.Options{}
+	if err := listen(opts, cfg.Listen); err != nil {
+		return nil, err
+	}
 	if err := operation.apply(opts, cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -130,7 +134,7 @@ func options(cfg Config, operation *operation) (*server.Options, error) {
 	opts.NoSigs = true
 	opts.TLS, opts.TLSConfig = cfg.TLS != nil, cfg.TLS
 	opts.DisableJetStreamBanner = true
-	return opts, listen(opts, cfg.Listen)
+	return opts, nil
 }
 
 func listen(opts *server.Options, address string) error {

@@ -34,7 +34,7 @@ func toEnter() (all []attack) {
 	}
 	own := secretOf("mallory")
 	for _, role := range []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System, natsd.Partners, natsd.Keeper, natsd.Callout} {
-		enter("as "+string(role), func(s *attackTest) ([]nats.Option, error) {
+		enter("as "+string(role), func(*attackTest) ([]nats.Option, error) {
 			return []nats.Option{nats.UserInfo("signoff."+string(role), own)}, nil
 		})
 		as("as "+string(role)+" without the prefix", string(role), own)

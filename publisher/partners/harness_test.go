@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -408,6 +409,9 @@ func same[T comparable](t testing.TB, what string, got []T, want ...T) {
 }
 
 func TestMain(m *testing.M) {
+	if file := os.Getenv(serverConfig); file != "" {
+		runServer(file)
+	}
 	goleak.VerifyTestMain(m, // the server's file store now and then leaves these behind
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
