@@ -162,7 +162,7 @@ func TestRelayFillsTheStreamAgain(t *testing.T) {
 		r.stop()
 		b.stop()
 
-		if err := os.RemoveAll(filepath.Join(dir, "jetstream")); err != nil {
+		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.CopyFS(dir, os.DirFS(copied)); err != nil {

@@ -23,7 +23,6 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/retry"
@@ -490,9 +489,7 @@ func TestACalloutAdmitsNobodyWhileTheStreamIsRefilled(t *testing.T) {
 	i.lose("jetstream", "readmodel.db*")
 	p := startPaused(t, i.dir, s, 2)
 	dir := datadir.Dir(t.TempDir())
-	a, err := server.OpenCallout(t.Context(), dir, server.CalloutSettings{
-		Flags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, natsconf.CredentialsDir, natsconf.LoginKeyFile),
-	}, slog.New(slog.DiscardHandler))
+	a, err := server.OpenCallout(t.Context(), dir, o.calloutSettings(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

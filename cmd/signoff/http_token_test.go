@@ -224,7 +224,7 @@ func (f *forger) forgeries(s *attackedServer) map[string]string {
 		"declared as encrypted":       strings.Join([]string{parts[0], "", parts[1], parts[2], parts[2]}, "."),
 		"no token":                    "x",
 		"dots":                        "..",
-		"a NATS password":             s.p.NATS.Credentials("operator").Password,
+		"a NATS user's JWT":           s.natsUser("eyJ"),
 		"the key file itself, public": base64.RawURLEncoding.EncodeToString(jwk),
 	}
 }

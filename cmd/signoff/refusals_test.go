@@ -43,7 +43,7 @@ func TestWrongUsage(t *testing.T) {
 		"nothing to sign":               {"sign", "--as", "pi", "--meaning", "m"},
 		"ids and a study":               {"sign", "790", "--study", "S", "--all", "--as", "pi", "--meaning", "m"},
 		"a case that cannot be":         {"sign", "--study", "S", "--all", "--case=-1", "--as", "pi", "--meaning", "m", "--password-file", "none"},
-		"two of three servers":          {"serve", "--nats-replicas", "2", "--nats-url", "nats://127.0.0.1:1", "--nats-password-file", "none", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"},
+		"two of three servers":          {"serve", "--nats-replicas", "2", "--nats-url", "nats://127.0.0.1:1", "--nats-creds", "{role}", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"},
 		"all without a study":           {"sign", "--all", "--as", "pi", "--meaning", "m"},
 		"no signer":                     {"sign", "790", "--meaning", "m"},
 		"no terminal to ask a password": {"sign", "790", "--as", "pi", "--meaning", "m"},

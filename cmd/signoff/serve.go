@@ -56,15 +56,15 @@ Add --data %s to each. Stop with Ctrl-C.
 // natsHint returns what the operator needs besides the address.
 func natsHint(data datadir.Dir, s datadir.Serving) string {
 	if s.Outside != nil {
-		return "an outside server; after partner add, grant and revoke run signoff nats-config, then make it reload"
+		return "an outside server"
 	}
-	return "the operator's credentials are in " + data.ServeFile()
+	return "the operator's credentials are " + data.OperatorCreds()
 }
 
 // calloutCommand answers partners' logins to an outside NATS server or cluster, beside
 // signoff serve, so that partners can log in while that is away. It follows the stream in
 // a data directory of its own, which may be empty at each start, and needs the roles
-// reader and doors. Any number may run; one of them answers each login.
+// callout, reader and doors. Any number may run; one of them answers each login.
 type calloutCommand struct {
 	server.CalloutSettings
 	LogLevel  slog.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`

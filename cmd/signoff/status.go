@@ -67,7 +67,6 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 		return "not running", nil, nil
 	}
 	s = &running
-	s.NATSUser, s.NATSPassword = "", "" // not for standard output
 	ctx, cancel := context.WithTimeout(ctx, server.ReadyTimeout)
 	defer cancel()
 	status, body, err := dir.Get(ctx, s.OpsURL+"/readyz")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
@@ -83,14 +84,11 @@ type Callout struct {
 	admitted map[string][]string // by partner: keys of the studies that its logins open
 }
 
-// New returns a Callout on a connection that may answer logins. The seed is that of the
-// account nkey that the servers know as the issuer of logins.
-func New(nc *nats.Conn, directory DirectorySource, seed []byte, cfg Config) (*Callout, error) {
+// New returns a Callout on a connection in the role Callout.
+func New(nc *nats.Conn, directory DirectorySource, answers *operator.Answers, cfg Config) *Callout {
 	c := &Callout{admitted: make(map[string][]string)}
-	if err := c.init(nc, directory, c, seed, cfg); err != nil {
-		return nil, err
-	}
-	return c, nil
+	c.init(nc, directory, c, answers, cfg)
+	return c
 }
 
 // Limits returns those that connections have, and accounts should.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/retry"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
@@ -46,18 +47,15 @@ type Standalone struct {
 	latestUntil time.Time // the directory counts as the latest
 }
 
-// NewStandalone returns one that answers logins on the first connection. The second, of the
-// service's account, may look up the stream and receive suspensions; it may be the same. The
-// seed is that of the account nkey that the servers know as the issuer of logins.
-func NewStandalone(logins, service *nats.Conn, directory DirectorySource, seed []byte, cfg Config) (*Standalone, error) {
+// NewStandalone returns one that answers logins on the first connection, in the role
+// Callout. The second, in the role Partners, looks up the stream and receives suspensions.
+func NewStandalone(logins, service *nats.Conn, directory DirectorySource, answers *operator.Answers, cfg Config) (*Standalone, error) {
 	js, err := jetstream.New(service)
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
 	s := &Standalone{service: service, js: js}
-	if err := s.init(logins, directory, s, seed, cfg); err != nil {
-		return nil, err
-	}
+	s.init(logins, directory, s, answers, cfg)
 	s.status.init()
 	return s, nil
 }

@@ -97,7 +97,7 @@ func (r *Reconciler) listNames(ctx context.Context) (map[string]bool, error) {
 	}
 	err = lister.Err()
 	if err != nil && errors.Is(r.nc.LastError(), nats.ErrPermissionViolation) {
-		err = fmt.Errorf("%w; the NATS configuration is of another version; write it again (signoff nats-config) and reload", r.nc.LastError())
+		err = fmt.Errorf("%w; the NATS configuration is of another version; write it again (signoff nats-config) and restart the servers", r.nc.LastError())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list consumers: %w", err)

@@ -27,10 +27,23 @@ func (d Dir) Outbox() string { return filepath.Join(string(d), "outbox.db") }
 func (d Dir) ReadModel() string { return filepath.Join(string(d), "readmodel.db") }
 
 // TokenKey returns the path of the key that signs access tokens.
-func (d Dir) TokenKey() string { return filepath.Join(string(d), "keys", "token.jwk") }
+func (d Dir) TokenKey() string { return filepath.Join(d.Keys(), "token.jwk") }
 
-// LoginKey returns the path of the key that signs the answers to NATS logins.
-func (d Dir) LoginKey() string { return filepath.Join(string(d), "keys", "login.nk") }
+// Answers returns the path of the keys with which a callout answers NATS logins.
+func (d Dir) Answers() string { return filepath.Join(d.Keys(), "answers.json") }
+
+// OperatorCreds returns the path of the operator's credentials for the embedded NATS
+// server, which are there while it runs.
+func (d Dir) OperatorCreds() string { return filepath.Join(string(d), "operator.creds") }
+
+// Keys returns the directory of all keys.
+func (d Dir) Keys() string { return filepath.Join(string(d), "keys") }
+
+// NATSKeys returns the directory of the keys that sign NATS accounts and users.
+func (d Dir) NATSKeys() string { return filepath.Join(d.Keys(), "nats") }
+
+// RoutePassword returns the path of the password that outside NATS servers show to each other.
+func (d Dir) RoutePassword() string { return filepath.Join(d.Keys(), "route.password") }
 
 // ServeFile returns the path of serve.json.
 func (d Dir) ServeFile() string { return filepath.Join(string(d), "serve.json") }
