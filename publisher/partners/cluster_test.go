@@ -35,6 +35,8 @@ type cluster struct {
 	files   []string // configurations of the servers
 	servers []*server.Server
 
+	accounts []string // directories in which the servers store accounts
+
 	processes []*exec.Cmd // in place of servers
 }
 
@@ -90,7 +92,7 @@ func writeCluster(t testing.TB, listen ...string) *cluster {
 			Name: name, Listen: listen[i], StoreDir: store, Accounts: filepath.Join(store, "jwt"), Include: "operator.conf",
 			Cluster: &natsd.Cluster{Name: "signoff", Listen: routes[i], Routes: routes, User: "route", Password: "between servers"},
 		}.Text())
-		made.files = append(made.files, file)
+		made.files, made.accounts = append(made.files, file), append(made.accounts, filepath.Join(store, "jwt"))
 	}
 	return made
 }
