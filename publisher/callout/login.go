@@ -160,16 +160,10 @@ func (a *answerer) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, er
 	}
 	c := credentialOf(request.ConnectOptions)
 	partner, known := directory.Partner(c.client)
-	from := attemptOf(c.client, request.ClientInformation.Host, known)
-	if a.failures.Wait(from, now) > 0 {
-		return nil, events.Errorf(events.Throttled, "too many failed logins")
-	}
 	until, secret, err := a.check(directory, partner, c, now)
 	if err != nil {
-		a.countFailure(from, err, now)
-		return nil, err
+		return nil, a.countFailure(Failure{Client: c.client, Known: known, Token: c.token != "", Host: request.ClientInformation.Host}, err, now)
 	}
-	a.failures.Succeed(from)
 	if a.quotas.suspended(partner.ID, now) {
 		return nil, events.Errorf(events.Throttled, "partner %s is suspended for exceeding its quota", partner.ID)
 	}
@@ -182,13 +176,37 @@ func (a *answerer) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, er
 	return a.user(request.UserNkey, p, keys, secret, until), nil
 }
 
-// countFailure counts what may have been a guess. A token that was good once
-// is none: clients come back with it until they have another.
-func (a *answerer) countFailure(from access.Attempt, err error, now time.Time) {
-	if !errors.Is(err, events.Unauthenticated) || !a.failures.Fail(from, now) {
-		return
+// Failure is a login with a wrong secret or a forged access token.
+type Failure struct {
+	Client string // the id that was tried
+	Known  bool   // there is a partner with this id
+	Token  bool   // it was tried with an access token
+	Host   string // where it came from
+}
+
+// countFailure counts what may have been a guess, and returns err, or a Throttled Error
+// where such logins of the client came too often from there. A token that was good once
+// is no guess: clients come back with it until they have another. Nor is it counted
+// before it was checked: the right secret opens at any time.
+func (a *answerer) countFailure(f Failure, err error, now time.Time) error {
+	if !errors.Is(err, events.Unauthenticated) {
+		return err
 	}
-	a.cfg.Log.Warn("logins to NATS fail in a row and are slowed down", "partner", from.Client, "address", from.Place)
+	if a.cfg.Failed != nil {
+		a.cfg.Failed(f)
+	}
+	from := access.Attempt{Place: access.Place(f.Host)}
+	if f.Known { // all clients that do not exist are one, so that made-up names fill no table
+		from.Client = f.Client
+	}
+	wait, slows := a.failures.Fail(from, now)
+	if slows {
+		a.cfg.Log.Warn("logins to NATS fail in a row", "partner", from.Client, "address", from.Place)
+	}
+	if wait > 0 {
+		return events.Errorf(events.Throttled, "too many failed logins")
+	}
+	return err
 }
 
 // user returns what a connection of the partner may do: the permissions name what the
