@@ -118,7 +118,9 @@ func TestPasswordsThatMayNotBeChosen(t *testing.T) {
 	t.Run("because they were among the last five", func(t *testing.T) {
 		d := newOutbox(t)
 		chosen := []string{password} // hashing takes its time, so only the ends of the five are tried
-		choose := func(p string) error { return d.Accounts().ChoosePassword(ctx, "dr.a", chosen[len(chosen)-1], p, "local") }
+		choose := func(p string) error {
+			return d.Accounts().ChoosePassword(ctx, "dr.a", chosen[len(chosen)-1], p, "local")
+		}
 		for i := range 5 {
 			if i == 4 {
 				wantCode(t, choose(chosen[0]), events.Invalid)

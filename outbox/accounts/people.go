@@ -118,9 +118,10 @@ func (acc *Accounts) RevokePI(ctx context.Context, by, user, study string) error
 const OneTimeFor = 72 * time.Hour
 
 // ResetPassword sets a random one-time password, returns it, and ends a lock after
-// failed sign-ins. For 72 hours it opens ChoosePassword, and nothing else ever: an
-// operator who knows it cannot sign as the PI without the PI's noticing that it is
-// spent, and signatures of these 72 hours are marked in the audit trail.
+// failed sign-ins. For 72 hours it opens ChoosePassword, and it never opens anything
+// else. An operator can choose a password with it and sign as the PI. So signatures of
+// these 72 hours are marked in the audit trail, and the PI's own password is refused
+// from then on.
 func (acc *Accounts) ResetPassword(ctx context.Context, by, user string) (password string, err error) {
 	password = rand.Text()
 	hashed, err := hash(password)

@@ -110,8 +110,12 @@ func (a *answerer) answer(m *nats.Msg) {
 		return // a callout of a newer version may answer the next time
 	}
 	outcome := outcomeOf(err)
+	delay := delayOf(err)
 	text, err := a.sign(request, user, err)
-	if err == nil {
+	switch {
+	case err == nil && delay > 0: // others do not wait meanwhile, and the server may stop: then nobody gets in either
+		time.AfterFunc(delay, func() { _ = m.Respond([]byte(text)) })
+	case err == nil:
 		err = m.Respond([]byte(text))
 	}
 	if err != nil {
@@ -119,6 +123,20 @@ func (a *answerer) answer(m *nats.Msg) {
 		a.cfg.Log.Error("cannot answer a login", "error", err)
 	}
 	a.metrics.logins.WithLabelValues(outcome).Inc()
+}
+
+// slowRefusal is how much later a wrong credential is refused after too many of them. A
+// client has the answer well before it, or the server, gives up waiting.
+const slowRefusal = 500 * time.Millisecond
+
+// delayOf returns how long the refusal of a login waits: that of a wrong credential that
+// came before its time, and no other.
+func delayOf(err error) time.Duration {
+	var e *events.Error
+	if !errors.As(err, &e) {
+		return 0
+	}
+	return min(e.RetryAfter, slowRefusal)
 }
 
 func outcomeOf(err error) string {
@@ -204,7 +222,7 @@ func (a *answerer) countFailure(f Failure, err error, now time.Time) error {
 		a.cfg.Log.Warn("logins to NATS fail in a row", "partner", from.Client, "address", from.Place)
 	}
 	if wait > 0 {
-		return events.Errorf(events.Throttled, "too many failed logins")
+		return &events.Error{Code: events.Throttled, Message: "too many failed logins", RetryAfter: wait}
 	}
 	return err
 }

@@ -214,12 +214,12 @@ func TestTheRightSecretOpensWhateverWrongOnesCameFromItsAddress(t *testing.T) {
 	clock := &clock{now: time.Now()}
 	h := newInstallation(t, config{Clock: clock.Now})
 	h.admit("acme", "A")
-	for range 12 { // as a process does that has an old secret and tries again
+	for range 8 { // as a process does that has an old secret and tries again
 		nc, err := h.dial(nats.UserInfo("acme", "wrong"))
 		wantRefused(t, "a wrong secret", nc, err)
 	}
 	h.mustLogin("acme")
-	for range 20 {
+	for range 8 {
 		nc, err := h.dial(nats.UserInfo("nobody", "wrong"))
 		wantRefused(t, "an unknown client", nc, err)
 	}
