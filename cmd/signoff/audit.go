@@ -24,7 +24,7 @@ func (cmd *auditCommand) Run(ctx context.Context, c *common, t console.Terminal)
 				return lines.Encode(e)
 			}
 			_, err := fmt.Fprintf(t.Out, "%d  %s  %s  %s  %s  %s  %s\n",
-				e.Number, events.FormatTime(e.Time), e.Actor, e.Action, dash(e.Study), dash(e.Subject), e.Detail)
+				e.Number, events.FormatTime(e.Time), dash(e.Actor), e.Action, dash(e.Study), dash(e.Subject), e.Detail)
 			return err
 		})
 	})

@@ -79,7 +79,7 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) 
 		if err != nil {
 			return err
 		}
-		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
+		if err := authenticate(ctx, t, o, cmd.As, password); err != nil {
 			return err
 		}
 		signed, refused := cmd.sign(ctx, t, o, cases)
@@ -93,6 +93,24 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) 
 		}
 		return nil
 	})
+}
+
+// authenticate checks the PI's password, and prints when it was used and reset last, so
+// that a PI notices what somebody else did.
+func authenticate(ctx context.Context, t console.Terminal, o *outbox.Outbox, user, password string) error {
+	pi, err := o.Accounts().Authenticate(ctx, user, password, localAddress)
+	if err != nil {
+		return err
+	}
+	last, reset := "never", "not recorded"
+	if s := pi.LastSignIn; !s.Time.IsZero() {
+		last = events.FormatTime(s.Time) + " from " + s.Address
+	}
+	if !pi.LastReset.IsZero() {
+		reset = events.FormatTime(pi.LastReset)
+	}
+	fmt.Fprintf(t.Err, "Last sign-in of %s: %s. Last one-time password of an operator: %s.\n", user, last, reset)
+	return nil
 }
 
 // atOnce is how many cases are signed at the same time, so that they share

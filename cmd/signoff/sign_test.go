@@ -15,6 +15,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 )
 
 func TestAnInterruptedSigningPrintsWhatIsNotSigned(t *testing.T) {
@@ -29,7 +30,7 @@ func TestAnInterruptedSigningPrintsWhatIsNotSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	if err := o.Accounts().AddPI(t.Context(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
+	if err := accountstest.AddPI(t.Context(), o.Accounts(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
 		t.Fatal(err)
 	}
 	var batch []events.Submission
@@ -70,7 +71,7 @@ func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	if err := o.Accounts().AddPI(t.Context(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
+	if err := accountstest.AddPI(t.Context(), o.Accounts(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
 		t.Fatal(err)
 	}
 	for n := range int32(4) {

@@ -38,7 +38,7 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Termin
 		if err != nil {
 			return err
 		}
-		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
+		if err := authenticate(ctx, t, o, cmd.As, password); err != nil {
 			return err
 		}
 		signed, err := o.Withdraw(ctx, outbox.Withdrawal{
