@@ -70,7 +70,7 @@ func TestKilledAtEachStep(t *testing.T) {
 	for step := 1; ; step++ {
 		d := prepare(t)
 		acknowledged, died := crash(t, d.path, step)
-		d = open2(t, d)
+		d = openAgain(t, d)
 		left := d.published()
 		if !slices.Contains(groups, len(left)) {
 			t.Fatalf("step %d left part of a transaction: %v", step, left)

@@ -172,7 +172,7 @@ func TestVisits(t *testing.T) {
 		}
 	})
 	t.Run("finds who holds an id, in whatever study", func(t *testing.T) {
-		got := must(d.Holder(t.Context(), []string{"100", "103", "102"}))(t)
+		got := must(d.VisitsByID(t.Context(), []string{"100", "103", "102"}))(t)
 		if diff := cmp.Diff(map[string]events.KnownVisit{"100": want[0], "102": want[2]}, got); diff != "" {
 			t.Error(diff)
 		}

@@ -142,7 +142,7 @@ func (o *order) lastRepeat() (last arrival, deliveries uint64) {
 	return last, deliveries
 }
 
-// askPublisher says what to do when bookmark and log contradict each other.
+// askPublisher is the advice when bookmark and log contradict each other.
 const askPublisher = "ask the publisher whether an older log was restored; " +
 	"if so, have the study granted again and read it from the first event"
 

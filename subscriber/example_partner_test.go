@@ -97,7 +97,7 @@ func Example_partner() {
 	partner, err := subscriber.Dial(ctx, subscriber.Credentials{
 		TokenURL: publisher.tokenURL,                          // https://…/oauth2/token
 		ClientID: "acme",                                      // from the publisher
-		Secret:   subscriber.SecretFile(publisher.secretFile), // read whenever a token is due
+		Secret:   subscriber.SecretFile(publisher.secretFile), // read whenever an access token is due
 	}, publisher.natsURL, subscriber.PartnerConfig{}) // tls://…
 	if err != nil {
 		log.Fatal(err)

@@ -44,7 +44,7 @@ type installation struct {
 	study string
 	next  int // the last assessment
 
-	acme, revoked, rotated *partnerClient // with tokens from before access ended
+	acme, revoked, rotated *partnerClient // with access tokens from before access ended
 	secrets                map[string]string
 	oldSecret              string // of rotated, no longer in force
 	withdrawn              string // a report that was withdrawn
@@ -243,7 +243,7 @@ func pauseRelay(t testing.TB, p *server.Server, step string, passes int, fn func
 	}
 }
 
-// ask calls the read API with a token, once.
+// ask calls the read API with an access token, once.
 func ask(t *testing.T, p *server.Server, id, bearer, study string) *http.Response {
 	t.Helper()
 	address := p.PublicURL() + p.Settings.BasePath + "/DiagnosticReport?_summary=count&researchstudy=" + url.QueryEscape(study)
@@ -283,7 +283,7 @@ func readAnswer(t *testing.T, req *http.Request) *http.Response {
 	return res
 }
 
-// wantClosed checks that reports, keys, tokens and logins are unavailable to everybody.
+// wantClosed checks that reports, keys, access tokens and logins are unavailable to everybody.
 func (i *installation) wantClosed(p *server.Server) {
 	i.t.Helper()
 	for _, c := range []*partnerClient{i.acme, i.revoked, i.rotated, {id: "acme", token: "nonsense"}} {
@@ -297,7 +297,7 @@ func (i *installation) wantClosed(p *server.Server) {
 		res := askToken(i.t, p, id, secret)
 		body, _ := io.ReadAll(res.Body)
 		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.Contains(string(body), `"error":"temporarily_unavailable"`) {
-			i.t.Errorf("a token for %s: %d %s", id, res.StatusCode, body)
+			i.t.Errorf("an access token for %s: %d %s", id, res.StatusCode, body)
 		}
 	}
 	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodGet, p.PublicURL()+token.JWKSPath, nil)
@@ -354,7 +354,7 @@ func (i *installation) wantRight(p *server.Server) {
 	}
 	for secret, want := range map[string]int{i.oldSecret: http.StatusUnauthorized, i.secrets["rotated"]: http.StatusOK} {
 		if res := askToken(i.t, p, "rotated", secret); res.StatusCode != want {
-			i.t.Errorf("a token for rotated: %d, want %d", res.StatusCode, want)
+			i.t.Errorf("an access token for rotated: %d, want %d", res.StatusCode, want)
 		}
 	}
 	i.wantLogins(p.NATS.ClientURL())
@@ -551,7 +551,7 @@ func TestAccessWhileTheBrokerIsAway(t *testing.T) {
 		t.Errorf("rotated: %d %s", status, body)
 	}
 	if res := askToken(t, p.Server, "late", late.Secret); res.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("a token that would be refused: %d", res.StatusCode)
+		t.Errorf("an access token that would be refused: %d", res.StatusCode)
 	}
 	// What is committed later is respected as well.
 	if err := p.Outbox.Accounts().RevokePartner(t.Context(), "test", "rotated", i.study); err != nil {

@@ -288,7 +288,7 @@ func TestTheTourEndsWell(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, demo.Marker), []byte("mine\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r := signoff(t, "demo", "--once", "--data", dir); r.status != exitRefused || !strings.Contains(r.err, "holds something else") {
+	if r := signoff(t, "demo", "--once", "--data", dir); r.status != exitRefused || !strings.Contains(r.err, "is not a directory of the demo") {
 		t.Errorf("in somebody's directory: status %d, %s", r.status, r.err)
 	}
 }

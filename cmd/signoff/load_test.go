@@ -221,7 +221,7 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 		return nil
 	})
 	complete := time.Since(answered)
-	link, err := p.Outbox.ChainHead(t.Context(), events.StudyKey(withdrawn))
+	head, err := p.Outbox.ChainHead(t.Context(), events.StudyKey(withdrawn))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,8 +238,8 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	for who, r := range readings {
 		r.complete(t, who, loadEvents/2)
 	}
-	if taker.n == 0 || taker.highest > int(link.Number) || link.Number == loadEvents/2 {
-		t.Errorf("%d events of the withdrawn study came, up to number %d; %d were signed when the withdrawal was complete", taker.n, taker.highest, link.Number)
+	if taker.n == 0 || taker.highest > int(head.Number) || head.Number == loadEvents/2 {
+		t.Errorf("%d events of the withdrawn study came, up to number %d; %d were signed when the withdrawal was complete", taker.n, taker.highest, head.Number)
 	}
 	t.Logf("%d events of the withdrawn study came, the last %s after the withdrawal was answered, which was complete after %s", taker.n, taker.last.Sub(answered), complete)
 }

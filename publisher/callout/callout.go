@@ -134,7 +134,7 @@ func (c *Callout) Flush(ctx context.Context) error {
 // Usage returns how many messages each partner was charged so far.
 func (c *Callout) Usage() map[string]uint64 { return c.quotas.usage() }
 
-// hold keeps admissions as they are while a login is answered.
+// hold prevents changes of what is admitted while a login is answered.
 func (c *Callout) hold(context.Context) (release func(), err error) {
 	c.mu.RLock()
 	return c.mu.RUnlock, nil

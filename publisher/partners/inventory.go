@@ -219,7 +219,7 @@ func (r *Reconciler) examine(ctx context.Context, granted map[string]tenancy.Par
 	now := r.cfg.Clock()
 	for _, c := range r.consumers {
 		if r.single(c) && r.stream.away[c.leader] && c.silentSince.IsZero() {
-			c.silentSince = now // no server would answer
+			c.silentSince = now // nobody need be asked: only the server that is gone could answer
 		}
 	}
 	wanted := wantedConsumers(granted)

@@ -26,7 +26,7 @@ var schema embed.FS
 // Config holds what is optional.
 type Config struct {
 	Stream   string        // Defaults to events.Stream.
-	Interval time.Duration // between comparisons of stream and model, also while red. Defaults to 10 s.
+	Interval time.Duration // between comparisons of stream and model, also while the State is Red. Defaults to 10 s.
 	MaxBatch int           // events per transaction. Defaults to 500.
 	Readers  int           // connections that search. Defaults to 4.
 

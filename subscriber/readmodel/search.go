@@ -33,6 +33,8 @@ func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 	return page, nil
 }
 
+// search returns a page and its total. Without conditions the total is that of the study's
+// row, which need not be counted.
 func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	var s study
 	err := tx.QueryRowContext(ctx, `
@@ -40,7 +42,7 @@ func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 		from studies
 		where token = ?`, q.Study).Scan(&s.Study, &s.Number, &s.Hash, &s.Reports, &s.Unknown)
 	if errors.Is(err, sql.ErrNoRows) {
-		s.Study = -1 // the conditions are checked all the same
+		s.Study = -1 // no report has it; invalid conditions are an error all the same
 	} else if err != nil {
 		return Page{}, err
 	}

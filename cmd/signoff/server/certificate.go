@@ -68,7 +68,7 @@ func (c *certificate) reload() error {
 	seen, err := c.stat()
 	if err != nil {
 		if c.seen == [2]os.FileInfo{} && c.current.Load() != nil {
-			return nil // logged before
+			return nil // the files were missing at the previous check too, which was logged
 		}
 		c.seen = seen
 		return err

@@ -67,13 +67,13 @@ func (c clients) AuthenticateClient(ctx context.Context, id, secret, address str
 	if retry.Poll(patience, func() (bool, error) { return c.accepted(id, secret), nil }) != nil {
 		return access.Partner{}, &events.Error{
 			Code: events.Unavailable, RetryAfter: 2 * time.Second,
-			Message: "the partner, its secret or the key of tokens is recorded, but not applied yet",
+			Message: "the partner, its secret or the token key is recorded, but not applied yet; try again in a moment",
 		}
 	}
 	return partner, nil
 }
 
-// accepted reports whether the read API and NATS accept a token that is issued for
+// accepted reports whether the read API and NATS accept an access token that is issued for
 // this secret now.
 func (c clients) accepted(id, secret string) bool {
 	d := c.Admission.Directory()

@@ -1,6 +1,10 @@
 // Package server is what signoff serve and signoff callout run: the parts of
 // the program opened in the order in which they depend on each other, run until
 // the program is to stop, and stopped in reverse.
+//
+// Whatever prevents the start is reported before anything runs. If one part fails,
+// all stop, and the error names the part. The package decides nothing about events
+// or access: it connects the packages that do.
 package server
 
 import (

@@ -1,5 +1,9 @@
 // Package admission decides from when on the server answers partners, and leaves out of
 // their access what was revoked but is not applied yet.
+//
+// It guarantees that access whose end the outbox has recorded is not restored by a
+// missing or older read model, nor by an outage. See Admission for the conditions. It
+// changes neither outbox nor read model.
 package admission
 
 import (
@@ -25,7 +29,7 @@ import (
 const (
 	checkEvery    = 20 * time.Millisecond  // between two checks while it is closed
 	pendingEvery  = 400 * time.Millisecond // between two checks afterwards
-	retryAfter    = 2 * time.Second        // that callers are told to wait
+	retryAfter    = 2 * time.Second        // in the Retry-After of a 503
 	brokerTimeout = 2 * time.Second        // for an answer of the broker
 )
 
@@ -33,7 +37,7 @@ const (
 // model knows at least as much about access as was known when the program last ran.
 // A read model that is missing, or is an older copy, would otherwise admit a partner that
 // was revoked since, accept a secret that was replaced, serve a report that was withdrawn,
-// and refuse good tokens. While closed, requests get 503 with Retry-After and logins get
+// and refuse valid access tokens. While closed, requests get 503 with Retry-After and logins get
 // no answer. They are never refused, because clients take a refusal as final.
 //
 // It opens when all three conditions hold:
@@ -46,7 +50,7 @@ const (
 //  2. The read model has applied what the stream held when it was first asked. If outbox
 //     and read model are both older copies, only the stream knows later revocations.
 //  3. The access events that waited for the publisher when the program started are
-//     applied. Tokens of a partner or a key that they add would be refused before.
+//     applied. Access tokens of a partner or a key that they add would be refused before.
 //
 // None of them needs the broker once the read model is complete. The last two are dropped
 // where waiting cannot make them true: the broker is away, the publisher has stopped, the
@@ -119,7 +123,7 @@ func notYet(format string, args ...any) error {
 
 func (o *Admission) setReason(why error) { o.reason.Store(&why) }
 
-// Closed returns an error that says why it is closed, or nil once it is open.
+// Closed returns the reason why it is closed, or nil once it is open.
 func (o *Admission) Closed() error {
 	if why := o.reason.Load(); why != nil {
 		return *why
@@ -220,9 +224,9 @@ func (o *Admission) Check(ctx context.Context) {
 	o.reason.Store(nil)
 	close(o.opened)
 	o.notify() // for those who wait until it opens
-	o.log.Info("data, tokens and logins are open", "position", o.Position().StreamSequence, "recorded", o.start.Recorded.StreamSequence)
+	o.log.Info("data, access tokens and logins are open", "position", o.Position().StreamSequence, "recorded", o.start.Recorded.StreamSequence)
 }
 
 func (o *Admission) stayClosed(why error) {
-	o.setReason(notYet("data, tokens and logins are closed: %s", why))
+	o.setReason(notYet("data, access tokens and logins are closed: %s", why))
 }

@@ -1,5 +1,9 @@
 // Package tokenkey keeps the private key that signs access tokens, and replaces
 // it: see Keyring for the running server and Rotate for the command.
+//
+// At each step of a rotation all access tokens that were issued and have not expired
+// are accepted, and a rotation that was interrupted at any step can be continued. The
+// package does not verify access tokens.
 package tokenkey
 
 import (
@@ -34,7 +38,7 @@ type Key struct {
 	File []byte
 }
 
-// ID returns the id by which tokens name the key.
+// ID returns the id by which access tokens name the key.
 func (k *Key) ID() string { return k.Key(time.Time{}).ID() }
 
 // Read reads the content of a key file.
@@ -81,7 +85,7 @@ func Open(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, directory func
 	return k, nil
 }
 
-// Issue makes a token with the current key.
+// Issue makes an access token with the current key.
 func (k *Keyring) Issue(id, issuer, partner, secret string, now time.Time) (string, error) {
 	return k.current.Load().Issue(id, issuer, partner, secret, now)
 }
@@ -92,7 +96,7 @@ func (k *Keyring) Current() *Key { return k.current.Load() }
 // ID returns the id of the key that signs.
 func (k *Keyring) ID() string { return k.Current().ID() }
 
-// Check returns why a token that is issued now would be refused. It issues one and
+// Check returns why an access token that is issued now would be refused. It issues one and
 // verifies it as everyone does to whom partners show theirs. The token names no
 // partner and opens nothing.
 func (k *Keyring) Check(now time.Time) error {
@@ -150,7 +154,7 @@ func (k *Keyring) Advance(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// underway reports whether a rotation waits for its key to be applied.
+// underway reports whether a rotation was begun and is not finished.
 func (k *Keyring) underway() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
