@@ -144,6 +144,15 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+func TestALongTextIsCutBetweenCharacters(t *testing.T) {
+	for _, before := range []string{"", "a", "ab", "abc"} {
+		long := before + strings.Repeat("日", 40)
+		if got := intake.Printable(long); !strings.HasPrefix(long, strings.TrimSuffix(got, "…")) || !strings.HasSuffix(got, "日…") {
+			t.Error(got)
+		}
+	}
+}
+
 func TestTheNameOfAFileIsQuotedWhereItDoesNotPrint(t *testing.T) {
 	for name, want := range map[string]string{
 		"a b.json": "a b.json:1", "é.json": "é.json:1", "a\x1b[31m.json": `"a\x1b[31m.json":1`, "a\n.json": `"a\n.json":1`, "a\u202e.json": `"a\u202e.json":1`,
