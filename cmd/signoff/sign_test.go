@@ -169,6 +169,37 @@ func TestWhatIsSignedMeanwhileIsNotWithdrawn(t *testing.T) {
 	}
 }
 
+// What is wrong with a signature is said before the password is read, and once.
+func TestWrongSignatures(t *testing.T) {
+	dir := t.TempDir()
+	password, stranger := addPI(t, dir, "pi", "DEMO-01", "FHIR-T"), addPI(t, dir, "stranger", "OTHER")
+	mustSignoff(t, "import", "demo/seed.json", "demo/synthetic.ndjson", "--data", dir)
+	beside := func(password string, args ...string) []string {
+		return append(args, "--password-file", password, "--data", dir)
+	}
+	unread := filepath.Join(t.TempDir(), "is not read")
+	all := []string{"sign", "--study", "DEMO-01", "--all", "--yes", "--as", "pi", "--meaning"}
+	refusal(t, exitUsage, beside(unread, append(all, "")...), "--meaning")
+	refusal(t, exitUsage, beside(unread, append(all, "a\nb")...), "--meaning")
+	refusal(t, exitUsage, beside(unread, "withdraw", "790", "--as", "pi", "--meaning", "", "--reason", "r"), "--meaning")
+	refusal(t, exitUsage, beside(unread, "withdraw", "790", "--as", "pi", "--meaning", "m", "--reason", " "), "--reason")
+	refusal(t, exitUsage, beside(unread, "withdraw", "790@5.1", "--as", "pi", "--meaning", "m", "--reason", "r"), "without a version", `"790"`)
+	refusal(t, exitUsage, beside(unread, "sign", "--all", "--as", "pi", "--meaning", "m"), "--study with --all")
+	refusal(t, exitRefused, beside(unread, "sign", "--study", "DEMO-O1", "--all", "--yes", "--as", "pi", "--meaning", "m"), "signoff waiting")
+
+	r := signoff(t, beside(stranger, "sign", "--study", "DEMO-01", "--all", "--yes", "--as", "stranger", "--meaning", "m")...)
+	if n := strings.Count(r.err, "may not sign for study DEMO-01"); n != 1 || !strings.Contains(r.err, " cases)") || r.status != exitRefused {
+		t.Errorf("a PI without a grant is refused %d times: %s", n, r.err)
+	}
+	if strings.Contains(r.err, "No server is running") || strings.Contains(r.out, "ASSESSMENT") {
+		t.Errorf("where nothing was signed it prints\n%s%s", r.out, r.err)
+	}
+	r = signoff(t, beside(password, "sign", "790@5.1#"+someDigest, "--as", "pi", "--meaning", "m")...)
+	if strings.Contains(r.err, "To be signed") || r.status != exitRefused {
+		t.Errorf("what is not there is to be signed: %s", r.err)
+	}
+}
+
 var someDigest = strings.Repeat("0a", 32)
 
 func TestSelectedVersions(t *testing.T) {
