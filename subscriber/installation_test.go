@@ -32,6 +32,7 @@ type installation struct {
 	js       jetstream.JetStream
 	endpoint *httptest.Server
 	url      string
+	server   *natsd.Server
 
 	mu        sync.Mutex
 	directory access.Directory
@@ -56,7 +57,7 @@ func newInstallation(t *testing.T, issuedAt func() time.Time) *installation {
 	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: quiet})
 	inst.ok(err)
 	t.Cleanup(server.Shutdown)
-	inst.url = server.ClientURL()
+	inst.url, inst.server = server.ClientURL(), server
 	connect := func(role natsd.Role) *nats.Conn {
 		nc, err := server.Connect(role)
 		inst.ok(err)

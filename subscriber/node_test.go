@@ -75,8 +75,13 @@ type nodeReader struct {
 // options, until the test ends.
 func startNode(t *testing.T, d *partnerServer, changes map[string]any) *nodeReader {
 	t.Helper()
+	return startNodeAt(t, d.url(), d.endpoint.URL, changes)
+}
+
+func startNodeAt(t *testing.T, url, tokenURL string, changes map[string]any) *nodeReader {
+	t.Helper()
 	options := map[string]any{
-		"servers": d.url(), "tokenURL": d.endpoint.URL, "clientId": acme, "clientSecret": secret, "study": "S1", "patience": 1000,
+		"servers": url, "tokenURL": tokenURL, "clientId": acme, "clientSecret": secret, "study": "S1", "patience": 1000,
 	}
 	maps.Copy(options, changes)
 	input, err := json.Marshal(options)

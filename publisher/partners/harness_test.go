@@ -49,6 +49,7 @@ type config struct {
 	Rate, Burst, MaxPending            int
 	MaxConsumers, Replicas             int
 	AckWait, Absent, Interval, Measure time.Duration
+	CompareInterval                    time.Duration
 	Clock                              func() time.Time
 	Log                                *slog.Logger
 }
@@ -63,7 +64,7 @@ func (c config) callout() callout.Config {
 func (c config) partners() partners.Config {
 	return partners.Config{
 		MaxConsumers: c.MaxConsumers, Replicas: c.Replicas,
-		AckWait: c.AckWait, Absent: c.Absent, Interval: c.Interval, Clock: c.Clock, Log: c.Log,
+		AckWait: c.AckWait, Absent: c.Absent, Interval: c.Interval, CompareInterval: c.CompareInterval, Clock: c.Clock, Log: c.Log,
 	}
 }
 
