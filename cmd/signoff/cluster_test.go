@@ -51,9 +51,11 @@ func natsServerChild() int {
 // cluster are NATS servers in processes of their own, under the configuration
 // that nats-config writes for a data directory.
 type cluster struct {
-	t    *testing.T
-	data string // of the program
-	conf string // of the servers, and the credentials
+	t     *testing.T
+	data  string   // of the program
+	conf  string   // of the servers, and the credentials
+	args  []string // of nats-config
+	store string   // of each server, in a directory that is named like its host
 
 	hosts []string
 	nodes []*exec.Cmd // nil: killed
@@ -65,7 +67,7 @@ type cluster struct {
 // machines. Args are added to those of nats-config.
 func newCluster(t *testing.T, data string, size int, args ...string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, data: data, conf: t.TempDir(), nodes: make([]*exec.Cmd, size)}
+	c := &cluster{t: t, data: data, conf: t.TempDir(), store: t.TempDir(), nodes: make([]*exec.Cmd, size)}
 	network := "127.0.0."
 	if size > 1 {
 		network = fmt.Sprintf("127.%d.%d.", 1+rand.IntN(250), rand.IntN(250))
@@ -74,14 +76,14 @@ func newCluster(t *testing.T, data string, size int, args ...string) *cluster {
 		c.hosts = append(c.hosts, fmt.Sprint(network, i+1))
 	}
 	c.port = c.freePort()
-	args = append([]string{
-		"nats-config", "--data", data, "--out", c.conf, "--store-dir", filepath.Join(t.TempDir(), "{node}"), "--monitor-listen=",
+	c.args = append([]string{
+		"nats-config", "--data", data, "--out", c.conf, "--store-dir", filepath.Join(c.store, "{node}"), "--monitor-listen=",
 		"--client-listen", "{node}:" + c.port, "--cluster-listen", "{node}:" + c.freePort(),
 	}, args...)
 	for _, host := range c.hosts {
-		args = append(args, "--node", host)
+		c.args = append(c.args, "--node", host)
 	}
-	mustSignoff(t, args...)
+	mustSignoff(t, c.args...)
 	for i := range c.nodes {
 		c.start(i)
 	}

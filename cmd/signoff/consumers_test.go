@@ -130,7 +130,7 @@ func TestReplicasOfConsumersAreForClusters(t *testing.T) {
 // Each partner's consumer is stored by one server only, and that one is killed, so that it
 // cannot hand over.
 func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
-	o := newClusterServer(t)
+	o := newClusterServer(t, 3)
 	o.stop()
 	s := o.settings()
 	s.Listen, s.NATSConsumerReplicas = o.listen, 1

@@ -226,3 +226,19 @@ func TestFlagsThatAreGone(t *testing.T) {
 		}
 	})
 }
+
+func TestCalloutNeedsAServerAndKeys(t *testing.T) {
+	creds := credentialFiles(t)
+	for want, args := range map[string][]string{
+		"--nats-url":   nil,
+		"--nats-creds": {"--nats-url", "nats://127.0.0.1:1", "--ops-listen", "127.0.0.1:0"},
+		"--login-key":  {"--nats-url", "nats://127.0.0.1:1", "--nats-creds", creds, "--ops-listen", "127.0.0.1:0"},
+		"reader.creds": {"--nats-url", "nats://127.0.0.1:1", "--nats-creds", filepath.Join(t.TempDir(), "{role}.creds"), "--ops-listen", "127.0.0.1:0"},
+		"plain text":   {"--nats-url", "nats://127.0.0.1:1", "--nats-creds", creds, "--ops-listen", "0.0.0.0:0"},
+	} {
+		r := signoff(t, append([]string{"callout", "--data", t.TempDir()}, args...)...)
+		if r.status == exitDone || !strings.Contains(r.err, want) {
+			t.Errorf("%q: status %d, %s; want %q", args, r.status, r.err, want)
+		}
+	}
+}
