@@ -64,6 +64,6 @@ func isoDate(text string) string {
 	}
 }
 
-// restorePlus undoes the decoding of an unescaped plus sign as a space. A date
-// and a media type have no spaces.
+// restorePlus undoes the decoding of an unescaped plus sign as a space. A date has
+// no spaces.
 func restorePlus(value string) string { return strings.ReplaceAll(value, " ", "+") }

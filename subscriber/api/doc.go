@@ -18,9 +18,9 @@
 // separated by commas, matches any of them; a repeated filter must match each
 // time. A parameter that has one value (researchstudy, page, _count, _sort,
 // _format, _summary, _total, x-partnerid) may be repeated with the same value; a
-// different value is refused. Repetitions of _elements are combined. An empty
-// value is refused, because to ignore a filter would return more than was asked
-// for. An empty researchstudy counts as missing.
+// different value is refused. Repetitions of _elements are combined. A parameter
+// with an empty value is ignored, as FHIR requires; an empty researchstudy counts
+// as missing. An empty part of a list is refused.
 //
 // The value of researchstudy is first taken literally, because links and
 // references write the study id so. Only if no such study is granted is it

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -18,10 +17,10 @@ import (
 const answerForm = "1"
 
 // searchTag returns the ETag of the answer to a search: a digest of everything on
-// which the answer depends. The study's chain head stands for its events.
-func (a *API) searchTag(s search, contentType string, head events.ChainHead) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d/%d\n%s\n%d/%s",
-		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), head.Number, head.Hash))
+// which the answer depends. The study's head stands for its content.
+func (a *API) searchTag(s search, contentType string, head readmodel.Head) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d/%d\n%s\n%d/%d/%s",
+		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), head.Derivation, head.Number, head.Hash))
 	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
 
@@ -42,12 +41,18 @@ func setValidators(h http.Header, contentType, tag string, modified time.Time) {
 	}
 }
 
+// writeNotModified answers that the client has the answer already.
+func writeNotModified(w http.ResponseWriter, contentType, tag string, modified time.Time) {
+	setValidators(w.Header(), contentType, tag, modified)
+	w.WriteHeader(http.StatusNotModified)
+}
+
 // notModified reports whether the request's If-None-Match has the tag, so that
-// the client already has the answer. If-Modified-Since is ignored: two versions
+// the client already has the answer. A search by POST has no such condition. If-Modified-Since is ignored: two versions
 // of a report may be of the same second, and a read model that lags may show the
 // later one long afterwards, so a date does not identify a version.
 func notModified(r *http.Request, tag string) bool {
-	return listsTag(strings.Join(r.Header.Values("If-None-Match"), ","), tag)
+	return r.Method != http.MethodPost && listsTag(strings.Join(r.Header.Values("If-None-Match"), ","), tag)
 }
 
 // listsTag reports whether the list has the tag, by weak comparison. It may split

@@ -10,30 +10,84 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// splitValue returns the comma-separated parts of a value. In them \, \$ \| and
-// \\ are the characters themselves (FHIR search, escaping search parameters).
+// splitValue returns the comma-separated parts of a value, without escapes.
 func splitValue(value string) ([]string, error) {
 	if !strings.ContainsAny(value, `,\`) {
 		return []string{value}, nil
 	}
-	var all []string
-	var one strings.Builder
-	for i := 0; i < len(value); i++ {
-		switch c := value[i]; c {
-		case ',':
-			all = append(all, one.String())
-			one.Reset()
-		case '\\':
-			i++
-			if i == len(value) || !strings.ContainsRune(`,$|\`, rune(value[i])) {
-				return nil, events.Errorf(events.Invalid, `has a backslash that is not before a comma, $, | or another backslash`)
-			}
-			one.WriteByte(value[i])
-		default:
-			one.WriteByte(c)
+	parts := splitEscaped(value, ',')
+	for i, part := range parts {
+		var err error
+		if parts[i], err = removeEscapes(part); err != nil {
+			return nil, err
 		}
 	}
-	return append(all, one.String()), nil
+	return parts, nil
+}
+
+// splitEscaped returns the parts between separators that have no backslash before
+// them. The parts keep their escapes.
+func splitEscaped(value string, separator byte) []string {
+	var parts []string
+	start := 0
+	for i := 0; i < len(value); i++ {
+		switch value[i] {
+		case '\\':
+			i++
+		case separator:
+			parts = append(parts, value[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, value[start:])
+}
+
+// removeEscapes returns a part of a value in which \, \$ \| and \\ have become the
+// characters themselves (FHIR search, escaping search parameters).
+func removeEscapes(part string) (string, error) {
+	if !strings.Contains(part, `\`) {
+		return part, nil
+	}
+	var b strings.Builder
+	for i := 0; i < len(part); i++ {
+		if part[i] == '\\' {
+			i++
+			if i == len(part) || !strings.ContainsRune(`,$|\`, rune(part[i])) {
+				return "", events.Errorf(events.Invalid, `has a backslash that is not before a comma, $, | or another backslash`)
+			}
+		}
+		b.WriteByte(part[i])
+	}
+	return b.String(), nil
+}
+
+// token is a value of a token search parameter.
+type token struct {
+	hasSystem    bool // whether there is a | before the code
+	system, code string
+}
+
+// splitTokens reads a comma-separated list of tokens.
+func splitTokens(value string) ([]token, error) {
+	var tokens []token
+	for _, part := range splitEscaped(value, ',') {
+		sides := splitEscaped(part, '|')
+		for i := range sides {
+			var err error
+			if sides[i], err = removeEscapes(sides[i]); err != nil {
+				return nil, err
+			}
+		}
+		t := token{code: sides[len(sides)-1], hasSystem: len(sides) == 2}
+		if t.hasSystem {
+			t.system = sides[0]
+		}
+		if len(sides) > 2 || t.system == "" && t.code == "" {
+			return nil, events.Errorf(events.Invalid, `must be value, |value, system|value or system|; a | within a value needs a backslash before it`)
+		}
+		tokens = append(tokens, t)
+	}
+	return tokens, nil
 }
 
 // textValue reads a value that must match exactly.

@@ -3,6 +3,8 @@ package readmodel
 import (
 	"context"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -45,6 +47,7 @@ func (m *Model) load(ctx context.Context) (progress, error) {
 		return progress{}, fmt.Errorf("load read model: %w", err)
 	}
 	m.setDerivation(p.derivation)
+	m.heads.replace(p)
 	m.publish(p.position, p.directory)
 	return p, nil
 }
@@ -135,4 +138,51 @@ func readDirectory(tx *sqlx.Tx, head study) (access.Directory, error) {
 		}
 	}
 	return fold.Directory(), rows.Err()
+}
+
+// Head identifies the content of a study: the same Head is the same content.
+type Head struct {
+	events.ChainHead
+
+	// Derivation is the number of the way in which the content was made from events.
+	Derivation int
+}
+
+// heads has the rows of the studies in memory, as of the last commit that is
+// visible.
+type heads struct {
+	mu         sync.RWMutex
+	derivation int
+	studies    map[string]study // by study key
+}
+
+// replace takes over what was read from the file.
+func (h *heads) replace(p progress) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.derivation, h.studies = p.derivation, maps.Clone(p.studies)
+}
+
+// update takes over the studies that a commit has changed.
+func (h *heads) update(changed map[string]study) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.Copy(h.studies, changed)
+}
+
+// Head returns the head of a study as applied by this process, without reading
+// the file. What Search returns afterwards has this head or a later one. It
+// reports false if the chain head cannot be known so: while Run does not run,
+// because another process may write the file, and for a study that Outdated names.
+func (m *Model) Head(studyKey string) (head Head, known bool) {
+	running := m.isRunning()
+	m.heads.mu.RLock()
+	defer m.heads.mu.RUnlock()
+	head.Derivation = m.heads.derivation
+	s := m.heads.studies[studyKey]
+	if !running || s.Unknown != "" {
+		return head, false
+	}
+	head.ChainHead = events.ChainHead{Number: s.Number, Hash: s.Hash}
+	return head, true
 }
