@@ -24,6 +24,7 @@ const (
 	extWithdrawal       = "#Withdrawal" // nested: user, name, meaning, time
 	extWithdrawalReason = "#WithdrawalReason"
 	extMeaning          = "#SignatureMeaning"
+	extEvent            = "#Event" // nested: the attributes of an event
 	extOrgan            = "#Organ"
 	extCategory         = "#Category"
 	extState            = "#State"

@@ -32,6 +32,9 @@ type study struct {
 	Hash    string `db:"hash"`
 	Reports int    `db:"reports"`
 	Unknown string `db:"unknown"` // type of the first event that only a newer version knows
+
+	Observations int    `db:"observations"`  // of the available reports
+	ReportEvents uint64 `db:"report_events"` // events about reports
 }
 
 // load reads the progress, and makes position and directory visible.
@@ -101,7 +104,7 @@ func readPosition(tx *sqlx.Tx) (stream.Position, error) {
 func readStudies(tx *sqlx.Tx) (map[string]study, error) {
 	var rows []study
 	err := tx.Select(&rows, `
-		select study, token, sequence, hash, reports, unknown
+		select study, token, sequence, hash, reports, unknown, observations, report_events
 		from studies`)
 	byKey := make(map[string]study, len(rows))
 	for _, s := range rows {
