@@ -239,7 +239,11 @@ func (s *attackedServer) methods(t *testing.T) {
 		t.Errorf("HEAD is answered with %q", got.body)
 	}
 	s.refused(t, attack{method: http.MethodPost, target: base + "/DiagnosticReport/_search", body: "researchstudy=" + theirs, headers: append(s.asAttacker(),
-		header{"Content-Type", "application/x-www-form-urlencoded"}, header{"Content-Length", "20"})}, http.StatusMethodNotAllowed)
+		header{"Content-Type", "application/x-www-form-urlencoded"}, header{"Content-Length", "20"})}, http.StatusForbidden)
+	s.refused(t, attack{method: http.MethodPost, target: base + "/DiagnosticReport/_search?researchstudy=" + mine, body: "researchstudy=" + theirs, headers: append(s.asAttacker(),
+		header{"Content-Type", "application/x-www-form-urlencoded"}, header{"Content-Length", "20"})}, http.StatusForbidden)
+	s.refused(t, attack{method: http.MethodPost, target: base + "/DiagnosticReport/_search", body: "x-partnerid=rival&researchstudy=" + theirs, headers: append(s.asAttacker(),
+		header{"Content-Type", "application/x-www-form-urlencoded"}, header{"Content-Length", "38"})}, http.StatusUnauthorized)
 	s.refused(t, attack{method: http.MethodGet, target: base + "/DiagnosticReport", body: "researchstudy=" + theirs, headers: append(s.asAttacker(),
 		header{"Content-Type", "application/x-www-form-urlencoded"}, header{"Content-Length", "20"})}, http.StatusBadRequest)
 }

@@ -216,6 +216,9 @@ func (s *attackedServer) otherFaces(t *testing.T) {
 		s.refused(t, attack{target: path, headers: s.asAttacker()}, http.StatusNotFound)
 	}
 	keys := s.refused(t, attack{target: token.JWKSPath}, http.StatusOK)
+	if slash := s.refused(t, attack{target: token.JWKSPath + "/"}, http.StatusOK); slash.body != keys.body {
+		t.Errorf("with a slash at the end the keys are %s", slash.body)
+	}
 	if strings.Contains(keys.body, `"d"`) || !strings.Contains(keys.body, `"x"`) {
 		t.Errorf("the keys are %s", keys.body)
 	}

@@ -52,6 +52,20 @@ func TestWrongUsage(t *testing.T) {
 	}
 }
 
+func TestSettingsOfTheReadAPIAreRefusedByName(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		{"--public-url", "gw.example"}, {"--public-url", "https://gw.example?a=b"}, {"--base-path", "foo"}, {"--base-path", "/foo//bar"},
+		{"--max-count", "0"}, {"--max-count=-5"},
+	} {
+		name, _, _ := strings.Cut(args[0], "=")
+		refusal(t, exitUsage, append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, args...), name, "must")
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("the data directory has %v, %v", entries, err)
+	}
+}
+
 func TestSignOffsThatAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	right := addPI(t, dir, "pi", "FHIR-T")

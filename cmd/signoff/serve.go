@@ -11,6 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
 // serveCommand runs the whole program until it is stopped.
@@ -23,6 +24,9 @@ type serveCommand struct {
 func (cmd *serveCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	if cmd.MaxConsumers < 1 {
 		return console.UsageError("--max-consumers must be at least 1")
+	}
+	if err := api.CheckSettings(cmd.PublicURL, cmd.BasePath, cmd.MaxCount); err != nil {
+		return console.UsageError("--" + err.Error())
 	}
 	p, err := server.Open(ctx, c.dir(), cmd.Settings, console.NewLog(t.Err, cmd.LogFormat, cmd.LogLevel))
 	if err != nil {

@@ -3,14 +3,19 @@ package api
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/subscriber/api/openapi"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -38,7 +43,7 @@ type Reader interface {
 type Config struct {
 	PublicURL  string // scheme and authority of links. Defaults to http://127.0.0.1:8080
 	BasePath   string // path of the API. Defaults to DefaultBasePath
-	TokenURL   string // of the token endpoint. Defaults to DefaultTokenPath on PublicURL
+	TokenURL   string // of the token endpoint. Defaults to DefaultOAuthPath on PublicURL
 	CacheBytes int64  // bound of the page cache; negative for no cache. Defaults to 64 MiB
 	Count      int    // reports on a page without _count. Defaults to 50
 	MaxCount   int    // largest page. Defaults to 1000
@@ -54,8 +59,34 @@ type Config struct {
 // The paths that partners use.
 const (
 	DefaultBasePath  = "/msk-apim/external/v2/crit/blaze/api"
-	DefaultTokenPath = "/msk-apim/external/msk-oidc/oauth2/token"
+	DefaultOAuthPath = "/msk-apim/external/msk-oidc/oauth2/token"
 )
+
+// CheckSettings returns an error for settings with which New must not be called.
+// Its Field is public-url, base-path or max-count. The public URL may be empty.
+func CheckSettings(publicURL, basePath string, maxCount int) error {
+	if u, err := url.Parse(publicURL); publicURL != "" && (err != nil || !plainURL.MatchString(publicURL) || !validPort(u.Port())) {
+		return events.Fieldf("public-url", "%q must be http:// or https://, a host and, if needed, a port and a path, such as https://gateway.example.org", shorten(publicURL))
+	}
+	if !plainPath.MatchString(basePath) || dotSegment.MatchString(basePath) {
+		return events.Fieldf("base-path", "%q must start with a slash and have only letters, digits, -._~ and single slashes, such as %s", shorten(basePath), DefaultBasePath)
+	}
+	if maxCount < 1 || maxCount > math.MaxInt32 {
+		return events.Fieldf("max-count", "%d must be from 1 to %d", maxCount, math.MaxInt32)
+	}
+	return nil
+}
+
+var (
+	plainURL   = regexp.MustCompile(`^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?(/[A-Za-z0-9._~-]+)*/?$`)
+	plainPath  = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*/?$`)
+	dotSegment = regexp.MustCompile(`/\.\.?(/|$)`)
+)
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
+}
 
 const resourceType = "/DiagnosticReport"
 
@@ -66,6 +97,8 @@ type API struct {
 	base    string          // absolute URL of the resource type
 	tokens  access.Verifier // of access tokens
 	about   document        // the CapabilityStatement
+	openAPI document        // openapi.yaml
+	docs    document        // the same as a page
 	table   []parameter     // of a search
 	pages   *pageCache
 	metrics metrics
@@ -75,7 +108,7 @@ type API struct {
 func New(reader Reader, cfg Config) *API {
 	cfg.PublicURL = strings.TrimRight(cmp.Or(cfg.PublicURL, "http://127.0.0.1:8080"), "/")
 	cfg.BasePath = strings.TrimRight(cmp.Or(cfg.BasePath, DefaultBasePath), "/")
-	cfg.TokenURL = cmp.Or(cfg.TokenURL, cfg.PublicURL+DefaultTokenPath)
+	cfg.TokenURL = cmp.Or(cfg.TokenURL, cfg.PublicURL+DefaultOAuthPath)
 	cfg.MaxCount = cmp.Or(cfg.MaxCount, 1000)
 	cfg.Count = min(cmp.Or(cfg.Count, 50), cfg.MaxCount)
 	cfg.CacheBytes = cmp.Or(cfg.CacheBytes, 64<<20)
@@ -87,11 +120,14 @@ func New(reader Reader, cfg Config) *API {
 		cfg.Clock = time.Now
 	}
 	pages := newPageCache(cfg.CacheBytes)
+	addresses := openapi.Addresses{PublicURL: cfg.PublicURL, Base: cfg.PublicURL + cfg.BasePath, Token: cfg.TokenURL}
 	return &API{
 		reader:  reader,
 		cfg:     cfg,
 		base:    cfg.PublicURL + cfg.BasePath + resourceType,
-		about:   newDocument(capabilityStatement(cfg)),
+		about:   newDocument("", capabilityStatement(cfg)),
+		openAPI: newDocument("application/yaml", openapi.YAML(addresses)),
+		docs:    newDocument("text/html; charset=utf-8", openapi.Page(addresses)),
 		table:   searchParameters(),
 		pages:   pages,
 		metrics: newMetrics(pages.size),
@@ -146,7 +182,11 @@ func (a *API) endpoint(path string) endpoint {
 	case resourceType + "/_search":
 		return endpoint{route: routeSearch, methods: []string{http.MethodPost}, form: true, answer: a.search}
 	case "/metadata":
-		return endpoint{route: routeMetadata, methods: readOnly, open: true, answer: a.metadata}
+		return endpoint{route: routeMetadata, methods: readOnly, open: true, answer: a.about.answer}
+	case "/openapi.yaml":
+		return endpoint{route: routeDocuments, methods: readOnly, open: true, answer: a.openAPI.answer}
+	case "/docs":
+		return endpoint{route: routeDocuments, methods: readOnly, open: true, answer: a.docs.answer}
 	}
 	if id, ok := strings.CutPrefix(below, resourceType+"/"); ok && id != "" && !strings.Contains(id, "/") {
 		return endpoint{route: routeRead, methods: readOnly, answer: func(w http.ResponseWriter, r *request) error { return a.read(w, r, id) }}

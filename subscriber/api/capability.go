@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"encoding/json"
-	"net/http"
 	"strconv"
 
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
@@ -12,17 +11,6 @@ import (
 // capabilityDate is the date of the CapabilityStatement. Change it with the
 // statement's content.
 const capabilityDate = "2026-11-29"
-
-// metadata answers {base}/metadata, which needs no credentials.
-func (a *API) metadata(w http.ResponseWriter, r *request) error {
-	contentType, err := rest.Negotiate(r.Request)
-	if err != nil {
-		return err
-	}
-	w.Header().Add("Vary", "Accept")
-	a.about.write(w, r.Request, contentType)
-	return nil
-}
 
 // The elements of a CapabilityStatement that are in use, in the order of FHIR.
 type (

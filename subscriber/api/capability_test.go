@@ -57,7 +57,7 @@ func TestTheCapabilityStatementNeedsNoCredentials(t *testing.T) {
 		t.Error(diff)
 	}
 	rest := c.Rest[0]
-	if uris := rest.Security.Extension[0]; !strings.HasSuffix(uris.URL, "/oauth-uris") || uris.Extension[0].URL != "token" || uris.Extension[0].ValueURI != publicURL+api.DefaultTokenPath {
+	if uris := rest.Security.Extension[0]; !strings.HasSuffix(uris.URL, "/oauth-uris") || uris.Extension[0].URL != "token" || uris.Extension[0].ValueURI != publicURL+api.DefaultOAuthPath {
 		t.Errorf("OAuth URIs: %+v", uris)
 	}
 	resource := rest.Resource[0]

@@ -8,10 +8,11 @@ import (
 
 // The routes of the metrics.
 const (
-	routeSearch   = "search"
-	routeRead     = "read"
-	routeMetadata = "metadata"
-	routeUnknown  = "unknown"
+	routeSearch    = "search"
+	routeRead      = "read"
+	routeMetadata  = "metadata"
+	routeDocuments = "documents"
+	routeUnknown   = "unknown"
 )
 
 type metrics struct {
@@ -25,7 +26,7 @@ func newMetrics(cached func() int64) metrics {
 	m := metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "signoff_api_requests_total",
-			Help: "Requests to the read API, by route (search, read, metadata, unknown) and class of status (2xx to 5xx).",
+			Help: "Requests to the read API, by route (search, read, metadata, documents, unknown) and class of status (2xx to 5xx).",
 		}, []string{"route", "class"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "signoff_api_request_seconds",

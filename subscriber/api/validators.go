@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -65,4 +66,40 @@ func listsTag(list, tag string) bool {
 		}
 	}
 	return false
+}
+
+// document is an answer that is the same for everyone as long as the program runs.
+type document struct {
+	mediaType string // empty: negotiated
+	body      []byte
+	tag       string
+}
+
+func newDocument(mediaType string, body []byte) document {
+	sum := sha256.Sum256(body)
+	return document{mediaType: mediaType, body: body, tag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
+}
+
+// answer sends the document, or 304 if the client has it. A page must not load or
+// run anything.
+func (d document) answer(w http.ResponseWriter, r *request) error {
+	mediaType := d.mediaType
+	if mediaType == "" {
+		var err error
+		if mediaType, err = rest.Negotiate(r.Request); err != nil {
+			return err
+		}
+		w.Header().Add("Vary", "Accept")
+	}
+	h := w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("ETag", d.tag)
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	if notModified(r.Request, d.tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	write(w, d.body)
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,7 +23,8 @@ import (
 func (p *Server) serveHTTP() {
 	tokens := token.New(clients{p}, p.TokenKeys, token.Config{Issuer: p.PublicURL() + token.Path, Ready: p.Admission.Closed})
 	reports := api.New(p.Admission, api.Config{
-		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, MaxCount: p.Settings.MaxCount, Ready: p.Admission.Closed,
+		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, TokenURL: p.PublicURL() + token.Path,
+		MaxCount: p.Settings.MaxCount, CacheBytes: p.Settings.PageCache, Ready: p.Admission.Closed,
 	})
 	keys := token.JWKS(func() []access.Key { return p.Admission.Directory().Keys() }, time.Now)
 
@@ -76,12 +78,12 @@ func (c clients) accepted(id, secret string) bool {
 	return signed && partner.Opens(secret, time.Now())
 }
 
-// exactly routes a request by its unchanged path; others handles all other paths. An
-// http.ServeMux would redirect unclean paths, with an answer that is no
-// OperationOutcome.
+// exactly routes a request by its unchanged path, but for a slash at the end; others
+// handles all other paths. An http.ServeMux would redirect unclean paths, with an
+// answer that is no OperationOutcome.
 func exactly(handlers map[string]http.Handler, others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h, ok := handlers[r.URL.Path]
+		h, ok := handlers[strings.TrimSuffix(r.URL.Path, "/")]
 		if !ok {
 			h = others
 		}

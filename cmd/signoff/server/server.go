@@ -53,6 +53,7 @@ type Settings struct {
 	NATSPublicURL string `name:"nats-public-url" help:"URL by which partners reach NATS, for their quick start; default where it listens, or the first of --nats-url." placeholder:"URL"`
 	BasePath      string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
 	MaxCount      int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
+	PageCache     int64  `help:"Most bytes of memory for pages that were requested before; -1 stores none." default:"67108864" placeholder:"BYTES"`
 	Origin        string `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
 	TypePrefix    string `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
 
