@@ -50,7 +50,7 @@ func serveDescribed(t *testing.T) *described {
 		s.report(events.ReportSigned, r)
 	}
 	withdrawn := s.report(events.ReportSigned, fhir.Report{Assessment: assessment("FHIR-T", "799", 99, 0)})
-	withdrawn.Withdrawal = "wrong patient"
+	withdrawn.Withdrawal = &fhir.Withdrawal{Signature: withdrawn.Signature, Reason: "wrong patient"}
 	s.report(events.ReportWithdrawn, withdrawn)
 	s.wait()
 

@@ -15,19 +15,19 @@ import (
 
 // answerForm is part of the ETag of each search. Increase it when the form of
 // answers changes.
-const answerForm = "1"
+const answerForm = "2"
 
 // searchTag returns the ETag of the answer to a search: a digest of everything on
 // which the answer depends. The study's head stands for its content.
 func (a *API) searchTag(s search, contentType string, head readmodel.Head) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d/%d\n%s\n%d/%d/%s",
-		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), head.Derivation, head.Number, head.Hash))
+		answerForm, s.url, contentType, a.cfg.Count, s.count, s.queryOf(s.page, s.asOf), head.Derivation, head.Number, head.Hash))
 	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
 
-// reportTag returns the ETag of a report as FHIR defines it.
-func reportTag(report readmodel.Report) string {
-	return `W/"` + strconv.FormatUint(report.Version, 10) + `"`
+// versionTag returns the ETag of a resource as FHIR defines it.
+func versionTag(version uint64) string {
+	return `W/"` + strconv.FormatUint(version, 10) + `"`
 }
 
 // setValidators sets the headers by which a client validates a stored answer. It
