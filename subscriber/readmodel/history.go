@@ -175,52 +175,57 @@ func (h *History) readEntries(ctx context.Context, tx *sqlx.Tx, v view, which *c
 		return err
 	}
 	defer rows.Close()
-	var reports, bundles []int64               // rows of the bodies that are needed
-	type source struct{ report, bundle int64 } // row of an entry's body
 	var sources []source
 	for rows.Next() {
 		e := Entry{Event: events.Event{Study: v.Key}}
 		var t string
-		var row int64
-		var about bool
+		var from source
 		if err := rows.Scan(&e.Number, &e.ID, &e.Source, &e.Type, &e.Subject, &t, &e.DataContentType, &e.PartitionKey, &e.DataDigest, &e.Hash,
-			&e.PreviousHash, &row, &about, &e.Available); err != nil {
+			&e.PreviousHash, &from.row, &from.report, &e.Available); err != nil {
 			return err
 		}
 		if e.Time, err = events.ParseTime(t); err != nil {
 			return err
 		}
-		var s source
-		switch {
-		case about && (e.Available || e.Kind() == events.ReportWithdrawn):
-			s.report = row
-			reports = append(reports, row)
-		case e.Available:
-			s.bundle = row
-			bundles = append(bundles, row)
-		}
-		h.Entries, sources = append(h.Entries, e), append(sources, s)
+		h.Entries, sources = append(h.Entries, e), append(sources, from)
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	ofReports, err := readBodies(ctx, tx, "bodies", reports)
+	return h.addBodies(ctx, tx, sources)
+}
+
+// source is where the body of an event is: in bodies or in bundles.
+type source struct {
+	row    int64
+	report bool
+}
+
+// addBodies reads the bodies that are available, and those of withdrawals.
+func (h *History) addBodies(ctx context.Context, tx *sqlx.Tx, sources []source) error {
+	wanted := map[bool][]int64{}
+	for i, from := range sources {
+		if e := h.Entries[i]; e.Available || e.Kind() == events.ReportWithdrawn {
+			wanted[from.report] = append(wanted[from.report], from.row)
+		}
+	}
+	reports, err := readBodies(ctx, tx, "bodies", wanted[true])
 	if err != nil {
 		return err
 	}
-	ofBundles, err := readBodies(ctx, tx, "bundles", bundles)
+	bundles, err := readBodies(ctx, tx, "bundles", wanted[false])
 	if err != nil {
 		return err
 	}
-	for i, s := range sources {
+	for i, from := range sources {
 		e := &h.Entries[i]
 		switch {
-		case s.bundle > 0:
-			e.Data = ofBundles[s.bundle]
+		case e.Kind() == events.ReportWithdrawn:
+			e.Withdrawn = reports[from.row]
+		case e.Available && from.report:
+			e.Data = reports[from.row]
 		case e.Available:
-			e.Data = ofReports[s.report]
-		case s.report > 0:
-			e.Withdrawn = ofReports[s.report]
+			e.Data = bundles[from.row]
 		}
 	}
 	return nil
