@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -121,12 +122,13 @@ func (a Assessment) validateIdentity() error {
 	if err := ValidStudy(a.Study); err != nil {
 		return err
 	}
-	for _, t := range []struct{ field, value string }{
-		{"sponsorStudy", a.SponsorStudy}, {"trialName", a.TrialName}, {"subject", a.Subject},
-	} {
+	for _, t := range []struct{ field, value string }{{"sponsorStudy", a.SponsorStudy}, {"trialName", a.TrialName}} {
 		if err := requiredText(t.field, t.value); err != nil {
 			return err
 		}
+	}
+	if err := identifier("subject", a.Subject); err != nil {
+		return err
 	}
 	for _, n := range []struct {
 		field string
@@ -191,7 +193,7 @@ func (a Assessment) validateMeasurement() error {
 
 func (a Assessment) validateLesions() error {
 	if len(a.Lesions) > maxLesions {
-		return Fieldf("lesions", "has %d entries; at most %d are taken", len(a.Lesions), maxLesions)
+		return Fieldf("lesions", "has %d entries; at most %d are allowed", len(a.Lesions), maxLesions)
 	}
 	seen := make(map[string]bool, len(a.Lesions))
 	for i, l := range a.Lesions {
@@ -210,7 +212,7 @@ func (a Assessment) validateLesions() error {
 // Validate returns an error unless the lesion is valid: an *Error whose Field
 // starts with path, such as "lesions[2].state".
 func (l Lesion) Validate(path string) error {
-	if err := requiredText(path+".id", l.ID); err != nil {
+	if err := identifier(path+".id", l.ID); err != nil {
 		return err
 	}
 	for _, word := range []struct {
@@ -283,18 +285,31 @@ func requiredText(field, text string) error {
 	return validText(field, text)
 }
 
-// validText takes printable text without white space at its ends.
+// identifier wants a text in which the space is the only white space, because
+// an identifier with another one looks like a different identifier.
+func identifier(field, text string) error {
+	if err := requiredText(field, text); err != nil {
+		return err
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return r != ' ' && unicode.IsSpace(r) }) {
+		return Fieldf(field, "has white space that is no simple space")
+	}
+	return nil
+}
+
+// validText takes printable text without white space at its ends. Within the
+// text there may be spaces of any width, such as the no-break space.
 func validText(field, text string) error {
 	if !utf8.ValidString(text) {
 		return Fieldf(field, "is not valid UTF-8")
 	}
 	if n := utf8.RuneCountInString(text); n > maxText {
-		return Fieldf(field, "has %d characters; at most %d are taken", n, maxText)
+		return Fieldf(field, "has %d characters; at most %d are allowed", n, maxText)
 	}
 	for i, r := range text {
 		edge := i == 0 || i+utf8.RuneLen(r) == len(text)
-		if !unicode.IsPrint(r) || edge && unicode.IsSpace(r) {
-			return Fieldf(field, "holds a control character, or white space at an end")
+		if !unicode.IsGraphic(r) || edge && unicode.IsSpace(r) {
+			return Fieldf(field, "has a control character, or white space at an end")
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ var (
 // ValidStudy returns an error unless study may be a study id: printable text
 // of 1 to 200 characters in NFC that does not start with an underscore.
 func ValidStudy(study string) error {
-	if err := requiredText("study", study); err != nil {
+	if err := identifier("study", study); err != nil {
 		return err
 	}
 	if !norm.NFC.IsNormalString(study) {

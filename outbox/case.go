@@ -2,10 +2,14 @@ package outbox
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -110,4 +114,81 @@ func (c *candidate) sameSubject() error {
 	return &events.Error{Code: events.Conflict, Field: "subject", Message: fmt.Sprintf(
 		"assessment %s waits for subject %s, but case %d of study %s was last registered for subject %s; register the one that is wrong again",
 		c.id, c.assessment.Subject, c.number, c.study, c.subject)}
+}
+
+// lesionsInUse refuses a lesion whose identifier {case}-{assessment}-{lesion}
+// another assessment of the study uses: 2-3 with T and 2 with 3-T are both
+// 1-2-3-T in case 1. As a case is a number, that can only be an assessment of the
+// same case. In use is what waits and what was ever signed.
+func (tx *transaction) lesionsInUse(study int64, a events.Assessment) error {
+	ids := idsOfSameLesions(a)
+	if len(ids) == 0 {
+		return nil
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return err
+	}
+	var stored []struct {
+		ID      string `db:"id"`
+		Content string `db:"content"`
+	}
+	err = tx.Select(&stored, `
+		select a.id, v.content
+		from assessments a
+		join versions v on v.assessment = a.id
+		where a.id in (select value from json_each(?))
+			and +a.study = ? and +a.number = ?
+			and (v.row = a.waiting or exists (select 1 from signatures g where g.version = v.row))`,
+		string(list), study, a.Case.ID)
+	if err != nil {
+		return fmt.Errorf("look up lesion identifiers: %w", err)
+	}
+	for _, s := range stored {
+		other, err := decode([]byte(s.Content))
+		if err != nil {
+			return err
+		}
+		if err := sharedLesion(a, other); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// idsOfSameLesions returns the ids of other assessments with which a lesion of
+// the assessment may have its identifier in common: the beginnings of its id, and
+// those that its id with the beginning of a lesion's is.
+func idsOfSameLesions(a events.Assessment) []string {
+	ids := map[string]bool{}
+	for i := range a.ID {
+		if a.ID[i] == '-' && len(a.Lesions) > 0 {
+			ids[a.ID[:i]] = true
+		}
+	}
+	for _, l := range a.Lesions {
+		for i := range l.ID {
+			if id := a.ID + "-" + l.ID[:i]; l.ID[i] == '-' && events.ValidFHIRID(id) {
+				ids[id] = true
+			}
+		}
+	}
+	return slices.Collect(maps.Keys(ids))
+}
+
+// sharedLesion returns a Conflict if two assessments of a case have a lesion
+// identifier in common.
+func sharedLesion(a, other events.Assessment) error {
+	used := make(map[string]string, len(other.Lesions))
+	for _, l := range other.Lesions {
+		used[fhir.LesionIdentifier(other, l.ID)] = l.ID
+	}
+	for i, l := range a.Lesions {
+		identifier := fhir.LesionIdentifier(a, l.ID)
+		if id, ok := used[identifier]; ok {
+			return &events.Error{Code: events.Conflict, Field: fmt.Sprintf("lesions[%d].id", i), Message: fmt.Sprintf(
+				"the lesion identifier %q is used by lesion %q of assessment %s; give the lesion or the assessment another id", identifier, id, other.ID)}
+		}
+	}
+	return nil
 }

@@ -32,7 +32,8 @@ type Registration struct {
 // was signed for another subject, if the pair of revisions is signed with other
 // content, or if the version could never be signed: its pair is not higher than
 // one signed, or its case was signed in a higher revision. It then names the
-// signed pair, signer and time.
+// signed pair, signer and time. Err is a Conflict too if another assessment of the
+// study uses the identifier of one of the lesions.
 type RegisterResult struct {
 	Registration
 	Err *events.Error
@@ -70,18 +71,51 @@ func (o *Outbox) registerSome(ctx context.Context, by string, batch []events.Sub
 	for i, s := range batch {
 		prepared[i] = prepareSubmission(s)
 	}
-	return o.update(ctx, "register assessments", func(tx *transaction) error {
-		for i, s := range prepared {
-			results[i].ID, results[i].Version = s.assessment.ID, s.assessment.Version()
-			outcome, err := tx.register(by, s)
-			refusal := (*events.Error)(nil)
-			if err != nil && !errors.As(err, &refusal) {
-				return err
-			}
-			results[i].Outcome, results[i].Err = outcome, refusal
+	return o.update(ctx, "register assessments", func(tx *transaction) error { return tx.registerAll(by, prepared, results) })
+}
+
+func (tx *transaction) registerAll(by string, prepared []submission, results []RegisterResult) error {
+	for i, s := range prepared {
+		results[i].ID, results[i].Version = s.assessment.ID, s.assessment.Version()
+		outcome, err := tx.register(by, s)
+		refusal := (*events.Error)(nil)
+		if err != nil && !errors.As(err, &refusal) {
+			return err
 		}
-		return nil
+		results[i].Outcome, results[i].Err = outcome, refusal
+	}
+	return nil
+}
+
+// RegisterFunc is what Register does, of an outbox or of a rehearsal.
+type RegisterFunc func(ctx context.Context, by string, batch []events.Submission) ([]RegisterResult, error)
+
+// errRehearsed ends the transaction of a rehearsal.
+var errRehearsed = errors.New("rehearsed")
+
+// Rehearse calls fn with a function that registers assessments in one
+// transaction, and undoes the transaction when fn returns: the results are those
+// of Register, and nothing changes. Nobody else can register or sign meanwhile.
+// Rehearse returns the error of fn.
+func (o *Outbox) Rehearse(ctx context.Context, fn func(RegisterFunc) error) error {
+	var failure error
+	err := o.ledger.UpdateSilently(ctx, "rehearse registrations", func(tx *ledger.Tx) error {
+		failure = fn(func(_ context.Context, by string, batch []events.Submission) ([]RegisterResult, error) {
+			if err := ledger.ValidActor(by); err != nil {
+				return nil, err
+			}
+			results, prepared := make([]RegisterResult, len(batch)), make([]submission, len(batch))
+			for i, s := range batch {
+				prepared[i] = prepareSubmission(s)
+			}
+			return results, (&transaction{tx, o}).registerAll(by, prepared, results)
+		})
+		return errRehearsed
 	})
+	if failure != nil || errors.Is(err, errRehearsed) {
+		return failure
+	}
+	return err
 }
 
 // submission is an events.Submission checked and encoded outside the
@@ -137,6 +171,9 @@ func (tx *transaction) register(by string, s submission) (outcome string, err er
 	}
 	if !same {
 		if err := tx.outdated(study, inCase, stored, a); err != nil {
+			return "", err
+		}
+		if err := tx.lesionsInUse(study, a); err != nil {
 			return "", err
 		}
 	}

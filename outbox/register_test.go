@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -152,7 +153,7 @@ func TestVisits(t *testing.T) {
 		{Latest: assessment("101", 1, 1, 3)},
 		{Latest: assessment("102", 1, 2, 1)},
 	}
-	t.Run("gives the highest version of every assessment of the study", func(t *testing.T) {
+	t.Run("returns the highest version of every assessment of the study", func(t *testing.T) {
 		if diff := cmp.Diff(want, must(d.Visits(t.Context(), study))(t)); diff != "" {
 			t.Error(diff)
 		}
@@ -171,9 +172,134 @@ func TestVisits(t *testing.T) {
 		}
 	})
 	t.Run("finds who holds an id, in whatever study", func(t *testing.T) {
-		got := must(d.Holder(t.Context(), []string{"100", "103", "102"}))(t)
+		got := must(d.VisitsByID(t.Context(), []string{"100", "103", "102"}))(t)
 		if diff := cmp.Diff(map[string]events.KnownVisit{"100": want[0], "102": want[2]}, got); diff != "" {
 			t.Error(diff)
 		}
 	})
+}
+
+func TestLesionIdentifiersOfAStudyAreUnique(t *testing.T) {
+	with := func(id string, number int32, lesions ...string) events.Assessment {
+		a := assessment(id, number, 1, 1)
+		a.Lesions = nil
+		for _, l := range lesions {
+			a.Lesions = append(a.Lesions, events.Lesion{ID: l})
+		}
+		return a
+	}
+	elsewhere := with("2", 1, "3-T")
+	elsewhere.Study = "another"
+	for _, c := range []struct {
+		name          string
+		first, second events.Assessment
+		identifier    string // refused; empty where both are registered
+	}{
+		{"the longer id second", with("2", 1, "3-T"), with("2-3", 1, "S", "T"), "1-2-3-T"},
+		{"the longer id first", with("2-3", 1, "T"), with("2", 1, "S", "3-T"), "1-2-3-T"},
+		{"ids of several hyphens", with("2-3-4", 1, "T"), with("2", 1, "S", "3-4-T"), "1-2-3-4-T"},
+		{"another lesion", with("2", 1, "3-T"), with("2-3", 1, "U", "V"), ""},
+		{"another case", with("2", 1, "3-T"), with("2-3", 2, "S", "T"), ""},
+		{"another study", elsewhere, with("2-3", 1, "S", "T"), ""},
+		{"no hyphen in the id", with("2", 1, "3-T"), with("23", 1, "S", "T"), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newOutbox(t)
+			d.register(c.first)
+			got := d.submit(c.second)[0]
+			if c.identifier == "" {
+				if got.Err != nil {
+					t.Error(got.Err)
+				}
+				return
+			}
+			wantCode(t, got.Err, events.Conflict, c.identifier, "assessment "+c.first.ID)
+			if got.Err.Field != "lesions[1].id" {
+				t.Errorf("field %s", got.Err.Field)
+			}
+			if again := d.submit(c.first)[0]; again.Outcome != outbox.Unchanged {
+				t.Errorf("the first again: %+v", again)
+			}
+		})
+	}
+	t.Run("what was signed stays in use, what was replaced does not", func(t *testing.T) {
+		d := newOutbox(t)
+		d.register(with("2", 1, "3-T"))
+		d.sign("2")
+		second := with("2", 1, "U")
+		second.Revision = 2
+		d.register(second)
+		d.sign("2")
+		wantCode(t, d.submit(with("2-3", 1, "T"))[0].Err, events.Conflict, "1-2-3-T")
+
+		d.register(with("4", 1, "5-T"))
+		d.register(with("4", 1, "6-T"))
+		if got := d.submit(with("4-5", 1, "T"))[0]; got.Err != nil {
+			t.Error(got.Err)
+		}
+	})
+	t.Run("within one batch", func(t *testing.T) {
+		d := newOutbox(t)
+		results := d.submit(with("2", 1, "3-T"), with("2-3", 1, "T"))
+		if results[0].Err != nil || results[1].Err == nil {
+			t.Errorf("%+v", results)
+		}
+	})
+}
+
+func TestRehearse(t *testing.T) {
+	d := newOutbox(t)
+	d.register(assessment("1", 1, 1, 1))
+	before := d.dump()
+	other := assessment("1", 1, 1, 1)
+	other.Case.ID = 0
+	batch := []events.Submission{
+		{Assessment: assessment("1", 1, 1, 1)}, {Assessment: assessment("2", 1, 1, 1)}, {Assessment: assessment("2", 1, 1, 1)}, {Assessment: other},
+	}
+	rehearsed := []string{}
+	ok(t, d.Rehearse(t.Context(), func(register outbox.RegisterFunc) error {
+		for _, s := range batch { // each its own call, in one transaction
+			for _, r := range must(register(t.Context(), source, []events.Submission{s}))(t) {
+				rehearsed = append(rehearsed, fmt.Sprint(r.Outcome, r.Err != nil))
+			}
+		}
+		return nil
+	}))
+	if diff := cmp.Diff([]string{"unchangedfalse", "takenfalse", "unchangedfalse", "true"}, rehearsed); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(before, d.dump()); diff != "" {
+		t.Errorf("something changed: %s", diff)
+	}
+	registered := []string{}
+	for _, r := range must(d.Register(t.Context(), source, batch))(t) {
+		registered = append(registered, fmt.Sprint(r.Outcome, r.Err != nil))
+	}
+	if diff := cmp.Diff(rehearsed, registered); diff != "" {
+		t.Error(diff)
+	}
+	broken := errors.New("broken")
+	if err := d.Rehearse(t.Context(), func(outbox.RegisterFunc) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+}
+
+// dump returns all rows of the outbox that a registration may change.
+func (d *testOutbox) dump() (rows []string) {
+	for _, table := range []string{"studies", "cases", "assessments", "versions", "audit"} {
+		rows = append(rows, d.rowsOf(table)...)
+	}
+	return rows
+}
+
+func (d *testOutbox) rowsOf(table string) (rows []string) {
+	found, err := d.DB().Reader.QueryxContext(d.t.Context(), "select * from "+table)
+	ok(d.t, err)
+	defer found.Close()
+	for found.Next() {
+		values, err := found.SliceScan()
+		ok(d.t, err)
+		rows = append(rows, fmt.Sprint(table, values))
+	}
+	return rows
 }

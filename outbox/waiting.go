@@ -76,6 +76,7 @@ const visitColumns = `
 		then n.content else v.content end,
 	v.row is not null and (n.row is null
 			or (n.case_revision, n.revision) <= (v.case_revision, v.revision)),
+	exists (select 1 from withdrawals w where w.version = v.row),
 	a.visit
 	from assessments a
 	join studies s on s.row = a.study
@@ -95,9 +96,9 @@ func (o *Outbox) Visits(ctx context.Context, study string) ([]events.KnownVisit,
 	return visits, nil
 }
 
-// Holder returns the assessments of those ids that are registered, in whatever
-// study.
-func (o *Outbox) Holder(ctx context.Context, ids []string) (map[string]events.KnownVisit, error) {
+// VisitsByID returns those of the ids that are registered, in any study, with the
+// assessment of each.
+func (o *Outbox) VisitsByID(ctx context.Context, ids []string) (map[string]events.KnownVisit, error) {
 	registered := make(map[string]events.KnownVisit)
 	for _, id := range ids {
 		visit, err := scanVisit(o.db.Reader.QueryRowContext(ctx, `
@@ -116,9 +117,10 @@ func (o *Outbox) Holder(ctx context.Context, ids []string) (map[string]events.Kn
 
 func scanVisit(row database.Row) (k events.KnownVisit, err error) {
 	var content, visit []byte
-	if err := row.Scan(&content, &k.Signed, &visit); err != nil {
+	if err := row.Scan(&content, &k.Signed, &k.Withdrawn, &visit); err != nil {
 		return k, err
 	}
+	k.Withdrawn = k.Withdrawn && k.Signed // a version that waits may replace the one that was withdrawn
 	if k.Latest, err = decode(content); err != nil || visit == nil {
 		return k, err
 	}

@@ -89,7 +89,7 @@ func TestRelaySaysWhyTheBrokerDoesNotAnswer(t *testing.T) {
 	for range 10 {
 		source.sign("A", 100, 20)
 	}
-	until(t, "say so", func() bool { return strings.Contains(r.Status().Reason, "make room") })
+	until(t, "say so", func() bool { return strings.Contains(r.Status().Reason, "free some space") })
 	if source.parked("A") != "" {
 		t.Error("a full disk parked a study")
 	}

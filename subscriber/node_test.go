@@ -324,7 +324,7 @@ func TestNode(t *testing.T) {
 		compareNode(t, want, got)
 	})
 
-	t.Run("has a fresh token when the broker wants it to log in again", func(t *testing.T) {
+	t.Run("has a fresh access token when the broker wants it to log in again", func(t *testing.T) {
 		d, s := newServer(t, "S1"), &study{key: "S1"}
 		want := s.take(2)
 		publish(t, d, want[0])

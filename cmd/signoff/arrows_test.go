@@ -245,7 +245,7 @@ func TestTheSubscriberIsLightToImport(t *testing.T) {
 	}
 }
 
-// What is not in the repository, such as a data directory, is not looked at.
+// What is not in the repository, such as a data directory, is not checked.
 func TestTheTopLevelHoldsWhatWasAgreed(t *testing.T) {
 	root := moduleRoot(t)
 	entries, err := os.ReadDir(root)

@@ -107,7 +107,7 @@ func (s *attackedServer) anotherStudy(t *testing.T) {
 
 // anyParameter asks for the own study and puts the other one, its reports and
 // its partner into each other parameter there is or might be. Whatever the
-// answer, nothing of the other's is in it: send looks.
+// answer, nothing of the other's is in it: send checks.
 func (s *attackedServer) anyParameter(t *testing.T) {
 	known := []string{
 		"_id", "id", "date", "issued", "_lastUpdated", "_since", "subject", "patient", "conclusion", "caseid", "name",

@@ -2,12 +2,20 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
@@ -17,7 +25,10 @@ import (
 // importCommand registers assessments from files. They are published once a PI has
 // signed them.
 type importCommand struct {
-	File       []string `arg:"" optional:"" help:"FHIR Bundle or DiagnosticReport, JSON, or NDJSON." placeholder:"FILE"`
+	File       []string `arg:"" optional:"" help:"FHIR Bundle or DiagnosticReport, JSON, or NDJSON; - is standard input." placeholder:"FILE"`
+	Format     string   `help:"What the files are: json, ndjson or fhir; default as their first bytes show." placeholder:"FORMAT"`
+	Study      string   `help:"Refuse records of other studies." placeholder:"S"`
+	DryRun     bool     `help:"Register, print the result, and undo it. Nobody can sign meanwhile."`
 	SDTM       string   `name:"sdtm" help:"Directory with tu.csv, tr.csv and rs.csv." placeholder:"DIR"`
 	Evaluator  string   `help:"With --sdtm: whose records, EVAL or EVAL/EVALID." placeholder:"E"`
 	CaseOffset int      `help:"With --sdtm: new case numbers start above this one." placeholder:"N"`
@@ -25,46 +36,87 @@ type importCommand struct {
 
 // Validate requires either files or a directory.
 func (cmd *importCommand) Validate() error {
+	formats := []string{"", string(intake.JSON), string(intake.NDJSON), string(intake.FHIR)}
 	switch {
 	case (len(cmd.File) > 0) == (cmd.SDTM != ""):
 		return console.UsageError("name what to import: either files, or --sdtm DIR")
 	case cmd.SDTM == "" && (cmd.Evaluator != "" || cmd.CaseOffset != 0):
 		return console.UsageError("--evaluator and --case-offset need --sdtm")
+	case cmd.SDTM != "" && cmd.Format != "":
+		return console.UsageError("--format goes with files, not with --sdtm")
 	case cmd.CaseOffset < 0:
 		return console.UsageError("--case-offset must not be negative")
+	case !slices.Contains(formats, cmd.Format):
+		return console.UsageError(fmt.Sprintf("--format is json, ndjson or fhir, not %q", cmd.Format))
+	}
+	if cmd.Study = norm.NFC.String(cmd.Study); cmd.Study != "" {
+		if err := events.ValidStudy(cmd.Study); err != nil {
+			return console.UsageError(fmt.Sprintf("--study %q: %v", cmd.Study, err))
+		}
 	}
 	return nil
 }
 
 func (cmd *importCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
-	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
-		in := &importing{ctx: ctx, outbox: o, term: t, text: !c.JSON}
-		if err := in.read(cmd); err != nil {
-			return fmt.Errorf("%w (%s)", err, in.summary())
-		}
-		if err := console.PrintFacts(t, in, func(w io.Writer) { fmt.Fprintln(w, in.summary()) }); err != nil {
+	in := &importing{DryRun: cmd.DryRun, Kinds: map[string]int{}, ctx: ctx, term: t, study: cmd.Study, text: !c.JSON}
+	if err := cmd.register(ctx, c, in); err != nil {
+		return err
+	}
+	if err := console.PrintFacts(t, in, func(w io.Writer) { fmt.Fprintln(w, in.summary()) }); err != nil {
+		return err
+	}
+	if in.Refused > 0 {
+		return console.ErrPartly
+	}
+	return nil
+}
+
+// register reads the files and registers what is in them.
+func (cmd *importCommand) register(ctx context.Context, c *common, in *importing) error {
+	if !cmd.DryRun {
+		return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
+			in.outbox, in.register = o, o.Register
+			return in.read(cmd)
+		})
+	}
+	rehearse := func(o *outbox.Outbox) error {
+		return o.Rehearse(ctx, func(register outbox.RegisterFunc) error {
+			in.outbox, in.register = o, register
+			return in.read(cmd)
+		})
+	}
+	if c.outbox != nil {
+		return rehearse(c.outbox)
+	}
+	dir := c.dir()
+	if _, err := os.Stat(dir.Outbox()); errors.Is(err, fs.ErrNotExist) { // a dry run makes no outbox
+		temporary, err := os.MkdirTemp("", "signoff-dry-run")
+		if err != nil {
 			return err
 		}
-		if in.Refused > 0 {
-			return console.ErrPartly
-		}
-		return nil
-	})
+		defer os.RemoveAll(temporary) //nolint:errcheck // only temporary
+		dir = datadir.Dir(temporary)
+	}
+	return openOutbox(ctx, dir, rehearse)
 }
 
 // importing registers records in batches and counts the results.
 type importing struct {
-	Taken     int      `json:"taken"`
-	Unchanged int      `json:"unchanged"`
-	Refused   int      `json:"refused"`
-	Refusals  []remark `json:"refusals,omitempty"` // the first maxRemarks
-	Warnings  []remark `json:"warnings,omitempty"` // the first maxRemarks
+	DryRun    bool           `json:"dryRun,omitempty"`
+	Taken     int            `json:"taken"`
+	Unchanged int            `json:"unchanged"`
+	Refused   int            `json:"refused"`
+	Kinds     map[string]int `json:"warningKinds,omitempty"` // warnings by kind
+	Refusals  []remark       `json:"refusals,omitempty"`
+	Warnings  []remark       `json:"warnings,omitempty"`
 
-	ctx    context.Context
-	outbox *outbox.Outbox
-	term   console.Terminal
-	text   bool
-	batch  []intake.Record
+	ctx      context.Context
+	outbox   *outbox.Outbox
+	register outbox.RegisterFunc
+	term     console.Terminal
+	study    string // the only one that is taken; empty for all
+	text     bool
+	batch    []intake.Record
 }
 
 // remark is a refusal or a warning, with its place.
@@ -72,26 +124,44 @@ type remark struct {
 	File    string `json:"file"`
 	Line    int    `json:"line"`
 	Field   string `json:"field,omitempty"`
+	Kind    string `json:"kind,omitempty"` // of a warning
 	Message string `json:"message"`
 }
 
-const (
-	importBatch = 500
-	maxRemarks  = 1000 // printed with --json; as text all are printed at once
-)
+const importBatch = 500
 
 func (in *importing) summary() string {
-	return fmt.Sprintf("%d taken, %d unchanged, %d refused", in.Taken, in.Unchanged, in.Refused)
+	text := fmt.Sprintf("%d taken, %d unchanged, %d refused", in.Taken, in.Unchanged, in.Refused)
+	if in.DryRun {
+		text = "dry run, nothing is registered: " + text
+	}
+	total := 0
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(in.Kinds)) {
+		total += in.Kinds[kind]
+		kinds = append(kinds, fmt.Sprintf("%s %d", kind, in.Kinds[kind]))
+	}
+	if total > 0 {
+		text += fmt.Sprintf("; %s (%s)", console.Plural(total, "warning"), strings.Join(kinds, ", "))
+	}
+	return text
 }
 
 func (in *importing) read(cmd *importCommand) error {
+	if err := in.readAll(cmd); err != nil {
+		return fmt.Errorf("%w (%s)", err, in.summary())
+	}
+	return nil
+}
+
+func (in *importing) readAll(cmd *importCommand) error {
 	if cmd.SDTM != "" {
 		if err := in.readSDTM(cmd); err != nil {
 			return err
 		}
 	}
 	for _, path := range cmd.File {
-		if err := in.readFile(path); err != nil {
+		if err := in.readFile(path, intake.Format(cmd.Format)); err != nil {
 			return err
 		}
 	}
@@ -102,7 +172,7 @@ func (in *importing) read(cmd *importCommand) error {
 // file releases the locks that this process has on the database.
 func (in *importing) refuseDatabase(path string) error {
 	if in.outbox.Owns(path) {
-		return fmt.Errorf("import: %s belongs to the outbox's database; name a file with assessments", path)
+		return fmt.Errorf("import: %s belongs to the outbox's database; name a file with assessments", intake.Quoted(path))
 	}
 	return nil
 }
@@ -116,29 +186,42 @@ func (in *importing) readSDTM(cmd *importCommand) error {
 	bar := console.NewProgress(in.term, "reading", sizeOf(cmd.SDTM))
 	defer bar.End()
 	return sdtm.Read(in.ctx, cmd.SDTM, sdtm.Options{
-		Evaluator: cmd.Evaluator, CaseOffset: cmd.CaseOffset, Progress: bar.Add,
+		Evaluator: cmd.Evaluator, CaseOffset: cmd.CaseOffset, Study: cmd.Study, Progress: bar.Add,
 	}, in.outbox, in.add)
 }
 
-func (in *importing) readFile(path string) error {
+func (in *importing) readFile(path string, format intake.Format) error {
+	if path == "-" {
+		return intake.ReadFormat(in.ctx, in.term.In, path, format, in.add)
+	}
 	if err := in.refuseDatabase(path); err != nil {
 		return err
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("import: %w", err)
+		return fmt.Errorf("import: %w", quotedPath(err))
 	}
 	defer f.Close() //nolint:errcheck // only read
 	size := int64(0)
 	if info, err := f.Stat(); err == nil {
 		if info.IsDir() {
-			return fmt.Errorf("import: %s is a directory; use --sdtm to read SDTM from a directory", path)
+			return fmt.Errorf("import: %s is a directory; use --sdtm to read SDTM from a directory", intake.Quoted(path))
 		}
 		size = info.Size()
 	}
 	bar := console.NewProgress(in.term, "reading", size)
 	defer bar.End()
-	return intake.ReadFrom(in.ctx, &meter{f, bar.Add}, path, in.add)
+	return intake.ReadFormat(in.ctx, &meter{f, bar.Add}, path, format, in.add)
+}
+
+// quotedPath quotes the path in an error of the file system where it does not
+// print.
+func quotedPath(err error) error {
+	var failure *fs.PathError
+	if errors.As(err, &failure) {
+		failure.Path = intake.Quoted(failure.Path)
+	}
+	return err
 }
 
 // sizeOf returns the size of the files in the directory, 0 if it cannot be read.
@@ -167,7 +250,11 @@ func (m *meter) Read(p []byte) (int, error) {
 // add adds a record to the batch, and registers the batch when it is full.
 func (in *importing) add(r intake.Record) error {
 	for _, w := range r.Warnings {
-		in.remark("warning", &in.Warnings, r, "", w)
+		in.Kinds[w.Kind]++
+		in.remark("warning", &in.Warnings, remark{File: r.File, Line: r.Line, Kind: w.Kind, Message: w.Text})
+	}
+	if study := r.Submission.Assessment.Study; r.Err == nil && in.study != "" && study != in.study {
+		r.Err = events.Fieldf("study", "the record is of study %q, not %q", study, in.study)
 	}
 	if r.Err != nil {
 		in.refuse(r, r.Err)
@@ -189,7 +276,7 @@ func (in *importing) flush() error {
 	for i, r := range in.batch {
 		submissions[i] = r.Submission
 	}
-	results, err := in.outbox.Register(in.ctx, console.Operator(), submissions)
+	results, err := in.register(in.ctx, console.Operator(), submissions)
 	if err != nil {
 		return err
 	}
@@ -209,18 +296,18 @@ func (in *importing) flush() error {
 
 func (in *importing) refuse(r intake.Record, err *events.Error) {
 	in.Refused++
-	in.remark("refused", &in.Refusals, r, err.Field, err.Message)
+	in.remark("refused", &in.Refusals, remark{File: r.File, Line: r.Line, Field: err.Field, Message: err.Message})
 }
 
-func (in *importing) remark(word string, list *[]remark, r intake.Record, field, message string) {
+// remark prints what is wrong with a record, or keeps it for the JSON.
+func (in *importing) remark(word string, list *[]remark, r remark) {
 	if !in.text {
-		if len(*list) < maxRemarks {
-			*list = append(*list, remark{r.File, r.Line, field, message})
-		}
+		*list = append(*list, r)
 		return
 	}
-	if field != "" {
-		message = field + ": " + message
+	message := r.Message
+	if r.Field != "" {
+		message = r.Field + ": " + message
 	}
-	fmt.Fprintf(in.term.Err, "%s: %s: %s\n", r.Place(), word, message)
+	fmt.Fprintf(in.term.Err, "%s: %s: %s\n", intake.Record{File: r.File, Line: r.Line}.Place(), word, message)
 }

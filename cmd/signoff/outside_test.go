@@ -144,11 +144,11 @@ func (o *clusterServer) follow(study string) *follower {
 // last is the number of a study's last event.
 func (o *clusterServer) last(study string) uint64 {
 	o.t.Helper()
-	link, err := o.p.Outbox.ChainHead(o.t.Context(), events.StudyKey(study))
+	head, err := o.p.Outbox.ChainHead(o.t.Context(), events.StudyKey(study))
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	return link.Number
+	return head.Number
 }
 
 // opens reports whether a login at a server opens the study's consumer.

@@ -111,7 +111,7 @@ func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t console.Terminal
 
 type partnerRotate struct {
 	ID    string        `arg:"" help:"Partner id."`
-	Grace time.Duration `help:"How long the previous secret stays valid, such as 24h. Without it, its tokens and connections end at once." placeholder:"DURATION"`
+	Grace time.Duration `help:"How long the previous secret stays valid, such as 24h. Without it, its access tokens and connections end at once." placeholder:"DURATION"`
 }
 
 func (cmd *partnerRotate) Run(ctx context.Context, c *common, t console.Terminal) error {

@@ -187,7 +187,7 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 		refusal(t, exitRefused, append(serveArgs(dir), "--nats-listen", "127.0.0.1:0"), "is in use by process", "signoff serve")
 	})
 	t.Run("no data yet", func(t *testing.T) {
-		refusal(t, exitRefused, []string{"status", "--data", t.TempDir()}, "holds no outbox")
+		refusal(t, exitRefused, []string{"status", "--data", t.TempDir()}, "has no outbox")
 	})
 	t.Run("of a newer version", func(t *testing.T) {
 		dir := t.TempDir()

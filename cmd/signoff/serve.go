@@ -79,6 +79,6 @@ func (cmd *calloutCommand) Run(ctx context.Context, c *common, t console.Termina
 	}
 	a.Metrics.MustRegister(t.Metrics()...)
 	return a.Run(ctx, func(s datadir.Serving) {
-		fmt.Fprintf(t.Out, "Answers partners' logins to %s, once %s/readyz says so\n", s.NATS, s.OpsURL)
+		fmt.Fprintf(t.Out, "Answers partners' logins to %s, once %s/readyz is 200\n", s.NATS, s.OpsURL)
 	})
 }

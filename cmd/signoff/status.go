@@ -81,7 +81,7 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 	return "ready", s, findings
 }
 
-// warnUnpublished says, after something was signed, why partners do not get it
+// warnUnpublished prints, after something was signed, why partners do not get it
 // now: no server runs, or what runs is not ready.
 func warnUnpublished(ctx context.Context, c *common, t console.Terminal) {
 	state, _, findings := serverState(context.WithoutCancel(ctx), c.dir())

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -34,12 +35,10 @@ func SplitList(header string, separator byte) iter.Seq[string] {
 // section 2).
 func Prefers(headers []string, name string) string {
 	for preference := range SplitList(strings.Join(headers, ","), ',') {
-		for first := range SplitList(preference, ';') {
-			n, value, _ := strings.Cut(first, "=")
-			if strings.EqualFold(strings.TrimSpace(n), name) {
-				return unquote(strings.TrimSpace(value))
-			}
-			break
+		parts := slices.Collect(SplitList(preference, ';')) // the preference and its parameters
+		n, value, _ := strings.Cut(parts[0], "=")
+		if strings.EqualFold(strings.TrimSpace(n), name) {
+			return unquote(strings.TrimSpace(value))
 		}
 	}
 	return ""

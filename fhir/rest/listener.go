@@ -172,7 +172,7 @@ func (l *tlsListener) run() {
 	for {
 		c, err := l.Listener.Accept()
 		if err == nil {
-			l.group.Go(func() { l.shakeHands(c) })
+			l.group.Go(func() { l.handshake(c) })
 			continue
 		}
 		select {
@@ -183,7 +183,7 @@ func (l *tlsListener) run() {
 	}
 }
 
-func (l *tlsListener) shakeHands(raw net.Conn) {
+func (l *tlsListener) handshake(raw net.Conn) {
 	c := tls.Server(raw, l.config)
 	ctx, cancel := context.WithTimeout(l.ctx, l.patience)
 	defer cancel()

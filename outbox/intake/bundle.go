@@ -2,8 +2,10 @@ package intake
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -121,6 +123,9 @@ func (b *bundle) envelope(s *splitter, name string) error {
 	if err := strictjson.Check(p.raw); err != nil {
 		return strictjson.Within(Printable(name), p.refusal(err))
 	}
+	if err := strictjson.Within(name, wholePage(name, p)); err != nil {
+		return err
+	}
 	if name == "type" && string(p.raw) != `"searchset"` && string(p.raw) != `"collection"` {
 		return Refusef(p.line, events.Unsupported, name, "a Bundle of type %s cannot be imported; searchset and collection can", Printable(string(bytes.Trim(p.raw, `"`))))
 	}
@@ -139,6 +144,9 @@ func (b *bundle) entry(p piece, path string) {
 		b.incomplete = b.incomplete || bytes.Contains(p.raw, []byte(`"Observation"`))
 		b.refuse(err, path)
 		return
+	}
+	if bytes.Contains(p.raw, []byte(`"outcome"`)) && string(p.at("search.mode").raw) == `"outcome"` {
+		return // about the search, and no record
 	}
 	path += ".resource"
 	resource := p.at("resource")
@@ -160,6 +168,10 @@ func (b *bundle) refuse(err error, path string) {
 
 func (b *bundle) resource(p piece, path string) error {
 	if string(p.at("resourceType").raw) == `"Observation"` {
+		if err := whole(p); err != nil {
+			b.incomplete = true
+			return err
+		}
 		o, err := fhir.ParseObservation(p.raw)
 		if err != nil {
 			b.incomplete = true
@@ -226,4 +238,66 @@ func (b *bundle) dropReports(lesionIdentifier string) {
 		}
 		r.line = 0
 	}
+}
+
+// subsetted is the tag of a resource that a server has cut, for _elements or
+// _summary.
+const subsetted = "SUBSETTED"
+
+// whole refuses a resource of which the server has left out elements.
+func whole(p piece) error {
+	if !bytes.Contains(p.raw, []byte(subsetted)) {
+		return nil
+	}
+	meta := p.at("meta")
+	return strictjson.Within("meta", wholeMeta(meta))
+}
+
+func wholeMeta(meta piece) error {
+	var content any
+	if meta.raw == nil || json.Unmarshal(meta.raw, &content) != nil || !hasText(content, subsetted) {
+		return nil
+	}
+	return Refusef(meta.line, events.Unsupported, "", "the resource is tagged %s: it is not whole; fetch it without _elements and _summary", subsetted)
+}
+
+// hasText reports whether a text stands anywhere in a JSON value.
+func hasText(value any, text string) bool {
+	switch v := value.(type) {
+	case string:
+		return v == text
+	case []any:
+		return slices.ContainsFunc(v, func(element any) bool { return hasText(element, text) })
+	case map[string]any:
+		for _, member := range v {
+			if hasText(member, text) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// wholePage refuses a Bundle that its tag or its own address calls incomplete.
+func wholePage(name string, p piece) error {
+	switch name {
+	case "meta":
+		return wholeMeta(p)
+	case "link":
+		var links []struct{ Relation, URL string }
+		if json.Unmarshal(p.raw, &links) != nil {
+			return nil // no list of links
+		}
+		for _, l := range links {
+			address, err := url.Parse(l.URL)
+			if err != nil || l.Relation != "self" {
+				continue
+			}
+			query := address.Query()
+			if summary := query.Get("_summary"); query.Get("_elements") != "" || summary != "" && summary != "false" {
+				return Refusef(p.line, events.Unsupported, "", "the Bundle was fetched with _elements or _summary: it is not whole; fetch it without them")
+			}
+		}
+	}
+	return nil
 }

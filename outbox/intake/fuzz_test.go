@@ -34,6 +34,7 @@ func FuzzAssessments(f *testing.F) {
 		f.Add([]byte(text), false)
 		f.Add([]byte(text), true)
 	}
+	valid := schema(f)
 	f.Fuzz(func(t *testing.T, data []byte, byLine bool) {
 		name := "a.json"
 		if byLine {
@@ -44,6 +45,12 @@ func FuzzAssessments(f *testing.F) {
 			t.Fatal(err)
 		}
 		checkRecords(t, *records)
+		record := bytes.TrimPrefix(data, []byte("\ufeff"))
+		if len(*records) == 1 && (*records)[0].Err == nil && json.Valid(record) && !bytes.ContainsAny(record, "[") && !bytes.Contains(record, []byte("resourceType")) {
+			if err := validate(valid, record); err != nil {
+				t.Errorf("taken, but not valid by the schema: %v", err)
+			}
+		}
 		for _, r := range *records {
 			if r.Err != nil {
 				continue
@@ -51,6 +58,9 @@ func FuzzAssessments(f *testing.F) {
 			text, err := json.Marshal(r.Submission.Assessment)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if err := validate(valid, text); err != nil {
+				t.Errorf("not valid by the schema: %v", err)
 			}
 			again := read(t, "a.json", string(text))
 			if diff := cmp.Diff(r.Submission, again[0].Submission); diff != "" {

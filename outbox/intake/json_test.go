@@ -157,7 +157,7 @@ func TestMalformedRecordsAreRefusedWithLineAndField(t *testing.T) {
 		{"Follow-up 26", "Follow-up 2", "Follow-up 26", `a.json:10: name: "Follow-up 26" is neither Baseline nor Follow-up 1 to Follow-up 25`},
 		{"unknown conclusion", "Partial Response", "Better", `a.json:27: conclusion: "Better" is not one of `},
 		{"a decimal beyond all bounds", "37.6", "1e9999", "a.json:16: measurement.value: has an exponent beyond ±18"},
-		{"a decimal of too many digits", "37.6", "37.60000000000000000000", "a.json:16: measurement.value: has 22 digits; at most 18 are taken"},
+		{"a decimal of too many digits", "37.6", "37.60000000000000000000", "a.json:16: measurement.value: has 22 digits; at most 18 are allowed"},
 		{"a negative value", "37.6", "-1", "a.json:16: measurement.value: must be a JSON number that is not negative"},
 		{"a value as a string", "37.6", `"37.6"`, "a.json:16: measurement.value: must be a number, not a string"},
 		{"a fraction for an integer", `"revision": 1,`, `"revision": 1.5,`, "a.json:8: revision: 1.5 is not an integer of at most 2147483647"},
@@ -181,7 +181,7 @@ func TestMalformedRecordsAreRefusedWithLineAndField(t *testing.T) {
 		{"invalid UTF-8", "10081007", "1008\xff", "a.json:12: subject: is not valid JSON: invalid UTF-8"},
 		{"half a surrogate pair", "10081007", `\ud800`, "a.json:12: subject: is not valid JSON: invalid surrogate pair"},
 		{"a control character", "10081007", "1008\x01", `a.json:12: subject: is not valid JSON: invalid character '\x01' in string`},
-		{"an escaped control character", "10081007", `1008\u0007`, "a.json:12: subject: holds a control character"},
+		{"an escaped control character", "10081007", `1008\u0007`, "a.json:12: subject: has a control character"},
 		{"an unknown escape", "10081007", `\x41`, "a.json:12: subject: is not valid JSON: invalid escape sequence `\\x`"},
 		{"a number with a leading zero", "37.6", "037.6", "a.json:16: measurement.value: is not valid JSON: invalid character '3' after 0"},
 		{"a word that is no value", "37.6", "NaN", "a.json:16: measurement.value: is not valid JSON: invalid character 'N' at start of value"},
@@ -231,10 +231,10 @@ func TestFilesOfJSON(t *testing.T) {
 		{"an id that was refused before", "f.ndjson", strings.Replace(a, "RECIST", "x", 1) + "\n" + a, []string{
 			`f.ndjson:1: criteria: "x 1.1" is not one of "RECIST 1.1"`, "f.ndjson:2 1"}},
 		{"two documents", "f.json", good + "\n" + good, []string{
-			"f.json:29: something follows the end of the document; for one record a line, name the file .ndjson"}},
+			"f.json:29: something follows the end of the document; write one record a line, or put the records into an array"}},
 		{"two records on a line", "f.ndjson", a + " " + b, []string{"f.ndjson:1: is not valid JSON: something follows the end of the value"}},
 		{"something behind an array", "f.json", "[" + a + "]\n]", []string{"f.json:1 1",
-			"f.json:2: something follows the end of the document; for one record a line, name the file .ndjson"}},
+			"f.json:2: something follows the end of the document; write one record a line, or put the records into an array"}},
 		{"no comma between elements", "f.json", "[" + a + "\n" + b + "]", []string{"f.json:1 1",
 			`f.json:2: found "{" instead of one of ",]"; the rest of the file is not read`}},
 		{"a comma too many", "f.json", "[" + a + ",\n]", []string{"f.json:1 1",
@@ -287,7 +287,7 @@ func TestReadFrom(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
-	t.Run("says that the disk cannot be read", func(t *testing.T) {
+	t.Run("returns the error of the disk", func(t *testing.T) {
 		broken := errors.New("broken disk")
 		err := intake.ReadFrom(t.Context(), failing{broken}, "a.json", emit)
 		if !errors.Is(err, broken) {

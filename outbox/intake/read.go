@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -14,17 +15,32 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
-// ReadFrom reads a file and calls emit with each record in it, good or refused,
-// in the file's order. Name stands for the file in the records. One that ends in
-// .ndjson or .jsonl means one record a line; any other file has one record, an
-// array of records, or a FHIR Bundle. ReadFrom stops at the first error of emit
-// and returns it. What is wrong with the content is a refused Record and never
-// an error of ReadFrom.
+// Format is the form in which a file has its records.
+type Format string
+
+// The formats. The zero Format is recognised from the content.
+const (
+	JSON   Format = "json"   // a record, or an array of them
+	NDJSON Format = "ndjson" // a record or FHIR resource a line
+	FHIR   Format = "fhir"   // a DiagnosticReport or Bundle, an array of them, or one a line
+)
+
+// ReadFrom is ReadFormat for a file whose format is recognised: one that ends in
+// .ndjson or .jsonl, or has several values of which the first is on one line, has
+// a record a line; any other has one record, an array of records, or a FHIR Bundle.
 func ReadFrom(ctx context.Context, src io.Reader, name string, emit func(Record) error) error {
-	d := &document{ctx: ctx, name: name, emit: emit, splitter: newSplitter(src, 1), seen: map[[16]byte]int32{}}
+	return ReadFormat(ctx, src, name, "", emit)
+}
+
+// ReadFormat reads a file and calls emit with each record in it, good or refused,
+// in the file's order. Name stands for the file in the records. ReadFormat stops
+// at the first error of emit and returns it. What is wrong with the content is a
+// refused Record and never an error of ReadFormat.
+func ReadFormat(ctx context.Context, src io.Reader, name string, format Format, emit func(Record) error) error {
+	d := &document{ctx: ctx, name: name, format: format, emit: emit, splitter: newSplitter(src, 1), seen: map[[16]byte]int32{}}
 	err := d.refused(d.read())
 	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+		return fmt.Errorf("read %s: %w", Quoted(name), err)
 	}
 	return nil
 }
@@ -33,6 +49,7 @@ func ReadFrom(ctx context.Context, src io.Reader, name string, emit func(Record)
 type document struct {
 	ctx      context.Context
 	name     string
+	format   Format
 	emit     func(Record) error
 	splitter *splitter
 	seen     map[[16]byte]int32 // line of each good record by identity
@@ -41,7 +58,12 @@ type document struct {
 // read returns a *Refusal where the rest of the file cannot be read.
 func (d *document) read() error {
 	d.splitter.skipByteOrderMark()
-	if ext := strings.ToLower(filepath.Ext(d.name)); ext == ".ndjson" || ext == ".jsonl" {
+	beginning, _ := d.splitter.reader.Peek(len(longestMagic))
+	if other := OtherFormat(beginning); other != "" {
+		return Refusef(1, events.Unsupported, "", "the file is %s; write it as JSON in UTF-8, not compressed", other)
+	}
+	ext := strings.ToLower(filepath.Ext(d.name))
+	if d.format == NDJSON || d.format == "" && (ext == ".ndjson" || ext == ".jsonl") || d.format != JSON && d.splitter.startsWithObjects() {
 		return d.readLines()
 	}
 	first, err := d.splitter.next()
@@ -60,7 +82,8 @@ func (d *document) read() error {
 	return d.atEnd()
 }
 
-// readOne reads a file of a single record, which may be a Bundle.
+// readOne reads a file of a single record, which may be a Bundle, or the first
+// of several lines with a record each.
 func (d *document) readOne() error {
 	p, err := d.splitter.value(func(beginning []byte) int {
 		if isBundle(beginning) {
@@ -72,6 +95,12 @@ func (d *document) readOne() error {
 		return err
 	}
 	if err := d.atEnd(); err != nil {
+		if oneLine := !bytes.Contains(p.raw, []byte{'\n'}); oneLine && d.splitter.line > p.line && d.format != JSON {
+			if err := d.record(p); err != nil {
+				return err
+			}
+			return d.readLines()
+		}
 		if syntax := strictjson.Check(p.raw); syntax != nil && !p.over {
 			return p.refusal(syntax) // the more likely reason: the text is no JSON at all
 		}
@@ -89,7 +118,7 @@ func (d *document) atEnd() error {
 	case err != nil:
 		return err
 	}
-	return Refusef(d.splitter.line, events.Invalid, "", "something follows the end of the document; for one record a line, name the file .ndjson")
+	return Refusef(d.splitter.line, events.Invalid, "", "something follows the end of the document; write one record a line, or put the records into an array")
 }
 
 // readLines reads one record a line.
@@ -116,10 +145,10 @@ func (d *document) record(p piece) error {
 	if err := d.ctx.Err(); err != nil {
 		return err
 	}
-	if isBundle(p.raw) {
+	if d.format != JSON && isBundle(p.raw) {
 		return d.bundle(p)
 	}
-	a, err := readRecord(p)
+	a, err := d.readRecord(p)
 	if err != nil {
 		return d.refused(err)
 	}
@@ -127,14 +156,19 @@ func (d *document) record(p piece) error {
 }
 
 // readRecord reads an assessment or a DiagnosticReport.
-func readRecord(p piece) (events.Assessment, error) {
+func (d *document) readRecord(p piece) (events.Assessment, error) {
 	if p.over {
 		return events.Assessment{}, tooLarge(p.line)
 	}
 	if err := strictjson.Check(p.raw); err != nil {
 		return events.Assessment{}, p.refusal(err)
 	}
-	if p.at("resourceType").raw == nil {
+	switch kind := p.at("resourceType"); {
+	case kind.raw != nil && d.format == JSON:
+		return events.Assessment{}, Refusef(kind.line, events.Unsupported, "resourceType", "this is a FHIR resource, and the format was given as %s", JSON)
+	case kind.raw == nil && d.format == FHIR:
+		return events.Assessment{}, Refusef(p.line, events.Required, "resourceType", "is missing, and the format was given as %s", FHIR)
+	case kind.raw == nil:
 		return readAssessment(p)
 	}
 	return readReport(p)
@@ -154,6 +188,9 @@ func readReport(p piece) (events.Assessment, error) {
 	if err == nil && name != "DiagnosticReport" {
 		return events.Assessment{}, Refusef(kind.line, events.Unsupported, "resourceType",
 			"%s cannot be imported; a DiagnosticReport can, and in a Bundle the Observations of its lesions", Printable(name))
+	}
+	if err := whole(p); err != nil {
+		return events.Assessment{}, err
 	}
 	a, err := fhir.ParseReport(p.raw)
 	if err != nil {
@@ -191,3 +228,28 @@ func (d *document) refused(err error) error {
 }
 
 func (d *document) refuse(r *Refusal) error { return d.emit(r.Record(d.name)) }
+
+// OtherFormat returns what the file is that begins so, if it is compressed, in
+// another encoding, or of another format that text files are often sent in; else
+// nothing.
+func OtherFormat(beginning []byte) string {
+	for _, f := range otherFormats {
+		if strings.HasPrefix(string(beginning), f.beginning) {
+			return f.name
+		}
+	}
+	return ""
+}
+
+const longestMagic = "HEADER RECORD*******"
+
+var otherFormats = []struct{ beginning, name string }{
+	{"\x1f\x8b", "compressed with gzip"},
+	{"PK\x03\x04", "a ZIP archive, or a spreadsheet in one"},
+	{"BZh", "compressed with bzip2"},
+	{"\xfd7zXZ\x00", "compressed with xz"},
+	{"\x28\xb5\x2f\xfd", "compressed with zstd"},
+	{"\xff\xfe", "text in UTF-16"},
+	{"\xfe\xff", "text in UTF-16"},
+	{longestMagic, "a SAS transport file"},
+}

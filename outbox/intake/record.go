@@ -25,11 +25,17 @@ type Record struct {
 	File       string
 	Line       int           // where the record starts; of a refusal, where the field stands
 	Err        *events.Error // the refusal; its Field is the path of the field
-	Warnings   []string      // of a record that is read nevertheless
+	Warnings   []Warning     // what was left out, replaced or reordered
+}
+
+// Warning is what was left out, replaced or reordered for a record.
+type Warning struct {
+	Kind string // one of a few, by which warnings are counted
+	Text string
 }
 
 // Place returns where the record stands, as file:line.
-func (r Record) Place() string { return fmt.Sprintf("%s:%d", r.File, r.Line) }
+func (r Record) Place() string { return fmt.Sprintf("%s:%d", Quoted(r.File), r.Line) }
 
 // Refusal is the reason why a record, or the rest of a file, is not read, and
 // where it stands.
@@ -71,6 +77,11 @@ func Printable(text string) string {
 	if len(text) > longest {
 		text = text[:longest] + "…"
 	}
+	return Quoted(text)
+}
+
+// Quoted is Printable for a text that is never cut, such as the name of a file.
+func Quoted(text string) string {
 	quoted := strconv.QuoteToGraphic(text)
 	if inner := quoted[1 : len(quoted)-1]; inner == text && text != "" {
 		return text

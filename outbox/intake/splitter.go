@@ -71,6 +71,16 @@ func (s *splitter) skipByteOrderMark() {
 	}
 }
 
+// startsWithObjects reports whether the first line begins an object, and the next
+// one another that cannot be in it. It does not look beyond what is buffered.
+func (s *splitter) startsWithObjects() bool {
+	beginning, _ := s.reader.Peek(s.reader.Size())
+	first, rest, _ := bytes.Cut(bytes.TrimLeft(beginning, whiteSpace), []byte{'\n'})
+	first = bytes.TrimRight(first, whiteSpace)
+	return bytes.HasPrefix(first, []byte{'{'}) && !bytes.ContainsAny(first[len(first)-1:], "[,:") &&
+		bytes.HasPrefix(bytes.TrimLeft(rest, whiteSpace), []byte{'{'})
+}
+
 // chunk returns what is buffered, at least a byte, without consuming it.
 func (s *splitter) chunk() ([]byte, error) {
 	if _, err := s.reader.Peek(1); err != nil {

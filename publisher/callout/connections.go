@@ -69,11 +69,11 @@ func closeReason(c tenancy.Connection, p access.Partner, grants string, now time
 }
 
 // namingTime is how long at the most the server takes from entering a connection in
-// its account to giving it the name that the answer to its login has.
+// its account to naming it, with the name that the answer to its login has.
 const namingTime = 100 * time.Millisecond
 
-// connections lists those of an account. One that does not have its name yet is given the
-// time to get it; another that has come meanwhile is left for the next list.
+// connections lists those of an account. For one that does not have its name
+// yet it waits a moment; another that has come meanwhile is left for the next list.
 func (e *Enforcer) connections(ctx context.Context, account string) ([]tenancy.Connection, error) {
 	unnamed := func(c tenancy.Connection) bool {
 		_, ok := tenancy.ParseConnectionName(c.User)

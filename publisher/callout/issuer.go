@@ -11,7 +11,7 @@ import (
 var errNoSeed = events.Errorf(events.Invalid, "the key that signs answers to logins is no seed of an account nkey")
 
 // NewIssuer makes the seed of a key that signs answers to logins. Keep it
-// secret: who has it can let anyone into any account.
+// secret: whoever has it can let anyone into any account.
 func NewIssuer() (seed []byte, err error) {
 	key, err := nkeys.CreateAccount()
 	if err != nil {

@@ -40,7 +40,7 @@ type answerer struct {
 	issuer    nkeys.KeyPair
 	cfg       Config
 
-	tokens   access.Verifier
+	verifier access.Verifier
 	failures *access.SignIns // wrong secrets, by client and place
 	quotas   *quotas
 	metrics  loginMetrics
@@ -182,8 +182,8 @@ func (a *answerer) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, er
 	return a.user(request.UserNkey, p, keys, secret, until), nil
 }
 
-// countFailure counts what may have been a guess. A token that was good once
-// is none: clients come back with it until they have another.
+// countFailure counts what may have been a guess. An access token that has expired is
+// none: clients come back with it until they have another.
 func (a *answerer) countFailure(from access.Attempt, err error, now time.Time) {
 	if !errors.Is(err, events.Unauthenticated) || !a.failures.Fail(from, now) {
 		return
@@ -213,8 +213,8 @@ func (a *answerer) user(key string, p tenancy.Partner, admitted []string, secret
 // secret behind it.
 func (a *answerer) check(directory access.Directory, p access.Partner, c credential, now time.Time) (until time.Time, secret string, err error) {
 	until = now.Add(access.Lifetime)
-	if c.token != "" {
-		claims, err := a.tokens.Verify(directory, c.token, now)
+	if c.accessToken != "" {
+		claims, err := a.verifier.Verify(directory, c.accessToken, now)
 		if err != nil {
 			return until, "", err
 		}

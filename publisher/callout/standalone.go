@@ -98,13 +98,7 @@ func (s *Standalone) Run(ctx context.Context) error {
 
 // wait returns when the directory changes, after d at the latest.
 func (s *Standalone) wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-s.directory.Changed():
-	case <-timer.C:
-	}
+	retry.SleepUntil(ctx, d, s.directory.Changed(), struct{}{})
 }
 
 // Status returns the present status.

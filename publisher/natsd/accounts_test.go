@@ -20,16 +20,16 @@ import (
 
 var limits = tenancy.Limits{Connections: 4, Subscriptions: 50, Payload: 4096}
 
-// site is a server whose logins are answered: the user name is that of the
+// loginServer is a server whose logins are answered: the user name is that of the
 // account to be in, with all its permissions; the name of the connection is
 // kept. With no account of that name nobody gets in.
-type site struct {
+type loginServer struct {
 	*natsd.Server
 	t  *testing.T
 	js jetstream.JetStream
 }
 
-func newSite(t *testing.T) *site {
+func newLoginServer(t *testing.T) *loginServer {
 	t.Helper()
 	issuer, err := nkeys.CreateAccount()
 	if err != nil {
@@ -39,7 +39,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{Server: start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", LoginIssuer: public}), t: t}
+	s := &loginServer{Server: start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", LoginIssuer: public}), t: t}
 	publisher := connect(t, s.Server, natsd.Publisher)
 	store(t, publisher, "one")
 	if s.js, err = jetstream.New(publisher); err != nil {
@@ -79,7 +79,7 @@ func answer(t *testing.T, issuer nkeys.KeyPair, m *nats.Msg) {
 	}
 }
 
-func (s *site) login(account string, opts ...nats.Option) (*nats.Conn, error) {
+func (s *loginServer) login(account string, opts ...nats.Option) (*nats.Conn, error) {
 	nc, err := nats.Connect(s.ClientURL(), append(opts, nats.UserInfo(account, "any"), nats.NoReconnect(),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
 	if err == nil {
@@ -88,7 +88,7 @@ func (s *site) login(account string, opts ...nats.Option) (*nats.Conn, error) {
 	return nc, err
 }
 
-func (s *site) mustLogin(account string, opts ...nats.Option) *nats.Conn {
+func (s *loginServer) mustLogin(account string, opts ...nats.Option) *nats.Conn {
 	s.t.Helper()
 	nc, err := s.login(account, opts...)
 	if err != nil {
@@ -98,7 +98,7 @@ func (s *site) mustLogin(account string, opts ...nats.Option) *nats.Conn {
 }
 
 // consumer makes the durable consumer of a study for a partner.
-func (s *site) consumer(partner, study string) {
+func (s *loginServer) consumer(partner, study string) {
 	s.t.Helper()
 	_, err := s.js.CreateConsumer(s.t.Context(), events.Stream, jetstream.ConsumerConfig{
 		Durable: events.PartnerConsumer(partner, study), FilterSubject: events.StudySubjects(study), AckPolicy: jetstream.AckExplicitPolicy,
@@ -108,7 +108,7 @@ func (s *site) consumer(partner, study string) {
 	}
 }
 
-func (s *site) set(partner string, studies ...string) {
+func (s *loginServer) set(partner string, studies ...string) {
 	s.t.Helper()
 	if err := s.SetAccount(s.t.Context(), tenancy.AccountOf(partner, studies, limits)); err != nil {
 		s.t.Fatal(err)
@@ -121,7 +121,7 @@ func pull(nc *nats.Conn, partner, study string) (*nats.Msg, error) {
 }
 
 func TestAnAccountLetsThroughWhatItIsSetTo(t *testing.T) {
-	s := newSite(t)
+	s := newLoginServer(t)
 	s.consumer("acme", "S")
 	if _, err := s.login("partner-acme"); !errors.Is(err, nats.ErrAuthorization) {
 		t.Fatalf("an account that does not exist yet: %v", err)
@@ -187,7 +187,7 @@ func TestAnAccountLetsThroughWhatItIsSetTo(t *testing.T) {
 }
 
 func TestAnAccountHasLimits(t *testing.T) {
-	s := newSite(t)
+	s := newLoginServer(t)
 	s.set("acme")
 	var open []*nats.Conn
 	for range limits.Connections {
@@ -229,7 +229,7 @@ func wait(t *testing.T, status chan nats.Status) {
 }
 
 func TestConnectionsAreListedByAccountAndClosedOneByOne(t *testing.T) {
-	s := newSite(t)
+	s := newLoginServer(t)
 	s.set("acme")
 	s.set("other")
 	one, two := s.mustLogin("partner-acme", nats.Name("one")), s.mustLogin("partner-acme", nats.Name("two"))
@@ -266,7 +266,7 @@ func TestConnectionsAreListedByAccountAndClosedOneByOne(t *testing.T) {
 }
 
 func TestWhatAccountsSendIsCounted(t *testing.T) {
-	s := newSite(t)
+	s := newLoginServer(t)
 	s.set("acme")
 	s.set("other")
 	nc := s.mustLogin("partner-acme")
@@ -314,7 +314,7 @@ func wantTraffic(t *testing.T, from interface {
 }
 
 func TestOnlyPartnersAccountsAreSet(t *testing.T) {
-	s := newSite(t)
+	s := newLoginServer(t)
 	for _, name := range []string{"", "APP", "SYS", "$G", "partner-", "partner-a.b", "partner-*", "acme"} {
 		if err := s.SetAccount(t.Context(), tenancy.Account{Name: name}); !errors.Is(err, events.Invalid) {
 			t.Errorf("%q: %v", name, err)

@@ -129,7 +129,7 @@ func TestAServerUnderTheConfigurationIsLikeTheEmbeddedOne(t *testing.T) {
 		tenancy.AccountOf("other", []string{"S"}, limits),
 		tenancy.AccountOf("nothing", nil, limits),
 	}
-	embedded := newSite(t)
+	embedded := newLoginServer(t)
 	for _, a := range partners {
 		if err := embedded.SetAccount(t.Context(), a); err != nil {
 			t.Fatal(err)

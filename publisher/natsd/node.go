@@ -91,7 +91,7 @@ func (c Cluster) write(w *writer) {
 	w.open("cluster")
 	w.linef("name: %s", quote(c.Name))
 	w.linef("listen: %s", quote(c.Listen))
-	// Clients use the addresses they were given: those by which the servers
+	// Clients use the addresses they were configured with: those by which the servers
 	// know each other may not be theirs.
 	w.linef("no_advertise: true")
 	w.open("authorization")

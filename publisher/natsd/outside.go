@@ -54,7 +54,7 @@ type Outside struct {
 	lacking map[string]tenancy.Account // what SetAccount did not find on the servers, by name
 }
 
-// Reach prepares for connections; it opens none.
+// Reach returns an Outside without a connection; Connect and the others open them.
 func Reach(cfg OutsideConfig) *Outside {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
 	cfg.Oldest = cmp.Or(cfg.Oldest, OldestServer)
@@ -133,9 +133,9 @@ func (o *Outside) Shutdown() {
 var ErrNotConfigured = errors.New("the NATS configuration has to be written again (signoff nats-config) and reloaded")
 
 // SetAccount stores what a partner's account must let through and logs what of it is
-// missing on which server. Nothing more can be done from here,
-// and nothing more has to be: what is missing is closed, and what is there
-// beyond it is closed too, because logins do not allow it.
+// missing on which server. It changes nothing on
+// the servers. What is missing there cannot be used until the configuration has it; what
+// they let through beyond the account, the permissions of logins refuse.
 func (o *Outside) SetAccount(ctx context.Context, a tenancy.Account) error {
 	missing, err := o.missing(ctx, a)
 	if err != nil {

@@ -71,7 +71,7 @@ func TestTheListenerSpeaksTLSIfToldTo(t *testing.T) {
 	})
 }
 
-// plainly says hello over TCP without TLS and gives all that the server says.
+// plainly connects over TCP without TLS and returns what the server sends.
 func plainly(t *testing.T, s *natsd.Server, c natsd.Credentials) string {
 	t.Helper()
 	var dialer net.Dialer

@@ -72,7 +72,7 @@ func TestConsumersWithAnotherConfigurationAreCreatedAgain(t *testing.T) {
 		"with a second filter":  {FilterSubjects: []string{"crit.v1.A.>", "crit.v1.B.>"}},
 		"that pushes elsewhere": {FilterSubject: "crit.v1.A.>", DeliverSubject: "_INBOX.x"},
 		"that acknowledges all": {FilterSubject: "crit.v1.A.>", AckPolicy: jetstream.AckAllPolicy},
-		"that gives up":         {FilterSubject: "crit.v1.A.>", MaxDeliver: 3},
+		"with few tries":        {FilterSubject: "crit.v1.A.>", MaxDeliver: 3},
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := newInstallation(t, config{})
@@ -204,7 +204,7 @@ func (c *counted) Dial(network, address string) (net.Conn, error) {
 	return net.Dial(network, address)
 }
 
-// A client as it comes from the library gives up for good when it is refused twice.
+// A client as it comes from the library closes for good when it is refused twice.
 func TestAClientIsNotRefusedWhileNobodyAnswersLogins(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")

@@ -35,11 +35,11 @@ func TestLogins(t *testing.T) {
 	parts := strings.Split(good, ".")
 
 	for what, opts := range map[string][]nats.Option{
-		"client id and secret":        {nats.UserInfo("acme", secretOf("acme"))},
-		"a token":                     {nats.Token(good)},
-		"a token from a handler":      {nats.TokenHandler(func() string { return good })},
-		"a partner without a study":   {nats.UserInfo("nothing", secretOf("nothing"))},
-		"a connection in the process": {nats.InProcessServer(h.server), nats.Token(good)},
+		"client id and secret":           {nats.UserInfo("acme", secretOf("acme"))},
+		"an access token":                {nats.Token(good)},
+		"an access token from a handler": {nats.TokenHandler(func() string { return good })},
+		"a partner without a study":      {nats.UserInfo("nothing", secretOf("nothing"))},
+		"a connection in the process":    {nats.InProcessServer(h.server), nats.Token(good)},
 	} {
 		t.Run(what+" opens", func(t *testing.T) {
 			nc, err := h.dial(opts...)
@@ -50,23 +50,23 @@ func TestLogins(t *testing.T) {
 		})
 	}
 	for what, opts := range map[string][]nats.Option{
-		"nothing":                              nil,
-		"a wrong secret":                       {nats.UserInfo("acme", "wrong")},
-		"no secret":                            {nats.UserInfo("acme", "")},
-		"an unknown client":                    {nats.UserInfo("nobody", secretOf("acme"))},
-		"another partner's secret":             {nats.UserInfo("nothing", secretOf("acme"))},
-		"a digest in place of the secret":      {nats.UserInfo("acme", access.DigestSecret(secretOf("acme")))},
-		"a token as the secret":                {nats.UserInfo("acme", good)},
-		"a token of another key":               {nats.Token(foreign)},
-		"a token of a secret not in force":     {nats.Token(other)},
-		"a cut token":                          {nats.Token(good[:len(good)-5])},
-		"a token without signature":            {nats.Token(parts[0] + "." + parts[1] + ".")},
-		"a huge token":                         {nats.Token(good + strings.Repeat("x", 10000))},
-		"a token beside another client id":     {nats.Token(good), nats.UserInfo("nothing", "")},
-		"a token beside a secret":              {nats.Token(good), nats.UserInfo("acme", secretOf("acme"))},
-		"a role's name":                        {nats.UserInfo(h.server.Credentials(natsd.Publisher).User, secretOf("acme"))},
-		"a role's name without the prefix":     {nats.UserInfo(string(natsd.Publisher), secretOf("acme"))},
-		"the name that a connection was given": {nats.UserInfo("acme."+access.SecretID(secretOf("acme"))+"."+grants([]string{"A"}), secretOf("acme"))},
+		"nothing":                                  nil,
+		"a wrong secret":                           {nats.UserInfo("acme", "wrong")},
+		"no secret":                                {nats.UserInfo("acme", "")},
+		"an unknown client":                        {nats.UserInfo("nobody", secretOf("acme"))},
+		"another partner's secret":                 {nats.UserInfo("nothing", secretOf("acme"))},
+		"a digest in place of the secret":          {nats.UserInfo("acme", access.DigestSecret(secretOf("acme")))},
+		"an access token as the secret":            {nats.UserInfo("acme", good)},
+		"an access token of another key":           {nats.Token(foreign)},
+		"an access token of a secret not in force": {nats.Token(other)},
+		"a cut access token":                       {nats.Token(good[:len(good)-5])},
+		"an access token without signature":        {nats.Token(parts[0] + "." + parts[1] + ".")},
+		"a huge access token":                      {nats.Token(good + strings.Repeat("x", 10000))},
+		"an access token beside another client id": {nats.Token(good), nats.UserInfo("nothing", "")},
+		"an access token beside a secret":          {nats.Token(good), nats.UserInfo("acme", secretOf("acme"))},
+		"a role's name":                            {nats.UserInfo(h.server.Credentials(natsd.Publisher).User, secretOf("acme"))},
+		"a role's name without the prefix":         {nats.UserInfo(string(natsd.Publisher), secretOf("acme"))},
+		"the name of a connection":                 {nats.UserInfo("acme."+access.SecretID(secretOf("acme"))+"."+grants([]string{"A"}), secretOf("acme"))},
 	} {
 		t.Run(what+" opens nothing", func(t *testing.T) {
 			if nc, err := h.dial(opts...); err == nil {
@@ -170,7 +170,7 @@ func TestStudiesWithAnyNameAreReadByTheirKey(t *testing.T) {
 func TestALoginEndsWithItsCredential(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
-	t.Run("a connection is closed when its token expires", func(t *testing.T) {
+	t.Run("a connection is closed when its access token expires", func(t *testing.T) {
 		nearly, err := h.signer.Issue("1", "test", "acme", secretOf("acme"), time.Now().Add(-access.Lifetime+5*time.Second))
 		if err != nil {
 			t.Fatal(err)
@@ -285,7 +285,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	h.stop()
 	h.server.Shutdown()
 	text := out.String()
-	for _, want := range []string{"consumer made", "slowed down", "partner=acme"} {
+	for _, want := range []string{"consumer created", "slowed down", "partner=acme"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nothing about %q in the log", want)
 		}

@@ -82,7 +82,7 @@ type Reconciler struct {
 
 	metrics *metrics
 	status  status
-	again   chan struct{} // asks Run for another round; room for one
+	again   chan struct{} // asks Run for another round; buffered
 
 	// The rest belongs to Run.
 	stream        streamState               // at the last round

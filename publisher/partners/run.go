@@ -35,8 +35,8 @@ var (
 // end; meanwhile it stays closed. Logins are answered once the directory reflects all that
 // the stream held at the start and every account was set. While only a newer version knows
 // the grants they are not answered, all connections of partners are closed, and nothing
-// else is changed: something that the newer version made, such as a consumer, would look
-// like nobody's here.
+// else is changed: something that the newer version made, such as a consumer, would
+// belong to nobody here.
 func (r *Reconciler) Run(ctx context.Context) error {
 	started := false
 	loop := retry.Loop{Longest: longestRetry, Wait: r.wait}
@@ -152,7 +152,7 @@ func (r *Reconciler) EndRequests(ctx context.Context, consumer string) error {
 	return nil
 }
 
-// flushLogins waits until the server knows all answers to logins that were given.
+// flushLogins waits until the server knows all answers to logins that were sent.
 func (r *Reconciler) flushLogins(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, withdrawTimeout)
 	defer cancel()

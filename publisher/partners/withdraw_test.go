@@ -204,7 +204,7 @@ func TestASigningKeyThatRetiresClosesNoConnection(t *testing.T) {
 	}
 	again, err := h.dial(nats.Token(token))
 	if err != nil {
-		t.Errorf("a token issued before: %v", err)
+		t.Errorf("an access token issued before: %v", err)
 	}
 	again.Close()
 }

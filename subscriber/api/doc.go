@@ -1,14 +1,24 @@
-// Package api is the read API: it searches the available reports of a study and
-// reads one report, as FHIR search and read define it.
+// Package api is the read API: it searches the available reports and Observations
+// of a study, reads one of them, and returns the study's history, as FHIR defines
+// search, read and history.
 //
 // Every answer is a function of the study, the number of its last event and the
-// query. The resources in it are the bytes that were signed, unchanged. Access is
+// query. Links to further pages name a number too, as of which they show the study,
+// so that the pages of a walk hold still: a place shows its report as long as that is
+// available, and is left out afterwards. In history, links never expire. The resources in it are the bytes that were signed, unchanged. Access is
 // checked for each request, so that a revoked grant is refused as soon as the
 // read model has applied the revocation.
 //
 // If the stream has an event of a kind that only a newer version knows, calls
 // about the event's study are answered 503; if it is an access event, all calls
 // are. Other studies are not affected.
+//
+// The ETag of a search covers everything on which its answer depends. Pages that
+// were requested before are served from memory by their ETag, after the same
+// checks as others, and 304 needs no file either.
+//
+// The CapabilityStatement, openapi.yaml and the page for people are made from the
+// tables that read requests, or are checked against them and the running API.
 //
 // The API writes nothing, keeps no sessions and issues no access tokens.
 //

@@ -19,12 +19,12 @@ const numberHeader = "Crit-Study-Number"
 // historyParameters returns the parameters of the history of a study in the order
 // of links.
 func historyParameters() []parameter {
-	return append(historyOfReportParameters(), parameter{name: paramStudy, parse: parsedBefore})
+	return withKeys(append(historyOfReportParameters(), parameter{name: paramStudy, parse: parsedBefore}))
 }
 
 // historyOfReportParameters returns those of the history of one report.
 func historyOfReportParameters() []parameter {
-	return []parameter{
+	return withKeys([]parameter{
 		{name: "_since", single: true, normalize: restorePlus, parse: (*search).parseSince},
 		{name: "_sinceNumber", single: true, parse: func(s *search, value string) (err error) {
 			s.history.SinceNumber, err = parseStudyNumber(value)
@@ -37,7 +37,7 @@ func historyOfReportParameters() []parameter {
 		{name: paramPartner, single: true, parse: parsedBefore},
 		asOfParameter(),
 		{name: paramPage, single: true, parse: (*search).parsePage},
-	}
+	})
 }
 
 // parseSince reads an instant, or a date for its first instant.

@@ -40,7 +40,7 @@ const observationSortText = "_id, date, subject, _lastUpdated, caseid, separated
 // observationParameters returns the parameters of a search for Observations in the
 // order of links.
 func observationParameters() []parameter {
-	return []parameter{
+	return withKeys([]parameter{
 		filter("_id", kindToken, readmodel.ColumnID, idValue, "id of the Observation"),
 		{name: "id", kind: kindToken, text: "identifier of the lesion as in the references of a report, or id of the Observation", parse: (*search).parseLesion},
 		tokenFilter("identifier", fhir.SystemLesion, readmodel.ColumnIdentifier, identifierMatch, "identifier of the lesion: value, system|value or system|"),
@@ -63,7 +63,7 @@ func observationParameters() []parameter {
 		asOfParameter(),
 		{name: paramPage, kind: kindSpecial, text: "number of the page, from 1", single: true, parse: (*search).parsePage},
 		{name: paramStudy, kind: kindToken, text: "study number, exact match; required", parse: parsedBefore},
-	}
+	})
 }
 
 // parseLesion reads the parameter id. References of reports write an identifier as

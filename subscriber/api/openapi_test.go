@@ -110,10 +110,12 @@ func (s *described) together(reader api.Reader, box *outbox.Outbox, ready func()
 	tokens := token.New(box.Accounts(), s.signer, token.Config{Clock: clock, Ready: ready})
 	keys := token.JWKS(func() []access.Key { return []access.Key{s.signer.Key(noon)} }, clock)
 	server := httptest.NewServer(rest.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case token.Path:
+		switch {
+		case r.URL.Path == token.Path:
 			tokens.ServeHTTP(w, r)
-		case token.JWKSPath:
+		case r.URL.Path == token.JWKSPath && ready != nil:
+			rest.WriteError(w, r, ready())
+		case r.URL.Path == token.JWKSPath:
 			keys.ServeHTTP(w, r)
 		default:
 			reports.ServeHTTP(w, r)
@@ -225,7 +227,7 @@ func TestEachStatusIsAsDescribed(t *testing.T) {
 		"metadata": {"200": {}, "304": {options: with(known)}, "406": {suffix: "?_format=xml"}},
 		"openapi":  {"200": {}, "304": {options: with(known)}},
 		"docs":     {"200": {}, "304": {options: with(known)}},
-		"jwks":     {"200": {}},
+		"jwks":     {"200": {}, "503": {server: s.unready}},
 		"token": {
 			"200": {form: s.tokenForm(partnerID, s.secret)}, "400": {form: strings.Replace(s.tokenForm(partnerID, s.secret), "client_credentials", "password", 1)}, "401": {form: s.tokenForm(partnerID, "wrong")},
 			"429": {form: s.tokenForm("nobody", "wrong"), before: 5}, "500": {server: s.broken, form: s.tokenForm(partnerID, s.secret)}, "503": {server: s.unready, form: s.tokenForm(partnerID, s.secret)},
@@ -453,5 +455,27 @@ func TestThePageForPeople(t *testing.T) {
 	}
 	if token.Path != api.DefaultOAuthPath {
 		t.Errorf("the token endpoint is on %s", token.Path)
+	}
+}
+
+func TestTheREADMENamesEachParameter(t *testing.T) {
+	_, table, _ := strings.Cut(string(readFile(t, "../../README.md")), "| parameter | meaning |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var named []string
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "| ")
+		if len(cells) < 2 {
+			continue
+		}
+		for _, m := range regexp.MustCompile("`([A-Za-z_-]+)`").FindAllStringSubmatch(cells[1], -1) {
+			named = append(named, m[1])
+		}
+	}
+	named = append(named, "_since") // named beside _lastUpdated
+	if want := api.SearchParameters(); !slices.Equal(slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(named))) {
+		t.Errorf("README has %v, the program %v", named, want)
+	}
+	if !strings.Contains(table, "`_since` is") {
+		t.Error("README does not explain _since")
 	}
 }

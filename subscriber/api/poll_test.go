@@ -26,6 +26,8 @@ func TestALastUpdateInMoreDigitsDoesNotReturnTheReportAgain(t *testing.T) {
 		want  []string
 	}{
 		{"gt" + at + "Z", []string{"2"}}, {"gt" + at + "0Z", []string{"2"}}, {"gt" + at + "00Z", []string{"2"}}, {"gt" + at + "000Z", []string{"2"}},
+		{"gt" + at + "0000000Z", []string{"2"}}, {"gt" + at + "9999999999+00:00", []string{"2"}}, {"ge" + at + "0000000Z", []string{"1", "2"}}, {"ge" + at + "0000001", []string{"2"}},
+		{at + "0000000Z", []string{"1"}}, {at + "0000001Z", nil}, {"lt" + at + "0000001Z", []string{"1"}}, {"le" + at + "0000000Z", []string{"1"}},
 		{"gt" + at + "5Z", []string{"2"}}, {"gt" + at + "999Z", []string{"2"}}, {"ge" + at + "0Z", []string{"1", "2"}}, {"ge" + at + "1Z", []string{"2"}},
 		{at + "000Z", []string{"1"}}, {at + "5Z", nil}, {"lt" + at + "0Z", nil}, {"lt" + at + "1Z", []string{"1"}}, {"le" + at + "0Z", []string{"1"}}, {"ne" + at + "0Z", []string{"2"}},
 	} {

@@ -145,7 +145,7 @@ func TestMalformedValues(t *testing.T) {
 	s := serve(t, api.Config{}, "S1", "S2")
 	for _, query := range []string{
 		"date=2014-13", "date=2014-02-30", "date=13/2014", "date=02/30/2014", "date=1/2/2014", "date=2014-1-1", "date=ge", "date=GE2014",
-		"date=xx2014", "date=gege2014", "date=2014,", "date=,2014", "date=2014-01-01T10", "date=2014-01-01T10:00:00%2B15:00", "date=2014-01-01T25:00:00Z",
+		"date=xx2014", "date=gege2014", "date=2014,", "date=,2014", "date=2014-01-01T10", "date=2014-01-01T10:00:00.", "date=2014-01-01T10:00:00.0000000000x", "date=2014-01-01T25:00:00.0000000000Z", "date=2014-01-01T10:00:00%2B15:00", "date=2014-01-01T25:00:00Z",
 		"date=99999", "date=0000", "date=%00", "_since=ge2014", "issued=yesterday", "_lastUpdated=null",
 		"_id=a/b", "_id=a_b", "_id=1,,2", "id=%20", "_id=" + strings.Repeat("1", 65), `name=a\b`, `name=a\`, "subject=Patient/", "caseid=1.0", "caseid=-1",
 		"caseid=2147483648", "caseid=gt1", "caseid=%2B1", "caseid=%D9%A1",

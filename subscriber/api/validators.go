@@ -3,7 +3,6 @@ package api
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,8 +19,19 @@ const answerForm = "2"
 // searchTag returns the ETag of the answer to a search: a digest of everything on
 // which the answer depends. The study's head stands for its content.
 func (a *API) searchTag(s search, contentType string, head readmodel.Head) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d/%d\n%s\n%d/%d/%s",
-		answerForm, s.url, contentType, a.cfg.Count, s.count, s.queryOf(s.page, s.asOf), head.Derivation, head.Number, head.Hash))
+	covered := make([]byte, 0, 512)
+	for _, text := range []string{answerForm, s.url, contentType, s.queryOf(s.page, s.asOf), head.Hash} {
+		covered = append(append(covered, text...), '\n')
+	}
+	for _, n := range []uint64{uint64(a.cfg.Count), uint64(s.count), uint64(head.Derivation), head.Number} {
+		covered = append(strconv.AppendUint(covered, n, 10), '\n')
+	}
+	return tagOf(covered)
+}
+
+// tagOf returns the ETag of what an answer depends on.
+func tagOf(covered []byte) string {
+	sum := sha256.Sum256(covered)
 	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
 

@@ -162,7 +162,7 @@ func sinceValue(text string) (readmodel.Comparison, error) {
 }
 
 func comparePeriod(op readmodel.Op, date string) (readmodel.Comparison, error) {
-	period, err := events.ParsePeriod(isoDate(date))
+	period, err := parsePeriod(isoDate(date))
 	if err != nil {
 		return readmodel.Comparison{}, &events.Error{
 			Code:    events.Invalid,
@@ -171,6 +171,24 @@ func comparePeriod(op readmodel.Op, date string) (readmodel.Comparison, error) {
 		}
 	}
 	return readmodel.Comparison{Op: op, Period: period}, nil
+}
+
+// fineInstant has more decimals of a second than a Period can have, which is nine.
+var fineInstant = regexp.MustCompile(`^(.*T.*\.[0-9]{9})([0-9]+)([^0-9.].*)?$`)
+
+// parsePeriod reads a date. Of an instant with more than nine decimals the period
+// begins and ends at the next nanosecond, so that each instant of whole
+// nanoseconds is before or behind it, as it is before or behind the instant.
+func parsePeriod(date string) (events.Period, error) {
+	m := fineInstant.FindStringSubmatch(date)
+	if m == nil {
+		return events.ParsePeriod(date)
+	}
+	period, err := events.ParsePeriod(m[1] + m[3])
+	if strings.Trim(m[2], "0") != "" {
+		period.From = period.Until
+	}
+	return period, err
 }
 
 func cutPrefix(text string) (op readmodel.Op, date string, err error) {

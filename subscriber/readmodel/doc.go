@@ -1,12 +1,17 @@
-// Package readmodel stores in one SQLite file what the events of the stream say:
-// the reports of each study, in all their versions, and who may read them. Search
-// and Report read from it.
+// Package readmodel stores in one SQLite file what follows from the events of the stream:
+// the reports and Observations of each study, in all their versions, the events
+// themselves, and who may read them. Search, History, Report and Observations read
+// from it.
+//
+// A version is valid for the study numbers from that of its event up to that of the
+// event that ended it, and is never deleted. So a study can be shown as it was at
+// each of its numbers.
 //
 // The effect of each event is stored exactly once, in order, together with the
 // position in the stream, in one transaction. An answer reflects one state between
 // two events of its study. The bytes of a report are those of its event. When the
-// stream is not the one that was read before, or an event does not follow, the
-// model turns red and keeps its content; no event is skipped. It continues by
+// stream is not the one that was read before, or an event does not follow, its
+// State becomes Red and it keeps its content; no event is skipped. It continues by
 // itself once stream and model agree again, for example after Rebuild.
 //
 // Content is replaced as a whole, by Rebuild or, if a program with another

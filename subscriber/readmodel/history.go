@@ -11,6 +11,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
 // HistoryQuery asks for events of one study by their numbers.
@@ -157,7 +158,20 @@ func (v view) reportEvents(ctx context.Context, tx *sqlx.Tx, n uint64) (count ui
 }
 
 func (h *History) readEntries(ctx context.Context, tx *sqlx.Tx, v view, which *clause) error {
-	rows, err := tx.QueryContext(ctx, `
+	var sources []source
+	err := database.Each(ctx, tx, func(row database.Row) error {
+		e := Entry{Event: events.Event{Study: v.Key}}
+		var t string
+		var from source
+		err := row.Scan(&e.Number, &e.ID, &e.Source, &e.Type, &e.Subject, &t, &e.DataContentType, &e.PartitionKey, &e.DataDigest, &e.Hash,
+			&e.PreviousHash, &from.row, &from.report, &e.Available)
+		if err != nil {
+			return err
+		}
+		e.Time, err = events.ParseTime(t)
+		h.Entries, sources = append(h.Entries, e), append(sources, from)
+		return err
+	}, `
 		select e.n, e.id, e.source, e.type, e.subject, e.time, e.content_type, e.partition_key, e.digest, e.hash,
 			coalesce(p.hash, ?), coalesce(e.row, 0), e.id_key is not null,
 			case when e.id_key is not null
@@ -172,24 +186,6 @@ func (h *History) readEntries(ctx context.Context, tx *sqlx.Tx, v view, which *c
 		left join events p on p.study = e.study and p.n = e.n - 1
 		`+which.text.String(), append([]any{events.NoHash}, which.args...)...)
 	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	var sources []source
-	for rows.Next() {
-		e := Entry{Event: events.Event{Study: v.Key}}
-		var t string
-		var from source
-		if err := rows.Scan(&e.Number, &e.ID, &e.Source, &e.Type, &e.Subject, &t, &e.DataContentType, &e.PartitionKey, &e.DataDigest, &e.Hash,
-			&e.PreviousHash, &from.row, &from.report, &e.Available); err != nil {
-			return err
-		}
-		if e.Time, err = events.ParseTime(t); err != nil {
-			return err
-		}
-		h.Entries, sources = append(h.Entries, e), append(sources, from)
-	}
-	if err := rows.Err(); err != nil {
 		return err
 	}
 	return h.addBodies(ctx, tx, sources)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/jmoiron/sqlx"
+
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
 // shallow is how many places SQLite may skip to get to a page of the default order.
@@ -47,7 +49,7 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 	all, ok := m.lists.get(key)
 	if !ok {
 		selected.add(" order by " + strings.Join(order.levels, ", "))
-		if all, err = readRows(ctx, tx, selected, nil); err != nil {
+		if all, err = readRows(ctx, tx, selected, len(order.levels), nil); err != nil {
 			return nil, 0, err
 		}
 		m.lists.add(key, all)
@@ -63,37 +65,27 @@ func readPlaces(ctx context.Context, tx *sqlx.Tx, selected *clause, order order,
 		levels, offset = order.reverse, total-offset-size
 	}
 	selected.add(" order by "+strings.Join(levels, ", ")+" limit ? offset ?", size, offset)
-	rows, err := readRows(ctx, tx, selected, make([]int64, 0, size))
+	rows, err := readRows(ctx, tx, selected, len(levels), make([]int64, 0, size))
 	if reverse {
 		slices.Reverse(rows)
 	}
 	return rows, err
 }
 
-// readRows appends the first column of the selected rows. The others are those by
-// which they are sorted.
-func readRows(ctx context.Context, tx *sqlx.Tx, selected *clause, list []int64) ([]int64, error) {
-	rows, err := tx.QueryContext(ctx, selected.text.String(), selected.args...)
-	if err != nil {
-		return nil, err
+// readRows appends the first column of the selected rows. So many others are those
+// by which they are sorted.
+func readRows(ctx context.Context, tx *sqlx.Tx, selected *clause, levels int, list []int64) ([]int64, error) {
+	var number int64
+	columns := []any{&number}
+	for range levels {
+		columns = append(columns, new(sql.RawBytes))
 	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil {
-		return nil, err
-	}
-	var row int64
-	targets := []any{&row}
-	for range columns[1:] {
-		targets = append(targets, new(sql.RawBytes))
-	}
-	for rows.Next() {
-		if err := rows.Scan(targets...); err != nil {
-			return nil, err
-		}
-		list = append(list, row)
-	}
-	return list, rows.Err()
+	err := database.Each(ctx, tx, func(row database.Row) error {
+		err := row.Scan(columns...)
+		list = append(list, number)
+		return err
+	}, selected.text.String(), selected.args...)
+	return list, err
 }
 
 // selection returns the statement that selects what matches. At an earlier number

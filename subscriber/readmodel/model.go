@@ -26,7 +26,7 @@ var schema embed.FS
 // Config holds what is optional.
 type Config struct {
 	Stream   string        // Defaults to events.Stream.
-	Interval time.Duration // between comparisons of stream and model, also while red. Defaults to 10 s.
+	Interval time.Duration // between comparisons of stream and model, also while the State is Red. Defaults to 10 s.
 	MaxBatch int           // events per transaction. Defaults to 500.
 	Readers  int           // connections that search. Defaults to 4.
 	Lists    int64         // bytes of memory for the order of results between the pages of a walk. Defaults to 32 MiB.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
@@ -26,15 +27,23 @@ type progress struct {
 
 // study is a row of the table studies.
 type study struct {
-	Study   int64  `db:"study"`
-	Key     string `db:"token"`
-	Number  uint64 `db:"sequence"` // of the last event
-	Hash    string `db:"hash"`
-	Reports int    `db:"reports"`
-	Unknown string `db:"unknown"` // type of the first event that only a newer version knows
+	Study   int64
+	Key     string
+	Number  uint64 // of the last event
+	Hash    string
+	Reports int
+	Unknown string // type of the first event that only a newer version knows
 
-	Observations int    `db:"observations"`  // of the available reports
-	ReportEvents uint64 `db:"report_events"` // events about reports
+	Observations int    // of the available reports
+	ReportEvents uint64 // events about reports
+}
+
+// studyColumns are those that scanStudy reads.
+const studyColumns = "study, token, sequence, hash, reports, unknown, observations, report_events"
+
+func scanStudy(row database.Row) (s study, err error) {
+	err = row.Scan(&s.Study, &s.Key, &s.Number, &s.Hash, &s.Reports, &s.Unknown, &s.Observations, &s.ReportEvents)
+	return s, err
 }
 
 // load reads the progress, and makes position and directory visible.
@@ -102,14 +111,14 @@ func readPosition(tx *sqlx.Tx) (stream.Position, error) {
 }
 
 func readStudies(tx *sqlx.Tx) (map[string]study, error) {
-	var rows []study
-	err := tx.Select(&rows, `
-		select study, token, sequence, hash, reports, unknown, observations, report_events
-		from studies`)
-	byKey := make(map[string]study, len(rows))
-	for _, s := range rows {
+	byKey := make(map[string]study)
+	err := database.Each(context.Background(), tx, func(row database.Row) error {
+		s, err := scanStudy(row)
 		byKey[s.Key] = s
-	}
+		return err
+	}, `
+		select `+studyColumns+`
+		from studies`)
 	return byKey, err
 }
 
@@ -117,7 +126,14 @@ func readStudies(tx *sqlx.Tx) (map[string]study, error) {
 // make it outdated. The hashes of access events are not stored; that of the
 // study's chain head covers them all.
 func readDirectory(tx *sqlx.Tx, head study) (access.Directory, error) {
-	rows, err := tx.Query(`
+	fold := access.Directory{}.Fold()
+	err := database.Each(context.Background(), tx, func(row database.Row) error {
+		e := events.Event{Hash: head.Hash}
+		if err := row.Scan(&e.Number, &e.Type, &e.Subject, &e.Data); err != nil {
+			return err
+		}
+		return fold.Apply(e)
+	}, `
 		select n, type, subject, body
 		from access
 		where n in (select max(n) from access group by subject)
@@ -129,18 +145,7 @@ func readDirectory(tx *sqlx.Tx, head study) (access.Directory, error) {
 	if err != nil {
 		return access.Directory{}, err
 	}
-	defer rows.Close()
-	fold := access.Directory{}.Fold()
-	for rows.Next() {
-		e := events.Event{Hash: head.Hash}
-		if err := rows.Scan(&e.Number, &e.Type, &e.Subject, &e.Data); err != nil {
-			return access.Directory{}, err
-		}
-		if err := fold.Apply(e); err != nil {
-			return access.Directory{}, err
-		}
-	}
-	return fold.Directory(), rows.Err()
+	return fold.Directory(), nil
 }
 
 // Head identifies the content of a study: the same Head is the same content.

@@ -11,6 +11,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
 // Search runs a query on one state of the model, so that total and page
@@ -81,11 +82,14 @@ func readView(ctx context.Context, tx *sqlx.Tx, key string, asOf *uint64) (v vie
 	if v.derivation, v.filling, err = readDerivation(tx); err != nil {
 		return v, err
 	}
-	err = tx.QueryRowxContext(ctx, `
-		select study, token, sequence, hash, reports, unknown, observations, report_events
+	stored, err := scanStudy(tx.QueryRowContext(ctx, `
+		select `+studyColumns+`
 		from studies
-		where token = ?`, key).StructScan(&v.study)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		where token = ?`, key))
+	switch {
+	case err == nil:
+		v.study = stored
+	case !errors.Is(err, sql.ErrNoRows):
 		return v, err
 	}
 	if v.Unknown != "" {
@@ -143,26 +147,14 @@ func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Rep
 	if err != nil {
 		return nil, err
 	}
-	found, err := tx.QueryContext(ctx, `
-		select r.row, r.id, r.n, r.updated, b.body
-		from reports r
-		join bodies b on b.row = r.row
-		where r.row in (select value from json_each(?)) and r.n_end is null`, string(wanted))
-	if err != nil {
-		return nil, err
-	}
-	defer found.Close()
 	reports := make(map[int64]Report, len(rows))
 	var all []byte // one allocation for a page, whose bodies are alike
-	for found.Next() {
+	err = database.Each(ctx, tx, func(row database.Row) (err error) {
 		r := Report{Study: v.Key, Available: true}
-		var row int64
+		var number int64
 		var updated, body sql.RawBytes
-		if err := found.Scan(&row, &r.ID, &r.Version, &updated, &body); err != nil {
-			return nil, err
-		}
-		if r.LastUpdated, err = time.Parse(events.TimeLayout, string(updated)); err != nil {
-			return nil, err
+		if err := row.Scan(&number, &r.ID, &r.Version, &updated, &body); err != nil {
+			return err
 		}
 		if cap(all)-len(all) < len(body) {
 			all = make([]byte, 0, (len(body)+512)*len(rows))
@@ -170,15 +162,21 @@ func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Rep
 		start := len(all)
 		all = append(all, body...)
 		r.Body = all[start:len(all):len(all)]
-		reports[row] = r
-	}
+		r.LastUpdated, err = time.Parse(events.TimeLayout, string(updated))
+		reports[number] = r
+		return err
+	}, `
+		select r.row, r.id, r.n, r.updated, b.body
+		from reports r
+		join bodies b on b.row = r.row
+		where r.row in (select value from json_each(?)) and r.n_end is null`, string(wanted))
 	list := make([]Report, 0, len(rows))
 	for _, row := range rows {
 		if r, ok := reports[row]; ok {
 			list = append(list, r)
 		}
 	}
-	return list, found.Err()
+	return list, err
 }
 
 // readObservations reads the Observations that a condition on rows selects and that
@@ -192,14 +190,6 @@ func (v view) readObservations(ctx context.Context, tx *sqlx.Tx, condition strin
 	if condition[0] == 'o' {
 		from = fromObservations
 	}
-	found, err := tx.QueryContext(ctx, `
-		select r.row, o.row, o.id, o.identifier, u.version, u.updated, u.row, o.start, o.length`+from+`
-		where `+condition+` and r.n_end is null
-		order by o.row`, string(wanted))
-	if err != nil {
-		return nil, err
-	}
-	defer found.Close()
 	type place struct {
 		bundle        int64
 		start, length int
@@ -208,27 +198,30 @@ func (v view) readObservations(ctx context.Context, tx *sqlx.Tx, condition strin
 	var all []Observation
 	var places []place
 	var bundles []int64
-	for found.Next() {
+	err = database.Each(ctx, tx, func(row database.Row) error {
 		o := Observation{Study: v.Key, Available: true}
-		var report, row int64
+		var report, number int64
 		var updated string
 		var p place
-		if err := found.Scan(&report, &row, &o.ID, &o.Identifier, &o.Version, &updated, &p.bundle, &p.start, &p.length); err != nil {
-			return nil, err
+		if err := row.Scan(&report, &number, &o.ID, &o.Identifier, &o.Version, &updated, &p.bundle, &p.start, &p.length); err != nil {
+			return err
 		}
-		if o.LastUpdated, err = events.ParseTime(updated); err != nil {
-			return nil, err
-		}
+		var err error
+		o.LastUpdated, err = events.ParseTime(updated)
 		if len(bundles) == 0 || bundles[len(bundles)-1] != p.bundle {
 			bundles = append(bundles, p.bundle)
 		}
 		if from == fromReports {
-			row = report
+			number = report
 		}
-		byRow[row] = append(byRow[row], len(all))
+		byRow[number] = append(byRow[number], len(all))
 		all, places = append(all, o), append(places, p)
-	}
-	if err := found.Err(); err != nil {
+		return err
+	}, `
+		select r.row, o.row, o.id, o.identifier, u.version, u.updated, u.row, o.start, o.length`+from+`
+		where `+condition+` and r.n_end is null
+		order by o.row`, string(wanted))
+	if err != nil {
 		return nil, err
 	}
 	bodies, err := readBodies(ctx, tx, "bundles", bundles)
@@ -252,24 +245,18 @@ func readBodies(ctx context.Context, tx *sqlx.Tx, table string, rows []int64) (m
 	if err != nil {
 		return nil, err
 	}
-	found, err := tx.QueryContext(ctx, `
+	bodies := make(map[int64][]byte, len(rows))
+	err = database.Each(ctx, tx, func(row database.Row) error {
+		var number int64
+		var body []byte
+		err := row.Scan(&number, &body)
+		bodies[number] = body
+		return err
+	}, `
 		select row, body
 		from `+table+`
 		where row in (select value from json_each(?))`, string(wanted))
-	if err != nil {
-		return nil, err
-	}
-	defer found.Close()
-	bodies := make(map[int64][]byte, len(rows))
-	for found.Next() {
-		var row int64
-		var body []byte
-		if err := found.Scan(&row, &body); err != nil {
-			return nil, err
-		}
-		bodies[row] = body
-	}
-	return bodies, found.Err()
+	return bodies, err
 }
 
 // Report returns the newest version of a report, available or not. The error is
@@ -328,33 +315,27 @@ func (m *Model) Observations(ctx context.Context, id string) (list []Observation
 		if err := currentDerivation(tx); err != nil {
 			return err
 		}
-		rows, err := tx.QueryContext(ctx, `
-			select s.token, s.unknown, s.sequence, o.id, o.identifier, u.version, u.updated, r.n_end is null, substr(u.body, o.start + 1, o.length)`+
-			fromObservations+`
-			join studies s on s.study = u.study
-			where o.identifier = ?1 or o.id = ?1 and o.id <> o.identifier
-			order by r.n_end is null desc, o.row desc`, id)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+		return database.Each(ctx, tx, func(row database.Row) error {
 			var o Observation
 			var unknown, updated string
-			if err := rows.Scan(&o.Study, &unknown, &o.StudyNumber, &o.ID, &o.Identifier, &o.Version, &updated, &o.Available, &o.Body); err != nil {
+			err := row.Scan(&o.Study, &unknown, &o.StudyNumber, &o.ID, &o.Identifier, &o.Version, &updated, &o.Available, &o.Body)
+			if err != nil {
 				return err
 			}
-			if o.LastUpdated, err = events.ParseTime(updated); err != nil {
-				return err
-			}
+			o.LastUpdated, err = events.ParseTime(updated)
 			if unknown != "" {
 				o = Observation{ID: o.ID, Identifier: o.Identifier, Study: o.Study}
 			}
 			if o.ID == id { // not only its identifier
 				list = append(list, o)
 			}
-		}
-		return rows.Err()
+			return err
+		}, `
+			select s.token, s.unknown, s.sequence, o.id, o.identifier, u.version, u.updated, r.n_end is null, substr(u.body, o.start + 1, o.length)`+
+			fromObservations+`
+			join studies s on s.study = u.study
+			where o.identifier = ?1 or o.id = ?1 and o.id <> o.identifier
+			order by r.n_end is null desc, o.row desc`, id)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read Observation: %w", err)
@@ -375,19 +356,20 @@ func currentDerivation(tx *sqlx.Tx) error {
 // report, so Search and Report return no data of the study. Internal studies are not
 // among them; see access.Directory for those.
 func (m *Model) Outdated(ctx context.Context) (map[string]string, error) {
-	var rows []study
-	err := m.db.Reader.SelectContext(ctx, &rows, `
+	types := make(map[string]string)
+	err := database.Each(ctx, m.db.Reader, func(row database.Row) error {
+		var key, unknown string
+		err := row.Scan(&key, &unknown)
+		if !events.InternalStudy(key) {
+			types[key] = unknown
+		}
+		return err
+	}, `
 		select token, unknown
 		from studies
 		where unknown <> ''`)
 	if err != nil {
 		return nil, fmt.Errorf("read outdated studies: %w", err)
-	}
-	types := make(map[string]string)
-	for _, s := range rows {
-		if !events.InternalStudy(s.Key) {
-			types[s.Key] = s.Unknown
-		}
 	}
 	return types, nil
 }

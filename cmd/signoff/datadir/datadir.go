@@ -1,6 +1,9 @@
 // Package datadir is the data directory of one installation: the paths of its
 // files, the lock that admits one server at a time, its keys, and serve.json, which
 // describes the running server to other commands.
+//
+// A secret file is readable by its owner only, and is replaced as a whole or not at
+// all. The package does not open the databases or the stream in the directory.
 package datadir
 
 import (
@@ -14,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dir is the path of the directory that holds everything of one installation.
+// Dir is the path of the data directory of one installation.
 type Dir string
 
 // Outbox returns the path of the outbox's database.
@@ -42,11 +45,11 @@ func (d Dir) Create() error {
 	return nil
 }
 
-// MustExist returns an error if the directory holds no outbox yet.
+// MustExist returns an error if the directory has no outbox yet.
 func (d Dir) MustExist() error {
 	_, err := os.Stat(d.Outbox())
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s holds no outbox; start with signoff serve, signoff pi add or signoff import, or name another directory with --data", d)
+		return fmt.Errorf("%s has no outbox; start with signoff serve, signoff pi add or signoff import, or name another directory with --data", d)
 	}
 	return err
 }

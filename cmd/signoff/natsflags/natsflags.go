@@ -1,4 +1,4 @@
-// Package natsflags holds the flags that name a NATS server or cluster outside
+// Package natsflags contains the flags that name a NATS server or cluster outside
 // of the program, and turns them into connections.
 package natsflags
 

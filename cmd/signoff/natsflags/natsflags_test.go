@@ -21,7 +21,7 @@ func TestFlagsForAnOutsideServerAreChecked(t *testing.T) {
 	}{
 		"none":                       {natsflags.Flags{}, false, ""},
 		"user and password":          {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSPasswordFile: "p"}, false, ""},
-		"a token":                    {natsflags.Flags{NATSURL: "tls://nats.example.org", NATSTokenFile: "t"}, false, ""},
+		"an access token":            {natsflags.Flags{NATSURL: "tls://nats.example.org", NATSTokenFile: "t"}, false, ""},
 		"an nkey, several servers":   {natsflags.Flags{NATSURL: "tls://a:4222,tls://b:4222", NATSNkeyFile: "n"}, false, ""},
 		"creds and certificates":     {natsflags.Flags{NATSURL: "nats://192.0.2.1", NATSCreds: "c", NATSCA: "ca", NATSCert: "c", NATSKey: "k"}, false, ""},
 		"plain text if allowed":      {natsflags.Flags{NATSURL: "nats://192.0.2.1:4222", NATSPasswordFile: "p"}, true, ""},
@@ -93,7 +93,7 @@ func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
 			t.Errorf("user %q, password %q", user, password)
 		}
 	})
-	t.Run("a token", func(t *testing.T) {
+	t.Run("an access token", func(t *testing.T) {
 		o, err := options(natsflags.Flags{NATSTokenFile: file("token", "t\n")})
 		if err != nil || o.TokenHandler() != "t" {
 			t.Errorf("%v", err)

@@ -9,9 +9,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
@@ -88,14 +85,9 @@ func (a *Callout) openLogins(context.Context) error {
 }
 
 func (a *Callout) serveOps() {
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{a.Model, a.standalone} {
-		metrics.MustRegister(part.Metrics()...)
-	}
-	a.Metrics = metrics
+	a.Metrics = registry(a.Model, a.standalone)
 	checks := []check{a.modelCheck(), partnersCheck(func() (bool, string) { s := a.standalone.Status(); return s.Ready, s.Reason })}
-	a.Ops = rest.NewServer(opsHandler(checks, []check{a.refillNote()}, metrics), a.log, rest.ServerConfig{})
+	a.Ops = rest.NewServer(opsHandler(checks, []check{a.refillNote()}, a.Metrics), a.log, rest.ServerConfig{})
 }
 
 // Run answers logins until ctx ends or a part fails, and closes everything.

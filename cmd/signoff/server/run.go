@@ -38,8 +38,8 @@ func (p *Server) Run(ctx context.Context, announce func(datadir.Serving)) error 
 }
 
 // awaitReady writes serve.json, waits until all checks hold, and calls announce. A
-// program that does not become ready goes on trying; the log and /readyz say what is
-// wrong.
+// program that does not become ready continues to try; the log and /readyz show the
+// reason.
 func (p *Server) awaitReady(ctx context.Context, announce func(datadir.Serving)) {
 	p.announced.Store(true)
 	p.announceAgain()

@@ -113,7 +113,7 @@ func TestImportingAgain(t *testing.T) {
 				"Follow-up 3|case revision 1, revision 2|47|+2.0 mm|-3.0 mm|+6.0 mm",
 				"Follow-up 4|case revision 1, revision 2|30|-17.0 mm|-20.0 mm|-11.0 mm",
 			}},
-			{"which is nobody's nadir: it and the next", "T01,DIAMETER,45,", "T01,DIAMETER,46,", []string{
+			{"which is no nadir: it and the next", "T01,DIAMETER,45,", "T01,DIAMETER,46,", []string{
 				"Follow-up 2|case revision 1, revision 2|46|+6.0 mm|-4.0 mm|+6.0 mm",
 				"Follow-up 3|case revision 1, revision 2|47|+1.0 mm|-3.0 mm|+7.0 mm",
 			}},

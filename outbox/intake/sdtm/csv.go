@@ -2,9 +2,11 @@ package sdtm
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"slices"
 	"strings"
@@ -14,16 +16,20 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
-// table reads a CSV file (RFC 4180) with a header, one record at a time.
+// table reads a CSV file (RFC 4180) with a header, one record at a time. Blanks
+// around names and values do not count, nor do lines of blanks.
 type table struct {
-	file     string
-	csv      *csv.Reader
-	input    *limitedReader
-	width    int            // fields in a record
-	columns  map[string]int // index by name
-	required []string
-	after    int // the line after the last record that was read
+	file    string
+	csv     *csv.Reader
+	input   *limitedReader
+	width   int            // fields in a record
+	columns map[string]int // index by name in upper case; only columns that are used
+	names   []string       // by index; empty for columns that are not used
+	after   int            // the line after the last record that was read
+	seeds   [2]maphash.Seed
 }
+
+const missing = "NA"
 
 // row is a record of a table, valid until the next is read.
 type row struct {
@@ -32,8 +38,36 @@ type row struct {
 	fields []string
 }
 
-// get returns the value in a required column.
-func (r row) get(column string) string { return r.fields[r.table.columns[column]] }
+// get returns the value in a column that is used, or nothing where the file lacks
+// the column or the value is missing: blank, or NA as R writes it.
+func (r row) get(column string) string {
+	i, ok := r.table.columns[column]
+	if !ok {
+		return ""
+	}
+	value := strings.TrimSpace(r.fields[i])
+	if value == missing {
+		return ""
+	}
+	return value
+}
+
+// hash returns a hash of the row without the column.
+func (r row) hash(column string) (sum [2]uint64) {
+	without, ok := r.table.columns[column]
+	for i, seed := range r.table.seeds {
+		var h maphash.Hash
+		h.SetSeed(seed)
+		for j, field := range r.fields {
+			if !ok || j != without {
+				_, _ = h.WriteString(strings.TrimSpace(field))
+			}
+			_ = h.WriteByte(0xff) // in no valid text
+		}
+		sum[i] = h.Sum64()
+	}
+	return sum
+}
 
 // refusef returns a Refusal of the row, about a column that may be empty.
 func (r row) refusef(code events.Code, column, format string, args ...any) *intake.Refusal {
@@ -60,41 +94,64 @@ func (b *limitedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// openTable reads the header. The required columns may stand in any order among
-// others. A header that lacks one is a *Refusal.
-func openTable(file string, r io.Reader, required []string) (*table, error) {
+// openTable reads the header. The columns may stand in any order among others,
+// in any case. A header that lacks a required one is a *Refusal.
+func openTable(file string, r io.Reader, d domain) (*table, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
-	if mark, _ := buffered.Peek(3); string(mark) == "\ufeff" {
-		buffered.Discard(len(mark))
+	beginning, _ := buffered.Peek(512)
+	if bytes.HasPrefix(beginning, []byte("\ufeff")) {
+		buffered.Discard(len("\ufeff"))
 	}
 	input := &limitedReader{r: buffered}
-	t := &table{file: file, csv: csv.NewReader(input), input: input, columns: map[string]int{}, required: required, after: 1}
+	t := &table{
+		file: file, csv: csv.NewReader(input), input: input, columns: map[string]int{}, after: 1,
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+	}
 	t.csv.FieldsPerRecord = -1
 	t.csv.ReuseRecord = true
-	header, _, err := t.read()
+	if format := intake.OtherFormat(beginning); format != "" {
+		return nil, t.refusef(1, events.Unsupported, "", "the file is %s, not CSV; write it as CSV in UTF-8", format)
+	}
+	header, line, err := t.read()
 	if errors.Is(err, io.EOF) {
 		return nil, t.refusef(1, events.Required, "", "the file is empty")
 	}
 	if err != nil {
 		return nil, err
 	}
-	return t, t.readHeader(header)
+	return t, t.readHeader(header, line, d)
 }
 
-func (t *table) readHeader(header []string) error {
-	t.width = len(header)
+func (t *table) readHeader(header []string, line int, d domain) error {
+	t.width, t.names = len(header), make([]string, len(header))
 	for i, name := range header {
-		if _, twice := t.columns[name]; twice && slices.Contains(t.required, name) {
-			return t.refusef(1, events.Invalid, name, "the header has this column twice")
+		name = strings.ToUpper(strings.TrimSpace(name))
+		if !d.uses(name) {
+			continue
 		}
-		t.columns[strings.Clone(name)] = i
+		if _, twice := t.columns[name]; twice {
+			return t.refusef(line, events.Invalid, name, "the header has this column twice")
+		}
+		t.columns[name], t.names[i] = i, name
 	}
-	for _, name := range t.required {
-		if _, ok := t.columns[name]; !ok {
-			return t.refusef(1, events.Required, name, "the header lacks this column; add it, empty if it has no values")
+	if len(header) == 1 {
+		for _, separator := range []string{";", "\t", "|"} {
+			if strings.Contains(header[0], separator) {
+				return t.refusef(line, events.Unsupported, "", "the columns are separated by %q; write the file with commas", separator)
+			}
+		}
+	}
+	for _, alternatives := range d.required {
+		if !slices.ContainsFunc(alternatives, t.has) {
+			return t.refusef(line, events.Required, alternatives[0], "the header lacks %s; add it, empty if it has no values", strings.Join(alternatives, " or "))
 		}
 	}
 	return nil
+}
+
+func (t *table) has(column string) bool {
+	_, ok := t.columns[column]
+	return ok
 }
 
 func (t *table) refusef(line int, code events.Code, column, format string, args ...any) *intake.Refusal {
@@ -108,20 +165,33 @@ func (t *table) next() (row, error) {
 	if err != nil {
 		return row{}, err
 	}
+	for len(fields) > t.width && strings.TrimSpace(fields[len(fields)-1]) == "" {
+		fields = fields[:len(fields)-1]
+	}
 	if len(fields) != t.width {
 		return row{}, t.refusef(line, events.Invalid, "", "the record has %d fields where the header has %d", len(fields), t.width)
 	}
 	r := row{table: t, line: line, fields: fields}
-	for _, name := range t.required {
-		if !utf8.ValidString(r.get(name)) {
+	for i, name := range t.names {
+		if name != "" && !utf8.ValidString(fields[i]) {
 			return row{}, r.refusef(events.Invalid, name, "is not valid UTF-8")
 		}
 	}
 	return r, nil
 }
 
-// read returns the fields of a record, valid until the next is read, and its line.
+// read returns the fields of the next record that is not blank, valid until the
+// next is read, and its line.
 func (t *table) read() ([]string, int, error) {
+	for {
+		fields, line, err := t.readRecord()
+		if err != nil || slices.ContainsFunc(fields, func(f string) bool { return strings.TrimSpace(f) != "" }) {
+			return fields, line, err
+		}
+	}
+}
+
+func (t *table) readRecord() ([]string, int, error) {
 	t.input.left = intake.MaxRecord
 	fields, err := t.csv.Read()
 	var malformed *csv.ParseError
@@ -134,7 +204,7 @@ func (t *table) read() ([]string, int, error) {
 	case errors.Is(err, io.EOF):
 		return nil, 0, err
 	case err != nil:
-		return nil, 0, fmt.Errorf("read %s: %w", t.file, err)
+		return nil, 0, fmt.Errorf("read %s: %w", intake.Quoted(t.file), err)
 	}
 	line, _ := t.csv.FieldPos(0)
 	last, _ := t.csv.FieldPos(len(fields) - 1)

@@ -1,13 +1,14 @@
 package sdtm
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/cockroachdb/apd/v3"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -16,75 +17,109 @@ import (
 
 // domain is one of the SDTM files.
 type domain struct {
-	file         string
-	eval, evalID string   // columns of the evaluator
-	columns      []string // required ones
-	withoutRows  string   // what it means that the evaluator has no rows
+	file              string
+	eval, evalID, seq string
+	required          [][]string // of each, one column must be there
+	optional          []string
+	withoutRows       string // what it means that the evaluator has no rows
 }
 
 var (
-	resultsDomain = domain{file: "tr.csv", eval: "TREVAL", evalID: "TREVALID", columns: []string{
-		"STUDYID", "USUBJID", "VISITNUM", "TRDTC", "TREVAL", "TREVALID", "TRGRPID", "TRLNKID",
-		"TRTESTCD", "TRSTRESC", "TRSTRESU", "TRSTAT", "TRMETHOD",
-	}}
-	lesionsDomain = domain{file: "tu.csv", eval: "TUEVAL", evalID: "TUEVALID", columns: []string{
-		"STUDYID", "USUBJID", "TUEVAL", "TUEVALID", "TULNKID", "TULOC",
-	}, withoutRows: "no lesion has an organ"}
-	responsesDomain = domain{file: "rs.csv", eval: "RSEVAL", evalID: "RSEVALID", columns: []string{
-		"STUDYID", "USUBJID", "VISITNUM", "RSDTC", "RSEVAL", "RSEVALID", "RSTESTCD", "RSSTRESC",
-	}, withoutRows: "no assessment has a response"}
+	resultsDomain = domain{
+		file: "tr.csv", eval: "TREVAL", evalID: "TREVALID", seq: "TRSEQ",
+		required: [][]string{{"STUDYID"}, {"USUBJID"}, {"VISITNUM"}, {"TRLNKID"}, {"TRTESTCD"}, {"TRSTRESC", "TRORRES"}, {"TRDTC"}},
+		optional: []string{"TRGRPID", "TRSTRESN", "TRSTRESU", "TRORRESU", "TRSTAT", "TRMETHOD"},
+	}
+	lesionsDomain = domain{
+		file: "tu.csv", eval: "TUEVAL", evalID: "TUEVALID", seq: "TUSEQ",
+		required: [][]string{{"STUDYID"}, {"USUBJID"}, {"TULNKID"}},
+		optional: []string{"TULOC", "TUSTRESC", "TUORRES"}, withoutRows: "no lesion has an organ",
+	}
+	responsesDomain = domain{
+		file: "rs.csv", eval: "RSEVAL", evalID: "RSEVALID", seq: "RSSEQ",
+		required: [][]string{{"STUDYID"}, {"USUBJID"}, {"VISITNUM"}, {"RSTESTCD"}, {"RSSTRESC", "RSORRES"}},
+		optional: []string{"RSDTC", "RSCAT"}, withoutRows: "no assessment has a response",
+	}
 )
+
+// uses reports whether a column is one that is read.
+func (d domain) uses(column string) bool {
+	return column == d.eval || column == d.evalID || column == d.seq || slices.Contains(d.optional, column) ||
+		slices.ContainsFunc(d.required, func(columns []string) bool { return slices.Contains(columns, column) })
+}
 
 // dataset is the rows of one evaluator, by study and subject.
 type dataset struct {
-	evaluator  string
-	evaluators map[string]bool // in the file that is read
-	studies    map[string]map[string]*subject
-	values     map[string]string // each value of a column, once
-	size       int               // estimate of the memory in use, in bytes
+	evaluator string
+	studies   map[string]map[string]*subject
+	values    map[string]string // each value of a column, once
+	numbers   map[string]string // canonical VISITNUM by text
+	size      int               // estimate of the memory in use, in bytes
+	warnings  []intake.Warning  // of no particular subject
+	responses criteria
+
+	results evaluators // of tr.csv
+	found   evaluators // of the file that is read
+	seen    map[[2]uint64]bool
+	pending []*intake.Refusal // of rows that name no evaluator
 }
 
 // subject is the rows of one subject.
 type subject struct {
-	study, id string
-	results   map[string][]result // by VISITNUM
-	responses []response
-	organs    map[string]organ  // by lesion
-	refused   map[string]string // warnings of rows that were refused, by VISITNUM
-	warnings  []string          // of no particular visit
+	study, id  string
+	results    map[string][]result // by VISITNUM
+	responses  []response
+	identified []identification
+	organs     map[string]organ          // by lesion
+	refused    map[string]intake.Warning // of rows that were refused, by VISITNUM
+	warnings   []intake.Warning          // of no particular visit
 }
 
 // result is a row of TR.
 type result struct {
-	line                                                   int
-	date, group, lesion, test, value, unit, status, method string
+	line                               int
+	date, group, lesion, test          string
+	value, original, number            string // TRSTRESC, TRORRES, TRSTRESN
+	unit, originalUnit, status, method string
+	unnamed                            bool // by no evaluator
 }
 
 // response is a row of RS with an overall response.
 type response struct {
-	line               int
-	visit, date, value string
+	line                         int
+	visit, date, value, category string
+	unnamed                      bool
 }
 
-// organ is the location of a lesion, from a row of TU.
+// identification is a row of TU.
+type identification struct {
+	line                   int
+	lesion, name, category string
+	unnamed                bool
+}
+
+// organ is what TU has of a lesion.
 type organ struct {
-	line int
-	name string
+	name         string // TULOC
+	nameLine     int
+	category     string // TARGET, NON-TARGET or NEW
+	categoryLine int
+	contradicted int // line in which the category is another one
 }
 
 // Estimates of the memory that a row and a subject need beside their values,
 // in bytes, and the limit.
 const (
-	rowSize     = 200
+	rowSize     = 300
 	subjectSize = 1000
 	maxSize     = 256 << 20
 )
 
-// maxEvaluators is how many evaluators a refusal lists.
-const maxEvaluators = 20
-
 func newDataset(evaluator string) *dataset {
-	return &dataset{evaluator: evaluator, evaluators: map[string]bool{}, studies: map[string]map[string]*subject{}, values: map[string]string{}}
+	return &dataset{
+		evaluator: evaluator, studies: map[string]map[string]*subject{}, values: map[string]string{}, numbers: map[string]string{},
+		found: newEvaluators(evaluator), seen: map[[2]uint64]bool{}, responses: criteria{left: map[string]int{}},
+	}
 }
 
 // intern returns a copy of a value that all rows with this value share. The
@@ -101,52 +136,96 @@ func (d *dataset) intern(value string) string {
 
 func (d *dataset) full() bool { return d.size > maxSize }
 
-// isEvaluators reports whether a row is the evaluator's.
-func (d *dataset) isEvaluators(dom domain, r row) bool {
-	name := r.get(dom.eval)
-	if id := r.get(dom.evalID); id != "" {
-		name += "/" + id
+// repeated reports whether an equal row, but for --SEQ, was there before. For a
+// measurement of a lesion it need not be asked: of equal ones the first counts.
+func (d *dataset) repeated(dom domain, r row) bool {
+	if r.get("TRLNKID") != "" {
+		return false
 	}
-	if len(d.evaluators) < maxEvaluators || name == d.evaluator {
-		d.evaluators[strings.Clone(name)] = true
+	sum := r.hash(dom.seq)
+	if d.seen[sum] {
+		return true
 	}
-	return name == d.evaluator
+	d.seen[sum] = true
+	return false
 }
 
 // endDomain is called at the end of each file. It returns a *Refusal if the
 // evaluator has no rows in TR, and adds a warning for none in the other domains.
 func (d *dataset) endDomain(dom domain, path string) error {
-	found := slices.Sorted(maps.Keys(d.evaluators))
-	known := d.evaluators[d.evaluator]
-	clear(d.evaluators)
-	if known {
+	found := d.found
+	if dom.file == resultsDomain.file {
+		d.results = found
+	}
+	if found.unnamed.rows > 0 && !found.unnamedCount() {
+		d.dropUnnamed()
+	}
+	d.warnings = append(d.warnings, found.warnings(dom, &d.results)...)
+	d.found = newEvaluators(d.evaluator)
+	clear(d.seen)
+	if dom.file == lesionsDomain.file {
+		d.eachSubject((*subject).locate)
+	}
+	if dom.file == responsesDomain.file {
+		d.selectResponses()
+	}
+	if found.found() {
 		return nil
 	}
-	message := fmt.Sprintf("no record is by %q; the file has records by %s", d.evaluator, list(found))
+	message := fmt.Sprintf("no record is by %q; the file has records by %s", d.evaluator, found.list())
 	if dom.file == resultsDomain.file {
 		return &intake.Refusal{File: path, Line: 1, Err: events.Fieldf(dom.eval, "%s", message)}
 	}
-	for _, study := range slices.Sorted(maps.Keys(d.studies)) {
-		first := slices.Min(slices.Collect(maps.Keys(d.studies[study])))
-		s := d.studies[study][first]
-		s.warnings = append(s.warnings, fmt.Sprintf("%s: %s: %s, so %s", path, dom.eval, message, dom.withoutRows))
-	}
+	d.warnf(kindEvaluator, "%s: %s: %s, so %s", dom.file, dom.eval, message, dom.withoutRows)
 	return nil
 }
 
-func list(names []string) string {
-	if len(names) == 0 {
-		return "nobody"
+// dropUnnamed removes what rows that name no evaluator added.
+func (d *dataset) dropUnnamed() {
+	dropped := map[string]bool{}
+	for _, refusal := range d.pending {
+		dropped[refusedText(refusal)] = true
 	}
-	words := make([]string, len(names))
-	for i, n := range names {
-		words[i] = intake.Printable(n)
+	d.pending = nil
+	for _, subjects := range d.studies {
+		for id, s := range subjects {
+			for number, rows := range s.results {
+				rows = slices.DeleteFunc(rows, func(r result) bool { return r.unnamed })
+				if s.results[number] = rows; len(rows) == 0 {
+					delete(s.results, number)
+				}
+			}
+			if len(s.results) == 0 {
+				delete(subjects, id)
+			}
+			s.responses = slices.DeleteFunc(s.responses, func(r response) bool { return r.unnamed })
+			s.identified = slices.DeleteFunc(s.identified, func(i identification) bool { return i.unnamed })
+			maps.DeleteFunc(s.refused, func(_ string, w intake.Warning) bool { return dropped[w.Text] })
+		}
 	}
-	return strings.Join(words, ", ")
+	d.responses.orphans = slices.DeleteFunc(d.responses.orphans, func(o orphan) bool { return o.unnamed })
+}
+
+// eachSubject calls do with the subjects in order.
+func (d *dataset) eachSubject(do func(*subject)) {
+	for _, study := range slices.Sorted(maps.Keys(d.studies)) {
+		for _, id := range slices.Sorted(maps.Keys(d.studies[study])) {
+			do(d.studies[study][id])
+		}
+	}
+}
+
+func (d *dataset) warnf(kind, format string, args ...any) {
+	d.warnings = append(d.warnings, intake.Warning{Kind: kind, Text: fmt.Sprintf(format, args...)})
+	d.size += rowSize
+}
+
+func (s *subject) warnf(kind, format string, args ...any) {
+	s.warnings = append(s.warnings, intake.Warning{Kind: kind, Text: fmt.Sprintf(format, args...)})
 }
 
 // add stores a row and returns where it belongs.
-func (d *dataset) add(dom domain, r row) (place, error) {
+func (d *dataset) add(dom domain, r row, unnamed bool) (place, error) {
 	study, id := norm.NFC.String(r.get("STUDYID")), r.get("USUBJID")
 	if study == "" {
 		return place{}, r.refusef(events.Required, "STUDYID", "is missing")
@@ -160,57 +239,104 @@ func (d *dataset) add(dom domain, r row) (place, error) {
 	s := d.studies[study][id]
 	switch dom.file {
 	case resultsDomain.file:
-		return d.addResult(s, study, id, r)
+		return d.addResult(s, study, id, r, unnamed)
 	case lesionsDomain.file:
-		d.addOrgan(s, r)
+		if s != nil {
+			d.addIdentification(s, r, unnamed)
+		}
 		return place{subject: s}, nil
 	default:
-		return d.addResponse(s, r)
+		return d.addResponse(s, study, id, r, unnamed)
 	}
 }
 
-var visitForm = regexp.MustCompile(`^-?[0-9]{1,9}(\.[0-9]{1,9})?$`)
-
-// visitNumber returns VISITNUM without trailing zeros, because 9.20 is 9.2.
-func visitNumber(r row) (string, error) {
+// visitNumber returns VISITNUM as every import writes it, because 04 and 4.0
+// are 4.
+func (d *dataset) visitNumber(r row) (string, error) {
 	text := r.get("VISITNUM")
+	if number, ok := d.numbers[text]; ok {
+		return number, nil
+	}
 	if text == "" {
 		return "", r.refusef(events.Required, "VISITNUM", "is missing")
 	}
-	if !visitForm.MatchString(text) {
+	number, ok := canonicalNumber(text)
+	if !ok {
 		return "", r.refusef(events.Invalid, "VISITNUM", "%s is not a number such as 9.2", intake.Printable(text))
 	}
-	if strings.Contains(text, ".") {
-		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
-	}
-	return text, nil
+	number = d.intern(number)
+	d.numbers[d.intern(text)] = number
+	return number, nil
 }
 
-func (d *dataset) addResult(s *subject, study, id string, r row) (place, error) {
-	number, err := visitNumber(r)
+// canonicalNumber returns the one text of a number. It takes 18 digits, and an
+// exponent as R writes it.
+func canonicalNumber(text string) (string, bool) {
+	n, ok := parseNumber(text)
+	if !ok {
+		return "", false
+	}
+	n.Reduce(n)
+	if n.IsZero() {
+		return "0", true
+	}
+	return n.Text('f'), true
+}
+
+// parseNumber reads a number of at most 18 digits.
+func parseNumber(text string) (*apd.Decimal, bool) {
+	if len(text) > 40 || strings.Trim(text, "0123456789.eE+-") != "" {
+		return nil, false
+	}
+	n, _, err := apd.NewFromString(text)
+	if err != nil || n.Form != apd.Finite || n.NumDigits() > 18 || n.Exponent < -18 || n.Exponent > 18 {
+		return nil, false
+	}
+	return n, true
+}
+
+func (d *dataset) addResult(s *subject, study, id string, r row, unnamed bool) (place, error) {
+	if s == nil { // counted before the row can be refused
+		s = d.newSubject(d.intern(study), d.intern(id))
+	}
+	number, err := d.visitNumber(r)
 	if err != nil {
 		return place{}, err
 	}
-	number = d.intern(number)
-	if s == nil {
-		s = d.newSubject(d.intern(study), d.intern(id))
-	}
 	s.results[number] = append(s.results[number], result{
-		line:   r.line,
-		date:   d.intern(r.get("TRDTC")),
-		group:  d.intern(r.get("TRGRPID")),
-		lesion: d.intern(r.get("TRLNKID")),
-		test:   d.intern(r.get("TRTESTCD")),
-		value:  d.intern(r.get("TRSTRESC")),
-		unit:   d.intern(r.get("TRSTRESU")),
-		status: d.intern(r.get("TRSTAT")),
-		method: d.intern(r.get("TRMETHOD")),
+		line:         r.line,
+		date:         d.intern(r.get("TRDTC")),
+		group:        d.intern(r.get("TRGRPID")),
+		lesion:       d.intern(r.get("TRLNKID")),
+		test:         d.intern(code(r.get("TRTESTCD"))),
+		value:        d.intern(r.get("TRSTRESC")),
+		original:     d.intern(r.get("TRORRES")),
+		number:       d.intern(r.get("TRSTRESN")),
+		unit:         d.intern(r.get("TRSTRESU")),
+		originalUnit: d.intern(r.get("TRORRESU")),
+		status:       d.intern(statusOf(r.get("TRSTAT"))),
+		method:       d.intern(r.get("TRMETHOD")),
+		unnamed:      unnamed,
 	})
 	return place{s, number}, nil
 }
 
+// code returns the code of a test. Case does not count: no two codes differ in
+// it alone.
+func code(text string) string { return strings.ToUpper(text) }
+
+func statusOf(text string) string {
+	if strings.EqualFold(text, notDone) {
+		return notDone
+	}
+	return text
+}
+
 func (d *dataset) newSubject(study, id string) *subject {
-	s := &subject{study: study, id: id, results: map[string][]result{}, organs: map[string]organ{}, refused: map[string]string{}}
+	s := &subject{
+		study: study, id: id, results: map[string][]result{},
+		organs: map[string]organ{}, refused: map[string]intake.Warning{},
+	}
 	if d.studies[study] == nil {
 		d.studies[study] = map[string]*subject{}
 	}
@@ -219,36 +345,66 @@ func (d *dataset) newSubject(study, id string) *subject {
 	return s
 }
 
-// addOrgan stores the location of a lesion. The first row of a lesion counts.
-func (d *dataset) addOrgan(s *subject, r row) {
-	lesion, name := r.get("TULNKID"), r.get("TULOC")
-	if s == nil || lesion == "" || name == "" {
+func (d *dataset) addIdentification(s *subject, r row, unnamed bool) {
+	lesion, category := r.get("TULNKID"), cmp.Or(r.get("TUSTRESC"), r.get("TUORRES"))
+	if categories[category] == "" {
+		category = "" // of another test, such as that a lesion was split
+	}
+	if lesion == "" {
 		return
 	}
-	first, known := s.organs[lesion]
-	switch {
-	case !known:
-		s.organs[d.intern(lesion)] = organ{r.line, d.intern(name)}
-	case first.name != name:
-		s.warnings = append(s.warnings, fmt.Sprintf("%s:%d: TULOC: lesion %s is in %s here; %s of line %d is used",
-			lesionsDomain.file, r.line, intake.Printable(lesion), intake.Printable(name), intake.Printable(first.name), first.line))
-		d.size += rowSize
-	}
+	s.identified = append(s.identified, identification{
+		line: r.line, lesion: d.intern(lesion), name: d.intern(r.get("TULOC")), category: d.intern(category), unnamed: unnamed,
+	})
 }
 
-func (d *dataset) addResponse(s *subject, r row) (place, error) {
-	if r.get("RSTESTCD") != "OVRLRESP" {
+// locate finds organ and category of the lesions. The first organ of a lesion
+// counts.
+func (s *subject) locate() {
+	for _, i := range s.identified {
+		o := s.organs[i.lesion]
+		switch {
+		case i.name == "" || i.name == o.name:
+		case o.name == "":
+			o.name, o.nameLine = i.name, i.line
+		default:
+			s.warnf(kindOrgan, "%s:%d: TULOC: lesion %s is in %s here; %s of line %d is used",
+				lesionsDomain.file, i.line, intake.Printable(i.lesion), intake.Printable(i.name), intake.Printable(o.name), o.nameLine)
+		}
+		switch {
+		case i.category == "" || i.category == o.category:
+		case o.category == "":
+			o.category, o.categoryLine = i.category, i.line
+		default:
+			o.contradicted = i.line
+		}
+		s.organs[i.lesion] = o
+	}
+	s.identified = nil
+}
+
+func (d *dataset) addResponse(s *subject, study, id string, r row, unnamed bool) (place, error) {
+	value := cmp.Or(r.get("RSSTRESC"), r.get("RSORRES"))
+	switch test := code(r.get("RSTESTCD")); {
+	case test == "" && value != "":
+		return place{}, r.refusef(events.Required, "RSTESTCD", "is missing, so it is unknown what the response is of")
+	case test != "OVRLRESP":
 		return place{subject: s}, nil
 	}
-	number, err := visitNumber(r)
-	if err != nil || s == nil {
+	number, err := d.visitNumber(r)
+	if err != nil {
 		return place{}, err
 	}
-	number = d.intern(number)
-	s.responses = append(s.responses, response{
-		line: r.line, visit: number, date: d.intern(r.get("RSDTC")), value: d.intern(r.get("RSSTRESC")),
-	})
-	return place{s, number}, nil
+	found := response{
+		line: r.line, visit: number, date: d.intern(r.get("RSDTC")),
+		value: d.intern(value), category: d.intern(r.get("RSCAT")), unnamed: unnamed,
+	}
+	if s == nil {
+		d.responses.orphans = append(d.responses.orphans, orphan{d.intern(study), d.intern(id), found})
+		return place{}, nil
+	}
+	s.responses = append(s.responses, found)
+	return place{s, found.visit}, nil
 }
 
 // place is where a row belongs.
@@ -265,8 +421,12 @@ type refusedRow struct {
 }
 
 func (r *refusedRow) set(refusal *intake.Refusal) {
-	r.warning = fmt.Sprintf("%s:%d was refused and may belong here", filepath.Base(refusal.File), refusal.Line)
+	r.warning = refusedText(refusal)
 	r.warn(r.previous)
+}
+
+func refusedText(refusal *intake.Refusal) string {
+	return fmt.Sprintf("%s:%d was refused and may belong here", filepath.Base(refusal.File), refusal.Line)
 }
 
 // next is called with the place of each row that is stored.
@@ -283,6 +443,6 @@ func (r *refusedRow) warn(at place) {
 		return
 	}
 	if _, warned := at.subject.refused[at.visit]; !warned {
-		at.subject.refused[at.visit] = r.warning
+		at.subject.refused[at.visit] = intake.Warning{Kind: kindRefused, Text: r.warning}
 	}
 }

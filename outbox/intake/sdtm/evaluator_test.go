@@ -100,14 +100,16 @@ func TestEvaluators(t *testing.T) {
 			t.Errorf("with an offset: %+v", got)
 		}
 	})
-	t.Run("that have no responses or organs at all give a warning", func(t *testing.T) {
+	t.Run("that have no responses or organs at all are a warning", func(t *testing.T) {
 		none := smallSet(three...)
 		for _, name := range []string{"rs.csv", "tu.csv"} {
-			none[name] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(string(none[name].Data), "INVESTIGATOR", ""))}
+			none[name] = &fstest.MapFile{Data: []byte(strings.ReplaceAll(string(none[name].Data), "INVESTIGATOR", "SOMEBODY"))}
 		}
 		want := []string{
-			`tr.csv:2: rs.csv: RSEVAL: no record is by "INVESTIGATOR"; the file has records by "", so no assessment has a response`,
-			`tr.csv:2: tu.csv: TUEVAL: no record is by "INVESTIGATOR"; the file has records by "", so no lesion has an organ`,
+			`tr.csv:2: rs.csv: RSEVAL: no record is by "INVESTIGATOR"; the file has records by SOMEBODY, so no assessment has a response`,
+			`tr.csv:2: rs.csv:2: RSEVAL: 2 rows are by SOMEBODY, of whom tr.csv has no record, and left out`,
+			`tr.csv:2: tu.csv: TUEVAL: no record is by "INVESTIGATOR"; the file has records by SOMEBODY, so no lesion has an organ`,
+			`tr.csv:2: tu.csv:2: TUEVAL: 1 row is by SOMEBODY, of whom tr.csv has no record, and left out`,
 		}
 		if diff := cmp.Diff(want, warnings(readSDTM(t, none, sdtm.Options{}, newRegistry()))); diff != "" {
 			t.Error(diff)

@@ -1,8 +1,10 @@
 package sdtm
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
@@ -12,42 +14,76 @@ const notDone = "NOT DONE"
 
 // The codes of TRTESTCD that an assessment is made from.
 const (
-	testDiameter = "DIAMETER"
-	testState    = "TUMSTATE"
-	testSum      = "SUMDIAM"
+	testDiameter  = "DIAMETER"
+	testLongAxis  = "LDIAM"
+	testShortAxis = "LPERP"
+	testState     = "TUMSTATE"
+	testNodeState = "LNSTATE"
+	testSum       = "SUMDIAM"
+)
+
+const (
+	categoryTarget    = "Target"
+	categoryNonTarget = "Non-target"
+	categoryNew       = "New lesion"
+
+	stateTooSmall     = "Too small"
+	stateNotEvaluable = "Not evaluable"
+	stateDisappeared  = "Disappeared"
+	statePresent      = "Present"
+	stateUndefined    = "Undefined"
 )
 
 // categories are the categories of lesions by TRGRPID.
-var categories = map[string]string{"TARGET": "Target", "NON-TARGET": "Non-target", "NEW": "New lesion"}
+var categories = map[string]string{"TARGET": categoryTarget, "NON-TARGET": categoryNonTarget, "NEW": categoryNew}
 
 // states are the states of lesions that are no targets, by category and
 // TUMSTATE.
 var states = map[string]map[string]string{
-	"Non-target": {"PRESENT": "Present", "ABSENT": "Disappeared", "UNEQUIVOCAL": "Uneqv. prog.", "EQUIVOCAL": "Undefined", "": ""},
-	"New lesion": {"UNEQUIVOCAL": "Present", "EQUIVOCAL": "Undefined", "": ""},
+	categoryNonTarget: {"PRESENT": statePresent, "ABSENT": stateDisappeared, "UNEQUIVOCAL": "Uneqv. prog.", "EQUIVOCAL": stateUndefined, "": ""},
+	categoryNew:       {"UNEQUIVOCAL": statePresent, "EQUIVOCAL": stateUndefined, "": ""},
 }
+
+// nodeStates are the states of lymph nodes by LNSTATE.
+var nodeStates = map[string]string{"PATHOLOGICAL": statePresent, "NON-PATHOLOGICAL": stateDisappeared, "": ""}
 
 // modalities are the DICOM modalities by TRMETHOD; any other method is OT.
 var modalities = map[string]string{"CT SCAN": "CT", "MRI": "MR", "PET": "PT", "": ""}
 
-// lesionRows is the rows of one lesion at a visit.
-type lesionRows struct {
+// isLymphNode reports whether TULOC is a lymph node, such as LYMPH NODE, AXILLARY.
+func isLymphNode(organ string) bool {
+	_, after, found := strings.Cut(strings.ToUpper(organ), "LYMPH")
+	return found && strings.HasPrefix(strings.TrimLeft(after, " _-"), "NOD")
+}
+
+// lesion is one lesion at a visit.
+type lesion struct {
 	category string
 	byTest   map[string]result
 	first    result
+	organ    string
+
+	measured result  // the row of its diameter; zero where it has none
+	label    string  // of the axis that was measured
 	diameter *length // nil where there is none
+	tooSmall bool
+	notDone  bool
+	why      string // why there is no diameter
+
+	registered bool // not from rows, but from a registered assessment
 }
 
-// addLesion adds a row to the rows of its lesion.
-func (v *visit) addLesion(r result) {
-	category, ok := categories[r.group]
-	if !ok {
-		v.refuseValue(r.line, events.Fieldf("TRGRPID", "%s is none of TARGET, NON-TARGET and NEW", intake.Printable(r.group)))
+// addLesion adds a row to the rows of its lesion. A row that repeats another is
+// the same measurement.
+func (v *visit) addLesion(s *subject, r result) {
+	category, err := s.category(r)
+	if err != nil {
+		v.refuseValue(r.line, err)
 		return
 	}
 	l := v.lesions[r.lesion]
 	if l == nil {
-		l = &lesionRows{category: category, byTest: map[string]result{}, first: r}
+		l = &lesion{category: category, byTest: map[string]result{}, first: r, organ: s.organ(r.lesion)}
 		v.lesions[r.lesion] = l
 	}
 	if l.category != category {
@@ -56,54 +92,165 @@ func (v *visit) addLesion(r result) {
 		return
 	}
 	if first, twice := l.byTest[r.test]; twice {
-		v.refuseValue(r.line, events.Fieldf("TRLNKID", "lesion %s has %s twice on one date, first in line %d",
-			intake.Printable(r.lesion), intake.Printable(r.test), first.line))
+		if !first.equal(r) {
+			v.refuseValue(r.line, events.Fieldf("TRLNKID", "lesion %s has %s twice on one date with different values, first in line %d",
+				intake.Printable(r.lesion), intake.Printable(r.test), first.line))
+		} else if first.method != r.method {
+			v.warnf(kindMethod, "%s:%d: TRMETHOD: %s of lesion %s is by %s here; %s of line %d is used", resultsDomain.file, r.line,
+				intake.Printable(r.test), intake.Printable(r.lesion), intake.Printable(r.method), intake.Printable(first.method), first.line)
+		}
 		return
 	}
 	l.byTest[r.test] = r
-	if r.test != testDiameter {
+}
+
+// category returns the category of the lesion in a row: of TRGRPID, or where that
+// is blank, of tu.csv.
+func (s *subject) category(r result) (string, *events.Error) {
+	if category, ok := categories[r.group]; ok {
+		return category, nil
+	}
+	if r.group != "" {
+		return "", events.Fieldf("TRGRPID", "%s is none of TARGET, NON-TARGET and NEW", intake.Printable(r.group))
+	}
+	for _, id := range append([]string{r.lesion}, ancestors(r.lesion)...) {
+		o := s.organs[id]
+		if o.contradicted != 0 {
+			return "", events.Fieldf("TRGRPID", "is missing, and tu.csv has different categories of lesion %s in lines %d and %d",
+				intake.Printable(id), o.categoryLine, o.contradicted)
+		}
+		if o.category != "" {
+			return categories[o.category], nil
+		}
+	}
+	return "", events.Fieldf("TRGRPID", "is missing, and tu.csv has no category of lesion %s", intake.Printable(r.lesion))
+}
+
+// organ returns the organ of a lesion; of a part of a lesion, that of the whole.
+func (s *subject) organ(id string) string {
+	for _, id := range append([]string{id}, ancestors(id)...) {
+		if o := s.organs[id]; o.name != "" {
+			return o.name
+		}
+	}
+	return ""
+}
+
+// measure finds the diameter of the lesion.
+func (v *visit) measure(id string, l *lesion) {
+	for _, test := range l.tests() {
+		r, ok := l.byTest[test]
+		if !ok {
+			continue
+		}
+		if l.measured.line == 0 || l.measured.blank() {
+			l.measured, l.label = r, labels[test]
+		}
+	}
+	if l.measured.line == 0 {
+		l.notDone = l.first.status == notDone
+		l.why = "has no " + testDiameter
+		if _, long := l.byTest[testLongAxis]; long {
+			l.why = "is a lymph node and has no " + testShortAxis
+		}
 		return
 	}
+	l.notDone = l.measured.status == notDone
 	var err *events.Error
-	if l.diameter, err = readLength(r); err != nil {
-		v.refuseValue(r.line, err)
+	if l.diameter, err = v.read(l.measured); err != nil {
+		v.refuseValue(l.measured.line, err)
+	}
+	l.tooSmall = l.measured.tooSmall() && !l.notDone
+	if l.diameter == nil {
+		l.why = "has no value of " + l.measured.test
+		if !l.tooSmall {
+			l.label = ""
+		}
+	}
+	if l.label == labels[testLongAxis] && l.organ == "" && l.byTest[testShortAxis].line != 0 {
+		v.warnf(kindAxis, "%s:%d: TRTESTCD: lesion %s has no TULOC that would show whether it is a lymph node; %s is used, not %s",
+			resultsDomain.file, l.measured.line, intake.Printable(id), testLongAxis, testShortAxis)
 	}
 }
 
-// deciding returns the row that decides the state of the lesion.
-func (l *lesionRows) deciding() result {
-	test := testState
-	if l.category == "Target" {
-		test = testDiameter
+var labels = map[string]string{testLongAxis: "Long axis", testShortAxis: "Short axis"}
+
+// tests returns the tests that measure the lesion, the one that counts first.
+// By RECIST 1.1 a lymph node is measured by its short axis alone.
+func (l *lesion) tests() []string {
+	if isLymphNode(l.organ) {
+		return []string{testDiameter, testShortAxis}
 	}
-	if r, ok := l.byTest[test]; ok {
-		return r
+	return []string{testDiameter, testLongAxis, testShortAxis}
+}
+
+// deciding returns the row that decides the state of the lesion.
+func (l *lesion) deciding() result {
+	if l.category == categoryTarget && l.measured.line != 0 {
+		return l.measured
+	}
+	for _, test := range []string{testState, testNodeState} {
+		if r, ok := l.byTest[test]; ok && r.result() != "" && r.status != notDone {
+			return r
+		}
+	}
+	for _, test := range []string{testState, testNodeState} {
+		if r, ok := l.byTest[test]; ok {
+			return r
+		}
 	}
 	return l.first
 }
 
-func (l *lesionRows) notDone() bool { return l.deciding().status == notDone }
-
 // state returns the state of the lesion, empty where no row has one.
-func (l *lesionRows) state() (string, *events.Error) {
+func (l *lesion) state() (string, *events.Error) {
+	decides := l.deciding()
 	switch {
-	case l.notDone():
-		return "Not evaluable", nil
-	case l.category == "Target" && l.diameter != nil && l.diameter.value.IsZero():
-		return "Disappeared", nil
-	case l.category == "Target":
-		return "Present", nil
+	case decides.status == notDone:
+		return stateNotEvaluable, nil
+	case l.category == categoryTarget && l.tooSmall, decides.tooSmall():
+		return stateTooSmall, nil
+	case l.category == categoryTarget && l.measured.isZero():
+		return stateDisappeared, nil
+	case l.category == categoryTarget && !l.measured.blank():
+		return statePresent, nil
 	}
-	value := l.byTest[testState].value
-	state, ok := states[l.category][value]
+	category := l.category
+	if category == categoryTarget {
+		category = categoryNonTarget // a target that was not measured has the state of its rows
+	}
+	state, err := l.stateOf(category)
+	if err == nil && state == "" {
+		switch {
+		case l.category == categoryTarget:
+			state = stateUndefined
+		case l.tooSmall:
+			state = stateTooSmall
+		}
+	}
+	return state, err
+}
+
+// stateOf returns the state by TUMSTATE and LNSTATE, which must agree.
+func (l *lesion) stateOf(category string) (string, *events.Error) {
+	tumour, node := l.byTest[testState].done(), l.byTest[testNodeState].done()
+	state, ok := states[category][tumour]
 	if !ok {
-		return "", events.Fieldf("TRSTRESC", "%s is an unknown state of a lesion", intake.Printable(value))
+		return "", events.Fieldf("TRSTRESC", "%s is an unknown state of a lesion", intake.Printable(tumour))
 	}
-	return state, nil
+	nodeState, ok := nodeStates[node]
+	if !ok {
+		return "", events.Fieldf("TRSTRESC", "%s is an unknown state of a lymph node", intake.Printable(node))
+	}
+	if tumour != "" && node != "" && (state == stateDisappeared) != (nodeState == stateDisappeared) {
+		return "", events.Fieldf("TRSTRESC", "%s is %s (line %d), but %s is %s (line %d)",
+			testState, intake.Printable(tumour), l.byTest[testState].line, testNodeState, intake.Printable(node), l.byTest[testNodeState].line)
+	}
+	return cmp.Or(state, nodeState), nil
 }
 
 // assessedLesions returns the lesions of the assessment, sorted by id.
-func (v *visit) assessedLesions(organs map[string]organ) []events.Lesion {
+func (v *visit) assessedLesions() []events.Lesion {
 	var lesions []events.Lesion
 	for _, id := range slices.Sorted(maps.Keys(v.lesions)) {
 		l := v.lesions[id]
@@ -111,16 +258,42 @@ func (v *visit) assessedLesions(organs map[string]organ) []events.Lesion {
 		if err != nil {
 			v.refuse(l.deciding().line, err)
 		}
-		lesion := events.Lesion{ID: id, Category: l.category, Organ: organs[id].name, State: state}
+		assessed := events.Lesion{ID: id, Category: l.category, Organ: l.organ, State: state, Label: l.label}
 		if l.diameter != nil {
-			lesion.Value, lesion.Unit = l.diameter.text, events.Unit
+			assessed.Value, assessed.Unit = l.diameter.text, events.Unit
 		}
-		modality, known := modalities[l.deciding().method]
-		if !known {
+		modality, ok := modalities[l.deciding().method]
+		if !ok {
 			modality = "OT"
 		}
-		lesion.Modality = modality
-		lesions = append(lesions, lesion)
+		assessed.Modality = modality
+		lesions = append(lesions, assessed)
 	}
 	return lesions
+}
+
+// ancestors returns the lesions of which the lesion is a part: T02.1 is a part
+// of T02.
+func ancestors(id string) []string {
+	var out []string
+	for {
+		dot := strings.LastIndexByte(id, '.')
+		if dot <= 0 || dot == len(id)-1 || strings.Trim(id[dot+1:], "0123456789") != "" {
+			return out
+		}
+		id = id[:dot]
+		out = append(out, id)
+	}
+}
+
+// merged returns the lesions that a lesion was merged from: T01/T02 is T01 and
+// T02 merged. Of any other lesion it returns the lesion itself.
+func merged(id string) []string {
+	parts := strings.Split(id, "/")
+	for i := range parts {
+		if parts[i] = strings.TrimSpace(parts[i]); parts[i] == "" {
+			return []string{id}
+		}
+	}
+	return parts
 }

@@ -40,7 +40,7 @@ func TestRefusalsOfSDTM(t *testing.T) {
 			file: "tr.csv", from: "DIAMETER,40,", to: "DIAMETER,<40,",
 			want: []string{
 				baseline,
-				"tr.csv:4: TRSTRESC: must be a JSON number that is not negative, such as 37.6",
+				"tr.csv:4: TRSTRESC: <40 is not a number from 0 on of at most 18 digits, such as 37.6",
 				"tr.csv:6: VISITNUM: the changes of visit 3 cannot be known while visit 2 is refused (line 4)",
 				other,
 			},
@@ -56,19 +56,23 @@ func TestRefusalsOfSDTM(t *testing.T) {
 			},
 		},
 		{
-			name: "a later visit without a value has no changes and is taken",
+			name: "a value without a unit is left out; a later visit without a value has no changes",
 			file: "tr.csv", from: "DIAMETER,40,mm,,CT SCAN\nS,A,2,2020-02-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,PRESENT,,,CT SCAN\nS,A,3,2020-03-01,INVESTIGATOR,,TARGET,T01,DIAMETER,30,mm,,",
 			to: "DIAMETER,40,,,CT SCAN\nS,A,2,2020-02-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,PRESENT,,,CT SCAN\nS,A,3,2020-03-01,INVESTIGATOR,,TARGET,T01,DIAMETER,,,NOT DONE,",
 			want: []string{
 				baseline,
-				`tr.csv:4: TRSTRESU: "" is not mm`,
-				"A|101|Follow-up 2|2020-03-01|no value|Undefined",
+				"A|101|Follow-up 1|2020-02-01|no value|Partial Response",
+				"A|102|Follow-up 2|2020-03-01|no value|Undefined",
 				other,
 			},
-			warnings: []string{"tr.csv:6: no sum of diameters: target lesion T01 is NOT DONE (line 6)"},
+			warnings: []string{
+				"tr.csv:4: no sum of diameters: target lesion T01 has no value of DIAMETER",
+				"tr.csv:4: tr.csv:4: TRSTRESU: DIAMETER of lesion T01 has no unit; its value 40 is left out",
+				"tr.csv:6: no sum of diameters: target lesion T01 is NOT DONE (line 6)",
+			},
 		},
 		{
-			name: "a state that is unknown says nothing of the value: later visits are taken",
+			name: "a state that is unknown leaves the value certain: later visits are taken",
 			file: "tr.csv", from: "A,2,2020-02-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,PRESENT", to: "A,2,2020-02-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,LARGER",
 			want: []string{
 				baseline,
@@ -88,12 +92,11 @@ func TestRefusalsOfSDTM(t *testing.T) {
 			},
 		},
 		{
-			name: "a visit without any date leaves the order unknown: all of the subject are refused",
+			name: "a visit without any date is refused alone",
 			file: "tr.csv", from: "A,3,2020-03-01,INVESTIGATOR,,TARGET,T01,DIAMETER,30,mm,,CT SCAN\nS,A,3,2020-03-01", to: "A,3,,INVESTIGATOR,,TARGET,T01,DIAMETER,30,mm,,CT SCAN\nS,A,3,",
 			want: []string{
+				baseline, followUp,
 				"tr.csv:6: TRDTC: no row of the visit has a date",
-				"tr.csv:2: VISITNUM: the place of visit 1 among the subject's visits is unknown, because visit 3 has no valid date (line 6)",
-				"tr.csv:4: VISITNUM: the place of visit 2 among the subject's visits is unknown, because visit 3 has no valid date (line 6)",
 				other,
 			},
 		},
@@ -108,9 +111,9 @@ func TestRefusalsOfSDTM(t *testing.T) {
 			want: []string{baseline, followUp, "tr.csv:6: TRLNKID: is missing", other},
 		},
 		{
-			name: "a repeat on one date",
-			file: "tr.csv", from: "S,B,1,", to: "S,A,3,2020-03-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,ABSENT,,,CT SCAN\nS,B,1,",
-			want: []string{baseline, followUp, "tr.csv:8: TRLNKID: lesion N01 has TUMSTATE twice on one date, first in line 7", other},
+			name: "a repeat on one date with another value",
+			file: "tr.csv", from: "S,B,1,", to: "S,A,3,2020-03-01,INVESTIGATOR,,NON-TARGET,N01,TUMSTATE,PRESENT,,,CT SCAN\nS,B,1,",
+			want: []string{baseline, followUp, "tr.csv:8: TRLNKID: lesion N01 has TUMSTATE twice on one date with different values, first in line 7", other},
 		},
 		{
 			name: "two sums of one visit",
@@ -119,7 +122,7 @@ func TestRefusalsOfSDTM(t *testing.T) {
 		},
 		{
 			name: "two responses of one visit",
-			file: "rs.csv", from: "S,A,2,2020-02-01,INVESTIGATOR,,OVRLRESP,PR\n", to: "S,A,2,2020-02-01,INVESTIGATOR,,OVRLRESP,PR\nS,A,2,2020-02-01,INVESTIGATOR,,OVRLRESP,SD\n",
+			file: "rs.csv", from: "S,A,2,2020-02-01,INVESTIGATOR,,RECIST 1.1,OVRLRESP,PR\n", to: "S,A,2,2020-02-01,INVESTIGATOR,,RECIST 1.1,OVRLRESP,PR\nS,A,2,2020-02-01,INVESTIGATOR,,RECIST 1.1,OVRLRESP,SD\n",
 			want: []string{
 				baseline,
 				"rs.csv:4: RSSTRESC: the overall response of visit 2 is SD here and PR in line 3",
@@ -151,9 +154,9 @@ func TestRefusalsOfSDTM(t *testing.T) {
 		},
 		{
 			name: "a row with fields too few",
-			file: "rs.csv", from: "S,A,2,2020-02-01,INVESTIGATOR,,OVRLRESP,PR", to: "S,A,2,2020-02-01,INVESTIGATOR,,OVRLRESP",
+			file: "rs.csv", from: "S,A,2,2020-02-01,INVESTIGATOR,,RECIST 1.1,OVRLRESP,PR", to: "S,A,2,2020-02-01,INVESTIGATOR,,RECIST 1.1,OVRLRESP",
 			want: []string{
-				"rs.csv:3: the record has 7 fields where the header has 8",
+				"rs.csv:3: the record has 8 fields where the header has 9",
 				baseline, strings.Replace(followUp, "Partial Response", "Undefined", 1), last, other,
 			},
 		},
@@ -178,7 +181,7 @@ func TestRefusalsOfSDTM(t *testing.T) {
 		{
 			name: "a subject that no assessment can have",
 			file: "tr.csv", from: "S,B,1,", to: "S,B\u0007,1,",
-			want: []string{baseline, followUp, last, "tr.csv:8: USUBJID: holds a control character, or white space at an end"},
+			want: []string{baseline, followUp, last, "tr.csv:8: USUBJID: has a control character, or white space at an end"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -216,8 +219,12 @@ func TestFilesOfSDTMThatCannotBeRead(t *testing.T) {
 		opts  sdtm.Options
 		want  string
 	}{
-		{"a needed column is missing", edited(t, small, "tr.csv", ",TRSTRESC,", ",TRORRES,"), sdtm.Options{},
-			"tr.csv:1: TRSTRESC: the header lacks this column; add it, empty if it has no values"},
+		{"a needed column is missing", edited(t, small, "tr.csv", ",TRLNKID,", ",TRLINK,"), sdtm.Options{},
+			"tr.csv:1: TRLNKID: the header lacks TRLNKID; add it, empty if it has no values"},
+		{"all columns of which one is needed are missing", edited(t, small, "rs.csv", ",RSSTRESC", ",RESULT"), sdtm.Options{},
+			"rs.csv:1: RSSTRESC: the header lacks RSSTRESC or RSORRES; add it, empty if it has no values"},
+		{"a file is compressed", whole("tr.csv", "\x1f\x8b\x08\x00"), sdtm.Options{},
+			"tr.csv:1: the file is compressed with gzip, not CSV; write it as CSV in UTF-8"},
 		{"a needed column is there twice", edited(t, small, "rs.csv", ",RSDTC,", ",RSSTRESC,"), sdtm.Options{},
 			"rs.csv:1: RSSTRESC: the header has this column twice"},
 		{"a file is empty", whole("tu.csv", ""), sdtm.Options{}, "tu.csv:1: the file is empty"},

@@ -2,20 +2,23 @@
 // TR (tumour results), TU (tumour identification) and RS (disease response).
 //
 // A visit of a subject becomes an assessment, with the sum of diameters and its
-// changes computed as RECIST 1.1 says, in exact decimals. A visit whose rows are
-// malformed or contradict each other is refused with file, line and column, and
-// so are later visits whose changes depend on it; the others are read. What the
-// package leaves out or replaces, it names in a warning.
+// changes computed as RECIST 1.1 requires, in exact decimals. Only what is certain
+// becomes part of it. A visit whose rows are malformed or contradict each other is
+// refused with file, line and column, and so are later visits whose changes depend
+// on it; the others are read. What the package leaves out, replaces or reorders is
+// a warning. README.md in package intake describes columns and rules.
 //
-// It registers nothing. Of what was registered before it knows only what its
-// Registry returns, so that a visit that is imported again keeps its assessment
-// id. The records of one evaluator are kept in memory, up to 256 MiB.
+// The files may have all visits or only new ones. What its Registry returns of a
+// case counts as earlier visits, and a visit that is imported again keeps its
+// assessment id. The package registers nothing. The records of one evaluator are
+// kept in memory, up to 256 MiB.
 package sdtm
 
 import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -34,15 +37,16 @@ const Investigator = "INVESTIGATOR"
 type Registry interface {
 	// Visits returns all assessments of a study, whatever their source.
 	Visits(ctx context.Context, study string) ([]events.KnownVisit, error)
-	// Holder returns, of the assessment ids, those in use in any study, with
-	// the assessment that uses each.
-	Holder(ctx context.Context, ids []string) (map[string]events.KnownVisit, error)
+	// VisitsByID returns those of the ids that are registered, in any study, with
+	// the assessment of each.
+	VisitsByID(ctx context.Context, ids []string) (map[string]events.KnownVisit, error)
 }
 
 // Options select the records to read and number the assessments.
 type Options struct {
 	Evaluator  string      // TREVAL, or TREVAL/TREVALID. Defaults to INVESTIGATOR.
 	CaseOffset int         // New cases are numbered from CaseOffset + 1.
+	Study      string      // Visits of other studies are refused. Defaults to any study.
 	Progress   func(n int) // Called after every n bytes read; may be nil.
 }
 
@@ -60,6 +64,10 @@ type Options struct {
 // in the order of visits nevertheless, so that the names and timepoints of the
 // others remain the same when the row is corrected. A row without a subject or
 // visit is refused alone, with a warning at the visits of the rows around it.
+//
+// Where new visits change the name, timepoint or changes of a registered visit
+// that the files lack, Read calls emit with all assessments of the case, in its
+// next revision.
 func Read(ctx context.Context, dir string, opts Options, reg Registry, emit func(intake.Record) error) error {
 	return ReadFrom(ctx, os.DirFS(dir), dir, opts, reg, emit)
 }
@@ -101,7 +109,14 @@ func (im *importer) run() error {
 		if err := im.readDomain(d); err != nil {
 			return err
 		}
-		if err := im.data.endDomain(d, im.path(d.file)); err != nil {
+		err := im.data.endDomain(d, im.path(d.file))
+		for _, refusal := range im.data.pending {
+			if err := im.emit(refusal.Record("")); err != nil {
+				return err
+			}
+		}
+		im.data.pending = nil
+		if err != nil {
 			return err
 		}
 	}
@@ -119,13 +134,13 @@ func (im *importer) path(file string) string { return filepath.Join(im.name, fil
 func (im *importer) readDomain(d domain) error {
 	f, err := im.files.Open(d.file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &events.Error{Code: events.NotFound, Message: im.path(d.file) + " is missing; the directory must have tu.csv, tr.csv and rs.csv", Err: err}
+		return &events.Error{Code: events.NotFound, Message: intake.Quoted(im.path(d.file)) + " is missing; the directory must have tu.csv, tr.csv and rs.csv", Err: err}
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("open %s: %w", intake.Quoted(im.path(d.file)), err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	t, err := openTable(im.path(d.file), progressReader{f, im.opts.Progress}, d.columns)
+	t, err := openTable(im.path(d.file), progressReader{f, im.opts.Progress}, d)
 	if err != nil {
 		return err
 	}
@@ -145,12 +160,19 @@ func (im *importer) readDomain(d domain) error {
 // *Refusal where the rest of the file cannot be read.
 func (im *importer) readRow(d domain, t *table, refused *refusedRow) error {
 	r, err := t.next()
-	if err == nil && !im.data.isEvaluators(d, r) {
-		return nil
+	unnamed := false
+	if err == nil {
+		if d.file == responsesDomain.file {
+			im.data.responses.categories = im.data.responses.categories || r.get("RSCAT") != ""
+		}
+		var read bool
+		if read, unnamed = im.data.found.accept(d, r); !read || im.data.repeated(d, r) {
+			return nil
+		}
 	}
 	var at place
 	if err == nil {
-		at, err = im.data.add(d, r)
+		at, err = im.data.add(d, r, unnamed)
 	}
 	if err == nil {
 		refused.next(at)
@@ -161,26 +183,76 @@ func (im *importer) readRow(d domain, t *table, refused *refusedRow) error {
 		return err
 	}
 	refused.set(refusal)
+	if unnamed { // at the end of the file it may turn out not to be the evaluator's
+		im.data.pending = append(im.data.pending, refusal)
+		im.data.size += rowSize
+		return nil
+	}
 	return im.emit(refusal.Record(""))
 }
 
 // emitStudy emits the assessments of one study.
 func (im *importer) emitStudy(study string) error {
-	known, err := im.registry.Visits(im.ctx, study)
+	stored, err := im.registry.Visits(im.ctx, study)
 	if err != nil {
 		return err
 	}
-	numbers := newNumbering(im.opts, im.registry, im.assigned, known)
+	numbers := newNumbering(im.opts, im.registry, im.assigned, stored)
 	subjects := im.data.studies[study]
 	for _, id := range slices.Sorted(maps.Keys(subjects)) {
-		visits := subjects[id].visits()
-		if err := numbers.assign(im.ctx, visits); err != nil {
+		if err := im.emitSubject(subjects[id], numbers); err != nil {
 			return err
 		}
-		for _, v := range visits {
-			if err := im.emitVisit(v); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// emitSubject emits the assessments of one subject.
+func (im *importer) emitSubject(s *subject, numbers *numbering) error {
+	delivered := s.visits()
+	if im.opts.Study != "" && s.study != im.opts.Study {
+		for _, v := range delivered {
+			v.refusal = &intake.Refusal{Line: v.line, Err: events.Fieldf("STUDYID", "the record is of study %q, not %q", s.study, im.opts.Study)}
+		}
+		return im.emitVisits(delivered)
+	}
+	if len(delivered) == 0 { // all its rows were refused
+		numbers.caseOf(s.id)
+		s.conclude(nil)
+		im.data.warnings = append(im.data.warnings, s.warnings...)
+		return nil
+	}
+	registered := numbers.match(s.id, delivered)
+	all := s.arrange(delivered, registered)
+	delivered = slices.DeleteFunc(slices.Clone(all), func(v *visit) bool { return v.absent })
+	if err := numbers.assign(im.ctx, delivered); err != nil {
+		return err
+	}
+	validate(delivered)
+	s.reviseCase(all, registered)
+	s.distributeWarnings(delivered)
+	all = slices.DeleteFunc(all, func(v *visit) bool { return v.absent && !v.again })
+	validate(all)
+	return im.emitVisits(all)
+}
+
+// validate refuses the visits that are no valid assessments.
+func validate(visits []*visit) {
+	for _, v := range visits {
+		if v.refusal != nil || v.valid {
+			continue
+		}
+		if err := v.assessment.Validate(); err != nil {
+			v.refuse(v.line, withColumn(err))
+		}
+		v.valid = !v.absent
+	}
+}
+
+func (im *importer) emitVisits(visits []*visit) error {
+	for _, v := range visits {
+		if err := im.emitVisit(v); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -188,19 +260,18 @@ func (im *importer) emitStudy(study string) error {
 
 // emitVisit emits the assessment of a visit, or its refusal.
 func (im *importer) emitVisit(v *visit) error {
-	if v.refusal == nil {
-		if err := v.assessment.Validate(); err != nil {
-			v.refuse(v.line, withColumn(err))
-		}
-	}
 	r := intake.Record{File: im.path(resultsDomain.file), Line: v.line}
-	if v.refusal == nil {
-		r.Submission = events.Submission{Assessment: v.assessment, Visit: v.key(im.opts.Evaluator)}
-	} else {
+	switch {
+	case v.refusal != nil:
 		r = v.refusal.Record(resultsDomain.file)
 		r.File = im.path(r.File)
+	case v.absent:
+		r.Submission = events.Submission{Assessment: v.assessment, Visit: v.stored.Visit}
+	default:
+		r.Submission = events.Submission{Assessment: v.assessment, Visit: v.key(im.opts.Evaluator)}
 	}
-	r.Warnings = v.warnings
+	r.Warnings = append(im.data.warnings, v.warnings...)
+	im.data.warnings = nil
 	return im.emit(r)
 }
 

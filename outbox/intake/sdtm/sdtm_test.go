@@ -2,6 +2,7 @@ package sdtm_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -24,7 +25,7 @@ import (
 func smallSet(rows ...string) fstest.MapFS {
 	tr := []string{"STUDYID,USUBJID,VISITNUM,TRDTC,TREVAL,TREVALID,TRGRPID,TRLNKID,TRTESTCD,TRSTRESC,TRSTRESU,TRSTAT,TRMETHOD"}
 	tu := []string{"STUDYID,USUBJID,TUEVAL,TUEVALID,TULNKID,TULOC"}
-	rs := []string{"STUDYID,USUBJID,VISITNUM,RSDTC,RSEVAL,RSEVALID,RSTESTCD,RSSTRESC", "S,nobody,1,,INVESTIGATOR,,OVRLRESP,"}
+	rs := []string{"STUDYID,USUBJID,VISITNUM,RSDTC,RSEVAL,RSEVALID,RSCAT,RSTESTCD,RSSTRESC", "S,nobody,1,,INVESTIGATOR,,RECIST 1.1,TRGRESP,"}
 	tu = append(tu, "S,nobody,INVESTIGATOR,,,")
 	for _, r := range rows {
 		f := strings.Fields(r)
@@ -38,14 +39,14 @@ func smallSet(rows ...string) fstest.MapFS {
 			unit, status := "", ""
 			if f[7] == "ND" {
 				f[7], status = "", "NOT DONE"
-			} else if f[6] == "DIAMETER" || f[6] == "SUMDIAM" {
+			} else if slices.Contains([]string{"DIAMETER", "LDIAM", "LPERP", "SUMDIAM"}, f[6]) {
 				unit = "mm"
 			}
 			tr = append(tr, fmt.Sprintf("S,%s,%s,%s,INVESTIGATOR,,%s,%s,%s,%s,%s,%s,CT SCAN", f[1], f[2], f[3], f[4], f[5], f[6], f[7], unit, status))
 		case "TU":
 			tu = append(tu, fmt.Sprintf("S,%s,INVESTIGATOR,,%s,%s", f[1], f[2], f[3]))
 		case "RS":
-			rs = append(rs, fmt.Sprintf("S,%s,%s,%s,INVESTIGATOR,,OVRLRESP,%s", f[1], f[2], f[3], f[4]))
+			rs = append(rs, fmt.Sprintf("S,%s,%s,%s,INVESTIGATOR,,RECIST 1.1,OVRLRESP,%s", f[1], f[2], f[3], f[4]))
 		}
 	}
 	file := func(lines []string) *fstest.MapFile {
@@ -105,10 +106,10 @@ func TestRulesOfSDTM(t *testing.T) {
 			want: []string{"A|100|Baseline|2020-01-01|30.3|--|0.0 mm|--|No"},
 		},
 		{
-			name: "a target lesion of the first visit that is not measured leaves no value, whatever SUMDIAM says",
+			name: "a target lesion of the first visit that is not measured leaves no value, whatever SUMDIAM is",
 			rows: []string{
 				"TR A 1 2020-01-01 TARGET T01 DIAMETER 10", "TR A 1 2020-01-01 TARGET T02 DIAMETER 20", "TR A 1 2020-01-01 TARGET T03 DIAMETER 5",
-				"TR A 2 2020-02-01 TARGET T01 DIAMETER ND", "TR A 2 2020-02-01 TARGET T02 LDIAM 5", "TR A 2 2020-02-01 TARGET - SUMDIAM 20",
+				"TR A 2 2020-02-01 TARGET T01 DIAMETER ND", "TR A 2 2020-02-01 TARGET T02 TUMSTATE PRESENT", "TR A 2 2020-02-01 TARGET - SUMDIAM 20",
 				"TR A 3 2020-03-01 TARGET T01 DIAMETER 9", "TR A 3 2020-03-01 TARGET T02 DIAMETER 8", "TR A 3 2020-03-01 TARGET T03 DIAMETER 0",
 			},
 			want: []string{
@@ -140,16 +141,16 @@ func TestRulesOfSDTM(t *testing.T) {
 			},
 		},
 		{
-			name: "visits are ordered by effective date as text, then by number, and 9.20 is 9.2",
+			name: "visits are ordered by number, also where a date is coarse, and 9.20 is 9.2",
 			rows: []string{
 				"TR A 10 2014-01-02 TARGET - SUMDIAM 3", "TR A 9.20 2014-01-02 TARGET - SUMDIAM 2",
 				"TR A 9.2 2014-01-05 TARGET T01 DIAMETER 2", "TR A 20 2014-01 TARGET T01 DIAMETER 1",
 				"RS A 9.2 2015-01-01 PR", "RS A 20 - SD",
 			},
 			want: []string{
-				"A|100|Baseline|2014-01|1|--|0.0 mm|--|Stable Disease",
-				"A|101|Follow-up 1|2014-01-02|2|+1.0 mm|+1.0 mm|+1.0 mm|Partial Response",
-				"A|102|Follow-up 2|2014-01-02|no value|Undefined",
+				"A|100|Baseline|2014-01-02|2|--|0.0 mm|--|Partial Response",
+				"A|101|Follow-up 1|2014-01-02|no value|Undefined",
+				"A|102|Follow-up 2|2014-01|1|-1.0 mm|-1.0 mm|-1.0 mm|Stable Disease",
 			},
 			warnings: []string{"tr.csv:2: no sum of diameters: target lesion T01 has no row"},
 		},
@@ -171,7 +172,7 @@ func TestRulesOfSDTM(t *testing.T) {
 			want: []string{"B|100|Baseline|2020|1|--|0.0 mm|--|No", "b|200|Baseline|2020|1|--|0.0 mm|--|No", "é|300|Baseline|2020|1|--|0.0 mm|--|No"},
 		},
 		{
-			name: "an organ that is said twice and differently is the first, with a warning",
+			name: "of two organs of a lesion the first counts, with a warning",
 			rows: []string{"TR A 1 2020 TARGET T01 DIAMETER 1", "TU A T01 LUNG", "TU A T01 LIVER"},
 			want: []string{"A|100|Baseline|2020|1|--|0.0 mm|--|No"},
 			warnings: []string{

@@ -6,25 +6,56 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
+
+	"github.com/cockroachdb/apd/v3"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
+// Kinds of warnings, by which they are counted.
+const (
+	kindNoValue   = "no sum of diameters"
+	kindSum       = "sum of diameters"
+	kindTargets   = "target lesions differ from the baseline's"
+	kindSplit     = "split or merged lesion"
+	kindOrder     = "order of visits"
+	kindCase      = "case registered again"
+	kindEarlier   = "visit without VISITNUM"
+	kindResponse  = "response"
+	kindCriteria  = "criteria"
+	kindEvaluator = "evaluator"
+	kindOrgan     = "organ"
+	kindAxis      = "axis"
+	kindMethod    = "TRMETHOD"
+	kindUnit      = "unit"
+	kindNumber    = "TRSTRESN"
+	kindStatus    = "TRSTAT"
+	kindDate      = "date"
+	kindRefused   = "row refused"
+	kindReplaced  = "registered visit replaced"
+)
+
 // visit is a subject's visit, or one date of a visit that is split by date,
-// while it becomes an assessment.
+// while it becomes an assessment; or one that is registered and that the
+// delivery lacks.
 type visit struct {
-	number     string // VISITNUM
-	date       string // TRDTC where the visit is split
+	number     string // VISITNUM; empty where it was not imported from SDTM
+	date       string // TRDTC up to the day, where the visit is split
 	line       int    // of its first row
 	rows       []result
-	effective  string // earliest TRDTC; empty where no date is valid
-	lesions    map[string]*lesionRows
+	effective  date // the earliest
+	coarse     bool // whether less than the day is certain of any of its dates
+	lesions    map[string]*lesion
 	sum        *length // SUMDIAM
 	assessment events.Assessment
-	warnings   []string
+	warnings   []intake.Warning
 
+	absent bool               // the delivery lacks it; the assessment is the registered one
+	stored *events.KnownVisit // what is registered of the visit; nil for a new one
+	again  bool               // absent, and to be registered in the next revision of the case
+
+	valid        bool            // whether the assessment was validated
 	refusal      *intake.Refusal // nil unless the visit is refused
 	valueUnknown bool            // whether the refusal leaves the sum of diameters unknown
 }
@@ -43,8 +74,8 @@ func (v *visit) refuseValue(line int, err *events.Error) {
 	v.valueUnknown = true
 }
 
-func (v *visit) warnf(format string, args ...any) {
-	v.warnings = append(v.warnings, fmt.Sprintf(format, args...))
+func (v *visit) warnf(kind, format string, args ...any) {
+	v.warnings = append(v.warnings, intake.Warning{Kind: kind, Text: fmt.Sprintf(format, args...)})
 }
 
 // key returns what a later import finds the visit by.
@@ -54,108 +85,176 @@ func (v *visit) key(evaluator string) *events.Visit {
 
 // name returns the name of the visit in messages.
 func (v *visit) name() string {
-	if v.date != "" {
-		return v.number + " of " + v.date
+	switch {
+	case v.number == "":
+		return "of assessment " + v.assessment.ID
+	case v.date != "":
+		return v.number + " of " + intake.Printable(v.date)
 	}
 	return v.number
 }
 
-// visits makes visits of the subject's rows and returns them in order, with
-// their assessments complete but for ids and revisions.
+// withdrawn reports whether the visit is registered, signed and withdrawn, and
+// stays so.
+func (v *visit) withdrawn() bool {
+	return v.stored != nil && v.stored.Withdrawn && (v.absent || v.sameContent())
+}
+
+// sameContent reports whether the visit is what is registered of it, apart from
+// what depends on other visits.
+func (v *visit) sameContent() bool {
+	a, b := v.assessment, v.stored.Latest
+	return a.Effective == b.Effective && a.Conclusion == b.Conclusion && v.sameLesions(b)
+}
+
+// visits makes visits of the subject's rows, ordered by VISITNUM and date.
 func (s *subject) visits() []*visit {
 	var visits []*visit
 	for _, number := range slices.Sorted(maps.Keys(s.results)) {
 		visits = append(visits, split(number, s.results[number])...)
 	}
 	for _, v := range visits {
-		v.sortRows()
+		v.assessment = events.Assessment{
+			Study: s.study, SponsorStudy: s.study, TrialName: s.study, Criteria: events.Criteria, Subject: s.id,
+		}
+		v.sortRows(s)
+		if v.assessment.Effective = v.effective.text; !v.effective.isSet() {
+			v.refuse(v.line, events.Fieldf("TRDTC", "no row of the visit has a date"))
+		}
+		v.assessment.Lesions = v.assessedLesions()
 	}
-	slices.SortStableFunc(visits, func(a, b *visit) int {
-		return cmp.Or(cmp.Compare(a.effective, b.effective), compareNumbers(a.number, b.number))
-	})
-	requireDates(visits)
-	for i, v := range visits {
-		v.begin(s, i)
-	}
-	measure(visits)
-	s.conclude(visits)
-	s.distributeWarnings(visits)
 	return visits
 }
 
-func compareNumbers(a, b string) int {
-	x, _ := strconv.ParseFloat(a, 64) // at most 18 digits, only to order them
-	y, _ := strconv.ParseFloat(b, 64)
-	return cmp.Or(cmp.Compare(x, y), cmp.Compare(a, b))
-}
-
-// split makes one visit of the rows, or one for each date if a test of a lesion
-// is there twice.
+// split makes one visit of the rows, or one for each day if the rows have
+// different results of a test of a lesion on different days.
 func split(number string, rows []result) []*visit {
 	if !repeats(rows) {
 		return []*visit{{number: number, line: rows[0].line, rows: rows}}
 	}
-	byDate := map[string]*visit{}
+	byDay := map[string]*visit{}
 	for _, r := range rows {
-		v := byDate[r.date]
+		if d, err := parseDate(r.date); err != nil || !d.isSet() { // it may be of any of the days
+			v := &visit{number: number, line: rows[0].line, rows: rows}
+			v.refuseValue(r.line, events.Fieldf("TRDTC", "visit %s has different values of a lesion on different dates, and the date of this row is unknown: %s; give it to the day",
+				number, intake.Printable(r.date)))
+			return []*visit{v}
+		}
+		day := dayOf(r.date)
+		v := byDay[day]
 		if v == nil {
-			v = &visit{number: number, date: r.date, line: r.line}
-			byDate[r.date] = v
+			v = &visit{number: number, date: day, line: r.line}
+			byDay[day] = v
 		}
 		v.rows = append(v.rows, r)
 	}
 	var visits []*visit
-	for _, date := range slices.Sorted(maps.Keys(byDate)) {
-		visits = append(visits, byDate[date])
+	for _, day := range slices.Sorted(maps.Keys(byDay)) {
+		visits = append(visits, byDay[day])
 	}
+	refuseOverlap(visits)
 	return visits
 }
 
-// repeats reports whether a test of a lesion is there twice.
+// dayOf returns the day of a date of SDTM, or its text where it is none.
+func dayOf(text string) string {
+	if d, err := parseDate(text); err == nil {
+		return d.day()
+	}
+	return text
+}
+
+// refuseOverlap refuses the dates of a visit that may be the same day.
+func refuseOverlap(visits []*visit) {
+	var last date // the one that ends last
+	var of *visit
+	for _, v := range visits {
+		d, err := parseDate(v.date)
+		if err != nil || !d.isSet() {
+			continue
+		}
+		if of != nil && !last.isBefore(d) {
+			for _, w := range []*visit{of, v} {
+				w.refuseValue(w.line, events.Fieldf("TRDTC", "visit %s has different values of a lesion that may be of one date, %s or %s; give both dates to the day",
+					v.number, intake.Printable(of.date), intake.Printable(v.date)))
+			}
+		}
+		if of == nil || d.period.Until.After(last.period.Until) {
+			last, of = d, v
+		}
+	}
+}
+
+// repeats reports whether a test of a lesion has different results on different
+// days.
 func repeats(rows []result) bool {
 	type test struct{ lesion, code string }
-	seen := make(map[test]bool, len(rows))
+	first := make(map[test]result, len(rows))
 	for _, r := range rows {
 		t := test{r.lesion, r.test}
-		if r.lesion != "" && seen[t] {
+		other, twice := first[t]
+		if !twice {
+			first[t] = r
+		} else if r.lesion != "" && other.date != r.date && dayOf(other.date) != dayOf(r.date) && !other.equal(r) {
 			return true
 		}
-		seen[t] = true
 	}
 	return false
 }
 
 // sortRows sorts the rows by lesion and reads the values in them.
-func (v *visit) sortRows() {
-	v.lesions = map[string]*lesionRows{}
+func (v *visit) sortRows(s *subject) {
+	v.lesions = map[string]*lesion{}
+	last := "" // most rows of a visit have the date of the row before
 	for _, r := range v.rows {
-		v.addDate(r)
+		if r.date != last {
+			v.addDate(r)
+			last = r.date
+		}
 		switch {
+		case r.test == "" && !r.blank():
+			v.refuseValue(r.line, events.Fieldf("TRTESTCD", "is missing, so it is unknown what the result is of"))
 		case r.test == testSum:
 			v.addSum(r)
 		case r.lesion != "":
-			v.addLesion(r)
-		case r.test == testDiameter || r.test == testState:
+			v.addLesion(s, r)
+		case slices.Contains([]string{testDiameter, testLongAxis, testShortAxis, testState, testNodeState}, r.test):
 			v.refuseValue(r.line, events.Fieldf("TRLNKID", "is missing"))
 		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(v.lesions)) {
+		v.measure(id, v.lesions[id])
 	}
 	v.rows = nil
 }
 
-// addDate compares dates as text; the earliest counts.
+// addDate keeps the earliest date.
 func (v *visit) addDate(r result) {
 	if r.date == "" {
 		return
 	}
-	if err := events.ValidDateTime(r.date); err != nil {
+	d, err := parseDate(r.date)
+	switch {
+	case err != nil:
 		v.refuse(r.line, intake.AsError(err, "TRDTC"))
-	} else if v.effective == "" || r.date < v.effective {
-		v.effective = r.date
+		return
+	case !d.isSet():
+		v.warnf(kindDate, "%s:%d: TRDTC: %s has no year and is left out", resultsDomain.file, r.line, intake.Printable(r.date))
+		return
+	}
+	v.coarse = v.coarse || d.coarse
+	if !v.effective.isSet() || d.compare(v.effective) < 0 {
+		v.effective = d
 	}
 }
 
 func (v *visit) addSum(r result) {
-	sum, err := readLength(r)
+	if r.group != "" && categories[r.group] != categoryTarget {
+		v.warnf(kindSum, "%s:%d: TRGRPID: SUMDIAM of %s is not that of the target lesions and is left out",
+			resultsDomain.file, r.line, intake.Printable(r.group))
+		return
+	}
+	sum, err := v.read(r)
 	switch {
 	case err != nil:
 		v.refuseValue(r.line, err)
@@ -167,45 +266,35 @@ func (v *visit) addSum(r result) {
 	}
 }
 
-// requireDates refuses all visits of a subject if one has no date, because then
-// it is unknown which follow-up each of the others is.
-func requireDates(visits []*visit) {
-	i := slices.IndexFunc(visits, func(v *visit) bool { return v.effective == "" })
-	if i < 0 {
-		return
+// compareNumbers compares two VISITNUMs in their canonical form.
+func compareNumbers(a, b string) int {
+	x, _, _ := apd.NewFromString(cmp.Or(a, "0"))
+	y, _, _ := apd.NewFromString(cmp.Or(b, "0"))
+	if x == nil || y == nil {
+		return cmp.Compare(a, b)
 	}
-	undated := visits[i]
-	undated.refuse(undated.line, events.Fieldf("TRDTC", "no row of the visit has a date"))
-	for _, v := range visits {
-		v.refuse(v.line, events.Fieldf("VISITNUM", "the place of visit %s among the subject's visits is unknown, because visit %s has no valid date (line %d)",
-			v.name(), undated.name(), undated.refusal.Line))
-	}
-}
-
-// begin fills in what does not depend on measurements.
-func (v *visit) begin(s *subject, index int) {
-	v.assessment = events.Assessment{
-		Study: s.study, SponsorStudy: s.study, TrialName: s.study, Criteria: events.Criteria,
-		Name: events.Baseline, Timepoint: int32(index), Subject: s.id, Effective: v.effective,
-	}
-	if index > 0 {
-		v.assessment.Name = events.FollowUp(index)
-	}
-	v.assessment.Lesions = v.assessedLesions(s.organs)
+	return cmp.Or(x.Cmp(y), cmp.Compare(a, b))
 }
 
 // distributeWarnings adds the subject's warnings to its visits; to the first,
 // those of no particular visit.
 func (s *subject) distributeWarnings(visits []*visit) {
+	var first *visit
 	for _, v := range visits {
-		if text, ok := s.refused[v.number]; ok {
-			v.warnings = append(v.warnings, text)
+		if v.absent {
+			continue
+		}
+		if first == nil {
+			first = v
+		}
+		if w, ok := s.refused[v.number]; ok {
+			v.warnings = append(v.warnings, w)
 		}
 	}
-	if text, ok := s.refused[""]; ok {
-		s.warnings = append(s.warnings, text)
+	if w, ok := s.refused[""]; ok {
+		s.warnings = append(s.warnings, w)
 	}
-	visits[0].warnings = append(visits[0].warnings, s.warnings...)
+	first.warnings = append(first.warnings, s.warnings...)
 }
 
 // columns are the columns from which the fields of an assessment come.

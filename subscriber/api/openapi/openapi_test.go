@@ -2,6 +2,7 @@ package openapi_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/seed-e88a4ece/signoff/subscriber/api/openapi"
 )
@@ -93,7 +94,7 @@ func TestThePageIsMadeFromTheDescription(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(page.String(), string(got)); diff != "" {
+	if diff := gocmp.Diff(page.String(), string(got)); diff != "" {
 		t.Errorf("run this test with -update (-description +page):\n%s", diff)
 	}
 }
@@ -155,7 +156,9 @@ func pageOf(doc *openapi3.T) page {
 				}
 			}
 		}
-		slices.SortFunc(g.Operations, func(a, b operation) int { return strings.Compare(a.URL+a.Method, b.URL+b.Method) })
+		slices.SortFunc(g.Operations, func(a, b operation) int {
+			return cmp.Or(strings.Compare(a.URL, b.URL), strings.Compare(a.Method, b.Method))
+		})
 		p.Groups = append(p.Groups, g)
 	}
 	return p
