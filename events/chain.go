@@ -34,11 +34,32 @@ func (e Event) ChainHead() ChainHead { return ChainHead{Number: e.Number, Hash: 
 // covered attribute, in a fixed order. Values are written as in the headers. The
 // last line has the SHA-256 of the body.
 func (e Event) Digest() string {
-	body := sha256.Sum256(e.Data)
 	var b strings.Builder
 	b.Grow(1024)
 	b.WriteString("signoff-event/1\n")
-	for _, a := range []struct{ name, value string }{
+	for _, a := range e.Covered(e.DataDigest()) {
+		b.WriteString(a.Name)
+		b.WriteByte('=')
+		b.WriteString(a.Value)
+		b.WriteByte('\n')
+	}
+	sum := sha256.Sum256([]byte(b.String()))
+	return hex.EncodeToString(sum[:])
+}
+
+// DataDigest returns the SHA-256 of the event's body, in lower-case hex.
+func (e Event) DataDigest() string {
+	body := sha256.Sum256(e.Data)
+	return hex.EncodeToString(body[:])
+}
+
+// Attribute is a name and a value that the hash of an event covers.
+type Attribute struct{ Name, Value string }
+
+// Covered returns what the event's hash covers, in order. DataDigest stands for
+// the body, which a caller need not have.
+func (e Event) Covered(dataDigest string) [11]Attribute {
+	return [...]Attribute{
 		{"id", e.ID},
 		{"source", e.Source},
 		{"type", e.Type},
@@ -49,15 +70,8 @@ func (e Event) Digest() string {
 		{"sequence", FormatNumber(e.Number)},
 		{"partitionkey", e.PartitionKey},
 		{"previoushash", e.PreviousHash},
-		{"datadigest", hex.EncodeToString(body[:])},
-	} {
-		b.WriteString(a.name)
-		b.WriteByte('=')
-		b.WriteString(a.value)
-		b.WriteByte('\n')
+		{"datadigest", dataDigest},
 	}
-	sum := sha256.Sum256([]byte(b.String()))
-	return hex.EncodeToString(sum[:])
 }
 
 // Verify returns an Altered Error unless the event's hash matches its content.

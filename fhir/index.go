@@ -148,3 +148,88 @@ func indexedTime(r reader, target *time.Time) error {
 	}
 	return nil
 }
+
+// ObservationIndex is the values by which one Observation in a Bundle is found.
+type ObservationIndex struct {
+	ID          string
+	Identifier  string // see LesionIdentifier
+	Version     uint64 // number of the event that carries the Bundle
+	LastUpdated time.Time
+	Start       int // of its bytes in the Bundle
+	Length      int
+}
+
+// ParseObservations reads the index of each Observation from the bytes of a Bundle
+// that EncodeObservations wrote and that a hash protects, as ParseIndex does.
+func ParseObservations(data []byte) ([]ObservationIndex, error) {
+	var all []ObservationIndex
+	end := 0
+	resource := func(value []byte) error {
+		x, err := parseObservationIndex(value)
+		if err != nil {
+			return err
+		}
+		// The first occurrence has the same bytes, wherever it is.
+		x.Start, x.Length = end+bytes.Index(data[end:], value), len(value)
+		end = x.Start + x.Length
+		all = append(all, x)
+		return nil
+	}
+	err := strictjson.Read(data, func(r *strictjson.Reader) error {
+		_, err := r.Object(func(name []byte) error {
+			if string(name) != "entry" {
+				_, err := r.Value()
+				return err
+			}
+			return reader{r}.array(func(int) error {
+				return reader{r}.object(func([]byte) error {
+					value, err := r.Value()
+					if err != nil {
+						return err
+					}
+					return resource(value)
+				})
+			})
+		})
+		return err
+	}, jsontext.AllowDuplicateNames(true))
+	if err == nil && len(all) == 0 {
+		err = events.Fieldf("entry", "is missing")
+	}
+	return all, err
+}
+
+func parseObservationIndex(data []byte) (x ObservationIndex, err error) {
+	var m Index // for its meta
+	err = strictjson.Read(data, func(r *strictjson.Reader) error {
+		_, err := r.Object(func(name []byte) error {
+			switch string(name) {
+			case "resourceType":
+				return reader{r}.constant(typeObservation)
+			case "id":
+				return reader{r}.text(&x.ID)
+			case "meta":
+				return reader{r}.object(func(name []byte) error { return m.meta(reader{r}, name) })
+			case "identifier":
+				return reader{r}.only(func() error {
+					return reader{r}.object(func(name []byte) error {
+						if string(name) == "value" {
+							return reader{r}.text(&x.Identifier)
+						}
+						_, err := r.Value()
+						return err
+					})
+				})
+			default:
+				_, err := r.Value()
+				return err
+			}
+		})
+		return err
+	}, jsontext.AllowDuplicateNames(true))
+	x.Version, x.LastUpdated = m.Version, m.LastUpdated
+	if err == nil && (x.Identifier == "" || x.ID != ObservationID(x.Identifier) || x.Version == 0 || x.LastUpdated.IsZero()) {
+		err = events.Errorf(events.Invalid, "an Observation lacks its identifier or meta, or its id is not that of its identifier")
+	}
+	return x, err
+}

@@ -36,7 +36,7 @@ func (e *encoder) observation(r Report, l events.Lesion) {
 	e.raw(`,"extension":[`)
 	e.lesion(a, l)
 	e.raw(`]`)
-	e.identity(systemLesion, identifier, statusFinal, imaging, codeLesion)
+	e.identity(SystemLesion, identifier, statusFinal, imaging, codeLesion)
 	e.subject(a.Subject, a.Effective)
 	if l.Value != "" {
 		e.raw(`,"valueQuantity":{"value":`)

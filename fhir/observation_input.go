@@ -23,7 +23,7 @@ type ObservationInput struct {
 // be a dateTime and is ignored, because a lesion has that of its assessment.
 // The error is an Invalid events.Error with the FHIR path as its Field.
 func ParseObservation(data []byte) (ObservationInput, error) {
-	d := observationDocument{document: document{kind: typeObservation, system: systemLesion, category: imaging}}
+	d := observationDocument{document: document{kind: typeObservation, system: SystemLesion, category: imaging}}
 	if err := d.read(data, d.other); err != nil {
 		return ObservationInput{}, err
 	}

@@ -17,35 +17,28 @@ type Link struct {
 	URL      string
 }
 
-// Entry is one match. Resource is JSON and is not checked.
+// Entry is one match, or a resource that a match refers to. Resource is JSON and is
+// not checked.
 type Entry struct {
 	FullURL  string
 	Resource []byte
+	Mode     string // match or include, if the search asks for both; else empty
 }
 
 // Append appends the Bundle's JSON to dst. The resources are copied byte for
 // byte; a Bundle without entries has no member entry.
 func (s Searchset) Append(dst []byte) []byte {
 	e := encoder{out: dst}
-	e.raw(`{"resourceType":"Bundle","identifier":{"system":"` + root + extProtocol + `","value":`)
-	e.text(s.Study)
-	e.raw(`},"type":"searchset","total":`)
-	e.out = strconv.AppendInt(e.out, int64(s.Total), 10)
-	for i, l := range s.Links {
-		e.next(i, `,"link":[`)
-		e.raw(`{"relation":`)
-		e.text(l.Relation)
-		e.raw(`,"url":`)
-		e.text(l.URL)
-		e.raw(`}`)
-	}
-	e.close(len(s.Links))
+	e.bundle(s.Study, "searchset", s.Total, s.Links)
 	for i, entry := range s.Entries {
 		e.next(i, `,"entry":[`)
 		e.raw(`{"fullUrl":`)
 		e.text(entry.FullURL)
 		e.raw(`,"resource":`)
 		e.out = append(e.out, entry.Resource...)
+		if entry.Mode != "" {
+			e.raw(`,"search":{"mode":"` + entry.Mode + `"}`)
+		}
 		e.raw(`}`)
 	}
 	e.close(len(s.Entries))
@@ -56,12 +49,34 @@ func (s Searchset) Append(dst []byte) []byte {
 // Size returns how many bytes Append adds at most if the texts need no escapes,
 // so that dst can be allocated once.
 func (s Searchset) Size() int {
-	n := 256 + len(s.Study)
-	for _, l := range s.Links {
-		n += 32 + len(l.Relation) + len(l.URL)
-	}
+	n := bundleSize(s.Study, s.Links)
 	for _, e := range s.Entries {
-		n += 32 + len(e.FullURL) + len(e.Resource)
+		n += 64 + len(e.FullURL) + len(e.Resource)
+	}
+	return n
+}
+
+// bundle appends a Bundle up to its entries.
+func (e *encoder) bundle(study, kind string, total int, links []Link) {
+	e.raw(`{"resourceType":"Bundle","identifier":{"system":"` + root + extProtocol + `","value":`)
+	e.text(study)
+	e.raw(`},"type":"` + kind + `","total":`)
+	e.out = strconv.AppendInt(e.out, int64(total), 10)
+	for i, l := range links {
+		e.next(i, `,"link":[`)
+		e.raw(`{"relation":`)
+		e.text(l.Relation)
+		e.raw(`,"url":`)
+		e.text(l.URL)
+		e.raw(`}`)
+	}
+	e.close(len(links))
+}
+
+func bundleSize(study string, links []Link) int {
+	n := 256 + len(study)
+	for _, l := range links {
+		n += 32 + len(l.Relation) + len(l.URL)
 	}
 	return n
 }

@@ -24,6 +24,7 @@ const (
 	extWithdrawal       = "#Withdrawal" // nested: user, name, meaning, time
 	extWithdrawalReason = "#WithdrawalReason"
 	extMeaning          = "#SignatureMeaning"
+	extEvent            = "#Event" // nested: the attributes of an event
 	extOrgan            = "#Organ"
 	extCategory         = "#Category"
 	extState            = "#State"
@@ -32,13 +33,14 @@ const (
 	extInstanceNumber   = "#InstanceNumber"
 	extModality         = "#Modality"
 	extLabel            = "#Label"
-
-	systemLesion = root + "#LesionIdentifier"
 )
 
-// SystemAssessment is the system of a report's identifier, whose value is the id
-// of the assessment.
-const SystemAssessment = root + "#AssessmentId"
+// The systems of identifiers and of the category of an Observation.
+const (
+	SystemAssessment = root + "#AssessmentId"     // of a report; the value is the id of the assessment
+	SystemLesion     = root + "#LesionIdentifier" // of an Observation; see LesionIdentifier
+	SystemCategory   = "http://hl7.org/fhir/2021Mar/valueset-observation-category.html"
+)
 
 // The kinds of value[x] in use.
 const (
@@ -65,5 +67,5 @@ type concept struct{ system, code, display, text string }
 
 var (
 	radiology = concept{"http://hl7.org/fhir/ValueSet/diagnostic-service-sections", "RAD", "Radiology", "Radiology"}
-	imaging   = concept{"http://hl7.org/fhir/2021Mar/valueset-observation-category.html", "imaging", "Imaging", "Imaging"}
+	imaging   = concept{SystemCategory, "imaging", "Imaging", "Imaging"}
 )

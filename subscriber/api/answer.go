@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -12,37 +13,62 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// search answers {base}/DiagnosticReport?researchstudy=…. The study's head decides
+// search returns the answerer of {base}/{kind}?researchstudy=….
+func (a *API) search(k *kind) answerer {
+	return func(w http.ResponseWriter, r *request) error {
+		study, err := chooseStudy(r.pairs, r.partner.Granted)
+		if err != nil {
+			return err
+		}
+		s, err := a.parseSearch(k, study, r.pairs, r.strict)
+		if err != nil {
+			return err
+		}
+		return a.answerPage(w, r, s, s.query.Study, func() (answered, error) {
+			found, err := a.reader.Search(r.Context(), s.query)
+			if err != nil {
+				return answered{}, err
+			}
+			set, err := a.searchset(s, found)
+			return answered{head: found.ChainHead, body: func() []byte { return set.Append(make([]byte, 0, set.Size())) }}, err
+		})
+	}
+}
+
+// answered is an answer, and the chain head of the study that it reflects.
+type answered struct {
+	head events.ChainHead
+	body func() []byte
+}
+
+// answerPage writes a page of a search or of history. The study's head decides
 // whether the client or the page cache has the answer already, without the read
 // model's file, because most polls find nothing new.
-func (a *API) search(w http.ResponseWriter, r *request) error {
-	study, err := chooseStudy(r.pairs, r.partner.Granted)
-	if err != nil {
+func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey string, find func() (answered, error)) error {
+	if err := a.waitFor(r, studyKey, s.minNumber); err != nil {
 		return err
 	}
-	s, err := a.parseSearch(study, r.pairs, r.strict)
-	if err != nil {
-		return err
+	head, known := a.reader.Head(studyKey)
+	if n := s.asOf; n != nil && (!known || *n != head.Number) && s.kind != nil {
+		if err := a.reader.CheckPosition(r.Context(), studyKey, *n, a.cfg.Clock().Add(-a.cfg.KeepPositions)); err != nil {
+			return err
+		}
 	}
-	head, known := a.reader.Head(s.query.Study)
 	tag := a.searchTag(s, r.contentType, head)
-	if known && a.writeKnown(w, r, tag) {
+	if known && !s.isBeyond(head.Number) && a.writeKnown(w, r, tag, head.Number) {
 		return nil
 	}
-	found, err := a.reader.Search(r.Context(), s.query)
+	found, err := find()
 	if err != nil {
 		return err
 	}
-	head.ChainHead = found.ChainHead // the head that was read before may be an earlier one
+	head.ChainHead = found.head // the head that was read before may be an earlier one
+	w.Header().Set(numberHeader, strconv.FormatUint(head.Number, 10))
 	if tag = a.searchTag(s, r.contentType, head); notModified(r.Request, tag) {
 		writeNotModified(w, r.contentType, tag, time.Time{})
 		return nil
 	}
-	set, err := a.searchset(s, found)
-	if err != nil {
-		return err
-	}
-	p := &page{body: set.Append(make([]byte, 0, set.Size()))}
+	p := &page{body: found.body()}
 	setValidators(w.Header(), r.contentType, tag, time.Time{})
 	if known && a.pages.add(tag, p) {
 		a.pages.write(w, r.Request, tag, p)
@@ -52,125 +78,178 @@ func (a *API) search(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
+// isBeyond reports whether a query asks for what is after the last number.
+func (s search) isBeyond(last uint64) bool {
+	return s.history.SinceNumber > last || s.asOf != nil && *s.asOf > last
+}
+
 // writeKnown answers with 304 if the client has the answer with the tag, or from
 // the page cache, and reports whether it did.
-func (a *API) writeKnown(w http.ResponseWriter, r *request, tag string) bool {
-	if notModified(r.Request, tag) {
+func (a *API) writeKnown(w http.ResponseWriter, r *request, tag string, number uint64) bool {
+	unchanged := notModified(r.Request, tag)
+	var p *page
+	if !unchanged {
+		var ok bool
+		p, ok = a.pages.get(tag)
+		a.metrics.pages.WithLabelValues(resultOf(ok)).Inc()
+		if !ok {
+			return false
+		}
+	}
+	w.Header().Set(numberHeader, strconv.FormatUint(number, 10))
+	if unchanged {
 		writeNotModified(w, r.contentType, tag, time.Time{})
 		return true
 	}
-	p, ok := a.pages.get(tag)
-	a.metrics.pages.WithLabelValues(resultOf(ok)).Inc()
-	if ok {
-		setValidators(w.Header(), r.contentType, tag, time.Time{})
-		a.pages.write(w, r.Request, tag, p)
-	}
-	return ok
+	setValidators(w.Header(), r.contentType, tag, time.Time{})
+	a.pages.write(w, r.Request, tag, p)
+	return true
 }
 
 func (a *API) searchset(s search, page readmodel.Page) (fhir.Searchset, error) {
-	set := fhir.Searchset{Study: s.study, Total: page.Total, Links: a.links(s, page.Total)}
-	prefix := a.base + "?researchstudy=" + fhir.EscapeQuery(s.study) + "&_Id="
-	if len(page.Reports) > 0 {
-		set.Entries = make([]fhir.Entry, len(page.Reports))
+	set := fhir.Searchset{Study: s.study, Total: page.Total, Links: links(s, page.Total, page.Position)}
+	match, include := "", ""
+	if s.query.Include {
+		match, include = "match", "include"
 	}
-	for i, report := range page.Reports {
+	prefix := a.fullURL(&a.reports, s.study)
+	for _, report := range page.Reports {
 		resource, err := s.view.of(report.Body)
 		if err != nil {
 			return fhir.Searchset{}, err
 		}
-		set.Entries[i] = fhir.Entry{FullURL: prefix + report.ID, Resource: resource}
+		set.Entries = append(set.Entries, fhir.Entry{FullURL: prefix + report.ID, Resource: resource, Mode: match})
+	}
+	prefix = a.fullURL(&a.observations, s.study)
+	for _, o := range page.Observations {
+		resource := o.Body
+		if !s.query.Include { // a view is one of the reports
+			var err error
+			if resource, err = s.view.of(o.Body); err != nil {
+				return fhir.Searchset{}, err
+			}
+		}
+		set.Entries = append(set.Entries, fhir.Entry{FullURL: prefix + fhir.EscapeQuery(o.Identifier), Resource: resource, Mode: include})
 	}
 	return set, nil
 }
 
+// fullURL returns the start of the fullUrl of a study's resources, up to the id.
+func (a *API) fullURL(k *kind, study string) string {
+	return a.base + k.reference + "?" + paramStudy + "=" + fhir.EscapeQuery(study) + k.id
+}
+
 // links returns the links that apply, in the order self, first, last, previous,
-// next. For a page behind the last one, previous is the last page.
-func (a *API) links(s search, total int) []fhir.Link {
-	link := func(relation string, page int) fhir.Link {
-		return fhir.Link{Relation: relation, URL: a.base + "?" + s.queryOf(page)}
+// next. For a page behind the last one, previous is the last page. Those to other
+// pages than the first show the study as of the same number.
+func links(s search, total int, position uint64) []fhir.Link {
+	link := func(relation string, page int, asOf *uint64) fhir.Link {
+		return fhir.Link{Relation: relation, URL: s.url + "?" + s.queryOf(page, asOf)}
 	}
-	links := []fhir.Link{link("self", s.page)}
+	links := []fhir.Link{link("self", s.page, s.asOf)}
 	if s.totalOnly {
 		return links
 	}
 	last := max(1, (total+s.count-1)/s.count)
-	links = append(links, link("first", 1), link("last", last))
+	links = append(links, link("first", 1, nil), link("last", last, &position))
 	if s.page > 1 {
-		links = append(links, link("previous", min(s.page-1, last)))
+		links = append(links, link("previous", min(s.page-1, last), &position))
 	}
 	if s.page < last {
-		links = append(links, link("next", s.page+1))
+		links = append(links, link("next", s.page+1, &position))
 	}
 	return links
 }
 
 // read answers {base}/DiagnosticReport/{id}.
 func (a *API) read(w http.ResponseWriter, r *request, id string) error {
-	var s search
+	return a.writeReport(w, r, id, a.reader.Report)
+}
+
+// writeReport answers with a version of a report, if it is available.
+func (a *API) writeReport(w http.ResponseWriter, r *request, id string, get func(ctx context.Context, id string) (readmodel.Report, error)) error {
+	s := search{kind: &a.reports}
 	if err := s.parseAll(readParameters(), r.pairs, r.strict); err != nil {
 		return err
 	}
-	report, err := a.granted(r, id)
+	report, _, err := a.granted(r, id, get)
 	if err != nil {
 		return err
 	}
-	tag := reportTag(report)
+	if !report.Available {
+		return events.Errorf(events.Gone, "The report is no longer available: it was superseded or withdrawn.")
+	}
+	return writeOne(w, r, s.view, one{report.Version, report.LastUpdated, report.StudyNumber, report.Body})
+}
+
+// one is a version of a resource.
+type one struct {
+	version     uint64
+	lastUpdated time.Time
+	studyNumber uint64
+	body        []byte
+}
+
+func writeOne(w http.ResponseWriter, r *request, v view, o one) error {
+	tag := versionTag(o.version)
+	w.Header().Set(numberHeader, strconv.FormatUint(o.studyNumber, 10))
 	if notModified(r.Request, tag) {
-		writeNotModified(w, r.contentType, tag, report.LastUpdated)
+		writeNotModified(w, r.contentType, tag, o.lastUpdated)
 		return nil
 	}
-	body, err := s.view.of(report.Body)
+	body, err := v.of(o.body)
 	if err != nil {
 		return err
 	}
-	setValidators(w.Header(), r.contentType, tag, report.LastUpdated)
+	setValidators(w.Header(), r.contentType, tag, o.lastUpdated)
 	write(w, body)
 	return nil
 }
 
-// granted returns an available report of a study that is granted to the partner.
-// For a report of another study the error is the same as for an unknown report.
-func (a *API) granted(r *request, id string) (readmodel.Report, error) {
+// granted returns a report of a study that is granted to the partner, and the id of
+// the study. For a report of another study the error is the same as for an unknown
+// report.
+func (a *API) granted(r *request, id string, get func(ctx context.Context, id string) (readmodel.Report, error)) (report readmodel.Report, study string, err error) {
 	if !events.ValidFHIRID(id) {
-		return readmodel.Report{}, noSuchReport()
+		return report, "", noSuchReport()
 	}
-	report, err := a.reader.Report(r.Context(), id)
-	switch code := events.CodeOf(err); {
-	case code == events.NotFound, (err == nil || code == events.Outdated) && !grantedKey(r.partner, report.Study):
-		return readmodel.Report{}, a.noReport(r)
-	case err != nil:
-		return readmodel.Report{}, err
-	case !report.Available:
-		return readmodel.Report{}, events.Errorf(events.Gone, "The report is no longer available: it was superseded or withdrawn.")
+	report, err = get(r.Context(), id)
+	study = grantedStudy(r.partner, report.Study)
+	if code := events.CodeOf(err); code == events.NotFound || (err == nil || code == events.Outdated) && study == "" {
+		return report, "", a.absent(r, noSuchReport())
 	}
-	return report, nil
+	return report, study, err
 }
 
 func noSuchReport() error { return events.Errorf(events.NotFound, "There is no such report.") }
 
-// noReport returns the error for a report that none of the partner's studies
-// has. If one of these studies has an event of an unknown kind, the report may be
-// in it, and the error is Outdated. Other studies do not matter, so that the
-// answer does not show what they have.
-func (a *API) noReport(r *request) error {
+// absent returns the error for a report or an Observation that none of the partner's
+// studies has. If one of these studies has an event of an unknown kind, it may be
+// about the resource, and the error is Outdated. Other studies do not matter, so that
+// the answer does not show what they have.
+func (a *API) absent(r *request, notFound error) error {
 	outdated, err := a.reader.Outdated(r.Context())
 	if err != nil {
 		return err
 	}
 	for key, unknown := range outdated {
-		if grantedKey(r.partner, key) {
-			return events.Errorf(events.Outdated, "study %s has an event of the type %s, which this version does not know, and it may be about the report", key, unknown)
+		if grantedStudy(r.partner, key) != "" {
+			return events.Errorf(events.Outdated, "study %s has an event of the type %s, which this version does not know, and it may be about what was asked for", key, unknown)
 		}
 	}
-	return noSuchReport()
+	return notFound
 }
 
-// grantedKey reports whether the study with the key is granted to the partner.
-func grantedKey(partner access.Partner, key string) bool {
-	return slices.ContainsFunc(partner.Studies, func(study string) bool {
+// grantedStudy returns the id of the study with the key if it is granted to the
+// partner, else nothing.
+func grantedStudy(partner access.Partner, key string) string {
+	i := slices.IndexFunc(partner.Studies, func(study string) bool {
 		return events.StudyKey(study) == key && partner.Granted(study)
 	})
+	if i < 0 {
+		return ""
+	}
+	return partner.Studies[i]
 }
 
 // write sends a whole body. An error means that the client has gone, and is

@@ -21,9 +21,17 @@ import (
 
 // Reader is the part of the read model that the API uses.
 type Reader interface {
-	// Search returns a page of a study's available reports. The error's code is
-	// Outdated for a study that Outdated names.
+	// Search returns a page of a study's available reports or Observations. The
+	// error's code is Outdated for a study that Outdated names.
 	Search(ctx context.Context, q readmodel.Query) (readmodel.Page, error)
+	// History returns a page of a study's events.
+	History(ctx context.Context, q readmodel.HistoryQuery) (readmodel.History, error)
+	// CheckPosition returns an error unless a study may be shown as of a number:
+	// Unavailable if it is not applied yet, Gone if the event after it is older than
+	// oldest.
+	CheckPosition(ctx context.Context, studyKey string, n uint64, oldest time.Time) error
+	// WaitForChainHead waits until a study is applied up to head, or ctx ends.
+	WaitForChainHead(ctx context.Context, studyKey string, head events.ChainHead) error
 	// Head returns the head of a study, without reading a file. What Search returns
 	// afterwards has this head or a later one. It reports false if the head is not
 	// known, or the study is one that Outdated names.
@@ -32,6 +40,12 @@ type Reader interface {
 	// code is NotFound if there is none. It is Outdated for a report of a study that
 	// Outdated names; then the Report has the study.
 	Report(ctx context.Context, id string) (readmodel.Report, error)
+	// Version returns the version of a report that event n carries, or that event n is
+	// about the report. The error's code is NotFound if it is not.
+	Version(ctx context.Context, id string, n uint64) (readmodel.Report, error)
+	// Observations returns the versions of an Observation, the available ones first.
+	// Those of a study that Outdated names have no version.
+	Observations(ctx context.Context, id string) ([]readmodel.Observation, error)
 	// Outdated returns, by study key, the type of a study's first event that only a
 	// newer version knows.
 	Outdated(ctx context.Context) (map[string]string, error)
@@ -48,6 +62,10 @@ type Config struct {
 	Count      int    // reports on a page without _count. Defaults to 50
 	MaxCount   int    // largest page. Defaults to 1000
 	MaxQuery   int    // largest query in bytes, decoded. Defaults to 8192
+
+	// KeepPositions is how long links to further pages show a study as it was on the
+	// first page, counted from the event after it. Defaults to an hour.
+	KeepPositions time.Duration
 
 	// Ready returns nil if requests can be answered, else the reason, an
 	// Unavailable events.Error. Defaults to always nil.
@@ -88,20 +106,21 @@ func validPort(port string) bool {
 	return port == "" || err == nil && n > 0
 }
 
-const resourceType = "/DiagnosticReport"
-
 // API answers searches and reads. It is an http.Handler.
 type API struct {
 	reader  Reader
 	cfg     Config
-	base    string          // absolute URL of the resource type
+	base    string          // absolute URL of the API
 	tokens  access.Verifier // of access tokens
 	about   document        // the CapabilityStatement
 	openAPI document        // openapi.yaml
 	docs    document        // the same as a page
-	table   []parameter     // of a search
 	pages   *pageCache
-	metrics metrics
+	waiting waiting
+
+	reports, observations kind
+	ofStudy, ofReport     []parameter // of history
+	metrics               metrics
 }
 
 // New returns the API over a read model.
@@ -119,18 +138,21 @@ func New(reader Reader, cfg Config) *API {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
+	cfg.KeepPositions = cmp.Or(cfg.KeepPositions, time.Hour)
 	pages := newPageCache(cfg.CacheBytes)
 	addresses := openapi.Addresses{PublicURL: cfg.PublicURL, Base: cfg.PublicURL + cfg.BasePath, Token: cfg.TokenURL}
 	return &API{
 		reader:  reader,
 		cfg:     cfg,
-		base:    cfg.PublicURL + cfg.BasePath + resourceType,
+		base:    cfg.PublicURL + cfg.BasePath,
 		about:   newDocument("", capabilityStatement(cfg)),
 		openAPI: newDocument("application/yaml", openapi.YAML(addresses)),
 		docs:    newDocument("text/html; charset=utf-8", openapi.Page(addresses)),
-		table:   searchParameters(),
 		pages:   pages,
 		metrics: newMetrics(pages.size),
+
+		reports: reportKind(), observations: observationKind(),
+		ofStudy: historyParameters(), ofReport: historyOfReportParameters(),
 	}
 }
 
@@ -177,10 +199,18 @@ func (a *API) endpoint(path string) endpoint {
 		return endpoint{route: routeUnknown}
 	}
 	switch below {
-	case resourceType:
-		return endpoint{route: routeSearch, methods: readOnly, answer: a.search}
-	case resourceType + "/_search":
-		return endpoint{route: routeSearch, methods: []string{http.MethodPost}, form: true, answer: a.search}
+	case "/DiagnosticReport":
+		return endpoint{route: routeSearch, methods: readOnly, answer: a.search(&a.reports)}
+	case "/DiagnosticReport/_search":
+		return endpoint{route: routeSearch, methods: []string{http.MethodPost}, form: true, answer: a.search(&a.reports)}
+	case "/Observation", "/observation":
+		return endpoint{route: routeSearch, methods: readOnly, answer: a.search(&a.observations)}
+	case "/Observation/_search", "/observation/_search":
+		return endpoint{route: routeSearch, methods: []string{http.MethodPost}, form: true, answer: a.search(&a.observations)}
+	case "/_history":
+		return endpoint{route: routeHistory, methods: readOnly, answer: a.history(below, false)}
+	case "/DiagnosticReport/_history":
+		return endpoint{route: routeHistory, methods: readOnly, answer: a.history(below, true)}
 	case "/metadata":
 		return endpoint{route: routeMetadata, methods: readOnly, open: true, answer: a.about.answer}
 	case "/openapi.yaml":
@@ -188,10 +218,29 @@ func (a *API) endpoint(path string) endpoint {
 	case "/docs":
 		return endpoint{route: routeDocuments, methods: readOnly, open: true, answer: a.docs.answer}
 	}
-	if id, ok := strings.CutPrefix(below, resourceType+"/"); ok && id != "" && !strings.Contains(id, "/") {
-		return endpoint{route: routeRead, methods: readOnly, answer: func(w http.ResponseWriter, r *request) error { return a.read(w, r, id) }}
+	return a.ofOne(strings.Split(below, "/")[1:])
+}
+
+// ofOne returns the endpoint of one report or Observation: type, id and, of a
+// report, _history and a number.
+func (a *API) ofOne(path []string) endpoint {
+	if len(path) < 2 || len(path) > 4 || slices.Contains(path, "") {
+		return endpoint{route: routeUnknown}
 	}
-	return endpoint{route: routeUnknown}
+	id := path[1]
+	if strings.EqualFold(path[0], "Observation") && len(path) == 2 && (path[0][1:] == "bservation") {
+		return endpoint{route: routeRead, methods: readOnly, answer: func(w http.ResponseWriter, r *request) error { return a.readObservation(w, r, id) }}
+	}
+	switch {
+	case path[0] != "DiagnosticReport" || len(path) > 2 && path[2] != "_history":
+		return endpoint{route: routeUnknown}
+	case len(path) == 2:
+		return endpoint{route: routeRead, methods: readOnly, answer: func(w http.ResponseWriter, r *request) error { return a.read(w, r, id) }}
+	case len(path) == 3:
+		return endpoint{route: routeHistory, methods: readOnly, answer: func(w http.ResponseWriter, r *request) error { return a.historyOfReport(w, r, id) }}
+	default:
+		return endpoint{route: routeRead, methods: readOnly, answer: func(w http.ResponseWriter, r *request) error { return a.readVersion(w, r, id, path[3]) }}
+	}
 }
 
 // serve checks what all calls have in common, in the order of the contract:

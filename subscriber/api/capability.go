@@ -33,9 +33,10 @@ type (
 		URL         string `json:"url"`
 	}
 	restCapability struct {
-		Mode     string               `json:"mode"`
-		Security securityCapability   `json:"security"`
-		Resource []resourceCapability `json:"resource"`
+		Mode        string               `json:"mode"`
+		Security    securityCapability   `json:"security"`
+		Resource    []resourceCapability `json:"resource"`
+		Interaction []interaction        `json:"interaction"`
 	}
 	securityCapability struct {
 		Extension   []extension `json:"extension"`
@@ -62,6 +63,7 @@ type (
 		Versioning      string            `json:"versioning"`
 		ReadHistory     bool              `json:"readHistory"`
 		ConditionalRead string            `json:"conditionalRead"`
+		SearchInclude   []string          `json:"searchInclude,omitempty"`
 		SearchParam     []searchParameter `json:"searchParam"`
 	}
 	interaction struct {
@@ -98,15 +100,25 @@ func capabilityStatement(cfg Config) []byte {
 				Type: "DiagnosticReport",
 				Documentation: "The available reports of one study. A search needs researchstudy, has " + strconv.Itoa(cfg.Count) +
 					" reports on a page and at most " + strconv.Itoa(cfg.MaxCount) + ". Modifiers are not supported.",
+				Interaction:     []interaction{{"read"}, {"vread"}, {"history-instance"}, {"history-type"}, {"search-type"}},
+				Versioning:      "versioned",
+				ConditionalRead: "not-match",
+				SearchInclude:   []string{"DiagnosticReport:result"},
+			}, {
+				Type:            "Observation",
+				Documentation:   "The lesions of the available reports of one study, in the order of the reports. Modifiers are not supported.",
 				Interaction:     []interaction{{"read"}, {"search-type"}},
 				Versioning:      "versioned",
 				ConditionalRead: "not-match",
 			}},
+			Interaction: []interaction{{"history-system"}},
 		}},
 	}
-	for _, p := range searchParameters() {
-		if p.kind != "" {
-			c.Rest[0].Resource[0].SearchParam = append(c.Rest[0].Resource[0].SearchParam, searchParameter{p.name, p.kind, p.text})
+	for i, table := range [][]parameter{searchParameters(), observationParameters()} {
+		for _, p := range table {
+			if p.kind != "" {
+				c.Rest[0].Resource[i].SearchParam = append(c.Rest[0].Resource[i].SearchParam, searchParameter{p.name, p.kind, p.text})
+			}
 		}
 	}
 	var body bytes.Buffer

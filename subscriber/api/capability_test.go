@@ -74,6 +74,7 @@ func TestTheCapabilityStatementNeedsNoCredentials(t *testing.T) {
 		"researchstudy": "token", "_id": "token", "id": "token", "identifier": "token", "status": "token", "conclusion": "token", "caseid": "token", "name": "token",
 		"date": "date", "issued": "date", "_lastUpdated": "date", "_since": "date", "subject": "reference", "patient": "reference",
 		"_sort": "special", "_elements": "special", "_summary": "special", "_total": "special", "_count": "special", "page": "special",
+		"_include": "special", "asof": "special", "minNumber": "special",
 	}
 	if diff := cmp.Diff(want, types); diff != "" {
 		t.Errorf("search parameters (-want +got):\n%s", diff)

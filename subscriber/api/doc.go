@@ -1,8 +1,11 @@
-// Package api is the read API: it searches the available reports of a study and
-// reads one report, as FHIR search and read define it.
+// Package api is the read API: it searches the available reports and Observations
+// of a study, reads one of them, and returns the study's history, as FHIR defines
+// search, read and history.
 //
 // Every answer is a function of the study, the number of its last event and the
-// query. The resources in it are the bytes that were signed, unchanged. Access is
+// query. Links to further pages name a number too, as of which they show the study,
+// so that the pages of a walk hold still: a place shows its report as long as that is
+// available, and is left out afterwards. In history, links never expire. The resources in it are the bytes that were signed, unchanged. Access is
 // checked for each request, so that a revoked grant is refused as soon as the
 // read model has applied the revocation.
 //

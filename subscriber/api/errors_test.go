@@ -39,8 +39,15 @@ func TestRefusals(t *testing.T) {
 		text    string // a part of the text; with = before it, the whole text
 	}{
 		{"an unknown path", "/Patient?researchstudy=S1", nil, 404, "not-found", ""},
-		{"an observation, not offered yet", "/Observation?researchstudy=S1&category=imaging", nil, 404, "not-found", ""},
-		{"a path below a report", "/DiagnosticReport/1/_history/1", nil, 404, "not-found", ""},
+		{"a path below an Observation", "/Observation/1/_history", nil, 404, "not-found", ""},
+		{"a path below a report", "/DiagnosticReport/1/_history/1/1", nil, 404, "not-found", ""},
+		{"a version that is no number", "/DiagnosticReport/1/_history/one", nil, 404, "not-found", ""},
+		{"a position that is no number", "/DiagnosticReport?researchstudy=S1&asof=-1", nil, 400, "value", "asof"},
+		{"a number that is too large", "/DiagnosticReport?researchstudy=S1&minNumber=9223372036854775808", nil, 400, "value", "minNumber"},
+		{"an include that is not offered", "/DiagnosticReport?researchstudy=S1&_include=DiagnosticReport:subject", nil, 400, "not-supported", "_include"},
+		{"history without a study", "/_history", nil, 400, "required", "Missing required query parameter."},
+		{"history of another study", "/DiagnosticReport/_history?researchstudy=S9", nil, 403, "security", "=Access to protocol denied."},
+		{"history in another order", "/_history?researchstudy=S1&_sort=date", nil, 400, "value", "_sort"},
 		{"a wrong method", everythingWrong, options{method("POST"), noID, header("Authorization")}, 405, "not-supported", ""},
 		{"a wrong method on one report", "/DiagnosticReport/1", options{method("DELETE")}, 405, "not-supported", ""},
 		{"no access token", everythingWrong, options{noID, header("Authorization")}, 401, "login", ""},

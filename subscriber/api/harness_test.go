@@ -81,7 +81,9 @@ func serveReader(t testing.TB, reader api.Reader, cfg api.Config) *server {
 	s := &server{signer: newSigner(t)}
 	s.accessToken = issue(t, s.signer, partnerID, noon.Add(-time.Minute))
 	cfg.PublicURL = publicURL
-	cfg.Clock = func() time.Time { return noon }
+	if cfg.Clock == nil {
+		cfg.Clock = func() time.Time { return noon }
+	}
 	s.api = api.New(reader, cfg)
 	s.Server = httptest.NewServer(rest.Wrap(s.api, slog.New(slog.DiscardHandler)))
 	t.Cleanup(s.Close)

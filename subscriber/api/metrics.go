@@ -10,6 +10,7 @@ import (
 const (
 	routeSearch    = "search"
 	routeRead      = "read"
+	routeHistory   = "history"
 	routeMetadata  = "metadata"
 	routeDocuments = "documents"
 	routeUnknown   = "unknown"
@@ -26,7 +27,7 @@ func newMetrics(cached func() int64) metrics {
 	m := metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "signoff_api_requests_total",
-			Help: "Requests to the read API, by route (search, read, metadata, documents, unknown) and class of status (2xx to 5xx).",
+			Help: "Requests to the read API, by route (search, read, history, metadata, documents, unknown) and class of status (2xx to 5xx).",
 		}, []string{"route", "class"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "signoff_api_request_seconds",

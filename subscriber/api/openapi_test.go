@@ -40,16 +40,17 @@ type described struct {
 	doc             *openapi3.T
 	running         *httptest.Server
 	unready, broken *httptest.Server
-	secret          string // of the partner at the token endpoint
+	expired         *httptest.Server // every position but the last has expired
+	secret          string           // of the partner at the token endpoint
 }
 
 func serveDescribed(t *testing.T) *described {
 	t.Helper()
 	s := &described{modelServer: serveModel(t, api.Config{}, "FHIR-T")}
 	for _, r := range seedReports(t) {
-		s.report(events.ReportSigned, r)
+		s.sign(events.ReportSigned, r)
 	}
-	withdrawn := s.report(events.ReportSigned, fhir.Report{Assessment: assessment("FHIR-T", "799", 99, 0)})
+	withdrawn := s.sign(events.ReportSigned, fhir.Report{Assessment: assessment("FHIR-T", "799", 99, 1)})
 	withdrawn.Withdrawal = &fhir.Withdrawal{Signature: withdrawn.Signature, Reason: "wrong patient"}
 	s.report(events.ReportWithdrawn, withdrawn)
 	s.wait()
@@ -60,6 +61,7 @@ func serveDescribed(t *testing.T) *described {
 		t.Fatal(err)
 	}
 	s.running = s.together(s.model, box, nil)
+	s.expired = s.together(expired{s.model}, box, nil)
 	s.unready = s.together(s.model, box, func() error { return events.Errorf(events.Unavailable, "starting") })
 	closedModel, err := readmodel.Open(t.Context(), s.path, readmodel.Config{})
 	if err != nil {
@@ -81,6 +83,13 @@ func serveDescribed(t *testing.T) *described {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// expired is a model whose positions have expired.
+type expired struct{ *readmodel.Model }
+
+func (expired) CheckPosition(context.Context, string, uint64, time.Time) error {
+	return events.Errorf(events.Gone, "expired")
 }
 
 func openOutbox(t *testing.T) *outbox.Outbox {
@@ -146,6 +155,12 @@ func (s *described) send(t *testing.T, server *httptest.Server, method, target, 
 	return answer{response.StatusCode, response.Header, body}
 }
 
+// stem returns the part of a path before its parameters.
+func stem(path string) string {
+	path, _, _ = strings.Cut(path, "/{")
+	return path
+}
+
 // target returns the path of an operation on its server.
 func (s *described) target(path string, item *openapi3.PathItem) string {
 	if len(item.Servers) > 0 {
@@ -207,6 +222,8 @@ func TestEachStatusIsAsDescribed(t *testing.T) {
 	}
 	requests := map[string]map[string]request{
 		"search": data("", study), "read": data("/790", ""), "searchByForm": data("", study),
+		"searchObservations": data("", study), "searchObservationsByForm": data("", study), "readObservation": data("/163-790-T01", ""),
+		"history": data("", study), "historyOfReports": data("", study), "historyOfReport": data("/790/_history", ""), "readVersion": data("/790/_history/2", ""),
 		"metadata": {"200": {}, "304": {options: with(known)}, "406": {suffix: "?_format=xml"}},
 		"openapi":  {"200": {}, "304": {options: with(known)}},
 		"docs":     {"200": {}, "304": {options: with(known)}},
@@ -219,10 +236,22 @@ func TestEachStatusIsAsDescribed(t *testing.T) {
 	requests["search"]["400"] = request{}
 	requests["search"]["403"] = request{suffix: "?researchstudy=ANOTHER"}
 	requests["read"]["404"], requests["read"]["410"] = request{suffix: "/none"}, request{suffix: "/799"}
-	delete(requests["searchByForm"], "304")
-	requests["searchByForm"]["200"] = request{form: study[1:]}
-	requests["searchByForm"]["403"] = request{form: "researchstudy=ANOTHER"}
-	requests["searchByForm"]["415"] = request{form: study[1:], options: with(header("Content-Type", "text/plain"))}
+	for _, id := range []string{"searchByForm", "searchObservationsByForm"} {
+		delete(requests[id], "304")
+		requests[id]["200"] = request{form: study[1:]}
+		requests[id]["403"] = request{form: "researchstudy=ANOTHER"}
+		requests[id]["415"] = request{form: study[1:], options: with(header("Content-Type", "text/plain"))}
+		requests[id]["410"] = request{server: s.expired, form: study[1:] + "&asof=1"}
+	}
+	for _, id := range []string{"searchObservations", "history", "historyOfReports"} {
+		requests[id]["400"], requests[id]["403"] = request{}, request{suffix: "?researchstudy=ANOTHER"}
+	}
+	for _, id := range []string{"search", "searchObservations"} {
+		requests[id]["410"] = request{server: s.expired, suffix: study + "&asof=1"}
+	}
+	requests["readObservation"]["404"], requests["readObservation"]["410"] = request{suffix: "/none"}, request{suffix: "/99-799-T01"}
+	requests["historyOfReport"]["400"], requests["historyOfReport"]["404"] = request{suffix: "/790/_history?_sort=date"}, request{suffix: "/none/_history"}
+	requests["readVersion"]["404"], requests["readVersion"]["410"] = request{suffix: "/790/_history/1"}, request{suffix: "/799/_history/6"}
 
 	s.each(func(path, method string, item *openapi3.PathItem, o *openapi3.Operation) {
 		tried := requests[o.OperationID]
@@ -238,7 +267,7 @@ func TestEachStatusIsAsDescribed(t *testing.T) {
 				if server == nil {
 					server = s.running
 				}
-				target := s.target(strings.TrimSuffix(path, "/{id}"), item) + q.suffix
+				target := s.target(stem(path), item) + q.suffix
 				for range q.before {
 					s.send(t, server, method, target, q.form, q.options...)
 				}
@@ -292,7 +321,7 @@ func TestEachExampleIsTheAnswer(t *testing.T) {
 					t.Run(o.OperationID+" "+status+" "+name, func(t *testing.T) {
 						query, _ := e.Value.Extensions["x-request"].(string)
 						form, _ := e.Value.Extensions["x-form"].(string)
-						target := s.target(strings.TrimSuffix(path, "/{id}"), item) + query
+						target := s.target(stem(path), item) + query
 						a := s.send(t, s.running, method, target, strings.ReplaceAll(form, "…", url.QueryEscape(s.secret)), header("Accept", mediaType))
 						var got any
 						if err := json.Unmarshal(a.body, &got); err != nil || strconv.Itoa(a.status) != status {
@@ -334,12 +363,14 @@ func TestEachParameterIsAsDescribed(t *testing.T) {
 			if o.OperationID == "metadata" {
 				continue // ignores other parameters
 			}
+			id := map[string]string{
+				"read": "/790", "readObservation": "/163-790-T01", "historyOfReport": "/790/_history", "readVersion": "/790/_history/2",
+			}[o.OperationID]
 			q := url.Values{p.Value.Name: {example(t, p.Value)}}
-			if o.OperationID == "search" && p.Value.Name != "researchstudy" {
+			if id == "" && p.Value.Name != "researchstudy" {
 				q.Set("researchstudy", "FHIR-T")
 			}
-			id := map[string]string{"read": "/790"}[o.OperationID]
-			target := s.target(strings.TrimSuffix(path, "/{id}"), item) + id + "?" + q.Encode()
+			target := s.target(stem(path), item) + id + "?" + q.Encode()
 			if a := s.send(t, s.running, method, target, "", strict); a.status != http.StatusOK {
 				t.Errorf("%s: %d %s", target, a.status, a.body)
 			} else {
@@ -347,7 +378,11 @@ func TestEachParameterIsAsDescribed(t *testing.T) {
 			}
 		}
 	})
-	want := map[string][]string{"search": api.SearchParameters(), "read": api.ReadParameters(), "metadata": {"_format"}}
+	want := map[string][]string{
+		"search": api.SearchParameters(), "read": api.ReadParameters(), "readVersion": api.ReadParameters(), "metadata": {"_format"},
+		"searchObservations": api.ObservationParameters(), "readObservation": api.ReadParameters(),
+		"history": api.HistoryParameters(), "historyOfReports": api.HistoryParameters(), "historyOfReport": api.HistoryOfReportParameters(),
+	}
 	for _, all := range []map[string][]string{want, described} {
 		for _, names := range all {
 			slices.Sort(names)
@@ -381,7 +416,7 @@ func example(t *testing.T, p *openapi3.Parameter) string {
 func TestEachRouteIsDescribed(t *testing.T) {
 	s := serveDescribed(t)
 	for path, item := range s.doc.Paths.Map() {
-		target := s.target(strings.ReplaceAll(path, "{id}", "790"), item)
+		target := s.target(strings.NewReplacer("{id}", "790", "{number}", "2").Replace(path), item)
 		var want []string
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 			if item.GetOperation(method) != nil || method == "HEAD" && item.Get != nil {
@@ -392,7 +427,7 @@ func TestEachRouteIsDescribed(t *testing.T) {
 		if got := a.header.Get("Allow"); a.status != http.StatusMethodNotAllowed || got != strings.Join(want, ", ") {
 			t.Errorf("%s: %d, Allow %q, described are %v", path, a.status, got, want)
 		}
-		if path == "/DiagnosticReport/{id}" || len(item.Servers) > 0 {
+		if strings.HasSuffix(path, "}") || len(item.Servers) > 0 {
 			continue
 		}
 		if a := s.send(t, s.running, "GET", target+"x", ""); a.status != http.StatusNotFound {
@@ -401,11 +436,8 @@ func TestEachRouteIsDescribed(t *testing.T) {
 	}
 	// The routes in the source, so that one without a description fails.
 	source := string(readFile(t, "api.go"))
-	for _, m := range regexp.MustCompile(`case (resourceType|resourceType \+ )?("[^"]*")?:\n\t\treturn endpoint`).FindAllStringSubmatch(source, -1) {
-		path := strings.Trim(m[2], `"`)
-		if m[1] != "" {
-			path = "/DiagnosticReport" + path
-		}
+	for _, m := range regexp.MustCompile(`case ("[^"]*").*:\n\t\treturn endpoint`).FindAllStringSubmatch(source, -1) {
+		path := strings.Trim(m[1], `"`)
 		if s.doc.Paths.Find(path) == nil {
 			t.Errorf("%s is not described", path)
 		}

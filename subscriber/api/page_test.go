@@ -51,10 +51,14 @@ func TestPages(t *testing.T) {
 		{"no reports wanted, with a page", 11, "&_count=0&page=3", []string{"self _count=0&page=3"}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s.reader.change(func(r *scriptedReader) { r.page = reports(c.reports) })
+			s.reader.change(func(r *scriptedReader) { r.page = reports(c.reports); r.page.Position = 17 })
 			b := s.get(t, "/DiagnosticReport?researchstudy=S1"+c.query).bundle(t)
 			for i := range c.links {
-				c.links[i] = strings.Replace(c.links[i], " ", " researchstudy=S1&", 1)
+				relation, query, _ := strings.Cut(c.links[i], " ")
+				c.links[i] = relation + " researchstudy=S1&" + query
+				if relation != "self" && relation != "first" {
+					c.links[i] += "&asof=17"
+				}
 			}
 			if diff := cmp.Diff(c.links, b.links(t)); diff != "" {
 				t.Errorf("links (-want +got):\n%s", diff)

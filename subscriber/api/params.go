@@ -18,6 +18,7 @@ const (
 	paramFormat  = "_format"
 	paramPage    = "page"
 	paramCount   = "_count"
+	paramAsOf    = "asof"
 )
 
 // headerPartner is the header in place of paramPartner.
@@ -48,8 +49,8 @@ func searchParameters() []parameter {
 	return withKeys([]parameter{
 		filter("_id", kindToken, readmodel.ColumnID, idValue, "id of the report, which is the id of the assessment"),
 		filter("id", kindToken, readmodel.ColumnID, idValue, "another name of _id"),
-		tokenFilter("identifier", fhir.SystemAssessment, identifierMatch, "identifier of the assessment: value, system|value or system|"),
-		tokenFilter("status", statusSystem, statusMatch, "final; reports with another status are not available"),
+		tokenFilter("identifier", fhir.SystemAssessment, readmodel.ColumnID, identifierMatch, "identifier of the assessment: value, system|value or system|"),
+		tokenFilter("status", statusSystem, readmodel.ColumnID, only("final"), "final; reports with another status are not available"),
 		dateFilter("date", readmodel.ColumnDate, dateValue, "effectiveDateTime; prefixes eq, ne, lt, gt, ge, le; also MM/DD/YYYY and MM/YYYY"),
 		dateFilter("issued", readmodel.ColumnIssued, dateValue, "moment of the sign-off"),
 		dateFilter("_lastUpdated", readmodel.ColumnLastUpdated, dateValue, "meta.lastUpdated, which increases with each event of the study"),
@@ -59,13 +60,16 @@ func searchParameters() []parameter {
 		filter("conclusion", kindToken, readmodel.ColumnConclusion, textValue, "response class, exact match"),
 		filter("caseid", kindToken, readmodel.ColumnCase, caseValue, "case number"),
 		filter("name", kindToken, readmodel.ColumnName, textValue, "name of the assessment, exact match, such as Baseline or Follow-up 2"),
+		{name: "_include", kind: kindSpecial, text: "DiagnosticReport:result, for the Observations of the reports on the page", single: true, parse: (*search).parseInclude},
 		{name: "_sort", kind: kindSpecial, text: sortText, single: true, parse: (*search).parseSort},
 		{name: "_elements", kind: kindSpecial, text: "elements of the reports, separated by commas", parse: (*search).parseElements},
 		{name: "_summary", kind: kindSpecial, text: "true, text, data, count or false", single: true, parse: (*search).parseSummary},
 		{name: "_total", kind: kindSpecial, text: "none, estimate or accurate; the total is always exact", single: true, parse: (*search).parseTotal},
 		{name: paramFormat, single: true, normalize: rest.FormatValue, parse: parsedBefore},
 		{name: paramCount, kind: kindSpecial, text: "reports on a page; 0 for the total only", single: true, parse: (*search).parseCount},
+		minNumberParameter(),
 		{name: paramPartner, single: true, parse: parsedBefore},
+		asOfParameter(),
 		{name: paramPage, kind: kindSpecial, text: "number of the page, from 1", single: true, parse: (*search).parsePage},
 		{name: paramStudy, kind: kindToken, text: "study number, exact match; required", parse: parsedBefore},
 	})
@@ -126,14 +130,14 @@ func dateFilter(name string, column readmodel.Column, read func(string) (readmod
 // tokenFilter returns a parameter for codes of one system: value, system|value or,
 // for any code, system|. A value of another system, or of none (|value), matches
 // no report.
-func tokenFilter(name, system string, match func(code string) (c readmodel.Comparison, all bool), text string) parameter {
+func tokenFilter(name, system string, column readmodel.Column, match func(code string) (c readmodel.Comparison, all bool), text string) parameter {
 	return parameter{name: name, kind: kindToken, text: text, parse: func(s *search, value string) error {
 		tokens, err := splitTokens(value)
 		if err != nil {
 			return err
 		}
 		s.values += len(tokens)
-		condition := readmodel.Condition{Column: readmodel.ColumnID}
+		condition := readmodel.Condition{Column: column}
 		for _, t := range tokens {
 			if t.hasSystem && t.system != system {
 				continue
@@ -162,10 +166,40 @@ func identifierMatch(value string) (readmodel.Comparison, bool) {
 // statusSystem is the system of the codes of a report's status.
 const statusSystem = "http://hl7.org/fhir/diagnostic-report-status"
 
-// statusMatch matches all reports for final, and otherwise none, because all
-// available reports are final.
-func statusMatch(code string) (readmodel.Comparison, bool) {
-	return readmodel.Comparison{}, code == "final"
+// only returns a match for a property that is the same for all resources: all
+// match its code, and none another one.
+func only(code string) func(string) (readmodel.Comparison, bool) {
+	return func(wanted string) (readmodel.Comparison, bool) { return readmodel.Comparison{}, wanted == code }
+}
+
+// asOfParameter and minNumberParameter are those of all answers with pages.
+func asOfParameter() parameter {
+	return parameter{
+		name: paramAsOf, kind: kindSpecial, text: "number of the study's event as of which the study is shown; links have it", single: true,
+		parse: func(s *search, value string) error {
+			n, err := parseStudyNumber(value)
+			s.asOf = &n
+			return err
+		},
+	}
+}
+
+func minNumberParameter() parameter {
+	return parameter{
+		name: "minNumber", kind: kindSpecial, text: "number of the study's event that the answer must reflect; it waits up to 2 s", single: true,
+		parse: func(s *search, value string) (err error) {
+			s.minNumber, err = parseStudyNumber(value)
+			return err
+		},
+	}
+}
+
+func (s *search) parseInclude(value string) error {
+	if value != "DiagnosticReport:result" && value != "DiagnosticReport:result:Observation" {
+		return events.Errorf(events.Unsupported, "%q is not offered; use DiagnosticReport:result", shorten(value))
+	}
+	s.query.Include = true
+	return nil
 }
 
 var sortColumns = map[string]readmodel.Column{
@@ -184,10 +218,13 @@ const sortText = "_id, date, issued, subject, _lastUpdated, name, conclusion, ca
 func (s *search) parseSort(value string) error {
 	for key := range strings.SplitSeq(value, ",") {
 		name, descending := strings.CutPrefix(key, "-")
-		column, ok := sortColumns[strings.ToLower(name)]
+		column, ok := s.kind.sorts[strings.ToLower(name)]
 		if !ok {
-			return events.Errorf(events.Invalid,
-				"%q is not one of _id, date, issued, subject, _lastUpdated, name, conclusion, caseid, with - before it for descending", shorten(key))
+			text := sortText
+			if s.kind.resource == readmodel.Observations {
+				text = observationSortText
+			}
+			return events.Errorf(events.Invalid, "%q is not one of %s", shorten(key), strings.Replace(text, ", separated by commas; ", ", ", 1))
 		}
 		if slices.ContainsFunc(s.query.Sort, func(o readmodel.Order) bool { return o.Column == column }) {
 			return events.Errorf(events.Invalid, "names %s twice", shorten(name))

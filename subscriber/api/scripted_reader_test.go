@@ -48,6 +48,26 @@ func (r *scriptedReader) Report(_ context.Context, id string) (readmodel.Report,
 	return readmodel.Report{}, events.Errorf(events.NotFound, "no report %s", id)
 }
 
+func (r *scriptedReader) Version(ctx context.Context, id string, _ uint64) (readmodel.Report, error) {
+	return r.Report(ctx, id)
+}
+
+func (r *scriptedReader) Observations(context.Context, string) ([]readmodel.Observation, error) {
+	return nil, r.err
+}
+
+func (r *scriptedReader) History(context.Context, readmodel.HistoryQuery) (readmodel.History, error) {
+	return readmodel.History{}, r.err
+}
+
+func (r *scriptedReader) CheckPosition(context.Context, string, uint64, time.Time) error {
+	return r.err
+}
+
+func (r *scriptedReader) WaitForChainHead(context.Context, string, events.ChainHead) error {
+	return r.err
+}
+
 func (r *scriptedReader) Outdated(context.Context) (map[string]string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

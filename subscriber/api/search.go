@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
@@ -14,28 +16,47 @@ import (
 // maxValues limits the values of all filters of a query, and so its cost.
 const maxValues = 500
 
-// search is a query that has been read.
+// search is a query that has been read, of reports, of Observations or of history.
 type search struct {
+	kind      *kind
+	url       string // absolute, of links
 	study     string // study id
+	unnamed   bool   // links do not name the study
 	page      int    // from 1
-	count     int    // reports on a page
+	count     int    // entries on a page
 	totalOnly bool
 	view      view
 	query     readmodel.Query
-	used      []pair // the pairs of links, in order, without study and page
+	history   readmodel.HistoryQuery
+	asOf      *uint64 // study number that is shown; nil for the last one
+	minNumber uint64  // study number to wait for
+	used      []pair  // the pairs of links, in order, without study, page and asof
 
 	maxCount int
 	values   int
 }
 
+// kind is a type of resource that can be searched.
+type kind struct {
+	name      string // of the FHIR type
+	resource  readmodel.Resource
+	table     []parameter                 // of a search
+	sorts     map[string]readmodel.Column // by the values of _sort, in lower case
+	elements  []string                    // all of the type, as _elements names them
+	summary   []string                    // those that FHIR marks as summary, and that are in use
+	reference string                      // path of a fullUrl up to the study
+	id        string                      // and between the study and the id
+}
+
 // parseSearch reads the pairs of a search in the study. Pairs with unknown names
 // are ignored, or refused if strict is set.
-func (a *API) parseSearch(study string, pairs []pair, strict bool) (search, error) {
-	s := search{study: study, page: 1, count: a.cfg.Count, maxCount: a.cfg.MaxCount}
-	s.query.Study = events.StudyKey(study)
-	if err := s.parseAll(a.table, pairs, strict); err != nil {
+func (a *API) parseSearch(k *kind, study string, pairs []pair, strict bool) (search, error) {
+	s := search{kind: k, url: a.base + k.reference, study: study, page: 1, count: a.cfg.Count, maxCount: a.cfg.MaxCount}
+	s.query.Study, s.query.Resource = events.StudyKey(study), k.resource
+	if err := s.parseAll(k.table, pairs, strict); err != nil {
 		return search{}, err
 	}
+	s.query.AsOf = s.asOf
 	if s.values > maxValues {
 		return search{}, events.Errorf(events.Invalid, "The query has %d values; at most %d are allowed.", s.values, maxValues)
 	}
@@ -109,7 +130,7 @@ func (s *search) parseParameter(p parameter, pairs []pair) error {
 // queryOf adds. A page size above the maximum becomes the maximum.
 func (s *search) addToLinks(name, value string) {
 	switch name {
-	case paramStudy, paramPage:
+	case paramStudy, paramPage, paramAsOf:
 		return
 	case paramCount:
 		value = strconv.Itoa(s.count)
@@ -127,14 +148,68 @@ func inField(name string, err error) error {
 	return &events.Error{Code: events.CodeOf(err), Field: name, Message: message}
 }
 
-// queryOf returns the query of the link to a page, percent-encoded as in
-// RFC 3986. Equal searches have equal queries.
-func (s search) queryOf(page int) string {
+// queryOf returns the query of the link to a page, as of a study number unless that
+// is nil, percent-encoded as in RFC 3986. Equal searches have equal queries.
+func (s search) queryOf(page int, asOf *uint64) string {
 	var b strings.Builder
-	b.WriteString(paramStudy + "=" + fhir.EscapeQuery(s.study))
-	for _, p := range s.used {
-		b.WriteString("&" + p.name + "=" + fhir.EscapeQuery(p.value))
+	if !s.unnamed {
+		b.WriteString(paramStudy + "=" + fhir.EscapeQuery(s.study) + "&")
 	}
-	b.WriteString("&" + paramPage + "=" + strconv.Itoa(page))
+	for _, p := range s.used {
+		b.WriteString(p.name + "=" + fhir.EscapeQuery(p.value) + "&")
+	}
+	b.WriteString(paramPage + "=" + strconv.Itoa(page))
+	if asOf != nil {
+		b.WriteString("&" + paramAsOf + "=" + strconv.FormatUint(*asOf, 10))
+	}
 	return b.String()
+}
+
+// chooseStudy returns the granted study that the query names. The error is the
+// same for a study that is not granted and for an unknown one. Several granted
+// studies are refused, because a Bundle is about one.
+func chooseStudy(pairs []pair, granted func(study string) bool) (string, error) {
+	var values []string
+	for _, p := range pairs {
+		if p.name != paramStudy || p.modifier != "" {
+			continue
+		}
+		if p.err != nil {
+			return "", p.err
+		}
+		if p.value != "" {
+			values = append(values, norm.NFC.String(p.value))
+		}
+	}
+	if len(values) == 0 {
+		return "", events.Errorf(events.Required, "Missing required query parameter.")
+	}
+	var named []string
+	for _, value := range values {
+		for _, study := range studiesIn(value, granted) {
+			if !granted(study) {
+				return "", events.Errorf(events.Forbidden, "Access to protocol denied.")
+			}
+			named = append(named, study)
+		}
+	}
+	slices.Sort(named)
+	if len(slices.Compact(named)) > 1 {
+		return "", events.Fieldf(paramStudy, "names several studies; ask for one at a time")
+	}
+	return named[0], nil
+}
+
+// studiesIn returns the study ids in a value: the value itself if that study
+// is granted, because links and references write a study id so; else the
+// parts of a list in FHIR's escapes.
+func studiesIn(value string, granted func(study string) bool) []string {
+	if granted(value) {
+		return []string{value}
+	}
+	studies, err := splitValue(value)
+	if err != nil {
+		return []string{value}
+	}
+	return studies
 }

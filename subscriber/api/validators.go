@@ -14,13 +14,13 @@ import (
 
 // answerForm is part of the ETag of each search. Increase it when the form of
 // answers changes.
-const answerForm = "1"
+const answerForm = "2"
 
 // searchTag returns the ETag of the answer to a search: a digest of everything on
 // which the answer depends. The study's head stands for its content.
 func (a *API) searchTag(s search, contentType string, head readmodel.Head) string {
 	covered := make([]byte, 0, 512)
-	for _, text := range []string{answerForm, a.base, contentType, s.queryOf(s.page), head.Hash} {
+	for _, text := range []string{answerForm, s.url, contentType, s.queryOf(s.page, s.asOf), head.Hash} {
 		covered = append(append(covered, text...), '\n')
 	}
 	for _, n := range []uint64{uint64(a.cfg.Count), uint64(s.count), uint64(head.Derivation), head.Number} {
@@ -35,9 +35,9 @@ func tagOf(covered []byte) string {
 	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
 
-// reportTag returns the ETag of a report as FHIR defines it.
-func reportTag(report readmodel.Report) string {
-	return `W/"` + strconv.FormatUint(report.Version, 10) + `"`
+// versionTag returns the ETag of a resource as FHIR defines it.
+func versionTag(version uint64) string {
+	return `W/"` + strconv.FormatUint(version, 10) + `"`
 }
 
 // setValidators sets the headers by which a client validates a stored answer. It
@@ -86,7 +86,8 @@ type document struct {
 }
 
 func newDocument(mediaType string, body []byte) document {
-	return document{mediaType: mediaType, body: body, tag: tagOf(body)}
+	sum := sha256.Sum256(body)
+	return document{mediaType: mediaType, body: body, tag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
 }
 
 // answer sends the document, or 304 if the client has it. A page must not load or

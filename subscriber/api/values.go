@@ -126,6 +126,15 @@ func caseValue(text string) (readmodel.Comparison, error) {
 	return textValue(strconv.Itoa(n))
 }
 
+// parseStudyNumber reads the number of an event.
+func parseStudyNumber(text string) (uint64, error) {
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil || strings.Trim(text, "0123456789") != "" {
+		return 0, events.Errorf(events.Invalid, "%q is not a number of the study: digits, from 0", shorten(text))
+	}
+	return n, nil
+}
+
 // parseNumber reads digits, and nothing but digits, up to 2³¹−1.
 func parseNumber(text string) (int, bool) {
 	if text == "" || strings.Trim(text, "0123456789") != "" {

@@ -19,8 +19,8 @@ type view struct {
 // mandatoryElements are in every view.
 var mandatoryElements = []string{"resourceType", "id", "meta", "status", "code"}
 
-// summaryElements are the elements of reports that FHIR marks as summary.
-var summaryElements = []string{"identifier", "category", "subject", "effectiveDateTime", "issued", "resultsInterpreter"}
+// reportSummary are the elements of reports that FHIR marks as summary.
+var reportSummary = []string{"identifier", "category", "subject", "effectiveDateTime", "issued", "resultsInterpreter"}
 
 // reportElements are all elements of a DiagnosticReport, as _elements names them.
 var reportElements = []string{
@@ -34,15 +34,21 @@ const subsettedTag = `{"system":"http://terminology.hl7.org/CodeSystem/v3-Observ
 
 func (s *search) parseElements(value string) error {
 	for name := range strings.SplitSeq(value, ",") {
-		name = strings.TrimPrefix(name, "DiagnosticReport.")
-		if name == "effective[x]" || name == "effectiveDateTime" {
+		name = strings.TrimPrefix(name, s.kind.name+".")
+		switch name {
+		case "effective[x]", "effectiveDateTime":
 			name = "effective"
+		case "value[x]", "valueQuantity":
+			name = "value"
 		}
-		if !slices.Contains(reportElements, name) {
-			return events.Errorf(events.Invalid, "%q is not an element of DiagnosticReport, such as identifier or conclusion", shorten(name))
+		if !slices.Contains(s.kind.elements, name) {
+			return events.Errorf(events.Invalid, "%q is not an element of %s, such as identifier or subject", shorten(name), s.kind.name)
 		}
-		if name == "effective" {
+		switch name {
+		case "effective":
 			name = "effectiveDateTime"
+		case "value":
+			name = "valueQuantity"
 		}
 		s.view.keep = append(s.view.keep, name)
 	}
@@ -67,7 +73,7 @@ func (s *search) parseViewOfOne(value string) error {
 	case s.view.partial:
 		return events.Errorf(events.Invalid, "cannot be combined with _elements; use one of them")
 	case value == "true":
-		s.view = view{partial: true, keep: summaryElements}
+		s.view = view{partial: true, keep: s.kind.summary}
 	case value == "text":
 		s.view = view{partial: true, keep: []string{"text"}}
 	case value == "data":

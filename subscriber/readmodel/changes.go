@@ -1,6 +1,8 @@
 package readmodel
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
@@ -15,14 +17,18 @@ import (
 // transaction, so that the write lock is not held while JSON is parsed.
 type changes struct {
 	batch     stream.Batch
-	indexes   []fhir.Index     // of each message that carries a report
-	directory access.Directory // after the batch
-	before    map[string]study // by study key
-	studies   map[string]study // those that change, after the batch
+	indexes   []fhir.Index              // of each message that carries a report
+	lesions   [][]fhir.ObservationIndex // of each message that carries Observations
+	directory access.Directory          // after the batch
+	before    map[string]study          // by study key
+	studies   map[string]study          // those that change, after the batch
 }
 
 func newChanges(b stream.Batch, p progress) (*changes, error) {
-	c := &changes{batch: b, before: p.studies, indexes: make([]fhir.Index, len(b.Messages))}
+	c := &changes{
+		batch: b, before: p.studies,
+		indexes: make([]fhir.Index, len(b.Messages)), lesions: make([][]fhir.ObservationIndex, len(b.Messages)),
+	}
 	directory := p.directory.Fold()
 	keys := make(map[string]string)
 	for i, m := range b.Messages {
@@ -30,6 +36,8 @@ func newChanges(b stream.Batch, p progress) (*changes, error) {
 		switch m.Event.Kind() {
 		case events.ReportSigned, events.ReportAmended, events.ReportWithdrawn:
 			c.indexes[i], err = index(m.Event, keys)
+		case events.ObservationsSigned:
+			c.lesions[i], err = indexObservations(m.Event)
 		default:
 			if events.InternalStudy(m.Event.Study) {
 				err = directory.Apply(m.Event)
@@ -63,6 +71,27 @@ func index(e events.Event, keys map[string]string) (fhir.Index, error) {
 	return x, nil
 }
 
+// indexObservations returns the values by which the Observations of an event are
+// found. It returns an error for those that contradict their event.
+func indexObservations(e events.Event) ([]fhir.ObservationIndex, error) {
+	if _, _, ok := e.ReportID(); !ok {
+		return nil, events.Errorf(events.Invalid, "subject %s is not that of a report", e.Subject)
+	}
+	list, err := fhir.ParseObservations(e.Data)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > maxPlaces {
+		return nil, events.Errorf(events.Invalid, "the event has %d Observations; at most %d are supported", len(list), maxPlaces)
+	}
+	for _, x := range list {
+		if x.Version != e.Number || !x.LastUpdated.Equal(e.Time) {
+			return nil, events.Errorf(events.Invalid, "Observation %s is of version %d, but its event has number %d", x.ID, x.Version, e.Number)
+		}
+	}
+	return list, nil
+}
+
 // write stores the changes. Each study's row is written once.
 func (c *changes) write(tx *sqlx.Tx) error {
 	if err := move(tx, c.batch.After, c.batch.Position); err != nil {
@@ -72,7 +101,7 @@ func (c *changes) write(tx *sqlx.Tx) error {
 	for i, m := range c.batch.Messages {
 		s, err := c.study(tx, m.Event.Study)
 		if err == nil {
-			err = c.apply(tx, &s, m.Event, &c.indexes[i])
+			err = c.apply(tx, &s, i)
 		}
 		if err != nil {
 			return fmt.Errorf("store event %d of %s (message %d): %w", m.Event.Number, m.Event.Study, m.StreamSequence, err)
@@ -83,9 +112,9 @@ func (c *changes) write(tx *sqlx.Tx) error {
 	for _, s := range c.studies {
 		_, err := tx.Exec(`
 			update studies
-			set sequence = ?, hash = ?, reports = ?, unknown = ?
+			set sequence = ?, hash = ?, reports = ?, unknown = ?, observations = ?, report_events = ?
 			where study = ?`,
-			s.Number, s.Hash, s.Reports, s.Unknown, s.Study)
+			s.Number, s.Hash, s.Reports, s.Unknown, s.Observations, s.ReportEvents, s.Study)
 		if err != nil {
 			return fmt.Errorf("store the chain head of study %s: %w", s.Key, err)
 		}
@@ -109,75 +138,145 @@ func (c *changes) study(tx *sqlx.Tx, key string) (study, error) {
 	return s, err
 }
 
-func (c *changes) apply(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index) error {
+// apply stores the effect of message i and, in a clinical study, the event itself.
+func (c *changes) apply(tx *sqlx.Tx, s *study, i int) error {
+	e, x := c.batch.Messages[i].Event, &c.indexes[i]
+	id, body := "", any(nil) // of the report that the event is about, and the row of the event's body
+	var err error
 	switch e.Kind() {
 	case events.ReportSigned, events.ReportAmended:
-		if err := end(tx, s, x.ID, e.Number); err != nil {
-			return err
+		id = x.ID
+		if err = end(tx, s, id, e.Number); err == nil {
+			body, err = insert(tx, s, e, x, nil)
 		}
-		s.Reports++
-		return insert(tx, s, e, x, nil)
 	case events.ReportSuperseded:
-		id, _, ok := e.ReportID()
-		if !ok {
+		var ok bool
+		if id, _, ok = e.ReportID(); !ok {
 			return events.Errorf(events.Invalid, "subject %s is not that of a report", e.Subject)
 		}
-		return end(tx, s, id, e.Number)
+		err = end(tx, s, id, e.Number)
 	case events.ReportWithdrawn:
-		if err := end(tx, s, x.ID, e.Number); err != nil {
-			return err
+		id = x.ID
+		if err = end(tx, s, id, e.Number); err == nil {
+			body, err = insert(tx, s, e, x, e.Number)
 		}
-		return insert(tx, s, e, x, e.Number)
+	case events.ObservationsSigned:
+		body, err = insertObservations(tx, s, e, c.lesions[i])
 	case events.AccessPartner, events.AccessKey:
-		return insertAccess(tx, e)
+		err = insertAccess(tx, e)
 	default: // no answer depends on it
 		if s.Unknown == "" && e.Kind().NeedsNewer() {
 			s.Unknown = e.Type
 		}
-		return nil
 	}
+	if err != nil || events.InternalStudy(e.Study) {
+		return err
+	}
+	return insertEvent(tx, s, e, id, body)
 }
 
 // end marks the available version of a report, if there is one, as replaced by
 // event n.
 func end(tx *sqlx.Tx, s *study, id string, n uint64) error {
-	result, err := tx.Exec(`
+	var observations int
+	err := tx.QueryRow(`
 		update reports
 		set n_end = ?
-		where study = ? and id_key = ? and n_end is null`,
-		n, s.Study, idKey(id))
-	if err != nil {
-		return err
+		where study = ? and id_key = ? and n_end is null
+		returning observations`,
+		n, s.Study, idKey(id)).Scan(&observations)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
 	}
-	ended, err := result.RowsAffected()
-	s.Reports -= int(ended)
+	s.Reports--
+	s.Observations -= observations
 	return err
 }
 
 // insert stores the version that an event carries, valid up to nEnd, which is nil
-// or a number.
-func insert(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index, nEnd any) error {
+// or a number, and returns its row. The event before it has stored its
+// Observations.
+func insert(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index, nEnd any) (row int64, err error) {
 	effective, err := events.ParsePeriod(x.Effective)
 	if err != nil {
-		return err
+		return 0, err
+	}
+	observations := 0
+	err = tx.QueryRow(`
+		select count(*)
+		from bundles u
+		join observations o on o.row between u.row * 1024 and u.row * 1024 + 1023
+		where u.study = ? and u.id_key = ? and u.n = ?`, s.Study, idKey(x.ID), e.Number).Scan(&observations)
+	if err != nil {
+		return 0, err
 	}
 	result, err := tx.Exec(`
 		insert into reports (
 			study, id_key, n, n_end, updated, issued, date_from, date_until,
-			case_id, subject, name, conclusion, id)
-		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			case_id, subject, name, conclusion, id, observations)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		s.Study, idKey(x.ID), e.Number, nEnd, moment(x.LastUpdated), moment(x.Issued),
-		boundary(effective.From), boundary(effective.Until), x.Case, x.Subject, x.Name, x.Conclusion, x.ID)
+		boundary(effective.From), boundary(effective.Until), x.Case, x.Subject, x.Name, x.Conclusion, x.ID, observations)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	row, err := result.LastInsertId()
-	if err != nil {
-		return err
+	if nEnd == nil {
+		s.Reports++
+		s.Observations += observations
+	}
+	if row, err = result.LastInsertId(); err != nil {
+		return 0, err
 	}
 	_, err = tx.Exec(`
 		insert into bodies (row, body)
 		values (?, ?)`, row, e.Data)
+	return row, err
+}
+
+// maxPlaces is how many Observations a bundle may have: observations.row is the
+// bundle's row times this, plus the place.
+const maxPlaces = 1024
+
+// insertObservations stores a Bundle of Observations and where each is in it, and
+// returns its row. They become available with the version of the report to which
+// they belong.
+func insertObservations(tx *sqlx.Tx, s *study, e events.Event, list []fhir.ObservationIndex) (row int64, err error) {
+	id, n, _ := e.ReportID()
+	result, err := tx.Exec(`
+		insert into bundles (study, id_key, n, version, updated, body)
+		values (?, ?, ?, ?, ?, ?)`, s.Study, idKey(id), n, e.Number, moment(e.Time), e.Data)
+	if err != nil {
+		return 0, err
+	}
+	if row, err = result.LastInsertId(); err != nil {
+		return 0, err
+	}
+	for place, x := range list {
+		_, err := tx.Exec(`
+			insert into observations (row, bundle, identifier, id, start, length)
+			values (?, ?, ?, ?, ?, ?)`,
+			row*maxPlaces+int64(place), row, x.Identifier, x.ID, x.Start, x.Length)
+		if err != nil {
+			return 0, err
+		}
+	}
+	return row, nil
+}
+
+// insertEvent stores an event. Id is that of the report that it is about, or empty.
+func insertEvent(tx *sqlx.Tx, s *study, e events.Event, id string, body any) error {
+	var key any
+	if id != "" {
+		key = idKey(id)
+		s.ReportEvents++
+	}
+	_, err := tx.Exec(`
+		insert into events (
+			study, n, id, source, type, subject, time, content_type, partition_key,
+			digest, hash, id_key, row, reports, observations, report_events)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		s.Study, e.Number, e.ID, e.Source, e.Type, e.Subject, events.FormatTime(e.Time), e.DataContentType, e.PartitionKey,
+		e.DataDigest(), e.Hash, key, body, s.Reports, s.Observations, s.ReportEvents)
 	return err
 }
 

@@ -76,7 +76,7 @@ func mixed(n int) []events.Event {
 		case kind == 2 && published:
 			list = append(list, s.sign(events.ReportWithdrawn, s.assessment(id)))
 		default:
-			list = append(list, s.seal(events.ObservationsSigned, events.ReportSubject(id, s.head.Number+2), []byte(`{}`)))
+			list = append(list, s.observations(s.assessment(id)))
 			kind := events.ReportSigned
 			if published {
 				kind = events.ReportAmended

@@ -18,7 +18,7 @@ import (
 // or another meaning of an old one. Migrations change the schema only. A model whose
 // content has another number, higher or lower, is derived again from the stream, in
 // an empty file with these migrations.
-const derivation = 1
+const derivation = 2
 
 // beginFilling stores this derivation in a model without content.
 func beginFilling(tx *sqlx.Tx) error {

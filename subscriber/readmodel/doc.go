@@ -1,6 +1,11 @@
 // Package readmodel stores in one SQLite file what follows from the events of the stream:
-// the reports of each study, in all their versions, and who may read them. Search
-// and Report read from it.
+// the reports and Observations of each study, in all their versions, the events
+// themselves, and who may read them. Search, History, Report and Observations read
+// from it.
+//
+// A version is valid for the study numbers from that of its event up to that of the
+// event that ended it, and is never deleted. So a study can be shown as it was at
+// each of its numbers.
 //
 // The effect of each event is stored exactly once, in order, together with the
 // position in the stream, in one transaction. An answer reflects one state between

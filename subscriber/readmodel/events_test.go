@@ -81,6 +81,15 @@ func (s *study) sign(kind events.Kind, a events.Assessment) events.Event {
 	return s.seal(kind, events.ReportSubject(a.ID, n), body)
 }
 
+// observations makes the event of the Observations of a report that is signed next.
+func (s *study) observations(a events.Assessment) events.Event {
+	body, err := fhir.Report{Assessment: a, Version: s.head.Number + 1, LastUpdated: s.time()}.EncodeObservations()
+	if err != nil {
+		panic(err)
+	}
+	return s.seal(events.ObservationsSigned, events.ReportSubject(a.ID, s.head.Number+2), body)
+}
+
 func (s *study) signed(id string) events.Event {
 	return s.sign(events.ReportSigned, s.assessment(id))
 }

@@ -187,7 +187,7 @@ func dump(t testing.TB, path string) map[string][]string {
 	}
 	defer db.Close()
 	content := map[string][]string{}
-	for _, table := range []string{"position", "studies", "reports", "bodies", "access"} {
+	for _, table := range []string{"position", "studies", "reports", "bodies", "access", "events", "bundles", "observations"} {
 		content[table] = dumpTable(t, db, table)
 	}
 	return content

@@ -29,6 +29,7 @@ type Config struct {
 	Interval time.Duration // between comparisons of stream and model, also while the State is Red. Defaults to 10 s.
 	MaxBatch int           // events per transaction. Defaults to 500.
 	Readers  int           // connections that search. Defaults to 4.
+	Lists    int64         // bytes of memory for the order of results between the pages of a walk. Defaults to 32 MiB.
 
 	// Recorded is the last event that the outbox has recorded as published. New
 	// content must contain it, at that stream sequence, before it replaces the old
@@ -58,6 +59,7 @@ type Model struct {
 	changed   chan struct{}                    // has an element when the directory has changed
 	position  atomic.Pointer[stream.Position]
 	heads     heads
+	lists     *lists
 
 	mu      sync.Mutex
 	status  Status
@@ -76,6 +78,7 @@ func Open(ctx context.Context, path string, cfg Config) (*Model, error) {
 	cfg.Stream = cmp.Or(cfg.Stream, events.Stream)
 	cfg.Interval = cmp.Or(cfg.Interval, 10*time.Second)
 	cfg.MaxBatch = cmp.Or(cfg.MaxBatch, 500)
+	cfg.Lists = cmp.Or(cfg.Lists, 32<<20)
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -87,7 +90,7 @@ func Open(ctx context.Context, path string, cfg Config) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open read model: %w", err)
 	}
-	m := &Model{db: db, cfg: cfg, changed: make(chan struct{}, 1), moved: make(chan struct{})}
+	m := &Model{db: db, cfg: cfg, lists: newLists(cfg.Lists), changed: make(chan struct{}, 1), moved: make(chan struct{})}
 	m.status = Status{State: Waiting, Reason: "the stream has not been read yet", Since: cfg.Clock()}
 	m.metrics = newMeters(m)
 	if err := m.prepare(ctx); err != nil {

@@ -33,6 +33,17 @@ type study struct {
 	Hash    string
 	Reports int
 	Unknown string // type of the first event that only a newer version knows
+
+	Observations int    // of the available reports
+	ReportEvents uint64 // events about reports
+}
+
+// studyColumns are those that scanStudy reads.
+const studyColumns = "study, token, sequence, hash, reports, unknown, observations, report_events"
+
+func scanStudy(row database.Row) (s study, err error) {
+	err = row.Scan(&s.Study, &s.Key, &s.Number, &s.Hash, &s.Reports, &s.Unknown, &s.Observations, &s.ReportEvents)
+	return s, err
 }
 
 // load reads the progress, and makes position and directory visible.
@@ -102,12 +113,11 @@ func readPosition(tx *sqlx.Tx) (stream.Position, error) {
 func readStudies(tx *sqlx.Tx) (map[string]study, error) {
 	byKey := make(map[string]study)
 	err := database.Each(context.Background(), tx, func(row database.Row) error {
-		var s study
-		err := row.Scan(&s.Study, &s.Key, &s.Number, &s.Hash, &s.Reports, &s.Unknown)
+		s, err := scanStudy(row)
 		byKey[s.Key] = s
 		return err
 	}, `
-		select study, token, sequence, hash, reports, unknown
+		select `+studyColumns+`
 		from studies`)
 	return byKey, err
 }

@@ -19,7 +19,19 @@ const (
 	ColumnSubject     Column = "subject" // without Patient/
 	ColumnName        Column = "name"
 	ColumnConclusion  Column = "conclusion"
-	ColumnCase        Column = "case" // decimal
+	ColumnCase        Column = "case"       // decimal
+	ColumnIdentifier  Column = "identifier" // of Observations only
+)
+
+// Resource is what a query asks for.
+type Resource string
+
+// The resources. Observations stand in the order of their reports, and then of the
+// lesions. They have the columns id, identifier and lastUpdated of their own, and
+// date, subject and case of their report; no others.
+const (
+	Reports      Resource = ""
+	Observations Resource = "Observation"
 )
 
 // Op is how a report's value must relate to the value of the query. Dates are
@@ -40,6 +52,7 @@ const (
 type Comparison struct {
 	Op     Op            // Defaults to Eq.
 	Text   string        // for columns of text; a case in decimal
+	Unless string        // with ColumnID of Observations: only if no Observation of the study has this identifier
 	Period events.Period // for columns of dates
 }
 
@@ -55,12 +68,20 @@ type Order struct {
 	Descending bool
 }
 
-// Query asks for available reports of one study.
+// Query asks for available reports or Observations of one study.
 type Query struct {
 	Study         string      // study key
+	Resource      Resource    // Defaults to Reports.
 	Where         []Condition // all must be true
 	Sort          []Order     // then ascending by id: digits only first and by value, others by code point
 	Offset, Limit int         // Limit 0: the total only
+
+	// AsOf is the study number at which the study is shown; nil for the last one.
+	// The places of the results are those at that number. A place whose bytes are no
+	// longer available is left out.
+	AsOf *uint64
+
+	Include bool // the Observations of the reports on the page as well
 }
 
 // Report is one version of a report.
@@ -71,11 +92,28 @@ type Report struct {
 	LastUpdated time.Time
 	Available   bool   // false: superseded or withdrawn since
 	Body        []byte // FHIR JSON, byte for byte as signed
+
+	StudyNumber uint64 // number of the study's last event in the state that was read; set by Report and Version only
+}
+
+// Observation is one version of an Observation.
+type Observation struct {
+	ID          string
+	Identifier  string
+	Study       string // study key
+	Version     uint64 // number of the event that carries the bytes
+	LastUpdated time.Time
+	Available   bool   // false: its report was superseded or withdrawn since
+	Body        []byte // FHIR JSON, byte for byte as signed
+
+	StudyNumber uint64 // as in Report; set by Observations only
 }
 
 // Page is the result of a Query.
 type Page struct {
-	Total     int              // that match, on all pages
-	ChainHead events.ChainHead // of the study in the state that the page shows; zero for an unknown study
-	Reports   []Report         // from Offset, at most Limit
+	Total        int              // that match, on all pages
+	ChainHead    events.ChainHead // of the study in the state that was read; zero for an unknown study
+	Position     uint64           // study number at which the study is shown
+	Reports      []Report         // from Offset, at most Limit
+	Observations []Observation    // likewise; or those of Reports, if they are included
 }

@@ -76,7 +76,7 @@ func TestApply(t *testing.T) {
 		one := s.signed("790")
 		step(one, "790")
 		read("790", 1, true, one.Data)
-		step(s.seal(events.ObservationsSigned, events.ReportSubject("a", 3), []byte(`{}`)), "790")
+		step(s.observations(s.assessment("a")), "790")
 		two := s.signed("a")
 		step(two, "790", "a")
 		amended := s.sign(events.ReportAmended, s.assessment("790"))
@@ -103,7 +103,7 @@ func TestApply(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := readmodel.Page{Total: 3, ChainHead: list[2].ChainHead(), Reports: []readmodel.Report{{
+		want := readmodel.Page{Total: 3, Position: 3, ChainHead: list[2].ChainHead(), Reports: []readmodel.Report{{
 			ID: "1001", Study: events.StudyKey("Étude 1"), Version: 2, LastUpdated: list[1].Time, Available: true, Body: list[1].Data}}}
 		if diff := cmp.Diff(want, page); diff != "" {
 			t.Error(diff)

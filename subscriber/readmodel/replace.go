@@ -128,6 +128,16 @@ func (m *Model) check(ctx context.Context) error {
 				select 1
 				from studies s
 				where s.reports <> (select count(*) from reports r where r.study = s.study and r.n_end is null))`},
+		{"the studies' counts are not those of their Observations", `
+			select exists (
+				select 1
+				from studies s
+				where s.observations <> (select coalesce(sum(r.observations), 0) from reports r where r.study = s.study and r.n_end is null))`},
+		{"a study's events are not all there", `
+			select exists (
+				select 1
+				from studies s
+				where substr(s.token, 1, 1) <> '_' and s.sequence <> (select count(*) from events e where e.study = s.study))`},
 		{"a report is without its body", `
 			select exists (select 1 from reports where row not in (select row from bodies))
 				or exists (select 1 from bodies where row not in (select row from reports))`},

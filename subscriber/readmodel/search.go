@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -17,142 +16,282 @@ import (
 
 // Search runs a query on one state of the model, so that total and page
 // agree. An unknown study has no reports. The error is Invalid for an invalid
-// query, and Outdated for a study that the method Outdated returns.
+// query, Outdated for a study that Outdated returns, and Unavailable for a study
+// number that is not applied yet and for a query that the content of another
+// derivation cannot answer.
 func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 	if q.Offset < 0 || q.Limit < 0 {
 		return Page{}, events.Errorf(events.Invalid, "offset and limit of a search must not be negative")
 	}
 	var page Page
 	err := m.snapshot(ctx, func(tx *sqlx.Tx) (err error) {
-		page, err = search(ctx, tx, q)
+		page, err = m.search(ctx, tx, q)
 		return err
 	})
 	if err != nil {
-		return Page{}, fmt.Errorf("search reports: %w", err)
+		return Page{}, fmt.Errorf("search: %w", err)
 	}
 	return page, nil
 }
 
-// search returns a page and its total. Without conditions the total is that of the study's
-// row, which need not be counted.
-func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
-	var s study
-	err := tx.QueryRowContext(ctx, `
-		select study, sequence, hash, reports, unknown
-		from studies
-		where token = ?`, q.Study).Scan(&s.Study, &s.Number, &s.Hash, &s.Reports, &s.Unknown)
-	if errors.Is(err, sql.ErrNoRows) {
-		s.Study = -1 // no report has it; invalid conditions are an error all the same
-	} else if err != nil {
+func (m *Model) search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
+	v, err := readView(ctx, tx, q.Study, q.AsOf)
+	if err == nil && (q.Include || q.Resource != Reports) {
+		err = v.complete()
+	}
+	if err != nil {
+		if events.CodeOf(err) == events.Outdated {
+			if _, invalid := conditions(q); invalid != nil {
+				return Page{}, invalid
+			}
+		}
 		return Page{}, err
 	}
-	which, err := where(s.Study, q.Where)
+	rows, total, err := m.places(ctx, tx, v, q)
 	if err != nil {
 		return Page{}, err
 	}
-	if s.Unknown != "" {
-		return Page{}, outdated(q.Study, s.Unknown)
+	page := Page{Total: total, ChainHead: events.ChainHead{Number: v.Number, Hash: v.Hash}, Position: v.position}
+	if len(rows) == 0 {
+		return page, nil
 	}
-	page := Page{Total: s.Reports, ChainHead: events.ChainHead{Number: s.Number, Hash: s.Hash}}
-	if len(q.Where) > 0 {
-		if err := tx.QueryRowContext(ctx, "select count(*) from reports"+which.text.String(), which.args...).Scan(&page.Total); err != nil {
-			return Page{}, err
-		}
+	if q.Resource == Observations {
+		page.Observations, err = v.readObservations(ctx, tx, "o.row in (select value from json_each(?))", rows)
+		return page, err
 	}
-	page.Reports, err = list(ctx, tx, q, which, page.Total)
+	if page.Reports, err = v.readReports(ctx, tx, rows); err == nil && q.Include {
+		page.Observations, err = v.readObservations(ctx, tx, "r.row in (select value from json_each(?))", rows)
+	}
 	return page, err
 }
 
-// list reads the page of the selected rows, of which there are total. The offset is
-// skipped in the index, from the nearer end.
-func list(ctx context.Context, tx *sqlx.Tx, q Query, which *clause, total int) ([]Report, error) {
-	size := min(q.Limit, total-q.Offset)
-	reverse := q.Offset > total/2
-	order, err := orderBy(q.Sort, reverse)
-	if err != nil || size <= 0 {
-		return nil, err
-	}
-	offset := q.Offset
-	if reverse {
-		offset = total - q.Offset - size
-	}
-	which.add(order+" limit ? offset ?", size, offset)
-	reports, numbers, err := readRows(ctx, tx, which, size)
-	if err != nil {
-		return nil, err
-	}
-	if reverse {
-		slices.Reverse(reports)
-		slices.Reverse(numbers)
-	}
-	for i := range reports {
-		reports[i].Study = q.Study
-	}
-	return reports, readBodies(ctx, tx, numbers, reports)
+// view is a study at one of its numbers.
+type view struct {
+	study
+	position   uint64
+	derivation int
+	filling    int64
+
+	reports, observations int // that were available at the position
 }
 
-// readRows reads all of the reports chosen but the bodies, and the rows of those.
-func readRows(ctx context.Context, tx *sqlx.Tx, which *clause, size int) ([]Report, []int64, error) {
-	reports := make([]Report, 0, size)
-	numbers := make([]int64, 0, size)
-	err := database.Each(ctx, tx, func(row database.Row) (err error) {
-		r := Report{Available: true}
-		var number int64
-		var updated sql.RawBytes
-		if err := row.Scan(&number, &r.ID, &r.Version, &updated); err != nil {
-			return err
+// readView returns the view of a study at a number, or at its last one. A study
+// without events has the row -1, so that queries find nothing.
+func readView(ctx context.Context, tx *sqlx.Tx, key string, asOf *uint64) (v view, err error) {
+	v.study = study{Key: key, Study: -1}
+	if v.derivation, v.filling, err = readDerivation(tx); err != nil {
+		return v, err
+	}
+	stored, err := scanStudy(tx.QueryRowContext(ctx, `
+		select `+studyColumns+`
+		from studies
+		where token = ?`, key))
+	switch {
+	case err == nil:
+		v.study = stored
+	case !errors.Is(err, sql.ErrNoRows):
+		return v, err
+	}
+	if v.Unknown != "" {
+		return v, outdated(key, v.Unknown)
+	}
+	v.position, v.reports, v.observations = v.Number, v.Reports, v.study.Observations
+	if asOf == nil || *asOf == v.Number {
+		return v, nil
+	}
+	if err := v.complete(); err != nil {
+		return v, err
+	}
+	if *asOf > v.Number {
+		return v, notYet(key, *asOf, v.Number)
+	}
+	if v.position = *asOf; v.position == 0 {
+		v.reports, v.observations = 0, 0
+		return v, nil
+	}
+	err = tx.QueryRowContext(ctx, `
+		select reports, observations
+		from events
+		where study = ? and n = ?`, v.Study, v.position).Scan(&v.reports, &v.observations)
+	return v, err
+}
+
+// complete returns an error if the content is of another derivation, which may have
+// neither events nor Observations.
+func (v view) complete() error {
+	if v.derivation != derivation {
+		return &events.Error{
+			Code: events.Unavailable, Message: "The content is being derived again by this version; ask again later.", RetryAfter: 10 * time.Second,
 		}
-		r.LastUpdated, err = time.Parse(events.TimeLayout, string(updated))
-		reports, numbers = append(reports, r), append(numbers, number)
-		return err
-	}, "select row, id, n, updated from reports"+which.text.String(), which.args...)
-	return reports, numbers, err
+	}
+	return nil
 }
 
-// readBodies reads the bodies of rows into the reports at the same places.
-func readBodies(ctx context.Context, tx *sqlx.Tx, numbers []int64, reports []Report) error {
-	place := make(map[int64]int, len(numbers))
-	for i, row := range numbers {
-		place[row] = i
+func (v view) total(r Resource) int {
+	if r == Observations {
+		return v.observations
 	}
-	wanted, err := json.Marshal(numbers)
+	return v.reports
+}
+
+func notYet(key string, wanted, last uint64) error {
+	return &events.Error{
+		Code: events.Unavailable, RetryAfter: time.Second,
+		Message: fmt.Sprintf("Number %d of study %s is not here yet; the last one is %d.", wanted, key, last),
+	}
+}
+
+// readReports reads those of the rows that are still available, in this order.
+func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Report, error) {
+	wanted, err := json.Marshal(rows)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	reports := make(map[int64]Report, len(rows))
 	var all []byte // one allocation for a page, whose bodies are alike
-	return database.Each(ctx, tx, func(row database.Row) error {
+	err = database.Each(ctx, tx, func(row database.Row) (err error) {
+		r := Report{Study: v.Key, Available: true}
 		var number int64
-		var body sql.RawBytes
-		if err := row.Scan(&number, &body); err != nil {
+		var updated, body sql.RawBytes
+		if err := row.Scan(&number, &r.ID, &r.Version, &updated, &body); err != nil {
 			return err
 		}
 		if cap(all)-len(all) < len(body) {
-			all = make([]byte, 0, (len(body)+512)*len(numbers))
+			all = make([]byte, 0, (len(body)+512)*len(rows))
 		}
 		start := len(all)
 		all = append(all, body...)
-		reports[place[number]].Body = all[start:len(all):len(all)]
-		return nil
+		r.Body = all[start:len(all):len(all)]
+		r.LastUpdated, err = time.Parse(events.TimeLayout, string(updated))
+		reports[number] = r
+		return err
+	}, `
+		select r.row, r.id, r.n, r.updated, b.body
+		from reports r
+		join bodies b on b.row = r.row
+		where r.row in (select value from json_each(?)) and r.n_end is null`, string(wanted))
+	list := make([]Report, 0, len(rows))
+	for _, row := range rows {
+		if r, ok := reports[row]; ok {
+			list = append(list, r)
+		}
+	}
+	return list, err
+}
+
+// readObservations reads the Observations that a condition on rows selects and that
+// are still available, in the order of the rows and then of the lesions.
+func (v view) readObservations(ctx context.Context, tx *sqlx.Tx, condition string, rows []int64) ([]Observation, error) {
+	wanted, err := json.Marshal(rows)
+	if err != nil {
+		return nil, err
+	}
+	from := fromReports
+	if condition[0] == 'o' {
+		from = fromObservations
+	}
+	type place struct {
+		bundle        int64
+		start, length int
+	}
+	byRow := make(map[int64][]int, len(rows))
+	var all []Observation
+	var places []place
+	var bundles []int64
+	err = database.Each(ctx, tx, func(row database.Row) error {
+		o := Observation{Study: v.Key, Available: true}
+		var report, number int64
+		var updated string
+		var p place
+		if err := row.Scan(&report, &number, &o.ID, &o.Identifier, &o.Version, &updated, &p.bundle, &p.start, &p.length); err != nil {
+			return err
+		}
+		var err error
+		o.LastUpdated, err = events.ParseTime(updated)
+		if len(bundles) == 0 || bundles[len(bundles)-1] != p.bundle {
+			bundles = append(bundles, p.bundle)
+		}
+		if from == fromReports {
+			number = report
+		}
+		byRow[number] = append(byRow[number], len(all))
+		all, places = append(all, o), append(places, p)
+		return err
+	}, `
+		select r.row, o.row, o.id, o.identifier, u.version, u.updated, u.row, o.start, o.length`+from+`
+		where `+condition+` and r.n_end is null
+		order by o.row`, string(wanted))
+	if err != nil {
+		return nil, err
+	}
+	bodies, err := readBodies(ctx, tx, "bundles", bundles)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Observation, 0, len(all))
+	for _, row := range rows {
+		for _, i := range byRow[row] {
+			p := places[i]
+			all[i].Body = bodies[p.bundle][p.start : p.start+p.length : p.start+p.length]
+			list = append(list, all[i])
+		}
+	}
+	return list, nil
+}
+
+// readBodies reads the bodies of rows of bodies or bundles.
+func readBodies(ctx context.Context, tx *sqlx.Tx, table string, rows []int64) (map[int64][]byte, error) {
+	wanted, err := json.Marshal(rows)
+	if err != nil {
+		return nil, err
+	}
+	bodies := make(map[int64][]byte, len(rows))
+	err = database.Each(ctx, tx, func(row database.Row) error {
+		var number int64
+		var body []byte
+		err := row.Scan(&number, &body)
+		bodies[number] = body
+		return err
 	}, `
 		select row, body
-		from bodies
+		from `+table+`
 		where row in (select value from json_each(?))`, string(wanted))
+	return bodies, err
 }
 
 // Report returns the newest version of a report, available or not. The error is
 // NotFound for an id that was never published. It is Outdated if the report is
-// of a study that the method Outdated returns; the Report then has only its ID and Study.
+// of a study that Outdated returns; the Report then has only its ID and Study.
 func (m *Model) Report(ctx context.Context, id string) (Report, error) {
-	r := Report{ID: id}
-	var updated, unknown string
-	err := m.db.Reader.QueryRowContext(ctx, `
-		select s.token, s.unknown, r.n, r.updated, r.n_end is null, b.body
+	return m.report(ctx, id, `
+		select s.token, s.unknown, s.sequence, r.n, r.updated, r.n_end is null, b.body
 		from reports r
 		join studies s on s.study = r.study
 		join bodies b on b.row = r.row
 		where r.id_key = ?
 		order by r.row desc
-		limit 1`, idKey(id)).Scan(&r.Study, &unknown, &r.Version, &updated, &r.Available, &r.Body)
+		limit 1`, idKey(id))
+}
+
+// Version returns what event n of a report's study has to do with the report: the
+// version that it carries, or for a supersession only that the report is not
+// available. Errors are those of Report, NotFound also for an event that is not
+// about the report, and Unavailable as in Search.
+func (m *Model) Version(ctx context.Context, id string, n uint64) (Report, error) {
+	return m.report(ctx, id, `
+		select s.token, s.unknown, s.sequence, e.n, e.time, r.row is not null and r.n_end is null, coalesce(b.body, x'')
+		from events e
+		join studies s on s.study = e.study
+		left join reports r on r.row = e.row
+		left join bodies b on b.row = e.row
+		where e.id_key = ? and e.n = ?`, idKey(id), n)
+}
+
+func (m *Model) report(ctx context.Context, id, query string, args ...any) (Report, error) {
+	r := Report{ID: id}
+	var updated, unknown string
+	err := m.db.Reader.QueryRowContext(ctx, query, args...).
+		Scan(&r.Study, &unknown, &r.StudyNumber, &r.Version, &updated, &r.Available, &r.Body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Report{}, &events.Error{Code: events.NotFound, Message: "There is no report of this id.", Err: err}
 	}
@@ -166,6 +305,50 @@ func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 		return Report{}, fmt.Errorf("read report: %w", err)
 	}
 	return r, nil
+}
+
+// Observations returns the versions of the Observation with an id, of any study:
+// the available ones first, then the newest. There may be none.
+// Those of a study that Outdated returns have only ID, Identifier and Study.
+func (m *Model) Observations(ctx context.Context, id string) (list []Observation, err error) {
+	err = m.snapshot(ctx, func(tx *sqlx.Tx) error {
+		if err := currentDerivation(tx); err != nil {
+			return err
+		}
+		return database.Each(ctx, tx, func(row database.Row) error {
+			var o Observation
+			var unknown, updated string
+			err := row.Scan(&o.Study, &unknown, &o.StudyNumber, &o.ID, &o.Identifier, &o.Version, &updated, &o.Available, &o.Body)
+			if err != nil {
+				return err
+			}
+			o.LastUpdated, err = events.ParseTime(updated)
+			if unknown != "" {
+				o = Observation{ID: o.ID, Identifier: o.Identifier, Study: o.Study}
+			}
+			if o.ID == id { // not only its identifier
+				list = append(list, o)
+			}
+			return err
+		}, `
+			select s.token, s.unknown, s.sequence, o.id, o.identifier, u.version, u.updated, r.n_end is null, substr(u.body, o.start + 1, o.length)`+
+			fromObservations+`
+			join studies s on s.study = u.study
+			where o.identifier = ?1 or o.id = ?1 and o.id <> o.identifier
+			order by r.n_end is null desc, o.row desc`, id)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read Observation: %w", err)
+	}
+	return list, nil
+}
+
+func currentDerivation(tx *sqlx.Tx) error {
+	number, _, err := readDerivation(tx)
+	if err != nil {
+		return err
+	}
+	return view{derivation: number}.complete()
 }
 
 // Outdated returns the studies, by study key, that have an event of a kind that only a

@@ -2,6 +2,7 @@ package readmodel
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ type kind int
 const (
 	text kind = iota
 	identifier
+	lesion
 	number
 	interval
 	instant
@@ -32,27 +34,36 @@ const (
 
 // columnOf returns the column of a Column. Only these names get into the text of a
 // query.
-func columnOf(c Column) (column, error) {
-	switch c {
-	case ColumnID:
-		return column{name: "id_key", kind: identifier}, nil
-	case ColumnDate:
-		return column{name: "date_from", until: "date_until", kind: interval}, nil
-	case ColumnIssued:
-		return column{name: "issued", kind: instant}, nil
-	case ColumnLastUpdated:
-		return column{name: "updated", kind: instant}, nil
-	case ColumnSubject:
-		return column{name: "subject"}, nil
-	case ColumnName:
-		return column{name: "name"}, nil
-	case ColumnConclusion:
-		return column{name: "conclusion"}, nil
-	case ColumnCase:
-		return column{name: "case_id", kind: number}, nil
-	default:
-		return column{}, events.Errorf(events.Invalid, "reports have no column %q", c)
+func columnOf(resource Resource, c Column) (column, error) {
+	of := reportColumns
+	if resource == Observations {
+		of = observationColumns
 	}
+	col, ok := of[c]
+	if !ok {
+		return column{}, events.Errorf(events.Invalid, "there is no column %q of what is searched", c)
+	}
+	return col, nil
+}
+
+var reportColumns = map[Column]column{
+	ColumnID:          {name: "r.id_key", kind: identifier},
+	ColumnDate:        {name: "r.date_from", until: "r.date_until", kind: interval},
+	ColumnIssued:      {name: "r.issued", kind: instant},
+	ColumnLastUpdated: {name: "r.updated", kind: instant},
+	ColumnSubject:     {name: "r.subject"},
+	ColumnName:        {name: "r.name"},
+	ColumnConclusion:  {name: "r.conclusion"},
+	ColumnCase:        {name: "r.case_id", kind: number},
+}
+
+var observationColumns = map[Column]column{
+	ColumnID:          {name: "o.id", kind: lesion},
+	ColumnIdentifier:  {name: "o.identifier"},
+	ColumnDate:        reportColumns[ColumnDate],
+	ColumnLastUpdated: {name: "u.updated", kind: instant},
+	ColumnSubject:     reportColumns[ColumnSubject],
+	ColumnCase:        reportColumns[ColumnCase],
 }
 
 // clause is a part of a query's text and the values bound to it.
@@ -66,24 +77,23 @@ func (c *clause) add(text string, args ...any) {
 	c.args = append(c.args, args...)
 }
 
-// where returns the conditions of a query on a study.
-func where(study int64, conditions []Condition) (*clause, error) {
+// conditions returns the conditions of a query, each with "and" before it.
+func conditions(q Query) (*clause, error) {
 	c := &clause{}
-	c.add(" where study = ? and n_end is null", study)
 	total := 0
-	for _, condition := range conditions {
+	for _, condition := range q.Where {
 		if total += len(condition.Any); total > maxComparisons {
 			return nil, events.Errorf(events.Invalid, "a search may compare with at most %d values; use fewer", maxComparisons)
 		}
-		if err := c.condition(condition); err != nil {
+		if err := c.condition(q.Resource, condition); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-func (c *clause) condition(condition Condition) error {
-	col, err := columnOf(condition.Column)
+func (c *clause) condition(resource Resource, condition Condition) error {
+	col, err := columnOf(resource, condition.Column)
 	if err != nil {
 		return err
 	}
@@ -115,6 +125,8 @@ func (c *clause) comparison(col column, comparison Comparison) error {
 		return c.interval(col, op, comparison.Period)
 	case instant:
 		return c.instant(col, op, comparison.Period)
+	case lesion:
+		return c.lesion(op, comparison)
 	default:
 		value, err := col.value(comparison.Text)
 		if err != nil {
@@ -133,6 +145,24 @@ func (c *clause) equal(col column, op Op, value any) error {
 	default:
 		return events.Errorf(events.Invalid, "%s cannot be compared by %q", col.name, op)
 	}
+	return nil
+}
+
+// lesion compares the id or the identifier of an Observation. An id that is no
+// identifier is found by an index of its own.
+func (c *clause) lesion(op Op, comparison Comparison) error {
+	if op != Eq {
+		return events.Errorf(events.Invalid, "ids of Observations cannot be compared by %q", op)
+	}
+	if comparison.Unless == "" {
+		c.add("(o.identifier = ? or o.id = ? and o.id <> o.identifier)", comparison.Text, comparison.Text)
+		return nil
+	}
+	c.add(`(o.identifier = ? and not exists (
+		select 1
+		from observations x
+		join bundles y on y.row = x.bundle
+		where x.identifier = ? and y.study = u.study))`, comparison.Text, comparison.Unless)
 	return nil
 }
 
@@ -216,24 +246,88 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// orderBy returns the order of a query, or its reverse; ids make it total.
-func orderBy(sort []Order, reverse bool) (string, error) {
-	var levels []string
-	seen := make([]Column, 0, len(sort)+1)
-	for _, o := range append(slices.Clone(sort), Order{Column: ColumnID}) {
-		col, err := columnOf(o.Column)
-		if err != nil {
-			return "", err
+// order is the order of a query.
+type order struct {
+	columns []string // by which it sorts, for the list of selected columns
+	levels  []string // the same as c0, c1 and so on, with desc where it is descending
+	reverse []string
+}
+
+// orderOf returns the order of a query. The ids of the reports and the rows of the
+// Observations make it total.
+func orderOf(q Query) (o order, err error) {
+	add := func(name string, descending bool) {
+		level := fmt.Sprintf("c%d", len(o.levels))
+		o.columns = append(o.columns, name+" as "+level)
+		up, down := level, level+" desc"
+		if descending {
+			up, down = down, up
 		}
-		if slices.Contains(seen, o.Column) {
-			continue
-		}
-		seen = append(seen, o.Column)
-		level := col.name
-		if o.Descending != reverse {
-			level += " desc"
-		}
-		levels = append(levels, level)
+		o.levels, o.reverse = append(o.levels, up), append(o.reverse, down)
 	}
-	return " order by " + strings.Join(levels, ", "), nil
+	var seen []Column
+	for _, level := range q.Sort {
+		col, err := columnOf(q.Resource, level.Column)
+		if err != nil {
+			return o, err
+		}
+		if !slices.Contains(seen, level.Column) {
+			seen = append(seen, level.Column)
+			add(col.name, level.Descending)
+		}
+	}
+	if q.Resource == Observations || !slices.Contains(seen, ColumnID) {
+		add(reportColumns[ColumnID].name, false)
+	}
+	if q.Resource == Observations {
+		add("o.row", false)
+	}
+	return o, nil
+}
+
+// idKey returns a text that sorts like the id: ids of digits only first and by value, then the others by code point. Different ids
+// have different keys; of those with the same value the shorter comes first.
+func idKey(id string) string {
+	if strings.Trim(id, "0123456789") != "" || id == "" {
+		return "1" + id
+	}
+	digits := strings.TrimLeft(id, "0")
+	key := fmt.Sprintf("0%02d%s", len(digits), digits)
+	if zeros := len(id) - len(digits); zeros > 0 {
+		key += fmt.Sprintf("/%02d", zeros)
+	}
+	return key
+}
+
+// lastYear is the last year of four digits. Later times, such as the end of
+// the year 9999, are stored as beyond, which sorts behind all others.
+const (
+	lastYear = 9999
+	beyond   = ":"
+)
+
+// boundary formats the start or end of a period so that texts sort like times: to
+// the nanosecond, without zeros at the end.
+func boundary(t time.Time) string {
+	t = t.UTC()
+	if t.Year() > lastYear {
+		return beyond
+	}
+	return t.Format("2006-01-02T15:04:05.999999999")
+}
+
+// moment formats an instant, which has microseconds, likewise.
+func moment(t time.Time) string {
+	if t.UTC().Year() > lastYear {
+		return beyond
+	}
+	return events.FormatTime(t)
+}
+
+// firstMoment returns the first microsecond not before t.
+func firstMoment(t time.Time) time.Time {
+	if cut := t.Truncate(time.Microsecond); !cut.Equal(t) {
+		return cut.Add(time.Microsecond)
+	}
+	return t
 }

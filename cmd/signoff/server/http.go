@@ -24,7 +24,7 @@ func (p *Server) serveHTTP() {
 	tokens := token.New(clients{p}, p.TokenKeys, token.Config{Issuer: p.PublicURL() + token.Path, Ready: p.Admission.Closed})
 	reports := api.New(p.Admission, api.Config{
 		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, TokenURL: p.PublicURL() + token.Path,
-		MaxCount: p.Settings.MaxCount, CacheBytes: p.Settings.PageCache, Ready: p.Admission.Closed,
+		MaxCount: p.Settings.MaxCount, CacheBytes: p.Settings.PageCache, KeepPositions: p.Settings.KeepPositions, Ready: p.Admission.Closed,
 	})
 	keys := token.JWKS(func() []access.Key { return p.Admission.Directory().Keys() }, time.Now)
 

@@ -59,8 +59,10 @@ type Settings struct {
 	BasePath      string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
 	MaxCount      int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
 	PageCache     int64  `help:"Most bytes of memory for pages that were requested before; -1 stores none." default:"67108864" placeholder:"BYTES"`
-	Origin        string `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
-	TypePrefix    string `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
+
+	KeepPositions time.Duration `help:"How long links to further pages show a study as it was on the first page, counted from its next event." default:"1h" placeholder:"D"`
+	Origin        string        `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
+	TypePrefix    string        `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
 
 	MaxConsumers int `help:"Largest number of consumers that partners have on NATS: one for each partner and one for each study granted to it." default:"${maxConsumers}" placeholder:"N"`
 

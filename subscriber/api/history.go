@@ -1,0 +1,210 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+)
+
+// numberHeader is the header with the study number that an answer reflects.
+const numberHeader = "Crit-Study-Number"
+
+// historyParameters returns the parameters of the history of a study in the order
+// of links.
+func historyParameters() []parameter {
+	return withKeys(append(historyOfReportParameters(), parameter{name: paramStudy, parse: parsedBefore}))
+}
+
+// historyOfReportParameters returns those of the history of one report.
+func historyOfReportParameters() []parameter {
+	return withKeys([]parameter{
+		{name: "_since", single: true, normalize: restorePlus, parse: (*search).parseSince},
+		{name: "_sinceNumber", single: true, parse: func(s *search, value string) (err error) {
+			s.history.SinceNumber, err = parseStudyNumber(value)
+			return err
+		}},
+		{name: "_sort", single: true, parse: (*search).parseDirection},
+		{name: paramFormat, single: true, normalize: rest.FormatValue, parse: parsedBefore},
+		{name: paramCount, single: true, parse: (*search).parseCount},
+		minNumberParameter(),
+		{name: paramPartner, single: true, parse: parsedBefore},
+		asOfParameter(),
+		{name: paramPage, single: true, parse: (*search).parsePage},
+	})
+}
+
+// parseSince reads an instant, or a date for its first instant.
+func (s *search) parseSince(value string) error {
+	c, err := comparePeriod(readmodel.Ge, value)
+	s.history.Since = c.Period.From
+	return err
+}
+
+func (s *search) parseDirection(value string) error {
+	name, descending := strings.CutPrefix(value, "-")
+	if !strings.EqualFold(name, "_lastUpdated") {
+		return events.Errorf(events.Invalid, "%q is not one of _lastUpdated and -_lastUpdated", shorten(value))
+	}
+	s.history.Ascending = !descending
+	return nil
+}
+
+// history returns the answerer of {base}/_history and {base}/DiagnosticReport/_history.
+func (a *API) history(path string, reportsOnly bool) answerer {
+	return func(w http.ResponseWriter, r *request) error {
+		study, err := chooseStudy(r.pairs, r.partner.Granted)
+		if err != nil {
+			return err
+		}
+		s := search{url: a.base + path, study: study}
+		s.history.ReportsOnly = reportsOnly
+		return a.answerHistory(w, r, s, a.ofStudy)
+	}
+}
+
+// historyOfReport answers {base}/DiagnosticReport/{id}/_history.
+func (a *API) historyOfReport(w http.ResponseWriter, r *request, id string) error {
+	_, study, err := a.granted(r, id, a.reader.Report)
+	if err != nil {
+		return err
+	}
+	s := search{url: a.base + a.reports.reference + "/" + id + "/_history", study: study, unnamed: true}
+	s.history.Report = id
+	return a.answerHistory(w, r, s, a.ofReport)
+}
+
+// readVersion answers {base}/DiagnosticReport/{id}/_history/{n}.
+func (a *API) readVersion(w http.ResponseWriter, r *request, id, number string) error {
+	n, err := parseStudyNumber(number)
+	if err != nil {
+		return noSuchReport()
+	}
+	return a.writeReport(w, r, id, func(ctx context.Context, id string) (readmodel.Report, error) { return a.reader.Version(ctx, id, n) })
+}
+
+// answerHistory answers with a page of events. Links show the same events as long as
+// there are events, because they name the number up to which they are.
+func (a *API) answerHistory(w http.ResponseWriter, r *request, s search, table []parameter) error {
+	s.page, s.count, s.maxCount = 1, a.cfg.Count, a.cfg.MaxCount
+	if err := s.parseAll(table, r.pairs, r.strict); err != nil {
+		return err
+	}
+	q := s.history
+	q.Study, q.AsOf = events.StudyKey(s.study), s.asOf
+	if !s.totalOnly {
+		q.Limit, q.Offset = s.count, (s.page-1)*s.count
+	}
+	return a.answerPage(w, r, s, q.Study, func() (answered, error) {
+		found, err := a.reader.History(r.Context(), q)
+		if err != nil {
+			return answered{}, err
+		}
+		h := fhir.History{Study: s.study, Total: found.Total, Links: links(s, found.Total, found.Position)}
+		for _, e := range found.Entries {
+			entry, err := a.historyEntry(e)
+			if err != nil {
+				return answered{}, err
+			}
+			h.Entries = append(h.Entries, entry)
+		}
+		return answered{head: found.ChainHead, body: func() []byte { return h.Append(make([]byte, 0, h.Size())) }}, nil
+	})
+}
+
+// historyEntry returns an event as an entry of a history Bundle. The Bundle of
+// Observations has no id, so its fullUrl is the event's UUID; likewise that of an
+// event of another kind.
+func (a *API) historyEntry(e readmodel.Entry) (fhir.HistoryEntry, error) {
+	entry := fhir.HistoryEntry{
+		Event: e.Event, DataDigest: e.DataDigest, FullURL: "urn:uuid:" + e.ID, Method: http.MethodPost, URL: e.Subject, Status: "201",
+	}
+	if e.Available {
+		entry.Resource = e.Data
+	}
+	id, _, isReport := e.ReportID()
+	switch e.Kind() {
+	case events.ReportSigned:
+		entry.Method, entry.Status = http.MethodPut, "201"
+	case events.ReportAmended:
+		entry.Method, entry.Status = http.MethodPut, "200"
+	case events.ReportSuperseded, events.ReportWithdrawn:
+		entry.Method, entry.Status = http.MethodDelete, "204"
+	case events.ObservationsSigned:
+		entry.URL, isReport = a.observations.name, false
+	default:
+		isReport = false
+	}
+	if isReport {
+		entry.URL = a.reports.name + "/" + id
+		entry.FullURL = a.base + "/" + entry.URL
+	}
+	if e.Withdrawn == nil {
+		return entry, nil
+	}
+	var err error
+	entry.Withdrawal, err = fhir.WithdrawalExtensions(e.Withdrawn)
+	return entry, err
+}
+
+// The bounds of waiting for a number.
+const (
+	maxWait    = 2 * time.Second
+	maxWaiting = 4 // requests of a partner
+)
+
+// waiting counts the requests that wait for a number, by partner.
+type waiting struct {
+	mu    sync.Mutex
+	count map[string]int
+}
+
+// enter reports whether one more request of a partner may wait; then leave must be
+// called.
+func (w *waiting) enter(partner string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.count[partner] >= maxWaiting {
+		return false
+	}
+	if w.count == nil {
+		w.count = make(map[string]int)
+	}
+	w.count[partner]++
+	return true
+}
+
+func (w *waiting) leave(partner string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.count[partner]--; w.count[partner] == 0 {
+		delete(w.count, partner)
+	}
+}
+
+// waitFor waits until the study has the number.
+func (a *API) waitFor(r *request, studyKey string, number uint64) error {
+	if number == 0 {
+		return nil
+	}
+	if head, known := a.reader.Head(studyKey); known && head.Number >= number {
+		return nil
+	}
+	if !a.waiting.enter(r.partner.ID) {
+		return &events.Error{Code: events.Unavailable, Message: "too many requests of the partner wait for a number", RetryAfter: maxWait}
+	}
+	defer a.waiting.leave(r.partner.ID)
+	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
+	defer cancel()
+	err := a.reader.WaitForChainHead(ctx, studyKey, events.ChainHead{Number: number})
+	if err != nil && ctx.Err() != nil {
+		return &events.Error{Code: events.Unavailable, Message: "the number is not applied yet", Err: err, RetryAfter: time.Second}
+	}
+	return err
+}

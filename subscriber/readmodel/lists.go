@@ -1,0 +1,178 @@
+package readmodel
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/seed-e88a4ece/signoff/outbox/database"
+)
+
+// shallow is how many places SQLite may skip to get to a page of the default order.
+const shallow = 500
+
+// places returns the rows on the page of a query, and the total. The rows are those
+// at the study number of the view, available or not.
+//
+// A page near the beginning or the end of the default order is read from an index.
+// Any other page comes from the list of all rows that match, which is made once for
+// all pages of a walk: a study at a number never changes, so neither does the list.
+func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows []int64, total int, err error) {
+	where, err := conditions(q)
+	if err != nil {
+		return nil, 0, err
+	}
+	order, err := orderOf(q)
+	if err != nil {
+		return nil, 0, err
+	}
+	selected := v.selection(q, where, order)
+	if len(q.Where) == 0 {
+		total = v.total(q.Resource)
+		if size := min(q.Limit, total-q.Offset); size <= 0 {
+			return nil, total, nil
+		} else if q.Offset == 0 || len(q.Sort) == 0 && min(q.Offset, total-q.Offset-size) <= shallow {
+			rows, err = readPlaces(ctx, tx, selected, order, q.Offset, size, total)
+			return rows, total, err
+		}
+	} else if q.Limit == 0 {
+		err = tx.QueryRowContext(ctx, "select count(*) from ("+selected.text.String()+")", selected.args...).Scan(&total)
+		return nil, total, err
+	}
+	key := fmt.Sprintf("%d %d\n%s\n%s\n%q", v.filling, v.position, selected.text.String(), order.levels, selected.args)
+	all, ok := m.lists.get(key)
+	if !ok {
+		selected.add(" order by " + strings.Join(order.levels, ", "))
+		if all, err = readRows(ctx, tx, selected, len(order.levels), nil); err != nil {
+			return nil, 0, err
+		}
+		m.lists.add(key, all)
+	}
+	return all[min(q.Offset, len(all)):min(q.Offset+q.Limit, len(all))], len(all), nil
+}
+
+// readPlaces reads rows of the selected ones, of which there are total. It skips
+// the others from the nearer end.
+func readPlaces(ctx context.Context, tx *sqlx.Tx, selected *clause, order order, offset, size, total int) ([]int64, error) {
+	levels, reverse := order.levels, offset > total/2
+	if reverse {
+		levels, offset = order.reverse, total-offset-size
+	}
+	selected.add(" order by "+strings.Join(levels, ", ")+" limit ? offset ?", size, offset)
+	rows, err := readRows(ctx, tx, selected, len(levels), make([]int64, 0, size))
+	if reverse {
+		slices.Reverse(rows)
+	}
+	return rows, err
+}
+
+// readRows appends the first column of the selected rows. So many others are those
+// by which they are sorted.
+func readRows(ctx context.Context, tx *sqlx.Tx, selected *clause, levels int, list []int64) ([]int64, error) {
+	var number int64
+	columns := []any{&number}
+	for range levels {
+		columns = append(columns, new(sql.RawBytes))
+	}
+	err := database.Each(ctx, tx, func(row database.Row) error {
+		err := row.Scan(columns...)
+		list = append(list, number)
+		return err
+	}, selected.text.String(), selected.args...)
+	return list, err
+}
+
+// selection returns the statement that selects what matches. At an earlier number
+// these are the versions of then that still are the last ones, and those that have
+// ended since: each has an index.
+func (v view) selection(q Query, where *clause, order order) *clause {
+	from, row := " from reports r", "r.row"
+	if q.Resource == Observations {
+		from, row = fromReports, "o.row"
+		if selective(q) {
+			from = fromObservations
+		}
+	}
+	head := "select " + row + " as row, " + strings.Join(order.columns, ", ") + from + " where r.study = ?"
+	c := &clause{}
+	c.add(head+" and r.n_end is null", v.Study)
+	if v.position < v.Number {
+		c.add(" and r.n <= ?", v.position)
+	}
+	c.add(where.text.String(), where.args...)
+	if v.position < v.Number {
+		c.add(" union all "+head+" and r.n_end > ? and r.n <= ?", v.Study, v.position, v.position)
+		c.add(where.text.String(), where.args...)
+	}
+	return c
+}
+
+// The joins of Observations in the two orders in which SQLite may read them; it
+// does not choose the right one by itself.
+const (
+	fromReports = ` from reports r
+		cross join bundles u on u.study = r.study and u.id_key = r.id_key and u.n = r.n
+		cross join observations o on o.row between u.row * 1024 and u.row * 1024 + 1023`
+	fromObservations = ` from observations o
+		cross join bundles u on u.row = o.bundle
+		cross join reports r on r.study = u.study and r.id_key = u.id_key and r.n = u.n`
+)
+
+// selective reports whether a query of Observations names them.
+func selective(q Query) bool {
+	return slices.ContainsFunc(q.Where, func(c Condition) bool {
+		return (c.Column == ColumnID || c.Column == ColumnIdentifier) &&
+			!slices.ContainsFunc(c.Any, func(one Comparison) bool { return one.Op == Ne })
+	})
+}
+
+// lists has the rows that match a query at a study number, those that were used
+// last. All together have at most so many bytes.
+type lists struct {
+	bound int64
+
+	mu    sync.Mutex
+	bytes int64
+	rows  *simplelru.LRU[string, []int64]
+}
+
+const maxLists = 1 << 20 // more than fit into any sensible bound
+
+func newLists(bound int64) *lists {
+	l := &lists{bound: bound}
+	var err error
+	if l.rows, err = simplelru.NewLRU(maxLists, func(key string, rows []int64) { l.bytes -= listSize(key, rows) }); err != nil {
+		panic(err) // only for a size below 1
+	}
+	return l
+}
+
+func listSize(key string, rows []int64) int64 { return int64(256 + len(key) + 8*cap(rows)) }
+
+func (l *lists) get(key string) ([]int64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rows.Get(key)
+}
+
+// add stores a list, which must not be changed any more, unless it needs more than
+// half of all bytes.
+func (l *lists) add(key string, rows []int64) {
+	size := listSize(key, rows)
+	if size > l.bound/2 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rows.Remove(key) // another search may have stored it
+	l.rows.Add(key, rows)
+	for l.bytes += size; l.bytes > l.bound; {
+		l.rows.RemoveOldest()
+	}
+}
