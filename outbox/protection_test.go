@@ -95,7 +95,7 @@ func TestRecordsAreProtected(t *testing.T) {
 		ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", password+"!"))
 	})
 	t.Run("the audit trail from lines out of order", func(t *testing.T) {
-		const line = `insert into audit (row, time, actor, action, study, subject, detail) select %s, time, actor, action, study, subject, detail from audit limit 1`
+		const line = `insert into audit (row, time, actor, action, study, subject, detail, hash) select %s, time, actor, action, study, subject, detail, hash from audit limit 1`
 		for _, number := range []string{"-1", "0", "1", "(select max(row) + 2 from audit)", "9223372036854775807"} {
 			refuse(t, fmt.Sprintf(line, number))
 		}

@@ -38,22 +38,27 @@ func (acc *Accounts) AddPI(ctx context.Context, by, user, name string, studies [
 		return err
 	}
 	return acc.ledger.Administer(ctx, by, "add PI", func(tx *ledger.Tx) error {
-		result, err := tx.Exec(`
-			insert into people ("user", name, password)
-			select ?, ?, ?
-			where not exists (select 1 from people where "user" = ?)`, user, name, hash, user)
+		_, err := getPerson(tx, user)
+		if err == nil {
+			return events.Errorf(events.Conflict, "the user name %s was used before; choose another one", user)
+		}
+		if !errors.Is(err, events.NotFound) {
+			return err
+		}
+		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIAdded, Subject: user, Detail: PI{User: user, Name: name, Studies: studies}})
 		if err != nil {
 			return err
 		}
-		if !ledger.ChangedOne(result) {
-			return events.Errorf(events.Conflict, "the user name %s was used before; choose another one", user)
+		_, err = tx.Exec(`insert into people ("user", name, password, line) values (?, ?, ?, ?)`, user, name, hash, line)
+		if err != nil {
+			return err
 		}
 		for _, study := range studies {
-			if _, err := tx.Exec(`insert into grants ("user", study) values (?, ?)`, user, study); err != nil {
+			if _, err := tx.Exec(`insert into grants ("user", study, line) values (?, ?, ?)`, user, study, line); err != nil {
 				return err
 			}
 		}
-		return tx.Audit(ledger.Line{Actor: by, Action: actionPIAdded, Subject: user, Detail: PI{User: user, Name: name, Studies: studies}})
+		return nil
 	})
 }
 
@@ -67,14 +72,20 @@ func (acc *Accounts) GrantPI(ctx context.Context, by, user, study string) error 
 		if _, err := getPerson(tx, user); err != nil {
 			return err
 		}
-		result, err := tx.Exec(`
-			insert into grants ("user", study)
-			values (?, ?)
-			on conflict ("user", study) do nothing`, user, study)
-		if err != nil || !ledger.ChangedOne(result) {
+		granted, err := hasGrant(tx, user, study)
+		if err != nil || granted {
 			return err
 		}
-		return tx.Audit(ledger.Line{Actor: by, Action: actionPIGranted, Study: study, Subject: user})
+		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIGranted, Study: study, Subject: user})
+		if err != nil {
+			return err
+		}
+		result, err := tx.Exec(`update grants set revoked = '', line = ? where "user" = ? and study = ?`, line, user, study)
+		if err != nil || ledger.ChangedOne(result) {
+			return err
+		}
+		_, err = tx.Exec(`insert into grants ("user", study, line) values (?, ?, ?)`, user, study, line)
+		return err
 	})
 }
 
@@ -86,15 +97,27 @@ func (acc *Accounts) RevokePI(ctx context.Context, by, user, study string) error
 		if _, err := getPerson(tx, user); err != nil {
 			return err
 		}
-		result, err := tx.Exec(`delete from grants where "user" = ? and study = ?`, user, study)
+		granted, err := hasGrant(tx, user, study)
 		if err != nil {
 			return err
 		}
-		if !ledger.ChangedOne(result) {
+		if !granted {
 			return events.Errorf(events.NotFound, "%s has no grant for study %s", user, study)
 		}
-		return tx.Audit(ledger.Line{Actor: by, Action: actionPIRevoked, Study: study, Subject: user})
+		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIRevoked, Study: study, Subject: user})
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`update grants set revoked = ?, line = ? where "user" = ? and study = ?`, events.FormatTime(tx.Now), line, user, study)
+		return err
 	})
+}
+
+// hasGrant reports whether the PI may sign for the study. A grant that was
+// revoked has a row still.
+func hasGrant(tx *ledger.Tx, user, study string) (granted bool, err error) {
+	err = tx.QueryRow(`select exists (select 1 from grants where "user" = ? and study = ? and revoked = '')`, user, study).Scan(&granted)
+	return granted, err
 }
 
 // SetPassword sets a PI's password and ends a lock after failed sign-ins.
@@ -104,17 +127,18 @@ func (acc *Accounts) SetPassword(ctx context.Context, by, user, password string)
 		return err
 	}
 	return acc.ledger.Administer(ctx, by, "set password", func(tx *ledger.Tx) error {
-		result, err := tx.Exec(`update people set password = ? where "user" = ?`, hash, user)
+		if _, err := getPerson(tx, user); err != nil {
+			return err
+		}
+		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIPassword, Subject: user})
 		if err != nil {
 			return err
 		}
-		if !ledger.ChangedOne(result) {
-			return unknownPI(user)
-		}
-		if _, err := tx.Exec(`delete from failures where kind = 'user' and name = ?`, user); err != nil {
+		if _, err := tx.Exec(`update people set password = ?, line = ? where "user" = ?`, hash, line, user); err != nil {
 			return err
 		}
-		return tx.Audit(ledger.Line{Actor: by, Action: actionPIPassword, Subject: user})
+		_, err = tx.Exec(`delete from failures where kind = 'user' and name = ?`, user)
+		return err
 	})
 }
 
@@ -125,11 +149,12 @@ func (acc *Accounts) DisablePI(ctx context.Context, by, user string) error {
 		if err != nil || p.disabled != "" {
 			return err
 		}
-		_, err = tx.Exec(`update people set disabled = ? where "user" = ?`, events.FormatTime(tx.Now), user)
+		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIDisabled, Subject: user})
 		if err != nil {
 			return err
 		}
-		return tx.Audit(ledger.Line{Actor: by, Action: actionPIDisabled, Subject: user})
+		_, err = tx.Exec(`update people set disabled = ?, line = ? where "user" = ?`, events.FormatTime(tx.Now), line, user)
+		return err
 	})
 }
 
@@ -150,7 +175,7 @@ func (acc *Accounts) PIs(ctx context.Context) ([]PI, error) {
 
 // describe returns the PI with the studies granted.
 func (acc *Accounts) describe(ctx context.Context, p person) (PI, error) {
-	studies, err := database.List(ctx, acc.ledger.DB.Reader, database.Value[string], `select study from grants where "user" = ? order by study`, p.user)
+	studies, err := database.List(ctx, acc.ledger.DB.Reader, database.Value[string], `select study from grants where "user" = ? and revoked = '' order by study`, p.user)
 	if err != nil {
 		return PI{}, fmt.Errorf("list grants: %w", err)
 	}
