@@ -26,11 +26,25 @@ const actionClock = "clock.accepted"
 // CheckClock returns a Conflict if the transaction's time is more than five
 // minutes behind the outbox's last event, or more than a day beyond the later of
 // that event and the last time that a server noted. Events of a clock that was
-// ahead before an operator accepted the present one do not count.
+// ahead before an operator accepted the present one do not count. Where there are
+// events of clinical studies, those of internal studies do not count either: a
+// partner that is added by a wrong clock must not make it right.
 func (tx *Tx) CheckClock() error {
 	var texts [4]string
 	err := tx.QueryRow(`
-		select c.noted, c.accepted, c.ceiling, coalesce((select time from events order by row desc limit 1), '')
+		select c.noted, c.accepted, c.ceiling, coalesce((
+				select e.time
+				from events e
+				join studies s on s.row = e.study
+				where substr(s.study, 1, 1) <> '_'
+				order by e.row desc
+				limit 1
+			), (
+				select time
+				from events
+				order by row desc
+				limit 1
+			), '')
 		from clock c`).Scan(&texts[0], &texts[1], &texts[2], &texts[3])
 	if err != nil {
 		return fmt.Errorf("check clock: %w", err)

@@ -60,7 +60,7 @@ func (tx *Tx) startChain() error {
 // first on must have a hash, and the right one. The error names the line.
 func (h *TrailHead) follow(l storedLine, first int64) error {
 	if l.number != h.Line+1 {
-		return events.Errorf(events.Altered, "%s of the audit trail missing", lines(h.Line+1, l.number-1))
+		return events.Errorf(events.Altered, "%s missing in the audit trail", lines(h.Line+1, l.number-1))
 	}
 	previous := h.Hash
 	if h.Line == 0 {
