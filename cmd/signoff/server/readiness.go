@@ -16,12 +16,15 @@ import (
 // notes returns the conditions that an operator has to attend to, although the program is
 // ready.
 func (p *Server) notes() []check {
-	notes := []check{p.refillNote(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}}
+	notes := []check{p.refillNote(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}, {"auditTrail", p.auditTrail}}
 	if outside, ok := p.NATS.(*natsd.Outside); ok {
 		notes = append(notes, check{"natsConfiguration", outside.Configured})
 	}
 	return notes
 }
+
+// auditTrail returns what was wrong with the audit trail when the server started.
+func (p *Server) auditTrail(context.Context) error { return p.Outbox.TrailFinding() }
 
 // partnerConsumers returns an error if partners have nearly as many consumers, or as many,
 // as they may.
