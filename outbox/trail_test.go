@@ -42,8 +42,8 @@ func TestStateNamesItsLineOfTheAuditTrail(t *testing.T) {
 	addLine := func(action, subject, study string) string {
 		t.Helper()
 		_, err := db.Exec(`
-			insert into audit (time, actor, action, study, subject, detail, hash)
-			values ('2026-01-31T12:00:00.000000Z', 'ops', ?, ?, ?, '{}', ?)`, action, study, subject, strings.Repeat("0", 64))
+			insert into audit (row, time, actor, action, study, subject, detail, hash)
+			values ((select max(row) + 1 from audit), '2026-01-31T12:00:00.000000Z', 'ops', ?, ?, ?, '{}', ?)`, action, study, subject, strings.Repeat("0", 64))
 		ok(t, err)
 		var line string
 		ok(t, db.Get(&line, `select max(row) from audit`))

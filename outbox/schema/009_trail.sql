@@ -9,10 +9,15 @@ alter table audit add column process integer not null default 0;
 alter table audit add column address text not null default ''; -- of the client, over HTTP
 alter table audit add column hash text not null default ''; -- lower-case hex SHA-256
 
-create trigger audit_hashed before insert on audit
-	when length(new.hash) <> 64
+-- The hash covers the number, so the program always writes both. One trigger does
+-- for what two did.
+drop trigger audit_no_replace;
+drop trigger audit_no_gap;
+
+create trigger audit_next before insert on audit
+	when length(new.hash) <> 64 or new.row <> 1 + coalesce((select max(row) from audit), 0)
 begin
-	select raise(abort, 'a line of the audit trail needs its hash');
+	select raise(abort, 'a line of the audit trail needs the next number and its hash');
 end;
 
 -- What decides who may do what names the line of the audit trail by which it
