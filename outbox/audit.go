@@ -213,46 +213,52 @@ func (o *Outbox) VerifyTrail(ctx context.Context) (head, published TrailHead, er
 
 // TrailFinding returns what was wrong with the audit trail when Run started; nil
 // where nothing was, or it is not checked yet.
-func (o *Outbox) TrailFinding() error {
-	if finding := o.finding.Load(); finding != nil {
-		return *finding
-	}
-	return nil
-}
+func (o *Outbox) TrailFinding() error { return o.trail.get() }
 
-// watchTrail checks the audit trail once, and then calls EveryMinute. What is wrong
-// does not stop the program: partners need their reports. It is logged, and the
-// head is not published any more.
+// ClockFinding returns why the time could not be noted last, such as that the
+// clock is wrong; nil where it could.
+func (o *Outbox) ClockFinding() error { return o.clock.get() }
+
+// watchTrail checks the audit trail once and notes the time, and then calls
+// EveryMinute. A trail that is not as it was written does not stop the program,
+// because partners need their reports. It is logged, and its head is not published
+// any more.
 func (o *Outbox) watchTrail(ctx context.Context) error {
 	head, published, err := o.VerifyTrail(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
-		o.finding.Store(&err)
+		o.trail.set(err)
 		o.log.Error("the audit trail is not as it was written", "cause", err)
 	default:
 		o.log.Info("the audit trail is complete and unchanged", "line", head.Line, "hash", head.Hash, "published", published.Line)
 	}
 	ticker := time.NewTicker(trailEvery)
 	defer ticker.Stop()
-	for {
+	for do := o.noteTime; ; do = o.EveryMinute {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
+			o.log.Warn("the time is not noted, or the head of the audit trail is not published", "cause", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			if err := o.EveryMinute(ctx); err != nil && ctx.Err() == nil {
-				o.log.Warn("what is done each minute has failed", "cause", err)
-			}
 		}
 	}
+}
+
+func (o *Outbox) noteTime(ctx context.Context) error {
+	err := o.ledger.NoteTime(ctx)
+	o.clock.set(err)
+	return err
 }
 
 // EveryMinute notes the time, while the wall clock agrees with the monotonic one,
 // and publishes the head of the audit trail, if it changed and the last one is a
 // minute old. Run calls it each minute.
 func (o *Outbox) EveryMinute(ctx context.Context) error {
-	err := o.ledger.NoteTime(ctx)
+	err := o.noteTime(ctx)
 	if o.TrailFinding() != nil {
 		return err
 	}

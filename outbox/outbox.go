@@ -83,7 +83,20 @@ type Outbox struct {
 
 	checkClock bool
 	schema     fs.FS
-	finding    atomic.Pointer[error] // of the check of the audit trail by Run
+	trail      finding // of the check of the audit trail by Run
+	clock      finding // of the last note of the time
+}
+
+// finding is what was wrong when something was checked last.
+type finding struct{ err atomic.Pointer[error] }
+
+func (f *finding) set(err error) { f.err.Store(&err) }
+
+func (f *finding) get() error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Open opens the outbox in the file at path and creates it where there is none.

@@ -177,10 +177,20 @@ func TestSigningByAClockThatIsWrongOnTheCommandLine(t *testing.T) {
 	if r := signoff(t, withdraw...); r.status != exitRefused || !strings.Contains(r.err, "signoff clock accept") {
 		t.Errorf("status %d, %s", r.status, r.err)
 	}
+	p, _ := startServer(t, dir)
+	eventually(t, "a finding", func() error {
+		if status, findings := readiness(t, p); status != http.StatusOK || !strings.Contains(findings["clock"], "signoff clock accept") {
+			return fmt.Errorf("%d %v", status, findings)
+		}
+		return nil
+	})
 	if r := mustSignoff(t, "clock", "accept", "--data", dir); !strings.Contains(r.out, fmt.Sprint(time.Now().UTC().Year())) {
 		t.Error(r.out)
 	}
 	mustSignoff(t, withdraw...)
+	if err := p.Outbox.EveryMinute(t.Context()); err != nil || p.Outbox.ClockFinding() != nil {
+		t.Error(err)
+	}
 	if r := mustSignoff(t, "audit", "--action", "clock.accepted", "--data", dir); !strings.Contains(r.out, "clock.accepted") {
 		t.Error(r.out)
 	}

@@ -16,7 +16,7 @@ import (
 // notes returns the conditions that an operator has to attend to, although the program is
 // ready.
 func (p *Server) notes() []check {
-	notes := []check{p.refillNote(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}, {"auditTrail", p.auditTrail}}
+	notes := []check{p.refillNote(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}, {"auditTrail", p.auditTrail}, {"clock", p.clock}}
 	if outside, ok := p.NATS.(*natsd.Outside); ok {
 		notes = append(notes, check{"natsConfiguration", outside.Configured})
 	}
@@ -25,6 +25,10 @@ func (p *Server) notes() []check {
 
 // auditTrail returns what was wrong with the audit trail when the server started.
 func (p *Server) auditTrail(context.Context) error { return p.Outbox.TrailFinding() }
+
+// clock returns why the time was not noted last: the clock is wrong, and the commands
+// refuse to sign.
+func (p *Server) clock(context.Context) error { return p.Outbox.ClockFinding() }
 
 // partnerConsumers returns an error if partners have nearly as many consumers, or as many,
 // as they may.
