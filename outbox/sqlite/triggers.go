@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -37,10 +38,10 @@ func (db *DB) ChangedTriggers(ctx context.Context, migrations fs.FS) ([]string, 
 	return changed, nil
 }
 
-func expectedTriggers(ctx context.Context, migrations fs.FS) (map[string]string, error) {
+func expectedTriggers(ctx context.Context, migrations fs.FS) (expected map[string]string, err error) {
 	sys := &system{writer: pool("", url.Values{"mode": {"memory"}, "_txlock": {"immediate"}}, 1)}
 	memory := database.New(sys.writer, sys.writer, sys)
-	defer memory.Close()
+	defer func() { err = errors.Join(err, memory.Close()) }()
 	if err := memory.Migrate(ctx, migrations); err != nil {
 		return nil, err
 	}

@@ -94,56 +94,81 @@ func lines(from, to int64) string {
 // without being found.
 func (l *Ledger) VerifyTrail(ctx context.Context) (head, published TrailHead, err error) {
 	// The trail only grows. What is read before it must be in it.
-	var setting string
-	err = l.DB.Reader.QueryRowContext(ctx, `select value from settings where name = ?`, chainSetting).Scan(&setting)
-	first, parseErr := strconv.ParseInt(setting, 10, 64)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && (parseErr != nil || first < 1) {
-		return head, published, events.Errorf(events.Altered, "the setting that names the first line of the audit trail's chain is missing")
-	}
+	first, err := l.firstHashed(ctx)
 	if err == nil {
 		published, err = publishedTrail(ctx, l.DB.Reader)
 	}
-	if err != nil {
-		return head, published, fmt.Errorf("verify audit trail: %w", err)
+	var stated []statedLine
+	if err == nil {
+		stated, err = l.statedLines(ctx)
 	}
-	stated, err := l.statedLines(ctx)
-	if err != nil {
-		return head, published, err
+	if err == nil {
+		head, err = l.walkTrail(ctx, first, published)
 	}
+	if err == nil {
+		err = head.covers(first, published, stated)
+	}
+	if err != nil && events.CodeOf(err) != events.Altered {
+		err = fmt.Errorf("verify audit trail: %w", err)
+	}
+	return head, published, err
+}
+
+// firstHashed returns the number of the first line that has a hash.
+func (l *Ledger) firstHashed(ctx context.Context) (int64, error) {
+	var setting string
+	err := l.DB.Reader.QueryRowContext(ctx, `select value from settings where name = ?`, chainSetting).Scan(&setting)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	first, err := strconv.ParseInt(setting, 10, 64)
+	if err != nil || first < 1 {
+		return 0, events.Errorf(events.Altered, "the setting that names the first line of the audit trail's chain is missing")
+	}
+	return first, nil
+}
+
+// walkTrail reads all lines and returns the last one. Lines from number first on
+// must have their hash, and the published head must be one of them.
+func (l *Ledger) walkTrail(ctx context.Context, first int64, published TrailHead) (head TrailHead, err error) {
 	var moment string
 	err = database.Each(ctx, l.DB.Reader, func(row database.Row) error {
 		line, err := scanLine(row)
-		if err == nil {
-			err = head.follow(line, first)
-		}
-		if err == nil && head.Line == published.Line && head.Hash != published.Hash {
-			err = events.Errorf(events.Altered, "line %d of the audit trail is not the one whose hash was published at %s: the trail was written anew",
-				head.Line, events.FormatTime(published.Time))
+		if err != nil {
+			return err
 		}
 		moment = line.time
-		return err
-	}, `select `+storedColumns+` from audit a order by a.row`)
-	switch {
-	case events.CodeOf(err) == events.Altered:
-		return head, published, err
-	case err != nil:
-		return head, published, fmt.Errorf("verify audit trail: %w", err)
-	case head.Line < published.Line:
-		return head, published, events.Errorf(events.Altered, "the audit trail ends with line %d, but line %d was published at %s: %s missing",
-			head.Line, published.Line, events.FormatTime(published.Time), lines(head.Line+1, published.Line))
-	case head.Line < first-1:
-		return head, published, events.Errorf(events.Altered, "the audit trail ends with line %d, but its chain begins with line %d", head.Line, first)
-	}
-	for _, s := range stated {
-		if s.line > head.Line {
-			return head, published, events.Errorf(events.Altered, "the audit trail ends with line %d, but %s names line %d: the end of the trail is missing",
-				head.Line, s.what, s.line)
+		if err := head.follow(line, first); err != nil {
+			return err
 		}
-	}
-	if head.Line > 0 {
+		if head.Line == published.Line && head.Hash != published.Hash {
+			return events.Errorf(events.Altered, "line %d of the audit trail is not the one whose hash was published at %s: the trail was written anew",
+				head.Line, events.FormatTime(published.Time))
+		}
+		return nil
+	}, `select `+storedColumns+` from audit a order by a.row`)
+	if err == nil && head.Line > 0 {
 		head.Time, err = events.ParseTime(moment)
 	}
-	return head, published, err
+	return head, err
+}
+
+// covers returns an Altered Error if the trail that ends with h was longer before.
+func (h TrailHead) covers(first int64, published TrailHead, stated []statedLine) error {
+	if h.Line < published.Line {
+		return events.Errorf(events.Altered, "the audit trail ends with line %d, but line %d was published at %s: %s missing",
+			h.Line, published.Line, events.FormatTime(published.Time), lines(h.Line+1, published.Line))
+	}
+	if h.Line < first-1 {
+		return events.Errorf(events.Altered, "the audit trail ends with line %d, but its chain begins with line %d", h.Line, first)
+	}
+	for _, s := range stated {
+		if s.line > h.Line {
+			return events.Errorf(events.Altered, "the audit trail ends with line %d, but %s names line %d: the end of the trail is missing",
+				h.Line, s.what, s.line)
+		}
+	}
+	return nil
 }
 
 // statedLine is the highest line that state of one sort names.
@@ -154,7 +179,7 @@ type statedLine struct {
 
 // statedLines returns the highest line that the state of each sort names.
 func (l *Ledger) statedLines(ctx context.Context) ([]statedLine, error) {
-	stated, err := database.List(ctx, l.DB.Reader, func(row database.Row) (s statedLine, err error) {
+	return database.List(ctx, l.DB.Reader, func(row database.Row) (s statedLine, err error) {
 		return s, row.Scan(&s.what, &s.line)
 	}, `
 		select 'a PI', coalesce(max(line), 0) from people
@@ -163,10 +188,6 @@ func (l *Ledger) statedLines(ctx context.Context) ([]statedLine, error) {
 		union all select 'a partner', coalesce(max(line), 0) from partners
 		union all select 'a key', coalesce(max(line), 0) from keys
 		union all select 'the clock', coalesce(max(line), 0) from clock`)
-	if err != nil {
-		return nil, fmt.Errorf("verify audit trail: %w", err)
-	}
-	return stated, nil
 }
 
 // publishedTrail returns the head of the audit trail in its last event. The time
