@@ -193,7 +193,7 @@ func (a Assessment) validateMeasurement() error {
 
 func (a Assessment) validateLesions() error {
 	if len(a.Lesions) > maxLesions {
-		return Fieldf("lesions", "has %d entries; at most %d are taken", len(a.Lesions), maxLesions)
+		return Fieldf("lesions", "has %d entries; at most %d are allowed", len(a.Lesions), maxLesions)
 	}
 	seen := make(map[string]bool, len(a.Lesions))
 	for i, l := range a.Lesions {
@@ -304,12 +304,12 @@ func validText(field, text string) error {
 		return Fieldf(field, "is not valid UTF-8")
 	}
 	if n := utf8.RuneCountInString(text); n > maxText {
-		return Fieldf(field, "has %d characters; at most %d are taken", n, maxText)
+		return Fieldf(field, "has %d characters; at most %d are allowed", n, maxText)
 	}
 	for i, r := range text {
 		edge := i == 0 || i+utf8.RuneLen(r) == len(text)
 		if !unicode.IsGraphic(r) || edge && unicode.IsSpace(r) {
-			return Fieldf(field, "holds a control character, or white space at an end")
+			return Fieldf(field, "has a control character, or white space at an end")
 		}
 	}
 	return nil

@@ -31,7 +31,7 @@ func ParseDecimal(text string) (Decimal, error) {
 	}
 	digits := len(mantissa) - strings.Count(mantissa, ".")
 	if digits > maxDecimalDigits {
-		return "", Errorf(Invalid, "has %d digits; at most %d are taken", digits, maxDecimalDigits)
+		return "", Errorf(Invalid, "has %d digits; at most %d are allowed", digits, maxDecimalDigits)
 	}
 	if exponent != "" {
 		n, err := strconv.Atoi(exponent)

@@ -31,7 +31,7 @@ func (e Event) Header() map[string][]string {
 		headerSpecVersion, headerID, headerSource, headerType, headerSubject, headerTime, headerContentType, headerStudy,
 		headerSequence, headerPartitionKey, headerPreviousHash, headerHash, headerTraceParent,
 	}
-	h := make(map[string][]string, len(names)+2) // room for the broker's own
+	h := make(map[string][]string, len(names)+2) // space for the broker's own
 	for i, name := range names {
 		if values[i] != "" {
 			h[name] = values[i : i+1 : i+1]

@@ -2,12 +2,13 @@ package events
 
 import "encoding/json"
 
-// PartnerAPIPrefix stands in a partner's account in place of $JS.API.
+// PartnerAPIPrefix is the JetStream API prefix in a partner's account, in place of
+// $JS.API.
 const PartnerAPIPrefix = "js.signoff"
 
-// How many messages a partner may send over all its connections, requests and
-// acknowledgements, or receive: a second for long, and at once. A partner that exceeds
-// this is suspended for some time.
+// The quota of a partner: how many messages it may send over all its connections
+// (requests and acknowledgements) or receive, a second in the long run, and at once. A
+// partner that exceeds it is suspended for some time.
 const (
 	PartnerRate  = 5_000
 	PartnerBurst = 10_000
@@ -17,10 +18,11 @@ const (
 // server sends, and keeps until it is read, a copy of each event to each.
 const PartnerSubscriptions = 64
 
-// PartnerConsumer is the durable consumer of one study of a partner.
+// PartnerConsumer returns the name of the durable consumer of one study of a partner.
 func PartnerConsumer(partner, key string) string { return partner + "=" + key }
 
-// PartnerAccess is the durable consumer that tells a partner of its access.
+// PartnerAccess returns the name of the durable consumer of the announcements of a
+// partner's access.
 func PartnerAccess(partner string) string { return partner }
 
 // Grant is the body of an AccessGranted or AccessRevoked event: the study that the

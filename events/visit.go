@@ -14,7 +14,7 @@ type Visit struct {
 	Date      string `json:"date,omitempty"` // TRDTC, where the visit is split by date
 }
 
-// KnownVisit is what the outbox has stored of an assessment.
+// KnownVisit is an assessment that the outbox has stored already.
 type KnownVisit struct {
 	Latest    Assessment // its highest registered version, waiting or signed
 	Signed    bool       // whether that version is signed

@@ -43,7 +43,7 @@ func (r Report) Encode() ([]byte, error) {
 		e.withdrawal(*r.Withdrawal)
 	}
 	e.raw(`]`)
-	e.identity(systemAssessment, a.ID, status, radiology, codeReport)
+	e.identity(SystemAssessment, a.ID, status, radiology, codeReport)
 	e.subject(a.Subject, a.Effective)
 	e.signature(r.Signature)
 	e.results(a)

@@ -41,7 +41,7 @@ type reportDocument struct {
 // readReport reads a report but does not interpret its extensions. The elements
 // that sign-off adds are read by signed.
 func readReport(data []byte, signed func(d *reportDocument, name []byte) error) (*reportDocument, error) {
-	d := &reportDocument{document: document{kind: typeReport, system: systemAssessment, category: radiology}}
+	d := &reportDocument{document: document{kind: typeReport, system: SystemAssessment, category: radiology}}
 	err := d.read(data, func(name []byte) error {
 		switch string(name) {
 		case "result":

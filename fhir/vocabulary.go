@@ -33,9 +33,12 @@ const (
 	extModality         = "#Modality"
 	extLabel            = "#Label"
 
-	systemAssessment = root + "#AssessmentId"
-	systemLesion     = root + "#LesionIdentifier"
+	systemLesion = root + "#LesionIdentifier"
 )
+
+// SystemAssessment is the system of a report's identifier, whose value is the id
+// of the assessment.
+const SystemAssessment = root + "#AssessmentId"
 
 // The kinds of value[x] in use.
 const (

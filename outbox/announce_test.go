@@ -102,7 +102,7 @@ func TestAGrantAndItsAnnouncementAreOne(t *testing.T) {
 		create trigger refuse before insert on events
 			when new.kind = 'access.granted.v1'
 		begin
-			select raise(abort, 'no room');
+			select raise(abort, 'disk full');
 		end`)
 	ok(t, err)
 	if _, err := d.Accounts().AddPartner(t.Context(), operator, "acme", "", []string{"A"}); err == nil {

@@ -62,15 +62,15 @@ func TestKilledAtEachStep(t *testing.T) {
 		d.register(withLesions(assessment("10", 1, 2, 1), "T01"), assessment("11", 1, 2, 1), withLesions(assessment("20", 2, 1, 1), "T01"), assessment("30", 3, 1, 1))
 		return d
 	}
-	calm := prepare(t)
-	calm.sign(crashIDs...)
-	want := calm.published()
+	undisturbed := prepare(t)
+	undisturbed.sign(crashIDs...)
+	want := undisturbed.published()
 	groups := []int{3, 7, 9, 10} // events after each transaction
 
 	for step := 1; ; step++ {
 		d := prepare(t)
 		acknowledged, died := crash(t, d.path, step)
-		d = open2(t, d)
+		d = openAgain(t, d)
 		left := d.published()
 		if !slices.Contains(groups, len(left)) {
 			t.Fatalf("step %d left part of a transaction: %v", step, left)

@@ -40,11 +40,11 @@ func TestASignatureCoversTheContentByItsDigest(t *testing.T) {
 		t.Errorf("the answer has digest %q, want %s", got, want)
 	}
 	if got := d.sign("1")[0].Digest; got != want {
-		t.Errorf("the answer given again has digest %q, want %s", got, want)
+		t.Errorf("the repeated answer has digest %q, want %s", got, want)
 	}
 	d.register(assessment("1", 1, 1, 2))
 	if got := must(d.signExpected("dr.a", "1", version(1, 1)))(t)[0].Digest; got != want {
-		t.Errorf("the answer given again beside a waiting version has digest %q, want %s", got, want)
+		t.Errorf("the repeated answer beside a waiting version has digest %q, want %s", got, want)
 	}
 	var row string
 	ok(t, d.DB().Reader.QueryRow(`select digest from signatures`).Scan(&row))

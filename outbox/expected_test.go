@@ -22,7 +22,7 @@ func (d *testOutbox) signExpected(user, id string, e outbox.Expected) ([]outbox.
 }
 
 func TestASignOffOfAnExpectedVersion(t *testing.T) {
-	t.Run("signs it when it waits, and gives the first answer again whatever waits then", func(t *testing.T) {
+	t.Run("signs it when it waits, and returns the first answer again whatever waits then", func(t *testing.T) {
 		d := newOutbox(t, "dr.a", "dr.b")
 		d.register(assessment("1", 1, 5, 2))
 		first := must(d.signExpected("dr.a", "1", version(5, 2)))(t)

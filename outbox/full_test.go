@@ -41,7 +41,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	wg.Wait()
 	if refused == 0 {
-		t.Fatal("there was room for all")
+		t.Fatal("the disk had space for all")
 	}
 	t.Run("keeps what was acknowledged, and nothing else", func(t *testing.T) {
 		log := all(t, d.Outbox)
@@ -50,7 +50,7 @@ func TestDiskFull(t *testing.T) {
 			t.Errorf("%d events of %d acknowledged sign-offs", len(log), len(acknowledged))
 		}
 	})
-	t.Run("goes on when there is room again", func(t *testing.T) {
+	t.Run("goes on when the disk has space again", func(t *testing.T) {
 		_, err := writer.Exec("pragma max_page_count = 1000000")
 		ok(t, err)
 		for _, a := range assessments {

@@ -83,6 +83,13 @@ func open(t testing.TB, path string, cfg outbox.Config) *outbox.Outbox {
 	return o
 }
 
+// openAgain opens the outbox once more, as another process would.
+func openAgain(t *testing.T, d *testOutbox) *testOutbox {
+	t.Helper()
+	o := open(t, filepath.Clean(d.path), outbox.Config{Clock: d.clock.now})
+	return &testOutbox{Outbox: o, t: t, path: d.path, clock: d.clock}
+}
+
 func newOutbox(t testing.TB, users ...string) *testOutbox {
 	t.Helper()
 	d := &testOutbox{t: t, path: filepath.Join(t.TempDir(), "outbox.db"), clock: newClock()}

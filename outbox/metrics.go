@@ -76,7 +76,7 @@ var (
 	unpublishedDesc = prometheus.NewDesc("signoff_outbox_unpublished_events",
 		"Events that are not on the stream.", nil, nil)
 	parkedDesc = prometheus.NewDesc("signoff_outbox_parked_studies",
-		"Studies whose events are held back.", nil, nil)
+		"Parked studies, whose events are not published.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.

@@ -16,7 +16,7 @@ import (
 // refuses one of them for a reason of that event's own.
 type ParkedStudy struct {
 	Study            string    `json:"study"`
-	Token            string    `json:"token"`
+	StudyKey         string    `json:"token"`
 	Reason           string    `json:"reason"`
 	Since            time.Time `json:"since"`
 	Sequence         uint64    `json:"sequence"` // of the first event that waits
@@ -164,7 +164,7 @@ func (o *Outbox) Parked(ctx context.Context) ([]ParkedStudy, error) {
 
 func scanParked(row database.Row) (p ParkedStudy, err error) {
 	var since string
-	if err := row.Scan(&p.Study, &p.Token, &p.Reason, &since, &p.Sequence, &p.ReleaseRequested); err != nil {
+	if err := row.Scan(&p.Study, &p.StudyKey, &p.Reason, &since, &p.Sequence, &p.ReleaseRequested); err != nil {
 		return p, err
 	}
 	p.Since, err = events.ParseTime(since)

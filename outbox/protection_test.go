@@ -169,7 +169,7 @@ func TestOpen(t *testing.T) {
 		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1))
 		first := d.sign("1")
-		again := open2(t, d)
+		again := openAgain(t, d)
 		if got := again.sign("1"); got[0] != first[0] {
 			t.Errorf("%+v", got)
 		}

@@ -187,7 +187,7 @@ func TestLag(t *testing.T) {
 	d := newOutbox(t)
 	ctx := t.Context()
 	start := d.clock.now()
-	must(d.Accounts().AddPartner(ctx, operator, "acme", "", []string{"A", "empty"}))(t) // ordinals 1, 2, 3
+	must(d.Accounts().AddPartner(ctx, operator, "acme", "", []string{"A", "empty"}))(t) // stream sequences 1, 2, 3
 	d.signedIn("A", "1")                                                                // 4
 	d.signedIn("B", "2")                                                                // 5
 	d.clock.advance(time.Minute)
@@ -210,7 +210,7 @@ func TestLag(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			d.note("A", c.delivered, c.acknowledged)
-			c.want.Partner, c.want.Study, c.want.Token, c.want.Last = "acme", "A", "A", 3
+			c.want.Partner, c.want.Study, c.want.StudyKey, c.want.Last = "acme", "A", "A", 3
 			got := d.lag("A")
 			got.Noted = time.Time{}
 			if diff := cmp.Diff(c.want, got); diff != "" {

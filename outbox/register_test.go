@@ -153,7 +153,7 @@ func TestVisits(t *testing.T) {
 		{Latest: assessment("101", 1, 1, 3)},
 		{Latest: assessment("102", 1, 2, 1)},
 	}
-	t.Run("gives the highest version of every assessment of the study", func(t *testing.T) {
+	t.Run("returns the highest version of every assessment of the study", func(t *testing.T) {
 		if diff := cmp.Diff(want, must(d.Visits(t.Context(), study))(t)); diff != "" {
 			t.Error(diff)
 		}
@@ -172,7 +172,7 @@ func TestVisits(t *testing.T) {
 		}
 	})
 	t.Run("finds who holds an id, in whatever study", func(t *testing.T) {
-		got := must(d.Holder(t.Context(), []string{"100", "103", "102"}))(t)
+		got := must(d.VisitsByID(t.Context(), []string{"100", "103", "102"}))(t)
 		if diff := cmp.Diff(map[string]events.KnownVisit{"100": want[0], "102": want[2]}, got); diff != "" {
 			t.Error(diff)
 		}

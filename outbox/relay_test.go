@@ -85,14 +85,14 @@ func TestOrdinals(t *testing.T) {
 		altered := with(2, p[0])
 		altered.Event.Hash = p[1].Event.Hash
 		for name, entries := range map[string][]events.Entry{
-			"a gap":             {with(3, p[0])},
-			"an ordinal twice":  {with(1, p[0])},
-			"a gap within":      {with(2, p[0]), with(4, p[1])},
-			"a skipped event":   {with(2, p[1])},
-			"a disorder":        {with(2, p[1]), with(3, p[0])},
-			"an event twice":    {with(2, first)},
-			"an unknown event":  {altered},
-			"no ordinal at all": {with(0, p[0])},
+			"a gap":                   {with(3, p[0])},
+			"a stream sequence twice": {with(1, p[0])},
+			"a gap within":            {with(2, p[0]), with(4, p[1])},
+			"a skipped event":         {with(2, p[1])},
+			"a disorder":              {with(2, p[1]), with(3, p[0])},
+			"an event twice":          {with(2, first)},
+			"an unknown event":        {altered},
+			"no stream sequence":      {with(0, p[0])},
 		} {
 			err := d.Source().Record(t.Context(), entries)
 			if !errors.Is(err, events.Conflict) {
@@ -129,7 +129,7 @@ func TestParking(t *testing.T) {
 		d.record(1)
 	})
 	t.Run("shows", func(t *testing.T) {
-		want := []outbox.ParkedStudy{{Study: "B", Token: "B", Reason: "too large", Since: d.clock.now(), Sequence: 1}}
+		want := []outbox.ParkedStudy{{Study: "B", StudyKey: "B", Reason: "too large", Since: d.clock.now(), Sequence: 1}}
 		if diff := cmp.Diff(want, must(d.Parked(t.Context()))(t)); diff != "" {
 			t.Error(diff)
 		}
@@ -171,8 +171,8 @@ func TestParking(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
-	t.Run("ends for the study that its number names, or else its token", func(t *testing.T) {
-		const spaced, token = "Study 1", "x-adq7ap3p40og"
+	t.Run("ends for the study that its number names, or else its study key", func(t *testing.T) {
+		const spaced, key = "Study 1", "x-adq7ap3p40og"
 		d := newOutbox(t)
 		d.signedIn(spaced, "1")
 		released := func() (numbers []string) {
@@ -184,20 +184,20 @@ func TestParking(t *testing.T) {
 			}))
 			return numbers
 		}
-		if got := events.StudyKey(spaced); got != token {
-			t.Fatalf("the token is %s", got)
+		if got := events.StudyKey(spaced); got != key {
+			t.Fatalf("the study key is %s", got)
 		}
-		ok(t, d.Source().Park(t.Context(), token, "too large"))
+		ok(t, d.Source().Park(t.Context(), key, "too large"))
 		ok(t, d.RequestRelease(t.Context(), operator, spaced))
-		ok(t, d.RequestRelease(t.Context(), operator, token))
-		if diff := cmp.Diff([]string{spaced + " " + token, spaced + " " + token}, released()); diff != "" {
+		ok(t, d.RequestRelease(t.Context(), operator, key))
+		if diff := cmp.Diff([]string{spaced + " " + key, spaced + " " + key}, released()); diff != "" {
 			t.Error(diff)
 		}
-		d.signedIn(token, "2") // a study whose number is the token of the other
-		wantCode(t, d.RequestRelease(t.Context(), operator, token), events.NotFound, "study "+token+" is not parked")
-		ok(t, d.Source().Park(t.Context(), events.StudyKey(token), "too large"))
-		ok(t, d.RequestRelease(t.Context(), operator, token))
-		if got := released(); got[len(got)-1] != token+" "+events.StudyKey(token) {
+		d.signedIn(key, "2") // a study whose number is the study key of the other
+		wantCode(t, d.RequestRelease(t.Context(), operator, key), events.NotFound, "study "+key+" is not parked")
+		ok(t, d.Source().Park(t.Context(), events.StudyKey(key), "too large"))
+		ok(t, d.RequestRelease(t.Context(), operator, key))
+		if got := released(); got[len(got)-1] != key+" "+events.StudyKey(key) {
 			t.Errorf("released %v", got)
 		}
 		wantCode(t, d.RequestRelease(t.Context(), operator, "Study"), events.NotFound, `there is no study "Study"`, "signoff status")
@@ -242,7 +242,7 @@ func TestChanged(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- d.Run(ctx) }()
-		wait(t) // the first look
+		wait(t) // the first check
 		drain()
 		_, err := other.SignOff(t.Context(), outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"1"}})
 		ok(t, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -81,7 +82,7 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	cases, err := groupByCase(o.db.Reader, s.IDs)
+	cases, err := groupByCase(ctx, o.db.Reader, s.IDs)
 	if err != nil {
 		return nil, ledger.Explain("sign off", err)
 	}
@@ -120,7 +121,7 @@ func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Sig
 	if _, err := host.ExecContext(ctx, takeWriteLock); err != nil {
 		return nil, ledger.Explain("sign off", o.db.Explain(err))
 	}
-	cases, err := groupByCase(host, s.IDs)
+	cases, err := groupByCase(context.WithoutCancel(ctx), host, s.IDs)
 	if err != nil {
 		return nil, ledger.Explain("sign off", err)
 	}
@@ -170,7 +171,7 @@ func checkTraceParent(text string) string {
 }
 
 // groupByCase returns the ids of each case, by study and case number.
-func groupByCase(q sqlx.Queryer, ids []string) ([][]string, error) {
+func groupByCase(ctx context.Context, q database.Querier, ids []string) ([][]string, error) {
 	if len(ids) == 1 {
 		return [][]string{ids}, nil // the transaction finds out whether it exists
 	}
@@ -186,7 +187,7 @@ func groupByCase(q sqlx.Queryer, ids []string) ([][]string, error) {
 		}
 		seen[id] = true
 		var k key
-		err := q.QueryRowx(`
+		err := q.QueryRowContext(ctx, `
 			select s.study, a.number
 			from assessments a
 			join studies s on s.row = a.study

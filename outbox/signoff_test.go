@@ -109,7 +109,7 @@ func TestSignOff(t *testing.T) {
 			t.Error(got)
 		}
 	})
-	t.Run("gives the first answer again", func(t *testing.T) {
+	t.Run("returns the first answer again", func(t *testing.T) {
 		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1), assessment("2", 1, 1, 1))
 		first := d.sign("1")
@@ -306,7 +306,7 @@ func TestWithdraw(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	t.Run("gives the first answer again, and refuses another", func(t *testing.T) {
+	t.Run("returns the first answer again, and refuses another", func(t *testing.T) {
 		d := newOutbox(t, "dr.a", "dr.b")
 		d.register(assessment("1", 1, 1, 1))
 		d.sign("1")

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 )
@@ -25,7 +26,7 @@ func acl(t *testing.T, d *testOutbox) {
 	ok(t, acc.RevokePI(t.Context(), operator, "dr.a", "OTHER"))
 	must(acc.AddPartner(t.Context(), operator, "acme", "Acme", []string{study}))(t)
 	ok(t, acc.GrantPartner(t.Context(), operator, "acme", "OTHER"))
-	ok(t, acc.AnnounceKey(t.Context(), newKey(t, d.clock.now())))
+	ok(t, acc.AnnounceKey(t.Context(), must(access.NewSigner(must(access.NewKey())(t)))(t).Key(d.clock.now())))
 }
 
 func TestStateNamesItsLineOfTheAuditTrail(t *testing.T) {

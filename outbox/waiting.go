@@ -96,9 +96,9 @@ func (o *Outbox) Visits(ctx context.Context, study string) ([]events.KnownVisit,
 	return visits, nil
 }
 
-// Holder returns the assessments of those ids that are registered, in whatever
-// study.
-func (o *Outbox) Holder(ctx context.Context, ids []string) (map[string]events.KnownVisit, error) {
+// VisitsByID returns those of the ids that are registered, in any study, with the
+// assessment of each.
+func (o *Outbox) VisitsByID(ctx context.Context, ids []string) (map[string]events.KnownVisit, error) {
 	registered := make(map[string]events.KnownVisit)
 	for _, id := range ids {
 		visit, err := scanVisit(o.db.Reader.QueryRowContext(ctx, `

@@ -19,6 +19,10 @@ type Withdrawal struct {
 	Meaning     string // of the signature by which it is withdrawn (21 CFR 11.50)
 	Reason      string
 	TraceParent string // as in SignOff
+
+	// Registration, if not 0, is that of the Version that is meant. A version
+	// that was signed after it is not withdrawn then.
+	Registration int64
 }
 
 // Withdraw withdraws the version of an assessment that was signed last: the
@@ -27,8 +31,9 @@ type Withdrawal struct {
 // available. An earlier version does not come back; a higher one can be signed.
 //
 // For the same withdrawal again, Withdraw returns the first answer. The error is
-// NotFound, Forbidden as in SignOff, or a Conflict: nothing was signed, or the
-// version was withdrawn by another PI, with another meaning or for another reason.
+// NotFound, Forbidden as in SignOff, or a Conflict: nothing was signed, another
+// version than the one meant was signed last, or the version was withdrawn by
+// another PI, with another meaning or for another reason.
 func (o *Outbox) Withdraw(ctx context.Context, wd Withdrawal) (answer Signed, err error) {
 	if err := cmp.Or(events.ValidMeaning(wd.Meaning), events.ValidReason(wd.Reason)); err != nil {
 		return Signed{}, err
@@ -52,6 +57,10 @@ func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
 	}
 	if c.signed == 0 {
 		return Signed{}, events.Errorf(events.Conflict, "assessment %s was never signed, so there is nothing to withdraw", c.id)
+	}
+	if wd.Registration != 0 && wd.Registration != c.signed {
+		return Signed{}, events.Errorf(events.Conflict, "another version of assessment %s than the one to be withdrawn was signed last: %s; look at it and withdraw again",
+			c.id, c.whatWasSigned())
 	}
 	before, err := tx.findWithdrawal(c)
 	if err != nil {

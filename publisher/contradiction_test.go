@@ -16,9 +16,9 @@ import (
 )
 
 func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
-	// stays wants the relay stopped for a reason, and the stream untouched
+	// wantStopped wants the relay stopped for a reason, and the stream untouched
 	// whatever is signed afterwards.
-	stays := func(t *testing.T, b *broker, r *relay, source *testOutbox, parts ...string) {
+	wantStopped := func(t *testing.T, b *broker, r *relay, source *testOutbox, parts ...string) {
 		t.Helper()
 		reason := r.stops()
 		for _, part := range parts {
@@ -44,7 +44,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		r := run(t, b, source, publisher.Config{CompareEvery: 20 * time.Millisecond})
 		r.reaches(10)
 		b.intrude()
-		stays(t, b, r, source, "at sequence 11", "no event of ours", "the outbox has nothing", "another publisher")
+		wantStopped(t, b, r, source, "at sequence 11", "no event of ours", "the outbox has nothing", "another publisher")
 	})
 
 	t.Run("when somebody else writes just before it does", func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		r.reaches(10)
 		b.intrude()
 		source.add("A", 1)
-		stays(t, b, r, source, "at sequence 11", "the outbox has event 11 of study A")
+		wantStopped(t, b, r, source, "at sequence 11", "the outbox has event 11 of study A")
 	})
 
 	t.Run("when somebody else writes in the middle of its batch", func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 				b.intrude()
 			}
 		}})
-		stays(t, b, r, source, "at sequence 1 ")
+		wantStopped(t, b, r, source, "at sequence 1 ")
 		if n := b.last(); n != 1 {
 			t.Errorf("the stream holds %d messages, want the intruder's only", n)
 		}
@@ -88,7 +88,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: "in." + e.NATSSubject(), Header: e.Header(), Data: altered}); err != nil {
 			t.Fatal(err)
 		}
-		stays(t, b, run(t, b, source, publisher.Config{}), source, "at sequence 1 ")
+		wantStopped(t, b, run(t, b, source, publisher.Config{}), source, "at sequence 1 ")
 	})
 
 	t.Run("when its outbox is older than the stream", func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		source.add("A", 5)
 		r.reaches(15)
 		r.stop()
-		stays(t, b, run(t, b, old, publisher.Config{}), old, "at sequence 11", "the outbox has nothing", "current outbox.db")
+		wantStopped(t, b, run(t, b, old, publisher.Config{}), old, "at sequence 11", "the outbox has nothing", "current outbox.db")
 	})
 
 	t.Run("when its outbox is older than the stream and went on by itself", func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		r.reaches(15)
 		r.stop()
 		old.add("A", 5)
-		stays(t, b, run(t, b, old, publisher.Config{}), old, "at sequence 11 the stream holds event 11 of study A", "the outbox has event 11 of study A")
+		wantStopped(t, b, run(t, b, old, publisher.Config{}), old, "at sequence 11 the stream holds event 11 of study A", "the outbox has event 11 of study A")
 	})
 
 	t.Run("when the stream is another installation's", func(t *testing.T) {
@@ -127,13 +127,13 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		r = run(t, other, second, publisher.Config{})
 		r.reaches(10)
 		r.stop()
-		stays(t, b, run(t, b, second, publisher.Config{}), second, "at sequence 10")
+		wantStopped(t, b, run(t, b, second, publisher.Config{}), second, "at sequence 10")
 
 		second.add("A", 10)
 		r = run(t, other, second, publisher.Config{})
 		r.reaches(23)
 		r.stop()
-		stays(t, b, run(t, b, second, publisher.Config{}), second, "at sequence 1 ")
+		wantStopped(t, b, run(t, b, second, publisher.Config{}), second, "at sequence 1 ")
 	})
 
 	t.Run("when the beginning of the stream is missing", func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 		if _, err := js.UpdateStream(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
-		stays(t, b, run(t, b, source, publisher.Config{}), source, "holds 4 messages, sequence 7 to 10", "deleted")
+		wantStopped(t, b, run(t, b, source, publisher.Config{}), source, "holds 4 messages, sequence 7 to 10", "deleted")
 
 		if err := js.DeleteStream(t.Context(), events.Stream); err != nil { // as the reason says
 			t.Fatal(err)

@@ -7,6 +7,6 @@
 // and that a stream that lost its end, or everything, is filled again with
 // identical sequence numbers. During an outage it tries again without end.
 //
-// It does not make events, does not look into them and decides nothing about
+// It does not make events, does not read them and decides nothing about
 // who may read them. See DESIGN.md for what happens when something fails.
 package publisher

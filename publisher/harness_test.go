@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -76,14 +77,13 @@ func (b *broker) connect(role natsd.Role) *nats.Conn {
 	b.t.Helper()
 	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(b), nats.ReconnectWait(5*time.Millisecond), nats.Timeout(20*time.Second),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
-		nats.UserInfoHandler(func() (string, string) {
+		loginOf(func() ([]byte, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			if b.server == nil {
-				return "", ""
+				return nil, errors.New("no server runs")
 			}
-			c := b.server.Credentials(role)
-			return c.User, c.Password
+			return b.server.Credentials(role)
 		}))...)
 	if err != nil {
 		b.t.Fatal(err)
@@ -253,4 +253,27 @@ func same(t testing.TB, b *broker, source *testOutbox, n int) {
 	if diff := cmp.Diff(want, b.stored()); diff != "" {
 		t.Errorf("outbox and stream differ (-outbox +stream):\n%s", diff)
 	}
+}
+
+// loginOf logs in with the credentials that are current at the time.
+func loginOf(current func() ([]byte, error)) nats.Option {
+	return nats.UserJWT(
+		func() (string, error) {
+			creds, err := current()
+			if err != nil {
+				return "", err
+			}
+			return jwt.ParseDecoratedJWT(creds)
+		},
+		func(nonce []byte) ([]byte, error) {
+			creds, err := current()
+			if err != nil {
+				return nil, err
+			}
+			user, err := jwt.ParseDecoratedUserNKey(creds)
+			if err != nil {
+				return nil, err
+			}
+			return user.Sign(nonce)
+		})
 }

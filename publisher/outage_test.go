@@ -89,7 +89,7 @@ func TestRelaySaysWhyTheBrokerDoesNotAnswer(t *testing.T) {
 	for range 10 {
 		source.sign("A", 100, 20)
 	}
-	until(t, "say so", func() bool { return strings.Contains(r.Status().Reason, "make room") })
+	until(t, "say so", func() bool { return strings.Contains(r.Status().Reason, "free some space") })
 	if source.parked("A") != "" {
 		t.Error("a full disk parked a study")
 	}
@@ -162,7 +162,7 @@ func TestRelayFillsTheStreamAgain(t *testing.T) {
 		r.stop()
 		b.stop()
 
-		if err := os.RemoveAll(filepath.Join(dir, "jetstream")); err != nil {
+		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.CopyFS(dir, os.DirFS(copied)); err != nil {

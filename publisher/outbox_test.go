@@ -98,9 +98,9 @@ func (b *testOutbox) newer(kind events.Kind, study string) {
 	b.t.Helper()
 	err := b.DB().Update(context.Background(), func(tx *sqlx.Tx) error {
 		var row int64
-		var link events.ChainHead
+		var head events.ChainHead
 		var last string
-		if err := tx.QueryRow(`select row, sequence, hash, time from studies where token = ?`, study).Scan(&row, &link.Number, &link.Hash, &last); err != nil {
+		if err := tx.QueryRow(`select row, sequence, hash, time from studies where token = ?`, study).Scan(&row, &head.Number, &head.Hash, &last); err != nil {
 			return err
 		}
 		at, err := events.ParseTime(last)
@@ -111,7 +111,7 @@ func (b *testOutbox) newer(kind events.Kind, study string) {
 			ID: uuid.Must(uuid.NewV7()).String(), Source: events.DefaultNamespace.Source(study), Type: events.DefaultNamespace.Type(kind),
 			Subject: "Basic/1", Time: at.Add(time.Microsecond), DataContentType: kind.MediaType(), Study: study, PartitionKey: study, Data: []byte("{}"),
 		}
-		e.Seal(link)
+		e.Seal(head)
 		if err := e.Validate(); err != nil {
 			return err
 		}

@@ -253,6 +253,7 @@ func (r *Relay) record(ctx context.Context, entries []events.Entry) error {
 	return nil
 }
 
+// number sets the stream sequences of entries that follow sequence last.
 func number(entries []events.Entry, last uint64) {
 	for i := range entries {
 		entries[i].StreamSequence = last + uint64(i) + 1

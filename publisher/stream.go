@@ -25,7 +25,7 @@ type StreamConfig struct {
 	MaxConsumers int
 
 	// RefillTo is the outbox's highest stream sequence. A stream that is created has
-	// it as a mark, from the same request, so that at no moment it looks complete
+	// it as a mark, from the same request, so that at no moment it counts as complete
 	// to those who have no outbox; see events.RefillKey. Zero: nothing was
 	// published yet, and nothing is marked.
 	RefillTo uint64
@@ -69,10 +69,10 @@ func (c StreamConfig) stream() jetstream.StreamConfig {
 }
 
 // EnsureStream returns the stream and creates it if it does not exist. One that
-// exists with other settings is a Conflict Error that names them; it is not
-// changed, but for two of them: one that shows studies only to live subscribers
-// shows all from then on, and one that allows fewer consumers allows as many.
-// Where the account allows fewer, that is what the stream gets.
+// exists with other settings is a Conflict Error that names them, and is not
+// changed, except for two settings: a stream that republishes only the events of
+// studies, as earlier versions made it, is changed to republish all; and a lower limit
+// of consumers is raised to the one configured, or to what the account allows.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, cfg StreamConfig) (jetstream.Stream, error) {
 	want := cfg.stream()
 	stream, err := js.Stream(ctx, want.Name)

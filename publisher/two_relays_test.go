@@ -24,23 +24,23 @@ func (w *watched) Head(ctx context.Context) (events.Entry, error) {
 	return head, err
 }
 
-// gate holds the first who passes it until it is opened, or the test has failed.
-type gate struct {
+// barrier holds the first who passes it until it is opened, or the test has failed.
+type barrier struct {
 	t               *testing.T
 	reached, opened chan struct{}
 	first           sync.Once
 }
 
-func newGate(t *testing.T) *gate {
-	return &gate{t: t, reached: make(chan struct{}), opened: make(chan struct{})}
+func newBarrier(t *testing.T) *barrier {
+	return &barrier{t: t, reached: make(chan struct{}), opened: make(chan struct{})}
 }
 
-func (g *gate) pass() {
-	g.first.Do(func() {
-		close(g.reached)
+func (b *barrier) pass() {
+	b.first.Do(func() {
+		close(b.reached)
 		select {
-		case <-g.opened:
-		case <-g.t.Context().Done():
+		case <-b.opened:
+		case <-b.t.Context().Done():
 		}
 	})
 }
@@ -82,7 +82,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 		for _, n := range []int{1, 100} { // a message, a batch
 			b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 			source.add("A", n)
-			g := newGate(t)
+			g := newBarrier(t)
 			first := run(t, b, source, publisher.Config{Step: func(name string) {
 				if name == publisher.StepRecord {
 					g.pass()
@@ -108,7 +108,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 			other := again(t, source)
 			second := run(t, b, other, publisher.Config{CompareEvery: time.Hour})
 			second.reaches(10)
-			g := newGate(t)
+			g := newBarrier(t)
 			first := run(t, b, &watched{source, g.pass}, publisher.Config{})
 			<-g.reached // knows the head, and neither the stream's end nor what is pending
 			source.add("A", 20)
@@ -159,7 +159,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 		}
 		limit(100_000)
 		source.addLarge("A")
-		g := newGate(t)
+		g := newBarrier(t)
 		first := run(t, b, source, publisher.Config{Step: func(name string) {
 			if name == publisher.StepPark {
 				g.pass()
@@ -190,7 +190,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 		// The first finds nothing pending. Before it releases study A, the second
 		// has stored an event of study B and not recorded it yet.
 		other := again(t, source)
-		stored, before := newGate(t), newGate(t)
+		stored, before := newBarrier(t), newBarrier(t)
 		first = run(t, b, &releasing{source, before.pass}, publisher.Config{CompareEvery: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond})
 		<-before.reached
 		other.next = 100

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 // idle waits for something to publish, or until it is time to compare stream and outbox
@@ -17,13 +19,7 @@ func (r *Relay) idle(ctx context.Context) {
 	if left := r.cfg.Settle - r.cfg.Clock().Sub(r.lastUnconfirmedSend); !r.settled() {
 		wait = min(wait, left) // then a release may be waiting
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-r.source.Changed():
-	case <-timer.C:
-	}
+	retry.SleepUntil(ctx, wait, r.source.Changed(), struct{}{})
 }
 
 // failed notes a failure, after which Run waits and tries again. The stream's end

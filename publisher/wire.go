@@ -105,7 +105,7 @@ func (r *Relay) sendBatch(ctx context.Context, last uint64, entries []events.Ent
 		return msg
 	}
 	r.step(StepOpen)
-	if _, err := r.request(ctx, expect(member(0), last)); err != nil { // holds for the whole batch
+	if _, err := r.request(ctx, expect(member(0), last)); err != nil { // the expectation is for the whole batch
 		return ack{}, err
 	}
 	end := len(entries) - 1
@@ -155,7 +155,8 @@ func (r *Relay) request(ctx context.Context, msg *nats.Msg) (ack, error) {
 	return a, nil
 }
 
-// refusal marks the errors after which certainly nothing was stored. A
+// refusal wraps the error of a publish, with errTooLarge or errIncomplete where the
+// broker has certainly stored nothing of it. After any other error that is unknown. A
 // broker whose disk was full may never answer again.
 func refusal(verb string, err error) error {
 	var refused *jetstream.APIError
@@ -163,7 +164,7 @@ func refusal(verb string, err error) error {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%s: %w: %w", verb, errTooLarge, err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: the broker does not answer: its disk is full, or it is overloaded; make room and start it again: %w", verb, err)
+		return fmt.Errorf("%s: the broker does not answer: its disk is full, or it is overloaded; free some space and start it again: %w", verb, err)
 	case !errors.As(err, &refused):
 		return fmt.Errorf("%s: %w", verb, err)
 	case refused.ErrorCode == codeTooLarge:
@@ -171,7 +172,7 @@ func refusal(verb string, err error) error {
 	case refused.ErrorCode == jetstreamext.JSErrCodeBatchPublishIncomplete:
 		return fmt.Errorf("%s: %w: %w", verb, errIncomplete, err)
 	case refused.ErrorCode == codeNoResources:
-		return fmt.Errorf("%s: the broker's disk is full: make room and start the broker again: %w", verb, err)
+		return fmt.Errorf("%s: the broker's disk is full: free some space and start the broker again: %w", verb, err)
 	default:
 		return fmt.Errorf("%s: %w", verb, err)
 	}

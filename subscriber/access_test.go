@@ -198,7 +198,7 @@ func TestTokensAreRenewed(t *testing.T) {
 		}
 		d.change(func() {
 			if d.issued != 4 {
-				t.Errorf("%d tokens were fetched in 3 hours, want 4", d.issued)
+				t.Errorf("%d access tokens were fetched in 3 hours, want 4", d.issued)
 			}
 		})
 	})
@@ -216,7 +216,7 @@ func TestTokensAreRenewed(t *testing.T) {
 		d.admitted(t, 3)
 		d.change(func() {
 			if d.issued != 2 {
-				t.Errorf("%d tokens were fetched, want 2", d.issued)
+				t.Errorf("%d access tokens were fetched, want 2", d.issued)
 			}
 		})
 	})

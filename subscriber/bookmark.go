@@ -106,7 +106,7 @@ func (o *order) settled() []acknowledger {
 //   - Nothing is undelivered, and nothing at or behind the bookmark's
 //     StreamSequence was delivered or acknowledged.
 //
-// A replica that is behind, or a stream that is being filled again, may look the
+// A replica that is behind, or a stream that is being filled again, may seem the
 // same. So it has to stand for some time.
 func (o *order) beyondEnd(info *jetstream.ConsumerInfo) error {
 	if o.confirmed || len(o.early) > 0 {
@@ -142,7 +142,7 @@ func (o *order) lastRepeat() (last arrival, deliveries uint64) {
 	return last, deliveries
 }
 
-// askPublisher says what to do when bookmark and log contradict each other.
+// askPublisher is the advice when bookmark and log contradict each other.
 const askPublisher = "ask the publisher whether an older log was restored; " +
 	"if so, have the study granted again and read it from the first event"
 

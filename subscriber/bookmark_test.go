@@ -101,11 +101,11 @@ func acknowledge(t *testing.T, d *partnerServer, n int) {
 
 // startBehind recreates the consumer behind a message, as the publisher does
 // after the broker has lost it.
-func startBehind(t *testing.T, d *partnerServer, floor uint64) {
+func startBehind(t *testing.T, d *partnerServer, acknowledged uint64) {
 	t.Helper()
 	d.deleteConsumer(t, "S1")
 	if err := d.consumer("S1", func(cfg *jetstream.ConsumerConfig) {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, floor+1
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, acknowledged+1
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -96,8 +96,8 @@ func Example_partner() {
 	defer reports.db.Close()
 	partner, err := subscriber.Dial(ctx, subscriber.Credentials{
 		TokenURL: publisher.tokenURL,                          // https://…/oauth2/token
-		ClientID: "acme",                                      // given by the publisher
-		Secret:   subscriber.SecretFile(publisher.secretFile), // read whenever a token is due
+		ClientID: "acme",                                      // from the publisher
+		Secret:   subscriber.SecretFile(publisher.secretFile), // read whenever an access token is due
 	}, publisher.natsURL, subscriber.PartnerConfig{}) // tls://…
 	if err != nil {
 		log.Fatal(err)

@@ -32,6 +32,7 @@ type installation struct {
 	js       jetstream.JetStream
 	endpoint *httptest.Server
 	url      string
+	server   *natsd.Server
 
 	mu        sync.Mutex
 	directory access.Directory
@@ -53,14 +54,10 @@ func newInstallation(t *testing.T, issuedAt func() time.Time) *installation {
 	inst.endpoint = httptest.NewServer(token.New(inst, inst, token.Config{Clock: issuedAt}))
 	t.Cleanup(inst.endpoint.Close)
 
-	seed, err := callout.NewIssuer()
-	inst.ok(err)
-	public, err := callout.IssuerKey(seed)
-	inst.ok(err)
-	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", LoginIssuer: public, Log: quiet})
+	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: quiet})
 	inst.ok(err)
 	t.Cleanup(server.Shutdown)
-	inst.url = server.ClientURL()
+	inst.url, inst.server = server.ClientURL(), server
 	connect := func(role natsd.Role) *nats.Conn {
 		nc, err := server.Connect(role)
 		inst.ok(err)
@@ -72,10 +69,11 @@ func newInstallation(t *testing.T, issuedAt func() time.Time) *installation {
 	_, err = publisher.EnsureStream(t.Context(), inst.js, publisher.StreamConfig{})
 	inst.ok(err)
 	service := connect(natsd.Partners)
-	logins, err := callout.New(service, inst, seed, callout.Config{Log: quiet})
-	inst.ok(err)
-	enforcer := callout.NewEnforcer(service, server, logins)
-	reconciler, err := partners.New(service, server, inst, inst, logins, enforcer, partners.Config{Log: quiet, Interval: 50 * time.Millisecond})
+	accounts := server.Accounts()
+	t.Cleanup(accounts.Close)
+	logins := callout.New(connect(natsd.Callout), inst, server.Keys().Answers(), callout.Config{Log: quiet})
+	enforcer := callout.NewEnforcer(service, accounts, logins)
+	reconciler, err := partners.New(service, accounts, inst, inst, logins, enforcer, partners.Config{Log: quiet, Interval: 50 * time.Millisecond})
 	inst.ok(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running errgroup.Group
@@ -112,16 +110,16 @@ func (inst *installation) Receipts(context.Context) (list []events.Receipt, err 
 
 // The methods that the token endpoint needs.
 
-func (inst *installation) AuthenticateClient(_ context.Context, id, given, _ string) (access.Partner, error) {
+func (inst *installation) AuthenticateClient(_ context.Context, id, secret, _ string) (access.Partner, error) {
 	p, _ := inst.Directory().Partner(id)
-	if !p.Opens(given, time.Now()) {
+	if !p.Opens(secret, time.Now()) {
 		return access.Partner{}, events.Errorf(events.Unauthenticated, "unknown client or wrong secret")
 	}
 	return p, nil
 }
 
-func (inst *installation) Issue(id, issuer, partner, given string, now time.Time) (string, error) {
-	signed, err := inst.signer.Issue(id, issuer, partner, given, now)
+func (inst *installation) Issue(id, issuer, partner, secretID string, now time.Time) (string, error) {
+	signed, err := inst.signer.Issue(id, issuer, partner, secretID, now)
 	inst.issued <- signed
 	return signed, err
 }
@@ -200,11 +198,11 @@ func TestPartnerOfAnInstallation(t *testing.T) {
 		}
 	})
 
-	t.Run("reads as many studies over a connection as it has room for", func(t *testing.T) {
-		const room = 60
+	t.Run("reads as many studies over a connection as its limit allows", func(t *testing.T) {
+		const limit = 60
 		inst := newInstallation(t, nil)
 		var all []string
-		for i := range room + 1 {
+		for i := range limit + 1 {
 			all = append(all, fmt.Sprint("S", i))
 		}
 		inst.set(true, all...)
@@ -213,18 +211,18 @@ func TestPartnerOfAnInstallation(t *testing.T) {
 		}
 		p, r := inst.dial(subscriber.PartnerConfig{}), newMemoryFollower()
 		var stop func() error
-		for _, name := range all[:room] {
+		for _, name := range all[:limit] {
 			stop, _ = follow(t, p, name, r)
 		}
-		for _, name := range all[:room] {
+		for _, name := range all[:limit] {
 			r.wait(t, name, 1)
 		}
-		if err := p.Follow(t.Context(), all[room], r); !errors.Is(err, events.Conflict) {
+		if err := p.Follow(t.Context(), all[limit], r); !errors.Is(err, events.Conflict) {
 			t.Errorf("one study more returned %v", err)
 		}
 		inst.ok(stop())
-		follow(t, p, all[room], r)
-		r.wait(t, all[room], 1)
+		follow(t, p, all[limit], r)
+		r.wait(t, all[limit], 1)
 	})
 
 	t.Run("reports that nobody answers logins, which does not end access", func(t *testing.T) {

@@ -130,8 +130,8 @@ func (p *Partner) watch(consumer string) (refusals chan refusal, stop func()) {
 // logins returns how often the connection has logged in again.
 func (p *Partner) logins() uint64 { return p.nc.Stats().Reconnects }
 
-// renewLogin connects again, so that the login has the present permissions; unless
-// that has happened since the login with the given number.
+// renewLogin connects again, so that the login has the present permissions,
+// unless the connection has logged in again since login number since.
 func (p *Partner) renewLogin(since uint64) {
 	p.renewing.Lock()
 	defer p.renewing.Unlock()

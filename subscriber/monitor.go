@@ -50,7 +50,7 @@ type monitor struct {
 	gaps       int       // checks in a row that found a gap that cannot be filled
 	losses     int       // checks in a row that found lost messages
 	checks     int       // since there is a reason to check soon
-	recalled   uint64    // the last of the older messages that were requested again
+	requested  uint64    // the last of the older messages that were requested again
 }
 
 // consumerState is the broker's answer.
@@ -113,7 +113,7 @@ func (m *monitor) handle(s consumerState, queued bool) error {
 	switch {
 	case s.err == nil:
 		m.f.report(nil)
-		m.recallLost(s.info)
+		m.requestLost(s.info)
 		return m.check(s.info)
 	case errors.As(s.err, new(outage)) && !m.f.p.nc.IsConnected():
 		return nil
@@ -176,14 +176,14 @@ func (m *monitor) idle(info *jetstream.ConsumerInfo) bool {
 	return false
 }
 
-// recallLost has the broker deliver at once the messages whose acknowledgement it
+// requestLost has the broker deliver at once the messages whose acknowledgement it
 // waits for in vain. It has sent them to requests of a lost connection: on a
 // cluster it does so until they expire, because the server that runs the consumer
 // is not the one that the connection was lost to. Which messages are lost is
 // unknown. So more than those are requested again, of the messages between the
 // acknowledged and the last delivered one: the newest at each check, the others in
 // turn. The broker ignores a sequence that is not the consumer's or was not sent.
-func (m *monitor) recallLost(info *jetstream.ConsumerInfo) {
+func (m *monitor) requestLost(info *jetstream.ConsumerInfo) {
 	waiting := m.f.order.waiting()
 	if m.arrived || info.NumAckPending <= waiting {
 		m.losses = 0
@@ -196,23 +196,23 @@ func (m *monitor) recallLost(info *jetstream.ConsumerInfo) {
 	first, last := info.AckFloor.Stream+1, info.Delivered.Stream
 	between := last + 1 - min(first, last+1)
 	for i := range min(2*lost, maxNewest, between) {
-		m.recall(last-i, info, 0.5)
+		m.requestAgain(last-i, info, 0.5)
 	}
 	for range min(maxOthers, between) {
-		if m.recalled++; m.recalled < first || m.recalled > last {
-			m.recalled = first
+		if m.requested++; m.requested < first || m.requested > last {
+			m.requested = first
 		}
-		if !m.recall(m.recalled, info, 0.75) {
-			m.recalled--
+		if !m.requestAgain(m.requested, info, 0.75) {
+			m.requested--
 			return
 		}
 	}
 }
 
-// recall requests a message again by a negative acknowledgement, in the form that
-// the broker expects; unless less than the given share of the quota is left, which
+// requestAgain requests a message again by a negative acknowledgement, in the form that
+// the broker expects; unless less than that share of the quota is left, which
 // the events of all studies that do arrive need. It reports whether it did.
-func (m *monitor) recall(streamSequence uint64, info *jetstream.ConsumerInfo, share float64) bool {
+func (m *monitor) requestAgain(streamSequence uint64, info *jetstream.ConsumerInfo, share float64) bool {
 	quota := m.f.p.quota
 	switch {
 	case m.f.order.isWaiting(streamSequence):

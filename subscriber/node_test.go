@@ -75,8 +75,13 @@ type nodeReader struct {
 // options, until the test ends.
 func startNode(t *testing.T, d *partnerServer, changes map[string]any) *nodeReader {
 	t.Helper()
+	return startNodeAt(t, d.url(), d.endpoint.URL, changes)
+}
+
+func startNodeAt(t *testing.T, url, tokenURL string, changes map[string]any) *nodeReader {
+	t.Helper()
 	options := map[string]any{
-		"servers": d.url(), "tokenURL": d.endpoint.URL, "clientId": acme, "clientSecret": secret, "study": "S1", "patience": 1000,
+		"servers": url, "tokenURL": tokenURL, "clientId": acme, "clientSecret": secret, "study": "S1", "patience": 1000,
 	}
 	maps.Copy(options, changes)
 	input, err := json.Marshal(options)
@@ -324,7 +329,7 @@ func TestNode(t *testing.T) {
 		compareNode(t, want, got)
 	})
 
-	t.Run("has a fresh token when the broker wants it to log in again", func(t *testing.T) {
+	t.Run("has a fresh access token when the broker wants it to log in again", func(t *testing.T) {
 		d, s := newServer(t, "S1"), &study{key: "S1"}
 		want := s.take(2)
 		publish(t, d, want[0])

@@ -104,12 +104,12 @@ func TestFollow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			floor := c.CachedInfo().AckFloor.Stream
-			if floor == 3 {
+			acked := c.CachedInfo().AckFloor.Stream
+			if acked == 3 {
 				break
 			}
-			if floor > 3 || time.Now().After(limit) {
-				t.Fatalf("acknowledged up to %d, handled 3", floor)
+			if acked > 3 || time.Now().After(limit) {
+				t.Fatalf("acknowledged up to %d, handled 3", acked)
 			}
 		}
 		tail, err := p.Tail(t.Context(), "S1")

@@ -44,8 +44,8 @@ type partnerServer struct {
 	granted []string         // studies that the partner may see now
 	secret  string           // the partner's
 	tokens  map[string]bool  // the valid ones
-	issued  int              // tokens so far
-	life    int64            // seconds for which a token is said to be valid
+	issued  int              // access tokens so far
+	life    int64            // seconds for which an access token is said to be valid
 	clients map[uint64]bool  // connections of the partner
 	answer  http.HandlerFunc // instead of the token endpoint
 	apart   string           // study for whose consumer nobody answers, from the next start on

@@ -25,6 +25,8 @@ type receiver struct {
 // errInterrupted ends a session whose connection was lost.
 var errInterrupted = errors.New("the connection to the broker was lost")
 
+// newReceiver starts to receive messages, at most buffer ahead. When the connection is
+// lost, it ends with errInterrupted once the messages received before are passed on.
 func newReceiver(nc *nats.Conn, from jetstream.MessagesContext, buffer int) *receiver {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &receiver{from: from, cancel: cancel, messages: make(chan jetstream.Msg, buffer)}

@@ -51,22 +51,22 @@ func TestDialRefusesWhatIsNoTokenEndpoint(t *testing.T) {
 		return fmt.Sprintf(`{"token_type":"Bearer","access_token":%q,"expires_in":3600}`, token)
 	}
 	for name, answer := range map[string]http.HandlerFunc{
-		"a page":                     respond(200, "text/html", "<html>welcome</html>"),
-		"a page that says JSON":      respond(200, jsonType, "<html>welcome</html>"),
-		"JSON that says page":        respond(200, "text/html", token("t")),
-		"nothing":                    respond(200, jsonType, ""),
-		"a huge token":               respond(200, jsonType, token(strings.Repeat("x", 20_000))),
-		"an endless answer":          respond(200, jsonType, `{"access_token":"`+strings.Repeat("x", 10<<20)),
-		"a token with a line break":  respond(200, jsonType, token("a\r\nb")),
-		"no token":                   respond(200, jsonType, `{"token_type":"Bearer","expires_in":3600}`),
-		"another type of token":      respond(200, jsonType, `{"token_type":"mac","access_token":"t"}`),
-		"a number as token":          respond(200, jsonType, `{"token_type":"Bearer","access_token":1}`),
-		"a life beyond all numbers":  respond(200, jsonType, `{"token_type":"Bearer","access_token":"t","expires_in":1e400}`),
-		"an array":                   respond(200, jsonType, `[]`),
-		"not found":                  respond(404, "text/html", "no such page"),
-		"a 401 that is a proxy's":    respond(401, "text/html", "log in to the network"),
-		"a request found wrong":      respond(400, jsonType, `{"error":"invalid_request","error_description":"`+secret+`"}`),
-		"a redirect to another host": redirect("https://elsewhere.invalid/token"),
+		"a page":                            respond(200, "text/html", "<html>welcome</html>"),
+		"a page that says JSON":             respond(200, jsonType, "<html>welcome</html>"),
+		"JSON that says page":               respond(200, "text/html", token("t")),
+		"nothing":                           respond(200, jsonType, ""),
+		"a huge access token":               respond(200, jsonType, token(strings.Repeat("x", 20_000))),
+		"an endless answer":                 respond(200, jsonType, `{"access_token":"`+strings.Repeat("x", 10<<20)),
+		"an access token with a line break": respond(200, jsonType, token("a\r\nb")),
+		"no token":                          respond(200, jsonType, `{"token_type":"Bearer","expires_in":3600}`),
+		"another type of token":             respond(200, jsonType, `{"token_type":"mac","access_token":"t"}`),
+		"a number as token":                 respond(200, jsonType, `{"token_type":"Bearer","access_token":1}`),
+		"a life beyond all numbers":         respond(200, jsonType, `{"token_type":"Bearer","access_token":"t","expires_in":1e400}`),
+		"an array":                          respond(200, jsonType, `[]`),
+		"not found":                         respond(404, "text/html", "no such page"),
+		"a 401 that is a proxy's":           respond(401, "text/html", "log in to the network"),
+		"a request found wrong":             respond(400, jsonType, `{"error":"invalid_request","error_description":"`+secret+`"}`),
+		"a redirect to another host":        redirect("https://elsewhere.invalid/token"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newServer(t, "S1")

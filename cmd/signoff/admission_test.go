@@ -23,7 +23,6 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/retry"
@@ -44,7 +43,7 @@ type installation struct {
 	study string
 	next  int // the last assessment
 
-	acme, revoked, rotated *partnerClient // with tokens from before access ended
+	acme, revoked, rotated *partnerClient // with access tokens from before access ended
 	secrets                map[string]string
 	oldSecret              string // of rotated, no longer in force
 	withdrawn              string // a report that was withdrawn
@@ -243,7 +242,7 @@ func pauseRelay(t testing.TB, p *server.Server, step string, passes int, fn func
 	}
 }
 
-// ask calls the read API with a token, once.
+// ask calls the read API with an access token, once.
 func ask(t *testing.T, p *server.Server, id, bearer, study string) *http.Response {
 	t.Helper()
 	address := p.PublicURL() + p.Settings.BasePath + "/DiagnosticReport?_summary=count&researchstudy=" + url.QueryEscape(study)
@@ -283,7 +282,7 @@ func readAnswer(t *testing.T, req *http.Request) *http.Response {
 	return res
 }
 
-// wantClosed checks that reports, keys, tokens and logins are unavailable to everybody.
+// wantClosed checks that reports, keys, access tokens and logins are unavailable to everybody.
 func (i *installation) wantClosed(p *server.Server) {
 	i.t.Helper()
 	for _, c := range []*partnerClient{i.acme, i.revoked, i.rotated, {id: "acme", token: "nonsense"}} {
@@ -297,7 +296,7 @@ func (i *installation) wantClosed(p *server.Server) {
 		res := askToken(i.t, p, id, secret)
 		body, _ := io.ReadAll(res.Body)
 		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.Contains(string(body), `"error":"temporarily_unavailable"`) {
-			i.t.Errorf("a token for %s: %d %s", id, res.StatusCode, body)
+			i.t.Errorf("an access token for %s: %d %s", id, res.StatusCode, body)
 		}
 	}
 	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodGet, p.PublicURL()+token.JWKSPath, nil)
@@ -354,7 +353,7 @@ func (i *installation) wantRight(p *server.Server) {
 	}
 	for secret, want := range map[string]int{i.oldSecret: http.StatusUnauthorized, i.secrets["rotated"]: http.StatusOK} {
 		if res := askToken(i.t, p, "rotated", secret); res.StatusCode != want {
-			i.t.Errorf("a token for rotated: %d, want %d", res.StatusCode, want)
+			i.t.Errorf("an access token for rotated: %d, want %d", res.StatusCode, want)
 		}
 	}
 	i.wantLogins(p.NATS.ClientURL())
@@ -490,9 +489,7 @@ func TestACalloutAdmitsNobodyWhileTheStreamIsRefilled(t *testing.T) {
 	i.lose("jetstream", "readmodel.db*")
 	p := startPaused(t, i.dir, s, 2)
 	dir := datadir.Dir(t.TempDir())
-	a, err := server.OpenCallout(t.Context(), dir, server.CalloutSettings{
-		Flags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, natsconf.CredentialsDir, natsconf.LoginKeyFile),
-	}, slog.New(slog.DiscardHandler))
+	a, err := server.OpenCallout(t.Context(), dir, o.calloutSettings(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -551,7 +548,7 @@ func TestAccessWhileTheBrokerIsAway(t *testing.T) {
 		t.Errorf("rotated: %d %s", status, body)
 	}
 	if res := askToken(t, p.Server, "late", late.Secret); res.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("a token that would be refused: %d", res.StatusCode)
+		t.Errorf("an access token that would be refused: %d", res.StatusCode)
 	}
 	// What is committed later is respected as well.
 	if err := p.Outbox.Accounts().RevokePartner(t.Context(), "test", "rotated", i.study); err != nil {
@@ -594,8 +591,8 @@ func startOnMovedStream(t *testing.T, dir string, s server.Settings) (*server.Se
 	return p.Server, p.stop
 }
 
-// Only Look is called here, once, so that nothing changes meanwhile.
-func TestWhetherTheFirstLookOpens(t *testing.T) {
+// Only Check is called here, once, so that nothing changes meanwhile.
+func TestWhetherTheFirstCheckOpens(t *testing.T) {
 	i := newInstallation(t, 5)
 	path := datadir.Dir(i.dir)
 	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
@@ -618,7 +615,7 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 	mustSignoff(t, "partner", "add", "stranger", "--study", i.study, "--data", stranger)
 	stop()
 
-	look := func(t *testing.T, prepare func(p *server.Server)) (*server.Server, error) {
+	checkOnce := func(t *testing.T, prepare func(p *server.Server)) (*server.Server, error) {
 		t.Helper()
 		p, err := server.Open(t.Context(), path, loopback(), slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -632,7 +629,7 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 		if prepare != nil {
 			prepare(p)
 		}
-		p.Admission.Look(t.Context())
+		p.Admission.Check(t.Context())
 		return p, p.Admission.Closed()
 	}
 	// restore replaces files of the installation.
@@ -655,7 +652,7 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 			t.Errorf("closed: %v", err)
 		}
 	}
-	stays := func(t *testing.T, err error, words string) {
+	wantClosed := func(t *testing.T, err error, words string) {
 		t.Helper()
 		if !errors.Is(err, events.Unavailable) || !strings.Contains(err.Error(), words) {
 			t.Errorf("want %q: %v", words, err)
@@ -668,38 +665,38 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Close()
-		p.Admission.Look(t.Context())
+		p.Admission.Check(t.Context())
 		opens(t, p.Admission.Closed())
 	})
 	t.Run("a read model that stands where the outbox does", func(t *testing.T) {
 		restore(t, complete, model, true)
-		_, err := look(t, nil)
+		_, err := checkOnce(t, nil)
 		opens(t, err)
 	})
 	t.Run("also where the stream is another, or is gone", func(t *testing.T) {
 		restore(t, complete, model, false)
-		_, err := look(t, nil)
+		_, err := checkOnce(t, nil)
 		opens(t, err)
 	})
 	t.Run("also where the outbox lacks ordinals only, without asking the stream", func(t *testing.T) {
 		restore(t, withoutOrdinals, model, false)
-		_, err := look(t, nil)
+		_, err := checkOnce(t, nil)
 		opens(t, err)
 	})
 	t.Run("also where the outbox is older, if the stream has its last event", func(t *testing.T) {
 		restore(t, older, model, true)
-		_, err := look(t, nil)
+		_, err := checkOnce(t, nil)
 		opens(t, err)
 	})
 	t.Run("not where the read model is older too, and the stream knows more", func(t *testing.T) {
 		restore(t, older, olderModel, true)
-		p, err := look(t, nil)
-		stays(t, err, "in the stream")
+		p, err := checkOnce(t, nil)
+		wantClosed(t, err, "in the stream")
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- p.Model.Run(ctx, p.Reader) }()
 		eventually(t, "it to open once the read model has applied that", func() error {
-			p.Admission.Look(t.Context())
+			p.Admission.Check(t.Context())
 			return p.Admission.Closed()
 		})
 		stop()
@@ -709,35 +706,35 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 	})
 	t.Run("not where that cannot be found out", func(t *testing.T) {
 		restore(t, older, model, false)
-		_, err := look(t, nil)
-		stays(t, err, "cannot be compared")
+		_, err := checkOnce(t, nil)
+		wantClosed(t, err, "cannot be compared")
 	})
 	t.Run("not a read model that is missing", func(t *testing.T) {
 		restore(t, complete, "", true)
-		p, err := look(t, nil)
-		stays(t, err, fmt.Sprintf("the read model is at event 0 of %d", p.Start.Recorded.StreamSequence))
+		p, err := checkOnce(t, nil)
+		wantClosed(t, err, fmt.Sprintf("the read model is at event 0 of %d", p.Start.Recorded.StreamSequence))
 	})
 	t.Run("not a read model that is older", func(t *testing.T) {
 		restore(t, complete, olderModel, true)
-		_, err := look(t, nil)
-		stays(t, err, "the read model is at event")
+		_, err := checkOnce(t, nil)
+		wantClosed(t, err, "the read model is at event")
 	})
 	t.Run("not one that holds another event there", func(t *testing.T) {
 		restore(t, complete, model, true)
 		alter(t, path.ReadModel(), "update position set hash = 'x'")
-		_, err := look(t, nil)
-		stays(t, err, "do not belong together")
+		_, err := checkOnce(t, nil)
+		wantClosed(t, err, "do not belong together")
 	})
 	t.Run("not one of another log that went on for longer", func(t *testing.T) {
 		restore(t, datadir.Dir(stranger).Outbox(), model, true)
-		_, err := look(t, nil)
-		stays(t, err, "do not belong together")
+		_, err := checkOnce(t, nil)
+		wantClosed(t, err, "do not belong together")
 	})
 	t.Run("not before access events are applied that wait to be published", func(t *testing.T) {
 		restore(t, complete, model, true)
 		i.commit(func(o *outbox.Outbox) error { return o.Accounts().RevokePartner(t.Context(), "test", "acme", i.study) })
-		p, err := look(t, nil)
-		stays(t, err, "changes of access that were committed before")
+		p, err := checkOnce(t, nil)
+		wantClosed(t, err, "changes of access that were committed before")
 		if d, _ := p.Admission.Directory().Partner("acme"); d.Granted(i.study) {
 			t.Error("the study is granted meanwhile")
 		}
@@ -745,7 +742,7 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 	t.Run("but where these are parked it does, and they are respected", func(t *testing.T) {
 		restore(t, complete, model, true)
 		i.commit(func(o *outbox.Outbox) error { return o.Accounts().RevokePartner(t.Context(), "test", "acme", i.study) })
-		p, err := look(t, func(p *server.Server) {
+		p, err := checkOnce(t, func(p *server.Server) {
 			if err := p.Outbox.Source().Park(t.Context(), events.AccessStudy, "too large"); err != nil {
 				t.Fatal(err)
 			}
@@ -758,7 +755,7 @@ func TestWhetherTheFirstLookOpens(t *testing.T) {
 	t.Run("and a study that is parked holds up nothing", func(t *testing.T) {
 		restore(t, complete, model, true)
 		i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
-		_, err := look(t, func(p *server.Server) {
+		_, err := checkOnce(t, func(p *server.Server) {
 			if err := p.Outbox.Source().Park(t.Context(), events.StudyKey(i.study), "too large"); err != nil {
 				t.Fatal(err)
 			}

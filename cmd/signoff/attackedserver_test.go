@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -121,6 +122,22 @@ func (s *attackedServer) partner(id string, studies ...string) *partnerClient {
 func (s *attackedServer) secret(what, value string) string {
 	s.secrets[value] = what
 	return value
+}
+
+// natsUser returns the part of the operator's NATS credentials that begins so.
+func (s *attackedServer) natsUser(begins string) string {
+	s.t.Helper()
+	creds, err := os.ReadFile(s.p.Dir.OperatorCreds())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(creds)) {
+		if strings.HasPrefix(line, begins) {
+			return strings.TrimSpace(line)
+		}
+	}
+	s.t.Fatalf("the credentials have no line that begins with %s", begins)
+	return ""
 }
 
 // honest checks that both partners still get their own pages.

@@ -21,8 +21,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// placedKey puts a new token key into the data directory. It is announced with the time
-// given.
+// placedKey puts a new token key into the data directory. It is announced at the time at.
 func placedKey(t *testing.T, dir datadir.Dir, o *outbox.Outbox, at time.Time) *tokenkey.Key {
 	t.Helper()
 	key := announcedKey(t, o, at)
@@ -164,21 +163,21 @@ func TestTheClockIsSetBackAfterARotation(t *testing.T) {
 		}
 		return found.Until
 	}
-	look := func(at time.Time) {
+	check := func(at time.Time) {
 		t.Helper()
-		if err := k.Look(t.Context(), at); err != nil {
+		if err := k.Advance(t.Context(), at); err != nil {
 			t.Fatal(err)
 		}
 	}
 
-	// rotate makes a new key by a clock that shows the time given.
+	// rotate makes a new key by a clock that shows at.
 	rotate := func(at time.Time) *tokenkey.Key {
 		t.Helper()
 		if _, err := o.Accounts().RequestKeyRotation(t.Context(), "test"); err != nil {
 			t.Fatal(err)
 		}
 		before := k.Current()
-		look(at)
+		check(at)
 		if k.Current() == before {
 			t.Fatal("the key before signs still")
 		}
@@ -189,7 +188,7 @@ func TestTheClockIsSetBackAfterARotation(t *testing.T) {
 	if got := until(first); got.Before(ahead) || k.ID() != second.ID() {
 		t.Fatalf("the key signs: %t; the one before ends at %s", k.ID() == second.ID(), got)
 	}
-	look(right)
+	check(right)
 	if got := until(first); got.After(right.Add(tokenkey.Overlap)) {
 		t.Errorf("once the clock is right, the key before ends at %s only", got)
 	}
@@ -200,7 +199,7 @@ func TestTheClockIsSetBackAfterARotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	look(right.Add(time.Second))
+	check(right.Add(time.Second))
 	if after, err := o.ChainHead(t.Context(), events.AccessStudy); err != nil || after != before {
 		t.Errorf("it is retired again: %v, %v", after, err)
 	}
@@ -210,7 +209,7 @@ func TestTheClockIsSetBackAfterARotation(t *testing.T) {
 		t.Errorf("the next key signs: %t; the one before ends at %s", k.ID() == third.ID(), until(second))
 	}
 	fourth := rotate(ahead)
-	look(right.Add(2 * time.Minute))
+	check(right.Add(2 * time.Minute))
 	if k.ID() != fourth.ID() || until(third).After(right.Add(2*time.Minute+tokenkey.Overlap)) {
 		t.Errorf("after a rotation by a clock that was ahead, the key before ends at %s", until(third))
 	}

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,8 +24,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
-// natsServerChild is a NATS server as nats-server -c FILE runs it: it reloads its
-// configuration on SIGHUP.
+// natsServerChild is a NATS server as nats-server -c FILE runs it.
 func natsServerChild() int {
 	opts, err := natsserver.ProcessConfigFile(os.Args[1])
 	if err != nil {
@@ -53,10 +51,11 @@ func natsServerChild() int {
 // cluster are NATS servers in processes of their own, under the configuration
 // that nats-config writes for a data directory.
 type cluster struct {
-	t    *testing.T
-	data string // of the program
-	conf string // of the servers, and the credentials
-	args []string
+	t     *testing.T
+	data  string   // of the program
+	conf  string   // of the servers, and the credentials
+	args  []string // of nats-config
+	store string   // of each server, in a directory that is named like its host
 
 	hosts []string
 	nodes []*exec.Cmd // nil: killed
@@ -68,7 +67,7 @@ type cluster struct {
 // machines. Args are added to those of nats-config.
 func newCluster(t *testing.T, data string, size int, args ...string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, data: data, conf: t.TempDir(), nodes: make([]*exec.Cmd, size)}
+	c := &cluster{t: t, data: data, conf: t.TempDir(), store: t.TempDir(), nodes: make([]*exec.Cmd, size)}
 	network := "127.0.0."
 	if size > 1 {
 		network = fmt.Sprintf("127.%d.%d.", 1+rand.IntN(250), rand.IntN(250))
@@ -78,13 +77,13 @@ func newCluster(t *testing.T, data string, size int, args ...string) *cluster {
 	}
 	c.port = c.freePort()
 	c.args = append([]string{
-		"nats-config", "--data", data, "--out", c.conf, "--store-dir", filepath.Join(t.TempDir(), "{node}"), "--monitor-listen=",
+		"nats-config", "--data", data, "--out", c.conf, "--store-dir", filepath.Join(c.store, "{node}"), "--monitor-listen=",
 		"--client-listen", "{node}:" + c.port, "--cluster-listen", "{node}:" + c.freePort(),
 	}, args...)
 	for _, host := range c.hosts {
 		c.args = append(c.args, "--node", host)
 	}
-	c.configure()
+	mustSignoff(t, c.args...)
 	for i := range c.nodes {
 		c.start(i)
 	}
@@ -106,12 +105,6 @@ func (c *cluster) freePort() string {
 		c.t.Fatal(err)
 	}
 	return port
-}
-
-// configure writes the configuration as the partners are now.
-func (c *cluster) configure() string {
-	c.t.Helper()
-	return mustSignoff(c.t, c.args...).out
 }
 
 func (c *cluster) start(i int) {
@@ -145,16 +138,6 @@ func (c *cluster) kill(i int) {
 	c.nodes[i] = nil
 }
 
-// reload makes all servers reload what configure wrote.
-func (c *cluster) reload() {
-	c.t.Helper()
-	for _, node := range c.nodes {
-		if err := node.Process.Signal(syscall.SIGHUP); err != nil {
-			c.t.Error(err)
-		}
-	}
-}
-
 func (c *cluster) url(i int) string { return "nats://" + c.hosts[i] + ":" + c.port }
 
 // flags returns the flags with which the program reaches the cluster.
@@ -163,7 +146,7 @@ func (c *cluster) flags() natsflags.Flags {
 	for i := range c.hosts {
 		urls = append(urls, c.url(i))
 	}
-	return natsflags.Flags{NATSURL: strings.Join(urls, ","), NATSPasswordFile: filepath.Join(c.conf, natsconf.CredentialsDir, "{role}"+natsconf.PasswordSuffix)}
+	return natsflags.Flags{NATSURL: strings.Join(urls, ","), NATSCreds: filepath.Join(c.conf, natsconf.CredentialsDir, "{role}"+natsconf.CredsSuffix)}
 }
 
 // settings returns the settings of a server on the cluster.
@@ -171,6 +154,15 @@ func (c *cluster) settings() server.Settings {
 	s := loopback()
 	s.NATSListen, s.Flags, s.NATSReplicas = "", c.flags(), len(c.hosts)
 	return s
+}
+
+// calloutSettings returns the settings of a callout on the cluster, which has nothing
+// but the directory that is made for it.
+func (c *cluster) calloutSettings() server.CalloutSettings {
+	own := filepath.Join(c.conf, natsconf.CalloutDir)
+	flags := c.flags()
+	flags.NATSCreds = filepath.Join(own, "{role}"+natsconf.CredsSuffix)
+	return server.CalloutSettings{Flags: flags, OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(own, natsconf.AnswersFile)}
 }
 
 // stream reads the state of the stream with the role reader.
@@ -196,6 +188,15 @@ func (c *cluster) stream() *jetstream.StreamInfo {
 func (c *cluster) login(i int, id, secret string) (*nats.Conn, error) {
 	return nats.Connect(c.url(i), nats.UserInfo(id, secret), nats.NoReconnect(), nats.Timeout(10*time.Second),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+}
+
+// credentialFiles writes credentials that no server knows, and returns their path for
+// --nats-creds.
+func credentialFiles(t *testing.T) string {
+	t.Helper()
+	out := t.TempDir()
+	mustSignoff(t, "nats-config", "--data", t.TempDir(), "--out", out, "--insecure")
+	return filepath.Join(out, natsconf.CredentialsDir, "{role}"+natsconf.CredsSuffix)
 }
 
 // eventually calls holds until it returns nil; what names the condition.

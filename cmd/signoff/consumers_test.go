@@ -121,7 +121,7 @@ func TestReplicasOfConsumersAreForClusters(t *testing.T) {
 	if _, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
 		t.Errorf("with the embedded server: %v", err)
 	}
-	s.Flags = natsflags.Flags{NATSURL: "nats://127.0.0.1:1", NATSPasswordFile: "x"}
+	s.Flags = natsflags.Flags{NATSURL: "nats://127.0.0.1:1", NATSCreds: "{role}"}
 	if _, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {
 		t.Errorf("with more than the stream has: %v", err)
 	}
@@ -130,7 +130,7 @@ func TestReplicasOfConsumersAreForClusters(t *testing.T) {
 // Each partner's consumer is stored by one server only, and that one is killed, so that it
 // cannot hand over.
 func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
-	o := newClusterServer(t)
+	o := newClusterServer(t, 3)
 	o.stop()
 	s := o.settings()
 	s.Listen, s.NATSConsumerReplicas = o.listen, 1

@@ -19,7 +19,7 @@ func TestContainersSetVariablesThatTheProgramKnows(t *testing.T) {
 	}
 	known := make(map[string]bool)
 	_ = kong.Visit(parser.Model, func(node kong.Visitable, next kong.Next) error {
-		if flag, ok := node.(*kong.Flag); ok {
+		if flag, ok := node.(*kong.Flag); ok && !flag.Hidden {
 			for _, name := range flag.Envs {
 				known[name] = true
 			}

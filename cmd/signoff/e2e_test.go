@@ -236,7 +236,7 @@ func TestAWithdrawnReportIsGone(t *testing.T) {
 	if status, body := partner.get("/DiagnosticReport/790"); status != http.StatusOK {
 		t.Fatalf("before: %d %s", status, body)
 	}
-	for range 2 { // the second time gives the first answer
+	for range 2 { // the second time repeats the first answer
 		mustSignoff(t, "withdraw", "790", "--as", "pi", "--meaning", "I withdraw this assessment.", "--reason", "wrong subject", "--password-file", password, "--data", dir)
 	}
 	awaitCaughtUp(t, p)
@@ -288,7 +288,7 @@ func TestTheTourEndsWell(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, demo.Marker), []byte("mine\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r := signoff(t, "demo", "--once", "--data", dir); r.status != exitRefused || !strings.Contains(r.err, "holds something else") {
+	if r := signoff(t, "demo", "--once", "--data", dir); r.status != exitRefused || !strings.Contains(r.err, "is not a directory of the demo") {
 		t.Errorf("in somebody's directory: status %d, %s", r.status, r.err)
 	}
 }

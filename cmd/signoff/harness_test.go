@@ -242,7 +242,7 @@ func (c *partnerClient) do(req *http.Request) (status int, body []byte) {
 	return res.StatusCode, body
 }
 
-// bundle is what the tests look at in a searchset.
+// bundle is the part of a searchset that the tests check.
 type bundle struct {
 	Total int
 	Link  []struct{ Relation, URL string }

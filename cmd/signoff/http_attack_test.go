@@ -107,7 +107,7 @@ func (s *attackedServer) anotherStudy(t *testing.T) {
 
 // anyParameter asks for the own study and puts the other one, its reports and
 // its partner into each other parameter there is or might be. Whatever the
-// answer, nothing of the other's is in it: send looks.
+// answer, nothing of the other's is in it: send checks.
 func (s *attackedServer) anyParameter(t *testing.T) {
 	known := []string{
 		"_id", "id", "date", "issued", "_lastUpdated", "_since", "subject", "patient", "conclusion", "caseid", "name",
@@ -239,7 +239,11 @@ func (s *attackedServer) methods(t *testing.T) {
 		t.Errorf("HEAD is answered with %q", got.body)
 	}
 	s.refused(t, attack{method: http.MethodPost, target: base + "/DiagnosticReport/_search", body: "researchstudy=" + theirs, headers: append(s.asAttacker(),
-		header{"Content-Type", "application/x-www-form-urlencoded"}, header{"Content-Length", "20"})}, http.StatusMethodNotAllowed)
+		header{"Content-Type", "application/x-www-form-urlencoded"}, header{"Content-Length", "20"})}, http.StatusForbidden)
+	s.refused(t, attack{method: http.MethodPost, target: base + "/DiagnosticReport/_search?researchstudy=" + mine, body: "researchstudy=" + theirs, headers: append(s.asAttacker(),
+		header{"Content-Type", "application/x-www-form-urlencoded"}, header{"Content-Length", "20"})}, http.StatusForbidden)
+	s.refused(t, attack{method: http.MethodPost, target: base + "/DiagnosticReport/_search", body: "x-partnerid=rival&researchstudy=" + theirs, headers: append(s.asAttacker(),
+		header{"Content-Type", "application/x-www-form-urlencoded"}, header{"Content-Length", "38"})}, http.StatusUnauthorized)
 	s.refused(t, attack{method: http.MethodGet, target: base + "/DiagnosticReport", body: "researchstudy=" + theirs, headers: append(s.asAttacker(),
 		header{"Content-Type", "application/x-www-form-urlencoded"}, header{"Content-Length", "20"})}, http.StatusBadRequest)
 }

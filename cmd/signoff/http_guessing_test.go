@@ -14,10 +14,9 @@ import (
 // The token endpoint does not accept credentials of other roles.
 func TestOtherCredentialsGetNoToken(t *testing.T) {
 	s := startAttackedServer(t)
-	operator := s.p.NATS.Credentials("operator")
 	for i, c := range []struct{ what, id, secret string }{
 		{"a PI", "pi", testPassword},
-		{"the operator of NATS", operator.User, s.secret("the operator's password", operator.Password)},
+		{"the operator of NATS", "signoff.operator", s.secret("the operator's seed", s.natsUser("SU"))},
 		{"a token as the secret", "acme", s.attacker.token},
 		{"a secret's digest", "acme", access.DigestSecret("x")},
 	} {

@@ -17,7 +17,7 @@ func (s *attackedServer) smuggling(t *testing.T) {
 		"two Authorization headers":         {target: own, headers: append(s.asAttacker(), header{"Authorization", "Bearer x"})},
 		"the same one twice":                {target: own, headers: append(s.asAttacker(), header{"authorization", bearer})},
 		"two tokens in one":                 {target: own, headers: []header{{"Authorization", bearer + ", Bearer x"}, {"x-partnerid", "acme"}}},
-		"a token after a comma":             {target: own, headers: []header{{"Authorization", "Basic x, " + bearer}, {"x-partnerid", "acme"}}},
+		"an access token after a comma":     {target: own, headers: []header{{"Authorization", "Basic x, " + bearer}, {"x-partnerid", "acme"}}},
 		"the token in another header":       {target: own, headers: []header{{"X-Authorization", bearer}, {"Proxy-Authorization", bearer}, {"x-partnerid", "acme"}}},
 		"the token in a cookie":             {target: own, headers: []header{{"Cookie", "access_token=" + s.attacker.token + "; Authorization=" + bearer}, {"x-partnerid", "acme"}}},
 		"headers of who terminates TLS":     {target: own, headers: []header{{"X-Forwarded-User", "rival"}, {"X-Remote-User", "rival"}, {"X-SSL-Client-Verify", "SUCCESS"}, {"x-partnerid", "rival"}}},
@@ -132,7 +132,7 @@ func (s *attackedServer) sizes(t *testing.T) {
 	long := strings.Repeat("a", 100<<10)
 	for name, a := range map[string]attack{
 		"a header line":          {target: own, headers: append(s.asAttacker(), header{"X-Long", long})},
-		"a token":                {target: own, headers: []header{{"Authorization", "Bearer " + long}, {"x-partnerid", "acme"}}},
+		"an access token":        {target: own, headers: []header{{"Authorization", "Bearer " + long}, {"x-partnerid", "acme"}}},
 		"a partner's id":         {target: own, headers: []header{{"Authorization", "Bearer " + s.attacker.token}, {"x-partnerid", long}}},
 		"an address":             {target: own + "&name=" + long, headers: s.asAttacker()},
 		"a path":                 {target: base + "/DiagnosticReport/" + long, headers: s.asAttacker()},
@@ -141,7 +141,10 @@ func (s *attackedServer) sizes(t *testing.T) {
 		"a request line of dots": {target: "/" + strings.Repeat("../", 30<<10), headers: s.asAttacker()},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.refused(t, a, http.StatusRequestHeaderFieldsTooLarge, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusBadRequest)
+			got := s.refused(t, a, http.StatusRequestHeaderFieldsTooLarge, http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusBadRequest)
+			if !strings.Contains(got.body, `"OperationOutcome"`) {
+				t.Errorf("%d without an OperationOutcome: %.200s", got.status, got.body)
+			}
 		})
 	}
 	for name, query := range map[string]string{
@@ -216,6 +219,9 @@ func (s *attackedServer) otherFaces(t *testing.T) {
 		s.refused(t, attack{target: path, headers: s.asAttacker()}, http.StatusNotFound)
 	}
 	keys := s.refused(t, attack{target: token.JWKSPath}, http.StatusOK)
+	if slash := s.refused(t, attack{target: token.JWKSPath + "/"}, http.StatusOK); slash.body != keys.body {
+		t.Errorf("with a slash at the end the keys are %s", slash.body)
+	}
 	if strings.Contains(keys.body, `"d"`) || !strings.Contains(keys.body, `"x"`) {
 		t.Errorf("the keys are %s", keys.body)
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// forger makes tokens with the program's own key, so that all but the change
+// forger makes access tokens with the program's own key, so that all but the change
 // under test is as it must be.
 type forger struct {
 	t      *testing.T
@@ -73,7 +73,7 @@ func (f *forger) part(v map[string]any) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// sign makes a token of header and claims with an ECDSA key on P-256.
+// sign makes an access token of header and claims with an ECDSA key on P-256.
 func (f *forger) sign(key any, header, claims map[string]any) string {
 	f.t.Helper()
 	private, ok := key.(*ecdsa.PrivateKey)
@@ -92,17 +92,17 @@ func (f *forger) sign(key any, header, claims map[string]any) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// claiming is a token signed with our key that claims something else.
+// claiming is an access token signed with our key that claims something else.
 func (f *forger) claiming(changes map[string]any) string {
 	return f.sign(f.key.Key, f.header, with(f.claims, changes))
 }
 
-// headed is a token signed with a stranger's key under another header.
+// headed is an access token signed with a stranger's key under another header.
 func (f *forger) headed(key any, changes map[string]any) string {
 	return f.sign(key, with(f.header, changes), f.claims)
 }
 
-// symmetric is a token whose MAC is made with the bytes of the public key.
+// symmetric is an access token whose MAC is made with the bytes of the public key.
 func (f *forger) symmetric(algorithm jose.SignatureAlgorithm, secret []byte) string {
 	f.t.Helper()
 	return f.compact(jose.SigningKey{Algorithm: algorithm, Key: jose.JSONWebKey{Key: secret, KeyID: f.key.KeyID}})
@@ -141,7 +141,7 @@ func (f *forger) publicForms() (jwk, der, pemText []byte) {
 	return jwk, der, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
-// forgeries are tokens that must open nothing.
+// forgeries are access tokens that must open nothing.
 func (f *forger) forgeries(s *attackedServer) map[string]string {
 	hour := time.Now().Add(time.Hour).Unix()
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -224,7 +224,7 @@ func (f *forger) forgeries(s *attackedServer) map[string]string {
 		"declared as encrypted":       strings.Join([]string{parts[0], "", parts[1], parts[2], parts[2]}, "."),
 		"no token":                    "x",
 		"dots":                        "..",
-		"a NATS password":             s.p.NATS.Credentials("operator").Password,
+		"a NATS user's JWT":           s.natsUser("eyJ"),
 		"the key file itself, public": base64.RawURLEncoding.EncodeToString(jwk),
 	}
 }

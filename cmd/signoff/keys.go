@@ -17,7 +17,7 @@ import (
 
 // keysCommand administers the keys that sign access tokens.
 type keysCommand struct {
-	Rotate keysRotate `cmd:"" help:"Sign access tokens with a new key from now on. Tokens issued before stay valid until they expire."`
+	Rotate keysRotate `cmd:"" help:"Sign access tokens with a new key from now on. Access tokens issued before stay valid until they expire."`
 	List   keysList   `cmd:"" help:"List the keys that sign or have signed access tokens."`
 }
 
@@ -37,9 +37,9 @@ func (cmd *keysRotate) Run(ctx context.Context, c *common, t console.Terminal) e
 			facts.Retired = append(facts.Retired, factOf(k, current, time.Now()))
 		}
 		return console.PrintFacts(t, facts, func(w io.Writer) {
-			fmt.Fprintf(w, "tokens are signed with the key %s\n", current)
+			fmt.Fprintf(w, "access tokens are signed with the key %s\n", current)
 			for _, k := range facts.Retired {
-				fmt.Fprintf(w, "the key %s is retired; the last token it signed expires at %s\n", k.ID, events.FormatTime(k.Until.Add(access.Lifetime)))
+				fmt.Fprintf(w, "the key %s is retired; the last access token it signed expires at %s\n", k.ID, events.FormatTime(k.Until.Add(access.Lifetime)))
 			}
 		})
 	})
@@ -57,7 +57,7 @@ type keyFact struct {
 const (
 	keySigns    = "signs"    // in the key file
 	keyReady    = "ready"    // announced and not in the key file: a rotation was cut short, or is under way
-	keyAccepted = "accepted" // retired; tokens that it signed may not have expired yet
+	keyAccepted = "accepted" // retired; access tokens that it signed may not have expired yet
 	keyRetired  = "retired"
 )
 

@@ -175,7 +175,7 @@ func checkEverything(t *testing.T, p *server.Server, acknowledged map[string]uin
 	published := make(map[string]uint64)
 	for i, m := range stream {
 		if r := recorded[i]; r.StreamSequence != m.StreamSequence || r.Event.ID != m.Event.ID || r.Event.Hash != m.Event.Hash {
-			t.Errorf("stream sequence %d is another event than ordinal %d", m.StreamSequence, r.StreamSequence)
+			t.Errorf("stream sequence %d is not the event recorded at %d", m.StreamSequence, r.StreamSequence)
 		}
 		if id, _, ok := m.Event.ReportID(); ok && m.Event.Kind().Publishes() {
 			if n, twice := published[id]; twice {

@@ -118,14 +118,14 @@ func (g *unboundedReader) run(ctx context.Context, p *server.Server, id, secret,
 		return err
 	}
 	inbox := nc.NewInbox()
-	room := make(chan struct{}, 1)
+	slots := make(chan struct{}, 1)
 	if _, err := nc.Subscribe(inbox, func(m *nats.Msg) {
 		if m.Header.Get("Status") == "" {
 			g.note(m)
 			_ = m.Ack() // the connection may be closed
 		}
 		select {
-		case room <- struct{}{}:
+		case slots <- struct{}{}:
 		default:
 		}
 	}); err != nil {
@@ -135,7 +135,7 @@ func (g *unboundedReader) run(ctx context.Context, p *server.Server, id, secret,
 	for ctx.Err() == nil {
 		_ = nc.PublishRequest(next, inbox, []byte(`{"batch":100,"expires":1000000000}`)) // the same
 		select {
-		case <-room:
+		case <-slots:
 		case <-ctx.Done():
 		case <-time.After(20 * time.Millisecond): // refused without a word to the inbox
 		}
@@ -221,7 +221,7 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 		return nil
 	})
 	complete := time.Since(answered)
-	link, err := p.Outbox.ChainHead(t.Context(), events.StudyKey(withdrawn))
+	head, err := p.Outbox.ChainHead(t.Context(), events.StudyKey(withdrawn))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,8 +238,8 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	for who, r := range readings {
 		r.complete(t, who, loadEvents/2)
 	}
-	if taker.n == 0 || taker.highest > int(link.Number) || link.Number == loadEvents/2 {
-		t.Errorf("%d events of the withdrawn study came, up to number %d; %d were signed when the withdrawal was complete", taker.n, taker.highest, link.Number)
+	if taker.n == 0 || taker.highest > int(head.Number) || head.Number == loadEvents/2 {
+		t.Errorf("%d events of the withdrawn study came, up to number %d; %d were signed when the withdrawal was complete", taker.n, taker.highest, head.Number)
 	}
 	t.Logf("%d events of the withdrawn study came, the last %s after the withdrawal was answered, which was complete after %s", taker.n, taker.last.Sub(answered), complete)
 }

@@ -136,7 +136,7 @@ func TestAPartnerReadsInNode(t *testing.T) {
 	mustSignoff(t, "partner", "grant", "acme", study, "--data", dir)
 	options["patience"] = 60_000
 	r = readInNode(t, options)
-	r.receives(sign("2006")) // a grant gives the study from its first event on
+	r.receives(sign("2006")) // a grant delivers the study from its first event on
 
 	delete(options, "tokenURL") // id and secret as user and password
 	delete(options, "study")

@@ -26,9 +26,9 @@ func newer(t *testing.T, p *server.Server, kind events.Kind, study string) {
 	t.Helper()
 	err := p.Outbox.DB().Update(t.Context(), func(tx *sqlx.Tx) error {
 		var row int64
-		var link events.ChainHead
+		var head events.ChainHead
 		var last string
-		if err := tx.QueryRow(`select row, sequence, hash, time from studies where token = ?`, study).Scan(&row, &link.Number, &link.Hash, &last); err != nil {
+		if err := tx.QueryRow(`select row, sequence, hash, time from studies where token = ?`, study).Scan(&row, &head.Number, &head.Hash, &last); err != nil {
 			return err
 		}
 		at, err := events.ParseTime(last)
@@ -39,7 +39,7 @@ func newer(t *testing.T, p *server.Server, kind events.Kind, study string) {
 			ID: uuid.Must(uuid.NewV7()).String(), Source: events.DefaultNamespace.Source(study), Type: events.DefaultNamespace.Type(kind),
 			Subject: "Basic/1", Time: at.Add(time.Microsecond), DataContentType: kind.MediaType(), Study: study, PartitionKey: study, Data: []byte("{}"),
 		}
-		e.Seal(link)
+		e.Seal(head)
 		_, err = tx.Exec(`
 			insert into events (study, sequence, kind, id, subject, time, partitionkey, previoushash, hash, traceparent, data)
 			values (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?)`,
@@ -57,7 +57,7 @@ func newer(t *testing.T, p *server.Server, kind events.Kind, study string) {
 	awaitCaughtUp(t, p)
 }
 
-// signInStatus asks for a token and returns the answer, whatever it is.
+// signInStatus asks for an access token and returns the answer, whatever it is.
 func signInStatus(t *testing.T, p *server.Server, id, secret string) (status int, code string) {
 	t.Helper()
 	form := url.Values{"client_id": {id}, "client_secret": {secret}, "grant_type": {"client_credentials"}, "scope": {"full"}}

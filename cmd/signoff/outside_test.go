@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,13 +27,14 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
 const demoStudy = "DEMO-01"
 
-// clusterServer is a program on a cluster of three, with a partner and assessments.
+// clusterServer is a program on outside servers, with a partner and assessments.
 type clusterServer struct {
 	*cluster
 	p        *server.Server
@@ -42,7 +44,7 @@ type clusterServer struct {
 	secret   string // of acme
 }
 
-func newClusterServer(t *testing.T) *clusterServer {
+func newClusterServer(t *testing.T, size int) *clusterServer {
 	t.Helper()
 	data := t.TempDir()
 	password := addPI(t, data, "pi", demoStudy, "FHIR-T")
@@ -53,7 +55,7 @@ func newClusterServer(t *testing.T) *clusterServer {
 	if err := json.Unmarshal([]byte(added.out), &c); err != nil {
 		t.Fatal(err)
 	}
-	o := &clusterServer{cluster: newCluster(t, data, 3), password: password, secret: c.Secret}
+	o := &clusterServer{cluster: newCluster(t, data, size), password: password, secret: c.Secret}
 	o.serve()
 	return o
 }
@@ -64,6 +66,43 @@ func (o *clusterServer) serve() {
 	s.Listen = cmp.Or(o.listen, s.Listen)
 	o.p, o.stop = startWith(o.t, o.data, s, slog.New(slog.DiscardHandler))
 	o.listen = o.p.APIListener.Addr().String()
+}
+
+// serveNewStream starts the program on servers that do not have its stream, and makes the
+// read model anew.
+func (o *clusterServer) serveNewStream() {
+	o.t.Helper()
+	s := o.settings()
+	s.Listen = cmp.Or(o.listen, s.Listen)
+	p, err := server.Open(o.t.Context(), datadir.Dir(o.data), s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.p = p
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- p.Run(ctx, func(datadir.Serving) { close(ready) }) }()
+	o.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			o.t.Error(err)
+		}
+	})
+	o.t.Cleanup(o.stop)
+	eventually(o.t, "the old read model to be refused", func() error {
+		_, findings := readiness(o.t, p)
+		if !strings.Contains(findings["readModel"], "red") {
+			return errors.New(findings["readModel"])
+		}
+		return nil
+	})
+	eventually(o.t, "a rebuilt one", func() error {
+		if r := signoff(o.t, "rebuild", "--data", o.data); r.status != exitDone {
+			return errors.New(r.err)
+		}
+		return nil
+	})
+	<-ready
 }
 
 func (o *clusterServer) sign(ids ...string) {
@@ -144,11 +183,11 @@ func (o *clusterServer) follow(study string) *follower {
 // last is the number of a study's last event.
 func (o *clusterServer) last(study string) uint64 {
 	o.t.Helper()
-	link, err := o.p.Outbox.ChainHead(o.t.Context(), events.StudyKey(study))
+	head, err := o.p.Outbox.ChainHead(o.t.Context(), events.StudyKey(study))
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	return link.Number
+	return head.Number
 }
 
 // opens reports whether a login at a server opens the study's consumer.
@@ -163,7 +202,7 @@ func (o *clusterServer) opens(i int, study string) error {
 }
 
 func TestAnOutsideCluster(t *testing.T) {
-	o := newClusterServer(t)
+	o := newClusterServer(t, 3)
 	o.sign("2001")
 	awaitCaughtUp(t, o.p)
 	f := o.follow(demoStudy)
@@ -191,8 +230,8 @@ func TestAnOutsideCluster(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a grant begins with the reload", func(t *testing.T) { o.grant(t) })
-	t.Run("a withdrawal needs none", func(t *testing.T) { o.withdraw(t) })
+	t.Run("a grant begins at once", func(t *testing.T) { o.grant(t) })
+	t.Run("a withdrawal too", func(t *testing.T) { o.withdraw(t) })
 	t.Run("logins are answered beside the program, and by nobody without", func(t *testing.T) { o.callouts(t) })
 	t.Run("with one server killed it goes on", func(t *testing.T) {
 		o.kill(0)
@@ -203,6 +242,12 @@ func TestAnOutsideCluster(t *testing.T) {
 		}
 		eventually(t, "a login", func() error { return o.opens(1, demoStudy) })
 		eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+		eventually(t, "its name among what is to be attended to", func() error {
+			if status, findings := readiness(t, o.p); status != http.StatusOK || !strings.Contains(findings["natsServers"], o.hosts[0]) {
+				return fmt.Errorf("%d %v", status, findings)
+			}
+			return nil
+		})
 	})
 	t.Run("with two killed nothing is acknowledged, and nothing lost", func(t *testing.T) {
 		o.kill(1)
@@ -233,12 +278,23 @@ func TestAnOutsideCluster(t *testing.T) {
 			t.Errorf("%d reports once they are back", n)
 		}
 		eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+		eventually(t, "all servers answer", func() error {
+			if _, findings := readiness(t, o.p); findings["natsServers"] != "" {
+				return errors.New(findings["natsServers"])
+			}
+			return nil
+		})
+	})
+	t.Run("the servers' files are the same as before", func(t *testing.T) {
+		if r := mustSignoff(t, o.args...); !strings.Contains(r.out, "nothing has changed") {
+			t.Error(r.out)
+		}
 	})
 	t.Run("the read model is rebuilt from there", func(t *testing.T) {
 		mustSignoff(t, "rebuild", "--data", o.data)
 		o.stop()
 		flags := o.flags()
-		mustSignoff(t, "rebuild", "--data", o.data, "--nats-url", flags.NATSURL, "--nats-password-file", flags.NATSPasswordFile)
+		mustSignoff(t, "rebuild", "--data", o.data, "--nats-url", flags.NATSURL, "--nats-creds", flags.NATSCreds)
 		o.serve()
 		if n := o.reports(demoStudy); n != 7 {
 			t.Errorf("%d reports", n)
@@ -263,7 +319,7 @@ func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 	for _, id := range []string{"2005", "2006", "2007"} {
 		before := o.connections(t)
 		for _, c := range before {
-			if err := o.p.NATS.Disconnect(t.Context(), c); err != nil {
+			if err := o.p.Accounts.Disconnect(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -280,11 +336,11 @@ func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 
 func (o *clusterServer) connections(t *testing.T) []tenancy.Connection {
 	t.Helper()
-	all, err := o.p.NATS.Connections(t.Context(), tenancy.AccountPrefix+"acme")
+	all, err := o.p.Accounts.Connections(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	return all[tenancy.AccountPrefix+"acme"]
 }
 
 // as connects as a role, until the test ends.
@@ -309,32 +365,15 @@ func (o *clusterServer) grant(t *testing.T) {
 	if n := o.reports("FHIR-T"); n != 1 {
 		t.Errorf("%d reports over HTTP", n)
 	}
-	eventually(t, "the hint to reload", func() error {
-		status, findings := readiness(t, o.p)
-		if status != http.StatusOK || !strings.Contains(findings["natsConfiguration"], "partner-acme") {
-			return fmt.Errorf("%d %v", status, findings)
-		}
-		return nil
-	})
-	eventually(t, "a login with the new study", func() error {
-		if err := o.opens(1, "FHIR-T"); !errors.Is(err, nats.ErrNoResponders) {
-			return fmt.Errorf("before the reload: %w", err)
-		}
-		return nil
-	})
-	if out := o.configure(); !strings.Contains(out, "reload") {
-		t.Errorf("nats-config printed %q", out)
+	for i := range o.hosts {
+		eventually(t, "a login with the new study", func() error { return o.opens(i, "FHIR-T") })
 	}
-	o.reload()
 	f := o.follow("FHIR-T")
 	eventually(t, "events of the new study", func() error { return f.has(o.last("FHIR-T")) })
-	eventually(t, "an end of the hint", func() error {
-		_, findings := readiness(t, o.p)
-		if text, ok := findings["natsConfiguration"]; ok {
-			return errors.New(text)
-		}
-		return nil
-	})
+	status, findings := readiness(t, o.p)
+	if status != http.StatusOK {
+		t.Errorf("%d %v", status, findings)
+	}
 }
 
 func (o *clusterServer) withdraw(t *testing.T) {
@@ -343,7 +382,6 @@ func (o *clusterServer) withdraw(t *testing.T) {
 	if err := json.Unmarshal([]byte(added.out), &other); err != nil {
 		t.Fatal(err)
 	}
-	mustSignoff(t, append(o.args, "--reload", "--nats-url", o.flags().NATSURL)...)
 	consumer := func(nc *nats.Conn, study string) error {
 		_, err := nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer("other", study), nil, 10*time.Second)
 		return err
@@ -435,9 +473,7 @@ func (o *clusterServer) callouts(t *testing.T) {
 func (o *clusterServer) callout(t *testing.T) (stop func()) {
 	t.Helper()
 	dir := datadir.Dir(t.TempDir())
-	a, err := server.OpenCallout(t.Context(), dir, server.CalloutSettings{
-		Flags: o.flags(), OpsListen: "127.0.0.1:0", LoginKey: filepath.Join(o.conf, natsconf.CredentialsDir, natsconf.LoginKeyFile),
-	}, slog.New(slog.DiscardHandler))
+	a, err := server.OpenCallout(t.Context(), dir, o.calloutSettings(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -500,36 +536,9 @@ func TestMovingToAnOutsideServer(t *testing.T) {
 	stop()
 
 	o := &clusterServer{cluster: newCluster(t, data, 1), password: password, secret: added.Secret}
-	moved, err := server.Open(t.Context(), datadir.Dir(data), o.settings(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- moved.Run(ctx, func(datadir.Serving) { close(ready) }) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	eventually(t, "the old read model to be refused", func() error {
-		_, findings := readiness(t, moved)
-		if !strings.Contains(findings["readModel"], "red") {
-			return errors.New(findings["readModel"])
-		}
-		return nil
-	})
-	eventually(t, "a rebuilt one", func() error {
-		if r := signoff(t, "rebuild", "--data", data); r.status != exitDone {
-			return errors.New(r.err)
-		}
-		return nil
-	})
-	<-ready
-	o.p = moved
+	o.serveNewStream()
 	sign("2002")
-	awaitCaughtUp(t, moved)
+	awaitCaughtUp(t, o.p)
 	if info := o.stream(); info.State.LastSeq <= before.StreamSequence {
 		t.Errorf("the stream ends at %d, before the move at %d", info.State.LastSeq, before.StreamSequence)
 	}
@@ -538,4 +547,88 @@ func TestMovingToAnOutsideServer(t *testing.T) {
 	}
 	f := o.follow(demoStudy)
 	eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+}
+
+// What former keys have signed is refused once the servers and the program run with
+// others. The stream and partners' positions stay.
+func TestKeysOfAnOutsideServerAreChanged(t *testing.T) {
+	o := newClusterServer(t, 1)
+	f := o.follow(demoStudy)
+	o.sign("2001")
+	awaitCaughtUp(t, o.p)
+	eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+	before := o.stream()
+	former := t.TempDir()
+	if err := os.CopyFS(former, os.DirFS(o.conf)); err != nil {
+		t.Fatal(err)
+	}
+
+	o.stop()
+	args := append(o.args, "--new-key", "accounts", "--new-key", "logins", "--new-key", "answers")
+	for _, role := range operator.Roles {
+		args = append(args, "--new-key", string(role))
+	}
+	mustSignoff(t, args...)
+	o.kill(0)
+	o.start(0)
+	o.serve()
+	o.sign("2002")
+	eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+	if after := o.stream(); !after.Created.Equal(before.Created) {
+		t.Errorf("the stream was made at %s, before at %s", after.Created, before.Created)
+	}
+
+	flags := o.flags()
+	flags.NATSCreds = filepath.Join(former, natsconf.CredentialsDir, "{role}"+natsconf.CredsSuffix)
+	var group sync.WaitGroup // each takes seconds
+	for _, role := range operator.Roles {
+		group.Go(func() {
+			options, err := flags.Options(role)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if nc, err := nats.Connect(flags.NATSURL, append(options, nats.NoReconnect(), nats.Timeout(time.Minute))...); err == nil {
+				nc.Close()
+				t.Errorf("%s gets in with former credentials", role)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// Servers begin with other keys after the former were lost: with another store, which is
+// filled from the outbox. Partners go on where they were.
+func TestOutsideServersBeginWithOtherKeys(t *testing.T) {
+	o := newClusterServer(t, 3)
+	f := o.follow(demoStudy)
+	o.sign("2001")
+	awaitCaughtUp(t, o.p)
+	eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+	before := o.stream()
+
+	o.stop()
+	if err := os.RemoveAll(datadir.Dir(o.data).NATSKeys()); err != nil {
+		t.Fatal(err)
+	}
+	mustSignoff(t, o.args...)
+	for i, host := range o.hosts {
+		o.kill(i)
+		if err := os.RemoveAll(filepath.Join(o.store, host, "jwt")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range o.hosts {
+		o.start(i)
+	}
+	o.serveNewStream()
+	o.sign("2002")
+	awaitCaughtUp(t, o.p)
+	eventually(t, "the partner's events", func() error { return f.has(o.last(demoStudy)) })
+	if after := o.stream(); after.State.LastSeq <= before.State.LastSeq {
+		t.Errorf("the stream ends at %d, before at %d", after.State.LastSeq, before.State.LastSeq)
+	}
+	if n := o.reports(demoStudy); n != 2 {
+		t.Errorf("%d reports", n)
+	}
 }

@@ -111,7 +111,7 @@ func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t console.Terminal
 
 type partnerRotate struct {
 	ID    string        `arg:"" help:"Partner id."`
-	Grace time.Duration `help:"How long the previous secret stays valid, such as 24h. Without it, its tokens and connections end at once." placeholder:"DURATION"`
+	Grace time.Duration `help:"How long the previous secret stays valid, such as 24h. Without it, its access tokens and connections end at once." placeholder:"DURATION"`
 }
 
 func (cmd *partnerRotate) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -199,12 +199,14 @@ func awaitApplied(ctx context.Context, c *common, t console.Terminal, o *outbox.
 		fmt.Fprintln(t.Err, "no server is running: the change takes effect when signoff serve starts")
 		return nil
 	}
-	if server.Outside != nil {
-		fmt.Fprintln(t.Err, "on NATS, new partners and grants take effect when the servers have reloaded their configuration: signoff nats-config")
-	}
 	applied, err := datadir.AppliedInTime(ctx, c.dir(), o)
 	if err == nil && !applied {
 		fmt.Fprintf(t.Err, "recorded, but not in effect yet: the server has not applied it within %s; see signoff status\n", datadir.AppliedTimeout)
+	}
+	if err == nil && server.Outside != nil {
+		if _, _, findings := serverState(ctx, c.dir()); findings["natsServers"] != "" {
+			fmt.Fprintln(t.Err, findings["natsServers"])
+		}
 	}
 	return err
 }

@@ -40,7 +40,7 @@ type quickStart struct {
 // studyStart is where a partner finds a study.
 type studyStart struct {
 	Study    string `json:"study"`
-	Token    string `json:"token"`
+	StudyKey string `json:"token"`
 	Page     string `json:"page"`
 	Consumer string `json:"consumer"`
 	Subject  string `json:"subject"`
@@ -105,7 +105,7 @@ func quickStartOf(ctx context.Context, c *common, o *outbox.Outbox, id string) (
 func (q quickStart) study(study string) studyStart {
 	name := events.StudyKey(study)
 	return studyStart{
-		Study: study, Token: name, Page: q.BaseURL + "/DiagnosticReport?researchstudy=" + fhir.EscapeQuery(study),
+		Study: study, StudyKey: name, Page: q.BaseURL + "/DiagnosticReport?researchstudy=" + fhir.EscapeQuery(study),
 		Consumer: events.PartnerConsumer(q.Partner, name), Subject: events.StudySubjects(name),
 	}
 }

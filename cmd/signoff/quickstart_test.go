@@ -70,9 +70,9 @@ func TestTheQuickStartAsJSON(t *testing.T) {
 		Partner: "acme", TokenURL: api + "/msk-oidc/oauth2/token", BaseURL: api + "/v2/crit/blaze/api", NATS: "nats://127.0.0.1:4222",
 		Stream: "SIGNOFF", Prefix: "js.signoff", Access: "crit.partner.acme.access",
 	}
-	name := got.Studies[0].Token
+	name := got.Studies[0].StudyKey
 	want.Studies = []studyStart{{
-		Study: oddStudy, Token: name, Consumer: "acme=" + name, Subject: "crit.v1." + name + ".>",
+		Study: oddStudy, StudyKey: name, Consumer: "acme=" + name, Subject: "crit.v1." + name + ".>",
 		Page: api + "/v2/crit/blaze/api/DiagnosticReport?researchstudy=O%27Neil%20%26%20%22co%22%20%24%28id%29%20%E2%82%AC1",
 	}}
 	if diff := cmp.Diff(want, got.quickStart, cmp.AllowUnexported(quickStart{})); diff != "" {
@@ -275,7 +275,7 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 			}
 			return err
 		})
-		for range 2 { // the event is given back unread
+		for range 2 { // the event is returned unread
 			if answer := n.bash(next, ""); !strings.Contains(answer, "ce-sequence: 00000000000000000001") {
 				t.Errorf("the next event is %s", answer)
 			}

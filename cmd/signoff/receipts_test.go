@@ -164,7 +164,7 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 	for _, secret := range []string{first, second} {
 		acme.token = tokenOf[secret]
 		if status, _ := acme.get("/DiagnosticReport?researchstudy=S1"); status != http.StatusUnauthorized {
-			t.Errorf("a token of a secret that was replaced: %d", status)
+			t.Errorf("an access token of a secret that was replaced: %d", status)
 		}
 		if err := login(secret); err == nil {
 			t.Error("NATS takes a secret that was replaced")

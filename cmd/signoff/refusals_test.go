@@ -43,12 +43,26 @@ func TestWrongUsage(t *testing.T) {
 		"nothing to sign":               {"sign", "--as", "pi", "--meaning", "m"},
 		"ids and a study":               {"sign", "790", "--study", "S", "--all", "--as", "pi", "--meaning", "m"},
 		"a case that cannot be":         {"sign", "--study", "S", "--all", "--case=-1", "--as", "pi", "--meaning", "m", "--password-file", "none"},
-		"two of three servers":          {"serve", "--nats-replicas", "2", "--nats-url", "nats://127.0.0.1:1", "--nats-password-file", "none", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"},
+		"two of three servers":          {"serve", "--nats-replicas", "2", "--nats-url", "nats://127.0.0.1:1", "--nats-creds", "{role}", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"},
 		"all without a study":           {"sign", "--all", "--as", "pi", "--meaning", "m"},
 		"no signer":                     {"sign", "790", "--meaning", "m"},
 		"no terminal to ask a password": {"sign", "790", "--as", "pi", "--meaning", "m"},
 	} {
 		t.Run(name, func(t *testing.T) { refusal(t, exitUsage, append(args, "--data", dir)) })
+	}
+}
+
+func TestSettingsOfTheReadAPIAreRefusedByName(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		{"--public-url", "gw.example"}, {"--public-url", "https://gw.example?a=b"}, {"--base-path", "foo"}, {"--base-path", "/foo//bar"},
+		{"--max-count", "0"}, {"--max-count=-5"},
+	} {
+		name, _, _ := strings.Cut(args[0], "=")
+		refusal(t, exitUsage, append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, args...), name, "must")
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("the data directory has %v, %v", entries, err)
 	}
 }
 
@@ -173,7 +187,7 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 		refusal(t, exitRefused, append(serveArgs(dir), "--nats-listen", "127.0.0.1:0"), "is in use by process", "signoff serve")
 	})
 	t.Run("no data yet", func(t *testing.T) {
-		refusal(t, exitRefused, []string{"status", "--data", t.TempDir()}, "holds no outbox")
+		refusal(t, exitRefused, []string{"status", "--data", t.TempDir()}, "has no outbox")
 	})
 	t.Run("of a newer version", func(t *testing.T) {
 		dir := t.TempDir()

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
 // serveCommand runs the whole program until it is stopped.
@@ -23,6 +24,9 @@ type serveCommand struct {
 func (cmd *serveCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	if cmd.MaxConsumers < 1 {
 		return console.UsageError("--max-consumers must be at least 1")
+	}
+	if err := api.CheckSettings(cmd.PublicURL, cmd.BasePath, cmd.MaxCount); err != nil {
+		return console.UsageError("--" + err.Error())
 	}
 	p, err := server.Open(ctx, c.dir(), cmd.Settings, console.NewLog(t.Err, cmd.LogFormat, cmd.LogLevel))
 	if err != nil {
@@ -52,15 +56,15 @@ Add --data %s to each. Stop with Ctrl-C.
 // natsHint returns what the operator needs besides the address.
 func natsHint(data datadir.Dir, s datadir.Serving) string {
 	if s.Outside != nil {
-		return "an outside server; after partner add, grant and revoke run signoff nats-config, then make it reload"
+		return "an outside server"
 	}
-	return "the operator's credentials are in " + data.ServeFile()
+	return "the operator's credentials are " + data.OperatorCreds()
 }
 
 // calloutCommand answers partners' logins to an outside NATS server or cluster, beside
 // signoff serve, so that partners can log in while that is away. It follows the stream in
 // a data directory of its own, which may be empty at each start, and needs the roles
-// reader and doors. Any number may run; one of them answers each login.
+// callout, reader and doors. Any number may run; one of them answers each login.
 type calloutCommand struct {
 	server.CalloutSettings
 	LogLevel  slog.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`
@@ -75,6 +79,6 @@ func (cmd *calloutCommand) Run(ctx context.Context, c *common, t console.Termina
 	}
 	a.Metrics.MustRegister(t.Metrics()...)
 	return a.Run(ctx, func(s datadir.Serving) {
-		fmt.Fprintf(t.Out, "Answers partners' logins to %s, once %s/readyz says so\n", s.NATS, s.OpsURL)
+		fmt.Fprintf(t.Out, "Answers partners' logins to %s, once %s/readyz is 200\n", s.NATS, s.OpsURL)
 	})
 }

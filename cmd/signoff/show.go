@@ -15,8 +15,8 @@ import (
 
 // waitingCommand lists what waits for a signature.
 type waitingCommand struct {
-	Study string `help:"Only of this study." placeholder:"S"`
-	Case  int32  `help:"Only of this case of the study." placeholder:"N"`
+	Study string `env:"-" help:"Only of this study." placeholder:"S"`
+	Case  int32  `env:"-" help:"Only of this case of the study." placeholder:"N"`
 }
 
 // Validate refuses a case without its study.

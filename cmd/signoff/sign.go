@@ -21,8 +21,8 @@ import (
 // localAddress is the address under which failed sign-ins on the command line are counted.
 const localAddress = "local"
 
-// signCommand signs off assessments, one transaction per case. What is signed is
-// said by whoever types the command, and by nothing in the environment.
+// signCommand signs off assessments, one transaction per case. Only the command line
+// determines what is signed, never an environment variable.
 type signCommand struct {
 	ID      []string `arg:"" optional:"" help:"Assessment ids. With a version, as 790@5.2 (case revision 5, revision 2), only that is signed, and signing it again changes nothing; with #DIGEST behind it (see show), only with that content. Without, whatever waits when the command starts."`
 	Study   string   `env:"-" help:"With --case or --all: the study." placeholder:"S"`
@@ -99,7 +99,7 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) 
 // commits.
 const atOnce = 64
 
-// sign signs cases, many at the same time. A refused one is said and does not
+// sign signs cases, many at the same time. A refused one is printed and does not
 // stop the others. When ctx ends, those that were begun are finished, and those
 // not reached count as refused.
 func (cmd *signCommand) sign(ctx context.Context, t console.Terminal, o *outbox.Outbox, cases []outbox.SignOff) (signed []outbox.Signed, refused int) {
@@ -233,9 +233,10 @@ func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) (cases 
 	return cases, shown, nil
 }
 
-// named returns what the arguments name, as one request: a version that waits,
-// or one that was signed, whose first answer is asked for again. What is
-// neither is left to the outbox, which refuses it and says why.
+// named returns what the arguments name, as one request: a version that waits, or one
+// that was signed, for which the outbox returns its first answer again. What is neither
+// is in the request too, so that the outbox refuses it with the reason, even if such a
+// version is registered meanwhile: nobody saw it.
 func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignOff, []outbox.Waiting, error) {
 	a, err := parseSelected(args)
 	if err != nil {
@@ -251,19 +252,26 @@ func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignO
 		if err != nil {
 			return nil, nil, err
 		}
-		e, told := a.expected[id]
-		v := chosen(versions, e, told)
-		if v == nil || v.State == outbox.VersionReplaced {
+		e, versioned := a.expected[id]
+		v := chosen(versions, e, versioned)
+		if v == nil {
 			request.IDs = append(request.IDs, id)
+			e.Registration = noRegistration
 			request.Expected[id] = e
 			continue
 		}
 		pin(&request, v.Waiting)
+		if v.State == outbox.VersionReplaced {
+			continue
+		}
 		shown = append(shown, v.Waiting)
 	}
 	slices.SortStableFunc(shown, func(a, b outbox.Waiting) int { return cmp.Compare(a.Assessment.Study, b.Assessment.Study) })
 	return []outbox.SignOff{request}, shown, nil
 }
+
+// noRegistration is the registration of no version.
+const noRegistration = -1
 
 // pin adds the version to the request, so that nothing else is signed.
 func pin(request *outbox.SignOff, v outbox.Waiting) {

@@ -3,10 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
@@ -84,6 +88,83 @@ func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
 	signed, refused := cmd.sign(t.Context(), console.Terminal{Err: &complaints}, o, cases)
 	if len(signed) != 2 || signed[0].ID != "1" || signed[1].ID != "4" || refused != 2 {
 		t.Errorf("%+v signed, %d refused, printed %q", signed, refused, complaints.String())
+	}
+	t.Run("a version that was named before it was there", func(t *testing.T) {
+		named := signCommand{As: "rivera", Meaning: "I approve", ID: []string{"1@1.2", "3@1.2"}}
+		for _, id := range named.ID {
+			named := named
+			named.ID = []string{id}
+			cases, shown, err := named.selection(t.Context(), o)
+			if err != nil || len(shown) != 0 {
+				t.Fatal(shown, err)
+			}
+			n := int32(id[0] - '0')
+			register(id[:1], n, 2, "Progressive Disease")
+			signed, refused := named.sign(t.Context(), console.Terminal{Err: &complaints}, o, cases)
+			if len(signed) != 0 || refused != 1 {
+				t.Errorf("%s, which nobody saw, was signed: %+v", id, signed)
+			}
+		}
+	})
+	t.Run("a version that was replaced, registered again", func(t *testing.T) {
+		register("2", 2, 3, "No")
+		named := signCommand{As: "rivera", Meaning: "I approve", ID: []string{"2@1.2"}}
+		cases, shown, err := named.selection(t.Context(), o)
+		if err != nil || len(shown) != 0 {
+			t.Fatal(shown, err)
+		}
+		register("2", 2, 2, "Progressive Disease")
+		if signed, refused := named.sign(t.Context(), console.Terminal{Err: &complaints}, o, cases); len(signed) != 0 || refused != 1 {
+			t.Errorf("what nobody saw was signed: %+v", signed)
+		}
+	})
+}
+
+// While withdraw waits for the password, another version is signed: nobody saw that
+// one, and it stays.
+func TestWhatIsSignedMeanwhileIsNotWithdrawn(t *testing.T) {
+	dir := t.TempDir()
+	password := addPI(t, dir, "pi", "FHIR-T")
+	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
+	sign := func() {
+		t.Helper()
+		mustSignoff(t, "sign", pinnedIDs(t, dir, "790")[0], "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	}
+	sign()
+	pipe := filepath.Join(t.TempDir(), "password")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		refusal(t, exitRefused, []string{"withdraw", "790", "--as", "pi", "--meaning", meaning, "--reason", "r", "--password-file", pipe, "--data", dir},
+			"another version of assessment 790", "signed last")
+	}()
+	asked, err := os.OpenFile(pipe, os.O_WRONLY, 0) // returns when withdraw reads the password
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := os.ReadFile("demo/seed.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	higher := filepath.Join(t.TempDir(), "higher.json")
+	if err := os.WriteFile(higher, bytes.ReplaceAll(seed, []byte(`"valueInteger": 5`), []byte(`"valueInteger": 6`)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustSignoff(t, "import", higher, "--data", dir)
+	sign()
+	text, err := os.ReadFile(password)
+	if err == nil {
+		_, err = asked.Write(text)
+	}
+	if err := errors.Join(err, asked.Close()); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if out := mustSignoff(t, "show", "790", "--data", dir).out; !strings.Contains(out, "to the study's partners") {
+		t.Errorf("the version that was signed meanwhile is not available:\n%s", out)
 	}
 }
 

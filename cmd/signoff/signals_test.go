@@ -20,7 +20,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
-	"github.com/seed-e88a4ece/signoff/publisher/callout"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
 // serveProcess starts the program as a child process. It returns once the program is ready,
@@ -303,20 +303,23 @@ const waitsForNATS = "does not follow the stream"
 // stopped.
 func longRunningCommands(t *testing.T, dir string) map[string][]string {
 	t.Helper()
-	secret := passwordFile(t)
-	seed := filepath.Join(t.TempDir(), "login.nk")
-	key, err := callout.NewIssuer()
+	keys, err := operator.OpenKeys(datadir.Dir(dir).NATSKeys())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(seed, key, 0o600); err != nil {
+	text, err := keys.Answers().MarshalText()
+	if err != nil {
 		t.Fatal(err)
 	}
-	outside := []string{"--nats-url", nobody(t), "--nats-password-file", secret}
+	answers := filepath.Join(t.TempDir(), "answers.json")
+	if err := os.WriteFile(answers, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	outside := []string{"--nats-url", nobody(t), "--nats-creds", credentialFiles(t)}
 	return map[string][]string{
 		"serve":                                  append(quietServe(dir), "--log-level", "debug"),
 		"serve, with a NATS server that is away": append(append(serveArgs(dir), "--log-level", "debug"), outside...),
-		"callout, with a NATS server that is away": append([]string{"callout", "--data", dir, "--ops-listen", "127.0.0.1:0", "--login-key", seed, "--log-level", "debug"}, outside...),
+		"callout, with a NATS server that is away": append([]string{"callout", "--data", dir, "--ops-listen", "127.0.0.1:0", "--login-key", answers, "--log-level", "debug"}, outside...),
 		"demo": {"demo", "--data", filepath.Join(dir, "demo")},
 	}
 }
@@ -384,7 +387,7 @@ func TestASignalWhileAServerIsSilent(t *testing.T) {
 	defer silent.Close()
 	dir := t.TempDir()
 	p := startPiped(t, dir, append(serveArgs(dir), "--log-level", "debug",
-		"--nats-url", "nats://"+silent.Addr().String(), "--nats-password-file", passwordFile(t))...)
+		"--nats-url", "nats://"+silent.Addr().String(), "--nats-creds", credentialFiles(t))...)
 	waiting, err := silent.Accept()
 	if err != nil {
 		t.Fatal(err)

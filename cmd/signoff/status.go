@@ -67,7 +67,6 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 		return "not running", nil, nil
 	}
 	s = &running
-	s.NATSUser, s.NATSPassword = "", "" // not for standard output
 	ctx, cancel := context.WithTimeout(ctx, server.ReadyTimeout)
 	defer cancel()
 	status, body, err := dir.Get(ctx, s.OpsURL+"/readyz")
@@ -81,7 +80,7 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 	return "ready", s, findings
 }
 
-// warnUnpublished says, after something was signed, why partners do not get it
+// warnUnpublished prints, after something was signed, why partners do not get it
 // now: no server runs, or what runs is not ready.
 func warnUnpublished(ctx context.Context, c *common, t console.Terminal) {
 	state, _, findings := serverState(context.WithoutCancel(ctx), c.dir())

@@ -314,7 +314,7 @@ func TestAKeyFileThatWasReplacedByHand(t *testing.T) {
 			if err := datadir.WriteFile(p.Dir.TokenKey(), file); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.TokenKeys.Look(t.Context(), time.Now()); err == nil {
+			if err := p.TokenKeys.Advance(t.Context(), time.Now()); err == nil {
 				t.Error("no error")
 			}
 			token := acme.signIn(secret)
@@ -335,7 +335,7 @@ func TestAKeyFileThatWasReplacedByHand(t *testing.T) {
 		if err := datadir.WriteFile(p.Dir.TokenKey(), backup); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.TokenKeys.Look(t.Context(), time.Now().Add(time.Hour)); err == nil || p.TokenKeys.ID() == old {
+		if err := p.TokenKeys.Advance(t.Context(), time.Now().Add(time.Hour)); err == nil || p.TokenKeys.ID() == old {
 			t.Errorf("%v, %s", err, p.TokenKeys.ID())
 		}
 		stop()

@@ -17,7 +17,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/internal/testcert"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
-	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
 // secured are settings with TLS on every listener that can have it.
@@ -97,8 +96,7 @@ func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 		}
 	})
 	t.Run("NATS", func(t *testing.T) {
-		c := p.NATS.Credentials(natsd.Operator)
-		nc, err := nats.Connect(announced.NATS, nats.UserInfo(c.User, c.Password), nats.Secure(roots))
+		nc, err := nats.Connect(announced.NATS, nats.UserCredentials(announced.NATSCreds), nats.Secure(roots))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,9 +134,9 @@ func TestACertificateIsRenewedUnderTheRunningProgram(t *testing.T) {
 	if _, err := call(t, old, p.PublicURL()); err == nil {
 		t.Error("the old certificate is still presented")
 	}
-	c := p.NATS.Credentials(natsd.Operator)
+	creds := datadir.Dir(dir).OperatorCreds()
 	eventually(t, "the new certificate of NATS", func() error {
-		nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo(c.User, c.Password), nats.Secure(testcert.Trusting(brokerPair)))
+		nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserCredentials(creds), nats.Secure(testcert.Trusting(brokerPair)))
 		if err == nil {
 			nc.Close()
 		}
@@ -195,7 +193,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 		commandsWork(t, dir)
 	})
 	t.Run("and what is not listened on does not matter", func(t *testing.T) {
-		args := append(serveArgs(t.TempDir()), "--nats-listen", "0.0.0.0:0", "--nats-url", "nats://192.0.2.1:4222", "--nats-password-file", "none")
+		args := append(serveArgs(t.TempDir()), "--nats-listen", "0.0.0.0:0", "--nats-url", "nats://192.0.2.1:4222", "--nats-creds", "{role}")
 		refusal(t, exitUsage, args, "--insecure", "nats://192.0.2.1:4222")
 		refusal(t, exitUsage, append(args, "--nats-tls-cert", testcert.NewFiles(t).Cert), "--nats-tls-cert needs --nats-tls-key")
 		pair := testcert.NewFiles(t)

@@ -41,7 +41,9 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Termin
 		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
 			return err
 		}
-		signed, err := o.Withdraw(ctx, outbox.Withdrawal{User: cmd.As, ID: cmd.ID, Meaning: cmd.Meaning, Reason: cmd.Reason})
+		signed, err := o.Withdraw(ctx, outbox.Withdrawal{
+			User: cmd.As, ID: cmd.ID, Meaning: cmd.Meaning, Reason: cmd.Reason, Registration: last.Registration,
+		})
 		if err != nil {
 			return err
 		}

@@ -70,13 +70,7 @@ func (d Directory) Partner(id string) (Partner, bool) {
 }
 
 // Partners returns all partners, removed ones too, sorted by id.
-func (d Directory) Partners() []Partner {
-	out := make([]Partner, 0, len(d.partners))
-	for _, id := range slices.Sorted(maps.Keys(d.partners)) {
-		out = append(out, d.partners[id])
-	}
-	return out
-}
+func (d Directory) Partners() []Partner { return sortedByID(d.partners) }
 
 // Key returns the key of a key id.
 func (d Directory) Key(id string) (Key, bool) {
@@ -85,10 +79,12 @@ func (d Directory) Key(id string) (Key, bool) {
 }
 
 // Keys returns all keys, sorted by key id.
-func (d Directory) Keys() []Key {
-	out := make([]Key, 0, len(d.keys))
-	for _, id := range slices.Sorted(maps.Keys(d.keys)) {
-		out = append(out, d.keys[id])
+func (d Directory) Keys() []Key { return sortedByID(d.keys) }
+
+func sortedByID[T any](all map[string]T) []T {
+	out := make([]T, 0, len(all))
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, all[id])
 	}
 	return out
 }

@@ -26,14 +26,14 @@ func FuzzToken(f *testing.F) {
 		if code := events.CodeOf(err); err != nil && code != events.Unauthenticated && code != events.Expired {
 			t.Fatalf("%q returns %v", token, err)
 		}
-		// The key is new in each process, so the corpus holds no other good token.
+		// The key is new in each process, so the corpus has no other valid access token.
 		if err == nil && !sameBits(token, good) {
 			t.Fatalf("%q was accepted", token)
 		}
 	})
 }
 
-// sameBits reports whether the tokens decode to the same bytes: they may differ
+// sameBits reports whether the access tokens decode to the same bytes: they may differ
 // in line ends and in the unused bits of the last character.
 func sameBits(token, good string) bool {
 	token = strings.NewReplacer("\r", "", "\n", "").Replace(token)

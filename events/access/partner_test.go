@@ -65,7 +65,7 @@ func TestTokensEndWithTheSecretTheyWereIssuedFor(t *testing.T) {
 		"of a partner that was removed":  {removed, access.Claims{Partner: "acme", Secret: access.SecretID("new")}, now, false},
 	} {
 		if got := c.p.Honours(c.claims, c.at); got != c.want {
-			t.Errorf("a token %s is honoured: %t", name, got)
+			t.Errorf("an access token %s is honoured: %t", name, got)
 		}
 	}
 	if until, ok := p.InForce(access.SecretID("old"), now); !ok || !until.Equal(soon) {

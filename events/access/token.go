@@ -93,8 +93,8 @@ func (s *Signer) Issue(id, issuer, partner, secret string, now time.Time) (strin
 // Verify checks an access token with the directory's keys and returns its claims. The
 // error's code is Expired or Unauthenticated. Whether the claims are still valid is
 // what Partner.Honours reports: that may change before the access token expires.
-func (d Directory) Verify(token string, now time.Time) (Claims, error) {
-	o, err := d.open(token)
+func (d Directory) Verify(accessToken string, now time.Time) (Claims, error) {
+	o, err := d.open(accessToken)
 	if err != nil {
 		return Claims{}, notValid(err)
 	}
@@ -108,11 +108,11 @@ type opened struct {
 }
 
 // open checks the signature of an access token.
-func (d Directory) open(token string) (opened, error) {
-	if len(token) > maxToken {
+func (d Directory) open(accessToken string) (opened, error) {
+	if len(accessToken) > maxToken {
 		return opened{}, errors.New("too long")
 	}
-	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	parsed, err := jwt.ParseSigned(accessToken, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return opened{}, err
 	}
@@ -140,8 +140,8 @@ func (o opened) at(now time.Time) (Claims, error) {
 	return Claims{Partner: c.Subject, Secret: c.Secret, KeyID: o.key.ID(), Issued: c.IssuedAt.Time(), Expires: expires}, nil
 }
 
-// notValid returns the error for an access token that is not valid; err, which says
-// why, is not shown to the caller.
+// notValid returns the error for an access token that is not valid; err, the reason,
+// is not shown to the caller.
 func notValid(err error) error {
 	return &events.Error{Code: events.Unauthenticated, Message: "The access token is not valid.", Err: err}
 }

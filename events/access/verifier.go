@@ -28,15 +28,15 @@ type Verifier struct {
 }
 
 // Verify returns what d.Verify returns.
-func (v *Verifier) Verify(d Directory, token string, now time.Time) (Claims, error) {
-	digest := sha256.Sum256([]byte(token))
+func (v *Verifier) Verify(d Directory, accessToken string, now time.Time) (Claims, error) {
+	digest := sha256.Sum256([]byte(accessToken))
 	v.once.Do(v.init)
 	if known, ok := v.opened.Get(digest); ok {
 		if key, ok := d.Key(known.key.ID()); ok && sameKey(key.JWK, known.key.JWK) {
 			return opened{claims: known.claims, key: key}.at(now)
 		}
 	}
-	o, err := d.open(token)
+	o, err := d.open(accessToken)
 	if err != nil {
 		return Claims{}, notValid(err)
 	}

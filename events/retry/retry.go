@@ -1,5 +1,8 @@
-// Package retry is the one way in which the program tries again what failed: a
-// loop that waits longer after each failure in a row.
+// Package retry repeats what failed: a Loop that waits longer after each failure in
+// a row, and the waits by themselves. All parts of the program use it, so that none
+// ends during an outage, and none overloads what comes back.
+//
+// It does not decide which errors are worth another attempt; see Stop.
 package retry
 
 import (
@@ -19,7 +22,7 @@ type Waits = backoff.BackOff
 
 // NewWaits returns waits of First and then of twice as long each time, up to
 // longest. They never end. Each is longer or shorter by up to half of itself, at
-// random, so that those who failed together do not come back together.
+// random, so that clients that failed at the same time do not all return at the same time.
 func NewWaits(longest time.Duration) Waits {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(min(First, longest)), backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.5),
@@ -41,11 +44,11 @@ type Loop struct {
 
 // Run calls attempt again and again. It returns nil when an attempt has returned
 // nil or ctx has ended; and err when an attempt has returned Stop(err). An
-// attempt that gets somewhere before it fails calls succeeded: the next wait is a
-// short one then.
+// attempt that achieves something before it fails calls succeeded: then the waits
+// begin anew with a short one.
 //
-// The error of an attempt during which ctx has ended is dropped: it is most
-// likely about that.
+// The error of an attempt during which ctx has ended is dropped, because
+// the end of ctx is most likely its cause.
 func (l Loop) Run(ctx context.Context, attempt func(ctx context.Context, succeeded func()) error) error {
 	waits := NewWaits(l.Longest)
 	for {
@@ -62,7 +65,7 @@ func (l Loop) Run(ctx context.Context, attempt func(ctx context.Context, succeed
 		}
 		wait := waits.NextBackOff()
 		if l.Wait == nil {
-			_ = Sleep(ctx, wait) // whether ctx has ended is asked below
+			_ = Sleep(ctx, wait) // ctx is checked below
 		} else {
 			l.Wait(ctx, wait)
 		}
@@ -113,9 +116,9 @@ func SleepUntil[T comparable](ctx context.Context, d time.Duration, news <-chan 
 // pollEvery is the time between two calls of Poll.
 const pollEvery = 5 * time.Millisecond
 
-// Poll calls done until it returns true or an error, or ctx ends. It returns the
-// error, or the cause of ctx's end. It is for what a database or another process
-// changes without telling.
+// Poll calls done every few milliseconds until it returns true or an error, or ctx ends. It returns the
+// error, or the cause of ctx's end. It is for a change that
+// nothing announces, as in a database or another process.
 func Poll(ctx context.Context, done func() (bool, error)) error {
 	for {
 		if ok, err := done(); ok || err != nil {

@@ -61,7 +61,7 @@ func TestALoopEndsAtOnceAtAnErrorThatWaitingDoesNotMend(t *testing.T) {
 		attempts++
 		return retry.Stop(errAway)
 	})
-	if err != errAway || attempts != 1 { //nolint:errorlint // as it was given to Stop
+	if err != errAway || attempts != 1 { //nolint:errorlint // the same value that Stop got
 		t.Errorf("%v after %d attempts", err, attempts)
 	}
 }

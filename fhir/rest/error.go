@@ -14,12 +14,16 @@ import (
 // retryAfter is the Retry-After of an error that has none.
 const retryAfter = 5 * time.Second
 
+// Challenge is the value of WWW-Authenticate for a request without an access
+// token. For one with a bad access token, add ", error=..." (RFC 6750, section 3).
+const Challenge = `Bearer realm="signoff"`
+
 // WriteError writes the whole answer to a request that failed: status, headers
 // and an OperationOutcome. Nothing may have been written before. For an internal
 // error the outcome contains only the request's id; the cause is logged.
 //
-// 401 has the header WWW-Authenticate: Bearer unless one is set; 429 and 503
-// have Retry-After. Allow on 405 must be set before; see Methods.
+// 401 has the header WWW-Authenticate with Challenge unless one is set; 429 and
+// 503 have Retry-After. Allow on 405 must be set before; see Methods.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	e, a := refusal(err)
 	x := exchangeOf(r.Context())
@@ -54,7 +58,7 @@ func setHints(h http.Header, status int, wait time.Duration) {
 	switch status {
 	case http.StatusUnauthorized:
 		if h.Get("WWW-Authenticate") == "" {
-			h.Set("WWW-Authenticate", "Bearer")
+			h.Set("WWW-Authenticate", Challenge)
 		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", RetrySeconds(wait))

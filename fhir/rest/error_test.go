@@ -71,8 +71,8 @@ func TestErrorsHaveTheHeadersOfTheirStatus(t *testing.T) {
 		what, header, want string
 		err                error
 	}{
-		{"401 names the scheme", "WWW-Authenticate", "Bearer", events.Unauthenticated},
-		{"an expired token too", "WWW-Authenticate", "Bearer", events.Expired},
+		{"401 names the scheme and a parameter", "WWW-Authenticate", `Bearer realm="signoff"`, events.Unauthenticated},
+		{"an expired token too", "WWW-Authenticate", rest.Challenge, events.Expired},
 		{"429 has the time to wait, rounded up", "Retry-After", "91", throttled},
 		{"503 has a default", "Retry-After", "5", events.Unavailable},
 		{"400 has none", "Retry-After", "", events.Invalid},

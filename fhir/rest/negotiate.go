@@ -4,6 +4,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,9 @@ const fhirVersion = "4.1"
 // offered are the media types of answers, the default first. The bytes are the
 // same for each.
 var offered = [...]string{events.MediaFHIR, events.MediaJSON}
+
+// Formats returns the values of _format that are offered.
+func Formats() []string { return append(offered[:], "json") }
 
 // Negotiate returns the media type of the answer: that of the parameter _format
 // if there is one, else the one that the Accept header prefers, else
@@ -37,21 +41,20 @@ func Negotiate(r *http.Request) (contentType string, err error) {
 
 // fromQuery returns the media type of the parameter _format, whose name is
 // matched without regard to case. Of several values the first that is offered
-// counts.
+// counts. Empty ones are ignored.
 func fromQuery(query string) (contentType string, found bool, err error) {
 	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
-		if name, err = url.QueryUnescape(name); err != nil || !strings.EqualFold(name, "_format") {
+		if name, err = url.QueryUnescape(name); err != nil || !strings.EqualFold(name, "_format") || value == "" {
 			continue
 		}
 		found = true
-		// PathUnescape leaves a plus sign as it is: fhir+json is often sent unescaped.
-		value, err := url.PathUnescape(value)
+		value, err := url.QueryUnescape(value)
 		if err != nil {
 			return "", true, events.Fieldf("_format", "is not percent-encoded UTF-8")
 		}
-		for format := range strings.SplitSeq(value, ",") {
-			if contentType := named(strings.ReplaceAll(strings.TrimSpace(format), " ", "+")); contentType != "" {
+		for format := range strings.SplitSeq(FormatValue(value), ",") {
+			if contentType := named(format); contentType != "" {
 				return contentType, true, nil
 			}
 		}
@@ -60,6 +63,20 @@ func fromQuery(query string) (contentType string, found bool, err error) {
 		return "", true, notAcceptable("_format")
 	}
 	return "", false, nil
+}
+
+// lostPlus is a media type in which an unescaped plus sign was decoded as a space.
+var lostPlus = regexp.MustCompile(`(?i)\bfhir json\b`)
+
+// FormatValue returns a decoded value of _format as a link writes it: without
+// spaces around the media types, and with the plus sign of fhir+json, which is
+// often sent unescaped.
+func FormatValue(value string) string {
+	formats := strings.Split(value, ",")
+	for i, format := range formats {
+		formats[i] = lostPlus.ReplaceAllString(strings.TrimSpace(format), "fhir+json")
+	}
+	return strings.Join(formats, ",")
 }
 
 // named returns the media type for a value of _format, "" if it is not offered.
@@ -109,7 +126,7 @@ func fromAccept(accept string) (string, error) {
 // type, and how specific that range is: 1 for */*, 2 for application/*, 3 for
 // the type itself.
 func preference(accept, contentType string) (quality float64, specificity int) {
-	for media := range strings.SplitSeq(accept, ",") {
+	for media := range SplitList(accept, ',') {
 		kind, parameters, err := mime.ParseMediaType(media)
 		if err != nil || !versionFits(parameters) {
 			continue
@@ -129,6 +146,23 @@ func preference(accept, contentType string) (quality float64, specificity int) {
 		}
 	}
 	return quality, specificity
+}
+
+// AcceptsGzip reports whether the answer to a request may be compressed with gzip,
+// for a handler that has it compressed already. To HEAD it may not be, as in Wrap.
+func AcceptsGzip(r *http.Request) bool {
+	if r.Method == http.MethodHead {
+		return false
+	}
+	for coding := range SplitList(strings.Join(r.Header.Values("Accept-Encoding"), ","), ',') {
+		name, quality, _ := strings.Cut(coding, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			_, text, _ := strings.Cut(quality, "=")
+			q, ok := parseQuality(strings.TrimSpace(text))
+			return ok && q > 0
+		}
+	}
+	return false
 }
 
 func parseQuality(text string) (float64, bool) {

@@ -36,6 +36,12 @@ func TestFormatAndAcceptDecideTheMediaType(t *testing.T) {
 		{"", "application/fhir+xml", refused},
 		{"", "application/json;q=2, text/html", refused},
 		{"", "nonsense", refused},
+		{"", `application/fhir+json;profile="http://a/b,c"`, fhirJSON},
+		{"", `application/json;profile="a, application/fhir+json;q=1, b";q=0.3`, plainJSON},
+		{"", `text/html;a="b, */*"`, refused},
+		{"", `text/html;a="\", */*"`, refused},
+		{"", `text/html;a="\\", */*`, fhirJSON},
+		{"", `application/fhir+json;profile="never closed, */*`, refused},
 		{"", ";;, application/json", plainJSON},
 		{"_format=json", "", plainJSON},
 		{"_format=json", "text/html", plainJSON},
@@ -46,8 +52,15 @@ func TestFormatAndAcceptDecideTheMediaType(t *testing.T) {
 		{"_FORMAT=JSON", "", plainJSON},
 		{"_format=xml,json", "", plainJSON},
 		{"_format=xml", "", refused},
-		{"_format=", "", refused},
-		{"_format", "", refused},
+		{"_format=json%20", "", plainJSON},
+		{"_format=%20application/fhir%20json+,xml", "", fhirJSON},
+		{"_format=application/fhir+json;%20fhirVersion=4.0", "", refused},
+		{"_format=application/fhir+json;%20fhirVersion=4.1", "", fhirJSON},
+		{"_format=application/fhir+json;+fhirVersion=4.0", "", refused},
+		{"_format=application/fhir++json", "", refused},
+		{"_format=", "", fhirJSON},
+		{"_format", "application/json", plainJSON},
+		{"_format=&_format=json", "", plainJSON},
 		{"_format=%zz", "", refused},
 		{"researchstudy=S&_format=xml", "*/*", refused},
 		{"researchstudy=_format", "", fhirJSON},
@@ -84,4 +97,30 @@ func FuzzNegotiate(f *testing.F) {
 			t.Errorf("%q, %v", got, err)
 		}
 	})
+}
+
+func TestPreferences(t *testing.T) {
+	for _, c := range []struct {
+		headers []string
+		want    string
+	}{
+		{nil, ""},
+		{[]string{"handling=strict"}, "strict"},
+		{[]string{"Handling = strict ; x=1"}, "strict"},
+		{[]string{`handling="strict"`}, "strict"},
+		{[]string{`handling="str\ict"`}, "strict"},
+		{[]string{"return=minimal, handling=lenient", "handling=strict"}, "lenient"},
+		{[]string{"return=minimal", "handling=strict"}, "strict"},
+		{[]string{"handling"}, ""},
+		{[]string{`x="a, handling=strict"`}, ""},
+		{[]string{`x="a\", handling=strict"`}, ""},
+		{[]string{`x="a", handling=strict`}, "strict"},
+		{[]string{"respond-async; handling=strict"}, ""},
+		{[]string{`x="a; b", handling=lenient; handling=strict`}, "lenient"},
+		{[]string{`x="never closed`, "handling=strict"}, ""},
+	} {
+		if got := rest.Prefers(c.headers, "handling"); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.headers, got, c.want)
+		}
+	}
 }

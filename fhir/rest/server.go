@@ -23,30 +23,41 @@ type ServerConfig struct {
 	TLS *tls.Config
 }
 
+// protocolHTTP2 is the name of HTTP/2 in a TLS handshake.
+const protocolHTTP2 = "h2"
+
 // NewServer returns a server for h with a limit on the time and the size of each
 // request. It does not call Wrap. Errors of net/http, such as a broken
 // connection, go to log.
 func NewServer(h http.Handler, log *slog.Logger, cfg ServerConfig) *http.Server {
+	if cfg.TLS != nil {
+		cfg.TLS = cfg.TLS.Clone()
+		cfg.TLS.NextProtos = []string{protocolHTTP2, "http/1.1"}
+	}
 	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: cmp.Or(cfg.ReadHeaderTimeout, 5*time.Second),
-		ReadTimeout:       cmp.Or(cfg.ReadTimeout, 30*time.Second),
-		WriteTimeout:      cmp.Or(cfg.WriteTimeout, 60*time.Second),
-		IdleTimeout:       cmp.Or(cfg.IdleTimeout, 120*time.Second),
-		MaxHeaderBytes:    cmp.Or(cfg.MaxHeaderBytes, 32<<10),
-		TLSConfig:         cfg.TLS,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler:                      h,
+		DisableGeneralOptionsHandler: true, // h answers OPTIONS *
+		ReadHeaderTimeout:            cmp.Or(cfg.ReadHeaderTimeout, 5*time.Second),
+		ReadTimeout:                  cmp.Or(cfg.ReadTimeout, 30*time.Second),
+		WriteTimeout:                 cmp.Or(cfg.WriteTimeout, 60*time.Second),
+		IdleTimeout:                  cmp.Or(cfg.IdleTimeout, 120*time.Second),
+		MaxHeaderBytes:               cmp.Or(cfg.MaxHeaderBytes, 32<<10),
+		TLSConfig:                    cfg.TLS,
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }
 
 // Serve accepts connections from l until the server is shut down, and then
-// returns nil. It uses TLS if the server has a TLS configuration.
+// returns nil. It uses TLS if the server has a TLS configuration. A request of
+// HTTP/1.1 whose head is malformed or too large is answered with an
+// OperationOutcome.
 func Serve(s *http.Server, l net.Listener) error {
-	serve := s.Serve
 	if s.TLSConfig != nil {
-		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+		l = newTLSListener(l, s.TLSConfig, cmp.Or(s.ReadHeaderTimeout, 5*time.Second), s.ErrorLog)
+	} else {
+		l = plainListener{l, s.ErrorLog}
 	}
-	if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -44,9 +43,9 @@ func (acc *Accounts) failures(ctx context.Context, a attempt) (int, error) {
 }
 
 // findFailures returns the wrong attempts that are stored for the attempt.
-func findFailures(ctx context.Context, q sqlx.QueryerContext, a attempt) (wrong access.WrongAttempts, err error) {
+func findFailures(ctx context.Context, q database.Querier, a attempt) (wrong access.WrongAttempts, err error) {
 	var last string
-	err = q.QueryRowxContext(ctx, `
+	err = q.QueryRowContext(ctx, `
 		select count, time
 		from failures
 		where kind = ? and name = ? and address = ?`, a.kind, a.name, a.address).Scan(&wrong.Count, &last)

@@ -220,7 +220,7 @@ func (acc *Accounts) changePartner(ctx context.Context, by, id string, fn func(*
 
 // findPartner returns the partner with this id, also one that was removed. In a
 // transaction the ctx must have no cancellation; see database.DB.Update.
-func findPartner(ctx context.Context, q rowQuerier, id string) (access.Partner, error) {
+func findPartner(ctx context.Context, q database.Querier, id string) (access.Partner, error) {
 	p, err := ledger.State[access.Partner](q.QueryRowContext(ctx, `select state from partners where id = ?`, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, events.Errorf(events.NotFound, "there is no partner %q", id)
@@ -229,11 +229,6 @@ func findPartner(ctx context.Context, q rowQuerier, id string) (access.Partner, 
 		return p, fmt.Errorf("look up partner: %w", err)
 	}
 	return p, nil
-}
-
-// rowQuerier is a transaction or a pool of connections.
-type rowQuerier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // announcePartner stores a partner's new state, with its event and audit line.

@@ -135,7 +135,7 @@ func readCost(stored string) (argon2id.Params, error) {
 	case p.SaltLength < minSalt || p.KeyLength < minKey:
 		err = fmt.Errorf("the hash has a salt of %d bytes and a key of %d; at least %d and %d are needed", p.SaltLength, p.KeyLength, minSalt, minKey)
 	case memory > maxMemory:
-		err = fmt.Errorf("the hash asks for %d KiB of memory; at most %d are taken", memory, maxMemory)
+		err = fmt.Errorf("the hash asks for %d KiB of memory; at most %d are allowed", memory, maxMemory)
 	case memory*uint64(p.Iterations) > maxWork:
 		err = fmt.Errorf("the hash asks for %d iterations over %d KiB; at most %d KiB in all are allowed", p.Iterations, memory, maxWork)
 	}

@@ -58,7 +58,7 @@ var (
 	ErrNotADatabase = errors.New("the file is not a database of this system, or it is damaged; restore it from a backup")
 	ErrReadOnly     = errors.New("the database cannot be written; check its permissions and that the disk is not mounted read-only")
 	ErrBusy         = errors.New("another process is writing to the database; try again")
-	ErrFull         = errors.New("the disk is full; make room and try again")
+	ErrFull         = errors.New("the disk is full; free some space and try again")
 	ErrClosed       = errors.New("the database is closed")
 )
 

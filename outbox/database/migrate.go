@@ -34,12 +34,12 @@ type migration struct{ name, sha256, text string }
 // Each of after is called in the same transaction, also where no migration is
 // run: it does what SQL alone cannot.
 func (db *DB) Migrate(ctx context.Context, migrations fs.FS, after ...func(tx *sqlx.Tx) error) error {
-	known, err := readMigrations(migrations)
+	released, err := readMigrations(migrations)
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
 	err = db.Update(ctx, func(tx *sqlx.Tx) error {
-		if err := migrate(tx, known); err != nil {
+		if err := migrate(tx, released); err != nil {
 			return err
 		}
 		for _, fn := range after {
@@ -61,19 +61,19 @@ func readMigrations(folder fs.FS) ([]migration, error) {
 		return nil, err
 	}
 	slices.Sort(names)
-	known := make([]migration, 0, len(names))
+	released := make([]migration, 0, len(names))
 	for _, name := range names {
 		text, err := fs.ReadFile(folder, name)
 		if err != nil {
 			return nil, err
 		}
 		sum := sha256.Sum256(text)
-		known = append(known, migration{name: name, sha256: hex.EncodeToString(sum[:]), text: string(text)})
+		released = append(released, migration{name: name, sha256: hex.EncodeToString(sum[:]), text: string(text)})
 	}
-	return known, nil
+	return released, nil
 }
 
-func migrate(tx *sqlx.Tx, known []migration) error {
+func migrate(tx *sqlx.Tx, released []migration) error {
 	_, err := tx.Exec(`
 		create table if not exists migrations (
 			name    text primary key,
@@ -90,14 +90,14 @@ func migrate(tx *sqlx.Tx, known []migration) error {
 		return err
 	}
 	for i, a := range applied {
-		if i >= len(known) || known[i].name != a.name {
+		if i >= len(released) || released[i].name != a.name {
 			return fmt.Errorf("%s: %w", a.name, ErrNewer)
 		}
-		if known[i].sha256 != a.sha256 {
+		if released[i].sha256 != a.sha256 {
 			return fmt.Errorf("%s: %w", a.name, ErrChanged)
 		}
 	}
-	for _, m := range known[len(applied):] {
+	for _, m := range released[len(applied):] {
 		if _, err := tx.Exec(m.text); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}

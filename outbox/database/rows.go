@@ -8,6 +8,7 @@ import (
 // Querier is a transaction or a pool of connections.
 type Querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // Row is one row of a result: an *sql.Row, or the present row of Each and List.
@@ -48,4 +49,7 @@ func List[T any](ctx context.Context, q Querier, scan func(Row) (T, error), quer
 }
 
 // Value scans a row of one column.
-func Value[T any](row Row) (value T, err error) { return value, row.Scan(&value) }
+func Value[T any](row Row) (value T, err error) {
+	err = row.Scan(&value)
+	return value, err
+}

@@ -37,7 +37,7 @@ type group struct {
 type request struct {
 	ctx   context.Context
 	fn    func(*sqlx.Tx) error
-	state atomic.Int32  // waiting until claimed by the leader or given up by its caller
+	state atomic.Int32  // waiting until claimed by the leader or abandoned by its caller
 	done  chan struct{} // closed when err and panic are final
 	err   error
 	panic any

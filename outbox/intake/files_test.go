@@ -72,11 +72,11 @@ func TestNoBreakSpaces(t *testing.T) {
 	for name, c := range map[string]struct{ from, to, want string }{
 		"within free text":       {`"Lung"`, "\"Left\u00a0lung\"", "a.json:1 790"},
 		"a thin one":             {"Standard 5mm", "Standard 5\u2009mm", "a.json:1 790"},
-		"at the end of a text":   {`"Lung"`, "\"Left lung\u00a0\"", "a.json:22: lesions[0].organ: holds a control character, or white space at an end"},
+		"at the end of a text":   {`"Lung"`, "\"Left lung\u00a0\"", "a.json:22: lesions[0].organ: has a control character, or white space at an end"},
 		"within an identifier":   {`"10081007"`, "\"1008\u00a01007\"", "a.json:12: subject: has white space that is no simple space"},
 		"within a study number":  {`"study": "FHIR-T"`, "\"study\": \"FHIR\u2003T\"", "a.json:3: study: has white space that is no simple space"},
 		"within a lesion's name": {`"id": "T02"`, "\"id\": \"T\u00a02\"", "a.json:25: lesions[1].id: has white space that is no simple space"},
-		"a line separator":       {`"Lung"`, "\"Left\u2028lung\"", "a.json:22: lesions[0].organ: holds a control character, or white space at an end"},
+		"a line separator":       {`"Lung"`, "\"Left\u2028lung\"", "a.json:22: lesions[0].organ: has a control character, or white space at an end"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff([]string{c.want}, results(read(t, "a.json", strings.Replace(good, c.from, c.to, 1)))); diff != "" {

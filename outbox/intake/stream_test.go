@@ -105,7 +105,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 
 func TestTwoThousandLesionsAreTooMany(t *testing.T) {
 	text := strings.Replace(good, `{"id": "T02",`, strings.Repeat(`{"id": "T02"},`, 2000)+`{"id": "T02",`, 1)
-	want := []string{"a.json:21: lesions: has 2002 entries; at most 500 are taken"}
+	want := []string{"a.json:21: lesions: has 2002 entries; at most 500 are allowed"}
 	if diff := cmp.Diff(want, results(read(t, "a.json", text))); diff != "" {
 		t.Error(diff)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -17,7 +18,7 @@ import (
 type Lag struct {
 	Partner      string    `json:"partner"`
 	Study        string    `json:"study"` // id; of the partner's grants and revocations the internal study
-	Token        string    `json:"token"`
+	StudyKey     string    `json:"token"`
 	Last         uint64    `json:"last"`           // of the study's last event; 0 for none
 	Delivered    uint64    `json:"delivered"`      // of the last event delivered
 	Acknowledged uint64    `json:"acknowledged"`   // up to this number all are acknowledged
@@ -40,7 +41,7 @@ func (recs *Receipts) Lags(ctx context.Context) ([]Lag, error) {
 			continue
 		}
 		for _, study := range append([]string{events.PartnerStudy(p.ID)}, p.Studies...) {
-			l := Lag{Partner: p.ID, Study: study, Token: ledger.StudyKey(study)}
+			l := Lag{Partner: p.ID, Study: study, StudyKey: ledger.StudyKey(study)}
 			if err := recs.measure(ctx, &l); err != nil {
 				return nil, fmt.Errorf("lag of partner %s in %s: %w", p.ID, study, err)
 			}
@@ -58,20 +59,20 @@ func (recs *Receipts) measure(ctx context.Context, l *Lag) error {
 	err := db.QueryRowContext(ctx, `
 		select delivered, acknowledged, time, granted
 		from receipts
-		where partner = ? and study = ?`, l.Partner, l.Token).Scan(&delivered, &acknowledged, &noted, &granted)
+		where partner = ? and study = ?`, l.Partner, l.StudyKey).Scan(&delivered, &acknowledged, &noted, &granted)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	if l.Noted, err = parseOptional(noted); err != nil {
 		return err
 	}
-	if l.Delivered, err = numberAt(ctx, db, l.Token, delivered); err != nil {
+	if l.Delivered, err = numberAt(ctx, db, l.StudyKey, delivered); err != nil {
 		return err
 	}
-	if l.Acknowledged, err = numberAt(ctx, db, l.Token, acknowledged); err != nil {
+	if l.Acknowledged, err = numberAt(ctx, db, l.StudyKey, acknowledged); err != nil {
 		return err
 	}
-	err = db.QueryRowContext(ctx, `select sequence from studies where token = ?`, l.Token).Scan(&l.Last)
+	err = db.QueryRowContext(ctx, `select sequence from studies where token = ?`, l.StudyKey).Scan(&l.Last)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
@@ -91,21 +92,16 @@ func (recs *Receipts) sinceWhen(ctx context.Context, l *Lag, granted string) (ti
 		select e.time
 		from studies s
 		join events e on e.study = s.row
-		where s.token = ? and e.sequence = ?`, l.Token, int64(l.Acknowledged+1)).Scan(&oldest)
+		where s.token = ? and e.sequence = ?`, l.StudyKey, int64(l.Acknowledged+1)).Scan(&oldest)
 	if err != nil {
 		return time.Time{}, err
 	}
 	return events.ParseTime(max(oldest, granted)) // the order of texts is that of times
 }
 
-// querier reads one row: a transaction, or a pool of connections.
-type querier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 // numberAt returns the number of the study's last event up to a stream sequence;
 // 0 where there is none.
-func numberAt(ctx context.Context, q querier, key string, sequence uint64) (number uint64, err error) {
+func numberAt(ctx context.Context, q database.Querier, key string, sequence uint64) (number uint64, err error) {
 	if sequence == 0 {
 		return 0, nil
 	}
@@ -124,7 +120,7 @@ func numberAt(ctx context.Context, q querier, key string, sequence uint64) (numb
 // searchNumber is numberAt where the stream sequence is that of an event of
 // another study. Numbers and stream sequences of a study rise together, so a
 // binary search finds it.
-func searchNumber(ctx context.Context, q querier, key string, sequence uint64) (uint64, error) {
+func searchNumber(ctx context.Context, q database.Querier, key string, sequence uint64) (uint64, error) {
 	var study, last int64
 	err := q.QueryRowContext(ctx, `select row, sequence from studies where token = ?`, key).Scan(&study, &last)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -46,7 +46,7 @@ func (l lags) Collect(metrics chan<- prometheus.Metric) {
 		if !lag.Since.IsZero() {
 			age = max(0, now.Sub(lag.Since).Seconds())
 		}
-		metrics <- prometheus.MustNewConstMetric(lagEventsDesc, prometheus.GaugeValue, float64(lag.Behind), lag.Partner, lag.Token)
-		metrics <- prometheus.MustNewConstMetric(lagAgeDesc, prometheus.GaugeValue, age, lag.Partner, lag.Token)
+		metrics <- prometheus.MustNewConstMetric(lagEventsDesc, prometheus.GaugeValue, float64(lag.Behind), lag.Partner, lag.StudyKey)
+		metrics <- prometheus.MustNewConstMetric(lagAgeDesc, prometheus.GaugeValue, age, lag.Partner, lag.StudyKey)
 	}
 }

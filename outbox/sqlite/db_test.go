@@ -42,7 +42,7 @@ func numbers(t testing.TB, db *sqlite.DB) []int {
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childVariable); path != "" {
-		if err := look(path); err != nil {
+		if err := printNumbers(path); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -51,11 +51,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// look opens a database in a process of its own, prints the numbers it holds
+// printNumbers opens a database in a process of its own, prints the numbers it holds
 // and closes it as other programs do. The SQLite in this program also asks the
 // lock of the -shm file whether it is the last one; others, such as that of
 // many sqlite3 commands, ask that of the database only.
-func look(path string) error {
+func printNumbers(path string) error {
 	db, err := sqlite.Open(context.Background(), path, sqlite.Config{})
 	if err != nil {
 		return err

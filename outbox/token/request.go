@@ -41,8 +41,8 @@ func readRequest(w http.ResponseWriter, r *http.Request) (request, *refusal) {
 		return request{}, refused
 	}
 	q := request{
-		clientID: form.Get("client_id"), secret: form.Get("client_secret"),
-		grantType: form.Get("grant_type"), scopes: strings.Fields(form.Get("scope")),
+		clientID: form["client_id"], secret: form["client_secret"],
+		grantType: form["grant_type"], scopes: strings.Fields(form["scope"]),
 	}
 	if headers := r.Header.Values("Authorization"); len(headers) > 0 {
 		if refused := q.readBasic(r, len(headers)); refused != nil {
@@ -59,8 +59,8 @@ func readRequest(w http.ResponseWriter, r *http.Request) (request, *refusal) {
 }
 
 // readForm reads the body. It refuses known parameters in the URL, because URLs
-// are logged, and any parameter that occurs twice.
-func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *refusal) {
+// are logged.
+func readForm(w http.ResponseWriter, r *http.Request) (map[string]string, *refusal) {
 	for name := range r.URL.Query() {
 		if slices.Contains(parameters, name) {
 			return nil, malformed(name+" must be in the body of the request, not in its URL", nil)
@@ -76,18 +76,34 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *refusal) {
 	if err != nil {
 		return nil, malformed("the body could not be read", err)
 	}
-	// The cause is not logged, because it quotes the form, which has the secret.
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, malformed("the body is not a URL-encoded form", nil)
-	}
-	for name, values := range form {
+	return parseForm(string(body))
+}
+
+// parseForm returns the known parameters. They may occur once, where one without
+// a value does not count. Others are ignored, whatever they are (RFC 6749,
+// section 3.2). No cause is logged, because it would quote the form, which has
+// the secret.
+func parseForm(body string) (map[string]string, *refusal) {
+	form := make(map[string]string)
+	for pair := range strings.SplitSeq(body, "&") {
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(rawName)
+		if err != nil {
+			return nil, malformed("the body is not a URL-encoded form", nil)
+		}
+		if !slices.Contains(parameters, name) || rawValue == "" {
+			continue
+		}
+		value, err := url.QueryUnescape(rawValue)
 		switch {
-		case len(values) > 1:
-			return nil, malformed("a parameter occurs twice", nil)
-		case !utf8.ValidString(name) || !utf8.ValidString(values[0]):
+		case err != nil:
+			return nil, malformed("the body is not a URL-encoded form", nil)
+		case form[name] != "":
+			return nil, malformed(name+" occurs twice", nil)
+		case !utf8.ValidString(value):
 			return nil, malformed("the form is not in UTF-8", nil)
 		}
+		form[name] = value
 	}
 	return form, nil
 }

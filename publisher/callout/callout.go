@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
@@ -21,7 +22,7 @@ type DirectorySource interface {
 	// Directory returns the latest one. It never goes back, but for a withdrawal that
 	// is applied before it is on the log.
 	Directory() access.Directory
-	// Changed receives when the directory may have changed. It has room for one, so
+	// Changed receives when the directory may have changed. It is buffered, so
 	// nothing is missed between two reads.
 	Changed() <-chan struct{}
 	// WaitFor returns nil once the directory reflects the stream up to that sequence,
@@ -83,14 +84,11 @@ type Callout struct {
 	admitted map[string][]string // by partner: keys of the studies that its logins open
 }
 
-// New returns a Callout on a connection that may answer logins. The seed is that of the
-// account nkey that the servers know as the issuer of logins.
-func New(nc *nats.Conn, directory DirectorySource, seed []byte, cfg Config) (*Callout, error) {
+// New returns a Callout on a connection in the role Callout.
+func New(nc *nats.Conn, directory DirectorySource, answers *operator.Answers, cfg Config) *Callout {
 	c := &Callout{admitted: make(map[string][]string)}
-	if err := c.init(nc, directory, c, seed, cfg); err != nil {
-		return nil, err
-	}
-	return c, nil
+	c.init(nc, directory, c, answers, cfg)
+	return c
 }
 
 // Limits returns those that connections have, and accounts should.
@@ -120,7 +118,7 @@ func (c *Callout) Admit(partner string, keys []string) (changed bool) {
 	return !ok || !slices.Equal(before, keys)
 }
 
-// Flush waits until the server of this connection has received all answers given so far,
+// Flush waits until the server of this connection has received all answers sent so far,
 // so that a list of connections shows what they opened. Other servers of a cluster may
 // receive an answer later: connections there have to be checked again until logins have
 // timed out.
@@ -134,7 +132,7 @@ func (c *Callout) Flush(ctx context.Context) error {
 // Usage returns how many messages each partner was charged so far.
 func (c *Callout) Usage() map[string]uint64 { return c.quotas.usage() }
 
-// hold keeps admissions as they are while a login is answered.
+// hold prevents changes of what is admitted while a login is answered.
 func (c *Callout) hold(context.Context) (release func(), err error) {
 	c.mu.RLock()
 	return c.mu.RUnlock, nil

@@ -12,42 +12,48 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// CloseConnections closes those connections of a partner that a login would not open now
-// as they are: by a secret that is not in force any more, or with other studies, or of a
-// partner that is suspended, or all of them while only a newer version knows the grants.
+// CloseConnections closes those connections of the partners that a login would not open
+// now as they are: by a secret that is not in force any more, or with other studies, or of
+// a partner that is suspended, or all of them while only a newer version knows the grants.
 // Their clients come back with what they have now.
-func (e *Enforcer) CloseConnections(ctx context.Context, id string, p access.Partner) error {
+func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partner) error {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
-	e.callout.mu.RLock()
-	keys, admitted := e.callout.admitted[id]
-	e.callout.mu.RUnlock()
-	connections, err := e.connections(ctx, tenancy.AccountPrefix+id)
+	all, err := e.connections(ctx, partners)
 	if err != nil {
-		return fmt.Errorf("list connections of %s: %w", id, err)
+		return err
 	}
 	now := e.callout.cfg.Clock()
 	outdated := e.callout.directory.Directory().Current() != nil
-	suspended := e.callout.quotas.suspended(id, now)
 	var errs []error
-	for _, c := range connections {
-		cause := closeReason(c, p, tenancy.GrantsID(keys), now)
-		switch {
-		case outdated:
-			cause = notKnown
-		case suspended:
-			cause = tooMuch
-		case !admitted:
-			cause = notAdmitted
-		case cause == "":
+	for _, p := range partners {
+		connections := all[tenancy.AccountPrefix+p.ID]
+		if len(connections) == 0 {
 			continue
 		}
-		if err := e.servers.Disconnect(ctx, c); err != nil {
-			errs = append(errs, fmt.Errorf("close a connection of %s: %w", id, err))
-			continue
+		e.callout.mu.RLock()
+		keys, admitted := e.callout.admitted[p.ID]
+		e.callout.mu.RUnlock()
+		suspended, grants := e.callout.quotas.suspended(p.ID, now), tenancy.GrantsID(keys)
+		for _, c := range connections {
+			cause := closeReason(c, p, grants, now)
+			switch {
+			case outdated:
+				cause = notKnown
+			case suspended:
+				cause = tooMuch
+			case !admitted:
+				cause = notAdmitted
+			case cause == "":
+				continue
+			}
+			if err := e.servers.Disconnect(ctx, c); err != nil {
+				errs = append(errs, fmt.Errorf("close a connection of %s: %w", p.ID, err))
+				continue
+			}
+			e.metrics.closed.WithLabelValues(cause).Inc()
+			e.log.Info("connection closed", "partner", p.ID, "connection", c.ID, "cause", cause)
 		}
-		e.metrics.closed.WithLabelValues(cause).Inc()
-		e.log.Info("connection closed", "partner", id, "connection", c.ID, "cause", cause)
 	}
 	return errors.Join(errs...)
 }
@@ -69,23 +75,31 @@ func closeReason(c tenancy.Connection, p access.Partner, grants string, now time
 }
 
 // namingTime is how long at the most the server takes from entering a connection in
-// its account to giving it the name that the answer to its login has.
+// its account to naming it, with the name that the answer to its login has.
 const namingTime = 100 * time.Millisecond
 
-// connections lists those of an account. One that does not have its name yet is given the
-// time to get it; another that has come meanwhile is left for the next list.
-func (e *Enforcer) connections(ctx context.Context, account string) ([]tenancy.Connection, error) {
+// connections lists those of all partners. One of the given partners that does not have
+// its name yet is given the time to get it; another that has come meanwhile is left for
+// the next list.
+func (e *Enforcer) connections(ctx context.Context, partners []access.Partner) (map[string][]tenancy.Connection, error) {
 	unnamed := func(c tenancy.Connection) bool {
 		_, ok := tenancy.ParseConnectionName(c.User)
 		return !ok
 	}
-	before, err := e.servers.Connections(ctx, account)
-	if err != nil || !slices.ContainsFunc(before, unnamed) {
+	before, err := e.servers.Connections(ctx)
+	if err != nil || !slices.ContainsFunc(partners, func(p access.Partner) bool {
+		return slices.ContainsFunc(before[tenancy.AccountPrefix+p.ID], unnamed)
+	}) {
 		return before, err
 	}
 	if err := retry.Sleep(ctx, namingTime); err != nil {
 		return nil, err
 	}
-	now, err := e.servers.Connections(ctx, account)
-	return slices.DeleteFunc(now, func(c tenancy.Connection) bool { return unnamed(c) && !slices.Contains(before, c) }), err
+	now, err := e.servers.Connections(ctx)
+	for account, connections := range now {
+		now[account] = slices.DeleteFunc(connections, func(c tenancy.Connection) bool {
+			return unnamed(c) && !slices.Contains(before[account], c)
+		})
+	}
+	return now, err
 }

@@ -12,9 +12,9 @@ const maxCredential = 4096 // bytes; ours have about 500
 
 // credential is what a client presents: an access token, or a client secret.
 type credential struct {
-	client string // the partner's id that it claims
-	token  string
-	secret string
+	client      string // the partner's id that it claims
+	accessToken string
+	secret      string
 }
 
 // credentialOf reads the options of a connection. What is too long, or there in
@@ -26,7 +26,7 @@ func credentialOf(o jwt.ConnectOptions) credential {
 	if o.Token == "" {
 		return credential{client: o.Username, secret: o.Password}
 	}
-	c := credential{client: claimed(o.Token), token: o.Token}
+	c := credential{client: claimed(o.Token), accessToken: o.Token}
 	if o.Password != "" || o.Username != "" && o.Username != c.client {
 		return credential{}
 	}
@@ -34,8 +34,8 @@ func credentialOf(o jwt.ConnectOptions) credential {
 }
 
 // claimed returns the subject of an access token, verified or not.
-func claimed(token string) string {
-	parts := strings.Split(token, ".")
+func claimed(accessToken string) string {
+	parts := strings.Split(accessToken, ".")
 	if len(parts) != 3 {
 		return ""
 	}

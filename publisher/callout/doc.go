@@ -11,5 +11,5 @@
 // away. An Enforcer measures what partners send and ask for, and suspends those that
 // exceed their quota.
 //
-// The package does not decide who is granted what and does not look into events.
+// The package does not decide who is granted what and does not read events.
 package callout

@@ -5,22 +5,25 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // Servers are the NATS servers that partners connect to.
 type Servers interface {
-	// Connections returns the open connections of an account.
-	Connections(ctx context.Context, account string) ([]tenancy.Connection, error)
-	// Traffic returns what went between each server and its clients so far, partners
-	// and others.
+	// Connections returns the open connections of all partners, by the names of their
+	// accounts.
+	Connections(ctx context.Context) (map[string][]tenancy.Connection, error)
+	// Traffic returns what went between each server and its clients so far.
 	Traffic(ctx context.Context) ([]tenancy.Traffic, error)
-	// Backlogs returns the connections that leave most unread, partners' and others.
+	// Backlogs returns the connections of partners that leave most unread.
 	Backlogs(ctx context.Context) ([]tenancy.Backlog, error)
 	// Disconnect closes a connection. One that is closed already is no error.
 	Disconnect(ctx context.Context, c tenancy.Connection) error
@@ -95,9 +98,10 @@ func (e *Enforcer) measure(ctx context.Context, endRequests func(context.Context
 		errs = append(errs, e.publishSuspensions(suspended))
 	}
 	directory := e.callout.directory.Directory()
+	if len(suspended) > 0 {
+		errs = append(errs, e.CloseConnections(ctx, partnersOf(directory, maps.Keys(suspended))))
+	}
 	for id := range suspended {
-		p, _ := directory.Partner(id)
-		errs = append(errs, e.CloseConnections(ctx, id, p))
 		for _, consumer := range e.heartbeats.of(id, e.callout.cfg.Clock()) {
 			err := endRequests(ctx, consumer)
 			if err == nil {
@@ -107,6 +111,18 @@ func (e *Enforcer) measure(ctx context.Context, endRequests func(context.Context
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// partnersOf returns the partners with the ids; of an id that is unknown, one that has
+// nothing.
+func partnersOf(directory access.Directory, ids iter.Seq[string]) []access.Partner {
+	var all []access.Partner
+	for id := range ids {
+		p, _ := directory.Partner(id)
+		p.ID = id
+		all = append(all, p)
+	}
+	return all
 }
 
 // publishSuspensions has other callouts refuse the logins of the suspended partners.

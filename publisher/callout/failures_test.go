@@ -13,7 +13,7 @@ func FuzzCredential(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, token, user, password string) {
 		c := credentialOf(connectOptions(token, user, password))
-		if c.token != "" && (c.token != token || password != "" || user != "" && user != c.client) {
+		if c.accessToken != "" && (c.accessToken != token || password != "" || user != "" && user != c.client) {
 			t.Errorf("%q, %q, %q are read as %+v", token, user, password, c)
 		}
 		if c.secret != "" && (c.client != user || c.secret != password || token != "") {

@@ -113,7 +113,7 @@ func ownerOf(consumer string) string {
 }
 
 // consumerIn returns the consumer that a request for events is for. The two forms of an
-// acknowledgement differ in their length, by which the server tells them apart too.
+// acknowledgement differ in their length, which is how the server distinguishes them too.
 func consumerIn(subject string) string {
 	parts := strings.Split(subject, ".")
 	switch {

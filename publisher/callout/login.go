@@ -8,10 +8,10 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
@@ -37,10 +37,10 @@ type answerer struct {
 	nc        *nats.Conn
 	directory DirectorySource
 	admission admission
-	issuer    nkeys.KeyPair
+	answers   *operator.Answers
 	cfg       Config
 
-	tokens   access.Verifier
+	verifier access.Verifier
 	failures *access.SignIns // wrong secrets, by client and place
 	quotas   *quotas
 	metrics  loginMetrics
@@ -48,19 +48,11 @@ type answerer struct {
 	subscription *nats.Subscription // nil while logins are not answered
 }
 
-func (a *answerer) init(nc *nats.Conn, directory DirectorySource, admission admission, seed []byte, cfg Config) error {
-	if _, err := IssuerKey(seed); err != nil {
-		return err
-	}
-	issuer, err := nkeys.FromSeed(seed)
-	if err != nil {
-		return errNoSeed
-	}
-	a.nc, a.directory, a.admission, a.issuer, a.cfg = nc, directory, admission, issuer, cfg.withDefaults()
+func (a *answerer) init(nc *nats.Conn, directory DirectorySource, admission admission, answers *operator.Answers, cfg Config) {
+	a.nc, a.directory, a.admission, a.answers, a.cfg = nc, directory, admission, answers, cfg.withDefaults()
 	a.failures = access.NewSignIns(access.SlowedSignIns)
 	a.quotas = newQuotas(a.cfg.Rate, a.cfg.Burst)
 	a.metrics = newLoginMetrics(a.quotas)
-	return nil
 }
 
 // Start begins to answer logins, unless they are answered already. It is not safe for
@@ -104,7 +96,7 @@ func (a *answerer) answer(m *nats.Msg) {
 		return
 	}
 	defer release()
-	user, err := a.login(&request.AuthorizationRequest)
+	user, err := a.check(&request.AuthorizationRequest)
 	if errors.Is(err, events.Outdated) {
 		a.metrics.logins.WithLabelValues(failed).Inc()
 		return // a callout of a newer version may answer the next time
@@ -138,22 +130,21 @@ func outcomeOf(err error) string {
 
 // sign returns the answer: what the connection may do, or that it is refused. The reason
 // for a refusal is not in it.
-func (a *answerer) sign(request *jwt.AuthorizationRequestClaims, user *jwt.UserClaims, refusal error) (string, error) {
-	response := jwt.NewAuthorizationResponseClaims(request.UserNkey)
-	response.Audience = request.Server.ID
+func (a *answerer) sign(request *jwt.AuthorizationRequestClaims, user *login, refusal error) (string, error) {
 	if refusal != nil {
-		response.Error = "refused"
-		return response.Encode(a.issuer)
+		return a.answers.Refuse(request, "refused")
 	}
-	var err error
-	if response.Jwt, err = user.Encode(a.issuer); err != nil {
-		return "", fmt.Errorf("sign the permissions of a login: %w", err)
-	}
-	return response.Encode(a.issuer)
+	return a.answers.Admit(request, user.partner, user.claims)
 }
 
-// login checks who asks and returns what the connection may do.
-func (a *answerer) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, error) {
+// login is what a connection of a partner may do.
+type login struct {
+	partner string
+	claims  *jwt.UserClaims
+}
+
+// check checks who asks and returns what the connection may do.
+func (a *answerer) check(request *jwt.AuthorizationRequest) (*login, error) {
 	directory, now := a.directory.Directory(), a.cfg.Clock()
 	if err := directory.Current(); err != nil {
 		return nil, err
@@ -164,7 +155,7 @@ func (a *answerer) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, er
 	if a.failures.Wait(from, now) > 0 {
 		return nil, events.Errorf(events.Throttled, "too many failed logins")
 	}
-	until, secret, err := a.check(directory, partner, c, now)
+	until, secret, err := a.checkCredential(directory, partner, c, now)
 	if err != nil {
 		a.countFailure(from, err, now)
 		return nil, err
@@ -179,11 +170,11 @@ func (a *answerer) login(request *jwt.AuthorizationRequest) (*jwt.UserClaims, er
 	if !ok {
 		return nil, events.Errorf(events.Unavailable, "the account of partner %s is not ready yet", partner.ID)
 	}
-	return a.user(request.UserNkey, p, keys, secret, until), nil
+	return &login{p.ID, a.user(request.UserNkey, p, keys, secret, until)}, nil
 }
 
-// countFailure counts what may have been a guess. A token that was good once
-// is none: clients come back with it until they have another.
+// countFailure counts what may have been a guess. An access token that has expired is
+// none: clients come back with it until they have another.
 func (a *answerer) countFailure(from access.Attempt, err error, now time.Time) {
 	if !errors.Is(err, events.Unauthenticated) || !a.failures.Fail(from, now) {
 		return
@@ -199,7 +190,6 @@ func (a *answerer) user(key string, p tenancy.Partner, admitted []string, secret
 	permissions := account.Permissions()
 	u := jwt.NewUserClaims(key)
 	u.Name = tenancy.ConnectionName{Partner: p.ID, Secret: secret, Grants: tenancy.GrantsID(keys)}.String()
-	u.Audience = account.Name
 	u.Expires = until.Unix()
 	u.Pub.Allow.Add(permissions.Publish...)
 	u.Sub.Allow.Add(permissions.Subscribe...)
@@ -209,12 +199,12 @@ func (a *answerer) user(key string, p tenancy.Partner, admitted []string, secret
 	return u
 }
 
-// check returns until when the credential is valid, and the SecretID of the client
+// checkCredential returns until when the credential is valid, and the SecretID of the client
 // secret behind it.
-func (a *answerer) check(directory access.Directory, p access.Partner, c credential, now time.Time) (until time.Time, secret string, err error) {
+func (a *answerer) checkCredential(directory access.Directory, p access.Partner, c credential, now time.Time) (until time.Time, secret string, err error) {
 	until = now.Add(access.Lifetime)
-	if c.token != "" {
-		claims, err := a.tokens.Verify(directory, c.token, now)
+	if c.accessToken != "" {
+		claims, err := a.verifier.Verify(directory, c.accessToken, now)
 		if err != nil {
 			return until, "", err
 		}

@@ -6,7 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 const (
 	opened    = "opened"
 	refused   = "refused"   // unknown, wrong, forged or not in force
-	expired   = "expired"   // good once
+	expired   = "expired"   // valid before
 	throttled = "throttled" // after too many wrong ones, or over the quota
 	failed    = "failed"    // for a fault of ours, or a malformed request
 )

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/retry"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
@@ -46,18 +47,15 @@ type Standalone struct {
 	latestUntil time.Time // the directory counts as the latest
 }
 
-// NewStandalone returns one that answers logins on the first connection. The second, of the
-// service's account, may look up the stream and receive suspensions; it may be the same. The
-// seed is that of the account nkey that the servers know as the issuer of logins.
-func NewStandalone(logins, service *nats.Conn, directory DirectorySource, seed []byte, cfg Config) (*Standalone, error) {
+// NewStandalone returns one that answers logins on the first connection, in the role
+// Callout. The second, in the role Partners, looks up the stream and receives suspensions.
+func NewStandalone(logins, service *nats.Conn, directory DirectorySource, answers *operator.Answers, cfg Config) (*Standalone, error) {
 	js, err := jetstream.New(service)
 	if err != nil {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
 	s := &Standalone{service: service, js: js}
-	if err := s.init(logins, directory, s, seed, cfg); err != nil {
-		return nil, err
-	}
+	s.init(logins, directory, s, answers, cfg)
 	s.status.init()
 	return s, nil
 }
@@ -98,13 +96,7 @@ func (s *Standalone) Run(ctx context.Context) error {
 
 // wait returns when the directory changes, after d at the latest.
 func (s *Standalone) wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-s.directory.Changed():
-	case <-timer.C:
-	}
+	retry.SleepUntil(ctx, d, s.directory.Changed(), struct{}{})
 }
 
 // Status returns the present status.

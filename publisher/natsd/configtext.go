@@ -56,11 +56,3 @@ func quote(text string) string {
 	w.WriteByte('"')
 	return w.String()
 }
-
-func quoteAll(texts []string) string {
-	quoted := make([]string, len(texts))
-	for i, text := range texts {
-		quoted[i] = quote(text)
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
-}

@@ -41,8 +41,7 @@ func (l *lockedBuffer) count(text string) int { return strings.Count(l.text(), t
 func TestAClientsFaultsDoNotFloodTheLog(t *testing.T) {
 	var log lockedBuffer
 	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(&log, nil))})
-	c := s.Credentials(natsd.Reader)
-	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo(c.User, c.Password), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	nc, err := nats.Connect(s.ClientURL(), credentialsOf(t, s, natsd.Reader)[0], nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,12 @@
 package natsd
 
-import "net/url"
+import (
+	"net/url"
 
-// Node is what a server has for itself beside the Configuration that it shares
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
+)
+
+// Node is what a server has for itself beside the file that it shares
 // with the others of its cluster: name, addresses, storage, in which every
 // acknowledged message is on disk, and the way to the other servers.
 type Node struct {
@@ -25,8 +29,11 @@ type Node struct {
 	// Cluster is how it finds the other servers; nil: there is none.
 	Cluster *Cluster
 
-	// Include is the file with the Configuration, relative to that of the
-	// node. Required.
+	// Accounts is the directory in which the server stores accounts. Required.
+	Accounts string
+
+	// Include is the file with the text of an operator.Preload, relative to that
+	// of the node. Required.
 	Include string
 }
 
@@ -66,6 +73,7 @@ func (n Node) Text() string {
 	if n.Cluster != nil {
 		n.Cluster.write(&w)
 	}
+	w.WriteString(operator.Resolver(n.Accounts))
 	w.linef("include %s", quote(n.Include))
 	return w.String()
 }
@@ -91,7 +99,7 @@ func (c Cluster) write(w *writer) {
 	w.open("cluster")
 	w.linef("name: %s", quote(c.Name))
 	w.linef("listen: %s", quote(c.Listen))
-	// Clients use the addresses they were given: those by which the servers
+	// Clients use the addresses they were configured with: those by which the servers
 	// know each other may not be theirs.
 	w.linef("no_advertise: true")
 	w.open("authorization")

@@ -8,15 +8,15 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
 // Config of a server.
@@ -49,9 +49,9 @@ type Config struct {
 	// Defaults to one minute.
 	ReadyTimeout time.Duration
 
-	// LoginIssuer is the public account key (nkey, "A…") of the callout, which
-	// answers the logins of all that have no role: partners. Without one they are refused.
-	LoginIssuer string
+	// Keys sign accounts and users. Default to those in the subdirectory
+	// "keys/nats" of Dir, which are made if they are not there.
+	Keys *operator.Keys
 
 	// Log takes the server's own messages. Defaults to slog.Default().
 	Log *slog.Logger
@@ -65,12 +65,10 @@ const (
 
 // Server is a running server.
 type Server struct {
-	nats        *server.Server
-	tls         bool // of the listener
-	log         *slog.Logger
-	credentials map[Role]Credentials
-	accounts    sync.Mutex      // held while an account is changed
-	exported    map[string]bool // services that account APP offers, each to one account
+	nats      *server.Server
+	tls       bool // of the listener
+	log       *slog.Logger
+	operation *operation
 }
 
 // Start runs a server and returns when it takes connections. An address in
@@ -83,16 +81,23 @@ func Start(cfg Config) (*Server, error) {
 	if err := writable(cfg.Dir); err != nil {
 		return nil, err
 	}
-	credentials, err := NewCredentials()
+	if cfg.Keys == nil {
+		var err error
+		if cfg.Keys, err = operator.OpenKeys(KeysDir(cfg.Dir)); err != nil {
+			return nil, err
+		}
+	}
+	operation, err := operate(cfg.Dir, cfg.Keys)
 	if err != nil {
 		return nil, err
 	}
-	opts, err := options(cfg, credentials)
+	opts, err := options(cfg, operation)
 	if err != nil {
 		return nil, err
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {
+		opts.AccountResolver.Close() // which runs since the options were read
 		return nil, fmt.Errorf("make NATS server: %w", err)
 	}
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
@@ -104,13 +109,19 @@ func Start(cfg Config) (*Server, error) {
 		s.WaitForShutdown()
 		return nil, err
 	}
-	return &Server{nats: s, tls: cfg.TLS != nil, log: cfg.Log, credentials: credentials, exported: make(map[string]bool)}, nil
+	return &Server{nats: s, tls: cfg.TLS != nil, log: cfg.Log, operation: operation}, nil
 }
 
+// KeysDir returns the directory of keys in a data directory.
+func KeysDir(dir string) string { return filepath.Join(dir, "keys", "nats") }
+
 // options are the server's, with accounts and users.
-func options(cfg Config, credentials map[Role]Credentials) (*server.Options, error) {
+func options(cfg Config, operation *operation) (*server.Options, error) {
 	opts := &server.Options{}
-	if err := (Configuration{Credentials: credentials, LoginIssuer: cfg.LoginIssuer}).apply(opts); err != nil {
+	if err := listen(opts, cfg.Listen); err != nil {
+		return nil, err
+	}
+	if err := operation.apply(opts, cfg.Dir); err != nil {
 		return nil, err
 	}
 	opts.ServerName = cmp.Or(cfg.Name, "signoff")
@@ -123,7 +134,7 @@ func options(cfg Config, credentials map[Role]Credentials) (*server.Options, err
 	opts.NoSigs = true
 	opts.TLS, opts.TLSConfig = cfg.TLS != nil, cfg.TLS
 	opts.DisableJetStreamBanner = true
-	return opts, listen(opts, cfg.Listen)
+	return opts, nil
 }
 
 func listen(opts *server.Options, address string) error {
@@ -169,7 +180,7 @@ func ready(s *server.Server, log *logger, cfg Config) error {
 	if !s.ReadyForConnections(wait) {
 		return events.Errorf(events.Unavailable, "the embedded NATS server was not ready within %s", wait)
 	}
-	if account, err := s.LookupAccount(AccountApp); err != nil || !account.JetStreamEnabled() {
+	if account, err := s.LookupAccount(cfg.Keys.App); err != nil || !account.JetStreamEnabled() {
 		return events.Errorf(events.Unavailable, "the embedded NATS server has no JetStream")
 	}
 	return nil
@@ -191,31 +202,6 @@ func (s *Server) ClientURL() string {
 // InProcessConn returns a raw connection within the process; it authenticates
 // like any other. It makes a Server a nats.InProcessConnProvider.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn() }
-
-// Credentials returns user name and password of a role. They end with the
-// server.
-func (s *Server) Credentials(role Role) Credentials { return s.credentials[role] }
-
-// Connect opens a connection within the process as role. Options may add to
-// it, but not change server and user.
-func (s *Server) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
-	c, ok := s.credentials[role]
-	if !ok {
-		return nil, events.Errorf(events.Invalid, "%q is not a role of the NATS server", role)
-	}
-	all := append([]nats.Option{
-		nats.Name("signoff " + string(role)),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			s.log.Warn("nats: connection", "role", role, "error", err)
-		}),
-	}, opts...)
-	all = append(all, nats.InProcessServer(s), nats.UserInfo(c.User, c.Password))
-	nc, err := nats.Connect("", all...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
-	}
-	return nc, nil
-}
 
 // Shutdown ends the server and waits until its files are closed. Drain the
 // connections before. More than one call is harmless.

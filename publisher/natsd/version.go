@@ -3,6 +3,7 @@ package natsd
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -60,16 +61,48 @@ func (o *Outside) acceptOthers() error {
 		return nil
 	}
 	defer keeper.Close()
-	servers, err := o.askBy(context.Background(), keeper, "$SYS.REQ.SERVER.PING.STATSZ", nil)
+	ctx, cancel := context.WithTimeout(context.Background(), o.cfg.Timeout)
+	defer cancel()
+	inbox := keeper.NewInbox()
+	answers, err := keeper.SubscribeSync(inbox)
+	if err == nil {
+		err = keeper.PublishRequest("$SYS.REQ.SERVER.PING.STATSZ", inbox, nil)
+	}
+	for answered, count := 0, 1; err == nil && answered < count; answered++ {
+		var s serverReport
+		if s, err = nextReport(ctx, answers); err == nil {
+			if err := o.accept(s.Server.Name, s.Server.Version); err != nil {
+				return err
+			}
+			count = max(count, s.Statistics.ActiveServers)
+		}
+	}
 	if err != nil {
 		o.log.Debug("nats: the versions of the other servers are not known", "error", err)
 	}
-	for _, s := range servers {
-		if err := o.accept(s.Server.Name, s.Server.Version); err != nil {
-			return err
-		}
-	}
 	return nil
+}
+
+// serverReport is the part that is used here of what a server reports of itself.
+type serverReport struct {
+	Server struct {
+		Name    string `json:"name"`
+		Version string `json:"ver"`
+	} `json:"server"`
+	Statistics struct {
+		ActiveServers int `json:"active_servers"`
+	} `json:"statsz"`
+}
+
+func nextReport(ctx context.Context, answers *nats.Subscription) (r serverReport, err error) {
+	msg, err := answers.NextMsgWithContext(ctx)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(msg.Data, &r); err != nil {
+		return r, fmt.Errorf("read a NATS server's answer: %w", err)
+	}
+	return r, nil
 }
 
 // notice remembers and logs whether the server that a connection has come to is too old.

@@ -110,7 +110,7 @@ func TestAServerThatIsTooOldIsRefusedAtTheStart(t *testing.T) {
 			d := newDisguise(t, e.server.ClientURL())
 			d.version.Store(version)
 			for _, role := range []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Partners} {
-				nc, err := reach(t, d.url(), e.c).Connect(role)
+				nc, err := reach(d.url(), e.c).Connect(role)
 				if accepted {
 					if err != nil {
 						t.Fatal(err)
@@ -133,7 +133,7 @@ func TestAServerThatIsTooOldIsRefusedAtTheStart(t *testing.T) {
 		d := newDisguise(t, e.server.ClientURL())
 		d.version.Store("2.15.2")
 		for _, role := range []natsd.Role{natsd.Operator, natsd.System} {
-			nc, err := reach(t, d.url(), e.c).Connect(role)
+			nc, err := reach(d.url(), e.c).Connect(role)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,23 +151,21 @@ func TestAnotherServerOfTheClusterThatIsTooOldIsRefusedAtTheStart(t *testing.T) 
 	options := func(known func(natsd.Role) bool) func(natsd.Role) ([]nats.Option, error) {
 		return func(r natsd.Role) ([]nats.Option, error) {
 			if !known(r) {
-				return nil, errors.New("no password for " + string(r))
+				return nil, errors.New("no credentials for " + string(r))
 			}
-			return []nats.Option{nats.UserInfo(e.c.Credentials[r].User, e.c.Credentials[r].Password)}, nil
+			return e.c.options(r)
 		}
 	}
 	cfg := natsd.OutsideConfig{URL: d.url(), Timeout: 5 * time.Second, Oldest: "9.0.0", Log: slog.New(slog.DiscardHandler)}
 
 	cfg.Options = options(func(natsd.Role) bool { return true })
 	o := natsd.Reach(cfg)
-	t.Cleanup(o.Shutdown)
 	if nc, err := o.Connect(natsd.Reader); nc != nil || !errors.Is(err, natsd.ErrOldServer) || !strings.Contains(err.Error(), `"one"`) {
 		t.Errorf("connected: %t, %v", nc != nil, err)
 	}
 	t.Run("unless nobody can know of it", func(t *testing.T) {
 		cfg.Options = options(func(r natsd.Role) bool { return r != natsd.Keeper })
 		o := natsd.Reach(cfg)
-		t.Cleanup(o.Shutdown)
 		nc, err := o.Connect(natsd.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -182,11 +180,8 @@ func TestAServerThatIsTooOldIsNoticedLater(t *testing.T) {
 		t.Helper()
 		o := natsd.Reach(natsd.OutsideConfig{
 			URL: d.url(), Timeout: 5 * time.Second, Log: slog.New(slog.NewTextHandler(log, nil)),
-			Options: func(r natsd.Role) ([]nats.Option, error) {
-				return []nats.Option{nats.UserInfo(e.c.Credentials[r].User, e.c.Credentials[r].Password)}, nil
-			},
+			Options: e.c.options,
 		})
-		t.Cleanup(o.Shutdown)
 		nc, err := o.Connect(natsd.Reader, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
 		if err != nil {
 			t.Fatal(err)
@@ -215,15 +210,15 @@ func TestAServerThatIsTooOldIsNoticedLater(t *testing.T) {
 		d.version.Store("2.15.2")
 		d.cut()
 		eventually(t, "the log says so", func() bool { return log.count("2.15.2") > 0 })
-		if err := o.Configured(t.Context()); !errors.Is(err, natsd.ErrOldServer) {
-			t.Errorf("configured: %v", err)
+		if err := o.TooOld(t.Context()); !errors.Is(err, natsd.ErrOldServer) {
+			t.Errorf("too old: %v", err)
 		}
 		if err := nc.Flush(); err != nil {
 			t.Errorf("it is not used: %v", err)
 		}
 		d.version.Store("2.15.3")
 		d.cut()
-		eventually(t, "the new server is noticed", func() bool { return o.Configured(t.Context()) == nil })
+		eventually(t, "the new server is noticed", func() bool { return o.TooOld(t.Context()) == nil })
 	})
 	t.Run("when it was away at the start, and is used", func(t *testing.T) {
 		var log lockedBuffer
@@ -233,8 +228,8 @@ func TestAServerThatIsTooOldIsNoticedLater(t *testing.T) {
 		o, nc := connected(t, d, &log)
 		d.away.Store(false)
 		eventually(t, "the log says so", func() bool { return log.count("2.15.2") > 0 })
-		if err := o.Configured(t.Context()); !errors.Is(err, natsd.ErrOldServer) {
-			t.Errorf("configured: %v", err)
+		if err := o.TooOld(t.Context()); !errors.Is(err, natsd.ErrOldServer) {
+			t.Errorf("too old: %v", err)
 		}
 		if err := nc.Flush(); err != nil {
 			t.Errorf("it is not used: %v", err)

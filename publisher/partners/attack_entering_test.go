@@ -2,14 +2,17 @@ package partners_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
@@ -30,9 +33,9 @@ func toEnter() (all []attack) {
 		})
 	}
 	own := secretOf("mallory")
-	for _, role := range []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System, natsd.Partners, natsd.Keeper} {
-		enter("as "+string(role), func(s *attackTest) ([]nats.Option, error) {
-			return []nats.Option{nats.UserInfo(s.servers.Credentials(role).User, own)}, nil
+	for _, role := range []natsd.Role{natsd.Publisher, natsd.Reader, natsd.Operator, natsd.System, natsd.Partners, natsd.Keeper, natsd.Callout} {
+		enter("as "+string(role), func(*attackTest) ([]nats.Option, error) {
+			return []nats.Option{nats.UserInfo("signoff."+string(role), own)}, nil
 		})
 		as("as "+string(role)+" without the prefix", string(role), own)
 	}
@@ -68,10 +71,7 @@ func toEnter() (all []attack) {
 		return s.signer.Issue("1", "test", "mallory", own, s.clock.Now().Add(-access.Lifetime-time.Second))
 	})
 	token("with a user JWT as the token", func(*attackTest) (string, error) { text, _, err := userJWT(); return text, err })
-	enter("with a user JWT of its own", func(*attackTest) ([]nats.Option, error) {
-		text, seed, err := userJWT()
-		return []nats.Option{nats.UserJWTAndSeed(text, seed)}, err
-	})
+	all = append(all, attack{"enter with user JWTs", false, (*attackTest).enterWithJWTs})
 	enter("with an nkey of its own", func(*attackTest) ([]nats.Option, error) {
 		user, err := nkeys.CreateUser()
 		if err != nil {
@@ -139,4 +139,80 @@ func userJWT() (text, seed string, err error) {
 	}
 	secret, err := user.Seed()
 	return text, string(secret), err
+}
+
+// enterWithJWTs tries user JWTs that name each account, signed by each key that the
+// attacker may have made or stolen from a callout, and what the servers show of their own,
+// all side by side: the server answers some of them late.
+func (s *attackTest) enterWithJWTs() error {
+	own, err := nkeys.CreateAccount()
+	if err != nil {
+		return err
+	}
+	ownKey, err := own.PublicKey()
+	if err != nil {
+		return err
+	}
+	stolen, err := s.keys.Answers().MarshalText()
+	if err != nil {
+		return err
+	}
+	var seeds struct{ Logins, Answers string }
+	if err := json.Unmarshal(stolen, &seeds); err != nil {
+		return err
+	}
+	logins, err := nkeys.FromSeed([]byte(seeds.Logins))
+	if err != nil {
+		return err
+	}
+	answers, err := nkeys.FromSeed([]byte(seeds.Answers))
+	if err != nil {
+		return err
+	}
+	var group errgroup.Group
+	group.SetLimit(64)
+	try := func(what string, opts ...nats.Option) {
+		for i := range s.urls {
+			group.Go(func() error {
+				nc, err := s.dialAt(i, opts...)
+				if err == nil {
+					nc.Close()
+					return fmt.Errorf("%s got in", what)
+				}
+				return nil
+			})
+		}
+	}
+	for account, key := range map[string]string{
+		"APP": s.keys.App, "AUTH": s.keys.Auth, "SYS": s.keys.System, "its own partner's": s.keys.PartnerAccount("mallory"),
+		"the victim's": s.keys.PartnerAccount("globex"), "an unknown": ownKey, "a removed partner's": s.keys.PartnerAccount("hooli"),
+	} {
+		for signer, by := range map[string]nkeys.KeyPair{"a stranger": own, "the key of logins": logins, "the key of answers": answers} {
+			for _, bearer := range []bool{false, true} {
+				user, err := nkeys.CreateUser()
+				if err != nil {
+					return err
+				}
+				public, err := user.PublicKey()
+				if err != nil {
+					return err
+				}
+				claims := jwt.NewUserClaims(public)
+				claims.Name, claims.IssuerAccount, claims.BearerToken = "signoff.keeper", key, bearer
+				text, err := claims.Encode(by)
+				if err != nil {
+					return err
+				}
+				what := fmt.Sprintf("a user of account %s signed by %s, bearer %t", account, signer, bearer)
+				try(what, nats.UserJWT(func() (string, error) { return text, nil }, user.Sign))
+				try(what+", as a token", nats.Token(text))
+			}
+		}
+	}
+	for _, text := range regexp.MustCompile(`eyJ[A-Za-z0-9_.-]+`).FindAllString(s.preload.Text(), -1) {
+		text = strings.TrimRight(text, ".")
+		try("a JWT of the configuration", nats.UserJWT(func() (string, error) { return text, nil }, logins.Sign))
+		try("a JWT of the configuration as a token", nats.Token(text))
+	}
+	return group.Wait()
 }

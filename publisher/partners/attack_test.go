@@ -85,9 +85,9 @@ func newAttackTest(t *testing.T, h *installation, c *clock, urls ...string) *att
 	s.received = s.listen(s.nc, "_INBOX.>", "crit.v1.A.>", "crit.partner.mallory.access")
 	s.notices = s.listen(s.victim, "_INBOX.>", "crit.v1.A.>", "crit.v1.B.>", "crit.partner.globex.access")
 	s.live = s.listen(s.honest, "crit.v1.C.>")
-	reader, service := s.connect(natsd.Reader), s.connect(natsd.Partners)
+	reader, service, answering := s.connect(natsd.Reader), s.connect(natsd.Partners), s.connect(natsd.Callout)
 	s.own = append(s.listen(reader, "crit.>", "_INBOX.witness.>"), s.listen(service, tenancy.SuspensionSubject)...)
-	s.logins = s.listen(service, "$SYS.REQ.USER.AUTH")[0]
+	s.logins = s.listen(answering, "$SYS.REQ.USER.AUTH")[0]
 	s.reading = consumer(t, s.honest, "initech=C")
 	// An event of each study that neither the victim nor the attacker has acknowledged.
 	for name, nc := range map[string]*nats.Conn{"globex": s.victim, "globex=A": s.victim, "globex=B": s.victim, "mallory=A": s.nc} {
@@ -95,7 +95,7 @@ func newAttackTest(t *testing.T, h *installation, c *clock, urls ...string) *att
 			t.Fatal(err)
 		}
 	}
-	for _, nc := range []*nats.Conn{s.nc, s.victim, s.honest, reader, service} {
+	for _, nc := range []*nats.Conn{s.nc, s.victim, s.honest, reader, service, answering} {
 		if err := nc.Flush(); err != nil {
 			t.Fatal(err)
 		}

@@ -93,7 +93,7 @@ func (q *waitingTest) load(t *testing.T) (sum load) {
 		sum.requests += jsz.API.Total
 		return err
 	})
-	q.ask(t, "$SYS.REQ.ACCOUNT.APP.SUBSZ", func(data json.RawMessage) error {
+	q.ask(t, "$SYS.REQ.SERVER.PING.SUBSZ", func(data json.RawMessage) error {
 		var subsz struct {
 			Subscriptions []struct {
 				Subject string `json:"subject"`
@@ -119,7 +119,7 @@ func (q *waitingTest) ask(t *testing.T, subject string, read func(json.RawMessag
 		t.Fatal(err)
 	}
 	defer func() { _ = inbox.Unsubscribe() }()
-	if err := q.system.PublishRequest(subject, inbox.Subject, []byte(`{"subscriptions":true,"limit":65536}`)); err != nil {
+	if err := q.system.PublishRequest(subject, inbox.Subject, fmt.Appendf(nil, `{"subscriptions":true,"limit":65536,"account":%q}`, q.keys.App)); err != nil {
 		t.Fatal(err)
 	}
 	for range q.servers {

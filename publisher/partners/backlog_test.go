@@ -106,7 +106,7 @@ func TestAPartnerThatDoesNotReadIsDisconnectedAndLosesNothing(t *testing.T) {
 				return closed() == float64(unread)
 			})
 			until(t, "the server has forgotten them", func() bool {
-				list, err := h.servers.Connections(t.Context(), "partner-acme")
+				list, err := h.connections("acme")
 				return err == nil && len(list) == 1
 			})
 			for name, nc := range map[string]*nats.Conn{"acme=A": reading, "other=A": other} {

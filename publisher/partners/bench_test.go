@@ -41,12 +41,12 @@ func BenchmarkWithdrawal(b *testing.B) {
 
 		h.admit("acme", "A")
 		closed, begun = open(), time.Now()
-		list, err := h.server.Connections(b.Context(), "partner-acme")
+		list, err := h.connections("acme")
 		if err != nil {
 			b.Fatal(err)
 		}
 		for _, c := range list {
-			if err := h.server.Disconnect(b.Context(), c); err != nil {
+			if err := h.accounts.Disconnect(b.Context(), c); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -1,7 +1,6 @@
 package partners_test
 
 import (
-	"errors"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -14,7 +13,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/publisher"
-	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
@@ -72,7 +70,7 @@ func TestConsumersWithAnotherConfigurationAreCreatedAgain(t *testing.T) {
 		"with a second filter":  {FilterSubjects: []string{"crit.v1.A.>", "crit.v1.B.>"}},
 		"that pushes elsewhere": {FilterSubject: "crit.v1.A.>", DeliverSubject: "_INBOX.x"},
 		"that acknowledges all": {FilterSubject: "crit.v1.A.>", AckPolicy: jetstream.AckAllPolicy},
-		"that gives up":         {FilterSubject: "crit.v1.A.>", MaxDeliver: 3},
+		"with few tries":        {FilterSubject: "crit.v1.A.>", MaxDeliver: 3},
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := newInstallation(t, config{})
@@ -204,7 +202,7 @@ func (c *counted) Dial(network, address string) (net.Conn, error) {
 	return net.Dial(network, address)
 }
 
-// A client as it comes from the library gives up for good when it is refused twice.
+// A client as it comes from the library closes for good when it is refused twice.
 func TestAClientIsNotRefusedWhileNobodyAnswersLogins(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
@@ -218,10 +216,10 @@ func TestAClientIsNotRefusedWhileNobodyAnswersLogins(t *testing.T) {
 	h.stop()
 	var list []tenancy.Connection
 	until(t, "it is the only connection", func() bool {
-		list, err = h.server.Connections(t.Context(), "partner-acme")
+		list, err = h.connections("acme")
 		return err == nil && len(list) == 1
 	})
-	if err := h.server.Disconnect(t.Context(), list[0]); err != nil {
+	if err := h.accounts.Disconnect(t.Context(), list[0]); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "it has failed twice", func() bool { return dials.n.Load() >= 4 })
@@ -232,11 +230,4 @@ func TestAClientIsNotRefusedWhileNobodyAnswersLogins(t *testing.T) {
 		}
 		return nc.IsConnected()
 	})
-}
-
-func TestBadSeedsAreRefused(t *testing.T) {
-	h := newInstallation(t, config{})
-	if _, err := callout.New(h.writer.Conn(), h.directory, []byte("SA"), callout.Config{}); !errors.Is(err, events.Invalid) {
-		t.Errorf("got %v", err)
-	}
 }

@@ -111,8 +111,8 @@ func TestAGrantBeyondTheLimitIsRefusedByNameAndAllElseGoesOn(t *testing.T) {
 // waitForTwoRounds waits until the service has reconciled everything twice more.
 func (h *installation) waitForTwoRounds() {
 	h.t.Helper()
-	for range 2 { // a new consumer of somebody else's is looked at once
-		name := fmt.Sprint("look-", len(h.consumers()))
+	for range 2 { // a new consumer of somebody else's is examined at once
+		name := fmt.Sprint("probe-", len(h.consumers()))
 		if _, err := h.writer.CreateConsumer(h.t.Context(), events.Stream, jetstream.ConsumerConfig{Durable: name, Metadata: map[string]string{"signoff": "partner"}}); err != nil {
 			h.t.Fatal(err)
 		}

@@ -1,11 +1,13 @@
 package partners_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,41 +20,34 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
-	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // cluster is three servers under the configuration that is written for them.
 type cluster struct {
 	*natsd.Outside
-	c       natsd.Configuration
+	keys    *operator.Keys
+	roles   operator.RoleKeys
+	preload *operator.Preload
 	urls    []string
 	files   []string // configurations of the servers
 	servers []*server.Server
+
+	accounts []string // directories in which the servers store accounts
+
+	processes []*exec.Cmd // in place of servers
 }
 
-func (c *cluster) Credentials(r natsd.Role) natsd.Credentials { return c.c.Credentials[r] }
+func (c *cluster) Credentials(r natsd.Role) ([]byte, error) { return c.keys.Credentials(c.roles, r) }
 
 // startCluster starts the servers from files, as nats-server does, and waits
 // until they have found each other.
-func startCluster(t testing.TB, c natsd.Configuration) *cluster {
+func startCluster(t testing.TB) *cluster {
 	t.Helper()
-	text, err := c.Text()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "accounts.conf"), text)
-	routes := freeAddresses(t, 3)
-	made := &cluster{c: c}
-	for i, name := range []string{"n1", "n2", "n3"} {
-		file := filepath.Join(dir, name+".conf")
-		write(t, file, natsd.Node{
-			Name: name, Listen: "127.0.0.1:-1", StoreDir: t.TempDir(), Include: "accounts.conf",
-			Cluster: &natsd.Cluster{Name: "signoff", Listen: routes[i], Routes: routes, User: "route", Password: "between servers"},
-		}.Text())
-		made.files = append(made.files, file)
+	made := writeCluster(t, "127.0.0.1:-1", "127.0.0.1:-1", "127.0.0.1:-1")
+	for _, file := range made.files {
 		made.servers = append(made.servers, startNode(t, file))
 	}
 	for _, s := range made.servers {
@@ -70,19 +65,118 @@ func startCluster(t testing.TB, c natsd.Configuration) *cluster {
 		}
 		return leaders == 1
 	})
-	made.reach(t, timeout)
+	made.reach(timeout)
 	return made
 }
 
+// writeCluster writes the files of servers that listen on the addresses.
+func writeCluster(t testing.TB, listen ...string) *cluster {
+	t.Helper()
+	dir := t.TempDir()
+	made := &cluster{}
+	var err error
+	if made.keys, err = operator.OpenKeys(filepath.Join(dir, "keys")); err != nil {
+		t.Fatal(err)
+	}
+	if made.roles, err = made.keys.RoleKeys(); err != nil {
+		t.Fatal(err)
+	}
+	if made.preload, err = made.keys.Preload(made.roles, filepath.Join(dir, "preload"), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "operator.conf"), made.preload.Text())
+	routes := freeAddresses(t, 3)
+	for i, name := range []string{"n1", "n2", "n3"} {
+		file, store := filepath.Join(dir, name+".conf"), t.TempDir()
+		write(t, file, natsd.Node{
+			Name: name, Listen: listen[i], StoreDir: store, Accounts: filepath.Join(store, "jwt"), Include: "operator.conf",
+			Cluster: &natsd.Cluster{Name: "signoff", Listen: routes[i], Routes: routes, User: "route", Password: "between servers"},
+		}.Text())
+		made.files, made.accounts = append(made.files, file), append(made.accounts, filepath.Join(store, "jwt"))
+	}
+	return made
+}
+
+// startProcesses starts the servers in processes of their own.
+func startProcesses(t testing.TB) *cluster {
+	t.Helper()
+	addresses := freeAddresses(t, 3)
+	made := writeCluster(t, addresses...)
+	made.processes = make([]*exec.Cmd, 3)
+	for i, address := range addresses {
+		made.urls = append(made.urls, "nats://"+address)
+		made.start(t, i)
+		t.Cleanup(func() { made.kill(i) })
+	}
+	made.reach(time.Second)
+	return made
+}
+
+// start starts a server in a process of its own.
+func (c *cluster) start(t testing.TB, i int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), serverConfig+"="+c.files[i])
+	_, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.processes[i] = cmd
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("server %d: %q, %v", i, line, err)
+	}
+}
+
+// kill ends a server as signal 9 does.
+func (c *cluster) kill(i int) {
+	if c.processes[i] != nil {
+		_ = c.processes[i].Process.Kill() // it may have ended
+		_ = c.processes[i].Wait()
+		c.processes[i] = nil
+	}
+}
+
+// serverConfig names the file of a server that this binary runs as.
+const serverConfig = "PARTNERS_TEST_SERVER"
+
+// runServer is a NATS server in a process of its own. It ends with its input.
+func runServer(file string) {
+	opts, err := server.ProcessConfigFile(file)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	opts.NoSigs, opts.NoLog = true, true
+	s, err := server.NewServer(opts)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	s.Start()
+	if !s.ReadyForConnections(timeout) {
+		os.Exit(1)
+	}
+	fmt.Println("ready")
+	_, _ = os.Stdin.Read(make([]byte, 1)) // until the test ends
+	os.Exit(0)
+}
+
 // reach has what runs on the cluster wait that long for answers of all servers.
-func (c *cluster) reach(t testing.TB, wait time.Duration) {
+func (c *cluster) reach(wait time.Duration) {
 	c.Outside = natsd.Reach(natsd.OutsideConfig{
 		URL: strings.Join(c.urls, ","), Timeout: wait, Log: slog.New(slog.DiscardHandler),
 		Options: func(r natsd.Role) ([]nats.Option, error) {
-			return []nats.Option{nats.UserInfo(c.Credentials(r).User, c.Credentials(r).Password)}, nil
+			login, err := c.keys.Login(c.roles, r)
+			return []nats.Option{login}, err
 		},
 	})
-	t.Cleanup(c.Outside.Shutdown)
 }
 
 func write(t testing.TB, file, text string) {
@@ -136,24 +230,30 @@ func newClusterInstallation(t testing.TB, cfg config, known ...access.Partner) (
 func prepareCluster(t testing.TB, cfg config, known ...access.Partner) (*installation, *cluster) {
 	t.Helper()
 	h := prepare(t, cfg)
-	c := natsd.Configuration{}
-	var err error
-	if c.LoginIssuer, err = callout.IssuerKey(h.seed); err != nil {
-		t.Fatal(err)
-	}
-	if c.Credentials, err = natsd.NewCredentials(); err != nil {
-		t.Fatal(err)
-	}
 	for _, p := range known {
 		h.directory.d = h.directory.d.WithPartner(p)
-		if p.Enabled {
-			c.Partners = append(c.Partners, tenancy.AccountOf(p.ID, p.Studies, h.cfg.Limits))
-		}
 	}
-	built := startCluster(t, c)
-	h.servers = built
-	h.makeStream(3)
+	built := startCluster(t)
+	h.on(built)
 	return h, built
+}
+
+// on has the installation run on a cluster.
+func (h *installation) on(built *cluster) {
+	h.t.Helper()
+	h.servers, h.keys, h.preload = built, built.keys, built.preload
+	h.reach(built.Accounts(built.keys, built.preload))
+	until(h.t, "JetStream answers", func() bool {
+		js, err := jetstream.New(h.connect(natsd.Publisher))
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(h.t.Context(), time.Second)
+		defer cancel()
+		_, err = js.AccountInfo(ctx)
+		return err == nil
+	})
+	h.makeStream(3)
 }
 
 func clusterAttackTest(t *testing.T) *attackTest {
@@ -200,7 +300,8 @@ func newClusterThatMayFail(t testing.TB, cfg config, known ...access.Partner) (*
 	t.Helper()
 	cfg.Limits = tenancy.DefaultLimits()
 	h, built := prepareCluster(t, cfg, known...)
-	built.reach(t, time.Second)
+	built.reach(time.Second)
+	h.reach(built.Accounts(built.keys, built.preload))
 	h.startService()
 	h.ready()
 	return h, built

@@ -11,6 +11,6 @@
 // or repeated. A consumer that the servers lost is created again behind what the partner
 // has acknowledged.
 //
-// The package does not decide who is granted what, does not look into events and does not
+// The package does not decide who is granted what, does not read events and does not
 // write the stream. Logins are answered by package callout.
 package partners

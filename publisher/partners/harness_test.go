@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/partners"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
@@ -30,11 +32,15 @@ const timeout = 30 * time.Second
 
 // natsServers are what an installation runs on: the embedded server, or a cluster.
 type natsServers interface {
+	Connect(natsd.Role, ...nats.Option) (*nats.Conn, error)
+	Credentials(natsd.Role) ([]byte, error)
+	ClientURL() string
+}
+
+// accounts are what an installation sets and looks at on them.
+type accounts interface {
 	partners.Accounts
 	callout.Servers
-	Connect(natsd.Role, ...nats.Option) (*nats.Conn, error)
-	Credentials(natsd.Role) natsd.Credentials
-	ClientURL() string
 }
 
 // config is that of all parts of an installation.
@@ -43,6 +49,7 @@ type config struct {
 	Rate, Burst, MaxPending            int
 	MaxConsumers, Replicas             int
 	AckWait, Absent, Interval, Measure time.Duration
+	CompareInterval                    time.Duration
 	Clock                              func() time.Time
 	Log                                *slog.Logger
 }
@@ -57,7 +64,7 @@ func (c config) callout() callout.Config {
 func (c config) partners() partners.Config {
 	return partners.Config{
 		MaxConsumers: c.MaxConsumers, Replicas: c.Replicas,
-		AckWait: c.AckWait, Absent: c.Absent, Interval: c.Interval, Clock: c.Clock, Log: c.Log,
+		AckWait: c.AckWait, Absent: c.Absent, Interval: c.Interval, CompareInterval: c.CompareInterval, Clock: c.Clock, Log: c.Log,
 	}
 }
 
@@ -67,12 +74,14 @@ type installation struct {
 	t         testing.TB
 	cfg       config
 	dir       string
-	seed      []byte
+	keys      *operator.Keys
+	preload   *operator.Preload
 	signer    *access.Signer
 	directory *directory
 	receipts  *receipts
 
 	servers    natsServers
+	accounts   accounts
 	server     *natsd.Server       // the embedded one
 	writer     jetstream.JetStream // of the publisher
 	callout    *callout.Callout
@@ -104,10 +113,6 @@ func newInstallationIn(t testing.TB, dir string, cfg config, known ...access.Par
 // prepare returns an installation with nothing running.
 func prepare(t testing.TB, cfg config) *installation {
 	t.Helper()
-	seed, err := callout.NewIssuer()
-	if err != nil {
-		t.Fatal(err)
-	}
 	private, err := access.NewKey()
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +124,7 @@ func prepare(t testing.TB, cfg config) *installation {
 	cfg.Log = cmp.Or(cfg.Log, slog.New(slog.DiscardHandler))
 	cfg.Interval = cmp.Or(cfg.Interval, 50*time.Millisecond)
 	h := &installation{
-		t: t, cfg: cfg, seed: seed, signer: signer,
+		t: t, cfg: cfg, signer: signer,
 		directory: &directory{changed: make(chan struct{}, 1)}, receipts: &receipts{kept: make(map[string]events.Receipt)},
 	}
 	h.directory.d = access.Directory{}.WithKey(signer.Key(time.Now().Add(-time.Hour)))
@@ -128,17 +133,21 @@ func prepare(t testing.TB, cfg config) *installation {
 
 func (h *installation) startServer() {
 	h.t.Helper()
-	public, err := callout.IssuerKey(h.seed)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.server, err = natsd.Start(natsd.Config{Dir: h.dir, Listen: "127.0.0.1:0", LoginIssuer: public, Log: h.cfg.Log})
+	var err error
+	h.server, err = natsd.Start(natsd.Config{Dir: h.dir, Listen: "127.0.0.1:0", Log: h.cfg.Log})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(h.server.Shutdown)
-	h.servers = h.server
+	h.servers, h.keys, h.preload = h.server, h.server.Keys(), h.server.Preload()
+	h.reach(h.server.Accounts())
 	h.makeStream(1)
+}
+
+// reach has what starts from now on use these accounts.
+func (h *installation) reach(a *operator.Accounts) {
+	h.accounts = a
+	h.t.Cleanup(a.Close)
 }
 
 func (h *installation) makeStream(replicas int) {
@@ -167,11 +176,9 @@ func (h *installation) startService() {
 	h.t.Helper()
 	var err error
 	nc := h.connect(natsd.Partners)
-	if h.callout, err = callout.New(nc, h.directory, h.seed, h.cfg.callout()); err != nil {
-		h.t.Fatal(err)
-	}
-	h.enforcer = callout.NewEnforcer(nc, h.servers, h.callout)
-	h.reconciler, err = partners.New(nc, h.servers, h.directory, h.receipts, h.callout, h.enforcer, h.cfg.partners())
+	h.callout = callout.New(h.connect(natsd.Callout), h.directory, h.keys.Answers(), h.cfg.callout())
+	h.enforcer = callout.NewEnforcer(nc, h.accounts, h.callout)
+	h.reconciler, err = partners.New(nc, h.accounts, h.directory, h.receipts, h.callout, h.enforcer, h.cfg.partners())
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -242,9 +249,15 @@ func (h *installation) admit(id string, studies ...string) {
 				return false
 			}
 		}
-		list, err := h.servers.Connections(h.t.Context(), "partner-"+id)
+		list, err := h.connections(id)
 		return err == nil && len(list) > 0 && strings.HasSuffix(list[0].User, grants(studies))
 	})
+}
+
+// connections returns those of a partner.
+func (h *installation) connections(id string) ([]tenancy.Connection, error) {
+	all, err := h.accounts.Connections(h.t.Context())
+	return all["partner-"+id], err
 }
 
 func secretOf(id string) string { return id + " and a few words" }
@@ -397,6 +410,9 @@ func same[T comparable](t testing.TB, what string, got []T, want ...T) {
 }
 
 func TestMain(m *testing.M) {
+	if file := os.Getenv(serverConfig); file != "" {
+		runServer(file)
+	}
 	goleak.VerifyTestMain(m, // the server's file store now and then leaves these behind
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),

@@ -97,7 +97,7 @@ func (r *Reconciler) listNames(ctx context.Context) (map[string]bool, error) {
 	}
 	err = lister.Err()
 	if err != nil && errors.Is(r.nc.LastError(), nats.ErrPermissionViolation) {
-		err = fmt.Errorf("%w; the NATS configuration is of another version; write it again (signoff nats-config) and reload", r.nc.LastError())
+		err = fmt.Errorf("%w; the NATS configuration is of another version; write it again (signoff nats-config) and restart the servers", r.nc.LastError())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list consumers: %w", err)
@@ -219,7 +219,7 @@ func (r *Reconciler) examine(ctx context.Context, granted map[string]tenancy.Par
 	now := r.cfg.Clock()
 	for _, c := range r.consumers {
 		if r.single(c) && r.stream.away[c.leader] && c.silentSince.IsZero() {
-			c.silentSince = now // no server would answer
+			c.silentSince = now // nobody need be asked: only the server that is gone could answer
 		}
 	}
 	wanted := wantedConsumers(granted)
@@ -293,7 +293,7 @@ func (r *Reconciler) replicas() int {
 
 // replaceLost deletes consumers whose only server is gone, so that they are created
 // again behind what was acknowledged: the servers list them as present and do not move
-// them by themselves. A server that restarts is given the time for it.
+// them by themselves. It first leaves a restarting server the time to come back.
 func (r *Reconciler) replaceLost(ctx context.Context, granted map[string]tenancy.Partner) error {
 	now, wanted := r.cfg.Clock(), wantedConsumers(granted)
 	var lost []string

@@ -61,7 +61,7 @@ func (h *installation) agrees(want map[string]access.Partner) bool {
 		if !slices.Equal(consumers, needed) {
 			return false
 		}
-		list, err := h.server.Connections(h.t.Context(), "partner-"+id)
+		list, err := h.connections(id)
 		if err != nil {
 			return false
 		}
@@ -104,7 +104,7 @@ func TestLoginsDuringAWithdrawalDoNotOutliveIt(t *testing.T) {
 	h.set("acme", "B")
 	withdrawn := time.Now()
 	stale := func() int {
-		list, err := h.server.Connections(t.Context(), "partner-acme")
+		list, err := h.connections("acme")
 		if err != nil {
 			t.Fatal(err)
 		}

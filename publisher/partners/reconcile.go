@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
@@ -41,7 +42,7 @@ func (r *Reconciler) reconcile(ctx context.Context) error {
 	var err error
 	for _, step := range []func(context.Context, map[string]tenancy.Partner) error{
 		r.withdraw, // once more, with all consumers that are there
-		r.grant, r.examine, r.replaceLost, r.resize,
+		r.compare, r.grant, r.examine, r.replaceLost, r.resize,
 	} {
 		if err = errors.Join(err, step(ctx, granted)); len(r.directory.Changed()) > 0 {
 			err = errors.Join(err, errChanged) // something may have to end
@@ -79,6 +80,7 @@ func (r *Reconciler) withdraw(ctx context.Context, granted map[string]tenancy.Pa
 	group.SetLimit(concurrency)
 	for id, keys := range reduced {
 		a := r.accounts[id]
+		r.noteChange(id)
 		group.Go(func() error {
 			err := r.reduce(ctx, id, granted[id], a, keys)
 			mu.Lock()
@@ -88,6 +90,7 @@ func (r *Reconciler) withdraw(ctx context.Context, granted map[string]tenancy.Pa
 		})
 	}
 	_ = group.Wait() // they return none
+	errs = append(errs, r.closeReduced(ctx, granted, reduced))
 	for id := range reduced {
 		r.recheckUntil[id] = r.cfg.Clock().Add(loginTimeout)
 		if a := r.accounts[id]; !granted[id].Enabled && !a.uncertain {
@@ -117,8 +120,9 @@ func (r *Reconciler) reduced(granted map[string]tenancy.Partner, surplus []strin
 	return left
 }
 
-// reduce leaves a partner no more than the studies with these keys, and closes the
-// connections that have more. A partner that is not enabled is left nothing.
+// reduce leaves a partner no more than the studies with these keys. A partner that is not
+// enabled is left nothing. The account of one is closed, not deleted: deleted while a
+// server is away, it would come back from that server to all.
 func (r *Reconciler) reduce(ctx context.Context, id string, p tenancy.Partner, a *accountState, keys []string) error {
 	var err error
 	switch {
@@ -130,11 +134,31 @@ func (r *Reconciler) reduce(ctx context.Context, id string, p tenancy.Partner, a
 		}
 	}
 	a.uncertain = err != nil
-	closed := r.enforcer.CloseConnections(ctx, id, p.Partner)
-	if closed == nil {
-		a.secrets = p.Secrets
+	return err
+}
+
+// closeReduced closes the connections of partners that were reduced which have more than
+// is left.
+func (r *Reconciler) closeReduced(ctx context.Context, granted map[string]tenancy.Partner, reduced map[string][]string) error {
+	partners := make([]access.Partner, 0, len(reduced))
+	for id := range reduced {
+		p := granted[id].Partner
+		p.ID = id
+		partners = append(partners, p)
 	}
-	return errors.Join(err, closed)
+	err := r.enforcer.CloseConnections(ctx, partners)
+	if err == nil {
+		for id := range reduced {
+			r.accounts[id].secrets = granted[id].Secrets
+		}
+	}
+	return err
+}
+
+// noteChange has the partner's account compared before those that changed earlier.
+func (r *Reconciler) noteChange(id string) {
+	r.lastChange++
+	r.changes[id] = r.lastChange
 }
 
 func sameSecrets(a, b []access.Secret) bool {
@@ -178,10 +202,15 @@ func (r *Reconciler) deleteConsumers(ctx context.Context, names []string) error 
 	return errors.Join(errs...)
 }
 
+// setAccount has all servers store an account. Those that do not answer get it from
+// compare, as soon as they do; until then their connections are checked often.
 func (r *Reconciler) setAccount(ctx context.Context, id string, a tenancy.Account) error {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
-	if err := r.servers.SetAccount(ctx, a); err != nil {
+	var unanswered *operator.UnansweredError
+	if err := r.servers.SetAccount(ctx, a); errors.As(err, &unanswered) {
+		r.status.setUnanswered(unanswered.Servers)
+	} else if err != nil {
 		return fmt.Errorf("set account of %s: %w", id, err)
 	}
 	return nil
@@ -190,7 +219,6 @@ func (r *Reconciler) setAccount(ctx context.Context, id string, a tenancy.Accoun
 // grant creates for every partner what it is granted and does not have yet, as far as the
 // capacity for consumers allows.
 func (r *Reconciler) grant(ctx context.Context, granted map[string]tenancy.Partner) error {
-	r.planCapacity(granted)
 	var errs []error
 	for _, id := range slices.Sorted(maps.Keys(granted)) {
 		errs = append(errs, r.admit(ctx, granted[id]))
@@ -213,15 +241,9 @@ func (r *Reconciler) admit(ctx context.Context, p tenancy.Partner) error {
 	if errors.Is(err, errChanged) || err != nil && !existed && len(ready) == 0 {
 		return err
 	}
-	// A study is let through also while its consumer is lost or cannot be created yet:
-	// clients wait for a consumer that does not exist, but take a study that is refused
-	// for one that is not granted. A study is refused whose consumer exceeds the capacity.
-	// What is let through already stays.
-	permitted := slices.DeleteFunc(slices.Clone(p.Keys), func(k string) bool {
-		return r.capacity.refusals[events.PartnerConsumer(p.ID, k)] != nil
-	})
-	keys := p.Intersect(append(permitted, a.keys...))
+	keys := r.permitted(p)
 	if a.uncertain || len(keys) > len(a.keys) {
+		r.noteChange(p.ID)
 		if setErr := r.setAccount(ctx, p.ID, tenancy.AccountOf(p.ID, keys, r.callout.Limits())); setErr != nil {
 			return errors.Join(err, setErr)
 		}
@@ -230,9 +252,24 @@ func (r *Reconciler) admit(ctx context.Context, p tenancy.Partner) error {
 	}
 	if r.callout.Admit(p.ID, a.keys) && existed { // else the check of all connections is soon enough
 		r.recheckUntil[p.ID] = r.cfg.Clock().Add(loginTimeout)
-		err = errors.Join(err, r.flushLogins(ctx), r.enforcer.CloseConnections(ctx, p.ID, p.Partner))
+		err = errors.Join(err, r.flushLogins(ctx), r.enforcer.CloseConnections(ctx, []access.Partner{p.Partner}))
 	}
 	return err
+}
+
+// permitted returns the keys of the studies that the partner's account lets through. A
+// study is let through also while its consumer is lost or cannot be created yet: clients
+// wait for a consumer that does not exist, but take a study that is refused for one that
+// is not granted. A study is refused whose consumer exceeds the capacity. What is let
+// through already stays.
+func (r *Reconciler) permitted(p tenancy.Partner) []string {
+	permitted := slices.DeleteFunc(slices.Clone(p.Keys), func(k string) bool {
+		return r.capacity.refusals[events.PartnerConsumer(p.ID, k)] != nil
+	})
+	if a := r.accounts[p.ID]; a != nil {
+		permitted = append(permitted, a.keys...)
+	}
+	return p.Intersect(permitted)
 }
 
 // createConsumers creates the consumers that the partner lacks, several at a time, and

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -12,14 +13,21 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/callout"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// Accounts are partners' accounts on the NATS servers. An account for which SetAccount
-// was not called since the servers started lets nothing through.
+// Accounts are partners' accounts on the NATS servers, which store them.
 type Accounts interface {
-	// SetAccount makes the account let through exactly what a describes.
+	// SetAccount has all servers store the account. An operator.UnansweredError names
+	// those that have not answered; the others store it then.
 	SetAccount(ctx context.Context, a tenancy.Account) error
+	// Compare has all servers store exactly these accounts, where they do not yet. It
+	// must not run at the same time as SetAccount.
+	Compare(ctx context.Context, accounts iter.Seq[tenancy.Account]) error
+	// Servers returns which servers answer, which do not, and which may store other
+	// accounts until Compare has put that right.
+	Servers(ctx context.Context) (operator.Servers, error)
 }
 
 // Receipts store how far partners have read, beyond the life of the servers. Those of a
@@ -51,6 +59,11 @@ type Config struct {
 	// Interval between two rounds over all consumers and connections. Defaults to 3 s.
 	Interval time.Duration
 
+	// CompareInterval is the time between two comparisons of all accounts with what the
+	// servers store, at least; with many accounts it is twenty times what one takes.
+	// Defaults to 30 s.
+	CompareInterval time.Duration
+
 	Clock func() time.Time // Defaults to time.Now.
 	Log   *slog.Logger     // Defaults to slog.Default().
 }
@@ -61,6 +74,7 @@ func (c Config) withDefaults() Config {
 	c.MaxConsumers = cmp.Or(c.MaxConsumers, DefaultMaxConsumers)
 	c.Absent = cmp.Or(c.Absent, 10*time.Second)
 	c.Interval = cmp.Or(c.Interval, 3*time.Second)
+	c.CompareInterval = cmp.Or(c.CompareInterval, 30*time.Second)
 	c.Log = cmp.Or(c.Log, slog.Default())
 	if c.Clock == nil {
 		c.Clock = time.Now
@@ -82,7 +96,7 @@ type Reconciler struct {
 
 	metrics *metrics
 	status  status
-	again   chan struct{} // asks Run for another round; room for one
+	again   chan struct{} // asks Run for another round; buffered
 
 	// The rest belongs to Run.
 	stream        streamState               // at the last round
@@ -91,7 +105,10 @@ type Reconciler struct {
 	usage         map[string]uint64         // by partner: what it was charged at the last round
 	capacity      capacity                  // for consumers
 	resizeRefusal string                    // why consumers could not get another number of replicas
-	accounts      map[string]*accountState  // by partner; without an entry nothing is let through
+	accounts      map[string]*accountState  // by partner; what there is no entry of is compared first
+	changes       map[string]int            // by partner: which change of accounts was the last of its own
+	lastChange    int
+	nextCompare   time.Time                 // when the accounts are compared again
 	recheckUntil  map[string]time.Time      // by partner: until then its connections are checked often
 	acknowledged  map[string]uint64         // by consumer: stream sequence up to which all was acknowledged
 	storedReceipt map[string]events.Receipt // by consumer
@@ -111,7 +128,7 @@ func New(
 	r := &Reconciler{
 		nc: nc, js: js, servers: servers, directory: directory, receipts: receipts, callout: logins, enforcer: enforcer,
 		cfg: cfg.withDefaults(), again: make(chan struct{}, 1),
-		consumers: make(map[string]*consumerState), others: make(map[string]bool), accounts: make(map[string]*accountState),
+		consumers: make(map[string]*consumerState), others: make(map[string]bool), accounts: make(map[string]*accountState), changes: make(map[string]int),
 		recheckUntil: make(map[string]time.Time), acknowledged: make(map[string]uint64), storedReceipt: make(map[string]events.Receipt),
 	}
 	r.metrics = newMetrics(r)

@@ -7,8 +7,6 @@ import (
 	"maps"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/events/retry"
@@ -27,6 +25,7 @@ const (
 
 var (
 	errChanged    = errors.New("access has changed meanwhile") // ends a round early
+	errBehind     = errors.New("a NATS server may store other accounts than it should")
 	errNotStarted = errors.New("not started")
 	errStopped    = errors.New("stopped")
 )
@@ -35,8 +34,8 @@ var (
 // end; meanwhile it stays closed. Logins are answered once the directory reflects all that
 // the stream held at the start and every account was set. While only a newer version knows
 // the grants they are not answered, all connections of partners are closed, and nothing
-// else is changed: something that the newer version made, such as a consumer, would look
-// like nobody's here.
+// else is changed: something that the newer version made, such as a consumer, would
+// belong to nobody here.
 func (r *Reconciler) Run(ctx context.Context) error {
 	started := false
 	loop := retry.Loop{Longest: longestRetry, Wait: r.wait}
@@ -68,7 +67,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 
 // wait returns when the directory changes or another round is asked for, after d at the
 // latest. Meanwhile it checks the connections of partners from whom something was
-// withdrawn.
+// withdrawn, and which servers there are.
 func (r *Reconciler) wait(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -85,8 +84,8 @@ func (r *Reconciler) wait(ctx context.Context, d time.Duration) {
 		case <-timer.C:
 			return
 		case <-tick.C:
-			if r.recheckConnections(ctx) != nil {
-				return // the next round reports it, if it lasts
+			if errors.Join(r.recheckConnections(ctx), r.watchServers(ctx)) != nil {
+				return // the next round compares accounts, or reports what lasts
 			}
 		}
 	}
@@ -152,31 +151,16 @@ func (r *Reconciler) EndRequests(ctx context.Context, consumer string) error {
 	return nil
 }
 
-// flushLogins waits until the server knows all answers to logins that were given.
+// flushLogins waits until the server knows all answers to logins that were sent.
 func (r *Reconciler) flushLogins(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, withdrawTimeout)
 	defer cancel()
 	return r.callout.Flush(ctx)
 }
 
-// closeConnections checks the connections of all partners, removed ones too. It returns
-// early when the directory changes.
+// closeConnections checks the connections of all partners, removed ones too.
 func (r *Reconciler) closeConnections(ctx context.Context, directory access.Directory) error {
-	partners := directory.Partners()
-	errs := make([]error, len(partners))
-	var group errgroup.Group
-	group.SetLimit(concurrency)
-	for i, p := range partners {
-		if len(r.directory.Changed()) > 0 {
-			break
-		}
-		group.Go(func() error {
-			errs[i] = r.enforcer.CloseConnections(ctx, p.ID, p)
-			return nil
-		})
-	}
-	_ = group.Wait() // they return none
-	return errors.Join(errs...)
+	return r.enforcer.CloseConnections(ctx, directory.Partners())
 }
 
 // recheckConnections checks the connections of partners from whom something was withdrawn
@@ -187,10 +171,11 @@ func (r *Reconciler) recheckConnections(ctx context.Context) error {
 	if len(r.recheckUntil) == 0 {
 		return nil
 	}
-	errs := []error{r.flushLogins(ctx)}
+	var partners []access.Partner
 	for id := range r.recheckUntil {
 		p, _ := directory.Partner(id)
-		errs = append(errs, r.enforcer.CloseConnections(ctx, id, p))
+		p.ID = id
+		partners = append(partners, p)
 	}
-	return errors.Join(errs...)
+	return errors.Join(r.flushLogins(ctx), r.enforcer.CloseConnections(ctx, partners))
 }

@@ -18,8 +18,7 @@ import (
 // startStandalone starts what only answers logins, by a directory of its own.
 func (h *installation) startStandalone(b *directory) (*callout.Standalone, func()) {
 	h.t.Helper()
-	nc := h.connect(natsd.Partners)
-	d, err := callout.NewStandalone(nc, nc, b, h.seed, h.cfg.callout())
+	d, err := callout.NewStandalone(h.connect(natsd.Callout), h.connect(natsd.Partners), b, h.keys.Answers(), h.cfg.callout())
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -136,7 +135,7 @@ func TestAStandaloneCalloutAnswersLogins(t *testing.T) {
 			return true
 		})
 		right := func(c tenancy.Connection) bool { return strings.HasSuffix(c.User, grants([]string{"A", "B"})) }
-		list, err := h.server.Connections(t.Context(), "partner-acme")
+		list, err := h.connections("acme")
 		if err != nil || !slices.ContainsFunc(list, right) || !slices.ContainsFunc(list, func(c tenancy.Connection) bool { return !right(c) }) {
 			t.Fatalf("connections %v, %v; want some of both kinds", list, err)
 		}
@@ -144,7 +143,7 @@ func TestAStandaloneCalloutAnswersLogins(t *testing.T) {
 		h.startService()
 		h.ready()
 		until(t, "they are closed", func() bool {
-			list, err := h.server.Connections(t.Context(), "partner-acme")
+			list, err := h.connections("acme")
 			return err == nil && len(list) > 0 && !slices.ContainsFunc(list, func(c tenancy.Connection) bool { return !right(c) })
 		})
 	})

@@ -1,6 +1,9 @@
 package partners
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Status is that of a Reconciler.
 type Status struct {
@@ -11,12 +14,27 @@ type Status struct {
 	MaxConsumers int       // how many there may be
 	Raise        string    // the setting that allows more
 	Refused      []Refusal // consumers beyond that number, which keep nothing else from being ready
+
+	// Unanswered are the NATS servers that count and do not answer. They may let through
+	// what was withdrawn meanwhile.
+	Unanswered []string
 }
 
 type status struct {
 	mu        sync.Mutex
 	reason    error  // nil when ready
-	consumers Status // without Ready and Reason
+	consumers Status // without Ready, Reason and Unanswered
+
+	unanswered []string
+}
+
+// setUnanswered stores which servers do not answer, and reports whether it changed.
+func (s *status) setUnanswered(servers []string) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed = !slices.Equal(s.unanswered, servers)
+	s.unanswered = slices.Clone(servers)
+	return changed
 }
 
 // set stores the reason for not being ready, nil when ready, and reports whether it
@@ -51,6 +69,7 @@ func (r *Reconciler) Status() Status {
 	r.status.mu.Lock()
 	defer r.status.mu.Unlock()
 	s := r.status.consumers
+	s.Unanswered = slices.Clone(r.status.unanswered)
 	s.Ready, s.Reason = r.status.reason == nil, errorText(r.status.reason)
 	return s
 }

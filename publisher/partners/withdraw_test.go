@@ -204,7 +204,7 @@ func TestASigningKeyThatRetiresClosesNoConnection(t *testing.T) {
 	}
 	again, err := h.dial(nats.Token(token))
 	if err != nil {
-		t.Errorf("a token issued before: %v", err)
+		t.Errorf("an access token issued before: %v", err)
 	}
 	again.Close()
 }
@@ -212,7 +212,7 @@ func TestASigningKeyThatRetiresClosesNoConnection(t *testing.T) {
 // recorder notes in which order things are done to accounts, and holds up what
 // a test wants held up.
 type recorder struct {
-	natsServers
+	accounts
 	h *installation
 
 	mu   sync.Mutex
@@ -227,19 +227,19 @@ func (r *recorder) note(what string) {
 
 func (r *recorder) SetAccount(ctx context.Context, a tenancy.Account) error {
 	r.note(fmt.Sprintf("let through %d, consumers %v", len(a.Streams), r.h.consumers()))
-	return r.natsServers.SetAccount(ctx, a)
+	return r.accounts.SetAccount(ctx, a)
 }
 
 func (r *recorder) Disconnect(ctx context.Context, c tenancy.Connection) error {
 	r.note("disconnect")
-	return r.natsServers.Disconnect(ctx, c)
+	return r.accounts.Disconnect(ctx, c)
 }
 
 func TestWithdrawalHasItsOrder(t *testing.T) {
 	h := newInstallation(t, config{})
 	h.stop()
-	r := &recorder{natsServers: h.server, h: h}
-	h.servers = r
+	r := &recorder{accounts: h.accounts, h: h}
+	h.accounts = r
 	h.startService()
 	h.ready()
 	h.admit("acme", "A", "B")

@@ -73,9 +73,9 @@ func ClosedAccount(partner string) Account { return Account{Name: AccountPrefix 
 
 // allow adds what one consumer and its live subject need: requests for events and for
 // its state, and both forms of acknowledgement. The acknowledgement subjects have as many
-// parts as the server gives them, and no other number: in a longer one of the first form,
+// parts as the server sets, and no other number: in a longer one of the first form,
 // or a shorter one of the second, the name of another consumer could stand where the
-// server looks for it in the other form.
+// server expects it in the other form.
 func (a *Account) allow(c Consumer) {
 	path := events.Stream + "." + c.Name
 	request := func(what string, streamed bool) Service {

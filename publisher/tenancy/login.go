@@ -8,7 +8,7 @@ import (
 )
 
 // LoginWait is how long a server waits for the callout's answer before it refuses the
-// login. Most clients give up earlier, after 2 s, and try again, whereas two refusals
+// login. Most clients stop waiting after 2 s and try again, whereas two refusals
 // in a row make them close for good.
 const LoginWait = 3 * time.Second
 
@@ -43,8 +43,8 @@ func (a Account) Permissions() Permissions {
 	return p
 }
 
-// ConnectionName is the name that a login gives to its connection: with what it was
-// opened, so that connections can be checked by whoever did not answer their logins.
+// ConnectionName is the name of the connection that a login opens. It names what the
+// login rested on, so that connections can be checked by whoever did not answer their logins.
 // It holds nothing secret.
 type ConnectionName struct {
 	Partner string

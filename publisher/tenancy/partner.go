@@ -38,15 +38,15 @@ func EnabledPartners(d access.Directory) map[string]Partner {
 	return all
 }
 
-// Intersect returns the partner's keys that are among the given ones.
+// Intersect returns the partner's keys that are among keys.
 func (p Partner) Intersect(keys []string) []string {
-	given := make(map[string]bool, len(keys))
+	wanted := make(map[string]bool, len(keys))
 	for _, k := range keys {
-		given[k] = true
+		wanted[k] = true
 	}
 	common := []string{}
 	for _, k := range p.Keys {
-		if given[k] {
+		if wanted[k] {
 			common = append(common, k)
 		}
 	}
@@ -63,7 +63,7 @@ func (p Partner) Study(key string) string {
 }
 
 // Requests for events that wait at a consumer: how many, and for how long. Each may ask
-// for heartbeats, a thousand a second if it likes. There is room for two of each
+// for heartbeats, a thousand a second if it likes. The limits allow two for each
 // connection that a partner may have by default.
 const (
 	MaxWaiting        = 32

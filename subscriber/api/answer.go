@@ -12,58 +12,60 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// maxReused is the capacity up to which a buffer is used again.
-const maxReused = 1 << 20
-
-// search answers {base}/DiagnosticReport?researchstudy=….
+// search answers {base}/DiagnosticReport?researchstudy=…. The study's head decides
+// whether the client or the page cache has the answer already, without the read
+// model's file, because most polls find nothing new.
 func (a *API) search(w http.ResponseWriter, r *request) error {
 	study, err := chooseStudy(r.pairs, r.partner.Granted)
 	if err != nil {
 		return err
 	}
-	s, err := parseSearch(study, r.pairs, r.strict, a.cfg)
+	s, err := a.parseSearch(study, r.pairs, r.strict)
 	if err != nil {
 		return err
 	}
-	if unchanged, err := a.unchanged(w, r, s); unchanged || err != nil {
-		return err
+	head, known := a.reader.Head(s.query.Study)
+	tag := a.searchTag(s, r.contentType, head)
+	if known && a.writeKnown(w, r, tag) {
+		return nil
 	}
-	page, err := a.reader.Search(r.Context(), s.query)
+	found, err := a.reader.Search(r.Context(), s.query)
 	if err != nil {
 		return err
 	}
-	set, err := a.searchset(s, page)
+	head.ChainHead = found.ChainHead // the head that was read before may be an earlier one
+	if tag = a.searchTag(s, r.contentType, head); notModified(r.Request, tag) {
+		writeNotModified(w, r.contentType, tag, time.Time{})
+		return nil
+	}
+	set, err := a.searchset(s, found)
 	if err != nil {
 		return err
 	}
-	buffer, _ := a.buffers.Get().(*[]byte)
-	*buffer = set.Append(slices.Grow((*buffer)[:0], set.Size()))
-	setValidators(w.Header(), r.contentType, a.searchTag(s, r.contentType, page.ChainHead), time.Time{})
-	write(w, *buffer)
-	if cap(*buffer) <= maxReused {
-		a.buffers.Put(buffer)
+	p := &page{body: set.Append(make([]byte, 0, set.Size()))}
+	setValidators(w.Header(), r.contentType, tag, time.Time{})
+	if known && a.pages.add(tag, p) {
+		a.pages.write(w, r.Request, tag, p)
+	} else {
+		write(w, p.body)
 	}
 	return nil
 }
 
-// unchanged answers 304 if the client already has the answer, and reports whether
-// it did. It reads only the study's chain head, because most polls find nothing
-// new.
-func (a *API) unchanged(w http.ResponseWriter, r *request, s search) (bool, error) {
-	if r.Header.Get("If-None-Match") == "" {
-		return false, nil
+// writeKnown answers with 304 if the client has the answer with the tag, or from
+// the page cache, and reports whether it did.
+func (a *API) writeKnown(w http.ResponseWriter, r *request, tag string) bool {
+	if notModified(r.Request, tag) {
+		writeNotModified(w, r.contentType, tag, time.Time{})
+		return true
 	}
-	study, err := a.reader.Search(r.Context(), readmodel.Query{Study: s.query.Study})
-	if err != nil {
-		return false, err
+	p, ok := a.pages.get(tag)
+	a.metrics.pages.WithLabelValues(resultOf(ok)).Inc()
+	if ok {
+		setValidators(w.Header(), r.contentType, tag, time.Time{})
+		a.pages.write(w, r.Request, tag, p)
 	}
-	tag := a.searchTag(s, r.contentType, study.ChainHead)
-	if !notModified(r.Request, tag) {
-		return false, nil
-	}
-	setValidators(w.Header(), r.contentType, tag, time.Time{})
-	w.WriteHeader(http.StatusNotModified)
-	return true, nil
+	return ok
 }
 
 func (a *API) searchset(s search, page readmodel.Page) (fhir.Searchset, error) {
@@ -115,8 +117,7 @@ func (a *API) read(w http.ResponseWriter, r *request, id string) error {
 	}
 	tag := reportTag(report)
 	if notModified(r.Request, tag) {
-		setValidators(w.Header(), r.contentType, tag, report.LastUpdated)
-		w.WriteHeader(http.StatusNotModified)
+		writeNotModified(w, r.contentType, tag, report.LastUpdated)
 		return nil
 	}
 	body, err := s.view.of(report.Body)

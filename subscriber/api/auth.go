@@ -5,71 +5,75 @@ import (
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
 )
 
-// authorize returns the partner that the access token names. Each x-partnerid,
-// in the header or in the query, must name the same partner.
-func (a *API) authorize(r *http.Request, pairs []pair) (access.Partner, error) {
-	partner, err := a.bearer(r)
-	if err != nil {
-		return access.Partner{}, err
-	}
-	ids := partnerIDs(r, pairs)
-	if len(ids) == 0 {
-		return access.Partner{}, events.Errorf(events.Unauthenticated, "Api Key was not provided.")
-	}
-	for _, id := range ids {
-		if id != partner.ID {
-			return access.Partner{}, events.Errorf(events.Unauthenticated, "Incorrect Partnerid name.")
-		}
-	}
-	return partner, nil
-}
-
-// bearer returns the partner that the request's access token names. It refuses a
-// token whose client secret is no longer in force. The error's code is Outdated
+// authenticate sets the partner that the request's access token names. It refuses
+// a token whose client secret is no longer in force. The error's code is Outdated
 // if there is an access event that only a newer version knows.
-func (a *API) bearer(r *http.Request) (access.Partner, error) {
-	refused := func(message string) (access.Partner, error) {
-		return access.Partner{}, events.Errorf(events.Unauthenticated, "%s", message)
-	}
-	switch headers := r.Header.Values("Authorization"); {
-	case len(headers) == 0:
-		return refused("An access token is needed: Authorization: Bearer {access_token}.")
-	case len(headers) > 1:
-		return refused("There is more than one Authorization header.")
-	}
-	scheme, accessToken, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return refused("The Authorization header must be: Bearer {access_token}.")
+func (a *API) authenticate(w http.ResponseWriter, r *request) error {
+	accessToken, err := bearer(r.Header.Values("Authorization"))
+	if err != nil {
+		return err
 	}
 	d := a.reader.Directory()
 	if err := d.Current(); err != nil {
-		return access.Partner{}, err
+		return err
 	}
 	now := a.cfg.Clock()
-	claims, err := a.tokens.Verify(d, strings.Trim(accessToken, " "), now)
-	if err != nil {
-		return access.Partner{}, err
+	claims, err := a.tokens.Verify(d, accessToken, now)
+	if err == nil {
+		var ok bool
+		if r.partner, ok = d.Partner(claims.Partner); ok && r.partner.Honours(claims, now) {
+			return nil
+		}
+		err = events.Errorf(events.Unauthenticated, "The access token is not valid.")
 	}
-	partner, ok := d.Partner(claims.Partner)
-	if !ok || !partner.Honours(claims, now) {
-		return refused("The access token is not valid.")
-	}
-	return partner, nil
+	w.Header().Set("WWW-Authenticate", rest.Challenge+`, error="invalid_token"`)
+	return err
 }
 
-// partnerIDs returns each x-partnerid in the header and in the query that is not
-// empty.
-func partnerIDs(r *http.Request, pairs []pair) []string {
+// bearer returns the access token in the headers Authorization.
+func bearer(headers []string) (string, error) {
+	switch len(headers) {
+	case 0:
+		return "", events.Errorf(events.Unauthenticated, "An access token is needed: Authorization: Bearer {access_token}.")
+	case 1:
+	default:
+		return "", events.Errorf(events.Unauthenticated, "There is more than one Authorization header.")
+	}
+	scheme, accessToken, _ := strings.Cut(headers[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", events.Errorf(events.Unauthenticated, "The Authorization header must be: Bearer {access_token}.")
+	}
+	return strings.Trim(accessToken, " "), nil
+}
+
+// checkPartnerID refuses a request without x-partnerid, in the header or among
+// the parameters, and one that names another partner than its access token.
+func checkPartnerID(r *request) error {
+	ids := partnerIDs(r)
+	if len(ids) == 0 {
+		return events.Errorf(events.Unauthenticated, "Api Key was not provided.")
+	}
+	for _, id := range ids {
+		if id != r.partner.ID {
+			return events.Errorf(events.Unauthenticated, "Incorrect Partnerid name.")
+		}
+	}
+	return nil
+}
+
+// partnerIDs returns each x-partnerid in the header and among the parameters that
+// is not empty.
+func partnerIDs(r *request) []string {
 	var ids []string
 	for _, id := range r.Header.Values(paramPartner) {
 		if id != "" {
 			ids = append(ids, id)
 		}
 	}
-	for _, p := range pairs {
+	for _, p := range r.pairs {
 		if p.name == paramPartner && (p.value != "" || p.err != nil) {
 			ids = append(ids, p.value)
 		}

@@ -10,6 +10,13 @@
 // about the event's study are answered 503; if it is an access event, all calls
 // are. Other studies are not affected.
 //
+// The ETag of a search covers everything on which its answer depends. Pages that
+// were requested before are served from memory by their ETag, after the same
+// checks as others, and 304 needs no file either.
+//
+// The CapabilityStatement, openapi.yaml and the page for people are made from the
+// tables that read requests, or are checked against them and the running API.
+//
 // The API writes nothing, keeps no sessions and issues no access tokens.
 //
 // # Queries
@@ -18,9 +25,9 @@
 // separated by commas, matches any of them; a repeated filter must match each
 // time. A parameter that has one value (researchstudy, page, _count, _sort,
 // _format, _summary, _total, x-partnerid) may be repeated with the same value; a
-// different value is refused. Repetitions of _elements are combined. An empty
-// value is refused, because to ignore a filter would return more than was asked
-// for. An empty researchstudy counts as missing.
+// different value is refused. Repetitions of _elements are combined. A parameter
+// with an empty value is ignored, as FHIR requires; an empty researchstudy counts
+// as missing. An empty part of a list is refused.
 //
 // The value of researchstudy is first taken literally, because links and
 // references write the study id so. Only if no such study is granted is it

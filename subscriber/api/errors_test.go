@@ -47,6 +47,7 @@ func TestRefusals(t *testing.T) {
 		{"a malformed access token", everythingWrong, options{noID, header("Authorization", "Bearer x.y.z")}, 401, "login", "=The access token is not valid."},
 		{"another scheme", everythingWrong, options{noID, header("Authorization", "Basic YTpi")}, 401, "login", ""},
 		{"two access tokens", everythingWrong, options{noID, header("Authorization", "Bearer "+s.accessToken, "Bearer "+s.accessToken)}, 401, "login", "more than one"},
+		{"an empty access token", everythingWrong, options{noID, header("Authorization", "Bearer ")}, 401, "login", "=The access token is not valid."},
 		{"an access token of a foreign key", everythingWrong, options{noID, header("Authorization", "Bearer "+issue(t, newSigner(t), partnerID, noon))}, 401, "login", "=The access token is not valid."},
 		{"an access token of a removed partner", everythingWrong, options{noID, header("Authorization", "Bearer "+issue(t, s.signer, "removed", noon))}, 401, "login", "=The access token is not valid."},
 		{"an access token for a secret that was replaced", everythingWrong, options{noID, header("Authorization", "Bearer "+issue(t, s.signer, "rotated", noon))}, 401, "login", "=The access token is not valid."},
@@ -84,8 +85,8 @@ func TestRefusals(t *testing.T) {
 			if whole, ok := strings.CutPrefix(c.text, "="); ok && text != whole || !strings.Contains(text, whole) {
 				t.Errorf("text is %q, want %q", text, c.text)
 			}
-			if got := a.header.Get("WWW-Authenticate"); (c.status == 401) != strings.HasPrefix(got, "Bearer") {
-				t.Errorf("WWW-Authenticate is %q", got)
+			if got, want := a.header.Get("WWW-Authenticate"), challenge(c.status, text); got != want {
+				t.Errorf("WWW-Authenticate is %q, want %q", got, want)
 			}
 			if got := a.header.Get("Allow"); (c.status == 405) != (got == "GET, HEAD") {
 				t.Errorf("Allow is %q", got)
@@ -100,6 +101,18 @@ func TestRefusals(t *testing.T) {
 	}
 	if n := s.reader.searches(); n != 0 {
 		t.Errorf("%d refused searches reached the read model", n)
+	}
+}
+
+// challenge returns the value of WWW-Authenticate for a status and a text.
+func challenge(status int, text string) string {
+	switch {
+	case status != 401:
+		return ""
+	case strings.HasPrefix(text, "The access token"):
+		return `Bearer realm="signoff", error="invalid_token"`
+	default:
+		return `Bearer realm="signoff"`
 	}
 }
 

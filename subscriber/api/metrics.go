@@ -8,33 +8,57 @@ import (
 
 // The routes of the metrics.
 const (
-	routeSearch  = "search"
-	routeRead    = "read"
-	routeUnknown = "unknown"
+	routeSearch    = "search"
+	routeRead      = "read"
+	routeMetadata  = "metadata"
+	routeDocuments = "documents"
+	routeUnknown   = "unknown"
 )
 
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	pages    *prometheus.CounterVec
+	bytes    prometheus.GaugeFunc
 }
 
-func newMetrics() metrics {
-	return metrics{
+func newMetrics(cached func() int64) metrics {
+	m := metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "signoff_api_requests_total",
-			Help: "Requests to the read API, by route (search, read, unknown) and class of status (2xx to 5xx).",
+			Help: "Requests to the read API, by route (search, read, metadata, documents, unknown) and class of status (2xx to 5xx).",
 		}, []string{"route", "class"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "signoff_api_request_seconds",
 			Help:    "Time from a request's headers to the end of its answer, by route.",
 			Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .5, 1, 5},
 		}, []string{"route"}),
+		pages: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "signoff_api_page_cache_lookups_total",
+			Help: "Searches that asked the page cache, by result: hit or miss.",
+		}, []string{"result"}),
+		bytes: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "signoff_api_page_cache_bytes",
+			Help: "Size of the pages in the page cache, with their compressed forms.",
+		}, func() float64 { return float64(cached()) }),
 	}
+	for _, result := range []bool{true, false} {
+		m.pages.WithLabelValues(resultOf(result))
+	}
+	return m
+}
+
+// resultOf returns the label of a lookup in the page cache.
+func resultOf(found bool) string {
+	if found {
+		return "hit"
+	}
+	return "miss"
 }
 
 // Metrics returns the collectors of the API, to be registered once.
 func (a *API) Metrics() []prometheus.Collector {
-	return []prometheus.Collector{a.metrics.requests, a.metrics.seconds}
+	return []prometheus.Collector{a.metrics.requests, a.metrics.seconds, a.metrics.pages, a.metrics.bytes}
 }
 
 func (m metrics) observe(route string, status int, took time.Duration) {

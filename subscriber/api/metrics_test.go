@@ -13,8 +13,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// figures returns the API's counters, and of its histograms the number of
-// observations, by name and labels.
+// figures returns the API's counters and gauges that are not 0, and of its
+// histograms the number of observations, by name and labels.
 func figures(t *testing.T, a *api.API) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -30,7 +30,9 @@ func figures(t *testing.T, a *api.API) map[string]float64 {
 			for _, l := range m.GetLabel() {
 				name += " " + l.GetValue()
 			}
-			got[name] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			if value := m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount()); value != 0 {
+				got[name] = value
+			}
 		}
 	}
 	return got

@@ -27,6 +27,7 @@ type modelServer struct {
 	*server
 	t         testing.TB
 	model     *readmodel.Model
+	path      string // of the model's file
 	publisher jetstream.JetStream
 	heads     map[string]events.ChainHead // by study key
 	last      uint64                      // stream sequence of the last event
@@ -45,7 +46,8 @@ func serveModel(t testing.TB, cfg api.Config, studies ...string) *modelServer {
 	if _, err := publisher.EnsureStream(t.Context(), s.publisher, publisher.StreamConfig{}); err != nil {
 		t.Fatal(err)
 	}
-	s.model, err = readmodel.Open(t.Context(), filepath.Join(t.TempDir(), "readmodel.db"), readmodel.Config{Log: slog.New(slog.DiscardHandler)})
+	s.path = filepath.Join(t.TempDir(), "readmodel.db")
+	s.model, err = readmodel.Open(t.Context(), s.path, readmodel.Config{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -21,35 +23,47 @@ const (
 // parameter is a parameter of a query.
 type parameter struct {
 	name      string              // as in links
+	kind      string              // type of the search parameter in the CapabilityStatement
+	text      string              // what it means, for the CapabilityStatement
 	single    bool                // whether a second, different value is refused
 	normalize func(string) string // returns the value as in links; nil: unchanged
 	parse     func(s *search, value string) error
 }
 
+// The types of FHIR search parameters.
+const (
+	kindToken     = "token"
+	kindDate      = "date"
+	kindReference = "reference"
+	kindSpecial   = "special"
+)
+
 // searchParameters returns the parameters of a search in the order of links. In
 // a link the study comes first and the page last.
 func searchParameters() []parameter {
 	return []parameter{
-		filter("_id", readmodel.ColumnID, idValue),
-		filter("id", readmodel.ColumnID, idValue),
-		dateFilter("date", readmodel.ColumnDate, dateValue),
-		dateFilter("issued", readmodel.ColumnIssued, dateValue),
-		dateFilter("_lastUpdated", readmodel.ColumnLastUpdated, dateValue),
-		dateFilter("_since", readmodel.ColumnLastUpdated, sinceValue),
-		filter("subject", readmodel.ColumnSubject, subjectValue),
-		filter("patient", readmodel.ColumnSubject, subjectValue),
-		filter("conclusion", readmodel.ColumnConclusion, textValue),
-		filter("caseid", readmodel.ColumnCase, caseValue),
-		filter("name", readmodel.ColumnName, textValue),
-		{name: "_sort", single: true, parse: (*search).parseSort},
-		{name: "_elements", parse: (*search).parseElements},
-		{name: "_summary", single: true, parse: (*search).parseSummary},
-		{name: "_total", single: true, parse: (*search).parseTotal},
-		{name: paramFormat, single: true, normalize: restorePlus, parse: parsedBefore},
-		{name: paramCount, single: true, parse: (*search).parseCount},
+		filter("_id", kindToken, readmodel.ColumnID, idValue, "id of the report, which is the id of the assessment"),
+		filter("id", kindToken, readmodel.ColumnID, idValue, "another name of _id"),
+		tokenFilter("identifier", fhir.SystemAssessment, identifierMatch, "identifier of the assessment: value, system|value or system|"),
+		tokenFilter("status", statusSystem, statusMatch, "final; reports with another status are not available"),
+		dateFilter("date", readmodel.ColumnDate, dateValue, "effectiveDateTime; prefixes eq, ne, lt, gt, ge, le; also MM/DD/YYYY and MM/YYYY"),
+		dateFilter("issued", readmodel.ColumnIssued, dateValue, "moment of the sign-off"),
+		dateFilter("_lastUpdated", readmodel.ColumnLastUpdated, dateValue, "meta.lastUpdated, which increases with each event of the study"),
+		dateFilter("_since", readmodel.ColumnLastUpdated, sinceValue, "the same as _lastUpdated=ge"),
+		filter("subject", kindReference, readmodel.ColumnSubject, subjectValue, "subject, as Patient/10081007 or 10081007"),
+		filter("patient", kindReference, readmodel.ColumnSubject, subjectValue, "another name of subject"),
+		filter("conclusion", kindToken, readmodel.ColumnConclusion, textValue, "response class, exact match"),
+		filter("caseid", kindToken, readmodel.ColumnCase, caseValue, "case number"),
+		filter("name", kindToken, readmodel.ColumnName, textValue, "name of the assessment, exact match, such as Baseline or Follow-up 2"),
+		{name: "_sort", kind: kindSpecial, text: sortText, single: true, parse: (*search).parseSort},
+		{name: "_elements", kind: kindSpecial, text: "elements of the reports, separated by commas", parse: (*search).parseElements},
+		{name: "_summary", kind: kindSpecial, text: "true, text, data, count or false", single: true, parse: (*search).parseSummary},
+		{name: "_total", kind: kindSpecial, text: "none, estimate or accurate; the total is always exact", single: true, parse: (*search).parseTotal},
+		{name: paramFormat, single: true, normalize: rest.FormatValue, parse: parsedBefore},
+		{name: paramCount, kind: kindSpecial, text: "reports on a page; 0 for the total only", single: true, parse: (*search).parseCount},
 		{name: paramPartner, single: true, parse: parsedBefore},
-		{name: paramPage, single: true, parse: (*search).parsePage},
-		{name: paramStudy, parse: parsedBefore},
+		{name: paramPage, kind: kindSpecial, text: "number of the page, from 1", single: true, parse: (*search).parsePage},
+		{name: paramStudy, kind: kindToken, text: "study number, exact match; required", parse: parsedBefore},
 	}
 }
 
@@ -58,7 +72,7 @@ func readParameters() []parameter {
 	return []parameter{
 		{name: "_elements", parse: (*search).parseElements},
 		{name: "_summary", single: true, parse: (*search).parseViewOfOne},
-		{name: paramFormat, single: true, normalize: restorePlus, parse: parsedBefore},
+		{name: paramFormat, single: true, normalize: rest.FormatValue, parse: parsedBefore},
 		{name: paramPartner, single: true, parse: parsedBefore},
 	}
 }
@@ -68,8 +82,8 @@ func parsedBefore(*search, string) error { return nil }
 
 // filter returns a parameter that restricts a search to reports that match any of
 // its comma-separated values. Repetitions restrict it further.
-func filter(name string, column readmodel.Column, read func(string) (readmodel.Comparison, error)) parameter {
-	return parameter{name: name, parse: func(s *search, value string) error {
+func filter(name, kind string, column readmodel.Column, read func(string) (readmodel.Comparison, error), text string) parameter {
+	return parameter{name: name, kind: kind, text: text, parse: func(s *search, value string) error {
 		texts, err := splitValue(value)
 		if err != nil {
 			return err
@@ -91,10 +105,55 @@ func filter(name string, column readmodel.Column, read func(string) (readmodel.C
 	}}
 }
 
-func dateFilter(name string, column readmodel.Column, read func(string) (readmodel.Comparison, error)) parameter {
-	p := filter(name, column, read)
+func dateFilter(name string, column readmodel.Column, read func(string) (readmodel.Comparison, error), text string) parameter {
+	p := filter(name, kindDate, column, read, text)
 	p.normalize = restorePlus
 	return p
+}
+
+// tokenFilter returns a parameter for codes of one system: value, system|value or,
+// for any code, system|. A value of another system, or of none (|value), matches
+// no report.
+func tokenFilter(name, system string, match func(code string) (c readmodel.Comparison, all bool), text string) parameter {
+	return parameter{name: name, kind: kindToken, text: text, parse: func(s *search, value string) error {
+		tokens, err := splitTokens(value)
+		if err != nil {
+			return err
+		}
+		s.values += len(tokens)
+		condition := readmodel.Condition{Column: readmodel.ColumnID}
+		for _, t := range tokens {
+			if t.hasSystem && t.system != system {
+				continue
+			}
+			c, all := readmodel.Comparison{}, t.code == ""
+			if !all {
+				c, all = match(t.code)
+			}
+			if all {
+				return nil // the other values add nothing
+			}
+			if c.Text != "" {
+				condition.Any = append(condition.Any, c)
+			}
+		}
+		s.query.Where = append(s.query.Where, condition)
+		return nil
+	}}
+}
+
+// identifierMatch matches the report whose id is the value.
+func identifierMatch(value string) (readmodel.Comparison, bool) {
+	return readmodel.Comparison{Op: readmodel.Eq, Text: value}, false
+}
+
+// statusSystem is the system of the codes of a report's status.
+const statusSystem = "http://hl7.org/fhir/diagnostic-report-status"
+
+// statusMatch matches all reports for final, and otherwise none, because all
+// available reports are final.
+func statusMatch(code string) (readmodel.Comparison, bool) {
+	return readmodel.Comparison{}, code == "final"
 }
 
 var sortColumns = map[string]readmodel.Column{
@@ -107,6 +166,8 @@ var sortColumns = map[string]readmodel.Column{
 	"conclusion":   readmodel.ColumnConclusion,
 	"caseid":       readmodel.ColumnCase,
 }
+
+const sortText = "_id, date, issued, subject, _lastUpdated, name, conclusion, caseid, separated by commas; with - before it for descending"
 
 func (s *search) parseSort(value string) error {
 	for key := range strings.SplitSeq(value, ",") {

@@ -33,6 +33,8 @@ func during(op readmodel.Op, from, until string) readmodel.Comparison {
 	return readmodel.Comparison{Op: op, Period: events.Period{From: parse(from), Until: parse(until)}}
 }
 
+const assessmentID = "https%3A%2F%2Ffhir.mskcc.org%2Fstructure-definitions%2F%23AssessmentId"
+
 // The query of the read model and the self link for each parameter. An empty link
 // means the query's own text.
 func TestParameters(t *testing.T) {
@@ -81,6 +83,24 @@ func TestParameters(t *testing.T) {
 		{name: "_lastUpdated", query: "_lastupdated=gt2014-01", link: "_lastUpdated=gt2014-01", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnLastUpdated, january(readmodel.Gt))}}},
 		{name: "_since", query: "_since=2014-01", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnLastUpdated, january(readmodel.Ge))}}},
 
+		{name: "an identifier", query: "identifier=790", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("790"))}}},
+		{name: "an identifier with its system", query: "identifier=" + assessmentID + "%7C790", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("790"))}}},
+		{name: "an identifier without a system", query: "identifier=%7C790", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID)}}},
+		{name: "an identifier of another system", query: "identifier=urn%3Ax%7C790", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID)}}},
+		{name: "any identifier of the system", query: "identifier=" + assessmentID + "%7C"},
+		{name: "any identifier of another system", query: "identifier=urn%3Ax%7C", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID)}}},
+		{name: "any of several identifiers", query: "identifier=790%2C%7C791%2C" + assessmentID + "%7C792", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("790"), text("792"))}}},
+		{name: "any of several identifiers, one of them any", query: "identifier=790%2C" + assessmentID + "%7C"},
+		{name: "an identifier that is no id", query: "identifier=a%20%2F%20b", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("a / b"))}}},
+		{name: "an identifier with an escaped bar", query: "identifier=a%5C%7Cb", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("a|b"))}}},
+		{name: "a status", query: "status=final"},
+		{name: "a status with its system", query: "status=http%3A%2F%2Fhl7.org%2Ffhir%2Fdiagnostic-report-status%7Cfinal"},
+		{name: "a status without a system", query: "status=%7Cfinal", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID)}}},
+		{name: "another status", query: "status=amended", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID)}}},
+		{name: "a status in another case", query: "status=Final", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID)}}},
+		{name: "any of several statuses", query: "status=amended%2Cfinal"},
+		{name: "two statuses", query: "status=final&status=amended", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID)}}},
+
 		{name: "an order", query: "_sort=-date%2Csubject", want: readmodel.Query{Sort: []readmodel.Order{by(readmodel.ColumnDate, true), by(readmodel.ColumnSubject, false)}}},
 		{name: "every order", query: "_sort=_id%2Cdate%2Cissued%2Csubject%2C_lastUpdated%2Cname%2Cconclusion%2C-caseid", want: readmodel.Query{Sort: []readmodel.Order{
 			by(readmodel.ColumnID, false), by(readmodel.ColumnDate, false), by(readmodel.ColumnIssued, false), by(readmodel.ColumnSubject, false),
@@ -88,6 +108,10 @@ func TestParameters(t *testing.T) {
 		{name: "a total of any kind", query: "_total=none"},
 		{name: "a format", query: "_format=application%2Ffhir%2Bjson"},
 		{name: "a format with its plus unescaped", query: "_format=application/fhir+json", link: "_format=application%2Ffhir%2Bjson"},
+		{name: "a format with a space", query: "_format=json%20", link: "_format=json"},
+		{name: "formats with spaces", query: "_format=%20application/fhir%20json%20,%20xml", link: "_format=application%2Ffhir%2Bjson%2Cxml"},
+		{name: "empty parameters", query: "date=&_id=&name=&_sort=&_count=&page&status=&identifier=&_summary=&_elements=&_total&_format=&x-partnerid=&=&id=1", link: "id=1", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("1"))}}},
+		{name: "empty repetitions", query: "_count=&_count=7&_count=&researchstudy=", link: "_count=7", want: readmodel.Query{Limit: 7}},
 		{name: "a page size", query: "_count=7", want: readmodel.Query{Limit: 7}},
 		{name: "a page size above the maximum", query: "_count=2147483647", link: "_count=1000", want: readmodel.Query{Limit: 1000}},
 		{name: "the partner", query: "x-partnerid=acme"},
@@ -120,17 +144,18 @@ func TestParameters(t *testing.T) {
 func TestMalformedValues(t *testing.T) {
 	s := serve(t, api.Config{}, "S1", "S2")
 	for _, query := range []string{
-		"date=", "date", "date=2014-13", "date=2014-02-30", "date=13/2014", "date=02/30/2014", "date=1/2/2014", "date=2014-1-1", "date=ge", "date=GE2014",
-		"date=xx2014", "date=gege2014", "date=2014,", "date=,2014", "date=2014-01-01T10", "date=2014-01-01T10:00:00%2B15:00", "date=2014-01-01T25:00:00Z",
+		"date=2014-13", "date=2014-02-30", "date=13/2014", "date=02/30/2014", "date=1/2/2014", "date=2014-1-1", "date=ge", "date=GE2014",
+		"date=xx2014", "date=gege2014", "date=2014,", "date=,2014", "date=2014-01-01T10", "date=2014-01-01T10:00:00.", "date=2014-01-01T10:00:00.0000000000x", "date=2014-01-01T25:00:00.0000000000Z", "date=2014-01-01T10:00:00%2B15:00", "date=2014-01-01T25:00:00Z",
 		"date=99999", "date=0000", "date=%00", "_since=ge2014", "issued=yesterday", "_lastUpdated=null",
 		"_id=a/b", "_id=a_b", "_id=1,,2", "id=%20", "_id=" + strings.Repeat("1", 65), `name=a\b`, `name=a\`, "subject=Patient/", "caseid=1.0", "caseid=-1",
 		"caseid=2147483648", "caseid=gt1", "caseid=%2B1", "caseid=%D9%A1",
+		"identifier=%7C", "identifier=a%7Cb%7Cc", `identifier=a\b`, "identifier=1,", "identifier=,1", "status=%7C", "status=final,", `status=\`,
 		"page=0", "page=-1", "page=1.0", "page=2147483648", "page=99999999999999999999", "page=x", "page=%2B1", "page=1,2", "page=1&page=2",
 		"_count=-1", "_count=1.5", "_count=2147483648", "_count=all", "_count=1&_count=2",
-		"_sort=", "_sort=patient", "_sort=date,", "_sort=--date", "_sort=date,-date", "_sort=date&_sort=name", "_total=exact", "_summary=maybe", "_summary=",
-		"_elements=bogus", "_elements=", "_elements=id,", "_summary=true&_elements=id", "_format=json&_format=application/json",
+		"_sort=patient", "_sort=date,", "_sort=--date", "_sort=date,-date", "_sort=date&_sort=name", "_total=exact", "_summary=maybe",
+		"_elements=bogus", "_elements=id,", "_summary=true&_elements=id", "_format=json&_format=application/json",
 		"name=%", "name=%4", "name=%zz", "name=%ff", "name=%ed%a0%80", "other=%zz", "%ff=1", "researchstudy=S2", "researchstudy=S1,S2",
-		"researchstudy=%ff", "researchstudy=", "x-partnerid=", "_id=1" + strings.Repeat(",1", 500),
+		"researchstudy=%ff", "_id=1" + strings.Repeat(",1", 500),
 	} {
 		t.Run(query[:min(len(query), 40)], func(t *testing.T) {
 			a := s.get(t, "/DiagnosticReport?researchstudy=S1&"+query)
@@ -141,7 +166,7 @@ func TestMalformedValues(t *testing.T) {
 	}
 	for _, query := range []string{
 		"date=sa2014", "date=eb2014", "date=ap2014", "date:missing=true", "_id:exact=1", "_ID:not=1", "subject:Patient=1", "name:contains=x", "_sort:x=date",
-		"page:x=1", "_count:max=1", "researchstudy:exact=S1", "_format:x=json", "x-partnerid:x=acme", "_id:=1",
+		"page:x=1", "_count:max=1", "researchstudy:exact=S1", "_format:x=json", "x-partnerid:x=acme", "_id:=1", "date:missing=", "identifier:of-type=a", "status:not=final",
 	} {
 		t.Run(query, func(t *testing.T) {
 			a := s.get(t, "/DiagnosticReport?researchstudy=S1&"+query)
@@ -156,6 +181,7 @@ func TestStrictHandlingRefusesUnknownParameters(t *testing.T) {
 	s := serve(t, api.Config{}, "S1")
 	for prefer, status := range map[string]int{
 		"handling=strict": 400, "Handling=Strict": 400, `return=minimal, handling="strict"; x=1`: 400,
+		`x="a, handling=strict"`: 200, `x="a", handling=strict`: 400, "respond-async; handling=strict": 200,
 		"handling=lenient": 200, "return=minimal": 200, "handling=lenient, handling=strict": 200, "strict": 200,
 	} {
 		t.Run(prefer, func(t *testing.T) {
@@ -169,6 +195,9 @@ func TestStrictHandlingRefusesUnknownParameters(t *testing.T) {
 				}
 			}
 		})
+	}
+	if a := s.get(t, "/DiagnosticReport?researchstudy=S1&studyid=&x=", header("Prefer", "handling=strict")); a.status != 200 {
+		t.Errorf("with empty parameters: %d %s", a.status, a.body)
 	}
 	if a := s.get(t, "/DiagnosticReport?researchstudy=S1&x-partnerid=acme&page=1&_format=json", header("Prefer", "handling=strict")); a.status != 200 {
 		t.Errorf("with known parameters only: %d %s", a.status, a.body)

@@ -36,6 +36,9 @@ func (r *scriptedReader) Search(_ context.Context, q readmodel.Query) (readmodel
 	return page, r.err
 }
 
+// Head does not know heads, so that each search reaches the reader.
+func (*scriptedReader) Head(string) (readmodel.Head, bool) { return readmodel.Head{}, false }
+
 func (r *scriptedReader) Report(_ context.Context, id string) (readmodel.Report, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

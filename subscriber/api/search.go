@@ -30,10 +30,10 @@ type search struct {
 
 // parseSearch reads the pairs of a search in the study. Pairs with unknown names
 // are ignored, or refused if strict is set.
-func parseSearch(study string, pairs []pair, strict bool, cfg Config) (search, error) {
-	s := search{study: study, page: 1, count: cfg.Count, maxCount: cfg.MaxCount}
+func (a *API) parseSearch(study string, pairs []pair, strict bool) (search, error) {
+	s := search{study: study, page: 1, count: a.cfg.Count, maxCount: a.cfg.MaxCount}
 	s.query.Study = events.StudyKey(study)
-	if err := s.parseAll(searchParameters(), pairs, strict); err != nil {
+	if err := s.parseAll(a.table, pairs, strict); err != nil {
 		return search{}, err
 	}
 	if s.values > maxValues {
@@ -60,8 +60,8 @@ func (s *search) parseAll(table []parameter, pairs []pair, strict bool) error {
 	return nil
 }
 
-// checkPairs refuses pairs that cannot be decoded, modifiers, empty values and,
-// if strict is set, names that are not in the table.
+// checkPairs refuses pairs that cannot be decoded, modifiers and, if strict is
+// set, names that are not in the table. An empty value is ignored, with any name.
 func checkPairs(table []parameter, pairs []pair, strict bool) error {
 	for _, pair := range pairs {
 		if pair.err != nil {
@@ -71,9 +71,7 @@ func checkPairs(table []parameter, pairs []pair, strict bool) error {
 		switch {
 		case known && pair.modifier != "":
 			return &events.Error{Code: events.Unsupported, Field: shorten(pair.original), Message: "modifiers are not supported; remove the modifier"}
-		case known && pair.value == "":
-			return events.Fieldf(shorten(pair.original), "has no value")
-		case !known && strict:
+		case !known && strict && pair.value != "":
 			return &events.Error{Code: events.Unsupported, Field: shorten(pair.original), Message: "this parameter is not supported; remove it"}
 		}
 	}
@@ -83,7 +81,7 @@ func checkPairs(table []parameter, pairs []pair, strict bool) error {
 func (s *search) parseParameter(p parameter, pairs []pair) error {
 	var values []string
 	for _, pair := range pairs {
-		if !strings.EqualFold(p.name, pair.name) {
+		if !strings.EqualFold(p.name, pair.name) || pair.value == "" {
 			continue
 		}
 		value := pair.value

@@ -3,13 +3,12 @@ package api
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -18,10 +17,21 @@ import (
 const answerForm = "1"
 
 // searchTag returns the ETag of the answer to a search: a digest of everything on
-// which the answer depends. The study's chain head stands for its events.
-func (a *API) searchTag(s search, contentType string, head events.ChainHead) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%d/%d\n%s\n%d/%s",
-		answerForm, a.base, contentType, a.cfg.Count, s.count, s.queryOf(s.page), head.Number, head.Hash))
+// which the answer depends. The study's head stands for its content.
+func (a *API) searchTag(s search, contentType string, head readmodel.Head) string {
+	covered := make([]byte, 0, 512)
+	for _, text := range []string{answerForm, a.base, contentType, s.queryOf(s.page), head.Hash} {
+		covered = append(append(covered, text...), '\n')
+	}
+	for _, n := range []uint64{uint64(a.cfg.Count), uint64(s.count), uint64(head.Derivation), head.Number} {
+		covered = append(strconv.AppendUint(covered, n, 10), '\n')
+	}
+	return tagOf(covered)
+}
+
+// tagOf returns the ETag of what an answer depends on.
+func tagOf(covered []byte) string {
+	sum := sha256.Sum256(covered)
 	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
 
@@ -42,12 +52,18 @@ func setValidators(h http.Header, contentType, tag string, modified time.Time) {
 	}
 }
 
+// writeNotModified answers that the client has the answer already.
+func writeNotModified(w http.ResponseWriter, contentType, tag string, modified time.Time) {
+	setValidators(w.Header(), contentType, tag, modified)
+	w.WriteHeader(http.StatusNotModified)
+}
+
 // notModified reports whether the request's If-None-Match has the tag, so that
-// the client already has the answer. If-Modified-Since is ignored: two versions
+// the client already has the answer. A search by POST has no such condition. If-Modified-Since is ignored: two versions
 // of a report may be of the same second, and a read model that lags may show the
 // later one long afterwards, so a date does not identify a version.
 func notModified(r *http.Request, tag string) bool {
-	return listsTag(strings.Join(r.Header.Values("If-None-Match"), ","), tag)
+	return r.Method != http.MethodPost && listsTag(strings.Join(r.Header.Values("If-None-Match"), ","), tag)
 }
 
 // listsTag reports whether the list has the tag, by weak comparison. It may split
@@ -60,4 +76,39 @@ func listsTag(list, tag string) bool {
 		}
 	}
 	return false
+}
+
+// document is an answer that is the same for everyone as long as the program runs.
+type document struct {
+	mediaType string // empty: negotiated
+	body      []byte
+	tag       string
+}
+
+func newDocument(mediaType string, body []byte) document {
+	return document{mediaType: mediaType, body: body, tag: tagOf(body)}
+}
+
+// answer sends the document, or 304 if the client has it. A page must not load or
+// run anything.
+func (d document) answer(w http.ResponseWriter, r *request) error {
+	mediaType := d.mediaType
+	if mediaType == "" {
+		var err error
+		if mediaType, err = rest.Negotiate(r.Request); err != nil {
+			return err
+		}
+		w.Header().Add("Vary", "Accept")
+	}
+	h := w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("ETag", d.tag)
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	if notModified(r.Request, d.tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	write(w, d.body)
+	return nil
 }

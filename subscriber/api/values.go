@@ -3,6 +3,7 @@ package api
 import (
 	"math"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -10,30 +11,84 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// splitValue returns the comma-separated parts of a value. In them \, \$ \| and
-// \\ are the characters themselves (FHIR search, escaping search parameters).
+// splitValue returns the comma-separated parts of a value, without escapes.
 func splitValue(value string) ([]string, error) {
 	if !strings.ContainsAny(value, `,\`) {
 		return []string{value}, nil
 	}
-	var all []string
-	var one strings.Builder
-	for i := 0; i < len(value); i++ {
-		switch c := value[i]; c {
-		case ',':
-			all = append(all, one.String())
-			one.Reset()
-		case '\\':
-			i++
-			if i == len(value) || !strings.ContainsRune(`,$|\`, rune(value[i])) {
-				return nil, events.Errorf(events.Invalid, `has a backslash that is not before a comma, $, | or another backslash`)
-			}
-			one.WriteByte(value[i])
-		default:
-			one.WriteByte(c)
+	parts := splitEscaped(value, ',')
+	for i, part := range parts {
+		var err error
+		if parts[i], err = removeEscapes(part); err != nil {
+			return nil, err
 		}
 	}
-	return append(all, one.String()), nil
+	return parts, nil
+}
+
+// splitEscaped returns the parts between separators that have no backslash before
+// them. The parts keep their escapes.
+func splitEscaped(value string, separator byte) []string {
+	var parts []string
+	start := 0
+	for i := 0; i < len(value); i++ {
+		switch value[i] {
+		case '\\':
+			i++
+		case separator:
+			parts = append(parts, value[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, value[start:])
+}
+
+// removeEscapes returns a part of a value in which \, \$ \| and \\ have become the
+// characters themselves (FHIR search, escaping search parameters).
+func removeEscapes(part string) (string, error) {
+	if !strings.Contains(part, `\`) {
+		return part, nil
+	}
+	var b strings.Builder
+	for i := 0; i < len(part); i++ {
+		if part[i] == '\\' {
+			i++
+			if i == len(part) || !strings.ContainsRune(`,$|\`, rune(part[i])) {
+				return "", events.Errorf(events.Invalid, `has a backslash that is not before a comma, $, | or another backslash`)
+			}
+		}
+		b.WriteByte(part[i])
+	}
+	return b.String(), nil
+}
+
+// token is a value of a token search parameter.
+type token struct {
+	hasSystem    bool // whether there is a | before the code
+	system, code string
+}
+
+// splitTokens reads a comma-separated list of tokens.
+func splitTokens(value string) ([]token, error) {
+	var tokens []token
+	for _, part := range splitEscaped(value, ',') {
+		sides := splitEscaped(part, '|')
+		for i := range sides {
+			var err error
+			if sides[i], err = removeEscapes(sides[i]); err != nil {
+				return nil, err
+			}
+		}
+		t := token{code: sides[len(sides)-1], hasSystem: len(sides) == 2}
+		if t.hasSystem {
+			t.system = sides[0]
+		}
+		if len(sides) > 2 || t.system == "" && t.code == "" {
+			return nil, events.Errorf(events.Invalid, `must be value, |value, system|value or system|; a | within a value needs a backslash before it`)
+		}
+		tokens = append(tokens, t)
+	}
+	return tokens, nil
 }
 
 // textValue reads a value that must match exactly.
@@ -79,3 +134,81 @@ func parseNumber(text string) (int, bool) {
 	n, err := strconv.ParseInt(text, 10, 32)
 	return int(n), err == nil
 }
+
+// americanDate is MM/DD/YYYY or MM/YYYY.
+var americanDate = regexp.MustCompile(`^(\d\d)/(?:(\d\d)/)?(\d{4})$`)
+
+// dateValue reads a prefix and a date.
+func dateValue(text string) (readmodel.Comparison, error) {
+	op, date, err := cutPrefix(text)
+	if err != nil {
+		return readmodel.Comparison{}, err
+	}
+	return comparePeriod(op, date)
+}
+
+// sinceValue reads a date without prefix, which means ge.
+func sinceValue(text string) (readmodel.Comparison, error) {
+	return comparePeriod(readmodel.Ge, text)
+}
+
+func comparePeriod(op readmodel.Op, date string) (readmodel.Comparison, error) {
+	period, err := parsePeriod(isoDate(date))
+	if err != nil {
+		return readmodel.Comparison{}, &events.Error{
+			Code:    events.Invalid,
+			Message: `"` + shorten(date) + `" is not a date: MM/DD/YYYY, MM/YYYY, YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with an optional fraction and zone`,
+			Err:     err,
+		}
+	}
+	return readmodel.Comparison{Op: op, Period: period}, nil
+}
+
+// fineInstant has more decimals of a second than a Period can have, which is nine.
+var fineInstant = regexp.MustCompile(`^(.*T.*\.[0-9]{9})([0-9]+)([^0-9.].*)?$`)
+
+// parsePeriod reads a date. Of an instant with more than nine decimals the period
+// begins and ends at the next nanosecond, so that each instant of whole
+// nanoseconds is before or behind it, as it is before or behind the instant.
+func parsePeriod(date string) (events.Period, error) {
+	m := fineInstant.FindStringSubmatch(date)
+	if m == nil {
+		return events.ParsePeriod(date)
+	}
+	period, err := events.ParsePeriod(m[1] + m[3])
+	if strings.Trim(m[2], "0") != "" {
+		period.From = period.Until
+	}
+	return period, err
+}
+
+func cutPrefix(text string) (op readmodel.Op, date string, err error) {
+	if len(text) < 2 || text[0] < 'a' || text[0] > 'z' {
+		return readmodel.Eq, text, nil
+	}
+	switch op := readmodel.Op(text[:2]); op {
+	case readmodel.Eq, readmodel.Ne, readmodel.Lt, readmodel.Gt, readmodel.Ge, readmodel.Le:
+		return op, text[2:], nil
+	case "sa", "eb", "ap":
+		return "", "", events.Errorf(events.Unsupported, "the prefix %s is not offered; use eq, ne, lt, gt, ge or le", text[:2])
+	default:
+		return "", "", events.Errorf(events.Invalid, "%q has no known prefix: eq, ne, lt, gt, ge or le", shorten(text))
+	}
+}
+
+// isoDate turns MM/DD/YYYY and MM/YYYY into YYYY-MM-DD and YYYY-MM.
+func isoDate(text string) string {
+	m := americanDate.FindStringSubmatch(text)
+	switch {
+	case m == nil:
+		return text
+	case m[2] == "":
+		return m[3] + "-" + m[1]
+	default:
+		return m[3] + "-" + m[1] + "-" + m[2]
+	}
+}
+
+// restorePlus undoes the decoding of an unescaped plus sign as a space. A date has
+// no spaces.
+func restorePlus(value string) string { return strings.ReplaceAll(value, " ", "+") }

@@ -99,7 +99,7 @@ async function interrupted(err, { signal, patience, outage, clientId }, study, s
     signIn?.doubt();
   }
   if (backoff.failed(certain) > (err.forbidden ? Math.min(patience, REFUSED) : patience)) {
-    const refusal = err.unknown ? `the broker refuses the login of ${clientId}; ask the publisher`
+    const refusal = err.loginRefused ? `the broker refuses the login of ${clientId}; ask the publisher`
       : `study ${study} is not granted to ${clientId}; ask the publisher, or correct the study number`;
     throw new AccessEndedError(refusal, { cause: err.cause });
   }

@@ -59,6 +59,7 @@ func (a *applier) Apply(ctx context.Context, b stream.Batch) error {
 	a.warnOutdated(changes.studies)
 	maps.Copy(a.progress.studies, changes.studies)
 	a.progress.position, a.progress.directory = b.Position, changes.directory
+	a.heads.update(changes.studies)
 	a.publish(b.Position, changes.directory)
 	a.setLast(b.Position.StreamSequence + b.Pending)
 	a.setState(Green, nil)

@@ -18,13 +18,13 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
-	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
 // The environment variables of a child process, which is this binary.
 const (
-	childURL    = "READMODEL_CHILD_URL" // of the broker, with the reader's credentials
+	childURL    = "READMODEL_CHILD_URL"   // of the broker
+	childCreds  = "READMODEL_CHILD_CREDS" // file of the reader's credentials
 	childPath   = "READMODEL_CHILD_PATH"
 	childStep   = "READMODEL_CHILD_STEP"   // name of the step at which it kills itself
 	childRounds = "READMODEL_CHILD_ROUNDS" // when it gets there this often
@@ -41,7 +41,7 @@ func runChild() {
 	}
 	rounds, err := strconv.Atoi(os.Getenv(childRounds))
 	fail(err)
-	nc, err := nats.Connect(os.Getenv(childURL))
+	nc, err := nats.Connect(os.Getenv(childURL), nats.UserCredentials(os.Getenv(childCreds)))
 	fail(err)
 	js, err := jetstream.New(nc)
 	fail(err)
@@ -100,13 +100,12 @@ func TestKill(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}()
-	c := b.server.Credentials(natsd.Reader)
-	url := strings.Replace(b.server.ClientURL(), "://", "://"+c.User+":"+c.Password+"@", 1)
+	url, creds := b.server.ClientURL(), b.credentials()
 	for i := range kills {
 		step := []string{"write", "commit", "publish", "none"}[i%4]
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0",
-			childURL+"="+url, childPath+"="+path, childStep+"="+step, childRounds+"="+strconv.Itoa(1+rand.IntN(4)))
+			childURL+"="+url, childCreds+"="+creds, childPath+"="+path, childStep+"="+step, childRounds+"="+strconv.Itoa(1+rand.IntN(4)))
 		child.Stderr = os.Stderr
 		if err := child.Start(); err != nil {
 			t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jmoiron/sqlx"
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -220,14 +221,13 @@ func TestMakingAModelAnewOutlivesBeingKilled(t *testing.T) {
 	want := dump(t, path)
 	alter(t, path, "update derivation set number = 99; delete from access")
 	before := dump(t, path)
-	c := b.server.Credentials(natsd.Reader)
-	url := strings.Replace(b.server.ClientURL(), "://", "://"+c.User+":"+c.Password+"@", 1)
+	url, creds := b.server.ClientURL(), b.credentials()
 	for _, step := range []string{"refill", "swap", "refill"} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // of one that does not get to the step
 		defer cancel()
 		child := exec.CommandContext(ctx, os.Args[0])
 		child.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0",
-			childURL+"="+url, childPath+"="+path, childStep+"="+step, childRounds+"=1")
+			childURL+"="+url, childCreds+"="+creds, childPath+"="+path, childStep+"="+step, childRounds+"=1")
 		child.Stderr = os.Stderr
 		err := child.Run()
 		var exit *exec.ExitError
@@ -293,14 +293,13 @@ func (a *restartable) connect(role natsd.Role) jetstream.JetStream {
 	a.t.Helper()
 	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(a), nats.ReconnectWait(5*time.Millisecond), nats.Timeout(20*time.Second),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
-		nats.UserInfoHandler(func() (string, string) {
+		loginOf(func() ([]byte, error) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			if a.server == nil {
-				return "", ""
+				return nil, errors.New("no server runs")
 			}
-			c := a.server.Credentials(role)
-			return c.User, c.Password
+			return a.server.Credentials(role)
 		}))...)
 	if err != nil {
 		a.t.Fatal(err)
@@ -478,4 +477,27 @@ func TestAModelSaysThatItsStreamIsBeingFilledAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "it has caught up", func() bool { s := m.Status(); return s.CaughtUp && s.Lag == 0 })
+}
+
+// loginOf logs in with the credentials that are current at the time.
+func loginOf(current func() ([]byte, error)) nats.Option {
+	return nats.UserJWT(
+		func() (string, error) {
+			creds, err := current()
+			if err != nil {
+				return "", err
+			}
+			return jwt.ParseDecoratedJWT(creds)
+		},
+		func(nonce []byte) ([]byte, error) {
+			creds, err := current()
+			if err != nil {
+				return nil, err
+			}
+			user, err := jwt.ParseDecoratedUserNKey(creds)
+			if err != nil {
+				return nil, err
+			}
+			return user.Sign(nonce)
+		})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -54,6 +55,20 @@ func (b *broker) connect(role natsd.Role) jetstream.JetStream {
 		b.t.Fatal(err)
 	}
 	return js
+}
+
+// credentials returns a file of the reader's.
+func (b *broker) credentials() string {
+	b.t.Helper()
+	creds, err := b.server.Credentials(natsd.Reader)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	file := filepath.Join(b.t.TempDir(), "reader.creds")
+	if err := os.WriteFile(file, creds, 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	return file
 }
 
 func (b *broker) ensureStream() {

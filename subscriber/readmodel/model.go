@@ -26,7 +26,7 @@ var schema embed.FS
 // Config holds what is optional.
 type Config struct {
 	Stream   string        // Defaults to events.Stream.
-	Interval time.Duration // between comparisons of stream and model, also while red. Defaults to 10 s.
+	Interval time.Duration // between comparisons of stream and model, also while the State is Red. Defaults to 10 s.
 	MaxBatch int           // events per transaction. Defaults to 500.
 	Readers  int           // connections that search. Defaults to 4.
 
@@ -57,6 +57,7 @@ type Model struct {
 	directory atomic.Pointer[access.Directory] // of the last commit
 	changed   chan struct{}                    // has an element when the directory has changed
 	position  atomic.Pointer[stream.Position]
+	heads     heads
 
 	mu      sync.Mutex
 	status  Status
@@ -116,6 +117,7 @@ func (m *Model) prepare(ctx context.Context) error {
 		return fmt.Errorf("load read model: %w", err)
 	}
 	m.setDerivation(p.derivation)
+	m.heads.replace(p)
 	m.publish(p.position, p.directory)
 	return nil
 }

@@ -3,12 +3,15 @@ package readmodel
 import (
 	"context"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
@@ -24,12 +27,12 @@ type progress struct {
 
 // study is a row of the table studies.
 type study struct {
-	Study   int64  `db:"study"`
-	Key     string `db:"token"`
-	Number  uint64 `db:"sequence"` // of the last event
-	Hash    string `db:"hash"`
-	Reports int    `db:"reports"`
-	Unknown string `db:"unknown"` // type of the first event that only a newer version knows
+	Study   int64
+	Key     string
+	Number  uint64 // of the last event
+	Hash    string
+	Reports int
+	Unknown string // type of the first event that only a newer version knows
 }
 
 // load reads the progress, and makes position and directory visible.
@@ -45,6 +48,7 @@ func (m *Model) load(ctx context.Context) (progress, error) {
 		return progress{}, fmt.Errorf("load read model: %w", err)
 	}
 	m.setDerivation(p.derivation)
+	m.heads.replace(p)
 	m.publish(p.position, p.directory)
 	return p, nil
 }
@@ -96,14 +100,15 @@ func readPosition(tx *sqlx.Tx) (stream.Position, error) {
 }
 
 func readStudies(tx *sqlx.Tx) (map[string]study, error) {
-	var rows []study
-	err := tx.Select(&rows, `
+	byKey := make(map[string]study)
+	err := database.Each(context.Background(), tx, func(row database.Row) error {
+		var s study
+		err := row.Scan(&s.Study, &s.Key, &s.Number, &s.Hash, &s.Reports, &s.Unknown)
+		byKey[s.Key] = s
+		return err
+	}, `
 		select study, token, sequence, hash, reports, unknown
 		from studies`)
-	byKey := make(map[string]study, len(rows))
-	for _, s := range rows {
-		byKey[s.Key] = s
-	}
 	return byKey, err
 }
 
@@ -111,7 +116,14 @@ func readStudies(tx *sqlx.Tx) (map[string]study, error) {
 // make it outdated. The hashes of access events are not stored; that of the
 // study's chain head covers them all.
 func readDirectory(tx *sqlx.Tx, head study) (access.Directory, error) {
-	rows, err := tx.Query(`
+	fold := access.Directory{}.Fold()
+	err := database.Each(context.Background(), tx, func(row database.Row) error {
+		e := events.Event{Hash: head.Hash}
+		if err := row.Scan(&e.Number, &e.Type, &e.Subject, &e.Data); err != nil {
+			return err
+		}
+		return fold.Apply(e)
+	}, `
 		select n, type, subject, body
 		from access
 		where n in (select max(n) from access group by subject)
@@ -123,16 +135,52 @@ func readDirectory(tx *sqlx.Tx, head study) (access.Directory, error) {
 	if err != nil {
 		return access.Directory{}, err
 	}
-	defer rows.Close()
-	fold := access.Directory{}.Fold()
-	for rows.Next() {
-		e := events.Event{Hash: head.Hash}
-		if err := rows.Scan(&e.Number, &e.Type, &e.Subject, &e.Data); err != nil {
-			return access.Directory{}, err
-		}
-		if err := fold.Apply(e); err != nil {
-			return access.Directory{}, err
-		}
+	return fold.Directory(), nil
+}
+
+// Head identifies the content of a study: the same Head is the same content.
+type Head struct {
+	events.ChainHead
+
+	// Derivation is the number of the way in which the content was made from events.
+	Derivation int
+}
+
+// heads has the rows of the studies in memory, as of the last commit that is
+// visible.
+type heads struct {
+	mu         sync.RWMutex
+	derivation int
+	studies    map[string]study // by study key
+}
+
+// replace takes over what was read from the file.
+func (h *heads) replace(p progress) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.derivation, h.studies = p.derivation, maps.Clone(p.studies)
+}
+
+// update takes over the studies that a commit has changed.
+func (h *heads) update(changed map[string]study) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	maps.Copy(h.studies, changed)
+}
+
+// Head returns the head of a study as applied by this process, without reading
+// the file. What Search returns afterwards has this head or a later one. It
+// reports false if the chain head cannot be known so: while Run does not run,
+// because another process may write the file, and for a study that Outdated names.
+func (m *Model) Head(studyKey string) (head Head, known bool) {
+	running := m.isRunning()
+	m.heads.mu.RLock()
+	defer m.heads.mu.RUnlock()
+	head.Derivation = m.heads.derivation
+	s := m.heads.studies[studyKey]
+	if !running || s.Unknown != "" {
+		return head, false
 	}
-	return fold.Directory(), rows.Err()
+	head.ChainHead = events.ChainHead{Number: s.Number, Hash: s.Hash}
+	return head, true
 }

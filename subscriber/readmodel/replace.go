@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
@@ -96,8 +97,7 @@ func (m *Model) checkEnd(current stream.Position) error {
 // copyTables copies the whole content. Both files have the same tables, because the
 // same program opened them.
 func copyTables(tx *sqlx.Tx) error {
-	var tables []string
-	err := tx.Select(&tables, `
+	tables, err := database.List(context.Background(), tx, database.Value[string], `
 		select name
 		from fresh.sqlite_master
 		where type = 'table' and name <> 'migrations' and name not like 'sqlite~_%' escape '~'`)
@@ -133,7 +133,7 @@ func (m *Model) check(ctx context.Context) error {
 				or exists (select 1 from bodies where row not in (select row from reports))`},
 	} {
 		var wrong bool
-		if err := m.db.Reader.GetContext(ctx, &wrong, c.query); err != nil {
+		if err := m.db.Reader.QueryRowContext(ctx, c.query).Scan(&wrong); err != nil {
 			return fmt.Errorf("check: %w", err)
 		}
 		if wrong {

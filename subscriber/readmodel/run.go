@@ -13,7 +13,7 @@ import (
 
 // Run follows the stream until ctx ends, and then returns nil. While the
 // broker is unreachable it waits. If an event does not follow, the stream was
-// replaced or storing fails, it turns red, and tries again from the stored position,
+// replaced or storing fails, its State becomes Red, and it tries again from the stored position,
 // soon at first and then at each interval. Content that another derivation has
 // made is served and updated, while new content is derived in a file beside it. Run
 // returns an error only when the connection was closed.

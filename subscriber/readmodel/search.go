@@ -12,11 +12,12 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
 // Search runs a query on one state of the model, so that total and page
 // agree. An unknown study has no reports. The error is Invalid for an invalid
-// query, and Outdated for a study that Outdated returns.
+// query, and Outdated for a study that the method Outdated returns.
 func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 	if q.Offset < 0 || q.Limit < 0 {
 		return Page{}, events.Errorf(events.Invalid, "offset and limit of a search must not be negative")
@@ -32,6 +33,8 @@ func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 	return page, nil
 }
 
+// search returns a page and its total. Without conditions the total is that of the study's
+// row, which need not be counted.
 func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	var s study
 	err := tx.QueryRowContext(ctx, `
@@ -39,7 +42,7 @@ func search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 		from studies
 		where token = ?`, q.Study).Scan(&s.Study, &s.Number, &s.Hash, &s.Reports, &s.Unknown)
 	if errors.Is(err, sql.ErrNoRows) {
-		s.Study = -1 // the conditions are checked all the same
+		s.Study = -1 // no report has it; invalid conditions are an error all the same
 	} else if err != nil {
 		return Page{}, err
 	}
@@ -90,26 +93,20 @@ func list(ctx context.Context, tx *sqlx.Tx, q Query, which *clause, total int) (
 
 // readRows reads all of the reports chosen but the bodies, and the rows of those.
 func readRows(ctx context.Context, tx *sqlx.Tx, which *clause, size int) ([]Report, []int64, error) {
-	rows, err := tx.QueryContext(ctx, "select row, id, n, updated from reports"+which.text.String(), which.args...)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer rows.Close()
 	reports := make([]Report, 0, size)
 	numbers := make([]int64, 0, size)
-	for rows.Next() {
+	err := database.Each(ctx, tx, func(row database.Row) (err error) {
 		r := Report{Available: true}
-		var row int64
+		var number int64
 		var updated sql.RawBytes
-		if err := rows.Scan(&row, &r.ID, &r.Version, &updated); err != nil {
-			return nil, nil, err
+		if err := row.Scan(&number, &r.ID, &r.Version, &updated); err != nil {
+			return err
 		}
-		if r.LastUpdated, err = time.Parse(events.TimeLayout, string(updated)); err != nil {
-			return nil, nil, err
-		}
-		reports, numbers = append(reports, r), append(numbers, row)
-	}
-	return reports, numbers, rows.Err()
+		r.LastUpdated, err = time.Parse(events.TimeLayout, string(updated))
+		reports, numbers = append(reports, r), append(numbers, number)
+		return err
+	}, "select row, id, n, updated from reports"+which.text.String(), which.args...)
+	return reports, numbers, err
 }
 
 // readBodies reads the bodies of rows into the reports at the same places.
@@ -122,19 +119,11 @@ func readBodies(ctx context.Context, tx *sqlx.Tx, numbers []int64, reports []Rep
 	if err != nil {
 		return err
 	}
-	rows, err := tx.QueryContext(ctx, `
-		select row, body
-		from bodies
-		where row in (select value from json_each(?))`, string(wanted))
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
 	var all []byte // one allocation for a page, whose bodies are alike
-	for rows.Next() {
-		var row int64
+	return database.Each(ctx, tx, func(row database.Row) error {
+		var number int64
 		var body sql.RawBytes
-		if err := rows.Scan(&row, &body); err != nil {
+		if err := row.Scan(&number, &body); err != nil {
 			return err
 		}
 		if cap(all)-len(all) < len(body) {
@@ -142,14 +131,17 @@ func readBodies(ctx context.Context, tx *sqlx.Tx, numbers []int64, reports []Rep
 		}
 		start := len(all)
 		all = append(all, body...)
-		reports[place[row]].Body = all[start:len(all):len(all)]
-	}
-	return rows.Err()
+		reports[place[number]].Body = all[start:len(all):len(all)]
+		return nil
+	}, `
+		select row, body
+		from bodies
+		where row in (select value from json_each(?))`, string(wanted))
 }
 
 // Report returns the newest version of a report, available or not. The error is
 // NotFound for an id that was never published. It is Outdated if the report is
-// of a study that Outdated returns; the Report then has only its ID and Study.
+// of a study that the method Outdated returns; the Report then has only its ID and Study.
 func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 	r := Report{ID: id}
 	var updated, unknown string
@@ -181,19 +173,20 @@ func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 // report, so Search and Report return no data of the study. Internal studies are not
 // among them; see access.Directory for those.
 func (m *Model) Outdated(ctx context.Context) (map[string]string, error) {
-	var rows []study
-	err := m.db.Reader.SelectContext(ctx, &rows, `
+	types := make(map[string]string)
+	err := database.Each(ctx, m.db.Reader, func(row database.Row) error {
+		var key, unknown string
+		err := row.Scan(&key, &unknown)
+		if !events.InternalStudy(key) {
+			types[key] = unknown
+		}
+		return err
+	}, `
 		select token, unknown
 		from studies
 		where unknown <> ''`)
 	if err != nil {
 		return nil, fmt.Errorf("read outdated studies: %w", err)
-	}
-	types := make(map[string]string)
-	for _, s := range rows {
-		if !events.InternalStudy(s.Key) {
-			types[s.Key] = s.Unknown
-		}
 	}
 	return types, nil
 }

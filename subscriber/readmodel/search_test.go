@@ -103,7 +103,7 @@ func (e entry) text(c readmodel.Column) string {
 
 func (e entry) period(c readmodel.Column) (p events.Period, ok bool) {
 	instant := func(t time.Time) (events.Period, bool) {
-		return events.Period{From: t, Until: t.Add(time.Microsecond)}, true
+		return events.Period{From: t, Until: t.Add(1)}, true // a point: the least that a Period covers
 	}
 	switch c {
 	case readmodel.ColumnDate:

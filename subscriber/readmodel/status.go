@@ -73,8 +73,8 @@ func (m *Model) setState(state State, cause error) {
 }
 
 // compared notes that the stream is the model's, and that it ends at end, or will
-// once it is filled again. The event that turned the model red may still follow: the
-// model stays red until an event is applied or none is left.
+// once it is filled again. The event for which the State became Red may still
+// follow: it remains Red until an event is applied or none is left.
 func (m *Model) compared(end uint64) {
 	m.setLast(end)
 	m.mu.Lock()

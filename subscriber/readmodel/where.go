@@ -175,10 +175,10 @@ func (c *clause) interval(col column, op Op, p events.Period) error {
 	return nil
 }
 
-// instant compares a stored instant, which is the microsecond that starts with
-// it, with the interval of the query. An instant in [from, until) is within.
+// instant compares a stored instant, a point of whole microseconds, with the
+// interval of the query, which may be finer. A point in [from, until) is within.
 func (c *clause) instant(col column, op Op, p events.Period) error {
-	from, until := firstMoment(p.From), p.Until.Truncate(time.Microsecond)
+	from, until := firstMoment(p.From), firstMoment(p.Until)
 	switch op {
 	case Eq:
 		c.add("("+col.name+" >= ? and "+col.name+" < ?)", moment(from), moment(until))

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -98,11 +99,10 @@ func (b *broker) deleteStream() {
 func (b *broker) connectReader() jetstream.JetStream {
 	b.t.Helper()
 	nc, err := nats.Connect("nats://"+b.proxy.Addr().String(),
-		nats.UserInfoHandler(func() (string, string) {
+		loginOf(func() ([]byte, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			c := b.server.Credentials(natsd.Reader)
-			return c.User, c.Password
+			return b.server.Credentials(natsd.Reader)
 		}),
 		nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.IgnoreAuthErrorAbort())
 	if err != nil {
@@ -163,4 +163,27 @@ func (b *broker) publish(list ...events.Event) {
 			b.t.Fatal(err)
 		}
 	}
+}
+
+// loginOf logs in with the credentials that are current at the time.
+func loginOf(current func() ([]byte, error)) nats.Option {
+	return nats.UserJWT(
+		func() (string, error) {
+			creds, err := current()
+			if err != nil {
+				return "", err
+			}
+			return jwt.ParseDecoratedJWT(creds)
+		},
+		func(nonce []byte) ([]byte, error) {
+			creds, err := current()
+			if err != nil {
+				return nil, err
+			}
+			user, err := jwt.ParseDecoratedUserNKey(creds)
+			if err != nil {
+				return nil, err
+			}
+			return user.Sign(nonce)
+		})
 }

@@ -8,7 +8,7 @@
 // its number and previous hash continue the chain of its study.
 //
 // When the stream is not the one that was read before, or an event does not
-// follow, Run returns an error that says so. No event is skipped. While the
+// follow, Run returns an error that names the difference. No event is skipped. While the
 // broker is unreachable, Run waits.
 //
 // A Reader stores nothing itself: position and chain heads belong to the Handler.

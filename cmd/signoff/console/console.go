@@ -1,6 +1,11 @@
 // Package console is how a command reads and prints: standard streams, facts as
 // text or JSON, progress, passwords, the log of a server, and the errors that
 // decide the exit status.
+//
+// Facts go to standard output, everything else to standard error. A command that
+// keeps running is never blocked or ended by a reader of its output. A password is
+// never read from an argument or an environment variable. The package knows no
+// command.
 package console
 
 import (

@@ -78,7 +78,7 @@ func descriptor(t Terminal) (int, error) {
 
 // prompt asks for a line that is not shown. When ctx ends, as by Ctrl-C, it
 // restores the terminal and returns an error; the read goes on in the
-// background until the program ends, because a terminal cannot be told to stop.
+// background until the program ends, because a read from a terminal cannot be interrupted.
 func prompt(ctx context.Context, t Terminal, text string) (string, error) {
 	fd, err := descriptor(t)
 	if err != nil {

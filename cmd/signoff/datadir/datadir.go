@@ -1,6 +1,9 @@
 // Package datadir is the data directory of one installation: the paths of its
 // files, the lock that admits one server at a time, its keys, and serve.json, which
 // describes the running server to other commands.
+//
+// A secret file is readable by its owner only, and is replaced as a whole or not at
+// all. The package does not open the databases or the stream in the directory.
 package datadir
 
 import (
@@ -14,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dir is the path of the directory that holds everything of one installation.
+// Dir is the path of the data directory of one installation.
 type Dir string
 
 // Outbox returns the path of the outbox's database.
@@ -24,10 +27,23 @@ func (d Dir) Outbox() string { return filepath.Join(string(d), "outbox.db") }
 func (d Dir) ReadModel() string { return filepath.Join(string(d), "readmodel.db") }
 
 // TokenKey returns the path of the key that signs access tokens.
-func (d Dir) TokenKey() string { return filepath.Join(string(d), "keys", "token.jwk") }
+func (d Dir) TokenKey() string { return filepath.Join(d.Keys(), "token.jwk") }
 
-// LoginKey returns the path of the key that signs the answers to NATS logins.
-func (d Dir) LoginKey() string { return filepath.Join(string(d), "keys", "login.nk") }
+// Answers returns the path of the keys with which a callout answers NATS logins.
+func (d Dir) Answers() string { return filepath.Join(d.Keys(), "answers.json") }
+
+// OperatorCreds returns the path of the operator's credentials for the embedded NATS
+// server, which are there while it runs.
+func (d Dir) OperatorCreds() string { return filepath.Join(string(d), "operator.creds") }
+
+// Keys returns the directory of all keys.
+func (d Dir) Keys() string { return filepath.Join(string(d), "keys") }
+
+// NATSKeys returns the directory of the keys that sign NATS accounts and users.
+func (d Dir) NATSKeys() string { return filepath.Join(d.Keys(), "nats") }
+
+// RoutePassword returns the path of the password that outside NATS servers show to each other.
+func (d Dir) RoutePassword() string { return filepath.Join(d.Keys(), "route.password") }
 
 // ServeFile returns the path of serve.json.
 func (d Dir) ServeFile() string { return filepath.Join(string(d), "serve.json") }
@@ -42,11 +58,11 @@ func (d Dir) Create() error {
 	return nil
 }
 
-// MustExist returns an error if the directory holds no outbox yet.
+// MustExist returns an error if the directory has no outbox yet.
 func (d Dir) MustExist() error {
 	_, err := os.Stat(d.Outbox())
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s holds no outbox; start with signoff serve, signoff pi add or signoff import, or name another directory with --data", d)
+		return fmt.Errorf("%s has no outbox; start with signoff serve, signoff pi add or signoff import, or name another directory with --data", d)
 	}
 	return err
 }

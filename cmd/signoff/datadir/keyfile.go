@@ -6,13 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/seed-e88a4ece/signoff/publisher/callout"
 )
-
-// LoginSeed returns the key that signs the answers to NATS logins. It is made on
-// first use.
-func (d Dir) LoginSeed() ([]byte, error) { return KeyFile(d.LoginKey(), callout.NewIssuer) }
 
 // KeyFile returns the content of a key file. The file is made on first use.
 func KeyFile(path string, create func() ([]byte, error)) ([]byte, error) {

@@ -2,7 +2,7 @@ package datadir
 
 import "testing"
 
-func TestLookingForAServerDoesNotPreventItsStart(t *testing.T) {
+func TestCheckingForAServerDoesNotPreventItsStart(t *testing.T) {
 	dir := Dir(t.TempDir())
 	stop, looking := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -29,6 +29,6 @@ func TestLookingForAServerDoesNotPreventItsStart(t *testing.T) {
 	close(stop)
 	<-looking
 	if dir.Locked() {
-		t.Error("who looks holds the lock")
+		t.Error("checking for a server holds the lock")
 	}
 }

@@ -18,18 +18,18 @@ import (
 )
 
 // Serving is the content of serve.json, which describes the running server to other
-// commands and to the operator: its addresses and the operator's NATS credentials.
+// commands and to the operator: its addresses and the file of the operator's NATS
+// credentials.
 // Only the owner can read the file.
 type Serving struct {
-	PID          int              `json:"pid"`
-	Listen       string           `json:"listen"`
-	PublicURL    string           `json:"publicUrl"`
-	Ops          string           `json:"ops"`
-	NATS         string           `json:"nats"`
-	NATSPublic   string           `json:"natsPublicUrl,omitempty"` // where partners reach it, if elsewhere
-	NATSUser     string           `json:"natsUser"`
-	NATSPassword string           `json:"natsPassword"`
-	Outside      *natsflags.Flags `json:"outside,omitempty"` // the flags for an outside NATS server
+	PID        int              `json:"pid"`
+	Listen     string           `json:"listen"`
+	PublicURL  string           `json:"publicUrl"`
+	Ops        string           `json:"ops"`
+	NATS       string           `json:"nats"`
+	NATSPublic string           `json:"natsPublicUrl,omitempty"` // where partners reach it, if elsewhere
+	NATSCreds  string           `json:"natsCreds,omitempty"`     // file of the operator's credentials for the embedded server
+	Outside    *natsflags.Flags `json:"outside,omitempty"`       // the flags for an outside NATS server
 
 	MaxConsumers int `json:"maxConsumers,omitempty"` // that all partners together may have on NATS
 

@@ -1,4 +1,8 @@
-// Package demo is a tour of the whole program on made-up data.
+// Package demo is a tour of the whole program on made-up data: it runs the real
+// server on a directory of its own, and the real commands on that, and compares what
+// a subscriber and the read API deliver with what was signed.
+//
+// It empties only a directory that it has made itself.
 package demo
 
 import (
@@ -104,10 +108,10 @@ func prepareDemo(dir datadir.Dir) error {
 		}
 	case errors.Is(err, fs.ErrNotExist):
 		if entries, err := os.ReadDir(string(dir)); err == nil && len(entries) > 0 {
-			return fmt.Errorf("%s holds something else; name another directory with --data", dir)
+			return fmt.Errorf("%s is not a directory of the demo; name another directory with --data", dir)
 		}
 	default:
-		return fmt.Errorf("%s holds something else; name another directory with --data", dir)
+		return fmt.Errorf("%s is not a directory of the demo; name another directory with --data", dir)
 	}
 	if err := dir.Create(); err != nil {
 		return err

@@ -277,6 +277,8 @@ func (d *tour) whole(e events.Event) {
 	d.linef("          %.110s… (%d bytes)", e.Data, len(e.Data))
 }
 
+// page waits until the read API has all available reports of each study, and compares
+// their bytes with those of the events.
 func (d *tour) page(ctx context.Context) error {
 	d.headingf("The partner reads a page: the same bytes")
 	for _, study := range demoStudies {

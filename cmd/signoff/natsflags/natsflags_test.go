@@ -6,11 +6,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
-	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
 func TestFlagsForAnOutsideServerAreChecked(t *testing.T) {
@@ -20,21 +21,19 @@ func TestFlagsForAnOutsideServerAreChecked(t *testing.T) {
 		want     string // in the refusal; empty: accepted
 	}{
 		"none":                       {natsflags.Flags{}, false, ""},
-		"user and password":          {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSPasswordFile: "p"}, false, ""},
-		"a token":                    {natsflags.Flags{NATSURL: "tls://nats.example.org", NATSTokenFile: "t"}, false, ""},
-		"an nkey, several servers":   {natsflags.Flags{NATSURL: "tls://a:4222,tls://b:4222", NATSNkeyFile: "n"}, false, ""},
-		"creds and certificates":     {natsflags.Flags{NATSURL: "nats://192.0.2.1", NATSCreds: "c", NATSCA: "ca", NATSCert: "c", NATSKey: "k"}, false, ""},
-		"plain text if allowed":      {natsflags.Flags{NATSURL: "nats://192.0.2.1:4222", NATSPasswordFile: "p"}, true, ""},
-		"plain text to others":       {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222,nats://192.0.2.1:4222", NATSPasswordFile: "p"}, false, "plain text"},
-		"no address":                 {natsflags.Flags{NATSPasswordFile: "p"}, false, "--nats-url"},
-		"no secret":                  {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222"}, false, "secret"},
-		"two secrets":                {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSPasswordFile: "p", NATSCreds: "c"}, false, "use only one"},
-		"a user and no password":     {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSUser: "u", NATSTokenFile: "t"}, false, "--nats-password-file"},
-		"a certificate and no key":   {natsflags.Flags{NATSURL: "tls://a", NATSTokenFile: "t", NATSCert: "c"}, false, "need each other"},
-		"a password in the address":  {natsflags.Flags{NATSURL: "nats://u:hunter2@127.0.0.1:4222", NATSPasswordFile: "p"}, false, "others can see"},
-		"another scheme":             {natsflags.Flags{NATSURL: "http://127.0.0.1", NATSPasswordFile: "p"}, false, "nats://host:port"},
-		"an address that is no URL":  {natsflags.Flags{NATSURL: "nats://%zz", NATSPasswordFile: "p"}, false, "nats://host:port"},
-		"an empty one among several": {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222,", NATSPasswordFile: "p"}, false, "nats://host:port"},
+		"credentials":                {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSCreds: "{role}.creds"}, false, ""},
+		"several servers":            {natsflags.Flags{NATSURL: "tls://a:4222,tls://b:4222", NATSCreds: "{role}/creds"}, false, ""},
+		"certificates":               {natsflags.Flags{NATSURL: "nats://192.0.2.1", NATSCreds: "{role}", NATSCA: "ca", NATSCert: "c", NATSKey: "k"}, false, ""},
+		"plain text if allowed":      {natsflags.Flags{NATSURL: "nats://192.0.2.1:4222", NATSCreds: "{role}"}, true, ""},
+		"plain text to others":       {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222,nats://192.0.2.1:4222", NATSCreds: "{role}"}, false, "plain text"},
+		"no address":                 {natsflags.Flags{NATSCreds: "{role}"}, false, "--nats-url"},
+		"no credentials":             {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222"}, false, "--nats-creds"},
+		"the same for all roles":     {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222", NATSCreds: "reader.creds"}, false, "{role}"},
+		"a certificate and no key":   {natsflags.Flags{NATSURL: "tls://a", NATSCreds: "{role}", NATSCert: "c"}, false, "need each other"},
+		"a password in the address":  {natsflags.Flags{NATSURL: "nats://u:hunter2@127.0.0.1:4222", NATSCreds: "{role}"}, false, "others can see"},
+		"another scheme":             {natsflags.Flags{NATSURL: "http://127.0.0.1", NATSCreds: "{role}"}, false, "nats://host:port"},
+		"an address that is no URL":  {natsflags.Flags{NATSURL: "nats://%zz", NATSCreds: "{role}"}, false, "nats://host:port"},
+		"an empty one among several": {natsflags.Flags{NATSURL: "nats://127.0.0.1:4222,", NATSCreds: "{role}"}, false, "nats://host:port"},
 	} {
 		err := c.flags.Check(t.Context(), c.insecure)
 		switch {
@@ -48,98 +47,87 @@ func TestFlagsForAnOutsideServerAreChecked(t *testing.T) {
 	}
 }
 
-func TestSecretsForAnOutsideServerComeFromFiles(t *testing.T) {
-	dir := t.TempDir()
-	file := func(name, content string) string {
+func TestCredentialsForAnOutsideServerComeFromFiles(t *testing.T) {
+	keys, err := operator.OpenKeys(filepath.Join(t.TempDir(), "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	credentials := func() (creds []byte, public string) {
 		t.Helper()
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		roles, err := operator.NewRoleKeys()
+		if err != nil {
 			t.Fatal(err)
 		}
-		return path
-	}
-	options := func(f natsflags.Flags) (all nats.Options, err error) {
-		t.Helper()
-		list, err := f.Options(natsd.Reader)
-		if err != nil {
-			return all, err
+		if creds, err = keys.Credentials(roles, operator.Reader); err != nil {
+			t.Fatal(err)
 		}
+		pair, err := jwt.ParseDecoratedUserNKey(creds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, _ = pair.PublicKey()
+		return creds, public
+	}
+	dir := t.TempDir()
+	write := func(name string, content []byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	options := func(role operator.Role) (all nats.Options, err error) {
+		t.Helper()
+		list, err := natsflags.Flags{NATSCreds: filepath.Join(dir, "{role}.creds")}.Options(role)
 		for _, o := range list {
 			if err := o(&all); err != nil {
 				t.Fatal(err)
 			}
 		}
-		return all, nil
+		return all, err
 	}
-	each := filepath.Join(dir, "{role}.secret")
 
-	t.Run("a password for each role, read for each connection", func(t *testing.T) {
-		file("reader.secret", "first\n")
-		o, err := options(natsflags.Flags{NATSPasswordFile: each})
+	t.Run("each role's own, read for each connection", func(t *testing.T) {
+		creds, _ := credentials()
+		write("reader.creds", creds)
+		o, err := options(operator.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		file("reader.secret", "second\n")
-		if user, password := o.UserInfo(); user != "signoff.reader" || password != "second" {
-			t.Errorf("user %q, password %q", user, password)
-		}
-	})
-	t.Run("one user for all", func(t *testing.T) {
-		o, err := options(natsflags.Flags{NATSUser: "crit", NATSPasswordFile: file("password", "one")})
+		another, public := credentials()
+		write("reader.creds", another)
+		text, err := o.UserJWT()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if user, password := o.UserInfo(); user != "crit" || password != "one" {
-			t.Errorf("user %q, password %q", user, password)
-		}
-	})
-	t.Run("a token", func(t *testing.T) {
-		o, err := options(natsflags.Flags{NATSTokenFile: file("token", "t\n")})
-		if err != nil || o.TokenHandler() != "t" {
-			t.Errorf("%v", err)
-		}
-	})
-	t.Run("an nkey", func(t *testing.T) {
-		key, err := nkeys.CreateUser()
-		if err != nil {
-			t.Fatal(err)
-		}
-		seed, _ := key.Seed()
-		public, _ := key.PublicKey()
-		o, err := options(natsflags.Flags{NATSNkeyFile: file("user.nk", string(seed)+"\n")})
-		if err != nil || o.Nkey != public {
-			t.Fatalf("key %s, %v", o.Nkey, err)
+		claims, err := jwt.DecodeUserClaims(text)
+		if err != nil || claims.Subject != public {
+			t.Errorf("user %v, want %s; %v", claims, public, err)
 		}
 		signature, err := o.SignatureCB([]byte("nonce"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := nkeys.FromPublicKey(public)
 		if err != nil || key.Verify([]byte("nonce"), signature) != nil {
-			t.Errorf("signature: %v", err)
+			t.Errorf("the signature is not by %s, %v", public, err)
 		}
 	})
-	t.Run("credentials", func(t *testing.T) {
-		o, err := options(natsflags.Flags{NATSCreds: file("user.creds", "-----BEGIN NATS USER JWT-----\na.b.c\n------END NATS USER JWT------\n")})
-		if err != nil {
-			t.Fatal(err)
+	t.Run("unusable ones are reported at once, without their content", func(t *testing.T) {
+		creds, _ := credentials()
+		seed, _, _ := strings.Cut(string(creds[strings.Index(string(creds), "\nSU")+1:]), "\n")
+		if len(seed) != 58 {
+			t.Fatalf("a seed of %d bytes", len(seed))
 		}
-		if token, err := o.UserJWT(); err != nil || token != "a.b.c" {
-			t.Errorf("%q, %v", token, err)
-		}
-	})
-	t.Run("an unusable secret is reported at once, without its content", func(t *testing.T) {
-		account, err := nkeys.CreateAccount()
-		if err != nil {
-			t.Fatal(err)
-		}
-		seed, _ := account.Seed()
-		for name, f := range map[string]natsflags.Flags{
-			"missing":             {NATSPasswordFile: filepath.Join(dir, "missing")},
-			"empty":               {NATSPasswordFile: file("empty", "\n")},
-			"no token":            {NATSTokenFile: filepath.Join(dir, "missing")},
-			"no credentials":      {NATSCreds: filepath.Join(dir, "missing")},
-			"no nkey":             {NATSNkeyFile: file("no.nk", "hunter2")},
-			"the key of accounts": {NATSNkeyFile: file("account.nk", string(seed))},
+		for name, content := range map[string]string{
+			"missing": "", "empty": "\n", "a password": "hunter2\n", "only the seed": seed, "cut": string(creds[:len(creds)/2]),
 		} {
-			_, err := options(f)
-			if err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), string(seed)) {
+			if name == "missing" {
+				_ = os.Remove(filepath.Join(dir, "keeper.creds")) // it may not be there
+			} else {
+				write("keeper.creds", []byte(content))
+			}
+			_, err := options(operator.Keeper)
+			if err == nil || !strings.Contains(err.Error(), "keeper.creds") || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), seed) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

@@ -1,30 +1,27 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
-	"strings"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
 // CalloutSettings are the flags of a callout, besides its data directory.
 type CalloutSettings struct {
 	natsflags.Flags
-	LoginKey  string `help:"Key that signs the answers, as nats-config writes it; default keys/login.nk in the data directory." placeholder:"FILE"`
+	LoginKey  string `help:"Keys that answer logins, as nats-config writes them; default keys/answers.json in the data directory." placeholder:"FILE"`
 	OpsListen string `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8082" placeholder:"ADDR"`
 	Insecure  bool   `help:"Allow plain text to other machines, and on addresses that they can reach."`
 }
@@ -68,34 +65,34 @@ func (a *Callout) listenOps(ctx context.Context) (err error) {
 	return nil
 }
 
-// openLogins creates the part that answers logins. The key must exist: the NATS servers
-// would not accept answers that are signed with a new one.
+// openLogins creates the part that answers logins. The keys must exist: the NATS servers
+// would not accept answers that are signed with new ones.
 func (a *Callout) openLogins(context.Context) error {
-	path := a.cmd.LoginKey
-	if path == "" {
-		path = a.Dir.LoginKey()
-	}
-	seed, err := os.ReadFile(path)
+	path := cmp.Or(a.cmd.LoginKey, a.Dir.Answers())
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("read the key that signs the answers to logins: %w; set --login-key to the %s that signoff nats-config wrote", err, natsconf.LoginKeyFile)
+		return fmt.Errorf("read the keys that answer logins: %w; set --login-key to the answers.json that signoff nats-config wrote", err)
 	}
-	nc, err := a.Connect(natsd.Partners)
+	answers, err := operator.ParseAnswers(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	logins, err := a.Connect(natsd.Callout)
 	if err != nil {
 		return err
 	}
-	a.standalone, err = callout.NewStandalone(nc, nc, a.Model, []byte(strings.TrimSpace(string(seed))), callout.Config{Log: a.log.With("component", "callout")})
+	service, err := a.Connect(natsd.Partners)
+	if err != nil {
+		return err
+	}
+	a.standalone, err = callout.NewStandalone(logins, service, a.Model, answers, callout.Config{Log: a.log.With("component", "callout")})
 	return err
 }
 
 func (a *Callout) serveOps() {
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{a.Model, a.standalone} {
-		metrics.MustRegister(part.Metrics()...)
-	}
-	a.Metrics = metrics
+	a.Metrics = registry(a.Model, a.standalone)
 	checks := []check{a.modelCheck(), partnersCheck(func() (bool, string) { s := a.standalone.Status(); return s.Ready, s.Reason })}
-	a.Ops = rest.NewServer(opsHandler(checks, []check{a.refillNote()}, metrics), a.log, rest.ServerConfig{})
+	a.Ops = rest.NewServer(opsHandler(checks, []check{a.refillNote()}, a.Metrics), a.log, rest.ServerConfig{})
 }
 
 // Run answers logins until ctx ends or a part fails, and closes everything.

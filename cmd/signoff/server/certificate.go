@@ -35,7 +35,7 @@ const checkEvery = time.Second
 // loadCertificate reads the files.
 func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile, log: log, clock: time.Now, renewed: func() {}}
-	if err := c.look(); err != nil {
+	if err := c.reload(); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -54,21 +54,21 @@ func (c *certificate) get() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := c.clock(); now.Sub(c.checked) >= checkEvery || now.Before(c.checked) {
-		if err := c.look(); err != nil {
+		if err := c.reload(); err != nil {
 			c.log.Error("the new certificate cannot be used; the previous one stays in use", "error", err)
 		}
 	}
 	return c.current.Load()
 }
 
-// look reads the files if they have changed. It records the time and the state of the
+// reload reads the files if they have changed. It records the time and the state of the
 // files before it reads them, so that a change while they are read is found the next time.
-func (c *certificate) look() error {
+func (c *certificate) reload() error {
 	c.checked = c.clock()
 	seen, err := c.stat()
 	if err != nil {
 		if c.seen == [2]os.FileInfo{} && c.current.Load() != nil {
-			return nil // logged before
+			return nil // the files were missing at the previous check too, which was logged
 		}
 		c.seen = seen
 		return err

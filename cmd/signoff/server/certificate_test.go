@@ -34,7 +34,7 @@ func TestACertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
 	shows("at first", first)
 	files.Write(t, second)
 	if !c.get().Leaf.Equal(first.Leaf) {
-		t.Error("the files are looked at more than once a second")
+		t.Error("the files are checked more than once a second")
 	}
 	shows("a second later", second)
 

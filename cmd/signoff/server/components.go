@@ -13,7 +13,7 @@ type component struct {
 	run  func(context.Context) error
 }
 
-// runAll starts the components in the given order and waits until ctx ends or one of them
+// runAll starts the components in this order and waits until ctx ends or one of them
 // ends. Then it stops them in reverse order, each completely before the next, so that a
 // component stops before those that it feeds. A component that ended by itself is an
 // error, even if it returned nil.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,20 +23,26 @@ import (
 func (p *Server) serveHTTP() {
 	tokens := token.New(clients{p}, p.TokenKeys, token.Config{Issuer: p.PublicURL() + token.Path, Ready: p.Admission.Closed})
 	reports := api.New(p.Admission, api.Config{
-		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, MaxCount: p.Settings.MaxCount, Ready: p.Admission.Closed,
+		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, TokenURL: p.PublicURL() + token.Path,
+		MaxCount: p.Settings.MaxCount, CacheBytes: p.Settings.PageCache, Ready: p.Admission.Closed,
 	})
 	keys := token.JWKS(func() []access.Key { return p.Admission.Directory().Keys() }, time.Now)
 
 	partners := exactly(map[string]http.Handler{token.Path: tokens, token.JWKSPath: p.Admission.Guard(keys)}, reports)
 	p.API = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
 
+	p.Metrics = registry(p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports)
+	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notes(), p.Metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+}
+
+// registry returns the metrics of the parts and of the process.
+func registry(parts ...interface{ Metrics() []prometheus.Collector }) *prometheus.Registry {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports} {
+	for _, part := range parts {
 		metrics.MustRegister(part.Metrics()...)
 	}
-	p.Metrics = metrics
-	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notes(), metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+	return metrics
 }
 
 // clients authenticates partners for the token endpoint, against the outbox. A token
@@ -47,7 +54,6 @@ type clients struct{ *Server }
 const tokenPatience = time.Second
 
 // AuthenticateClient returns the partner with these credentials.
-
 func (c clients) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
 	if err := c.Admission.Directory().Current(); err != nil {
 		return access.Partner{}, err
@@ -61,13 +67,13 @@ func (c clients) AuthenticateClient(ctx context.Context, id, secret, address str
 	if retry.Poll(patience, func() (bool, error) { return c.accepted(id, secret), nil }) != nil {
 		return access.Partner{}, &events.Error{
 			Code: events.Unavailable, RetryAfter: 2 * time.Second,
-			Message: "the partner, its secret or the key of tokens is recorded, but not applied yet",
+			Message: "the partner, its secret or the token key is recorded, but not applied yet; try again in a moment",
 		}
 	}
 	return partner, nil
 }
 
-// accepted reports whether the read API and NATS accept a token that is issued for
+// accepted reports whether the read API and NATS accept an access token that is issued for
 // this secret now.
 func (c clients) accepted(id, secret string) bool {
 	d := c.Admission.Directory()
@@ -76,12 +82,12 @@ func (c clients) accepted(id, secret string) bool {
 	return signed && partner.Opens(secret, time.Now())
 }
 
-// exactly routes a request by its unchanged path; others handles all other paths. An
-// http.ServeMux would redirect unclean paths, with an answer that is no
-// OperationOutcome.
+// exactly routes a request by its unchanged path, but for a slash at the end; others
+// handles all other paths. An http.ServeMux would redirect unclean paths, with an
+// answer that is no OperationOutcome.
 func exactly(handlers map[string]http.Handler, others http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h, ok := handlers[r.URL.Path]
+		h, ok := handlers[strings.TrimSuffix(r.URL.Path, "/")]
 		if !ok {
 			h = others
 		}

@@ -2,8 +2,12 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -11,21 +15,17 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
-	"github.com/seed-e88a4ece/signoff/publisher/callout"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
-	"github.com/seed-e88a4ece/signoff/publisher/partners"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // broker is the NATS server of the program: the embedded one, or an outside server or
 // cluster.
 type broker interface {
-	partners.Accounts
-	callout.Servers
 	Connect(role natsd.Role, opts ...nats.Option) (*nats.Conn, error)
-	Credentials(role natsd.Role) natsd.Credentials // empty for an outside server
 	ClientURL() string
-	Shutdown()
 }
 
 // openNATS starts the embedded NATS server, or prepares connections to an outside one.
@@ -49,29 +49,53 @@ func (p *Server) openNATS(ctx context.Context) (err error) {
 	if s.Flags, err = s.Absolute(); err != nil {
 		return err
 	}
-	p.NATS = s.Reach(p.log.With("component", "nats"))
-	p.onClose(func() error { p.NATS.Shutdown(); return nil })
+	p.outside = s.Reach(p.log.With("component", "nats"))
+	p.NATS = p.outside
 	return nil
 }
 
+// startNATS starts the embedded server, and writes the operator's credentials for it.
 func (p *Server) startNATS() error {
-	seed, err := p.Dir.LoginSeed()
-	if err != nil {
-		return err
-	}
-	issuer, err := callout.IssuerKey(seed)
-	if err != nil {
-		return err
-	}
-	p.NATS, err = natsd.Start(natsd.Config{
-		Dir: string(p.Dir), Listen: p.Settings.NATSListen, TLS: p.transport.nats.configOrPlain(),
-		LoginIssuer: issuer, Log: p.log.With("component", "nats"),
+	s, err := natsd.Start(natsd.Config{
+		Dir: string(p.Dir), Listen: p.Settings.NATSListen, TLS: p.transport.nats.configOrPlain(), Log: p.log.With("component", "nats"),
 	})
 	if err != nil {
 		return fmt.Errorf("start NATS (--nats-listen): %w", err)
 	}
-	p.onClose(func() error { p.NATS.Shutdown(); return nil })
+	p.onClose(func() error { s.Shutdown(); return nil })
+	p.NATS, p.Embedded = s, s
+	creds, err := s.Credentials(natsd.Operator)
+	if err == nil {
+		p.creds, err = filepath.Abs(p.Dir.OperatorCreds())
+	}
+	if err == nil {
+		err = datadir.WriteFile(p.creds, creds)
+	}
+	if err != nil {
+		return fmt.Errorf("write the operator's NATS credentials: %w", err)
+	}
+	p.onClose(func() error { return os.Remove(p.creds) })
 	return nil
+}
+
+// openAccounts returns what keeps partners' accounts on the NATS servers, and the keys that
+// sign them. For outside servers they are those that nats-config has made.
+func (p *Server) openAccounts() (*operator.Accounts, *operator.Keys, error) {
+	if p.Embedded != nil {
+		return p.Embedded.Accounts(), p.Embedded.Keys(), nil
+	}
+	if _, err := os.Stat(p.Dir.NATSKeys()); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%s is missing; write the keys and the configuration of the NATS servers with signoff nats-config, on the same data directory", p.Dir.NATSKeys())
+	}
+	keys, err := operator.OpenKeys(p.Dir.NATSKeys())
+	if err != nil {
+		return nil, nil, err
+	}
+	_, preload, err := keys.StoredPreload(time.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.outside.Accounts(keys, preload), keys, nil
 }
 
 // dialer dials outside NATS servers. While the program opens it can be interrupted, because

@@ -9,18 +9,28 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
 // notes returns the conditions that an operator has to attend to, although the program is
 // ready.
 func (p *Server) notes() []check {
-	notes := []check{p.refillNote(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}, {"auditTrail", p.auditTrail}, {"clock", p.clock}}
-	if outside, ok := p.NATS.(*natsd.Outside); ok {
-		notes = append(notes, check{"natsConfiguration", outside.Configured})
+	return []check{
+		p.refillNote(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}, {"natsServers", p.natsServers},
+		{"auditTrail", p.auditTrail}, {"clock", p.clock},
 	}
-	return notes
+}
+
+// natsServers returns an error that names the outside NATS servers which do not answer, or
+// one that is too old.
+func (p *Server) natsServers(ctx context.Context) error {
+	if names := p.Partners.Status().Unanswered; len(names) > 0 {
+		return fmt.Errorf("no answer from NATS server %s; what was withdrawn meanwhile ends there as soon as it answers", strings.Join(names, ", "))
+	}
+	if p.outside != nil {
+		return p.outside.TooOld(ctx)
+	}
+	return nil
 }
 
 // auditTrail returns what was wrong with the audit trail when the server started.

@@ -8,7 +8,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/events/retry"
-	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
 // Run runs the program until ctx ends or a part of it fails, and closes it. It calls
@@ -38,8 +37,8 @@ func (p *Server) Run(ctx context.Context, announce func(datadir.Serving)) error 
 }
 
 // awaitReady writes serve.json, waits until all checks hold, and calls announce. A
-// program that does not become ready goes on trying; the log and /readyz say what is
-// wrong.
+// program that does not become ready continues to try; the log and /readyz show the
+// reason.
 func (p *Server) awaitReady(ctx context.Context, announce func(datadir.Serving)) {
 	p.announced.Store(true)
 	p.announceAgain()
@@ -50,7 +49,6 @@ func (p *Server) awaitReady(ctx context.Context, announce func(datadir.Serving))
 
 // serving returns the content of serve.json.
 func (p *Server) serving() datadir.Serving {
-	operator := p.NATS.Credentials(natsd.Operator)
 	var outside *natsflags.Flags
 	if p.Settings.Outside() {
 		outside = &p.Settings.Flags
@@ -58,7 +56,7 @@ func (p *Server) serving() datadir.Serving {
 	return datadir.Serving{
 		PID: os.Getpid(), Listen: p.APIListener.Addr().String(), PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath,
 		Ops: p.OpsListener.Addr().String(), OpsURL: scheme(p.opsTLS()) + p.OpsListener.Addr().String(),
-		NATS: p.NATS.ClientURL(), NATSPublic: p.Settings.NATSPublicURL, NATSUser: operator.User, NATSPassword: operator.Password,
+		NATS: p.NATS.ClientURL(), NATSPublic: p.Settings.NATSPublicURL, NATSCreds: p.creds,
 		Outside: outside, MaxConsumers: p.Settings.MaxConsumers,
 		Certificates: p.transport.fingerprints(),
 	}

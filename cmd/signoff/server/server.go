@@ -1,6 +1,10 @@
 // Package server is what signoff serve and signoff callout run: the parts of
 // the program opened in the order in which they depend on each other, run until
 // the program is to stop, and stopped in reverse.
+//
+// Whatever prevents the start is reported before anything runs. If one part fails,
+// all stop, and the error names the part. The package decides nothing about events
+// or access: it connects the packages that do.
 package server
 
 import (
@@ -32,6 +36,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/partners"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
@@ -53,6 +58,7 @@ type Settings struct {
 	NATSPublicURL string `name:"nats-public-url" help:"URL by which partners reach NATS, for their quick start; default where it listens, or the first of --nats-url." placeholder:"URL"`
 	BasePath      string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
 	MaxCount      int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
+	PageCache     int64  `help:"Most bytes of memory for pages that were requested before; -1 stores none." default:"67108864" placeholder:"BYTES"`
 	Origin        string `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
 	TypePrefix    string `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
 
@@ -75,6 +81,9 @@ type Server struct {
 	transport transport
 	dialer    dialer // of connections to NATS
 	NATS      broker
+	Embedded  *natsd.Server  // NATS, if it is the embedded one
+	outside   *natsd.Outside // NATS, if it is not
+	creds     string         // path of the operator's credentials for the embedded server
 	Outbox    *outbox.Outbox
 	Start     admission.Start
 	Relay     *publisher.Relay
@@ -82,6 +91,7 @@ type Server struct {
 	Reader    jetstream.JetStream
 	Admission *admission.Admission
 	TokenKeys *tokenkey.Keyring
+	Accounts  *operator.Accounts
 	Callout   *callout.Callout
 	Enforcer  *callout.Enforcer
 	Partners  *partners.Reconciler
@@ -199,21 +209,25 @@ func (p *Server) openPartners(context.Context) error {
 	if err != nil {
 		return err
 	}
-	seed, err := p.Dir.LoginSeed()
+	logins, err := p.Connect(natsd.Callout)
 	if err != nil {
 		return err
 	}
+	accounts, keys, err := p.openAccounts()
+	if err != nil {
+		return err
+	}
+	p.Accounts = accounts
+	p.onClose(func() error { accounts.Close(); return nil })
 	cfg := callout.Config{Log: p.log.With("component", "callout")}
 	if p.Settings.Outside() {
 		cfg.Measure = 250 * time.Millisecond // all servers are asked each time
 	}
 	p.Admission = admission.New(p.Model, p.Outbox, p.Start, p.Reader.Stream,
 		func() publisher.Status { return p.Relay.Status() }, p.log.With("component", "opening"))
-	if p.Callout, err = callout.New(nc, p.Admission, seed, cfg); err != nil {
-		return err
-	}
-	p.Enforcer = callout.NewEnforcer(nc, p.NATS, p.Callout)
-	p.Partners, err = partners.New(nc, p.NATS, p.Admission, p.Outbox.Receipts(), p.Callout, p.Enforcer, partners.Config{
+	p.Callout = callout.New(logins, p.Admission, keys.Answers(), cfg)
+	p.Enforcer = callout.NewEnforcer(nc, accounts, p.Callout)
+	p.Partners, err = partners.New(nc, accounts, p.Admission, p.Outbox.Receipts(), p.Callout, p.Enforcer, partners.Config{
 		MaxConsumers: p.Settings.MaxConsumers, Replicas: p.Settings.NATSConsumerReplicas,
 		Log: p.log.With("component", "partners"),
 	})

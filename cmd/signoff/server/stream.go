@@ -57,7 +57,7 @@ func withRunning(dir datadir.Dir, s datadir.Serving, fn func(jetstream.JetStream
 	if s.Outside != nil {
 		return withOutside(*s.Outside, fn)
 	}
-	options := []nats.Option{nats.UserInfo(s.NATSUser, s.NATSPassword), nats.MaxReconnects(-1)}
+	options := []nats.Option{nats.UserCredentials(s.NATSCreds), nats.MaxReconnects(-1)}
 	if strings.HasPrefix(s.NATS, "tls://") {
 		options = append(options, nats.Secure(dir.Trusted()))
 	}

@@ -28,7 +28,7 @@ func (t transport) fingerprints() []string {
 }
 
 // openTransport reads the certificates. Unless --insecure is set, it refuses to listen in
-// plain text on an address that other machines can reach, because tokens and patients'
+// plain text on an address that other machines can reach, because access tokens and patients'
 // data would travel unprotected.
 func (p *Server) openTransport(ctx context.Context) (err error) {
 	s := p.Settings

@@ -8,6 +8,7 @@ package conformance
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/jmoiron/sqlx"
@@ -80,15 +81,19 @@ func testVersion(t *testing.T, open Open) {
 
 func testJSONRows(t *testing.T, open Open) {
 	db := table(t, open)
-	var got []struct {
-		N    int    `db:"n"`
-		Name string `db:"name"`
+	type row struct {
+		n    int
+		name string
 	}
-	query := "select n, name from " + db.JSONRows("n", "name") + " j order by n desc"
-	if err := db.Reader.Select(&got, query, `[[1, "a \"b\""], [20, "é"]]`); err != nil {
+	got, err := database.List(t.Context(), db.Reader, func(r database.Row) (x row, err error) {
+		err = r.Scan(&x.n, &x.name)
+		return x, err
+	},
+		"select n, name from "+db.JSONRows("n", "name")+" j order by n desc", `[[1, "a \"b\""], [20, "é"]]`)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 2 || got[0].N != 20 || got[0].Name != "é" || got[1].N != 1 || got[1].Name != `a "b"` {
+	if want := []row{{20, "é"}, {1, `a "b"`}}; !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -132,11 +137,11 @@ func create(t testing.TB, db *database.DB) {
 	}
 }
 
-// numbers returns what the table holds, in order.
+// numbers returns the rows of the table, in order.
 func numbers(t testing.TB, db *database.DB) []int {
 	t.Helper()
-	var n []int
-	if err := db.Reader.Select(&n, "select n from t order by n"); err != nil {
+	n, err := database.List(t.Context(), db.Reader, database.Value[int], "select n from t order by n")
+	if err != nil {
 		t.Fatal(err)
 	}
 	return n

@@ -141,7 +141,7 @@ func testUpdateOutlives(t *testing.T, open Open) {
 }
 
 func testManyCallers(t *testing.T, open Open) {
-	t.Run("keeps what every one of many callers was told", func(t *testing.T) {
+	t.Run("keeps every update that was answered with success, of many callers", func(t *testing.T) {
 		db := table(t, open)
 		const callers, each = 64, 10
 		var wg sync.WaitGroup

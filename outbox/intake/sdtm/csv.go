@@ -134,6 +134,13 @@ func (t *table) readHeader(header []string, line int, d domain) error {
 		}
 		t.columns[name], t.names[i] = i, name
 	}
+	if len(header) == 1 {
+		for _, separator := range []string{";", "\t", "|"} {
+			if strings.Contains(header[0], separator) {
+				return t.refusef(line, events.Unsupported, "", "the columns are separated by %q; write the file with commas", separator)
+			}
+		}
+	}
 	for _, alternatives := range d.required {
 		if !slices.ContainsFunc(alternatives, t.has) {
 			return t.refusef(line, events.Required, alternatives[0], "the header lacks %s; add it, empty if it has no values", strings.Join(alternatives, " or "))

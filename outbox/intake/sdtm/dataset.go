@@ -296,19 +296,19 @@ func parseNumber(text string) (*apd.Decimal, bool) {
 }
 
 func (d *dataset) addResult(s *subject, study, id string, r row, unnamed bool) (place, error) {
+	if s == nil { // counted before the row can be refused
+		s = d.newSubject(d.intern(study), d.intern(id))
+	}
 	number, err := d.visitNumber(r)
 	if err != nil {
 		return place{}, err
-	}
-	if s == nil {
-		s = d.newSubject(d.intern(study), d.intern(id))
 	}
 	s.results[number] = append(s.results[number], result{
 		line:         r.line,
 		date:         d.intern(r.get("TRDTC")),
 		group:        d.intern(r.get("TRGRPID")),
 		lesion:       d.intern(r.get("TRLNKID")),
-		test:         d.intern(r.get("TRTESTCD")),
+		test:         d.intern(code(r.get("TRTESTCD"))),
 		value:        d.intern(r.get("TRSTRESC")),
 		original:     d.intern(r.get("TRORRES")),
 		number:       d.intern(r.get("TRSTRESN")),
@@ -320,6 +320,10 @@ func (d *dataset) addResult(s *subject, study, id string, r row, unnamed bool) (
 	})
 	return place{s, number}, nil
 }
+
+// code returns the code of a test. Case does not count: no two codes differ in
+// it alone.
+func code(text string) string { return strings.ToUpper(text) }
 
 func statusOf(text string) string {
 	if strings.EqualFold(text, notDone) {
@@ -380,7 +384,11 @@ func (s *subject) locate() {
 }
 
 func (d *dataset) addResponse(s *subject, study, id string, r row, unnamed bool) (place, error) {
-	if r.get("RSTESTCD") != "OVRLRESP" {
+	value := cmp.Or(r.get("RSSTRESC"), r.get("RSORRES"))
+	switch test := code(r.get("RSTESTCD")); {
+	case test == "" && value != "":
+		return place{}, r.refusef(events.Required, "RSTESTCD", "is missing, so it is unknown what the response is of")
+	case test != "OVRLRESP":
 		return place{subject: s}, nil
 	}
 	number, err := d.visitNumber(r)
@@ -389,7 +397,7 @@ func (d *dataset) addResponse(s *subject, study, id string, r row, unnamed bool)
 	}
 	found := response{
 		line: r.line, visit: number, date: d.intern(r.get("RSDTC")),
-		value: d.intern(cmp.Or(r.get("RSSTRESC"), r.get("RSORRES"))), category: d.intern(r.get("RSCAT")), unnamed: unnamed,
+		value: d.intern(value), category: d.intern(r.get("RSCAT")), unnamed: unnamed,
 	}
 	if s == nil {
 		d.responses.orphans = append(d.responses.orphans, orphan{d.intern(study), d.intern(id), found})

@@ -4,6 +4,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
@@ -18,6 +19,9 @@ func (s *subject) arrange(delivered []*visit, registered []events.KnownVisit) []
 			resultsDomain.file, line, intake.Printable(s.id), reordered)
 	}
 	s.warnUnnumbered(all)
+	for _, v := range delivered {
+		v.warnReplaced()
+	}
 	name(all)
 	s.conclude(all)
 	measure(all)
@@ -72,6 +76,29 @@ func (s *subject) warnUnnumbered(all []*visit) {
 			s.warnf(kindEarlier, "assessment %s of case %d, of %s, was not imported from SDTM and counts as a visit of subject %s",
 				v.assessment.ID, v.assessment.Case.ID, v.assessment.Effective, intake.Printable(s.id))
 		}
+	}
+}
+
+// warnReplaced warns where the visit replaces a registered one that it may not be:
+// rows of a visit, or one of its dates, may be missing in this delivery.
+func (v *visit) warnReplaced() {
+	if v.stored == nil || v.refusal != nil || v.sameContent() {
+		return
+	}
+	latest := v.stored.Latest
+	var missing []string
+	for _, l := range latest.Lesions {
+		if v.lesions[l.ID] == nil {
+			missing = append(missing, intake.Printable(l.ID))
+		}
+	}
+	if len(missing) > 0 {
+		v.warnf(kindReplaced, "%s:%d: TRLNKID: visit %s is registered as assessment %s with lesion %s, which it does not have here, and is replaced",
+			resultsDomain.file, v.line, v.name(), latest.ID, strings.Join(missing, ", "))
+	}
+	if d, err := parseDate(latest.Effective); err == nil && (d.isBefore(v.effective) || v.effective.isBefore(d)) {
+		v.warnf(kindReplaced, "%s:%d: TRDTC: visit %s is registered as assessment %s with the date %s and is replaced; if both dates are of the visit, deliver them together",
+			resultsDomain.file, v.line, v.name(), latest.ID, latest.Effective)
 	}
 }
 

@@ -136,7 +136,7 @@ func TestDeliveries(t *testing.T) {
 			}},
 			{rows: []string{second, "TR A 4 2020-04-01 TARGET T01 DIAMETER x"}, want: []string{
 				"tr.csv:2: VISITNUM: with this delivery visit 3 changes, which it does not have; the case cannot be registered again while visit 4 is refused (line 3)",
-				"tr.csv:3: TRSTRESC: must be a JSON number that is not negative, such as 37.6",
+				"tr.csv:3: TRSTRESC: x is not a number from 0 on of at most 18 digits, such as 37.6",
 			}},
 		}},
 		{"dates that contradict the order across deliveries", []delivery{
@@ -175,6 +175,16 @@ func TestDeliveries(t *testing.T) {
 			}},
 			{rows: []string{"TR A 1 2020-01-09 TARGET T01 DIAMETER 48"}, want: []string{"A|101|Follow-up 1|2020-01-09|48|-2.0 mm|-2.0 mm|-2.0 mm|Undefined|1,1"}},
 			{rows: []string{"TR A 1 2020-01-20 TARGET T01 DIAMETER 47"}, want: []string{"A|102|Follow-up 2|2020-01-20|47|-1.0 mm|-3.0 mm|-1.0 mm|Undefined|1,1"}},
+		}},
+		{"a part of a visit, and another of its dates, replace it with a warning", []delivery{
+			{rows: []string{first, "TR A 1 2020-01-01 TARGET T02 DIAMETER 10"}, want: []string{"A|100|Baseline|2020-01-01|60|--|0.0 mm|--|No|1,1"}},
+			{rows: []string{first}, want: []string{"A|100|Baseline|2020-01-01|50|--|0.0 mm|--|No|1,2"}, warnings: []string{
+				"tr.csv:2: tr.csv:2: TRLNKID: visit 1 is registered as assessment 100 with lesion T02, which it does not have here, and is replaced",
+			}},
+			{rows: []string{first}, want: []string{"A|100|Baseline|2020-01-01|50|--|0.0 mm|--|No|1,2"}},
+			{rows: []string{"TR A 1 2020-01-08 TARGET T01 DIAMETER 48"}, want: []string{"A|100|Baseline|2020-01-08|48|--|0.0 mm|--|No|1,3"}, warnings: []string{
+				"tr.csv:2: tr.csv:2: TRDTC: visit 1 is registered as assessment 100 with the date 2020-01-01 and is replaced; if both dates are of the visit, deliver them together",
+			}},
 		}},
 		{"responses of registered visits", []delivery{
 			{rows: []string{first, second, "RS A 2 2020-02-01 PR"}, want: []string{

@@ -17,7 +17,7 @@ import (
 type nothingKnown struct{}
 
 func (nothingKnown) Visits(context.Context, string) ([]events.KnownVisit, error) { return nil, nil }
-func (nothingKnown) Holder(context.Context, []string) (map[string]events.KnownVisit, error) {
+func (nothingKnown) VisitsByID(context.Context, []string) (map[string]events.KnownVisit, error) {
 	return nil, nil
 }
 

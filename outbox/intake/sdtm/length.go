@@ -118,7 +118,7 @@ func (v *visit) read(r result) (*length, *events.Error) {
 	}
 	decimal, err := events.ParseDecimal(text)
 	if err != nil {
-		return nil, intake.AsError(err, column)
+		return nil, events.Fieldf(column, "%s is not a number from 0 on of at most 18 digits, such as 37.6", intake.Printable(text))
 	}
 	switch unit := r.lengthUnit(); unit {
 	case events.Unit:

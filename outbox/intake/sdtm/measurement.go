@@ -202,6 +202,9 @@ func (v *visit) missing(id string, standIns []string, parts map[string]bool) []s
 		}
 		return []string{l.reason(id)}
 	}
+	if l := v.lesions[id]; l != nil && len(standIns) == 0 {
+		return []string{fmt.Sprintf("%s is %s here (line %d)", intake.Printable(id), l.category, l.first.line)}
+	}
 	if len(standIns) == 0 {
 		return []string{intake.Printable(id) + " has no row"}
 	}

@@ -235,7 +235,7 @@ func (n *numbering) freeIDsOf(ctx context.Context, caseID int32) (freeIDs, error
 	for i := range int64(idsPerCase) {
 		f.ids = append(f.ids, strconv.FormatInt(int64(caseID)*idsPerCase+i, 10))
 	}
-	used, err := n.registry.Holder(ctx, f.ids)
+	used, err := n.registry.VisitsByID(ctx, f.ids)
 	if err != nil {
 		return f, err
 	}

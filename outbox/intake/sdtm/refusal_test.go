@@ -40,7 +40,7 @@ func TestRefusalsOfSDTM(t *testing.T) {
 			file: "tr.csv", from: "DIAMETER,40,", to: "DIAMETER,<40,",
 			want: []string{
 				baseline,
-				"tr.csv:4: TRSTRESC: must be a JSON number that is not negative, such as 37.6",
+				"tr.csv:4: TRSTRESC: <40 is not a number from 0 on of at most 18 digits, such as 37.6",
 				"tr.csv:6: VISITNUM: the changes of visit 3 cannot be known while visit 2 is refused (line 4)",
 				other,
 			},
@@ -181,7 +181,7 @@ func TestRefusalsOfSDTM(t *testing.T) {
 		{
 			name: "a subject that no assessment can have",
 			file: "tr.csv", from: "S,B,1,", to: "S,B\u0007,1,",
-			want: []string{baseline, followUp, last, "tr.csv:8: USUBJID: holds a control character, or white space at an end"},
+			want: []string{baseline, followUp, last, "tr.csv:8: USUBJID: has a control character, or white space at an end"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

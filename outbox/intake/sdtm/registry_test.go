@@ -35,7 +35,7 @@ func (r *registry) Visits(_ context.Context, study string) ([]events.KnownVisit,
 	return out, nil
 }
 
-func (r *registry) Holder(_ context.Context, ids []string) (map[string]events.KnownVisit, error) {
+func (r *registry) VisitsByID(_ context.Context, ids []string) (map[string]events.KnownVisit, error) {
 	out := map[string]events.KnownVisit{}
 	for _, id := range ids {
 		if k, ok := r.known[id]; ok {

@@ -35,6 +35,7 @@ const (
 
 func TestColumnsAndValues(t *testing.T) {
 	const one = "A|100|Baseline|2020-01-01|30|--|0.0 mm|--|No"
+	const undated = `tr.csv:4: TRDTC: visit 1 has different values of a lesion on different dates, and the date of this row is unknown: ""; give it to the day`
 	for _, c := range []struct {
 		name, text     string
 		want, warnings []string
@@ -144,6 +145,49 @@ func TestColumnsAndValues(t *testing.T) {
 			text: leastTR + "TR S,A,1,2020-01-01,NON-TARGET,N1,LNSTATE,NON-PATHOLOGICAL,\nTR S,A,1,2020-01-01,NON-TARGET,N2,LNSTATE,PATHOLOGICAL,\nTR S,A,1,2020-01-01,NON-TARGET,N2,TUMSTATE,UNEQUIVOCAL,\n" +
 				"TR S,A,2,2020-02-01,NON-TARGET,N1,LNSTATE,NON-PATHOLOGICAL,\nTR S,A,2,2020-02-01,NON-TARGET,N1,TUMSTATE,PRESENT,\n" + leastTU + leastRS,
 			want: []string{"A|100|Baseline|2020-01-01|no value|No", "tr.csv:6: TRSTRESC: TUMSTATE is PRESENT (line 6), but LNSTATE is NON-PATHOLOGICAL (line 5)"},
+		},
+		{
+			name: "codes of tests in any case",
+			text: leastTR + "TR S,A,1,2020-01-01,TARGET,T01,diameter,30,mm\nTR S,A,1,2020-01-01,TARGET,,Sumdiam,30,mm\n" + leastTU +
+				"RS STUDYID,USUBJID,VISITNUM,RSTESTCD,RSSTRESC,RSCAT\nRS S,A,1,OvrlResp,SD,RECIST 1.1\n",
+			want: []string{strings.Replace(one, "No", "Stable Disease", 1)},
+		},
+		{
+			name: "results of no test",
+			text: leastTR + "TR S,A,1,2020-01-01,TARGET,T01,DIAMETER,30,mm\nTR S,A,1,2020-01-01,TARGET,,,,\n" +
+				"TR S,A,2,2020-02-01,TARGET,T01,,30,mm\nTR S,A,2,2020-02-01,TARGET,,SUMDIAM,30,mm\n" + leastTU +
+				"RS STUDYID,USUBJID,VISITNUM,RSTESTCD,RSSTRESC,RSCAT\nRS S,A,1,,SD,RECIST 1.1\nRS S,A,1,OVRLRESP,PR,RECIST 1.1\n",
+			want: []string{
+				"rs.csv:2: RSTESTCD: is missing, so it is unknown what the response is of",
+				strings.Replace(one, "No", "Partial Response", 1), "tr.csv:4: TRTESTCD: is missing, so it is unknown what the result is of",
+			},
+			warnings: []string{"tr.csv:2: rs.csv:2 was refused and may belong here"},
+		},
+		{
+			name: "a row without a date in a visit that is split by date",
+			text: leastTR + "TR S,A,1,2020-01-01,TARGET,T01,DIAMETER,30,mm\nTR S,A,1,2020-01-08,TARGET,T01,DIAMETER,31,mm\nTR S,A,1,,TARGET,,SUMDIAM,31,mm\n" +
+				"TR S,A,2,2020-02-01,TARGET,T01,DIAMETER,20,mm\n" + leastTU + leastRS,
+			want: []string{undated, "tr.csv:5: VISITNUM: the changes of visit 2 cannot be known while visit 1 is refused (line 4)"},
+		},
+		{
+			name: "a subject of which every row is refused, and a response of it",
+			text: leastTR + "TR S,A,x,2020-01-01,TARGET,T01,DIAMETER,30,mm\nTR S,B,1,2020-01-01,TARGET,T01,DIAMETER,30,mm\n" + leastTU + leastRS + "RS S,A,1,OVRLRESP,PD,RECIST 1.1,\n",
+			want: []string{"tr.csv:2: VISITNUM: x is not a number such as 9.2", "B|200|Baseline|2020-01-01|30|--|0.0 mm|--|No"},
+			warnings: []string{
+				"tr.csv:3: rs.csv:3: VISITNUM: the overall response PD is left out, as tr.csv has no visit 1",
+				"tr.csv:3: tr.csv:2 was refused and may belong here",
+			},
+		},
+		{
+			name:     "a target that is no target later",
+			text:     leastTR + "TR S,A,1,2020-01-01,TARGET,T01,DIAMETER,30,mm\nTR S,A,2,2020-02-01,NON-TARGET,T01,TUMSTATE,PRESENT,\n" + leastTU + leastRS,
+			want:     []string{one, "A|101|Follow-up 1|2020-02-01|no value|Undefined"},
+			warnings: []string{"tr.csv:3: no sum of diameters: target lesion T01 is Non-target here (line 3)"},
+		},
+		{
+			name: "columns between semicolons",
+			text: strings.ReplaceAll(leastTR, ",", ";") + "TR S;A;1;2020-01-01;TARGET;T01;DIAMETER;30;mm\n" + leastTU + leastRS,
+			want: []string{`tr.csv:1: the columns are separated by ";"; write the file with commas`},
 		},
 		{
 			name: "SUMDIAM of other lesions, and two that differ",

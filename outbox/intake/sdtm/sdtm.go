@@ -37,9 +37,9 @@ const Investigator = "INVESTIGATOR"
 type Registry interface {
 	// Visits returns all assessments of a study, whatever their source.
 	Visits(ctx context.Context, study string) ([]events.KnownVisit, error)
-	// Holder returns, of the assessment ids, those in use in any study, with
-	// the assessment that uses each.
-	Holder(ctx context.Context, ids []string) (map[string]events.KnownVisit, error)
+	// VisitsByID returns those of the ids that are registered, in any study, with
+	// the assessment of each.
+	VisitsByID(ctx context.Context, ids []string) (map[string]events.KnownVisit, error)
 }
 
 // Options select the records to read and number the assessments.
@@ -215,6 +215,12 @@ func (im *importer) emitSubject(s *subject, numbers *numbering) error {
 			v.refusal = &intake.Refusal{Line: v.line, Err: events.Fieldf("STUDYID", "the record is of study %q, not %q", s.study, im.opts.Study)}
 		}
 		return im.emitVisits(delivered)
+	}
+	if len(delivered) == 0 { // all its rows were refused
+		numbers.caseOf(s.id)
+		s.conclude(nil)
+		im.data.warnings = append(im.data.warnings, s.warnings...)
+		return nil
 	}
 	registered := numbers.match(s.id, delivered)
 	all := s.arrange(delivered, registered)

@@ -33,6 +33,7 @@ const (
 	kindStatus    = "TRSTAT"
 	kindDate      = "date"
 	kindRefused   = "row refused"
+	kindReplaced  = "registered visit replaced"
 )
 
 // visit is a subject's visit, or one date of a visit that is split by date,
@@ -88,7 +89,7 @@ func (v *visit) name() string {
 	case v.number == "":
 		return "of assessment " + v.assessment.ID
 	case v.date != "":
-		return v.number + " of " + v.date
+		return v.number + " of " + intake.Printable(v.date)
 	}
 	return v.number
 }
@@ -133,6 +134,12 @@ func split(number string, rows []result) []*visit {
 	}
 	byDay := map[string]*visit{}
 	for _, r := range rows {
+		if d, err := parseDate(r.date); err != nil || !d.isSet() { // it may be of any of the days
+			v := &visit{number: number, line: rows[0].line, rows: rows}
+			v.refuseValue(r.line, events.Fieldf("TRDTC", "visit %s has different values of a lesion on different dates, and the date of this row is unknown: %s; give it to the day",
+				number, intake.Printable(r.date)))
+			return []*visit{v}
+		}
 		day := dayOf(r.date)
 		v := byDay[day]
 		if v == nil {
@@ -205,6 +212,8 @@ func (v *visit) sortRows(s *subject) {
 			last = r.date
 		}
 		switch {
+		case r.test == "" && !r.blank():
+			v.refuseValue(r.line, events.Fieldf("TRTESTCD", "is missing, so it is unknown what the result is of"))
 		case r.test == testSum:
 			v.addSum(r)
 		case r.lesion != "":

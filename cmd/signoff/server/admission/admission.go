@@ -1,5 +1,9 @@
 // Package admission decides from when on the server answers partners, and leaves out of
 // their access what was revoked but is not applied yet.
+//
+// It guarantees that access whose end the outbox has recorded is not restored by a
+// missing or older read model, nor by an outage. See Admission for the conditions. It
+// changes neither outbox nor read model.
 package admission
 
 import (
@@ -23,9 +27,9 @@ import (
 )
 
 const (
-	checkEvery    = 20 * time.Millisecond  // between two looks while it is closed
-	pendingEvery  = 400 * time.Millisecond // between two looks afterwards
-	retryAfter    = 2 * time.Second        // that callers are told to wait
+	checkEvery    = 20 * time.Millisecond  // between two checks while it is closed
+	pendingEvery  = 400 * time.Millisecond // between two checks afterwards
+	retryAfter    = 2 * time.Second        // in the Retry-After of a 503
 	brokerTimeout = 2 * time.Second        // for an answer of the broker
 )
 
@@ -33,7 +37,7 @@ const (
 // model knows at least as much about access as was known when the program last ran.
 // A read model that is missing, or is an older copy, would otherwise admit a partner that
 // was revoked since, accept a secret that was replaced, serve a report that was withdrawn,
-// and refuse good tokens. While closed, requests get 503 with Retry-After and logins get
+// and refuse valid access tokens. While closed, requests get 503 with Retry-After and logins get
 // no answer. They are never refused, because clients take a refusal as final.
 //
 // It opens when all three conditions hold:
@@ -46,7 +50,7 @@ const (
 //  2. The read model has applied what the stream held when it was first asked. If outbox
 //     and read model are both older copies, only the stream knows later revocations.
 //  3. The access events that waited for the publisher when the program started are
-//     applied. Tokens of a partner or a key that they add would be refused before.
+//     applied. Access tokens of a partner or a key that they add would be refused before.
 //
 // None of them needs the broker once the read model is complete. The last two are dropped
 // where waiting cannot make them true: the broker is away, the publisher has stopped, the
@@ -94,7 +98,7 @@ type Admission struct {
 
 	// What follows belongs to run.
 	end       *stream.Position // of the stream when it was first asked; nil: not asked yet
-	committed uint64           // number of the last access event at the previous look
+	committed uint64           // number of the last access event at the previous check
 	respected [2]uint64        // numbers of the first and the last event in pending
 	complaint string           // the last one logged
 }
@@ -102,7 +106,7 @@ type Admission struct {
 // streamFunc looks up a stream, as jetstream.JetStream.Stream does.
 type streamFunc = func(context.Context, string) (jetstream.Stream, error)
 
-// New returns an Admission that is closed until Run or Look finds that it can open. Relay
+// New returns an Admission that is closed until Run or Check finds that it can open. Relay
 // returns the publisher's status.
 func New(m *readmodel.Model, o *outbox.Outbox, s Start, stream streamFunc, relay func() publisher.Status, log *slog.Logger) *Admission {
 	a := &Admission{
@@ -119,7 +123,7 @@ func notYet(format string, args ...any) error {
 
 func (o *Admission) setReason(why error) { o.reason.Store(&why) }
 
-// Closed returns an error that says why it is closed, or nil once it is open.
+// Closed returns the reason why it is closed, or nil once it is open.
 func (o *Admission) Closed() error {
 	if why := o.reason.Load(); why != nil {
 		return *why
@@ -156,13 +160,13 @@ func (o *Admission) WaitFor(ctx context.Context, sequence uint64) error {
 	}
 }
 
-// Run calls Look until ctx ends: often while it is closed, less often afterwards. It
+// Run calls Check until ctx ends: often while it is closed, less often afterwards. It
 // also passes on changes of the read model's directory.
 func (o *Admission) Run(ctx context.Context) error {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for {
-		o.Look(ctx)
+		o.Check(ctx)
 		if o.Closed() == nil {
 			tick.Reset(pendingEvery)
 		}
@@ -183,9 +187,9 @@ func (o *Admission) notify() {
 	}
 }
 
-// Look reads which access events are pending, and opens if the conditions hold. If it
+// Check reads which access events are pending, and opens if the conditions hold. If it
 // cannot find that out, everything stays as it is.
-func (o *Admission) Look(ctx context.Context) {
+func (o *Admission) Check(ctx context.Context) {
 	open := o.Closed() == nil
 	if !open {
 		// The pending events are read afterwards: nothing is answered before these hold,
@@ -206,7 +210,7 @@ func (o *Admission) Look(ctx context.Context) {
 	if open {
 		if err != nil && ctx.Err() == nil && err.Error() != o.complaint {
 			o.complaint = err.Error() // logged once, however often it happens
-			o.log.Warn("cannot look up the access events that are not applied", "cause", err)
+			o.log.Warn("cannot read which access events are not applied", "cause", err)
 		}
 		return
 	}
@@ -220,9 +224,9 @@ func (o *Admission) Look(ctx context.Context) {
 	o.reason.Store(nil)
 	close(o.opened)
 	o.notify() // for those who wait until it opens
-	o.log.Info("data, tokens and logins are open", "position", o.Position().StreamSequence, "recorded", o.start.Recorded.StreamSequence)
+	o.log.Info("data, access tokens and logins are open", "position", o.Position().StreamSequence, "recorded", o.start.Recorded.StreamSequence)
 }
 
 func (o *Admission) stayClosed(why error) {
-	o.setReason(notYet("data, tokens and logins are closed: %s", why))
+	o.setReason(notYet("data, access tokens and logins are closed: %s", why))
 }

@@ -49,7 +49,7 @@ func (o *Admission) pendingEvents(ctx context.Context) ([]events.Entry, error) {
 }
 
 // respect makes Directory leave out what those of the pending events revoke that were
-// committed before the previous look. Newer ones are about to be applied.
+// committed before the previous check. Newer ones are about to be applied.
 func (o *Admission) respect(pending []events.Entry) error {
 	overdue := pending
 	if i := slices.IndexFunc(pending, func(e events.Entry) bool { return e.Event.Number > o.committed }); i >= 0 {

@@ -19,9 +19,9 @@ import (
 const (
 	StepRequested = "requested" // the request is in the outbox
 	StepAnnounced = "announced" // the new public key is on the log
-	StepApplied   = "applied"   // the server accepts tokens of both keys
-	StepPlaced    = "placed"    // the private key is in the key file; tokens are signed with it
-	StepFinished  = "finished"  // the older keys are retired; tokens they signed stay valid until they expire
+	StepApplied   = "applied"   // the server accepts access tokens of both keys
+	StepPlaced    = "placed"    // the private key is in the key file; access tokens are signed with it
+	StepFinished  = "finished"  // the older keys are retired; access tokens they signed stay valid until they expire
 )
 
 // rotator carries out one rotation. The server has one while a rotation is pending;
@@ -31,7 +31,7 @@ type rotator struct {
 	dir     datadir.Dir
 	outbox  *outbox.Outbox
 	step    func(name string)
-	applied func(id string) bool // reports whether tokens of the key are accepted
+	applied func(id string) bool // reports whether access tokens of the key are accepted
 	placed  func(*Key)           // called once the key is in the key file
 
 	current *Key // in the key file; nil if that cannot be used
@@ -41,7 +41,7 @@ type rotator struct {
 // advance carries out the rotation as far as it can go now, and reports whether it is
 // finished. The older keys end at until.
 //
-// The private key is kept in memory until tokens are signed with it. If the program
+// The private key is kept in memory until access tokens are signed with it. If the program
 // ends after the announcement, that key is lost and another one is announced: it comes
 // later in the log, and so retires the lost one.
 func (r *rotator) advance(ctx context.Context, request accounts.KeyRotation, now, until time.Time) (done bool, retired []access.Key, err error) {
@@ -103,7 +103,7 @@ var RotationTimeout = 5 * time.Second
 
 // Rotate has access tokens signed with a new key. It records the request, which the
 // running server carries out; where none runs, it takes the data directory and carries
-// it out itself. It returns the id of the new key, and the older ones whose tokens may
+// it out itself. It returns the id of the new key, and the older ones whose access tokens may
 // still be valid. Step is called after each step that happens here, for tests.
 func Rotate(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, by string, step func(name string)) (current string, older []access.Key, err error) {
 	unlock, err := dir.Lock("keys rotate")

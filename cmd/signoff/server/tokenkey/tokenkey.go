@@ -1,5 +1,9 @@
 // Package tokenkey keeps the private key that signs access tokens, and replaces
 // it: see Keyring for the running server and Rotate for the command.
+//
+// At each step of a rotation all access tokens that were issued and have not expired
+// are accepted, and a rotation that was interrupted at any step can be continued. The
+// package does not verify access tokens.
 package tokenkey
 
 import (
@@ -19,9 +23,9 @@ import (
 )
 
 const (
-	// lookEvery is how often a server looks for a requested rotation.
-	lookEvery = 500 * time.Millisecond
-	// rotatingEvery is how often it looks while one is under way.
+	// stepEvery is how often a server checks for a requested rotation.
+	stepEvery = 500 * time.Millisecond
+	// rotatingEvery is how often it checks while one is under way.
 	rotatingEvery = 20 * time.Millisecond
 	// Overlap is how long the previous key stays in force, for requests that were
 	// under way when the server began to sign with the new one.
@@ -34,7 +38,7 @@ type Key struct {
 	File []byte
 }
 
-// ID returns the id by which tokens name the key.
+// ID returns the id by which access tokens name the key.
 func (k *Key) ID() string { return k.Key(time.Time{}).ID() }
 
 // Read reads the content of a key file.
@@ -81,7 +85,7 @@ func Open(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, directory func
 	return k, nil
 }
 
-// Issue makes a token with the current key.
+// Issue makes an access token with the current key.
 func (k *Keyring) Issue(id, issuer, partner, secret string, now time.Time) (string, error) {
 	return k.current.Load().Issue(id, issuer, partner, secret, now)
 }
@@ -92,7 +96,7 @@ func (k *Keyring) Current() *Key { return k.current.Load() }
 // ID returns the id of the key that signs.
 func (k *Keyring) ID() string { return k.Current().ID() }
 
-// Check returns why a token that is issued now would be refused. It issues one and
+// Check returns why an access token that is issued now would be refused. It issues one and
 // verifies it as everyone does to whom partners show theirs. The token names no
 // partner and opens nothing.
 func (k *Keyring) Check(now time.Time) error {
@@ -112,17 +116,17 @@ func (k *Keyring) Check(now time.Time) error {
 
 // Run carries out rotations until ctx ends.
 func (k *Keyring) Run(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(stepEvery)
 	defer tick.Stop()
 	for {
-		err := k.Look(ctx, time.Now())
+		err := k.Advance(ctx, time.Now())
 		if err != nil && ctx.Err() == nil {
 			k.complain(err)
 		}
 		if k.underway() && err == nil {
 			tick.Reset(rotatingEvery)
 		} else {
-			tick.Reset(lookEvery)
+			tick.Reset(stepEvery)
 		}
 		select {
 		case <-ctx.Done():
@@ -132,9 +136,9 @@ func (k *Keyring) Run(ctx context.Context) error {
 	}
 }
 
-// Look carries out a requested rotation as far as it can go now, and retires the
-// keys before the current one. What fails is tried again at the next look.
-func (k *Keyring) Look(ctx context.Context, now time.Time) error {
+// Advance carries out a requested rotation as far as it can go now, and retires the
+// keys before the current one. What fails is tried again at the next call.
+func (k *Keyring) Advance(ctx context.Context, now time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.rotate(ctx, now); err != nil {
@@ -150,7 +154,7 @@ func (k *Keyring) Look(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// underway reports whether a rotation waits for its key to be applied.
+// underway reports whether a rotation was begun and is not finished.
 func (k *Keyring) underway() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -1,4 +1,4 @@
-package outbox_test
+package accounts_test
 
 import (
 	"errors"

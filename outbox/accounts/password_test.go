@@ -1,4 +1,4 @@
-package outbox_test
+package accounts_test
 
 import (
 	"errors"
@@ -70,7 +70,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 			if !strings.HasPrefix(after, present) || d.rehashed() != 1 {
 				t.Errorf("%+v: %s is stored, renewed %d times", p, after, d.rehashed())
 			}
-			d = open2(t, d) // remembers nothing
+			d = openAgain(t, d) // remembers nothing
 			ok(t, signIn(d, password))
 			wantCode(t, signIn(d, "not the password"), events.Unauthenticated)
 			if d.stored() != after || d.rehashed() != 1 {
@@ -96,7 +96,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 			d := newOutbox(t)
 			d.store(hashed(t, normal, argon2id.Params{Memory: 1024, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}))
 			ok(t, signIn(d, typed))
-			ok(t, signIn(open2(t, d), typed))
+			ok(t, signIn(openAgain(t, d), typed))
 			if !strings.HasPrefix(d.stored(), present) {
 				t.Errorf("%s is stored", d.stored())
 			}
@@ -117,7 +117,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 			t.Errorf("%s became %s, renewed %d times", before, d.stored(), d.rehashed())
 		}
 	})
-	t.Run("give way to a password that is set while the one before signs in", func(t *testing.T) {
+	t.Run("yield to a password that is set while the one before signs in", func(t *testing.T) {
 		d := newOutbox(t)
 		d.store(hashed(t, password, argon2id.Params{Memory: 1024, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}))
 		set := false

@@ -1,4 +1,4 @@
-package outbox_test
+package accounts_test
 
 import (
 	"encoding/base64"
@@ -16,13 +16,13 @@ import (
 func (d *testOutbox) directory() access.Directory {
 	d.t.Helper()
 	var dir access.Directory
-	var link events.ChainHead
+	var head events.ChainHead
 	for _, e := range all(d.t, d.Outbox) {
 		if e.Study != events.AccessStudy {
 			continue
 		}
 		var err error
-		link, err = link.Follow(e)
+		head, err = head.Follow(e)
 		ok(d.t, err)
 		if e.NATSSubject() != events.AccessSubject || e.DataContentType != events.MediaJSON {
 			d.t.Errorf("%+v", e)
@@ -72,8 +72,8 @@ func TestPartners(t *testing.T) {
 		if diff := cmp.Diff([]string{"B", "C"}, same(t).Studies); diff != "" {
 			t.Error(diff)
 		}
-		if link := must(d.ChainHead(ctx, events.AccessStudy))(t); link.Number != 3 {
-			t.Errorf("%d events", link.Number)
+		if head := must(d.ChainHead(ctx, events.AccessStudy))(t); head.Number != 3 {
+			t.Errorf("%d events", head.Number)
 		}
 		wantCode(t, d.Accounts().RevokePartner(ctx, operator, "acme", "A"), events.NotFound)
 	})

@@ -1,8 +1,7 @@
-package outbox_test
+package accounts_test
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -145,7 +144,7 @@ func TestAuthenticate(t *testing.T) {
 			t.Errorf("retry after %v", refusal.RetryAfter)
 		}
 		ok(t, right(d, there))
-		wantCode(t, right(open2(t, d), here), events.Throttled)
+		wantCode(t, right(openAgain(t, d), here), events.Throttled)
 		d.clock.advance(10 * time.Minute)
 		ok(t, right(d, here))
 	})
@@ -215,11 +214,4 @@ func TestAuthenticate(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-}
-
-// open2 opens the outbox once more, as another process would.
-func open2(t *testing.T, d *testOutbox) *testOutbox {
-	t.Helper()
-	o := open(t, filepath.Clean(d.path), outbox.Config{Clock: d.clock.now})
-	return &testOutbox{Outbox: o, t: t, path: d.path, clock: d.clock}
 }

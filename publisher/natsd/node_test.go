@@ -1,0 +1,136 @@
+package natsd_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/conf"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
+)
+
+// configuration is what servers have from their files.
+type configuration struct {
+	keys    *operator.Keys
+	roles   operator.RoleKeys
+	preload *operator.Preload
+}
+
+func configure(t *testing.T) configuration {
+	t.Helper()
+	dir := t.TempDir()
+	keys, err := operator.OpenKeys(filepath.Join(dir, "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles, err := keys.RoleKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	preload, err := keys.Preload(roles, filepath.Join(dir, "preload"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return configuration{keys, roles, preload}
+}
+
+// node writes the files of a server into dir and starts it from them, as
+// nats-server does.
+func node(t *testing.T, dir string, c configuration, n natsd.Node) *server.Server {
+	t.Helper()
+	n.Include, n.Accounts = "operator.conf", filepath.Join(n.StoreDir, "jwt")
+	for name, content := range map[string]string{n.Include: c.preload.Text(), n.Name + ".conf": n.Text()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opts, err := server.ProcessConfigFile(filepath.Join(dir, n.Name+".conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.NoSigs, opts.NoLog = true, true
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	return s
+}
+
+func TestANodeOfAClusterOverTLS(t *testing.T) {
+	example := httptest.NewTLSServer(nil) // for its certificate
+	example.Close()
+	private, err := x509.MarshalPKCS8PrivateKey(example.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	files := natsd.TLSFiles{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"), CA: filepath.Join(dir, "cert.pem")}
+	for path, block := range map[string]*pem.Block{
+		files.Cert: {Type: "CERTIFICATE", Bytes: example.Certificate().Raw}, files.Key: {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := natsd.Node{
+		Name: "one", Listen: "127.0.0.1:4222", Monitor: "127.0.0.1:8222", StoreDir: dir, TLS: natsd.TLSFiles{Cert: files.Cert, Key: files.Key}, Accounts: filepath.Join(dir, "jwt"), Include: "operator.conf",
+		Cluster: &natsd.Cluster{Name: "signoff", Listen: "127.0.0.1:6222", Routes: []string{"one:6222", "two:6222"}, User: "route", Password: "p@:/ss", TLS: files},
+	}
+	for name, content := range map[string]string{"operator.conf": configure(t).preload.Text(), "one.conf": n.Text()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opts, err := server.ProcessConfigFile(filepath.Join(dir, "one.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opts.AccountResolver.Close()
+	if opts.TLSConfig == nil || opts.TLSConfig.ClientAuth != tls.NoClientCert {
+		t.Errorf("clients: %+v", opts.TLSConfig)
+	}
+	if opts.Cluster.TLSConfig == nil || opts.Cluster.TLSConfig.ClientAuth != tls.RequireAndVerifyClientCert {
+		t.Errorf("servers: %+v", opts.Cluster.TLSConfig)
+	}
+	if password, _ := opts.Routes[1].User.Password(); opts.Routes[1].Host != "two:6222" || password != "p@:/ss" || !opts.SyncAlways {
+		t.Errorf("route %s, always synced: %t", opts.Routes[1].Host, opts.SyncAlways)
+	}
+}
+
+// FuzzNodeText: whatever is in a name or a path comes back as it was.
+func FuzzNodeText(f *testing.F) {
+	f.Add("one", "/data", "p@ss:w/rd")
+	f.Add(`a "b" \ $c`, "tab\tline\nreturn\r", "$2a$x")
+	f.Fuzz(func(t *testing.T, name, dir, secret string) {
+		n := natsd.Node{Name: name, Listen: "a:1", StoreDir: dir, Accounts: dir, Include: "testdata/empty.conf", Cluster: &natsd.Cluster{Name: name, Password: secret}}
+		file := filepath.Join(t.TempDir(), "node.conf")
+		included := filepath.Join(filepath.Dir(file), "testdata", "empty.conf")
+		if err := errors.Join(os.Mkdir(filepath.Dir(included), 0o700), os.WriteFile(included, []byte("a: 1\n"), 0o600), os.WriteFile(file, []byte(n.Text()), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := conf.ParseFile(file)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, n.Text())
+		}
+		store := got["jetstream"].(map[string]any)["store_dir"]
+		password := got["cluster"].(map[string]any)["authorization"].(map[string]any)["password"]
+		accounts := got["resolver"].(map[string]any)["dir"]
+		if got["server_name"] != name || accounts != dir || store != dir || password != secret {
+			t.Errorf("%q, %q, %q came back as %q, %q, %q", name, dir, secret, got["server_name"], store, password)
+		}
+	})
+}

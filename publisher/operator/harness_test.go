@@ -1,0 +1,461 @@
+package operator_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
+)
+
+const (
+	timeout      = 30 * time.Second // of what must happen
+	serverConfig = "OPERATOR_TEST_SERVER"
+)
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(serverConfig); file != "" {
+		runServer(file)
+	}
+	goleak.VerifyTestMain(m, // the server's file store now and then leaves these behind
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+}
+
+// runServer is a NATS server in a process of its own. It ends with its input.
+func runServer(file string) {
+	s, err := newServer(file)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	s.Start()
+	if !s.ReadyForConnections(timeout) {
+		os.Exit(1)
+	}
+	fmt.Println("ready")
+	_, _ = bufio.NewReader(os.Stdin).ReadByte() // until the test ends
+	os.Exit(0)
+}
+
+func newServer(file string) (*server.Server, error) {
+	opts, err := server.ProcessConfigFile(file)
+	if err != nil {
+		return nil, err
+	}
+	opts.NoSigs, opts.NoLog = true, true
+	return server.NewServer(opts)
+}
+
+// installation is one server or three, as nats-config has them started, and what
+// runs on them.
+type installation struct {
+	t       testing.TB
+	keys    *operator.Keys
+	roles   operator.RoleKeys
+	preload *operator.Preload
+	nodes   []*node
+	clock   func() time.Time
+	plain   bool // users and passwords in place of keys
+}
+
+// node is a server: in the test's process, or in one of its own.
+type node struct {
+	name, url, file, accounts string
+	embedded                  *server.Server
+	process                   *exec.Cmd
+}
+
+// newInstallation starts one server or three.
+func newInstallation(t testing.TB, size int, processes bool) *installation {
+	t.Helper()
+	dir := t.TempDir()
+	in := &installation{t: t}
+	var err error
+	if in.keys, err = operator.OpenKeys(filepath.Join(dir, "keys")); err != nil {
+		t.Fatal(err)
+	}
+	if in.roles, err = in.keys.RoleKeys(); err != nil {
+		t.Fatal(err)
+	}
+	if in.preload, err = in.keys.Preload(in.roles, filepath.Join(dir, "accounts"), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "operator.conf"), in.preload.Text())
+	in.addNodes(dir, size, processes, true)
+	return in
+}
+
+// addNodes starts servers whose files include dir/operator.conf, and waits for them.
+func (in *installation) addNodes(dir string, size int, processes, operatorMode bool) {
+	in.t.Helper()
+	addresses := freeAddresses(in.t, 2*size)
+	for i := range size {
+		n := &node{name: fmt.Sprint("n", i+1), url: "nats://" + addresses[i]}
+		n.file = filepath.Join(dir, n.name+".conf")
+		of := natsd.Node{Name: n.name, Listen: addresses[i], StoreDir: filepath.Join(dir, n.name), Include: "operator.conf"}
+		if operatorMode {
+			n.accounts = filepath.Join(dir, n.name, "jwt")
+			of.Accounts = n.accounts
+		}
+		if size > 1 {
+			of.Cluster = &natsd.Cluster{Name: "signoff", Listen: addresses[size+i], Routes: addresses[size:], User: "route", Password: "between servers"}
+		}
+		write(in.t, n.file, of.Text())
+		in.nodes = append(in.nodes, n)
+		in.t.Cleanup(func() { in.kill(n) })
+		in.start(n, processes)
+	}
+	in.ready()
+}
+
+func eachSize(t *testing.T, test func(t *testing.T, in *installation)) {
+	for _, size := range []int{1, 3} {
+		t.Run(fmt.Sprint(size, " servers"), func(t *testing.T) {
+			t.Parallel()
+			test(t, newInstallation(t, size, false))
+		})
+	}
+}
+
+// start starts a server on the files that it has.
+func (in *installation) start(n *node, process bool) {
+	in.t.Helper()
+	if !process {
+		s, err := newServer(n.file)
+		if err != nil {
+			in.t.Fatal(err)
+		}
+		s.Start()
+		n.embedded = s
+		return
+	}
+	cmd := exec.CommandContext(in.t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), serverConfig+"="+n.file)
+	if _, err := cmd.StdinPipe(); err != nil {
+		in.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		in.t.Fatal(err)
+	}
+	n.process = cmd
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		in.t.Fatalf("server %s: %q, %v", n.name, line, err)
+	}
+}
+
+// kill ends a server: a process as signal 9 does.
+func (in *installation) kill(n *node) {
+	switch {
+	case n.process != nil:
+		_ = n.process.Process.Kill() // it may have ended
+		_ = n.process.Wait()
+		n.process = nil
+	case n.embedded != nil:
+		n.embedded.Shutdown()
+		n.embedded.WaitForShutdown()
+		n.embedded = nil
+	}
+}
+
+// ready waits until all servers know each other and JetStream answers.
+func (in *installation) ready() {
+	in.t.Helper()
+	a := in.accountsOf(nil)
+	in.until("all servers answer", func() error {
+		s, err := a.Servers(in.t.Context())
+		if err == nil && len(s.Answering) != len(in.nodes) {
+			err = fmt.Errorf("%+v", s)
+		}
+		return err
+	})
+	a.Close()
+	js := in.jetstream(operator.Publisher)
+	in.until("JetStream answers", func() error {
+		_, err := js.AccountInfo(in.t.Context())
+		return err
+	})
+}
+
+func (in *installation) urls() string {
+	var all []string
+	for _, n := range in.nodes {
+		all = append(all, n.url)
+	}
+	return strings.Join(all, ",")
+}
+
+// connect opens a connection as a role.
+func (in *installation) connect(role operator.Role) (*nats.Conn, error) {
+	login := nats.UserInfo(string(role), "pw-"+string(role))
+	if !in.plain {
+		var err error
+		if login, err = in.keys.Login(in.roles, role); err != nil {
+			return nil, err
+		}
+	}
+	return nats.Connect(in.urls(), login, nats.DontRandomize(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
+		nats.IgnoreAuthErrorAbort(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+}
+
+func (in *installation) mustConnect(role operator.Role) *nats.Conn {
+	in.t.Helper()
+	nc, err := in.connect(role)
+	if err != nil {
+		in.t.Fatalf("%s: %v", role, err)
+	}
+	in.t.Cleanup(nc.Close)
+	return nc
+}
+
+func (in *installation) jetstream(role operator.Role) jetstream.JetStream {
+	in.t.Helper()
+	js, err := jetstream.New(in.mustConnect(role))
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return js
+}
+
+// accounts keeps the accounts on the servers.
+func (in *installation) accounts() *operator.Accounts {
+	return in.accountsOf(func(c *operator.Config) { c.Timeout = timeout })
+}
+
+func (in *installation) accountsOf(change func(*operator.Config)) *operator.Accounts {
+	cfg := operator.Config{
+		Connect: func() (*nats.Conn, error) { return in.connect(operator.Keeper) },
+		Keys:    in.keys, Preload: in.preload, Clock: in.clock, Timeout: time.Second, Log: slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	a := operator.NewAccounts(cfg)
+	in.t.Cleanup(a.Close)
+	return a
+}
+
+var limits = tenancy.Limits{Connections: 4, Subscriptions: 50, Payload: 4096}
+
+func accountOf(partner string, studies ...string) tenancy.Account {
+	return tenancy.AccountOf(partner, studies, limits)
+}
+
+// stored is the account that a server has on disk.
+func (in *installation) stored(n *node, partner string) string {
+	in.t.Helper()
+	text, err := os.ReadFile(filepath.Join(n.accounts, in.keys.PartnerAccount(partner)+".jwt"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		in.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// imports are the subjects that a server's stored account imports.
+func (in *installation) imports(n *node, partner string) (subjects []string) {
+	in.t.Helper()
+	claims, err := jwt.DecodeAccountClaims(in.stored(n, partner))
+	if err != nil {
+		in.t.Fatalf("account of %s on %s: %v", partner, n.name, err)
+	}
+	for _, i := range claims.Imports {
+		if i.Type == jwt.Stream {
+			subjects = append(subjects, string(i.Subject))
+		}
+	}
+	return subjects
+}
+
+// wantImports waits until each server stores an account that opens the studies.
+func (in *installation) wantImports(partner string, studies ...string) {
+	in.t.Helper()
+	want := accountOf(partner, studies...).Streams
+	slices.Sort(want)
+	for _, n := range in.nodes {
+		got := in.imports(n, partner)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			in.t.Errorf("server %s lets %s hear %q, want %q", n.name, partner, got, want)
+		}
+	}
+}
+
+// answerLogins lets a partner in under its id with the password "pw-" + id.
+func (in *installation) answerLogins() {
+	in.t.Helper()
+	nc, answers := in.mustConnect(operator.Callout), in.keys.Answers()
+	_, err := nc.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) {
+		request, err := jwt.DecodeAuthorizationRequestClaims(string(m.Data))
+		if err != nil {
+			in.t.Error(err)
+			return
+		}
+		id := request.ConnectOptions.Username
+		if request.ConnectOptions.Password != "pw-"+id || !events.ValidPartnerID(id) {
+			text, err := answers.Refuse(request, "wrong")
+			if err != nil {
+				in.t.Error(err)
+			}
+			_ = m.Respond([]byte(text)) // the connection may be closed
+			return
+		}
+		user := jwt.NewUserClaims(request.UserNkey)
+		user.Name = id
+		text, err := answers.Admit(request, id, user)
+		if err != nil {
+			in.t.Error(err)
+		}
+		_ = m.Respond([]byte(text)) // the connection may be closed
+	})
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		in.t.Fatal(err)
+	}
+}
+
+// login connects a partner to a server.
+func (in *installation) login(n *node, id string) (*nats.Conn, error) {
+	nc, err := nats.Connect(n.url, nats.UserInfo(id, "pw-"+id), nats.NoReconnect(), nats.Timeout(10*time.Second),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err == nil {
+		in.t.Cleanup(nc.Close)
+	}
+	return nc, err
+}
+
+func (in *installation) mustLogin(n *node, id string) *nats.Conn {
+	in.t.Helper()
+	var nc *nats.Conn
+	in.until(id+" logs in at "+n.name, func() (err error) { // a server has to learn first who answers
+		nc, err = in.login(n, id)
+		return err
+	})
+	return nc
+}
+
+// makeStream makes the stream with a consumer of a partner for each study.
+func (in *installation) makeStream(partner string, studies ...string) {
+	in.t.Helper()
+	js := in.jetstream(operator.Publisher)
+	in.until("the stream", func() error {
+		_, err := js.CreateOrUpdateStream(in.t.Context(), jetstream.StreamConfig{
+			Name: events.Stream, Subjects: []string{events.IngestWildcard}, Replicas: len(in.nodes),
+			SubjectTransform: &jetstream.SubjectTransformConfig{Source: events.IngestWildcard, Destination: events.StoredWildcard},
+			RePublish:        &jetstream.RePublish{Source: events.StoredWildcard, Destination: events.StoredWildcard},
+		})
+		return err
+	})
+	for _, study := range studies {
+		_, err := js.CreateConsumer(in.t.Context(), events.Stream, jetstream.ConsumerConfig{
+			Durable: events.PartnerConsumer(partner, study), FilterSubject: events.StudySubjects(study), AckPolicy: jetstream.AckExplicitPolicy,
+		})
+		if err != nil {
+			in.t.Fatal(err)
+		}
+	}
+}
+
+func (in *installation) publish(study string, bodies ...string) {
+	in.t.Helper()
+	js := in.jetstream(operator.Publisher)
+	for _, body := range bodies {
+		in.until("an event is published", func() error {
+			_, err := js.Publish(in.t.Context(), events.IngestPrefix+events.PartnerPrefix+study+".DiagnosticReport.signed", []byte(body))
+			return err
+		})
+	}
+}
+
+// take pulls the next event of a study and acknowledges it.
+func (in *installation) take(nc *nats.Conn, partner, study string) string {
+	in.t.Helper()
+	js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	var body string
+	in.until("an event is pulled", func() error {
+		c, err := js.Consumer(in.t.Context(), events.Stream, events.PartnerConsumer(partner, study))
+		if err != nil {
+			return err
+		}
+		msg, err := c.Next(jetstream.FetchMaxWait(time.Second))
+		if err != nil {
+			return err
+		}
+		body = string(msg.Data())
+		return msg.DoubleAck(in.t.Context())
+	})
+	return body
+}
+
+// until tries again until there is no error.
+func (in *installation) until(what string, try func() error) {
+	in.t.Helper()
+	until(in.t, what, try)
+}
+
+func until(t testing.TB, what string, try func() error) {
+	t.Helper()
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("waited in vain until %s: %v", what, err)
+		}
+	}
+}
+
+func write(t testing.TB, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// freeAddresses finds ports that servers have to know of each other before they start.
+func freeAddresses(t testing.TB, n int) (all []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		all = append(all, l.Addr().String())
+	}
+	return all
+}

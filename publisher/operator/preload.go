@@ -1,0 +1,109 @@
+package operator
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
+)
+
+// Preload is what servers have from their configuration. It does not change with
+// partners.
+type Preload struct {
+	operator, sentinel string    // JWTs
+	accounts           []account // SYS, AUTH and APP
+}
+
+// account is an account of the service.
+type account struct{ key, text string }
+
+// Preload makes what servers have from their configuration. The accounts are
+// stored in dir, in the form of a server's resolver directory, and keep their
+// time of issue while they stay the same. Anything else found there in their
+// place is replaced by a JWT that was issued later, because a server prefers the
+// later one.
+func (k *Keys) Preload(roles RoleKeys, dir string, now time.Time) (*Preload, error) {
+	p := &Preload{}
+	var err error
+	if p.operator, err = k.operatorJWT(firstIssue); err != nil {
+		return nil, err
+	}
+	if p.sentinel, err = k.sentinelJWT(roles, firstIssue); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of NATS accounts: %w", err)
+	}
+	for _, a := range []struct {
+		key string
+		jwt func(RoleKeys, int64) (string, error)
+	}{{k.System, k.systemJWT}, {k.Auth, k.authJWT}, {k.App, k.appJWT}} {
+		path := filepath.Join(dir, a.key+".jwt")
+		stored, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("read a NATS account: %w", err)
+		}
+		issued := issuedAt(string(stored))
+		text, err := a.jwt(roles, issued)
+		if err == nil && text != string(stored) {
+			if text, err = a.jwt(roles, later(now, issued)); err == nil {
+				err = writeFile(path, []byte(text))
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("write a NATS account: %w", err)
+		}
+		p.accounts = append(p.accounts, account{a.key, text})
+	}
+	return p, nil
+}
+
+// StoredPreload makes what servers outside of the program have from their
+// configuration, with the keys of the roles that are stored beside the others. The
+// accounts are stored there too, so that they keep their time of issue.
+func (k *Keys) StoredPreload(now time.Time) (RoleKeys, *Preload, error) {
+	roles, err := k.RoleKeys()
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := k.Preload(roles, filepath.Join(k.dir, preloadDir), now)
+	return roles, p, err
+}
+
+// Text returns the part of a server's configuration that is the same for all
+// servers, in the form that nats-server reads.
+func (p *Preload) Text() string {
+	var w strings.Builder
+	keys := make([]string, 0, len(p.accounts))
+	fmt.Fprintf(&w, "operator: %q\n", p.operator)
+	fmt.Fprintf(&w, "system_account: %q\n", p.accounts[0].key)
+	fmt.Fprintf(&w, "resolver_preload {\n")
+	for _, a := range p.accounts {
+		fmt.Fprintf(&w, "  %s: %q\n", a.key, a.text)
+		keys = append(keys, a.key)
+	}
+	fmt.Fprintf(&w, "}\n")
+	// Users of these accounts log in with JWTs of their own, all others through
+	// the callout alone, whoever has signed their JWT.
+	fmt.Fprintf(&w, "resolver_pinned_accounts: [%s]\n", strings.Join(keys, ", "))
+	fmt.Fprintf(&w, "default_sentinel: %q\n", p.sentinel)
+	// Without it a server refuses a login that is not answered within 2 s, and
+	// clients do not come back after two refusals.
+	fmt.Fprintf(&w, "authorization {timeout: %d}\n", tenancy.LoginWait/time.Second)
+	return w.String()
+}
+
+// mostAccounts is how many accounts a server stores.
+const mostAccounts = 100_000
+
+// Resolver returns the part of a server's configuration that names the directory
+// in which it stores accounts. An account is never deleted: one that was deleted
+// while a server was away would come back from that server to all.
+func Resolver(dir string) string {
+	return fmt.Sprintf("resolver {\n  type: full\n  dir: %q\n  allow_delete: false\n  interval: \"2s\"\n  limit: %d\n}\n", dir, mostAccounts)
+}

@@ -1,0 +1,134 @@
+package api
+
+import (
+	"bytes"
+	"net/http"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+)
+
+const (
+	minCompressed = 1 << 10 // bytes; smaller answers are not compressed
+	pageOverhead  = 1 << 10 // bytes that a page needs besides its bodies, about
+	maxPages      = 1 << 20 // more than fit into any sensible bound
+)
+
+// pageCache has the bodies of answers to searches by their ETag, which changes
+// with everything on which an answer depends. It is used behind authorization
+// only. Pages that were used least recently are removed, so that all bodies
+// together have at most so many bytes.
+type pageCache struct {
+	bound int64
+
+	mu    sync.Mutex
+	bytes int64
+	pages *simplelru.LRU[string, *page]
+}
+
+// page is a body, and its compressed form once it has been asked for.
+type page struct {
+	body  []byte
+	bytes int64 // that count, while it is in the cache; guarded by its lock
+
+	compress   sync.Once
+	compressed []byte
+}
+
+// newPageCache returns a cache of at most so many bytes, nil for a negative bound.
+func newPageCache(bound int64) *pageCache {
+	if bound < 0 {
+		return nil
+	}
+	c := &pageCache{bound: bound}
+	var err error
+	if c.pages, err = simplelru.NewLRU(maxPages, func(_ string, p *page) { c.bytes -= p.bytes }); err != nil {
+		panic(err) // only for a size below 1
+	}
+	return c
+}
+
+// size returns the bytes of all pages.
+func (c *pageCache) size() int64 {
+	if c == nil {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes
+}
+
+func (c *pageCache) get(tag string) (*page, bool) {
+	if c == nil {
+		return nil, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pages.Get(tag)
+}
+
+// add stores a page, unless it needs more than a quarter of all, and reports
+// whether it did. Then the body must not be changed any more.
+func (c *pageCache) add(tag string, p *page) bool {
+	size := int64(cap(p.body)) + pageOverhead
+	if c == nil || size > c.bound/4 {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.pages.Remove(tag) // another request may have stored it
+	p.bytes = size
+	c.pages.Add(tag, p)
+	c.grow(size)
+	return true
+}
+
+// grow counts more bytes, and removes pages while there are too many.
+func (c *pageCache) grow(more int64) {
+	c.bytes += more
+	for c.bytes > c.bound {
+		c.pages.RemoveOldest()
+	}
+}
+
+// write sends a page of the cache, compressed if the client accepts it.
+func (c *pageCache) write(w http.ResponseWriter, r *http.Request, tag string, p *page) {
+	if len(p.body) < minCompressed || !rest.AcceptsGzip(r) {
+		write(w, p.body)
+		return
+	}
+	p.compress.Do(func() {
+		p.compressed = compress(p.body)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if stored, ok := c.pages.Peek(tag); ok && stored == p {
+			p.bytes += int64(cap(p.compressed))
+			c.grow(int64(cap(p.compressed)))
+		}
+	})
+	w.Header().Set("Content-Encoding", "gzip")
+	write(w, p.compressed)
+}
+
+var writers = sync.Pool{New: func() any {
+	w, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	if err != nil {
+		panic(err) // the level is a constant
+	}
+	return w
+}}
+
+func compress(body []byte) []byte {
+	var out bytes.Buffer
+	w, _ := writers.Get().(*gzip.Writer)
+	defer writers.Put(w)
+	w.Reset(&out)
+	_, err := w.Write(body)
+	if closed := w.Close(); err != nil || closed != nil {
+		panic("a bytes.Buffer returns no errors")
+	}
+	return bytes.Clone(out.Bytes())
+}
