@@ -3,6 +3,7 @@ package outbox
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ const (
 	actionSigned      = "assessment.signed"
 	actionSuperseded  = "report.superseded"
 	actionWithdrawn   = "report.withdrawn"
+	actionRefused     = "assessment.sign-refused" // to a PI who had given the right password
+	actionNotTaken    = "report.withdraw-refused" // likewise
 	actionParked      = "study.parked"
 	actionReleasing   = "study.release-requested"
 	actionReleased    = "study.released"
@@ -33,7 +36,7 @@ const (
 type AuditEntry struct {
 	Number     int64           `json:"number"` // 1, 2, 3 …
 	Time       time.Time       `json:"time"`
-	Actor      string          `json:"actor"` // a PI, source or operator; in a failed sign-in the name that was tried
+	Actor      string          `json:"actor"` // a PI, source or operator; empty in a failed sign-in, whose detail has the name that was tried
 	Action     string          `json:"action"`
 	Study      string          `json:"study,omitempty"`
 	Subject    string          `json:"subject"`              // an assessment, user, partner, source or key
@@ -282,4 +285,89 @@ func (tx *transaction) checkTime() error {
 		return nil
 	}
 	return tx.CheckClock()
+}
+
+// refusal is a signature that was refused.
+type refusal struct {
+	user            string
+	ids             []string // of assessments
+	meaning, reason string
+	withdrawal      bool
+}
+
+// Bounds of the audit line of a refusal.
+const (
+	maxRefusedIDs     = 100
+	maxRefusedMessage = 1000 // bytes; a message may quote what is malformed
+)
+
+// RecordRefusal audits that a sign-off was refused, and returns the refusal; if it cannot
+// be audited, the cause of that too. SignOff does so by itself. A host calls it when
+// SignOffTx has returned an error and its transaction, in which the line would be undone,
+// has been rolled back. Another error than a refusal, such as a full disk, is no line.
+func (o *Outbox) RecordRefusal(ctx context.Context, s SignOff, err error) error {
+	return o.recordRefusal(ctx, refusal{user: s.User, ids: s.IDs, meaning: s.Meaning}, err)
+}
+
+func (o *Outbox) recordRefusal(ctx context.Context, r refusal, cause error) error {
+	var refused *events.Error
+	if !errors.As(cause, &refused) {
+		return cause
+	}
+	switch refused.Code {
+	case events.Unavailable, events.Internal, events.Outdated:
+		return cause // nothing was decided
+	}
+	err := o.ledger.UpdateSilently(context.WithoutCancel(ctx), "record refused signature", func(tx *ledger.Tx) error {
+		return r.audit(tx, refused)
+	})
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	return cause
+}
+
+// audit writes the line. What is malformed is left out of it.
+func (r refusal) audit(tx *ledger.Tx, cause *events.Error) error {
+	detail := struct {
+		Code        events.Code `json:"code"`
+		Message     string      `json:"message"`
+		Meaning     string      `json:"meaning,omitempty"`
+		Reason      string      `json:"reason,omitempty"`
+		Assessments []string    `json:"assessments,omitempty"` // where there are several
+		Number      int         `json:"number,omitempty"`      // of assessments, where not all are listed
+	}{Code: cause.Code, Message: strings.ToValidUTF8(cause.Message[:min(len(cause.Message), maxRefusedMessage)], "")}
+	line := ledger.Line{Action: actionRefused}
+	if r.withdrawal {
+		line.Action = actionNotTaken
+	}
+	if events.ValidUser(r.user) {
+		line.Actor = r.user
+	}
+	if events.ValidMeaning(r.meaning) == nil {
+		detail.Meaning = r.meaning
+	}
+	if events.ValidReason(r.reason) == nil {
+		detail.Reason = r.reason
+	}
+	ids := slices.DeleteFunc(slices.Clone(r.ids), func(id string) bool { return !events.ValidFHIRID(id) })
+	if len(ids) > 0 {
+		if err := tx.QueryRow(`
+			select s.study
+			from assessments a
+			join studies s on s.row = a.study
+			where a.id = +?`, ids[0]).Scan(&line.Study); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("look up study: %w", err)
+		}
+	}
+	switch {
+	case len(ids) == 1:
+		line.Subject = ids[0]
+	case len(ids) > maxRefusedIDs:
+		detail.Assessments, detail.Number = ids[:maxRefusedIDs], len(ids)
+	default:
+		detail.Assessments = ids
+	}
+	line.Detail = detail
+	return tx.Audit(line)
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -34,6 +35,7 @@ type candidate struct {
 
 	signer  string // printed name of the PI who asks
 	granted bool   // that PI is enabled and granted the study
+	reset   string // when an operator set that PI's password last; empty where that is not recorded
 
 	chain *ledger.Chain // of the study
 
@@ -51,7 +53,7 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 			coalesce(a.waiting, 0), coalesce(n.case_revision, 0), coalesce(n.revision, 0),
 			coalesce(a.signed, 0), coalesce(v.case_revision, 0), coalesce(v.revision, 0),
 			coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0), coalesce(g.digest, ''),
-			coalesce(p.name, ''), p.disabled = '' and r.revoked = '',
+			coalesce(p.name, ''), coalesce(p.reset, ''), p.disabled = '' and r.revoked = '',
 			(select coalesce(max(row), 0) from events),
 			(select coalesce(max(row), 0) from audit), coalesce((select hash from audit order by row desc limit 1), '')
 		from assessments a
@@ -67,7 +69,7 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision,
 		&c.signed, &c.signedVersion.CaseRevision, &c.signedVersion.Revision,
 		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event, &c.digest,
-		&c.signer, nullAsFalse{&c.granted}, &head.LastEvent, &head.Trail.Line, &head.Trail.Hash)
+		&c.signer, &c.reset, nullAsFalse{&c.granted}, &head.LastEvent, &head.Trail.Line, &head.Trail.Hash)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, unknownAssessment(id)
 	}
@@ -82,6 +84,15 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 	c.studyRow = head.Row
 	c.chain, err = tx.Chain(head)
 	return c, err
+}
+
+// resetBefore returns when an operator set the PI's password, if that was within 72 hours
+// before the signature: then the operator may have signed.
+func (c *candidate) resetBefore(signature events.Signature) string {
+	if c.reset > events.FormatTime(signature.Time.Add(-accounts.OneTimeFor)) {
+		return c.reset
+	}
+	return ""
 }
 
 // authorize refuses a PI who may not act in the study.

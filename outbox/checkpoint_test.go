@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 )
 
 // warned is a log's writer that tells of each line.
@@ -42,7 +43,7 @@ func TestRunOutlivesACheckpointThatFails(t *testing.T) {
 	}
 	ok(t, os.Remove(d.path))
 	ok(t, os.Rename(away, d.path))
-	ok(t, o.Accounts().AddPI(t.Context(), operator, "dr.new", "Printed New", []string{study}, password))
+	ok(t, accountstest.AddPI(t.Context(), o.Accounts(), operator, "dr.new", "Printed New", []string{study}, password))
 	for deadline := time.Now().Add(10 * time.Second); !bytes.Contains(must(os.ReadFile(d.path))(t), []byte("Printed New")); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the log never reached the database")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 )
 
 func check(err error) {
@@ -23,7 +24,7 @@ func exampleOutbox(ctx context.Context) (o *outbox.Outbox, done func()) {
 	check(err)
 	o, err = outbox.Open(ctx, filepath.Join(dir, "outbox.db"), outbox.Config{})
 	check(err)
-	check(o.Accounts().AddPI(ctx, "operator", "dr.who", "Dr. Who", []string{"FHIR-T"}, "a password for the example"))
+	check(accountstest.AddPI(ctx, o.Accounts(), "operator", "dr.who", "Dr. Who", []string{"FHIR-T"}, "a password for the example"))
 	return o, func() {
 		check(o.Close())
 		check(os.RemoveAll(dir))
@@ -132,8 +133,8 @@ func ExampleOutbox_Audit() {
 	})
 	check(err)
 	// Output:
-	// 2 operator assessment.registered 790
-	// 3 dr.who assessment.signed 790
+	// 3 operator assessment.registered 790
+	// 4 dr.who assessment.signed 790
 }
 
 // An auditor keeps the number and the hash of the last line: they cover all lines
@@ -149,7 +150,7 @@ func ExampleOutbox_VerifyTrail() {
 	check(err)
 	fmt.Println("complete and unchanged up to line", head.Line)
 	// Output:
-	// complete and unchanged up to line 3
+	// complete and unchanged up to line 4
 }
 
 // The publisher reads pending events, publishes them, and records the stream

@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
@@ -55,7 +56,7 @@ func Example() {
 	running.Go(func() error { return model.Run(ctx, js) })
 
 	// A PI, a partner, and a key for the partner's access token.
-	check(o.Accounts().AddPI(ctx, "operator", "dr.who", "Dr. Who", []string{"FHIR-T"}, "a password for the example"))
+	check(accountstest.AddPI(ctx, o.Accounts(), "operator", "dr.who", "Dr. Who", []string{"FHIR-T"}, "a password for the example"))
 	secret, err := o.Accounts().AddPartner(ctx, "operator", "acme", "Acme Ltd", []string{"FHIR-T"})
 	check(err)
 	key, err := access.NewKey()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 )
 
 const (
@@ -113,7 +114,7 @@ func template(t testing.TB, users []string) []byte {
 	path := filepath.Join(t.TempDir(), "template.db")
 	o := must(outbox.Open(t.Context(), path, outbox.Config{Clock: newClock().now}))(t)
 	for _, u := range users {
-		ok(t, o.Accounts().AddPI(t.Context(), operator, u, "Printed "+u, []string{study}, password))
+		ok(t, accountstest.AddPI(t.Context(), o.Accounts(), operator, u, "Printed "+u, []string{study}, password))
 	}
 	ok(t, o.Close())
 	file := must(os.ReadFile(path))(t)

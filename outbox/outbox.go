@@ -170,12 +170,14 @@ func (o *Outbox) update(ctx context.Context, verb string, fn func(*transaction) 
 
 // Run does the outbox's work in the background until ctx ends, and then returns
 // nil: it wakes the publisher after commits of other processes, keeps the
-// database's log short, checks the audit trail once, and then calls EveryMinute.
+// database's log short, records failed sign-ins of clients, checks the audit trail
+// once, and then calls EveryMinute.
 func (o *Outbox) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.checkpoint(ctx) })
 	g.Go(func() error { return o.watch(ctx) })
 	g.Go(func() error { return o.watchTrail(ctx) })
+	g.Go(func() error { return o.accounts.Run(ctx) })
 	return g.Wait()
 }
 

@@ -118,7 +118,7 @@ func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature even
 	}
 	err = tx.Audit(ledger.Line{
 		Time: signature.Time, Actor: signature.User, Action: actionSigned, Study: c.study, Subject: c.id,
-		Version: c.waiting, Detail: signedDetail{signature.Meaning, c.digest, e.Number, e.ID},
+		Version: c.waiting, Detail: signedDetail{signature.Meaning, c.digest, e.Number, e.ID, c.resetBefore(signature)},
 	})
 	return c.answer(e, c.waitingVersion, signature), err
 }
@@ -129,6 +129,7 @@ type signedDetail struct {
 	Digest   string `json:"digest"` // of the version's content
 	Sequence uint64 `json:"sequence"`
 	Event    string `json:"event"`
+	Reset    string `json:"passwordReset,omitempty"` // within 72 hours before
 }
 
 func (tx *transaction) storeSigned(c *candidate, s events.Signature, event int64) error {

@@ -70,7 +70,8 @@ type Signed struct {
 // NotFound, Forbidden (the PI is disabled or has no grant for the study) or a
 // Conflict, which names the signed version, signer and time; where the expected
 // version is neither the waiting nor the signed one, it names both. With several
-// cases, the answers are of those signed before the error.
+// cases, the answers are of those signed before the error. A refusal is audited: the PI
+// had given the right password.
 func (o *Outbox) SignOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	start := time.Now()
 	answers, err := o.signOff(ctx, s)
@@ -80,11 +81,11 @@ func (o *Outbox) SignOff(ctx context.Context, s SignOff) ([]Signed, error) {
 
 func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	if err := s.check(); err != nil {
-		return nil, err
+		return nil, o.RecordRefusal(ctx, s, err)
 	}
 	cases, err := groupByCase(ctx, o.db.Reader, s.IDs)
 	if err != nil {
-		return nil, ledger.Explain("sign off", err)
+		return nil, o.RecordRefusal(ctx, s, ledger.Explain("sign off", err))
 	}
 	var answers []Signed
 	for _, ids := range cases {
@@ -95,7 +96,7 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 			return err
 		})
 		if err != nil {
-			return answers, err
+			return answers, o.recordRefusal(ctx, refusal{user: s.User, ids: ids, meaning: s.Meaning}, err)
 		}
 		o.step("committed")
 		answers = append(answers, some...)
@@ -113,7 +114,7 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 //
 // When ctx ends, SignOffTx returns its cause before the next case. After an
 // error the host must roll back: what was written for earlier cases is still in
-// the transaction. After the commit it calls Wake.
+// the transaction. Then it calls RecordRefusal. After the commit it calls Wake.
 func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Signed, error) {
 	if err := s.check(); err != nil {
 		return nil, err

@@ -163,11 +163,11 @@ func TestTheAuditTrailIsAHashChain(t *testing.T) {
 	t.Run("whose head moves with each line, and is found whole", func(t *testing.T) {
 		d, _ := newTrail(t)
 		before, published := trailHead(t, d.Outbox)
-		if before.Line != 5 || len(before.Hash) != 64 || !before.Time.Equal(d.clock.now()) && before.Time.IsZero() || published != (outbox.TrailHead{}) {
+		if before.Line != 6 || len(before.Hash) != 64 || !before.Time.Equal(d.clock.now()) && before.Time.IsZero() || published != (outbox.TrailHead{}) {
 			t.Errorf("%+v, published %+v", before, published)
 		}
-		ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", password+"!"))
-		if after, _ := trailHead(t, d.Outbox); after.Line != 6 || after.Hash == before.Hash {
+		must(d.Accounts().ResetPassword(t.Context(), operator, "dr.a"))(t)
+		if after, _ := trailHead(t, d.Outbox); after.Line != 7 || after.Hash == before.Hash {
 			t.Errorf("%+v", after)
 		}
 	})
@@ -176,7 +176,7 @@ func TestTheAuditTrailIsAHashChain(t *testing.T) {
 		tx := d.DB().Writer.MustBegin()
 		must(d.SignOffTx(t.Context(), tx, outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"2"}}))(t)
 		ok(t, tx.Commit())
-		if head, _ := trailHead(t, d.Outbox); head.Line != 6 {
+		if head, _ := trailHead(t, d.Outbox); head.Line != 7 {
 			t.Errorf("%+v", head)
 		}
 	})
@@ -187,19 +187,19 @@ func TestTheAuditTrailIsAHashChain(t *testing.T) {
 	} {
 		t.Run("that shows a changed "+column, func(t *testing.T) {
 			d, db := newTrail(t)
-			tamper(t, db, `update audit set `+column+` = `+value+` where row = 4`)
-			altered(t, d.Outbox, "line 4 of the audit trail was changed")
+			tamper(t, db, `update audit set `+column+` = `+value+` where row = 5`)
+			altered(t, d.Outbox, "line 5 of the audit trail was changed")
 		})
 	}
 	t.Run("that shows a missing line", func(t *testing.T) {
 		d, db := newTrail(t)
-		tamper(t, db, `delete from audit where row = 3`)
-		altered(t, d.Outbox, "line 3 is missing in the audit trail")
+		tamper(t, db, `delete from audit where row = 4`)
+		altered(t, d.Outbox, "line 4 is missing in the audit trail")
 	})
 	t.Run("that shows a line that was put in", func(t *testing.T) {
 		d, db := newTrail(t)
-		tamper(t, db, `update audit set row = 6 where row = 5`, `insert into audit select 5, time, actor, action, study, subject, version, detail, account, host, process, address, hash from audit where row = 4`)
-		altered(t, d.Outbox, "line 5 of the audit trail was changed")
+		tamper(t, db, `update audit set row = 7 where row = 6`, `insert into audit select 6, time, actor, action, study, subject, version, detail, account, host, process, address, hash from audit where row = 5`)
+		altered(t, d.Outbox, "line 6 of the audit trail was changed")
 	})
 	t.Run("that shows a line without a hash, and a chain that begins anew", func(t *testing.T) {
 		d, db := newTrail(t)
@@ -212,23 +212,23 @@ func TestTheAuditTrailIsAHashChain(t *testing.T) {
 		d, db := newTrail(t)
 		publish(t, d)
 		d.sign("2")
-		tamper(t, db, `delete from audit where row > 4`)
-		altered(t, d.Outbox, "ends with line 4", "line 5 was published at", "line 5 is missing")
+		tamper(t, db, `delete from audit where row > 5`)
+		altered(t, d.Outbox, "ends with line 5", "line 6 was published at", "line 6 is missing")
 	})
 	t.Run("whose cut end is shown by the state that names it", func(t *testing.T) {
 		d, db := newTrail(t)
-		ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", password+"!"))
-		tamper(t, db, `delete from audit where row > 4`)
-		altered(t, d.Outbox, "ends with line 4", "a PI names line 6")
+		must(d.Accounts().ResetPassword(t.Context(), operator, "dr.a"))(t)
+		tamper(t, db, `delete from audit where row > 5`)
+		altered(t, d.Outbox, "ends with line 5", "a PI names line 7")
 	})
 	t.Run("that cannot be written anew up to its published head", func(t *testing.T) {
 		d, db := newTrail(t)
 		publish(t, d)
 		ok(t, d.Close())
-		tamper(t, db, `delete from audit where row > 4`)
+		tamper(t, db, `delete from audit where row > 5`)
 		o := open(t, d.path, outbox.Config{Clock: d.clock.now, Elapsed: d.clock.elapsed()})
 		must(o.SignOff(t.Context(), outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"2"}}))(t)
-		altered(t, o, "line 5 of the audit trail is not the one whose hash was published")
+		altered(t, o, "line 6 of the audit trail is not the one whose hash was published")
 	})
 	t.Run("with the triggers that keep it from change", func(t *testing.T) {
 		d, db := newTrail(t)
@@ -379,7 +379,7 @@ func TestALineNamesWhereItWasWritten(t *testing.T) {
 		addresses = append(addresses, e.Action+" "+e.Address)
 		return nil
 	}))
-	want := []string{"pi.added ", "sign-in.failed 192.0.2.7", "sign-in.failed 2001:db8::1", "sign-in.failed ", "assessment.registered ", "assessment.signed 198.51.100.4"}
+	want := []string{"pi.added ", "pi.password-set ", "sign-in.failed 192.0.2.7", "sign-in.failed 2001:db8::1", "sign-in.failed ", "assessment.registered ", "assessment.signed 198.51.100.4"}
 	if diff := cmp.Diff(want, addresses); diff != "" {
 		t.Error(diff)
 	}
@@ -389,7 +389,7 @@ func TestAuditFilters(t *testing.T) {
 	d := newOutbox(t, "dr.a", "dr-b")
 	acc := d.Accounts()
 	ok(t, acc.AddPI(t.Context(), operator, "dr.c", "C", []string{"OTHER"}, password))
-	ok(t, acc.SetPassword(t.Context(), operator, "dr.c", password+"!"))
+	must(acc.ResetPassword(t.Context(), operator, "dr.c"))(t)
 	ok(t, acc.GrantPI(t.Context(), operator, "dr.a", "OTHER"))
 	must(acc.AddPartner(t.Context(), operator, "acme", "Acme", []string{study}))(t)
 	must(acc.AddPartner(t.Context(), operator, "dr-b", "a partner named like a PI", []string{"OTHER"}))(t)
@@ -411,15 +411,15 @@ func TestAuditFilters(t *testing.T) {
 			"assessment.registered 1", "assessment.registered 2", "assessment.signed 1", "pi.revoked dr-b",
 		}},
 		"of a study and its people": {outbox.AuditFilter{Study: study, People: true}, []string{
-			"pi.added dr.a", "pi.added dr-b", "partner.added acme", "partner.rotated acme",
+			"pi.added dr.a", "pi.password-set dr.a", "pi.added dr-b", "pi.password-set dr-b", "partner.added acme", "partner.rotated acme",
 			"assessment.registered 1", "assessment.registered 2", "assessment.signed 1", "sign-in.failed dr-b", "pi.revoked dr-b", "pi.disabled dr-b",
 		}},
 		"of an assessment":       {outbox.AuditFilter{Assessment: "1"}, []string{"assessment.registered 1", "assessment.signed 1"}},
-		"of an actor":            {outbox.AuditFilter{Actor: "dr.a"}, []string{"assessment.signed 1"}},
+		"of an actor":            {outbox.AuditFilter{Actor: "dr.a"}, []string{"pi.password-set dr.a", "assessment.signed 1"}},
 		"of an action":           {outbox.AuditFilter{Action: "pi.disabled"}, []string{"pi.disabled dr-b"}},
 		"of actions of one sort": {outbox.AuditFilter{Action: "partner"}, []string{"partner.added acme", "partner.added dr-b", "partner.rotated acme", "partner.rotated dr-b"}},
 		"from a time on":         {outbox.AuditFilter{From: d.clock.now(), Action: "pi"}, []string{"pi.revoked dr-b", "pi.disabled dr-b"}},
-		"until a time":           {outbox.AuditFilter{Until: d.clock.now(), Action: "pi.password-set"}, []string{"pi.password-set dr.c"}},
+		"until a time":           {outbox.AuditFilter{Until: d.clock.now(), Action: "pi.password-reset"}, []string{"pi.password-reset dr.c"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string

@@ -33,17 +33,19 @@ type Withdrawal struct {
 // For the same withdrawal again, Withdraw returns the first answer. The error is
 // NotFound, Forbidden as in SignOff, or a Conflict: nothing was signed, another
 // version than the one meant was signed last, or the version was withdrawn by
-// another PI, with another meaning or for another reason.
+// another PI, with another meaning or for another reason. A refusal is audited.
 func (o *Outbox) Withdraw(ctx context.Context, wd Withdrawal) (answer Signed, err error) {
-	if err := cmp.Or(events.ValidMeaning(wd.Meaning), events.ValidReason(wd.Reason)); err != nil {
-		return Signed{}, err
-	}
 	wd.TraceParent = checkTraceParent(wd.TraceParent)
-	err = o.update(ctx, "withdraw", func(tx *transaction) (err error) {
-		answer, err = tx.withdraw(wd)
-		return err
-	})
+	if err = cmp.Or(events.ValidMeaning(wd.Meaning), events.ValidReason(wd.Reason)); err == nil {
+		err = o.update(ctx, "withdraw", func(tx *transaction) (err error) {
+			answer, err = tx.withdraw(wd)
+			return err
+		})
+	}
 	o.counters.withdrawn(err)
+	if err != nil {
+		err = o.recordRefusal(ctx, refusal{user: wd.User, ids: []string{wd.ID}, meaning: wd.Meaning, reason: wd.Reason, withdrawal: true}, err)
+	}
 	return answer, err
 }
 
@@ -142,13 +144,13 @@ func (tx *transaction) withdrawSigned(c *candidate, wd Withdrawal) (Signed, erro
 		return Signed{}, err
 	}
 	tx.o.step("withdrawn")
-	if err := tx.storeWithdrawn(c, wd, e, row); err != nil {
+	if err := tx.storeWithdrawn(c, wd, signature, e, row); err != nil {
 		return Signed{}, err
 	}
 	return c.withdrawalAnswer(e, signature), c.chain.Close()
 }
 
-func (tx *transaction) storeWithdrawn(c *candidate, wd Withdrawal, e events.Event, row int64) error {
+func (tx *transaction) storeWithdrawn(c *candidate, wd Withdrawal, signature events.Signature, e events.Event, row int64) error {
 	_, err := tx.Exec(`
 		insert into withdrawals (version, "user", name, meaning, reason, time, event)
 		values (?, ?, ?, ?, ?, ?, ?)`,
@@ -169,6 +171,7 @@ func (tx *transaction) storeWithdrawn(c *candidate, wd Withdrawal, e events.Even
 			Meaning string `json:"meaning"`
 			Reason  string `json:"reason"`
 			numberedDetail
-		}{wd.Meaning, wd.Reason, numberedDetail{e.Number, e.ID}},
+			Reset string `json:"passwordReset,omitempty"`
+		}{wd.Meaning, wd.Reason, numberedDetail{e.Number, e.ID}, c.resetBefore(signature)},
 	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 )
 
 const (
@@ -38,7 +39,7 @@ type testOutbox struct {
 func newOutbox(t testing.TB) *testOutbox {
 	t.Helper()
 	b := openOutbox(t, filepath.Join(t.TempDir(), "outbox.db"))
-	if err := b.Accounts().AddPI(t.Context(), "test", pi, "Printed Name", []string{"A", "B"}, "a long enough password"); err != nil {
+	if err := accountstest.AddPI(t.Context(), b.Accounts(), "test", pi, "Printed Name", []string{"A", "B"}, "a long enough password"); err != nil {
 		t.Fatal(err)
 	}
 	return b

@@ -65,7 +65,7 @@ func newTokenSource(c Credentials, cfg PartnerConfig) *tokenSource {
 // reached or does not work, and another one when the address is not a token
 // endpoint's.
 //
-// During an outage of the endpoint the current token is returned until it expires,
+// During an outage of the endpoint the current access token is returned until it expires,
 // even if a server has rejected it: a server also rejects a valid one while its
 // callout is not answered, and may accept it the next time.
 func (t *tokenSource) get(ctx context.Context) (string, error) {

@@ -59,6 +59,7 @@ var arrows = map[string][]string{
 	"cmd/signoff/server":            {"*"},
 	"cmd/signoff/demo":              {"*"},
 	"cmd/signoff/internal/testcert": {"*"},
+	"outbox/accounts/accountstest":  {"outbox/accounts"},
 }
 
 // reserved are packages of others that only some of ours may import.

@@ -15,6 +15,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
@@ -65,7 +66,7 @@ func BenchmarkCommitToCallback(b *testing.B) {
 
 func addBenchPI(b *testing.B, p *server.Server) {
 	b.Helper()
-	if err := p.Outbox.Accounts().AddPI(b.Context(), "bench", "pi", "P. Investigator", []string{killStudy(0)}, testPassword); err != nil {
+	if err := accountstest.AddPI(b.Context(), p.Outbox.Accounts(), "bench", "pi", "P. Investigator", []string{killStudy(0)}, testPassword); err != nil {
 		b.Fatal(err)
 	}
 }

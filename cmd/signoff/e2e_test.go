@@ -21,16 +21,31 @@ import (
 
 const meaning = "I have reviewed this assessment and approve it."
 
-// addPI adds a PI for the studies and returns the file with the password.
+// addPI adds a PI for the studies with the command line, as the operator and then the PI
+// do, and returns the file with the password.
 func addPI(t *testing.T, dir, user string, studies ...string) (password string) {
 	t.Helper()
-	password = passwordFile(t)
-	args := []string{"pi", "add", user, "--name", "P. Investigator", "--data", dir, "--password-file", password}
+	args := []string{"pi", "add", user, "--name", "P. Investigator", "--data", dir, "--json"}
 	for _, s := range studies {
 		args = append(args, "--study", s)
 	}
-	mustSignoff(t, args...)
+	var added oneTimePassword
+	if err := json.Unmarshal([]byte(mustSignoff(t, args...).out), &added); err != nil {
+		t.Fatal(err)
+	}
+	password = passwordFile(t)
+	choose(t, dir, user, added.Password, password)
 	return password
+}
+
+// choose replaces the password of the PI by that in the file.
+func choose(t *testing.T, dir, user, present, file string) {
+	t.Helper()
+	old := filepath.Join(t.TempDir(), "present")
+	if err := os.WriteFile(old, []byte(present), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustSignoff(t, "pi", "password", user, "--password-file", old, "--new-password-file", file, "--data", dir)
 }
 
 // additions are what a published report has beside the contract's example.

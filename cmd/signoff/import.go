@@ -178,6 +178,11 @@ func (in *importing) refuseDatabase(path string) error {
 }
 
 func (in *importing) readSDTM(cmd *importCommand) error {
+	if info, err := os.Stat(cmd.SDTM); err != nil {
+		return fmt.Errorf("import: %w; --sdtm names a directory with tu.csv, tr.csv and rs.csv", quotedPath(err))
+	} else if !info.IsDir() {
+		return fmt.Errorf("import: %s is no directory; --sdtm names one with tu.csv, tr.csv and rs.csv", intake.Quoted(cmd.SDTM))
+	}
 	for _, name := range []string{"tu.csv", "tr.csv", "rs.csv"} {
 		if err := in.refuseDatabase(filepath.Join(cmd.SDTM, name)); err != nil {
 			return err

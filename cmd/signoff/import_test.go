@@ -58,6 +58,8 @@ func TestImportReadsStandardInput(t *testing.T) {
 	}
 	refusal(t, exitUsage, []string{"import", "-", "--format", "xml", "--data", dir}, `"xml"`)
 	refusal(t, exitUsage, []string{"import", "--sdtm", dir, "--format", "json", "--data", dir}, "--format")
+	refusal(t, exitRefused, []string{"import", "--sdtm", "demo/seed.json", "--data", dir}, "demo/seed.json is no directory", "tu.csv")
+	refusal(t, exitRefused, []string{"import", "--sdtm", "nowhere", "--data", dir}, "nowhere", "--sdtm names a directory")
 }
 
 func TestImportRefusesOtherStudies(t *testing.T) {

@@ -109,11 +109,11 @@ func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
 
 func addKillPI(t *testing.T, dir string) {
 	t.Helper()
-	args := []string{"pi", "add", "pi", "--name", "P. Investigator", "--data", dir, "--password-file", passwordFile(t)}
+	var studies []string
 	for n := range killStudies {
-		args = append(args, "--study", killStudy(n))
+		studies = append(studies, killStudy(n))
 	}
-	mustSignoff(t, args...)
+	addPI(t, dir, "pi", studies...)
 }
 
 // killRound starts the program, reads so many acknowledgements, and kills it.

@@ -16,6 +16,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
@@ -178,7 +179,7 @@ func produce(ctx context.Context, p *server.Server, wait <-chan struct{}) error 
 func TestAWithdrawalUnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
-	if err := p.Outbox.Accounts().AddPI(t.Context(), "test", "pi", "P. Investigator", []string{withdrawn, kept}, testPassword); err != nil {
+	if err := accountstest.AddPI(t.Context(), p.Outbox.Accounts(), "test", "pi", "P. Investigator", []string{withdrawn, kept}, testPassword); err != nil {
 		t.Fatal(err)
 	}
 	secrets, readings := make(map[string]string), make(map[string]*reading)

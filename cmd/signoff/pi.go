@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"strings"
@@ -13,32 +14,71 @@ import (
 
 // piCommand administers principal investigators.
 type piCommand struct {
-	Add      piAdd      `cmd:"" help:"Add a PI."`
+	Add      piAdd      `cmd:"" help:"Add a PI with a one-time password."`
 	List     piList     `cmd:"" help:"List PIs and their studies."`
 	Grant    piGrant    `cmd:"" help:"Let a PI sign for a study."`
 	Revoke   piRevoke   `cmd:"" help:"No longer let a PI sign for a study."`
-	Password piPassword `cmd:"" help:"Set a PI's password."`
+	Reset    piReset    `cmd:"" help:"Set a random one-time password and print it, once."`
+	Password piPassword `cmd:"" help:"Choose a password; for the PI, who needs the present or a one-time password."`
 	Disable  piDisable  `cmd:"" help:"Disable a PI permanently; the user name is never used again."`
 }
 
 type piAdd struct {
-	User  string   `arg:"" help:"User name."`
-	Name  string   `required:"" help:"Printed name, as signatures show it."`
-	Study []string `required:"" sep:"none" placeholder:"S" help:"Study the PI may sign for; repeat for more."`
-	console.PasswordFlag
+	User         string   `arg:"" help:"User name."`
+	Name         string   `required:"" help:"Printed name, as signatures show it."`
+	Study        []string `required:"" sep:"none" placeholder:"S" help:"Study the PI may sign for; repeat for more."`
+	PasswordFile string   `env:"-" help:"File whose first line is the one-time password; - for standard input. A random one is printed when absent." placeholder:"F"`
 }
 
 func (cmd *piAdd) Run(ctx context.Context, c *common, t console.Terminal) error {
-	password, err := cmd.ReadNew(ctx, t, cmd.User, accounts.MinPassword)
-	if err != nil {
-		return err
-	}
-	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
-		if err := o.Accounts().AddPI(ctx, console.Operator(), cmd.User, cmd.Name, cmd.Study, password); err != nil {
+	oneTime, printed := rand.Text(), true
+	if cmd.PasswordFile != "" {
+		var err error
+		if oneTime, err = (console.PasswordFlag{PasswordFile: cmd.PasswordFile}).Read(ctx, t, cmd.User); err != nil {
 			return err
 		}
-		fmt.Fprintf(t.Out, "PI %s may sign for %s\n", cmd.User, strings.Join(cmd.Study, ", "))
-		return nil
+		printed = false
+	}
+	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
+		if err := o.Accounts().AddPI(ctx, console.Operator(), cmd.User, cmd.Name, cmd.Study, oneTime); err != nil {
+			return err
+		}
+		facts := oneTimePassword{User: cmd.User}
+		if printed {
+			facts.Password = oneTime
+		}
+		return console.PrintFacts(t, facts, func(w io.Writer) {
+			fmt.Fprintf(w, "PI %s may sign for %s\n", cmd.User, strings.Join(cmd.Study, ", "))
+			facts.print(w)
+		})
+	})
+}
+
+// oneTimePassword is what an operator hands to a PI.
+type oneTimePassword struct {
+	User     string `json:"user"`
+	Password string `json:"password,omitempty"` // empty where the operator has it in a file
+}
+
+func (p oneTimePassword) print(w io.Writer) {
+	if p.Password != "" {
+		fmt.Fprintln(w, "one-time password:", p.Password)
+	}
+	fmt.Fprintf(w, "For %d hours it opens only the choice of another one, by the PI: signoff pi password %s\n", int(accounts.OneTimeFor.Hours()), p.User)
+}
+
+type piReset struct {
+	User string `arg:"" help:"User name."`
+}
+
+func (cmd *piReset) Run(ctx context.Context, c *common, t console.Terminal) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		password, err := o.Accounts().ResetPassword(ctx, console.Operator(), cmd.User)
+		if err != nil {
+			return err
+		}
+		facts := oneTimePassword{User: cmd.User, Password: password}
+		return console.PrintFacts(t, facts, facts.print)
 	})
 }
 
@@ -85,15 +125,28 @@ func (cmd *piRevoke) Run(ctx context.Context, c *common, t console.Terminal) err
 type piPassword struct {
 	User string `arg:"" help:"User name."`
 	console.PasswordFlag
+	NewPasswordFile string `env:"-" help:"File whose first line is the new password. Asked for twice when absent." placeholder:"F"`
+}
+
+// Validate refuses two passwords from one input.
+func (cmd *piPassword) Validate() error {
+	if cmd.PasswordFile == "-" && cmd.NewPasswordFile == "-" {
+		return console.UsageError("--password-file and --new-password-file cannot both be standard input")
+	}
+	return nil
 }
 
 func (cmd *piPassword) Run(ctx context.Context, c *common, t console.Terminal) error {
-	password, err := cmd.ReadNew(ctx, t, cmd.User, accounts.MinPassword)
+	present, err := cmd.Read(ctx, t, cmd.User)
+	if err != nil {
+		return err
+	}
+	password, err := console.PasswordFlag{PasswordFile: cmd.NewPasswordFile}.ReadNew(ctx, t, cmd.User, accounts.MinPassword)
 	if err != nil {
 		return err
 	}
 	return change(ctx, c, t, "PI "+cmd.User+" has a new password", func(o *outbox.Outbox) error {
-		return o.Accounts().SetPassword(ctx, console.Operator(), cmd.User, password)
+		return o.Accounts().ChoosePassword(ctx, cmd.User, present, password, localAddress)
 	})
 }
 

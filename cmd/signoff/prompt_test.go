@@ -39,7 +39,7 @@ func TestCtrlCAtAPromptEndsTheProgramAndRestoresTheTerminal(t *testing.T) {
 	for name, inShell := range map[string]bool{"alone": false, "under sh": true} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			cmd := child(t, "command", "pi", "add", "rivera", "--name", "Dr R", "--study", "S", "--data", dir)
+			cmd := child(t, "command", "pi", "password", "rivera", "--password-file", passwordFile(t), "--data", dir)
 			if inShell {
 				env := cmd.Env
 				cmd = exec.CommandContext(t.Context(), "sh", append([]string{"-c", `"$0" "$@"; exit $?`}, cmd.Args...)...)

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/retry"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 )
 
@@ -66,7 +67,7 @@ func TestStatusShowsWhatPartnersHaveReceived(t *testing.T) {
 	p, _ := startServer(t, dir)
 	ctx := t.Context()
 	study := killStudy(0)
-	if err := p.Outbox.Accounts().AddPI(ctx, "test", "pi", "P. Investigator", []string{study}, testPassword); err != nil {
+	if err := accountstest.AddPI(ctx, p.Outbox.Accounts(), "test", "pi", "P. Investigator", []string{study}, testPassword); err != nil {
 		t.Fatal(err)
 	}
 	_, secret := newPartnerWithSecret(t, p, "acme", study)

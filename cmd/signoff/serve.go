@@ -45,7 +45,8 @@ func greet(w io.Writer, data datadir.Dir, basePath string, s datadir.Serving) {
   NATS        %s  (%s)
 `, data, s.PublicURL, basePath, s.PublicURL, token.Path, s.OpsURL, s.NATS, natsHint(data, s))
 	fmt.Fprintf(w, `Next, in another terminal:
-  signoff pi add USER --name "Printed Name" --study S     who signs
+  signoff pi add USER --name "Printed Name" --study S     who signs, with a one-time password
+  signoff pi password USER                                the PI chooses a password
   signoff partner add ID --study S                        who sees
   signoff import FILE                                     what is to be signed
   signoff sign --study S --all --as USER --meaning "…"    the sign-off

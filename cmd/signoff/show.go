@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -248,9 +249,17 @@ func (f versionFacts) printState(w io.Writer) {
 		wrap(w, "state", "replaced by a later registration before it was signed")
 	default:
 		s := v.Signature
-		wrap(w, "signed", fmt.Sprintf("%s by %s (%s): %q, event %d", events.FormatTime(s.Time), s.Name, s.User, s.Meaning, v.Number))
+		without := ""
+		if v.SignedDigest == "" {
+			without = ", before signatures had a digest"
+		}
+		wrap(w, "signed", fmt.Sprintf("%s by %s (%s): %q, event %d%s", events.FormatTime(s.Time), s.Name, s.User, s.Meaning, v.Number, without))
 		if wd := v.Withdrawal; wd != nil {
-			wrap(w, "withdrawn", fmt.Sprintf("%s by %s (%s): %q, because %q", events.FormatTime(wd.Time), wd.Name, wd.User, wd.Meaning, wd.Reason))
+			meaning := strconv.Quote(wd.Meaning)
+			if wd.Meaning == "" {
+				meaning = "before withdrawals had a meaning"
+			}
+			wrap(w, "withdrawn", fmt.Sprintf("%s by %s (%s): %s, because %q", events.FormatTime(wd.Time), wd.Name, wd.User, meaning, wd.Reason))
 		}
 		wrap(w, "available", map[bool]string{true: "to the study's partners", false: "no longer"}[v.Available])
 	}

@@ -83,6 +83,18 @@ func TestWhatIsSignedIsShownWhole(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a signature and a withdrawal of a former version of the program", func(t *testing.T) {
+		v := outbox.Version{
+			State: outbox.VersionSigned, Signature: &events.Signature{User: "pi", Name: "P", Meaning: "m"},
+			Withdrawal: &outbox.WithdrawalRecord{Signature: events.Signature{User: "pi", Name: "P"}, Reason: "r"},
+		}
+		var out strings.Builder
+		versionFacts{Shown: v}.print(&out)
+		text := strings.Join(strings.Fields(out.String()), " ")
+		if strings.Contains(text, `""`) || !strings.Contains(text, "before withdrawals had a meaning") || !strings.Contains(text, "before signatures had a digest") {
+			t.Error(text)
+		}
+	})
 	t.Run("what is not there", func(t *testing.T) {
 		refusal(t, exitRefused, []string{"show", "791", "--data", dir}, "no assessment 791")
 		refusal(t, exitRefused, []string{"show", "790@9.9", "--data", dir}, "case revision 9, revision 9", "signoff show 790")

@@ -40,15 +40,14 @@ func (cmd *signCommand) Validate() error {
 	switch {
 	case len(cmd.ID) > 0 && cmd.Study == "" && cmd.Case == 0 && !cmd.All:
 		return cmd.validateIDs()
-	case cmd.PasswordFile != "" && (cmd.Case > 0 || cmd.All) && !cmd.Yes:
-		return console.UsageError("with --password-file nobody sees what is signed: add --yes to sign all that waits there, or name ids with their digests")
 	case cmd.Case < 0:
 		return console.UsageError("--case must be the number of a case, from 1 on")
-	case len(cmd.ID) == 0 && cmd.Study != "" && (cmd.Case > 0) != cmd.All:
-		return nil
-	default:
+	case len(cmd.ID) > 0 || cmd.Study == "" || (cmd.Case > 0) == cmd.All:
 		return console.UsageError("name what to sign: either ids, or --study with --case N, or --study with --all")
+	case cmd.PasswordFile != "" && !cmd.Yes:
+		return console.UsageError("with --password-file nobody sees what is signed: add --yes to sign all that waits there, or name ids with their digests")
 	}
+	return nil
 }
 
 func (cmd *signCommand) validateIDs() error {
@@ -65,6 +64,9 @@ func (cmd *signCommand) validateIDs() error {
 }
 
 func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	if err := events.ValidMeaning(cmd.Meaning); err != nil {
+		return console.UsageError("--" + err.Error())
+	}
 	if err := cmd.Check(t); err != nil {
 		return err
 	}
@@ -73,26 +75,48 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) 
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(t.Err, "To be signed:")
-		printWaiting(t.Err, shown)
+		if len(shown) > 0 {
+			fmt.Fprintln(t.Err, "To be signed:")
+			printWaiting(t.Err, shown)
+		}
 		password, err := cmd.Read(ctx, t, cmd.As)
 		if err != nil {
 			return err
 		}
-		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
+		if err := authenticate(ctx, t, o, cmd.As, password); err != nil {
 			return err
 		}
 		signed, refused := cmd.sign(ctx, t, o, cases)
 		if err := console.PrintFacts(t, signed, func(w io.Writer) { printSigned(w, signed) }); err != nil {
 			return err
 		}
-		warnUnpublished(ctx, c, t)
+		if len(signed) > 0 {
+			warnUnpublished(ctx, c, t)
+		}
 		if refused > 0 {
 			fmt.Fprintf(t.Err, "%s not signed\n", console.Plural(refused, "case"))
 			return console.ErrPartly
 		}
 		return nil
 	})
+}
+
+// authenticate checks the PI's password, and prints when it was used and reset last, so
+// that a PI notices what somebody else did.
+func authenticate(ctx context.Context, t console.Terminal, o *outbox.Outbox, user, password string) error {
+	pi, err := o.Accounts().Authenticate(ctx, user, password, localAddress)
+	if err != nil {
+		return err
+	}
+	last, reset := "never", "not recorded"
+	if s := pi.LastSignIn; !s.Time.IsZero() {
+		last = events.FormatTime(s.Time) + " from " + s.Address
+	}
+	if !pi.LastReset.IsZero() {
+		reset = events.FormatTime(pi.LastReset)
+	}
+	fmt.Fprintf(t.Err, "Last sign-in of %s: %s. Last one-time password of an operator: %s.\n", user, last, reset)
+	return nil
 }
 
 // atOnce is how many cases are signed at the same time, so that they share
@@ -126,10 +150,23 @@ func (cmd *signCommand) sign(ctx context.Context, t console.Terminal, o *outbox.
 		}
 	}
 	bar.End()
-	for _, err := range complaints {
-		fmt.Fprintln(t.Err, "refused:", err)
-	}
+	printComplaints(t.Err, complaints)
 	return signed, refused + len(complaints)
+}
+
+// printComplaints prints why cases were refused; the same reason of many cases
+// once.
+func printComplaints(w io.Writer, complaints []error) {
+	for len(complaints) > 0 {
+		text, n := complaints[0].Error(), 0
+		for n < len(complaints) && complaints[n].Error() == text {
+			n++
+		}
+		if complaints = complaints[n:]; n > 1 {
+			text += " (" + console.Plural(n, "case") + ")"
+		}
+		fmt.Fprintln(w, "refused:", text)
+	}
 }
 
 // yieldLock leaves the database to other processes for a moment. SQLite has no queue for
@@ -140,7 +177,7 @@ func yieldLock(ctx context.Context) error { return retry.Sleep(ctx, 2*time.Milli
 // printSigned lists what was signed; if that is much, it prints only the number.
 func printSigned(w io.Writer, signed []outbox.Signed) {
 	const few = 20
-	if len(signed) <= few {
+	if len(signed) > 0 && len(signed) <= few {
 		rows := make([][]string, len(signed))
 		for i, s := range signed {
 			rows[i] = []string{s.ID, s.Study, fmt.Sprint(s.Case), s.Version.String(), fmt.Sprint(s.Sequence), events.FormatTime(s.Time)}
@@ -222,7 +259,7 @@ func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) (cases 
 		return nil, nil, err
 	}
 	if len(shown) == 0 {
-		return nil, nil, events.Errorf(events.NotFound, "nothing waits for a signature there")
+		return nil, nil, events.Errorf(events.NotFound, "nothing waits for a signature there; signoff waiting lists what waits in any study")
 	}
 	for i, w := range shown {
 		if i == 0 || w.Assessment.Case.ID != shown[i-1].Assessment.Case.ID {

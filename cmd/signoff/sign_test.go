@@ -15,6 +15,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 )
 
 func TestAnInterruptedSigningPrintsWhatIsNotSigned(t *testing.T) {
@@ -29,7 +30,7 @@ func TestAnInterruptedSigningPrintsWhatIsNotSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	if err := o.Accounts().AddPI(t.Context(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
+	if err := accountstest.AddPI(t.Context(), o.Accounts(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
 		t.Fatal(err)
 	}
 	var batch []events.Submission
@@ -70,7 +71,7 @@ func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	if err := o.Accounts().AddPI(t.Context(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
+	if err := accountstest.AddPI(t.Context(), o.Accounts(), "tester", "rivera", "Dr. Rivera", []string{"S1"}, "correct horse battery"); err != nil {
 		t.Fatal(err)
 	}
 	for n := range int32(4) {
@@ -165,6 +166,37 @@ func TestWhatIsSignedMeanwhileIsNotWithdrawn(t *testing.T) {
 	<-ended
 	if out := mustSignoff(t, "show", "790", "--data", dir).out; !strings.Contains(out, "to the study's partners") {
 		t.Errorf("the version that was signed meanwhile is not available:\n%s", out)
+	}
+}
+
+// What is wrong with a signature is said before the password is read, and once.
+func TestWrongSignatures(t *testing.T) {
+	dir := t.TempDir()
+	password, stranger := addPI(t, dir, "pi", "DEMO-01", "FHIR-T"), addPI(t, dir, "stranger", "OTHER")
+	mustSignoff(t, "import", "demo/seed.json", "demo/synthetic.ndjson", "--data", dir)
+	beside := func(password string, args ...string) []string {
+		return append(args, "--password-file", password, "--data", dir)
+	}
+	unread := filepath.Join(t.TempDir(), "is not read")
+	all := []string{"sign", "--study", "DEMO-01", "--all", "--yes", "--as", "pi", "--meaning"}
+	refusal(t, exitUsage, beside(unread, append(all, "")...), "--meaning")
+	refusal(t, exitUsage, beside(unread, append(all, "a\nb")...), "--meaning")
+	refusal(t, exitUsage, beside(unread, "withdraw", "790", "--as", "pi", "--meaning", "", "--reason", "r"), "--meaning")
+	refusal(t, exitUsage, beside(unread, "withdraw", "790", "--as", "pi", "--meaning", "m", "--reason", " "), "--reason")
+	refusal(t, exitUsage, beside(unread, "withdraw", "790@5.1", "--as", "pi", "--meaning", "m", "--reason", "r"), "without a version", `"790"`)
+	refusal(t, exitUsage, beside(unread, "sign", "--all", "--as", "pi", "--meaning", "m"), "--study with --all")
+	refusal(t, exitRefused, beside(unread, "sign", "--study", "DEMO-O1", "--all", "--yes", "--as", "pi", "--meaning", "m"), "signoff waiting")
+
+	r := signoff(t, beside(stranger, "sign", "--study", "DEMO-01", "--all", "--yes", "--as", "stranger", "--meaning", "m")...)
+	if n := strings.Count(r.err, "may not sign for study DEMO-01"); n != 1 || !strings.Contains(r.err, " cases)") || r.status != exitRefused {
+		t.Errorf("a PI without a grant is refused %d times: %s", n, r.err)
+	}
+	if strings.Contains(r.err, "No server is running") || strings.Contains(r.out, "ASSESSMENT") {
+		t.Errorf("where nothing was signed it prints\n%s%s", r.out, r.err)
+	}
+	r = signoff(t, beside(password, "sign", "790@5.1#"+someDigest, "--as", "pi", "--meaning", "m")...)
+	if strings.Contains(r.err, "To be signed") || r.status != exitRefused {
+		t.Errorf("what is not there is to be signed: %s", r.err)
 	}
 }
 

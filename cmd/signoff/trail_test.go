@@ -71,12 +71,12 @@ func TestAuditPrintsATableThatTheEnvironmentDoesNotNarrow(t *testing.T) {
 		return strings.Join(out, ", ")
 	}
 	for _, c := range []struct{ args, want string }{
-		{"--study FHIR-T", "pi.added pi, pi.disabled pi, pi.added rivera, assessment.registered 790, assessment.registered 792, assessment.signed 790"},
-		{"--study OTHER", "pi.added other"},
+		{"--study FHIR-T", "pi.added pi, pi.password-set pi, pi.disabled pi, pi.added rivera, pi.password-set rivera, assessment.registered 790, assessment.registered 792, assessment.signed 790"},
+		{"--study OTHER", "pi.added other, pi.password-set other"},
 		{"--assessment 790", "assessment.registered 790, assessment.signed 790"},
-		{"--actor rivera", "assessment.signed 790"},
+		{"--actor rivera", "pi.password-set rivera, assessment.signed 790"},
 		{"--action pi.disabled", "pi.disabled pi"},
-		{"--action pi --until 2999-12", "pi.added pi, pi.added other, pi.disabled pi, pi.added rivera"},
+		{"--action pi --until 2999-12", "pi.added pi, pi.password-set pi, pi.added other, pi.password-set other, pi.disabled pi, pi.added rivera, pi.password-set rivera"},
 		{"--until 2001", ""},
 		{"--since 2999-12-31T10:00:00Z", ""},
 	} {
@@ -97,7 +97,7 @@ func TestAuditHead(t *testing.T) {
 	if err := json.Unmarshal([]byte(mustSignoff(t, "audit", "--head", "--json", "--data", dir).out), &facts); err != nil {
 		t.Fatal(err)
 	}
-	if facts.Line != 7 || len(facts.Hash) != 64 || facts.Published != nil {
+	if facts.Line != 10 || len(facts.Hash) != 64 || facts.Published != nil {
 		t.Errorf("%+v", facts)
 	}
 	if r := mustSignoff(t, "audit", "--head", "--data", dir); !strings.Contains(r.out, facts.Hash) || !strings.Contains(r.out, "nothing yet") {

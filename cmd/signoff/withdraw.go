@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
@@ -19,7 +22,18 @@ type withdrawCommand struct {
 	console.PasswordFlag
 }
 
+// Validate refuses a version, which sign takes.
+func (cmd *withdrawCommand) Validate() error {
+	if id, _, versioned := strings.Cut(cmd.ID, "@"); versioned {
+		return console.UsageError("name the assessment without a version, as " + strconv.Quote(id) + ": the version that was signed last is withdrawn")
+	}
+	return nil
+}
+
 func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	if err := cmp.Or(events.ValidMeaning(cmd.Meaning), events.ValidReason(cmd.Reason)); err != nil {
+		return console.UsageError("--" + err.Error())
+	}
 	if err := cmd.Check(t); err != nil {
 		return err
 	}
@@ -38,7 +52,7 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Termin
 		if err != nil {
 			return err
 		}
-		if _, err := o.Accounts().Authenticate(ctx, cmd.As, password, localAddress); err != nil {
+		if err := authenticate(ctx, t, o, cmd.As, password); err != nil {
 			return err
 		}
 		signed, err := o.Withdraw(ctx, outbox.Withdrawal{

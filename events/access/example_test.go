@@ -99,23 +99,27 @@ func ExampleDirectory_Narrow() {
 	// [OTHER]
 }
 
-// Each wrong attempt to sign in makes the next one wait longer.
+// Each wrong secret makes the next wrong one wait longer. The right one does not wait.
 func ExampleSignIns() {
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	signIns := access.NewSignIns(access.SlowedSignIns)
+	partner := access.Partner{ID: "acme", Enabled: true, Secrets: []access.Secret{{SHA256: access.DigestSecret("right")}}}
 	attempt := access.Attempt{Client: "acme", Place: access.Place("192.0.2.1:50123")}
-	for wrong := 1; wrong <= 7; wrong++ {
-		now = now.Add(signIns.Wait(attempt, now))
-		signIns.Fail(attempt, now)
-		if wait := signIns.Wait(attempt, now); wait > 0 {
-			fmt.Println("wait", wait, "after wrong attempt", wrong)
+	for _, secret := range []string{"w1", "w2", "w3", "w4", "w5", "w6", "right"} {
+		if partner.Opens(secret, now) {
+			fmt.Println(secret, "opens")
+		} else if wait, _ := signIns.Fail(attempt, now); wait > 0 {
+			fmt.Println(secret, "is wrong: wait", wait)
+		} else {
+			fmt.Println(secret, "is wrong")
 		}
 	}
-	signIns.Succeed(attempt)
-	fmt.Println("wait", signIns.Wait(attempt, now), "after a right one")
 	// Output:
-	// wait 1s after wrong attempt 5
-	// wait 2s after wrong attempt 6
-	// wait 4s after wrong attempt 7
-	// wait 0s after a right one
+	// w1 is wrong
+	// w2 is wrong
+	// w3 is wrong
+	// w4 is wrong
+	// w5 is wrong
+	// w6 is wrong: wait 1s
+	// right opens
 }

@@ -21,11 +21,11 @@ type SignInPolicy struct {
 
 // The numbers for what signs in.
 var (
-	// Sign-ins with a user's password, and at the token endpoint with a client's
-	// secret, of one user or client at one place.
+	// Sign-ins of one user at one place: a password may be guessed, so further
+	// attempts are not even checked. The same numbers slow wrong secrets of one client
+	// at one place at the token endpoint.
 	LockingSignIns = SignInPolicy{Free: 5, First: 15 * time.Minute, Longest: 15 * time.Minute, Forget: 15 * time.Minute}
-	// Logins of one client to NATS at one place. NATS clients try again by
-	// themselves, so a lock of minutes would hit those who only come with an old secret.
+	// Logins of one client to NATS at one place. NATS clients try again by themselves.
 	SlowedSignIns = SignInPolicy{Free: 5, First: time.Second, Longest: time.Minute, Forget: 15 * time.Minute}
 	// Sign-ins at the token endpoint at one place, of all clients together. A partner
 	// that makes a mistake never comes near this; one that guesses ids and secrets does.
@@ -70,10 +70,13 @@ func (p SignInPolicy) Slows(w WrongAttempts) bool { return w.Count == p.Free }
 // also SignIns.
 const maxSignIns = 10_000
 
-// SignIns counts wrong attempts in memory. A 2Q cache keeps counts that were used
-// once apart from those that were used again, so that no number of places that fail
-// once each makes it drop the count of one that fails often. Its methods may be
-// called concurrently.
+// SignIns counts wrong client secrets in memory. Its caller compares the secret
+// first, and asks SignIns about wrong ones only: who has the right one is never kept
+// waiting, whatever others at the same place do.
+//
+// A 2Q cache keeps counts that were used once apart from those that were used again,
+// so that no number of places that fail once each makes it drop the count of one that
+// fails often. Its methods may be called concurrently.
 type SignIns struct {
 	policy SignInPolicy
 	mu     sync.Mutex // a count is read and written in one step
@@ -95,64 +98,19 @@ func NewSignIns(policy SignInPolicy) *SignIns {
 	return &SignIns{policy: policy, wrong: wrong}
 }
 
-// Wait returns how long the attempt has to wait at the time now; 0 if it may be
-// made.
-func (s *SignIns) Wait(a Attempt, now time.Time) time.Duration {
+// Fail counts a wrong attempt at the time now and returns 0. It reports whether it is
+// the one after which the next ones have to wait. An attempt that comes before its time
+// is not counted; then Fail returns how long it still has to wait.
+func (s *SignIns) Fail(a Attempt, now time.Time) (wait time.Duration, slows bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w, _ := s.wrong.Get(a)
-	return s.policy.Wait(w, now)
-}
-
-// Fail counts a wrong attempt, and reports whether it is the one after which the
-// next ones have to wait.
-func (s *SignIns) Fail(a Attempt, now time.Time) (slows bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w, _ := s.wrong.Get(a)
+	if wait := s.policy.Wait(w, now); wait > 0 {
+		return wait, false
+	}
 	w = s.policy.Add(w, now)
 	s.wrong.Add(a, w)
-	return s.policy.Slows(w)
-}
-
-// Succeed ends the row of wrong attempts.
-func (s *SignIns) Succeed(a Attempt) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.wrong.Remove(a)
-}
-
-// Begin counts an attempt as wrong before its outcome is known, so that many at
-// the same time get no further than one after the other. Where the attempt has to
-// wait, it returns how long, and counts nothing. Otherwise the caller calls undo
-// if the attempt was not wrong.
-func (s *SignIns) Begin(a Attempt, now time.Time) (undo func(), wait time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, _ := s.wrong.Get(a)
-	if wait := s.policy.Wait(before, now); wait > 0 {
-		return nil, wait
-	}
-	s.wrong.Add(a, s.policy.Add(before, now))
-	return func() { s.undo(a, before.Last, now) }, 0
-}
-
-// undo takes back one attempt of the time at; last is that of the one before it.
-func (s *SignIns) undo(a Attempt, last, at time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w, ok := s.wrong.Get(a)
-	switch {
-	case !ok: // dropped meanwhile
-	case w.Count <= 1:
-		s.wrong.Remove(a)
-	default:
-		w.Count--
-		if w.Last.Equal(at) {
-			w.Last = last
-		}
-		s.wrong.Add(a, w)
-	}
+	return 0, s.policy.Slows(w)
 }
 
 // maxPlace bounds a text that is no address, in bytes.

@@ -2,8 +2,9 @@ package access_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,33 +71,33 @@ func TestEachFurtherFailureSlowsForTwiceAsLong(t *testing.T) {
 	p := access.SlowedSignIns
 	s := access.NewSignIns(p)
 	a := access.Attempt{Client: "acme", Place: "192.0.2.1"}
-	for i := range p.Free - 1 {
-		if s.Fail(a, now) || s.Wait(a, now) > 0 {
-			t.Fatalf("slowed after %d failures", i+1)
+	for i := range p.Free {
+		if wait, slows := s.Fail(a, now); wait != 0 || slows != (i == p.Free-1) {
+			t.Fatalf("failure %d: has to wait %s, slows %t", i+1, wait, slows)
 		}
 	}
-	wait := time.Second
+	want := time.Second
 	for i := range 9 {
-		if slows := s.Fail(a, now); slows != (i == 0) || s.Wait(a, now) != wait {
-			t.Errorf("after failure %d it has to wait %s instead of %s", p.Free+i, s.Wait(a, now), wait)
+		for range 3 { // what comes too early is not counted
+			if wait, slows := s.Fail(a, now); wait != want || slows {
+				t.Errorf("after failure %d it has to wait %s instead of %s", p.Free+i, wait, want)
+			}
 		}
-		now = now.Add(wait)
-		wait = min(2*wait, p.Longest)
+		now = now.Add(want)
+		want = min(2*want, p.Longest)
+		if wait, slows := s.Fail(a, now); wait != 0 || slows {
+			t.Errorf("after the time to wait it has to wait %s more", wait)
+		}
 	}
-	s.Fail(a, now)
 	for what, other := range map[string]access.Attempt{
 		"another client":      {Client: "other", Place: "192.0.2.1"},
 		"another place":       {Client: "acme", Place: "192.0.2.2"},
 		"one that is nobody":  {Place: "192.0.2.1"},
 		"a place without one": {Client: "acme"},
 	} {
-		if s.Wait(other, now) > 0 {
+		if wait, _ := s.Fail(other, now); wait > 0 {
 			t.Errorf("%s is slowed too", what)
 		}
-	}
-	s.Succeed(a)
-	if s.Wait(a, now) > 0 || s.Fail(a, now) || s.Wait(a, now) > 0 {
-		t.Error("a success does not end the row")
 	}
 }
 
@@ -108,7 +109,7 @@ func TestFailuresAreForgottenAfterAWhile(t *testing.T) {
 	for range p.Free - 1 {
 		s.Fail(a, now)
 	}
-	if later := now.Add(p.Forget); s.Fail(a, later) || s.Wait(a, later) > 0 {
+	if wait, slows := s.Fail(a, now.Add(p.Forget)); wait > 0 || slows {
 		t.Error("a failure of long ago counts")
 	}
 }
@@ -124,72 +125,33 @@ func TestWhoFailedMoreThanOnceIsNotPushedOutByThoseWhoFailedOnce(t *testing.T) {
 	for i := range 50_000 {
 		s.Fail(access.Attempt{Place: fmt.Sprint(i)}, now)
 	}
-	if s.Wait(often, now) == 0 {
-		t.Error("the one that failed nine times is forgotten")
+	if wait, _ := s.Fail(often, now); wait == 0 {
+		t.Error("the one that failed most is forgotten")
 	}
 	for range access.SlowedSignIns.Free - 1 {
 		s.Fail(once, now)
 	}
-	if s.Wait(once, now) > 0 {
+	if wait, _ := s.Fail(once, now); wait > 0 {
 		t.Error("nobody is ever dropped")
 	}
 }
 
-// An attempt that turns out not to be wrong leaves what was counted before it.
-func TestAnAttemptThatIsUndoneLeavesNoTrace(t *testing.T) {
+// However many fail at once, no more are counted than one after the other.
+func TestManyWrongAttemptsAtOnceGetNoFurther(t *testing.T) {
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
-	p := access.PlaceSignIns
-	rapid.Check(t, func(t *rapid.T) {
-		s := access.NewSignIns(p)
-		a := access.Attempt{Place: "192.0.2.1"}
-		var w access.WrongAttempts
-		at := now
-		for _, wrong := range rapid.SliceOfN(rapid.Bool(), 1, 60).Draw(t, "wrong") {
-			at = at.Add(time.Duration(rapid.Int64Range(1, int64(20*time.Second)).Draw(t, "idle")))
-			undo, wait := s.Begin(a, at)
-			if want := p.Wait(w, at); wait != want {
-				t.Fatalf("has to wait %s instead of %s after %+v", wait, want, w)
+	s := access.NewSignIns(access.PlaceSignIns)
+	var counted atomic.Int32
+	var all sync.WaitGroup
+	for range 200 {
+		all.Go(func() {
+			if wait, _ := s.Fail(access.Attempt{Place: "192.0.2.1"}, now); wait == 0 {
+				counted.Add(1)
 			}
-			if wait > 0 {
-				continue
-			}
-			if wrong {
-				w = p.Add(w, at)
-			} else {
-				undo()
-			}
-		}
-	})
-	all := access.NewSignIns(p)
-	a := access.Attempt{Place: "192.0.2.1"}
-	var undo []func()
-	for {
-		u, wait := all.Begin(a, now)
-		if wait > 0 {
-			break
-		}
-		undo = append(undo, u)
+		})
 	}
-	if len(undo) != p.Free {
-		t.Errorf("%d at once are let through", len(undo))
-	}
-	for _, u := range slices.Backward(undo) {
-		u()
-	}
-	if all.Wait(a, now) > 0 {
-		t.Error("has to wait after attempts that were all undone")
-	}
-	for range p.Free {
-		all.Fail(a, now)
-	}
-	later := now.Add(p.First)
-	u, wait := all.Begin(a, later)
-	if wait > 0 {
-		t.Fatalf("has to wait %s after the wait", wait)
-	}
-	u()
-	if wait := all.Wait(a, later); wait > 0 {
-		t.Errorf("has to wait %s after an attempt that was undone", wait)
+	all.Wait()
+	if n := int(counted.Load()); n != access.PlaceSignIns.Free {
+		t.Errorf("%d are counted", n)
 	}
 }
 

@@ -54,5 +54,5 @@ func (v *Verifier) init() {
 func sameKey(a, b jose.JSONWebKey) bool {
 	public, ok := a.Key.(*ecdsa.PublicKey)
 	other, okOther := b.Key.(*ecdsa.PublicKey)
-	return ok && okOther && public.Equal(other)
+	return ok && okOther && (public == other || public.Equal(other))
 }

@@ -40,7 +40,8 @@ func logAccess(log *slog.Logger, r *http.Request, x *exchange, w *CountedWriter,
 	log.LogAttrs(context.Background(), level, "request", attributes...)
 }
 
-// explain returns the level at which an error is logged, and its cause.
+// explain returns the level at which an error is logged, and its cause. An internal error
+// is most likely a consequence where the caller has gone, so it is not an error then.
 func explain(ctx context.Context, failure error) (slog.Level, string) {
 	if _, a := refusal(failure); a.status >= http.StatusInternalServerError {
 		if ctx.Err() != nil {

@@ -126,14 +126,18 @@ func TestAuthenticateClient(t *testing.T) {
 			t.Error(a, b)
 		}
 	})
-	t.Run("locks a stranger out, and not the partner", func(t *testing.T) {
+	t.Run("slows wrong secrets where they come from, and never the right one", func(t *testing.T) {
+		const shared = "192.0.2.1"
 		for range 5 {
-			wantCode(t, login("acme", "wrong", "192.0.2.1"), events.Unauthenticated)
+			wantCode(t, login("acme", "wrong", shared), events.Unauthenticated)
 		}
-		wantCode(t, login("acme", secret, "192.0.2.1"), events.Throttled)
-		ok(t, login("acme", secret, "192.0.2.2"))
+		for range 30 {
+			wantCode(t, login("acme", "wrong", shared), events.Throttled)
+		}
+		ok(t, login("acme", secret, shared))
+		wantCode(t, login("acme", "wrong", "192.0.2.2"), events.Unauthenticated)
 		d.clock.advance(15 * time.Minute)
-		ok(t, login("acme", secret, "192.0.2.1"))
+		wantCode(t, login("acme", "wrong", shared), events.Unauthenticated)
 	})
 }
 

@@ -29,18 +29,23 @@ func exampleAccounts(ctx context.Context) (acc *accounts.Accounts, done func()) 
 	}
 }
 
+// An operator adds a PI, who chooses a password. Only that one signs in.
 func ExampleAccounts_AddPI() {
 	ctx := context.Background()
 	acc, done := exampleAccounts(ctx)
 	defer done()
-	check(acc.AddPI(ctx, "operator", "dr.who", "Dr. Who", []string{"FHIR-T"}, "a password for the example"))
+	check(acc.AddPI(ctx, "operator", "dr.who", "Dr. Who", []string{"FHIR-T"}, "for the first time only"))
 
-	_, err := acc.Authenticate(ctx, "dr.who", "a wrong password", "local")
+	_, err := acc.Authenticate(ctx, "dr.who", "for the first time only", "local")
+	fmt.Println(err)
+	check(acc.ChoosePassword(ctx, "dr.who", "for the first time only", "a password for the example", "local"))
+	_, err = acc.Authenticate(ctx, "dr.who", "a wrong password", "local")
 	fmt.Println(err)
 	pi, err := acc.Authenticate(ctx, "dr.who", "a password for the example", "local")
 	check(err)
 	fmt.Println(pi.Name, pi.Studies)
 	// Output:
+	// this password of dr.who is only for choosing another one: signoff pi password dr.who
 	// The user name or the password is wrong.
 	// Dr. Who [FHIR-T]
 }

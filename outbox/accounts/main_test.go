@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 )
 
 const (
@@ -57,7 +58,7 @@ func newOutbox(t testing.TB, users ...string) *testOutbox {
 		users = []string{"dr.a"}
 	}
 	for _, u := range users {
-		ok(t, d.Accounts().AddPI(t.Context(), operator, u, "Printed "+u, []string{study}, password))
+		ok(t, accountstest.AddPI(t.Context(), d.Accounts(), operator, u, "Printed "+u, []string{study}, password))
 	}
 	return d
 }

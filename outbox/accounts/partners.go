@@ -173,35 +173,31 @@ func (acc *Accounts) Partners(ctx context.Context) ([]access.Partner, error) {
 	return partners, nil
 }
 
-// AuthenticateClient returns the partner with this client id and secret. The
-// errors are those of Authenticate. A lock is for the client from that address
-// only, so a stranger cannot lock a partner out.
+// AuthenticateClient returns the partner with this client id and secret. The right
+// secret is accepted at any time. For a wrong one or an unknown client the error is
+// Unauthenticated, and Throttled after five in a row of that client from that address;
+// such failures are counted and audited.
 func (acc *Accounts) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
 	ctx = ledger.WithAddress(ctx, address)
-	a := attempt{kind: kindClient, name: id, address: access.Place(address)}
+	a := attempt{kind: kindClient, protocol: overHTTP, name: id, address: access.Place(address)}
 	if !events.ValidPartnerID(id) {
-		a.name = ""
+		a.name = "" // not anybody's, so it is not stored
 	}
-	failures, err := acc.failures(ctx, a)
-	if err != nil {
-		return access.Partner{}, err
-	}
-	reason := "wrong secret"
 	p, err := findPartner(ctx, acc.ledger.DB.Reader, a.name)
-	if errors.Is(err, events.NotFound) {
-		reason = "unknown client"
-	} else if err != nil {
+	if err != nil && !errors.Is(err, events.NotFound) {
 		return access.Partner{}, err
 	}
-	if !p.Opens(secret, acc.ledger.Now()) {
-		return access.Partner{}, acc.fail(ctx, a, reason, wrongSecret)
+	a.known = err == nil
+	reason := "wrong secret"
+	switch {
+	case p.Opens(secret, acc.ledger.Now()):
+		return p, nil
+	case !a.known:
+		reason = "unknown client"
+	case !p.Enabled:
+		reason = "removed"
 	}
-	if failures > 0 {
-		if err := acc.forgetFailures(ctx, a); err != nil {
-			return access.Partner{}, err
-		}
-	}
-	return p, nil
+	return access.Partner{}, acc.failClient(ctx, a, reason)
 }
 
 // changePartner runs fn on a partner that is not removed.

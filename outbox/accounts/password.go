@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"github.com/alexedwards/argon2id"
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -79,24 +78,17 @@ func costOf(p argon2id.Params) string {
 	return fmt.Sprintf("m=%d,t=%d,p=%d", p.Memory, p.Iterations, p.Parallelism)
 }
 
-// hash returns the hash of a password in PHC string format. It refuses a weak
-// password.
-func (p *passwords) hash(password string) (string, error) {
-	password = norm.NFKC.String(password)
-	switch {
-	case !utf8.ValidString(password):
-		return "", events.Fieldf("password", "is not valid UTF-8")
-	case utf8.RuneCountInString(password) < MinPassword:
-		return "", events.Fieldf("password", "must have at least %d characters", MinPassword)
-	case len(password) > maxPassword:
-		return "", events.Fieldf("password", "must have at most %d bytes", maxPassword)
-	}
-	return argon2id.CreateHash(password, &cost)
+// hash returns the hash of a password in PHC string format.
+func hash(password string) (string, error) {
+	return argon2id.CreateHash(norm.NFKC.String(password), &cost)
 }
 
 // check reports whether the password matches the stored hash, which is computed
 // with its own cost. It takes the same time whatever the answer.
 func check(password, stored string) (matches bool, err error) {
+	if len(password) > maxPassword {
+		password = "" // not anybody's
+	}
 	if _, err := readCost(stored); err != nil {
 		return false, err
 	}
@@ -110,11 +102,11 @@ func renew(password, stored string) string {
 	if p, err := readCost(stored); err != nil || p == cost {
 		return ""
 	}
-	hash, err := argon2id.CreateHash(norm.NFKC.String(password), &cost)
+	renewed, err := hash(password)
 	if err != nil {
 		return ""
 	}
-	return hash
+	return renewed
 }
 
 // readCost returns the cost of checking a stored hash. It returns an error unless

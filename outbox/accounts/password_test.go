@@ -125,7 +125,8 @@ func TestStoredPasswordHashes(t *testing.T) {
 		o = open(t, d.path, outbox.Config{Clock: func() time.Time { // asked once the stored hash was read
 			if o != nil && !set {
 				set = true
-				ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", "another password"))
+				oneTime := must(d.Accounts().ResetPassword(t.Context(), operator, "dr.a"))(t)
+				ok(t, d.Accounts().ChoosePassword(t.Context(), "dr.a", oneTime, "another password", "local"))
 			}
 			return d.clock.now()
 		}})
@@ -170,7 +171,7 @@ func TestStoredPasswordHashes(t *testing.T) {
 			d.store(hash)
 			for range 6 { // more often than a wrong password locks
 				err := signIn(d, password)
-				if !errors.Is(err, events.Internal) || !strings.Contains(fmt.Sprint(err), "signoff pi password dr.a") {
+				if !errors.Is(err, events.Internal) || !strings.Contains(fmt.Sprint(err), "signoff pi reset dr.a") {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
@@ -178,7 +179,8 @@ func TestStoredPasswordHashes(t *testing.T) {
 				t.Errorf("%s: %s", name, diff)
 			}
 		}
-		ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", password)) // as the error says
+		oneTime := must(d.Accounts().ResetPassword(t.Context(), operator, "dr.a"))(t) // as the error says
+		ok(t, d.Accounts().ChoosePassword(t.Context(), "dr.a", oneTime, password, "local"))
 		ok(t, signIn(d, password))
 	})
 }

@@ -2,10 +2,12 @@ package accounts
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
@@ -18,10 +20,20 @@ type PI struct {
 	Name     string   `json:"name"` // as printed beside a signature
 	Studies  []string `json:"studies"`
 	Disabled bool     `json:"disabled"`
+
+	LastSignIn LastSignIn `json:"-"` // the one before this answer
+	LastReset  time.Time  `json:"-"` // when an operator set a one-time password last; zero if that was before it was recorded
 }
 
-// AddPI adds a PI. The error is a Conflict if the user name was ever used. By is
-// the operator, here and below.
+// LastSignIn is a sign-in with the right password. The zero value is none.
+type LastSignIn struct {
+	Time    time.Time
+	Address string
+}
+
+// AddPI adds a PI with a one-time password, as ResetPassword sets one. The error is a
+// Conflict if the user name, or one that differs from it in case only, was ever used.
+// By is the operator, here and below.
 func (acc *Accounts) AddPI(ctx context.Context, by, user, name string, studies []string, password string) error {
 	if !events.ValidUser(user) {
 		return events.Fieldf("user", "%q is not 1 to 64 of A-Z, a-z, 0-9 and . _ @ -", user)
@@ -33,23 +45,30 @@ func (acc *Accounts) AddPI(ctx context.Context, by, user, name string, studies [
 	if err != nil {
 		return err
 	}
-	hash, err := acc.passwords.hash(password)
+	if err := checkStrength(user, password); err != nil {
+		return err
+	}
+	hashed, err := hash(password)
 	if err != nil {
 		return err
 	}
 	return acc.ledger.Administer(ctx, by, "add PI", func(tx *ledger.Tx) error {
-		_, err := getPerson(tx, user)
-		if err == nil {
-			return events.Errorf(events.Conflict, "the user name %s was used before; choose another one", user)
-		}
-		if !errors.Is(err, events.NotFound) {
+		var used bool
+		err := tx.QueryRow(`select exists (select 1 from people where "user" = ? collate nocase)`, user).Scan(&used)
+		if err != nil {
 			return err
+		}
+		if used {
+			return events.Errorf(events.Conflict, "the user name %s was used before, perhaps in other case; choose another one", user)
 		}
 		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIAdded, Subject: user, Detail: PI{User: user, Name: name, Studies: studies}})
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(`insert into people ("user", name, password, line) values (?, ?, ?, ?)`, user, name, hash, line)
+		_, err = tx.Exec(`
+			insert into people ("user", name, password, one_time, reset, line)
+			values (?, ?, ?, ?, ?, ?)`,
+			user, name, hashed, events.FormatTime(tx.Now.Add(OneTimeFor)), events.FormatTime(tx.Now), line)
 		if err != nil {
 			return err
 		}
@@ -120,26 +139,140 @@ func hasGrant(tx *ledger.Tx, user, study string) (granted bool, err error) {
 	return granted, err
 }
 
-// SetPassword sets a PI's password and ends a lock after failed sign-ins.
-func (acc *Accounts) SetPassword(ctx context.Context, by, user, password string) error {
-	hash, err := acc.passwords.hash(password)
+// OneTimeFor is how long a one-time password opens the choice of another, and how long
+// after it was set a signature is marked with that in the audit trail.
+const OneTimeFor = 72 * time.Hour
+
+// ResetPassword sets a random one-time password, returns it, and ends a lock after
+// failed sign-ins. For 72 hours it opens ChoosePassword, and it never opens anything
+// else. An operator can choose a password with it and sign as the PI. So signatures of
+// these 72 hours are marked in the audit trail, and the PI's own password is refused
+// from then on.
+func (acc *Accounts) ResetPassword(ctx context.Context, by, user string) (password string, err error) {
+	password = rand.Text()
+	hashed, err := hash(password)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return acc.ledger.Administer(ctx, by, "set password", func(tx *ledger.Tx) error {
-		if _, err := getPerson(tx, user); err != nil {
-			return err
-		}
-		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIPassword, Subject: user})
+	err = acc.ledger.Administer(ctx, by, "reset password", func(tx *ledger.Tx) error {
+		p, err := getPerson(tx, user)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(`update people set password = ?, line = ? where "user" = ?`, hash, line, user); err != nil {
+		until := events.FormatTime(tx.Now.Add(OneTimeFor))
+		detail := struct {
+			Until string `json:"until"`
+		}{until}
+		line := ledger.Line{Actor: by, Action: actionPIReset, Subject: user, Detail: detail}
+		return replacePassword(tx, line, p, hashed, until, events.FormatTime(tx.Now))
+	})
+	if err != nil {
+		return "", err
+	}
+	return password, nil
+}
+
+// ChoosePassword sets the password that the PI chose, in place of the present one, which
+// may be a one-time password. Errors about the present one are those of Authenticate,
+// and Expired for a one-time password after its 72 hours. A new one is refused, as
+// Invalid, if it is short, the user name, a repetition, a sequence, a common word with
+// digits, or one of the last five.
+func (acc *Accounts) ChoosePassword(ctx context.Context, user, present, password, address string) error {
+	if err := checkStrength(user, password); err != nil {
+		return err
+	}
+	a, p, _, err := acc.identify(ctx, user, address)
+	if err != nil {
+		return err
+	}
+	if _, err := acc.checkPassword(ctx, a, p, present); err != nil {
+		return err
+	}
+	if p.oneTime != "" && p.oneTime <= events.FormatTime(acc.ledger.Now()) {
+		return acc.refuse(ctx, a, "expired one-time password", events.Errorf(events.Expired,
+			"the one-time password of %s has expired; ask the operator for another one: signoff pi reset %[1]s", user))
+	}
+	if err := acc.refuseFormer(ctx, p, password); err != nil {
+		return err
+	}
+	hashed, err := hash(password)
+	if err != nil {
+		return err
+	}
+	return acc.ledger.Update(ctx, "set password", func(tx *ledger.Tx) error {
+		now, err := getPerson(tx, user)
+		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(`delete from failures where kind = 'user' and name = ?`, user)
-		return err
+		if now.password != p.password || now.disabled != "" {
+			return events.Errorf(events.Conflict, "the password of %s was changed just now; try again", user)
+		}
+		return replacePassword(tx, ledger.Line{Actor: user, Action: actionPIPassword, Subject: user}, now, hashed, "", p.reset)
 	})
+}
+
+// formerPasswords is how many of the last passwords that the PI chose may not be chosen
+// again.
+const formerPasswords = 5
+
+// replacePassword stores the hash of a password with its audit line, keeps that of the one before if the PI
+// chose it, and ends locks after failed sign-ins.
+func replacePassword(tx *ledger.Tx, l ledger.Line, p person, hashed, oneTime, reset string) error {
+	if p.oneTime == "" {
+		if _, err := tx.Exec(`insert into former_passwords ("user", password) values (?, ?)`, p.user, p.password); err != nil {
+			return err
+		}
+		_, err := tx.Exec(`
+			delete from former_passwords
+			where "user" = ? and row not in (
+				select row
+				from former_passwords
+				where "user" = ?
+				order by row desc
+				limit ?
+			)`, p.user, p.user, formerPasswords)
+		if err != nil {
+			return err
+		}
+	}
+	line, err := tx.AddLine(l)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`update people set password = ?, one_time = ?, reset = ?, line = ? where "user" = ?`, hashed, oneTime, reset, line, p.user)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`delete from failures where kind = 'user' and name = ?`, p.user)
+	return err
+}
+
+// refuseFormer refuses a password that is the present one or one of those before it.
+func (acc *Accounts) refuseFormer(ctx context.Context, p person, password string) error {
+	most := formerPasswords
+	if p.oneTime == "" {
+		most-- // the present one counts
+	}
+	former, err := database.List(ctx, acc.ledger.DB.Reader, database.Value[string], `
+		select password
+		from former_passwords
+		where "user" = ?
+		order by row desc
+		limit ?`, p.user, most)
+	if err != nil {
+		return fmt.Errorf("list former passwords: %w", err)
+	}
+	done, err := acc.passwords.wait(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	for _, stored := range append(former, p.password) {
+		if same, err := check(password, stored); err == nil && same { // one that cannot be checked opens nothing
+			return events.Fieldf("password", "must differ from the last %d and from the present one", formerPasswords)
+		}
+	}
+	return nil
 }
 
 // DisablePI disables a PI for ever, who can then not sign any more. Disabling again changes nothing.
@@ -160,7 +293,7 @@ func (acc *Accounts) DisablePI(ctx context.Context, by, user string) error {
 
 // PIs returns all PIs, by user name.
 func (acc *Accounts) PIs(ctx context.Context) ([]PI, error) {
-	people, err := database.List(ctx, acc.ledger.DB.Reader, scanPerson, `select "user", name, password, disabled from people order by "user"`)
+	people, err := database.List(ctx, acc.ledger.DB.Reader, scanPerson, selectPerson+` order by p."user"`)
 	if err != nil {
 		return nil, fmt.Errorf("list PIs: %w", err)
 	}
@@ -179,7 +312,19 @@ func (acc *Accounts) describe(ctx context.Context, p person) (PI, error) {
 	if err != nil {
 		return PI{}, fmt.Errorf("list grants: %w", err)
 	}
-	return PI{User: p.user, Name: p.name, Studies: studies, Disabled: p.disabled != ""}, nil
+	pi := PI{User: p.user, Name: p.name, Studies: studies, Disabled: p.disabled != ""}
+	if p.signedIn != "" {
+		pi.LastSignIn.Address = p.signedInFrom
+		if pi.LastSignIn.Time, err = events.ParseTime(p.signedIn); err != nil {
+			return PI{}, fmt.Errorf("read the last sign-in: %w", err)
+		}
+	}
+	if p.reset != "" {
+		if pi.LastReset, err = events.ParseTime(p.reset); err != nil {
+			return PI{}, fmt.Errorf("read the last reset: %w", err)
+		}
+	}
+	return pi, nil
 }
 
 // person is a PI as stored.
@@ -188,15 +333,24 @@ type person struct {
 	name     string
 	password string // the hash
 	disabled string // when; empty where the PI is not
+	oneTime  string // until when the password opens the choice of another; empty where the PI chose it
+	reset    string // when an operator set a one-time password last
+
+	signedIn, signedInFrom string // the last sign-in
 }
 
+const selectPerson = `
+	select p."user", p.name, p.password, p.disabled, p.one_time, p.reset, coalesce(s.time, ''), coalesce(s.address, '')
+	from people p
+	left join sign_ins s on s."user" = p."user"`
+
 func scanPerson(row database.Row) (p person, err error) {
-	err = row.Scan(&p.user, &p.name, &p.password, &p.disabled)
+	err = row.Scan(&p.user, &p.name, &p.password, &p.disabled, &p.oneTime, &p.reset, &p.signedIn, &p.signedInFrom)
 	return p, err
 }
 
 func getPerson(tx *ledger.Tx, user string) (person, error) {
-	p, err := scanPerson(tx.QueryRow(`select "user", name, password, disabled from people where "user" = ?`, user))
+	p, err := scanPerson(tx.QueryRow(selectPerson+` where p."user" = ?`, user))
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, unknownPI(user)
 	}

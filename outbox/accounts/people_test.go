@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 )
 
 func TestPeople(t *testing.T) {
@@ -20,14 +22,14 @@ func TestPeople(t *testing.T) {
 	t.Run("are listed with what they may sign", func(t *testing.T) {
 		ok(t, d.Accounts().GrantPI(ctx, operator, "dr.a", "B"))
 		ok(t, d.Accounts().GrantPI(ctx, operator, "dr.a", "B"))
-		ok(t, d.Accounts().AddPI(ctx, operator, "dr.b", "B. Bee", nil, password))
+		ok(t, accountstest.AddPI(ctx, d.Accounts(), operator, "dr.b", "B. Bee", nil, password))
 		ok(t, d.Accounts().DisablePI(ctx, operator, "dr.b"))
 		ok(t, d.Accounts().DisablePI(ctx, operator, "dr.b"))
 		want := []accounts.PI{
 			{User: "dr.a", Name: "Printed dr.a", Studies: []string{"B", study}},
 			{User: "dr.b", Name: "B. Bee", Studies: []string{}, Disabled: true},
 		}
-		if diff := cmp.Diff(want, must(d.Accounts().PIs(ctx))(t)); diff != "" {
+		if diff := cmp.Diff(want, must(d.Accounts().PIs(ctx))(t), cmpopts.IgnoreFields(accounts.PI{}, "LastReset")); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -52,7 +54,7 @@ func TestPeople(t *testing.T) {
 			"grant":    d.Accounts().GrantPI(ctx, operator, "dr.x", "B"),
 			"revoke":   d.Accounts().RevokePI(ctx, operator, "dr.x", "B"),
 			"revoke 2": d.Accounts().RevokePI(ctx, operator, "dr.a", "C"),
-			"password": d.Accounts().SetPassword(ctx, operator, "dr.x", password),
+			"password": resetError(d, "dr.x"),
 			"disable":  d.Accounts().DisablePI(ctx, operator, "dr.x"),
 		} {
 			if !errors.Is(got, events.NotFound) {
@@ -60,6 +62,11 @@ func TestPeople(t *testing.T) {
 			}
 		}
 	})
+}
+
+func resetError(d *testOutbox, user string) error {
+	_, err := d.Accounts().ResetPassword(d.t.Context(), operator, user)
+	return err
 }
 
 func TestAuthenticate(t *testing.T) {
@@ -75,7 +82,7 @@ func TestAuthenticate(t *testing.T) {
 	t.Run("knows a PI", func(t *testing.T) {
 		d := newOutbox(t)
 		pi := must(d.Accounts().Authenticate(t.Context(), "dr.a", password, here))(t)
-		if diff := cmp.Diff(accounts.PI{User: "dr.a", Name: "Printed dr.a", Studies: []string{study}}, pi); diff != "" {
+		if diff := cmp.Diff(accounts.PI{User: "dr.a", Name: "Printed dr.a", Studies: []string{study}, LastReset: d.clock.now()}, pi); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -121,7 +128,7 @@ func TestAuthenticate(t *testing.T) {
 		if later := once(); again > 10*min(first, later) { // twenty hashes take twenty times as long
 			t.Errorf("%v for the first, %v for twenty more, %v after 15 minutes", first, again, later)
 		}
-		ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", "another password"))
+		ok(t, d.Accounts().ChoosePassword(t.Context(), "dr.a", password, "another password", there))
 		wantCode(t, right(d, here), events.Unauthenticated)
 	})
 	t.Run("does not remember one who is disabled", func(t *testing.T) {
@@ -167,8 +174,10 @@ func TestAuthenticate(t *testing.T) {
 		for range 5 {
 			wantCode(t, wrong(d, "dr.a", here), events.Unauthenticated)
 		}
-		ok(t, d.Accounts().SetPassword(t.Context(), operator, "dr.a", password))
-		ok(t, right(d, here))
+		oneTime := must(d.Accounts().ResetPassword(t.Context(), operator, "dr.a"))(t)
+		ok(t, d.Accounts().ChoosePassword(t.Context(), "dr.a", oneTime, "another password", here))
+		_, err := d.Accounts().Authenticate(t.Context(), "dr.a", "another password", here)
+		ok(t, err)
 	})
 	t.Run("counts a whole /64 as one address", func(t *testing.T) {
 		d := newOutbox(t)
@@ -210,7 +219,7 @@ func TestAuthenticate(t *testing.T) {
 			}
 			return nil
 		}))
-		if diff := cmp.Diff(map[string]int{"pi.added": 1, "sign-in.failed": 5, "sign-in.locked": 1}, actions); diff != "" {
+		if diff := cmp.Diff(map[string]int{"pi.added": 1, "pi.password-set": 1, "sign-in.failed": 1, "sign-in.locked": 1}, actions); diff != "" {
 			t.Error(diff)
 		}
 	})

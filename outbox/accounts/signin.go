@@ -13,55 +13,95 @@ import (
 
 const wrongPassword = "The user name or the password is wrong."
 
-// Authenticate returns the PI with this user name and password. Address is where
-// the request comes from: an IP address, or "local".
+// Authenticate returns the PI with this user name and password, and records the
+// sign-in. Address is where the request comes from: an IP address, or "local".
 //
 // The error is Unauthenticated if the user is unknown or disabled or the password
 // is wrong, with the same message and after the same time in all three cases. (A
 // user whose hash has another cost than the present one takes another time until
-// the next sign-in.) It is Throttled for 15 minutes after five failures in a row
+// the next sign-in.) It is Forbidden for a one-time password, which opens only
+// ChoosePassword. It is Throttled for 15 minutes after five failures in a row
 // of that user from that address, and while too many passwords are checked. It is
 // Internal if the stored hash cannot be checked. Failures are audited.
 func (acc *Accounts) Authenticate(ctx context.Context, user, password, address string) (PI, error) {
 	ctx = ledger.WithAddress(ctx, address)
-	a := attempt{kind: kindUser, name: user, address: access.Place(address)}
-	if !events.ValidUser(user) {
-		a.name = "" // not anybody's, so it is not stored
-	}
-	if len(password) > maxPassword {
-		password = "" // not anybody's
-	}
-	failures, err := acc.failures(ctx, a)
-	if err != nil {
-		return PI{}, err
-	}
-	p, err := acc.findPerson(ctx, user)
+	a, p, failures, err := acc.identify(ctx, user, address)
 	if err != nil {
 		return PI{}, err
 	}
 	tag := acc.passwords.tag(user, password, p.password)
-	if p.disabled != "" || !acc.passwords.remembers(tag, acc.ledger.Now()) {
+	remembered := p.disabled == "" && acc.passwords.remembers(tag, acc.ledger.Now())
+	if !remembered {
 		renewed, err := acc.checkPassword(ctx, a, p, password)
 		if err != nil {
 			return PI{}, err
 		}
+		if p.oneTime != "" {
+			return PI{}, acc.refuse(ctx, a, "one-time password", events.Errorf(events.Forbidden,
+				"this password of %s is only for choosing another one: signoff pi password %[1]s", p.user))
+		}
 		if renewed != "" && acc.storeRenewed(ctx, p, renewed) {
 			tag = acc.passwords.tag(user, password, renewed)
 		}
-		acc.passwords.remember(tag, acc.ledger.Now())
 	}
-	if failures > 0 {
-		if err := acc.forgetFailures(ctx, a); err != nil {
+	if !remembered || failures > 0 {
+		if err := acc.recordSignIn(ctx, a); err != nil {
 			return PI{}, err
 		}
 	}
+	if !remembered { // only now: a sign-in that was not recorded is checked again
+		acc.passwords.remember(tag, acc.ledger.Now())
+	}
 	return acc.describe(ctx, p)
+}
+
+// identify returns the attempt, the stored person of that name, and how many failures
+// in a row count against the attempt; a Throttled Error while it is locked.
+func (acc *Accounts) identify(ctx context.Context, user, address string) (a attempt, p person, failures int, err error) {
+	a = attempt{kind: kindUser, name: user, address: access.Place(address)}
+	if !events.ValidUser(user) {
+		a.name = "" // not anybody's, so it is not stored
+	}
+	if failures, err = acc.lockedFailures(ctx, a); err != nil {
+		return a, p, 0, err
+	}
+	p, err = acc.findPerson(ctx, user)
+	a.known = p.user != ""
+	return a, p, failures, err
+}
+
+// recordSignIn stores the time of a sign-in and ends the row of failures before it.
+func (acc *Accounts) recordSignIn(ctx context.Context, a attempt) error {
+	return acc.ledger.Update(ctx, "record sign-in", func(tx *ledger.Tx) error {
+		_, err := tx.Exec(`
+			insert into sign_ins ("user", time, address)
+			values (?, ?, ?)
+			on conflict ("user") do update
+			set time = excluded.time, address = excluded.address`, a.name, events.FormatTime(tx.Now), a.address)
+		if err != nil {
+			return err
+		}
+		return forgetFailures(tx, a)
+	})
+}
+
+// refuse records that the right password was refused, and returns the refusal. It counts
+// as no failure, because nothing was guessed.
+func (acc *Accounts) refuse(ctx context.Context, a attempt, reason string, refusal error) error {
+	err := acc.ledger.Update(ctx, "record failed sign-in", func(tx *ledger.Tx) error {
+		return recordInQuarter(tx, a.group(), quarter{tried: a.name, reason: reason, count: 1, last: tx.Now})
+	})
+	if err != nil {
+		return err
+	}
+	acc.failed.WithLabelValues(a.kind, "refused").Inc()
+	return refusal
 }
 
 // findPerson returns the stored PI. For an unknown user it returns a person
 // without a name whose hash no password matches, so that checking takes as long.
 func (acc *Accounts) findPerson(ctx context.Context, user string) (person, error) {
-	p, err := scanPerson(acc.ledger.DB.Reader.QueryRowContext(ctx, `select "user", name, password, disabled from people where "user" = ?`, user))
+	p, err := scanPerson(acc.ledger.DB.Reader.QueryRowContext(ctx, selectPerson+` where p."user" = ?`, user))
 	if errors.Is(err, sql.ErrNoRows) {
 		return person{password: acc.passwords.decoy}, nil
 	}
@@ -81,7 +121,7 @@ func (acc *Accounts) checkPassword(ctx context.Context, a attempt, p person, pas
 	}
 	defer done()
 	// Other attempts may have failed while this one waited for its turn.
-	if _, err := acc.failures(ctx, a); err != nil {
+	if _, err := acc.lockedFailures(ctx, a); err != nil {
 		return "", err
 	}
 	matches, err := check(password, p.password)
@@ -89,14 +129,14 @@ func (acc *Accounts) checkPassword(ctx context.Context, a attempt, p person, pas
 	case err != nil:
 		return "", &events.Error{
 			Code: events.Internal, Err: err,
-			Message: fmt.Sprintf("the stored password of %s cannot be checked; set it anew with signoff pi password %[1]s", p.user),
+			Message: fmt.Sprintf("the stored password of %s cannot be checked; have the operator set a one-time password with signoff pi reset %[1]s", p.user),
 		}
 	case p.user == "":
-		return "", acc.fail(ctx, a, "unknown user", wrongPassword)
+		return "", acc.fail(ctx, a, "unknown user")
 	case !matches:
-		return "", acc.fail(ctx, a, "wrong password", wrongPassword)
+		return "", acc.fail(ctx, a, "wrong password")
 	case p.disabled != "":
-		return "", acc.fail(ctx, a, "disabled", wrongPassword)
+		return "", acc.fail(ctx, a, "disabled")
 	}
 	return renew(password, p.password), nil
 }

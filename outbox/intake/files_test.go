@@ -94,7 +94,9 @@ func TestNoBreakSpaces(t *testing.T) {
 
 func TestFilesOfOtherFormatsAreRefusedByName(t *testing.T) {
 	for beginning, name := range map[string]string{
-		"\x1f\x8b\x08\x00": "compressed with gzip", "PK\x03\x04": "a ZIP archive, or a spreadsheet in one", "BZh9": "compressed with bzip2",
+		"{\x00\"\x00": "text in UTF-16", "\x00{\x00\"": "text in UTF-16", "<Bundle": "XML or HTML", "%PDF-1.4": "a PDF",
+		"\xd0\xcf\x11\xe0\xa1": "an old spreadsheet or text document",
+		"\x1f\x8b\x08\x00":     "compressed with gzip", "PK\x03\x04": "a ZIP archive, or a spreadsheet in one", "BZh9": "compressed with bzip2",
 		"\xfd7zXZ\x00": "compressed with xz", "\x28\xb5\x2f\xfd": "compressed with zstd", "\xff\xfe{\x00": "text in UTF-16", "\xfe\xff\x00{": "text in UTF-16",
 	} {
 		for _, file := range []string{"a.json", "a.ndjson", "a.json.gz"} {
@@ -139,6 +141,15 @@ func TestFormats(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestALongTextIsCutBetweenCharacters(t *testing.T) {
+	for _, before := range []string{"", "a", "ab", "abc"} {
+		long := before + strings.Repeat("日", 40)
+		if got := intake.Printable(long); !strings.HasPrefix(long, strings.TrimSuffix(got, "…")) || !strings.HasSuffix(got, "日…") {
+			t.Error(got)
+		}
 	}
 }
 

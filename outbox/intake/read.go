@@ -250,6 +250,11 @@ var otherFormats = []struct{ beginning, name string }{
 	{"\xfd7zXZ\x00", "compressed with xz"},
 	{"\x28\xb5\x2f\xfd", "compressed with zstd"},
 	{"\xff\xfe", "text in UTF-16"},
+	{"{\x00", "text in UTF-16"},
+	{"\x00{", "text in UTF-16"},
+	{"<", "XML or HTML"},
+	{"%PDF", "a PDF"},
+	{"\xd0\xcf\x11\xe0", "an old spreadsheet or text document"},
 	{"\xfe\xff", "text in UTF-16"},
 	{longestMagic, "a SAS transport file"},
 }

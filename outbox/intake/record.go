@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/seed-e88a4ece/signoff/events"
 )
@@ -75,7 +76,11 @@ func AsError(err error, field string) *events.Error {
 func Printable(text string) string {
 	const longest = 80
 	if len(text) > longest {
-		text = text[:longest] + "…"
+		end := longest
+		for end > longest-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		text = text[:end] + "…"
 	}
 	return Quoted(text)
 }

@@ -5,5 +5,5 @@
 // It guarantees that an access token is issued only for credentials that Clients
 // accepts, and that no answer or log line contains a secret. Who the clients are
 // and how often one of them may fail is up to Clients; the endpoint itself
-// slows an address that tries many of them, in memory.
+// slows wrong secrets from an address that tries many of them, in memory.
 package token

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"strconv"
@@ -26,8 +27,8 @@ const (
 type Clients interface {
 	// AuthenticateClient returns the enabled partner with the id and the secret.
 	// Address is the host that sent the request. The error's code is
-	// events.Unauthenticated, events.Throttled after too many failures, or another
-	// if the failure is internal.
+	// events.Unauthenticated, events.Throttled in its place after too many failures,
+	// or another if the failure is internal. The right secret is always accepted.
 	AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error)
 }
 
@@ -55,7 +56,7 @@ type Endpoint struct {
 	clients Clients
 	signer  Signer
 	cfg     Config
-	failing *throttle
+	wrong   *access.SignIns // by place, of all clients
 	metrics metrics
 }
 
@@ -71,7 +72,7 @@ func New(clients Clients, signer Signer, cfg Config) *Endpoint {
 	if cfg.NewID == nil {
 		cfg.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
 	}
-	return &Endpoint{clients: clients, signer: signer, cfg: cfg, failing: newThrottle(), metrics: newMetrics()}
+	return &Endpoint{clients: clients, signer: signer, cfg: cfg, wrong: access.NewSignIns(access.PlaceSignIns), metrics: newMetrics()}
 }
 
 // grant is a successful answer (RFC 6749, section 5.1).
@@ -126,20 +127,23 @@ func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request) (grant, *refusa
 	}, nil
 }
 
-// authenticate asks Clients, unless the address has failed too often.
+// authenticate asks Clients. Only then does it count a failure, at its place for all
+// clients together: the right secret is accepted whatever else comes from there.
 func (e *Endpoint) authenticate(ctx context.Context, q request, address string) (access.Partner, error) {
-	attempt, err := e.failing.admit(q.clientID, address, e.cfg.Clock())
-	if err != nil {
-		return access.Partner{}, err
-	}
 	partner, err := e.clients.AuthenticateClient(ctx, q.clientID, q.secret, address)
-	switch code := events.CodeOf(err); {
-	case err == nil:
-		attempt.succeeded()
-	case code != events.Unauthenticated && code != events.Throttled:
-		attempt.spare()
+	if code := events.CodeOf(err); code != events.Unauthenticated && code != events.Throttled {
+		return partner, err
 	}
-	return partner, err
+	if wait, _ := e.wrong.Fail(access.Attempt{Place: access.Place(address)}, e.cfg.Clock()); wait > 0 {
+		var refusal *events.Error
+		if errors.As(err, &refusal) {
+			wait = max(wait, refusal.RetryAfter)
+		}
+		return access.Partner{}, &events.Error{
+			Code: events.Throttled, Message: "too many failed sign-ins from this address; try again later", RetryAfter: wait,
+		}
+	}
+	return access.Partner{}, err
 }
 
 // address returns the host that sent the request. It ignores headers such as

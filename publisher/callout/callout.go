@@ -52,6 +52,10 @@ type Config struct {
 	// Measure is the time between two measurements of an Enforcer. Defaults to 100 ms.
 	Measure time.Duration
 
+	// Failed is called with each login that fails for a wrong secret or a forged access
+	// token, to record it. It must return at once. Defaults to nothing.
+	Failed func(Failure)
+
 	Clock func() time.Time // Defaults to time.Now.
 	Log   *slog.Logger     // Defaults to slog.Default().
 }

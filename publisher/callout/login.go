@@ -102,8 +102,12 @@ func (a *answerer) answer(m *nats.Msg) {
 		return // a callout of a newer version may answer the next time
 	}
 	outcome := outcomeOf(err)
+	delay := delayOf(err)
 	text, err := a.sign(request, user, err)
-	if err == nil {
+	switch {
+	case err == nil && delay > 0: // others do not wait meanwhile, and the server may stop: then nobody gets in either
+		time.AfterFunc(delay, func() { _ = m.Respond([]byte(text)) })
+	case err == nil:
 		err = m.Respond([]byte(text))
 	}
 	if err != nil {
@@ -111,6 +115,20 @@ func (a *answerer) answer(m *nats.Msg) {
 		a.cfg.Log.Error("cannot answer a login", "error", err)
 	}
 	a.metrics.logins.WithLabelValues(outcome).Inc()
+}
+
+// slowRefusal is how much later a wrong credential is refused after too many of them. A
+// client has the answer well before it, or the server, gives up waiting.
+const slowRefusal = 500 * time.Millisecond
+
+// delayOf returns how long the refusal of a login waits: that of a wrong credential that
+// came before its time, and no other.
+func delayOf(err error) time.Duration {
+	var e *events.Error
+	if !errors.As(err, &e) {
+		return 0
+	}
+	return min(e.RetryAfter, slowRefusal)
 }
 
 func outcomeOf(err error) string {
@@ -151,16 +169,10 @@ func (a *answerer) check(request *jwt.AuthorizationRequest) (*login, error) {
 	}
 	c := credentialOf(request.ConnectOptions)
 	partner, known := directory.Partner(c.client)
-	from := attemptOf(c.client, request.ClientInformation.Host, known)
-	if a.failures.Wait(from, now) > 0 {
-		return nil, events.Errorf(events.Throttled, "too many failed logins")
-	}
 	until, secret, err := a.checkCredential(directory, partner, c, now)
 	if err != nil {
-		a.countFailure(from, err, now)
-		return nil, err
+		return nil, a.countFailure(Failure{Client: c.client, Known: known, Token: c.accessToken != "", Host: request.ClientInformation.Host}, err, now)
 	}
-	a.failures.Succeed(from)
 	if a.quotas.suspended(partner.ID, now) {
 		return nil, events.Errorf(events.Throttled, "partner %s is suspended for exceeding its quota", partner.ID)
 	}
@@ -173,13 +185,37 @@ func (a *answerer) check(request *jwt.AuthorizationRequest) (*login, error) {
 	return &login{p.ID, a.user(request.UserNkey, p, keys, secret, until)}, nil
 }
 
-// countFailure counts what may have been a guess. An access token that has expired is
-// none: clients come back with it until they have another.
-func (a *answerer) countFailure(from access.Attempt, err error, now time.Time) {
-	if !errors.Is(err, events.Unauthenticated) || !a.failures.Fail(from, now) {
-		return
+// Failure is a login with a wrong secret or a forged access token.
+type Failure struct {
+	Client string // the id that was tried
+	Known  bool   // there is a partner with this id
+	Token  bool   // it was tried with an access token
+	Host   string // where it came from
+}
+
+// countFailure counts what may have been a guess, and returns err, or a Throttled Error
+// where such logins of the client came too often from there. An access token that has
+// expired is no guess: clients come back with it until they have another. Nothing is
+// counted before it was checked: the right secret opens at any time.
+func (a *answerer) countFailure(f Failure, err error, now time.Time) error {
+	if !errors.Is(err, events.Unauthenticated) {
+		return err
 	}
-	a.cfg.Log.Warn("logins to NATS fail in a row and are slowed down", "partner", from.Client, "address", from.Place)
+	if a.cfg.Failed != nil {
+		a.cfg.Failed(f)
+	}
+	from := access.Attempt{Place: access.Place(f.Host)}
+	if f.Known { // all clients that do not exist are one, so that made-up names fill no table
+		from.Client = f.Client
+	}
+	wait, slows := a.failures.Fail(from, now)
+	if slows {
+		a.cfg.Log.Warn("logins to NATS fail in a row", "partner", from.Client, "address", from.Place)
+	}
+	if wait > 0 {
+		return &events.Error{Code: events.Throttled, Message: "too many failed logins", RetryAfter: wait}
+	}
+	return err
 }
 
 // user returns what a connection of the partner may do: the permissions name what the

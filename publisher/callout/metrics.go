@@ -7,7 +7,7 @@ const (
 	opened    = "opened"
 	refused   = "refused"   // unknown, wrong, forged or not in force
 	expired   = "expired"   // valid before
-	throttled = "throttled" // after too many wrong ones, or over the quota
+	throttled = "throttled" // wrong after too many wrong ones, or over the quota
 	failed    = "failed"    // for a fault of ours, or a malformed request
 )
 

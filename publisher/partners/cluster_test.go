@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +40,7 @@ type cluster struct {
 	accounts []string // directories in which the servers store accounts
 
 	processes []*exec.Cmd // in place of servers
+	cutOff    atomic.Bool // nothing passes between the third of them and the others
 }
 
 func (c *cluster) Credentials(r natsd.Role) ([]byte, error) { return c.keys.Credentials(c.roles, r) }
@@ -46,7 +49,7 @@ func (c *cluster) Credentials(r natsd.Role) ([]byte, error) { return c.keys.Cred
 // until they have found each other.
 func startCluster(t testing.TB) *cluster {
 	t.Helper()
-	made := writeCluster(t, "127.0.0.1:-1", "127.0.0.1:-1", "127.0.0.1:-1")
+	made := writeCluster(t, false, "127.0.0.1:-1", "127.0.0.1:-1", "127.0.0.1:-1")
 	for _, file := range made.files {
 		made.servers = append(made.servers, startNode(t, file))
 	}
@@ -69,8 +72,9 @@ func startCluster(t testing.TB) *cluster {
 	return made
 }
 
-// writeCluster writes the files of servers that listen on the addresses.
-func writeCluster(t testing.TB, listen ...string) *cluster {
+// writeCluster writes the files of servers that listen on the addresses. Apart: the third
+// server and the others know each other by addresses of relays only.
+func writeCluster(t testing.TB, apart bool, listen ...string) *cluster {
 	t.Helper()
 	dir := t.TempDir()
 	made := &cluster{}
@@ -86,22 +90,87 @@ func writeCluster(t testing.TB, listen ...string) *cluster {
 	}
 	write(t, filepath.Join(dir, "operator.conf"), made.preload.Text())
 	routes := freeAddresses(t, 3)
+	relays := slices.Clone(routes)
+	if apart {
+		for i, address := range routes {
+			relays[i] = made.relay(t, address)
+		}
+	}
 	for i, name := range []string{"n1", "n2", "n3"} {
 		file, store := filepath.Join(dir, name+".conf"), t.TempDir()
-		write(t, file, natsd.Node{
+		others := []string{routes[0], routes[1], relays[2]}
+		if i == 2 {
+			others = []string{relays[0], relays[1], routes[2]}
+		}
+		text := natsd.Node{
 			Name: name, Listen: listen[i], StoreDir: store, Accounts: filepath.Join(store, "jwt"), Include: "operator.conf",
-			Cluster: &natsd.Cluster{Name: "signoff", Listen: routes[i], Routes: routes, User: "route", Password: "between servers"},
-		}.Text())
+			Cluster: &natsd.Cluster{Name: "signoff", Listen: routes[i], Routes: others, User: "route", Password: "between servers"},
+		}.Text()
+		if apart {
+			text = strings.Replace(text, "no_advertise: true\n", fmt.Sprintf("no_advertise: true\n  advertise: %q\n", relays[i]), 1)
+		}
+		write(t, file, text)
 		made.files, made.accounts = append(made.files, file), append(made.accounts, filepath.Join(store, "jwt"))
 	}
 	return made
+}
+
+// relay passes on what comes to the address that it returns, unless the third server is
+// cut off: then what was sent waits.
+func (c *cluster) relay(t testing.TB, to string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	ended, end := context.WithCancel(context.Background())
+	pass := func(from, to net.Conn) {
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := from.Read(buf)
+			for c.cutOff.Load() && ended.Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+			if err == nil {
+				_, err = to.Write(buf[:n])
+			}
+			if err != nil {
+				_, _ = from.Close(), to.Close()
+				return
+			}
+		}
+	}
+	running.Go(func() {
+		for {
+			from, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conn, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = from.Close()
+				continue
+			}
+			stop := context.AfterFunc(ended, func() { _, _ = from.Close(), conn.Close() })
+			defer stop()
+			running.Go(func() { pass(from, conn) })
+			running.Go(func() { pass(conn, from) })
+		}
+	})
+	t.Cleanup(func() {
+		end()
+		_ = l.Close()
+		running.Wait()
+	})
+	return l.Addr().String()
 }
 
 // startProcesses starts the servers in processes of their own.
 func startProcesses(t testing.TB) *cluster {
 	t.Helper()
 	addresses := freeAddresses(t, 3)
-	made := writeCluster(t, addresses...)
+	made := writeCluster(t, true, addresses...)
 	made.processes = make([]*exec.Cmd, 3)
 	for i, address := range addresses {
 		made.urls = append(made.urls, "nats://"+address)

@@ -209,22 +209,16 @@ func TestALoginEndsWithItsCredential(t *testing.T) {
 	})
 }
 
-func TestWrongSecretsAreSlowedDownForThatClientFromThatPlace(t *testing.T) {
+func TestTheRightSecretOpensWhateverWrongOnesCameFromItsAddress(t *testing.T) {
 	clock := &clock{now: time.Now()}
 	h := newInstallation(t, config{Clock: clock.Now})
 	h.admit("acme", "A")
-	h.admit("other", "A")
-	for range 5 {
+	for range 8 { // as a process does that has an old secret and tries again
 		nc, err := h.dial(nats.UserInfo("acme", "wrong"))
 		wantRefused(t, "a wrong secret", nc, err)
 	}
-	nc, err := h.login("acme")
-	wantRefused(t, "the right secret right after five wrong ones", nc, err)
-	h.mustLogin("other")
-
-	clock.advance(time.Second)
 	h.mustLogin("acme")
-	for range 20 { // clients that do not exist are one
+	for range 8 {
 		nc, err := h.dial(nats.UserInfo("nobody", "wrong"))
 		wantRefused(t, "an unknown client", nc, err)
 	}
@@ -281,7 +275,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	h.stop()
 	h.server.Shutdown()
 	text := out.String()
-	for _, want := range []string{"consumer created", "slowed down", "partner=acme"} {
+	for _, want := range []string{"consumer created", "fail in a row", "partner=acme"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("nothing about %q in the log", want)
 		}

@@ -68,7 +68,7 @@ func checkPartnerID(r *request) error {
 // is not empty.
 func partnerIDs(r *request) []string {
 	var ids []string
-	for _, id := range r.Header.Values(paramPartner) {
+	for _, id := range r.Header[headerPartner] {
 		if id != "" {
 			ids = append(ids, id)
 		}

@@ -20,9 +20,13 @@ const (
 	paramCount   = "_count"
 )
 
+// headerPartner is the header in place of paramPartner.
+const headerPartner = "X-Partnerid"
+
 // parameter is a parameter of a query.
 type parameter struct {
 	name      string              // as in links
+	key       string              // the name in lower case, as pairs have it
 	kind      string              // type of the search parameter in the CapabilityStatement
 	text      string              // what it means, for the CapabilityStatement
 	single    bool                // whether a second, different value is refused
@@ -41,7 +45,7 @@ const (
 // searchParameters returns the parameters of a search in the order of links. In
 // a link the study comes first and the page last.
 func searchParameters() []parameter {
-	return []parameter{
+	return withKeys([]parameter{
 		filter("_id", kindToken, readmodel.ColumnID, idValue, "id of the report, which is the id of the assessment"),
 		filter("id", kindToken, readmodel.ColumnID, idValue, "another name of _id"),
 		tokenFilter("identifier", fhir.SystemAssessment, identifierMatch, "identifier of the assessment: value, system|value or system|"),
@@ -64,17 +68,25 @@ func searchParameters() []parameter {
 		{name: paramPartner, single: true, parse: parsedBefore},
 		{name: paramPage, kind: kindSpecial, text: "number of the page, from 1", single: true, parse: (*search).parsePage},
 		{name: paramStudy, kind: kindToken, text: "study number, exact match; required", parse: parsedBefore},
-	}
+	})
 }
 
 // readParameters returns the parameters of a read by id.
 func readParameters() []parameter {
-	return []parameter{
+	return withKeys([]parameter{
 		{name: "_elements", parse: (*search).parseElements},
 		{name: "_summary", single: true, parse: (*search).parseViewOfOne},
 		{name: paramFormat, single: true, normalize: rest.FormatValue, parse: parsedBefore},
 		{name: paramPartner, single: true, parse: parsedBefore},
+	})
+}
+
+// withKeys sets the keys of a table.
+func withKeys(table []parameter) []parameter {
+	for i := range table {
+		table[i].key = strings.ToLower(table[i].name)
 	}
+	return table
 }
 
 // parsedBefore does nothing, for a parameter that has been read already.

@@ -67,7 +67,7 @@ func checkPairs(table []parameter, pairs []pair, strict bool) error {
 		if pair.err != nil {
 			return pair.err
 		}
-		known := slices.ContainsFunc(table, func(p parameter) bool { return strings.EqualFold(p.name, pair.name) })
+		known := slices.ContainsFunc(table, func(p parameter) bool { return p.key == pair.name })
 		switch {
 		case known && pair.modifier != "":
 			return &events.Error{Code: events.Unsupported, Field: shorten(pair.original), Message: "modifiers are not supported; remove the modifier"}
@@ -81,7 +81,7 @@ func checkPairs(table []parameter, pairs []pair, strict bool) error {
 func (s *search) parseParameter(p parameter, pairs []pair) error {
 	var values []string
 	for _, pair := range pairs {
-		if !strings.EqualFold(p.name, pair.name) || pair.value == "" {
+		if p.key != pair.name || pair.value == "" {
 			continue
 		}
 		value := pair.value

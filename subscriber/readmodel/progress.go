@@ -169,9 +169,9 @@ func (h *heads) update(changed map[string]study) {
 }
 
 // Head returns the head of a study as applied by this process, without reading
-// the file. What Search returns afterwards has this head or a later one. It
-// reports false if the chain head cannot be known so: while Run does not run,
-// because another process may write the file, and for a study that Outdated names.
+// the file. What Search returns afterwards has this head or a later one. Known is
+// false while Run does not run, because another process may write the file, and for
+// a study that the method Outdated names.
 func (m *Model) Head(studyKey string) (head Head, known bool) {
 	running := m.isRunning()
 	m.heads.mu.RLock()

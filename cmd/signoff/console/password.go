@@ -34,7 +34,7 @@ func (p PasswordFlag) ReadNew(ctx context.Context, t Terminal, user string, leas
 	if p.PasswordFile != "" {
 		return p.fromFile(t)
 	}
-	fmt.Fprintf(t.Err, "A password has at least %d characters.\n", least)
+	fmt.Fprintf(t.Err, "A password has at least %d characters; it is not the user name, a repetition, a sequence or a common word with digits.\n", least)
 	password, err := prompt(ctx, t, "New password of "+user+": ")
 	if err != nil {
 		return "", err

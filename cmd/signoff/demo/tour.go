@@ -162,8 +162,18 @@ func (d *tour) people(ctx context.Context) error {
 	for _, study := range demoStudies {
 		studies = append(studies, "--study", study)
 	}
-	add := append([]string{"pi", "add", demoPI, "--name", demoPIName, "--password-file", d.passwordPath()}, studies...)
-	if err := d.signoff(ctx, nil, add...); err != nil {
+	var pi struct {
+		Password string `json:"password"`
+	}
+	add := append([]string{"pi", "add", demoPI, "--name", demoPIName}, studies...)
+	if err := d.signoff(ctx, &pi, add...); err != nil {
+		return err
+	}
+	oneTime, err := d.file("rivera.one-time", pi.Password+"\n")
+	if err != nil {
+		return err
+	}
+	if err := d.signoff(ctx, nil, "pi", "password", demoPI, "--password-file", oneTime, "--new-password-file", d.passwordPath()); err != nil {
 		return err
 	}
 	var partner struct {
@@ -175,6 +185,7 @@ func (d *tour) people(ctx context.Context) error {
 	}
 	d.secret = partner.Secret
 	d.linef("PI       %-7s %s, signs for %s", demoPI, demoPIName, strings.Join(demoStudies, " and "))
+	d.linef("         added with a one-time password, which opened only the choice of the PI's own")
 	d.linef("partner  %-7s sees %s", demoPartner, strings.Join(demoStudies, " and "))
 	return nil
 }

@@ -219,7 +219,10 @@ func (p *Server) openPartners(context.Context) error {
 	}
 	p.Accounts = accounts
 	p.onClose(func() error { accounts.Close(); return nil })
-	cfg := callout.Config{Log: p.log.With("component", "callout")}
+	cfg := callout.Config{
+		Failed: func(f callout.Failure) { p.Outbox.Accounts().FailedLogin(f.Client, f.Known, f.Token, f.Host) },
+		Log:    p.log.With("component", "callout"),
+	}
 	if p.Settings.Outside() {
 		cfg.Measure = 250 * time.Millisecond // all servers are asked each time
 	}

@@ -91,7 +91,10 @@ func (v *visit) addLesion(s *subject, r result) {
 			intake.Printable(r.lesion), category, l.category, l.first.line))
 		return
 	}
-	if first, twice := l.byTest[r.test]; twice {
+	if first, twice := l.byTest[r.test]; twice && !first.blank() {
+		if r.blank() {
+			return // a missing result contradicts nothing
+		}
 		if !first.equal(r) {
 			v.refuseValue(r.line, events.Fieldf("TRLNKID", "lesion %s has %s twice on one date with different values, first in line %d",
 				intake.Printable(r.lesion), intake.Printable(r.test), first.line))
@@ -113,6 +116,7 @@ func (s *subject) category(r result) (string, *events.Error) {
 	if r.group != "" {
 		return "", events.Fieldf("TRGRPID", "%s is none of TARGET, NON-TARGET and NEW", intake.Printable(r.group))
 	}
+	var found string
 	for _, id := range append([]string{r.lesion}, ancestors(r.lesion)...) {
 		o := s.organs[id]
 		if o.contradicted != 0 {
@@ -123,17 +127,44 @@ func (s *subject) category(r result) (string, *events.Error) {
 			return categories[o.category], nil
 		}
 	}
+	for i, id := range merged(r.lesion) {
+		part := r
+		if part.lesion = id; id == r.lesion {
+			break
+		}
+		category, err := s.category(part)
+		if err != nil || i > 0 && category != found {
+			found = ""
+			break
+		}
+		found = category
+	}
+	if found != "" {
+		return found, nil
+	}
 	return "", events.Fieldf("TRGRPID", "is missing, and tu.csv has no category of lesion %s", intake.Printable(r.lesion))
 }
 
-// organ returns the organ of a lesion; of a part of a lesion, that of the whole.
+// organ returns the organ of a lesion; of a part of a lesion, that of the whole;
+// of merged lesions, the one that all of them are in.
 func (s *subject) organ(id string) string {
 	for _, id := range append([]string{id}, ancestors(id)...) {
 		if o := s.organs[id]; o.name != "" {
 			return o.name
 		}
 	}
-	return ""
+	common := ""
+	for i, part := range merged(id) {
+		if part == id {
+			return ""
+		}
+		organ := s.organ(part)
+		if i > 0 && organ != common {
+			return ""
+		}
+		common = organ
+	}
+	return common
 }
 
 // measure finds the diameter of the lesion.

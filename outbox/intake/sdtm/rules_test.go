@@ -147,6 +147,27 @@ func TestColumnsAndValues(t *testing.T) {
 			want: []string{"A|100|Baseline|2020-01-01|no value|No", "tr.csv:6: TRSTRESC: TUMSTATE is PRESENT (line 6), but LNSTATE is NON-PATHOLOGICAL (line 5)"},
 		},
 		{
+			name: "merged nodes are in the organ of both, and of the category of both",
+			text: "TR STUDYID,USUBJID,VISITNUM,TRDTC,TRLNKID,TRTESTCD,TRSTRESC,TRSTRESU\n" +
+				"TR S,A,1,2020-01-01,T01,LPERP,30,mm\nTR S,A,1,2020-01-01,T02,LPERP,20,mm\n" +
+				"TR S,A,2,2020-02-01,T01/T02,LDIAM,60,mm\nTR S,A,2,2020-02-01,T01/T02,LPERP,40,mm\n" +
+				leastTU + "TU S,A,T01,TARGET,LYMPH NODE\nTU S,A,T02,TARGET,LYMPH NODE\n" + leastRS,
+			want:     []string{"A|100|Baseline|2020-01-01|50|--|0.0 mm|--|No", "A|101|Follow-up 1|2020-02-01|40|-10.0 mm|-10.0 mm|-10.0 mm|Undefined"},
+			lesions:  []string{"T01/T02|Present|40|Short axis"},
+			warnings: []string{"tr.csv:4: target lesions were split or merged since the baseline: T01/T02 of T01 and T02; the sum of the diameters, 40 mm, is compared"},
+		},
+		{
+			name: "merged lesions of different categories",
+			text: "TR STUDYID,USUBJID,VISITNUM,TRDTC,TRLNKID,TRTESTCD,TRSTRESC,TRSTRESU\nTR S,A,1,2020-01-01,T01/N01,LDIAM,60,mm\n" +
+				leastTU + "TU S,A,T01,TARGET,LUNG\nTU S,A,N01,NON-TARGET,LUNG\n" + leastRS,
+			want: []string{"tr.csv:2: TRGRPID: is missing, and tu.csv has no category of lesion T01/N01"},
+		},
+		{
+			name: "a row without a result contradicts none and splits no visit",
+			text: leastTR + "TR S,A,1,2020-01-01,TARGET,T01,DIAMETER,NA,mm\nTR S,A,1,2020-01-02,TARGET,T01,DIAMETER,30,mm\nTR S,A,1,2020-01-02,TARGET,T01,DIAMETER,,mm\n" + leastTU + leastRS,
+			want: []string{one},
+		},
+		{
 			name: "codes of tests in any case",
 			text: leastTR + "TR S,A,1,2020-01-01,TARGET,T01,diameter,30,mm\nTR S,A,1,2020-01-01,TARGET,,Sumdiam,30,mm\n" + leastTU +
 				"RS STUDYID,USUBJID,VISITNUM,RSTESTCD,RSSTRESC,RSCAT\nRS S,A,1,OvrlResp,SD,RECIST 1.1\n",

@@ -191,6 +191,9 @@ func repeats(rows []result) bool {
 	type test struct{ lesion, code string }
 	first := make(map[test]result, len(rows))
 	for _, r := range rows {
+		if r.blank() {
+			continue
+		}
 		t := test{r.lesion, r.test}
 		other, twice := first[t]
 		if !twice {
