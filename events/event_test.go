@@ -16,6 +16,7 @@ func TestSubjectsOfTheStream(t *testing.T) {
 		events.ObservationsSigned: "crit.v1.x-58.Observation.signed",
 		events.AccessPartner:      "crit.internal.access",
 		events.AccessKey:          "crit.internal.access",
+		events.AccessAudited:      "crit.internal.access",
 		events.AccessGranted:      "crit.partner.acme.access",
 		events.AccessRevoked:      "crit.partner.acme.access",
 	} {

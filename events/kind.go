@@ -8,8 +8,8 @@ import "strings"
 type Kind string
 
 // The kinds of events that this version knows. The first five are published to
-// the partners of their study, the last two to the partner they concern. To add a
-// kind, raise the read model's derivation as well, so that read models that
+// the partners of their study, AccessGranted and AccessRevoked to the partner they
+// concern, the others to nobody. To add a kind that readers must know, raise the read model's derivation as well, so that read models that
 // ignored its events are made anew.
 const (
 	ReportSigned       Kind = "diagnosticreport.signed.v1"     // first publication of an assessment
@@ -19,6 +19,7 @@ const (
 	ObservationsSigned Kind = "observations.signed.v1"         // lesions of the report that follows
 	AccessPartner      Kind = "access.partner.v1"              // a partner's whole state
 	AccessKey          Kind = "access.key.v1"                  // a public key of access tokens
+	AccessAudited      Kind = "access.audited.optional.v1"     // number, hash and time of the last line of the audit trail
 	AccessGranted      Kind = "access.granted.v1"              // announces to a partner that it may see a study
 	AccessRevoked      Kind = "access.revoked.v1"              // announces to a partner that it no longer may
 )
@@ -57,7 +58,7 @@ func (k Kind) Optional() bool { return strings.Contains(string(k), "."+optional+
 func (k Kind) NeedsNewer() bool { return !k.Known() && !k.Optional() }
 
 // administers reports whether k is a known kind of AccessStudy.
-func (k Kind) administers() bool { return k == AccessPartner || k == AccessKey }
+func (k Kind) administers() bool { return k == AccessPartner || k == AccessKey || k == AccessAudited }
 
 // announces reports whether k is a known kind of a PartnerStudy.
 func (k Kind) announces() bool { return k == AccessGranted || k == AccessRevoked }

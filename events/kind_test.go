@@ -38,7 +38,7 @@ func acceptedKinds() []kindVector {
 	for _, k := range kinds {
 		study := studyOf(k, report)
 		e := sampleEvent(events.DefaultNamespace, k, study, events.ChainHead{}, "{}")
-		all = append(all, kindVector{typeOfStudy{"a known kind", mskcc + string(k), study}, k, true, false, e.NATSSubject(), k.MediaType()})
+		all = append(all, kindVector{typeOfStudy{"a known kind", mskcc + string(k), study}, k, true, k.Optional(), e.NATSSubject(), k.MediaType()})
 	}
 	v1, internal, told := "crit.v1.FHIR-T.", "crit.internal.access", "crit.partner.acme.access"
 	for _, v := range []struct {

@@ -15,7 +15,7 @@ var sampleTime = time.Date(2026, 1, 31, 12, 0, 0, 123000, time.UTC)
 // kinds are all known kinds.
 var kinds = []events.Kind{
 	events.ReportSigned, events.ReportAmended, events.ReportSuperseded, events.ReportWithdrawn,
-	events.ObservationsSigned, events.AccessPartner, events.AccessKey, events.AccessGranted, events.AccessRevoked,
+	events.ObservationsSigned, events.AccessPartner, events.AccessKey, events.AccessAudited, events.AccessGranted, events.AccessRevoked,
 }
 
 // kindsAndUnknown are kinds of which some are not known.
@@ -24,7 +24,7 @@ var kindsAndUnknown = append([]events.Kind{unknownReport, unknownAccess, optiona
 // studyOf returns study, or the internal study that events of the kind belong to.
 func studyOf(k events.Kind, study string) string {
 	switch k {
-	case events.AccessPartner, events.AccessKey, unknownAccess, optionalAccess:
+	case events.AccessPartner, events.AccessKey, events.AccessAudited, unknownAccess, optionalAccess:
 		return events.AccessStudy
 	case events.AccessGranted, events.AccessRevoked:
 		return events.PartnerStudy("acme")
@@ -53,6 +53,8 @@ func sampleEvent(ns events.Namespace, k events.Kind, study string, after events.
 		e.Subject, e.PartitionKey = "Partner/acme", study
 	case events.AccessKey:
 		e.Subject, e.PartitionKey = "Key/kid-1", study
+	case events.AccessAudited:
+		e.Subject, e.PartitionKey = "Audit/7", study+"/Audit"
 	case events.AccessGranted, events.AccessRevoked:
 		e.Subject, e.PartitionKey = "ResearchStudy/FHIR-T", study
 	case events.ObservationsSigned:

@@ -120,6 +120,7 @@ func TestAGrantAndItsAnnouncementAreOne(t *testing.T) {
 // and no chain of theirs.
 func TestPartnersOfAnOlderOutboxAreToldOnce(t *testing.T) {
 	d := newOutbox(t)
+	must(raw(t, d.path).Writer.Exec(`drop trigger partners_line_added`))(t)
 	for _, p := range []access.Partner{
 		{ID: "acme", Studies: []string{"A", "B"}, Secrets: []access.Secret{}, Enabled: true},
 		{ID: "gone", Studies: []string{}, Secrets: []access.Secret{}},

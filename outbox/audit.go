@@ -42,35 +42,65 @@ type AuditEntry struct {
 	Subject    string          `json:"subject"`              // an assessment, user, partner, source or key
 	Detail     json.RawMessage `json:"detail"`               // an object; its members depend on the action
 	Assessment json.RawMessage `json:"assessment,omitempty"` // the version it concerns
+	Account    string          `json:"account,omitempty"`    // of the operating system; in lines of older versions empty, like Host, Process and Hash
+	Host       string          `json:"host,omitempty"`
+	Process    int64           `json:"process,omitempty"` // its id
+	Address    string          `json:"address,omitempty"` // IP address of the client, over HTTP
+	Hash       string          `json:"hash,omitempty"`    // lower-case hex SHA-256 of this line and the hash before it
 }
 
 // AuditFilter selects lines of the audit trail. The zero filter selects all.
 type AuditFilter struct {
-	Study   string // number
-	Subject string
-	After   int64 // lines numbered higher
+	Study      string // number
+	People     bool   // with Study: also what concerns PIs and partners who have or had a grant for it, and no other study
+	Subject    string
+	Assessment string // id
+	Actor      string
+	Action     string    // such as pi.added, or its first word alone
+	From       time.Time // lines of this time and later
+	Until      time.Time // lines of earlier times; zero: of all
+	After      int64     // lines numbered higher
 }
 
 // Audit calls fn with each line of the audit trail that the filter selects, in
 // order, until fn returns an error, which it then returns.
 func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEntry) error) error {
 	filter.Study = ledger.NormalizeStudy(filter.Study)
+	var people map[account]bool
+	if filter.Study != "" && filter.People {
+		var err error
+		if people, err = o.peopleOf(ctx, filter.Study); err != nil {
+			return err
+		}
+	}
+	from, until := "", "~" // no time, and after all times
+	if !filter.From.IsZero() {
+		from = events.FormatTime(filter.From)
+	}
+	if !filter.Until.IsZero() {
+		until = events.FormatTime(filter.Until)
+	}
 	var stopped error // returned by fn, and to be returned as it is
 	err := database.Each(ctx, o.db.Reader, func(row database.Row) error {
 		entry, err := scanAudit(row)
-		if err == nil {
+		if err == nil && filter.ofStudy(entry, people) {
 			stopped = fn(entry)
 		}
 		return cmp.Or(err, stopped)
 	}, `
-		select a.row, a.time, a.actor, a.action, a.study, a.subject, a.detail, v.content
+		select a.row, a.time, a.actor, a.action, a.study, a.subject, a.detail, v.content,
+			a.account, a.host, a.process, a.address, a.hash
 		from audit a
 		left join versions v on v.row = a.version
 		where a.row > ?
-			and (? = '' or a.study = ?)
+			and a.time >= ? and a.time < ?
 			and (? = '' or a.subject = ?)
+			and (? = '' or a.actor = ?)
+			and (? = '' or a.action = ? or substr(a.action, 1, length(?) + 1) = ? || '.')
+			and (? = '' or a.subject = ? and (a.action like 'assessment.%' or a.action like 'report.%'))
 		order by a.row`,
-		filter.After, filter.Study, filter.Study, filter.Subject, filter.Subject)
+		filter.After, from, until, filter.Subject, filter.Subject, filter.Actor, filter.Actor,
+		filter.Action, filter.Action, filter.Action, filter.Action, filter.Assessment, filter.Assessment)
 	if err != nil && stopped == nil {
 		return fmt.Errorf("read audit trail: %w", err)
 	}
@@ -80,13 +110,181 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 func scanAudit(row database.Row) (e AuditEntry, err error) {
 	var moment string
 	var detail, content []byte
-	err = row.Scan(&e.Number, &moment, &e.Actor, &e.Action, &e.Study, &e.Subject, &detail, &content)
+	err = row.Scan(&e.Number, &moment, &e.Actor, &e.Action, &e.Study, &e.Subject, &detail, &content,
+		&e.Account, &e.Host, &e.Process, &e.Address, &e.Hash)
 	if err != nil {
 		return e, err
 	}
 	e.Detail, e.Assessment = detail, content
 	e.Time, err = events.ParseTime(moment)
 	return e, err
+}
+
+// account is a PI or a partner.
+type account struct{ kind, name string } // the kind is the first word of its actions
+
+// peopleOf returns the PIs and partners who have a grant for the study or had one,
+// as the audit trail has it.
+func (o *Outbox) peopleOf(ctx context.Context, study string) (map[account]bool, error) {
+	people := make(map[account]bool)
+	err := database.Each(ctx, o.db.Reader, func(row database.Row) error {
+		var action, subject, about string
+		var detail []byte
+		if err := row.Scan(&action, &subject, &about, &detail); err != nil {
+			return err
+		}
+		var added struct {
+			Studies []string `json:"studies"`
+		}
+		if err := json.Unmarshal(detail, &added); err != nil {
+			return err
+		}
+		if about == study || slices.Contains(added.Studies, study) {
+			people[account{kindOf(action), subject}] = true
+		}
+		return nil
+	}, `
+		select action, subject, study, detail
+		from audit
+		where action in ('pi.added', 'pi.granted', 'pi.revoked', 'partner.added', 'partner.granted', 'partner.revoked')`)
+	if err != nil {
+		return nil, fmt.Errorf("read audit trail: %w", err)
+	}
+	return people, nil
+}
+
+func kindOf(action string) string {
+	kind, _, _ := strings.Cut(action, ".")
+	return kind
+}
+
+// signInKinds are the kinds of accounts by the kinds of their sign-ins.
+var signInKinds = map[string]string{"user": "pi", "client": "partner"}
+
+// ofStudy reports whether the line is about the filter's study, or about one of
+// its people and no study.
+func (f AuditFilter) ofStudy(e AuditEntry, people map[account]bool) bool {
+	if f.Study == "" || e.Study == f.Study {
+		return true
+	}
+	if e.Study != "" || len(people) == 0 {
+		return false
+	}
+	kind := kindOf(e.Action)
+	if kind == "sign-in" {
+		var detail struct {
+			Kind string `json:"kind"`
+		}
+		_ = json.Unmarshal(e.Detail, &detail) // without a kind it is about nobody
+		kind = signInKinds[detail.Kind]
+	}
+	return people[account{kind, e.Subject}]
+}
+
+// TrailHead identifies the last line of the audit trail. Its hash covers all
+// lines.
+type TrailHead = ledger.TrailHead
+
+// WithAddress returns a context in which a call's lines in the audit trail have
+// the IP address of the client that asked for it.
+func WithAddress(ctx context.Context, address string) context.Context {
+	return ledger.WithAddress(ctx, address)
+}
+
+// VerifyTrail reads the whole audit trail and returns its head, and the head that
+// was published last, the zero TrailHead where none was. The error is Altered and
+// names what is wrong: a line that was changed or is missing, an end that was cut
+// off, or a trigger that no longer keeps the records from change.
+//
+// Lines after the published head can be cut off, with the state that names them,
+// without being found.
+func (o *Outbox) VerifyTrail(ctx context.Context) (head, published TrailHead, err error) {
+	changed, err := o.db.ChangedTriggers(ctx, o.schema)
+	if err != nil {
+		return head, published, fmt.Errorf("verify audit trail: %w", err)
+	}
+	head, published, err = o.ledger.VerifyTrail(ctx)
+	if len(changed) == 0 || err != nil && events.CodeOf(err) != events.Altered {
+		return head, published, err
+	}
+	missing := events.Errorf(events.Altered, "the database lacks, or has in another form, triggers that keep records from change: %s", strings.Join(changed, ", "))
+	if err != nil {
+		missing.Message += "; " + err.Error()
+	}
+	return head, published, missing
+}
+
+// TrailFinding returns what was wrong with the audit trail when Run started; nil
+// where nothing was, or it is not checked yet.
+func (o *Outbox) TrailFinding() error { return o.trail.get() }
+
+// ClockFinding returns why the time could not be noted last, such as that the
+// clock is wrong; nil where it could.
+func (o *Outbox) ClockFinding() error { return o.clock.get() }
+
+// watchTrail checks the audit trail once and notes the time, and then calls
+// EveryMinute. A trail that is not as it was written does not stop the program,
+// because partners need their reports. It is logged, and its head is not published
+// any more.
+func (o *Outbox) watchTrail(ctx context.Context) error {
+	head, published, err := o.VerifyTrail(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		o.trail.set(err)
+		o.log.Error("the audit trail is not as it was written", "cause", err)
+	default:
+		o.log.Info("the audit trail is complete and unchanged", "line", head.Line, "hash", head.Hash, "published", published.Line)
+	}
+	ticker := time.NewTicker(trailEvery)
+	defer ticker.Stop()
+	for do := o.noteTime; ; do = o.EveryMinute {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
+			o.log.Warn("the time is not noted, or the head of the audit trail is not published", "cause", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (o *Outbox) noteTime(ctx context.Context) error {
+	err := o.ledger.NoteTime(ctx)
+	o.clock.set(err)
+	return err
+}
+
+// EveryMinute notes the time, while the wall clock agrees with the monotonic one,
+// and publishes the head of the audit trail, if it changed and the last one is a
+// minute old. Run calls it each minute.
+func (o *Outbox) EveryMinute(ctx context.Context) error {
+	err := o.noteTime(ctx)
+	if o.TrailFinding() != nil {
+		return err
+	}
+	head, announced, failure := o.ledger.AnnounceTrail(ctx, trailEvery)
+	if announced {
+		o.log.Info("the head of the audit trail", "line", head.Line, "hash", head.Hash)
+	}
+	return errors.Join(err, failure)
+}
+
+// AcceptClock records that the operator by says that the clock is right, however
+// far it is from the last event, and returns the time that it shows. See
+// Config.CheckClock.
+func (o *Outbox) AcceptClock(ctx context.Context, by string) (time.Time, error) {
+	return o.ledger.AcceptClock(ctx, by)
+}
+
+// checkTime refuses a signature by a clock that is wrong, if the outbox is to.
+func (tx *transaction) checkTime() error {
+	if !tx.o.checkClock {
+		return nil
+	}
+	return tx.CheckClock()
 }
 
 // refusal is a signature that was refused.

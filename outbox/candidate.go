@@ -53,8 +53,9 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 			coalesce(a.waiting, 0), coalesce(n.case_revision, 0), coalesce(n.revision, 0),
 			coalesce(a.signed, 0), coalesce(v.case_revision, 0), coalesce(v.revision, 0),
 			coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0), coalesce(g.digest, ''),
-			coalesce(p.name, ''), coalesce(p.reset, ''), p.disabled = '' and r."user" is not null,
-			(select coalesce(max(row), 0) from events)
+			coalesce(p.name, ''), coalesce(p.reset, ''), p.disabled = '' and r.revoked = '',
+			(select coalesce(max(row), 0) from events),
+			(select coalesce(max(row), 0) from audit), coalesce((select hash from audit order by row desc limit 1), '')
 		from assessments a
 		join studies s on s.row = a.study
 		join cases c on c.study = a.study and c.number = a.number
@@ -68,7 +69,7 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision,
 		&c.signed, &c.signedVersion.CaseRevision, &c.signedVersion.Revision,
 		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event, &c.digest,
-		&c.signer, &c.reset, nullAsFalse{&c.granted}, &head.LastEvent)
+		&c.signer, &c.reset, nullAsFalse{&c.granted}, &head.LastEvent, &head.Trail.Line, &head.Trail.Hash)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, unknownAssessment(id)
 	}

@@ -137,6 +137,22 @@ func ExampleOutbox_Audit() {
 	// 4 dr.who assessment.signed 790
 }
 
+// An auditor keeps the number and the hash of the last line: they cover all lines
+// up to it.
+func ExampleOutbox_VerifyTrail() {
+	ctx := context.Background()
+	o, done := exampleOutbox(ctx)
+	defer done()
+	register(ctx, o, "790")
+	sign(ctx, o, "790")
+
+	head, _, err := o.VerifyTrail(ctx)
+	check(err)
+	fmt.Println("complete and unchanged up to line", head.Line)
+	// Output:
+	// complete and unchanged up to line 4
+}
+
 // The publisher reads pending events, publishes them, and records the stream
 // sequences with which the broker acknowledged them.
 func ExampleSource() {

@@ -55,6 +55,13 @@ func (c *clock) advance(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
+// elapsed returns the time that has passed by this clock, as a clock that is never
+// set would have it.
+func (c *clock) elapsed() func() time.Duration {
+	start := c.now()
+	return func() time.Duration { return c.now().Sub(start) }
+}
+
 // testOutbox is an outbox with a clock of its own and PIs who may sign.
 type testOutbox struct {
 	*outbox.Outbox
@@ -91,7 +98,7 @@ func newOutbox(t testing.TB, users ...string) *testOutbox {
 		users = []string{"dr.a"}
 	}
 	ok(t, os.WriteFile(d.path, template(t, users), 0o600))
-	d.Outbox = open(t, d.path, outbox.Config{Clock: d.clock.now})
+	d.Outbox = open(t, d.path, outbox.Config{Clock: d.clock.now, Elapsed: d.clock.elapsed()})
 	return d
 }
 
@@ -224,7 +231,7 @@ func short(e events.Event) string {
 	words := map[events.Kind]string{
 		events.ReportSigned: "signed", events.ReportAmended: "amended", events.ReportSuperseded: "superseded",
 		events.ReportWithdrawn: "withdrawn", events.ObservationsSigned: "observations",
-		events.AccessPartner: "partner", events.AccessKey: "key",
+		events.AccessPartner: "partner", events.AccessKey: "key", events.AccessAudited: "audited",
 		events.AccessGranted: "granted", events.AccessRevoked: "revoked",
 	}
 	id, version, isReport := e.ReportID()

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,6 +39,7 @@ import (
 const (
 	watchEvery      = 50 * time.Millisecond // how often Run looks for commits of other processes
 	checkpointAgain = time.Second           // after one that failed
+	trailEvery      = time.Minute           // least time between two events with the head of the audit trail
 )
 
 // Config configures an outbox.
@@ -48,6 +50,17 @@ type Config struct {
 	Clock     func() time.Time // Defaults to time.Now.
 	NewID     func() string    // ids of events. Defaults to UUIDv7.
 	Log       *slog.Logger     // Defaults to slog.Default().
+
+	// CheckClock makes SignOff, SignOffTx and Withdraw return a Conflict while the
+	// clock is more than five minutes behind the outbox's last event, or more than
+	// a day beyond the later of that event and the last time that EveryMinute noted,
+	// unless AcceptClock was called since. An event of a time that is far ahead
+	// would date its study for ever. Defaults to no check.
+	CheckClock bool
+
+	// Elapsed returns the time since some moment by a clock that is never set.
+	// Defaults to the process's monotonic clock.
+	Elapsed func() time.Duration
 
 	// Step is called with the name of each step of a sign-off, so that a test
 	// can end the process there. Defaults to nothing.
@@ -67,6 +80,23 @@ type Outbox struct {
 	log      *slog.Logger
 	step     func(string)
 	counters counters
+
+	checkClock bool
+	schema     fs.FS
+	trail      finding // of the check of the audit trail by Run
+	clock      finding // of the last note of the time
+}
+
+// finding is what was wrong when something was checked last.
+type finding struct{ err atomic.Pointer[error] }
+
+func (f *finding) set(err error) { f.err.Store(&err) }
+
+func (f *finding) get() error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Open opens the outbox in the file at path and creates it where there is none.
@@ -77,7 +107,10 @@ func Open(ctx context.Context, path string, cfg Config) (*Outbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &Outbox{db: db, log: cmp.Or(cfg.Log, slog.Default()), step: cfg.Step, counters: newCounters()}
+	o := &Outbox{
+		db: db, log: cmp.Or(cfg.Log, slog.Default()), step: cfg.Step, counters: newCounters(),
+		checkClock: cfg.CheckClock,
+	}
 	if o.step == nil {
 		o.step = func(string) {}
 	}
@@ -87,12 +120,11 @@ func Open(ctx context.Context, path string, cfg Config) (*Outbox, error) {
 	return o, nil
 }
 
-func (o *Outbox) prepare(ctx context.Context, cfg Config) error {
-	files, err := fs.Sub(schema, "schema")
-	if err != nil {
+func (o *Outbox) prepare(ctx context.Context, cfg Config) (err error) {
+	if o.schema, err = fs.Sub(schema, "schema"); err != nil {
 		return err
 	}
-	o.ledger, err = ledger.Open(ctx, o.db.DB, files, ledger.Config{Namespace: cfg.Namespace, Clock: cfg.Clock, NewID: cfg.NewID})
+	o.ledger, err = ledger.Open(ctx, o.db.DB, o.schema, ledger.Config{Namespace: cfg.Namespace, Clock: cfg.Clock, NewID: cfg.NewID, Elapsed: cfg.Elapsed})
 	if err != nil {
 		return err
 	}
@@ -138,11 +170,13 @@ func (o *Outbox) update(ctx context.Context, verb string, fn func(*transaction) 
 
 // Run does the outbox's work in the background until ctx ends, and then returns
 // nil: it wakes the publisher after commits of other processes, keeps the
-// database's log short, and records failed sign-ins of clients.
+// database's log short, records failed sign-ins of clients, checks the audit trail
+// once, and then calls EveryMinute.
 func (o *Outbox) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.checkpoint(ctx) })
 	g.Go(func() error { return o.watch(ctx) })
+	g.Go(func() error { return o.watchTrail(ctx) })
 	g.Go(func() error { return o.accounts.Run(ctx) })
 	return g.Wait()
 }

@@ -94,8 +94,14 @@ func TestRecordsAreProtected(t *testing.T) {
 		refuse(t, "update people set disabled = ''", "update people set disabled = '2030-01-01T00:00:00.000000Z'")
 		must(d.Accounts().ResetPassword(t.Context(), operator, "dr.a"))(t)
 	})
+	t.Run("the audit trail from lines without a number or a hash", func(t *testing.T) {
+		refuse(t,
+			`insert into audit (time, actor, action, study, subject, detail, hash) select time, actor, action, study, subject, detail, hash from audit limit 1`,
+			`insert into audit (row, time, actor, action, study, subject, detail) select (select max(row) + 1 from audit), time, actor, action, study, subject, detail from audit limit 1`,
+		)
+	})
 	t.Run("the audit trail from lines out of order", func(t *testing.T) {
-		const line = `insert into audit (row, time, actor, action, study, subject, detail) select %s, time, actor, action, study, subject, detail from audit limit 1`
+		const line = `insert into audit (row, time, actor, action, study, subject, detail, hash) select %s, time, actor, action, study, subject, detail, hash from audit limit 1`
 		for _, number := range []string{"-1", "0", "1", "(select max(row) + 2 from audit)", "9223372036854775807"} {
 			refuse(t, fmt.Sprintf(line, number))
 		}

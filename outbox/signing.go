@@ -67,6 +67,9 @@ func (tx *transaction) signFresh(s SignOff, fresh []*candidate, prepared map[str
 			return nil, err
 		}
 	}
+	if err := tx.checkTime(); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(fresh, func(a, b *candidate) int {
 		return cmp.Or(cmp.Compare(a.assessment.Timepoint, b.assessment.Timepoint), compareIDs(a.id, b.id))
 	})

@@ -126,7 +126,7 @@ func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Sig
 	if err != nil {
 		return nil, ledger.Explain("sign off", err)
 	}
-	tx := &transaction{o.ledger.In(host), o}
+	tx := &transaction{o.ledger.In(ctx, host), o}
 	var answers []Signed
 	for _, ids := range cases {
 		if err := context.Cause(ctx); err != nil {

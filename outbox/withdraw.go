@@ -121,6 +121,9 @@ func (c *candidate) withdrawalAnswer(e events.Event, signature events.Signature)
 }
 
 func (tx *transaction) withdrawSigned(c *candidate, wd Withdrawal) (Signed, error) {
+	if err := tx.checkTime(); err != nil {
+		return Signed{}, err
+	}
 	content, err := tx.content(c.signed)
 	if err != nil {
 		return Signed{}, err

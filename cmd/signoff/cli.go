@@ -27,7 +27,8 @@ type cli struct {
 	Show     showCommand     `cmd:"" help:"Print an assessment as a PI signs it, with its versions and signatures."`
 	Sign     signCommand     `cmd:"" help:"Sign off assessments, so that partners see them."`
 	Withdraw withdrawCommand `cmd:"" help:"Withdraw a published assessment, with a reason."`
-	Audit    auditCommand    `cmd:"" help:"Print the audit trail, oldest first."`
+	Audit    auditCommand    `cmd:"" help:"Print the audit trail, oldest first, or check it."`
+	Clock    clockCommand    `cmd:"" help:"The clock by which is signed."`
 	Status   statusCommand   `cmd:"" help:"Print what is signed, published and applied."`
 	Release  releaseCommand  `cmd:"" help:"Publish a parked study again."`
 	Rebuild  rebuildCommand  `cmd:"" help:"Make the read model anew from the stream."`

@@ -35,7 +35,7 @@ func withNewOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error
 }
 
 func openOutbox(ctx context.Context, dir datadir.Dir, fn func(*outbox.Outbox) error) error {
-	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
+	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{CheckClock: true})
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,18 @@ func announce(tx *ledger.Tx, kind events.Kind, subject string, state any) ([]byt
 	return data, chain.Close()
 }
 
+// storeState stores the state of a partner or a key in its table, with the number
+// of its line of the audit trail. There is no upsert, because the schema asks of a
+// new row another line than of a changed one.
+func storeState(tx *ledger.Tx, table, id string, state []byte, line int64) error {
+	result, err := tx.Exec(`update `+table+` set state = ?, line = ? where id = ?`, string(state), line, id)
+	if err != nil || ledger.ChangedOne(result) {
+		return err
+	}
+	_, err = tx.Exec(`insert into `+table+` (id, state, line) values (?, ?, ?)`, id, string(state), line)
+	return err
+}
+
 // announceGrants appends an event for each study to the partner's own internal
 // study: that the partner may read it from now on, or no longer.
 func announceGrants(tx *ledger.Tx, partner string, kind events.Kind, studies ...string) error {

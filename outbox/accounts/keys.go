@@ -148,14 +148,13 @@ func announceKey(tx *ledger.Tx, key access.Key, e ledger.Line) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`
-		insert into keys (id, state)
-		values (?, ?)
-		on conflict (id) do update
-		set state = excluded.state`, key.ID(), string(state))
+	e.Subject = key.ID()
+	line, err := tx.AddLine(e)
 	if err != nil {
+		return err
+	}
+	if err := storeState(tx, "keys", key.ID(), state, line); err != nil {
 		return fmt.Errorf("store key: %w", err)
 	}
-	e.Subject = key.ID()
-	return tx.Audit(e)
+	return nil
 }

@@ -178,6 +178,7 @@ func (acc *Accounts) Partners(ctx context.Context) ([]access.Partner, error) {
 // Unauthenticated, and Throttled after five in a row of that client from that address;
 // such failures are counted and audited.
 func (acc *Accounts) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
+	ctx = ledger.WithAddress(ctx, address)
 	a := attempt{kind: kindClient, protocol: overHTTP, name: id, address: access.Place(address)}
 	if !events.ValidPartnerID(id) {
 		a.name = "" // not anybody's, so it is not stored
@@ -232,16 +233,15 @@ func announcePartner(tx *ledger.Tx, p access.Partner, e ledger.Line) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(`
-		insert into partners (id, state)
-		values (?, ?)
-		on conflict (id) do update
-		set state = excluded.state`, p.ID, string(state))
+	e.Subject = p.ID
+	line, err := tx.AddLine(e)
 	if err != nil {
+		return err
+	}
+	if err := storeState(tx, "partners", p.ID, state, line); err != nil {
 		return fmt.Errorf("store partner: %w", err)
 	}
-	e.Subject = p.ID
-	return tx.Audit(e)
+	return nil
 }
 
 // endedDetail is stored in the audit trail with studies that a partner loses.

@@ -53,23 +53,31 @@ func (acc *Accounts) AddPI(ctx context.Context, by, user, name string, studies [
 		return err
 	}
 	return acc.ledger.Administer(ctx, by, "add PI", func(tx *ledger.Tx) error {
-		result, err := tx.Exec(`
-			insert into people ("user", name, password, one_time, reset)
-			select ?, ?, ?, ?, ?
-			where not exists (select 1 from people where "user" = ? collate nocase)`,
-			user, name, hashed, events.FormatTime(tx.Now.Add(OneTimeFor)), events.FormatTime(tx.Now), user)
+		var used bool
+		err := tx.QueryRow(`select exists (select 1 from people where "user" = ? collate nocase)`, user).Scan(&used)
 		if err != nil {
 			return err
 		}
-		if !ledger.ChangedOne(result) {
+		if used {
 			return events.Errorf(events.Conflict, "the user name %s was used before, perhaps in other case; choose another one", user)
 		}
+		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIAdded, Subject: user, Detail: PI{User: user, Name: name, Studies: studies}})
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`
+			insert into people ("user", name, password, one_time, reset, line)
+			values (?, ?, ?, ?, ?, ?)`,
+			user, name, hashed, events.FormatTime(tx.Now.Add(OneTimeFor)), events.FormatTime(tx.Now), line)
+		if err != nil {
+			return err
+		}
 		for _, study := range studies {
-			if _, err := tx.Exec(`insert into grants ("user", study) values (?, ?)`, user, study); err != nil {
+			if _, err := tx.Exec(`insert into grants ("user", study, line) values (?, ?, ?)`, user, study, line); err != nil {
 				return err
 			}
 		}
-		return tx.Audit(ledger.Line{Actor: by, Action: actionPIAdded, Subject: user, Detail: PI{User: user, Name: name, Studies: studies}})
+		return nil
 	})
 }
 
@@ -83,14 +91,20 @@ func (acc *Accounts) GrantPI(ctx context.Context, by, user, study string) error 
 		if _, err := getPerson(tx, user); err != nil {
 			return err
 		}
-		result, err := tx.Exec(`
-			insert into grants ("user", study)
-			values (?, ?)
-			on conflict ("user", study) do nothing`, user, study)
-		if err != nil || !ledger.ChangedOne(result) {
+		granted, err := hasGrant(tx, user, study)
+		if err != nil || granted {
 			return err
 		}
-		return tx.Audit(ledger.Line{Actor: by, Action: actionPIGranted, Study: study, Subject: user})
+		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIGranted, Study: study, Subject: user})
+		if err != nil {
+			return err
+		}
+		result, err := tx.Exec(`update grants set revoked = '', line = ? where "user" = ? and study = ?`, line, user, study)
+		if err != nil || ledger.ChangedOne(result) {
+			return err
+		}
+		_, err = tx.Exec(`insert into grants ("user", study, line) values (?, ?, ?)`, user, study, line)
+		return err
 	})
 }
 
@@ -102,15 +116,27 @@ func (acc *Accounts) RevokePI(ctx context.Context, by, user, study string) error
 		if _, err := getPerson(tx, user); err != nil {
 			return err
 		}
-		result, err := tx.Exec(`delete from grants where "user" = ? and study = ?`, user, study)
+		granted, err := hasGrant(tx, user, study)
 		if err != nil {
 			return err
 		}
-		if !ledger.ChangedOne(result) {
+		if !granted {
 			return events.Errorf(events.NotFound, "%s has no grant for study %s", user, study)
 		}
-		return tx.Audit(ledger.Line{Actor: by, Action: actionPIRevoked, Study: study, Subject: user})
+		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIRevoked, Study: study, Subject: user})
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`update grants set revoked = ?, line = ? where "user" = ? and study = ?`, events.FormatTime(tx.Now), line, user, study)
+		return err
 	})
+}
+
+// hasGrant reports whether the PI may sign for the study. A grant that was
+// revoked has a row still.
+func hasGrant(tx *ledger.Tx, user, study string) (granted bool, err error) {
+	err = tx.QueryRow(`select exists (select 1 from grants where "user" = ? and study = ? and revoked = '')`, user, study).Scan(&granted)
+	return granted, err
 }
 
 // OneTimeFor is how long a one-time password opens the choice of another, and how long
@@ -134,13 +160,11 @@ func (acc *Accounts) ResetPassword(ctx context.Context, by, user string) (passwo
 			return err
 		}
 		until := events.FormatTime(tx.Now.Add(OneTimeFor))
-		if err := replacePassword(tx, p, hashed, until, events.FormatTime(tx.Now)); err != nil {
-			return err
-		}
 		detail := struct {
 			Until string `json:"until"`
 		}{until}
-		return tx.Audit(ledger.Line{Actor: by, Action: actionPIReset, Subject: user, Detail: detail})
+		line := ledger.Line{Actor: by, Action: actionPIReset, Subject: user, Detail: detail}
+		return replacePassword(tx, line, p, hashed, until, events.FormatTime(tx.Now))
 	})
 	if err != nil {
 		return "", err
@@ -183,10 +207,7 @@ func (acc *Accounts) ChoosePassword(ctx context.Context, user, present, password
 		if now.password != p.password || now.disabled != "" {
 			return events.Errorf(events.Conflict, "the password of %s was changed just now; try again", user)
 		}
-		if err := replacePassword(tx, now, hashed, "", p.reset); err != nil {
-			return err
-		}
-		return tx.Audit(ledger.Line{Actor: user, Action: actionPIPassword, Subject: user})
+		return replacePassword(tx, ledger.Line{Actor: user, Action: actionPIPassword, Subject: user}, now, hashed, "", p.reset)
 	})
 }
 
@@ -194,9 +215,9 @@ func (acc *Accounts) ChoosePassword(ctx context.Context, user, present, password
 // again.
 const formerPasswords = 5
 
-// replacePassword stores the hash of a password, keeps that of the one before if the PI
+// replacePassword stores the hash of a password with its audit line, keeps that of the one before if the PI
 // chose it, and ends locks after failed sign-ins.
-func replacePassword(tx *ledger.Tx, p person, hashed, oneTime, reset string) error {
+func replacePassword(tx *ledger.Tx, l ledger.Line, p person, hashed, oneTime, reset string) error {
 	if p.oneTime == "" {
 		if _, err := tx.Exec(`insert into former_passwords ("user", password) values (?, ?)`, p.user, p.password); err != nil {
 			return err
@@ -214,10 +235,15 @@ func replacePassword(tx *ledger.Tx, p person, hashed, oneTime, reset string) err
 			return err
 		}
 	}
-	if _, err := tx.Exec(`update people set password = ?, one_time = ?, reset = ? where "user" = ?`, hashed, oneTime, reset, p.user); err != nil {
+	line, err := tx.AddLine(l)
+	if err != nil {
 		return err
 	}
-	_, err := tx.Exec(`delete from failures where kind = 'user' and name = ?`, p.user)
+	_, err = tx.Exec(`update people set password = ?, one_time = ?, reset = ?, line = ? where "user" = ?`, hashed, oneTime, reset, line, p.user)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`delete from failures where kind = 'user' and name = ?`, p.user)
 	return err
 }
 
@@ -256,11 +282,12 @@ func (acc *Accounts) DisablePI(ctx context.Context, by, user string) error {
 		if err != nil || p.disabled != "" {
 			return err
 		}
-		_, err = tx.Exec(`update people set disabled = ? where "user" = ?`, events.FormatTime(tx.Now), user)
+		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIDisabled, Subject: user})
 		if err != nil {
 			return err
 		}
-		return tx.Audit(ledger.Line{Actor: by, Action: actionPIDisabled, Subject: user})
+		_, err = tx.Exec(`update people set disabled = ?, line = ? where "user" = ?`, events.FormatTime(tx.Now), line, user)
+		return err
 	})
 }
 
@@ -281,7 +308,7 @@ func (acc *Accounts) PIs(ctx context.Context) ([]PI, error) {
 
 // describe returns the PI with the studies granted.
 func (acc *Accounts) describe(ctx context.Context, p person) (PI, error) {
-	studies, err := database.List(ctx, acc.ledger.DB.Reader, database.Value[string], `select study from grants where "user" = ? order by study`, p.user)
+	studies, err := database.List(ctx, acc.ledger.DB.Reader, database.Value[string], `select study from grants where "user" = ? and revoked = '' order by study`, p.user)
 	if err != nil {
 		return PI{}, fmt.Errorf("list grants: %w", err)
 	}

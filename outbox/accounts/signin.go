@@ -24,6 +24,7 @@ const wrongPassword = "The user name or the password is wrong."
 // of that user from that address, and while too many passwords are checked. It is
 // Internal if the stored hash cannot be checked. Failures are audited.
 func (acc *Accounts) Authenticate(ctx context.Context, user, password, address string) (PI, error) {
+	ctx = ledger.WithAddress(ctx, address)
 	a, p, failures, err := acc.identify(ctx, user, address)
 	if err != nil {
 		return PI{}, err
@@ -147,15 +148,17 @@ func (acc *Accounts) checkPassword(ctx context.Context, a attempt, p person, pas
 func (acc *Accounts) storeRenewed(ctx context.Context, p person, renewed string) (stored bool) {
 	err := acc.ledger.Update(ctx, "renew the hash of a password", func(tx *ledger.Tx) error {
 		stored = false
-		result, err := tx.Exec(`update people set password = ? where "user" = ? and password = ?`, renewed, p.user, p.password)
+		now, err := getPerson(tx, p.user)
+		if err != nil || now.password != p.password {
+			return err
+		}
+		line, err := tx.AddLine(ledger.Line{Actor: p.user, Action: actionPIRehashed, Subject: p.user})
 		if err != nil {
 			return err
 		}
-		if !ledger.ChangedOne(result) {
-			return nil
-		}
-		stored = true
-		return tx.Audit(ledger.Line{Actor: p.user, Action: actionPIRehashed, Subject: p.user})
+		_, err = tx.Exec(`update people set password = ?, line = ? where "user" = ?`, renewed, line, p.user)
+		stored = err == nil
+		return err
 	})
 	if err != nil {
 		acc.log.Warn("the hash of a password keeps its former cost", "user", p.user, "cause", err)

@@ -30,12 +30,25 @@ type migration struct{ name, sha256, text string }
 // version (ErrNewer); and they must be unchanged, by their digest, else the
 // schema is not the one that this version expects (ErrChanged). So a migration
 // is never edited once it is released; a later one corrects it.
-func (db *DB) Migrate(ctx context.Context, migrations fs.FS) error {
+//
+// Each of after is called in the same transaction, also where no migration is
+// run: it does what SQL alone cannot.
+func (db *DB) Migrate(ctx context.Context, migrations fs.FS, after ...func(tx *sqlx.Tx) error) error {
 	released, err := readMigrations(migrations)
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
-	err = db.Update(ctx, func(tx *sqlx.Tx) error { return migrate(tx, released) })
+	err = db.Update(ctx, func(tx *sqlx.Tx) error {
+		if err := migrate(tx, released); err != nil {
+			return err
+		}
+		for _, fn := range after {
+			if err := fn(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}

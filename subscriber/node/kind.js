@@ -5,7 +5,7 @@
 
 const KNOWN = new Set([
   'diagnosticreport.signed.v1', 'diagnosticreport.amended.v1', 'diagnosticreport.superseded.v1', 'diagnosticreport.withdrawn.v1',
-  'observations.signed.v1', 'access.partner.v1', 'access.key.v1', 'access.granted.v1', 'access.revoked.v1',
+  'observations.signed.v1', 'access.partner.v1', 'access.key.v1', 'access.audited.optional.v1', 'access.granted.v1', 'access.revoked.v1',
 ]);
 
 // A prefix, then the kind: noun, verb, perhaps "optional", version.
@@ -37,6 +37,7 @@ export function belongs(kind, study) {
   switch (kind) {
     case 'access.partner.v1':
     case 'access.key.v1':
+    case 'access.audited.optional.v1':
       return study === ACCESS;
     case 'access.granted.v1':
     case 'access.revoked.v1':

@@ -17,6 +17,7 @@ import (
 func (p *Server) notes() []check {
 	return []check{
 		p.refillNote(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}, {"natsServers", p.natsServers},
+		{"auditTrail", p.auditTrail}, {"clock", p.clock},
 	}
 }
 
@@ -31,6 +32,13 @@ func (p *Server) natsServers(ctx context.Context) error {
 	}
 	return nil
 }
+
+// auditTrail returns what was wrong with the audit trail when the server started.
+func (p *Server) auditTrail(context.Context) error { return p.Outbox.TrailFinding() }
+
+// clock returns why the time was not noted last: the clock is wrong, and the commands
+// refuse to sign.
+func (p *Server) clock(context.Context) error { return p.Outbox.ClockFinding() }
 
 // partnerConsumers returns an error if partners have nearly as many consumers, or as many,
 // as they may.

@@ -193,8 +193,9 @@ func (p *Server) listen(ctx context.Context) error {
 
 func (p *Server) openOutbox(ctx context.Context) (err error) {
 	p.Outbox, err = outbox.Open(ctx, p.Dir.Outbox(), outbox.Config{
-		Namespace: events.Namespace{Origin: p.Settings.Origin, TypePrefix: p.Settings.TypePrefix},
-		Log:       p.log.With("component", "outbox"),
+		Namespace:  events.Namespace{Origin: p.Settings.Origin, TypePrefix: p.Settings.TypePrefix},
+		Log:        p.log.With("component", "outbox"),
+		CheckClock: true,
 	})
 	if err != nil {
 		return err

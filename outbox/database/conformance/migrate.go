@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
@@ -58,6 +60,23 @@ func testMigrate(t *testing.T, open Open) {
 		}
 		if err := db.Migrate(t.Context(), files(both...)); err != nil {
 			t.Error(err)
+		}
+	})
+	t.Run("does what comes after the files in their transaction", func(t *testing.T) {
+		db := empty(t, open)
+		failed := errors.New("failed")
+		insert := func(tx *sqlx.Tx) error {
+			_, err := tx.Exec("insert into t values (3)")
+			return err
+		}
+		if err := db.Migrate(t.Context(), files(first...), insert, func(*sqlx.Tx) error { return failed }); !errors.Is(err, failed) {
+			t.Fatal(err)
+		}
+		if err := db.Migrate(t.Context(), files(first...), insert); err != nil {
+			t.Fatal(err)
+		}
+		if n := numbers(t, db); len(n) != 2 {
+			t.Errorf("holds %v", n)
 		}
 	})
 }

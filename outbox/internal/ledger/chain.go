@@ -85,17 +85,21 @@ func (tx *Tx) OpenChain(study string) (*Chain, error) {
 
 // Head is what a Chain begins with.
 type Head struct {
-	Row              int64  // studies.row
-	Key              string // the study's
-	events.ChainHead        // of the study's last event; zero where there is none
-	Time             string // of that event, as stored; empty where there is none
-	LastEvent        int64  // the highest events.row of all studies; 0 for none
+	Row              int64     // studies.row
+	Key              string    // the study's
+	events.ChainHead           // of the study's last event; zero where there is none
+	Time             string    // of that event, as stored; empty where there is none
+	LastEvent        int64     // the highest events.row of all studies; 0 for none
+	Trail            TrailHead // number and hash of the last line of the audit trail; may be left out
 }
 
 // Chain opens a chain whose head the caller has read in this transaction.
 func (tx *Tx) Chain(head Head) (*Chain, error) {
 	// Events may have been appended since the head was read.
 	tx.lastEvent = max(tx.lastEvent, head.LastEvent)
+	if head.Trail.Line > tx.trail.Line {
+		tx.trail = head.Trail
+	}
 	c := &Chain{Row: head.Row, tx: tx, key: head.Key, start: head.Number, head: head.ChainHead}
 	if head.Time == "" {
 		return c, nil

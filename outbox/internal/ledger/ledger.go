@@ -30,6 +30,10 @@ type Config struct {
 	Namespace events.Namespace
 	Clock     func() time.Time // Defaults to time.Now.
 	NewID     func() string    // ids of events. Defaults to UUIDv7.
+
+	// Elapsed returns the time since some moment by a clock that is never set.
+	// Defaults to the process's monotonic clock.
+	Elapsed func() time.Duration
 }
 
 // Ledger is the ledger of an open outbox. Its methods may be called
@@ -41,22 +45,26 @@ type Ledger struct {
 	clock     func() time.Time
 	newID     func() string
 	changed   chan struct{}
+	process   origin // of what this process writes
+	watch     clockWatch
 }
 
 // Open migrates the database's schema and stores the namespace if there is none
 // yet. The error is a Conflict if the outbox was created with another one.
 func Open(ctx context.Context, db *database.DB, schema fs.FS, cfg Config) (*Ledger, error) {
-	l := &Ledger{DB: db, clock: cfg.Clock, newID: cfg.NewID, changed: make(chan struct{}, 1)}
+	l := &Ledger{DB: db, clock: cfg.Clock, newID: cfg.NewID, changed: make(chan struct{}, 1), process: thisProcess()}
 	if l.clock == nil {
 		l.clock = time.Now
 	}
+	l.watch.start(cfg.Elapsed, l.Now())
 	if l.newID == nil {
 		l.newID = func() string { return uuid.Must(uuid.NewV7()).String() }
 	}
-	if err := db.Migrate(ctx, schema); err != nil {
+	err := db.Migrate(ctx, schema, func(tx *sqlx.Tx) error { return l.In(ctx, tx).startChain() })
+	if err != nil {
 		return nil, err
 	}
-	err := l.Update(ctx, "read the namespace", func(tx *Tx) (err error) {
+	err = l.Update(ctx, "read the namespace", func(tx *Tx) (err error) {
 		l.namespace, err = tx.settleNamespace(cfg.Namespace)
 		return err
 	})
@@ -120,11 +128,16 @@ type Tx struct {
 	Now    time.Time // UTC, to the microsecond
 	Ledger *Ledger
 
-	lastEvent int64 // the highest events.row, once a chain is open
+	lastEvent int64     // the highest events.row, once a chain is open
+	trail     TrailHead // the last line of the audit trail, once it is read
+	address   string    // of the client, for the audit trail
 }
 
 // In returns a Tx, as of now, for a transaction that was begun on the database.
-func (l *Ledger) In(tx *sqlx.Tx) *Tx { return &Tx{Tx: tx, Now: l.Now(), Ledger: l} }
+// The ctx may have an address; see WithAddress.
+func (l *Ledger) In(ctx context.Context, tx *sqlx.Tx) *Tx {
+	return &Tx{Tx: tx, Now: l.Now(), Ledger: l, address: addressOf(ctx)}
+}
 
 // Update runs fn in a transaction, which it may share with other callers, and
 // makes Changed receive. The verb is for the error.
@@ -138,7 +151,7 @@ func (l *Ledger) Update(ctx context.Context, verb string, fn func(*Tx) error) er
 
 // UpdateSilently is Update for a change after which there is nothing to publish.
 func (l *Ledger) UpdateSilently(ctx context.Context, verb string, fn func(*Tx) error) error {
-	err := l.DB.Update(ctx, func(tx *sqlx.Tx) error { return fn(l.In(tx)) })
+	err := l.DB.Update(ctx, func(tx *sqlx.Tx) error { return fn(l.In(ctx, tx)) })
 	if err != nil {
 		return Explain(verb, err)
 	}

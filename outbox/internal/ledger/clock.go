@@ -1,0 +1,163 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Limits of the clock by which is signed.
+const (
+	maxBehind = 5 * time.Minute // behind the outbox's last event
+	maxAhead  = 24 * time.Hour  // of the later of the last event and the last note
+)
+
+// afterAccepted is for how long after the latest event of a clock that was ahead
+// event times do not count. Studies that are that far continue there, by a
+// microsecond an event.
+const afterAccepted = time.Hour
+
+// actionClock is the action of the line by which an operator accepts the clock.
+const actionClock = "clock.accepted"
+
+// CheckClock returns a Conflict if the transaction's time is more than five
+// minutes behind the outbox's last event, or more than a day beyond the later of
+// that event and the last time that a server noted. Events of a clock that was
+// ahead before an operator accepted the present one do not count. Where there are
+// events of clinical studies, those of internal studies do not count either: a
+// partner that is added by a wrong clock must not make it right.
+func (tx *Tx) CheckClock() error {
+	var texts [4]string
+	err := tx.QueryRow(`
+		select c.noted, c.accepted, c.ceiling, coalesce((
+				select e.time
+				from events e
+				join studies s on s.row = e.study
+				where substr(s.study, 1, 1) <> '_'
+				order by e.row desc
+				limit 1
+			), (
+				select time
+				from events
+				order by row desc
+				limit 1
+			), '')
+		from clock c`).Scan(&texts[0], &texts[1], &texts[2], &texts[3])
+	if err != nil {
+		return fmt.Errorf("check clock: %w", err)
+	}
+	var times [len(texts)]time.Time
+	for i, text := range texts {
+		if text == "" {
+			continue
+		}
+		if times[i], err = events.ParseTime(text); err != nil {
+			return fmt.Errorf("check clock: %w", err)
+		}
+	}
+	noted, accepted, ceiling, last := times[0], times[1], times[2], times[3]
+	if last.After(accepted) && !last.After(ceiling) {
+		last = accepted
+	}
+	const remedy = "correct the clock or, if it is right, run signoff clock accept"
+	if behind := last.Sub(tx.Now); behind > maxBehind {
+		return events.Errorf(events.Conflict, "the clock shows %s, but the last event is of %s: %s",
+			events.FormatTime(tx.Now), events.FormatTime(last), remedy)
+	}
+	latest := last
+	if noted.After(latest) {
+		latest = noted
+	}
+	if !latest.IsZero() && tx.Now.Sub(latest) > maxAhead {
+		return events.Errorf(events.Conflict, "the clock shows %s, more than a day after the last event or note of the time, %s: %s",
+			events.FormatTime(tx.Now), events.FormatTime(latest), remedy)
+	}
+	return nil
+}
+
+// clockWatch finds out whether the wall clock was set, by a clock that is never
+// set.
+type clockWatch struct {
+	elapsed func() time.Duration
+
+	mu       sync.Mutex
+	wall     time.Time     // when the clocks agreed last
+	at       time.Duration // elapsed then
+	accepted string        // clock.accepted then
+}
+
+func (w *clockWatch) start(elapsed func() time.Duration, now time.Time) {
+	if elapsed == nil {
+		opened := time.Now()
+		elapsed = func() time.Duration { return time.Since(opened) }
+	}
+	w.elapsed, w.wall, w.at = elapsed, now, elapsed()
+}
+
+// maxDrift is how far the wall clock may move from the other one between two notes
+// of the time.
+const maxDrift = 5 * time.Second
+
+// NoteTime stores the time as one at which the clock was right. It returns a
+// Conflict instead if the wall clock was set since the ledger was opened or the
+// last note, unless it was set back to what it was or an operator has accepted it
+// since; and like CheckClock, so that a server that is started with a wrong clock
+// does not make it right.
+func (l *Ledger) NoteTime(ctx context.Context) error {
+	l.watch.mu.Lock()
+	defer l.watch.mu.Unlock()
+	return l.UpdateSilently(ctx, "note the time", func(tx *Tx) error {
+		var accepted string
+		if err := tx.QueryRow(`select accepted from clock`).Scan(&accepted); err != nil {
+			return err
+		}
+		elapsed := l.watch.elapsed()
+		drift := tx.Now.Sub(l.watch.wall) - (elapsed - l.watch.at)
+		if drift.Abs() > maxDrift && accepted == l.watch.accepted {
+			return events.Errorf(events.Conflict, "the clock was set by %s: correct it or, if it is right, run signoff clock accept", drift)
+		}
+		if err := tx.CheckClock(); err != nil {
+			return err
+		}
+		l.watch.wall, l.watch.at, l.watch.accepted = tx.Now, elapsed, accepted
+		_, err := tx.Exec(`update clock set noted = ?`, events.FormatTime(tx.Now))
+		return err
+	})
+}
+
+// AcceptClock records that an operator says that the clock is right, and returns
+// the time that it shows.
+func (l *Ledger) AcceptClock(ctx context.Context, by string) (now time.Time, err error) {
+	err = l.Administer(ctx, by, "accept the clock", func(tx *Tx) error {
+		now = tx.Now
+		var latest string
+		if err := tx.QueryRow(`select coalesce(max(time), '') from studies`).Scan(&latest); err != nil {
+			return err
+		}
+		ceiling := now
+		if latest != "" {
+			at, err := events.ParseTime(latest)
+			if err != nil {
+				return err
+			}
+			if at.After(now) {
+				ceiling = at.Add(afterAccepted)
+			}
+		}
+		detail := struct {
+			Clock string `json:"clock"`
+			Last  string `json:"last,omitempty"` // the latest event of all studies
+		}{events.FormatTime(now), latest}
+		line, err := tx.AddLine(Line{Actor: by, Action: actionClock, Detail: detail})
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(`update clock set noted = ?, accepted = ?, ceiling = ?, line = ?`,
+			events.FormatTime(now), events.FormatTime(now), events.FormatTime(ceiling), line)
+		return err
+	})
+	return now, err
+}
