@@ -217,7 +217,7 @@ func (im *importer) emitSubject(s *subject, numbers *numbering) error {
 		return im.emitVisits(delivered)
 	}
 	if len(delivered) == 0 { // all its rows were refused
-		numbers.caseOf(s.id)
+		_, _, _ = numbers.caseOf(s.id) // it uses up a number nevertheless
 		s.conclude(nil)
 		im.data.warnings = append(im.data.warnings, s.warnings...)
 		return nil
