@@ -151,7 +151,7 @@ func benchmarkPlain(b *testing.B, size int) {
 	text := plainText(accounts)
 	report(b, "file-kB", float64(len(text))/1000)
 	write(b, file, text)
-	report(b, "start-ms", in.timed(func() error { in.addNodes(dir, size, true, false); return nil }))
+	report(b, "start-ms", in.timed(func() error { in.addNodes(dir, size, true); return nil }))
 	in.makeConsumers(b)
 	took := make([]float64, 5)
 	for i := range took {

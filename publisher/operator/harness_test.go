@@ -101,26 +101,28 @@ func newInstallation(t testing.TB, size int, processes bool) *installation {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "operator.conf"), in.preload.Text())
-	in.addNodes(dir, size, processes, true)
+	in.addNodes(dir, size, processes)
 	return in
 }
 
 // addNodes starts servers whose files include dir/operator.conf, and waits for them.
-func (in *installation) addNodes(dir string, size int, processes, operatorMode bool) {
+func (in *installation) addNodes(dir string, size int, processes bool) {
 	in.t.Helper()
 	addresses := freeAddresses(in.t, 2*size)
 	for i := range size {
 		n := &node{name: fmt.Sprint("n", i+1), url: "nats://" + addresses[i]}
 		n.file = filepath.Join(dir, n.name+".conf")
 		of := natsd.Node{Name: n.name, Listen: addresses[i], StoreDir: filepath.Join(dir, n.name), Include: "operator.conf"}
-		if operatorMode {
-			n.accounts = filepath.Join(dir, n.name, "jwt")
-			of.Accounts = n.accounts
-		}
+		of.Accounts = filepath.Join(dir, n.name, "jwt")
 		if size > 1 {
 			of.Cluster = &natsd.Cluster{Name: "signoff", Listen: addresses[size+i], Routes: addresses[size:], User: "route", Password: "between servers"}
 		}
-		write(in.t, n.file, of.Text())
+		n.accounts = of.Accounts
+		text := of.Text()
+		if in.plain {
+			text = strings.Replace(text, operator.Resolver(of.Accounts), "", 1)
+		}
+		write(in.t, n.file, text)
 		in.nodes = append(in.nodes, n)
 		in.t.Cleanup(func() { in.kill(n) })
 		in.start(n, processes)
@@ -364,7 +366,7 @@ func (in *installation) makeStream(partner string, studies ...string) {
 	js := in.jetstream(operator.Publisher)
 	in.until("the stream", func() error {
 		_, err := js.CreateOrUpdateStream(in.t.Context(), jetstream.StreamConfig{
-			Name: events.Stream, Subjects: []string{events.IngestWildcard}, Replicas: len(in.nodes),
+			Name: events.Stream, Subjects: []string{events.IngestWildcard}, Replicas: len(in.nodes), MaxConsumers: 5000,
 			SubjectTransform: &jetstream.SubjectTransformConfig{Source: events.IngestWildcard, Destination: events.StoredWildcard},
 			RePublish:        &jetstream.RePublish{Source: events.StoredWildcard, Destination: events.StoredWildcard},
 		})
