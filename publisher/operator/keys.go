@@ -193,11 +193,12 @@ func writeKey(path string, pair nkeys.KeyPair) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, append(seed, '\n'))
+	return WriteFile(path, append(seed, '\n'))
 }
 
-// writeFile puts a file in place whole or not at all, readable by its owner only.
-func writeFile(path string, content []byte) error {
+// WriteFile puts a secret file in place, whole or not at all, also when power is lost. Only
+// its owner can read it.
+func WriteFile(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
 	if err != nil {
 		return err

@@ -52,7 +52,7 @@ func (k *Keys) Preload(roles RoleKeys, dir string, now time.Time) (*Preload, err
 		text, err := a.jwt(roles, issued)
 		if err == nil && text != string(stored) {
 			if text, err = a.jwt(roles, later(now, issued)); err == nil {
-				err = writeFile(path, []byte(text))
+				err = WriteFile(path, []byte(text))
 			}
 		}
 		if err != nil {

@@ -100,6 +100,9 @@ func newAttackTest(t *testing.T, h *installation, c *clock, urls ...string) *att
 			t.Fatal(err)
 		}
 	}
+	// Connections are not checked again and again for the partners that were admitted. (To
+	// list them while clients without a JWT log in is a data race in nats-server 2.15.3.)
+	s.clock.advance(time.Minute)
 	s.begin()
 	return s
 }

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
 // KeyFile returns the content of a key file. The file is made on first use.
@@ -31,28 +33,4 @@ func KeyFile(path string, create func() ([]byte, error)) ([]byte, error) {
 
 // WriteFile writes a secret file that only its owner can read. The file is replaced
 // as a whole or not at all, also when power is lost.
-func WriteFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it was renamed if all went well
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes renames in a directory durable.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+func WriteFile(path string, content []byte) error { return operator.WriteFile(path, content) }
