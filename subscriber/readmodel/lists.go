@@ -21,9 +21,10 @@ const shallow = 500
 // places returns the rows on the page of a query, and the total. The rows are those
 // at the study number of the view, available or not.
 //
-// A page near the beginning or the end of the default order is read from an index.
-// Any other page comes from the list of all rows that match, which is made once for
-// all pages of a walk: a study at a number never changes, so neither does the list.
+// A first page, and one near the beginning or the end of the default order, is read
+// from an index where there is one. Any other page comes from the list of all rows
+// that match, which is made once for all pages of a walk: a study at a number never
+// changes, so neither does the list.
 func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows []int64, total int, err error) {
 	where, err := conditions(q)
 	if err != nil {
@@ -34,20 +35,18 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 		return nil, 0, err
 	}
 	selected := v.selection(q, where, order)
-	if total = v.total(q.Resource); len(q.Where) > 0 && (q.Limit == 0 || q.Offset == 0) {
-		err = tx.QueryRowContext(ctx, "select count(*) from ("+selected.text.String()+")", selected.args...).Scan(&total)
-		if err != nil {
+	if q.Offset == 0 || len(q.Where)+len(q.Sort) == 0 {
+		if total, err = v.count(ctx, tx, q, selected); err != nil {
 			return nil, 0, err
 		}
-	}
-	size := min(q.Limit, total-q.Offset)
-	near := q.Offset == 0 || len(q.Where)+len(q.Sort) == 0 && min(q.Offset, total-q.Offset-size) <= shallow
-	if size <= 0 && (len(q.Where) == 0 || q.Limit == 0 || q.Offset == 0) {
-		return nil, total, nil
-	}
-	if near {
-		rows, err = readPlaces(ctx, tx, selected, order, q.Offset, size, total)
-		return rows, total, err
+		size := min(q.Limit, total-q.Offset)
+		if size <= 0 {
+			return nil, total, nil
+		}
+		if min(q.Offset, total-q.Offset-size) <= shallow {
+			rows, err = readPlaces(ctx, tx, selected, order, q.Offset, size, total)
+			return rows, total, err
+		}
 	}
 	key := fmt.Sprintf("%d %d\n%s\n%s\n%q", v.filling, v.position, selected.text.String(), order.levels, selected.args)
 	all, ok := m.lists.get(key)
@@ -58,6 +57,15 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 		m.lists.add(key, all)
 	}
 	return all[min(q.Offset, len(all)):min(q.Offset+q.Limit, len(all))], len(all), nil
+}
+
+// count returns how many rows are selected. Without conditions that is stored.
+func (v view) count(ctx context.Context, tx *sqlx.Tx, q Query, selected *clause) (total int, err error) {
+	if len(q.Where) == 0 {
+		return v.total(q.Resource), nil
+	}
+	err = tx.QueryRowContext(ctx, "select count(*) from ("+selected.text.String()+")", selected.args...).Scan(&total)
+	return total, err
 }
 
 // readList reads all selected rows. SQLite returns them as one text, which costs a
