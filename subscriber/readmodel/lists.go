@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -20,9 +21,10 @@ const shallow = 500
 // places returns the rows on the page of a query, and the total. The rows are those
 // at the study number of the view, available or not.
 //
-// A page near the beginning or the end of the default order is read from an index.
-// Any other page comes from the list of all rows that match, which is made once for
-// all pages of a walk: a study at a number never changes, so neither does the list.
+// A first page, and one near the beginning or the end of the default order, is read
+// from an index where there is one. Any other page comes from the list of all rows
+// that match, which is made once for all pages of a walk: a study at a number never
+// changes, so neither does the list.
 func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows []int64, total int, err error) {
 	where, err := conditions(q)
 	if err != nil {
@@ -33,28 +35,56 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 		return nil, 0, err
 	}
 	selected := v.selection(q, where, order)
-	if len(q.Where) == 0 {
-		total = v.total(q.Resource)
-		if size := min(q.Limit, total-q.Offset); size <= 0 {
+	if q.Offset == 0 || len(q.Where)+len(q.Sort) == 0 {
+		if total, err = v.count(ctx, tx, q, selected); err != nil {
+			return nil, 0, err
+		}
+		size := min(q.Limit, total-q.Offset)
+		if size <= 0 {
 			return nil, total, nil
-		} else if q.Offset == 0 || len(q.Sort) == 0 && min(q.Offset, total-q.Offset-size) <= shallow {
+		}
+		if min(q.Offset, total-q.Offset-size) <= shallow {
 			rows, err = readPlaces(ctx, tx, selected, order, q.Offset, size, total)
 			return rows, total, err
 		}
-	} else if q.Limit == 0 {
-		err = tx.QueryRowContext(ctx, "select count(*) from ("+selected.text.String()+")", selected.args...).Scan(&total)
-		return nil, total, err
 	}
 	key := fmt.Sprintf("%d %d\n%s\n%s\n%q", v.filling, v.position, selected.text.String(), order.levels, selected.args)
 	all, ok := m.lists.get(key)
 	if !ok {
-		selected.add(" order by " + strings.Join(order.levels, ", "))
-		if all, err = readRows(ctx, tx, selected, len(order.levels), nil); err != nil {
+		if all, err = readList(ctx, tx, selected, order); err != nil {
 			return nil, 0, err
 		}
 		m.lists.add(key, all)
 	}
 	return all[min(q.Offset, len(all)):min(q.Offset+q.Limit, len(all))], len(all), nil
+}
+
+// count returns how many rows are selected. Without conditions that is stored.
+func (v view) count(ctx context.Context, tx *sqlx.Tx, q Query, selected *clause) (total int, err error) {
+	if len(q.Where) == 0 {
+		return v.total(q.Resource), nil
+	}
+	err = tx.QueryRowContext(ctx, "select count(*) from ("+selected.text.String()+")", selected.args...).Scan(&total)
+	return total, err
+}
+
+// readList reads all selected rows. SQLite returns them as one text, which costs a
+// fraction of as many rows.
+func readList(ctx context.Context, tx *sqlx.Tx, selected *clause, order order) ([]int64, error) {
+	var count int
+	var text sql.NullString
+	err := tx.QueryRowContext(ctx, "select count(*), group_concat(row, ',' order by "+strings.Join(order.levels, ", ")+
+		") from ("+selected.text.String()+")", selected.args...).Scan(&count, &text)
+	list := make([]int64, 0, count)
+	for digits := range strings.SplitSeq(text.String, ",") {
+		if err != nil || !text.Valid {
+			break
+		}
+		var row int64
+		row, err = strconv.ParseInt(digits, 10, 64)
+		list = append(list, row)
+	}
+	return list, err
 }
 
 // readPlaces reads rows of the selected ones, of which there are total. It skips
@@ -65,27 +95,21 @@ func readPlaces(ctx context.Context, tx *sqlx.Tx, selected *clause, order order,
 		levels, offset = order.reverse, total-offset-size
 	}
 	selected.add(" order by "+strings.Join(levels, ", ")+" limit ? offset ?", size, offset)
-	rows, err := readRows(ctx, tx, selected, len(levels), make([]int64, 0, size))
-	if reverse {
-		slices.Reverse(rows)
-	}
-	return rows, err
-}
-
-// readRows appends the first column of the selected rows. So many others are those
-// by which they are sorted.
-func readRows(ctx context.Context, tx *sqlx.Tx, selected *clause, levels int, list []int64) ([]int64, error) {
+	rows := make([]int64, 0, size)
 	var number int64
-	columns := []any{&number}
+	columns := []any{&number} // the others are those by which it sorts
 	for range levels {
 		columns = append(columns, new(sql.RawBytes))
 	}
 	err := database.Each(ctx, tx, func(row database.Row) error {
 		err := row.Scan(columns...)
-		list = append(list, number)
+		rows = append(rows, number)
 		return err
 	}, selected.text.String(), selected.args...)
-	return list, err
+	if reverse {
+		slices.Reverse(rows)
+	}
+	return rows, err
 }
 
 // selection returns the statement that selects what matches. At an earlier number
