@@ -10,7 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
-var manyPartners = flag.Int("many-partners", 100, "partners of three servers in TestManyPartnersAreComparedWithinTheDefaultTimeout")
+var manyPartners = flag.Int("many-partners", 10, "partners of three servers in TestManyPartnersAreComparedWithinTheDefaultTimeout")
 
 // A server that answers late is taken for one that does not answer: it is compared once
 // more, and nobody waits for it.
