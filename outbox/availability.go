@@ -152,8 +152,9 @@ type numberedDetail struct {
 	Event    string `json:"event"`
 }
 
-// repeat returns the first answer again for a sign-off of the version that was
-// signed last, if PI and meaning are the same.
+// repeat answers a sign-off of the version that was signed last with the answer of
+// the first time; Withdrawn is set if the report was withdrawn since. It is a Conflict
+// if the PI or the meaning is another.
 func (tx *transaction) repeat(c *candidate, s SignOff) (answer Signed, err error) {
 	if c.signature.User != s.User {
 		return Signed{}, c.conflict("nothing of it waits for %s", s.User)
@@ -165,9 +166,9 @@ func (tx *transaction) repeat(c *candidate, s SignOff) (answer Signed, err error
 	if err != nil {
 		return Signed{}, err
 	}
-	before, err := tx.findWithdrawal(c)
+	withdrawal, err := tx.findWithdrawal(c)
 	answer = c.answer(e, c.signedVersion, c.signature)
-	answer.Withdrawn = before != nil
+	answer.Withdrawn = withdrawal != nil
 	return answer, err
 }
 

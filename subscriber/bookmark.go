@@ -55,15 +55,16 @@ func (b Bookmark) validate() error {
 // enough. They are unseen ones only if an older log was restored that lacked more
 // than MaxAckPending events of the study, and it has grown by as many since.
 
-// begin notes that there is a new session: the log may be another one than
-// before. Limit is the consumer's MaxAckPending. Kept repeats are dropped, because
-// they are delivered again.
-func (o *order) begin(limit int) {
+// begin resets what was learnt about the log in the last session, because this one
+// may read another log: the bookmark has to be confirmed again. The repeats that are
+// kept until then are dropped; the broker delivers them again. The consumer's
+// MaxAckPending bounds how many can be kept; 0 stands for no bound but maxTraces.
+func (o *order) begin(maxAckPending int) {
 	clear(o.repeats)
 	o.confirmed, o.length = o.stored.Number == 0, 0
 	o.limit = maxTraces
-	if limit > 0 {
-		o.limit = min(uint64(limit), maxTraces)
+	if maxAckPending > 0 {
+		o.limit = min(uint64(maxAckPending), maxTraces)
 	}
 }
 

@@ -30,8 +30,9 @@ func (k Key) ID() string { return k.JWK.KeyID }
 // EventSubject returns the CloudEvents subject of the key's events.
 func (k Key) EventSubject() string { return "Key/" + k.ID() }
 
-// accepts reports whether an access token is valid that the key has signed and
-// whose time of issue is t.
+// accepts reports whether the key may have signed an access token that was issued
+// at t: always while Until is zero, else if t is before Until. A revoked key, whose
+// Until equals From, accepts nothing.
 //
 // It does not compare t with From. From is the time of a clock that may have been
 // ahead, and once that clock was set right all access tokens would be refused.
@@ -42,7 +43,8 @@ func (k Key) EventSubject() string { return "Key/" + k.ID() }
 // retired. An access token with a later time of issue comes from a clock that was
 // ahead and then set back, or from somebody who has the key and should not.
 func (k Key) accepts(t time.Time) bool {
-	return k.Until.IsZero() || t.Before(k.Until) && !k.Until.Equal(k.From)
+	revoked := k.Until.Equal(k.From)
+	return k.Until.IsZero() || t.Before(k.Until) && !revoked
 }
 
 // decodeKey returns the key in the body of an access.key.v1 event.

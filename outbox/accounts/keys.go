@@ -28,6 +28,8 @@ func (acc *Accounts) AddKey(ctx context.Context, by string, key access.Key) erro
 	return acc.ledger.Administer(ctx, by, "announce key", func(tx *ledger.Tx) error { return addKey(tx, by, key) })
 }
 
+// addKey announces the key unless it was announced with the same Until. One that was
+// announced keeps its From; its Until may be set or made earlier, but never later.
 func addKey(tx *ledger.Tx, by string, key access.Key) error {
 	if key.ID() == "" || !key.JWK.IsPublic() || !key.JWK.Valid() {
 		return events.Fieldf("jwk", "must be a public key with a key id")
@@ -40,7 +42,7 @@ func addKey(tx *ledger.Tx, by string, key access.Key) error {
 		if announced.Until.Equal(key.Until) {
 			return nil
 		}
-		if err := checkRetired(*announced, key.Until); err != nil {
+		if err := refuseLongerValidity(*announced, key.Until); err != nil {
 			return err
 		}
 		key.From = announced.From
@@ -48,9 +50,9 @@ func addKey(tx *ledger.Tx, by string, key access.Key) error {
 	return announceKey(tx, key, ledger.Line{Actor: by, Action: actionKeyAnnounced})
 }
 
-// checkRetired refuses to extend the validity of a retired key, even for a
+// refuseLongerValidity refuses to extend the validity of a retired key, even for a
 // moment: it may have been retired because its private half is known to others.
-func checkRetired(key access.Key, until time.Time) error {
+func refuseLongerValidity(key access.Key, until time.Time) error {
 	if key.Until.IsZero() || !until.IsZero() && until.Before(key.Until) {
 		return nil
 	}

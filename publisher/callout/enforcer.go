@@ -42,8 +42,9 @@ type Enforcer struct {
 	backlog    backlog // belongs to Run
 }
 
-// NewEnforcer returns the Enforcer of what the Callout lets in, on a connection of the
-// service's account that may receive requests for events and publish suspensions.
+// NewEnforcer returns an Enforcer of the quotas of partners whose logins c answers. The
+// connection nc is in the service's account: on it the Enforcer receives, to count them,
+// partners' requests for events, and publishes which partners are suspended.
 func NewEnforcer(nc *nats.Conn, servers Servers, c *Callout) *Enforcer {
 	return &Enforcer{
 		nc: nc, servers: servers, callout: c, log: c.cfg.Log, metrics: newEnforcerMetrics(),

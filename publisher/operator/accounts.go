@@ -214,15 +214,15 @@ func (a *Accounts) issue(key string, issue issuer, stored []string) (string, err
 	return text, err
 }
 
-// push sends an account to all servers and waits until all that count have
-// answered. It returns those that have taken it; the others are behind.
+// push sends an account to all servers and waits until as many have answered as
+// should. It returns those that have stored it. Servers lists the others as behind.
 func (a *Accounts) push(ctx context.Context, text string) (taken census, err error) {
 	answers, c, err := a.askAll(ctx, pushAccount, []byte(text))
 	if err != nil {
 		return taken, fmt.Errorf("push an account: %w", err)
 	}
 	a.note(c) // the names of those that do not answer the push itself
-	taken.count = c.count
+	taken.expected = c.expected
 	taken.answered, err = takenBy(answers)
 	a.note(taken)
 	return taken, err

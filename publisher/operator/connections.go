@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
@@ -19,14 +22,15 @@ const (
 	// mostBacklogs is how many connections are looked at that do not take what is
 	// sent: those of 16 partners at one time.
 	mostBacklogs = 256
+
+	// listsAtOnce is how many lists of connections are asked for at the same time.
+	listsAtOnce = 16
 )
 
 // connection is a connection as a server lists it.
 type connection struct {
 	ID      uint64 `json:"cid"`
 	User    string `json:"authorized_user"`
-	Account string `json:"account"`
-	Name    string `json:"name_tag"` // of the account
 	Pending int64  `json:"pending_bytes"`
 }
 
@@ -34,11 +38,12 @@ type connection struct {
 // accounts, on all servers that answer. Servers returns which do not.
 func (a *Accounts) Connections(ctx context.Context) (map[string][]tenancy.Connection, error) {
 	all := make(map[string][]tenancy.Connection)
-	err := a.connections(ctx, map[string]any{"auth": true, "limit": mostConnections}, func(c tenancy.Backlog) {
-		all[c.Account] = append(all[c.Account], c.Connection)
-	})
+	list, err := a.connections(ctx, map[string]any{"auth": true, "limit": mostConnections})
 	if err != nil {
 		return nil, fmt.Errorf("list connections: %w", err)
+	}
+	for _, c := range list {
+		all[c.Account] = append(all[c.Account], c.Connection)
 	}
 	return all, nil
 }
@@ -46,44 +51,86 @@ func (a *Accounts) Connections(ctx context.Context) (map[string][]tenancy.Connec
 // Backlogs returns the connections of partners that do not take most, with how
 // much, on all servers that answer.
 func (a *Accounts) Backlogs(ctx context.Context) ([]tenancy.Backlog, error) {
-	var all []tenancy.Backlog
-	err := a.connections(ctx, map[string]any{"sort": "pending", "auth": true, "limit": mostBacklogs}, func(c tenancy.Backlog) {
-		all = append(all, c)
-	})
+	all, err := a.connections(ctx, map[string]any{"sort": "pending", "auth": true, "limit": mostBacklogs})
 	if err != nil {
 		return nil, fmt.Errorf("list connections by what they do not take: %w", err)
 	}
 	return all, nil
 }
 
-func (a *Accounts) connections(ctx context.Context, question any, add func(tenancy.Backlog)) error {
-	body, err := json.Marshal(question)
+// connections asks each server for the connections of each partner's account that
+// has any there. To ask for those of all accounts together would be one request to
+// each server, but a server that answers that reads, without a lock, what a login
+// is writing at that moment (nats-server 2.15.3, default_sentinel); connections
+// are in the list of their account only after their login. An account that has
+// connections is loaded already, so that the request loads none.
+func (a *Accounts) connections(ctx context.Context, question map[string]any) ([]tenancy.Backlog, error) {
+	r, err := a.connection()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	answers, c, err := a.askAll(ctx, pingConnections, body)
+	answers, c, err := a.askAll(ctx, pingTraffic, []byte(`{}`)) // accounts with connections only
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a.note(c)
+	var mu sync.Mutex
+	var all []tenancy.Backlog
+	var group errgroup.Group
+	group.SetLimit(listsAtOnce)
 	for _, answer := range answers {
-		var r struct {
-			Data struct {
-				Connections []connection `json:"connections"`
-			} `json:"data"`
+		accounts, err := a.trafficOf(answer)
+		if err != nil {
+			return nil, err
 		}
-		if err := json.Unmarshal(answer.body, &r); err != nil {
-			return fmt.Errorf("read a NATS server's answer: %w", err)
-		}
-		for _, c := range r.Data.Connections {
-			if a.ofPartner(c.Account, c.Name) {
-				add(tenancy.Backlog{
-					Connection: tenancy.Connection{Server: answer.server.ID, ID: c.ID, User: c.User}, Account: c.Name, Pending: uint64(max(0, c.Pending)),
-				})
+		for _, account := range accounts {
+			if !a.ofPartner(account.Key, account.Name) {
+				continue
 			}
+			group.Go(func() error {
+				some, err := a.connectionsOf(ctx, r.nc, answer.server.ID, account.Key, question)
+				mu.Lock()
+				defer mu.Unlock()
+				for _, c := range some {
+					all = append(all, tenancy.Backlog{
+						Connection: tenancy.Connection{Server: answer.server.ID, ID: c.ID, User: c.User},
+						Account:    account.Name, Pending: uint64(max(0, c.Pending)),
+					})
+				}
+				return err
+			})
 		}
 	}
-	return nil
+	return all, group.Wait()
+}
+
+// connectionsOf asks a server for the connections of an account there. A server that
+// has gone has none.
+func (a *Accounts) connectionsOf(ctx context.Context, nc *nats.Conn, server, account string, question map[string]any) ([]connection, error) {
+	own := maps.Clone(question)
+	own["acc"] = account
+	body, err := json.Marshal(own)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
+	defer cancel()
+	msg, err := nc.RequestWithContext(ctx, fmt.Sprintf(listConnections, server), body)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask NATS server %s: %w", server, err)
+	}
+	var answered struct {
+		Data struct {
+			Connections []connection `json:"connections"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(msg.Data, &answered); err != nil {
+		return nil, fmt.Errorf("read a NATS server's answer: %w", err)
+	}
+	return answered.Data.Connections, nil
 }
 
 // ofPartner reports whether the key and the name are those of a partner's account.
@@ -140,16 +187,12 @@ func (a *Accounts) Traffic(ctx context.Context) ([]tenancy.Traffic, error) {
 	}
 	var all []tenancy.Traffic
 	for _, answer := range answers {
-		var r struct {
-			Data struct {
-				Accounts []traffic `json:"account_statz"`
-			} `json:"data"`
-		}
-		if err := json.Unmarshal(answer.body, &r); err != nil {
-			return nil, fmt.Errorf("read a NATS server's answer: %w", err)
+		accounts, err := a.trafficOf(answer)
+		if err != nil {
+			return nil, err
 		}
 		t := tenancy.Traffic{Server: answer.server.ID, Accounts: make(map[string]tenancy.Messages)}
-		for _, account := range r.Data.Accounts {
+		for _, account := range accounts {
 			t.Bytes += uint64(max(0, account.Sent.Bytes))
 			if a.ofPartner(account.Key, account.Name) {
 				t.Accounts[account.Name] = tenancy.Messages{Received: account.Received.ofClients(), Sent: account.Sent.ofClients()}
@@ -158,4 +201,16 @@ func (a *Accounts) Traffic(ctx context.Context) ([]tenancy.Traffic, error) {
 		all = append(all, t)
 	}
 	return all, nil
+}
+
+func (a *Accounts) trafficOf(answer answer) ([]traffic, error) {
+	var r struct {
+		Data struct {
+			Accounts []traffic `json:"account_statz"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(answer.body, &r); err != nil {
+		return nil, fmt.Errorf("read a NATS server's answer: %w", err)
+	}
+	return r.Data.Accounts, nil
 }

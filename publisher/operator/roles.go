@@ -83,7 +83,7 @@ func permissions(role Role) jwt.Permissions {
 		return allow(reports(), inbox)
 	case Keeper:
 		return allow([]string{
-			pingServers, pingConnections, pingTraffic, fmt.Sprintf(kick, "*"), pushAccount, fmt.Sprintf(lookUpAccount, "*"),
+			pingServers, fmt.Sprintf(listConnections, "*"), pingTraffic, fmt.Sprintf(kick, "*"), pushAccount, fmt.Sprintf(lookUpAccount, "*"),
 		}, inbox)
 	case Callout:
 		return allow([]string{loginAnswers}, loginRequests)
@@ -111,8 +111,9 @@ func allow(publish []string, subscribe ...string) jwt.Permissions {
 // new credentials.
 type RoleKeys map[Role]nkeys.KeyPair
 
-// NewRoleKeys makes keys of which nothing is stored: what they sign is worth
-// nothing once the accounts name others.
+// NewRoleKeys makes role keys in memory, for a server that needs none after its end,
+// such as the embedded one. Credentials that they sign stop working as soon as the
+// accounts list other role keys, as after the next start.
 func NewRoleKeys() (RoleKeys, error) {
 	all := make(RoleKeys)
 	for _, role := range append(Roles, sentinel) {

@@ -20,7 +20,7 @@ import (
 // Subjects of requests to servers.
 const (
 	pingServers     = "$SYS.REQ.SERVER.PING.STATSZ"
-	pingConnections = "$SYS.REQ.SERVER.PING.CONNZ"
+	listConnections = "$SYS.REQ.SERVER.%s.CONNZ"
 	pingTraffic     = "$SYS.REQ.ACCOUNT.PING.STATZ"
 	kick            = "$SYS.REQ.SERVER.%s.KICK"
 	pushAccount     = "$SYS.REQ.CLAIMS.UPDATE"
@@ -76,18 +76,19 @@ type answer struct {
 	body   []byte
 }
 
-// census are the servers that answered and how many count.
+// census is which servers answered, and how many should: the highest number of active
+// servers that any of them reported.
 type census struct {
 	answered map[string]string // names by id
-	count    int
+	expected int
 }
 
 // complete reports whether all servers that count have answered.
-func (c census) complete() bool { return c.count > 0 && len(c.answered) >= c.count }
+func (c census) complete() bool { return c.expected > 0 && len(c.answered) >= c.expected }
 
 // equal reports whether the same servers have answered and as many count.
 func (c census) equal(other census) bool {
-	return c.count > 0 && c.count == other.count && maps.Equal(c.answered, other.answered)
+	return c.expected > 0 && c.expected == other.expected && maps.Equal(c.answered, other.answered)
 }
 
 // add adds the answer of a server to pingServers.
@@ -106,7 +107,7 @@ func (c *census) add(body []byte) error {
 	}
 	c.answered[r.Server.ID] = r.Server.Name
 	// One that has just started does not know all others yet.
-	c.count = max(c.count, r.Statistics.ActiveServers)
+	c.expected = max(c.expected, r.Statistics.ActiveServers)
 	return nil
 }
 
@@ -138,7 +139,7 @@ func (a *Accounts) note(c census) Servers {
 			s.Behind = append(s.Behind, name)
 		}
 	}
-	unknown := c.count - len(c.answered)
+	unknown := c.expected - len(c.answered)
 	for id, known := range a.servers {
 		if _, ok := c.answered[id]; ok {
 			continue

@@ -72,10 +72,10 @@ func AccountOf(partner string, keys []string, limits Limits) Account {
 func ClosedAccount(partner string) Account { return Account{Name: AccountPrefix + partner} }
 
 // allow adds what one consumer and its live subject need: requests for events and for
-// its state, and both forms of acknowledgement. The acknowledgement subjects have as many
-// parts as the server sets, and no other number: in a longer one of the first form,
-// or a shorter one of the second, the name of another consumer could stand where the
-// server expects it in the other form.
+// its state, and both forms of acknowledgement. The server tells the two forms apart by
+// their number of parts: the first has nine, the second eleven or more. So the subject of
+// the first is not open at its end, and that of the second is not shorter: else a subject
+// of one form could be read as the other, with the name of another consumer in it.
 func (a *Account) allow(c Consumer) {
 	path := events.Stream + "." + c.Name
 	request := func(what string, streamed bool) Service {

@@ -135,7 +135,7 @@ func (s *subject) reviseCase(all []*visit, registered []events.KnownVisit) {
 		return
 	}
 	if i := slices.IndexFunc(all, func(v *visit) bool { return v.refusal != nil }); i >= 0 {
-		refuseChanges(all, changed[0], all[i])
+		refuseNewContent(all, changed[0], all[i])
 		return
 	}
 	first := all[slices.IndexFunc(all, func(v *visit) bool { return !v.absent })]
@@ -170,12 +170,14 @@ func (s *subject) reviseCase(all []*visit, registered []events.KnownVisit) {
 	}
 }
 
-// refuseChanges refuses what is new in a delivery that changes a visit it does
-// not have, because another of its visits is refused.
-func refuseChanges(all []*visit, changed, refused *visit) {
+// refuseNewContent refuses each new or changed visit of the delivery. They would
+// change the name, timepoint or values of the registered visit changed, which the
+// delivery lacks; then the whole case has to be registered again, and it cannot be
+// while the visit refused is.
+func refuseNewContent(all []*visit, changed, refused *visit) {
 	for _, v := range all {
 		if !v.absent && (v.stored == nil || !reflect.DeepEqual(v.assessment, v.stored.Latest)) {
-			v.refuse(v.line, events.Fieldf("VISITNUM", "with this delivery visit %s changes, which it does not have; the case cannot be registered again while visit %s is refused (line %d)",
+			v.refuse(v.line, events.Fieldf("VISITNUM", "this delivery changes visit %s, which it does not contain; the case cannot be registered again while visit %s is refused (line %d)",
 				changed.name(), refused.name(), refused.refusal.Line))
 		}
 	}

@@ -93,13 +93,13 @@ type Admission struct {
 	opened  chan struct{}         // closed once it is open
 	changed chan struct{}         // holds one value when Directory may have changed
 
-	pending  atomic.Pointer[access.Directory] // what the pending access events contain; nil: there are none
+	overdue  atomic.Pointer[access.Directory] // what the pending access events contain; nil: there are none
 	narrowed atomic.Pointer[narrowing]        // the last result of Directory
 
 	// What follows belongs to run.
 	end       *stream.Position // of the stream when it was first asked; nil: not asked yet
 	committed uint64           // number of the last access event at the previous check
-	respected [2]uint64        // numbers of the first and the last event in pending
+	revoked   [2]uint64        // numbers of the first and the last event in pending
 	complaint string           // the last one logged
 }
 
@@ -205,7 +205,7 @@ func (o *Admission) Check(ctx context.Context) {
 	}
 	pending, err := o.pendingEvents(ctx)
 	if err == nil {
-		err = o.respect(pending)
+		err = o.revokeOverdue(pending)
 	}
 	if open {
 		if err != nil && ctx.Err() == nil && err.Error() != o.complaint {

@@ -8,27 +8,27 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
-// narrowing is a directory without what the pending events revoke, kept so that it is
+// narrowing is a directory without what overdue events revoke, kept so that it is
 // computed once.
 type narrowing struct {
 	applied access.Directory
-	pending *access.Directory
+	overdue *access.Directory
 	result  access.Directory
 }
 
 // Directory returns the partners, grants and keys that the read model has applied, without
-// what pending access events revoke. What these grant has to wait: it is not certain that
+// what overdue access events revoke. What these grant has to wait: it is not certain that
 // they will ever be on the log, as when the outbox is an older copy and the publisher has
 // stopped.
 func (o *Admission) Directory() access.Directory {
-	applied, pending := o.Model.Directory(), o.pending.Load()
-	if pending == nil {
+	applied, overdue := o.Model.Directory(), o.overdue.Load()
+	if overdue == nil {
 		return applied
 	}
-	if n := o.narrowed.Load(); n != nil && n.pending == pending && n.applied.Same(applied) {
+	if n := o.narrowed.Load(); n != nil && n.overdue == overdue && n.applied.Same(applied) {
 		return n.result
 	}
-	n := &narrowing{applied: applied, pending: pending, result: applied.Narrow(*pending)}
+	n := &narrowing{applied: applied, overdue: overdue, result: applied.Narrow(*overdue)}
 	o.narrowed.Store(n)
 	return n.result
 }
@@ -48,9 +48,10 @@ func (o *Admission) pendingEvents(ctx context.Context) ([]events.Entry, error) {
 	return pending, err
 }
 
-// respect makes Directory leave out what those of the pending events revoke that were
-// committed before the previous check. Newer ones are about to be applied.
-func (o *Admission) respect(pending []events.Entry) error {
+// revokeOverdue has Directory leave out what overdue events revoke: pending events that
+// were committed before the previous check, half a second ago, and are still not applied.
+// The others are about to be applied by the read model.
+func (o *Admission) revokeOverdue(pending []events.Entry) error {
 	overdue := pending
 	if i := slices.IndexFunc(pending, func(e events.Entry) bool { return e.Event.Number > o.committed }); i >= 0 {
 		overdue = pending[:i]
@@ -63,7 +64,7 @@ func (o *Admission) respect(pending []events.Entry) error {
 	if len(overdue) > 0 {
 		numbers = [2]uint64{overdue[0].Event.Number, overdue[len(overdue)-1].Event.Number}
 	}
-	if numbers == o.respected {
+	if numbers == o.revoked {
 		return nil
 	}
 	if len(overdue) > 0 {
@@ -76,8 +77,8 @@ func (o *Admission) respect(pending []events.Entry) error {
 		d := fold.Directory()
 		directory = &d
 	}
-	o.respected = numbers
-	o.pending.Store(directory)
+	o.revoked = numbers
+	o.overdue.Store(directory)
 	o.notify()
 	return nil
 }
