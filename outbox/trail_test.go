@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func acl(t *testing.T, d *testOutbox) {
 	acc := d.Accounts()
 	ok(t, acc.GrantPI(t.Context(), operator, "dr.a", "OTHER"))
 	ok(t, acc.RevokePI(t.Context(), operator, "dr.a", "OTHER"))
+	must(acc.ResetPassword(t.Context(), operator, "dr.a"))(t)
 	must(acc.AddPartner(t.Context(), operator, "acme", "Acme", []string{study}))(t)
 	ok(t, acc.GrantPartner(t.Context(), operator, "acme", "OTHER"))
 	ok(t, acc.AnnounceKey(t.Context(), must(access.NewSigner(must(access.NewKey())(t)))(t).Key(d.clock.now())))
@@ -33,7 +35,7 @@ func TestStateNamesItsLineOfTheAuditTrail(t *testing.T) {
 	d := newOutbox(t, "dr.a", "dr.b")
 	acl(t, d)
 	db := raw(t, d.path).Writer
-	for _, table := range []string{"people", "grants", "partners", "keys"} {
+	for _, table := range []string{"people", "former_passwords", "grants", "partners", "keys"} {
 		var unnamed int
 		ok(t, db.Get(&unnamed, `select count(*) from `+table+` where not exists (select 1 from audit where row = line)`))
 		if unnamed > 0 {
@@ -59,6 +61,11 @@ func TestStateNamesItsLineOfTheAuditTrail(t *testing.T) {
 	for what, statement := range map[string]string{
 		"a changed printed name":    `update people set name = 'Dr. Mallory' where user = 'dr.a'`,
 		"a swapped password":        `update people set password = (select password from people where user = 'dr.b') where user = 'dr.a'`,
+		"a one-time password":       `update people set one_time = '2036-01-31T12:00:00.000000Z' where user = 'dr.a'`,
+		"a forgotten reset":         `update people set reset = '' where user = 'dr.a'`,
+		"a former password":         `insert into former_passwords (user, password) values ('dr.a', 'x')`,
+		"a changed former password": `update former_passwords set password = 'x'`,
+		"a deleted former password": `delete from former_passwords`,
 		"a new PI":                  `insert into people (user, name, password) values ('mallory', 'M', 'x')`,
 		"a disabled PI":             `update people set disabled = '2026-01-31T12:00:00.000000Z' where user = 'dr.a'`,
 		"an inserted grant":         `insert into grants (user, study) values ('dr.a', 'SECRET')`,
@@ -84,6 +91,8 @@ func TestStateNamesItsLineOfTheAuditTrail(t *testing.T) {
 	refused("a line about something else", `update people set password = 'x', line = `+line+` where user = 'dr.a'`)
 	refused("a line that is not there", `update people set password = 'x', line = `+line+` + 1 where user = 'dr.a'`)
 	line = addLine("pi.password-set", "dr.a", "")
+	refused("a reset that is forgotten by the line of a chosen password", `update people set reset = '', line = `+line+` where user = 'dr.a'`)
+	refused("a PI disabled by the line of a chosen password", `update people set disabled = '2026-01-31T12:00:00.000000Z', line = `+line+` where user = 'dr.a'`)
 	later := addLine("pi.password-set", "dr.a", "")
 	_, err := db.Exec(`update people set password = 'x', line = ` + later + ` where user = 'dr.a'`)
 	ok(t, err)
@@ -193,8 +202,8 @@ func TestTheAuditTrailIsAHashChain(t *testing.T) {
 	}
 	t.Run("that shows a missing line", func(t *testing.T) {
 		d, db := newTrail(t)
-		tamper(t, db, `delete from audit where row = 4`)
-		altered(t, d.Outbox, "line 4 is missing in the audit trail")
+		tamper(t, db, `delete from audit where row = 3`)
+		altered(t, d.Outbox, "line 3 is missing in the audit trail")
 	})
 	t.Run("that shows a line that was put in", func(t *testing.T) {
 		d, db := newTrail(t)
@@ -370,6 +379,7 @@ func TestALineNamesWhereItWasWritten(t *testing.T) {
 	_, err = d.Accounts().Authenticate(t.Context(), "dr.a", "not the password", "local")
 	wantCode(t, err, events.Unauthenticated)
 	d.register(assessment("1", 1, 1, 1))
+	ok(t, d.Accounts().ChoosePassword(t.Context(), "dr.a", password, "another battery of horses", "192.0.2.8"))
 	must(d.SignOff(outbox.WithAddress(t.Context(), "198.51.100.4"), outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"1"}}))(t)
 	var addresses []string
 	ok(t, d.Audit(t.Context(), outbox.AuditFilter{}, func(e outbox.AuditEntry) error {
@@ -379,8 +389,39 @@ func TestALineNamesWhereItWasWritten(t *testing.T) {
 		addresses = append(addresses, e.Action+" "+e.Address)
 		return nil
 	}))
-	want := []string{"pi.added ", "pi.password-set ", "sign-in.failed 192.0.2.7", "sign-in.failed 2001:db8::1", "sign-in.failed ", "assessment.registered ", "assessment.signed 198.51.100.4"}
+	want := []string{"pi.added ", "pi.password-set ", "sign-in.failed 192.0.2.7", "sign-in.failed 2001:db8::1", "sign-in.failed ", "assessment.registered ", "pi.password-set 192.0.2.8", "assessment.signed 198.51.100.4"}
 	if diff := cmp.Diff(want, addresses); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTheNumberOfFailedSignInsHasTheAddressOfThoseWhoFailed(t *testing.T) {
+	d := newOutbox(t)
+	fail := func(address string) {
+		t.Helper()
+		_, err := d.Accounts().Authenticate(t.Context(), "dr.a", "not the password", address)
+		wantCode(t, err, events.Unauthenticated)
+		_, err = d.Accounts().AuthenticateClient(t.Context(), "acme", "wrong", address)
+		wantCode(t, err, events.Unauthenticated)
+	}
+	stop := run(t, d.Outbox)
+	fail("192.0.2.1")
+	fail("192.0.2.1")
+	stop() // what is counted in memory is written
+	d.clock.advance(15 * time.Minute)
+	fail("192.0.2.2")
+	var got []string
+	ok(t, d.Audit(t.Context(), outbox.AuditFilter{Action: "sign-in"}, func(e outbox.AuditEntry) error {
+		got = append(got, e.Action+" "+e.Address)
+		return nil
+	}))
+	want := []string{
+		"sign-in.failed 192.0.2.1", "sign-in.failed 192.0.2.1", "sign-in.failures 192.0.2.1", "sign-in.failures 192.0.2.1",
+		"sign-in.failed 192.0.2.2", "sign-in.failed 192.0.2.2",
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -388,7 +429,7 @@ func TestALineNamesWhereItWasWritten(t *testing.T) {
 func TestAuditFilters(t *testing.T) {
 	d := newOutbox(t, "dr.a", "dr-b")
 	acc := d.Accounts()
-	ok(t, acc.AddPI(t.Context(), operator, "dr.c", "C", []string{"OTHER"}, password))
+	ok(t, acc.AddPI(t.Context(), operator, "dr.c", "C", []string{"OTHER"}, "for the first time only"))
 	must(acc.ResetPassword(t.Context(), operator, "dr.c"))(t)
 	ok(t, acc.GrantPI(t.Context(), operator, "dr.a", "OTHER"))
 	must(acc.AddPartner(t.Context(), operator, "acme", "Acme", []string{study}))(t)

@@ -51,7 +51,7 @@ func TestAuditPrintsATableThatTheEnvironmentDoesNotNarrow(t *testing.T) {
 		t.Setenv(name, "2001")
 	}
 	all := strings.Split(strings.TrimSpace(mustSignoff(t, "audit", "--data", dir).out), "\n")
-	if len(all) < 7 || strings.Join(strings.Fields(all[0]), " ") != "LINE TIME ACTOR ACTION STUDY SUBJECT FROM DETAIL" {
+	if len(all) < 10 || strings.Join(strings.Fields(all[0]), " ") != "LINE TIME ACTOR ACTION STUDY SUBJECT FROM DETAIL" {
 		t.Fatalf("%d lines: %s", len(all), all[0])
 	}
 	actions := func(args ...string) string {

@@ -32,6 +32,7 @@ type attempt struct {
 	name           string // that was tried; empty where it is malformed, and so not anybody's
 	known          bool   // somebody has this name
 	address        string // as access.Place returns it
+	from           string // the address as it is
 }
 
 // lockedFailures returns how many failures in a row count against the user's attempt,
@@ -101,7 +102,7 @@ func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string)
 	if err != nil {
 		return err
 	}
-	if err := recordInQuarter(tx, a.group(), quarter{tried: a.name, reason: reason, count: 1, last: tx.Now}); err != nil {
+	if err := recordInQuarter(tx, a.group(), quarter{tried: a.name, reason: reason, from: a.from, count: 1, last: tx.Now}); err != nil {
 		return err
 	}
 	if err := closeQuarters(tx); err != nil || !access.LockingSignIns.Slows(wrong) {
@@ -134,6 +135,9 @@ func forgetFailures(tx *ledger.Tx, a attempt) error {
 // quarterHour is how long failures are counted into one line.
 const quarterHour = 15 * time.Minute
 
+// unknownAddress is the address of failures whose client's is not known.
+const unknownAddress = "unknown"
+
 // maxGroups bounds the groups in memory. Failures beyond it are one group.
 const maxGroups = 1000
 
@@ -150,10 +154,10 @@ func (a attempt) group() group {
 
 // quarter is the failures of a group in a quarter of an hour.
 type quarter struct {
-	tried, reason string    // of the first one
-	count         int       // that are not in the database yet
-	last          time.Time // of the last one
-	until         time.Time // then the group's next failure is a first one
+	tried, reason, from string    // of the first one
+	count               int       // that are not in the database yet
+	last                time.Time // of the last one
+	until               time.Time // then the group's next failure is a first one
 }
 
 // quarters are the failures of clients that are counted in memory.
@@ -174,7 +178,7 @@ func (q *quarters) add(a attempt, reason string, now time.Time) (first bool) {
 	}
 	present, ok := q.byGroup[g]
 	if first = !ok || !now.Before(present.until); first && present.count == 0 {
-		present = quarter{tried: a.name, reason: reason}
+		present = quarter{tried: a.name, reason: reason, from: a.from}
 	}
 	if first {
 		present.until = now.Add(quarterHour)
@@ -216,7 +220,7 @@ func (q *quarters) putBack(taken map[group]quarter) {
 // FailedLogin records that a login of a partner to NATS failed. It does not wait for the
 // database: Run writes it.
 func (acc *Accounts) FailedLogin(id string, known, token bool, address string) {
-	a := attempt{kind: kindClient, protocol: overNATS, name: id, known: known, address: access.Place(address)}
+	a := attempt{kind: kindClient, protocol: overNATS, name: id, known: known, address: access.Place(address), from: address}
 	reason := "wrong secret"
 	switch {
 	case !known:
@@ -334,7 +338,7 @@ func recordInQuarter(tx *ledger.Tx, g group, q quarter) error {
 		return err
 	}
 	return tx.Audit(ledger.Line{
-		Action: actionFailed, Subject: g.name,
+		Action: actionFailed, Subject: g.name, Address: cmp.Or(q.from, g.address, unknownAddress),
 		Detail: failureDetail{Kind: g.kind, Protocol: g.protocol, Name: q.tried, Address: g.address, Reason: q.reason},
 	})
 }
@@ -365,7 +369,8 @@ func closeQuarters(tx *ledger.Tx) error {
 		if e.count < 2 {
 			continue
 		}
-		err := tx.Audit(ledger.Line{Action: actionFailures, Subject: e.name, Detail: failureDetail{
+		// Not the address of the attempt that this is written with.
+		err := tx.Audit(ledger.Line{Action: actionFailures, Subject: e.name, Address: cmp.Or(e.address, unknownAddress), Detail: failureDetail{
 			Kind: e.kind, Protocol: e.protocol, Name: e.name, Address: e.address, Since: e.began, Count: e.count,
 		}})
 		if err != nil {

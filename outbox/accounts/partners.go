@@ -179,7 +179,7 @@ func (acc *Accounts) Partners(ctx context.Context) ([]access.Partner, error) {
 // such failures are counted and audited.
 func (acc *Accounts) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
 	ctx = ledger.WithAddress(ctx, address)
-	a := attempt{kind: kindClient, protocol: overHTTP, name: id, address: access.Place(address)}
+	a := attempt{kind: kindClient, protocol: overHTTP, name: id, address: access.Place(address), from: address}
 	if !events.ValidPartnerID(id) {
 		a.name = "" // not anybody's, so it is not stored
 	}

@@ -54,8 +54,7 @@ func (acc *Accounts) AddPI(ctx context.Context, by, user, name string, studies [
 	}
 	return acc.ledger.Administer(ctx, by, "add PI", func(tx *ledger.Tx) error {
 		var used bool
-		err := tx.QueryRow(`select exists (select 1 from people where "user" = ? collate nocase)`, user).Scan(&used)
-		if err != nil {
+		if err := tx.QueryRow(`select exists (select 1 from people where "user" = ? collate nocase)`, user).Scan(&used); err != nil {
 			return err
 		}
 		if used {
@@ -163,7 +162,10 @@ func (acc *Accounts) ResetPassword(ctx context.Context, by, user string) (passwo
 		detail := struct {
 			Until string `json:"until"`
 		}{until}
-		line := ledger.Line{Actor: by, Action: actionPIReset, Subject: user, Detail: detail}
+		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIReset, Subject: user, Detail: detail})
+		if err != nil {
+			return err
+		}
 		return replacePassword(tx, line, p, hashed, until, events.FormatTime(tx.Now))
 	})
 	if err != nil {
@@ -181,6 +183,7 @@ func (acc *Accounts) ChoosePassword(ctx context.Context, user, present, password
 	if err := checkStrength(user, password); err != nil {
 		return err
 	}
+	ctx = ledger.WithAddress(ctx, address)
 	a, p, _, err := acc.identify(ctx, user, address)
 	if err != nil {
 		return err
@@ -207,7 +210,11 @@ func (acc *Accounts) ChoosePassword(ctx context.Context, user, present, password
 		if now.password != p.password || now.disabled != "" {
 			return events.Errorf(events.Conflict, "the password of %s was changed just now; try again", user)
 		}
-		return replacePassword(tx, ledger.Line{Actor: user, Action: actionPIPassword, Subject: user}, now, hashed, "", p.reset)
+		line, err := tx.AddLine(ledger.Line{Actor: user, Action: actionPIPassword, Subject: user})
+		if err != nil {
+			return err
+		}
+		return replacePassword(tx, line, now, hashed, "", p.reset)
 	})
 }
 
@@ -215,11 +222,11 @@ func (acc *Accounts) ChoosePassword(ctx context.Context, user, present, password
 // again.
 const formerPasswords = 5
 
-// replacePassword stores the hash of a password with its audit line, keeps that of the one before if the PI
-// chose it, and ends locks after failed sign-ins.
-func replacePassword(tx *ledger.Tx, l ledger.Line, p person, hashed, oneTime, reset string) error {
+// replacePassword stores the hash of a password, by a line of the audit trail, keeps that
+// of the one before if the PI chose it, and ends locks after failed sign-ins.
+func replacePassword(tx *ledger.Tx, line int64, p person, hashed, oneTime, reset string) error {
 	if p.oneTime == "" {
-		if _, err := tx.Exec(`insert into former_passwords ("user", password) values (?, ?)`, p.user, p.password); err != nil {
+		if _, err := tx.Exec(`insert into former_passwords ("user", password, line) values (?, ?, ?)`, p.user, p.password, line); err != nil {
 			return err
 		}
 		_, err := tx.Exec(`
@@ -235,15 +242,10 @@ func replacePassword(tx *ledger.Tx, l ledger.Line, p person, hashed, oneTime, re
 			return err
 		}
 	}
-	line, err := tx.AddLine(l)
-	if err != nil {
+	if _, err := tx.Exec(`update people set password = ?, one_time = ?, reset = ?, line = ? where "user" = ?`, hashed, oneTime, reset, line, p.user); err != nil {
 		return err
 	}
-	_, err = tx.Exec(`update people set password = ?, one_time = ?, reset = ?, line = ? where "user" = ?`, hashed, oneTime, reset, line, p.user)
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(`delete from failures where kind = 'user' and name = ?`, p.user)
+	_, err := tx.Exec(`delete from failures where kind = 'user' and name = ?`, p.user)
 	return err
 }
 

@@ -58,7 +58,7 @@ func (acc *Accounts) Authenticate(ctx context.Context, user, password, address s
 // identify returns the attempt, the stored person of that name, and how many failures
 // in a row count against the attempt; a Throttled Error while it is locked.
 func (acc *Accounts) identify(ctx context.Context, user, address string) (a attempt, p person, failures int, err error) {
-	a = attempt{kind: kindUser, name: user, address: access.Place(address)}
+	a = attempt{kind: kindUser, name: user, address: access.Place(address), from: address}
 	if !events.ValidUser(user) {
 		a.name = "" // not anybody's, so it is not stored
 	}
@@ -89,7 +89,7 @@ func (acc *Accounts) recordSignIn(ctx context.Context, a attempt) error {
 // as no failure, because nothing was guessed.
 func (acc *Accounts) refuse(ctx context.Context, a attempt, reason string, refusal error) error {
 	err := acc.ledger.Update(ctx, "record failed sign-in", func(tx *ledger.Tx) error {
-		return recordInQuarter(tx, a.group(), quarter{tried: a.name, reason: reason, count: 1, last: tx.Now})
+		return recordInQuarter(tx, a.group(), quarter{tried: a.name, reason: reason, from: a.from, count: 1, last: tx.Now})
 	})
 	if err != nil {
 		return err

@@ -54,9 +54,42 @@ create trigger people_line_changed before update on people
 		from audit
 		where row = new.line and subject = new.user
 			and substr(action, 1, 3) = 'pi.' and action not in ('pi.added', 'pi.granted', 'pi.revoked')
+			and (new.disabled = old.disabled or action = 'pi.disabled')
+			and (new.reset = old.reset or action = 'pi.password-reset')
+			and (new.one_time = old.one_time or action in ('pi.password-reset', 'pi.password-set'))
+			and (new.password = old.password or action in ('pi.password-reset', 'pi.password-set', 'pi.password-rehashed'))
 	)
 begin
 	select raise(abort, 'a change of a PI needs a new line of the audit trail about that PI');
+end;
+
+-- A former password names the line by which another took its place. The last five
+-- are kept.
+alter table former_passwords add column line integer not null default 0;
+
+update former_passwords set line = (select coalesce(max(row), 0) from audit);
+
+create trigger former_passwords_line_added before insert on former_passwords
+	when new.line <= coalesce((select max(line) from former_passwords where user = new.user), 0)
+		or exists (select 1 from former_passwords where row = new.row)
+		or not exists (
+			select 1
+			from audit
+			where row = new.line and subject = new.user and action in ('pi.password-reset', 'pi.password-set')
+		)
+begin
+	select raise(abort, 'a former password needs a new line of the audit trail that replaces it');
+end;
+
+create trigger former_passwords_no_update before update on former_passwords
+begin
+	select raise(abort, 'former passwords cannot be changed');
+end;
+
+create trigger former_passwords_no_delete before delete on former_passwords
+	when (select count(*) from former_passwords where user = old.user and row > old.row) < 5
+begin
+	select raise(abort, 'the last five former passwords are kept');
 end;
 
 create trigger grants_line_added before insert on grants

@@ -28,6 +28,10 @@ type Line struct {
 	Subject string
 	Version int64 // versions.row, 0 for none
 	Detail  any   // becomes a JSON object
+
+	// Address is that of the client. Defaults to the address of WithAddress; other
+	// text than an IP address is left out here too.
+	Address string
 }
 
 // origin is where a line of the audit trail was written.
@@ -58,9 +62,18 @@ func WithAddress(ctx context.Context, address string) context.Context {
 
 func addressOf(ctx context.Context) string {
 	text, _ := ctx.Value(addressKey{}).(string)
+	return normalizeAddress(text)
+}
+
+// normalizeAddress returns the IP address, without a port; "" for other text.
+func normalizeAddress(text string) string {
 	address, err := netip.ParseAddr(text)
 	if err != nil {
-		return ""
+		both, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return ""
+		}
+		address = both.Addr()
 	}
 	return address.Unmap().String()
 }
@@ -146,6 +159,9 @@ func (tx *Tx) AddLine(l Line) (number int64, err error) {
 		study: l.Study, subject: l.Subject, version: l.Version, detail: string(detail), origin: tx.Ledger.process,
 	}
 	stored.address = tx.address
+	if l.Address != "" {
+		stored.address = normalizeAddress(l.Address)
+	}
 	stored.hash = stored.digest(cmp.Or(tx.trail.Hash, events.NoHash))
 	return stored.number, tx.insertLine(stored)
 }
