@@ -135,7 +135,7 @@ func TestDeliveries(t *testing.T) {
 				"A|101|Follow-up 1|2020-03-01|45|-5.0 mm|-5.0 mm|-5.0 mm|Undefined|1,1",
 			}},
 			{rows: []string{second, "TR A 4 2020-04-01 TARGET T01 DIAMETER x"}, want: []string{
-				"tr.csv:2: VISITNUM: with this delivery visit 3 changes, which it does not have; the case cannot be registered again while visit 4 is refused (line 3)",
+				"tr.csv:2: VISITNUM: this delivery changes visit 3, which it does not contain; the case cannot be registered again while visit 4 is refused (line 3)",
 				"tr.csv:3: TRSTRESC: x is not a number from 0 on of at most 18 digits, such as 37.6",
 			}},
 		}},
