@@ -11,15 +11,16 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// backlog bounds what may wait for a partner in the servers' memory. A list of what does
-// wait costs the servers something for each connection, and it cannot have grown by more
-// than all that was sent: so the list is read only when the bound is high.
+// backlog is an estimate of what waits in the servers' memory for partners that do not read
+// it. To list what really waits costs the servers something for each connection. But it
+// cannot have grown since the last list by more than all that was sent. So the list is read
+// only when this upper bound is high.
 type backlog struct {
 	sent  map[string]uint64 // bytes by server, at the last measurement
-	bound uint64            // at most so many bytes wait for any partner
+	bound uint64            // upper bound: no partner has more bytes waiting
 }
 
-// grow raises the bound by what was sent.
+// grow raises the bound by what the servers have sent since the last call.
 func (b *backlog) grow(traffic []tenancy.Traffic) {
 	now := make(map[string]uint64, len(traffic))
 	for _, t := range traffic {
@@ -29,28 +30,28 @@ func (b *backlog) grow(traffic []tenancy.Traffic) {
 	b.sent = now
 }
 
-// closeSlowest closes the slowest connections of partners for whom more waits than
-// MaxPending. What they were sent is not lost: a client that comes back receives again what
-// it has not acknowledged.
+// closeSlowest closes connections of partners for whom more bytes wait than MaxPending, those
+// with most first, until no more than that wait. No event is lost: a client that connects
+// again receives again what it has not acknowledged.
 func (e *Enforcer) closeSlowest(ctx context.Context, traffic []tenancy.Traffic) error {
 	e.backlog.grow(traffic)
 	most := uint64(e.callout.cfg.MaxPending)
-	if e.backlog.bound < most/2 { // protocol is not counted in what was sent
+	if e.backlog.bound < most/2 { // half, because what was sent does not include the bytes of the protocol
 		return nil
 	}
-	slowest, err := e.servers.Backlogs(ctx)
+	connections, err := e.servers.Backlogs(ctx)
 	if err != nil {
 		return fmt.Errorf("list what partners do not read: %w", err)
 	}
 	waiting := make(map[string]uint64) // by account
-	for _, c := range slowest {
+	for _, c := range connections {
 		waiting[c.Account] += c.Pending
 	}
-	slices.SortFunc(slowest, func(a, b tenancy.Backlog) int { return cmp.Compare(b.Pending, a.Pending) })
+	slices.SortFunc(connections, func(a, b tenancy.Backlog) int { return cmp.Compare(b.Pending, a.Pending) })
 	var errs []error
-	for _, c := range slowest {
+	for _, c := range connections {
 		partner, ok := strings.CutPrefix(c.Account, tenancy.AccountPrefix)
-		if !ok || waiting[c.Account] <= most {
+		if !ok || waiting[c.Account] <= most { // not a partner's, or few enough bytes now
 			continue
 		}
 		if err := e.servers.Disconnect(ctx, c.Connection); err != nil {

@@ -19,30 +19,31 @@ import (
 
 // DirectorySource supplies the directory of partners and grants.
 type DirectorySource interface {
-	// Directory returns the latest one. It never goes back, but for a withdrawal that
-	// is applied before it is on the log.
+	// Directory returns the directory as of the latest event received. It never returns to
+	// an older state, except that it may apply a withdrawal before it is on the log.
 	Directory() access.Directory
-	// Changed receives when the directory may have changed. It is buffered, so
-	// nothing is missed between two reads.
+	// Changed returns a channel that receives a value when the directory may have changed.
+	// It is buffered, so that no change is missed between two reads.
 	Changed() <-chan struct{}
-	// WaitFor returns nil once the directory reflects the stream up to that sequence,
-	// or the cause for which ctx ended.
+	// WaitFor waits until the directory reflects the stream up to the stream sequence. It
+	// returns the cause if ctx ends before.
 	WaitFor(ctx context.Context, sequence uint64) error
 }
 
-// Config holds what may be left out.
+// Config holds optional settings.
 type Config struct {
 	// Limits of each partner. Each defaults to that of tenancy.DefaultLimits.
 	Limits tenancy.Limits
 
-	// Rate and Burst are the quota of messages that a partner sends and asks for. Default
-	// to events.PartnerRate and events.PartnerBurst.
+	// Rate and Burst are the quota of messages that a partner sends and asks for: a second
+	// in the long run, and at once. They default to events.PartnerRate and
+	// events.PartnerBurst.
 	Rate, Burst int
 
 	// MaxPending bounds the bytes that wait in the server's memory for the connections of a
-	// partner. Beyond it the slowest are closed. Defaults to 32 MiB: what is sent to our
-	// clients at one time, 256 events, if each has 128 KiB. A single connection is closed by
-	// the server itself at 64 MiB.
+	// partner. Beyond it the connections with most are closed. Defaults to 32 MiB: the 256
+	// events that our clients ask for at one time, of 128 KiB each. The server itself closes a
+	// single connection at 64 MiB.
 	MaxPending int
 
 	// Interval between two checks of a Standalone that its directory is the latest. Defaults
@@ -77,29 +78,31 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Callout answers logins. They open the studies that Admit was called with last: whoever
-// keeps accounts and consumers decides when these are ready.
+// Callout answers logins. They open the studies that the last call of Admit names, less
+// those that Restrict has taken away: package partners decides when a study is ready.
 type Callout struct {
 	answerer
 
-	// mu is held for reading while a login is answered: so all answers after Restrict has
-	// returned respect it.
+	// mu is held for reading while a login is answered. So each answer that is sent after
+	// Restrict has returned respects it.
 	mu       sync.RWMutex
 	admitted map[string][]string // by partner: keys of the studies that its logins open
 }
 
-// New returns a Callout on a connection in the role Callout.
+// New returns a Callout on a connection in the role Callout. It answers no logins before Start,
+// and opens none before Admit.
 func New(nc *nats.Conn, directory DirectorySource, answers *operator.Answers, cfg Config) *Callout {
 	c := &Callout{admitted: make(map[string][]string)}
 	c.init(nc, directory, c, answers, cfg)
 	return c
 }
 
-// Limits returns those that connections have, and accounts should.
+// Limits returns the limits of connections. Accounts should have the same.
 func (c *Callout) Limits() tenancy.Limits { return c.cfg.Limits }
 
-// Restrict takes from logins what the partners are not granted. When it returns, logins
-// that were being answered meanwhile are answered; Flush has the server know the answers.
+// Restrict has logins no longer open what the partners are not granted. It waits until the
+// logins that are being answered meanwhile have been answered. Flush waits until the server
+// has received these answers.
 func (c *Callout) Restrict(granted map[string]tenancy.Partner) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,8 +127,8 @@ func (c *Callout) Admit(partner string, keys []string) (changed bool) {
 
 // Flush waits until the server of this connection has received all answers sent so far,
 // so that a list of connections shows what they opened. Other servers of a cluster may
-// receive an answer later: connections there have to be checked again until logins have
-// timed out.
+// receive an answer later. Connections there must be checked again until all logins of that
+// time have timed out.
 func (c *Callout) Flush(ctx context.Context) error {
 	if err := c.nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("flush the answers to logins: %w", err)
@@ -133,15 +136,17 @@ func (c *Callout) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Usage returns how many messages each partner was charged so far.
+// Usage returns, by partner, how many messages it was charged so far.
 func (c *Callout) Usage() map[string]uint64 { return c.quotas.usage() }
 
-// hold prevents changes of what is admitted while a login is answered.
+// hold prevents changes of what is admitted until release is called.
 func (c *Callout) hold(context.Context) (release func(), err error) {
 	c.mu.RLock()
 	return c.mu.RUnlock, nil
 }
 
+// admittedKeys returns what the last Admit and Restrict have left. The caller must be between
+// hold and release.
 func (c *Callout) admittedKeys(p tenancy.Partner) ([]string, bool) {
 	keys, ok := c.admitted[p.ID]
 	return keys, ok

@@ -12,10 +12,11 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// CloseConnections closes those connections of the partners that a login would not open
-// now as they are: by a secret that is not in force any more, or with other studies, or of
-// a partner that is suspended, or all of them while only a newer version knows the grants.
-// Their clients come back with what they have now.
+// CloseConnections closes the connections of the partners that a login would not open now in
+// the same way: those whose client secret is no longer in force, those with other studies
+// than are admitted now, and those of partners that are suspended or not admitted. It closes
+// all if only a newer version of the program understands the directory. Their clients connect
+// again with what is granted now.
 func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partner) error {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
@@ -58,8 +59,9 @@ func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partn
 	return errors.Join(errs...)
 }
 
-// closeReason returns why a login of the partner would not open the connection as it is;
-// empty if it would.
+// closeReason returns why a login of the partner would not open the connection now in the
+// same way: because of its name, its secret or its studies, of which grants is the GrantsID.
+// It returns the empty string if a login would.
 func closeReason(c tenancy.Connection, p access.Partner, grants string, now time.Time) string {
 	name, ok := tenancy.ParseConnectionName(c.User)
 	if !ok || name.Partner != p.ID {
@@ -74,13 +76,14 @@ func closeReason(c tenancy.Connection, p access.Partner, grants string, now time
 	return ""
 }
 
-// namingTime is how long at the most the server takes from entering a connection in
-// its account to naming it, with the name that the answer to its login has.
+// namingTime is how long at most a new connection is unnamed: listed in its account, but
+// without the ConnectionName that the answer to its login sets.
 const namingTime = 100 * time.Millisecond
 
-// connections lists those of all partners. One of the given partners that does not have
-// its name yet is given the time to get it; another that has come meanwhile is left for
-// the next list.
+// connections returns the connections of all partners, by the names of their accounts. If
+// one of the given partners has an unnamed connection, it waits for namingTime and lists
+// again. Then a connection that is still unnamed is one that no login opened. Unnamed
+// connections that are new in the second list are left out; a later list has them.
 func (e *Enforcer) connections(ctx context.Context, partners []access.Partner) (map[string][]tenancy.Connection, error) {
 	unnamed := func(c tenancy.Connection) bool {
 		_, ok := tenancy.ParseConnectionName(c.User)

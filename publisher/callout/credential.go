@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/jwt/v2"
 )
 
-const maxCredential = 4096 // bytes; ours have about 500
+const maxCredential = 4096 // bytes; the credentials that are issued have about 500
 
 // credential is what a client presents: an access token, or a client secret.
 type credential struct {
@@ -17,8 +17,9 @@ type credential struct {
 	secret      string
 }
 
-// credentialOf reads the options of a connection. What is too long, or there in
-// both forms for different clients, is the credential of no client.
+// credentialOf returns the credential in the options of a connection. It returns the zero
+// credential, which no client has, if they are too long or contradict each other: an access
+// token with a password, or with the name of another client.
 func credentialOf(o jwt.ConnectOptions) credential {
 	if len(o.Token)+len(o.Username)+len(o.Password) > maxCredential {
 		return credential{}
@@ -33,7 +34,7 @@ func credentialOf(o jwt.ConnectOptions) credential {
 	return c
 }
 
-// claimed returns the subject of an access token, verified or not.
+// claimed returns the subject of an access token without verifying it; empty if there is none.
 func claimed(accessToken string) string {
 	parts := strings.Split(accessToken, ".")
 	if len(parts) != 3 {

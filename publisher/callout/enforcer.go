@@ -21,9 +21,10 @@ type Servers interface {
 	// Connections returns the open connections of all partners, by the names of their
 	// accounts.
 	Connections(ctx context.Context) (map[string][]tenancy.Connection, error)
-	// Traffic returns what went between each server and its clients so far.
+	// Traffic returns what each server and its clients have sent to each other so far.
 	Traffic(ctx context.Context) ([]tenancy.Traffic, error)
-	// Backlogs returns the connections of partners that leave most unread.
+	// Backlogs returns the connections of partners for which most bytes wait in the memory
+	// of the servers.
 	Backlogs(ctx context.Context) ([]tenancy.Backlog, error)
 	// Disconnect closes a connection. One that is closed already is no error.
 	Disconnect(ctx context.Context, c tenancy.Connection) error
@@ -39,7 +40,7 @@ type Enforcer struct {
 	metrics enforcerMetrics
 
 	heartbeats heartbeatRequests
-	backlog    backlog // belongs to Run
+	backlog    backlog // used by Run only
 }
 
 // NewEnforcer returns an Enforcer of the quotas of partners whose logins c answers. The
@@ -52,8 +53,10 @@ func NewEnforcer(nc *nats.Conn, servers Servers, c *Callout) *Enforcer {
 	}
 }
 
-// Run measures and suspends until ctx ends, and returns nil then. EndRequests ends the
-// requests that wait at a consumer of a suspended partner, without loss of events.
+// Run measures what partners send, suspends those that exceed their quota and closes
+// connections that leave too much unread. It does so every Config.Measure until ctx ends, and
+// returns nil then. It calls endRequests to end the requests that wait at a consumer of a
+// suspended partner; no event may be lost by that.
 func (e *Enforcer) Run(ctx context.Context, endRequests func(ctx context.Context, consumer string) error) error {
 	tick := time.NewTicker(e.callout.cfg.Measure)
 	defer tick.Stop()
@@ -78,9 +81,10 @@ func (e *Enforcer) Run(ctx context.Context, endRequests func(ctx context.Context
 	return nil
 }
 
-// measure charges partners with the traffic since the last measurement. It publishes who
-// is suspended, and closes the connections of those, and the slowest of partners that
-// leave too much unread.
+// measure charges partners with the traffic since the last measurement. It publishes which
+// partners are suspended, closes their connections, and ends their requests for heartbeats.
+// It also closes connections of partners that leave too much unread. A step that fails does
+// not prevent the next.
 func (e *Enforcer) measure(ctx context.Context, endRequests func(context.Context, string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
@@ -106,7 +110,7 @@ func (e *Enforcer) measure(ctx context.Context, endRequests func(context.Context
 		for _, consumer := range e.heartbeats.of(id, e.callout.cfg.Clock()) {
 			err := endRequests(ctx, consumer)
 			if err == nil {
-				e.heartbeats.forget(consumer)
+				e.heartbeats.forget(consumer) // otherwise the next measurement tries again
 			}
 			errs = append(errs, err)
 		}
@@ -114,8 +118,8 @@ func (e *Enforcer) measure(ctx context.Context, endRequests func(context.Context
 	return errors.Join(errs...)
 }
 
-// partnersOf returns the partners with the ids; of an id that is unknown, one that has
-// nothing.
+// partnersOf returns the partners with the ids. For an id that the directory does not know it
+// returns a partner without secrets and studies.
 func partnersOf(directory access.Directory, ids iter.Seq[string]) []access.Partner {
 	var all []access.Partner
 	for id := range ids {
@@ -126,7 +130,8 @@ func partnersOf(directory access.Directory, ids iter.Seq[string]) []access.Partn
 	return all
 }
 
-// publishSuspensions has other callouts refuse the logins of the suspended partners.
+// publishSuspensions tells other callouts to refuse the logins of the suspended partners, and
+// until when.
 func (e *Enforcer) publishSuspensions(until map[string]time.Time) error {
 	body, err := json.Marshal(until)
 	if err != nil {

@@ -15,28 +15,29 @@ import (
 )
 
 // A consumer sends heartbeats to each request that waits, as often as the request
-// asks for, but no more than two in a millisecond. Those that no client library
-// would ask for more often are free: 32 requests that wait cost 64 messages a second.
+// asks for, but no more than two in a millisecond. Heartbeats at intervals of freeHeartbeat or
+// longer are not charged: no client library asks for more, and the 32 requests that may wait
+// at a consumer cause no more than 64 messages a second.
 const (
 	freeHeartbeat    = 500 * time.Millisecond
 	fastestHeartbeat = time.Millisecond / 2
 )
 
-// Requests that were received and not examined yet. A partner that sends more of them
-// exceeds its quota by their number.
+// The requests that a subscription keeps until they are handled; it drops further ones. A
+// partner that sends so many exceeds its quota by their number alone.
 const (
 	mostRequests     = 1 << 16
 	mostRequestBytes = 16 << 20
 )
 
-// heartbeatRequests are the consumers at which requests wait for heartbeats that are not
-// free, and until when they may wait.
+// heartbeatRequests holds the consumers at which requests wait whose heartbeats are charged.
+// Its methods are safe for concurrent use.
 type heartbeatRequests struct {
 	mu    sync.Mutex
-	until map[string]time.Time
+	until map[string]time.Time // by consumer: when the last of its requests ends
 }
 
-// add stores a request at a consumer.
+// add records that a request waits at the consumer until then, at the latest.
 func (h *heartbeatRequests) add(consumer string, until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -45,7 +46,8 @@ func (h *heartbeatRequests) add(consumer string, until time.Time) {
 	}
 }
 
-// of returns the consumers of a partner that still have such requests.
+// of returns the consumers of a partner that still have such requests. It forgets all
+// consumers that have none any more.
 func (h *heartbeatRequests) of(partner string, now time.Time) (consumers []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -58,6 +60,7 @@ func (h *heartbeatRequests) of(partner string, now time.Time) (consumers []strin
 	return consumers
 }
 
+// forget removes a consumer whose requests were ended.
 func (h *heartbeatRequests) forget(consumer string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -65,13 +68,12 @@ func (h *heartbeatRequests) forget(consumer string) {
 }
 
 // subscribeToRequests charges partners for the heartbeats that their requests for events
-// ask for. The server does not count all of them: it counts a heartbeat for an account
-// only when a client gets it, and a partner can see to it that none does while the
-// consumer goes on, for a minute with each request. So they are charged when they
-// are asked for.
+// ask for, when they ask. The traffic that servers report does not include all heartbeats: a
+// server counts one only when a client receives it. A partner can prevent that while its
+// consumer goes on sending, for up to a minute with each request.
 //
-// While this subscription exists, a request to a consumer that does not exist goes
-// unanswered, in place of the answer that there are no responders.
+// The caller must call stop, also after an error. Until then a request to a consumer that
+// does not exist stays unanswered: the server does not answer that there are no responders.
 func (e *Enforcer) subscribeToRequests() (stop func(), err error) {
 	var subscriptions []*nats.Subscription
 	stop = func() {
@@ -92,28 +94,31 @@ func (e *Enforcer) subscribeToRequests() (stop func(), err error) {
 	return stop, nil
 }
 
+// chargeHeartbeats charges a partner for all heartbeats that a request for events may be sent,
+// and records the request, so that it can be ended. It is called for each request.
 func (e *Enforcer) chargeHeartbeats(subject string, body []byte) {
 	every, wait := heartbeatOf(subject, body)
 	if every == 0 {
-		return
+		return // no heartbeats, or free ones
 	}
 	consumer := consumerIn(subject)
 	if _, ok := e.callout.directory.Directory().Partner(ownerOf(consumer)); !ok {
-		return
+		return // the consumer is not a partner's
 	}
 	now := e.callout.cfg.Clock()
 	e.heartbeats.add(consumer, now.Add(wait))
 	e.callout.quotas.chargeHeartbeats(ownerOf(consumer), uint64(wait/every), now)
 }
 
-// ownerOf returns the partner that has the consumer.
+// ownerOf returns the id of the partner that has the consumer.
 func ownerOf(consumer string) string {
 	partner, _, _ := strings.Cut(consumer, "=")
 	return partner
 }
 
-// consumerIn returns the consumer that a request for events is for. The two forms of an
-// acknowledgement differ in their length, which is how the server distinguishes them too.
+// consumerIn returns the name of the consumer in a subject that matches one of
+// tenancy.RequestSubjects. It tells the two forms of an acknowledgement apart by their number
+// of parts, as the server does.
 func consumerIn(subject string) string {
 	parts := strings.Split(subject, ".")
 	switch {
@@ -126,8 +131,9 @@ func consumerIn(subject string) string {
 	}
 }
 
-// heartbeatOf returns how often a request for events is sent a heartbeat, and for how long
-// at most; zero if it asks for none, or they are free.
+// heartbeatOf returns the interval at which a request for events is sent heartbeats, and how
+// long the request waits at most. Both are zero if it asks for no heartbeats, if they are
+// free, or if it is not a request: an acknowledgement is one only if it asks for more events.
 func heartbeatOf(subject string, body []byte) (every, wait time.Duration) {
 	if strings.HasPrefix(subject, "$JS.ACK.") {
 		var asks bool

@@ -22,17 +22,18 @@ const (
 	serverTimeout   = 5 * time.Second
 )
 
-// admission decides which of its studies a login of a partner opens.
+// admission decides which of the studies granted to a partner its logins open.
 type admission interface {
-	// hold keeps what admittedKeys returns valid until release is called. After an error
-	// it is not known, and the login stays unanswered.
+	// hold is called before admittedKeys, and keeps its result valid until release is
+	// called. If it returns an error, what is admitted is not known, and the login must
+	// stay unanswered.
 	hold(context.Context) (release func(), err error)
 	// admittedKeys returns the keys of the studies that the partner's logins may open;
-	// not ok: they open nothing yet.
+	// ok is false if they may not open anything yet.
 	admittedKeys(tenancy.Partner) (keys []string, ok bool)
 }
 
-// answerer answers logins. It is what a Callout and a Standalone have in common.
+// answerer answers logins for a Callout or a Standalone, which differ in their admission.
 type answerer struct {
 	nc        *nats.Conn
 	directory DirectorySource
@@ -48,6 +49,7 @@ type answerer struct {
 	subscription *nats.Subscription // nil while logins are not answered
 }
 
+// init sets all fields but the verifier, whose zero value is ready for use.
 func (a *answerer) init(nc *nats.Conn, directory DirectorySource, admission admission, answers *operator.Answers, cfg Config) {
 	a.nc, a.directory, a.admission, a.answers, a.cfg = nc, directory, admission, answers, cfg.withDefaults()
 	a.failures = access.NewSignIns(access.SlowedSignIns)
@@ -73,7 +75,8 @@ func (a *answerer) Start() error {
 	return nil
 }
 
-// Stop ends answering logins.
+// Stop stops answering logins, if they are answered. It does not wait for those that are being
+// answered.
 func (a *answerer) Stop() {
 	if a.subscription != nil {
 		_ = a.subscription.Unsubscribe() // the connection may be closed already
@@ -81,9 +84,9 @@ func (a *answerer) Stop() {
 	}
 }
 
-// answer answers one login. Whatever goes wrong, the server lets nobody in without an
-// answer that allows it. A login that this process cannot decide stays unanswered, because
-// another callout may, and clients take two refusals in a row for the end.
+// answer answers one login. If it sends no answer, the server lets nobody in. It leaves a
+// login unanswered that this process cannot decide, because another callout may answer the
+// next attempt, whereas two refusals in a row make clients close for good.
 func (a *answerer) answer(m *nats.Msg) {
 	request, err := jwt.DecodeAuthorizationRequestClaims(string(m.Data))
 	if err != nil || request.Audience != requestAudience || m.Reply == "" {
@@ -105,7 +108,7 @@ func (a *answerer) answer(m *nats.Msg) {
 	delay := delayOf(err)
 	text, err := a.sign(request, user, err)
 	switch {
-	case err == nil && delay > 0: // others do not wait meanwhile, and the server may stop: then nobody gets in either
+	case err == nil && delay > 0: // without blocking other logins; if the process ends meanwhile, nobody gets in either
 		time.AfterFunc(delay, func() { _ = m.Respond([]byte(text)) })
 	case err == nil:
 		err = m.Respond([]byte(text))
@@ -117,12 +120,12 @@ func (a *answerer) answer(m *nats.Msg) {
 	a.metrics.logins.WithLabelValues(outcome).Inc()
 }
 
-// slowRefusal is how much later a wrong credential is refused after too many of them. A
-// client has the answer well before it, or the server, gives up waiting.
+// slowRefusal is the longest delay of a refusal. It is so short that neither the client nor
+// the server gives up waiting.
 const slowRefusal = 500 * time.Millisecond
 
-// delayOf returns how long the refusal of a login waits: that of a wrong credential that
-// came before its time, and no other.
+// delayOf returns how long the answer to a login is delayed. Only that to a wrong credential
+// after too many of them is: countFailure alone sets RetryAfter.
 func delayOf(err error) time.Duration {
 	var e *events.Error
 	if !errors.As(err, &e) {
@@ -131,6 +134,7 @@ func delayOf(err error) time.Duration {
 	return min(e.RetryAfter, slowRefusal)
 }
 
+// outcomeOf returns the outcome of a login for the metrics: that of the error of check.
 func outcomeOf(err error) string {
 	switch events.CodeOf(err) {
 	case "":
@@ -146,8 +150,8 @@ func outcomeOf(err error) string {
 	}
 }
 
-// sign returns the answer: what the connection may do, or that it is refused. The reason
-// for a refusal is not in it.
+// sign returns the signed answer: what the connection may do or, if refusal is not nil, that
+// the login is refused. The answer does not contain the reason for a refusal.
 func (a *answerer) sign(request *jwt.AuthorizationRequestClaims, user *login, refusal error) (string, error) {
 	if refusal != nil {
 		return a.answers.Refuse(request, "refused")
@@ -155,13 +159,16 @@ func (a *answerer) sign(request *jwt.AuthorizationRequestClaims, user *login, re
 	return a.answers.Admit(request, user.partner, user.claims)
 }
 
-// login is what a connection of a partner may do.
+// login is what the connection that a login opens may do.
 type login struct {
 	partner string
 	claims  *jwt.UserClaims
 }
 
-// check checks who asks and returns what the connection may do.
+// check checks the credential of a login and returns what the connection may do, or why the
+// login is refused. It counts wrong credentials, and charges a login with a right one unless
+// the partner is suspended. An Outdated Error is not a refusal: only a newer version of the
+// program understands the directory.
 func (a *answerer) check(request *jwt.AuthorizationRequest) (*login, error) {
 	directory, now := a.directory.Directory(), a.cfg.Clock()
 	if err := directory.Current(); err != nil {
@@ -193,10 +200,11 @@ type Failure struct {
 	Host   string // where it came from
 }
 
-// countFailure counts what may have been a guess, and returns err, or a Throttled Error
-// where such logins of the client came too often from there. An access token that has
-// expired is no guess: clients come back with it until they have another. Nothing is
-// counted before it was checked: the right secret opens at any time.
+// countFailure counts a login that failed with err, if it may have been a guess: that is an
+// Unauthenticated Error. An expired access token is no guess, because clients present it
+// again until they have a new one. It returns err or, if such logins of the client came too
+// often from the same place, a Throttled Error. It is called only after the credential was
+// found wrong: so the right one is never kept waiting.
 func (a *answerer) countFailure(f Failure, err error, now time.Time) error {
 	if !errors.Is(err, events.Unauthenticated) {
 		return err
@@ -205,7 +213,7 @@ func (a *answerer) countFailure(f Failure, err error, now time.Time) error {
 		a.cfg.Failed(f)
 	}
 	from := access.Attempt{Place: access.Place(f.Host)}
-	if f.Known { // all clients that do not exist are one, so that made-up names fill no table
+	if f.Known { // clients that do not exist share one count, so that made-up names do not fill the table
 		from.Client = f.Client
 	}
 	wait, slows := a.failures.Fail(from, now)
@@ -218,8 +226,8 @@ func (a *answerer) countFailure(f Failure, err error, now time.Time) error {
 	return err
 }
 
-// user returns what a connection of the partner may do: the permissions name what the
-// account lets through.
+// user returns the claims of a connection of the partner, for the user key of the login: its
+// name, its end, and permissions for what an account with the admitted studies lets through.
 func (a *answerer) user(key string, p tenancy.Partner, admitted []string, secret string, until time.Time) *jwt.UserClaims {
 	keys := p.Intersect(admitted)
 	account := tenancy.AccountOf(p.ID, keys, a.cfg.Limits)
@@ -235,8 +243,9 @@ func (a *answerer) user(key string, p tenancy.Partner, admitted []string, secret
 	return u
 }
 
-// checkCredential returns until when the credential is valid, and the SecretID of the client
-// secret behind it.
+// checkCredential returns until when a connection with the credential may last, and the
+// SecretID of the client secret: the one presented, or the one that the access token was
+// issued for. It returns an error if the credential is not valid for the partner.
 func (a *answerer) checkCredential(directory access.Directory, p access.Partner, c credential, now time.Time) (until time.Time, secret string, err error) {
 	until = now.Add(access.Lifetime)
 	if c.accessToken != "" {
@@ -261,7 +270,7 @@ func (a *answerer) checkCredential(directory access.Directory, p access.Partner,
 	if !end.IsZero() && end.Before(until) {
 		until = end
 	}
-	if until.Unix() <= now.Unix() { // the server counts seconds, and zero means no end
+	if until.Unix() <= now.Unix() { // the claims have whole seconds: nothing would be left
 		return until, "", events.Errorf(events.Expired, "the credential has expired")
 	}
 	return until, secret, nil

@@ -7,21 +7,23 @@ const (
 	opened    = "opened"
 	refused   = "refused"   // unknown, wrong, forged or not in force
 	expired   = "expired"   // valid before
-	throttled = "throttled" // wrong after too many wrong ones, or over the quota
-	failed    = "failed"    // for a fault of ours, or a malformed request
+	throttled = "throttled" // a wrong one after too many wrong ones, or the partner is suspended
+	failed    = "failed"    // not decided or not answered, or a malformed request
 )
 
 // Why connections are closed.
 const (
-	tooMuch      = "sends too much"
+	tooMuch      = "sends too much" // the partner is suspended
 	tooSlow      = "reads too slowly"
-	notAdmitted  = "not admitted" // removed, or not admitted yet
-	notKnown     = "not known"    // only a newer version knows the grants
+	notAdmitted  = "not admitted" // the partner was removed, or nothing is admitted yet
+	notKnown     = "not known"    // only a newer version understands the directory
 	oldSecret    = "old secret"
 	otherStudies = "other studies" // than are granted now
-	foreign      = "foreign"       // opened by no login of the partner
+	foreign      = "foreign"       // its name is not that of a login of the partner
 )
 
+// opts returns the options of a metric. The names begin alike in all callouts and package
+// partners.
 func opts(name, help string) prometheus.Opts {
 	return prometheus.Opts{Name: "signoff_doors_" + name, Help: help}
 }
@@ -32,6 +34,7 @@ type loginMetrics struct {
 	charged charged
 }
 
+// newLoginMetrics returns the metrics of logins, with a zero for each outcome.
 func newLoginMetrics(q *quotas) loginMetrics {
 	m := loginMetrics{
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts(opts("logins_total", "Logins answered, by outcome.")), []string{"outcome"}),
@@ -61,6 +64,7 @@ type enforcerMetrics struct {
 	bounded     prometheus.Gauge
 }
 
+// newEnforcerMetrics returns the metrics of an Enforcer, with a zero for each cause.
 func newEnforcerMetrics() enforcerMetrics {
 	m := enforcerMetrics{
 		closed:      prometheus.NewCounterVec(prometheus.CounterOpts(opts("closed_connections_total", "Connections closed because a login would not open them now, or for what they do not read, by cause.")), []string{"cause"}),
@@ -78,7 +82,7 @@ func (e *Enforcer) Metrics() []prometheus.Collector {
 	return []prometheus.Collector{e.metrics.closed, e.metrics.suspensions, e.metrics.bounded}
 }
 
-// charged collects what partners were charged.
+// charged is a collector of how many messages each partner was charged.
 type charged struct {
 	quotas *quotas
 	desc   *prometheus.Desc
@@ -86,6 +90,7 @@ type charged struct {
 
 func (c charged) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
 
+// Collect reads the quotas when it is called.
 func (c charged) Collect(to chan<- prometheus.Metric) {
 	for partner, n := range c.quotas.usage() {
 		to <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(n), partner)

@@ -10,63 +10,67 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// How long a partner is suspended that exceeds its quota: the first time, and each
-// further time twice as long, unless it has kept to its quota for long enough. If the
-// quota needs longer to recover, the partner is suspended until then.
+// A partner that exceeds its quota is suspended for shortestSuspension, and each further time
+// for twice as long as before, up to longestSuspension. After forgiveAfter without a
+// suspension the next one is short again. If the quota needs longer to recover, the partner
+// is suspended until then. It is not charged for what would take longer than largestDebt to
+// recover from.
 const (
 	shortestSuspension = time.Second
 	longestSuspension  = 15 * time.Second
 	forgiveAfter       = time.Minute
-	largestDebt        = time.Minute // what exceeds the quota beyond that is not charged
+	largestDebt        = time.Minute
 )
 
-// loginCost is how many messages a login counts for. The server does not count
-// what comes with it.
+// loginCost is how many messages a login is charged as. The traffic that servers report does
+// not include the messages of a login.
 const loginCost = 50
 
 // quotas bound how many messages each partner sends, over all its connections, and how
-// many the server sends to it because it asks: some at once, and so many a second for
-// long. The server handles the requests of all partners in a few queues that the
-// publisher's messages go through as well, and cannot bound the rate itself. A partner
-// that exceeds its quota is suspended, at least until the quota has recovered.
+// many the server sends to it because it asks: burst at once, and limit a second in the long
+// run. The server cannot bound the rate itself, and it handles the requests of all partners
+// in a few queues that the publisher's messages go through as well. A partner that exceeds
+// its quota is suspended, at least until the quota has recovered.
 //
-// They count by account, not by connection: a connection may be closed before anybody
-// measures it.
+// Messages are counted by account, not by connection: a connection may be closed before
+// it is measured.
 type quotas struct {
 	limit rate.Limit // messages a second
 	burst int
 
 	mu       sync.Mutex
-	counted  map[string]map[string]tenancy.Messages // by server and account, at the last measurement
+	measured map[string]map[string]tenancy.Messages // traffic by server and account, at the last measurement
 	partners map[string]*quota
 }
 
+// quota is what one partner has used of its quota.
 type quota struct {
-	used           uint64        // messages, in all
-	left           *rate.Limiter // may be overdrawn
+	used           uint64        // all messages that it was charged
+	left           *rate.Limiter // what is left; below zero the quota is exceeded
 	suspendedUntil time.Time
-	suspension     time.Duration // the last one
+	suspension     time.Duration // of the last one, without the time to recover
 }
 
 func newQuotas(limit, burst int) *quotas {
 	return &quotas{
 		limit: rate.Limit(limit), burst: burst,
-		counted: make(map[string]map[string]tenancy.Messages), partners: make(map[string]*quota),
+		measured: make(map[string]map[string]tenancy.Messages), partners: make(map[string]*quota),
 	}
 }
 
-// chargeTraffic charges what was sent since the last measurement. It returns the partners
-// that are suspended now and until when, and for how long those that were not before. What
-// was sent before the first measurement of a server is not charged.
+// chargeTraffic charges partners for what was sent since the last measurement, and suspends
+// those that exceed their quota. It returns all partners that are suspended now, with the end
+// of their suspension, and those whose suspension began now, with its duration. What was sent
+// before the first measurement of a server is not charged.
 func (q *quotas) chargeTraffic(traffic []tenancy.Traffic, now time.Time) (suspended map[string]time.Time, started map[string]time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, t := range traffic {
-		before, counted := q.counted[t.Server]
-		q.counted[t.Server] = t.Accounts
+		before, known := q.measured[t.Server]
+		q.measured[t.Server] = t.Accounts
 		for account, m := range t.Accounts {
 			partner, ok := strings.CutPrefix(account, tenancy.AccountPrefix)
-			if n := m.Since(before[account]); ok && counted && n > 0 {
+			if n := m.Since(before[account]); ok && known && n > 0 {
 				q.charge(partner, n, now)
 			}
 		}
@@ -76,7 +80,7 @@ func (q *quotas) chargeTraffic(traffic []tenancy.Traffic, now time.Time) (suspen
 		switch wait := p.recovery(now); {
 		case wait > 0 && !now.Before(p.suspendedUntil):
 			started[partner] = p.suspend(wait, now)
-		case wait > 0 && now.Add(wait).After(p.suspendedUntil): // what was counted only after it was suspended
+		case wait > 0 && now.Add(wait).After(p.suspendedUntil): // suspended already: messages charged since make the recovery longer
 			p.suspendedUntil = now.Add(wait)
 		}
 		if now.Before(p.suspendedUntil) {
@@ -86,21 +90,21 @@ func (q *quotas) chargeTraffic(traffic []tenancy.Traffic, now time.Time) (suspen
 	return suspended, started
 }
 
-// chargeLogin charges a login.
+// chargeLogin charges a partner for a login.
 func (q *quotas) chargeLogin(partner string, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.charge(partner, loginCost, now)
 }
 
-// chargeHeartbeats charges those that a request may be sent.
+// chargeHeartbeats charges a partner for n heartbeats that a request may be sent.
 func (q *quotas) chargeHeartbeats(partner string, n uint64, now time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.charge(partner, n, now)
 }
 
-// suspend takes over the suspensions of another process.
+// suspend sets the ends of suspensions, by partner, as another process has decided.
 func (q *quotas) suspend(until map[string]time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -109,18 +113,19 @@ func (q *quotas) suspend(until map[string]time.Time) {
 	}
 }
 
-// charge charges messages, as many at a time as the limiter accepts.
+// charge charges a partner for n messages. They all count in used, but they reduce what is
+// left only down to largestDebt. The caller holds q.mu.
 func (q *quotas) charge(partner string, n uint64, now time.Time) {
 	p := q.of(partner)
 	p.used += n
 	n = min(n, uint64(max(0, largestDebt.Seconds()*float64(q.limit)+p.left.TokensAt(now))))
-	for part := uint64(q.burst); n > 0; n -= part {
+	for part := uint64(q.burst); n > 0; n -= part { // the limiter accepts no more than burst at a time
 		part = min(part, n)
 		p.left.ReserveN(now, int(part))
 	}
 }
 
-// usage returns what partners were charged so far.
+// usage returns, by partner, how many messages it was charged so far.
 func (q *quotas) usage() map[string]uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -131,6 +136,8 @@ func (q *quotas) usage() map[string]uint64 {
 	return all
 }
 
+// of returns the quota of a partner, and adds an unused one if there is none. The caller holds
+// q.mu.
 func (q *quotas) of(partner string) *quota {
 	p, ok := q.partners[partner]
 	if !ok {
@@ -140,12 +147,13 @@ func (q *quotas) of(partner string) *quota {
 	return p
 }
 
-// recovery is how long it takes until the quota is no longer overdrawn.
+// recovery returns how long it takes until the quota is no longer exceeded; zero if it is not.
 func (p *quota) recovery(now time.Time) time.Duration {
 	return time.Duration(max(0, -p.left.TokensAt(now)) / float64(p.left.Limit()) * float64(time.Second))
 }
 
-// suspend suspends the partner, for as long as wait at least, and returns for how long.
+// suspend suspends the partner from now on, for wait or longer; see shortestSuspension. It
+// returns for how long.
 func (p *quota) suspend(wait time.Duration, now time.Time) time.Duration {
 	p.suspension = min(2*p.suspension, longestSuspension)
 	if now.Sub(p.suspendedUntil) > forgiveAfter {
@@ -155,7 +163,7 @@ func (p *quota) suspend(wait time.Duration, now time.Time) time.Duration {
 	return p.suspendedUntil.Sub(now)
 }
 
-// suspended reports whether the partner is suspended.
+// suspended reports whether the partner is suspended at the time now.
 func (q *quotas) suspended(partner string, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -19,24 +19,26 @@ import (
 const (
 	longestRetry = 2 * time.Second
 
-	// latestFor is how long a directory counts as the latest once it was found to be. It
-	// bounds what many logins cost the server.
+	// latestFor is how long a directory is taken for the latest without another request to
+	// the server. It bounds what many logins cost the server.
 	latestFor = 250 * time.Millisecond
 
-	// latestWait is for the server to return the stream's end, and for the directory to
-	// reach it; most clients wait 2 s for an answer to their login.
+	// latestWait is how long ensureLatest waits. Most clients wait 2 s for an answer to
+	// their login.
 	latestWait = 1500 * time.Millisecond
 )
 
-// Standalone answers logins without a service that keeps accounts and consumers in the
-// same process: that service runs elsewhere on the same log, and closes connections that
-// were opened with more than is granted.
+// Standalone answers logins in a process of its own. The service that keeps accounts and
+// consumers runs elsewhere on the same log. It closes connections that were opened with more
+// than is granted.
 //
-// It answers only by a directory that reflects all that the stream holds at the time of
-// the login, and only while the stream is not being filled again: its beginning grants
-// what was revoked later. While that is not so, or cannot be found out, or only a newer
-// version knows the grants, it does not answer at all: another callout may, and clients
-// try again, whereas two refusals would make them close for good.
+// A directory is the latest if it reflects all that the stream holds at the time of the
+// login, to within latestFor. A Standalone answers only by the latest directory. It does not
+// answer while the stream is being filled again, because the beginning of the stream grants
+// what was revoked later. Nor does it answer if it cannot find out, or if the directory has
+// met an event that only a newer version of the program understands. It does not refuse
+// then: another callout may answer, and clients try again, whereas two refusals would make
+// them close for good.
 type Standalone struct {
 	answerer
 	service *nats.Conn
@@ -44,10 +46,10 @@ type Standalone struct {
 	status  readiness
 
 	mu          sync.Mutex
-	latestUntil time.Time // the directory counts as the latest
+	latestUntil time.Time // until then the directory is taken for the latest
 }
 
-// NewStandalone returns one that answers logins on the first connection, in the role
+// NewStandalone returns a Standalone that answers logins on the first connection, in the role
 // Callout. The second, in the role Partners, looks up the stream and receives suspensions.
 func NewStandalone(logins, service *nats.Conn, directory DirectorySource, answers *operator.Answers, cfg Config) (*Standalone, error) {
 	js, err := jetstream.New(service)
@@ -60,7 +62,9 @@ func NewStandalone(logins, service *nats.Conn, directory DirectorySource, answer
 	return s, nil
 }
 
-// Run answers logins until ctx ends, and returns nil then.
+// Run answers logins until ctx ends, and returns nil then. When the directory changes and
+// every Config.Interval, it checks that the directory is the latest. If that is not so or not
+// known, it stops answering, and tries again. It also receives suspensions.
 func (s *Standalone) Run(ctx context.Context) error {
 	defer s.status.set(errStopped)
 	suspensions, err := s.service.Subscribe(tenancy.SuspensionSubject, s.receiveSuspensions)
@@ -77,7 +81,7 @@ func (s *Standalone) Run(ctx context.Context) error {
 	}}
 	return loop.Run(ctx, func(ctx context.Context, succeeded func()) error {
 		for ctx.Err() == nil {
-			err := s.latest(ctx)
+			err := s.ensureLatest(ctx)
 			if err != nil {
 				s.Stop()
 			} else {
@@ -94,7 +98,7 @@ func (s *Standalone) Run(ctx context.Context) error {
 	})
 }
 
-// wait returns when the directory changes, after d at the latest.
+// wait waits until d has passed, the directory changes or ctx ends.
 func (s *Standalone) wait(ctx context.Context, d time.Duration) {
 	retry.SleepUntil(ctx, d, s.directory.Changed(), struct{}{})
 }
@@ -102,9 +106,11 @@ func (s *Standalone) wait(ctx context.Context, d time.Duration) {
 // Status returns the present status.
 func (s *Standalone) Status() Status { return s.status.get() }
 
-// latest returns nil once the directory reflects all that the stream holds, and this
-// version understands it.
-func (s *Standalone) latest(ctx context.Context) error {
+// ensureLatest waits until the directory reflects all that the stream holds. It returns an
+// error if that takes longer than latestWait, or if only a newer version of the program
+// understands the directory. For latestFor after a success it does not ask the server again.
+// Logins that call it meanwhile wait for one another, so that one request serves all.
+func (s *Standalone) ensureLatest(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	asked := s.cfg.Clock()
@@ -120,10 +126,10 @@ func (s *Standalone) latest(ctx context.Context) error {
 	return s.directory.Directory().Current()
 }
 
-// CatchUp waits until the directory reflects all that the stream holds: an older one has
-// grants that were withdrawn since. While the stream is being filled again it returns an
-// error: its beginning grants what was revoked later, and consumers behind its end cannot
-// be created.
+// CatchUp waits until the directory reflects all that the stream holds now: an older one has
+// grants that were withdrawn since. While the stream is being filled again, it returns an
+// error: the beginning of the stream grants what was revoked later, and consumers that start
+// after its end cannot be created.
 func CatchUp(ctx context.Context, js jetstream.JetStream, directory DirectorySource) error {
 	stream, err := js.Stream(ctx, events.Stream)
 	if err != nil {
@@ -140,8 +146,8 @@ func CatchUp(ctx context.Context, js jetstream.JetStream, directory DirectorySou
 	return nil
 }
 
-// receiveSuspensions takes over which partners an Enforcer elsewhere has suspended, and
-// until when. Only a service may publish them.
+// receiveSuspensions stores which partners an Enforcer elsewhere has suspended, and until
+// when. Partners cannot publish such messages: the subject is in the service's account.
 func (s *Standalone) receiveSuspensions(m *nats.Msg) {
 	var until map[string]time.Time
 	if err := json.Unmarshal(m.Data, &until); err != nil {
@@ -151,9 +157,12 @@ func (s *Standalone) receiveSuspensions(m *nats.Msg) {
 	s.quotas.suspend(until)
 }
 
+// hold makes sure that a login is answered by the latest directory. There is nothing to
+// release.
 func (s *Standalone) hold(ctx context.Context) (release func(), err error) {
-	return func() {}, s.latest(ctx)
+	return func() {}, s.ensureLatest(ctx)
 }
 
-// admittedKeys are all that is granted: a client waits for a consumer that is not there yet.
+// admittedKeys returns the keys of all studies granted to the partner. A consumer may not exist
+// yet: the client waits for it.
 func (s *Standalone) admittedKeys(p tenancy.Partner) ([]string, bool) { return p.Keys, true }

@@ -26,6 +26,7 @@ type readiness struct {
 	retries prometheus.Counter
 }
 
+// init sets the reason to errNotStarted and makes the metrics.
 func (r *readiness) init() {
 	r.reason = errNotStarted
 	r.ready = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "signoff_doors_ready", Help: "1 while logins are answered."}, func() float64 {

@@ -13,9 +13,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// DefaultMaxConsumers is how many consumers partners may have. With 5,000 the
-// embedded server needs about 300 MB of memory and a minute to stop, which takes it
-// 10 ms for each; what 10,000 need, few machines have to spare unasked.
+// DefaultMaxConsumers is how many consumers partners may have together by default. With
+// 5,000 the embedded server needs about 300 MB of memory, and a minute to stop, 10 ms for
+// each. More is left to those who know that their machine has room for it.
 const DefaultMaxConsumers = 5000
 
 // OwnConsumers is how many consumers of the stream are reserved for the service: each
@@ -28,8 +28,8 @@ const insufficientResources = 10023
 // Refusal is a consumer that a partner lacks because there are too many.
 type Refusal struct {
 	Partner string
-	Study   string // empty: the announcements of its access
-	Cause   string // and what to do
+	Study   string // empty for the access consumer
+	Cause   string // why, and what to do
 }
 
 // String names partner and study.
@@ -40,14 +40,16 @@ func (r Refusal) String() string {
 	return "partner " + r.Partner + " in study " + r.Study
 }
 
-// capacity is what a round finds out about consumers that are too many.
+// capacity holds which consumers may not be created in this round, and why.
 type capacity struct {
 	mu        sync.Mutex
-	exhausted error            // why the servers create no more
-	refusals  map[string]error // by consumer
+	exhausted error            // why the servers create no more; nil if they do
+	refusals  map[string]error // by name of the consumer that is refused: why
 }
 
-// try creates a consumer unless it is refused. It returns nil for one that is.
+// try creates a consumer with create, unless it is refused. If the servers refuse to create
+// it for lack of capacity, it is refused from then on. For a refused consumer try returns
+// neither a state nor an error. It is safe for concurrent use.
 func (c *capacity) try(name string, create func() (*jetstream.ConsumerInfo, error)) (*jetstream.ConsumerInfo, error) {
 	if c.refused(name) {
 		return nil, nil
@@ -64,8 +66,8 @@ func (c *capacity) try(name string, create func() (*jetstream.ConsumerInfo, erro
 	return nil, nil
 }
 
-// refused reports whether the consumer is refused. Once the servers have refused one,
-// they are not asked for others in the same round.
+// refused reports whether the consumer is refused. Once the servers have refused one, it
+// refuses every other in the same round, so that the servers are not asked again.
 func (c *capacity) refused(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,8 +77,10 @@ func (c *capacity) refused(name string) bool {
 	return c.refusals[name] != nil
 }
 
-// limit returns how many consumers partners may have, and what to raise when that
-// is not enough.
+// limit returns how many consumers partners may have, and the setting to raise if that is not
+// enough: the lower of the configured number and what the stream's own limit leaves. Of the
+// stream's limit OwnConsumers are reserved for the service, but no more than a tenth, so
+// that a low limit leaves something to partners.
 func (r *Reconciler) limit() (limit int, raise string) {
 	limit, raise = r.cfg.MaxConsumers, "--max-consumers of signoff serve"
 	if most := r.stream.limit; most > 0 && most-min(OwnConsumers, most/10) < limit {
@@ -85,9 +89,9 @@ func (r *Reconciler) limit() (limit int, raise string) {
 	return limit, raise
 }
 
-// planCapacity begins a round: it refuses the missing consumers that exceed the limit.
-// Those that exist stay, even if there are too many. Those of which something was
-// acknowledged, because they existed and are lost, go before new ones.
+// planCapacity decides which missing consumers of partners are refused in this round: those
+// that exceed the limit. Consumers that exist stay, even if there are too many. Consumers
+// that were lost are created before new ones; they are told by what was acknowledged.
 func (r *Reconciler) planCapacity(granted map[string]tenancy.Partner) {
 	r.capacity.exhausted, r.capacity.refusals = nil, make(map[string]error)
 	var missing []tenancy.Consumer
@@ -97,8 +101,8 @@ func (r *Reconciler) planCapacity(granted map[string]tenancy.Partner) {
 		}
 	}
 	limit, raise := r.limit()
-	left := max(0, limit-len(r.consumers))
-	if len(missing) <= left {
+	free := max(0, limit-len(r.consumers))
+	if len(missing) <= free {
 		return
 	}
 	served := make(map[string]bool) // partners that have acknowledged something
@@ -108,7 +112,7 @@ func (r *Reconciler) planCapacity(granted map[string]tenancy.Partner) {
 	}
 	rank := func(w tenancy.Consumer) int {
 		switch {
-		case r.acknowledged[w.Name] > 0 || w.Key == "" && served[w.Name]:
+		case r.acknowledged[w.Name] > 0 || w.Key == "" && served[w.Name]: // existed before; an access consumer has the name of its partner
 			return 0
 		case w.Key == "": // without it the partner does not learn of its access
 			return 1
@@ -120,13 +124,14 @@ func (r *Reconciler) planCapacity(granted map[string]tenancy.Partner) {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a.Name, b.Name))
 	})
 	cause := fmt.Errorf("all %d consumers that partners may have are taken; raise %s, or revoke grants", limit, raise)
-	for _, w := range missing[left:] {
+	for _, w := range missing[free:] {
 		r.capacity.refusals[w.Name] = cause
 	}
 }
 
-// reportCapacity stores in the status how many consumers there are and which were
-// refused, and logs what is new.
+// reportCapacity stores in the status how many consumers partners have and which were
+// refused. It logs refusals that the round before did not have, and when nearly all
+// consumers that partners may have come to be taken.
 func (r *Reconciler) reportCapacity(granted map[string]tenancy.Partner) {
 	limit, raise := r.limit()
 	var refused []Refusal
@@ -151,13 +156,14 @@ func (r *Reconciler) reportCapacity(granted map[string]tenancy.Partner) {
 	}
 }
 
-// nearlyExhausted reports whether 80 % are taken.
+// nearlyExhausted reports whether at least 80 % of the limit are taken.
 func nearlyExhausted(taken, limit int) bool { return limit > 0 && taken*5 >= limit*4 }
 
 // CapacityWarning returns what an operator must know about the number of consumers:
-// which were refused, or that most are taken. It is empty otherwise.
+// which were refused, ten of them by name, or that nearly all are taken. Otherwise it
+// returns the empty string.
 func (s Status) CapacityWarning() string {
-	const most = 10
+	const maxNamed = 10
 	if len(s.Refused) == 0 {
 		if nearlyExhausted(s.Consumers, s.MaxConsumers) {
 			return fmt.Sprintf("%d of the %d consumers that partners may have are taken; raise %s before grants are refused",
@@ -165,11 +171,11 @@ func (s Status) CapacityWarning() string {
 		}
 		return ""
 	}
-	named := make([]string, 0, most+1)
-	for _, r := range s.Refused[:min(most, len(s.Refused))] {
+	named := make([]string, 0, maxNamed+1)
+	for _, r := range s.Refused[:min(maxNamed, len(s.Refused))] {
 		named = append(named, r.String())
 	}
-	if more := len(s.Refused) - most; more > 0 {
+	if more := len(s.Refused) - maxNamed; more > 0 {
 		named = append(named, fmt.Sprintf("and %d more, which the log names", more))
 	}
 	return fmt.Sprintf("cannot subscribe: %s; %s", strings.Join(named, ", "), s.Refused[0].Cause)

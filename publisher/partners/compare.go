@@ -15,21 +15,21 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// comparePause is how many times as long as a comparison of all accounts takes none is
-// made after it.
+// comparePause times the duration of a comparison of all accounts is the least time until
+// the next one.
 const comparePause = 20
 
-// compare has all servers store the accounts as they should be: at the start, when a
-// server has come or may have missed a change, and from time to time, because a server's
-// file may be torn or forged. Those that changed last come first, so that a server that
-// was away learns of a withdrawal as early as it can.
+// compare has all servers store the accounts as they should be. It does so at the start,
+// when a server is behind, and every CompareInterval, because a server's file may be torn
+// or forged. Otherwise it only checks which servers answer. Accounts that changed last come
+// first, so that a server that was away learns of a withdrawal as early as it can.
 //
-// It ends early, with errChanged, when the directory changes: no account may be set while
-// it goes on. Meanwhile connections are checked often, because a server that is compared
-// may let in by what was withdrawn.
+// No account may be set during a comparison. So compare ends early, with errChanged, when
+// the directory changes. It also plans the capacity for consumers of this round, by which
+// it and grant decide what an account lets through.
 func (r *Reconciler) compare(ctx context.Context, granted map[string]tenancy.Partner) error {
 	r.planCapacity(granted)
-	servers, err := r.lookAtServers(ctx)
+	servers, err := r.checkServers(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,11 +47,11 @@ func (r *Reconciler) compare(ctx context.Context, granted map[string]tenancy.Par
 		case ok:
 			s := &accountState{secrets: p.Secrets, keys: r.permitted(g)}
 			if a := r.accounts[p.ID]; a != nil {
-				s.keys = g.Intersect(a.keys) // the rest is added once its consumers are created
+				s.keys = g.Intersect(a.keys) // admit adds the rest, once it has created the consumers
 			}
 			states[p.ID] = s
 			accounts = append(accounts, tenancy.AccountOf(p.ID, s.keys, r.callout.Limits()))
-		case events.ValidPartnerID(p.ID):
+		case events.ValidPartnerID(p.ID): // no other id can have had an account
 			accounts = append(accounts, tenancy.ClosedAccount(p.ID))
 		}
 	}
@@ -70,7 +70,11 @@ func (r *Reconciler) compare(ctx context.Context, granted map[string]tenancy.Par
 	return nil
 }
 
-// compareAll compares until all is done or the directory changes.
+// compareAll compares the accounts with what all servers store. It ends early, with
+// errChanged, when the directory changes. Meanwhile it checks the connections of the
+// partners often, because a server that is behind may accept what was withdrawn. Servers
+// that do not answer are no error: they are behind once they answer again, and a later
+// round compares them.
 func (r *Reconciler) compareAll(ctx context.Context, accounts []tenancy.Account, partners []access.Partner) error {
 	comparing, cancel := r.untilChanged(ctx)
 	defer cancel()
@@ -100,16 +104,17 @@ func (r *Reconciler) compareAll(ctx context.Context, accounts []tenancy.Account,
 	}
 }
 
-// onlyUnanswered reports whether an error is that servers have not answered, and nothing
-// else.
+// onlyUnanswered reports whether err is an UnansweredError that is not joined with another
+// error, and stores it in to.
 func onlyUnanswered(err error, to **operator.UnansweredError) bool {
 	u, ok := err.(*operator.UnansweredError) //nolint:errorlint // joined with another error it is not the only one
 	*to = u
 	return ok
 }
 
-// lookAtServers finds out which servers answer.
-func (r *Reconciler) lookAtServers(ctx context.Context) (operator.Servers, error) {
+// checkServers returns which servers answer. It stores those that do not in the status, and
+// logs them when they change.
+func (r *Reconciler) checkServers(ctx context.Context) (operator.Servers, error) {
 	servers, err := r.servers.Servers(ctx)
 	if err != nil {
 		return servers, fmt.Errorf("look which NATS servers answer: %w", err)
@@ -120,11 +125,11 @@ func (r *Reconciler) lookAtServers(ctx context.Context) (operator.Servers, error
 	return servers, nil
 }
 
-// watchServers checks the connections of all partners while a server does not answer or
-// may store other accounts than it should: partners may still be connected to it. It
-// returns errBehind if accounts have to be compared.
+// watchServers checks the connections of all partners while a server does not answer or is
+// behind: it may still accept what was withdrawn. It returns errBehind if accounts have to
+// be compared.
 func (r *Reconciler) watchServers(ctx context.Context) error {
-	servers, err := r.lookAtServers(ctx)
+	servers, err := r.checkServers(ctx)
 	if err != nil || len(servers.Silent)+len(servers.Behind) == 0 {
 		return err
 	}

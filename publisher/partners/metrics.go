@@ -2,7 +2,7 @@ package partners
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics are those of a Reconciler.
+// metrics are the collectors of a Reconciler.
 type metrics struct {
 	ready      prometheus.GaugeFunc
 	retries    prometheus.Counter
@@ -10,6 +10,7 @@ type metrics struct {
 	consumers  []prometheus.Collector
 }
 
+// newMetrics returns the metrics of r. Gauges read its Status when they are collected.
 func newMetrics(r *Reconciler) *metrics {
 	opts := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Name: "signoff_doors_" + name, Help: help}

@@ -9,14 +9,14 @@ import (
 )
 
 // storeReceipts stores how far partners have read, where that has changed since it was
-// last stored.
+// last stored. It also updates r.acknowledged, after which lost consumers start.
 func (r *Reconciler) storeReceipts(ctx context.Context, granted map[string]tenancy.Partner) error {
 	var changed []events.Receipt
 	for _, p := range granted {
 		for _, w := range p.Consumers() {
 			c := r.consumers[w.Name]
 			if c == nil || !c.reported || !fits(c.config, w) {
-				continue
+				continue // its state is not known, or it must be deleted
 			}
 			receipt := receiptOf(p.ID, w, c)
 			r.acknowledged[w.Name] = receipt.Acknowledged
@@ -37,6 +37,7 @@ func (r *Reconciler) storeReceipts(ctx context.Context, granted map[string]tenan
 	return nil
 }
 
+// receiptOf returns the receipt of the partner's consumer w with the state c.
 func receiptOf(partner string, w tenancy.Consumer, c *consumerState) events.Receipt {
 	receipt := events.Receipt{Partner: partner, Study: w.Key, Delivered: c.delivered, Acknowledged: c.acknowledged, At: c.asked.UTC()}
 	if w.Key == "" {
@@ -45,7 +46,7 @@ func receiptOf(partner string, w tenancy.Consumer, c *consumerState) events.Rece
 	return receipt
 }
 
-// consumerOf names the consumer that a receipt is of.
+// consumerOf returns the name of the consumer whose receipt r is.
 func consumerOf(r events.Receipt) string {
 	if r.Study == events.PartnerStudy(r.Partner) {
 		return events.PartnerAccess(r.Partner)

@@ -20,32 +20,32 @@ import (
 // accountState is what is known of a partner's account on the servers.
 type accountState struct {
 	keys      []string        // of the studies that it lets through
-	uncertain bool            // the last change of it failed
-	secrets   []access.Secret // as of the last check of its connections
+	uncertain bool            // the servers may store another account: it was never set, or its last change failed
+	secrets   []access.Secret // the partner's, when its connections were last checked against them
 }
 
-// reconcile makes consumers, accounts and connections match the directory: first what
-// must end, of all partners, then what may begin. It ends early, with errChanged, when
-// the directory changes meanwhile.
+// reconcile makes consumers, accounts and connections match the directory. It first ends
+// what is withdrawn, for all partners, and then sets up what is granted. It ends early, with
+// errChanged, when the directory changes meanwhile.
 func (r *Reconciler) reconcile(ctx context.Context) error {
 	select {
-	case <-r.directory.Changed(): // is read now
+	case <-r.directory.Changed(): // the directory is read next, with this change
 	default:
 	}
 	directory := r.directory.Directory()
 	granted := tenancy.EnabledPartners(directory)
 	r.restrict(granted)
-	withdrawn := r.withdraw(ctx, granted)
+	withdrawn := r.withdraw(ctx, granted) // at once, with the consumers of the last round
 	if err := r.listConsumers(ctx, granted); err != nil {
 		return errors.Join(withdrawn, err)
 	}
 	var err error
 	for _, step := range []func(context.Context, map[string]tenancy.Partner) error{
-		r.withdraw, // once more, with all consumers that are there
+		r.withdraw, // again, with the consumers just listed
 		r.compare, r.grant, r.examine, r.replaceLost, r.resize,
 	} {
 		if err = errors.Join(err, step(ctx, granted)); len(r.directory.Changed()) > 0 {
-			err = errors.Join(err, errChanged) // something may have to end
+			err = errors.Join(err, errChanged) // a withdrawal must not wait for the other steps
 			break
 		}
 	}
@@ -56,17 +56,18 @@ func (r *Reconciler) reconcile(ctx context.Context) error {
 	return errors.Join(err, r.closeConnections(ctx, directory))
 }
 
-// restrict has logins refuse from now on what is no longer granted, and forgets what was
-// acknowledged of it. Logins that are being answered are waited for.
+// restrict has logins refuse from now on what is no longer granted. It waits for logins that
+// are being answered. It also forgets what was acknowledged of a withdrawn study: if it is
+// granted again, it starts from its first event.
 func (r *Reconciler) restrict(granted map[string]tenancy.Partner) {
 	wanted := wantedConsumers(granted)
 	maps.DeleteFunc(r.acknowledged, func(name string, _ uint64) bool { return wanted[name].Name == "" })
 	r.callout.Restrict(granted)
 }
 
-// withdraw ends what is no longer granted: consumers first, so that nothing is delivered
-// again, then what accounts let through, then connections. A step that fails does not
-// prevent the next.
+// withdraw ends what is no longer granted. It deletes consumers first, so that they deliver
+// nothing more, then changes the accounts, then closes connections. A step that fails does
+// not prevent the next.
 func (r *Reconciler) withdraw(ctx context.Context, granted map[string]tenancy.Partner) error {
 	started := r.cfg.Clock()
 	surplus := r.surplus(granted)
@@ -80,7 +81,7 @@ func (r *Reconciler) withdraw(ctx context.Context, granted map[string]tenancy.Pa
 	group.SetLimit(concurrency)
 	for id, keys := range reduced {
 		a := r.accounts[id]
-		r.noteChange(id)
+		r.recordChange(id)
 		group.Go(func() error {
 			err := r.reduce(ctx, id, granted[id], a, keys)
 			mu.Lock()
@@ -94,16 +95,17 @@ func (r *Reconciler) withdraw(ctx context.Context, granted map[string]tenancy.Pa
 	for id := range reduced {
 		r.recheckUntil[id] = r.cfg.Clock().Add(loginTimeout)
 		if a := r.accounts[id]; !granted[id].Enabled && !a.uncertain {
-			delete(r.accounts, id)
+			delete(r.accounts, id) // its account is closed
 		}
 		r.metrics.withdrawal.Observe(r.cfg.Clock().Sub(started).Seconds())
 	}
 	return errors.Join(errs...)
 }
 
-// reduced returns the partners from whom something is taken, with the keys of the studies
-// that are left to them. Taken is a study, because it is no longer granted or its consumer
-// is surplus, or a secret.
+// reduced returns the partners whose account or connections may allow too much, with the keys
+// of the studies that are left to them. These are partners that are not enabled, that lose a
+// study or whose secrets changed, and those whose account is uncertain. A study is lost when
+// it is no longer granted or its consumer is surplus.
 func (r *Reconciler) reduced(granted map[string]tenancy.Partner, surplus []string) map[string][]string {
 	left := make(map[string][]string)
 	isSurplus := make(map[string]bool, len(surplus))
@@ -120,9 +122,10 @@ func (r *Reconciler) reduced(granted map[string]tenancy.Partner, surplus []strin
 	return left
 }
 
-// reduce leaves a partner no more than the studies with these keys. A partner that is not
-// enabled is left nothing. The account of one is closed, not deleted: deleted while a
-// server is away, it would come back from that server to all.
+// reduce changes the partner's account so that it lets through only the studies with these
+// keys. If only secrets changed, the account stays as it is. The account of a partner that is
+// not enabled is closed. It is not deleted, because a server that was away meanwhile would
+// spread it to all servers again.
 func (r *Reconciler) reduce(ctx context.Context, id string, p tenancy.Partner, a *accountState, keys []string) error {
 	var err error
 	switch {
@@ -137,8 +140,8 @@ func (r *Reconciler) reduce(ctx context.Context, id string, p tenancy.Partner, a
 	return err
 }
 
-// closeReduced closes the connections of partners that were reduced which have more than
-// is left.
+// closeReduced closes the connections of the reduced partners that a login would not open
+// now, and stores the secrets that the connections were checked against.
 func (r *Reconciler) closeReduced(ctx context.Context, granted map[string]tenancy.Partner, reduced map[string][]string) error {
 	partners := make([]access.Partner, 0, len(reduced))
 	for id := range reduced {
@@ -155,20 +158,22 @@ func (r *Reconciler) closeReduced(ctx context.Context, granted map[string]tenanc
 	return err
 }
 
-// noteChange has the partner's account compared before those that changed earlier.
-func (r *Reconciler) noteChange(id string) {
+// recordChange records that the partner's account changes now: compare takes it before those
+// that changed earlier.
+func (r *Reconciler) recordChange(id string) {
 	r.lastChange++
 	r.changes[id] = r.lastChange
 }
 
+// sameSecrets reports whether a and b have the same digests and ends, in the same order.
 func sameSecrets(a, b []access.Secret) bool {
 	return slices.EqualFunc(a, b, func(a, b access.Secret) bool {
 		return a.SHA256 == b.SHA256 && (a.Expires == nil) == (b.Expires == nil) && (a.Expires == nil || a.Expires.Equal(*b.Expires))
 	})
 }
 
-// surplus names the consumers that must not exist: of nobody, of a study that is no longer
-// granted, or with another configuration, such as one without a filter.
+// surplus returns the names of the partners' consumers that must not exist: those that no
+// partner should have, and those with another configuration, such as one without a filter.
 func (r *Reconciler) surplus(granted map[string]tenancy.Partner) []string {
 	wanted := wantedConsumers(granted)
 	var names []string
@@ -181,7 +186,8 @@ func (r *Reconciler) surplus(granted map[string]tenancy.Partner) []string {
 	return names
 }
 
-// deleteConsumers deletes consumers, several at a time.
+// deleteConsumers deletes consumers, several at a time, and forgets the state of those that
+// were deleted.
 func (r *Reconciler) deleteConsumers(ctx context.Context, names []string) error {
 	errs := make([]error, len(names))
 	var group errgroup.Group
@@ -202,8 +208,9 @@ func (r *Reconciler) deleteConsumers(ctx context.Context, names []string) error 
 	return errors.Join(errs...)
 }
 
-// setAccount has all servers store an account. Those that do not answer get it from
-// compare, as soon as they do; until then their connections are checked often.
+// setAccount has all servers store an account. Servers that do not answer are no error:
+// compare has them store it as soon as they answer, and until then watchServers checks
+// their connections.
 func (r *Reconciler) setAccount(ctx context.Context, id string, a tenancy.Account) error {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
@@ -216,14 +223,15 @@ func (r *Reconciler) setAccount(ctx context.Context, id string, a tenancy.Accoun
 	return nil
 }
 
-// grant creates for every partner what it is granted and does not have yet, as far as the
-// capacity for consumers allows.
+// grant sets up for every partner what it is granted and does not have yet, as far as the
+// capacity for consumers allows, and reports what it refused. It ends early, without an
+// error of its own, when the directory changes.
 func (r *Reconciler) grant(ctx context.Context, granted map[string]tenancy.Partner) error {
 	var errs []error
 	for _, id := range slices.Sorted(maps.Keys(granted)) {
 		errs = append(errs, r.admit(ctx, granted[id]))
 		if len(r.directory.Changed()) > 0 {
-			return errors.Join(errs...) // something may have to end
+			return errors.Join(errs...) // a withdrawal must not wait; reconcile adds errChanged
 		}
 	}
 	r.reportCapacity(granted)
@@ -231,37 +239,38 @@ func (r *Reconciler) grant(ctx context.Context, granted map[string]tenancy.Partn
 }
 
 // admit adds what the partner is granted and does not have: consumers first, then
-// what its account lets through, then what its logins open.
+// what its account lets through, then what its logins open. So no login opens a study that
+// the account refuses.
 func (r *Reconciler) admit(ctx context.Context, p tenancy.Partner) error {
 	a, existed := r.accounts[p.ID]
 	if !existed {
 		a = &accountState{secrets: p.Secrets, uncertain: true}
 	}
 	ready, err := r.createConsumers(ctx, p)
-	if errors.Is(err, errChanged) || err != nil && !existed && len(ready) == 0 {
+	if errors.Is(err, errChanged) || err != nil && !existed && len(ready) == 0 { // a new partner for whom no study could be prepared
 		return err
 	}
 	keys := r.permitted(p)
 	if a.uncertain || len(keys) > len(a.keys) {
-		r.noteChange(p.ID)
+		r.recordChange(p.ID)
 		if setErr := r.setAccount(ctx, p.ID, tenancy.AccountOf(p.ID, keys, r.callout.Limits())); setErr != nil {
 			return errors.Join(err, setErr)
 		}
 		a.keys, a.uncertain = keys, false
 		r.accounts[p.ID] = a
 	}
-	if r.callout.Admit(p.ID, a.keys) && existed { // else the check of all connections is soon enough
+	if r.callout.Admit(p.ID, a.keys) && existed { // connections of a new account are checked at the end of the round
 		r.recheckUntil[p.ID] = r.cfg.Clock().Add(loginTimeout)
 		err = errors.Join(err, r.flushLogins(ctx), r.enforcer.CloseConnections(ctx, []access.Partner{p.Partner}))
 	}
 	return err
 }
 
-// permitted returns the keys of the studies that the partner's account lets through. A
-// study is let through also while its consumer is lost or cannot be created yet: clients
-// wait for a consumer that does not exist, but take a study that is refused for one that
-// is not granted. A study is refused whose consumer exceeds the capacity. What is let
-// through already stays.
+// permitted returns the keys of the granted studies that the partner's account should let
+// through. It leaves out studies whose consumers exceed the capacity, unless the account lets
+// them through already. It includes studies whose consumers are lost or cannot be created
+// yet: clients wait for a consumer that does not exist, but take a refused study for one that
+// is not granted.
 func (r *Reconciler) permitted(p tenancy.Partner) []string {
 	permitted := slices.DeleteFunc(slices.Clone(p.Keys), func(k string) bool {
 		return r.capacity.refusals[events.PartnerConsumer(p.ID, k)] != nil
@@ -273,8 +282,9 @@ func (r *Reconciler) permitted(p tenancy.Partner) []string {
 }
 
 // createConsumers creates the consumers that the partner lacks, several at a time, and
-// returns the keys of the studies whose consumers exist. It starts no more of them once
-// the directory has changed.
+// returns the keys of the studies whose consumers are known to exist. A consumer beyond the
+// capacity is left out without an error. Once the directory has changed it creates no more
+// of them and returns errChanged.
 func (r *Reconciler) createConsumers(ctx context.Context, p tenancy.Partner) (ready []string, err error) {
 	wanted := p.Consumers()
 	infos, errs := make([]*jetstream.ConsumerInfo, len(wanted)), make([]error, len(wanted))

@@ -20,47 +20,47 @@ import (
 // Accounts are partners' accounts on the NATS servers, which store them.
 type Accounts interface {
 	// SetAccount has all servers store the account. An operator.UnansweredError names
-	// those that have not answered; the others store it then.
+	// the servers that have not answered; all others store the account then.
 	SetAccount(ctx context.Context, a tenancy.Account) error
 	// Compare has all servers store exactly these accounts, where they do not yet. It
 	// must not run at the same time as SetAccount.
 	Compare(ctx context.Context, accounts iter.Seq[tenancy.Account]) error
-	// Servers returns which servers answer, which do not, and which may store other
-	// accounts until Compare has put that right.
+	// Servers returns which servers answer, which do not, and which are behind: they may
+	// store other accounts than they should until Compare has succeeded.
 	Servers(ctx context.Context) (operator.Servers, error)
 }
 
-// Receipts store how far partners have read, beyond the life of the servers. Those of a
-// grant that was withdrawn must be forgotten there: a study that is granted again starts
-// from its first event.
+// Receipts store how far partners have read, so that it is known even after the servers have
+// lost their consumers. The implementation must delete the receipts of a grant that is
+// withdrawn: a study that is granted again starts from its first event.
 type Receipts interface {
 	NoteReceipts(ctx context.Context, receipts []events.Receipt) error
 	Receipts(ctx context.Context) ([]events.Receipt, error)
 }
 
-// Config holds what may be left out.
+// Config holds optional settings.
 type Config struct {
-	AckWait       time.Duration // until an event is delivered again. Defaults to 30 s.
+	AckWait       time.Duration // until an event that was not acknowledged is delivered again. Defaults to 30 s.
 	MaxAckPending int           // events of a consumer that are not acknowledged. Defaults to 1000.
 
 	// MaxConsumers is how many consumers partners may have together: each has one,
-	// and one for each study granted. What is beyond is refused by name; what is
-	// there stays. Defaults to DefaultMaxConsumers.
+	// and one for each study granted. Further ones are not created, and Status names
+	// them; consumers that exist stay. Defaults to DefaultMaxConsumers.
 	MaxConsumers int
 
 	// Replicas is how many servers of a cluster hold each consumer, at most as many
 	// as hold the stream. Defaults to those of the stream.
 	Replicas int
 
-	// Absent is for how long a consumer may not answer whose server is gone, before
-	// it is created again on another one. Defaults to 10 s.
+	// Absent is how long the Reconciler waits for a consumer whose server is gone, before
+	// it creates the consumer again on another server. Defaults to 10 s.
 	Absent time.Duration
 
 	// Interval between two rounds over all consumers and connections. Defaults to 3 s.
 	Interval time.Duration
 
-	// CompareInterval is the time between two comparisons of all accounts with what the
-	// servers store, at least; with many accounts it is twenty times what one takes.
+	// CompareInterval is the least time between two comparisons of all accounts with what
+	// the servers store. If a comparison takes long, the time is twenty times its duration.
 	// Defaults to 30 s.
 	CompareInterval time.Duration
 
@@ -101,22 +101,22 @@ type Reconciler struct {
 	// The rest belongs to Run.
 	stream        streamState               // at the last round
 	consumers     map[string]*consumerState // of partners, by name
-	others        map[string]bool           // consumers that are not partners', by name
+	foreign       map[string]bool           // by name: listed consumers that are not partners'
 	usage         map[string]uint64         // by partner: what it was charged at the last round
-	capacity      capacity                  // for consumers
-	resizeRefusal string                    // why consumers could not get another number of replicas
-	accounts      map[string]*accountState  // by partner; what there is no entry of is compared first
-	changes       map[string]int            // by partner: which change of accounts was the last of its own
-	lastChange    int
+	capacity      capacity                  // which consumers may not be created in this round
+	resizeRefusal string                    // why servers refused to change the replicas of consumers, at the last round
+	accounts      map[string]*accountState  // by partner; no entry: closed, or not known to be stored
+	changes       map[string]int            // by partner: number of the last change of its account
+	lastChange    int                       // number of the last change of any account
 	nextCompare   time.Time                 // when the accounts are compared again
 	recheckUntil  map[string]time.Time      // by partner: until then its connections are checked often
 	acknowledged  map[string]uint64         // by consumer: stream sequence up to which all was acknowledged
-	storedReceipt map[string]events.Receipt // by consumer
+	storedReceipt map[string]events.Receipt // by consumer: the last that was stored
 }
 
-// New returns a Reconciler on a connection that may create consumers. It decides when the
-// Callout answers logins and what they open, and has the Enforcer close the connections
-// that have more than is granted.
+// New returns a Reconciler on a connection that may create consumers. The Reconciler starts
+// and stops the Callout, decides which studies its logins open, and has the Enforcer close
+// the connections that have more than is granted.
 func New(
 	nc *nats.Conn, servers Accounts, directory callout.DirectorySource, receipts Receipts,
 	logins *callout.Callout, enforcer *callout.Enforcer, cfg Config,
@@ -128,7 +128,7 @@ func New(
 	r := &Reconciler{
 		nc: nc, js: js, servers: servers, directory: directory, receipts: receipts, callout: logins, enforcer: enforcer,
 		cfg: cfg.withDefaults(), again: make(chan struct{}, 1),
-		consumers: make(map[string]*consumerState), others: make(map[string]bool), accounts: make(map[string]*accountState), changes: make(map[string]int),
+		consumers: make(map[string]*consumerState), foreign: make(map[string]bool), accounts: make(map[string]*accountState), changes: make(map[string]int),
 		recheckUntil: make(map[string]time.Time), acknowledged: make(map[string]uint64), storedReceipt: make(map[string]events.Receipt),
 	}
 	r.metrics = newMetrics(r)

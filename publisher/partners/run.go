@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	serverTimeout   = 5 * time.Second                 // of a request, where nothing must end
-	withdrawTimeout = 300 * time.Millisecond          // of a request, where something must
+	serverTimeout   = 5 * time.Second                 // of a request that withdraws nothing
+	withdrawTimeout = 300 * time.Millisecond          // of a request that withdraws something
 	loginTimeout    = tenancy.LoginWait + time.Second // by then a login has opened its connection or has failed
 	recheckEvery    = 200 * time.Millisecond
 	concurrency     = 16 // partners or consumers that are changed at the same time
@@ -31,11 +31,14 @@ var (
 )
 
 // Run reconciles until ctx ends, and returns nil then. What fails is tried again, without
-// end; meanwhile it stays closed. Logins are answered once the directory reflects all that
-// the stream held at the start and every account was set. While only a newer version knows
-// the grants they are not answered, all connections of partners are closed, and nothing
-// else is changed: something that the newer version made, such as a consumer, would
-// belong to nobody here.
+// end. What could not be set up yet stays refused meanwhile.
+//
+// Logins are answered once the directory reflects all that the stream held at the start and
+// a first round over all partners has ended, with or without errors.
+//
+// The directory is outdated once it has met an event that only a newer version of the program
+// understands. Then logins are not answered, all connections of partners are closed, and
+// nothing else is changed: a consumer that the newer version created would look surplus.
 func (r *Reconciler) Run(ctx context.Context) error {
 	started := false
 	loop := retry.Loop{Longest: longestRetry, Wait: r.wait}
@@ -45,12 +48,12 @@ func (r *Reconciler) Run(ctx context.Context) error {
 			switch {
 			case errors.Is(err, events.Outdated):
 				r.callout.Stop()
-			case started && ctx.Err() == nil: // whatever else failed: who is not admitted yet is refused
+			case started && ctx.Err() == nil: // even after a failure: logins of partners not admitted yet are refused
 				err = errors.Join(err, r.callout.Start())
 			}
 			r.report(ctx, err)
 			switch {
-			case errors.Is(err, errChanged):
+			case errors.Is(err, errChanged): // the next round begins at once
 			case err != nil:
 				return err
 			default:
@@ -65,9 +68,10 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	return err
 }
 
-// wait returns when the directory changes or another round is asked for, after d at the
-// latest. Meanwhile it checks the connections of partners from whom something was
-// withdrawn, and which servers there are.
+// wait waits until d has passed, the directory changes, EndRequests asks for a round, or
+// ctx ends. Meanwhile it checks the connections of partners whose access changed lately,
+// and which servers answer. It returns at once when such a check fails or finds a server
+// that may store other accounts than it should.
 func (r *Reconciler) wait(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -85,12 +89,17 @@ func (r *Reconciler) wait(ctx context.Context, d time.Duration) {
 			return
 		case <-tick.C:
 			if errors.Join(r.recheckConnections(ctx), r.watchServers(ctx)) != nil {
-				return // the next round compares accounts, or reports what lasts
+				// Begin a round at once. After errBehind it compares accounts; another
+				// error it meets and reports itself, if it lasts.
+				return
 			}
 		}
 	}
 }
 
+// report stores the result of a round in the status and counts a failure. It logs a failure
+// unless the round before failed in the same way. A round that a change of the directory
+// ended has no result.
 func (r *Reconciler) report(ctx context.Context, err error) {
 	if ctx.Err() != nil || errors.Is(err, errChanged) {
 		return
@@ -103,8 +112,9 @@ func (r *Reconciler) report(ctx context.Context, err error) {
 	}
 }
 
-// round makes everything match the directory. Started becomes true once every partner
-// was tried.
+// round makes everything match the directory. It sets started after the first reconcile
+// that no change of the directory ended early. While the directory is outdated, it only closes
+// connections, and returns the Outdated Error.
 func (r *Reconciler) round(ctx context.Context, started *bool) error {
 	if directory := r.directory.Directory(); directory.Current() != nil {
 		return errors.Join(directory.Current(), r.flushLogins(ctx), r.closeConnections(ctx, directory))
@@ -119,7 +129,8 @@ func (r *Reconciler) round(ctx context.Context, started *bool) error {
 	return err
 }
 
-// prepare waits for the latest directory and reads the receipts.
+// prepare waits until the directory reflects all that the stream holds, and reads the stored
+// receipts. It is called before the first reconcile.
 func (r *Reconciler) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
@@ -136,35 +147,39 @@ func (r *Reconciler) prepare(ctx context.Context) error {
 	return nil
 }
 
-// EndRequests ends the requests for events that wait at a consumer of a partner without a
-// connection. The server goes on with requests whose replies reach nobody, until they
-// expire. They end only with their consumer: so it is deleted, and created again behind
-// what was acknowledged.
+// EndRequests ends the requests for events that wait at a consumer. It is called for a
+// partner whose connections were closed: the server goes on with their requests until these
+// expire. Requests end early only with their consumer. So EndRequests deletes it, and asks
+// for a round, which creates it again after the last event known to be acknowledged. It is
+// safe for concurrent use.
 func (r *Reconciler) EndRequests(ctx context.Context, consumer string) error {
 	if err := r.deleteConsumer(ctx, consumer); err != nil {
 		return err
 	}
 	select {
 	case r.again <- struct{}{}:
-	default: // there is another round anyway
+	default: // a round was asked for already
 	}
 	return nil
 }
 
-// flushLogins waits until the server knows all answers to logins that were sent.
+// flushLogins waits until the server has received all answers to logins sent so far, so that
+// a list of connections shows what they opened.
 func (r *Reconciler) flushLogins(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, withdrawTimeout)
 	defer cancel()
 	return r.callout.Flush(ctx)
 }
 
-// closeConnections checks the connections of all partners, removed ones too.
+// closeConnections closes the connections of all partners, removed ones too, that a login
+// would not open now.
 func (r *Reconciler) closeConnections(ctx context.Context, directory access.Directory) error {
 	return r.enforcer.CloseConnections(ctx, directory.Partners())
 }
 
-// recheckConnections checks the connections of partners from whom something was withdrawn
-// less than loginTimeout ago.
+// recheckConnections closes the connections that a login would not open now, of partners
+// whose access changed less than loginTimeout ago. Before that time has passed, a login that
+// was answered before the change may still open a connection.
 func (r *Reconciler) recheckConnections(ctx context.Context) error {
 	directory, now := r.directory.Directory(), r.cfg.Clock()
 	maps.DeleteFunc(r.recheckUntil, func(_ string, until time.Time) bool { return now.After(until) })
@@ -174,7 +189,7 @@ func (r *Reconciler) recheckConnections(ctx context.Context) error {
 	var partners []access.Partner
 	for id := range r.recheckUntil {
 		p, _ := directory.Partner(id)
-		p.ID = id
+		p.ID = id // a partner that the directory does not know has no secret in force
 		partners = append(partners, p)
 	}
 	return errors.Join(r.flushLogins(ctx), r.enforcer.CloseConnections(ctx, partners))

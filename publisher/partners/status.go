@@ -15,7 +15,7 @@ type Status struct {
 	Raise        string    // the setting that allows more
 	Refused      []Refusal // consumers beyond that number, which keep nothing else from being ready
 
-	// Unanswered are the NATS servers that count and do not answer. They may let through
+	// Unanswered are the NATS servers that should answer and do not. They may let through
 	// what was withdrawn meanwhile.
 	Unanswered []string
 }
@@ -23,9 +23,9 @@ type Status struct {
 type status struct {
 	mu        sync.Mutex
 	reason    error  // nil when ready
-	consumers Status // without Ready, Reason and Unanswered
+	consumers Status // only the fields from Consumers to Refused
 
-	unanswered []string
+	unanswered []string // names of servers
 }
 
 // setUnanswered stores which servers do not answer, and reports whether it changed.

@@ -30,21 +30,21 @@ type Account struct {
 // Service is a subject of the service's account, the one that the partner sends to,
 // and the one under which the partner's account imports it.
 //
-// Where the last two differ, the account maps what is sent to Local. Nobody subscribes
-// to Local then, and the server refuses a request whose reply subject starts with $JS:
-// so no answer to a partner's request becomes another request. A consumer sends nothing
-// to a subject without subscribers, and forgets the request.
+// Where Local and Import differ, the account maps Local to Import. Then nobody subscribes
+// to Local, and a consumer sends nothing to a reply subject without subscribers. The server
+// refuses a reply subject that starts with $JS, as Import does. So no answer to a partner's
+// request becomes another request.
 type Service struct {
-	Subject  string
-	Local    string
-	Import   string
-	Streamed bool // one request may have many answers
+	Subject  string // in the service's account
+	Local    string // the partner sends to it
+	Import   string // in the partner's account
+	Streamed bool   // one request may have many answers
 }
 
 // Mapping is a subject that an account maps to another. Both end with a wildcard.
 type Mapping struct{ From, To string }
 
-// Limits bound a partner. With zero connections nobody gets in.
+// Limits bound what a partner may have. With zero connections all its logins fail.
 type Limits struct {
 	Connections   int // at one time
 	Subscriptions int // of one connection
@@ -68,14 +68,17 @@ func AccountOf(partner string, keys []string, limits Limits) Account {
 	return a
 }
 
-// ClosedAccount returns the account of a partner that may do nothing any more.
+// ClosedAccount returns an account of the partner that lets nothing through and allows no
+// connections.
 func ClosedAccount(partner string) Account { return Account{Name: AccountPrefix + partner} }
 
 // allow adds what one consumer and its live subject need: requests for events and for
-// its state, and both forms of acknowledgement. The server tells the two forms apart by
-// their number of parts: the first has nine, the second eleven or more. So the subject of
-// the first is not open at its end, and that of the second is not shorter: else a subject
-// of one form could be read as the other, with the name of another consumer in it.
+// its state, and both forms of acknowledgement.
+//
+// The server tells the two forms apart by their number of parts: the first has nine, the
+// second eleven or more. The patterns here match exactly these numbers. Otherwise a partner
+// could send a subject that matches one form and that the server reads as the other, with
+// the name of another consumer in it.
 func (a *Account) allow(c Consumer) {
 	path := events.Stream + "." + c.Name
 	request := func(what string, streamed bool) Service {

@@ -21,13 +21,13 @@ const SuspensionSubject = "signoff.doors.out"
 type Permissions struct{ Publish, Subscribe []string }
 
 // Permissions returns those of a connection of the account: what the account lets
-// through, and inboxes. The server checks the subject that the account maps to; until
-// it has the mapping, the one that was sent to. Both are permitted.
+// through, and inboxes. A server checks the subject to which the account maps a request.
+// Before it has stored the mapping, it checks the subject that the partner sent to. Both
+// are permitted.
 //
-// A live subject may be used alone or in a queue group with the partner's id as the
-// first part of its name. Queue groups are shared by all that receive the same subject,
-// other partners too, and each event goes to one member only; the account cannot keep
-// them apart.
+// A live subject may be subscribed to alone, or in a queue group whose name starts with the
+// partner's id. Partners that receive the same subject would share a queue group of the same
+// name, and each event goes to one member only. The account cannot keep groups apart.
 func (a Account) Permissions() Permissions {
 	p := Permissions{Publish: make([]string, 0, 2*len(a.Services)), Subscribe: []string{"_INBOX.>"}}
 	for _, s := range a.Services {
@@ -43,9 +43,9 @@ func (a Account) Permissions() Permissions {
 	return p
 }
 
-// ConnectionName is the name of the connection that a login opens. It names what the
-// login rested on, so that connections can be checked by whoever did not answer their logins.
-// It holds nothing secret.
+// ConnectionName is the name of the connection that a login opens. It names the client
+// secret and the studies of the login. So a process that did not answer the login can check
+// the connection. It holds nothing secret.
 type ConnectionName struct {
 	Partner string
 	Secret  string // access.SecretID of the client secret behind the login
@@ -54,7 +54,8 @@ type ConnectionName struct {
 
 func (n ConnectionName) String() string { return n.Partner + "." + n.Secret + "." + n.Grants }
 
-// ParseConnectionName reports whether the name is one that a login gave.
+// ParseConnectionName returns the parts of a ConnectionName. Ok is false if the name does not
+// have three parts: no login set it.
 func ParseConnectionName(name string) (n ConnectionName, ok bool) {
 	parts := strings.Split(name, ".")
 	if len(parts) != 3 {
@@ -63,7 +64,7 @@ func ParseConnectionName(name string) (n ConnectionName, ok bool) {
 	return ConnectionName{parts[0], parts[1], parts[2]}, true
 }
 
-// GrantsID returns a short name for a sorted set of study keys.
+// GrantsID returns a digest of sorted study keys, to compare sets of studies by.
 func GrantsID(keys []string) string {
 	sum := sha256.Sum256([]byte(strings.Join(keys, " ")))
 	return hex.EncodeToString(sum[:8])

@@ -15,7 +15,8 @@ type Partner struct {
 	Keys []string
 }
 
-// PartnerOf returns the partner with the keys of its studies.
+// PartnerOf returns the partner with the keys of the studies granted to it. A partner that
+// is not enabled has none.
 func PartnerOf(p access.Partner) Partner {
 	keys := []string{}
 	for _, study := range p.Studies {
@@ -27,7 +28,8 @@ func PartnerOf(p access.Partner) Partner {
 	return Partner{Partner: p, Keys: slices.Compact(keys)}
 }
 
-// EnabledPartners returns the enabled partners of the directory by id.
+// EnabledPartners returns, by id, the enabled partners of the directory. It leaves out those
+// whose id is not valid in the name of a consumer.
 func EnabledPartners(d access.Directory) map[string]Partner {
 	all := make(map[string]Partner)
 	for _, p := range d.Partners() {
@@ -62,23 +64,22 @@ func (p Partner) Study(key string) string {
 	return p.Studies[i]
 }
 
-// Requests for events that wait at a consumer: how many, and for how long. Each may ask
-// for heartbeats, a thousand a second if it likes. The limits allow two for each
-// connection that a partner may have by default.
+// Limits on the requests for events that wait at a consumer. They bound the heartbeats that
+// a partner can cause, because each request may ask for many a second.
 const (
-	MaxWaiting        = 32
-	MaxRequestExpires = time.Minute
+	MaxWaiting        = 32          // requests: two for each connection that a partner may have by default
+	MaxRequestExpires = time.Minute // how long a request may wait
 )
 
 // Consumer is a durable consumer that a partner has.
 type Consumer struct {
 	Name    string
 	Key     string // of its study; empty for the access consumer
-	Subject string // its filter, which is the live subject too
+	Subject string // its filter, and its live subject
 }
 
 // Consumers returns the consumers of a partner that is granted the studies with the
-// keys: one for its access and one for each study. None is without a filter: it would
+// keys: its access consumer and one for each study. Each has a filter: without one it would
 // receive every event.
 func Consumers(partner string, keys []string) []Consumer {
 	all := []Consumer{{events.PartnerAccess(partner), "", events.PartnerAccessSubject(partner)}}
@@ -88,5 +89,5 @@ func Consumers(partner string, keys []string) []Consumer {
 	return all
 }
 
-// Consumers returns those of the partner.
+// Consumers returns the consumers of the partner.
 func (p Partner) Consumers() []Consumer { return Consumers(p.ID, p.Keys) }
