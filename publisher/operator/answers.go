@@ -56,14 +56,20 @@ func ParseAnswers(text []byte) (*Answers, error) {
 		return nil, events.Errorf(events.Invalid, "the keys that answer logins name no operator or no account; write them again with signoff nats-config")
 	}
 	a := &Answers{operator: form.Operator, auth: form.Auth}
-	for seed, to := range map[string]*nkeys.KeyPair{form.Logins: &a.userKey, form.Answers: &a.answerKey} {
-		kind, _, err := nkeys.DecodeSeed([]byte(seed))
+	for _, k := range []struct {
+		seed string
+		key  *nkeys.KeyPair
+	}{{form.Logins, &a.userKey}, {form.Answers, &a.answerKey}} {
+		kind, _, err := nkeys.DecodeSeed([]byte(k.seed))
 		if err != nil || kind != nkeys.PrefixByteAccount {
 			return nil, events.Errorf(events.Invalid, "the keys that answer logins hold a seed that is none of an account; write them again with signoff nats-config")
 		}
-		if *to, err = nkeys.FromSeed([]byte(seed)); err != nil {
+		if *k.key, err = nkeys.FromSeed([]byte(k.seed)); err != nil {
 			return nil, fmt.Errorf("read the keys that answer logins: %w", err)
 		}
+	}
+	if form.Logins == form.Answers {
+		return nil, events.Errorf(events.Invalid, "the keys that answer logins hold one seed twice; write them again with signoff nats-config")
 	}
 	return a, nil
 }
