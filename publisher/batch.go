@@ -2,11 +2,13 @@ package publisher
 
 import "github.com/seed-e88a4ece/signoff/events"
 
-// nextBatch returns the entries at the start that are sent together: one, or as many
-// as a batch may hold in number and bytes. An entry that may exceed the
-// broker's limit goes alone, so that no batch is opened that cannot be
-// committed. It also learns how many entries are worth reading at a time, so
-// that large ones are not read over and over.
+// nextBatch returns the first of the entries, as many as are sent together: one while
+// oneByOne is set, otherwise as many as a batch may hold in number and bytes. An entry
+// that may exceed the broker's limit is sent alone, so that no batch is opened that
+// cannot be committed.
+//
+// It also sets r.page to about twice the size of this batch. Where events are large only
+// few fit into a batch, and the rest of a page would be read again each time.
 func (r *Relay) nextBatch(entries []events.Entry) []events.Entry {
 	limit := r.cfg.MaxBatch
 	if r.oneByOne > 0 {

@@ -16,8 +16,8 @@ import (
 // Comparer compares the stream with an outbox. It changes neither.
 //
 // A difference that no relay of this outbox can have caused is a Conflict Error: messages
-// are missing before the stream's end, or the stream holds what the outbox cannot account
-// for.
+// are missing before the stream's end, or the stream holds a message that differs from the
+// outbox or is not in it.
 type Comparer struct {
 	js      jetstream.JetStream
 	source  SourceReader
@@ -30,7 +30,8 @@ func NewComparer(js jetstream.JetStream, source SourceReader, timeout time.Durat
 	return &Comparer{js: js, source: source, timeout: timeout}
 }
 
-// Comparison is how the stream's end and the outbox differ, without a contradiction.
+// Comparison is the difference between the stream's end and an outbox that do not
+// contradict each other.
 type Comparison struct {
 	Head events.Entry // the last event that the outbox has recorded
 	Last uint64       // the stream's last sequence
@@ -39,18 +40,18 @@ type Comparison struct {
 	// not compared then: see VerifyRecorded.
 	Lost uint64
 
-	// Unrecorded are events that the stream holds behind Head: they were acknowledged, or
-	// stored at least, and not recorded. There may be more of them where the limit of the
-	// comparison is reached: up to Last.
+	// Unrecorded are events that the stream holds after Head: they were stored, and perhaps
+	// acknowledged, but not recorded. If there are as many as the limit of the comparison,
+	// there may be more, up to Last.
 	Unrecorded []events.Entry
 }
 
-// ErrOvertaken is that a relay has recorded events during a comparison, which has to be
-// repeated.
+// ErrOvertaken means that a relay has recorded events during a comparison. The comparison
+// has to be repeated.
 var ErrOvertaken = errors.New("another relay of this outbox has recorded events meanwhile; compare again")
 
-// Compare compares the end of the stream with the outbox, at most limit events behind
-// the last one recorded.
+// Compare compares the end of the stream with the outbox: the last recorded event, and at
+// most limit events after it.
 func (c *Comparer) Compare(ctx context.Context, limit int) (Comparison, error) {
 	head, err := c.source.Head(ctx)
 	if err != nil {
@@ -65,8 +66,8 @@ func (c *Comparer) Compare(ctx context.Context, limit int) (Comparison, error) {
 	return c.compare(ctx, head, stream.CachedInfo().State, limit)
 }
 
-// compare compares with a head that was read before the stream's state, as
-// unlessOvertaken requires.
+// compare does the work of Compare. The head must have been read before the stream's
+// state, as unlessOvertaken requires.
 func (c *Comparer) compare(ctx context.Context, head events.Entry, state jetstream.StreamState, limit int) (Comparison, error) {
 	found := Comparison{Head: head, Last: state.LastSeq}
 	if err := intact(state); err != nil {
@@ -86,8 +87,8 @@ func (c *Comparer) compare(ctx context.Context, head events.Entry, state jetstre
 	return found, err
 }
 
-// intact returns a Conflict Error for a stream from whose beginning or middle
-// messages are missing, which cannot be put back.
+// intact returns a Conflict Error if messages are missing from the beginning or middle of
+// the stream. They cannot be put back, because the broker stores only at the end.
 func intact(s jetstream.StreamState) error {
 	if s.LastSeq == 0 || s.FirstSeq == 1 && s.Msgs == s.LastSeq {
 		return nil
@@ -97,8 +98,10 @@ func intact(s jetstream.StreamState) error {
 		events.Stream, s.Msgs, s.FirstSeq, s.LastSeq)
 }
 
-// unrecorded returns pending entries that the stream holds already, from head to sequence
-// last, at most limit: their acknowledgement was lost, or they could not be recorded.
+// unrecorded returns the pending entries that the stream holds already, after head and up
+// to sequence last, at most limit, with their stream sequences. Their acknowledgement was
+// lost, or they could not be recorded. If the stream holds anything else there, the error
+// is a Conflict.
 func (c *Comparer) unrecorded(ctx context.Context, head events.Entry, last uint64, limit int) ([]events.Entry, error) {
 	n := int(min(last-head.StreamSequence, uint64(limit)))
 	if n == 0 {
@@ -112,26 +115,27 @@ func (c *Comparer) unrecorded(ctx context.Context, head events.Entry, last uint6
 	if err := c.verify(ctx, pending); err != nil {
 		return nil, c.unlessOvertaken(ctx, head, err)
 	}
-	if len(pending) < n {
+	if len(pending) < n { // the stream holds more than the outbox has
 		return nil, c.unlessOvertaken(ctx, head, c.unknown(ctx, head.StreamSequence+uint64(len(pending))+1))
 	}
 	return pending, nil
 }
 
-// unlessOvertaken returns err, or ErrOvertaken in place of a Conflict Error that may come
-// from another relay of this outbox having recorded events since head was read: then
-// nothing contradicts anything, and the comparison has to be repeated.
+// unlessOvertaken returns err, unless it is a Conflict Error and another relay of this
+// outbox has recorded events since head was read. Then the difference may come from that
+// relay, and it returns ErrOvertaken: the comparison has to be repeated.
 //
 // Head, end of the stream and pending entries are read in this order, and now the head once
-// more. Heads only move forward. If it is the same, it was the same when the pending entries
-// were read: they are all that may follow head, in their order. What a relay of this outbox
-// has stored behind head before the end of the stream was read was pending before that, so
-// it is among them, in the same place. Then a difference is a true contradiction.
+// more. Heads only move forward. If the head is the same, it was the same when the pending
+// entries were read. So these entries are all that may follow head, in their order. Suppose
+// that a relay of this outbox had stored an entry after head before the end of the stream
+// was read. That entry was pending then, so it is among these entries, in the same place.
+// Therefore a difference is a contradiction.
 //
-// A head that moves on cannot hide a true one for ever. As long as the stream holds
-// something behind the head that does not belong there, no relay can publish or record, and
-// the head stays. What differs at the head or before it is an error at once, because what
-// was recorded never changes.
+// A head that moves cannot hide a contradiction for ever. As long as the stream holds a
+// message after the head that does not belong there, no relay can publish or record, and
+// the head stays. A difference at the head or before it is an error at once, because
+// recorded entries never change.
 func (c *Comparer) unlessOvertaken(ctx context.Context, head events.Entry, err error) error {
 	if !errors.Is(err, events.Conflict) {
 		return err
@@ -151,8 +155,8 @@ func (c *Comparer) sameHead(ctx context.Context, head events.Entry) error {
 	return nil
 }
 
-// VerifyRecorded compares what the stream holds with what was recorded, from its first
-// message to sequence last.
+// VerifyRecorded compares the stream with the recorded entries, from the first message to
+// sequence last. A difference is a Conflict Error.
 func (c *Comparer) VerifyRecorded(ctx context.Context, last uint64) error {
 	for from := uint64(1); from <= last; {
 		entries, err := c.recorded(ctx, from, int(min(last-from+1, readMessages)))
@@ -167,7 +171,8 @@ func (c *Comparer) VerifyRecorded(ctx context.Context, last uint64) error {
 	return nil
 }
 
-// recorded reads recorded entries from a stream sequence on, at least one.
+// recorded reads recorded entries from a stream sequence on: one at least, limit at most.
+// A gap or a missing entry is a Conflict Error.
 func (c *Comparer) recorded(ctx context.Context, from uint64, limit int) ([]events.Entry, error) {
 	entries, err := c.source.Recorded(ctx, from, limit)
 	if err != nil {
@@ -202,7 +207,8 @@ func (c *Comparer) verify(ctx context.Context, entries []events.Entry) error {
 	})
 }
 
-// unknown returns the Conflict Error for a message that is not in the outbox.
+// unknown reads a message that is not in the outbox and returns the Conflict Error that
+// describes it.
 func (c *Comparer) unknown(ctx context.Context, sequence uint64) error {
 	return c.read(ctx, sequence, sequence, func(msg *jetstream.RawStreamMsg) error {
 		got, err := events.FromHeader(msg.Header, msg.Data)
@@ -210,6 +216,8 @@ func (c *Comparer) unknown(ctx context.Context, sequence uint64) error {
 	})
 }
 
+// describeMessage describes a message for people. The arguments are the results of
+// events.FromHeader.
 func describeMessage(e events.Event, err error) string {
 	if err != nil {
 		return "a message that is no event of ours"
@@ -222,6 +230,7 @@ func describe(e events.Event) string {
 	return fmt.Sprintf("event %d of study %s (id %s)", e.Number, e.Study, e.ID)
 }
 
+// contradiction returns the Conflict Error for a message that differs from the outbox.
 func contradiction(sequence uint64, holds, has string) error {
 	return events.Errorf(events.Conflict, "at sequence %d the stream holds %s where %s: another publisher wrote to the stream, "+
 		"or this outbox is older than the stream; nothing is published until the other publisher is gone or the current outbox.db is back, "+

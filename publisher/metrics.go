@@ -9,6 +9,7 @@ type metrics struct {
 	comparisons, found, refilled, parks, retries prometheus.Counter
 }
 
+// newMetrics returns the metrics of r. The gauges read its Status.
 func newMetrics(r *Relay) metrics {
 	gauge := func(name, help string, value func() float64) prometheus.GaugeFunc {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "signoff_publisher_" + name, Help: help}, value)
@@ -40,6 +41,7 @@ func newMetrics(r *Relay) metrics {
 	}
 }
 
+// sent counts one acknowledged publish of n messages.
 func (m metrics) sent(n int) {
 	m.published.Add(float64(n))
 	m.batches.Inc()

@@ -10,8 +10,10 @@ import (
 
 var errUnsettled = errors.New("wait until nothing can be on its way to the broker any more")
 
-// park parks a study whose next event the broker refuses for its size, so that the others
-// go on.
+// park parks a study whose next event the broker refuses for its size, so that the events
+// of other studies are published. While a message may still be on its way to the broker it
+// returns an error (errUnsettled) and the relay tries again, because parking changes the
+// order of what is pending.
 func (r *Relay) park(ctx context.Context, e events.Event, cause error) error {
 	if !r.settled() {
 		return fmt.Errorf("park study %s: %w", e.Study, errUnsettled)
@@ -27,8 +29,9 @@ func (r *Relay) park(ctx context.Context, e events.Event, cause error) error {
 	return nil
 }
 
-// release lets studies go on that were parked, and reports whether there were
-// any. Nothing is in flight then.
+// release releases the parked studies for which that was requested, and reports whether
+// there were any. While a message may still be on its way to the broker it does nothing,
+// because a release changes the order of what is pending.
 func (r *Relay) release(ctx context.Context) (bool, error) {
 	if !r.settled() {
 		return false, nil

@@ -16,9 +16,9 @@ const (
 	readBytes    = 8 << 20
 )
 
-// read calls fn with each message of the stream from one sequence to another,
-// both included. A message that is not returned is an error: it may be on its
-// way to the server that was asked.
+// read calls fn with each message of the stream from one sequence to another, both
+// included. A message that is not returned is an error, but no Conflict: the server that
+// was asked may not have it yet.
 func (c *Comparer) read(ctx context.Context, from, to uint64, fn func(*jetstream.RawStreamMsg) error) error {
 	for from <= to {
 		next, err := c.readSome(ctx, from, min(to, from+readMessages-1), fn)
@@ -33,7 +33,8 @@ func (c *Comparer) read(ctx context.Context, from, to uint64, fn func(*jetstream
 	return nil
 }
 
-// readSome reads one answer and returns the sequence after its last message.
+// readSome calls fn with the messages of one answer, which may hold fewer than requested.
+// It returns the sequence after the last one.
 func (c *Comparer) readSome(ctx context.Context, from, to uint64, fn func(*jetstream.RawStreamMsg) error) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()

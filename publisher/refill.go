@@ -15,9 +15,9 @@ import (
 // than a publisher that was killed can have left unrecorded.
 const comparePage = 1000
 
-// compare compares the stream with the outbox and makes them agree: what the stream lost is
-// published again, and what it holds behind the last recorded event is recorded. A Conflict
-// Error means that they contradict each other.
+// compare compares the stream with the outbox and makes them agree. Events that the stream
+// lost are published again. Events that it holds after the last recorded one are recorded.
+// A Conflict Error means that stream and outbox contradict each other.
 //
 // Head is read before the stream is looked up, and the pending entries after it: Comparer
 // relies on this order.
@@ -50,9 +50,9 @@ func (r *Relay) compare(ctx context.Context) error {
 	if err := r.recordFound(ctx, found); err != nil {
 		return err
 	}
-	// Also where nothing was lost: whoever began to fill the stream again may have been
-	// killed before it took the mark away. Not where stream and outbox contradict each
-	// other: then nobody knows how long the stream has to be.
+	// Remove the mark also if nothing was lost: a relay that refilled the stream may have
+	// been killed before it did. After a contradiction the mark stays, because it is
+	// unknown where the stream has to end.
 	if err := r.mark(ctx, &settings, 0); err != nil {
 		return err
 	}
@@ -60,8 +60,8 @@ func (r *Relay) compare(ctx context.Context) error {
 	return nil
 }
 
-// openStream returns the stream, which is created if it is missing, marked as
-// one that is being filled again up to head.
+// openStream returns the stream. If there is none, it creates one, with the mark that it is
+// being filled again up to sequence head.
 func (r *Relay) openStream(ctx context.Context, head uint64) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
 	defer cancel()
@@ -70,8 +70,8 @@ func (r *Relay) openStream(ctx context.Context, head uint64) (jetstream.Stream, 
 	return EnsureStream(ctx, r.js, cfg)
 }
 
-// recordFound records the events that the stream holds behind the last recorded one, page
-// by page.
+// recordFound records the events that the stream holds after the last recorded one, page
+// by page. Their acknowledgement was lost.
 func (r *Relay) recordFound(ctx context.Context, found Comparison) error {
 	for page := found.Unrecorded; len(page) > 0; {
 		from := page[0].StreamSequence
@@ -88,14 +88,14 @@ func (r *Relay) recordFound(ctx context.Context, found Comparison) error {
 	return nil
 }
 
-// refill fills a stream again that ends at sequence last, before head: all or its newest
-// messages are lost. What it still holds must be what was recorded; then what is missing is
-// published again, each event at its sequence.
+// refill publishes recorded events again, each at its sequence, to a stream that lost all
+// or its newest messages: it ends at sequence last, before head. First it verifies that
+// what the stream still holds is what was recorded.
 //
-// The stream is marked before anything else, and stays so whatever goes wrong:
-// whoever follows it without an outbox must not take its beginning, in which
-// access is granted that was revoked since, for all there is. The next comparison goes
-// on from where this one ended, and takes the mark away at the end.
+// Before anything else it marks the stream, and the mark stays whatever fails. Readers
+// without an outbox must not take the beginning of the stream for all of it: access may be
+// granted there that was revoked later. After a failure the next comparison goes on where
+// this one ended. Its caller, compare, removes the mark at the end.
 func (r *Relay) refill(ctx context.Context, settings *jetstream.StreamConfig, last, head uint64) error {
 	r.log.Warn("the stream lost events and is filled again from the outbox", "holds", last, "recorded", head)
 	if err := r.mark(ctx, settings, head); err != nil {
@@ -124,9 +124,9 @@ func (r *Relay) refill(ctx context.Context, settings *jetstream.StreamConfig, la
 	return nil
 }
 
-// mark writes into the stream's metadata up to where it is being filled again;
-// zero takes the mark away. Other metadata stays: some is the
-// broker's own. Where the settings have the mark already, nothing is asked for.
+// mark writes into the stream's metadata up to which sequence it is being filled again;
+// zero removes the mark. Other metadata stays, because some is the broker's own. If the
+// settings already agree, it sends no request; otherwise it updates them too.
 func (r *Relay) mark(ctx context.Context, settings *jetstream.StreamConfig, to uint64) error {
 	next := *settings
 	next.Metadata = refillMark(settings.Metadata, to)
@@ -143,7 +143,7 @@ func (r *Relay) mark(ctx context.Context, settings *jetstream.StreamConfig, to u
 	return nil
 }
 
-// refillMark returns metadata with the mark, or without one where to is zero.
+// refillMark returns a copy of the metadata with the mark, or without it if to is zero.
 func refillMark(metadata map[string]string, to uint64) map[string]string {
 	marked := maps.Clone(metadata)
 	delete(marked, events.RefillKey)

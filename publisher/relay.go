@@ -37,10 +37,9 @@ type Config struct {
 	// AckTimeout bounds the wait for one answer of the broker. Defaults to 5 s.
 	AckTimeout time.Duration
 
-	// Settle is how long after an answer that never came a message may still
-	// be on its way to the broker. While it lasts no study is parked or
-	// released, because that would change the order of what is pending.
-	// Defaults to 5 s.
+	// Settle is how long a message may still be on its way to the broker after the
+	// wait for its answer has ended. Until then no study is parked or released,
+	// because that would change the order of what is pending. Defaults to 5 s.
 	Settle time.Duration
 
 	// MaxBackoff is the longest wait between two attempts. Defaults to 2 s.
@@ -56,8 +55,8 @@ type Config struct {
 	// Log defaults to slog.Default().
 	Log *slog.Logger
 
-	// Step is called with the name of each step the relay is about to take;
-	// tests stop the program there. Nil in production.
+	// Step is called with the name of each step that the relay has reached; tests
+	// stop the program there. Nil in production.
 	Step func(name string)
 }
 
@@ -66,11 +65,11 @@ const (
 	StepCompare = "compare" // before the stream's end is compared with the outbox
 	StepOpen    = "open"    // before the first message of a batch
 	StepMiddle  = "middle"  // half of a batch is sent
-	StepCommit  = "commit"  // before the message that commits
+	StepCommit  = "commit"  // before a plain message, or the message that commits a batch
 	StepRecord  = "record"  // acknowledged, not yet recorded
 	StepDone    = "done"    // recorded
 	StepRefill  = "refill"  // before recorded events are published again
-	StepMark    = "mark"    // before the stream is marked as being filled again, or no longer
+	StepMark    = "mark"    // before the mark that the stream is being filled again is set or removed
 	StepPark    = "park"    // before a study is parked
 )
 
@@ -94,8 +93,8 @@ type Relay struct {
 	endKnown            bool         // whether the stream is known to end with head
 	endKnownAt          time.Time    // when it was last known to, by the monotonic clock
 	lastUnconfirmedSend time.Time    // of a message of which it is unknown whether it was stored; zero: none
-	oneByOne            int          // so many entries are to be sent one by one
-	page                int          // so many pending entries are worth reading
+	oneByOne            int          // how many of the next entries are sent one by one, because their batch was refused
+	page                int          // how many pending entries are read at a time
 }
 
 // New returns a relay. The connection should have the options that Options
@@ -122,8 +121,9 @@ func New(nc *nats.Conn, source Source, cfg Config) (*Relay, error) {
 	return r, nil
 }
 
-// Options are those a relay's connection needs: it reconnects for ever, and
-// buffers nothing while it is disconnected, because that would be sent later, out of order.
+// Options returns the options that a relay's connection needs. It reconnects without end.
+// It buffers nothing while it is disconnected, because that would be sent later, out of
+// order.
 func Options() []nats.Option {
 	return []nats.Option{
 		nats.MaxReconnects(-1),
@@ -134,11 +134,11 @@ func Options() []nats.Option {
 	}
 }
 
-// Run publishes until ctx is cancelled; it finishes what it has sent and
-// returns nil. Status has its progress: while the broker or the source
-// is away it tries again, without end; when stream and outbox contradict each
-// other it stops for good and writes nothing any more, until the program is
-// started again.
+// Run publishes until ctx is cancelled. Then it waits for the answer to what it has sent,
+// and returns nil. After a failure, as while the broker or the source is away, it tries
+// again without end. If stream and outbox contradict each other, it writes nothing until
+// the program is started again; it still returns only when ctx is cancelled. Status
+// returns its state.
 func (r *Relay) Run(ctx context.Context) error {
 	r.endKnown = false
 	r.lastUnconfirmedSend = r.cfg.Clock() // a relay before this one may have sent something just now
@@ -151,7 +151,7 @@ func (r *Relay) Run(ctx context.Context) error {
 			case errors.Is(err, events.Conflict) && ctx.Err() == nil:
 				r.status.stop(r.cfg.Clock(), err)
 				r.log.Error("publishing stopped", "reason", err)
-				<-ctx.Done()
+				<-ctx.Done() // no further attempt
 			case err != nil:
 				return err
 			default:
@@ -182,9 +182,9 @@ func (r *Relay) work(ctx context.Context) error {
 			}
 			continue
 		}
-		// If another relay has recorded events since the comparison, these do not follow
-		// r.head. The broker refuses them then, but not while the stream is being
-		// filled again and happens to end there.
+		// If another relay has recorded events since the comparison, the pending entries
+		// do not follow r.head and must not be stored after it. The broker would refuse
+		// them, except while the stream is being filled again and happens to end at r.head.
 		if err := r.comparer.sameHead(ctx, r.head); err != nil {
 			return err
 		}
@@ -195,9 +195,9 @@ func (r *Relay) work(ctx context.Context) error {
 	return nil
 }
 
-// publish sends a batch and records it, or parks the study of an event that
-// cannot be sent. The stream's end counts as unknown until an exact
-// acknowledgement is recorded.
+// publish sends a batch and records it, or parks the study of a single event that is too
+// large. It returns nil without having published if the batch was refused and its entries
+// have to be sent one by one. The stream's end is unknown until the batch is recorded.
 func (r *Relay) publish(ctx context.Context, batch []events.Entry) error {
 	r.endKnown = false
 	err := r.sendAndCount(ctx, r.head.StreamSequence, batch)
@@ -205,7 +205,7 @@ func (r *Relay) publish(ctx context.Context, batch []events.Entry) error {
 	case errors.Is(err, errTooLarge) && len(batch) == 1:
 		return r.park(ctx, batch[0].Event, err)
 	case errors.Is(err, errTooLarge), errors.Is(err, errIncomplete):
-		return nil // once more, one by one
+		return nil // work sends the entries again, one by one
 	case err != nil:
 		return err
 	}
@@ -219,8 +219,9 @@ func (r *Relay) publish(ctx context.Context, batch []events.Entry) error {
 	return nil
 }
 
-// sendAndCount sends entries behind sequence last. After a failure it stores that it is
-// unknown whether they were stored, or how many have to be sent one by one.
+// sendAndCount sends entries after sequence last. If the broker refused a batch, it sets
+// how many entries have to be sent one by one. After any other failure it sets the time
+// of the last unconfirmed send.
 func (r *Relay) sendAndCount(ctx context.Context, last uint64, batch []events.Entry) error {
 	err := r.send(ctx, last, batch)
 	switch {
@@ -237,16 +238,16 @@ func (r *Relay) sendAndCount(ctx context.Context, last uint64, batch []events.En
 	return err
 }
 
-// record stores the stream sequences of entries that the stream holds behind head, even
-// when ctx has ended.
+// record numbers entries that the stream holds directly after head and records them in the
+// source. It does so even if ctx has ended, because they are published.
 func (r *Relay) record(ctx context.Context, entries []events.Entry) error {
 	number(entries, r.head.StreamSequence)
 	if err := r.source.Record(context.WithoutCancel(ctx), entries); err != nil {
 		return r.comparer.unlessOvertaken(ctx, r.head, fmt.Errorf("record stream sequences: %w", err))
 	}
 	r.head = entries[len(entries)-1]
-	// Whatever was sent before and not answered expected an earlier end of the
-	// stream: it is among these entries or can never be stored.
+	// A message that was sent before, and not answered, expected an earlier end of the
+	// stream. So it is among these entries, or can never be stored.
 	r.lastUnconfirmedSend = time.Time{}
 	r.succeeded()
 	r.status.recorded(r.head.StreamSequence)
@@ -260,14 +261,15 @@ func number(entries []events.Entry, last uint64) {
 	}
 }
 
-// confirmEnd stores that the stream ends with head now.
+// confirmEnd stores that the stream is now known to end with head.
 func (r *Relay) confirmEnd() { r.endKnown, r.endKnownAt = true, time.Now() }
 
-// settled reports whether nothing that was sent can still be on its way.
+// settled reports whether no message that was sent can still be on its way to the broker.
 func (r *Relay) settled() bool {
 	return r.lastUnconfirmedSend.IsZero() || r.cfg.Clock().Sub(r.lastUnconfirmedSend) >= r.cfg.Settle
 }
 
+// step calls Config.Step.
 func (r *Relay) step(name string) {
 	if r.cfg.Step != nil {
 		r.cfg.Step(name)

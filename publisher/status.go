@@ -14,17 +14,17 @@ type State string
 const (
 	Starting   State = "starting"    // stream and outbox are not compared yet
 	Running    State = "running"     // everything pending is being published
-	BackingOff State = "backing off" // broker or outbox is away; it tries again by itself
+	BackingOff State = "backing off" // an attempt failed, as when broker or outbox is away; it tries again
 	Stopped    State = "stopped"     // stream and outbox contradict each other; a person is needed
 )
 
-// Status is that of a relay.
+// Status is what a relay is doing and how far it has come.
 type Status struct {
 	State          State
 	Since          time.Time // when State began
 	Reason         string    // why it backs off or stopped, and what to do
 	StreamSequence uint64    // of the last event published and recorded
-	Oldest         time.Time // of the oldest unpublished event of a study that is not parked; zero when there is none
+	Oldest         time.Time // of the oldest pending event of a study that is not parked; zero when there is none
 }
 
 // Ready reports whether sign-offs reach the stream.
@@ -37,13 +37,14 @@ func (r *Relay) Status() Status {
 	return r.status.now
 }
 
-// status guards the present Status. Each method reports whether the state or
-// its reason changed.
+// status guards the present Status. The methods that set the state report whether the
+// state or its reason changed.
 type status struct {
 	mu  sync.Mutex
 	now Status
 }
 
+// set sets the state and its reason. Since stays the same if only the reason changes.
 func (s *status) set(state State, reason string, at time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,13 +63,14 @@ func (s *status) run(at time.Time) bool                { return s.set(Running, "
 func (s *status) backOff(at time.Time, why error) bool { return s.set(BackingOff, why.Error(), at) }
 func (s *status) stop(at time.Time, why error) bool    { return s.set(Stopped, why.Error(), at) }
 
+// recorded stores the stream sequence of the last recorded event.
 func (s *status) recorded(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.StreamSequence = n
 }
 
-// pending stores the time of the oldest pending entry.
+// pending stores the time of the first of the pending entries; zero if there are none.
 func (s *status) pending(entries []events.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

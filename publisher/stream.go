@@ -20,35 +20,38 @@ type StreamConfig struct {
 	// embedded server, 3 on a cluster. Defaults to 1.
 	Replicas int
 
-	// MaxConsumers is how many consumers the stream may have, of partners and of
-	// the service. A stream that allows more is left so. Defaults to 5,100.
+	// MaxConsumers is how many consumers the stream may have, those of partners and of
+	// the service together. It is not lowered on an existing stream. Defaults to 5,100.
 	MaxConsumers int
 
-	// RefillTo is the outbox's highest stream sequence. A stream that is created has
-	// it as a mark, from the same request, so that at no moment it counts as complete
-	// to those who have no outbox; see events.RefillKey. Zero: nothing was
-	// published yet, and nothing is marked.
+	// RefillTo is the outbox's highest stream sequence. A stream that is created is
+	// marked with it by the same request. So readers without an outbox at no moment
+	// take it for complete; see events.RefillKey. Zero: nothing was published yet, and
+	// a new stream has no mark.
 	RefillTo uint64
 }
 
-// defaultMaxConsumers is stated because nats-server takes a stream without a
-// limit for one of 1,000 consumers.
+// defaultMaxConsumers is set because nats-server assumes 1,000 consumers for a stream
+// without a limit.
 const defaultMaxConsumers = 5100
 
-// duplicates is the broker's shortest memory of message ids. Nothing relies on
-// it, and it costs memory for each message it covers.
+// duplicates is the duplicate window: how long the broker remembers message ids. It is
+// the shortest that the broker accepts, because nothing relies on it and each remembered
+// id costs memory.
 const duplicates = 100 * time.Millisecond
 
+// stream returns the settings of the stream.
 func (c StreamConfig) stream() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:        events.Stream,
 		Metadata:    refillMark(nil, c.RefillTo),
 		Description: "sign-off events; written by the publisher only",
 		Subjects:    []string{events.IngestWildcard},
-		// Stored under other subjects than published to, and shown to core
-		// subscribers only once stored: on their own subjects they would see
-		// messages of batches that are never committed. Who receives which is up
-		// to accounts and permissions: partners receive what is exported to them.
+		// Messages are stored under other subjects than they are published to, and
+		// republished to core subscribers only once they are stored. Subscribers to
+		// the published subjects would see messages of batches that are never
+		// committed. Who receives which messages is up to accounts and permissions:
+		// partners receive what is exported to them.
 		SubjectTransform:   &jetstream.SubjectTransformConfig{Source: events.IngestWildcard, Destination: events.StoredWildcard},
 		RePublish:          &jetstream.RePublish{Source: events.StoredWildcard, Destination: events.StoredWildcard},
 		Retention:          jetstream.LimitsPolicy,
@@ -68,11 +71,11 @@ func (c StreamConfig) stream() jetstream.StreamConfig {
 	}
 }
 
-// EnsureStream returns the stream and creates it if it does not exist. One that
-// exists with other settings is a Conflict Error that names them, and is not
-// changed, except for two settings: a stream that republishes only the events of
-// studies, as earlier versions made it, is changed to republish all; and a lower limit
-// of consumers is raised to the one configured, or to what the account allows.
+// EnsureStream returns the stream and creates it if it does not exist. If it exists with
+// other settings, it is not changed, and the error is a Conflict that names them. Two
+// settings are changed all the same. A stream that republishes only the events of
+// studies, as earlier versions made it, is changed to republish all. A lower limit of
+// consumers is raised to the one configured, or to what the account allows.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, cfg StreamConfig) (jetstream.Stream, error) {
 	want := cfg.stream()
 	stream, err := js.Stream(ctx, want.Name)
@@ -101,10 +104,11 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, cfg StreamConfig)
 	return stream, nil
 }
 
+// studiesOnly is the text of republish for a stream that earlier versions made.
 const studiesOnly = events.PartnerPrefix + "> to " + events.PartnerPrefix + ">"
 
-// withinAccount creates or updates the stream, with as many consumers as the
-// account allows where those are fewer than wanted.
+// withinAccount creates or updates the stream by put. If the account allows fewer
+// consumers than wanted, the stream gets as many as the account allows.
 func withinAccount(
 	ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig,
 	put func(context.Context, jetstream.StreamConfig) (jetstream.Stream, error),
@@ -119,18 +123,21 @@ func withinAccount(
 		return nil, errors.Join(err, fmt.Errorf("ask how many consumers the account allows: %w", accountErr))
 	}
 	want.MaxConsumers = account.Limits.MaxConsumers
+	// An account may have limits for each number of replicas, called tiers.
 	if tier, ok := account.Tiers[fmt.Sprintf("R%d", want.Replicas)]; ok {
 		want.MaxConsumers = tier.Limits.MaxConsumers
 	}
+	// Do not update a stream at each start that has the account's limit already.
 	if stream, err = js.Stream(ctx, want.Name); err == nil && stream.CachedInfo().Config.MaxConsumers == want.MaxConsumers {
 		return stream, nil
 	}
 	return put(ctx, want)
 }
 
-// differences names the settings of got that change what is stored, for how
-// long, or how safely, and differ from want. A limit on the size of a message
-// is not among them: what exceeds it is parked, visibly.
+// differences names the settings in which got differs from want. It looks only at settings
+// that decide what is stored, for how long, and how safely. A limit on the size of a
+// message is not among them: the study of an event that exceeds it is parked, and the
+// status of the program shows that.
 func differences(got, want jetstream.StreamConfig) []string {
 	var all []string
 	for _, s := range []struct {
@@ -173,6 +180,7 @@ func differences(got, want jetstream.StreamConfig) []string {
 	return all
 }
 
+// transform describes the subject transform of the settings.
 func transform(c jetstream.StreamConfig) string {
 	if c.SubjectTransform == nil {
 		return "none"
@@ -180,6 +188,7 @@ func transform(c jetstream.StreamConfig) string {
 	return c.SubjectTransform.Source + " to " + c.SubjectTransform.Destination
 }
 
+// republish describes what the settings republish.
 func republish(c jetstream.StreamConfig) string {
 	if c.RePublish == nil {
 		return "none"

@@ -8,8 +8,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
-// idle waits for something to publish, or until it is time to compare stream and outbox
-// again, however often it is woken for nothing meanwhile.
+// idle waits until the source changes or the next comparison of stream and outbox is due.
+// If it is due already, it returns at once and sets endKnown to false, so that work
+// compares. Changes of the source do not put the comparison off.
 func (r *Relay) idle(ctx context.Context) {
 	wait := r.cfg.CompareEvery - time.Since(r.endKnownAt)
 	if wait <= 0 {
@@ -17,13 +18,14 @@ func (r *Relay) idle(ctx context.Context) {
 		return
 	}
 	if left := r.cfg.Settle - r.cfg.Clock().Sub(r.lastUnconfirmedSend); !r.settled() {
-		wait = min(wait, left) // then a release may be waiting
+		wait = min(wait, left) // release does nothing until then, but one may have been requested
 	}
 	retry.SleepUntil(ctx, wait, r.source.Changed(), struct{}{})
 }
 
-// failed notes a failure, after which Run waits and tries again. The stream's end
-// counts as unknown then.
+// failed is called after each failed attempt, before Run waits and tries again. The
+// stream's end is unknown from then on. It sets the status, and logs the cause if it is
+// a new one.
 func (r *Relay) failed(ctx context.Context, cause error) {
 	r.endKnown = false
 	r.metrics.retries.Inc()
@@ -35,14 +37,15 @@ func (r *Relay) failed(ctx context.Context, cause error) {
 	}
 }
 
-// running stores that stream and outbox were reached.
+// running sets the state to Running, because stream and outbox were just reached.
 func (r *Relay) running() {
 	if r.status.run(r.cfg.Clock()) {
 		r.log.Info("publishing", "sequence", r.head.StreamSequence)
 	}
 }
 
-// observe stores the age of the oldest pending event, whether it can be published or not.
+// observe stores the time of the oldest pending event in the status. It is called also
+// when nothing can be published, so that the status shows how long events have waited.
 func (r *Relay) observe(ctx context.Context) error {
 	pending, err := r.source.Pending(ctx, 1)
 	if err != nil {

@@ -15,20 +15,20 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Refusals after which the broker certainly stored nothing of what was sent.
+// Errors after which the broker has certainly stored nothing of the message or batch.
 var (
 	errTooLarge   = errors.New("the broker takes no message of this size")
-	errIncomplete = errors.New("the broker refused the batch")
+	errIncomplete = errors.New("the broker refused the batch") // because not all of it arrived
 )
 
 // Error codes of the broker.
 const (
 	codeTooLarge    jetstream.ErrorCode = 10054 // a message over the stream's limit
-	codeNoResources jetstream.ErrorCode = 10023 // its disk is full, or was since it started
+	codeNoResources jetstream.ErrorCode = 10023 // the broker's disk is full, or was at some time since it started
 )
 
-// headerRoom is more than the headers of a message need beside the event's
-// own: message id, expectations, batch.
+// headerRoom is more bytes than a message needs for headers that are not the event's
+// own: message id, expected stream and sequence, batch.
 const headerRoom = 512
 
 // ack is the broker's answer to a message or to the last one of a batch.
@@ -41,11 +41,12 @@ type ack struct {
 	Count     int                 `json:"count"`
 }
 
-// send stores entries directly behind stream sequence last: a few as plain
-// messages one after the other, from Config.MinBatch on as one atomic batch.
-// It returns nil only when the broker acknowledged exactly that. After
-// errIncomplete certainly nothing was stored, after errTooLarge nothing of the
-// entry that is too large; after any other error it is not known.
+// send stores entries directly after stream sequence last. It sends Config.MinBatch
+// entries or more as one atomic batch, fewer as plain messages one after the other. It
+// returns nil only if the broker acknowledged exactly that. After errIncomplete
+// certainly nothing was stored. After errTooLarge the entry that is too large was not
+// stored, but plain messages before it were. After any other error it is unknown what
+// was stored.
 func (r *Relay) send(ctx context.Context, last uint64, entries []events.Entry) error {
 	if len(entries) >= r.cfg.MinBatch {
 		return r.sendExpecting(ctx, last+uint64(len(entries)), func(ctx context.Context) (ack, error) {
@@ -62,8 +63,9 @@ func (r *Relay) send(ctx context.Context, last uint64, entries []events.Entry) e
 	return nil
 }
 
-// sendExpecting sends, even when ctx has ended, and returns nil only if the answer is that
-// the stream now ends at sequence want.
+// sendExpecting calls send and returns nil only if the broker acknowledged a new message
+// at sequence want. It sends even if ctx has ended, and waits for the answer, so that a
+// stop of the program does not leave it unknown whether a message was stored.
 func (r *Relay) sendExpecting(ctx context.Context, want uint64, send func(context.Context) (ack, error)) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.AckTimeout)
 	defer cancel()
@@ -78,9 +80,9 @@ func (r *Relay) sendExpecting(ctx context.Context, want uint64, send func(contex
 	return nil
 }
 
-// sendOne sends a plain message. The size limit that the connection knows may
-// be that of a broker that is away; so one that seems too large waits for an
-// answer of the present broker.
+// sendOne sends a plain message. The size limit that the connection knows may be that
+// of a broker to which it was connected before. So for a message above the limit it
+// first waits for an answer of the present broker, with which the limit is up to date.
 func (r *Relay) sendOne(ctx context.Context, last uint64, e events.Event) (ack, error) {
 	if size(e) > int(r.nc.MaxPayload()) {
 		if err := r.nc.FlushWithContext(ctx); err != nil {
@@ -91,11 +93,11 @@ func (r *Relay) sendOne(ctx context.Context, last uint64, e events.Event) (ack, 
 	return r.request(ctx, expect(message(e), last))
 }
 
-// sendBatch sends an atomic batch, of two entries or more: the broker stores nothing until the last
-// message, which commits it. It waits for an answer to the first message,
-// because only that has the reason why a batch cannot be opened, and because a batch
-// that is opened and not committed counts against the broker's limit of open
-// batches until it is dropped.
+// sendBatch sends an atomic batch of two entries or more. The broker stores nothing of it
+// until the last message, which commits the batch. sendBatch waits for the answer to the
+// first message, for two reasons: only that answer has the reason if the batch cannot be
+// opened; and a batch that is opened but never committed takes one of the few open
+// batches that the broker allows, until the broker drops it.
 func (r *Relay) sendBatch(ctx context.Context, last uint64, entries []events.Entry) (ack, error) {
 	id := nuid.Next()
 	member := func(i int) *nats.Msg {
@@ -123,7 +125,8 @@ func (r *Relay) sendBatch(ctx context.Context, last uint64, entries []events.Ent
 	return r.commit(ctx, msg, id, len(entries))
 }
 
-// commit sends the last message of a batch.
+// commit sends the last message of a batch of count messages. It returns nil only if the
+// broker acknowledged the whole batch.
 func (r *Relay) commit(ctx context.Context, msg *nats.Msg, id string, count int) (ack, error) {
 	a, err := r.request(ctx, msg)
 	if err != nil {
@@ -135,8 +138,8 @@ func (r *Relay) commit(ctx context.Context, msg *nats.Msg, id string, count int)
 	return a, nil
 }
 
-// request sends a message and reads the answer. An empty one is the broker's
-// for a message within a batch.
+// request sends a message and reads the answer. The answer to the first message of a
+// batch is empty: then it returns the zero ack.
 func (r *Relay) request(ctx context.Context, msg *nats.Msg) (ack, error) {
 	answer, err := r.nc.RequestMsgWithContext(ctx, msg)
 	if err != nil {
@@ -155,9 +158,9 @@ func (r *Relay) request(ctx context.Context, msg *nats.Msg) (ack, error) {
 	return a, nil
 }
 
-// refusal wraps the error of a publish, with errTooLarge or errIncomplete where the
-// broker has certainly stored nothing of it. After any other error that is unknown. A
-// broker whose disk was full may never answer again.
+// refusal wraps the error of a publish. It adds errTooLarge or errIncomplete if the
+// broker has certainly stored nothing; after any other error that is unknown. A timeout
+// may mean a full disk: a broker whose disk was full may never answer again.
 func refusal(verb string, err error) error {
 	var refused *jetstream.APIError
 	switch {
@@ -178,21 +181,23 @@ func refusal(verb string, err error) error {
 	}
 }
 
-// message is the event as sent.
+// message returns the event as the message that is sent.
 func message(e events.Event) *nats.Msg {
 	h := nats.Header(e.Header())
 	h[jetstream.MsgIDHeader] = []string{e.ID}
 	return &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: h, Data: e.Data}
 }
 
-// expect has the message refused unless it is stored directly behind last.
+// expect sets headers in the message, so that the broker refuses it unless the stream ends
+// at sequence last. It returns the message.
 func expect(msg *nats.Msg, last uint64) *nats.Msg {
 	msg.Header[jetstream.ExpectedStreamHeader] = []string{events.Stream}
 	msg.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatUint(last, 10)}
 	return msg
 }
 
-// size is the most that the broker may count for the event, in bytes.
+// size returns an upper bound of the size of the event's message, in bytes, as the broker
+// measures it.
 func size(e events.Event) int {
 	n := headerRoom + len(e.Data)
 	for _, text := range []string{e.ID, e.ID, e.Source, e.Type, e.Subject, e.DataContentType, e.Study,

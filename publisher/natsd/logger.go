@@ -11,66 +11,69 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// logger passes the server's messages on. Its notices are too chatty for a
-// service that embeds it: they become debug messages. The first fatal one is
-// kept until Start has looked, because the server reports in no other way why
+// logger passes the server's messages on to a slog.Logger. Notices become debug
+// messages, because there are too many of them for a service that embeds the server.
+// The first fatal message is stored for Start: the server reports in no other way why
 // it did not start.
 type logger struct {
-	log        *slog.Logger
-	complaints limiter
-	warnings   limiter
+	log          *slog.Logger
+	clientErrors limiter // of errors that a client has caused
+	warnings     limiter
 
 	mu        sync.Mutex
-	started   bool
-	fatalText string
-	fatalErr  error
+	started   bool   // fatal was called
+	fatalText string // the first fatal message
+	fatalErr  error  // its cause, or nil
 }
 
 func (l *logger) Noticef(format string, v ...any) { l.log.Debug(message(format, v)) }
 func (l *logger) Debugf(string, ...any)           {}
 func (l *logger) Tracef(string, ...any)           {}
 
-// Warnf logs a warning of the server's, but no faster than warnings allows: many
-// are of what clients send, which anybody can go on doing.
+// Warnf logs a warning of the server. The rate is limited, because many warnings are
+// about what clients send, and any client could fill the log.
 func (l *logger) Warnf(format string, v ...any) {
 	l.warnings.log(l.log, slog.LevelWarn, message(format, v))
 }
 
-// Errorf logs an error of the server's. What a client over TCP did wrong is
-// none: it is noted, but no faster than complaints allows.
+// Errorf logs an error of the server. If a client over TCP has caused it, it is no
+// error of the service: it is logged with level Info and at a limited rate.
 func (l *logger) Errorf(format string, v ...any) {
 	text := message(format, v)
 	if !strings.Contains(text, " - cid:") || strings.HasPrefix(text, "nats: pipe ") { // a pipe is a connection of the service's own
 		l.log.Error(text)
 		return
 	}
-	l.complaints.log(l.log, slog.LevelInfo, text)
+	l.clientErrors.log(l.log, slog.LevelInfo, text)
 }
 
-// longest is how much is logged of a message, in bytes: it may quote what a
+// maxMessage is how much of a message is logged, in bytes. A message may quote what a
 // client has sent.
-const longest = 400
+const maxMessage = 400
 
+// message returns the text that is logged. It is cut if it is too long.
 func message(format string, v []any) string {
 	text := "nats: " + fmt.Sprintf(format, v...)
-	if len(text) > longest {
-		text = strings.ToValidUTF8(text[:longest], "") + "…"
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
 	}
 	return text
 }
 
-// Messages about clients that are logged: so many a second, and at once.
+// Limits of the messages of one limiter.
 const (
-	messagesPerSecond = 5
-	messagesAtOnce    = 20
+	messagesPerSecond = 5  // on average
+	messagesAtOnce    = 20 // after a time without messages
 )
 
-// limiter logs only some messages, and how many it did not.
+// limiter logs messages at a limited rate and counts those that it leaves out.
 type limiter struct {
 	rate    *rate.Limiter
-	leftOut atomic.Int64
+	leftOut atomic.Int64 // since the last message that was logged
 }
 
+// log logs a message with the number of those that were left out before it, or counts it
+// as left out.
 func (l *limiter) log(to *slog.Logger, level slog.Level, text string) {
 	if !l.rate.Allow() {
 		l.leftOut.Add(1)
@@ -83,13 +86,16 @@ func (l *limiter) log(to *slog.Logger, level slog.Level, text string) {
 	to.LogAttrs(context.Background(), level, text, attrs...)
 }
 
+// newLogger returns a logger for the start of a server.
 func newLogger(log *slog.Logger) *logger {
 	l := &logger{log: log}
-	l.complaints.rate = rate.NewLimiter(messagesPerSecond, messagesAtOnce)
+	l.clientErrors.rate = rate.NewLimiter(messagesPerSecond, messagesAtOnce)
 	l.warnings.rate = rate.NewLimiter(messagesPerSecond, messagesAtOnce)
 	return l
 }
 
+// Fatalf stores the first fatal message of the start. After the start it logs the message
+// as an error. It does not end the program, as a server of its own would.
 func (l *logger) Fatalf(format string, v ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -108,8 +114,8 @@ func (l *logger) Fatalf(format string, v ...any) {
 	}
 }
 
-// fatal ends the start: it returns the first fatal message so far, and its
-// cause where there is one.
+// fatal returns the first fatal message of the start, empty if there was none, and its
+// cause, if any. From then on Fatalf logs messages.
 func (l *logger) fatal() (string, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

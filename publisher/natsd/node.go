@@ -6,9 +6,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
-// Node is what a server has for itself beside the file that it shares
-// with the others of its cluster: name, addresses, storage, in which every
-// acknowledged message is on disk, and the way to the other servers.
+// Node is the part of an outside server's configuration that differs between servers:
+// name, addresses, storage and routes to the other servers of its cluster. It includes
+// the file that is the same for all, the text of an operator.Preload. With its storage
+// settings every acknowledged message is on disk.
 type Node struct {
 	// Name of the server, unique in its cluster. Required.
 	Name string
@@ -16,31 +17,31 @@ type Node struct {
 	// Listen is the host:port for clients. Required.
 	Listen string
 
-	// Monitor is the host:port of the server's own health check and figures.
-	// Empty: there is none. It asks nobody for a password: keep it on loopback.
+	// Monitor is the host:port of the server's health check and metrics over HTTP.
+	// They need no login, so it should be a loopback address. Empty: there are none.
 	Monitor string
 
-	// StoreDir is where it keeps its files. Required.
+	// StoreDir is the directory in which it stores the stream. Required.
 	StoreDir string
 
 	// TLS is for connections of clients. Defaults to plain text.
 	TLS TLSFiles
 
-	// Cluster is how it finds the other servers; nil: there is none.
+	// Cluster is how it connects to the other servers; nil: it is the only one.
 	Cluster *Cluster
 
 	// Accounts is the directory in which the server stores accounts. Required.
 	Accounts string
 
-	// Include is the file with the text of an operator.Preload, relative to that
-	// of the node. Required.
+	// Include is the path of the file with the text of an operator.Preload,
+	// relative to the directory of the node's own file. Required.
 	Include string
 }
 
 // TLSFiles are PEM files on the server's machine.
 type TLSFiles struct {
 	Cert, Key string
-	CA        string // who vouches for those that connect
+	CA        string // authorities for the certificates of those that connect
 }
 
 // Cluster describes how servers connect to each other.
@@ -50,11 +51,12 @@ type Cluster struct {
 	Routes   []string // host:port of each server, its own too. Required.
 	User     string   // the same for all. Required.
 	Password string   // the same for all. Required.
-	TLS      TLSFiles // with CA: both sides show a certificate. Defaults to plain text.
+	TLS      TLSFiles // with CA both sides must show a certificate. Defaults to plain text.
 }
 
-// Text is the node's file in the form that nats-server reads. With a Cluster it
-// holds the password of the routes, which each server shows to the others.
+// Text returns the node's file in the format of nats-server's configuration. With a
+// Cluster the text is a secret: it holds the password with which servers log in to each
+// other.
 func (n Node) Text() string {
 	var w writer
 	w.linef("server_name: %s", quote(n.Name))
@@ -78,6 +80,8 @@ func (n Node) Text() string {
 	return w.String()
 }
 
+// write writes the block "tls", or nothing if there is no certificate. If mutual is set,
+// those that connect must show a certificate too.
 func (f TLSFiles) write(w *writer, mutual bool) {
 	if f.Cert == "" {
 		return
@@ -95,12 +99,13 @@ func (f TLSFiles) write(w *writer, mutual bool) {
 	w.end()
 }
 
+// write writes the block "cluster".
 func (c Cluster) write(w *writer) {
 	w.open("cluster")
 	w.linef("name: %s", quote(c.Name))
 	w.linef("listen: %s", quote(c.Listen))
-	// Clients use the addresses they were configured with: those by which the servers
-	// know each other may not be theirs.
+	// Clients use the addresses they were configured with. They may not reach those by
+	// which the servers know each other.
 	w.linef("no_advertise: true")
 	w.open("authorization")
 	w.linef("user: %s", quote(c.User))

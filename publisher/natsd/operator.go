@@ -16,20 +16,20 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
-// accountsDir is the directory in which the server stores accounts, below that of
-// the data.
+// accountsDir is the subdirectory of the data directory in which the server stores
+// accounts.
 const accountsDir = "jwt"
 
-// operation is what the accounts and users of a server come from.
+// operation has the keys and the preload that a server was started with.
 type operation struct {
 	keys    *operator.Keys
-	roles   operator.RoleKeys // of this start
+	roles   operator.RoleKeys // made at this start
 	preload *operator.Preload
 }
 
-// operate makes what the server starts with: keys of the roles that end with it,
-// and the accounts of the service, which are written into the server's directory
-// whatever was found there.
+// operate prepares the data directory for a start and returns what the server starts
+// with. It makes new keys of the roles, and writes the accounts of the service that
+// list them in place of those in the directory.
 func operate(dir string, keys *operator.Keys) (*operation, error) {
 	o := &operation{keys: keys}
 	var err error
@@ -47,9 +47,9 @@ func operate(dir string, keys *operator.Keys) (*operation, error) {
 	return o, err
 }
 
-// makeAccountsDir makes the directory of accounts, for its owner only. One that
-// other keys have signed is emptied: what is in it is worth nothing, and the
-// accounts of partners are pushed again.
+// makeAccountsDir makes the directory of accounts, for its owner only. A directory
+// without account APP of these keys was written under other keys. It is emptied: the
+// server would not accept those accounts, and the accounts of partners are pushed again.
 func makeAccountsDir(dir string, keys *operator.Keys) error {
 	if _, err := os.Stat(filepath.Join(dir, keys.App+".jwt")); errors.Is(err, fs.ErrNotExist) {
 		if err := os.RemoveAll(dir); err != nil {
@@ -66,9 +66,9 @@ func makeAccountsDir(dir string, keys *operator.Keys) error {
 	return nil
 }
 
-// adoptStore renames the directory that holds the stream to the key of the account
-// that the stream is in. It has another name where it was stored without
-// operator mode or under keys that are lost.
+// adoptStore renames the directory that holds the stream, if necessary, to the key of
+// the account: the server looks for it under this name. The directory has another name
+// if the stream was stored without operator mode or under keys that are lost.
 func adoptStore(root, account string) error {
 	own := filepath.Join(root, account)
 	if _, err := os.Stat(own); err == nil {
@@ -93,12 +93,13 @@ func adoptStore(root, account string) error {
 	}
 }
 
-// globQuote returns a pattern that matches the path only.
+// globQuote returns a pattern that matches only this path.
 func globQuote(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-// apply sets the options that come from it.
+// apply sets the options that come from the preload, and the directory of accounts. It
+// starts the account resolver, which the caller closes if there will be no server.
 func (o *operation) apply(opts *server.Options, dir string) error {
 	text := o.preload.Text() + operator.Resolver(filepath.Join(dir, accountsDir))
 	if err := opts.ProcessConfigString(text); err != nil {
@@ -110,17 +111,17 @@ func (o *operation) apply(opts *server.Options, dir string) error {
 // Preload returns the accounts of the service that the server started with.
 func (s *Server) Preload() *operator.Preload { return s.operation.preload }
 
-// Keys returns those that have signed the accounts.
+// Keys returns the keys that have signed the accounts.
 func (s *Server) Keys() *operator.Keys { return s.operation.keys }
 
-// Credentials returns a credentials file (.creds) of a role. It is worth nothing
-// after the server has ended.
+// Credentials returns the content of a credentials file (.creds) of a role. The next
+// start of the server does not accept it.
 func (s *Server) Credentials(role Role) ([]byte, error) {
 	return s.operation.keys.Credentials(s.operation.roles, role)
 }
 
-// Accounts returns what keeps the accounts of partners on the server. The caller
-// must call Close.
+// Accounts returns the operator.Accounts with which partners' accounts are kept on the
+// server. The caller must call Close of what is returned.
 func (s *Server) Accounts() *operator.Accounts {
 	return operator.NewAccounts(operator.Config{
 		Connect: func() (*nats.Conn, error) { return s.Connect(Keeper) },
@@ -128,11 +129,12 @@ func (s *Server) Accounts() *operator.Accounts {
 	})
 }
 
-// accountsTimeout is long: there is one server, and it is not away.
+// accountsTimeout is long: there is one server, and it runs in this process, so its
+// answer always comes.
 const accountsTimeout = 5 * time.Second
 
-// Connect opens a connection within the process as role. Options may add to it,
-// but not change server and user.
+// Connect opens a connection within the process as role. Options may replace the name
+// and the handler that are set here, but not the server and the login.
 func (s *Server) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	login, err := s.operation.keys.Login(s.operation.roles, role)
 	if err != nil {

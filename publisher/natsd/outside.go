@@ -25,11 +25,11 @@ type OutsideConfig struct {
 	// Options returns the credentials of a connection for a role. Required.
 	Options func(Role) ([]nats.Option, error)
 
-	// Timeout bounds the wait for answers of all servers. Defaults to 250 ms:
-	// one that is gone is waited for in vain.
+	// Timeout bounds the wait for answers of all servers. It is waited in full for
+	// a server that is gone. Defaults to 250 ms.
 	Timeout time.Duration
 
-	// Oldest is the oldest version of a server that is accepted. Defaults to
+	// Oldest is the oldest version of nats-server that is accepted. Defaults to
 	// OldestServer.
 	Oldest string
 
@@ -37,27 +37,28 @@ type OutsideConfig struct {
 	Log *slog.Logger
 }
 
-// Outside is a NATS server or cluster that runs elsewhere, with the accounts of
-// the service from its configuration: it stands for a Server where there is one
-// already.
+// Outside is a NATS server or cluster that runs elsewhere, in place of a Server. It has
+// the accounts of the service from its configuration.
 type Outside struct {
 	cfg OutsideConfig
 	log *slog.Logger
 	old oldServers
 }
 
-// Reach returns an Outside without a connection; Connect and the others open them.
+// Reach returns an Outside. It opens no connection: Connect does, and the Accounts do
+// when they are used.
 func Reach(cfg OutsideConfig) *Outside {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
 	cfg.Oldest = cmp.Or(cfg.Oldest, OldestServer)
 	return &Outside{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default())}
 }
 
-// ClientURL is where clients connect.
+// ClientURL returns the URL that clients connect to.
 func (o *Outside) ClientURL() string { return o.cfg.URL }
 
-// Accounts returns what keeps the accounts of partners on the servers. The keys and
-// the preload are those of the servers' configuration. The caller must call Close.
+// Accounts returns the operator.Accounts with which partners' accounts are kept on the
+// servers. The keys and the preload must be those of the servers' configuration. The
+// caller must call Close of what is returned.
 func (o *Outside) Accounts(keys *operator.Keys, preload *operator.Preload) *operator.Accounts {
 	return operator.NewAccounts(operator.Config{
 		Connect: func() (*nats.Conn, error) {
@@ -67,21 +68,25 @@ func (o *Outside) Accounts(keys *operator.Keys, preload *operator.Preload) *oper
 	})
 }
 
-// TooOld returns an ErrOldServer of a server that a connection has come to since the
-// start, or nil.
+// TooOld returns an ErrOldServer if a connection uses a server that is too old, although
+// Connect would refuse it: a connection that was lost and came to this server, or had to
+// wait for it, or one of a role whose connections are never refused. Only the server
+// that a role's connections came to last counts. Otherwise it returns nil.
 func (o *Outside) TooOld(context.Context) error { return o.old.first() }
 
-// connectTimeout is longer than a server waits for the answer to a login, which
-// credentials that it does not know make it ask for.
+// connectTimeout is longer than a server waits for the callout's answer to a login. A
+// server asks the callout about credentials that it does not know.
 const connectTimeout = tenancy.LoginWait + time.Second
 
-// Connect opens a connection as role. A server that refuses the role, or cannot
-// prove who it is, is an error; one that cannot be reached is waited for, behind
-// the connection that is returned. Options may add to it.
+// Connect opens a connection as role. It returns an error if the server refuses the
+// role or cannot prove who it is. If no server can be reached, it returns a connection
+// that goes on trying in the background. Options may replace the name, timeout and
+// handlers that are set here, but not the credentials.
 //
-// A server that is too old is an error too, as is another of its cluster: except for
-// people, who may have to look at it, and where it is found by a connection that was lost
-// or had to wait.
+// It returns an ErrOldServer if the server, or another one of its cluster, is too old.
+// Exceptions are the roles of people, who may have to look at such a server, and the
+// Keeper. A connection that comes to such a server later is used, and TooOld returns
+// the error.
 func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	own, err := o.cfg.Options(role)
 	if err != nil {
@@ -101,7 +106,7 @@ func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	if err == nil {
 		return o.begin(role, nc)
 	}
-	if unanswered(err) {
+	if unanswered(err) { // it says too little; it may pass, so it is no reason to give up
 		err = fmt.Errorf("the server is very slow, or does not know these credentials and nobody answers logins: %w", err)
 	}
 	var unknown *tls.CertificateVerificationError
@@ -116,8 +121,8 @@ func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// unanswered reports that the server had not finished the login when it sent its first
-// PING, after 2 s. The client has no other error for that.
+// unanswered reports whether err means that the server had not finished the login when
+// it sent its first PING, after 2 s. The client has only this text for it.
 func unanswered(err error) bool {
 	return strings.Contains(err.Error(), "expected 'PONG', got 'PING'")
 }

@@ -2,7 +2,7 @@ package natsd
 
 import "github.com/seed-e88a4ece/signoff/publisher/operator"
 
-// Role is what a connection is for; it decides what it may do.
+// Role is what a connection is for; it decides what the connection may do.
 type Role = operator.Role
 
 // The roles, which package operator describes.

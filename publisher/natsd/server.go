@@ -40,17 +40,17 @@ type Config struct {
 	// bytes. Defaults to 8 MiB, several times the largest report.
 	MaxPayload int32
 
-	// MaxStore limits the files of the stream, in bytes. Defaults to 1 PiB,
-	// that is, to what the disk holds. (Left alone the server would take three
-	// quarters of what is free at each start, less and less as it fills it.)
+	// MaxStore limits the files of the stream, in bytes. Defaults to 1 PiB, so
+	// that only the disk limits them. (The server's own default is three quarters
+	// of what is free at its start: less at each start, as the disk fills.)
 	MaxStore int64
 
 	// ReadyTimeout bounds the wait for a server that recovers its files.
 	// Defaults to one minute.
 	ReadyTimeout time.Duration
 
-	// Keys sign accounts and users. Default to those in the subdirectory
-	// "keys/nats" of Dir, which are made if they are not there.
+	// Keys sign accounts and users. Defaults to those in the subdirectory
+	// "keys/nats" of Dir, which are made if there is no such directory.
 	Keys *operator.Keys
 
 	// Log takes the server's own messages. Defaults to slog.Default().
@@ -60,20 +60,20 @@ type Config struct {
 const (
 	defaultMaxPayload = 8 << 20
 	defaultMaxStore   = 1 << 50
-	maxMemory         = 64 << 20 // memory streams and their like; the service has none
+	maxMemory         = 64 << 20 // of streams in memory; the service has none
 )
 
 // Server is a running server.
 type Server struct {
 	nats      *server.Server
-	tls       bool // of the listener
+	tls       bool // whether the listener uses TLS
 	log       *slog.Logger
 	operation *operation
 }
 
-// Start runs a server and returns when it takes connections. An address in
-// use is a Conflict Error, a directory that cannot be written an Unavailable
-// one. The caller must call Shutdown.
+// Start runs a server and returns when it accepts connections. An address in use is a
+// Conflict Error; a directory that cannot be written is an Unavailable Error. The caller
+// must call Shutdown.
 func Start(cfg Config) (*Server, error) {
 	if cfg.Dir == "" {
 		return nil, events.Errorf(events.Required, "the embedded NATS server needs a data directory")
@@ -97,7 +97,7 @@ func Start(cfg Config) (*Server, error) {
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {
-		opts.AccountResolver.Close() // which runs since the options were read
+		opts.AccountResolver.Close() // reading the options has started it
 		return nil, fmt.Errorf("make NATS server: %w", err)
 	}
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
@@ -115,7 +115,7 @@ func Start(cfg Config) (*Server, error) {
 // KeysDir returns the directory of keys in a data directory.
 func KeysDir(dir string) string { return filepath.Join(dir, "keys", "nats") }
 
-// options are the server's, with accounts and users.
+// options returns the options of the server, with the accounts of the service.
 func options(cfg Config, operation *operation) (*server.Options, error) {
 	opts := &server.Options{}
 	if err := listen(opts, cfg.Listen); err != nil {
@@ -131,12 +131,13 @@ func options(cfg Config, operation *operation) (*server.Options, error) {
 	opts.JetStreamMaxStore = cmp.Or(cfg.MaxStore, defaultMaxStore)
 	opts.JetStreamMaxMemory = maxMemory
 	opts.MaxPayload = cmp.Or(cfg.MaxPayload, defaultMaxPayload)
-	opts.NoSigs = true
+	opts.NoSigs = true // the program handles signals
 	opts.TLS, opts.TLSConfig = cfg.TLS != nil, cfg.TLS
 	opts.DisableJetStreamBanner = true
 	return opts, nil
 }
 
+// listen sets the address for clients in the options.
 func listen(opts *server.Options, address string) error {
 	if address == "" {
 		opts.DontListen = true
@@ -157,8 +158,8 @@ func listen(opts *server.Options, address string) error {
 	return nil
 }
 
-// writable tries the directory, because the server starts without a word on
-// one that it cannot write.
+// writable returns an Unavailable Error if the directory cannot be written. The server
+// itself starts without an error then.
 func writable(dir string) error {
 	probe, err := os.CreateTemp(dir, ".natsd-*")
 	if err != nil {
@@ -167,7 +168,8 @@ func writable(dir string) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// ready returns why the server does not accept connections, or nil.
+// ready waits until the server accepts connections. It returns an error if it does not
+// in time, or did not start.
 func ready(s *server.Server, log *logger, cfg Config) error {
 	if text, cause := log.fatal(); text != "" {
 		if errors.Is(cause, syscall.EADDRINUSE) {
@@ -180,14 +182,15 @@ func ready(s *server.Server, log *logger, cfg Config) error {
 	if !s.ReadyForConnections(wait) {
 		return events.Errorf(events.Unavailable, "the embedded NATS server was not ready within %s", wait)
 	}
+	// The server reports no error if it could not start JetStream.
 	if account, err := s.LookupAccount(cfg.Keys.App); err != nil || !account.JetStreamEnabled() {
 		return events.Errorf(events.Unavailable, "the embedded NATS server has no JetStream")
 	}
 	return nil
 }
 
-// ClientURL is where clients connect over TCP, with the real port; empty when
-// there is no listener.
+// ClientURL returns the URL that clients connect to over TCP, with the port that was
+// chosen if Config.Listen has port 0. It is empty if there is no listener.
 func (s *Server) ClientURL() string {
 	address, ok := s.nats.Addr().(*net.TCPAddr)
 	if !ok {
@@ -203,8 +206,8 @@ func (s *Server) ClientURL() string {
 // like any other. It makes a Server a nats.InProcessConnProvider.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.nats.InProcessConn() }
 
-// Shutdown ends the server and waits until its files are closed. Drain the
-// connections before. More than one call is harmless.
+// Shutdown ends the server and waits until its files are closed. The caller must drain
+// its connections before. More than one call is harmless.
 func (s *Server) Shutdown() {
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()

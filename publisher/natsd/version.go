@@ -19,12 +19,12 @@ import (
 // configured otherwise. On 2.15.2 a partner can stop all servers with a few requests.
 const OldestServer = "2.15.3"
 
-// ErrOldServer is that a server's version is too old.
+// ErrOldServer is returned, wrapped, for a server whose version is too old.
 var ErrOldServer = errors.New("the NATS server is too old")
 
-// accept returns an ErrOldServer that names the server if its version is older than the
-// oldest that is accepted. What comes before a release, such as 2.15.3-RC.1, is older than
-// it; what cannot be read as a version is not accepted either.
+// accept returns an ErrOldServer that names the server if its version is older than
+// OutsideConfig.Oldest or is no version at all. A release candidate, such as 2.15.3-RC.1,
+// is older than its release.
 func (o *Outside) accept(name, version string) error {
 	v := "v" + strings.TrimPrefix(version, "v")
 	if semver.IsValid(v) && semver.Compare(v, "v"+o.cfg.Oldest) >= 0 {
@@ -33,9 +33,11 @@ func (o *Outside) accept(name, version string) error {
 	return fmt.Errorf("%w: server %q has version %q; upgrade it to %s or later", ErrOldServer, name, version, o.cfg.Oldest)
 }
 
-// begin returns a connection that was opened just now, or closes it if a server is too
-// old. The keeper's may be opened again at any time, and the others are for people.
+// begin returns a connection that was opened just now. If its server, or another one of
+// the cluster, is too old, it closes the connection and returns an ErrOldServer.
 func (o *Outside) begin(role Role, nc *nats.Conn) (*nats.Conn, error) {
+	// The keeper's connection may be opened again at any time, also while servers are
+	// upgraded; the other two roles are for people.
 	if role == Keeper || role == System || role == Operator {
 		o.notice(role, nc)
 		return nc, nil
@@ -48,12 +50,13 @@ func (o *Outside) begin(role Role, nc *nats.Conn) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// acceptOthers returns an ErrOldServer for one of the servers of the cluster. Only a keeper
-// can know of all: without one they are not looked at.
+// acceptOthers returns an ErrOldServer if one of the servers of the cluster is too old.
+// Only a connection as Keeper can ask all of them. Without one, or if not all servers
+// answer in time, the versions of the others stay unknown and it returns nil.
 func (o *Outside) acceptOthers() error {
 	own, err := o.cfg.Options(Keeper)
 	if err != nil {
-		return nil //nolint:nilerr // whoever only answers logins has no keeper
+		return nil //nolint:nilerr // a program that only answers logins has no credentials of the keeper
 	}
 	keeper, err := nats.Connect(o.cfg.URL, append([]nats.Option{nats.Timeout(connectTimeout), nats.NoReconnect()}, own...)...)
 	if err != nil {
@@ -68,13 +71,15 @@ func (o *Outside) acceptOthers() error {
 	if err == nil {
 		err = keeper.PublishRequest("$SYS.REQ.SERVER.PING.STATSZ", inbox, nil)
 	}
-	for answered, count := 0, 1; err == nil && answered < count; answered++ {
+	// Each server reports how many servers are active; the first answer says how many
+	// more to wait for.
+	for answered, active := 0, 1; err == nil && answered < active; answered++ {
 		var s serverReport
 		if s, err = nextReport(ctx, answers); err == nil {
 			if err := o.accept(s.Server.Name, s.Server.Version); err != nil {
 				return err
 			}
-			count = max(count, s.Statistics.ActiveServers)
+			active = max(active, s.Statistics.ActiveServers)
 		}
 	}
 	if err != nil {
@@ -83,7 +88,7 @@ func (o *Outside) acceptOthers() error {
 	return nil
 }
 
-// serverReport is the part that is used here of what a server reports of itself.
+// serverReport is the part of a server's report about itself that is used here.
 type serverReport struct {
 	Server struct {
 		Name    string `json:"name"`
@@ -94,6 +99,7 @@ type serverReport struct {
 	} `json:"statsz"`
 }
 
+// nextReport waits for the next answer and reads it.
 func nextReport(ctx context.Context, answers *nats.Subscription) (r serverReport, err error) {
 	msg, err := answers.NextMsgWithContext(ctx)
 	if err != nil {
@@ -105,9 +111,9 @@ func nextReport(ctx context.Context, answers *nats.Subscription) (r serverReport
 	return r, nil
 }
 
-// notice remembers and logs whether the server that a connection has come to is too old.
-// The connection is used all the same, so that the servers of a cluster can be upgraded
-// one after the other while the program runs.
+// notice checks the server that a connection has come to. It stores the result for TooOld,
+// and logs a warning if the server is too old. The connection is used all the same, so
+// that the servers of a cluster can be upgraded one after the other while the program runs.
 func (o *Outside) notice(role Role, nc *nats.Conn) {
 	err := o.accept(nc.ConnectedServerName(), nc.ConnectedServerVersion())
 	if err != nil {
@@ -116,12 +122,13 @@ func (o *Outside) notice(role Role, nc *nats.Conn) {
 	o.old.set(role, err)
 }
 
-// oldServers are the ErrOldServer of the servers that connections have come to, by role.
+// oldServers are the results of notice.
 type oldServers struct {
 	mu sync.Mutex
-	by map[Role]error
+	by map[Role]error // the last result for a role: an ErrOldServer or nil
 }
 
+// set stores the result for a role in place of its former one.
 func (o *oldServers) set(role Role, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -131,7 +138,7 @@ func (o *oldServers) set(role Role, err error) {
 	o.by[role] = err
 }
 
-// first returns one of them, or nil.
+// first returns one of the errors, or nil if there is none.
 func (o *oldServers) first() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -34,8 +34,8 @@ type Config struct {
 	// Preload is what the servers have from their configuration. Required.
 	Preload *Preload
 
-	// Timeout bounds the wait for answers of all servers. Defaults to 250 ms:
-	// one that is gone is waited for in vain.
+	// Timeout bounds the wait for answers of all servers. It is waited in full for
+	// a server that is gone. Defaults to 250 ms.
 	Timeout time.Duration
 
 	Clock func() time.Time // Defaults to time.Now.
@@ -43,30 +43,32 @@ type Config struct {
 }
 
 // Accounts keeps the accounts that servers store as they should be. A change is
-// pushed to all servers, each of which answers for itself; what a server missed
-// is found by Compare. It loads no account on a server: what an account is like
-// is looked up in the server's files, and connections are listed for all
-// accounts together.
+// pushed to all servers, each of which answers for itself. Compare finds what a server
+// missed.
+//
+// No request makes a server load an account into memory: accounts are looked up in the
+// server's files, and connections are listed only for accounts that have some there.
 type Accounts struct {
 	cfg Config
 
 	mu      sync.Mutex
-	keeper  *replies
+	keeper  *replies           // nil: not connected
 	servers map[string]*server // by id
 	pushed  map[string]pushed  // by account key
 
-	incomplete census // the last one, if some that count did not answer
+	incomplete responders // those of the last ping, if an active server did not answer it
 
 	reported map[string]bool // accounts of the service of which a server's file differs
 }
 
-// pushed is what was found or pushed last of an account.
+// pushed is the version of an account that all servers were last found to store, or
+// that was last pushed.
 type pushed struct {
 	issued int64
 	digest [sha256.Size]byte // of the JWT
 }
 
-// NewAccounts returns Accounts. It does not connect yet.
+// NewAccounts returns Accounts. It does not connect: the first request does.
 func NewAccounts(cfg Config) *Accounts {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
@@ -86,7 +88,8 @@ func (a *Accounts) Close() {
 	}
 }
 
-// connection returns the connection in account SYS.
+// connection returns the connection in account SYS, and opens it if there is none or it
+// was closed.
 func (a *Accounts) connection() (*replies, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -106,10 +109,10 @@ func (a *Accounts) connection() (*replies, error) {
 // issuer makes the JWT of an account, issued at the given time.
 type issuer func(issued int64) (string, error)
 
-// SetAccount has all servers store a partner's account, unless they do already.
-// It returns an UnansweredError that names servers which count and have not
-// answered; the others have the account then. A partner's account must not be
-// set by two calls at the same time, nor while Compare runs.
+// SetAccount pushes a partner's account to all servers, unless they store it already.
+// It returns an UnansweredError if active servers have not answered; the others have
+// the account then. A partner's account must not be set by two calls at the same time,
+// nor while Compare runs.
 func (a *Accounts) SetAccount(ctx context.Context, partner tenancy.Account) error {
 	key, issue := a.issuer(partner)
 	changed, err := a.changed(key, issue)
@@ -118,7 +121,7 @@ func (a *Accounts) SetAccount(ctx context.Context, partner tenancy.Account) erro
 	}
 	var stored []string
 	if !changed {
-		answers, c, err := a.askAll(ctx, fmt.Sprintf(lookUpAccount, key), nil)
+		answers, resp, err := a.askAll(ctx, fmt.Sprintf(lookUpAccount, key), nil)
 		if err != nil {
 			return err
 		}
@@ -126,7 +129,7 @@ func (a *Accounts) SetAccount(ctx context.Context, partner tenancy.Account) erro
 		if same, err := a.same(key, issue, stored); err != nil {
 			return err
 		} else if same {
-			return a.unanswered(c, len(answers))
+			return a.unanswered(resp, len(answers))
 		}
 	}
 	text, err := a.issue(key, issue, stored)
@@ -140,14 +143,15 @@ func (a *Accounts) SetAccount(ctx context.Context, partner tenancy.Account) erro
 	return a.unanswered(taken, len(taken.answered))
 }
 
-// issuer returns the key of a partner's account and what makes its JWT.
+// issuer returns the key of a partner's account and the function that makes its JWT.
 func (a *Accounts) issuer(partner tenancy.Account) (key string, issue issuer) {
 	key = a.cfg.Keys.PartnerAccount(strings.TrimPrefix(partner.Name, tenancy.AccountPrefix))
 	return key, func(issued int64) (string, error) { return a.cfg.Keys.partnerJWT(partner, issued) }
 }
 
-// changed reports whether the account differs from what was found or pushed
-// last, so that there is nothing to look up.
+// changed reports whether the account differs from the version that was last found or
+// pushed. Then it is pushed without a look at what the servers store. It returns false
+// if no version is known.
 func (a *Accounts) changed(key string, issue issuer) (bool, error) {
 	a.mu.Lock()
 	last, ok := a.pushed[key]
@@ -159,18 +163,21 @@ func (a *Accounts) changed(key string, issue issuer) (bool, error) {
 	return sha256.Sum256([]byte(text)) != last.digest, err
 }
 
-// unanswered returns an UnansweredError if fewer servers have answered than count.
-func (a *Accounts) unanswered(c census, answers int) error {
-	s := a.note(c)
-	if len(s.Silent) == 0 && (answers >= len(c.answered)) {
+// unanswered remembers the servers that answered the ping. It returns an
+// UnansweredError if an active server is not among them, or if the request itself has
+// fewer answers than there are such servers.
+func (a *Accounts) unanswered(resp responders, answers int) error {
+	s := a.remember(resp)
+	if len(s.Silent) == 0 && (answers >= len(resp.answered)) {
 		return nil
 	}
 	if len(s.Silent) == 0 {
-		s.Silent = s.Answering // one of them did not answer the request itself
+		s.Silent = s.Answering // one of them did not answer the request; it is not known which
 	}
 	return &UnansweredError{s.Silent}
 }
 
+// texts returns what answers to lookUpAccount hold: a JWT each, or nothing.
 func texts(answers []answer) []string {
 	all := make([]string, 0, len(answers))
 	for _, answer := range answers {
@@ -179,9 +186,9 @@ func texts(answers []answer) []string {
 	return all
 }
 
-// same reports whether each text is the account as it should be. What has the
-// same claims, was issued at the same time and was signed by the same key is the
-// same text. It remembers an account that is.
+// same reports whether each stored text is the account as it should be. It makes the
+// account with the stored time of issue: the same claims and the same key then make the
+// same text. If all are the same it stores that version as the one last found.
 func (a *Accounts) same(key string, issue issuer, stored []string) (bool, error) {
 	if len(stored) == 0 || stored[0] == "" || slices.ContainsFunc(stored, func(text string) bool { return text != stored[0] }) {
 		return false, nil
@@ -197,8 +204,9 @@ func (a *Accounts) same(key string, issue issuer, stored []string) (bool, error)
 	return true, nil
 }
 
-// issue makes an account that was issued later than all that servers store and
-// than all that was pushed before.
+// issue makes the JWT of an account. Its time of issue is later than those of all
+// stored versions and of the one that was last pushed. It stores the JWT as the one
+// last pushed.
 func (a *Accounts) issue(key string, issue issuer, stored []string) (string, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -214,21 +222,23 @@ func (a *Accounts) issue(key string, issue issuer, stored []string) (string, err
 	return text, err
 }
 
-// push sends an account to all servers and waits until as many have answered as
-// should. It returns those that have stored it. Servers lists the others as behind.
-func (a *Accounts) push(ctx context.Context, text string) (taken census, err error) {
-	answers, c, err := a.askAll(ctx, pushAccount, []byte(text))
+// push sends an account to all servers and waits for their answers as askAll does. It
+// returns the servers that have stored it. The others are no longer up to date: Servers
+// lists those that answer again as Behind.
+func (a *Accounts) push(ctx context.Context, text string) (taken responders, err error) {
+	answers, resp, err := a.askAll(ctx, pushAccount, []byte(text))
 	if err != nil {
 		return taken, fmt.Errorf("push an account: %w", err)
 	}
-	a.note(c) // the names of those that do not answer the push itself
-	taken.expected = c.expected
+	a.remember(resp) // so that servers are known by name that answer the ping but not the push
+	taken.expected = resp.expected
 	taken.answered, err = takenBy(answers)
-	a.note(taken)
+	a.remember(taken)
 	return taken, err
 }
 
-// takenBy returns the names of the servers, by id, that have taken what was pushed.
+// takenBy returns the names, by id, of the servers that have stored what was pushed. The
+// error joins those of the servers that refused it.
 func takenBy(answers []answer) (names map[string]string, err error) {
 	names = make(map[string]string)
 	for _, answer := range answers {
@@ -251,42 +261,44 @@ func takenBy(answers []answer) (names map[string]string, err error) {
 // comparedAtOnce is how many accounts are looked up at the same time.
 const comparedAtOnce = 64
 
-// Compare looks up what all servers that answer store, of the service's accounts
-// and of the given ones of partners, and pushes what differs. Servers that stored
-// or took over all of it are not behind any more; so partners must be all there
-// are, those that were removed as closed accounts. What was changed last should
-// come first. The error of one account does not keep back the others.
+// Compare looks up the service's accounts and the given accounts of partners on all
+// servers that answer, and pushes those that differ. Servers that now store all of them
+// are up to date. So the partners must be all that there are or were: those that were
+// removed come as closed accounts. Those that changed last should come first. After an
+// error with one account the others are still compared.
 func (a *Accounts) Compare(ctx context.Context, partners iter.Seq[tenancy.Account]) error {
-	before, err := a.census(ctx)
+	before, err := a.ping(ctx)
 	if err != nil {
 		return err
 	}
-	a.note(before)
+	a.remember(before)
 	if err := a.compareAll(ctx, partners, before); err != nil {
 		return err
 	}
-	// The answer to a look-up names no server. That each was from another one is
-	// certain only if the servers were the same all the time.
-	after, err := a.census(ctx)
+	// The answer to lookUpAccount names no server. Only if the servers were the same
+	// all the time is it certain that each answer came from another one.
+	after, err := a.ping(ctx)
 	if err != nil {
 		return err
 	}
 	if maps.Equal(before.answered, after.answered) {
-		a.inStep(after)
+		a.setUpToDate(after)
 	}
 	return a.unanswered(after, len(after.answered))
 }
 
-// inStep notes that servers store what they should.
-func (a *Accounts) inStep(c census) {
+// setUpToDate stores that these servers store what they should.
+func (a *Accounts) setUpToDate(resp responders) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for id, name := range c.answered {
-		a.servers[id] = &server{name: name, inStep: true, last: a.cfg.Clock()}
+	for id, name := range resp.answered {
+		a.servers[id] = &server{name: name, upToDate: true, last: a.cfg.Clock()}
 	}
 }
 
-func (a *Accounts) compareAll(ctx context.Context, partners iter.Seq[tenancy.Account], servers census) error {
+// compareAll compares the accounts, several at a time, and waits for all of them. It
+// returns only the first few errors.
+func (a *Accounts) compareAll(ctx context.Context, partners iter.Seq[tenancy.Account], servers responders) error {
 	const mostErrors = 5 // they have the same cause, most likely
 	var group errgroup.Group
 	group.SetLimit(comparedAtOnce)
@@ -303,7 +315,7 @@ func (a *Accounts) compareAll(ctx context.Context, partners iter.Seq[tenancy.Acc
 		})
 	}
 	for _, own := range a.cfg.Preload.accounts {
-		start(func() error { return a.putBack(ctx, own, servers) })
+		start(func() error { return a.restore(ctx, own, servers) })
 	}
 	for partner := range partners {
 		if ctx.Err() != nil {
@@ -311,7 +323,7 @@ func (a *Accounts) compareAll(ctx context.Context, partners iter.Seq[tenancy.Acc
 		}
 		start(func() error { return a.compare(ctx, partner, servers) })
 	}
-	_ = group.Wait() // they return none
+	_ = group.Wait() // errors are in errs, so that one does not end the rest
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -319,7 +331,7 @@ func (a *Accounts) compareAll(ctx context.Context, partners iter.Seq[tenancy.Acc
 }
 
 // compare looks up the account of a partner and pushes it where it differs.
-func (a *Accounts) compare(ctx context.Context, partner tenancy.Account, servers census) error {
+func (a *Accounts) compare(ctx context.Context, partner tenancy.Account, servers responders) error {
 	key, issue := a.issuer(partner)
 	stored, err := a.lookUp(ctx, key, servers)
 	if err != nil {
@@ -335,12 +347,12 @@ func (a *Accounts) compare(ctx context.Context, partner tenancy.Account, servers
 	return a.pushTo(ctx, text, servers)
 }
 
-// putBack pushes an account of the service where a server stores another. The
-// same text does nothing on the others: there, waiting requests are not lost.
+// restore pushes an account of the service if a server stores another text. The push
+// goes to all servers, but it changes nothing on those that have the text already.
 //
-// A server does not write a text that it has written last, even if its file was
-// changed since; it writes the file at its next start. That is logged once.
-func (a *Accounts) putBack(ctx context.Context, own account, servers census) error {
+// A server writes no file if the text is the one it wrote last, even if the file was
+// changed since. It writes that file at its next start. This is logged once.
+func (a *Accounts) restore(ctx context.Context, own account, servers responders) error {
 	differs := func() (bool, error) {
 		stored, err := a.lookUp(ctx, own.key, servers)
 		return slices.ContainsFunc(stored, func(text string) bool { return text != own.text }), err
@@ -363,8 +375,9 @@ func (a *Accounts) putBack(ctx context.Context, own account, servers census) err
 	return nil
 }
 
-// lookUp returns what the servers store of an account, empty where it is nothing.
-func (a *Accounts) lookUp(ctx context.Context, key string, servers census) ([]string, error) {
+// lookUp returns the text that each server stores of an account, empty if it stores
+// none. It is an error if one of the servers does not answer.
+func (a *Accounts) lookUp(ctx context.Context, key string, servers responders) ([]string, error) {
 	answers, err := a.ask(ctx, fmt.Sprintf(lookUpAccount, key), nil, len(servers.answered))
 	if err != nil {
 		return nil, err
@@ -375,9 +388,9 @@ func (a *Accounts) lookUp(ctx context.Context, key string, servers census) ([]st
 	return texts(answers), nil
 }
 
-// pushTo pushes an account and returns an UnansweredError if one of the servers has
-// not taken it, whatever others do.
-func (a *Accounts) pushTo(ctx context.Context, text string, servers census) error {
+// pushTo pushes an account. It returns an UnansweredError if one of the given servers
+// has not answered, even if servers that are not among them have.
+func (a *Accounts) pushTo(ctx context.Context, text string, servers responders) error {
 	answers, err := a.ask(ctx, pushAccount, []byte(text), len(servers.answered))
 	if err != nil {
 		return fmt.Errorf("push an account: %w", err)

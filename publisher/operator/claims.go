@@ -12,12 +12,13 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// answerWithin is how long a server keeps the way back open for an answer that
-// does not come, except to a request that waits for events to happen.
+// answerWithin is how long a server keeps the route for an answer to a request between
+// accounts. It does not apply to requests for events: they wait until events happen.
 const answerWithin = 10 * time.Second
 
-// operatorJWT is what servers trust: an account counts if the signing key has
-// signed it, and a user if a signing key of its account has.
+// operatorJWT returns the JWT of the operator, which servers trust. A server accepts an
+// account that the operator's signing key has signed, and a user that a signing key of
+// its account has signed.
 func (k *Keys) operatorJWT(issued int64) (string, error) {
 	signing, err := k.accounts.PublicKey()
 	if err != nil {
@@ -31,7 +32,7 @@ func (k *Keys) operatorJWT(issued int64) (string, error) {
 	return encode(c, k.operator, issued)
 }
 
-// newAccount begins the claims of an account without JetStream and leaf nodes.
+// newAccount returns the claims of an account without JetStream and leaf nodes.
 func newAccount(key, name string) *jwt.AccountClaims {
 	c := jwt.NewAccountClaims(key)
 	c.Name = name
@@ -39,7 +40,7 @@ func newAccount(key, name string) *jwt.AccountClaims {
 	return c
 }
 
-// systemJWT is the account in which servers are asked and accounts are pushed.
+// systemJWT returns account SYS, in which servers are asked and accounts are pushed.
 func (k *Keys) systemJWT(roles RoleKeys, issued int64) (string, error) {
 	c := newAccount(k.System, AccountSystem)
 	if err := k.scopes(c, roles); err != nil {
@@ -48,8 +49,8 @@ func (k *Keys) systemJWT(roles RoleKeys, issued int64) (string, error) {
 	return encode(c, k.accounts, issued)
 }
 
-// authJWT is the account in which logins are answered. Servers ask about each of
-// its users but the one that answers.
+// authJWT returns account AUTH. Servers ask about the login of each of its users,
+// except that of role Callout, which answers.
 func (k *Keys) authJWT(roles RoleKeys, issued int64) (string, error) {
 	answering, err := roles.user(Callout)
 	if err != nil {
@@ -73,16 +74,16 @@ func (k *Keys) authJWT(roles RoleKeys, issued int64) (string, error) {
 	return encode(c, k.accounts, issued)
 }
 
-// appJWT is the account of the stream. It exports by wildcards, so that it does
-// not change with partners; which of it a partner's account imports is decided
-// by whoever signs that.
+// appJWT returns account APP, which has the stream. Its exports have wildcards in place
+// of partners and studies, so that it does not change with them. What of it a partner
+// reaches is decided by the imports of the partner's account.
 func (k *Keys) appJWT(roles RoleKeys, issued int64) (string, error) {
 	c := newAccount(k.App, AccountApp)
 	c.Limits.JetStreamLimits = jwt.JetStreamLimits{
 		MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
 	}
 	a := tenancy.AccountOf("*", []string{"*"}, tenancy.Limits{})
-	seen := make(map[string]bool)
+	seen := make(map[string]bool) // exported already
 	for _, s := range a.Services {
 		// A consumer's name is one part of a subject, with a study or without.
 		subject := strings.ReplaceAll(s.Subject, "*=*", "*")
@@ -105,8 +106,8 @@ func (k *Keys) appJWT(roles RoleKeys, issued int64) (string, error) {
 	return encode(c, k.accounts, issued)
 }
 
-// partnerJWT is the account of a partner. One that allows no connections has no
-// key that signs logins either.
+// partnerJWT returns the account of a partner. An account that allows no connections
+// is closed: it has no imports, and no key with which logins to it could be signed.
 func (k *Keys) partnerJWT(a tenancy.Account, issued int64) (string, error) {
 	id, ok := strings.CutPrefix(a.Name, tenancy.AccountPrefix)
 	if !ok || !events.ValidPartnerID(id) {
@@ -140,8 +141,7 @@ func (k *Keys) partnerJWT(a tenancy.Account, issued int64) (string, error) {
 	return encode(c, k.accounts, issued)
 }
 
-// sentinelJWT is the user for whom servers take a client that shows no JWT. It
-// may do nothing; servers ask about it, and do what is answered.
+// sentinelJWT returns the JWT of the sentinel.
 func (k *Keys) sentinelJWT(roles RoleKeys, issued int64) (string, error) {
 	c := jwt.NewUserClaims(publicKey(nkeys.PrefixByteUser, k.Operator+"."+string(sentinel)))
 	c.Name = string(sentinel)

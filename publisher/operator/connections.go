@@ -16,14 +16,15 @@ import (
 )
 
 const (
-	// mostConnections is the servers' own limit.
+	// mostConnections is how many connections of an account a server lists. It is the
+	// limit of connections of a server.
 	mostConnections = 1 << 16
 
-	// mostBacklogs is how many connections are looked at that do not take what is
-	// sent: those of 16 partners at one time.
+	// mostBacklogs is how many connections of an account a server lists, those with
+	// the most unread bytes first.
 	mostBacklogs = 256
 
-	// listsAtOnce is how many lists of connections are asked for at the same time.
+	// listsAtOnce is how many lists of connections are requested at the same time.
 	listsAtOnce = 16
 )
 
@@ -35,7 +36,7 @@ type connection struct {
 }
 
 // Connections returns the open connections of all partners, by the names of their
-// accounts, on all servers that answer. Servers returns which do not.
+// accounts, on all servers that answer. Servers returns which servers do not.
 func (a *Accounts) Connections(ctx context.Context) (map[string][]tenancy.Connection, error) {
 	all := make(map[string][]tenancy.Connection)
 	list, err := a.connections(ctx, map[string]any{"auth": true, "limit": mostConnections})
@@ -48,8 +49,9 @@ func (a *Accounts) Connections(ctx context.Context) (map[string][]tenancy.Connec
 	return all, nil
 }
 
-// Backlogs returns the connections of partners that do not take most, with how
-// much, on all servers that answer.
+// Backlogs returns connections of partners on all servers that answer, with the number
+// of bytes that each has not read yet. Of an account with very many connections on a
+// server it returns only those with the most.
 func (a *Accounts) Backlogs(ctx context.Context) ([]tenancy.Backlog, error) {
 	all, err := a.connections(ctx, map[string]any{"sort": "pending", "auth": true, "limit": mostBacklogs})
 	if err != nil {
@@ -59,21 +61,22 @@ func (a *Accounts) Backlogs(ctx context.Context) ([]tenancy.Backlog, error) {
 }
 
 // connections asks each server for the connections of each partner's account that
-// has any there. To ask for those of all accounts together would be one request to
-// each server, but a server that answers that reads, without a lock, what a login
-// is writing at that moment (nats-server 2.15.3, default_sentinel); connections
-// are in the list of their account only after their login. An account that has
-// connections is loaded already, so that the request loads none.
+// has any there.
+//
+// One request to each server for the connections of all accounts would do, but to
+// answer it a server reads, without a lock, what a login may be writing (nats-server
+// 2.15.3, default_sentinel). A connection is in the list of its account only after its
+// login. An account that has connections is loaded, so that the request loads none.
 func (a *Accounts) connections(ctx context.Context, question map[string]any) ([]tenancy.Backlog, error) {
 	r, err := a.connection()
 	if err != nil {
 		return nil, err
 	}
-	answers, c, err := a.askAll(ctx, pingTraffic, []byte(`{}`)) // accounts with connections only
+	answers, resp, err := a.askAll(ctx, pingTraffic, []byte(`{}`)) // accounts with connections only
 	if err != nil {
 		return nil, err
 	}
-	a.note(c)
+	a.remember(resp)
 	var mu sync.Mutex
 	var all []tenancy.Backlog
 	var group errgroup.Group
@@ -104,10 +107,10 @@ func (a *Accounts) connections(ctx context.Context, question map[string]any) ([]
 	return all, group.Wait()
 }
 
-// connectionsOf asks a server for the connections of an account there. A server that
-// has gone has none.
+// connectionsOf asks a server for the connections of an account there. A server that no
+// longer runs has none.
 func (a *Accounts) connectionsOf(ctx context.Context, nc *nats.Conn, server, account string, question map[string]any) ([]connection, error) {
-	own := maps.Clone(question)
+	own := maps.Clone(question) // other requests use it at the same time
 	own["acc"] = account
 	body, err := json.Marshal(own)
 	if err != nil {
@@ -139,7 +142,7 @@ func (a *Accounts) ofPartner(key, name string) bool {
 	return ok && key == a.cfg.Keys.PartnerAccount(id)
 }
 
-// Disconnect closes a connection. One that is closed already is no error.
+// Disconnect closes a connection. It returns nil if the connection is closed already.
 func (a *Accounts) Disconnect(ctx context.Context, c tenancy.Connection) error {
 	r, err := a.connection()
 	if err != nil {
@@ -163,13 +166,15 @@ type traffic struct {
 	Received data   `json:"received"`
 }
 
+// data is an amount of traffic; Routes is the part of it between servers.
 type data struct {
 	Messages int64 `json:"msgs"`
 	Bytes    int64 `json:"bytes"`
 	Routes   *data `json:"routes"`
 }
 
-// ofClients leaves out what went between servers.
+// ofClients returns the number of messages from and to clients, without those between
+// servers.
 func (d data) ofClients() uint64 {
 	n := d.Messages
 	if d.Routes != nil {
@@ -178,8 +183,9 @@ func (d data) ofClients() uint64 {
 	return uint64(max(0, n))
 }
 
-// Traffic returns what partners sent and received so far, on all servers that
-// answer.
+// Traffic returns for each server that answers how many messages it received from and
+// sent to partners' accounts since it started, and how many bytes it sent to all
+// accounts.
 func (a *Accounts) Traffic(ctx context.Context) ([]tenancy.Traffic, error) {
 	answers, _, err := a.askAll(ctx, pingTraffic, []byte(`{"include_unused":true}`))
 	if err != nil {
@@ -203,6 +209,7 @@ func (a *Accounts) Traffic(ctx context.Context) ([]tenancy.Traffic, error) {
 	return all, nil
 }
 
+// trafficOf reads an answer to pingTraffic.
 func (a *Accounts) trafficOf(answer answer) ([]traffic, error) {
 	var r struct {
 		Data struct {

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// user returns the key of a role's user. It is computed from the role's own, so
-// that credentials that are written again are the same.
+// user returns the key of a role's user. It is computed from the key of the role.
+// So credentials that are written again are the same.
 func (r RoleKeys) user(role Role) (nkeys.KeyPair, error) {
 	pair, ok := r[role]
 	if !ok {
@@ -30,8 +30,8 @@ func (r RoleKeys) user(role Role) (nkeys.KeyPair, error) {
 	return user, nil
 }
 
-// firstIssue is the time of issue of the roles' users: always the same, because
-// what they may do stands in the accounts.
+// firstIssue is the time of issue of JWTs that never change for the same keys: those
+// of the operator and of users. The permissions of a role's users are in its account.
 const firstIssue = 1
 
 // userJWT returns the JWT of a role's user and the user's key.
@@ -52,7 +52,8 @@ func (k *Keys) userJWT(roles RoleKeys, role Role) (string, nkeys.KeyPair, error)
 	return text, user, err
 }
 
-// Credentials returns a credentials file (.creds) with which a role logs in.
+// Credentials returns the content of a credentials file (.creds) with which a role
+// logs in.
 func (k *Keys) Credentials(roles RoleKeys, role Role) ([]byte, error) {
 	text, user, err := k.userJWT(roles, role)
 	if err != nil {

@@ -16,19 +16,20 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// header of every JWT of NATS.
+// header is the header of every JWT of NATS.
 const header = `{"typ":"JWT","alg":"ed25519-nkey"}`
 
-// claimsVersion is that of the claims that package jwt makes.
+// claimsVersion is the version of the claims that package jwt makes.
 const claimsVersion = 2
 
-// encode signs claims as package jwt does, but with the given time of issue in
-// place of the clock's: the same claims, key and time make the same text.
+// encode returns the JWT with these claims, signed by a key. It sets the issuer, the
+// identity (jti) and the time of issue in the claims. Package jwt takes the time from
+// the clock; here the same claims, key and time make the same text.
 //
-// The identity covers the whole claims. Package jwt leaves out what is special
-// to accounts, so that two of one second have one identity, and a server that
-// has the first does not take over the second from the others. The claims are not
-// checked: servers do so before they store an account.
+// The identity is a digest of all claims. That of package jwt leaves out what only
+// accounts have. So two versions of an account from the same second would have one
+// identity, and a server that has the first would not take over the second from other
+// servers. The claims are not checked: servers do so before they store an account.
 func encode(claims jwt.Claims, by nkeys.KeyPair, issued int64) (string, error) {
 	switch c := claims.(type) {
 	case *jwt.OperatorClaims:
@@ -65,8 +66,8 @@ func encode(claims jwt.Claims, by nkeys.KeyPair, issued int64) (string, error) {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-// issuedAt returns when a JWT was issued, and zero for text that is none. It
-// does not ask who has signed it.
+// issuedAt returns the time of issue of a JWT, and zero for text that is no JWT. It
+// does not check the signature.
 func issuedAt(text string) int64 {
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
@@ -85,12 +86,12 @@ func issuedAt(text string) int64 {
 	return claims.IssuedAt
 }
 
-// later returns a time of issue that servers take for later than those of what
-// they store, whatever the clock shows.
+// later returns a time of issue: now, or one second after the latest of the stored
+// times of issue if the clock is not past that.
 func later(now time.Time, stored ...int64) int64 {
 	issued := now.Unix()
 	for _, s := range stored {
-		if s < math.MaxInt64 {
+		if s < math.MaxInt64 { // a server may return any number
 			s++
 		}
 		issued = max(issued, s)

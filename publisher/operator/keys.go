@@ -18,8 +18,8 @@ import (
 // Names of the service's accounts.
 const (
 	AccountSystem = "SYS"  // the servers' own
-	AccountAuth   = "AUTH" // logins are answered in it
-	AccountApp    = "APP"  // the stream and whoever of the service uses it
+	AccountAuth   = "AUTH" // servers ask in it about logins, and the callout answers
+	AccountApp    = "APP"  // the stream, and the parts of the service that use it
 )
 
 // Files of the key directory. Each holds the seed of one key.
@@ -29,7 +29,7 @@ const (
 	loginsFile   = "logins.nk"   // signs the logins of partners
 	answersFile  = "answers.nk"  // signs answers to the servers' questions about logins
 	rolesDir     = "roles"       // below it ROLE.nk, which signs users of the role
-	preloadDir   = "accounts"    // below it the accounts of the service, which servers outside have
+	preloadDir   = "accounts"    // below it the accounts of the service that outside servers have in their configuration
 )
 
 // Keys are the keys of an installation.
@@ -47,7 +47,8 @@ type Keys struct {
 	App      string // public key of account APP
 }
 
-// keyFiles are the files of a key directory and the kinds of their keys.
+// keyFiles returns the files of a key directory, the kinds of their keys, and where
+// OpenKeys stores the keys.
 func (k *Keys) keyFiles() []keyFile {
 	return []keyFile{
 		{operatorFile, nkeys.PrefixByteOperator, &k.operator},
@@ -63,10 +64,10 @@ type keyFile struct {
 	key  *nkeys.KeyPair
 }
 
-// OpenKeys reads the keys in a directory. If there is no such directory it
-// makes one, with new keys, for its owner only. A directory in which some of the
-// keys are missing is an error: with others in their place the servers would
-// refuse every account.
+// OpenKeys reads the keys in a directory. If there is no such directory it makes
+// one with new keys that only its owner can read. If a key is missing from an
+// existing directory, that is an error: with a new key in its place the servers
+// would refuse accounts or logins.
 func OpenKeys(dir string) (*Keys, error) {
 	k := &Keys{dir: dir}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -89,9 +90,14 @@ func OpenKeys(dir string) (*Keys, error) {
 	return k, k.compute()
 }
 
-// RenewKey makes another key in place of one in the directory: that of a role, named
-// like the role, or accounts, logins or answers. The operator's own is not renewed alone:
-// the keys of all accounts are computed from it.
+// RenewKey replaces a key in the directory by a new one. The name is accounts, logins,
+// answers, sentinel or one of Roles. The operator's own key cannot be renewed: the
+// keys of all accounts are computed from it.
+//
+// Nothing that runs takes over the new key. Call OpenKeys and StoredPreload after it,
+// and write the servers' configuration, the credentials and the Answers again; the
+// key takes effect when servers and service are started with them. The embedded
+// server does not use the stored keys of roles: it makes its own at each start.
 func RenewKey(dir, name string) error {
 	path, kind := filepath.Join(dir, name+".nk"), nkeys.PrefixByteAccount
 	switch {
@@ -113,8 +119,8 @@ func RenewKey(dir, name string) error {
 	return nil
 }
 
-// makeKeys puts a directory with new keys in place as a whole, so that a start
-// that is interrupted leaves either all keys or none.
+// makeKeys makes a directory with new keys. It writes them into a temporary directory
+// and renames that. So if it is interrupted there are either all keys or none.
 func makeKeys(dir string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return err
@@ -142,7 +148,7 @@ func makeKeys(dir string) (err error) {
 	return syncDir(filepath.Dir(dir))
 }
 
-// compute sets the public keys.
+// compute sets the public keys of the operator and of the service's accounts.
 func (k *Keys) compute() (err error) {
 	if k.Operator, err = k.operator.PublicKey(); err != nil {
 		return fmt.Errorf("read the key of the NATS operator: %w", err)
@@ -160,11 +166,12 @@ func (k *Keys) PartnerAccount(partner string) string { return PartnerAccount(k.O
 // PartnerAccount returns the public key of a partner's account under an operator.
 func PartnerAccount(operator, partner string) string { return accountKey(operator, partner) }
 
-// accountKey computes a public key of which nobody knows the private half.
+// accountKey computes the public key of an account. Nobody knows its private half.
 func accountKey(operator, name string) string {
 	return publicKey(nkeys.PrefixByteAccount, operator+name)
 }
 
+// publicKey returns a digest of the text in the form of a public key.
 func publicKey(kind nkeys.PrefixByte, text string) string {
 	digest := sha256.Sum256([]byte(text))
 	key, err := nkeys.Encode(kind, digest[:])
@@ -174,7 +181,7 @@ func publicKey(kind nkeys.PrefixByte, text string) string {
 	return string(key)
 }
 
-// readKey returns the key in a file.
+// readKey returns the key in a file. A key of another kind is an Invalid Error.
 func readKey(path string, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
 	seed, err := os.ReadFile(path)
 	if err != nil {
@@ -196,8 +203,8 @@ func writeKey(path string, pair nkeys.KeyPair) error {
 	return WriteFile(path, append(seed, '\n'))
 }
 
-// WriteFile puts a secret file in place, whole or not at all, also when power is lost. Only
-// its owner can read it.
+// WriteFile writes a file that only its owner can read, and replaces one of that name.
+// If it fails, or power is lost, the file is either the former or the new one, and whole.
 func WriteFile(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
 	if err != nil {
@@ -214,7 +221,8 @@ func WriteFile(path string, content []byte) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// syncDir makes sure that what was put in place is there after a loss of power.
+// syncDir makes sure that files that were renamed within a directory are there after a
+// loss of power.
 func syncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {

@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"io/fs"
@@ -281,7 +282,15 @@ func TestAnswersAreStoredWithoutKeysThatSignAccounts(t *testing.T) {
 			t.Errorf("it holds %s", file)
 		}
 	}
-	for _, wrong := range []string{"", "{}", `{"operator":"` + k.Operator + `","auth":"` + k.Auth + `"}`, `{"operator":"` + k.App + `","auth":"` + k.Auth + `","logins":"x","answers":"y"}`} {
+	seed, err := os.ReadFile(filepath.Join(dir, "logins.nk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	login := string(bytes.TrimSpace(seed))
+	for _, wrong := range []string{
+		"", "{}", `{"operator":"` + k.Operator + `","auth":"` + k.Auth + `"}`, `{"operator":"` + k.App + `","auth":"` + k.Auth + `","logins":"x","answers":"y"}`,
+		`{"operator":"` + k.Operator + `","auth":"` + k.Auth + `","logins":"` + login + `","answers":"` + login + `"}`,
+	} {
 		if _, err := operator.ParseAnswers([]byte(wrong)); !errors.Is(err, events.Invalid) {
 			t.Errorf("%s: %v", wrong, err)
 		}

@@ -12,21 +12,22 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// Preload is what servers have from their configuration. It does not change with
+// Preload is the part of the servers' configuration that this package signs: the
+// operator, the sentinel and the accounts SYS, AUTH and APP. It does not change with
 // partners.
 type Preload struct {
 	operator, sentinel string    // JWTs
 	accounts           []account // SYS, AUTH and APP
 }
 
-// account is an account of the service.
+// account is an account of the service: its public key and its JWT.
 type account struct{ key, text string }
 
-// Preload makes what servers have from their configuration. The accounts are
-// stored in dir, in the form of a server's resolver directory, and keep their
-// time of issue while they stay the same. Anything else found there in their
-// place is replaced by a JWT that was issued later, because a server prefers the
-// later one.
+// Preload makes the preload. It stores the accounts in dir, in the form of a server's
+// resolver directory: one file KEY.jwt for each. An account that is stored there
+// already, and has not changed, keeps its time of issue. Any other content of its file
+// is replaced by a JWT with a later time of issue, because a server prefers the later
+// one.
 func (k *Keys) Preload(roles RoleKeys, dir string, now time.Time) (*Preload, error) {
 	p := &Preload{}
 	var err error
@@ -49,7 +50,7 @@ func (k *Keys) Preload(roles RoleKeys, dir string, now time.Time) (*Preload, err
 			return nil, fmt.Errorf("read a NATS account: %w", err)
 		}
 		issued := issuedAt(string(stored))
-		text, err := a.jwt(roles, issued)
+		text, err := a.jwt(roles, issued) // the stored text again, if nothing has changed
 		if err == nil && text != string(stored) {
 			if text, err = a.jwt(roles, later(now, issued)); err == nil {
 				err = WriteFile(path, []byte(text))
@@ -63,9 +64,10 @@ func (k *Keys) Preload(roles RoleKeys, dir string, now time.Time) (*Preload, err
 	return p, nil
 }
 
-// StoredPreload makes what servers outside of the program have from their
-// configuration, with the keys of the roles that are stored beside the others. The
-// accounts are stored there too, so that they keep their time of issue.
+// StoredPreload returns the role keys of the key directory and the preload that lists
+// them. Both are for servers outside of the program. It makes and stores role keys
+// that are missing. It stores the accounts in the key directory too, so that they keep
+// their time of issue.
 func (k *Keys) StoredPreload(now time.Time) (RoleKeys, *Preload, error) {
 	roles, err := k.RoleKeys()
 	if err != nil {
@@ -75,8 +77,8 @@ func (k *Keys) StoredPreload(now time.Time) (RoleKeys, *Preload, error) {
 	return roles, p, err
 }
 
-// Text returns the part of a server's configuration that is the same for all
-// servers, in the form that nats-server reads.
+// Text returns the preload in the format of nats-server's configuration. It is the
+// same for all servers.
 func (p *Preload) Text() string {
 	var w strings.Builder
 	keys := make([]string, 0, len(p.accounts))
@@ -88,22 +90,22 @@ func (p *Preload) Text() string {
 		keys = append(keys, a.key)
 	}
 	fmt.Fprintf(&w, "}\n")
-	// Users of these accounts log in with JWTs of their own, all others through
-	// the callout alone, whoever has signed their JWT.
+	// Only users of these accounts can log in with a JWT of their own. All others log
+	// in through the callout, whoever has signed the JWT that they show.
 	fmt.Fprintf(&w, "resolver_pinned_accounts: [%s]\n", strings.Join(keys, ", "))
 	fmt.Fprintf(&w, "default_sentinel: %q\n", p.sentinel)
-	// Without it a server refuses a login that is not answered within 2 s, and
-	// clients do not come back after two refusals.
+	// Without this timeout a server refuses a login that is not answered within 2 s,
+	// and clients stop reconnecting after two refusals.
 	fmt.Fprintf(&w, "authorization {timeout: %d}\n", tenancy.LoginWait/time.Second)
 	return w.String()
 }
 
-// mostAccounts is how many accounts a server stores.
+// mostAccounts is how many accounts a server can store.
 const mostAccounts = 100_000
 
 // Resolver returns the part of a server's configuration that names the directory
-// in which it stores accounts. An account is never deleted: one that was deleted
-// while a server was away would come back from that server to all.
+// in which it stores accounts. Accounts are never deleted. If one were deleted while
+// a server is away, the other servers would take it over from that server again.
 func Resolver(dir string) string {
 	return fmt.Sprintf("resolver {\n  type: full\n  dir: %q\n  allow_delete: false\n  interval: \"2s\"\n  limit: %d\n}\n", dir, mostAccounts)
 }

@@ -14,10 +14,12 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-// Role is what a connection is for; it decides what it may do.
+// Role is what a connection is for; it decides what the connection may do.
 type Role string
 
-// The roles. Each has users of its own, whom a key of the role has signed.
+// The roles. Each has users of its own, whose JWTs a key of the role has signed. The
+// value of a role names its files: ROLE.nk with the key, ROLE.creds with credentials.
+// So "doors", the value of Partners, stays: installations have files of that name.
 const (
 	Publisher Role = "publisher" // owns the stream; the only one that may publish events
 	Reader    Role = "reader"    // reads the stream through consumers and by sequence
@@ -26,10 +28,10 @@ const (
 	System    Role = "system"    // the same person in account SYS: server reports
 	Keeper    Role = "keeper"    // in account SYS: pushes accounts, finds and closes partners' connections
 	Callout   Role = "callout"   // in account AUTH: answers logins
-	sentinel  Role = "sentinel"  // in account AUTH: whoever connects without a JWT; may do nothing
+	sentinel  Role = "sentinel"  // in account AUTH: the user of a client that shows no user JWT; may do nothing
 )
 
-// Roles are the roles that have credentials.
+// Roles are the roles that have credentials: all but the sentinel.
 var Roles = []Role{Publisher, Reader, Operator, Partners, System, Keeper, Callout}
 
 const (
@@ -53,9 +55,10 @@ func (k *Keys) account(r Role) string {
 	}
 }
 
-// permissions of the roles. Whoever may create a consumer may have its messages
-// delivered to any subject; so these roles keep apart parts of one service and
-// its operator, not parties that distrust each other.
+// permissions returns the subjects that users of a role may publish and subscribe
+// to. Whoever may create a consumer may have its messages delivered to any subject.
+// So these roles separate parts of one service and the people who operate it, not
+// parties that distrust each other.
 func permissions(role Role) jwt.Permissions {
 	switch role {
 	case Publisher:
@@ -87,13 +90,13 @@ func permissions(role Role) jwt.Permissions {
 		}, inbox)
 	case Callout:
 		return allow([]string{loginAnswers}, loginRequests)
-	default:
+	default: // the sentinel
 		return jwt.Permissions{Pub: jwt.Permission{Deny: jwt.StringList{">"}}, Sub: jwt.Permission{Deny: jwt.StringList{">"}}}
 	}
 }
 
-// reports are the subjects of reports that servers make of themselves. Subjects
-// with which a server or an account is changed are not among them.
+// reports returns the subjects on which servers are asked for reports about
+// themselves. No request to one of them changes a server or an account.
 func reports() []string {
 	subjects := []string{"$SYS.REQ.SERVER.PING"}
 	for _, name := range []string{"IDZ", "STATSZ", "VARZ", "SUBSZ", "CONNZ", "ROUTEZ", "GATEWAYZ", "LEAFZ", "ACCOUNTZ", "JSZ", "HEALTHZ", "EXPVARZ", "RAFTZ"} {
@@ -102,18 +105,19 @@ func reports() []string {
 	return append(subjects, pingTraffic)
 }
 
+// allow returns permissions for these subjects and no others.
 func allow(publish []string, subscribe ...string) jwt.Permissions {
 	return jwt.Permissions{Pub: jwt.Permission{Allow: publish}, Sub: jwt.Permission{Allow: subscribe}}
 }
 
-// RoleKeys are the keys that sign users of the roles. What a role may do stands
-// in the account, beside the public half of its key: it can be changed without
-// new credentials.
+// RoleKeys are the keys that sign the users of the roles. An account lists the
+// public half of each key together with the permissions of the role. So the
+// permissions can be changed without new credentials.
 type RoleKeys map[Role]nkeys.KeyPair
 
-// NewRoleKeys makes role keys in memory, for a server that needs none after its end,
-// such as the embedded one. Credentials that they sign stop working as soon as the
-// accounts list other role keys, as after the next start.
+// NewRoleKeys makes role keys in memory only. They are for the embedded server, whose
+// accounts list new role keys after each start. Credentials that the former keys
+// signed stop working then.
 func NewRoleKeys() (RoleKeys, error) {
 	all := make(RoleKeys)
 	for _, role := range append(Roles, sentinel) {
@@ -126,8 +130,8 @@ func NewRoleKeys() (RoleKeys, error) {
 	return all, nil
 }
 
-// RoleKeys returns the keys that are stored beside the others. One that is
-// missing is made anew; that is how it is changed.
+// RoleKeys reads the role keys from the key directory. It makes and stores each one
+// that is missing.
 func (k *Keys) RoleKeys() (RoleKeys, error) {
 	dir := filepath.Join(k.dir, rolesDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -150,7 +154,8 @@ func (k *Keys) RoleKeys() (RoleKeys, error) {
 	return all, nil
 }
 
-// scopes adds the roles of an account to its claims.
+// scopes adds to the claims of an account the keys of the roles in it, each with the
+// permissions of the role.
 func (k *Keys) scopes(c *jwt.AccountClaims, all RoleKeys) error {
 	for role, pair := range all {
 		if k.account(role) != c.Subject {
@@ -163,7 +168,7 @@ func (k *Keys) scopes(c *jwt.AccountClaims, all RoleKeys) error {
 		scope := jwt.NewUserScope()
 		scope.Key, scope.Role = key, string(role)
 		scope.Template.Permissions = permissions(role)
-		scope.Template.BearerToken = role == sentinel
+		scope.Template.BearerToken = role == sentinel // nobody has the sentinel's private key to sign a nonce with
 		c.SigningKeys.AddScopedSigner(scope)
 	}
 	return nil

@@ -27,21 +27,22 @@ const (
 	lookUpAccount   = "$SYS.REQ.ACCOUNT.%s.CLAIMS.LOOKUP"
 )
 
-// Servers is the state of the servers as they count themselves.
+// Servers is the state of the servers. A server is active if it runs, and for some
+// minutes after it was killed: each server reports how many are active.
 type Servers struct {
-	// Answering are the names of those that answer.
+	// Answering are the names of the servers that answer.
 	Answering []string
 
-	// Silent are the names of those that count and do not answer.
+	// Silent are the names of active servers that do not answer.
 	Silent []string
 
-	// Behind are the names of those that answer and may store accounts other
+	// Behind are the names of servers that answer and may store accounts other
 	// than they should: they are new, came back, or did not answer a push.
-	// Compare puts that right.
+	// Compare corrects what they store.
 	Behind []string
 }
 
-// UnansweredError is that servers which count have not answered in time.
+// UnansweredError is that active servers have not answered in time.
 type UnansweredError struct {
 	Servers []string // names
 }
@@ -54,7 +55,7 @@ func (e *UnansweredError) Error() string {
 // Unwrap returns events.Unavailable.
 func (e *UnansweredError) Unwrap() error { return events.Unavailable }
 
-// serverInfo is what a server says of itself.
+// serverInfo is how a server names itself in an answer.
 type serverInfo struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
@@ -62,13 +63,14 @@ type serverInfo struct {
 
 // server is what is known of a server that has answered once.
 type server struct {
-	name   string
-	inStep bool      // it stores what it should
-	last   time.Time // when it last answered
+	name     string
+	upToDate bool      // it stores what it should
+	last     time.Time // when it last answered
 }
 
-// countedOn is longer than servers count one that was killed.
-const countedOn = 10 * time.Minute
+// forgetAfter is how long the former id of a server is remembered. It is longer than
+// a killed server stays active.
+const forgetAfter = 10 * time.Minute
 
 // answer is the answer of a server to a request to all of them.
 type answer struct {
@@ -76,23 +78,25 @@ type answer struct {
 	body   []byte
 }
 
-// census is which servers answered, and how many should: the highest number of active
-// servers that any of them reported.
-type census struct {
+// responders are the servers that answered a request, and how many should: the highest
+// number of active servers that any of them reported.
+type responders struct {
 	answered map[string]string // names by id
 	expected int
 }
 
-// complete reports whether all servers that count have answered.
-func (c census) complete() bool { return c.expected > 0 && len(c.answered) >= c.expected }
+// complete reports whether all active servers have answered.
+func (resp responders) complete() bool {
+	return resp.expected > 0 && len(resp.answered) >= resp.expected
+}
 
-// equal reports whether the same servers have answered and as many count.
-func (c census) equal(other census) bool {
-	return c.expected > 0 && c.expected == other.expected && maps.Equal(c.answered, other.answered)
+// equal reports whether the same servers have answered and as many are active.
+func (resp responders) equal(other responders) bool {
+	return resp.expected > 0 && resp.expected == other.expected && maps.Equal(resp.answered, other.answered)
 }
 
 // add adds the answer of a server to pingServers.
-func (c *census) add(body []byte) error {
+func (resp *responders) add(body []byte) error {
 	var r struct {
 		Server     serverInfo `json:"server"`
 		Statistics struct {
@@ -102,57 +106,57 @@ func (c *census) add(body []byte) error {
 	if err := json.Unmarshal(body, &r); err != nil {
 		return fmt.Errorf("read a NATS server's answer: %w", err)
 	}
-	if c.answered == nil {
-		c.answered = make(map[string]string)
+	if resp.answered == nil {
+		resp.answered = make(map[string]string)
 	}
-	c.answered[r.Server.ID] = r.Server.Name
-	// One that has just started does not know all others yet.
-	c.expected = max(c.expected, r.Statistics.ActiveServers)
+	resp.answered[r.Server.ID] = r.Server.Name
+	// The highest number: a server that has just started does not know all others yet.
+	resp.expected = max(resp.expected, r.Statistics.ActiveServers)
 	return nil
 }
 
-// Servers asks which servers there are.
+// Servers asks which servers there are, and remembers which answered.
 func (a *Accounts) Servers(ctx context.Context) (Servers, error) {
-	c, err := a.census(ctx)
+	resp, err := a.ping(ctx)
 	if err != nil {
 		return Servers{}, err
 	}
-	return a.note(c), nil
+	return a.remember(resp), nil
 }
 
-// note remembers the servers that answered, and returns the state of all. A server
-// that did not answer may have missed something from now on.
-func (a *Accounts) note(c census) Servers {
+// remember stores which servers answered, and returns the state of all. From now on a
+// server that did not answer may have missed a push, so it is no longer up to date.
+func (a *Accounts) remember(resp responders) Servers {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var s Servers
 	now := a.cfg.Clock()
 	names := make(map[string]bool)
-	for id, name := range c.answered {
+	for id, name := range resp.answered {
 		if a.servers[id] == nil {
 			a.servers[id] = &server{name: name}
 		}
 		a.servers[id].last = now
 		names[name] = true
 		s.Answering = append(s.Answering, name)
-		if !a.servers[id].inStep {
+		if !a.servers[id].upToDate {
 			s.Behind = append(s.Behind, name)
 		}
 	}
-	unknown := c.expected - len(c.answered)
+	unknown := resp.expected - len(resp.answered)
 	for id, known := range a.servers {
-		if _, ok := c.answered[id]; ok {
+		if _, ok := resp.answered[id]; ok {
 			continue
 		}
-		known.inStep = false
+		known.upToDate = false
 		switch {
-		case names[known.name]: // it was killed and has started again, and may count under its former id for some minutes
+		case names[known.name]: // killed and started again: its former id may be active for some minutes
 			unknown--
-			if now.Sub(known.last) > countedOn {
+			if now.Sub(known.last) > forgetAfter {
 				delete(a.servers, id)
 			}
-		case c.complete():
-			delete(a.servers, id) // it has said that it ends
+		case resp.complete():
+			delete(a.servers, id) // no longer active: it has told the others that it ends
 		default:
 			s.Silent = append(s.Silent, known.name)
 			unknown--
@@ -167,86 +171,88 @@ func (a *Accounts) note(c census) Servers {
 	return s
 }
 
-// census asks which servers there are. It returns when as many have answered as
-// count, or when no more answers come in time.
-func (a *Accounts) census(ctx context.Context) (c census, err error) {
+// ping asks which servers there are. It returns when all active ones have answered, or
+// at the timeout if at least one has. It stores for askAll whether servers were missing.
+func (a *Accounts) ping(ctx context.Context) (resp responders, err error) {
 	r, err := a.connection()
 	if err != nil {
-		return c, err
+		return resp, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
-	to, replies, done := r.expect()
+	replyTo, replies, done := r.expect()
 	defer done()
-	if err := r.nc.PublishRequest(pingServers, to+".count", nil); err != nil {
-		return c, fmt.Errorf("ask the NATS servers: %w", err)
+	if err := r.nc.PublishRequest(pingServers, replyTo+".servers", nil); err != nil {
+		return resp, fmt.Errorf("ask the NATS servers: %w", err)
 	}
-	for !c.complete() && err == nil {
+	for !resp.complete() && err == nil {
 		select {
 		case <-ctx.Done():
-			if len(c.answered) == 0 || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return c, noAnswer(ctx)
+			if len(resp.answered) == 0 || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return resp, noAnswer(ctx)
 			}
-			a.setIncomplete(c)
-			return c, nil
+			a.setIncomplete(resp)
+			return resp, nil
 		case msg := <-replies:
-			err = c.add(msg.Data)
+			err = resp.add(msg.Data)
 		}
 	}
-	a.setIncomplete(census{})
-	return c, err
+	a.setIncomplete(responders{})
+	return resp, err
 }
 
-// askAll sends a request to all servers, and asks at the same time how many count.
-// It returns when as many have answered, or when no more answers come in time. It
-// does not wait for servers that did not answer the last census: one that was
-// killed counts for some minutes.
-func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (answers []answer, c census, err error) {
+// askAll sends a request to all servers, and pings them at the same time to learn how
+// many are active. It returns when all have answered both, or at the timeout if at
+// least one has answered the ping. It does not wait for servers that did not answer the
+// last call of ping either, because a killed one stays active for some minutes.
+func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (answers []answer, resp responders, err error) {
 	r, err := a.connection()
 	if err != nil {
-		return nil, c, err
+		return nil, resp, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
-	to, replies, done := r.expect()
+	replyTo, replies, done := r.expect()
 	defer done()
-	err = errors.Join(r.nc.PublishRequest(subject, to+".answer", body), r.nc.PublishRequest(pingServers, to+".count", nil))
+	err = errors.Join(r.nc.PublishRequest(subject, replyTo+".answer", body), r.nc.PublishRequest(pingServers, replyTo+".servers", nil))
 	if err != nil {
-		return nil, c, fmt.Errorf("ask the NATS servers: %w", err)
+		return nil, resp, fmt.Errorf("ask the NATS servers: %w", err)
 	}
 	last := a.lastIncomplete()
-	for !c.complete() && !c.equal(last) || len(answers) < len(c.answered) {
+	for !resp.complete() && !resp.equal(last) || len(answers) < len(resp.answered) {
 		select {
 		case <-ctx.Done():
-			if len(c.answered) == 0 || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil, c, noAnswer(ctx)
+			if len(resp.answered) == 0 || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return nil, resp, noAnswer(ctx)
 			}
-			return answers, c, nil
+			return answers, resp, nil
 		case msg := <-replies:
-			if !strings.HasSuffix(msg.Subject, ".count") {
+			if !strings.HasSuffix(msg.Subject, ".servers") {
 				answers = append(answers, answerOf(msg.Data))
-			} else if err := c.add(msg.Data); err != nil {
-				return nil, c, err
+			} else if err := resp.add(msg.Data); err != nil {
+				return nil, resp, err
 			}
 		}
 	}
-	return answers, c, nil
+	return answers, resp, nil
 }
 
-func (a *Accounts) lastIncomplete() census {
+// lastIncomplete returns the responders of the last ping; none if they were complete.
+func (a *Accounts) lastIncomplete() responders {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.incomplete
 }
 
-func (a *Accounts) setIncomplete(c census) {
+// setIncomplete stores the responders of the last ping, or none if they were complete.
+func (a *Accounts) setIncomplete(resp responders) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.incomplete = c
+	a.incomplete = resp
 }
 
-// ask sends a request to all servers and returns when so many have answered, or
-// when no more answers come in time.
+// ask sends a request to all servers and returns when the expected number of them has
+// answered. At the timeout it returns the answers so far.
 func (a *Accounts) ask(ctx context.Context, subject string, body []byte, expected int) (answers []answer, err error) {
 	r, err := a.connection()
 	if err != nil {
@@ -254,9 +260,9 @@ func (a *Accounts) ask(ctx context.Context, subject string, body []byte, expecte
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
-	to, replies, done := r.expect()
+	replyTo, replies, done := r.expect()
 	defer done()
-	if err := r.nc.PublishRequest(subject, to+".answer", body); err != nil {
+	if err := r.nc.PublishRequest(subject, replyTo+".answer", body); err != nil {
 		return nil, fmt.Errorf("ask the NATS servers: %w", err)
 	}
 	for len(answers) < expected {
@@ -273,35 +279,38 @@ func (a *Accounts) ask(ctx context.Context, subject string, body []byte, expecte
 	return answers, nil
 }
 
+// noAnswer returns the error of a request that ended without the answers it needs.
 func noAnswer(ctx context.Context) error {
 	return &events.Error{Code: events.Unavailable, Message: "no NATS server answers", Err: ctx.Err()}
 }
 
-// replies hands out the answers that come to one subscription, so that not each
-// request makes a subscription that the servers of a cluster pass on.
+// replies receives the answers to all requests by one subscription, and passes each on
+// to the request that waits for it. So not every request makes a subscription, which
+// the servers of a cluster would announce to each other.
 type replies struct {
 	nc    *nats.Conn
 	inbox string
 
 	mu      sync.Mutex
-	last    uint64
-	waiting map[string]chan *nats.Msg // by request
+	last    uint64                    // number of the last request
+	waiting map[string]chan *nats.Msg // by number of the request
 }
 
-// mostReplies is how many answers wait for their request to look at them: more
-// than there are servers.
+// mostReplies is how many answers to one request can wait until they are read. It is
+// more than servers send; a further one is dropped.
 const mostReplies = 64
 
+// newReplies subscribes to the answers to requests that will be sent by nc.
 func newReplies(nc *nats.Conn) (*replies, error) {
 	r := &replies{nc: nc, inbox: nc.NewInbox(), waiting: make(map[string]chan *nats.Msg)}
 	_, err := nc.Subscribe(r.inbox+".*.*", func(msg *nats.Msg) {
 		request, _, _ := strings.Cut(strings.TrimPrefix(msg.Subject, r.inbox+"."), ".")
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if to := r.waiting[request]; to != nil && msg.Header.Get("Status") == "" { // the status that nobody listens is no answer
+		if answers := r.waiting[request]; answers != nil && msg.Header.Get("Status") == "" { // a status (no responders) is no answer
 			select {
-			case to <- msg:
-			default:
+			case answers <- msg:
+			default: // full: the subscription must not block
 			}
 		}
 	})
@@ -311,9 +320,10 @@ func newReplies(nc *nats.Conn) (*replies, error) {
 	return r, nil
 }
 
-// expect returns the subject below which a request wants its answers, the answers
-// that come, and what ends that.
-func (r *replies) expect() (to string, answers <-chan *nats.Msg, done func()) {
+// expect prepares for the answers to one request. The request names {replyTo}.{word} as
+// its reply subject; by the word the caller tells answers of different kinds apart. The
+// answers arrive on the channel until done is called.
+func (r *replies) expect() (replyTo string, answers <-chan *nats.Msg, done func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last++
@@ -326,11 +336,11 @@ func (r *replies) expect() (to string, answers <-chan *nats.Msg, done func()) {
 	}
 }
 
-// answerOf finds out who answers, where the answer has it.
+// answerOf returns an answer with the server that sent it, if the answer names it.
 func answerOf(body []byte) answer {
 	var r struct {
 		Server serverInfo `json:"server"`
 	}
-	_ = json.Unmarshal(body, &r) // the answer to a look-up is an account or empty
+	_ = json.Unmarshal(body, &r) // fails for an answer to lookUpAccount, which is a JWT or empty
 	return answer{r.Server, body}
 }
