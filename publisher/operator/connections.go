@@ -104,7 +104,8 @@ func (a *Accounts) connections(ctx context.Context, question map[string]any) ([]
 			})
 		}
 	}
-	return all, group.Wait()
+	err = group.Wait()
+	return all, err
 }
 
 // connectionsOf asks a server for the connections of an account there. A server that no
