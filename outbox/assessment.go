@@ -8,7 +8,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// assessmentRow is what is stored of an assessment before a registration.
+// assessmentRow is a stored assessment, as a registration finds it.
 type assessmentRow struct {
 	id         string
 	waiting    int64  // versions.row, 0 for none
@@ -19,13 +19,14 @@ type assessmentRow struct {
 	caseNumber int32
 
 	signed        int64          // versions.row of the version signed last; 0 for none
-	signedVersion events.Version // of that version, like the rest
-	user          string
-	time          string
+	signedVersion events.Version // its revisions
+	user          string         // who signed it
+	time          string         // when it was signed
 }
 
-// findAssessment returns what is stored of the assessment, by its id; nil where
-// it is new. It refuses another study or case for one that was signed.
+// findAssessment returns the stored assessment with a's id, or nil if there is
+// none. The error is a Conflict if a version of it was signed in another study or
+// case than a's.
 func (tx *transaction) findAssessment(study int64, a events.Assessment) (*assessmentRow, error) {
 	var r assessmentRow
 	err := tx.QueryRow(`
@@ -58,8 +59,8 @@ func (r *assessmentRow) in(study int64, a events.Assessment) bool {
 	return r.study == study && r.caseNumber == a.Case.ID
 }
 
-// sameVersion reports whether the very same version waits or is signed. It
-// refuses other content under a pair that is signed.
+// sameVersion reports whether the same version, with the same content, waits or was
+// signed. The error is a Conflict if the version was signed with other content.
 func (tx *transaction) sameVersion(stored *assessmentRow, s submission) (bool, error) {
 	if stored == nil {
 		return false, nil
@@ -88,9 +89,9 @@ func (tx *transaction) sameVersion(stored *assessmentRow, s submission) (bool, e
 	return true, nil
 }
 
-// outdated refuses a version that would wait for ever, because a sign-off of the
-// assessment or of its case has gone beyond it.
-func (tx *transaction) outdated(study int64, inCase caseRow, stored *assessmentRow, a events.Assessment) error {
+// refuseOutdated returns a Conflict if a's version could never be signed, because of
+// what was signed already; see signable.
+func (tx *transaction) refuseOutdated(study int64, inCase caseRow, stored *assessmentRow, a events.Assessment) error {
 	c := &candidate{id: a.ID, number: a.Case.ID, caseRevision: inCase.revision, studyRow: study}
 	if stored != nil && stored.signed != 0 {
 		c.signed, c.signedVersion = stored.signed, stored.signedVersion

@@ -36,7 +36,7 @@ const (
 type AuditEntry struct {
 	Number     int64           `json:"number"` // 1, 2, 3 …
 	Time       time.Time       `json:"time"`
-	Actor      string          `json:"actor"` // a PI, source or operator; empty in a failed sign-in, whose detail has the name that was tried
+	Actor      string          `json:"actor"` // a PI, source, operator or the program; empty in a failed sign-in, whose detail has the name that was tried
 	Action     string          `json:"action"`
 	Study      string          `json:"study,omitempty"`
 	Subject    string          `json:"subject"`              // an assessment, user, partner, source or key
@@ -51,8 +51,8 @@ type AuditEntry struct {
 
 // AuditFilter selects lines of the audit trail. The zero filter selects all.
 type AuditFilter struct {
-	Study      string // number
-	People     bool   // with Study: also what concerns PIs and partners who have or had a grant for it, and no other study
+	Study      string // id
+	People     bool   // with Study: also lines without a study about PIs and partners who have or had a grant for it
 	Subject    string
 	Assessment string // id
 	Actor      string
@@ -63,7 +63,7 @@ type AuditFilter struct {
 }
 
 // Audit calls fn with each line of the audit trail that the filter selects, in
-// order, until fn returns an error, which it then returns.
+// order. If fn returns an error, Audit stops and returns that error.
 func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEntry) error) error {
 	filter.Study = ledger.NormalizeStudy(filter.Study)
 	var people map[account]bool
@@ -73,7 +73,7 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 			return err
 		}
 	}
-	from, until := "", "~" // no time, and after all times
+	from, until := "", "~" // as texts, before and after all times
 	if !filter.From.IsZero() {
 		from = events.FormatTime(filter.From)
 	}
@@ -123,8 +123,8 @@ func scanAudit(row database.Row) (e AuditEntry, err error) {
 // account is a PI or a partner.
 type account struct{ kind, name string } // the kind is the first word of its actions
 
-// peopleOf returns the PIs and partners who have a grant for the study or had one,
-// as the audit trail has it.
+// peopleOf returns the PIs and partners who have or had a grant for the study. It
+// finds them by the lines of the audit trail that add, grant or revoke.
 func (o *Outbox) peopleOf(ctx context.Context, study string) (map[account]bool, error) {
 	people := make(map[account]bool)
 	err := database.Each(ctx, o.db.Reader, func(row database.Row) error {
@@ -153,16 +153,18 @@ func (o *Outbox) peopleOf(ctx context.Context, study string) (map[account]bool, 
 	return people, nil
 }
 
+// kindOf returns the first word of an action, such as pi of pi.added.
 func kindOf(action string) string {
 	kind, _, _ := strings.Cut(action, ".")
 	return kind
 }
 
-// signInKinds are the kinds of accounts by the kinds of their sign-ins.
+// signInKinds has the kind of an account by the kind of its sign-ins.
 var signInKinds = map[string]string{"user": "pi", "client": "partner"}
 
-// ofStudy reports whether the line is about the filter's study, or about one of
-// its people and no study.
+// ofStudy reports whether the filter's study selects the line. It selects lines
+// about the study, and lines without a study about one of people. Without a study
+// in the filter it selects all.
 func (f AuditFilter) ofStudy(e AuditEntry, people map[account]bool) bool {
 	if f.Study == "" || e.Study == f.Study {
 		return true
@@ -175,7 +177,7 @@ func (f AuditFilter) ofStudy(e AuditEntry, people map[account]bool) bool {
 		var detail struct {
 			Kind string `json:"kind"`
 		}
-		_ = json.Unmarshal(e.Detail, &detail) // without a kind it is about nobody
+		_ = json.Unmarshal(e.Detail, &detail) // a line without a kind is about none of people
 		kind = signInKinds[detail.Kind]
 	}
 	return people[account{kind, e.Subject}]
@@ -191,13 +193,14 @@ func WithAddress(ctx context.Context, address string) context.Context {
 	return ledger.WithAddress(ctx, address)
 }
 
-// VerifyTrail reads the whole audit trail and returns its head, and the head that
-// was published last, the zero TrailHead where none was. The error is Altered and
-// names what is wrong: a line that was changed or is missing, an end that was cut
-// off, or a trigger that no longer keeps the records from change.
+// VerifyTrail reads the whole audit trail. It returns its head and the head that was
+// published last, or the zero TrailHead where none was. The error is Altered if the
+// trail or its protection was changed. It names what is wrong: a line that was
+// changed or is missing, an end that was cut off, or a changed trigger. The triggers
+// keep records from change.
 //
-// Lines after the published head can be cut off, with the state that names them,
-// without being found.
+// VerifyTrail cannot find that lines after the published head were cut off, if the
+// rows that name those lines were changed too.
 func (o *Outbox) VerifyTrail(ctx context.Context) (head, published TrailHead, err error) {
 	changed, err := o.db.ChangedTriggers(ctx, o.schema)
 	if err != nil {
@@ -205,7 +208,7 @@ func (o *Outbox) VerifyTrail(ctx context.Context) (head, published TrailHead, er
 	}
 	head, published, err = o.ledger.VerifyTrail(ctx)
 	if len(changed) == 0 || err != nil && events.CodeOf(err) != events.Altered {
-		return head, published, err
+		return head, published, err // the trail could not be read, so nothing more is certain
 	}
 	missing := events.Errorf(events.Altered, "the database lacks, or has in another form, triggers that keep records from change: %s", strings.Join(changed, ", "))
 	if err != nil {
@@ -214,18 +217,19 @@ func (o *Outbox) VerifyTrail(ctx context.Context) (head, published TrailHead, er
 	return head, published, missing
 }
 
-// TrailFinding returns what was wrong with the audit trail when Run started; nil
-// where nothing was, or it is not checked yet.
+// TrailFinding returns the error of the check of the audit trail by Run: what was
+// wrong, or why the trail could not be read. It is nil if nothing was wrong, and
+// before that check has ended.
 func (o *Outbox) TrailFinding() error { return o.trail.get() }
 
-// ClockFinding returns why the time could not be noted last, such as that the
-// clock is wrong; nil where it could.
+// ClockFinding returns why Run could not store the time at its last attempt, such
+// as that the clock is wrong. It is nil if it could.
 func (o *Outbox) ClockFinding() error { return o.clock.get() }
 
-// watchTrail checks the audit trail once and notes the time, and then calls
-// EveryMinute. A trail that is not as it was written does not stop the program,
-// because partners need their reports. It is logged, and its head is not published
-// any more.
+// watchTrail checks the audit trail once and stores the time, and then calls
+// EveryMinute each minute until ctx ends. A check that fails does not stop the
+// program, because partners need their reports. It is logged, and the head of the
+// trail is not published any more.
 func (o *Outbox) watchTrail(ctx context.Context) error {
 	head, published, err := o.VerifyTrail(ctx)
 	switch {
@@ -251,15 +255,18 @@ func (o *Outbox) watchTrail(ctx context.Context) error {
 	}
 }
 
+// noteTime stores the time as one at which the clock was right, if it is (see
+// ledger.NoteTime), and keeps the error for ClockFinding.
 func (o *Outbox) noteTime(ctx context.Context) error {
 	err := o.ledger.NoteTime(ctx)
 	o.clock.set(err)
 	return err
 }
 
-// EveryMinute notes the time, while the wall clock agrees with the monotonic one,
-// and publishes the head of the audit trail, if it changed and the last one is a
-// minute old. Run calls it each minute.
+// EveryMinute stores the time, if the wall clock was not set and Config.CheckClock's
+// limits hold. It also appends an event with the head of the audit trail, if the head
+// has changed and the last such event is at least a minute old. It appends none if
+// TrailFinding returns an error. Run calls EveryMinute each minute.
 func (o *Outbox) EveryMinute(ctx context.Context) error {
 	err := o.noteTime(ctx)
 	if o.TrailFinding() != nil {
@@ -272,14 +279,14 @@ func (o *Outbox) EveryMinute(ctx context.Context) error {
 	return errors.Join(err, failure)
 }
 
-// AcceptClock records that the operator by says that the clock is right, however
-// far it is from the last event, and returns the time that it shows. See
-// Config.CheckClock.
+// AcceptClock records that an operator, named by, says that the clock is right,
+// however far it is from the last event. It returns the time that the clock shows.
+// See Config.CheckClock.
 func (o *Outbox) AcceptClock(ctx context.Context, by string) (time.Time, error) {
 	return o.ledger.AcceptClock(ctx, by)
 }
 
-// checkTime refuses a signature by a clock that is wrong, if the outbox is to.
+// checkTime returns a Conflict if Config.CheckClock is set and the clock is wrong.
 func (tx *transaction) checkTime() error {
 	if !tx.o.checkClock {
 		return nil
@@ -301,14 +308,18 @@ const (
 	maxRefusedMessage = 1000 // bytes; a message may quote what is malformed
 )
 
-// RecordRefusal audits that a sign-off was refused, and returns the refusal; if it cannot
-// be audited, the cause of that too. SignOff does so by itself. A host calls it when
-// SignOffTx has returned an error and its transaction, in which the line would be undone,
-// has been rolled back. Another error than a refusal, such as a full disk, is no line.
+// RecordRefusal audits that a sign-off was refused with err, and returns err. If the
+// refusal cannot be audited, it returns err joined with the cause of that. An error
+// that is no refusal, such as a full disk, is returned and not audited.
+//
+// SignOff audits its refusals by itself. A host calls RecordRefusal after an error of
+// SignOffTx, when it has rolled back its transaction: the rollback would undo a line
+// written in it.
 func (o *Outbox) RecordRefusal(ctx context.Context, s SignOff, err error) error {
 	return o.recordRefusal(ctx, refusal{user: s.User, ids: s.IDs, meaning: s.Meaning}, err)
 }
 
+// recordRefusal audits the refusal and returns cause; see RecordRefusal.
 func (o *Outbox) recordRefusal(ctx context.Context, r refusal, cause error) error {
 	var refused *events.Error
 	if !errors.As(cause, &refused) {
@@ -327,7 +338,9 @@ func (o *Outbox) recordRefusal(ctx context.Context, r refusal, cause error) erro
 	return cause
 }
 
-// audit writes the line. What is malformed is left out of it.
+// audit writes the line of the refusal. It leaves out a malformed user name, meaning,
+// reason or id, and any text beyond the bounds. The study is that of the first
+// well-formed id.
 func (r refusal) audit(tx *ledger.Tx, cause *events.Error) error {
 	detail := struct {
 		Code        events.Code `json:"code"`

@@ -12,16 +12,17 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// accept decides whether the waiting versions of a case may be signed
-// together, and returns their case revision.
-func (tx *transaction) accept(fresh []*candidate) (int32, error) {
-	for _, c := range fresh {
+// accept returns the case revision of the waiting versions, which are of one case.
+// The error is a Conflict if one of them cannot be signed, or if their case revisions
+// differ.
+func (tx *transaction) accept(toSign []*candidate) (int32, error) {
+	for _, c := range toSign {
 		if err := tx.signable(c, c.waitingVersion); err != nil {
 			return 0, err
 		}
 	}
-	highest := slices.MaxFunc(fresh, byCaseRevision)
-	lowest := slices.MinFunc(fresh, byCaseRevision)
+	highest := slices.MaxFunc(toSign, byCaseRevision)
+	lowest := slices.MinFunc(toSign, byCaseRevision)
 	if byCaseRevision(lowest, highest) != 0 {
 		return 0, events.Errorf(events.Conflict,
 			"assessments of case %d cannot be signed together: %s waits in %s, %s in %s",
@@ -32,10 +33,10 @@ func (tx *transaction) accept(fresh []*candidate) (int32, error) {
 
 // signable returns an error unless the next version can be signed.
 //
-// A pair must be higher than every pair signed for the assessment, neither of
-// its parts lower than in the last signed one, and its case revision not below
-// the highest ever signed in the case. Signed pairs only grow, so the last
-// signed one is the highest.
+// A version is a pair of revisions. Next must be higher than every version signed of
+// the assessment, and neither of its revisions lower than in the one signed last. Its
+// case revision must not be below the highest ever signed in the case. Signed versions
+// only grow, so the one signed last is the highest.
 func (tx *transaction) signable(c *candidate, next events.Version) error {
 	last := c.signedVersion
 	higher := last.Less(next) && next.Revision >= last.Revision
@@ -52,13 +53,15 @@ func byCaseRevision(a, b *candidate) int {
 	return cmp.Compare(a.waitingVersion.CaseRevision, b.waitingVersion.CaseRevision)
 }
 
-// conflict names the pair signed, its signer and the time.
+// conflict returns a Conflict that names the signed version, its signer and the time,
+// followed by the formatted text.
 func (c *candidate) conflict(format string, args ...any) error {
 	return events.Errorf(events.Conflict, "assessment %s was signed as %s by %s at %s; %s",
 		c.id, c.signedVersion, c.signature.User, events.FormatTime(c.signature.Time), fmt.Sprintf(format, args...))
 }
 
-// caseConflict names the sign-off that moved the case beyond the candidate.
+// caseConflict returns a Conflict for a version whose case revision is too low. It
+// names the first sign-off in the highest case revision.
 func (tx *transaction) caseConflict(c *candidate, next events.Version) error {
 	highest := *c
 	var at string
@@ -80,18 +83,18 @@ func (tx *transaction) caseConflict(c *candidate, next events.Version) error {
 	return highest.conflict("assessment %s in %s is of an earlier revision of case %d", c.id, next, c.number)
 }
 
-// raiseCase moves a case to a higher revision and supersedes its reports that
-// are available and not signed now.
-func (tx *transaction) raiseCase(chain *ledger.Chain, user string, fresh []*candidate, revision int32) error {
-	if fresh[0].caseRevision > 0 {
-		if err := tx.supersede(chain, user, fresh); err != nil {
+// raiseCase moves a case to a higher revision. It supersedes the reports of the case
+// that are available, except those of assessments in toSign.
+func (tx *transaction) raiseCase(chain *ledger.Chain, user string, toSign []*candidate, revision int32) error {
+	if toSign[0].caseRevision > 0 { // else nothing of the case was signed before
+		if err := tx.supersede(chain, user, toSign); err != nil {
 			return err
 		}
 	}
 	_, err := tx.Exec(`
 		update cases
 		set revision = ?
-		where study = ? and number = ?`, revision, chain.Row, fresh[0].number)
+		where study = ? and number = ?`, revision, chain.Row, toSign[0].number)
 	if err != nil {
 		return fmt.Errorf("store case revision: %w", err)
 	}
@@ -106,25 +109,26 @@ type availableReport struct {
 	data    []byte
 }
 
-// supersede appends an event for each report of the case that is available and
-// not among those signed now, with the bytes published last.
-func (tx *transaction) supersede(chain *ledger.Chain, user string, fresh []*candidate) error {
+// supersede appends an event for each available report of the case, with the bytes
+// published last. It leaves out the assessments in toSign: their new reports replace
+// the old ones.
+func (tx *transaction) supersede(chain *ledger.Chain, user string, toSign []*candidate) error {
 	reports, err := database.List(context.Background(), tx, func(row database.Row) (r availableReport, err error) {
 		return r, row.Scan(&r.id, &r.version, &r.subject, &r.data)
 	}, `
 		select a.id, a.signed, e.subject, e.data
 		from assessments a
 		join events e on e.row = a.published
-		where a.study = +? and a.number = +? and a.available = 1`, chain.Row, fresh[0].number)
+		where a.study = +? and a.number = +? and a.available = 1`, chain.Row, toSign[0].number)
 	if err != nil {
 		return fmt.Errorf("find superseded reports: %w", err)
 	}
 	slices.SortFunc(reports, func(a, b availableReport) int { return compareIDs(a.id, b.id) })
 	for _, r := range reports {
-		if slices.ContainsFunc(fresh, func(c *candidate) bool { return c.id == r.id }) {
+		if slices.ContainsFunc(toSign, func(c *candidate) bool { return c.id == r.id }) {
 			continue
 		}
-		if err := tx.endReport(chain, user, fresh[0], r); err != nil {
+		if err := tx.endReport(chain, user, toSign[0], r); err != nil {
 			return err
 		}
 		tx.o.step("superseded")
@@ -132,6 +136,8 @@ func (tx *transaction) supersede(chain *ledger.Chain, user string, fresh []*cand
 	return nil
 }
 
+// endReport appends the event by which a report is superseded, and makes the report
+// unavailable. By is a candidate of the same case.
 func (tx *transaction) endReport(chain *ledger.Chain, user string, by *candidate, r availableReport) error {
 	e, _, err := chain.Append(events.ReportSuperseded, r.subject, by.partition(), r.data)
 	if err != nil {
@@ -152,10 +158,10 @@ type numberedDetail struct {
 	Event    string `json:"event"`
 }
 
-// repeat answers a sign-off of the version that was signed last with the answer of
-// the first time; Withdrawn is set if the report was withdrawn since. It is a Conflict
-// if the PI or the meaning is another.
-func (tx *transaction) repeat(c *candidate, s SignOff) (answer Signed, err error) {
+// firstAnswer returns again the answer to the sign-off of the version that was signed
+// last. Withdrawn is set if the report was withdrawn since. The error is a Conflict if
+// that sign-off was by another PI or with another meaning.
+func (tx *transaction) firstAnswer(c *candidate, s SignOff) (answer Signed, err error) {
 	if c.signature.User != s.User {
 		return Signed{}, c.conflict("nothing of it waits for %s", s.User)
 	}
@@ -172,12 +178,13 @@ func (tx *transaction) repeat(c *candidate, s SignOff) (answer Signed, err error
 	return answer, err
 }
 
-// compareIDs orders assessment ids: those of digits only first and by value,
-// then the others by code point.
+// compareIDs orders assessment ids. Ids of digits only come first, by value. All
+// other ids follow, by their bytes.
 func compareIDs(a, b string) int {
 	digitsA, digitsB := onlyDigits(a), onlyDigits(b)
 	switch {
 	case digitsA && digitsB:
+		// Without leading zeros, the longer number is the greater one.
 		x, y := strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
 		return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y), cmp.Compare(a, b))
 	case digitsA:

@@ -43,7 +43,9 @@ type candidate struct {
 	digest     string            // of the signed version; once the waiting version is read, of that
 }
 
-// load reads the candidate with an assessment id, and what a PI may do with it.
+// load reads the assessment with this id as a candidate, and whether the user may sign
+// for its study. It opens the study's chain. The error is NotFound if there is no such
+// assessment.
 func (tx *transaction) load(id, user string) (*candidate, error) {
 	c := &candidate{id: id}
 	var head ledger.Head
@@ -86,8 +88,9 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 	return c, err
 }
 
-// resetBefore returns when an operator set the PI's password, if that was within 72 hours
-// before the signature: then the operator may have signed.
+// resetBefore returns when an operator last set the PI's password, if that was less
+// than 72 hours before the signature, or else an empty string. Within that time the
+// operator may have signed in place of the PI.
 func (c *candidate) resetBefore(signature events.Signature) string {
 	if c.reset > events.FormatTime(signature.Time.Add(-accounts.OneTimeFor)) {
 		return c.reset
@@ -95,7 +98,8 @@ func (c *candidate) resetBefore(signature events.Signature) string {
 	return ""
 }
 
-// authorize refuses a PI who may not act in the study.
+// authorize returns a Forbidden Error if the PI is disabled or has no grant for the
+// study.
 func (c *candidate) authorize(user string) error {
 	if !c.granted {
 		return events.Errorf(events.Forbidden, "%s may not sign for study %s", user, c.study)
@@ -111,8 +115,9 @@ type preparedVersion struct {
 	digest     string
 }
 
-// prepareVersions reads the waiting versions of assessments. It returns no error:
-// the transaction reads again what is missing here or was replaced meanwhile.
+// prepareVersions reads the waiting versions of assessments, by assessment id. It
+// leaves out what it cannot read and returns no error: the transaction reads again
+// what is missing or was replaced meanwhile.
 func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]preparedVersion {
 	out := make(map[string]preparedVersion, len(ids))
 	for _, id := range ids {
@@ -134,7 +139,8 @@ func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]p
 	return out
 }
 
-// read sets the candidate's assessment and digest to those of the waiting version.
+// read sets the candidate's assessment and digest to those of the waiting version. It
+// takes them from prepared, unless that has another version or none.
 func (c *candidate) read(tx *transaction, prepared map[string]preparedVersion) (err error) {
 	if p, ok := prepared[c.id]; ok && p.version == c.waiting {
 		c.assessment, c.digest = p.assessment, p.digest
@@ -149,7 +155,7 @@ func (c *candidate) read(tx *transaction, prepared map[string]preparedVersion) (
 	return err
 }
 
-// content reads a stored version.
+// content returns the stored content of a version, named by its versions.row.
 func (tx *transaction) content(version int64) (content []byte, err error) {
 	err = tx.QueryRow(`select content from versions where row = ?`, version).Scan(&content)
 	if err != nil {
@@ -173,7 +179,7 @@ func decode(content []byte) (a events.Assessment, err error) {
 	return a, nil
 }
 
-// nullAsFalse scans an SQL truth value.
+// nullAsFalse scans an SQL truth value, null as false.
 type nullAsFalse struct{ target *bool }
 
 // Scan implements sql.Scanner.

@@ -13,14 +13,14 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// caseRow is what is stored of a case before a registration; zero where it is new.
+// caseRow is a stored case, as a registration finds it; zero where the case is new.
 type caseRow struct {
 	subject  string
 	revision int32 // the highest ever signed; 0 for none
 }
 
-// findCase returns what is stored of the assessment's case. Once anything of the
-// case was signed, it refuses another subject.
+// findCase returns the stored case of the assessment; zero where there is none. The
+// error is a Conflict if something of the case was signed for another subject.
 func (tx *transaction) findCase(study int64, a events.Assessment) (r caseRow, err error) {
 	err = tx.QueryRow(`
 		select subject, revision
@@ -38,9 +38,10 @@ func (tx *transaction) findCase(study int64, a events.Assessment) (r caseRow, er
 	return r, nil
 }
 
-// bindCase creates the assessment's case. If there is a case of which nothing was
-// signed, it gets the assessment's subject; what else waits in it for the former
-// subject cannot be signed until it is registered again.
+// bindCase creates the assessment's case, or gives an existing case the assessment's
+// subject. The caller has checked with findCase that nothing was signed for another
+// subject. Versions that wait in the case for its former subject cannot be signed
+// until they are registered again.
 func (tx *transaction) bindCase(by string, study int64, stored caseRow, a events.Assessment) error {
 	if stored.subject == a.Subject {
 		return nil
@@ -52,7 +53,7 @@ func (tx *transaction) bindCase(by string, study int64, stored caseRow, a events
 	if err != nil {
 		return fmt.Errorf("store case: %w", err)
 	}
-	if stored.subject == "" {
+	if stored.subject == "" { // the case is new
 		return nil
 	}
 	return tx.Audit(ledger.Line{
@@ -69,8 +70,9 @@ type caseReboundDetail struct {
 	To   string `json:"to"`
 }
 
-// bindAssessment creates the assessment in its case, or moves it there from
-// the one it was registered in before, where nothing of it was signed.
+// bindAssessment creates the assessment in its case, or moves it to that case from
+// another one. The caller has checked with findAssessment that nothing was signed in
+// another case.
 func (tx *transaction) bindAssessment(by string, study int64, stored *assessmentRow, a events.Assessment) error {
 	if stored == nil {
 		_, err := tx.Exec(`
@@ -105,9 +107,9 @@ type movedDetail struct {
 	To    int32  `json:"to"` // case of that study
 }
 
-// sameSubject refuses a version that waits for another subject than its case
-// has: that of the registration that came last.
-func (c *candidate) sameSubject() error {
+// refuseOtherSubject returns a Conflict if the waiting version is for another subject
+// than its case. A case has the subject of the last registration in it.
+func (c *candidate) refuseOtherSubject() error {
 	if c.assessment.Subject == c.subject {
 		return nil
 	}
@@ -116,12 +118,14 @@ func (c *candidate) sameSubject() error {
 		c.id, c.assessment.Subject, c.number, c.study, c.subject)}
 }
 
-// lesionsInUse refuses a lesion whose identifier {case}-{assessment}-{lesion}
-// another assessment of the study uses: 2-3 with T and 2 with 3-T are both
-// 1-2-3-T in case 1. As a case is a number, that can only be an assessment of the
-// same case. In use is what waits and what was ever signed.
-func (tx *transaction) lesionsInUse(study int64, a events.Assessment) error {
-	ids := idsOfSameLesions(a)
+// refuseUsedLesions returns a Conflict if another assessment of the study uses the
+// identifier of one of a's lesions in a version that waits or was signed.
+//
+// The identifier is {case}-{assessment}-{lesion}. In case 1, assessment 2-3 with
+// lesion T and assessment 2 with lesion 3-T both have the identifier 1-2-3-T. The
+// case is a number, so only assessments of one case can have an identifier in common.
+func (tx *transaction) refuseUsedLesions(study int64, a events.Assessment) error {
+	ids := idsWithSameLesions(a)
 	if len(ids) == 0 {
 		return nil
 	}
@@ -156,10 +160,10 @@ func (tx *transaction) lesionsInUse(study int64, a events.Assessment) error {
 	return nil
 }
 
-// idsOfSameLesions returns the ids of other assessments with which a lesion of
-// the assessment may have its identifier in common: the beginnings of its id, and
-// those that its id with the beginning of a lesion's is.
-func idsOfSameLesions(a events.Assessment) []string {
+// idsWithSameLesions returns the assessment ids that can have a lesion identifier in
+// common with a. An id is one of them if it is a's id up to a hyphen. It is one too if
+// it is a's id, a hyphen, and the id of one of a's lesions up to a hyphen.
+func idsWithSameLesions(a events.Assessment) []string {
 	ids := map[string]bool{}
 	for i := range a.ID {
 		if a.ID[i] == '-' && len(a.Lesions) > 0 {

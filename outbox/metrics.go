@@ -36,6 +36,8 @@ func newCounters() counters {
 	}
 }
 
+// signed counts a call of SignOff: each assessment signed, and the call once more if it
+// ended with an error. Both happen when a later case fails.
 func (c counters) signed(answers []Signed, err error, took time.Duration) {
 	c.duration.Observe(took.Seconds())
 	c.signoffs.WithLabelValues(outcome(nil)).Add(float64(len(answers)))
@@ -46,8 +48,8 @@ func (c counters) signed(answers []Signed, err error, took time.Duration) {
 
 func (c counters) withdrawn(err error) { c.withdrawals.WithLabelValues(outcome(err)).Inc() }
 
-// outcome returns the label of a call: done, refused for a reason of the request,
-// or failed.
+// outcome returns the label of a call: "done" without an error, "refused" where the
+// request is the reason of the error, and else "failed".
 func outcome(err error) string {
 	var refusal *events.Error
 	switch {
@@ -67,7 +69,7 @@ func (o *Outbox) Metrics() []prometheus.Collector {
 	return slices.Concat([]prometheus.Collector{backlog{o}, c.signoffs, c.duration, c.withdrawals}, o.receipts.Metrics(), o.accounts.Metrics())
 }
 
-// backlog counts the unpublished events at each scrape.
+// backlog collects the unpublished events and the parked studies, at each scrape.
 type backlog struct{ o *Outbox }
 
 var (

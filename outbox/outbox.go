@@ -2,6 +2,14 @@
 // withdraws them, writes the audit trail, and stores every event, also after the
 // publisher has published it. PIs, partners and keys are in its Accounts.
 //
+// A version is the content of an assessment under a pair of revisions: that of the
+// case and that of the assessment. A version waits from its registration until it
+// is signed or a later registration replaces it. A report is the signed version as
+// partners read it; it is available until it is withdrawn or superseded. An event
+// is pending until the stream sequence that the broker gave it is stored. A study
+// whose events the broker refuses is parked: its events are not pending until it is
+// released.
+//
 // A sign-off is one transaction: the state of the assessment, the signature, the
 // line in the audit trail, the study number and the event are stored together or
 // not at all. When a method returns without an error, they are on disk. Events of
@@ -38,7 +46,7 @@ import (
 
 const (
 	watchEvery      = 50 * time.Millisecond // how often Run looks for commits of other processes
-	checkpointAgain = time.Second           // after one that failed
+	checkpointAgain = time.Second           // longest pause after a checkpoint that failed
 	trailEvery      = time.Minute           // least time between two events with the head of the audit trail
 )
 
@@ -52,10 +60,11 @@ type Config struct {
 	Log       *slog.Logger     // Defaults to slog.Default().
 
 	// CheckClock makes SignOff, SignOffTx and Withdraw return a Conflict while the
-	// clock is more than five minutes behind the outbox's last event, or more than
-	// a day beyond the later of that event and the last time that EveryMinute noted,
-	// unless AcceptClock was called since. An event of a time that is far ahead
-	// would date its study for ever. Defaults to no check.
+	// clock is more than five minutes behind the outbox's last event. They also do
+	// so while it is more than a day ahead both of that event and of the last time
+	// that EveryMinute stored. AcceptClock ends the refusals. Without the check, one
+	// event with a time far ahead would put all later events of its study at that
+	// time. Defaults to no check.
 	CheckClock bool
 
 	// Elapsed returns the time since some moment by a clock that is never set.
@@ -84,10 +93,11 @@ type Outbox struct {
 	checkClock bool
 	schema     fs.FS
 	trail      finding // of the check of the audit trail by Run
-	clock      finding // of the last note of the time
+	clock      finding // of the last call of noteTime
 }
 
-// finding is what was wrong when something was checked last.
+// finding holds the error of the last check of something; nil where that check
+// passed or was not made yet.
 type finding struct{ err atomic.Pointer[error] }
 
 func (f *finding) set(err error) { f.err.Store(&err) }
@@ -120,6 +130,8 @@ func Open(ctx context.Context, path string, cfg Config) (*Outbox, error) {
 	return o, nil
 }
 
+// prepare migrates the schema and opens the parts of the outbox. Open closes the
+// database if it fails.
 func (o *Outbox) prepare(ctx context.Context, cfg Config) (err error) {
 	if o.schema, err = fs.Sub(schema, "schema"); err != nil {
 		return err
@@ -169,9 +181,9 @@ func (o *Outbox) update(ctx context.Context, verb string, fn func(*transaction) 
 }
 
 // Run does the outbox's work in the background until ctx ends, and then returns
-// nil: it wakes the publisher after commits of other processes, keeps the
-// database's log short, records failed sign-ins of clients, checks the audit trail
-// once, and then calls EveryMinute.
+// nil. It wakes the publisher after commits of other processes, keeps the
+// database's write-ahead log short, and writes failed sign-ins of clients to the
+// database. It checks the audit trail once, and then calls EveryMinute each minute.
 func (o *Outbox) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.checkpoint(ctx) })
@@ -181,17 +193,20 @@ func (o *Outbox) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// checkpoint keeps the database's log short. While that fails, as on a full disk,
-// the log grows; nothing is lost, and reading continues.
+// checkpoint keeps the database's write-ahead log short until ctx ends. While that
+// fails, as on a full disk, it tries again and the log grows. Nothing is lost, and
+// reading continues.
 func (o *Outbox) checkpoint(ctx context.Context) error {
 	loop := retry.Loop{Longest: checkpointAgain, Failed: func(err error) { o.log.Warn("cannot checkpoint the outbox", "cause", err) }}
 	return loop.Run(ctx, func(ctx context.Context, _ func()) error { return o.db.Maintain(ctx) })
 }
 
+// watch wakes the publisher when the database's version has changed, that is, after
+// a commit of any process.
 func (o *Outbox) watch(ctx context.Context) error {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
-	var seen int64
+	var seen int64 // the version at the last look
 	for {
 		version, err := o.db.Version(ctx)
 		if ctx.Err() != nil {

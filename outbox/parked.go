@@ -16,19 +16,21 @@ import (
 // refuses one of them for a reason of that event's own.
 type ParkedStudy struct {
 	Study            string    `json:"study"`
-	StudyKey         string    `json:"token"`
+	StudyKey         string    `json:"token"` // the JSON keeps this older name of the key
 	Reason           string    `json:"reason"`
 	Since            time.Time `json:"since"`
-	Sequence         uint64    `json:"sequence"` // of the first event that waits
+	Sequence         uint64    `json:"sequence"` // study number of the first event that is not published
 	ReleaseRequested bool      `json:"releaseRequested"`
 }
 
 // publisherActor is the relay's name in the audit trail.
 const publisherActor = "publisher"
 
-// Park takes a study, named by its key, out of Pending until it is released;
-// status and metrics show it. The relay calls it while nothing is in flight.
-// Parking again changes nothing.
+// Park parks the study with this key: Pending leaves out its events until Release.
+// Parking again changes nothing. The relay calls Park only when the broker has
+// answered for every event that was sent and Record has stored the answers. The error
+// is NotFound if there is no such study, and a Conflict if none of its events is
+// unpublished.
 func (s *Source) Park(ctx context.Context, key, reason string) error {
 	return s.ledger.Update(ctx, "park study", func(tx *ledger.Tx) error {
 		var study, first int64
@@ -91,14 +93,15 @@ func (o *Outbox) RequestRelease(ctx context.Context, by, study string) error {
 	})
 }
 
-// Release releases the studies whose release was requested, and returns how
-// many. Their events are then pending again. The relay calls it while nothing is
-// in flight.
+// Release releases the studies whose release was requested, and returns how many.
+// Their events are then pending again. The relay calls it only when the broker has
+// answered for every event that was sent and Record has stored the answers.
 //
-// It releases none as long as an event is pending. That event may be in flight
-// from another relay, and Record stores its stream sequence only if no older
-// event is pending.
+// Release releases none while an event is pending. Another relay may have sent that
+// event already. Record would refuse its stream sequence if an older event, of a
+// released study, became pending.
 func (s *Source) Release(ctx context.Context) (int, error) {
+	// Most calls find no request, and then take no write lock.
 	const requested = `select study from parked where requester <> ''`
 	asked, err := database.List(ctx, s.ledger.DB.Reader, database.Value[int64], requested)
 	if err != nil {
@@ -132,6 +135,8 @@ func (s *Source) Release(ctx context.Context) (int, error) {
 	return len(asked), nil
 }
 
+// release deletes the study's row in parked and audits that. It lowers relay.floor
+// below the study's first unpublished event, so that Pending finds it.
 func release(tx *ledger.Tx, study int64) error {
 	var first int64
 	var number string

@@ -27,13 +27,15 @@ type Registration struct {
 	Outcome string         `json:"outcome"` // Taken or Unchanged; empty where it was refused
 }
 
-// RegisterResult is a Registration, or the Err for which there is none. Err is a
-// Conflict if the assessment was signed in another study or case, if the case
-// was signed for another subject, if the pair of revisions is signed with other
-// content, or if the version could never be signed: its pair is not higher than
-// one signed, or its case was signed in a higher revision. It then names the
-// signed pair, signer and time. Err is a Conflict too if another assessment of the
-// study uses the identifier of one of the lesions.
+// RegisterResult is the outcome of a submission, or in Err why it was refused. Err is
+// nil if it was not refused. It is a Conflict in these cases:
+//   - The assessment was signed in another study or case.
+//   - The case was signed for another subject.
+//   - The version was signed with other content.
+//   - The version could never be signed, because it does not follow the one signed last
+//     (both revisions at least as high, one higher), or because the case was signed in
+//     a higher case revision. Then Err names the signed version, signer and time.
+//   - Another assessment of the study uses the identifier of one of the lesions.
 type RegisterResult struct {
 	Registration
 	Err *events.Error
@@ -41,15 +43,15 @@ type RegisterResult struct {
 
 // Register stores assessments, which then wait for their sign-off. Each is taken
 // or refused alone, in the order of the batch; the results are in the same
-// order. A waiting version is replaced by a later one, and stays in the audit
-// trail. By is the source or the operator who registers them.
+// order. A later version replaces the waiting one, which stays stored and is named in
+// the audit trail. By is the source or the operator who registers them.
 //
 // A mistaken study, case or subject can be corrected until something was signed:
 // an assessment of which nothing was signed belongs to the case of its last
 // registration, and a case of which nothing was signed to the subject of its
 // last registration.
 //
-// With an error, those before the failure may have been registered; registering
+// After an error, the first assessments of the batch may be registered. Registering
 // them again changes nothing.
 func (o *Outbox) Register(ctx context.Context, by string, batch []events.Submission) ([]RegisterResult, error) {
 	if err := ledger.ValidActor(by); err != nil {
@@ -66,6 +68,7 @@ func (o *Outbox) Register(ctx context.Context, by string, batch []events.Submiss
 	return results, nil
 }
 
+// registerSome registers a part of a batch in one transaction and sets its results.
 func (o *Outbox) registerSome(ctx context.Context, by string, batch []events.Submission, results []RegisterResult) error {
 	prepared := make([]submission, len(batch))
 	for i, s := range batch {
@@ -74,6 +77,8 @@ func (o *Outbox) registerSome(ctx context.Context, by string, batch []events.Sub
 	return o.update(ctx, "register assessments", func(tx *transaction) error { return tx.registerAll(by, prepared, results) })
 }
 
+// registerAll registers the submissions and sets their results. A refusal is a result.
+// Any other error ends the transaction.
 func (tx *transaction) registerAll(by string, prepared []submission, results []RegisterResult) error {
 	for i, s := range prepared {
 		results[i].ID, results[i].Version = s.assessment.ID, s.assessment.Version()
@@ -124,9 +129,10 @@ type submission struct {
 	assessment events.Assessment
 	content    string // the assessment as JSON, by which versions are compared
 	visit      string // as JSON, empty for none
-	err        error
+	err        error  // why the submission is refused; nil if it is well-formed
 }
 
+// prepareSubmission checks and encodes a submission. An error is in the result.
 func prepareSubmission(in events.Submission) submission {
 	in.Assessment.Normalize()
 	s := submission{assessment: in.Assessment}
@@ -146,8 +152,8 @@ func prepareSubmission(in events.Submission) submission {
 	return s
 }
 
-// register registers one assessment. Refused assessments share the transaction
-// with others, so it writes nothing until all checks have passed.
+// register registers one assessment. It writes nothing until all checks have passed:
+// the transaction is committed for the others of the batch even if this one is refused.
 func (tx *transaction) register(by string, s submission) (outcome string, err error) {
 	if s.err != nil {
 		return "", s.err
@@ -170,16 +176,17 @@ func (tx *transaction) register(by string, s submission) (outcome string, err er
 		return "", err
 	}
 	if !same {
-		if err := tx.outdated(study, inCase, stored, a); err != nil {
+		if err := tx.refuseOutdated(study, inCase, stored, a); err != nil {
 			return "", err
 		}
-		if err := tx.lesionsInUse(study, a); err != nil {
+		if err := tx.refuseUsedLesions(study, a); err != nil {
 			return "", err
 		}
 	}
 	if study, err = tx.EnsureStudy(a.Study); err != nil {
 		return "", err
 	}
+	// Also for the same version: a later registration may have given the case another subject.
 	if err := tx.bindCase(by, study, inCase, a); err != nil {
 		return "", err
 	}
@@ -192,7 +199,8 @@ func (tx *transaction) register(by string, s submission) (outcome string, err er
 	return Taken, tx.take(by, stored, s)
 }
 
-// take stores the version, which waits from now on in place of the one before.
+// take stores the version and its line in the audit trail. The version waits from now
+// on, in place of the one that waited before.
 func (tx *transaction) take(by string, stored *assessmentRow, s submission) error {
 	a := s.assessment
 	version, err := tx.insertVersion(by, s)
@@ -231,8 +239,8 @@ func (tx *transaction) insertVersion(by string, s submission) (int64, error) {
 	return row, nil
 }
 
-// storeVisit stores the SDTM visit that the assessment was made from, if it is
-// new.
+// storeVisit stores the SDTM visit that the assessment was made from, if there is one
+// and another or none is stored.
 func (tx *transaction) storeVisit(stored *assessmentRow, s submission) error {
 	if s.visit == "" || stored.visit == s.visit {
 		return nil

@@ -10,13 +10,13 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// signCase signs the waiting versions of assessments of one case. For those that
-// were signed before, by the same PI with the same meaning, it returns the first
-// answer again, if nothing waits or the signed version is the expected one.
+// signCase signs the waiting versions of assessments of one case. Where nothing waits,
+// or the version signed last is the expected one, it signs nothing and returns the
+// answer to the first sign-off again. Answers to sign-offs of before come first.
 func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]preparedVersion) ([]Signed, error) {
 	var answers []Signed
 	var first *candidate
-	var fresh []*candidate
+	var toSign []*candidate
 	for _, id := range ids {
 		c, err := tx.load(id, s.User)
 		if err != nil {
@@ -29,6 +29,7 @@ func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]pre
 			first = c
 		}
 		if c.studyRow != first.studyRow || c.number != first.number {
+			// The cases were looked up before the transaction.
 			return nil, events.Errorf(events.Conflict, "assessment %s was moved to case %d of study %s just now; sign again", c.id, c.number, c.study)
 		}
 		waits, err := tx.meansWaiting(s, c)
@@ -36,56 +37,57 @@ func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]pre
 			return nil, err
 		}
 		if waits {
-			fresh = append(fresh, c)
+			toSign = append(toSign, c)
 			continue
 		}
-		answer, err := tx.repeat(c, s)
+		answer, err := tx.firstAnswer(c, s)
 		if err != nil {
 			return nil, err
 		}
 		answers = append(answers, answer)
 	}
-	if len(fresh) == 0 {
+	if len(toSign) == 0 {
 		return answers, nil
 	}
-	signed, err := tx.signFresh(s, fresh, prepared)
+	signed, err := tx.signWaiting(s, toSign, prepared)
 	return append(answers, signed...), err
 }
 
-// signFresh signs candidates of one case that all have a waiting version: first
-// what they supersede, by id, then they themselves, by timepoint, then id.
-func (tx *transaction) signFresh(s SignOff, fresh []*candidate, prepared map[string]preparedVersion) ([]Signed, error) {
-	revision, err := tx.accept(fresh)
+// signWaiting signs the waiting versions of candidates of one case. It appends the
+// events of the reports that they supersede, by id, and then their own events, by
+// timepoint, then id.
+func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[string]preparedVersion) ([]Signed, error) {
+	revision, err := tx.accept(toSign)
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range fresh {
+	for _, c := range toSign {
 		if err := c.read(tx, prepared); err != nil {
 			return nil, err
 		}
-		if err := c.sameSubject(); err != nil {
+		if err := c.refuseOtherSubject(); err != nil {
 			return nil, err
 		}
 	}
 	if err := tx.checkTime(); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(fresh, func(a, b *candidate) int {
+	slices.SortFunc(toSign, func(a, b *candidate) int {
 		return cmp.Or(cmp.Compare(a.assessment.Timepoint, b.assessment.Timepoint), compareIDs(a.id, b.id))
 	})
-	chain := fresh[0].chain
+	chain := toSign[0].chain // each candidate has opened the same one
 	chain.TraceParent = s.TraceParent
-	_, moment := chain.Next() // one act, one moment, whatever the number of events
-	signature := events.Signature{User: s.User, Name: fresh[0].signer, Meaning: s.Meaning, Time: moment}
+	_, moment := chain.Next() // all signatures have one time, though each event has its own
+	signature := events.Signature{User: s.User, Name: toSign[0].signer, Meaning: s.Meaning, Time: moment}
 
 	tx.o.step("accepted")
-	if revision > fresh[0].caseRevision {
-		if err := tx.raiseCase(chain, s.User, fresh, revision); err != nil {
+	if revision > toSign[0].caseRevision {
+		if err := tx.raiseCase(chain, s.User, toSign, revision); err != nil {
 			return nil, err
 		}
 	}
-	answers := make([]Signed, 0, len(fresh))
-	for _, c := range fresh {
+	answers := make([]Signed, 0, len(toSign))
+	for _, c := range toSign {
 		answer, err := tx.publish(chain, c, signature)
 		if err != nil {
 			return nil, err
@@ -132,6 +134,8 @@ type signedDetail struct {
 	Reset    string `json:"passwordReset,omitempty"` // within 72 hours before
 }
 
+// storeSigned stores the signature of the waiting version and makes it the signed and
+// available one. Event is the events.row of its report.
 func (tx *transaction) storeSigned(c *candidate, s events.Signature, event int64) error {
 	_, err := tx.Exec(`
 		insert into signatures (version, "user", name, meaning, time, event, digest)
@@ -161,7 +165,9 @@ func appendReport(chain *ledger.Chain, kind events.Kind, c *candidate, report fh
 	return chain.Append(kind, events.ReportSubject(c.id, report.Version), c.partition(), body)
 }
 
-// appendObservations appends the lesions of the report that is the event after.
+// appendObservations appends an event with the observations of the report's lesions.
+// The caller appends the report next, so the event's subject names the number after
+// its own.
 func appendObservations(chain *ledger.Chain, c *candidate, report fhir.Report) error {
 	report.Version, report.LastUpdated = chain.Next()
 	body, err := report.EncodeObservations()
@@ -172,9 +178,10 @@ func appendObservations(chain *ledger.Chain, c *candidate, report fhir.Report) e
 	return err
 }
 
-// partition names the case in the event's partition key.
+// partition returns the part of the event's partition key that names the case.
 func (c *candidate) partition() string { return fmt.Sprint(c.number) }
 
+// answer returns the answer for a version of the candidate that the event publishes.
 func (c *candidate) answer(e events.Event, version events.Version, signature events.Signature) Signed {
 	return Signed{
 		ID: c.id, Study: c.study, Case: c.number, Version: version,

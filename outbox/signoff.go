@@ -25,12 +25,12 @@ type SignOff struct {
 	User        string   // of the PI, who was authenticated by the caller
 	Meaning     string   // of the signature (21 CFR 11.50)
 	IDs         []string // of the assessments; an id that is there twice counts once
-	TraceParent string   // W3C trace context; may be empty, and is left out where it is malformed
+	TraceParent string   // W3C trace context; may be empty; ignored if it is malformed
 
-	// Expected has, by assessment id, the versions that the PI has seen and
-	// means. Of an assessment that is not there, whatever waits is signed. With
-	// it a sign-off can be repeated without signing what was registered
-	// meanwhile.
+	// Expected has, by assessment id, the version that the PI has seen and means
+	// to sign. Of an assessment without an entry, the waiting version is signed,
+	// whichever it is. With an entry, the same request can be sent again and does
+	// not sign what was registered meanwhile.
 	Expected map[string]Expected
 }
 
@@ -55,23 +55,26 @@ type Signed struct {
 	// report was withdrawn.
 	Withdrawal *events.Signature `json:"withdrawal,omitempty"`
 
-	// Withdrawn is set where the first answer is returned again and the report
-	// was withdrawn since.
+	// Withdrawn is set in an answer that is returned again after the report was
+	// withdrawn.
 	Withdrawn bool `json:"withdrawn,omitempty"`
 }
 
 // SignOff signs the waiting versions of the assessments. Those of one case are
 // signed in one transaction, all or none; several cases are signed one after the
-// other, by case number. SignOff returns when they are on disk.
+// other, by study and case number. SignOff returns when they are on disk.
 //
-// The answers are in the order of publication. Where nothing waits, or the
-// version signed last is the one expected, and the PI has signed that with the
-// same meaning, the answer is the first one again. Otherwise the error is
-// NotFound, Forbidden (the PI is disabled or has no grant for the study) or a
-// Conflict, which names the signed version, signer and time; where the expected
-// version is neither the waiting nor the signed one, it names both. With several
-// cases, the answers are of those signed before the error. A refusal is audited: the PI
-// had given the right password.
+// The answers are in the order of publication within each case, after those of its
+// assessments that were signed before. An assessment counts as signed before if nothing
+// waits, or if the version signed last is the expected one. If the same PI signed that
+// version with the same meaning, the answer is the first one again; if not, the error is
+// a Conflict that names the signed version, signer and time.
+//
+// The error is NotFound if there is no such assessment, and Forbidden if the PI is
+// disabled or has no grant for the study. It is a Conflict if a version cannot be
+// signed, or if the expected version is neither the waiting nor the signed one. With an
+// error, the answers are those of the cases signed before it. A refusal is audited,
+// because the PI had given the right password.
 func (o *Outbox) SignOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	start := time.Now()
 	answers, err := o.signOff(ctx, s)
@@ -79,6 +82,7 @@ func (o *Outbox) SignOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	return answers, err
 }
 
+// signOff is SignOff without its metrics.
 func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	if err := s.check(); err != nil {
 		return nil, o.RecordRefusal(ctx, s, err)
@@ -107,10 +111,10 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 // SignOffTx is SignOff in a transaction of the host's own on the same database,
 // so that the host's rows and the sign-off are committed together.
 //
-// It takes the write lock before it reads, so that nothing its decision depends
-// on can change before the host commits. If the host has read in the transaction
-// and another writer has committed since, the lock cannot be taken: the error is
-// Unavailable, and the host begins anew.
+// It takes the write lock before it reads. So nothing that it reads can change before
+// the host commits. If the host has read in the transaction and another writer has
+// committed since, the lock cannot be taken. Then the error is Unavailable, and the
+// host has to begin a new transaction.
 //
 // When ctx ends, SignOffTx returns its cause before the next case. After an
 // error the host must roll back: what was written for earlier cases is still in
@@ -141,7 +145,8 @@ func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Sig
 	return answers, nil
 }
 
-// takeWriteLock changes nothing, but a statement that could needs the write lock.
+// takeWriteLock sets a column to its own value. It changes nothing, but makes the
+// transaction take the write lock.
 const takeWriteLock = `update relay set floor = floor`
 
 var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -164,6 +169,7 @@ func (s *SignOff) check() error {
 	return s.checkExpected()
 }
 
+// checkTraceParent returns the trace context, or an empty string if it is malformed.
 func checkTraceParent(text string) string {
 	if !traceParentForm.MatchString(text) {
 		return ""
@@ -171,7 +177,9 @@ func checkTraceParent(text string) string {
 	return text
 }
 
-// groupByCase returns the ids of each case, by study and case number.
+// groupByCase returns the ids of each case, each id once, ordered by study and case
+// number. The error is NotFound for an unknown id, unless that is the only one: then it
+// is returned as it is.
 func groupByCase(ctx context.Context, q database.Querier, ids []string) ([][]string, error) {
 	if len(ids) == 1 {
 		return [][]string{ids}, nil // the transaction finds out whether it exists
@@ -215,6 +223,8 @@ func groupByCase(ctx context.Context, q database.Querier, ids []string) ([][]str
 	return out, nil
 }
 
+// unknownAssessment returns the error for an id that is not stored: Invalid if it is
+// malformed, or else NotFound.
 func unknownAssessment(id string) error {
 	if !events.ValidFHIRID(id) {
 		return events.Fieldf("id", "%q is not an assessment id: 1 to 64 of A-Z, a-z, 0-9, - and .", id)
@@ -226,18 +236,19 @@ func unknownAssessment(id string) error {
 type Expected struct {
 	Version events.Version
 
-	// Registration, if not 0, is that of Waiting. It excludes content that was
-	// registered later under the same version.
+	// Registration, if not 0, is Waiting.Registration of the version that the PI has
+	// seen. A later registration with the same Version does not match it.
 	Registration int64
 
-	// Digest, if not empty, is Waiting's: other content under the same version
-	// is not meant either.
+	// Digest, if not empty, is Waiting.Digest of the version that the PI has seen.
+	// Other content with the same Version does not match it.
 	Digest string
 }
 
-// is reports whether the expected version is the stored one. Its content is
-// read only where the digest decides.
-func (tx *transaction) is(e Expected, version events.Version, row int64) (bool, error) {
+// matches reports whether e is the stored version in row, which has the revisions
+// version. It reads the content only if e has a digest and all else is equal. Row is 0
+// where no version is stored; then nothing matches.
+func (tx *transaction) matches(e Expected, version events.Version, row int64) (bool, error) {
 	if row == 0 || e.Version != version || e.Registration != 0 && e.Registration != row {
 		return false, nil
 	}
@@ -248,18 +259,19 @@ func (tx *transaction) is(e Expected, version events.Version, row int64) (bool, 
 	return err == nil && e.Digest == digest(content), err
 }
 
-// meansWaiting reports whether the sign-off means the candidate's waiting
-// version; if not, it means the one signed last. It refuses one that means
-// neither.
+// meansWaiting reports whether the sign-off is to sign the candidate's waiting version.
+// If not, it asks for the version signed last, which needs no signature. Without an
+// expected version, the waiting version is meant if there is one. The error is a
+// Conflict if the expected version is neither of the two.
 func (tx *transaction) meansWaiting(s SignOff, c *candidate) (bool, error) {
 	e, ok := s.Expected[c.id]
 	if !ok {
 		return c.waiting != 0, nil
 	}
-	if signed, err := tx.is(e, c.signedVersion, c.signed); signed || err != nil {
+	if signed, err := tx.matches(e, c.signedVersion, c.signed); signed || err != nil {
 		return false, err
 	}
-	if waiting, err := tx.is(e, c.waitingVersion, c.waiting); waiting || err != nil {
+	if waiting, err := tx.matches(e, c.waitingVersion, c.waiting); waiting || err != nil {
 		return waiting, err
 	}
 	switch {

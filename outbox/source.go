@@ -18,9 +18,10 @@ import (
 // concurrently.
 type Source struct{ ledger *ledger.Ledger }
 
-// Changed receives when there may be something new to publish, or a study to
-// release: after a commit in this process at once, after one in another while
-// Run runs. It never closes, and several commits may make one value.
+// Changed returns a channel that receives when there may be an event to publish or a
+// study to release. It receives at once after a commit in this process. After a commit
+// of another process it receives only while Run runs. It is never closed, and several
+// commits may send one value.
 func (s *Source) Changed() <-chan struct{} { return s.ledger.Changed() }
 
 const entryColumns = `e.row, coalesce(o.ordinal, 0), s.token, e.sequence, e.kind, e.id, e.subject, e.time,
@@ -42,8 +43,8 @@ func (s *Source) Head(ctx context.Context) (events.Entry, error) {
 	return entries[0], nil
 }
 
-// Recorded returns published events from a stream sequence on, in the order of
-// the stream.
+// Recorded returns at most limit published events, from a stream sequence on, in the
+// order of the stream.
 func (s *Source) Recorded(ctx context.Context, from uint64, limit int) ([]events.Entry, error) {
 	return s.entries(ctx, `
 		select `+entryColumns+`
@@ -55,8 +56,8 @@ func (s *Source) Recorded(ctx context.Context, from uint64, limit int) ([]events
 		limit ?`, int64(from), limit)
 }
 
-// Pending returns events that have no stream sequence yet, in commit order. Those
-// of parked studies are left out.
+// Pending returns at most limit events that have no stream sequence yet, in commit
+// order. It leaves out those of parked studies.
 func (s *Source) Pending(ctx context.Context, limit int) ([]events.Entry, error) {
 	return s.entries(ctx, `
 		select `+entryColumns+pendingEvents+`
@@ -65,8 +66,9 @@ func (s *Source) Pending(ctx context.Context, limit int) ([]events.Entry, error)
 }
 
 // pendingEvents selects pending events, as e, with their studies, as s. It starts
-// at relay.floor, up to which every event has a stream sequence or is parked:
-// otherwise a parked study would cost a scan over everything behind it.
+// after the row in relay.floor: every event up to that row has a stream sequence or
+// belongs to a parked study. So events that were published after an event of a parked
+// study are not read again each time.
 const pendingEvents = `
 		from events e
 		join studies s on s.row = e.study
@@ -90,11 +92,12 @@ func (s *Source) Holds(ctx context.Context, key string, head events.ChainHead) (
 	return found, nil
 }
 
-// AccessAfter returns the access events after a reader's chain head, in their
-// order, published or not. If the head is not an event of this outbox, the
-// reader has read another log, or this outbox is an older copy; then
-// AccessAfter returns the events that were never published, because those the
-// reader cannot have.
+// AccessAfter returns the access events that follow head, in their order, published or
+// not. Head is the last access event that a reader has applied; zero for none.
+//
+// If head is not an event of this outbox, the reader has read another outbox's stream,
+// or this outbox is an older copy. Then AccessAfter returns the events that are not
+// published, because the reader cannot have received those.
 func (s *Source) AccessAfter(ctx context.Context, head events.ChainHead) ([]events.Entry, error) {
 	condition := "o.event is null"
 	if found, err := s.Holds(ctx, events.AccessStudy, head); err != nil {
@@ -144,6 +147,8 @@ func (s *Source) Record(ctx context.Context, entries []events.Entry) error {
 	return s.ledger.UpdateSilently(ctx, "record stream sequences", func(tx *ledger.Tx) error { return record(tx, entries) })
 }
 
+// record is Record in a transaction, which an error undoes. So it may store the stream
+// sequences first and then check that no earlier event is pending.
 func record(tx *ledger.Tx, entries []events.Entry) error {
 	var head, pending int64
 	err := tx.QueryRow(`select coalesce(max(ordinal), 0) from ordinals`).Scan(&head)
@@ -178,8 +183,8 @@ func record(tx *ledger.Tx, entries []events.Entry) error {
 	return err
 }
 
-// insertOrdinals stores the stream sequences in one statement, because a call of
-// the database costs more than a row.
+// insertOrdinals stores the stream sequences in one statement, because a statement
+// costs more than a row. The error is a Conflict if one cannot be stored.
 func insertOrdinals(tx *ledger.Tx, entries []events.Entry) error {
 	rows := make([][3]any, len(entries))
 	for i, e := range entries {
@@ -205,8 +210,8 @@ func insertOrdinals(tx *ledger.Tx, entries []events.Entry) error {
 	return unrecordable(tx, entries)
 }
 
-// unrecordable returns a Conflict that names the first entry whose stream
-// sequence was not stored, and why. The others have just got theirs.
+// unrecordable returns a Conflict that names the first entry whose stream sequence
+// insertOrdinals did not store, and why.
 func unrecordable(tx *ledger.Tx, entries []events.Entry) error {
 	for _, e := range entries {
 		var recorded uint64
@@ -221,7 +226,7 @@ func unrecordable(tx *ledger.Tx, entries []events.Entry) error {
 		if err != nil {
 			return err
 		}
-		if recorded != e.StreamSequence {
+		if recorded != e.StreamSequence { // else insertOrdinals has just stored it
 			return events.Errorf(events.Conflict, "event %s has the stream sequence %d already", e.Event.ID, recorded)
 		}
 	}

@@ -12,23 +12,24 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// Status counts what is stored in the outbox, as of one moment.
+// Status counts what is stored in the outbox. Its parts are read one after the other,
+// so a commit in between may be in some of them only.
 type Status struct {
 	Assessments    int           `json:"assessments"`
 	Waiting        int           `json:"waiting"`   // for their sign-off
 	Available      int           `json:"available"` // reports
 	Events         uint64        `json:"events"`
 	StreamSequence uint64        `json:"ordinal"`                    // the highest; 0 for none
-	Unpublished    uint64        `json:"unpublished"`                // events without a stream sequence, parked ones too
+	Unpublished    uint64        `json:"unpublished"`                // events without a stream sequence, those of parked studies too
 	Oldest         time.Time     `json:"oldestUnpublished,omitzero"` // the time of the oldest of them
 	Parked         []ParkedStudy `json:"parked"`
-	Studies        []StudyStatus `json:"studies"` // by study number, the internal ones too
+	Studies        []StudyStatus `json:"studies"` // by study id, the internal ones too
 }
 
 // StudyStatus is the chain head of a study.
 type StudyStatus struct {
 	Study    string `json:"study"`
-	StudyKey string `json:"token"`
+	StudyKey string `json:"token"` // the JSON keeps this older name of the key
 	Number   uint64 `json:"sequence"`
 	Hash     string `json:"hash,omitempty"`
 	Time     string `json:"time,omitempty"`     // RFC 3339, UTC, six decimals
@@ -67,9 +68,9 @@ func (o *Outbox) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
-// backlog returns the part of the status that concerns publication. It costs
-// little however many events there are: it subtracts the highest stream sequence
-// from the highest row, which is a count because neither has gaps.
+// backlog returns the part of the status that concerns publication. Rows and stream
+// sequences have no gaps, so the highest of each is a count. Unpublished is their
+// difference, and no event has to be counted.
 func (o *Outbox) backlog(ctx context.Context) (s Status, err error) {
 	err = o.db.Reader.QueryRowContext(ctx, `
 		select (select coalesce(max(row), 0) from events), (select coalesce(max(ordinal), 0) from ordinals)`).

@@ -67,6 +67,7 @@ func (o *Outbox) Versions(ctx context.Context, id string) ([]Version, error) {
 	return versions, nil
 }
 
+// scanVersion scans a row of Versions.
 func scanVersion(row database.Row) (v Version, err error) {
 	var content []byte
 	var registered, signed, withdrawn string

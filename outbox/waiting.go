@@ -26,7 +26,7 @@ type Waiting struct {
 
 // WaitingFilter selects versions that wait. The zero filter selects all.
 type WaitingFilter struct {
-	Study string // number
+	Study string // id
 	Case  int32
 }
 
@@ -68,8 +68,10 @@ func scanWaiting(row database.Row) (w Waiting, err error) {
 	return w, err
 }
 
-// The highest version of an assessment is the waiting one where that is above
-// the one signed last.
+// visitColumns selects what scanVisit reads: the content of the assessment's highest
+// version, whether that is the one signed last, whether the one signed last was
+// withdrawn, and the visit. The highest version is the waiting one if that is higher
+// than the one signed last, and else the one signed last.
 const visitColumns = `
 	case when n.row is not null and (v.row is null
 			or (n.case_revision, n.revision) > (v.case_revision, v.revision))
@@ -83,8 +85,9 @@ const visitColumns = `
 	left join versions n on n.row = a.waiting
 	left join versions v on v.row = a.signed`
 
-// Visits returns all assessments of a study, by id, each with its highest
-// registered version and the SDTM visit it came from.
+// Visits returns all assessments of a study, by id, each with the SDTM visit that it
+// was made from and a version: the waiting one or the one signed last, whichever is
+// higher.
 func (o *Outbox) Visits(ctx context.Context, study string) ([]events.KnownVisit, error) {
 	visits, err := database.List(ctx, o.db.Reader, scanVisit, `
 		select `+visitColumns+`
@@ -96,8 +99,8 @@ func (o *Outbox) Visits(ctx context.Context, study string) ([]events.KnownVisit,
 	return visits, nil
 }
 
-// VisitsByID returns those of the ids that are registered, in any study, with the
-// assessment of each.
+// VisitsByID returns the assessments with these ids, of any study, as Visits does, by
+// id. Ids that are not registered are left out.
 func (o *Outbox) VisitsByID(ctx context.Context, ids []string) (map[string]events.KnownVisit, error) {
 	registered := make(map[string]events.KnownVisit)
 	for _, id := range ids {
@@ -120,7 +123,7 @@ func scanVisit(row database.Row) (k events.KnownVisit, err error) {
 	if err := row.Scan(&content, &k.Signed, &k.Withdrawn, &visit); err != nil {
 		return k, err
 	}
-	k.Withdrawn = k.Withdrawn && k.Signed // a version that waits may replace the one that was withdrawn
+	k.Withdrawn = k.Withdrawn && k.Signed // the withdrawn version is the one signed last; a waiting one may be higher
 	if k.Latest, err = decode(content); err != nil || visit == nil {
 		return k, err
 	}

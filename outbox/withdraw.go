@@ -20,15 +20,15 @@ type Withdrawal struct {
 	Reason      string
 	TraceParent string // as in SignOff
 
-	// Registration, if not 0, is that of the Version that is meant. A version
-	// that was signed after it is not withdrawn then.
+	// Registration, if not 0, is Version.Registration of the version to be withdrawn.
+	// If another version was signed last, Withdraw returns a Conflict.
 	Registration int64
 }
 
-// Withdraw withdraws the version of an assessment that was signed last: the
-// report is published once more, with the status entered-in-error, the signature
-// of the withdrawal beside that of the sign-off, and the reason, and is no longer
-// available. An earlier version does not come back; a higher one can be signed.
+// Withdraw withdraws the version of an assessment that was signed last. The report is
+// published once more, with the status entered-in-error, the reason, and the signature
+// of the withdrawal beside that of the sign-off. Then it is no longer available. No
+// earlier version becomes available again; a higher one can be signed.
 //
 // For the same withdrawal again, Withdraw returns the first answer. The error is
 // NotFound, Forbidden as in SignOff, or a Conflict: nothing was signed, another
@@ -49,6 +49,8 @@ func (o *Outbox) Withdraw(ctx context.Context, wd Withdrawal) (answer Signed, er
 	return answer, err
 }
 
+// withdraw checks the request and withdraws the version signed last. If that was
+// withdrawn before, it returns the first answer.
 func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
 	c, err := tx.load(wd.ID, wd.User)
 	if err != nil {
@@ -69,7 +71,7 @@ func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
 		return Signed{}, err
 	}
 	if before != nil {
-		return tx.repeatWithdrawal(c, wd, before)
+		return tx.firstWithdrawalAnswer(c, wd, before)
 	}
 	return tx.withdrawSigned(c, wd)
 }
@@ -98,7 +100,10 @@ func (tx *transaction) findWithdrawal(c *candidate) (*withdrawalRow, error) {
 	return &before, nil
 }
 
-func (tx *transaction) repeatWithdrawal(c *candidate, wd Withdrawal, before *withdrawalRow) (Signed, error) {
+// firstWithdrawalAnswer returns again the answer to the withdrawal that is stored, which
+// is before. The error is a Conflict if the request differs from it. A stored withdrawal
+// without a meaning matches any meaning.
+func (tx *transaction) firstWithdrawalAnswer(c *candidate, wd Withdrawal, before *withdrawalRow) (Signed, error) {
 	if before.user != wd.User || before.reason != wd.Reason || before.meaning != wd.Meaning && before.meaning != "" {
 		return Signed{}, events.Errorf(events.Conflict, "%s of assessment %s was withdrawn by %s at %s: %s",
 			c.signedVersion, c.id, before.user, before.time, before.reason)
@@ -120,6 +125,8 @@ func (c *candidate) withdrawalAnswer(e events.Event, signature events.Signature)
 	return answer
 }
 
+// withdrawSigned appends the event of the withdrawal and stores its signature. The
+// version must not be withdrawn yet.
 func (tx *transaction) withdrawSigned(c *candidate, wd Withdrawal) (Signed, error) {
 	if err := tx.checkTime(); err != nil {
 		return Signed{}, err
@@ -150,6 +157,8 @@ func (tx *transaction) withdrawSigned(c *candidate, wd Withdrawal) (Signed, erro
 	return c.withdrawalAnswer(e, signature), c.chain.Close()
 }
 
+// storeWithdrawn stores the withdrawal with its line in the audit trail, and makes the
+// report unavailable. Row is the events.row of e.
 func (tx *transaction) storeWithdrawn(c *candidate, wd Withdrawal, signature events.Signature, e events.Event, row int64) error {
 	_, err := tx.Exec(`
 		insert into withdrawals (version, "user", name, meaning, reason, time, event)

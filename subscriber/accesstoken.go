@@ -106,8 +106,8 @@ func (t *tokenSource) reject(ctx context.Context) {
 	}
 }
 
-// fetch requests an access token, and once more if the secret was changed in the
-// meantime.
+// fetch requests an access token. If the endpoint refuses the secret and that was
+// rotated in the meantime, it requests once more, with the new one.
 func (t *tokenSource) fetch(ctx context.Context) (tokenResponse, error) {
 	secret, err := t.secret()
 	if err != nil {
@@ -122,17 +122,19 @@ func (t *tokenSource) fetch(ctx context.Context) (tokenResponse, error) {
 	return a, err
 }
 
+// secret returns the present client secret. An error of reading it is an outage.
 func (t *tokenSource) secret() (string, error) {
 	secret, err := t.credentials.Secret()
 	switch {
 	case err != nil:
-		return "", outage{err}
+		return "", outage{err} // such as of a file that is missing while the secret is rotated
 	case secret == "" || len(secret) > maxSecret:
 		return "", events.Fieldf("client secret", "must be 1 to %d bytes", maxSecret)
 	}
 	return secret, nil
 }
 
+// post sends one request for an access token. Its errors are those of get.
 func (t *tokenSource) post(ctx context.Context, secret string) (tokenResponse, error) {
 	form := url.Values{
 		"grant_type":    {"client_credentials"},

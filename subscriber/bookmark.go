@@ -18,6 +18,7 @@ type Bookmark struct {
 	StreamSequence uint64 // of the event in the publisher's stream; 0 if unknown
 }
 
+// validate checks the form of a stored Bookmark. A StreamSequence of 0 is valid.
 func (b Bookmark) validate() error {
 	hash, err := hex.DecodeString(b.Hash)
 	valid := err == nil && len(hash) == 32 && b.Hash == strings.ToLower(b.Hash)
@@ -40,49 +41,55 @@ func (b Bookmark) validate() error {
 //     number is acknowledged: they are kept, and acknowledged together.
 //   - The log contains another event there if either is delivered with another hash.
 //   - The log ends before the bookmark in the cases that beyondEnd detects.
-//   - Else nothing contradicts. That is the usual start: all was acknowledged and
-//     nothing is outstanding. The next event decides, by its previous hash.
+//   - Otherwise the bookmark is neither confirmed nor contradicted. That is the usual
+//     start: all was acknowledged and nothing is outstanding. The next event decides,
+//     by its previous hash.
 //
-// What a partner cannot know: whether the log contains the bookmark's event while
-// nothing is delivered, if the stream has grown beyond the bookmark's
-// StreamSequence by events of other studies and the consumer does not start at the
-// first event; and whether events behind the bookmark were acknowledged, before the
-// next event arrives with a gap.
+// A partner cannot know two things. The first is whether the log contains the
+// bookmark's event, while nothing is delivered: not if the consumer does not start
+// at the first event and events of other studies are behind the bookmark's
+// StreamSequence. The second is whether events behind the bookmark were
+// acknowledged. The next event shows it, because it then arrives with a gap.
 //
-// The broker stops to deliver when MaxAckPending events are not acknowledged. So
-// events that are that many before the bookmark, or more, cannot be kept until the
-// bookmark's event arrives. They are acknowledged if the log is known to be long
-// enough. They are unseen ones only if an older log was restored that lacked more
-// than MaxAckPending events of the study, and it has grown by as many since.
+// The broker stops delivering when MaxAckPending events are not acknowledged. So an
+// event that is so many before the bookmark, or more, cannot be kept until the
+// bookmark's event arrives. It is acknowledged if the log is known to have as many
+// events as the bookmark's number. The partner has not seen it only in one case: an
+// older log was restored that lacked more than MaxAckPending events of the study,
+// and it has got as many since.
 
-// begin resets what was learnt about the log in the last session, because this one
-// may read another log: the bookmark has to be confirmed again. The repeats that are
-// kept until then are dropped; the broker delivers them again. The consumer's
-// MaxAckPending bounds how many can be kept; 0 stands for no bound but maxTraces.
-func (o *order) begin(maxAckPending int) {
+// beginSession forgets what the last session has found out about the log, because
+// this one may read another log: the bookmark has to be confirmed again. It also
+// forgets the repeats, which the broker delivers again. The consumer's MaxAckPending
+// bounds how many can be kept; if it is 0, only maxSeen does.
+func (o *order) beginSession(maxAckPending int) {
 	clear(o.repeats)
-	o.confirmed, o.length = o.stored.Number == 0, 0
-	o.limit = maxTraces
+	o.confirmed, o.minEvents = o.stored.Number == 0, 0 // the zero bookmark needs no event
+	o.maxRepeats = maxSeen
 	if maxAckPending > 0 {
-		o.limit = min(uint64(maxAckPending), maxTraces)
+		o.maxRepeats = min(uint64(maxAckPending), maxSeen)
 	}
 }
 
-// repeat decides what to do with an event up to the bookmark's number.
-func (o *order) repeat(a arrival) verdict {
+// judgeRepeat decides what to do with a repeat, which is an event up to the
+// bookmark's number. It is kept until the bookmark is confirmed, which means that
+// the log was seen to contain the bookmark's event.
+func (o *order) judgeRepeat(a arrival) verdict {
 	n := a.event.Number
-	o.length = max(o.length, n+a.pending)
+	o.minEvents = max(o.minEvents, n+a.pending)
 	o.confirmed = o.confirmed || n == o.stored.Number // compare has compared the hashes
-	if o.confirmed || n+o.limit <= o.stored.Number && o.length >= o.stored.Number {
+	// The broker stops delivering if this one is kept until the bookmark's event arrives.
+	tooFarBefore := n+o.maxRepeats <= o.stored.Number
+	if o.confirmed || tooFarBefore && o.minEvents >= o.stored.Number {
 		return skip
 	}
 	o.repeats[a.streamSequence] = a
 	return keep
 }
 
-// settled returns the repeats that may be acknowledged because the bookmark was
-// confirmed, each once.
-func (o *order) settled() []acknowledger {
+// takeConfirmedRepeats removes and returns the repeats that were kept until the
+// bookmark was confirmed. It returns none before that. The caller acknowledges them.
+func (o *order) takeConfirmedRepeats() []acknowledger {
 	if !o.confirmed {
 		return nil
 	}
@@ -103,15 +110,15 @@ func (o *order) settled() []acknowledger {
 //     are those of the repeats: on a cluster the broker names the sequence up to
 //     which it has searched, which may be behind the event.
 //   - The consumer started at the first event, and deliveries and undelivered
-//     events together are fewer than N: some may have been delivered repeatedly.
+//     events together are fewer than N. Repeated deliveries only increase that sum.
 //   - Nothing is undelivered, and nothing at or behind the bookmark's
 //     StreamSequence was delivered or acknowledged.
 //
-// A replica that is behind, or a stream that is being filled again, may seem the
-// same. So it has to stand for some time.
+// The same is true for a short time of a replica that is behind and of a stream that
+// is being filled again. So the caller waits for aheadFor before it returns the error.
 func (o *order) beyondEnd(info *jetstream.ConsumerInfo) error {
 	if o.confirmed || len(o.early) > 0 {
-		return nil
+		return nil // an early event is behind the bookmark, and so is the end
 	}
 	last, deliveries := o.lastRepeat()
 	n, undelivered := last.event.Number, info.NumPending

@@ -21,7 +21,8 @@ type consumer struct {
 	refusals chan refusal // of the server, about this consumer
 }
 
-// open finds the consumer.
+// open requests the consumer from the broker. It first discards a refusal that was
+// received before.
 func (c consumer) open(ctx context.Context) (jetstream.Consumer, error) {
 	select {
 	case <-c.refusals: //nolint:errcheck // of an earlier login
@@ -32,7 +33,7 @@ func (c consumer) open(ctx context.Context) (jetstream.Consumer, error) {
 	})
 }
 
-// info returns what is outstanding.
+// info requests the consumer's present state.
 func (c consumer) info(ctx context.Context, from jetstream.Consumer) (*jetstream.ConsumerInfo, error) {
 	return request(ctx, c, from.Info)
 }
@@ -56,7 +57,7 @@ func request[T any](ctx context.Context, c consumer, do func(context.Context) (T
 		}
 	}()
 	result, err := do(ctx)
-	refuse(nil)
+	refuse(nil) // ends the goroutine, unless a refusal has done so
 	<-done
 	var refused refusal
 	switch {
@@ -70,20 +71,21 @@ func request[T any](ctx context.Context, c consumer, do func(context.Context) (T
 	return result, outage{fmt.Errorf("request consumer %s: %w", c.name, err)}
 }
 
-// refusedFor is how long new logins must come without a study before access counts
-// as ended: a grant takes effect at the server a moment after it was announced.
+// refusedFor is how long new logins must lack the permission for a study before
+// access counts as ended: a grant takes effect at the server a moment after it was
+// announced.
 const refusedFor = 2 * time.Second
 
 func notGranted(study, partner string) string {
 	return fmt.Sprintf("study %s is not granted to %s; ask the publisher, or correct the study number", study, partner)
 }
 
-// confirm decides whether a refusal is the end of access. It asks with a new
-// login. There are two cases. If the server does not permit the request, the login
-// came without the study: it is not granted. If the server permits it
-// and there is no such consumer, the study is granted and the publisher is about
-// to create the consumer again: that is waited for. While nobody answers, as during
-// a restart of the broker, access has not ended.
+// confirm decides whether err, a refusal, is the end of access. It then returns
+// ErrAccessEnded, and nil if the caller is to try again. It requests the consumer
+// with a new login. If the server does not permit that, the study is not granted. If
+// the server permits it and there is no such consumer, the study is granted, and the
+// publisher may be creating the consumer again. Both must last for some time. While
+// nobody answers, as during a restart of the broker, access has not ended.
 func (f *following) confirm(ctx context.Context, err error) error {
 	now := f.p.cfg.Clock()
 	if f.refusedSince.IsZero() {
@@ -98,7 +100,7 @@ func (f *following) confirm(ctx context.Context, err error) error {
 	var refused refusal
 	switch {
 	case probed == nil && errors.Is(err, nats.ErrPermissionViolation):
-		f.p.renewLogin(login)
+		f.p.renewLogin(login) // a new login has the permission that the present one lacks
 	case isBadCredentials(probed):
 		f.p.tokenFailed(probed)
 	case errors.As(probed, &refused) && now.Sub(f.refusedSince) >= patience:

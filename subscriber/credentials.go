@@ -47,6 +47,8 @@ func SecretFile(path string) func() (string, error) {
 
 const maxSecret = 4 << 10 // bytes
 
+// validate checks what can be checked without the publisher. Insecure permits to send the
+// secret in clear.
 func (c Credentials) validate(insecure bool) error {
 	if !events.ValidPartnerID(c.ClientID) {
 		return events.Fieldf("client id", "must be 1 to 64 of A-Z, a-z, 0-9, - and _, as the publisher assigned it")

@@ -10,7 +10,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// loop handles what arrives.
+// loop handles messages, refusals, changes of the connection and the broker's
+// answers to the monitor, one at a time. It returns the error that ends the session.
 func (f *following) loop(ctx context.Context, in *receiver, from jetstream.Consumer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -39,20 +40,22 @@ func (f *following) loop(ctx context.Context, in *receiver, from jetstream.Consu
 				return in.err
 			}
 			m.arrived = true
-			complete := f.order.waiting() == 0
+			noneWaited := f.order.waiting() == 0
 			if err := f.receive(ctx, msg); err != nil {
 				return err
 			}
-			if complete && f.order.waiting() > 0 {
-				m.hurry()
+			if noneWaited && f.order.waiting() > 0 {
+				m.hurry() // find out soon whether what it waits for can still arrive
 			}
 		}
 	}
 }
 
-// receive takes a message, and delivers it and those that waited for it.
+// receive handles a message. If its event is the next one, it delivers that event
+// and then the early ones that follow it. It acknowledges what was delivered or is
+// skipped, and has the broker deliver again what failed.
 func (f *following) receive(ctx context.Context, msg jetstream.Msg) error {
-	if err := f.p.quota.Wait(ctx); err != nil {
+	if err := f.p.quota.Wait(ctx); err != nil { // each message costs one acknowledgement
 		_ = msg.Nak()
 		return fmt.Errorf("wait for the quota of messages: %w", err)
 	}
@@ -62,7 +65,7 @@ func (f *following) receive(ctx context.Context, msg jetstream.Msg) error {
 		return fmt.Errorf("read an event of study %s: %w", f.study, err)
 	}
 	v, err := f.order.judge(a)
-	for _, repeat := range f.order.settled() {
+	for _, repeat := range f.order.takeConfirmedRepeats() {
 		_ = repeat.Ack() // if that is lost, it is delivered once more
 	}
 	switch {
@@ -86,6 +89,7 @@ func (f *following) receive(ctx context.Context, msg jetstream.Msg) error {
 	return nil
 }
 
+// readArrival reads the event and the metadata of a message.
 func readArrival(msg jetstream.Msg) (arrival, error) {
 	meta, err := msg.Metadata()
 	if err != nil {

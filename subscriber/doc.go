@@ -10,15 +10,19 @@
 //
 // # Guarantees
 //
+// The log is the events of a study that the publisher's stream has now. A Bookmark
+// names the last event that was handled. It is confirmed once the log was seen to
+// contain that event. A repeat is a delivery of an event up to the Bookmark.
+//
 // A Follower that stores its Bookmark together with what it makes of an event
 // gets each event exactly once, in the order of the study's numbers, also after
 // crashes, lost connections and redeliveries. Before an event is delivered, its
 // hash was computed from its content, its number is the next one, and its previous
 // hash is that of the event before.
 //
-// An event that is delivered again by the broker is compared with what is stored
-// and skipped. It is acknowledged once the log was seen to contain the event of the
-// Bookmark, and not before. An event that arrives too early waits for the missing
+// A repeat is compared with what is known of the event and skipped. It is acknowledged
+// once the Bookmark is confirmed, or if it is very far before the Bookmark and the log
+// is long enough. An event that arrives too early waits for the missing
 // ones, until the broker has nothing left that could be one of them. Messages that
 // the broker has sent to a lost connection are requested again.
 //

@@ -15,10 +15,10 @@ var (
 )
 
 // ErrAccessEnded means that the publisher does not let the partner have what it
-// asks for. With it comes the code events.Unauthenticated when the token
-// endpoint refuses the credentials (the partner was removed, or its secret
-// rotated), or events.Forbidden when a study is not, or no longer, granted: new
-// logins come without it for two seconds. An outage is waited for instead.
+// asks for. The code is events.Unauthenticated when the token endpoint refuses the
+// credentials, because the partner was removed or its secret rotated. It is
+// events.Forbidden when a study is not, or no longer, granted: new logins have lacked
+// it for two seconds. An outage is waited for instead.
 var ErrAccessEnded = errors.New("access has ended")
 
 // accessEnded returns an ErrAccessEnded.
@@ -28,7 +28,7 @@ func accessEnded(code events.Code, cause error, format string, args ...any) erro
 	return fmt.Errorf("%w: %w", ErrAccessEnded, e)
 }
 
-// outage is an error of reaching the publisher. It is waited for.
+// outage is an error of reaching the publisher. Calls wait and try again.
 type outage struct{ error }
 
 func (o outage) Unwrap() error { return o.error }

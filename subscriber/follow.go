@@ -54,6 +54,7 @@ type topic struct {
 	durable  string // the consumer's name
 }
 
+// topic returns the topic of a study.
 func (p *Partner) topic(study string) topic {
 	key := events.StudyKey(study)
 	return topic{study: study, studyKey: key, durable: events.PartnerConsumer(p.id, key)}
@@ -64,15 +65,17 @@ type following struct {
 	topic
 	p            *Partner
 	follower     Follower
-	toTheEnd     bool // return there
+	toTheEnd     bool // return once all events are handled, as CatchUp does
 	consumer     consumer
 	status       chan nats.Status
-	refusedSince time.Time // zero while it is permitted
+	refusedSince time.Time // when the consumer was first refused; zero while it is permitted
 
 	order    *order // kept when the connection is lost
 	inOutage bool   // an outage was reported and not yet its end
 }
 
+// follow implements Follow, CatchUp and FollowAccess. With toTheEnd it returns as
+// CatchUp does.
 func (p *Partner) follow(ctx context.Context, t topic, follower Follower, toTheEnd bool) error {
 	release, err := p.claim(t)
 	if err != nil {
@@ -134,6 +137,7 @@ func (f *following) run(ctx context.Context) error {
 	}}
 	err := loop.Run(ctx, func(ctx context.Context, begun func()) error {
 		err := f.session(ctx, begun)
+		// After ErrMoved the new Bookmark can be read at once.
 		for errors.Is(err, ErrMoved) && ctx.Err() == nil && f.p.life.Err() == nil {
 			err = f.session(ctx, begun)
 		}
@@ -149,19 +153,20 @@ func (f *following) run(ctx context.Context) error {
 		case errors.As(err, new(refusal)):
 			if err := f.confirm(ctx, err); err != nil {
 				return retry.Stop(err)
-			}
+			} // else access has not ended, or not yet: try again
 		case !errors.As(err, &unreachable):
 			return retry.Stop(err)
 		}
 		return err
 	})
-	if err == nil && f.toTheEnd && !caughtUp {
+	if err == nil && f.toTheEnd && !caughtUp { // ctx ended before
 		return context.Cause(ctx)
 	}
 	return err
 }
 
-// report reports an outage or, with nil, its end.
+// report reports an outage. With nil it reports the end of the outage, if one was
+// reported before.
 func (f *following) report(cause error) {
 	if cause != nil || f.inOutage {
 		f.p.cfg.Outage(cause)
@@ -169,7 +174,8 @@ func (f *following) report(cause error) {
 	f.inOutage = cause != nil
 }
 
-// pause waits for d, or less if the connection is established again.
+// pause waits for d. It ends earlier if ctx or the Partner ends, or the connection is
+// established again.
 func (f *following) pause(ctx context.Context, d time.Duration) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -180,9 +186,9 @@ func (f *following) pause(ctx context.Context, d time.Duration) {
 
 // session follows from the stored Bookmark until something interrupts it.
 //
-// If the connection was lost, what waits in f.order is kept: it was not
-// acknowledged, and can be, over the next connection. After any other end it is
-// returned to the broker, and the next session begins with a new order.
+// If the connection was lost, f.order is kept, and with it the early events: they can
+// be acknowledged over the next connection. After any other end the messages in
+// it are returned to the broker, and the next session begins with a new order.
 func (f *following) session(ctx context.Context, begun func()) error {
 	stored, err := f.follower.Resume(ctx, f.study)
 	if err != nil {
@@ -191,7 +197,7 @@ func (f *following) session(ctx context.Context, begun func()) error {
 	if err := stored.validate(); err != nil {
 		return fmt.Errorf("resume study %s: %w", f.study, err)
 	}
-	if f.order == nil || f.order.stored != stored {
+	if f.order == nil || f.order.stored != stored { // a first session, or another process has moved the Bookmark
 		f.returnUnacknowledged()
 		f.order = newOrder(f.studyKey, stored)
 	}
@@ -199,7 +205,7 @@ func (f *following) session(ctx context.Context, begun func()) error {
 	if err != nil {
 		return err
 	}
-	f.order.begin(from.CachedInfo().Config.MaxAckPending)
+	f.order.beginSession(from.CachedInfo().Config.MaxAckPending)
 	messages, err := from.Messages(
 		jetstream.PullMaxMessagesWithBytesLimit(f.p.cfg.Prefetch, requestBytes),
 		jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
@@ -231,7 +237,7 @@ func (f *following) session(ctx context.Context, begun func()) error {
 	return err
 }
 
-// discardStatus discards changes of the connection before this session.
+// discardStatus discards the changes of the connection that were before this session.
 func (f *following) discardStatus() {
 	for {
 		select {
@@ -242,7 +248,8 @@ func (f *following) discardStatus() {
 	}
 }
 
-// returnUnacknowledged has the broker deliver again what waits.
+// returnUnacknowledged has the broker deliver again the messages that are kept in
+// f.order, and drops the order.
 func (f *following) returnUnacknowledged() {
 	if f.order == nil {
 		return

@@ -41,8 +41,9 @@ func (p *Partner) connectOptions(local bool) []nats.Option {
 	)
 }
 
-// accessToken is called while the connection is locked. So the token is requested
-// before, where that is possible: in reconnectDelay and renewLogin.
+// accessToken returns the access token for a login, or nothing if there is none. The
+// NATS client calls it while it has locked the connection. So that it need not
+// request the token, reconnectDelay and renewLogin have done so before.
 func (p *Partner) accessToken() string {
 	accessToken, err := p.tokens.get(p.life)
 	if err != nil {
@@ -52,17 +53,18 @@ func (p *Partner) accessToken() string {
 	return accessToken
 }
 
-// reconnectDelay is called before each but the first attempt to connect again. It
-// returns when there is an access token to connect with.
+// reconnectDelay returns how long to wait before the next attempt to connect. The NATS
+// client calls it before each but the first attempt. It returns only when there is an
+// access token to connect with, or the Partner has ended.
 func (p *Partner) reconnectDelay(attempt int) time.Duration {
 	_ = retry.Loop{Longest: longestWait, Failed: p.tokenFailed}.Run(p.life, func(ctx context.Context, _ func()) error {
 		_, err := p.tokens.get(ctx)
 		return err
 	})
-	if attempt <= 1 {
+	if attempt <= 1 { // the first call since the connection was lost
 		p.reconnects.Reset()
 	}
-	return p.reconnects.NextBackOff() // long enough for what listens to notice the loss
+	return p.reconnects.NextBackOff() // never zero, so that status listeners notice the loss
 }
 
 // tokenFailed reports that there is no access token, and ends the connection if the
@@ -79,7 +81,7 @@ func (p *Partner) tokenFailed(err error) {
 }
 
 // serverError handles an error that the server has sent. A permission violation is
-// passed to the calls that use the consumer.
+// passed to the calls that use the consumer it is about.
 func (p *Partner) serverError(err error) {
 	p.checkToken(p.life, err)
 	if errors.Is(err, nats.ErrPermissionViolation) {
@@ -96,7 +98,7 @@ func (p *Partner) serverError(err error) {
 	}
 }
 
-// checkToken has the access token replaced if a server has rejected it.
+// checkToken has the access token replaced if err means that a server has rejected it.
 func (p *Partner) checkToken(ctx context.Context, err error) {
 	for _, is := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
 		if errors.Is(err, is) {
@@ -130,12 +132,12 @@ func (p *Partner) watch(consumer string) (refusals chan refusal, stop func()) {
 // logins returns how often the connection has logged in again.
 func (p *Partner) logins() uint64 { return p.nc.Stats().Reconnects }
 
-// renewLogin connects again, so that the login has the present permissions,
-// unless the connection has logged in again since login number since.
-func (p *Partner) renewLogin(since uint64) {
+// renewLogin connects again, so that the login has the present permissions. It does
+// nothing if the connection is lost, or if logins no longer returns the number before.
+func (p *Partner) renewLogin(before uint64) {
 	p.renewing.Lock()
 	defer p.renewing.Unlock()
-	if p.logins() != since || !p.nc.IsConnected() {
+	if p.logins() != before || !p.nc.IsConnected() {
 		return
 	}
 	if _, err := p.tokens.get(p.life); err != nil {
@@ -147,8 +149,8 @@ func (p *Partner) renewLogin(since uint64) {
 
 // probe requests a consumer over a connection of its own: permissions are
 // determined at the login, and another login of the partner's connection would
-// interrupt the other studies. The error is a refusal, or another one if the probe
-// itself failed.
+// interrupt the other studies. It returns nil if the consumer exists and may be used,
+// a refusal if not, and another error if no login or no answer was obtained.
 func (p *Partner) probe(ctx context.Context, name string) error {
 	refusals := make(chan refusal, 1)
 	nc, js, err := p.open(ctx,

@@ -22,10 +22,11 @@ const (
 // error. Until then nothing is acknowledged: a replica may be behind.
 const aheadFor = 5 * time.Second
 
-// How many messages are requested again after one check at the most.
+// How many of the newest messages, and how many of all, are requested again after
+// one check at the most; see requestLost.
 const (
 	maxNewest = 100
-	maxOthers = 200
+	maxInTurn = 200
 )
 
 // errCaughtUp ends a session that has reached the end of the study's events.
@@ -49,8 +50,8 @@ type monitor struct {
 	aheadSince time.Time // since then the bookmark has been ahead of the log; zero if not
 	gaps       int       // checks in a row that found a gap that cannot be filled
 	losses     int       // checks in a row that found lost messages
-	checks     int       // since there is a reason to check soon
-	requested  uint64    // the last of the older messages that were requested again
+	checks     int       // since there has been a reason to check soon
+	requested  uint64    // stream sequence of the last message that was requested again in its turn
 }
 
 // consumerState is the broker's answer.
@@ -88,7 +89,9 @@ func (m *monitor) hurry() {
 	m.schedule()
 }
 
-// pause returns the time until the next check.
+// pause returns the time until the next check. While there is a reason to check soon,
+// it counts the checks, and returns a short time that doubles with each. So it must be
+// called once each time that the timer is set.
 func (m *monitor) pause() time.Duration {
 	early := len(m.f.order.early) > 0
 	if !early {
@@ -103,9 +106,9 @@ func (m *monitor) pause() time.Duration {
 	return min(firstCheck<<min(m.checks-1, 10), lastCheck, interval)
 }
 
-// handle acts on an answer. Queued is whether messages have arrived that are not
-// handled yet. While the connection is lost, an error does not end the session:
-// what has arrived is handled first.
+// handle acts on an answer of the broker. Queued is whether messages have arrived that
+// are not handled yet. While the connection is lost, a failed request does not end
+// the session: the messages that have arrived are handled first.
 func (m *monitor) handle(s consumerState, queued bool) error {
 	m.asking = false
 	m.arrived = m.arrived || queued
@@ -121,9 +124,10 @@ func (m *monitor) handle(s consumerState, queued bool) error {
 	return s.err
 }
 
-// check returns an error if the bookmark is ahead of the log, or if a gap was
-// found twice; errCaughtUp at the end; and an outage if the broker has events but
-// does not deliver them.
+// check returns an error that ends the session: Ahead if the bookmark has been ahead
+// of the log for aheadFor (or Patience, if that is shorter), a Gap if two checks in a row
+// have found it, errCaughtUp if all events are handled and CatchUp waits for that, and an
+// outage if the broker has events but does not deliver them.
 func (m *monitor) check(info *jetstream.ConsumerInfo) error {
 	o := m.f.order
 	if err := o.beyondEnd(info); err != nil {
@@ -155,15 +159,16 @@ func (m *monitor) check(info *jetstream.ConsumerInfo) error {
 	return err
 }
 
-// caughtUp reports whether all events are handled and acknowledged, except repeats
-// that nothing contradicts and that the next event will settle.
+// caughtUp reports whether all events are handled and acknowledged. Repeats that are
+// kept until the bookmark is confirmed do not count: all events that could confirm it
+// are acknowledged, except one that was received since the last check.
 func (m *monitor) caughtUp(info *jetstream.ConsumerInfo) bool {
 	repeats := len(m.f.order.repeats)
 	return info.NumPending == 0 && info.NumAckPending == repeats && (repeats == 0 || !m.arrived)
 }
 
 // idle reports whether the broker has had events for as long as the interval
-// without delivering any.
+// without delivering any. It is always false in CatchUp and while early events wait.
 func (m *monitor) idle(info *jetstream.ConsumerInfo) bool {
 	switch {
 	case m.arrived || info.NumPending == 0 || len(m.f.order.early) > 0 || m.f.toTheEnd:
@@ -176,13 +181,17 @@ func (m *monitor) idle(info *jetstream.ConsumerInfo) bool {
 	return false
 }
 
-// requestLost has the broker deliver at once the messages whose acknowledgement it
-// waits for in vain. It has sent them to requests of a lost connection: on a
-// cluster it does so until they expire, because the server that runs the consumer
-// is not the one that the connection was lost to. Which messages are lost is
-// unknown. So more than those are requested again, of the messages between the
-// acknowledged and the last delivered one: the newest at each check, the others in
-// turn. The broker ignores a sequence that is not the consumer's or was not sent.
+// requestLost requests again the messages that the broker has sent to a lost
+// connection, so that it delivers them at once and not only after the ack wait. There
+// are such messages if none has arrived since the last check and more are
+// unacknowledged than are kept in the order. On a cluster they may become more until
+// the requests of the lost connection expire, because the consumer may run on a server
+// that does not notice the loss.
+//
+// Which messages are lost is unknown. All are between the acknowledgement floor and
+// the last message delivered. Of these it requests the newest at each check, and
+// all of them in turn. The broker ignores a stream sequence that is not the consumer's
+// or was not sent.
 func (m *monitor) requestLost(info *jetstream.ConsumerInfo) {
 	waiting := m.f.order.waiting()
 	if m.arrived || info.NumAckPending <= waiting {
@@ -194,24 +203,25 @@ func (m *monitor) requestLost(info *jetstream.ConsumerInfo) {
 	}
 	lost := uint64(max(1, info.NumAckPending-waiting))
 	first, last := info.AckFloor.Stream+1, info.Delivered.Stream
-	between := last + 1 - min(first, last+1)
-	for i := range min(2*lost, maxNewest, between) {
+	candidates := last + 1 - min(first, last+1) // stream sequences, also of other studies
+	for i := range min(2*lost, maxNewest, candidates) {
 		m.requestAgain(last-i, info, 0.5)
 	}
-	for range min(maxOthers, between) {
+	for range min(maxInTurn, candidates) {
 		if m.requested++; m.requested < first || m.requested > last {
 			m.requested = first
 		}
 		if !m.requestAgain(m.requested, info, 0.75) {
-			m.requested--
+			m.requested-- // the next check begins with this one
 			return
 		}
 	}
 }
 
 // requestAgain requests a message again by a negative acknowledgement, in the form that
-// the broker expects; unless less than that share of the quota is left, which
-// the events of all studies that do arrive need. It reports whether it did.
+// the broker expects. It reports false, and requests nothing, if less than the share of
+// the quota is left: the events that do arrive, of all studies, need the rest. For a
+// message that is kept in the order it reports true without a request.
 func (m *monitor) requestAgain(streamSequence uint64, info *jetstream.ConsumerInfo, share float64) bool {
 	quota := m.f.p.quota
 	switch {

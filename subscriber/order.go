@@ -38,42 +38,45 @@ const (
 // may come in any order; the log may not.
 type order struct {
 	studyKey string
-	start    Bookmark // what was stored at first
-	stored   Bookmark
-	traces   map[uint64]trace   // by number, around stored
-	early    map[uint64]arrival // by number: they wait for events before them
+	start    Bookmark             // with which the order was made
+	stored   Bookmark             // of the last event that was handled
+	seen     map[uint64]seenEvent // by number; what is known of the events around stored
+	early    map[uint64]arrival   // by number; they wait for events before them
 
-	confirmed bool               // the log was seen to contain the event of stored
-	repeats   map[uint64]arrival // by stream sequence: they wait until confirmed
-	length    uint64             // the log has at least that many events of the study, according to the repeats
-	limit     uint64             // that many events can be kept as repeats
+	confirmed  bool               // the log was seen to contain the event of stored
+	repeats    map[uint64]arrival // by stream sequence; arrivals up to the number of stored, until confirmed
+	minEvents  uint64             // the log has at least that many events of the study, according to the repeats
+	maxRepeats uint64             // so many repeats can be kept
 }
 
-// trace is what was seen of an event: its hash, from itself or from the one
-// after it, and its stream sequence, which is 0 until the event itself was seen.
-type trace struct {
+// seenEvent is what is known of an event. The hash is from the event itself or from
+// the previous hash of the one after it. The stream sequence is 0 until the event
+// itself has arrived.
+type seenEvent struct {
 	hash           string
 	streamSequence uint64
 }
 
-// maxTraces is for how many events before the stored one the hash is remembered.
-const maxTraces = 4096
+// maxSeen is how far before the stored event an event stays in order.seen at least. It
+// also bounds the repeats.
+const maxSeen = 4096
 
+// newOrder returns an order that continues behind the stored Bookmark; see beginSession.
 func newOrder(studyKey string, stored Bookmark) *order {
 	o := &order{
 		studyKey: studyKey, start: stored, stored: stored,
-		traces: make(map[uint64]trace), early: make(map[uint64]arrival), repeats: make(map[uint64]arrival),
+		seen: make(map[uint64]seenEvent), early: make(map[uint64]arrival), repeats: make(map[uint64]arrival),
 	}
-	o.traces[0] = trace{hash: events.NoHash}
+	o.seen[0] = seenEvent{hash: events.NoHash}
 	if stored.Number > 0 {
-		o.traces[stored.Number] = trace{hash: stored.Hash, streamSequence: stored.StreamSequence}
+		o.seen[stored.Number] = seenEvent{hash: stored.Hash, streamSequence: stored.StreamSequence}
 	}
 	return o
 }
 
-// judge decides what to do with an arrival, and keeps it if it has to wait;
-// settled returns the repeats that no longer have to. The code of an error is
-// Gap, Repeat, Reorder, Altered or Invalid, as in events.ChainHead.Follow.
+// judge decides what to do with an arrival, and keeps it if it has to wait. The
+// caller then calls takeConfirmedRepeats. The code of an error is Repeat, Reorder,
+// Altered or Invalid; missing detects a Gap.
 func (o *order) judge(a arrival) (verdict, error) {
 	e := a.event
 	if e.Study != o.studyKey {
@@ -88,7 +91,7 @@ func (o *order) judge(a arrival) (verdict, error) {
 	o.remember(a)
 	switch {
 	case e.Number <= o.stored.Number:
-		return o.repeat(a), nil
+		return o.judgeRepeat(a), nil
 	case e.Number == o.stored.Number+1:
 		o.confirmed = true // compare has compared its previous hash with that of the stored event
 		return deliver, nil
@@ -98,14 +101,19 @@ func (o *order) judge(a arrival) (verdict, error) {
 	}
 }
 
-// compare returns an error if an arrival contradicts what was seen before.
+// compare returns an error if an arrival contradicts what was seen before: if its
+// number, hash and stream sequence are not those of the same event, its previous
+// hash is not that of the event before it, or its place in the stream does not fit
+// its number.
 func (o *order) compare(a arrival) error {
 	e, n := a.event, a.event.Number
-	if seen, ok := o.traces[n]; ok {
+	if seen, ok := o.seen[n]; ok {
 		if seen.hash != e.Hash {
 			return o.contradiction(events.Altered, n, seen.hash, "on the log event %d has hash %s", n, e.Hash)
 		}
 		if seen.streamSequence != 0 && seen.streamSequence != a.streamSequence {
+			// The codes are those of events.ChainHead.Follow: a copy of the last
+			// event is a Repeat, a copy that later events have preceded a Reorder.
 			code := events.Repeat
 			if n < o.stored.Number {
 				code = events.Reorder
@@ -113,9 +121,10 @@ func (o *order) compare(a arrival) error {
 			return o.contradiction(code, n, e.Hash, "it is in the stream twice, as message %d and %d", seen.streamSequence, a.streamSequence)
 		}
 	}
-	if seen, ok := o.traces[n-1]; ok && seen.hash != e.PreviousHash {
+	if seen, ok := o.seen[n-1]; ok && seen.hash != e.PreviousHash {
 		return o.contradiction(events.Altered, n-1, seen.hash, "on the log the previous hash of event %d is %s", n, e.PreviousHash)
 	}
+	// An event between start and stored must stand between these two in the stream.
 	for _, b := range []Bookmark{o.start, o.stored} {
 		if err := o.checkOrder(a, b.Number, b.StreamSequence); err != nil {
 			return err
@@ -129,36 +138,40 @@ func (o *order) compare(a arrival) error {
 	return nil
 }
 
-// checkOrder returns an error if numbers and stream sequences do not rise
-// together. Delivery cannot cause that: the log itself is not in order.
+// checkOrder compares the arrival with another event of the study. It returns an
+// error if the one with the higher number does not have the higher stream sequence.
+// Deliveries in another order cannot cause that: the log itself is not in order.
 func (o *order) checkOrder(a arrival, number, streamSequence uint64) error {
 	n := a.event.Number
+	// A stream sequence of 0 is unknown.
 	if streamSequence == 0 || n == number || (n < number) == (a.streamSequence < streamSequence) {
 		return nil
 	}
-	return o.contradiction(events.Reorder, number, o.traces[number].hash,
+	return o.contradiction(events.Reorder, number, o.seen[number].hash,
 		"as message %d, and on the log event %d with hash %s is message %d: it is out of order, or another log than before",
 		streamSequence, n, a.event.Hash, a.streamSequence)
 }
 
+// remember stores what an arrival says of itself and of the event before it. It must
+// be called after compare. It deletes the oldest entries when there are many.
 func (o *order) remember(a arrival) {
 	n := a.event.Number
-	o.traces[n] = trace{hash: a.event.Hash, streamSequence: a.streamSequence}
-	if _, ok := o.traces[n-1]; !ok {
-		o.traces[n-1] = trace{hash: a.event.PreviousHash}
+	o.seen[n] = seenEvent{hash: a.event.Hash, streamSequence: a.streamSequence}
+	if _, ok := o.seen[n-1]; !ok {
+		o.seen[n-1] = seenEvent{hash: a.event.PreviousHash}
 	}
-	if len(o.traces) < 3*maxTraces {
+	if len(o.seen) < 3*maxSeen {
 		return
 	}
-	for number := range o.traces {
-		if number+maxTraces < o.stored.Number && number != n && number+1 != n {
-			delete(o.traces, number)
+	for number := range o.seen {
+		if number+maxSeen < o.stored.Number && number != n && number+1 != n {
+			delete(o.seen, number)
 		}
 	}
 }
 
-// advance notes that an event was handled, and returns the one that follows it if
-// it has arrived.
+// advance stores the Bookmark of an event that was handled. If the event after it
+// waits in early, it removes and returns that one.
 func (o *order) advance(to Bookmark) (arrival, bool) {
 	o.stored = to
 	a, ok := o.early[to.Number+1]
@@ -194,16 +207,16 @@ func (o *order) unacknowledged() []acknowledger {
 	return all
 }
 
-// missing returns a Gap if the events between the stored one and those that wait
-// cannot arrive any more. The consumer has delivered everything up to message
-// delivered, and of that so many are not acknowledged: if those are the ones
-// that wait here, nothing is left that could fill the gap.
+// missing returns a Gap if the events between the stored one and the early ones
+// cannot arrive any more. Delivered is the stream sequence up to which the consumer
+// has sent messages, and unacknowledged is how many of these are not acknowledged.
+// If all of them are kept here, none is left that could fill the gap.
 func (o *order) missing(delivered uint64, unacknowledged int) error {
 	var first uint64
 	waiting := 0
 	for number, a := range o.early {
 		if a.streamSequence > delivered {
-			continue
+			continue // it arrived after the broker had answered
 		}
 		if waiting++; first == 0 || number < first {
 			first = number

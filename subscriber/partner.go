@@ -123,7 +123,7 @@ func (p *Partner) Close() {
 	p.nc.Close()
 }
 
-// connect dials until that succeeds or waiting does not help.
+// connect calls dial until that succeeds, ctx ends, or waiting does not help.
 func (p *Partner) connect(ctx context.Context) error {
 	var lastOutage error // of the last attempt
 	loop := retry.Loop{Longest: longestWait, Failed: p.cfg.Outage}
@@ -145,12 +145,13 @@ func (p *Partner) connect(ctx context.Context) error {
 		lastOutage = err
 		return err
 	})
-	if err == nil && lastOutage != nil {
+	if err == nil && lastOutage != nil { // ctx ended
 		return fmt.Errorf("%w: %w", context.Cause(ctx), lastOutage)
 	}
 	return err
 }
 
+// dial opens the connection of the Partner, which is closed when its life ends.
 func (p *Partner) dial(ctx context.Context) error {
 	nc, js, err := p.open(ctx)
 	if err != nil {
@@ -161,7 +162,8 @@ func (p *Partner) dial(ctx context.Context) error {
 	return nil
 }
 
-// open opens a connection; the options add to those of the partner.
+// open gets an access token and opens a connection with it. The options add to those
+// of the partner.
 func (p *Partner) open(ctx context.Context, options ...nats.Option) (*nats.Conn, jetstream.JetStream, error) {
 	if _, err := p.tokens.get(ctx); err != nil {
 		return nil, nil, err

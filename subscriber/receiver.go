@@ -43,6 +43,8 @@ func newReceiver(nc *nats.Conn, from jetstream.MessagesContext, buffer int) *rec
 	return r
 }
 
+// run passes on what it receives, until that ends or ctx does. It sets r.err to the
+// reason, unless ctx has ended, and then closes r.messages.
 func (r *receiver) run(ctx context.Context) {
 	defer close(r.messages)
 	for {
@@ -83,7 +85,7 @@ func (r *receiver) close(unhandled []acknowledger, outstanding func(context.Cont
 	defer cancel()
 	for {
 		n, err := outstanding(ctx)
-		if err != nil || n <= len(unhandled) {
+		if err != nil || n <= len(unhandled) { // nothing is on its way
 			break
 		}
 		soon, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
@@ -97,7 +99,7 @@ func (r *receiver) close(unhandled []acknowledger, outstanding func(context.Cont
 	}
 }
 
-// drain receives until ctx or the messages end.
+// drain receives until ctx or the messages end, and returns what it has received.
 func (r *receiver) drain(ctx context.Context) []acknowledger {
 	var all []acknowledger
 	for {

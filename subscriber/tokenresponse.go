@@ -71,7 +71,8 @@ func isJSON(h http.Header) bool {
 	return err == nil && kind == events.MediaJSON
 }
 
-// isBearer reports whether the response contains an access token that can be sent in a header.
+// isBearer reports whether the response contains a bearer token that is not too long
+// and that can be sent in a header.
 func isBearer(t tokenResponse) bool {
 	if !strings.EqualFold(t.TokenType, "bearer") || t.AccessToken == "" || len(t.AccessToken) > maxAccessToken {
 		return false

@@ -29,8 +29,8 @@ func announce(tx *ledger.Tx, kind events.Kind, subject string, state any) ([]byt
 }
 
 // storeState stores the state of a partner or a key in its table, with the number
-// of its line of the audit trail. There is no upsert, because the schema asks of a
-// new row another line than of a changed one.
+// of its line of the audit trail. It is no upsert, because a trigger would then ask of a
+// changed row the line of a new one.
 func storeState(tx *ledger.Tx, table, id string, state []byte, line int64) error {
 	result, err := tx.Exec(`update `+table+` set state = ?, line = ? where id = ?`, string(state), line, id)
 	if err != nil || ledger.ChangedOne(result) {
@@ -40,8 +40,8 @@ func storeState(tx *ledger.Tx, table, id string, state []byte, line int64) error
 	return err
 }
 
-// announceGrants appends an event for each study to the partner's own internal
-// study: that the partner may read it from now on, or no longer.
+// announceGrants appends an event for each of the studies to the partner's own internal
+// study. The kind is events.AccessGranted or events.AccessRevoked.
 func announceGrants(tx *ledger.Tx, partner string, kind events.Kind, studies ...string) error {
 	if len(studies) == 0 {
 		return nil
@@ -63,8 +63,8 @@ func announceGrants(tx *ledger.Tx, partner string, kind events.Kind, studies ...
 	return chain.Close()
 }
 
-// announceOldGrants appends the events of grants that were made by a version of
-// the program without such events.
+// announceOldGrants appends the events of grants that were made by a version of the
+// program without such events. A partner from then has no internal study yet.
 func announceOldGrants(tx *ledger.Tx) error {
 	partners, err := database.List(context.Background(), tx, ledger.State[access.Partner], `
 		select p.state

@@ -17,6 +17,26 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
+// Failed sign-ins are counted by group and quarter hour. A group is the kind of the
+// sign-in, its protocol, the name that was tried and where the client is. At one place,
+// all names that nobody has are one group. A quarter hour begins with a failure of its
+// group and lasts 15 minutes. The first failure has its line in the audit trail at once;
+// the later ones are only counted. When the quarter hour is over, it is closed: it is
+// deleted, and if it has two failures or more, their number becomes one line. So no
+// number of failures fills the audit trail. Quarter hours are in the table
+// failed_sign_ins.
+//
+// Nobody who fails to sign in is known, so the lines of failures have no actor; the
+// name that was tried is in the detail.
+//
+// Failures of users, which may come from a command that ends at once, are counted in
+// the database. Failures of clients may be thousands a second. They are counted in
+// memory, and Run adds them to the database each second. If the process is killed, the
+// failures of that second are lost.
+//
+// Apart from that, the table failures has how often in a row each user failed to sign
+// in from an address. It locks the user for that address.
+
 // Kinds of sign-ins, and the protocols of those of clients.
 const (
 	kindUser   = "user"
@@ -29,15 +49,16 @@ const (
 // attempt is an attempt to sign in.
 type attempt struct {
 	kind, protocol string
-	name           string // that was tried; empty where it is malformed, and so not anybody's
-	known          bool   // somebody has this name
+	name           string // that was tried; empty where it is malformed, because nobody has such a name
+	known          bool   // a PI or partner has this name
 	address        string // as access.Place returns it
 	from           string // the address as it is
 }
 
-// lockedFailures returns how many failures in a row count against the user's attempt,
-// or a Throttled Error while it is locked. A user is locked for one address only, so
-// that failures from elsewhere cannot lock the owner of the name out.
+// lockedFailures returns how many times in a row the user failed to sign in from the
+// address of the attempt. The error is Throttled while the user is locked for that
+// address. The lock is for one address only, so that failures from elsewhere cannot lock
+// the owner of the name out.
 func (acc *Accounts) lockedFailures(ctx context.Context, a attempt) (int, error) {
 	wrong, err := findFailures(ctx, acc.ledger.DB.Reader, a)
 	if err != nil || wrong.Count == 0 {
@@ -54,7 +75,8 @@ func tooManyFailures(wait time.Duration) error {
 	return &events.Error{Code: events.Throttled, Message: "too many failed sign-ins; try again later", RetryAfter: wait}
 }
 
-// findFailures returns the wrong attempts that are stored for the attempt.
+// findFailures returns the failures in a row that are stored for the kind, name and
+// address of the attempt; zero for none.
 func findFailures(ctx context.Context, q database.Querier, a attempt) (wrong access.WrongAttempts, err error) {
 	var last string
 	err = q.QueryRowContext(ctx, `
@@ -82,8 +104,10 @@ func (acc *Accounts) fail(ctx context.Context, a attempt, reason string) error {
 	return events.Errorf(events.Unauthenticated, "%s", wrongPassword)
 }
 
-// recordFailure counts the failure and audits it, and deletes the counts that the
-// policy has forgotten, so that the table stays small.
+// recordFailure adds the failure to the failures in a row and to its group's quarter
+// hour, and audits it if that makes a line. If the user is locked from now on, it adds a
+// line about that. It also deletes failures in a row that are old enough to be
+// forgotten, so that the table stays small, and closes quarter hours.
 func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string) error {
 	wrong, err := findFailures(ctx, tx, a)
 	if err != nil {
@@ -102,10 +126,11 @@ func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string)
 	if err != nil {
 		return err
 	}
-	if err := recordInQuarter(tx, a.group(), quarter{tried: a.name, reason: reason, from: a.from, count: 1, last: tx.Now}); err != nil {
+	if err := recordInQuarterHour(tx, a.group(), quarterHour{tried: a.name, reason: reason, from: a.from, count: 1, last: tx.Now}); err != nil {
 		return err
 	}
-	if err := closeQuarters(tx); err != nil || !access.LockingSignIns.Slows(wrong) {
+	// The line about a lock is the last one.
+	if err := closeQuarterHours(tx); err != nil || !access.LockingSignIns.Slows(wrong) {
 		return err
 	}
 	return tx.Audit(ledger.Line{
@@ -114,7 +139,8 @@ func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string)
 	})
 }
 
-// forgetFailures sets the failures in a row to none, after a success.
+// forgetFailures deletes the failures in a row of the attempt's name and address. It is
+// called after a success.
 func forgetFailures(tx *ledger.Tx, a attempt) error {
 	_, err := tx.Exec(`
 		delete from failures
@@ -122,29 +148,20 @@ func forgetFailures(tx *ledger.Tx, a attempt) error {
 	return err
 }
 
-// Nobody who fails to sign in is known, so the lines of failures have no actor; the
-// name that was tried is in the detail. The first failure of a group has its line at
-// once. Those of the next quarter of an hour are counted, and the count is one further
-// line when it is over. So no number of failures fills the audit trail.
-//
-// Failures of users, which may come from a command that ends at once, are counted in
-// the database. Those of clients, which may be thousands a second, are counted in
-// memory and added to the database by Run each second; if the process is killed, that
-// second is lost.
-
-// quarterHour is how long failures are counted into one line.
-const quarterHour = 15 * time.Minute
+// quarterHourLength is how long a quarter hour lasts.
+const quarterHourLength = 15 * time.Minute
 
 // unknownAddress is the address of failures whose client's is not known.
 const unknownAddress = "unknown"
 
-// maxGroups bounds the groups in memory. Failures beyond it are one group.
+// maxGroups bounds the groups in memory. Failures of further groups are counted in one
+// group of their kind and protocol, without name and address.
 const maxGroups = 1000
 
-// group is what failures are counted by.
+// group is a group of failures. Its name is empty for all names that nobody has.
 type group struct{ kind, protocol, name, address string }
 
-// group returns the attempt's group. All names that nobody has are one.
+// group returns the attempt's group.
 func (a attempt) group() group {
 	if !a.known {
 		return group{a.kind, a.protocol, "", a.address}
@@ -152,36 +169,39 @@ func (a attempt) group() group {
 	return group{a.kind, a.protocol, a.name, a.address}
 }
 
-// quarter is the failures of a group in a quarter of an hour.
-type quarter struct {
-	tried, reason, from string    // of the first one
-	count               int       // that are not in the database yet
-	last                time.Time // of the last one
-	until               time.Time // then the group's next failure is a first one
+// quarterHour is the failures of a group that are to be added to a quarter hour in the
+// database.
+type quarterHour struct {
+	tried, reason, from string    // name, reason and address of the first failure
+	count               int       // failures that are not in the database yet
+	last                time.Time // time of the last failure
+	until               time.Time // when it is over; a failure from then on begins another
 }
 
-// quarters are the failures of clients that are counted in memory.
-type quarters struct {
+// quarterHours has the present quarter hour of each group of clients in memory.
+type quarterHours struct {
 	mu      sync.Mutex
-	byGroup map[group]quarter
-	begun   chan struct{} // receives after a first failure; has room for one
+	byGroup map[group]quarterHour
+	begun   chan struct{} // receives after FailedLogin has begun a quarter hour; has room for one value
 }
 
-// add counts a failure and reports whether it is the first of its group, which is to
-// be written at once.
-func (q *quarters) add(a attempt, reason string, now time.Time) (first bool) {
+// add counts a failure and reports whether it is the first of a quarter hour. The
+// caller then has it written to the database at once.
+func (q *quarterHours) add(a attempt, reason string, now time.Time) (first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	g := a.group()
 	if _, ok := q.byGroup[g]; !ok && len(q.byGroup) >= maxGroups {
-		g.name, g.address = "", ""
+		g.name, g.address = "", "" // so that requests cannot fill the memory
 	}
 	present, ok := q.byGroup[g]
+	// As long as failures of the former quarter hour are not written, the name, reason
+	// and address stay those of the first of them.
 	if first = !ok || !now.Before(present.until); first && present.count == 0 {
-		present = quarter{tried: a.name, reason: reason, from: a.from}
+		present = quarterHour{tried: a.name, reason: reason, from: a.from}
 	}
 	if first {
-		present.until = now.Add(quarterHour)
+		present.until = now.Add(quarterHourLength)
 	}
 	present.count++
 	present.last = now
@@ -189,11 +209,12 @@ func (q *quarters) add(a attempt, reason string, now time.Time) (first bool) {
 	return first
 }
 
-// take returns what is not in the database yet, and forgets quarters that are over.
-func (q *quarters) take(now time.Time) map[group]quarter {
+// take returns the failures that are not in the database yet, by group, and sets their
+// counts to 0. It deletes quarter hours that are over from memory.
+func (q *quarterHours) take(now time.Time) map[group]quarterHour {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	taken := make(map[group]quarter)
+	taken := make(map[group]quarterHour)
 	for g, present := range q.byGroup {
 		if present.count > 0 {
 			taken[g] = present
@@ -207,8 +228,8 @@ func (q *quarters) take(now time.Time) map[group]quarter {
 	return taken
 }
 
-// putBack returns what could not be written.
-func (q *quarters) putBack(taken map[group]quarter) {
+// putBack adds taken failures again, after they could not be written to the database.
+func (q *quarterHours) putBack(taken map[group]quarterHour) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for g, before := range taken {
@@ -217,8 +238,10 @@ func (q *quarters) putBack(taken map[group]quarter) {
 	}
 }
 
-// FailedLogin records that a login of a partner to NATS failed. It does not wait for the
-// database: Run writes it.
+// FailedLogin records that a login to NATS failed. Id is the partner id that was tried.
+// Known tells whether a partner has it, and token whether the password was an access
+// token instead of a client secret. FailedLogin does not wait for the database: Run
+// writes the failure.
 func (acc *Accounts) FailedLogin(id string, known, token bool, address string) {
 	a := attempt{kind: kindClient, protocol: overNATS, name: id, known: known, address: access.Place(address), from: address}
 	reason := "wrong secret"
@@ -231,18 +254,20 @@ func (acc *Accounts) FailedLogin(id string, known, token bool, address string) {
 	if !events.ValidPartnerID(id) {
 		a.name = ""
 	}
-	if acc.quarters.add(a, reason, acc.ledger.Now()) {
+	if acc.quarterHours.add(a, reason, acc.ledger.Now()) {
 		select {
-		case acc.quarters.begun <- struct{}{}:
-		default: // Run has not taken the one before yet
+		case acc.quarterHours.begun <- struct{}{}:
+		default: // Run has not taken the value before yet, and will write both
 		}
 	}
 }
 
-// failClient records a failed sign-in of a client over HTTP.
+// failClient records a failed sign-in of a client over HTTP and returns the error for
+// it: Throttled after too many in a row, or else Unauthenticated. The first failure of a
+// quarter hour is in the database when it returns.
 func (acc *Accounts) failClient(ctx context.Context, a attempt, reason string) error {
 	wait, _ := acc.wrong.Fail(access.Attempt{Client: a.name, Place: a.address}, acc.ledger.Now())
-	if acc.quarters.add(a, reason, acc.ledger.Now()) {
+	if acc.quarterHours.add(a, reason, acc.ledger.Now()) {
 		if err := acc.writeFailures(ctx); err != nil {
 			return err
 		}
@@ -255,7 +280,9 @@ func (acc *Accounts) failClient(ctx context.Context, a attempt, reason string) e
 	return events.Errorf(events.Unauthenticated, "%s", wrongSecret)
 }
 
-// Run writes failed sign-ins to the database until ctx ends, and returns nil then.
+// Run writes failed sign-ins of clients to the database, each second and when a quarter
+// hour begins, until ctx ends. Then it writes the rest and returns nil. Of errors in a
+// row it logs the first only, and an error after ctx has ended.
 func (acc *Accounts) Run(ctx context.Context) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -264,7 +291,7 @@ func (acc *Accounts) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			ended = true
-		case <-acc.quarters.begun:
+		case <-acc.quarterHours.begun:
 		case <-ticker.C:
 		}
 		err := acc.writeFailures(context.WithoutCancel(ctx)) // once more after ctx has ended
@@ -276,28 +303,29 @@ func (acc *Accounts) Run(ctx context.Context) error {
 	return nil
 }
 
-// writeFailures adds what was counted in memory to the database, and closes the
-// quarters that are over. Without either it only reads.
+// writeFailures adds the failures that were counted in memory to the database, and
+// closes the quarter hours that are over. If there are none of both, it reads once and
+// takes no write lock. After an error the failures are in memory again.
 func (acc *Accounts) writeFailures(ctx context.Context) error {
-	taken := acc.quarters.take(acc.ledger.Now())
+	taken := acc.quarterHours.take(acc.ledger.Now())
 	if len(taken) == 0 {
 		var ended bool
 		err := acc.ledger.DB.Reader.QueryRowContext(ctx, `select exists (select 1 from failed_sign_ins where began <= ?)`,
-			events.FormatTime(acc.ledger.Now().Add(-quarterHour))).Scan(&ended)
+			events.FormatTime(acc.ledger.Now().Add(-quarterHourLength))).Scan(&ended)
 		if err != nil || !ended {
 			return err
 		}
 	}
 	err := acc.ledger.UpdateSilently(ctx, "record failed sign-ins", func(tx *ledger.Tx) error {
 		for _, g := range slices.SortedFunc(maps.Keys(taken), compareGroups) {
-			if err := recordInQuarter(tx, g, taken[g]); err != nil {
+			if err := recordInQuarterHour(tx, g, taken[g]); err != nil {
 				return err
 			}
 		}
-		return closeQuarters(tx)
+		return closeQuarterHours(tx)
 	})
 	if err != nil {
-		acc.quarters.putBack(taken)
+		acc.quarterHours.putBack(taken)
 	}
 	return err
 }
@@ -313,22 +341,24 @@ type failureDetail struct {
 	Name     string `json:"name,omitempty"` // that was tried
 	Address  string `json:"address"`
 	Reason   string `json:"reason,omitempty"`
-	Since    string `json:"since,omitempty"`
-	Count    int    `json:"count,omitempty"`
+	Since    string `json:"since,omitempty"` // when a quarter hour that is closed began
+	Count    int    `json:"count,omitempty"` // of the failures in it
 }
 
-// recordInQuarter adds failures to the group's count, and audits the first one if they
-// begin a quarter of an hour. They may be of one that is over since, and not closed yet.
-func recordInQuarter(tx *ledger.Tx, g group, q quarter) error {
+// recordInQuarterHour adds the failures in q to the group's quarter hour in the database.
+// If the stored one was over at q.last, or there is none, the failures begin a new one,
+// and the first of them is audited. The stored one may be over by now: failures from
+// before its end are added as long as it is not closed.
+func recordInQuarterHour(tx *ledger.Tx, g group, q quarterHour) error {
 	result, err := tx.Exec(`
 		update failed_sign_ins
 		set count = count + ?
 		where kind = ? and protocol = ? and name = ? and address = ? and began > ?`,
-		q.count, g.kind, g.protocol, g.name, g.address, events.FormatTime(q.last.Add(-quarterHour)))
+		q.count, g.kind, g.protocol, g.name, g.address, events.FormatTime(q.last.Add(-quarterHourLength)))
 	if err != nil || ledger.ChangedOne(result) {
 		return err
 	}
-	if err := closeQuarters(tx); err != nil { // the group's former one is over
+	if err := closeQuarterHours(tx); err != nil { // the group has one row, so the former one must go first
 		return err
 	}
 	_, err = tx.Exec(`
@@ -343,15 +373,15 @@ func recordInQuarter(tx *ledger.Tx, g group, q quarter) error {
 	})
 }
 
-// closeQuarters ends the quarters that are over. Those with more than the failure that
-// has its line already become a line with the count of all.
-func closeQuarters(tx *ledger.Tx) error {
+// closeQuarterHours deletes the quarter hours in the database that are over. For each
+// with two failures or more it adds a line with their number.
+func closeQuarterHours(tx *ledger.Tx) error {
 	type ended struct {
 		group
 		began string
 		count int
 	}
-	over := events.FormatTime(tx.Now.Add(-quarterHour))
+	over := events.FormatTime(tx.Now.Add(-quarterHourLength))
 	list, err := database.List(context.Background(), tx, func(row database.Row) (e ended, err error) {
 		return e, row.Scan(&e.kind, &e.protocol, &e.name, &e.address, &e.began, &e.count)
 	}, `
@@ -367,9 +397,9 @@ func closeQuarters(tx *ledger.Tx) error {
 	}
 	for _, e := range list {
 		if e.count < 2 {
-			continue
+			continue // the only failure has its line already
 		}
-		// Not the address of the attempt that this is written with.
+		// Without an Address the line would have that of the attempt in this transaction.
 		err := tx.Audit(ledger.Line{Action: actionFailures, Subject: e.name, Address: cmp.Or(e.address, unknownAddress), Detail: failureDetail{
 			Kind: e.kind, Protocol: e.protocol, Name: e.name, Address: e.address, Since: e.began, Count: e.count,
 		}})

@@ -12,10 +12,11 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// KeyRotation is a request to sign access tokens with a new key.
+// KeyRotation is a request to sign access tokens with a new key. First the new key is
+// announced, then the older keys are retired, which finishes the rotation.
 type KeyRotation struct {
 	ID       int64
-	By       string // who requested it
+	By       string // the operator who requested it
 	Key      string // id of the new key; "" until it is announced
 	Finished bool
 }
@@ -25,7 +26,8 @@ const keyRotations = `
 		from key_rotations`
 
 // RequestKeyRotation records that access tokens are to be signed with a new key,
-// and returns the request. While one is not finished yet, it returns that.
+// and returns the request. If there is a request that is not finished, it returns that
+// one and records nothing.
 func (acc *Accounts) RequestKeyRotation(ctx context.Context, by string) (r KeyRotation, err error) {
 	err = acc.ledger.Administer(ctx, by, "request a key rotation", func(tx *ledger.Tx) error {
 		var pending bool
@@ -45,8 +47,8 @@ func (acc *Accounts) RequestKeyRotation(ctx context.Context, by string) (r KeyRo
 	return r, err
 }
 
-// PendingKeyRotation returns the request that is to be carried out; ok is false
-// where there is none.
+// PendingKeyRotation returns the request that is not finished; ok is false where there
+// is none.
 func (acc *Accounts) PendingKeyRotation(ctx context.Context) (r KeyRotation, ok bool, err error) {
 	r, ok, err = scanKeyRotation(acc.ledger.DB.Reader.QueryRowContext(ctx, keyRotations+` where finished is null`))
 	if err != nil {
@@ -64,6 +66,7 @@ func (acc *Accounts) GetKeyRotation(ctx context.Context, id int64) (KeyRotation,
 	return r, err
 }
 
+// scanKeyRotation scans a row of keyRotations; ok is false where there is no row.
 func scanKeyRotation(row interface{ Scan(...any) error }) (r KeyRotation, ok bool, err error) {
 	err = row.Scan(&r.ID, &r.By, &r.Key, &r.Finished)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -72,9 +75,10 @@ func scanKeyRotation(row interface{ Scan(...any) error }) (r KeyRotation, ok boo
 	return r, err == nil, err
 }
 
-// AnnounceNextKey puts the public key with which the rotation is to end on the log.
-// A rotation that was cut short after that can announce another one: the private key
-// of the first may be lost.
+// AnnounceNextKey announces the public half of the new key, as AddKey does, and stores
+// its id in the request. It can be called again with another key: if the program was
+// killed after the first call, the private half of that key may be lost. The error is a
+// Conflict if the request is finished.
 func (acc *Accounts) AnnounceNextKey(ctx context.Context, r KeyRotation, key access.Key) error {
 	return acc.ledger.Administer(ctx, r.By, "announce key", func(tx *ledger.Tx) error {
 		if err := addKey(tx, r.By, key); err != nil {
@@ -87,8 +91,9 @@ func (acc *Accounts) AnnounceNextKey(ctx context.Context, r KeyRotation, key acc
 	})
 }
 
-// FinishKeyRotation ends all keys that were announced before the rotation's new one,
-// as RetireKeys does, and the rotation in the same transaction.
+// FinishKeyRotation finishes the rotation. In the same transaction it retires, at until,
+// all keys that were announced before the new one, as RetireKeys does. The error is a
+// Conflict if the request is finished or has another new key than r.
 func (acc *Accounts) FinishKeyRotation(ctx context.Context, r KeyRotation, until time.Time) (retired []access.Key, err error) {
 	err = acc.ledger.Administer(ctx, r.By, "finish a key rotation", func(tx *ledger.Tx) error {
 		if retired, err = retireKeys(tx, r.By, r.Key, until); err != nil {
@@ -102,7 +107,8 @@ func (acc *Accounts) FinishKeyRotation(ctx context.Context, r KeyRotation, until
 	return retired, err
 }
 
-// updateKeyRotation changes a request that is not finished yet.
+// updateKeyRotation runs a statement that changes one request. The error is a Conflict if
+// no request meets the statement's conditions.
 func updateKeyRotation(tx *ledger.Tx, statement string, args ...any) error {
 	result, err := tx.Exec(statement, args...)
 	if err == nil && !ledger.ChangedOne(result) {

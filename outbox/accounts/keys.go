@@ -18,7 +18,8 @@ const self = "signoff"
 
 // AnnounceKey publishes a public key of access tokens as an event. A key that was
 // announced before keeps its first From; announcing it again with the same Until
-// changes nothing. The error is a Conflict if the key was retired before.
+// changes nothing. The error is a Conflict if the key was retired before and key.Until is
+// later or zero.
 func (acc *Accounts) AnnounceKey(ctx context.Context, key access.Key) error {
 	return acc.AddKey(ctx, self, key)
 }
@@ -28,8 +29,9 @@ func (acc *Accounts) AddKey(ctx context.Context, by string, key access.Key) erro
 	return acc.ledger.Administer(ctx, by, "announce key", func(tx *ledger.Tx) error { return addKey(tx, by, key) })
 }
 
-// addKey announces the key unless it was announced with the same Until. One that was
-// announced keeps its From; its Until may be set or made earlier, but never later.
+// addKey announces the key unless it was announced with the same Until. A key that was
+// announced keeps its From. Its Until can be set, or replaced by an earlier one, but
+// never by a later one.
 func addKey(tx *ledger.Tx, by string, key access.Key) error {
 	if key.ID() == "" || !key.JWK.IsPublic() || !key.JWK.Valid() {
 		return events.Fieldf("jwk", "must be a public key with a key id")
@@ -50,8 +52,9 @@ func addKey(tx *ledger.Tx, by string, key access.Key) error {
 	return announceKey(tx, key, ledger.Line{Actor: by, Action: actionKeyAnnounced})
 }
 
-// refuseLongerValidity refuses to extend the validity of a retired key, even for a
-// moment: it may have been retired because its private half is known to others.
+// refuseLongerValidity returns a Conflict if until would keep a retired key valid for
+// longer; a zero until is no end. The key may have been retired because its private half
+// is known to others.
 func refuseLongerValidity(key access.Key, until time.Time) error {
 	if key.Until.IsZero() || !until.IsZero() && until.Before(key.Until) {
 		return nil
@@ -74,6 +77,7 @@ func (acc *Accounts) RetireKeys(ctx context.Context, by, current string, until t
 	return retired, err
 }
 
+// retireKeys is RetireKeys in a transaction.
 func retireKeys(tx *ledger.Tx, by, current string, until time.Time) (retired []access.Key, err error) {
 	older, err := keysBefore(tx, current)
 	if err != nil {
@@ -81,7 +85,7 @@ func retireKeys(tx *ledger.Tx, by, current string, until time.Time) (retired []a
 	}
 	for _, key := range older {
 		if !key.Until.IsZero() && !key.Until.After(until) {
-			continue
+			continue // retired at until or earlier
 		}
 		key.Until = until.UTC().Truncate(time.Microsecond)
 		detail := struct {
@@ -144,7 +148,8 @@ func keysBefore(tx *ledger.Tx, id string) ([]access.Key, error) {
 	return keys, nil
 }
 
-// announceKey stores a key's new state, with its event and audit line.
+// announceKey appends the event with a key's new state, adds the audit line, and stores
+// the state. It sets the line's Subject.
 func announceKey(tx *ledger.Tx, key access.Key, e ledger.Line) error {
 	state, err := announce(tx, events.AccessKey, key.EventSubject(), key)
 	if err != nil {

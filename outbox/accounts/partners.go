@@ -133,7 +133,8 @@ func (acc *Accounts) RotatePartner(ctx context.Context, by, id string, grace tim
 	return secret, nil
 }
 
-// expire returns the secrets that are still valid, until now + grace at most.
+// expire returns the secrets that are still valid at now. Each expires after the grace
+// time at the latest. Without a grace time it returns none.
 func expire(secrets []access.Secret, now time.Time, grace time.Duration) []access.Secret {
 	end := now.Add(grace)
 	out := []access.Secret{}
@@ -148,7 +149,8 @@ func expire(secrets []access.Secret, now time.Time, grace time.Duration) []acces
 	return out
 }
 
-// RemovePartner ends a partner's access for ever.
+// RemovePartner ends a partner's access for ever. Its grants, secrets and receipts end
+// too.
 func (acc *Accounts) RemovePartner(ctx context.Context, by, id string) error {
 	return acc.changePartner(ctx, by, id, func(tx *ledger.Tx, p access.Partner) error {
 		studies := p.Studies
@@ -174,14 +176,14 @@ func (acc *Accounts) Partners(ctx context.Context) ([]access.Partner, error) {
 }
 
 // AuthenticateClient returns the partner with this client id and secret. The right
-// secret is accepted at any time. For a wrong one or an unknown client the error is
-// Unauthenticated, and Throttled after five in a row of that client from that address;
-// such failures are counted and audited.
+// secret is accepted even after many failures. For a wrong secret or an unknown or
+// removed client the error is Unauthenticated, and Throttled after five failures in a
+// row of that client from that address. Failures are counted and audited.
 func (acc *Accounts) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
 	ctx = ledger.WithAddress(ctx, address)
 	a := attempt{kind: kindClient, protocol: overHTTP, name: id, address: access.Place(address), from: address}
 	if !events.ValidPartnerID(id) {
-		a.name = "" // not anybody's, so it is not stored
+		a.name = "" // nobody has a malformed id, and it is not to be stored
 	}
 	p, err := findPartner(ctx, acc.ledger.DB.Reader, a.name)
 	if err != nil && !errors.Is(err, events.NotFound) {
@@ -200,7 +202,8 @@ func (acc *Accounts) AuthenticateClient(ctx context.Context, id, secret, address
 	return access.Partner{}, acc.failClient(ctx, a, reason)
 }
 
-// changePartner runs fn on a partner that is not removed.
+// changePartner runs fn with the partner in a transaction. The error is NotFound if there
+// is no such partner, and a Conflict if it was removed.
 func (acc *Accounts) changePartner(ctx context.Context, by, id string, fn func(*ledger.Tx, access.Partner) error) error {
 	return acc.ledger.Administer(ctx, by, "change partner", func(tx *ledger.Tx) error {
 		p, err := findPartner(context.WithoutCancel(ctx), tx, id)
@@ -227,7 +230,8 @@ func findPartner(ctx context.Context, q database.Querier, id string) (access.Par
 	return p, nil
 }
 
-// announcePartner stores a partner's new state, with its event and audit line.
+// announcePartner appends the event with a partner's new state, adds the audit line, and
+// stores the state. It sets the line's Subject.
 func announcePartner(tx *ledger.Tx, p access.Partner, e ledger.Line) error {
 	state, err := announce(tx, events.AccessPartner, p.EventSubject(), p)
 	if err != nil {
@@ -244,7 +248,8 @@ func announcePartner(tx *ledger.Tx, p access.Partner, e ledger.Line) error {
 	return nil
 }
 
-// endedDetail is stored in the audit trail with studies that a partner loses.
+// endedDetail is stored in the audit trail when a partner loses studies: how far it had
+// received each.
 type endedDetail struct {
 	Received []receipts.Ended `json:"received"`
 }

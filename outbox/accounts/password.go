@@ -54,9 +54,9 @@ type passwords struct {
 	key   []byte        // of the remembered hashes; never leaves memory
 	decoy string        // a hash of the present cost that no password matches
 
-	// Until when a success counts. One that is dropped costs another check of the
-	// password, and opens nothing. (expirable's caches have no clock to be set, and
-	// a goroutine that never ends.)
+	// Until when the success of a check is remembered, by its tag. If the cache drops
+	// one, the password is checked again. (The caches of package expirable do not fit:
+	// their clock cannot be set, and each has a goroutine that never ends.)
 	remembered *lru.Cache[[sha256.Size]byte, time.Time]
 }
 
@@ -83,11 +83,11 @@ func hash(password string) (string, error) {
 	return argon2id.CreateHash(norm.NFKC.String(password), &cost)
 }
 
-// check reports whether the password matches the stored hash, which is computed
-// with its own cost. It takes the same time whatever the answer.
+// check reports whether the password matches the stored hash, with the cost that the
+// hash states. It takes the same time whether it matches or not.
 func check(password, stored string) (matches bool, err error) {
 	if len(password) > maxPassword {
-		password = "" // not anybody's
+		password = "" // nobody has so long a password, nor an empty one
 	}
 	if _, err := readCost(stored); err != nil {
 		return false, err
@@ -95,8 +95,8 @@ func check(password, stored string) (matches bool, err error) {
 	return argon2id.ComparePasswordAndHash(norm.NFKC.String(password), stored)
 }
 
-// renew returns a hash of the present cost for the password that matches the
-// stored one; an empty string where that has the present cost already, or where
+// renew returns a hash of the present cost for a password that matches the stored hash.
+// It returns an empty string if the stored hash has the present cost already, or if
 // hashing fails. The password may be shorter than a new one must be.
 func renew(password, stored string) string {
 	if p, err := readCost(stored); err != nil || p == cost {
@@ -134,8 +134,8 @@ func readCost(stored string) (argon2id.Params, error) {
 	return p, err
 }
 
-// wait waits for a turn to check a password, which the caller ends by done. The
-// error is Throttled after two seconds.
+// wait waits for a turn to check a password. The caller ends the turn with done. The
+// error is Throttled after two seconds, or the cause of ctx if that ends before.
 func (p *passwords) wait(ctx context.Context) (done func(), err error) {
 	timer := time.NewTimer(checkPatience)
 	defer timer.Stop()
@@ -151,8 +151,8 @@ func (p *passwords) wait(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// tag returns the keyed hash that is remembered of a success. It covers the stored
-// hash, so that a changed password is not remembered.
+// tag returns the keyed hash under which a successful check is remembered. It covers the
+// stored hash, so a password that was replaced since is not remembered.
 func (p *passwords) tag(user, password, stored string) (tag [sha256.Size]byte) {
 	mac := hmac.New(sha256.New, p.key)
 	fmt.Fprintf(mac, "%s\x00%s\x00%s", user, stored, norm.NFKC.String(password))
@@ -160,10 +160,12 @@ func (p *passwords) tag(user, password, stored string) (tag [sha256.Size]byte) {
 	return tag
 }
 
+// remember stores for 15 minutes that the check of this tag was successful.
 func (p *passwords) remember(tag [sha256.Size]byte, now time.Time) {
 	p.remembered.Add(tag, now.Add(rememberFor))
 }
 
+// remembers reports whether a check of this tag was successful in the last 15 minutes.
 func (p *passwords) remembers(tag [sha256.Size]byte, now time.Time) bool {
 	until, ok := p.remembered.Get(tag)
 	return ok && now.Before(until)

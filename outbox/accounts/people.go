@@ -138,15 +138,15 @@ func hasGrant(tx *ledger.Tx, user, study string) (granted bool, err error) {
 	return granted, err
 }
 
-// OneTimeFor is how long a one-time password opens the choice of another, and how long
-// after it was set a signature is marked with that in the audit trail.
+// OneTimeFor is how long another password can be chosen with a one-time password. For as
+// long, signatures are marked in the audit trail with the time at which it was set.
 const OneTimeFor = 72 * time.Hour
 
-// ResetPassword sets a random one-time password, returns it, and ends a lock after
-// failed sign-ins. For 72 hours it opens ChoosePassword, and it never opens anything
-// else. An operator can choose a password with it and sign as the PI. So signatures of
-// these 72 hours are marked in the audit trail, and the PI's own password is refused
-// from then on.
+// ResetPassword sets a random one-time password and returns it. The PI's own password is
+// refused from then on. A lock after failed sign-ins ends. For 72 hours the one-time
+// password is accepted by ChoosePassword, and never by anything else. An operator could
+// choose a password with it and sign as the PI. So signatures of these 72 hours are
+// marked in the audit trail.
 func (acc *Accounts) ResetPassword(ctx context.Context, by, user string) (password string, err error) {
 	password = rand.Text()
 	hashed, err := hash(password)
@@ -176,9 +176,9 @@ func (acc *Accounts) ResetPassword(ctx context.Context, by, user string) (passwo
 
 // ChoosePassword sets the password that the PI chose, in place of the present one, which
 // may be a one-time password. Errors about the present one are those of Authenticate,
-// and Expired for a one-time password after its 72 hours. A new one is refused, as
-// Invalid, if it is short, the user name, a repetition, a sequence, a common word with
-// digits, or one of the last five.
+// and Expired for a one-time password after its 72 hours. The error is Invalid if the new
+// one is short, made from the user name, a repetition, a sequence, a common word with
+// digits, the present one, or one of the last five that the PI chose.
 func (acc *Accounts) ChoosePassword(ctx context.Context, user, present, password, address string) error {
 	if err := checkStrength(user, password); err != nil {
 		return err
@@ -207,7 +207,7 @@ func (acc *Accounts) ChoosePassword(ctx context.Context, user, present, password
 		if err != nil {
 			return err
 		}
-		if now.password != p.password || now.disabled != "" {
+		if now.password != p.password || now.disabled != "" { // since it was checked, before the transaction
 			return events.Errorf(events.Conflict, "the password of %s was changed just now; try again", user)
 		}
 		line, err := tx.AddLine(ledger.Line{Actor: user, Action: actionPIPassword, Subject: user})
@@ -222,8 +222,9 @@ func (acc *Accounts) ChoosePassword(ctx context.Context, user, present, password
 // again.
 const formerPasswords = 5
 
-// replacePassword stores the hash of a password, by a line of the audit trail, keeps that
-// of the one before if the PI chose it, and ends locks after failed sign-ins.
+// replacePassword stores the hash of a password with the number of its line of the audit
+// trail. It keeps the former hash if the PI chose that password, and at most five such
+// hashes. It ends locks of the PI after failed sign-ins.
 func replacePassword(tx *ledger.Tx, line int64, p person, hashed, oneTime, reset string) error {
 	if p.oneTime == "" {
 		if _, err := tx.Exec(`insert into former_passwords ("user", password, line) values (?, ?, ?)`, p.user, p.password, line); err != nil {
@@ -249,11 +250,12 @@ func replacePassword(tx *ledger.Tx, line int64, p person, hashed, oneTime, reset
 	return err
 }
 
-// refuseFormer refuses a password that is the present one or one of those before it.
+// refuseFormer returns an Invalid Error if the password is the present one or one of the
+// last five that the PI chose.
 func (acc *Accounts) refuseFormer(ctx context.Context, p person, password string) error {
 	most := formerPasswords
 	if p.oneTime == "" {
-		most-- // the present one counts
+		most-- // the PI chose the present one, so that is one of the five
 	}
 	former, err := database.List(ctx, acc.ledger.DB.Reader, database.Value[string], `
 		select password
@@ -270,7 +272,7 @@ func (acc *Accounts) refuseFormer(ctx context.Context, p person, password string
 	}
 	defer done()
 	for _, stored := range append(former, p.password) {
-		if same, err := check(password, stored); err == nil && same { // one that cannot be checked opens nothing
+		if same, err := check(password, stored); err == nil && same { // a hash that cannot be checked is passed over: no sign-in accepts its password either
 			return events.Fieldf("password", "must differ from the last %d and from the present one", formerPasswords)
 		}
 	}
@@ -308,7 +310,7 @@ func (acc *Accounts) PIs(ctx context.Context) ([]PI, error) {
 	return out, nil
 }
 
-// describe returns the PI with the studies granted.
+// describe returns the PI with the studies granted, as the reader sees them now.
 func (acc *Accounts) describe(ctx context.Context, p person) (PI, error) {
 	studies, err := database.List(ctx, acc.ledger.DB.Reader, database.Value[string], `select study from grants where "user" = ? and revoked = '' order by study`, p.user)
 	if err != nil {
@@ -334,8 +336,8 @@ type person struct {
 	user     string
 	name     string
 	password string // the hash
-	disabled string // when; empty where the PI is not
-	oneTime  string // until when the password opens the choice of another; empty where the PI chose it
+	disabled string // when the PI was disabled; empty where the PI is not
+	oneTime  string // until when a one-time password is accepted; empty where the PI chose the password
 	reset    string // when an operator set a one-time password last
 
 	signedIn, signedInFrom string // the last sign-in
@@ -351,6 +353,7 @@ func scanPerson(row database.Row) (p person, err error) {
 	return p, err
 }
 
+// getPerson returns the stored PI. The error is NotFound if there is none.
 func getPerson(tx *ledger.Tx, user string) (person, error) {
 	p, err := scanPerson(tx.QueryRow(selectPerson+` where p."user" = ?`, user))
 	if errors.Is(err, sql.ErrNoRows) {
@@ -361,12 +364,14 @@ func getPerson(tx *ledger.Tx, user string) (person, error) {
 
 func unknownPI(user string) error { return events.Errorf(events.NotFound, "there is no PI %q", user) }
 
+// validStudy returns the study id normalised, and an error if it is malformed.
 func validStudy(study string) (string, error) {
 	study = ledger.NormalizeStudy(study)
 	return study, events.ValidStudy(study)
 }
 
-// validStudies returns the study numbers normalised, sorted, each once.
+// validStudies returns the study ids normalised, sorted, each once. It returns an error
+// if one is malformed.
 func validStudies(studies []string) ([]string, error) {
 	out := make([]string, len(studies))
 	for i, s := range studies {

@@ -14,7 +14,9 @@ import (
 const wrongPassword = "The user name or the password is wrong."
 
 // Authenticate returns the PI with this user name and password, and records the
-// sign-in. Address is where the request comes from: an IP address, or "local".
+// sign-in. Address is where the request comes from: an IP address, or "local". For 15
+// minutes after a success the same password is not checked again. It is then recorded
+// only if there are failures from that address, which it ends.
 //
 // The error is Unauthenticated if the user is unknown or disabled or the password
 // is wrong, with the same message and after the same time in all three cases. (A
@@ -36,7 +38,7 @@ func (acc *Accounts) Authenticate(ctx context.Context, user, password, address s
 		if err != nil {
 			return PI{}, err
 		}
-		if p.oneTime != "" {
+		if p.oneTime != "" { // never remembered, so it always gets here
 			return PI{}, acc.refuse(ctx, a, "one-time password", events.Errorf(events.Forbidden,
 				"this password of %s is only for choosing another one: signoff pi password %[1]s", p.user))
 		}
@@ -49,18 +51,19 @@ func (acc *Accounts) Authenticate(ctx context.Context, user, password, address s
 			return PI{}, err
 		}
 	}
-	if !remembered { // only now: a sign-in that was not recorded is checked again
+	if !remembered { // only after the sign-in was recorded, so that an unrecorded one is checked again
 		acc.passwords.remember(tag, acc.ledger.Now())
 	}
 	return acc.describe(ctx, p)
 }
 
-// identify returns the attempt, the stored person of that name, and how many failures
-// in a row count against the attempt; a Throttled Error while it is locked.
+// identify returns the attempt, the stored PI, and how many times in a row that user
+// failed to sign in from that address. For an unknown user the PI is that of findPerson.
+// The error is Throttled while the user is locked for the address.
 func (acc *Accounts) identify(ctx context.Context, user, address string) (a attempt, p person, failures int, err error) {
 	a = attempt{kind: kindUser, name: user, address: access.Place(address), from: address}
 	if !events.ValidUser(user) {
-		a.name = "" // not anybody's, so it is not stored
+		a.name = "" // nobody has a malformed name, and it is not to be stored
 	}
 	if failures, err = acc.lockedFailures(ctx, a); err != nil {
 		return a, p, 0, err
@@ -70,7 +73,8 @@ func (acc *Accounts) identify(ctx context.Context, user, address string) (a atte
 	return a, p, failures, err
 }
 
-// recordSignIn stores the time of a sign-in and ends the row of failures before it.
+// recordSignIn stores the time and address of a sign-in, and forgets the failures in a
+// row before it.
 func (acc *Accounts) recordSignIn(ctx context.Context, a attempt) error {
 	return acc.ledger.Update(ctx, "record sign-in", func(tx *ledger.Tx) error {
 		_, err := tx.Exec(`
@@ -85,11 +89,11 @@ func (acc *Accounts) recordSignIn(ctx context.Context, a attempt) error {
 	})
 }
 
-// refuse records that the right password was refused, and returns the refusal. It counts
-// as no failure, because nothing was guessed.
+// refuse audits that the right password was refused, and returns the refusal. The
+// attempt does not add to the failures in a row, because nothing was guessed.
 func (acc *Accounts) refuse(ctx context.Context, a attempt, reason string, refusal error) error {
 	err := acc.ledger.Update(ctx, "record failed sign-in", func(tx *ledger.Tx) error {
-		return recordInQuarter(tx, a.group(), quarter{tried: a.name, reason: reason, from: a.from, count: 1, last: tx.Now})
+		return recordInQuarterHour(tx, a.group(), quarterHour{tried: a.name, reason: reason, from: a.from, count: 1, last: tx.Now})
 	})
 	if err != nil {
 		return err
@@ -111,9 +115,10 @@ func (acc *Accounts) findPerson(ctx context.Context, user string) (person, error
 	return p, nil
 }
 
-// checkPassword computes the hash, for unknown and disabled users too, and records
-// a failure. After a success it returns a hash of the present cost, if the stored
-// one has another.
+// checkPassword returns an error unless the password is that of p and p is not disabled.
+// It computes the hash for unknown and disabled users too, so that all take as long, and
+// records a failure. After a success it returns a hash of the present cost if the stored
+// one has another cost, or else an empty string.
 func (acc *Accounts) checkPassword(ctx context.Context, a attempt, p person, password string) (renewed string, err error) {
 	done, err := acc.passwords.wait(ctx)
 	if err != nil {
@@ -141,10 +146,10 @@ func (acc *Accounts) checkPassword(ctx context.Context, a attempt, p person, pas
 	return renew(password, p.password), nil
 }
 
-// storeRenewed stores a hash of the present cost in place of the one that the
-// password was checked by, and reports whether it did: not if the password was
-// set anew meanwhile. An error is logged and does not fail the sign-in, because
-// the next one tries again.
+// storeRenewed stores a hash of the present cost in place of the one that the password
+// was checked with, and reports whether it did. It does not if the password was replaced
+// meanwhile. An error is logged and does not fail the sign-in, because the next sign-in
+// tries again.
 func (acc *Accounts) storeRenewed(ctx context.Context, p person, renewed string) (stored bool) {
 	err := acc.ledger.Update(ctx, "renew the hash of a password", func(tx *ledger.Tx) error {
 		stored = false

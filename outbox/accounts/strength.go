@@ -18,11 +18,11 @@ import (
 // it is; five guesses in a quarter of an hour must not suffice.
 
 const (
-	minDistinct = 5 // different characters of a password
-	minSteps    = 5 // characters that do not continue a sequence or repeat the one before
-	minLetters  = 4 // left when listed words, digits and signs are taken away
-	minUser     = 3 // characters of a user name that is looked for within a password
-	minBeside   = 8 // letters beside the user name
+	minDistinct      = 5 // different characters of a password
+	minNonSequential = 5 // characters that neither continue a sequence nor repeat the one before
+	minLetters       = 4 // left when listed words, digits and signs are taken away
+	minUser          = 3 // characters of a part of the user name that is looked for
+	minBesideUser    = 8 // letters beside the parts of the user name
 )
 
 // checkStrength returns an Invalid Error if the user may not have the password.
@@ -38,11 +38,11 @@ func checkStrength(user, password string) error {
 	}
 	lower := strings.ToLower(password)
 	switch {
-	case fromName(lower, strings.ToLower(user)):
+	case madeFromName(lower, strings.ToLower(user)):
 		return events.Fieldf("password", "must not be made from the user name")
-	case repeats(lower):
+	case isRepetition(lower):
 		return events.Fieldf("password", "must not be a repetition, as in abcabcabcabc")
-	case steps(lower) < minSteps:
+	case countNonSequential(lower) < minNonSequential:
 		return events.Fieldf("password", "must not be a sequence, as in abcdef123456 or qwertzuiop")
 	case onlyListedWords(lower):
 		return events.Fieldf("password", "must not be common words with digits, as in Welcome-2026")
@@ -50,9 +50,10 @@ func checkStrength(user, password string) error {
 	return nil
 }
 
-// fromName reports whether the password has the user name or parts of it, forwards or
-// backwards, and few letters beside them.
-func fromName(password, user string) bool {
+// madeFromName reports whether the password contains the user name or parts of it,
+// forwards or backwards, and fewer than minBesideUser letters beside them. Parts are what
+// other characters than letters and digits separate. Both arguments are in lower case.
+func madeFromName(password, user string) bool {
 	text := only(password, unicode.IsLetter, unicode.IsDigit)
 	parts := strings.FieldsFunc(user, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	rest := text
@@ -64,12 +65,12 @@ func fromName(password, user string) bool {
 		slices.Reverse(backwards)
 		rest = strings.ReplaceAll(strings.ReplaceAll(rest, part, " "), string(backwards), " ")
 	}
-	return rest != text && utf8.RuneCountInString(only(rest, unicode.IsLetter)) < minBeside
+	return rest != text && utf8.RuneCountInString(only(rest, unicode.IsLetter)) < minBesideUser
 }
 
-// repeats reports whether the password has few different characters, or is one part
-// several times.
-func repeats(password string) bool {
+// isRepetition reports whether the password has fewer than minDistinct different
+// characters, or is one part several times. The last repetition may be cut off.
+func isRepetition(password string) bool {
 	runes := []rune(password)
 	distinct := slices.Clone(runes)
 	slices.Sort(distinct)
@@ -81,19 +82,19 @@ func repeats(password string) bool {
 		for i := unit; i < len(runes) && same; i++ {
 			same = runes[i] == runes[i-unit]
 		}
-		if same { // also where the last part is cut off
+		if same {
 			return true
 		}
 	}
 	return false
 }
 
-// rows of keyboards, in which neighbours are a sequence.
-var rows = []string{"qwertyuiop", "qwertzuiop", "asdfghjkl", "yxcvbnm", "zxcvbnm", "azertyuiop", "qsdfghjklm", "1234567890"}
+// keyboardRows are rows of keys, in which neighbours are a sequence.
+var keyboardRows = []string{"qwertyuiop", "qwertzuiop", "asdfghjkl", "yxcvbnm", "zxcvbnm", "azertyuiop", "qsdfghjklm", "1234567890"}
 
-// steps returns how many characters neither repeat the one before nor continue a
-// sequence with it.
-func steps(password string) (n int) {
+// countNonSequential returns how many characters neither repeat the one before nor are
+// its neighbour in the order of characters or on a keyboard. The first one counts.
+func countNonSequential(password string) (n int) {
 	var before rune
 	for _, r := range password {
 		if d := r - before; d < -1 || d > 1 {
@@ -106,8 +107,9 @@ func steps(password string) (n int) {
 	return n
 }
 
+// neighbours reports whether the characters are beside each other in a row of keys.
 func neighbours(a, b rune) bool {
-	return slices.ContainsFunc(rows, func(row string) bool {
+	return slices.ContainsFunc(keyboardRows, func(row string) bool {
 		i, j := strings.IndexRune(row, a), strings.IndexRune(row, b)
 		return i >= 0 && j >= 0 && (i-j == 1 || j-i == 1)
 	})
@@ -126,9 +128,11 @@ var words = sync.OnceValue(func() []string {
 // lookalikes are signs that are written in place of letters.
 var lookalikes = strings.NewReplacer("0", "o", "1", "i", "3", "e", "4", "a", "5", "s", "7", "t", "@", "a", "$", "s", "!", "i")
 
-// onlyListedWords reports whether the password has listed words, written with letters or
-// with signs that look like them, and few letters beside them.
+// onlyListedWords reports whether the password contains listed words, and fewer than
+// minLetters letters beside them. The words may be written with signs that look like
+// letters.
 func onlyListedWords(password string) bool {
+	// Digits and signs at the end are a suffix, such as a year, and not read as letters.
 	start := strings.TrimRightFunc(password, func(r rune) bool { return !unicode.IsLetter(r) && r != '@' && r != '$' })
 	for _, text := range []string{password, lookalikes.Replace(start)} {
 		text = only(text, unicode.IsLetter)
@@ -143,7 +147,7 @@ func onlyListedWords(password string) bool {
 	return false
 }
 
-// only returns the characters of the text that are of one of the kinds.
+// only returns the text without the characters that are of none of the kinds.
 func only(text string, kinds ...func(rune) bool) string {
 	return strings.Map(func(r rune) rune {
 		if slices.ContainsFunc(kinds, func(is func(rune) bool) bool { return is(r) }) {

@@ -13,23 +13,23 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// Lag is how far a partner is behind in a study that it may see. Numbers are
-// those of the study's events.
+// Lag is how far a partner is behind in a study that it may read: which events it has
+// not acknowledged. Its numbers are study numbers, 0 for none.
 type Lag struct {
 	Partner      string    `json:"partner"`
-	Study        string    `json:"study"` // id; of the partner's grants and revocations the internal study
-	StudyKey     string    `json:"token"`
-	Last         uint64    `json:"last"`           // of the study's last event; 0 for none
-	Delivered    uint64    `json:"delivered"`      // of the last event delivered
-	Acknowledged uint64    `json:"acknowledged"`   // up to this number all are acknowledged
-	Behind       uint64    `json:"behind"`         // events not acknowledged
-	Since        time.Time `json:"since,omitzero"` // since when the partner could have had the oldest of them
+	Study        string    `json:"study"`          // id; also that of the partner's internal study, with its grants and revocations
+	StudyKey     string    `json:"token"`          // the study key; the JSON and the column studies.token keep its older name
+	Last         uint64    `json:"last"`           // number of the study's last event
+	Delivered    uint64    `json:"delivered"`      // number of the last event delivered
+	Acknowledged uint64    `json:"acknowledged"`   // number up to which all events are acknowledged
+	Behind       uint64    `json:"behind"`         // how many events are not acknowledged
+	Since        time.Time `json:"since,omitzero"` // since when the partner could have had the oldest of them; zero if there is none
 	Noted        time.Time `json:"noted,omitzero"` // when the broker last reported progress; zero for never
 }
 
-// Lags returns how far each partner is behind in each study granted and in its
-// own internal study, by partner, then study. A partner that only uses the read
-// API acknowledges nothing.
+// Lags returns the lag of each enabled partner in each study granted and in its own
+// internal study, by partner, then study; the internal study comes first. Reading by the
+// read API acknowledges nothing.
 func (recs *Receipts) Lags(ctx context.Context) ([]Lag, error) {
 	list, err := partners(ctx, recs.ledger.DB.Reader)
 	if err != nil {
@@ -42,7 +42,7 @@ func (recs *Receipts) Lags(ctx context.Context) ([]Lag, error) {
 		}
 		for _, study := range append([]string{events.PartnerStudy(p.ID)}, p.Studies...) {
 			l := Lag{Partner: p.ID, Study: study, StudyKey: ledger.StudyKey(study)}
-			if err := recs.measure(ctx, &l); err != nil {
+			if err := recs.fillLag(ctx, &l); err != nil {
 				return nil, fmt.Errorf("lag of partner %s in %s: %w", p.ID, study, err)
 			}
 			lags = append(lags, l)
@@ -51,8 +51,9 @@ func (recs *Receipts) Lags(ctx context.Context) ([]Lag, error) {
 	return lags, nil
 }
 
-// measure sets the numbers and times of the lag of a partner in a study.
-func (recs *Receipts) measure(ctx context.Context, l *Lag) error {
+// fillLag sets the numbers and times of l, whose partner and study are set. Where no
+// receipt is stored, nothing counts as delivered.
+func (recs *Receipts) fillLag(ctx context.Context, l *Lag) error {
 	var delivered, acknowledged uint64
 	var noted, granted string
 	db := recs.ledger.DB.Reader
@@ -79,14 +80,14 @@ func (recs *Receipts) measure(ctx context.Context, l *Lag) error {
 	if l.Behind = l.Last - min(l.Acknowledged, l.Last); l.Behind == 0 {
 		return nil
 	}
-	l.Since, err = recs.sinceWhen(ctx, l, granted)
+	l.Since, err = recs.possibleSince(ctx, l, granted)
 	return err
 }
 
-// sinceWhen returns since when the partner could have had its oldest event that
-// is not acknowledged: since the event's time, or since the grant, which
-// includes all earlier events of the study.
-func (recs *Receipts) sinceWhen(ctx context.Context, l *Lag, granted string) (time.Time, error) {
+// possibleSince returns since when the partner could have had the oldest event that it
+// has not acknowledged. That is the later of the event's time and the grant's time: a
+// grant includes the study's earlier events.
+func (recs *Receipts) possibleSince(ctx context.Context, l *Lag, granted string) (time.Time, error) {
 	var oldest string
 	err := recs.ledger.DB.Reader.QueryRowContext(ctx, `
 		select e.time
@@ -99,8 +100,8 @@ func (recs *Receipts) sinceWhen(ctx context.Context, l *Lag, granted string) (ti
 	return events.ParseTime(max(oldest, granted)) // the order of texts is that of times
 }
 
-// numberAt returns the number of the study's last event up to a stream sequence;
-// 0 where there is none.
+// numberAt returns the number of the last event of the study with this key whose stream
+// sequence is at most sequence; 0 where there is none.
 func numberAt(ctx context.Context, q database.Querier, key string, sequence uint64) (number uint64, err error) {
 	if sequence == 0 {
 		return 0, nil
@@ -117,9 +118,8 @@ func numberAt(ctx context.Context, q database.Querier, key string, sequence uint
 	return searchNumber(ctx, q, key, sequence)
 }
 
-// searchNumber is numberAt where the stream sequence is that of an event of
-// another study. Numbers and stream sequences of a study rise together, so a
-// binary search finds it.
+// searchNumber is numberAt for the stream sequence of another study's event. The stream
+// sequences of a study rise with its numbers, so it searches by halves.
 func searchNumber(ctx context.Context, q database.Querier, key string, sequence uint64) (uint64, error) {
 	var study, last int64
 	err := q.QueryRowContext(ctx, `select row, sequence from studies where token = ?`, key).Scan(&study, &last)
@@ -130,7 +130,7 @@ func searchNumber(ctx context.Context, q database.Querier, key string, sequence 
 		return 0, err
 	}
 	var failed error
-	number := sort.Search(int(last), func(i int) bool { // whether event i + 1 comes after it
+	number := sort.Search(int(last), func(i int) bool { // reports whether event i + 1 is later than sequence
 		var at uint64
 		err := q.QueryRowContext(ctx, `
 			select coalesce(o.ordinal, 0)
@@ -140,11 +140,12 @@ func searchNumber(ctx context.Context, q database.Querier, key string, sequence 
 		if err != nil {
 			failed = err
 		}
-		return at == 0 || at > sequence
+		return at == 0 || at > sequence // 0 if it is not published; then it will be later
 	})
 	return uint64(number), failed
 }
 
+// parseOptional parses a stored time; an empty text is the zero time.
 func parseOptional(moment string) (time.Time, error) {
 	if moment == "" {
 		return time.Time{}, nil

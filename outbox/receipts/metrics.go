@@ -7,15 +7,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// scrapeTimeout bounds what a scrape may take.
+// scrapeTimeout is how long a scrape may take.
 const scrapeTimeout = 5 * time.Second
 
-// Metrics returns how far partners are behind.
+// Metrics returns the metrics of the partners' lags.
 func (recs *Receipts) Metrics() []prometheus.Collector { return []prometheus.Collector{lags{recs}} }
 
-// lags collects how far partners are behind, at each scrape. The labels are
-// a closed set: each value exists by an operator's grant and ends with it. No
-// caller can add one.
+// lags collects the partners' lags at each scrape. Its labels are a closed set: only an
+// operator's grants add values, and these end with the grants.
 type lags struct{ receipts *Receipts }
 
 var (

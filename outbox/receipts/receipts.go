@@ -12,14 +12,15 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
-// NoteReceipts stores how far the broker got with the partners' consumers, so
-// that it is on record even if the broker loses its store. A stored receipt only
-// moves forward: receipts that arrive late change nothing, and a stream that was
-// filled again from the outbox has the same sequence numbers. Only a revocation
-// ends a receipt, and the next grant begins with the first event.
+// NoteReceipts stores how far the partners' consumers on the broker got, so that it is
+// on record even if the broker loses its store. A stored receipt only moves forward, and
+// receipts that arrive late change nothing. That is right for a stream that was filled
+// again from the outbox too, because it has the same stream sequences. Only a revocation
+// ends a receipt, and the receipt of a next grant begins at 0.
 //
-// Receipts of partners and studies that are not granted are ignored: the broker
-// was asked before they were revoked.
+// Receipts of studies that are not granted to the partner are ignored: the broker
+// answered before the grant was revoked. The error is NotFound, and nothing is stored, if
+// a partner was never added.
 func (recs *Receipts) NoteReceipts(ctx context.Context, receipts []events.Receipt) error {
 	stored, err := recs.Receipts(ctx)
 	if err != nil {
@@ -33,7 +34,8 @@ func (recs *Receipts) NoteReceipts(ctx context.Context, receipts []events.Receip
 	return recs.ledger.UpdateSilently(ctx, "note receipts", func(tx *ledger.Tx) error { return storeGranted(tx, moved) })
 }
 
-// movedReceipts returns the receipts that are ahead of the stored ones.
+// movedReceipts returns the receipts that have a higher stream sequence, delivered or
+// acknowledged, than the stored ones.
 func movedReceipts(receipts, stored []events.Receipt) []events.Receipt {
 	type consumer struct{ partner, study string }
 	before := make(map[consumer]events.Receipt, len(stored))
@@ -49,7 +51,8 @@ func movedReceipts(receipts, stored []events.Receipt) []events.Receipt {
 	return moved
 }
 
-// storeGranted stores those of the receipts whose study the partner may read.
+// storeGranted stores the receipts. It ignores a receipt if the partner may not read its
+// study.
 func storeGranted(tx *ledger.Tx, receipts []events.Receipt) error {
 	list, err := partners(context.Background(), tx)
 	if err != nil {
@@ -97,6 +100,8 @@ func hasConsumer(p access.Partner, key string) bool {
 	return false
 }
 
+// store moves the stored receipt forward to r, or inserts it. An answer of the broker
+// from before the present grant changes nothing: it is about a former one.
 func store(tx *ledger.Tx, r events.Receipt) error {
 	at := r.At.UTC()
 	if r.At.IsZero() {
@@ -117,9 +122,8 @@ func store(tx *ledger.Tx, r events.Receipt) error {
 	return nil
 }
 
-// Receipts returns the stored receipts, by partner, then study key. At is the
-// time of the broker's answer that moved the receipt last; zero where there was
-// none since the grant.
+// Receipts returns the stored receipts, by partner, then study key. At is the time of the
+// broker's last answer that was stored; zero where there was none since the grant.
 func (recs *Receipts) Receipts(ctx context.Context) ([]events.Receipt, error) {
 	receipts, err := database.List(ctx, recs.ledger.DB.Reader, scanReceipt, `
 		select partner, study, delivered, acknowledged, time
@@ -140,7 +144,8 @@ func scanReceipt(row database.Row) (r events.Receipt, err error) {
 	return r, err
 }
 
-// Open begins the receipts of granted studies.
+// Open begins the receipts of studies, named by their ids, that are granted to the
+// partner in this transaction.
 func Open(tx *ledger.Tx, partner string, studies ...string) error {
 	for _, study := range studies {
 		_, err := tx.Exec(`
@@ -153,15 +158,16 @@ func Open(tx *ledger.Tx, partner string, studies ...string) error {
 	return nil
 }
 
-// Ended is stored in the audit trail with a receipt that ends: the numbers of
-// the study's last events delivered and acknowledged.
+// Ended is stored in the audit trail for a receipt that ends. It has the study numbers of
+// the last events delivered and acknowledged.
 type Ended struct {
 	Study        string `json:"study"`
 	Delivered    uint64 `json:"delivered"`
 	Acknowledged uint64 `json:"acknowledged"`
 }
 
-// Close ends the receipts of studies and returns how far they were.
+// Close deletes the partner's receipts of studies, named by their ids, and returns how far
+// they were. It leaves out studies without a receipt.
 func Close(tx *ledger.Tx, partner string, studies ...string) ([]Ended, error) {
 	ended := make([]Ended, 0, len(studies))
 	for _, study := range studies {

@@ -10,19 +10,18 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Reception is which partners have received the last event of an assessment's
-// report.
+// Reception tells which partners have received the last event of an assessment's report.
 type Reception struct {
 	Assessment     string     `json:"assessment"`
 	Study          string     `json:"study"`
 	Kind           string     `json:"kind"`     // of the event
-	Number         uint64     `json:"sequence"` // of the event, in the study
+	Number         uint64     `json:"sequence"` // study number of the event
 	Time           time.Time  `json:"time"`     // of the event
-	StreamSequence uint64     `json:"ordinal"`  // of the event; 0 where it is not published yet
+	StreamSequence uint64     `json:"ordinal"`  // of the event; 0 while it is not published; the JSON keeps its older name
 	Receivers      []Receiver `json:"receivers"`
 }
 
-// Receiver is a partner that may see the study.
+// Receiver is a partner that may read the study.
 type Receiver struct {
 	Partner string `json:"partner"`
 	State   string `json:"state"`
@@ -31,8 +30,8 @@ type Receiver struct {
 // States of a Receiver.
 const (
 	NotDelivered = "not delivered"
-	Delivered    = "delivered"    // and not acknowledged yet, or something before it is not
-	Acknowledged = "acknowledged" // together with everything before it
+	Delivered    = "delivered"    // it, or an event of the study before it, is not acknowledged
+	Acknowledged = "acknowledged" // and so is every event of the study before it
 )
 
 // Reception returns which partners of its study have received the last event of
@@ -61,6 +60,7 @@ func (recs *Receipts) Reception(ctx context.Context, assessment string) (Recepti
 	return r, recs.receivers(ctx, &r, key)
 }
 
+// receivers adds to r the partners that may read its study, by id. Key is the study's.
 func (recs *Receipts) receivers(ctx context.Context, r *Reception, key string) error {
 	list, err := partners(ctx, recs.ledger.DB.Reader)
 	if err != nil {
@@ -81,7 +81,7 @@ func (recs *Receipts) receivers(ctx context.Context, r *Reception, key string) e
 			continue
 		}
 		state, ok := states[p.ID]
-		if !ok {
+		if !ok { // no receipt is stored
 			state = NotDelivered
 		}
 		r.Receivers = append(r.Receivers, Receiver{Partner: p.ID, State: state})
@@ -89,6 +89,8 @@ func (recs *Receipts) receivers(ctx context.Context, r *Reception, key string) e
 	return nil
 }
 
+// stateOf returns the state of the event with this stream sequence for the partner with
+// the receipt. A sequence of 0 is an event that is not published.
 func stateOf(r events.Receipt, sequence uint64) string {
 	switch {
 	case sequence == 0 || r.Delivered < sequence:

@@ -41,14 +41,15 @@ type answered struct {
 	body func() []byte
 }
 
-// answerPage writes a page of a search or of history. The study's head decides
-// whether the client or the page cache has the answer already, without the read
-// model's file, because most polls find nothing new.
+// answerPage writes a page of a search or of history. Most polls find nothing new: if
+// the client or the page cache has the answer for the study's head, answerPage does not
+// read the model's file. Otherwise it calls find.
 func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey string, find func() (answered, error)) error {
 	if err := a.waitFor(r, studyKey, s.minNumber); err != nil {
 		return err
 	}
 	head, known := a.reader.Head(studyKey)
+	// Only searches have a kind; links of history do not expire.
 	if n := s.asOf; n != nil && (!known || *n != head.Number) && s.kind != nil {
 		if err := a.reader.CheckPosition(r.Context(), studyKey, *n, a.cfg.Clock().Add(-a.cfg.KeepPositions)); err != nil {
 			return err
@@ -78,13 +79,14 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey s
 	return nil
 }
 
-// isBeyond reports whether a query asks for what is after the last number.
+// isBeyond reports whether a query names a number that the study does not have yet. For
+// that the read model returns an error.
 func (s search) isBeyond(last uint64) bool {
 	return s.history.SinceNumber > last || s.asOf != nil && *s.asOf > last
 }
 
-// writeKnown answers with 304 if the client has the answer with the tag, or from
-// the page cache, and reports whether it did.
+// writeKnown answers with 304 if the client has the answer with the tag, or with the
+// page if the page cache has it. It reports whether it has answered.
 func (a *API) writeKnown(w http.ResponseWriter, r *request, tag string, number uint64) bool {
 	unchanged := notModified(r.Request, tag)
 	var p *page
@@ -106,6 +108,8 @@ func (a *API) writeKnown(w http.ResponseWriter, r *request, tag string, number u
 	return true
 }
 
+// searchset returns the Bundle of a page of a search. Only included resources have a
+// search mode other than match, and without _include none has a mode.
 func (a *API) searchset(s search, page readmodel.Page) (fhir.Searchset, error) {
 	set := fhir.Searchset{Study: s.study, Total: page.Total, Links: links(s, page.Total, page.Position)}
 	match, include := "", ""
@@ -123,7 +127,7 @@ func (a *API) searchset(s search, page readmodel.Page) (fhir.Searchset, error) {
 	prefix = a.fullURL(&a.observations, s.study)
 	for _, o := range page.Observations {
 		resource := o.Body
-		if !s.query.Include { // a view is one of the reports
+		if !s.query.Include { // in a search with _include, the view is for the reports only
 			var err error
 			if resource, err = s.view.of(o.Body); err != nil {
 				return fhir.Searchset{}, err
@@ -134,14 +138,15 @@ func (a *API) searchset(s search, page readmodel.Page) (fhir.Searchset, error) {
 	return set, nil
 }
 
-// fullURL returns the start of the fullUrl of a study's resources, up to the id.
+// fullURL returns the start of the fullUrls of a study's resources, up to the id.
 func (a *API) fullURL(k *kind, study string) string {
 	return a.base + k.reference + "?" + paramStudy + "=" + fhir.EscapeQuery(study) + k.id
 }
 
 // links returns the links that apply, in the order self, first, last, previous,
-// next. For a page behind the last one, previous is the last page. Those to other
-// pages than the first show the study as of the same number.
+// next. For a page behind the last one, previous is the last page. Position is the study
+// number that this page shows. The links last, previous and next name it, self has the
+// number of the request, and first has none.
 func links(s search, total int, position uint64) []fhir.Link {
 	link := func(relation string, page int, asOf *uint64) fhir.Link {
 		return fhir.Link{Relation: relation, URL: s.url + "?" + s.queryOf(page, asOf)}
@@ -166,7 +171,8 @@ func (a *API) read(w http.ResponseWriter, r *request, id string) error {
 	return a.writeReport(w, r, id, a.reader.Report)
 }
 
-// writeReport answers with a version of a report, if it is available.
+// writeReport answers with the version of a report that get returns, if it is available,
+// and otherwise returns a Gone error.
 func (a *API) writeReport(w http.ResponseWriter, r *request, id string, get func(ctx context.Context, id string) (readmodel.Report, error)) error {
 	s := search{kind: &a.reports}
 	if err := s.parseAll(readParameters(), r.pairs, r.strict); err != nil {
@@ -182,7 +188,7 @@ func (a *API) writeReport(w http.ResponseWriter, r *request, id string, get func
 	return writeOne(w, r, s.view, one{report.Version, report.LastUpdated, report.StudyNumber, report.Body})
 }
 
-// one is a version of a resource.
+// one is a version of a resource, for an answer without a Bundle.
 type one struct {
 	version     uint64
 	lastUpdated time.Time
@@ -190,6 +196,7 @@ type one struct {
 	body        []byte
 }
 
+// writeOne answers with the view of a resource, or with 304 if the client has it.
 func writeOne(w http.ResponseWriter, r *request, v view, o one) error {
 	tag := versionTag(o.version)
 	w.Header().Set(numberHeader, strconv.FormatUint(o.studyNumber, 10))
@@ -215,6 +222,7 @@ func (a *API) granted(r *request, id string, get func(ctx context.Context, id st
 	}
 	report, err = get(r.Context(), id)
 	study = grantedStudy(r.partner, report.Study)
+	// A report of an outdated study is named only to partners of that study.
 	if code := events.CodeOf(err); code == events.NotFound || (err == nil || code == events.Outdated) && study == "" {
 		return report, "", a.absent(r, noSuchReport())
 	}

@@ -40,8 +40,9 @@ type Reader interface {
 	// code is NotFound if there is none. It is Outdated for a report of a study that
 	// Outdated names; then the Report has the study.
 	Report(ctx context.Context, id string) (readmodel.Report, error)
-	// Version returns the version of a report that event n carries, or that event n is
-	// about the report. The error's code is NotFound if it is not.
+	// Version returns the version of a report that event n of its study carries. If the
+	// event is about the report and carries none, the Report is not Available. The
+	// error's code is NotFound if event n is not about the report.
 	Version(ctx context.Context, id string, n uint64) (readmodel.Report, error)
 	// Observations returns the versions of an Observation, the available ones first.
 	// Those of a study that Outdated names have no version.
@@ -101,6 +102,7 @@ var (
 	dotSegment = regexp.MustCompile(`/\.\.?(/|$)`)
 )
 
+// validPort reports whether a port is absent or a number from 1 to 65535.
 func validPort(port string) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
 	return port == "" || err == nil && n > 0
@@ -161,7 +163,7 @@ type endpoint struct {
 	route   string // in the metrics
 	methods []string
 	form    bool // whether the body is a form with parameters
-	open    bool // whether it needs no credentials
+	open    bool // whether it is answered without credentials, also while the API is not ready
 	answer  answerer
 }
 
@@ -193,6 +195,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 var readOnly = []string{http.MethodGet, http.MethodHead}
 
+// endpoint returns what is served on a path, which has no slash at its end. On an
+// unknown path that is an endpoint without answer.
 func (a *API) endpoint(path string) endpoint {
 	below, ok := strings.CutPrefix(path, a.cfg.BasePath)
 	if !ok {
@@ -221,8 +225,9 @@ func (a *API) endpoint(path string) endpoint {
 	return a.ofOne(strings.Split(below, "/")[1:])
 }
 
-// ofOne returns the endpoint of one report or Observation: type, id and, of a
-// report, _history and a number.
+// ofOne returns the endpoint of one report or Observation. Path has the type, the id
+// and, of a report, possibly _history and a number. The type may be written
+// observation, as in the paths of searches.
 func (a *API) ofOne(path []string) endpoint {
 	if len(path) < 2 || len(path) > 4 || slices.Contains(path, "") {
 		return endpoint{route: routeUnknown}
@@ -244,7 +249,9 @@ func (a *API) ofOne(path []string) endpoint {
 }
 
 // serve checks what all calls have in common, in the order of the contract:
-// method, credentials, format, size and media type.
+// method, credentials, format, form and size. The form is read before the partner id is
+// checked, because it may contain that; an error of the form is returned after those of
+// the credentials and the format. An open endpoint needs only the method.
 func (a *API) serve(w http.ResponseWriter, r *request, e endpoint) error {
 	if e.answer == nil {
 		return events.Errorf(events.NotFound, "Nothing is served on this path.")

@@ -9,8 +9,8 @@ import (
 )
 
 // authenticate sets the partner that the request's access token names. It refuses
-// a token whose client secret is no longer in force. The error's code is Outdated
-// if there is an access event that only a newer version knows.
+// an access token that was issued for a client secret that is no longer in force. The
+// error's code is Outdated if there is an access event that only a newer version knows.
 func (a *API) authenticate(w http.ResponseWriter, r *request) error {
 	accessToken, err := bearer(r.Header.Values("Authorization"))
 	if err != nil {
@@ -74,6 +74,7 @@ func partnerIDs(r *request) []string {
 		}
 	}
 	for _, p := range r.pairs {
+		// A value that cannot be decoded counts too, so that it is refused.
 		if p.name == paramPartner && (p.value != "" || p.err != nil) {
 			ids = append(ids, p.value)
 		}

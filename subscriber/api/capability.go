@@ -76,8 +76,9 @@ type (
 	}
 )
 
-// capabilityStatement returns the CapabilityStatement of the API. What it has of
-// parameters and formats comes from the tables that read requests.
+// capabilityStatement returns the CapabilityStatement of the API. Its parameters and
+// formats come from the tables by which requests are read. Parameters without a kind are
+// left out.
 func capabilityStatement(cfg Config) []byte {
 	c := capability{
 		ResourceType: "CapabilityStatement", Status: "active", Date: capabilityDate, Kind: "instance",

@@ -2,12 +2,17 @@
 // of a study, reads one of them, and returns the study's history, as FHIR defines
 // search, read and history.
 //
-// Every answer is a function of the study, the number of its last event and the
-// query. Links to further pages name a number too, as of which they show the study,
-// so that the pages of a walk hold still: a place shows its report as long as that is
-// available, and is left out afterwards. In history, links never expire. The resources in it are the bytes that were signed, unchanged. Access is
-// checked for each request, so that a revoked grant is refused as soon as the
+// Every answer depends only on the study, the number of its last event and the
+// query. Links to further pages name a study number too. They show the study as it was
+// at that number, so that the pages do not change while a client reads one after the
+// other. A result whose report is no longer available is left out. In history, links
+// never expire. The resources in an answer are the bytes that were signed, unchanged.
+// Access is checked for each request, so that a revoked grant is refused as soon as the
 // read model has applied the revocation.
+//
+// The head of a study is its chain head and the derivation of the read model; the same
+// head means the same content. A view is the part of a resource that _elements or
+// _summary ask for.
 //
 // If the stream has an event of a kind that only a newer version knows, calls
 // about the event's study are answered 503; if it is an access event, all calls

@@ -11,8 +11,8 @@ import (
 
 const mediaForm = "application/x-www-form-urlencoded"
 
-// addForm adds the parameters of a search that are in the request's body to those
-// in its URL. Links then have both, as those of a GET would.
+// addForm adds the parameters in the request's body to those in its URL. So the links
+// of the answer, which are for GET, have both.
 func (a *API) addForm(w http.ResponseWriter, r *request) error {
 	// A form may write each byte as three.
 	body, err := rest.ReadBody(w, r.Request, 3*int64(a.cfg.MaxQuery))

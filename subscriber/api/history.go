@@ -16,13 +16,14 @@ import (
 // numberHeader is the header with the study number that an answer reflects.
 const numberHeader = "Crit-Study-Number"
 
-// historyParameters returns the parameters of the history of a study in the order
-// of links.
+// historyParameters returns the parameters of the history of a study, in the order in
+// which links have them.
 func historyParameters() []parameter {
 	return withKeys(append(historyOfReportParameters(), parameter{name: paramStudy, parse: parsedBefore}))
 }
 
-// historyOfReportParameters returns those of the history of one report.
+// historyOfReportParameters returns the parameters of the history of one report. The
+// study is not among them, because the report determines it.
 func historyOfReportParameters() []parameter {
 	return withKeys([]parameter{
 		{name: "_since", single: true, normalize: restorePlus, parse: (*search).parseSince},
@@ -47,6 +48,7 @@ func (s *search) parseSince(value string) error {
 	return err
 }
 
+// parseDirection reads a value of _sort.
 func (s *search) parseDirection(value string) error {
 	name, descending := strings.CutPrefix(value, "-")
 	if !strings.EqualFold(name, "_lastUpdated") {
@@ -75,7 +77,8 @@ func (a *API) historyOfReport(w http.ResponseWriter, r *request, id string) erro
 	if err != nil {
 		return err
 	}
-	s := search{url: a.base + a.reports.reference + "/" + id + "/_history", study: study, unnamed: true}
+	// The links do not name the study, because the id in the path determines it.
+	s := search{url: a.base + a.reports.reference + "/" + id + "/_history", study: study, withoutStudy: true}
 	s.history.Report = id
 	return a.answerHistory(w, r, s, a.ofReport)
 }
@@ -89,8 +92,9 @@ func (a *API) readVersion(w http.ResponseWriter, r *request, id, number string) 
 	return a.writeReport(w, r, id, func(ctx context.Context, id string) (readmodel.Report, error) { return a.reader.Version(ctx, id, n) })
 }
 
-// answerHistory answers with a page of events. Links show the same events as long as
-// there are events, because they name the number up to which they are.
+// answerHistory answers with a page of events. Links to further pages name the number
+// of the last event that they show. So they always show the same events, because
+// events are never removed.
 func (a *API) answerHistory(w http.ResponseWriter, r *request, s search, table []parameter) error {
 	s.page, s.count, s.maxCount = 1, a.cfg.Count, a.cfg.MaxCount
 	if err := s.parseAll(table, r.pairs, r.strict); err != nil {
@@ -118,9 +122,9 @@ func (a *API) answerHistory(w http.ResponseWriter, r *request, s search, table [
 	})
 }
 
-// historyEntry returns an event as an entry of a history Bundle. The Bundle of
-// Observations has no id, so its fullUrl is the event's UUID; likewise that of an
-// event of another kind.
+// historyEntry returns an event as an entry of a history Bundle. The fullUrl of an
+// event about a report is the report's address. That of any other event is the event's
+// UUID: a Bundle of Observations has no id.
 func (a *API) historyEntry(e readmodel.Entry) (fhir.HistoryEntry, error) {
 	entry := fhir.HistoryEntry{
 		Event: e.Event, DataDigest: e.DataDigest, FullURL: "urn:uuid:" + e.ID, Method: http.MethodPost, URL: e.Subject, Status: "201",
@@ -165,8 +169,8 @@ type waiting struct {
 	count map[string]int
 }
 
-// enter reports whether one more request of a partner may wait; then leave must be
-// called.
+// enter reports whether one more request of a partner may wait, and counts it if so. The
+// caller must then call leave when the wait has ended.
 func (w *waiting) enter(partner string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -180,6 +184,7 @@ func (w *waiting) enter(partner string) bool {
 	return true
 }
 
+// leave ends a wait for which enter has returned true.
 func (w *waiting) leave(partner string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -188,7 +193,9 @@ func (w *waiting) leave(partner string) {
 	}
 }
 
-// waitFor waits until the study has the number.
+// waitFor waits until the read model has applied the study's event with the number. It
+// returns an Unavailable error after maxWait, or at once if maxWaiting requests of the
+// partner wait already. For number 0 it does not wait.
 func (a *API) waitFor(r *request, studyKey string, number uint64) error {
 	if number == 0 {
 		return nil

@@ -43,7 +43,7 @@ func newMetrics(cached func() int64) metrics {
 			Help: "Size of the pages in the page cache, with their compressed forms.",
 		}, func() float64 { return float64(cached()) }),
 	}
-	for _, result := range []bool{true, false} {
+	for _, result := range []bool{true, false} { // so that both exist from the start
 		m.pages.WithLabelValues(resultOf(result))
 	}
 	return m
@@ -62,6 +62,7 @@ func (a *API) Metrics() []prometheus.Collector {
 	return []prometheus.Collector{a.metrics.requests, a.metrics.seconds, a.metrics.pages, a.metrics.bytes}
 }
 
+// observe counts an answer and the time that it took.
 func (m metrics) observe(route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(route, classOf(status)).Inc()
 	m.seconds.WithLabelValues(route).Observe(took.Seconds())

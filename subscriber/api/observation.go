@@ -9,6 +9,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
+// reportKind returns the kind of reports.
 func reportKind() kind {
 	return kind{
 		name: "DiagnosticReport", resource: readmodel.Reports, table: searchParameters(), sorts: sortColumns,
@@ -16,8 +17,9 @@ func reportKind() kind {
 	}
 }
 
-// observationKind is that of the lesions. A reference of a report to one of them,
-// with the base before it, is its fullUrl.
+// observationKind returns the kind of Observations, of which there is one for each
+// lesion. The fullUrl of an Observation is the base and the reference with which
+// a report names it.
 func observationKind() kind {
 	return kind{
 		name: "Observation", resource: readmodel.Observations, table: observationParameters(),
@@ -96,11 +98,11 @@ func (a *API) readObservation(w http.ResponseWriter, r *request, id string) erro
 	if err != nil {
 		return err
 	}
-	for _, o := range versions {
+	for _, o := range versions { // the available ones first
 		switch {
 		case grantedStudy(r.partner, o.Study) == "":
 			continue
-		case o.Version == 0:
+		case o.Version == 0: // its study is outdated
 			return a.absent(r, notFound)
 		case !o.Available:
 			return events.Errorf(events.Gone, "The Observation is no longer available: its report was superseded or withdrawn.")

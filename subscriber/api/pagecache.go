@@ -17,12 +17,12 @@ const (
 	maxPages      = 1 << 20 // more than fit into any sensible bound
 )
 
-// pageCache has the bodies of answers to searches by their ETag, which changes
-// with everything on which an answer depends. It is used behind authorization
-// only. Pages that were used least recently are removed, so that all bodies
-// together have at most so many bytes.
+// pageCache has the bodies of answers to searches and history by their ETag, which
+// changes with everything on which an answer depends. It must be used only after access
+// was checked. It removes the pages that were used least recently. A nil pageCache
+// stores nothing.
 type pageCache struct {
-	bound int64
+	bound int64 // of bytes
 
 	mu    sync.Mutex
 	bytes int64
@@ -32,13 +32,13 @@ type pageCache struct {
 // page is a body, and its compressed form once it has been asked for.
 type page struct {
 	body  []byte
-	bytes int64 // that count, while it is in the cache; guarded by its lock
+	bytes int64 // its part of pageCache.bytes; guarded by pageCache.mu
 
 	compress   sync.Once
 	compressed []byte
 }
 
-// newPageCache returns a cache of at most so many bytes, nil for a negative bound.
+// newPageCache returns a cache of at most bound bytes, or nil for a negative bound.
 func newPageCache(bound int64) *pageCache {
 	if bound < 0 {
 		return nil
@@ -70,8 +70,8 @@ func (c *pageCache) get(tag string) (*page, bool) {
 	return c.pages.Get(tag)
 }
 
-// add stores a page, unless it needs more than a quarter of all, and reports
-// whether it did. Then the body must not be changed any more.
+// add stores a page, unless it needs more than a quarter of the bound. It reports
+// whether it has stored the page. The body of a stored page must not be changed.
 func (c *pageCache) add(tag string, p *page) bool {
 	size := int64(cap(p.body)) + pageOverhead
 	if c == nil || size > c.bound/4 {
@@ -86,7 +86,8 @@ func (c *pageCache) add(tag string, p *page) bool {
 	return true
 }
 
-// grow counts more bytes, and removes pages while there are too many.
+// grow adds to the bytes of all pages, and removes pages while these exceed the bound.
+// The cache must be locked.
 func (c *pageCache) grow(more int64) {
 	c.bytes += more
 	for c.bytes > c.bound {
@@ -94,7 +95,8 @@ func (c *pageCache) grow(more int64) {
 	}
 }
 
-// write sends a page of the cache, compressed if the client accepts it.
+// write sends a page of the cache, compressed if the client accepts that and the page is
+// not small. The first client that accepts it has the page compressed.
 func (c *pageCache) write(w http.ResponseWriter, r *http.Request, tag string, p *page) {
 	if len(p.body) < minCompressed || !rest.AcceptsGzip(r) {
 		write(w, p.body)
@@ -104,7 +106,7 @@ func (c *pageCache) write(w http.ResponseWriter, r *http.Request, tag string, p 
 		p.compressed = compress(p.body)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if stored, ok := c.pages.Peek(tag); ok && stored == p {
+		if stored, ok := c.pages.Peek(tag); ok && stored == p { // it was not removed meanwhile
 			p.bytes += int64(cap(p.compressed))
 			c.grow(int64(cap(p.compressed)))
 		}
@@ -121,6 +123,7 @@ var writers = sync.Pool{New: func() any {
 	return w
 }}
 
+// compress returns the body compressed by gzip.
 func compress(body []byte) []byte {
 	var out bytes.Buffer
 	w, _ := writers.Get().(*gzip.Writer)

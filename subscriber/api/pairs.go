@@ -30,9 +30,9 @@ func splitQuery(raw string) []pair {
 	return pairs
 }
 
-// sizeOf returns the size of a query in bytes, decoded, so that the links of an
-// answer, which may escape more than the query does, do not exceed the limit.
-// The page does not count, because links add it.
+// sizeOf returns the size of a query in bytes, decoded. Links may escape more characters
+// than the query does, and are to be within the same limit. The page number does not
+// count, because links add it.
 func sizeOf(pairs []pair) int {
 	size := 0
 	for _, p := range pairs {
@@ -43,6 +43,8 @@ func sizeOf(pairs []pair) int {
 	return size
 }
 
+// readPair reads name=value or name:modifier=value. Of a name that ends with a colon the
+// modifier is the colon, so that it is refused like others.
 func readPair(part string) pair {
 	rawName, rawValue, _ := strings.Cut(part, "=")
 	name, okName := unescape(rawName)
@@ -90,6 +92,7 @@ func unescape(s string) (string, bool) {
 	return string(out), utf8.Valid(out)
 }
 
+// hexDigit returns the value of a hexadecimal digit, or -1.
 func hexDigit(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':

@@ -27,8 +27,8 @@ const headerPartner = "X-Partnerid"
 // parameter is a parameter of a query.
 type parameter struct {
 	name      string              // as in links
-	key       string              // the name in lower case, as pairs have it
-	kind      string              // type of the search parameter in the CapabilityStatement
+	key       string              // the name in lower case, as pairs have it; set by withKeys
+	kind      string              // type of the search parameter in the CapabilityStatement; empty: it is not in there
 	text      string              // what it means, for the CapabilityStatement
 	single    bool                // whether a second, different value is refused
 	normalize func(string) string // returns the value as in links; nil: unchanged
@@ -43,8 +43,8 @@ const (
 	kindSpecial   = "special"
 )
 
-// searchParameters returns the parameters of a search in the order of links. In
-// a link the study comes first and the page last.
+// searchParameters returns the parameters of a search for reports, in the order in which
+// links have them. Only study, page and asof have other places in links; see queryOf.
 func searchParameters() []parameter {
 	return withKeys([]parameter{
 		filter("_id", kindToken, readmodel.ColumnID, idValue, "id of the report, which is the id of the assessment"),
@@ -121,6 +121,7 @@ func filter(name, kind string, column readmodel.Column, read func(string) (readm
 	}}
 }
 
+// dateFilter is filter for dates, in which a plus sign may stand before the zone.
 func dateFilter(name string, column readmodel.Column, read func(string) (readmodel.Comparison, error), text string) parameter {
 	p := filter(name, kindDate, column, read, text)
 	p.normalize = restorePlus
@@ -129,7 +130,8 @@ func dateFilter(name string, column readmodel.Column, read func(string) (readmod
 
 // tokenFilter returns a parameter for codes of one system: value, system|value or,
 // for any code, system|. A value of another system, or of none (|value), matches
-// no report.
+// no report. Match returns the comparison for a code, or true if the code matches every
+// report.
 func tokenFilter(name, system string, column readmodel.Column, match func(code string) (c readmodel.Comparison, all bool), text string) parameter {
 	return parameter{name: name, kind: kindToken, text: text, parse: func(s *search, value string) error {
 		tokens, err := splitTokens(value)
@@ -149,7 +151,7 @@ func tokenFilter(name, system string, column readmodel.Column, match func(code s
 			if all {
 				return nil // the other values add nothing
 			}
-			if c.Text != "" {
+			if c.Text != "" { // else no report matches the code
 				condition.Any = append(condition.Any, c)
 			}
 		}
@@ -166,13 +168,13 @@ func identifierMatch(value string) (readmodel.Comparison, bool) {
 // statusSystem is the system of the codes of a report's status.
 const statusSystem = "http://hl7.org/fhir/diagnostic-report-status"
 
-// only returns a match for a property that is the same for all resources: all
-// match its code, and none another one.
+// only returns the match of a tokenFilter for a property that is the same in all
+// resources: all of them match that code, and none matches another one.
 func only(code string) func(string) (readmodel.Comparison, bool) {
 	return func(wanted string) (readmodel.Comparison, bool) { return readmodel.Comparison{}, wanted == code }
 }
 
-// asOfParameter and minNumberParameter are those of all answers with pages.
+// asOfParameter returns the parameter for the study number that is shown.
 func asOfParameter() parameter {
 	return parameter{
 		name: paramAsOf, kind: kindSpecial, text: "number of the study's event as of which the study is shown; links have it", single: true,
@@ -184,6 +186,7 @@ func asOfParameter() parameter {
 	}
 }
 
+// minNumberParameter returns the parameter for the study number to wait for.
 func minNumberParameter() parameter {
 	return parameter{
 		name: "minNumber", kind: kindSpecial, text: "number of the study's event that the answer must reflect; it waits up to 2 s", single: true,
@@ -194,6 +197,7 @@ func minNumberParameter() parameter {
 	}
 }
 
+// parseInclude reads a value of _include.
 func (s *search) parseInclude(value string) error {
 	if value != "DiagnosticReport:result" && value != "DiagnosticReport:result:Observation" {
 		return events.Errorf(events.Unsupported, "%q is not offered; use DiagnosticReport:result", shorten(value))
@@ -215,6 +219,7 @@ var sortColumns = map[string]readmodel.Column{
 
 const sortText = "_id, date, issued, subject, _lastUpdated, name, conclusion, caseid, separated by commas; with - before it for descending"
 
+// parseSort reads a value of _sort: columns in the order of their levels, each once.
 func (s *search) parseSort(value string) error {
 	for key := range strings.SplitSeq(value, ",") {
 		name, descending := strings.CutPrefix(key, "-")
@@ -234,8 +239,9 @@ func (s *search) parseSort(value string) error {
 	return nil
 }
 
+// parseTotal checks a value of _total, which changes nothing.
 func (s *search) parseTotal(value string) error {
-	// The total is always exact; an estimate would not be cheaper.
+	// An estimate would not be cheaper than the exact total.
 	if !slices.Contains([]string{"none", "estimate", "accurate"}, value) {
 		return events.Errorf(events.Invalid, "%q is not one of none, estimate, accurate", shorten(value))
 	}
@@ -251,6 +257,8 @@ func (s *search) parsePage(value string) error {
 	return nil
 }
 
+// parseCount reads a page size. One above the maximum becomes the maximum. 0 asks for the
+// total only.
 func (s *search) parseCount(value string) error {
 	n, ok := parseNumber(value)
 	if !ok {

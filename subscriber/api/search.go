@@ -18,22 +18,22 @@ const maxValues = 500
 
 // search is a query that has been read, of reports, of Observations or of history.
 type search struct {
-	kind      *kind
-	url       string // absolute, of links
-	study     string // study id
-	unnamed   bool   // links do not name the study
-	page      int    // from 1
-	count     int    // entries on a page
-	totalOnly bool
-	view      view
-	query     readmodel.Query
-	history   readmodel.HistoryQuery
-	asOf      *uint64 // study number that is shown; nil for the last one
-	minNumber uint64  // study number to wait for
-	used      []pair  // the pairs of links, in order, without study, page and asof
+	kind         *kind  // nil for history
+	url          string // absolute, of links
+	study        string // study id
+	withoutStudy bool   // links do not name the study
+	page         int    // from 1
+	count        int    // entries on a page
+	totalOnly    bool
+	view         view
+	query        readmodel.Query
+	history      readmodel.HistoryQuery
+	asOf         *uint64 // study number that is shown; nil for the last one
+	minNumber    uint64  // study number to wait for
+	linkPairs    []pair  // the pairs of links, in order, without study, page and asof
 
 	maxCount int
-	values   int
+	values   int // of all filters; see maxValues
 }
 
 // kind is a type of resource that can be searched.
@@ -45,7 +45,7 @@ type kind struct {
 	elements  []string                    // all of the type, as _elements names them
 	summary   []string                    // those that FHIR marks as summary, and that are in use
 	reference string                      // path of a fullUrl up to the study
-	id        string                      // and between the study and the id
+	id        string                      // part of a fullUrl between the study and the id
 }
 
 // parseSearch reads the pairs of a search in the study. Pairs with unknown names
@@ -67,7 +67,7 @@ func (a *API) parseSearch(k *kind, study string, pairs []pair, strict bool) (sea
 	return s, nil
 }
 
-// parseAll reads the pairs in the order of the table, so that the order of the
+// parseAll reads the pairs into s in the order of the table, so that the order of the
 // query does not matter.
 func (s *search) parseAll(table []parameter, pairs []pair, strict bool) error {
 	if err := checkPairs(table, pairs, strict); err != nil {
@@ -82,7 +82,7 @@ func (s *search) parseAll(table []parameter, pairs []pair, strict bool) error {
 }
 
 // checkPairs refuses pairs that cannot be decoded, modifiers and, if strict is
-// set, names that are not in the table. An empty value is ignored, with any name.
+// set, names that are not in the table. An unknown name with an empty value is ignored.
 func checkPairs(table []parameter, pairs []pair, strict bool) error {
 	for _, pair := range pairs {
 		if pair.err != nil {
@@ -99,6 +99,8 @@ func checkPairs(table []parameter, pairs []pair, strict bool) error {
 	return nil
 }
 
+// parseParameter reads the pairs of one parameter, and adds them to the links once all
+// are read. It ignores empty values and repetitions of a value.
 func (s *search) parseParameter(p parameter, pairs []pair) error {
 	var values []string
 	for _, pair := range pairs {
@@ -126,8 +128,9 @@ func (s *search) parseParameter(p parameter, pairs []pair) error {
 	return nil
 }
 
-// addToLinks adds a pair to those of the links, except study and page, which
-// queryOf adds. A page size above the maximum becomes the maximum.
+// addToLinks adds a pair to those of the links. It leaves out study, page and asof, which
+// queryOf adds. For the page size it adds the one that is in use, which may be smaller
+// than the one in the query.
 func (s *search) addToLinks(name, value string) {
 	switch name {
 	case paramStudy, paramPage, paramAsOf:
@@ -135,7 +138,7 @@ func (s *search) addToLinks(name, value string) {
 	case paramCount:
 		value = strconv.Itoa(s.count)
 	}
-	s.used = append(s.used, pair{name: name, value: value})
+	s.linkPairs = append(s.linkPairs, pair{name: name, value: value})
 }
 
 // inField returns an error about a parameter's value. It does not wrap err, whose
@@ -148,14 +151,15 @@ func inField(name string, err error) error {
 	return &events.Error{Code: events.CodeOf(err), Field: name, Message: message}
 }
 
-// queryOf returns the query of the link to a page, as of a study number unless that
-// is nil, percent-encoded as in RFC 3986. Equal searches have equal queries.
+// queryOf returns the query of the link to a page, percent-encoded as in RFC 3986. If
+// asOf is not nil, the link shows the study at that number. Equal searches have equal
+// queries.
 func (s search) queryOf(page int, asOf *uint64) string {
 	var b strings.Builder
-	if !s.unnamed {
+	if !s.withoutStudy {
 		b.WriteString(paramStudy + "=" + fhir.EscapeQuery(s.study) + "&")
 	}
-	for _, p := range s.used {
+	for _, p := range s.linkPairs {
 		b.WriteString(p.name + "=" + fhir.EscapeQuery(p.value) + "&")
 	}
 	b.WriteString(paramPage + "=" + strconv.Itoa(page))
@@ -171,7 +175,7 @@ func (s search) queryOf(page int, asOf *uint64) string {
 func chooseStudy(pairs []pair, granted func(study string) bool) (string, error) {
 	var values []string
 	for _, p := range pairs {
-		if p.name != paramStudy || p.modifier != "" {
+		if p.name != paramStudy || p.modifier != "" { // parseAll refuses modifiers
 			continue
 		}
 		if p.err != nil {
@@ -200,9 +204,9 @@ func chooseStudy(pairs []pair, granted func(study string) bool) (string, error) 
 	return named[0], nil
 }
 
-// studiesIn returns the study ids in a value: the value itself if that study
-// is granted, because links and references write a study id so; else the
-// parts of a list in FHIR's escapes.
+// studiesIn returns the study ids in a value. If the value itself is a granted study, it
+// is the only one, because links and references write a study id without escapes.
+// Otherwise the value is a list in FHIR's escapes.
 func studiesIn(value string, granted func(study string) bool) []string {
 	if granted(value) {
 		return []string{value}

@@ -40,8 +40,9 @@ func versionTag(version uint64) string {
 	return `W/"` + strconv.FormatUint(version, 10) + `"`
 }
 
-// setValidators sets the headers by which a client validates a stored answer. It
-// must do so before each use, because a grant may have been revoked.
+// setValidators sets the headers by which a client validates a stored answer. The client
+// must do so before each use, because a grant may have been revoked. A zero modified sets
+// no Last-Modified.
 func setValidators(h http.Header, contentType, tag string, modified time.Time) {
 	h.Set("Content-Type", contentType)
 	h.Set("ETag", tag)
@@ -59,9 +60,10 @@ func writeNotModified(w http.ResponseWriter, contentType, tag string, modified t
 }
 
 // notModified reports whether the request's If-None-Match has the tag, so that
-// the client already has the answer. A search by POST has no such condition. If-Modified-Since is ignored: two versions
-// of a report may be of the same second, and a read model that lags may show the
-// later one long afterwards, so a date does not identify a version.
+// the client already has the answer. A search by POST has no such condition.
+// If-Modified-Since is ignored, because a date does not identify a version. Two versions
+// of a report may be of the same second, and a read model that lags may show the later
+// one long afterwards.
 func notModified(r *http.Request, tag string) bool {
 	return r.Method != http.MethodPost && listsTag(strings.Join(r.Header.Values("If-None-Match"), ","), tag)
 }
@@ -85,13 +87,14 @@ type document struct {
 	tag       string
 }
 
+// newDocument returns a document whose tag is made from its body.
 func newDocument(mediaType string, body []byte) document {
 	sum := sha256.Sum256(body)
 	return document{mediaType: mediaType, body: body, tag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
 }
 
-// answer sends the document, or 304 if the client has it. A page must not load or
-// run anything.
+// answer sends the document, or 304 if the client has it. Its Content-Security-Policy
+// permits a page to load and run nothing.
 func (d document) answer(w http.ResponseWriter, r *request) error {
 	mediaType := d.mediaType
 	if mediaType == "" {

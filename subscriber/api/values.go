@@ -62,7 +62,7 @@ func removeEscapes(part string) (string, error) {
 	return b.String(), nil
 }
 
-// token is a value of a token search parameter.
+// token is a value of a token search parameter: code, |code, system|code or system|.
 type token struct {
 	hasSystem    bool // whether there is a | before the code
 	system, code string
@@ -96,6 +96,7 @@ func textValue(text string) (readmodel.Comparison, error) {
 	return readmodel.Comparison{Op: readmodel.Eq, Text: text}, nil
 }
 
+// idValue reads the id of a report or Observation.
 func idValue(text string) (readmodel.Comparison, error) {
 	if !events.ValidFHIRID(text) {
 		return readmodel.Comparison{}, events.Errorf(events.Invalid, "%q is not an id: 1 to 64 of A-Z, a-z, 0-9, - and .", shorten(text))
@@ -118,6 +119,7 @@ func subjectValue(text string) (readmodel.Comparison, error) {
 	return textValue(id)
 }
 
+// caseValue reads a case number. It removes leading zeros.
 func caseValue(text string) (readmodel.Comparison, error) {
 	n, ok := parseNumber(text)
 	if !ok {
@@ -161,6 +163,7 @@ func sinceValue(text string) (readmodel.Comparison, error) {
 	return comparePeriod(readmodel.Ge, text)
 }
 
+// comparePeriod returns a comparison with the period of a date.
 func comparePeriod(op readmodel.Op, date string) (readmodel.Comparison, error) {
 	period, err := parsePeriod(isoDate(date))
 	if err != nil {
@@ -176,9 +179,9 @@ func comparePeriod(op readmodel.Op, date string) (readmodel.Comparison, error) {
 // fineInstant has more decimals of a second than a Period can have, which is nine.
 var fineInstant = regexp.MustCompile(`^(.*T.*\.[0-9]{9})([0-9]+)([^0-9.].*)?$`)
 
-// parsePeriod reads a date. Of an instant with more than nine decimals the period
-// begins and ends at the next nanosecond, so that each instant of whole
-// nanoseconds is before or behind it, as it is before or behind the instant.
+// parsePeriod reads a date. An instant with more than nine decimals lies between two
+// nanoseconds. Its period is empty and stands at the second of these, so that
+// comparisons with instants of whole nanoseconds have the right results.
 func parsePeriod(date string) (events.Period, error) {
 	m := fineInstant.FindStringSubmatch(date)
 	if m == nil {
@@ -191,6 +194,8 @@ func parsePeriod(date string) (events.Period, error) {
 	return period, err
 }
 
+// cutPrefix splits a value into its prefix and the date. Without a prefix the comparison
+// is eq.
 func cutPrefix(text string) (op readmodel.Op, date string, err error) {
 	if len(text) < 2 || text[0] < 'a' || text[0] > 'z' {
 		return readmodel.Eq, text, nil

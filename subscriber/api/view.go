@@ -32,6 +32,8 @@ var reportElements = []string{
 // subsettedTag marks a resource that is not whole.
 const subsettedTag = `{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}`
 
+// parseElements reads a value of _elements, and adds its elements to the view. A choice
+// of types, such as effective[x], may be named with or without its type.
 func (s *search) parseElements(value string) error {
 	for name := range strings.SplitSeq(value, ",") {
 		name = strings.TrimPrefix(name, s.kind.name+".")
@@ -56,6 +58,7 @@ func (s *search) parseElements(value string) error {
 	return nil
 }
 
+// parseSummary reads a value of _summary in a search.
 func (s *search) parseSummary(value string) error {
 	if value == "count" {
 		s.totalOnly = true
@@ -64,8 +67,9 @@ func (s *search) parseSummary(value string) error {
 	return s.parseViewOfOne(value)
 }
 
-// parseViewOfOne reads a value of _summary that a read may have too. The value data
-// leaves out nothing, because reports have no text element.
+// parseViewOfOne reads a value of _summary that is permitted in a read too. The value
+// data leaves out nothing, because reports have no text element, but the resources are
+// marked as subsetted.
 func (s *search) parseViewOfOne(value string) error {
 	switch {
 	case value == "false":
@@ -84,12 +88,13 @@ func (s *search) parseViewOfOne(value string) error {
 	return nil
 }
 
+// keeps reports whether an element is in the view.
 func (v view) keeps(element string) bool {
 	return v.keep == nil || slices.Contains(v.keep, element) || slices.Contains(mandatoryElements, element)
 }
 
 // of returns the view of a resource. The elements in it keep their order and
-// their bytes.
+// their bytes, except that a partial view has a tag in meta.
 func (v view) of(resource []byte) ([]byte, error) {
 	if !v.partial {
 		return resource, nil
@@ -115,6 +120,8 @@ func (v view) of(resource []byte) ([]byte, error) {
 	return append(out, '}'), nil
 }
 
+// appendMember appends an element to a JSON object that is being written. It adds the
+// tag of a subsetted resource to meta.
 func appendMember(out []byte, element string, value []byte) []byte {
 	if len(out) > 1 {
 		out = append(out, ',')

@@ -18,7 +18,8 @@ type applier struct {
 	progress progress
 }
 
-// Resume reads the progress, because another process may have replaced it.
+// Resume reads the progress from the file, because another process may have replaced
+// it.
 func (a *applier) Resume(ctx context.Context) (stream.Progress, error) {
 	p, err := a.load(ctx)
 	if err != nil {
@@ -67,7 +68,8 @@ func (a *applier) Apply(ctx context.Context, b stream.Batch) error {
 	return nil
 }
 
-// warnOutdated logs the studies that have become outdated.
+// warnOutdated logs the studies that have become outdated. It must be called before
+// a.progress has the changes.
 func (a *applier) warnOutdated(changed map[string]study) {
 	for key, s := range changed {
 		if s.Unknown != "" && a.progress.studies[key].Unknown == "" {
@@ -76,8 +78,9 @@ func (a *applier) warnOutdated(changed map[string]study) {
 	}
 }
 
-// move advances the stored position. If another process or a rebuild has changed
-// it, it is not the one that the batch follows: then nothing is changed.
+// move changes the stored position from one to another. If the stored position is not
+// from, because another process or a rebuild has changed it, move changes nothing and
+// returns stream.ErrMoved.
 func move(tx *sqlx.Tx, from, to stream.Position) error {
 	result, err := tx.Exec(`
 		update position

@@ -21,16 +21,18 @@ type changes struct {
 	lesions   [][]fhir.ObservationIndex // of each message that carries Observations
 	directory access.Directory          // after the batch
 	before    map[string]study          // by study key
-	studies   map[string]study          // those that change, after the batch
+	studies   map[string]study          // those that change, after the batch; set by write
 }
 
+// newChanges parses the messages of a batch. P is the progress before the batch, and is
+// not changed.
 func newChanges(b stream.Batch, p progress) (*changes, error) {
 	c := &changes{
 		batch: b, before: p.studies,
 		indexes: make([]fhir.Index, len(b.Messages)), lesions: make([][]fhir.ObservationIndex, len(b.Messages)),
 	}
 	directory := p.directory.Fold()
-	keys := make(map[string]string)
+	keys := make(map[string]string) // study keys by study
 	for i, m := range b.Messages {
 		var err error
 		switch m.Event.Kind() {
@@ -51,8 +53,8 @@ func newChanges(b stream.Batch, p progress) (*changes, error) {
 	return c, nil
 }
 
-// index returns the values by which a report is found. It returns an error for a
-// report that contradicts its event: it would be found as something else. Keys
+// index returns the values by which the report of an event is found. It returns an
+// error for a report whose id, version, study or time is not that of its event. Keys
 // caches the study keys by study.
 func index(e events.Event, keys map[string]string) (fhir.Index, error) {
 	x, err := fhir.ParseIndex(e.Data)
@@ -72,7 +74,7 @@ func index(e events.Event, keys map[string]string) (fhir.Index, error) {
 }
 
 // indexObservations returns the values by which the Observations of an event are
-// found. It returns an error for those that contradict their event.
+// found. It returns an error if one has another version or time than the event.
 func indexObservations(e events.Event) ([]fhir.ObservationIndex, error) {
 	if _, _, ok := e.ReportID(); !ok {
 		return nil, events.Errorf(events.Invalid, "subject %s is not that of a report", e.Subject)
@@ -92,14 +94,15 @@ func indexObservations(e events.Event) ([]fhir.ObservationIndex, error) {
 	return list, nil
 }
 
-// write stores the changes. Each study's row is written once.
+// write stores the changes, and sets c.studies. Each study's row is updated once, after
+// all messages. It may be called again after the transaction has failed.
 func (c *changes) write(tx *sqlx.Tx) error {
 	if err := move(tx, c.batch.After, c.batch.Position); err != nil {
 		return err
 	}
 	c.studies = make(map[string]study) // empty at each attempt
 	for i, m := range c.batch.Messages {
-		s, err := c.study(tx, m.Event.Study)
+		s, err := c.getOrInsertStudy(tx, m.Event.Study)
 		if err == nil {
 			err = c.apply(tx, &s, i)
 		}
@@ -122,8 +125,9 @@ func (c *changes) write(tx *sqlx.Tx) error {
 	return nil
 }
 
-// study returns the study's row after the events so far.
-func (c *changes) study(tx *sqlx.Tx, key string) (study, error) {
+// getOrInsertStudy returns the study's row as it is after the events applied so far.
+// For the first event of a study it inserts the row.
+func (c *changes) getOrInsertStudy(tx *sqlx.Tx, key string) (study, error) {
 	if s, ok := c.studies[key]; ok {
 		return s, nil
 	}
@@ -141,30 +145,32 @@ func (c *changes) study(tx *sqlx.Tx, key string) (study, error) {
 // apply stores the effect of message i and, in a clinical study, the event itself.
 func (c *changes) apply(tx *sqlx.Tx, s *study, i int) error {
 	e, x := c.batch.Messages[i].Event, &c.indexes[i]
-	id, body := "", any(nil) // of the report that the event is about, and the row of the event's body
+	id := ""            // of the report that the event is about
+	bodyRow := any(nil) // where insertVersion or insertObservations has stored the event's body
 	var err error
 	switch e.Kind() {
 	case events.ReportSigned, events.ReportAmended:
 		id = x.ID
-		if err = end(tx, s, id, e.Number); err == nil {
-			body, err = insert(tx, s, e, x, nil)
+		if err = endVersion(tx, s, id, e.Number); err == nil {
+			bodyRow, err = insertVersion(tx, s, e, x, nil)
 		}
 	case events.ReportSuperseded:
 		var ok bool
 		if id, _, ok = e.ReportID(); !ok {
 			return events.Errorf(events.Invalid, "subject %s is not that of a report", e.Subject)
 		}
-		err = end(tx, s, id, e.Number)
+		err = endVersion(tx, s, id, e.Number)
 	case events.ReportWithdrawn:
 		id = x.ID
-		if err = end(tx, s, id, e.Number); err == nil {
-			body, err = insert(tx, s, e, x, e.Number)
+		// The version of a withdrawal ends where it begins: it is never available.
+		if err = endVersion(tx, s, id, e.Number); err == nil {
+			bodyRow, err = insertVersion(tx, s, e, x, e.Number)
 		}
 	case events.ObservationsSigned:
-		body, err = insertObservations(tx, s, e, c.lesions[i])
+		bodyRow, err = insertObservations(tx, s, e, c.lesions[i])
 	case events.AccessPartner, events.AccessKey:
 		err = insertAccess(tx, e)
-	default: // no answer depends on it
+	default: // its content is not stored
 		if s.Unknown == "" && e.Kind().NeedsNewer() {
 			s.Unknown = e.Type
 		}
@@ -172,12 +178,12 @@ func (c *changes) apply(tx *sqlx.Tx, s *study, i int) error {
 	if err != nil || events.InternalStudy(e.Study) {
 		return err
 	}
-	return insertEvent(tx, s, e, id, body)
+	return insertEvent(tx, s, e, id, bodyRow)
 }
 
-// end marks the available version of a report, if there is one, as replaced by
-// event n.
-func end(tx *sqlx.Tx, s *study, id string, n uint64) error {
+// endVersion ends the available version of a report with event n, and subtracts it from
+// the study's counts. It does nothing if no version is available.
+func endVersion(tx *sqlx.Tx, s *study, id string, n uint64) error {
 	var observations int
 	err := tx.QueryRow(`
 		update reports
@@ -193,10 +199,10 @@ func end(tx *sqlx.Tx, s *study, id string, n uint64) error {
 	return err
 }
 
-// insert stores the version that an event carries, valid up to nEnd, which is nil
-// or a number, and returns its row. The event before it has stored its
-// Observations.
-func insert(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index, nEnd any) (row int64, err error) {
+// insertVersion stores the version of a report that an event carries, and returns its
+// row. NEnd is nil for a version that becomes available, and otherwise the number of the
+// event that ends it. An earlier event has stored the version's Observations.
+func insertVersion(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index, nEnd any) (row int64, err error) {
 	effective, err := events.ParsePeriod(x.Effective)
 	if err != nil {
 		return 0, err
@@ -233,13 +239,14 @@ func insert(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index, nEnd any) (row
 	return row, err
 }
 
-// maxPlaces is how many Observations a bundle may have: observations.row is the
-// bundle's row times this, plus the place.
+// maxPlaces is how many Observations a bundle may have. The queries have it as the
+// literal 1024: observations.row is the bundle's row times this, plus the place in the
+// bundle.
 const maxPlaces = 1024
 
-// insertObservations stores a Bundle of Observations and where each is in it, and
-// returns its row. They become available with the version of the report to which
-// they belong.
+// insertObservations stores a Bundle of Observations, and for each of them where it is
+// in the Bundle. It returns the Bundle's row. The Observations become available with the
+// version of the report to which they belong.
 func insertObservations(tx *sqlx.Tx, s *study, e events.Event, list []fhir.ObservationIndex) (row int64, err error) {
 	id, n, _ := e.ReportID()
 	result, err := tx.Exec(`
@@ -263,8 +270,10 @@ func insertObservations(tx *sqlx.Tx, s *study, e events.Event, list []fhir.Obser
 	return row, nil
 }
 
-// insertEvent stores an event. Id is that of the report that it is about, or empty.
-func insertEvent(tx *sqlx.Tx, s *study, e events.Event, id string, body any) error {
+// insertEvent stores an event and the study's counts after it. Id is that of the report
+// that the event is about, or empty. If it is set, s.ReportEvents becomes one more.
+// BodyRow is nil for an event without a stored body.
+func insertEvent(tx *sqlx.Tx, s *study, e events.Event, id string, bodyRow any) error {
 	var key any
 	if id != "" {
 		key = idKey(id)
@@ -276,10 +285,11 @@ func insertEvent(tx *sqlx.Tx, s *study, e events.Event, id string, body any) err
 			digest, hash, id_key, row, reports, observations, report_events)
 		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		s.Study, e.Number, e.ID, e.Source, e.Type, e.Subject, events.FormatTime(e.Time), e.DataContentType, e.PartitionKey,
-		e.DataDigest(), e.Hash, key, body, s.Reports, s.Observations, s.ReportEvents)
+		e.DataDigest(), e.Hash, key, bodyRow, s.Reports, s.Observations, s.ReportEvents)
 	return err
 }
 
+// insertAccess stores an access event, from which readDirectory makes the directory.
 func insertAccess(tx *sqlx.Tx, e events.Event) error {
 	_, err := tx.Exec(`
 		insert into access (n, type, subject, body)

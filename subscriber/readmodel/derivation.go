@@ -20,7 +20,8 @@ import (
 // an empty file with these migrations.
 const derivation = 2
 
-// beginFilling stores this derivation in a model without content.
+// beginFilling stores this derivation and a new random filling number in a model
+// without content. It changes nothing in a model that has content or this derivation.
 func beginFilling(tx *sqlx.Tx) error {
 	_, err := tx.Exec(`
 		update derivation
@@ -32,6 +33,8 @@ func beginFilling(tx *sqlx.Tx) error {
 	return nil
 }
 
+// readDerivation returns the number of the derivation that has made the content, and
+// the random number of its filling.
 func readDerivation(tx *sqlx.Tx) (number int, filling int64, err error) {
 	err = tx.QueryRow(`
 		select number, filling
@@ -39,9 +42,9 @@ func readDerivation(tx *sqlx.Tx) (number int, filling int64, err error) {
 	return number, filling, err
 }
 
-// sameFilling returns stream.ErrMoved if the content was replaced since it
-// was read, even by content that ends with the same event: row numbers that are
-// kept in memory may mean other rows there.
+// sameFilling returns stream.ErrMoved if the content was replaced since the filling
+// number was read. The position does not show that, because the new content may end with
+// the same event. But row numbers that are kept in memory may be of other rows now.
 func sameFilling(tx *sqlx.Tx, read int64) error {
 	_, filling, err := readDerivation(tx)
 	if err != nil {
@@ -53,6 +56,8 @@ func sameFilling(tx *sqlx.Tx, read int64) error {
 	return nil
 }
 
+// setDerivation sets in the status whether the content needs to be replaced, because the
+// derivation with this number has made it.
 func (m *Model) setDerivation(number int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -62,8 +67,8 @@ func (m *Model) setDerivation(number int) {
 }
 
 // rederive replaces the content if another derivation has made it. It tries
-// again until that is done or ctx ends. A file that a killed program was filling
-// is filled from the start.
+// again until that is done or ctx ends, and from the first event on each time. At its
+// end it removes the file beside the model, also one that a killed program has left.
 func (m *Model) rederive(ctx context.Context, js jetstream.JetStream) {
 	beside := m.db.Path() + ".refill"
 	loop := retry.Loop{Longest: m.cfg.Interval, Failed: func(err error) {
@@ -86,15 +91,16 @@ func (m *Model) rederive(ctx context.Context, js jetstream.JetStream) {
 	}
 }
 
-// refill fills a model beside this one and takes over its content. This model
-// continues to follow the stream meanwhile, so the fresh one must reach its
-// position, and what the outbox has published, before it replaces the content.
+// refill fills a fresh model in a file beside this one and takes over its content. This
+// model continues to follow the stream meanwhile. So the fresh one must reach the
+// position of this one, and the last event that the outbox has published, before it
+// replaces the content.
 func (m *Model) refill(ctx context.Context, js jetstream.JetStream, beside string) (err error) {
 	if err := m.checkStream(ctx, js); err != nil {
 		return err
 	}
 	cfg := m.cfg
-	cfg.Step = nil
+	cfg.Step = nil // it is for the batches of this model
 	fresh, err := openBeside(ctx, beside, cfg)
 	if err != nil {
 		return err
@@ -128,6 +134,7 @@ func (m *Model) checkStream(ctx context.Context, js jetstream.JetStream) error {
 	return nil
 }
 
+// setRefill changes the progress in the status, unless the content was replaced.
 func (m *Model) setRefill(change func(*Refill)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

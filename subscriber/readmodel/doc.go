@@ -3,6 +3,11 @@
 // themselves, and who may read them. Search, History, Report and Observations read
 // from it.
 //
+// The derivation is the way in which a version of the program makes the content from
+// events. A filling is one such making of the whole content; a random number
+// identifies it. A study is outdated if it has an event of a kind that only a newer
+// version knows; nothing is answered from it.
+//
 // A version is valid for the study numbers from that of its event up to that of the
 // event that ended it, and is never deleted. So a study can be shown as it was at
 // each of its numbers.
@@ -18,8 +23,8 @@
 // derivation opens the file, by Run. The new content is written to a file beside
 // the old one, from the first event on, and replaces the old content in one
 // transaction. It never ends before the old content, and is never made from the
-// beginning of a stream that is being filled again, because revocations and
-// withdrawals may come late in the stream.
+// beginning of a stream that is being filled again. Otherwise it could lack
+// revocations and withdrawals, which may come late in the stream.
 //
 // A power failure may undo the last transactions of the file; the events are still
 // in the stream. The model does not decide who may read: it stores the

@@ -30,7 +30,7 @@ type HistoryQuery struct {
 type History struct {
 	Total     int              // on all pages
 	ChainHead events.ChainHead // of the study in the state that was read
-	Position  uint64           // number up to which the events are
+	Position  uint64           // number of the last event that the query may return: AsOf or the last one
 	Entries   []Entry
 }
 
@@ -48,7 +48,7 @@ func (m *Model) History(ctx context.Context, q HistoryQuery) (h History, err err
 	err = m.snapshot(ctx, func(tx *sqlx.Tx) error {
 		v, err := readView(ctx, tx, q.Study, q.AsOf)
 		if err == nil {
-			err = v.complete()
+			err = v.checkDerivation()
 		}
 		if err != nil {
 			return err
@@ -73,8 +73,8 @@ func (m *Model) History(ctx context.Context, q HistoryQuery) (h History, err err
 	return h, nil
 }
 
-// numberBefore returns the number of the last event before an instant. Times
-// increase with the numbers.
+// numberBefore returns the number of the last event before an instant, 0 if there is
+// none. It searches binarily, because times increase with the numbers.
 func (v view) numberBefore(ctx context.Context, tx *sqlx.Tx, t time.Time) (uint64, error) {
 	var failed error
 	at := moment(firstMoment(t))
@@ -90,11 +90,13 @@ func (v view) numberBefore(ctx context.Context, tx *sqlx.Tx, t time.Time) (uint6
 	return uint64(n), failed
 }
 
-// read reads the events with numbers above after. Those of a study are found by
-// their numbers and those about reports by how many of these there were before, so
-// that each page costs the same.
+// read reads the total and the page of events with numbers above after. Events of a
+// study are selected by their numbers. Events about reports are selected by
+// report_events, which counts them: 1, 2, 3 … within the study. So no rows are skipped,
+// and each page costs the same. Only the events of one report are selected by limit and
+// offset.
 func (h *History) read(ctx context.Context, tx *sqlx.Tx, v view, q HistoryQuery, after uint64) error {
-	from, upto := after, v.position
+	from, upto := after, v.position // in numbers, or with ReportsOnly in report_events
 	c := &clause{}
 	switch {
 	case q.Report != "":
@@ -145,7 +147,7 @@ func (h *History) read(ctx context.Context, tx *sqlx.Tx, v view, q HistoryQuery,
 	return h.readEntries(ctx, tx, v, c)
 }
 
-// reportEvents returns how many events about reports there were up to a number.
+// reportEvents returns how many events up to number n are about reports.
 func (v view) reportEvents(ctx context.Context, tx *sqlx.Tx, n uint64) (count uint64, err error) {
 	err = tx.QueryRowContext(ctx, `
 		select report_events
@@ -157,6 +159,8 @@ func (v view) reportEvents(ctx context.Context, tx *sqlx.Tx, n uint64) (count ui
 	return count, err
 }
 
+// readEntries reads the events that the clause selects and orders, and their bodies. The
+// previous hash of an event is the hash of the one before it.
 func (h *History) readEntries(ctx context.Context, tx *sqlx.Tx, v view, which *clause) error {
 	var sources []source
 	err := database.Each(ctx, tx, func(row database.Row) error {
@@ -191,15 +195,16 @@ func (h *History) readEntries(ctx context.Context, tx *sqlx.Tx, v view, which *c
 	return h.addBodies(ctx, tx, sources)
 }
 
-// source is where the body of an event is: in bodies or in bundles.
+// source is where the body of an event is stored.
 type source struct {
 	row    int64
-	report bool
+	report bool // in the table bodies, else in bundles
 }
 
-// addBodies reads the bodies that are available, and those of withdrawals.
+// addBodies adds the bodies that are available to the entries, and those of withdrawals
+// as Withdrawn. Sources has one element for each entry.
 func (h *History) addBodies(ctx context.Context, tx *sqlx.Tx, sources []source) error {
-	wanted := map[bool][]int64{}
+	wanted := map[bool][]int64{} // rows, by source.report
 	for i, from := range sources {
 		if e := h.Entries[i]; e.Available || e.Kind() == events.ReportWithdrawn {
 			wanted[from.report] = append(wanted[from.report], from.row)

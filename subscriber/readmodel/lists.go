@@ -15,16 +15,17 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
-// shallow is how many places SQLite may skip to get to a page of the default order.
+// shallow is how many rows SQLite may skip to get to a page of the default order.
 const shallow = 500
 
-// places returns the rows on the page of a query, and the total. The rows are those
-// at the study number of the view, available or not.
+// places returns the rows on the page of a query, and the total. A place of the results
+// belongs to a row that matched at the view's study number. The row need not be
+// available any more.
 //
-// A first page, and one near the beginning or the end of the default order, is read
-// from an index where there is one. Any other page comes from the list of all rows
-// that match, which is made once for all pages of a walk: a study at a number never
-// changes, so neither does the list.
+// A first page, and one near the beginning or the end of the default order, is read by
+// a query of its own. Any other page is a part of the list of all rows that match.
+// The list is made once and serves all further pages, because a study at a number never
+// changes.
 func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows []int64, total int, err error) {
 	where, err := conditions(q)
 	if err != nil {
@@ -35,7 +36,7 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 		return nil, 0, err
 	}
 	selected := v.selection(q, where, order)
-	if q.Offset == 0 || len(q.Where)+len(q.Sort) == 0 {
+	if q.Offset == 0 || len(q.Where)+len(q.Sort) == 0 { // a first page, or the default order of all
 		if total, err = v.count(ctx, tx, q, selected); err != nil {
 			return nil, 0, err
 		}
@@ -59,7 +60,7 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 	return all[min(q.Offset, len(all)):min(q.Offset+q.Limit, len(all))], len(all), nil
 }
 
-// count returns how many rows are selected. Without conditions that is stored.
+// count returns how many rows are selected. Without conditions that is a stored total.
 func (v view) count(ctx context.Context, tx *sqlx.Tx, q Query, selected *clause) (total int, err error) {
 	if len(q.Where) == 0 {
 		return v.total(q.Resource), nil
@@ -77,7 +78,7 @@ func readList(ctx context.Context, tx *sqlx.Tx, selected *clause, order order) (
 		") from ("+selected.text.String()+")", selected.args...).Scan(&count, &text)
 	list := make([]int64, 0, count)
 	for digits := range strings.SplitSeq(text.String, ",") {
-		if err != nil || !text.Valid {
+		if err != nil || !text.Valid { // null if no row matches
 			break
 		}
 		var row int64
@@ -87,8 +88,8 @@ func readList(ctx context.Context, tx *sqlx.Tx, selected *clause, order order) (
 	return list, err
 }
 
-// readPlaces reads rows of the selected ones, of which there are total. It skips
-// the others from the nearer end.
+// readPlaces reads size of the total selected rows, from offset on. For a page in the
+// second half it reads in the reverse order, so that fewer rows are skipped.
 func readPlaces(ctx context.Context, tx *sqlx.Tx, selected *clause, order order, offset, size, total int) ([]int64, error) {
 	levels, reverse := order.levels, offset > total/2
 	if reverse {
@@ -97,7 +98,7 @@ func readPlaces(ctx context.Context, tx *sqlx.Tx, selected *clause, order order,
 	selected.add(" order by "+strings.Join(levels, ", ")+" limit ? offset ?", size, offset)
 	rows := make([]int64, 0, size)
 	var number int64
-	columns := []any{&number} // the others are those by which it sorts
+	columns := []any{&number} // the others, by which SQLite sorts, are discarded
 	for range levels {
 		columns = append(columns, new(sql.RawBytes))
 	}
@@ -112,9 +113,11 @@ func readPlaces(ctx context.Context, tx *sqlx.Tx, selected *clause, order order,
 	return rows, err
 }
 
-// selection returns the statement that selects what matches. At an earlier number
-// these are the versions of then that still are the last ones, and those that have
-// ended since: each has an index.
+// selection returns the statement that selects the rows that match, with the columns by
+// which they are sorted. At the last number these are the available versions. At an
+// earlier number they are the versions that were available then. It selects those in two
+// parts, each of which has an index: those that still are available, and those that have
+// ended since.
 func (v view) selection(q Query, where *clause, order order) *clause {
 	from, row := " from reports r", "r.row"
 	if q.Resource == Observations {
@@ -148,7 +151,8 @@ const (
 		cross join reports r on r.study = u.study and r.id_key = u.id_key and r.n = u.n`
 )
 
-// selective reports whether a query of Observations names them.
+// selective reports whether a query of Observations names them by id or identifier, so
+// that it is faster to begin with the Observations.
 func selective(q Query) bool {
 	return slices.ContainsFunc(q.Where, func(c Condition) bool {
 		return (c.Column == ColumnID || c.Column == ColumnIdentifier) &&
@@ -156,10 +160,10 @@ func selective(q Query) bool {
 	})
 }
 
-// lists has the rows that match a query at a study number, those that were used
-// last. All together have at most so many bytes.
+// lists is a cache of lists of rows; see places. It removes the lists that were used
+// least recently.
 type lists struct {
-	bound int64
+	bound int64 // of bytes
 
 	mu    sync.Mutex
 	bytes int64
@@ -177,6 +181,7 @@ func newLists(bound int64) *lists {
 	return l
 }
 
+// listSize returns about how many bytes of memory a list needs.
 func listSize(key string, rows []int64) int64 { return int64(256 + len(key) + 8*cap(rows)) }
 
 func (l *lists) get(key string) ([]int64, bool) {

@@ -55,6 +55,8 @@ func newMeters(m *Model) *meters {
 	return x
 }
 
+// applied observes a batch that was stored from start to end. The delay is observed only
+// if the stream had nothing behind the batch: otherwise it would be that of a backlog.
 func (x *meters) applied(b stream.Batch, start, end time.Time) {
 	x.events.Add(float64(len(b.Messages)))
 	x.batch.Observe(float64(len(b.Messages)))

@@ -99,6 +99,7 @@ func Open(ctx context.Context, path string, cfg Config) (*Model, error) {
 	return m, nil
 }
 
+// prepare migrates the schema, and reads the progress and makes it visible.
 func (m *Model) prepare(ctx context.Context) error {
 	migrations, err := fs.Sub(schema, "schema")
 	if err != nil {

@@ -15,23 +15,23 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
-// progress is the part of the content that is needed to apply events.
+// progress is the part of the content that is needed to apply further events.
 type progress struct {
 	position  stream.Position
 	studies   map[string]study // by study key
 	directory access.Directory
 
 	derivation int
-	filling    int64
+	filling    int64 // random number of this content; see sameFilling
 }
 
 // study is a row of the table studies.
 type study struct {
-	Study   int64
+	Study   int64 // the row's id; -1 in the view of a study without events
 	Key     string
 	Number  uint64 // of the last event
 	Hash    string
-	Reports int
+	Reports int    // that are available
 	Unknown string // type of the first event that only a newer version knows
 
 	Observations int    // of the available reports
@@ -64,6 +64,7 @@ func (m *Model) load(ctx context.Context) (progress, error) {
 	return p, nil
 }
 
+// readProgress reads the progress from the file, in one transaction.
 func readProgress(tx *sqlx.Tx) (p progress, err error) {
 	if p.position, err = readPosition(tx); err != nil {
 		return p, err
@@ -97,6 +98,7 @@ func (m *Model) snapshot(ctx context.Context, fn func(tx *sqlx.Tx) error) error 
 	return fn(tx)
 }
 
+// readPosition reads the stored position. Created is zero before the first event.
 func readPosition(tx *sqlx.Tx) (stream.Position, error) {
 	var p stream.Position
 	var created string
@@ -122,9 +124,10 @@ func readStudies(tx *sqlx.Tx) (map[string]study, error) {
 	return byKey, err
 }
 
-// readDirectory folds the last event of each partner and key, and those that
-// make it outdated. The hashes of access events are not stored; that of the
-// study's chain head covers them all.
+// readDirectory makes the directory from the last access event of each partner and key.
+// For an internal study that has an event of an unknown type it adds one of that type,
+// with number 0, so that the directory is outdated. The hashes of access events are not
+// stored. All of them get the hash of head, which is that of the last event.
 func readDirectory(tx *sqlx.Tx, head study) (access.Directory, error) {
 	fold := access.Directory{}.Fold()
 	err := database.Each(context.Background(), tx, func(row database.Row) error {
@@ -156,8 +159,7 @@ type Head struct {
 	Derivation int
 }
 
-// heads has the rows of the studies in memory, as of the last commit that is
-// visible.
+// heads has a copy of the rows of the studies, as of the last commit that is visible.
 type heads struct {
 	mu         sync.RWMutex
 	derivation int

@@ -43,6 +43,8 @@ func Rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 	return nil
 }
 
+// rebuild is Rebuild. A damaged model is renamed only after the new content was filled
+// and checked.
 func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Config, progress Progress) (err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -112,12 +114,14 @@ func isFileAt(f *os.File, name string) bool {
 	return err == nil && os.SameFile(opened, there)
 }
 
-// damaged reports whether a file must be set aside.
+// damaged reports whether a file must be set aside, because it is damaged or has a
+// schema that this version cannot read.
 func damaged(err error) bool {
 	return errors.Is(err, database.ErrNotADatabase) || errors.Is(err, database.ErrChanged)
 }
 
-// checkReplaceable returns an error if the model at path cannot be replaced.
+// checkReplaceable returns an error if the model at path cannot be replaced, such as one
+// of a newer version. It creates a file that is missing.
 func checkReplaceable(ctx context.Context, path string, cfg Config) error {
 	m, err := Open(ctx, path, cfg)
 	if err == nil {
@@ -129,7 +133,7 @@ func checkReplaceable(ctx context.Context, path string, cfg Config) error {
 	return err
 }
 
-// install puts the content of fresh into the model at path.
+// install replaces the content of the model at path by that of fresh.
 func install(ctx context.Context, path string, fresh *Model, js jetstream.JetStream, cfg Config) error {
 	target, err := Open(ctx, path, cfg)
 	if err != nil {
@@ -166,9 +170,9 @@ func openBeside(ctx context.Context, beside string, cfg Config) (*Model, error) 
 	return Open(ctx, beside, cfg)
 }
 
-// fill applies the stream up to its end, or up to the end that it will have once it
-// is filled again: before that it is incomplete. Least, if set, returns a stream
-// sequence that must be reached as well.
+// fill applies the stream up to its end. If the stream is being filled again, it waits
+// for the end that it will have then. Least, if set, returns a stream sequence that must
+// be reached as well.
 func (m *Model) fill(ctx context.Context, js jetstream.JetStream, progress Progress, least func() uint64) error {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
@@ -183,7 +187,7 @@ func (m *Model) fill(ctx context.Context, js jetstream.JetStream, progress Progr
 	if err := s.Run(reading); err != nil {
 		return err
 	}
-	return context.Cause(ctx)
+	return context.Cause(ctx) // nil unless ctx has ended
 }
 
 // filler is an applier that stops at the end of the stream.
@@ -195,6 +199,7 @@ type filler struct {
 	end      uint64 // last sequence of the stream, as far as known
 }
 
+// Apply applies a batch, unless that contradicts what the outbox has recorded.
 func (f *filler) Apply(ctx context.Context, b stream.Batch) error {
 	if err := f.checkRecorded(b); err != nil {
 		return err
@@ -207,7 +212,8 @@ func (f *filler) Apply(ctx context.Context, b stream.Batch) error {
 	return nil
 }
 
-// checkRecorded compares the event that the outbox has recorded last.
+// checkRecorded returns a Conflict if the batch has the stream sequence of the event that
+// the outbox has recorded last, but another event there.
 func (f *filler) checkRecorded(b stream.Batch) error {
 	want := f.cfg.Recorded
 	for _, m := range b.Messages {
@@ -219,7 +225,7 @@ func (f *filler) checkRecorded(b stream.Batch) error {
 	return nil
 }
 
-// reached reports progress, and stops reading at the end.
+// reached reports progress up to the stream sequence done, and stops reading at the end.
 func (f *filler) reached(done uint64) {
 	total := f.end
 	if f.least != nil {

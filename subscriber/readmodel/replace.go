@@ -19,10 +19,10 @@ import (
 const maxLocked = 10 * time.Second
 
 // replace replaces the model's content by that of a fresh model, in one
-// transaction. If the model has advanced meanwhile, in the same stream, fresh
-// advances first: the model cannot advance before the transaction ends. Content
-// that ends before the model's, or before what the outbox has published, is a
-// Conflict, and nothing is changed.
+// transaction. If the model has applied more events of the same stream, fresh applies
+// them first, within the transaction, so that the model cannot advance again.
+// It returns a Conflict, and changes nothing, if fresh ends before the model or before
+// the last event that the outbox has published.
 func (m *Model) replace(ctx context.Context, fresh *Model, js jetstream.JetStream) error {
 	attached := false
 	err := m.db.Update(ctx, func(tx *sqlx.Tx) error {
@@ -77,10 +77,10 @@ func checkFresh(tx *sqlx.Tx, want stream.Position) error {
 	return nil
 }
 
-// checkEnd returns a Conflict if a fresh model ends before the current position of
-// the one that it is to replace, whatever streams the two are of, or before what the
-// outbox has published. It would lack the last revocations and withdrawals: access
-// that had ended would be open again.
+// checkEnd returns a Conflict if a fresh model ends before the current position of the
+// one that it is to replace, even in another stream, or before the last event that the
+// outbox has published. It could lack revocations and withdrawals, and access that had
+// ended would be open again.
 func (m *Model) checkEnd(current stream.Position) error {
 	const refused = "; content derived from the stream would lack later revocations and withdrawals, so nothing was changed; " +
 		"let signoff serve fill the stream again from the outbox.db that has all events, and try again"

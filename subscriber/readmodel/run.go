@@ -13,8 +13,8 @@ import (
 
 // Run follows the stream until ctx ends, and then returns nil. While the
 // broker is unreachable it waits. If an event does not follow, the stream was
-// replaced or storing fails, its State becomes Red, and it tries again from the stored position,
-// soon at first and then at each interval. Content that another derivation has
+// replaced or storing fails, the State becomes Red. Run then tries again from the stored
+// position, soon at first and then at each interval. Content that another derivation has
 // made is served and updated, while new content is derived in a file beside it. Run
 // returns an error only when the connection was closed.
 func (m *Model) Run(ctx context.Context, js jetstream.JetStream) error {
@@ -27,6 +27,8 @@ func (m *Model) Run(ctx context.Context, js jetstream.JetStream) error {
 	return group.Wait()
 }
 
+// follow applies the stream and sets the State. It tries again after every error, except
+// when the connection was closed.
 func (m *Model) follow(ctx context.Context, js jetstream.JetStream) error {
 	s := stream.NewReader(js, &applier{Model: m}, stream.Config{
 		Stream: m.cfg.Stream, Interval: m.cfg.Interval, MaxBatch: m.cfg.MaxBatch,

@@ -34,10 +34,11 @@ func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 	return page, nil
 }
 
+// search is Search in a transaction. An invalid query of an outdated study is Invalid.
 func (m *Model) search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) {
 	v, err := readView(ctx, tx, q.Study, q.AsOf)
 	if err == nil && (q.Include || q.Resource != Reports) {
-		err = v.complete()
+		err = v.checkDerivation()
 	}
 	if err != nil {
 		if events.CodeOf(err) == events.Outdated {
@@ -67,8 +68,8 @@ func (m *Model) search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) 
 
 // view is a study at one of its numbers.
 type view struct {
-	study
-	position   uint64
+	study             // its row, after the last event
+	position   uint64 // the number at which it is shown
 	derivation int
 	filling    int64
 
@@ -99,7 +100,7 @@ func readView(ctx context.Context, tx *sqlx.Tx, key string, asOf *uint64) (v vie
 	if asOf == nil || *asOf == v.Number {
 		return v, nil
 	}
-	if err := v.complete(); err != nil {
+	if err := v.checkDerivation(); err != nil { // an earlier number needs the table events
 		return v, err
 	}
 	if *asOf > v.Number {
@@ -116,9 +117,9 @@ func readView(ctx context.Context, tx *sqlx.Tx, key string, asOf *uint64) (v vie
 	return v, err
 }
 
-// complete returns an error if the content is of another derivation, which may have
-// neither events nor Observations.
-func (v view) complete() error {
+// checkDerivation returns an Unavailable error if another derivation has made the
+// content, which may have neither events nor Observations then.
+func (v view) checkDerivation() error {
 	if v.derivation != derivation {
 		return &events.Error{
 			Code: events.Unavailable, Message: "The content is being derived again by this version; ask again later.", RetryAfter: 10 * time.Second,
@@ -127,6 +128,7 @@ func (v view) complete() error {
 	return nil
 }
 
+// total returns how many reports or Observations were available at the position.
 func (v view) total(r Resource) int {
 	if r == Observations {
 		return v.observations
@@ -134,6 +136,7 @@ func (v view) total(r Resource) int {
 	return v.reports
 }
 
+// notYet returns the error for a study number that is not applied yet.
 func notYet(key string, wanted, last uint64) error {
 	return &events.Error{
 		Code: events.Unavailable, RetryAfter: time.Second,
@@ -141,7 +144,8 @@ func notYet(key string, wanted, last uint64) error {
 	}
 }
 
-// readReports reads those of the rows that are still available, in this order.
+// readReports reads those reports of the rows that are still available, in the order of
+// the rows.
 func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Report, error) {
 	wanted, err := json.Marshal(rows)
 	if err != nil {
@@ -180,7 +184,9 @@ func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Rep
 }
 
 // readObservations reads the Observations that a condition on rows selects and that
-// are still available, in the order of the rows and then of the lesions.
+// are still available, in the order of the rows and then of the lesions. The condition
+// compares either o.row, and rows are those of Observations, or r.row, and rows are those
+// of reports.
 func (v view) readObservations(ctx context.Context, tx *sqlx.Tx, condition string, rows []int64) ([]Observation, error) {
 	wanted, err := json.Marshal(rows)
 	if err != nil {
@@ -194,7 +200,7 @@ func (v view) readObservations(ctx context.Context, tx *sqlx.Tx, condition strin
 		bundle        int64
 		start, length int
 	}
-	byRow := make(map[int64][]int, len(rows))
+	byRow := make(map[int64][]int, len(rows)) // indexes in all, by the kind of row in rows
 	var all []Observation
 	var places []place
 	var bundles []int64
@@ -273,10 +279,10 @@ func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 		limit 1`, idKey(id))
 }
 
-// Version returns what event n of a report's study has to do with the report: the
-// version that it carries, or for a supersession only that the report is not
-// available. Errors are those of Report, NotFound also for an event that is not
-// about the report, and Unavailable as in Search.
+// Version returns the version of a report that event n of its study carries. If the
+// event supersedes the report, it carries none: then the Report is not Available and has
+// no Body. The errors are those of Report. The error is NotFound also if event n is not
+// about the report.
 func (m *Model) Version(ctx context.Context, id string, n uint64) (Report, error) {
 	return m.report(ctx, id, `
 		select s.token, s.unknown, s.sequence, e.n, e.time, r.row is not null and r.n_end is null, coalesce(b.body, x'')
@@ -287,6 +293,7 @@ func (m *Model) Version(ctx context.Context, id string, n uint64) (Report, error
 		where e.id_key = ? and e.n = ?`, idKey(id), n)
 }
 
+// report returns the report that a query selects; see Report and Version.
 func (m *Model) report(ctx context.Context, id, query string, args ...any) (Report, error) {
 	r := Report{ID: id}
 	var updated, unknown string
@@ -312,7 +319,7 @@ func (m *Model) report(ctx context.Context, id, query string, args ...any) (Repo
 // Those of a study that Outdated returns have only ID, Identifier and Study.
 func (m *Model) Observations(ctx context.Context, id string) (list []Observation, err error) {
 	err = m.snapshot(ctx, func(tx *sqlx.Tx) error {
-		if err := currentDerivation(tx); err != nil {
+		if err := checkDerivation(tx); err != nil {
 			return err
 		}
 		return database.Each(ctx, tx, func(row database.Row) error {
@@ -343,12 +350,13 @@ func (m *Model) Observations(ctx context.Context, id string) (list []Observation
 	return list, nil
 }
 
-func currentDerivation(tx *sqlx.Tx) error {
+// checkDerivation is view.checkDerivation for a query without a view.
+func checkDerivation(tx *sqlx.Tx) error {
 	number, _, err := readDerivation(tx)
 	if err != nil {
 		return err
 	}
-	return view{derivation: number}.complete()
+	return view{derivation: number}.checkDerivation()
 }
 
 // Outdated returns the studies, by study key, that have an event of a kind that only a
@@ -374,6 +382,7 @@ func (m *Model) Outdated(ctx context.Context) (map[string]string, error) {
 	return types, nil
 }
 
+// outdated returns the error for a study that has an event of the unknown type.
 func outdated(study, unknown string) error {
 	return events.Errorf(events.Outdated, "study %s has an event of type %s, which this version does not know; run a newer version of signoff", study, unknown)
 }

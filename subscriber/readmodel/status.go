@@ -49,6 +49,7 @@ func (m *Model) Status() Status {
 	s.Position = position
 	s.CaughtUp = m.target > 0 && position.StreamSequence+1 >= m.target
 	end := m.last
+	// Until then the stream may end before the target, while it is filled again.
 	if !s.CaughtUp && m.target > 0 {
 		end = max(end, m.target-1)
 	}
@@ -56,6 +57,8 @@ func (m *Model) Status() Status {
 	return s
 }
 
+// setState sets the state and its reason, and logs them if they have changed. Since is
+// set only if the state has.
 func (m *Model) setState(state State, cause error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,9 +80,10 @@ func (m *Model) setState(state State, cause error) {
 	}
 }
 
-// compared notes that the stream is the model's, and that it ends at end, or will
-// once it is filled again. The event for which the State became Red may still
-// follow: it remains Red until an event is applied or none is left.
+// compared is called when the stream was found to be the model's. End is its last stream
+// sequence, or the one that it will have once it is filled again. The State becomes
+// Green. But a Red one remains while events are left, because the first of them may be
+// the one that cannot be applied; applying it makes the State Green.
 func (m *Model) compared(end uint64) {
 	m.setLast(end)
 	m.mu.Lock()
@@ -93,6 +97,7 @@ func (m *Model) compared(end uint64) {
 	}
 }
 
+// setLast stores the last sequence of the stream, for Lag.
 func (m *Model) setLast(last uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -105,7 +110,7 @@ func (m *Model) publish(p stream.Position, d access.Directory) {
 	if before := m.directory.Swap(&d); before == nil || !before.Same(d) {
 		select {
 		case m.changed <- struct{}{}:
-		default: // the receiver has not taken the last one yet
+		default: // an earlier change was not received yet, and stands for this one too
 		}
 	}
 	m.mu.Lock()

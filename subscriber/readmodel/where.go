@@ -16,8 +16,8 @@ const maxComparisons = 500
 
 // column is where a Column is stored and how it is compared.
 type column struct {
-	name  string // of the only or first SQL column; what it sorts by
-	until string // of the end of an interval
+	name  string // of the only or first SQL column, by which it is sorted
+	until string // of the SQL column with the end of an interval
 	kind  kind
 }
 
@@ -72,6 +72,7 @@ type clause struct {
 	args []any
 }
 
+// add appends to the text and to the bound values.
 func (c *clause) add(text string, args ...any) {
 	c.text.WriteString(text)
 	c.args = append(c.args, args...)
@@ -92,13 +93,14 @@ func conditions(q Query) (*clause, error) {
 	return c, nil
 }
 
+// condition adds a condition: its comparisons, joined by or.
 func (c *clause) condition(resource Resource, condition Condition) error {
 	col, err := columnOf(resource, condition.Column)
 	if err != nil {
 		return err
 	}
 	if len(condition.Any) == 0 {
-		c.add(" and false")
+		c.add(" and false") // none of no comparisons is true
 		return nil
 	}
 	for i, comparison := range condition.Any {
@@ -111,6 +113,7 @@ func (c *clause) condition(resource Resource, condition Condition) error {
 	return nil
 }
 
+// separator returns what stands before comparison i of a condition.
 func separator(i int) string {
 	if i == 0 {
 		return " and ("
@@ -118,6 +121,7 @@ func separator(i int) string {
 	return " or "
 }
 
+// comparison adds one comparison with a column, as the kind of the column has it.
 func (c *clause) comparison(col column, comparison Comparison) error {
 	op := cmp.Or(comparison.Op, Eq)
 	switch col.kind {
@@ -136,6 +140,7 @@ func (c *clause) comparison(col column, comparison Comparison) error {
 	}
 }
 
+// equal adds a comparison for a kind that can only be equal or not.
 func (c *clause) equal(col column, op Op, value any) error {
 	switch op {
 	case Eq:
@@ -148,8 +153,10 @@ func (c *clause) equal(col column, op Op, value any) error {
 	return nil
 }
 
-// lesion compares the id or the identifier of an Observation. An id that is no
-// identifier is found by an index of its own.
+// lesion compares a text with the identifier and the id of an Observation. The index on
+// ids has only those that differ from the identifier, so the condition says so. With
+// Unless, it compares only the identifier, and only if the study has no Observation with
+// the identifier Unless.
 func (c *clause) lesion(op Op, comparison Comparison) error {
 	if op != Eq {
 		return events.Errorf(events.Invalid, "ids of Observations cannot be compared by %q", op)
@@ -228,6 +235,7 @@ func (c *clause) instant(col column, op Op, p events.Period) error {
 	return nil
 }
 
+// unknown returns the error for a comparison that dates do not have.
 func unknown(op Op) error {
 	return events.Errorf(events.Invalid, "dates cannot be compared by %q", op)
 }
@@ -250,11 +258,11 @@ func earlier(a, b time.Time) time.Time {
 type order struct {
 	columns []string // by which it sorts, for the list of selected columns
 	levels  []string // the same as c0, c1 and so on, with desc where it is descending
-	reverse []string
+	reverse []string // the levels in the opposite direction
 }
 
-// orderOf returns the order of a query. The ids of the reports and the rows of the
-// Observations make it total.
+// orderOf returns the order of a query. It ends with the ids of the reports and, for
+// Observations, their rows, so that no two results are equal in it.
 func orderOf(q Query) (o order, err error) {
 	add := func(name string, descending bool) {
 		level := fmt.Sprintf("c%d", len(o.levels))
@@ -285,8 +293,9 @@ func orderOf(q Query) (o order, err error) {
 	return o, nil
 }
 
-// idKey returns a text that sorts like the id: ids of digits only first and by value, then the others by code point. Different ids
-// have different keys; of those with the same value the shorter comes first.
+// idKey returns a text that sorts like the id: ids of digits only first and by value,
+// then the others by code point. Different ids have different keys. Of ids with the same
+// value the shorter comes first.
 func idKey(id string) string {
 	if strings.Trim(id, "0123456789") != "" || id == "" {
 		return "1" + id
@@ -316,7 +325,7 @@ func boundary(t time.Time) string {
 	return t.Format("2006-01-02T15:04:05.999999999")
 }
 
-// moment formats an instant, which has microseconds, likewise.
+// moment formats an instant of whole microseconds so that texts sort like times.
 func moment(t time.Time) string {
 	if t.UTC().Year() > lastYear {
 		return beyond

@@ -1,6 +1,9 @@
 // Package stream reads the stream of sign-off events in order, for the
 // publisher's own read models. Partners use package subscriber instead.
 //
+// The stream sequence is the number of a message in the stream. The chain head of a
+// study is its last event, to which the next one must refer.
+//
 // A Reader passes every event of the stream to a Handler, in stream order, in
 // batches of what is available. A Handler that stores its Position together with
 // what it makes of a batch gets each event exactly once. An event is passed on

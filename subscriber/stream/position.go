@@ -31,7 +31,7 @@ func (p Position) Same(o Position) bool {
 	return p.Created.Equal(o.Created) && p.StreamSequence == o.StreamSequence && p.ID == o.ID && p.Hash == o.Hash
 }
 
-// after returns the position behind a message.
+// after returns the position once m, the message after p, was read.
 func (p Position) after(m Message) Position {
 	return Position{Created: p.Created, StreamSequence: m.StreamSequence, ID: m.Event.ID, Hash: m.Event.Hash}
 }
@@ -59,9 +59,11 @@ func (r *Reader) compare(ctx context.Context, p Position) (*jetstream.StreamInfo
 }
 
 // getRetries is how often a message that the stream should have is requested
-// again before it counts as missing: the replica that answers may be behind.
+// again before it counts as missing: the replica that answers may lag.
 const getRetries = 3
 
+// compareMessage checks that the stream has the event of p at its stream sequence. The
+// errors are those of compare.
 func compareMessage(ctx context.Context, stream jetstream.Stream, p Position) error {
 	msg, err := stream.GetMsg(ctx, p.StreamSequence)
 	for again := 0; errors.Is(err, jetstream.ErrMsgNotFound) && again < getRetries; again++ {
@@ -84,6 +86,7 @@ func compareMessage(ctx context.Context, stream jetstream.Stream, p Position) er
 	return nil
 }
 
+// replaced returns an ErrReplaced with the difference.
 func replaced(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrReplaced, fmt.Errorf(format, args...))
 }

@@ -116,6 +116,7 @@ func (r *Reader) Run(ctx context.Context) error {
 	}}
 	return loop.Run(ctx, func(ctx context.Context, begun func()) error {
 		err := r.session(ctx, begun)
+		// The new position can be read at once.
 		for errors.Is(err, ErrMoved) && ctx.Err() == nil {
 			err = r.session(ctx, begun)
 		}
@@ -125,7 +126,7 @@ func (r *Reader) Run(ctx context.Context) error {
 			return nil
 		case !errors.As(err, &unreachable):
 			return retry.Stop(err)
-		case r.js.Conn().IsClosed():
+		case r.js.Conn().IsClosed(): // for good: to wait does not help
 			return retry.Stop(fmt.Errorf("%w: %w", ErrClosed, err))
 		}
 		return err

@@ -10,7 +10,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// received is a message that follows, and how many the broker has behind it.
+// received is a message that was checked. Pending is how many messages the stream had
+// behind it when it was sent.
 type received struct {
 	Message
 	pending uint64
@@ -20,14 +21,16 @@ type received struct {
 // being applied.
 type receiver struct {
 	from        jetstream.MessagesContext
-	next        uint64                      // stream sequence
-	consumerSeq uint64                      // sequence of the consumer's last message
+	next        uint64                      // expected stream sequence
+	consumerSeq uint64                      // consumer sequence of the last message
 	heads       map[string]events.ChainHead // by study key
-	max         int
-	messages    chan received // closed after the last
-	err         error         // why it was closed
+	max         int                         // messages of a batch
+	messages    chan received               // closed after the last
+	err         error                       // why it was closed
 }
 
+// newReceiver returns a receiver of the messages behind the stored progress, whose batches
+// have at most limit messages. It changes a copy of the chain heads.
 func newReceiver(from jetstream.MessagesContext, stored Progress, limit int) *receiver {
 	heads := maps.Clone(stored.ChainHeads)
 	if heads == nil {
@@ -36,8 +39,10 @@ func newReceiver(from jetstream.MessagesContext, stored Progress, limit int) *re
 	return &receiver{from: from, next: stored.Position.StreamSequence + 1, heads: heads, max: limit, messages: make(chan received, limit)}
 }
 
-// run receives until an error, which it leaves in r.err: what was received
-// before is applied first.
+// run receives and checks messages until an error or the end of ctx. It leaves an error
+// of receiving or checking in r.err and closes r.messages, so that what was received
+// before is applied first. It returns an error only if ctx ends while a message waits
+// to be applied.
 func (r *receiver) run(ctx context.Context) error {
 	defer close(r.messages)
 	for {
@@ -60,7 +65,9 @@ func (r *receiver) run(ctx context.Context) error {
 }
 
 // check verifies that the message is the next one of the consumer, of the
-// stream and of its study.
+// stream and of its study. A message of the consumer that is missing was lost on the
+// way: that is an outage, after which it is requested again. One of the stream that is
+// missing is a Gap.
 func (r *receiver) check(msg jetstream.Msg) (received, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -85,7 +92,8 @@ func (r *receiver) check(msg jetstream.Msg) (received, error) {
 	return received{Message: Message{StreamSequence: meta.Sequence.Stream, Event: e}, pending: meta.NumPending}, nil
 }
 
-// batch returns a Batch of m and what was received behind it already.
+// batch returns a Batch of m and the messages that were received behind it already, up
+// to r.max in all.
 func (r *receiver) batch(after Position, m received) Batch {
 	b := Batch{After: after, Messages: make([]Message, 0, min(r.max, 1+len(r.messages)))}
 	for {

@@ -21,10 +21,11 @@ const (
 	inactiveThreshold = time.Minute
 )
 
-// session reads from the stored position until something interrupts it. The
-// stream is compared with that position after the consumer was created: if it is
-// the right stream then, everything that the consumer delivers is from it,
-// because deleting a stream deletes its consumers.
+// session reads from the stored position until something interrupts it, and returns
+// the reason. It calls begun once it reads. It compares the stream with the position
+// after it has created the consumer. If the stream is the right one then, everything
+// that the consumer delivers is from it, because deleting a stream deletes its
+// consumers.
 //
 // The consumer is ordered in the sense of JetStream: ephemeral, in memory,
 // without acknowledgements, its sequence checked. It is not the ordered consumer
@@ -44,7 +45,7 @@ func (r *Reader) session(ctx context.Context, begun func()) error {
 	if err != nil {
 		return err
 	}
-	stored.Position.Created = info.Created
+	stored.Position.Created = info.Created // unknown before the first event
 	messages, err := consumer.Messages(
 		jetstream.PullMaxMessagesWithBytesLimit(requestMessages, requestBytes),
 		jetstream.PullHeartbeat(heartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
@@ -69,6 +70,8 @@ func streamEnd(info *jetstream.StreamInfo) uint64 {
 	return events.StreamEnd(info.Config.Metadata, info.State.LastSeq)
 }
 
+// createConsumer creates the ordered consumer of a session. Its first message is the one
+// with the stream sequence from.
 func (r *Reader) createConsumer(ctx context.Context, from uint64) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
@@ -118,7 +121,7 @@ func (r *Reader) apply(ctx context.Context, in *receiver, applied Position, last
 			if err != nil {
 				return err
 			}
-			if compared == applied.StreamSequence && last > compared {
+			if compared == applied.StreamSequence && last > compared { // since the last comparison there was more, and nothing arrived
 				return outage{errStalled}
 			}
 			compared, last = applied.StreamSequence, info.State.LastSeq

@@ -24,13 +24,13 @@ type Line struct {
 	Time    time.Time // Defaults to the transaction's Now.
 	Actor   string
 	Action  string
-	Study   string // number
+	Study   string // id
 	Subject string
 	Version int64 // versions.row, 0 for none
 	Detail  any   // becomes a JSON object
 
-	// Address is that of the client. Defaults to the address of WithAddress; other
-	// text than an IP address is left out here too.
+	// Address is the IP address of the client. Defaults to the address of
+	// WithAddress. Other text than an IP address is left out of the line.
 	Address string
 }
 
@@ -60,6 +60,7 @@ func WithAddress(ctx context.Context, address string) context.Context {
 	return context.WithValue(ctx, addressKey{}, address)
 }
 
+// addressOf returns the IP address of WithAddress; "" for none.
 func addressOf(ctx context.Context) string {
 	text, _ := ctx.Value(addressKey{}).(string)
 	return normalizeAddress(text)
@@ -97,7 +98,7 @@ type storedLine struct {
 	version int64 // 0 for none
 	detail  string
 	origin
-	hash string // empty in lines of before there were hashes
+	hash string // empty in lines of versions that wrote no hashes
 }
 
 const storedColumns = `a.row, a.time, a.actor, a.action, a.study, a.subject, coalesce(a.version, 0), a.detail,
@@ -109,10 +110,11 @@ func scanLine(row database.Row) (l storedLine, err error) {
 	return l, err
 }
 
-// digest returns the hash that the line must have after a line with the hash
-// previous, events.NoHash before the first. It is the SHA-256, in lower-case hex,
-// of "signoff-audit/1", a line feed, and for each field its length in bytes, a
-// colon, its text and a line feed. So no two lines have the same text.
+// digest returns the hash that the line must have. Previous is the hash of the line
+// before, events.NoHash for the first line. The hash is the SHA-256, in lower-case hex,
+// of a text: "signoff-audit/1" and a line feed, then for each field its length in bytes,
+// a colon, its text and a line feed. The lengths keep two different lines from having
+// the same text.
 func (l *storedLine) digest(previous string) string {
 	text := make([]byte, 0, 1024)
 	text = append(text, "signoff-audit/1\n"...)
@@ -135,12 +137,12 @@ func (tx *Tx) Audit(l Line) error {
 	return err
 }
 
-// AddLine adds a line to the audit trail and returns its number, which the state
-// that the line is about has to name.
+// AddLine adds a line to the audit trail and returns its number. The caller stores that
+// number in the row whose change the line records.
 //
-// The hash of the line before is read once in a transaction, by the statement
-// that loads what is to be signed where there is one (see Head): the transaction
-// has the write lock, so nobody else adds a line meanwhile.
+// The hash of the line before is read at most once in a transaction. The transaction has
+// the write lock, so nobody else adds a line meanwhile. A sign-off reads the hash in the
+// statement that loads what is to be signed, and passes it in Head.
 func (tx *Tx) AddLine(l Line) (number int64, err error) {
 	detail := []byte("{}")
 	if l.Detail != nil {
@@ -166,6 +168,7 @@ func (tx *Tx) AddLine(l Line) (number int64, err error) {
 	return stored.number, tx.insertLine(stored)
 }
 
+// insertLine stores the line and makes it the last one of the transaction.
 func (tx *Tx) insertLine(l storedLine) error {
 	_, err := tx.Exec(`
 		insert into audit (row, time, actor, action, study, subject, version, detail, account, host, process, address, hash)
@@ -179,8 +182,8 @@ func (tx *Tx) insertLine(l storedLine) error {
 	return nil
 }
 
-// readTrail reads the number and the hash of the last line, unless they are
-// known.
+// readTrail sets tx.trail to the number and the hash of the last line, unless the
+// transaction has read or written them already.
 func (tx *Tx) readTrail() error {
 	if tx.trail.Line > 0 {
 		return nil

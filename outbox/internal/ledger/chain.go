@@ -11,10 +11,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// NormalizeStudy returns a study number in the form that is its identity (NFC).
+// NormalizeStudy returns a study id in NFC, the form in which ids are stored and compared.
 func NormalizeStudy(study string) string { return norm.NFC.String(study) }
 
-// StudyKey returns the key of a study. An internal study is its own key.
+// StudyKey returns the key of a study. The key of an internal study is its id.
 func StudyKey(study string) string {
 	if events.InternalStudy(study) {
 		return study
@@ -22,7 +22,7 @@ func StudyKey(study string) string {
 	return events.StudyKey(study)
 }
 
-// FindStudy returns the row of a study, 0 where there is none yet.
+// FindStudy returns the studies.row of a study, 0 where there is none yet.
 func (tx *Tx) FindStudy(study string) (int64, error) {
 	var row int64
 	err := tx.QueryRow(`select row from studies where study = ?`, study).Scan(&row)
@@ -32,7 +32,7 @@ func (tx *Tx) FindStudy(study string) (int64, error) {
 	return row, nil
 }
 
-// EnsureStudy returns the row of a study, and creates it where there is none.
+// EnsureStudy returns the studies.row of a study, and creates the row where there is none.
 func (tx *Tx) EnsureStudy(study string) (int64, error) {
 	row, err := tx.FindStudy(study)
 	if err != nil || row != 0 {
@@ -48,25 +48,25 @@ func (tx *Tx) EnsureStudy(study string) (int64, error) {
 	return row, nil
 }
 
-// Chain is the head of a study's chain within a transaction: what the next event
-// gets as number, time and previous hash. Append moves it, and Close stores
-// where it has got to.
+// Chain appends events to a study within a transaction. It has the study's chain head,
+// which the next event's number, time and previous hash follow from. Append moves the
+// head to the new event. Close stores the head and must be called after the last Append.
 //
 // The study's row is read when the chain is opened and written once, when it is
-// closed, by a compare-and-swap on the number. So a transaction that another
-// writer has overtaken fails; it cannot use a number twice.
+// closed, by a compare-and-swap on the number. So a transaction fails if another writer
+// has numbered events in between; it cannot use a number twice.
 type Chain struct {
 	Row         int64  // studies.row
 	TraceParent string // of the events that are appended
 
 	tx    *Tx
 	key   string           // the study's
-	start uint64           // the number before this transaction
-	head  events.ChainHead // the last event
+	start uint64           // number of the stored chain head
+	head  events.ChainHead // of the last event, in this transaction too
 	last  time.Time        // of the last event; zero where there is none
 }
 
-// OpenChain opens the chain of a study, which is created where there is none.
+// OpenChain opens the chain of a study. It creates the study where there is none.
 func (tx *Tx) OpenChain(study string) (*Chain, error) {
 	row, err := tx.EnsureStudy(study)
 	if err != nil {
@@ -83,19 +83,19 @@ func (tx *Tx) OpenChain(study string) (*Chain, error) {
 	return tx.Chain(head)
 }
 
-// Head is what a Chain begins with.
+// Head is what has to be read to open a Chain.
 type Head struct {
 	Row              int64     // studies.row
 	Key              string    // the study's
 	events.ChainHead           // of the study's last event; zero where there is none
 	Time             string    // of that event, as stored; empty where there is none
 	LastEvent        int64     // the highest events.row of all studies; 0 for none
-	Trail            TrailHead // number and hash of the last line of the audit trail; may be left out
+	Trail            TrailHead // number and hash of the last line of the audit trail; if zero, AddLine reads them
 }
 
 // Chain opens a chain whose head the caller has read in this transaction.
 func (tx *Tx) Chain(head Head) (*Chain, error) {
-	// Events may have been appended since the head was read.
+	// This transaction may have appended events and lines since the head was read.
 	tx.lastEvent = max(tx.lastEvent, head.LastEvent)
 	if head.Trail.Line > tx.trail.Line {
 		tx.trail = head.Trail
@@ -109,9 +109,9 @@ func (tx *Tx) Chain(head Head) (*Chain, error) {
 	return c, err
 }
 
-// Next returns the number and the time of the event that is appended next: now,
-// but always later than the one before, even where the clock stands or goes
-// back.
+// Next returns the number and the time of the event that is appended next. The time is
+// that of the transaction. If the event before is not earlier, it is a microsecond after
+// that event.
 func (c *Chain) Next() (uint64, time.Time) {
 	t := c.tx.Now
 	if !t.After(c.last) {
@@ -120,8 +120,9 @@ func (c *Chain) Next() (uint64, time.Time) {
 	return c.head.Number + 1, t
 }
 
-// Append numbers, seals and stores an event, and returns it with its row. About,
-// if not empty, is added to the study's key in the event's partition key.
+// Append makes the study's next event with its number, time and hash, stores it, and
+// returns it with its events.row. The event's partition key is the study's key, with a
+// slash and about added if about is not empty.
 func (c *Chain) Append(kind events.Kind, subject, about string, data []byte) (e events.Event, row int64, err error) {
 	ledger := c.tx.Ledger
 	_, e.Time = c.Next()
@@ -156,8 +157,8 @@ func (c *Chain) Append(kind events.Kind, subject, about string, data []byte) (e 
 	return e, row, nil
 }
 
-// Close stores the head of the chain, if the stored one is still that with which
-// the chain was opened.
+// Close stores the head of the chain. It returns an error if the stored head is not the
+// one with which the chain was opened.
 func (c *Chain) Close() error {
 	result, err := c.tx.Exec(`
 		update studies
@@ -170,7 +171,8 @@ func (c *Chain) Close() error {
 	return MustChangeOne(result, "store number")
 }
 
-// EventAt returns the event in a row with its type, id, number and time only.
+// EventAt returns the event with this events.row. Only its type, id, number and time are
+// set.
 func (tx *Tx) EventAt(row int64) (e events.Event, err error) {
 	var kind, at string
 	err = tx.QueryRow(`

@@ -9,26 +9,35 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Limits of the clock by which is signed.
+// The clock is checked by what is stored: the time of the last event and the one row of
+// the table clock. That row has three times:
+//   - noted, when a server last found the clock right (NoteTime);
+//   - accepted, when an operator last said that it is right (AcceptClock);
+//   - ceiling, up to which times of events are those of a clock that was ahead.
+//
+// An event after accepted and not after ceiling says nothing about the time. Its study
+// was signed by a clock that was ahead, and its next events follow a microsecond apart.
+
+// Limits of the clock in CheckClock.
 const (
 	maxBehind = 5 * time.Minute // behind the outbox's last event
-	maxAhead  = 24 * time.Hour  // of the later of the last event and the last note
+	maxAhead  = 24 * time.Hour  // ahead of both the last event and the noted time
 )
 
-// afterAccepted is for how long after the latest event of a clock that was ahead
-// event times do not count. Studies that are that far continue there, by a
-// microsecond an event.
+// afterAccepted is how far the ceiling is after the latest event, if that is ahead of an
+// accepted clock. It leaves room for the events that follow a microsecond apart.
 const afterAccepted = time.Hour
 
 // actionClock is the action of the line by which an operator accepts the clock.
 const actionClock = "clock.accepted"
 
-// CheckClock returns a Conflict if the transaction's time is more than five
-// minutes behind the outbox's last event, or more than a day beyond the later of
-// that event and the last time that a server noted. Events of a clock that was
-// ahead before an operator accepted the present one do not count. Where there are
-// events of clinical studies, those of internal studies do not count either: a
-// partner that is added by a wrong clock must not make it right.
+// CheckClock returns a Conflict if the transaction's time is more than five minutes
+// behind the outbox's last event. It also does so if that time is more than a day ahead
+// both of that event and of the noted time. If the last event is of a clock that was
+// ahead (see above), the accepted time takes its place.
+//
+// The last event is the last one of a clinical study. Internal studies count only where
+// there is none: a partner that is added by a wrong clock must not make that clock right.
 func (tx *Tx) CheckClock() error {
 	var texts [4]string
 	err := tx.QueryRow(`
@@ -78,17 +87,18 @@ func (tx *Tx) CheckClock() error {
 	return nil
 }
 
-// clockWatch finds out whether the wall clock was set, by a clock that is never
-// set.
+// clockWatch compares the wall clock with a clock that is never set, to find out whether
+// the wall clock was set.
 type clockWatch struct {
 	elapsed func() time.Duration
 
 	mu       sync.Mutex
-	wall     time.Time     // when the clocks agreed last
-	at       time.Duration // elapsed then
-	accepted string        // clock.accepted then
+	wall     time.Time     // wall clock when the time was last noted, or at the start
+	at       time.Duration // elapsed at that moment
+	accepted string        // clock.accepted when the time was last noted; empty before
 }
 
+// start begins the comparison now. Without elapsed it uses the process's monotonic clock.
 func (w *clockWatch) start(elapsed func() time.Duration, now time.Time) {
 	if elapsed == nil {
 		opened := time.Now()
@@ -97,15 +107,17 @@ func (w *clockWatch) start(elapsed func() time.Duration, now time.Time) {
 	w.elapsed, w.wall, w.at = elapsed, now, elapsed()
 }
 
-// maxDrift is how far the wall clock may move from the other one between two notes
-// of the time.
+// maxDrift is how far the wall clock may move from the other one between two calls of
+// NoteTime that store the time.
 const maxDrift = 5 * time.Second
 
-// NoteTime stores the time as one at which the clock was right. It returns a
-// Conflict instead if the wall clock was set since the ledger was opened or the
-// last note, unless it was set back to what it was or an operator has accepted it
-// since; and like CheckClock, so that a server that is started with a wrong clock
-// does not make it right.
+// NoteTime stores the time as one at which the clock was right.
+//
+// It stores nothing and returns a Conflict if the wall clock was set since NoteTime last
+// stored a time, or since the ledger was opened. It does store the time if the clock was
+// set back to what it was, or if an operator has accepted the clock since. It also
+// returns the Conflict of CheckClock, so that a server that is started with a wrong clock
+// does not make that clock right.
 func (l *Ledger) NoteTime(ctx context.Context) error {
 	l.watch.mu.Lock()
 	defer l.watch.mu.Unlock()
@@ -116,6 +128,7 @@ func (l *Ledger) NoteTime(ctx context.Context) error {
 		}
 		elapsed := l.watch.elapsed()
 		drift := tx.Now.Sub(l.watch.wall) - (elapsed - l.watch.at)
+		// The first call compares with an empty text, so it passes if the clock was ever accepted.
 		if drift.Abs() > maxDrift && accepted == l.watch.accepted {
 			return events.Errorf(events.Conflict, "the clock was set by %s: correct it or, if it is right, run signoff clock accept", drift)
 		}
@@ -128,8 +141,9 @@ func (l *Ledger) NoteTime(ctx context.Context) error {
 	})
 }
 
-// AcceptClock records that an operator says that the clock is right, and returns
-// the time that it shows.
+// AcceptClock records that an operator, named by, says that the clock is right, and
+// returns the time that it shows. If there are events ahead of that time, it sets the
+// ceiling so that they no longer count in CheckClock.
 func (l *Ledger) AcceptClock(ctx context.Context, by string) (now time.Time, err error) {
 	err = l.Administer(ctx, by, "accept the clock", func(tx *Tx) error {
 		now = tx.Now

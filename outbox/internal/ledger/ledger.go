@@ -3,7 +3,12 @@
 // trail. Both are written in a transaction of the caller's, together with the
 // state that they are about.
 //
-// It does not know what an assessment or a partner is.
+// The chain of a study is its events, each with the hash of the one before; the chain
+// head is the number and hash of the last one. The trail head is the number and hash of
+// the last line of the audit trail. State is the rows that, unlike events and lines, can
+// change; many of them name the line of their last change.
+//
+// The package does not know what an assessment or a partner is.
 package ledger
 
 import (
@@ -49,8 +54,9 @@ type Ledger struct {
 	watch     clockWatch
 }
 
-// Open migrates the database's schema and stores the namespace if there is none
-// yet. The error is a Conflict if the outbox was created with another one.
+// Open migrates the database's schema, begins the hash chain of the audit trail if there
+// is none, and stores the namespace if there is none. The error is a Conflict if the
+// outbox was created with another namespace.
 func Open(ctx context.Context, db *database.DB, schema fs.FS, cfg Config) (*Ledger, error) {
 	l := &Ledger{DB: db, clock: cfg.Clock, newID: cfg.NewID, changed: make(chan struct{}, 1), process: thisProcess()}
 	if l.clock == nil {
@@ -65,7 +71,7 @@ func Open(ctx context.Context, db *database.DB, schema fs.FS, cfg Config) (*Ledg
 		return nil, err
 	}
 	err = l.Update(ctx, "read the namespace", func(tx *Tx) (err error) {
-		l.namespace, err = tx.settleNamespace(cfg.Namespace)
+		l.namespace, err = tx.ensureNamespace(cfg.Namespace)
 		return err
 	})
 	if err != nil {
@@ -74,28 +80,29 @@ func Open(ctx context.Context, db *database.DB, schema fs.FS, cfg Config) (*Ledg
 	return l, nil
 }
 
-// settleNamespace returns the stored namespace, and stores the one wanted where
-// there is none yet.
-func (tx *Tx) settleNamespace(want events.Namespace) (ns events.Namespace, err error) {
-	if ns.Origin, err = tx.settle("origin", want.Origin, events.DefaultNamespace.Origin); err != nil {
+// ensureNamespace returns the stored namespace. Where there is none it stores want, with
+// defaults for its empty parts.
+func (tx *Tx) ensureNamespace(want events.Namespace) (ns events.Namespace, err error) {
+	if ns.Origin, err = tx.ensureSetting("origin", want.Origin, events.DefaultNamespace.Origin); err != nil {
 		return ns, err
 	}
-	if ns.TypePrefix, err = tx.settle("type prefix", want.TypePrefix, events.DefaultNamespace.TypePrefix); err != nil {
+	if ns.TypePrefix, err = tx.ensureSetting("type prefix", want.TypePrefix, events.DefaultNamespace.TypePrefix); err != nil {
 		return ns, err
 	}
 	return ns, ns.Validate()
 }
 
-// settle returns the stored value of a setting. Where there is none it stores
-// the one wanted, or the default.
-func (tx *Tx) settle(name, wanted, standard string) (string, error) {
+// ensureSetting returns the stored value of a setting. Where there is none it stores
+// wanted, or standard if wanted is empty. The error is a Conflict if another value than
+// wanted is stored.
+func (tx *Tx) ensureSetting(name, wanted, standard string) (string, error) {
 	var stored string
 	err := tx.QueryRow(`select value from settings where name = ?`, name).Scan(&stored)
 	if err == nil && wanted != "" && wanted != stored {
 		return "", events.Errorf(events.Conflict,
 			"this outbox was created with the %s %q, which cannot change; open it with that one instead of %q", name, stored, wanted)
 	}
-	if !errors.Is(err, sql.ErrNoRows) {
+	if !errors.Is(err, sql.ErrNoRows) { // it is stored, or cannot be read
 		return stored, err
 	}
 	value := cmp.Or(wanted, standard)
@@ -109,10 +116,11 @@ func (l *Ledger) Namespace() events.Namespace { return l.namespace }
 // Now returns the time: UTC, to the microsecond.
 func (l *Ledger) Now() time.Time { return l.clock().UTC().Truncate(time.Microsecond) }
 
-// Changed receives after each Update and each Wake. Several may make one value.
+// Changed returns a channel that receives after each Update and each Wake. Several of
+// them may send one value.
 func (l *Ledger) Changed() <-chan struct{} { return l.changed }
 
-// Wake makes Changed receive.
+// Wake makes the channel of Changed receive.
 func (l *Ledger) Wake() {
 	select {
 	case l.changed <- struct{}{}:
@@ -128,19 +136,19 @@ type Tx struct {
 	Now    time.Time // UTC, to the microsecond
 	Ledger *Ledger
 
-	lastEvent int64     // the highest events.row, once a chain is open
-	trail     TrailHead // the last line of the audit trail, once it is read
+	lastEvent int64     // the highest events.row; valid once a chain was opened
+	trail     TrailHead // number and hash of the last line of the audit trail; zero until they are read
 	address   string    // of the client, for the audit trail
 }
 
-// In returns a Tx, as of now, for a transaction that was begun on the database.
-// The ctx may have an address; see WithAddress.
+// In returns a Tx, as of now, for a transaction that was begun on the database. It uses
+// ctx only for the address of the client; see WithAddress.
 func (l *Ledger) In(ctx context.Context, tx *sqlx.Tx) *Tx {
 	return &Tx{Tx: tx, Now: l.Now(), Ledger: l, address: addressOf(ctx)}
 }
 
-// Update runs fn in a transaction, which it may share with other callers, and
-// makes Changed receive. The verb is for the error.
+// Update runs fn in a transaction, which it may share with other callers, and after the
+// commit makes Changed receive. Errors begin with the verb; see Explain.
 func (l *Ledger) Update(ctx context.Context, verb string, fn func(*Tx) error) error {
 	if err := l.UpdateSilently(ctx, verb, fn); err != nil {
 		return err
@@ -158,8 +166,8 @@ func (l *Ledger) UpdateSilently(ctx context.Context, verb string, fn func(*Tx) e
 	return nil
 }
 
-// Administer is Update for a change by an operator, a source or the program,
-// whom by names.
+// Administer is Update for a change by an operator, a source or the program. It returns
+// an error unless by is a valid name of them.
 func (l *Ledger) Administer(ctx context.Context, by, verb string, fn func(*Tx) error) error {
 	if err := ValidActor(by); err != nil {
 		return err
@@ -175,8 +183,8 @@ func ValidActor(by string) error {
 	return nil
 }
 
-// Explain wraps err with the verb. An error of the database that may be temporary
-// becomes Unavailable; a refusal is returned as it is.
+// Explain wraps err with the verb. An error of the database that may be temporary becomes
+// an Unavailable Error. An events.Error is returned as it is.
 func Explain(verb string, err error) error {
 	for _, temporary := range []error{database.ErrBusy, database.ErrFull, database.ErrReadOnly, database.ErrClosed} {
 		if errors.Is(err, temporary) {

@@ -16,18 +16,18 @@ import (
 // self is the program's name in the audit trail, where it acts by itself.
 const self = "signoff"
 
-// actionChained is the action of the line that hashes the lines of before there
-// were hashes.
+// actionChained is the action of the first line with a hash in an outbox of an older
+// version. Its hash covers the lines before it, which have none.
 const actionChained = "audit.chained"
 
-// chainSetting is the name of the setting with the number of the first line that
-// has a hash. Settings cannot be changed: without it, somebody could remove all
-// hashes and let the chain begin anew.
+// chainSetting is the name of the setting with the number of the first line that has a
+// hash. Settings cannot be changed. Without this one, somebody could remove all hashes
+// and let the chain begin again.
 const chainSetting = "audit chain"
 
-// startChain begins the hash chain of the audit trail, once in the life of an
-// outbox. Lines of before are read, and hashed by the line that is added; they
-// are not changed.
+// startChain begins the hash chain of the audit trail, once in the life of an outbox. If
+// an older version wrote lines without hashes, it reads them and adds a line whose hash
+// covers them. It does not change them.
 func (tx *Tx) startChain() error {
 	var started bool
 	err := tx.QueryRow(`select exists (select 1 from settings where name = ?)`, chainSetting).Scan(&started)
@@ -40,7 +40,7 @@ func (tx *Tx) startChain() error {
 		if err != nil {
 			return err
 		}
-		return head.follow(l, l.number+1)
+		return head.advance(l, l.number+1) // no line needs a hash yet
 	}, `select `+storedColumns+` from audit a order by a.row`)
 	if err != nil {
 		return fmt.Errorf("hash the audit trail: %w", err)
@@ -56,9 +56,10 @@ func (tx *Tx) startChain() error {
 	return tx.Audit(Line{Actor: self, Action: actionChained, Detail: detail})
 }
 
-// follow moves the head to the line that is read after it. Lines from number
-// first on must have a hash, and the right one. The error names the line.
-func (h *TrailHead) follow(l storedLine, first int64) error {
+// advance moves the head to the next line, l. The error is Altered and names the line if
+// l does not follow the head, or if l is line first or a later one and has not the right
+// hash.
+func (h *TrailHead) advance(l storedLine, first int64) error {
 	if l.number != h.Line+1 {
 		return events.Errorf(events.Altered, "%s missing in the audit trail", lines(h.Line+1, l.number-1))
 	}
@@ -70,13 +71,14 @@ func (h *TrailHead) follow(l storedLine, first int64) error {
 	switch {
 	case l.number < first || l.hash == h.Hash:
 		return nil
-	case l.number == first && first > 1:
+	case l.number == first && first > 1: // its hash covers lines without a hash
 		return events.Errorf(events.Altered, "one of the lines 1 to %d of the audit trail was changed: they do not match the hash in line %[1]d", l.number)
 	default:
 		return events.Errorf(events.Altered, "line %d of the audit trail was changed: it does not match its hash", l.number)
 	}
 }
 
+// lines returns a subject and its verb, such as "lines 2 to 4 are".
 func lines(from, to int64) string {
 	if from >= to {
 		return fmt.Sprintf("line %d is", from)
@@ -84,29 +86,30 @@ func lines(from, to int64) string {
 	return fmt.Sprintf("lines %d to %d are", from, to)
 }
 
-// VerifyTrail reads the whole audit trail and returns its head, with the head
-// that was published last. The error is Altered and names what is wrong: a line
-// that was changed or is missing, the published head that is not in the trail,
-// or state that names a line that is not there.
+// VerifyTrail reads the whole audit trail. It returns its head and the head that was
+// published last. The error is Altered and names what is wrong: a line that was changed
+// or is missing, a published head that is not in the trail, or state that names a line
+// that is not there.
 //
-// A tail that was cut off is found from the published head and from the state.
-// Lines after the published head can be cut off, with the state that names them,
-// without being found.
+// The published head and the state show that an end was cut off. VerifyTrail cannot find
+// that lines after the published head were cut off, if the state that names them was
+// changed too.
 func (l *Ledger) VerifyTrail(ctx context.Context) (head, published TrailHead, err error) {
-	// The trail only grows. What is read before it must be in it.
+	// Lines may be added meanwhile, because this is no transaction. So what the trail
+	// must contain is read before the trail.
 	first, err := l.firstHashed(ctx)
 	if err == nil {
 		published, err = publishedTrail(ctx, l.DB.Reader)
 	}
-	var stated []statedLine
+	var named []namedLine
 	if err == nil {
-		stated, err = l.statedLines(ctx)
+		named, err = l.linesNamedByState(ctx)
 	}
 	if err == nil {
 		head, err = l.walkTrail(ctx, first, published)
 	}
 	if err == nil {
-		err = head.covers(first, published, stated)
+		err = head.checkEnd(first, published, named)
 	}
 	if err != nil && events.CodeOf(err) != events.Altered {
 		err = fmt.Errorf("verify audit trail: %w", err)
@@ -114,7 +117,8 @@ func (l *Ledger) VerifyTrail(ctx context.Context) (head, published TrailHead, er
 	return head, published, err
 }
 
-// firstHashed returns the number of the first line that has a hash.
+// firstHashed returns the number of the first line that has a hash. The error is Altered
+// if it is not stored.
 func (l *Ledger) firstHashed(ctx context.Context) (int64, error) {
 	var setting string
 	err := l.DB.Reader.QueryRowContext(ctx, `select value from settings where name = ?`, chainSetting).Scan(&setting)
@@ -128,8 +132,10 @@ func (l *Ledger) firstHashed(ctx context.Context) (int64, error) {
 	return first, nil
 }
 
-// walkTrail reads all lines and returns the last one. Lines from number first on
-// must have their hash, and the published head must be one of them.
+// walkTrail reads all lines and returns the trail's head. The error is Altered if a line
+// is missing, a line from number first on has not the right hash, or the line of the
+// published head has another hash. It does not find that the end is missing; checkEnd
+// does.
 func (l *Ledger) walkTrail(ctx context.Context, first int64, published TrailHead) (head TrailHead, err error) {
 	var moment string
 	err = database.Each(ctx, l.DB.Reader, func(row database.Row) error {
@@ -138,7 +144,7 @@ func (l *Ledger) walkTrail(ctx context.Context, first int64, published TrailHead
 			return err
 		}
 		moment = line.time
-		if err := head.follow(line, first); err != nil {
+		if err := head.advance(line, first); err != nil {
 			return err
 		}
 		if head.Line == published.Line && head.Hash != published.Hash {
@@ -153,8 +159,10 @@ func (l *Ledger) walkTrail(ctx context.Context, first int64, published TrailHead
 	return head, err
 }
 
-// covers returns an Altered Error if the trail that ends with h was longer before.
-func (h TrailHead) covers(first int64, published TrailHead, stated []statedLine) error {
+// checkEnd returns an Altered Error if the trail, whose head is h, ends before a line that
+// is known to have existed: the published one, the first one with a hash, or one that
+// state names.
+func (h TrailHead) checkEnd(first int64, published TrailHead, named []namedLine) error {
 	if h.Line < published.Line {
 		return events.Errorf(events.Altered, "the audit trail ends with line %d, but line %d was published at %s: %s missing",
 			h.Line, published.Line, events.FormatTime(published.Time), lines(h.Line+1, published.Line))
@@ -162,7 +170,7 @@ func (h TrailHead) covers(first int64, published TrailHead, stated []statedLine)
 	if h.Line < first-1 {
 		return events.Errorf(events.Altered, "the audit trail ends with line %d, but its chain begins with line %d", h.Line, first)
 	}
-	for _, s := range stated {
+	for _, s := range named {
 		if s.line > h.Line {
 			return events.Errorf(events.Altered, "the audit trail ends with line %d, but %s names line %d: the end of the trail is missing",
 				h.Line, s.what, s.line)
@@ -171,15 +179,15 @@ func (h TrailHead) covers(first int64, published TrailHead, stated []statedLine)
 	return nil
 }
 
-// statedLine is the highest line that state of one sort names.
-type statedLine struct {
-	what string
-	line int64
+// namedLine is the highest line that the rows of one table name.
+type namedLine struct {
+	what string // what a row of the table is, for the error
+	line int64  // 0 for none
 }
 
-// statedLines returns the highest line that the state of each sort names.
-func (l *Ledger) statedLines(ctx context.Context) ([]statedLine, error) {
-	return database.List(ctx, l.DB.Reader, func(row database.Row) (s statedLine, err error) {
+// linesNamedByState returns, for each table whose rows name lines, the highest of them.
+func (l *Ledger) linesNamedByState(ctx context.Context) ([]namedLine, error) {
+	return database.List(ctx, l.DB.Reader, func(row database.Row) (s namedLine, err error) {
 		return s, row.Scan(&s.what, &s.line)
 	}, `
 		select 'a PI', coalesce(max(line), 0) from people
@@ -190,8 +198,8 @@ func (l *Ledger) statedLines(ctx context.Context) ([]statedLine, error) {
 		union all select 'the clock', coalesce(max(line), 0) from clock`)
 }
 
-// publishedTrail returns the head of the audit trail in its last event. The time
-// is the event's. It is the zero TrailHead where there is none.
+// publishedTrail returns the trail head in the last event that has one, published or
+// not. Its Time is that of the event. It is the zero TrailHead where there is none.
 func publishedTrail(ctx context.Context, q queryer) (head TrailHead, err error) {
 	var data []byte
 	var at string
@@ -219,10 +227,10 @@ type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// AnnounceTrail appends an event with the head of the audit trail to the access
-// events, unless it is the head of the last such event, or that event is younger
-// than the interval. An event from the future, by a clock that was ahead, delays
-// nothing. Announced is false where it appends none.
+// AnnounceTrail appends an event with the head of the audit trail to the access events,
+// and reports whether it did. It does not if the last such event has the same head or is
+// younger than the interval. An event from the future, of a clock that was ahead, does
+// not count as younger.
 func (l *Ledger) AnnounceTrail(ctx context.Context, interval time.Duration) (head TrailHead, announced bool, err error) {
 	err = l.Update(ctx, "announce the head of the audit trail", func(tx *Tx) error {
 		head, announced = TrailHead{}, false
@@ -250,6 +258,7 @@ func (l *Ledger) AnnounceTrail(ctx context.Context, interval time.Duration) (hea
 	return head, announced && err == nil, err
 }
 
+// announce appends the event with the head to the access events.
 func (tx *Tx) announce(head TrailHead) error {
 	data, err := json.Marshal(head)
 	if err != nil {

@@ -38,6 +38,8 @@ func YAML(a Addresses) []byte { return a.replace(description) }
 // Page returns the page for an installation.
 func Page(a Addresses) []byte { return a.replace(page) }
 
+// replace returns the text with the addresses of the installation instead of those in
+// the files. The longer ones come first in the list, because they begin with fileOrigin.
 func (a Addresses) replace(text string) []byte {
 	return []byte(strings.NewReplacer(fileBase, a.Base, fileToken, a.Token, fileOrigin, a.PublicURL).Replace(text))
 }
