@@ -10,8 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
-// document is what a DiagnosticReport and an Observation have in common while
-// they are read.
+// document is the state of reading that DiagnosticReport and Observation share.
 type document struct {
 	reader
 	kind       string // resourceType
@@ -26,8 +25,9 @@ type document struct {
 	effective  string
 }
 
-// read reads a resource. Elements that the two kinds do not share are left to
-// other, which must read the value or refuse it.
+// read reads a resource and requires the elements that both kinds have. It calls
+// other for each element that they do not share; other must read the value or refuse
+// it.
 func (d *document) read(data []byte, other func(name []byte) error) error {
 	d.found = make([][]byte, 0, 16)
 	err := strictjson.Read(data, func(r *strictjson.Reader) error {
@@ -43,6 +43,7 @@ func (d *document) read(data []byte, other func(name []byte) error) error {
 	return d.require("resourceType", "extension", "identifier", "status", "category", "subject", "effectiveDateTime")
 }
 
+// element reads one element, or calls other if the two kinds do not share it.
 func (d *document) element(name []byte, other func(name []byte) error) error {
 	switch string(name) {
 	case "resourceType":
@@ -66,7 +67,7 @@ func (d *document) element(name []byte, other func(name []byte) error) error {
 	}
 }
 
-// require refuses a resource that lacks one of the elements.
+// require returns an error if the resource lacks one of the elements.
 func (d *document) require(names ...string) error {
 	for _, name := range names {
 		if !slices.ContainsFunc(d.found, func(n []byte) bool { return string(n) == name }) {
@@ -76,8 +77,10 @@ func (d *document) require(names ...string) error {
 	return nil
 }
 
+// unsupported returns the error for an element that is not read.
 func unsupported() error { return events.Errorf(events.Invalid, "unsupported element; remove it") }
 
+// readIdentifier reads the identifier, whose system must be d.system.
 func (d *document) readIdentifier() error {
 	err := d.object(func(name []byte) error {
 		switch string(name) {
@@ -95,6 +98,7 @@ func (d *document) readIdentifier() error {
 	return err
 }
 
+// readSubject reads a member of the subject, which may only have a reference.
 func (d *document) readSubject(name []byte) error {
 	if string(name) != "reference" {
 		return unsupported()
@@ -111,9 +115,8 @@ func (d *document) readSubject(name []byte) error {
 	return nil
 }
 
-// subjectOf returns the id in a reference to a subject, in which it is
-// percent-encoded. A character that should be encoded but is not is read as it
-// is.
+// subjectOf returns the id in a reference to a subject, such as Patient/A%2F1. The id
+// is percent-encoded, but a character that should be encoded and is not is accepted.
 func subjectOf(reference string) (id string, ok bool) {
 	id, ok = strings.CutPrefix(reference, subjectPrefix)
 	if !ok {
@@ -123,7 +126,7 @@ func subjectOf(reference string) (id string, ok bool) {
 	return id, err == nil
 }
 
-// readCategory reads a CodeableConcept that must be the document's.
+// readCategory reads the category, which must have the constants of d.category.
 func (d *document) readCategory() error {
 	return d.object(func(name []byte) error {
 		switch string(name) {
@@ -162,8 +165,9 @@ var paths = map[string]string{
 	"lesions":      "result",
 }
 
-// locate replaces the field that an error is about by the path from which the
-// field was read.
+// locate replaces the Field of an events.Error, which names a field of the assessment
+// or lesion, by the FHIR path from which that field was read. It changes and returns
+// err.
 func (d *document) locate(err error) error {
 	var e *events.Error
 	if !errors.As(err, &e) {

@@ -17,17 +17,18 @@ type extension struct {
 	kind    string // name of the value: valueString …
 	text    string // the string, or the decimal as it is written
 	integer int32
-	field   string // of the assessment that was filled from it; empty until then
+	field   string // of the assessment or lesion for which take returned it; empty until then
 }
 
-// extensions are read first and looked up by name afterwards, because a source
-// may send them in any order. The lookups keep the first error, so that a
-// resource can be filled in one expression.
+// extensions holds the extensions of a resource. They are read first and looked up by
+// name afterwards, because a source may send them in any order. A lookup that fails
+// sets err, unless it is set; end returns it.
 type extensions struct {
 	list []extension
 	err  error
 }
 
+// read reads the array of extensions.
 func (x *extensions) read(r reader) error {
 	x.list = make([]extension, 0, 18)
 	return r.array(func(i int) error {
@@ -41,6 +42,7 @@ func (x *extensions) read(r reader) error {
 	})
 }
 
+// read reads one extension, which must have a url and one value.
 func (e *extension) read(r reader) error {
 	err := r.object(func(name []byte) error {
 		switch {
@@ -60,6 +62,7 @@ func (e *extension) read(r reader) error {
 	return err
 }
 
+// readURL reads the url, which must be the root and a name.
 func (e *extension) readURL(r reader) error {
 	url, err := r.Bytes()
 	if err != nil {
@@ -73,6 +76,7 @@ func (e *extension) readURL(r reader) error {
 	return nil
 }
 
+// readValue reads the value, whose member has the name kind.
 func (e *extension) readValue(r reader, kind string) (err error) {
 	switch kind {
 	case valueString:
@@ -94,9 +98,9 @@ func (e *extension) readValue(r reader, kind string) (err error) {
 	}
 }
 
-// take returns the first extension of the name that no field was filled from,
-// and marks it as the field's. It returns nil where there is none, or where the
-// value is of another kind, which is an error.
+// take returns the first extension of the name that has not been taken, and sets its
+// field. It returns nil if there is none. If the value is of another kind than kind,
+// it returns nil and sets the error.
 func (x *extensions) take(field, name, kind string) *extension {
 	for i := range x.list {
 		e := &x.list[i]
@@ -113,7 +117,8 @@ func (x *extensions) take(field, name, kind string) *extension {
 	return nil
 }
 
-// required is like take, but a missing extension is an error and never nil.
+// required is like take but never returns nil. If the extension is missing, it sets
+// the error and returns an empty one.
 func (x *extensions) required(field, name, kind string) *extension {
 	if e := x.take(field, name, kind); e != nil {
 		return e
@@ -122,15 +127,17 @@ func (x *extensions) required(field, name, kind string) *extension {
 	return &extension{}
 }
 
+// text returns the string of an extension that must be there.
 func (x *extensions) text(field, name string) string {
 	return x.required(field, name, valueString).text
 }
 
+// integer returns the number of an extension that must be there.
 func (x *extensions) integer(field, name string) int32 {
 	return x.required(field, name, valueInteger).integer
 }
 
-// optional returns the text of an extension, empty where it is missing.
+// optional returns the text of an extension, or "" if it is missing.
 func (x *extensions) optional(field, name, kind string) string {
 	if e := x.take(field, name, kind); e != nil {
 		return e.text
@@ -138,6 +145,7 @@ func (x *extensions) optional(field, name, kind string) string {
 	return ""
 }
 
+// optionalInteger returns the number of an extension, or nil if it is missing.
 func (x *extensions) optionalInteger(field, name string) *int32 {
 	if e := x.take(field, name, valueInteger); e != nil {
 		return &e.integer
@@ -145,8 +153,8 @@ func (x *extensions) optionalInteger(field, name string) *int32 {
 	return nil
 }
 
-// end refuses extensions that no field was filled from, and returns the first
-// error of all.
+// end is called after all lookups. It returns the first error of them, or an error
+// about an extension that no lookup has taken, or nil.
 func (x *extensions) end() error {
 	for i, e := range x.list {
 		if e.field == "" {
@@ -156,8 +164,7 @@ func (x *extensions) end() error {
 	return x.err
 }
 
-// index returns the index of the extension that the field was filled from, or
-// -1.
+// index returns the index of the extension that was taken for the field, or -1.
 func (x *extensions) index(field string) int {
 	for i, e := range x.list {
 		if e.field == field {
@@ -172,6 +179,7 @@ func (x *extensions) path(i int) string {
 	return fmt.Sprintf("extension[%d].%s", i, x.list[i].kind)
 }
 
+// fail sets the error, unless there is one.
 func (x *extensions) fail(err error) {
 	if x.err == nil {
 		x.err = err

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
-// History is the Bundle that answers a question about what happened. The URLs must
-// be valid; EscapeQuery encodes the values in them.
+// History is the Bundle that answers a FHIR history request. The URLs must be valid;
+// EscapeQuery encodes the values in them.
 type History struct {
 	Study   string // study id
 	Total   int    // entries on all pages
@@ -44,6 +44,7 @@ func (h History) Append(dst []byte) []byte {
 	return e.out
 }
 
+// historyEntry appends one entry of the Bundle.
 func (e *encoder) historyEntry(entry HistoryEntry) {
 	e.raw(`{"extension":[`)
 	e.event(entry.Event, entry.DataDigest)
@@ -70,9 +71,9 @@ func (e *encoder) historyEntry(entry HistoryEntry) {
 	e.raw(`}}`)
 }
 
-// event appends the extension #Event: for each attribute that the event's hash
-// covers, in the order of events.Digest, an extension with its name and value as
-// they are hashed, and the hash.
+// event appends the extension #Event. Nested in it is one extension for each attribute
+// that the event's hash covers, in the order of events.Digest, with name and value as
+// they are hashed. The last nested extension is the hash.
 func (e *encoder) event(event events.Event, digest string) {
 	e.raw(`{"url":"` + root + extEvent + `","extension":[`)
 	for i, a := range event.Covered(digest) {
@@ -86,6 +87,7 @@ func (e *encoder) event(event events.Event, digest string) {
 	e.raw(`]}`)
 }
 
+// attribute appends a nested extension, whose url is a plain name.
 func (e *encoder) attribute(name, value string) {
 	e.raw(`{"url":`)
 	e.text(name)
@@ -104,8 +106,8 @@ func (h History) Size() int {
 }
 
 // WithdrawalExtensions returns the extensions #Withdrawal and #WithdrawalReason of a
-// withdrawn report, separated by a comma, byte for byte. A report that was withdrawn
-// before a withdrawal was a signature has the reason only.
+// report that Encode wrote, byte for byte, separated by a comma. A report whose
+// withdrawal was not signed has only the reason. One that is not withdrawn has neither.
 func WithdrawalExtensions(report []byte) ([]byte, error) {
 	var found []string
 	err := strictjson.Read(report, func(r *strictjson.Reader) error {

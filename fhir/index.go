@@ -26,14 +26,14 @@ type Index struct {
 	Version     uint64 // number of the event that carries the bytes
 }
 
-// ParseIndex reads the index from the bytes of a report that Encode wrote and
-// that a hash protects. It checks that they are JSON, but of their content only
-// what the index needs. The error is an Invalid events.Error that names what is
-// missing.
+// ParseIndex reads the index from the bytes of a report that Encode wrote and that a
+// hash protects. It checks that they are JSON, and that the values of the index are
+// there; it checks nothing else. The error is an Invalid events.Error that names
+// the element.
 //
-// A read model calls it for every event, so it avoids work that ParseReport
-// does: it searches the extensions without decoding each, and it accepts a name
-// that is there twice.
+// A read model calls it for every event, so it is faster than ParseReport: it searches
+// the extensions without decoding each, and it does not look for names that occur
+// twice.
 func ParseIndex(data []byte) (Index, error) {
 	var x Index
 	err := strictjson.Read(data, func(r *strictjson.Reader) error {
@@ -58,6 +58,7 @@ func ParseIndex(data []byte) (Index, error) {
 	return x, nil
 }
 
+// element reads an element of the report if the index needs it.
 func (x *Index) element(r reader, name []byte) error {
 	switch string(name) {
 	case "resourceType":
@@ -84,6 +85,7 @@ func (x *Index) element(r reader, name []byte) error {
 	}
 }
 
+// meta reads a member of the element meta.
 func (x *Index) meta(r reader, name []byte) error {
 	switch string(name) {
 	case "versionId":
@@ -96,17 +98,17 @@ func (x *Index) meta(r reader, name []byte) error {
 	}
 }
 
-// extensions reads the array as Encode writes it: in each extension the url
-// comes first, then one value, without white space. The decoder reads the array
-// as a whole; a quote within a text then has a backslash before it, so each
-// match of the separator is the start of an extension. Token by token the whole
-// index would take half as long again.
+// extensions reads the array as Encode writes it: in each extension the url comes
+// first, then one value, without white space. It splits the bytes of the array at the
+// start of each extension. Text within a value cannot contain that separator, because
+// the quotes in it have a backslash before them. To read token by token would make
+// ParseIndex take half as long again.
 func (x *Index) extensions(r reader) error {
 	array, err := r.Value()
 	if err != nil {
 		return err
 	}
-	for extension := range bytes.SplitSeq(array, []byte(`{"url":"`+root)) { // #Name","valueString":"Baseline"},
+	for extension := range bytes.SplitSeq(array, []byte(`{"url":"`+root)) { // such as #Name","valueString":"Baseline"},
 		if text, ok := bytes.CutPrefix(extension, []byte(extProtocol+`","`+valueString+`":`)); ok {
 			x.Study, err = unquote(text)
 		} else if text, ok := bytes.CutPrefix(extension, []byte(extName+`","`+valueString+`":`)); ok {
@@ -119,25 +121,27 @@ func (x *Index) extensions(r reader) error {
 		if err != nil {
 			return events.Errorf(events.Invalid, "an extension is not as this program writes it: %v", err)
 		}
-		if x.Name != "" && x.Case > 0 && x.Study != "" {
+		if x.Name != "" && x.Case > 0 && x.Study != "" { // the rest is not needed
 			break
 		}
 	}
 	return nil
 }
 
+// unquote decodes a JSON string that the end of an extension or of the array follows.
 func unquote(quoted []byte) (string, error) {
 	text, err := jsontext.AppendUnquote(make([]byte, 0, 64), bytes.TrimRight(quoted, "},]"))
 	return string(text), err
 }
 
+// subject reads the reference to the subject. ParseIndex refuses one without an id.
 func (x *Index) subject(r reader) error {
 	reference, err := r.Text()
 	x.Subject, _ = subjectOf(reference)
 	return err
 }
 
-// indexedTime reads a time without comparing its text with that of Encode.
+// indexedTime reads a time in the layout of Encode.
 func indexedTime(r reader, target *time.Time) error {
 	text, err := r.Bytes()
 	if err == nil {
@@ -169,7 +173,8 @@ func ParseObservations(data []byte) ([]ObservationIndex, error) {
 		if err != nil {
 			return err
 		}
-		// The first occurrence has the same bytes, wherever it is.
+		// Value is a part of data behind the previous Observation. An earlier match would
+		// have the same bytes, so either may be served.
 		x.Start, x.Length = end+bytes.Index(data[end:], value), len(value)
 		end = x.Start + x.Length
 		all = append(all, x)
@@ -199,6 +204,7 @@ func ParseObservations(data []byte) ([]ObservationIndex, error) {
 	return all, err
 }
 
+// parseObservationIndex reads the index of one Observation, without Start and Length.
 func parseObservationIndex(data []byte) (x ObservationIndex, err error) {
 	var m Index // for its meta
 	err = strictjson.Read(data, func(r *strictjson.Reader) error {

@@ -27,6 +27,7 @@ func (r Report) EncodeObservations() ([]byte, error) {
 	return e.bytes()
 }
 
+// observation appends the Observation of a lesion.
 func (e *encoder) observation(r Report, l events.Lesion) {
 	a := r.Assessment
 	identifier := LesionIdentifier(a, l.ID)
@@ -65,12 +66,14 @@ func (e *encoder) lesion(a events.Assessment, l events.Lesion) {
 	e.extOptional(extFromNadir, l.ChangeFromNadir)
 }
 
+// extOptional appends an extension with a string, unless that is empty.
 func (e *encoder) extOptional(name, value string) {
 	if value != "" {
 		e.extText(name, value)
 	}
 }
 
+// extOptionalInteger appends an extension with a number, unless that is nil.
 func (e *encoder) extOptionalInteger(name string, value *int32) {
 	if value != nil {
 		e.extInteger(name, *value)
@@ -79,8 +82,8 @@ func (e *encoder) extOptionalInteger(name string, value *int32) {
 
 var lowerBase32Hex = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
-// ObservationID is the FHIR id of the Observation of a lesion: its identifier
-// where that is a FHIR id, else "l-" and the lower-case base32hex of the
+// ObservationID returns the FHIR id of the Observation of a lesion. It is the lesion's
+// identifier if that is a valid FHIR id, else "l-" and the lower-case base32hex of the
 // identifier's SHA-256.
 func ObservationID(identifier string) string {
 	if events.ValidFHIRID(identifier) {

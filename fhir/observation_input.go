@@ -18,9 +18,9 @@ type ObservationInput struct {
 	Lesion     events.Lesion // all but its ID
 }
 
-// ParseObservation reads a lesion from an Observation in the form in which
-// EncodeObservations writes one, with or without what it adds. The date must
-// be a dateTime and is ignored, because a lesion has that of its assessment.
+// ParseObservation reads a lesion from an Observation as a source system sends it. The
+// form is that which EncodeObservations writes; id, meta and code may be missing. The
+// date must be a dateTime and is ignored, because a lesion has that of its assessment.
 // The error is an Invalid events.Error with the FHIR path as its Field.
 func ParseObservation(data []byte) (ObservationInput, error) {
 	d := observationDocument{document: document{kind: typeObservation, system: SystemLesion, category: imaging}}
@@ -65,6 +65,7 @@ type observationDocument struct {
 	unit  string
 }
 
+// other reads an element that a report does not have, and skips meta and code.
 func (d *observationDocument) other(name []byte) error {
 	switch string(name) {
 	case "valueQuantity":
@@ -76,7 +77,8 @@ func (d *observationDocument) other(name []byte) error {
 	}
 }
 
-// readQuantity reads a value and its unit, which may be coded in UCUM too.
+// readQuantity reads a member of valueQuantity. The unit may also be given as a code
+// of UCUM.
 func (d *observationDocument) readQuantity(name []byte) error {
 	switch string(name) {
 	case "value":
@@ -94,6 +96,7 @@ func (d *observationDocument) readQuantity(name []byte) error {
 	}
 }
 
+// check checks the elements that do not become part of the lesion.
 func (d *observationDocument) check() error {
 	if d.status != statusFinal {
 		return events.Fieldf("status", "%.100q must be %q", d.status, statusFinal)
@@ -107,13 +110,13 @@ func (d *observationDocument) check() error {
 	return nil
 }
 
-// input returns the lesion, with the extensions interpreted, and validates it.
+// input returns the lesion from the elements and extensions, validated.
 func (d *observationDocument) input() (ObservationInput, error) {
 	x := &d.extensions
 	optional := func(field, name string) string { return x.optional(field, name, valueString) }
 	a := events.Assessment{Study: x.text("study", extProtocol)}
 	a.Normalize()
-	optional("sponsorStudy", extSponsorLesion)
+	optional("sponsorStudy", extSponsorLesion) // allowed and not used
 	l := events.Lesion{
 		ID:                 d.identifier,
 		Organ:              optional("lesion.organ", extOrgan),
@@ -136,6 +139,6 @@ func (d *observationDocument) input() (ObservationInput, error) {
 	if err := l.Validate("lesion"); err != nil {
 		return ObservationInput{}, d.locate(err)
 	}
-	l.ID = ""
+	l.ID = "" // Validate needed one; Fill sets it
 	return ObservationInput{Identifier: d.identifier, Study: a.Study, Subject: d.subject, Lesion: l}, nil
 }

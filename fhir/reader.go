@@ -7,10 +7,11 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
-// reader reads the forms of value that FHIR resources share. FHIR has no empty
-// objects, arrays and strings.
+// reader reads the kinds of value that FHIR resources share. It refuses empty objects,
+// arrays and strings, which FHIR does not allow.
 type reader struct{ *strictjson.Reader }
 
+// object reads an object that is not empty.
 func (r reader) object(member func(name []byte) error) error {
 	n, err := r.Object(member)
 	if err == nil && n == 0 {
@@ -19,6 +20,7 @@ func (r reader) object(member func(name []byte) error) error {
 	return err
 }
 
+// array reads an array that is not empty.
 func (r reader) array(element func(i int) error) error {
 	n, err := r.Array(element)
 	if err == nil && n == 0 {
@@ -37,7 +39,7 @@ func (r reader) only(element func() error) error {
 	})
 }
 
-// text reads a string into target.
+// text reads a string that is not empty into target.
 func (r reader) text(target *string) error {
 	text, err := r.Text()
 	if err == nil && text == "" {

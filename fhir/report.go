@@ -16,8 +16,8 @@ type Report struct {
 	Withdrawal  *Withdrawal // nil unless the report is withdrawn
 }
 
-// Withdrawal is why a report was withdrawn, and the signature by which that was
-// done.
+// Withdrawal is the reason for which a report was withdrawn, and the signature of the
+// withdrawal.
 type Withdrawal struct {
 	Signature events.Signature
 	Reason    string
@@ -72,8 +72,8 @@ func (e *encoder) assessment(a events.Assessment) {
 	e.measurement(a.Measurement)
 }
 
-// measurement appends the sum of diameters and its changes; without a sum, the
-// kind of measurement and "--" for each change.
+// measurement appends the sum of diameters and its changes. Without a sum, that is,
+// if m is nil, it appends only the kind of measurement and "--" for each change.
 func (e *encoder) measurement(m *events.Measurement) {
 	if m == nil {
 		m = &events.Measurement{
@@ -93,7 +93,8 @@ func (e *encoder) measurement(m *events.Measurement) {
 	e.extText(extFromNadir, m.ChangeFromNadir)
 }
 
-// signature appends who signed, when, and what that means (21 CFR 11.50).
+// signature appends the signer, the time and the meaning of the signature (21 CFR
+// 11.50).
 func (e *encoder) signature(s events.Signature) {
 	e.raw(`,"issued":`)
 	e.instant(s.Time)
@@ -106,8 +107,8 @@ func (e *encoder) signature(s events.Signature) {
 	e.raw(`}]`)
 }
 
-// withdrawal appends who withdrew the report, when and what that signature means
-// (21 CFR 11.50), and the reason, which is last.
+// withdrawal appends two extensions: the signature of the withdrawal, with signer,
+// meaning and time (21 CFR 11.50), and then the reason.
 func (e *encoder) withdrawal(w Withdrawal) {
 	e.raw(`,{"url":"` + root + extWithdrawal + `","extension":[{"url":"user","valueString":`)
 	e.text(w.Signature.User)
@@ -143,6 +144,7 @@ func LesionIdentifier(a events.Assessment, lesion string) string {
 	return lesionPrefix(a) + lesion
 }
 
+// lesionPrefix returns what the identifiers of all lesions of an assessment begin with.
 func lesionPrefix(a events.Assessment) string {
 	return strconv.Itoa(int(a.Case.ID)) + "-" + a.ID + "-"
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// ParseReport reads an assessment from a DiagnosticReport as a source system
-// sends it: the form that Encode writes, with or without what sign-off adds
-// to it. Of that, an id must be the assessment's; meta, code, issued and
-// resultsInterpreter are ignored. Extensions may come in any order, but the
-// first #RevisionNumber is the case's and the second the assessment's.
+// ParseReport reads an assessment from a DiagnosticReport as a source system sends
+// it. The form is that which Encode writes. The elements that sign-off adds may be
+// missing: id, meta, code, issued and resultsInterpreter. If there is an id, it must
+// be the assessment's; the others are ignored. Extensions may come in any order, but
+// the first #RevisionNumber is the case's and the second the assessment's.
 //
 // The assessment is normalised and valid; of its lesions it has only the ids.
 // The error is an Invalid events.Error whose Field is the path in the FHIR JSON,
@@ -35,11 +35,11 @@ type reportDocument struct {
 	displays   []string // of the results
 	conclusion string
 	withdrawal string
-	signed     Report // what sign-off added; see readSigned
+	signed     Report // what sign-off added; empty after ParseReport, which skips it
 }
 
-// readReport reads a report but does not interpret its extensions. The elements
-// that sign-off adds are read by signed.
+// readReport reads a report but does not interpret its extensions. It calls signed for
+// each element that is not in a source system's report; signed reads or refuses it.
 func readReport(data []byte, signed func(d *reportDocument, name []byte) error) (*reportDocument, error) {
 	d := &reportDocument{document: document{kind: typeReport, system: SystemAssessment, category: radiology}}
 	err := d.read(data, func(name []byte) error {
@@ -61,7 +61,7 @@ func readReport(data []byte, signed func(d *reportDocument, name []byte) error) 
 	return d, err
 }
 
-// skipSigned skips the elements that sign-off adds.
+// skipSigned skips an element that sign-off adds, and refuses any other.
 func (d *reportDocument) skipSigned(name []byte) error {
 	switch string(name) {
 	case "meta", "code", "issued", "resultsInterpreter":
@@ -71,8 +71,8 @@ func (d *reportDocument) skipSigned(name []byte) error {
 	}
 }
 
-// readResult reads a reference to a lesion. The display names the lesion; the
-// reference must name the same.
+// readResult reads a reference to a lesion. The display is the lesion's identifier; the
+// reference may be missing, or must end in id= and the same identifier.
 func (d *reportDocument) readResult() error {
 	var reference []byte
 	var display string
@@ -100,13 +100,14 @@ func (d *reportDocument) readResult() error {
 	return nil
 }
 
+// endsInID reports whether a reference ends in id= and the id.
 func endsInID(reference []byte, id string) bool {
 	query, ok := bytes.CutSuffix(reference, []byte(id))
 	return ok && bytes.HasSuffix(query, []byte("id="))
 }
 
-// assessment returns the assessment, with the extensions interpreted, and
-// validates it.
+// assessment returns the assessment from the elements and extensions, normalised and
+// validated.
 func (d *reportDocument) assessment() (events.Assessment, error) {
 	x := &d.extensions
 	a := events.Assessment{
@@ -136,7 +137,7 @@ func (d *reportDocument) assessment() (events.Assessment, error) {
 	if err := a.Validate(); err != nil {
 		return events.Assessment{}, d.locate(err)
 	}
-	if mismatch != nil {
+	if mismatch != nil { // reported last: an invalid id is the likely cause of it
 		return events.Assessment{}, mismatch
 	}
 	return a, nil
@@ -144,9 +145,9 @@ func (d *reportDocument) assessment() (events.Assessment, error) {
 
 func (d *reportDocument) withdrawn() bool { return d.status == statusWithdrawn }
 
-// measurement returns the sum of diameters and its changes, or nil where there
-// is no sum. Then the kind of measurement and "--" for each change must be all
-// that is there.
+// measurement returns the sum of diameters and its changes, or nil if there is no sum.
+// Without a sum there must be no unit, the kind of measurement must be the known one,
+// and each change must be "--".
 func (x *extensions) measurement() *events.Measurement {
 	m := events.Measurement{
 		Type:  x.text("measurement.type", extQuantity),
@@ -158,7 +159,7 @@ func (x *extensions) measurement() *events.Measurement {
 	m.ChangeFromPrevious = x.text("measurement.changeFromPrevious", extFromPrevious)
 	m.ChangeFromBaseline = x.text("measurement.changeFromBaseline", extFromBaseline)
 	m.ChangeFromNadir = x.text("measurement.changeFromNadir", extFromNadir)
-	if m.Value != "" || x.err != nil {
+	if m.Value != "" || x.err != nil { // after an error the result is not used
 		return &m
 	}
 	const none = events.NoChange
@@ -171,7 +172,8 @@ func (x *extensions) measurement() *events.Measurement {
 	return nil
 }
 
-// lesions adds the lesions that the results refer to.
+// lesions adds the lesions to which the results refer, with nothing but their ids. An
+// error is about an identifier that is not of this case and assessment.
 func (d *reportDocument) lesions(a *events.Assessment) error {
 	prefix := lesionPrefix(*a)
 	a.Lesions = slices.Grow(a.Lesions, len(d.displays))

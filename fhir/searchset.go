@@ -73,6 +73,7 @@ func (e *encoder) bundle(study, kind string, total int, links []Link) {
 	e.close(len(links))
 }
 
+// bundleSize returns the most bytes that bundle appends if the texts need no escapes.
 func bundleSize(study string, links []Link) int {
 	n := 256 + len(study)
 	for _, l := range links {

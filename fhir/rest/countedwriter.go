@@ -10,8 +10,8 @@ type CountedWriter struct {
 	bytes  int64
 }
 
-// Counted returns w itself if it is a CountedWriter already, as behind Wrap, and
-// otherwise a new one over w.
+// Counted returns w itself if it is a CountedWriter, else a new CountedWriter that
+// writes to w.
 func Counted(w http.ResponseWriter) *CountedWriter {
 	if counted, ok := w.(*CountedWriter); ok {
 		return counted
@@ -19,8 +19,8 @@ func Counted(w http.ResponseWriter) *CountedWriter {
 	return &CountedWriter{ResponseWriter: w}
 }
 
-// Status returns the status of the answer, 0 before it has begun. A status
-// below 200 announces an answer and does not begin it.
+// Status returns the status of the answer, or 0 before the answer has begun. An
+// informational status, below 200, does not begin it.
 func (w *CountedWriter) Status() int { return w.status }
 
 // WriteHeader implements http.ResponseWriter.
@@ -31,6 +31,7 @@ func (w *CountedWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Write implements http.ResponseWriter.
 func (w *CountedWriter) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK

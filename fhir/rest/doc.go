@@ -2,8 +2,13 @@
 // OperationOutcomes, request ids, the access log, content negotiation, and a
 // server with limits.
 //
-// It guarantees that an error is answered with an OperationOutcome without
-// internal text, and that it is logged once, with its cause and without
-// credentials. That includes requests of HTTP/1.1 that net/http refuses before a
-// handler is called; HTTP/2 refuses headers that are too large by itself. The package knows no resource and no route.
+// The head of a request is its request line and headers. An exchange is what the
+// access log records of one request. The cause of an error is the error that an
+// events.Error wraps; it is logged and never part of an answer.
+//
+// The package guarantees that an error is answered with an OperationOutcome without
+// internal text, and that it is logged once, with its cause and without credentials.
+// That includes HTTP/1.1 requests that net/http refuses before a handler is called.
+// It does not include HTTP/2 requests whose headers are too large. The package knows
+// no resource and no route.
 package rest

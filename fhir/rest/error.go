@@ -33,6 +33,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}}}.Append(nil)
 
 	h := w.Header()
+	// The handler may have set these for the answer that it did not write.
 	for _, name := range []string{"Content-Encoding", "ETag", "Last-Modified"} {
 		h.Del(name)
 	}
@@ -44,8 +45,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	_, _ = w.Write(body) // fails only if the caller has gone
 }
 
-// errorType returns the media type that the caller accepts, or the default if
-// there is none.
+// errorType returns the media type that Negotiate selects, or the default if the
+// caller accepts none that is offered.
 func errorType(r *http.Request) string {
 	contentType, err := Negotiate(r)
 	if err != nil {
@@ -54,6 +55,8 @@ func errorType(r *http.Request) string {
 	return contentType
 }
 
+// setHints sets the headers that a status requires, so that the caller knows how to
+// authenticate or when to try again.
 func setHints(h http.Header, status int, wait time.Duration) {
 	switch status {
 	case http.StatusUnauthorized:
@@ -65,8 +68,8 @@ func setHints(h http.Header, status int, wait time.Duration) {
 	}
 }
 
-// RetrySeconds returns the value of the header Retry-After: whole seconds,
-// rounded up.
+// RetrySeconds returns the value of the header Retry-After: whole seconds, rounded up.
+// A wait of 0 means the default of 5 s.
 func RetrySeconds(wait time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(cmp.Or(wait, retryAfter).Seconds())))
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// exchange is what the access log needs to know of a request. It belongs to the
-// goroutine that serves the request.
+// exchange is what the access log records of a request beside the request itself. Only
+// the goroutine that serves the request may use it.
 type exchange struct {
 	id      string
 	partner string
@@ -18,8 +18,8 @@ type exchange struct {
 
 type exchangeKey struct{}
 
-// exchangeOf returns the exchange of the request, or an unused one outside of a
-// request that Wrap serves.
+// exchangeOf returns the exchange of the request to which ctx belongs. If Wrap does not
+// serve that request, it returns a new one, which nobody reads.
 func exchangeOf(ctx context.Context) *exchange {
 	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
 		return x
@@ -36,8 +36,8 @@ func RequestID(ctx context.Context) string { return exchangeOf(ctx).id }
 func SetPartner(ctx context.Context, partner string) { exchangeOf(ctx).partner = partner }
 
 // SetFailure sets the error in the access log's line, for a handler that does
-// not answer with WriteError. The cause of the error is logged; its message is
-// not.
+// not answer with WriteError. The error is logged as that of WriteError: its cause,
+// and its message only if the status is 500 or higher.
 func SetFailure(ctx context.Context, err error) { exchangeOf(ctx).failure = err }
 
 const requestIDHeader = "X-Request-Id"

@@ -21,17 +21,17 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir"
 )
 
-// plainConn and tlsConn are the connections that net/http reads HTTP/1.1 from.
-// Net/http answers a request whose head it cannot read by itself, in plain text,
-// and has no hook for it. It writes such an answer in one call, so that these
-// connections can write an OperationOutcome instead.
+// plainConn and tlsConn are the connections from which net/http reads HTTP/1.1. If
+// net/http cannot read the head of a request, it answers in plain text and calls no
+// handler. It writes that answer in one call of Write. So these connections can
+// recognise the answer and write an OperationOutcome instead.
 type plainConn struct {
 	net.Conn
 	log *log.Logger
 }
 
 type tlsConn struct {
-	*tls.Conn // net/http finds the state of the TLS connection by its method
+	*tls.Conn // net/http calls its ConnectionState
 
 	log *log.Logger
 }
@@ -39,8 +39,9 @@ type tlsConn struct {
 func (c plainConn) Write(p []byte) (int, error) { return writeOutcome(c.Conn, c.log, p) }
 func (c tlsConn) Write(p []byte) (int, error)   { return writeOutcome(c.Conn, c.log, p) }
 
-// CloseWrite is called by net/http before it closes a connection on which the
-// client is still sending.
+// CloseWrite is called by net/http before it closes a connection on which the client
+// may still be sending. The embedded net.Conn would hide it. A tlsConn has the method
+// of its tls.Conn.
 func (c plainConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -67,8 +68,9 @@ func writeOutcome(c net.Conn, log *log.Logger, p []byte) (int, error) {
 // could not read. Handlers behind Wrap have other headers.
 const headEnd = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 
-// refusedHead returns the status of such an answer, with what net/http says
-// beyond it, which never quotes the request. For other bytes the status is 0.
+// refusedHead returns the status of an answer of net/http to a head that it could not
+// read, and the reason that net/http appends to the status text. The reason never
+// quotes the request. If p is not such an answer, the status is 0.
 func refusedHead(p []byte) (status int, reason string) {
 	const version, longest = "HTTP/1.1 ", 512
 	if len(p) > longest || !bytes.HasPrefix(p, []byte(version)) {
@@ -78,6 +80,7 @@ func refusedHead(p []byte) (status int, reason string) {
 	code, text, _ := strings.Cut(line[len(version):], " ")
 	status, _ = strconv.Atoi(code)
 	_, reason, _ = strings.Cut(text, ": ")
+	// Net/http answers an unsupported Expect with a status line and other headers.
 	if status == http.StatusExpectationFailed || strings.HasPrefix("\r\n"+rest, headEnd) {
 		return status, reason
 	}
@@ -122,9 +125,9 @@ func (l plainListener) Accept() (net.Conn, error) {
 	return plainConn{c, l.log}, nil
 }
 
-// tlsListener accepts connections with TLS after their handshake. Net/http
-// serves HTTP/2 only on a *tls.Conn, so whether a connection may be a tlsConn is
-// known no earlier than that.
+// tlsListener accepts connections with TLS and completes their handshakes before
+// Accept returns them. Only then is it known whether a connection is HTTP/2, which
+// net/http serves on a *tls.Conn and not on a tlsConn.
 type tlsListener struct {
 	net.Listener
 	config   *tls.Config
@@ -134,10 +137,12 @@ type tlsListener struct {
 	ctx    context.Context // ends with the listener
 	cancel context.CancelFunc
 	group  sync.WaitGroup
-	ready  chan net.Conn
-	failed chan error
+	ready  chan net.Conn // connections after their handshake, for Accept
+	failed chan error    // errors of the listener below, for Accept
 }
 
+// newTLSListener returns a listener that accepts connections from l at once. Close ends
+// its goroutines.
 func newTLSListener(l net.Listener, config *tls.Config, patience time.Duration, log *log.Logger) *tlsListener {
 	t := &tlsListener{Listener: l, config: config, patience: patience, log: log, ready: make(chan net.Conn), failed: make(chan error)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -158,7 +163,7 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends the handshakes too, and waits for them.
+// Close closes the listener, cancels the handshakes and waits for them to end.
 func (l *tlsListener) Close() error {
 	l.cancel()
 	err := l.Listener.Close()
@@ -166,8 +171,9 @@ func (l *tlsListener) Close() error {
 	return err
 }
 
-// run accepts connections until the listener is closed. After another error it
-// waits until Accept has returned it, which net/http delays if it is temporary.
+// run accepts connections until the listener is closed, and starts the handshake of
+// each. After an error it waits until Accept has returned that error. So it retries
+// no faster than net/http, which waits after a temporary error before it calls Accept.
 func (l *tlsListener) run() {
 	for {
 		c, err := l.Listener.Accept()
@@ -183,6 +189,8 @@ func (l *tlsListener) run() {
 	}
 }
 
+// handshake completes the handshake of a connection and passes the connection on to
+// Accept, or closes it.
 func (l *tlsListener) handshake(raw net.Conn) {
 	c := tls.Server(raw, l.config)
 	ctx, cancel := context.WithTimeout(l.ctx, l.patience)
@@ -211,6 +219,7 @@ func (l *tlsListener) refuse(raw net.Conn, err error) {
 		_ = raw.SetWriteDeadline(time.Now().Add(l.patience))
 		_, _ = raw.Write(headAnswer(http.StatusBadRequest, "this port needs HTTPS", id))
 	}
+	// EOF is a client that only connected, such as a health check.
 	if !errors.Is(err, io.EOF) && l.ctx.Err() == nil {
 		l.log.Printf("TLS handshake with %s failed: %v", raw.RemoteAddr(), err)
 	}

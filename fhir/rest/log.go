@@ -11,9 +11,10 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// logAccess writes the line about a request. It leaves out the query and the
-// headers, which may contain credentials. For an error it contains the cause,
-// which the answer does not, and not the message, which may quote the query.
+// logAccess writes the line about a request to the access log. It leaves out the query
+// and the headers, which may contain credentials. For an error with a status below
+// 500 it logs the cause but not the message, which may quote the query. For another
+// error it logs the whole text.
 func logAccess(log *slog.Logger, r *http.Request, x *exchange, w *CountedWriter, took time.Duration) {
 	status := cmp.Or(w.status, http.StatusOK)
 	attributes := []slog.Attr{
@@ -40,8 +41,9 @@ func logAccess(log *slog.Logger, r *http.Request, x *exchange, w *CountedWriter,
 	log.LogAttrs(context.Background(), level, "request", attributes...)
 }
 
-// explain returns the level at which an error is logged, and its cause. An internal error
-// is most likely a consequence where the caller has gone, so it is not an error then.
+// explain returns the level at which an error is logged, and its cause. An error with
+// status 500 or higher has the level Error. If the request was canceled, its level is
+// Info, because the error is most likely a consequence of that.
 func explain(ctx context.Context, failure error) (slog.Level, string) {
 	if _, a := refusal(failure); a.status >= http.StatusInternalServerError {
 		if ctx.Err() != nil {

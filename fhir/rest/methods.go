@@ -8,8 +8,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Methods passes requests with one of the methods on to h and answers others
-// with 405 and the header Allow. GET implies HEAD; net/http then leaves out the
+// Methods returns a handler that passes requests with one of the methods on to h. It
+// answers any other request with 405 and the header Allow. GET implies HEAD; net/http then leaves out the
 // body.
 func Methods(h http.Handler, methods ...string) http.Handler {
 	if slices.Contains(methods, http.MethodGet) && !slices.Contains(methods, http.MethodHead) {

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// fhirVersion is the FHIR version that a media type may name, without its last
-// part.
+// fhirVersion is the FHIR version that a media type may name. A third part, as in
+// 4.1.0, may follow.
 const fhirVersion = "4.1"
 
 // offered are the media types of answers, the default first. The bytes are the
@@ -39,9 +39,9 @@ func Negotiate(r *http.Request) (contentType string, err error) {
 	return fromAccept(accept)
 }
 
-// fromQuery returns the media type of the parameter _format, whose name is
-// matched without regard to case. Of several values the first that is offered
-// counts. Empty ones are ignored.
+// fromQuery returns the media type of the parameter _format, whose name is matched
+// without regard to case. Of several values it takes the first that is offered, and
+// ignores empty ones. Found reports whether the query has the parameter.
 func fromQuery(query string) (contentType string, found bool, err error) {
 	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
@@ -68,9 +68,9 @@ func fromQuery(query string) (contentType string, found bool, err error) {
 // lostPlus is a media type in which an unescaped plus sign was decoded as a space.
 var lostPlus = regexp.MustCompile(`(?i)\bfhir json\b`)
 
-// FormatValue returns a decoded value of _format as a link writes it: without
-// spaces around the media types, and with the plus sign of fhir+json, which is
-// often sent unescaped.
+// FormatValue returns the canonical form of a decoded value of _format, for use in
+// links. It removes spaces around the media types. It restores the plus sign of
+// fhir+json, which is decoded as a space if it was sent unescaped.
 func FormatValue(value string) string {
 	formats := strings.Split(value, ",")
 	for i, format := range formats {
@@ -96,14 +96,16 @@ func named(format string) string {
 	return ""
 }
 
+// versionFits reports whether the parameters of a media type name no FHIR version or
+// the supported one.
 func versionFits(parameters map[string]string) bool {
 	v, ok := parameters["fhirversion"]
 	return !ok || v == fhirVersion || strings.HasPrefix(v, fhirVersion+".")
 }
 
-// fromAccept chooses the type with the highest quality. Among equals, it chooses
-// the one that a more specific range matches, then the default (RFC 9110,
-// section 12.5.1). Malformed ranges are ignored.
+// fromAccept returns the offered type with the highest quality (the parameter q) in
+// the header Accept. Of equal ones it prefers the one that a more specific range
+// matches, then the default (RFC 9110, section 12.5.1). Malformed ranges are ignored.
 func fromAccept(accept string) (string, error) {
 	var best struct {
 		contentType string
@@ -122,9 +124,9 @@ func fromAccept(accept string) (string, error) {
 	return best.contentType, nil
 }
 
-// preference returns the quality of the most specific range that matches the
-// type, and how specific that range is: 1 for */*, 2 for application/*, 3 for
-// the type itself.
+// preference returns the quality of the most specific range that matches the type,
+// and how specific that range is: 1 for */*, 2 for application/*, 3 for the type
+// itself, and 0 if none matches.
 func preference(accept, contentType string) (quality float64, specificity int) {
 	for media := range SplitList(accept, ',') {
 		kind, parameters, err := mime.ParseMediaType(media)
@@ -148,8 +150,9 @@ func preference(accept, contentType string) (quality float64, specificity int) {
 	return quality, specificity
 }
 
-// AcceptsGzip reports whether the answer to a request may be compressed with gzip,
-// for a handler that has it compressed already. To HEAD it may not be, as in Wrap.
+// AcceptsGzip reports whether the answer to a request may be compressed with gzip. It
+// is for a handler that has compressed bytes stored. It returns false for HEAD, whose
+// answers Wrap does not compress either.
 func AcceptsGzip(r *http.Request) bool {
 	if r.Method == http.MethodHead {
 		return false
@@ -165,6 +168,8 @@ func AcceptsGzip(r *http.Request) bool {
 	return false
 }
 
+// parseQuality returns the value of the parameter q, which is 1 if it is missing. It
+// reports false if q is not from 0 to 1.
 func parseQuality(text string) (float64, bool) {
 	if text == "" {
 		return 1, true

@@ -47,8 +47,8 @@ func NewServer(h http.Handler, log *slog.Logger, cfg ServerConfig) *http.Server 
 	}
 }
 
-// Serve accepts connections from l until the server is shut down, and then
-// returns nil. It uses TLS if the server has a TLS configuration. A request of
+// Serve serves connections from l until the server is shut down, and then returns
+// nil. It uses TLS if the server has a TLS configuration. A request of
 // HTTP/1.1 whose head is malformed or too large is answered with an
 // OperationOutcome.
 func Serve(s *http.Server, l net.Listener) error {

@@ -12,11 +12,11 @@ import (
 type answer struct {
 	status int
 	issue  string // code of the OperationOutcome's issue
-	text   string // for an error without a message
+	text   string // for the caller, if the error has no message
 }
 
-// answers is the one table from error codes to answers. An error whose code is
-// missing here is internal.
+// answers maps each error code to its answer. A code that is missing is answered as
+// events.Internal.
 var answers = map[events.Code]answer{
 	events.Invalid:          {http.StatusBadRequest, "value", "The request is malformed."},
 	events.Required:         {http.StatusBadRequest, "required", "Something required is missing."},
@@ -41,8 +41,9 @@ const internalText = "Internal error"
 
 var internalAnswer = answer{http.StatusInternalServerError, "exception", internalText}
 
-// refusal returns the events.Error in err, or one for it, and the answer. An
-// error that is not meant for a caller is Internal.
+// refusal returns the events.Error in err, or a new one with the code of translate,
+// and the answer. The answer has the error's message unless its status is 500 or
+// higher, because such a message may be internal.
 func refusal(err error) (*events.Error, answer) {
 	var e *events.Error
 	if !errors.As(err, &e) {
@@ -61,7 +62,8 @@ func refusal(err error) (*events.Error, answer) {
 	return e, a
 }
 
-// translate returns the code for an error that has no events.Error in it.
+// translate returns the code for an error that has no events.Error in it. It is
+// Internal for an error that is not known here.
 func translate(err error) events.Code {
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -39,13 +39,14 @@ func Wrap(h http.Handler, log *slog.Logger) http.Handler {
 func compressed(h http.Handler) http.Handler {
 	wrap, err := gzhttp.NewWrapper(gzhttp.EnableZstd(false), gzhttp.CompressionLevel(gzip.BestSpeed))
 	if err != nil {
-		panic(err) // the options are constants
+		panic(err) // cannot happen: the options are constants
 	}
 	return wrap(h)
 }
 
-// recovered answers a panic with an OperationOutcome. If the answer has begun, it
-// closes the connection, so that the caller does not take a part for the whole.
+// recovered answers a panic of h with an OperationOutcome. If h has begun its answer,
+// recovered aborts the connection instead, so that the caller does not take a part of
+// the answer for the whole.
 func recovered(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		counted := &CountedWriter{ResponseWriter: w}
@@ -54,7 +55,7 @@ func recovered(h http.Handler) http.Handler {
 			if cause == nil {
 				return
 			}
-			if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) { // h asks net/http to abort
 				panic(cause)
 			}
 			err := &events.Error{Code: events.Internal, Err: fmt.Errorf("panic: %v\n%s", cause, debug.Stack())}

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Within puts a step of the path, a name or an index such as [2], before the
-// field of the events.Error in err, and returns err.
+// Within puts a step, a name or an index such as [2], before the Field of the
+// events.Error in err, and returns err. Another error, or nil, is returned unchanged.
 func Within(step string, err error) error {
 	var e *events.Error
 	if !errors.As(err, &e) {
@@ -29,8 +29,8 @@ func Within(step string, err error) error {
 	return err
 }
 
-// step returns a name as a step of a path. A short name of letters, digits and _
-// is unchanged; another, which may be hostile, is quoted and shortened.
+// step returns a name as a step of a path. A name of at most 40 ASCII letters, digits
+// and _ is unchanged. Any other is quoted and cut, because it ends up in messages.
 func step(name []byte) string {
 	const longest = 40
 	plain := len(name) > 0 && len(name) <= longest
@@ -43,9 +43,9 @@ func step(name []byte) string {
 	return strconv.Quote(string(name[:min(len(name), longest)]))
 }
 
-// Find returns the value at the path, as it stands in data, and its offset.
-// Where there is no such value, or the text before it is not JSON, it returns
-// nil and the offset of the innermost value around it.
+// Find returns the value at the path, as it stands in data, and its offset. If there
+// is no such value, or the text before it is not JSON, Find returns nil and the offset
+// of the innermost value on the path that is there. Of equal names it takes the first.
 func Find(data []byte, path string) (value []byte, offset int) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))
 	for {
@@ -66,8 +66,9 @@ func Find(data []byte, path string) (value []byte, offset int) {
 	}
 }
 
-// descend reads into an object or array up to the value that the path begins
-// with, and returns the rest of the path.
+// descend reads into an object or array up to the member or element that is the first
+// step of the path. It returns the path after that step. Found is false if the value
+// has no such member or element, or is no object or array.
 func descend(d *jsontext.Decoder, kind jsontext.Kind, path string) (rest string, found bool) {
 	if kind != jsontext.KindBeginObject && kind != jsontext.KindBeginArray {
 		return "", false

@@ -1,14 +1,17 @@
-// Package strictjson reads one JSON text (RFC 8259) to the last digit, with
-// the tokens of jsontext.
+// Package strictjson reads one JSON text (RFC 8259) exactly, with the decoder of
+// jsontext.
+//
+// A path names a value in the text by member names and indexes, such as
+// lesions[2].state. A step is one name or index of a path.
 //
 // It refuses what encoding/json accepts: a name that an object has twice, bytes
 // that are not UTF-8, half of a surrogate pair. A number is returned as the text
 // that stands in the input and never becomes a float64. The error of a value is
-// an Invalid events.Error whose Field is the path of that value, such as
-// lesions[2].state; text that is not JSON is a SyntaxError with the offset too.
+// an Invalid events.Error whose Field is the path of that value. The error of text
+// that is not JSON is a SyntaxError, which has the offset too.
 //
-// The package knows no resource and no record. It reads from memory; whoever
-// reads a file bounds the text first.
+// The package knows no resource and no record. It reads from memory; its caller
+// limits the size of the text.
 package strictjson
 
 import (
@@ -26,24 +29,24 @@ import (
 // Limits on what is read.
 const (
 	MaxDepth  = 32     // of nested objects and arrays
-	MaxValues = 50_000 // in one text, see Check
+	MaxValues = 50_000 // objects, arrays and other values in one text; see Check
 )
 
 // Reader reads the values of a JSON text from front to back. After an error it
 // must not be used again.
 type Reader struct {
 	data    []byte
-	buffer  bytes.Buffer // of data; the decoder reads it in place
+	buffer  bytes.Buffer // of data, so that the decoder reads data without a copy
 	decoder jsontext.Decoder
 }
 
-// readers are used again because a decoder that has grown its tables reads a
-// small text in half the time.
+// readers is a pool of Readers, because a used decoder, whose tables have grown,
+// reads a small text in half the time.
 var readers = sync.Pool{New: func() any { return new(Reader) }}
 
-// Read calls value to read data, which must be one JSON value and nothing
-// after it. The Reader is valid during the call. Options relax the rules for
-// text that has been checked before.
+// Read calls value, which must read one JSON value from the Reader. It refuses data
+// with anything but white space after that value. The Reader is valid during the
+// call. Options relax the rules for text that has been checked before.
 func Read(data []byte, value func(*Reader) error, options ...jsontext.Options) error {
 	r, ok := readers.Get().(*Reader)
 	if !ok {
@@ -95,6 +98,8 @@ func (r *Reader) Array(element func(i int) error) (n int, err error) {
 	return n, err
 }
 
+// begin reads the opening bracket of an object or array. Wanted is its name in the
+// error.
 func (r *Reader) begin(kind jsontext.Kind, wanted string) error {
 	token, err := r.decoder.ReadToken()
 	if err != nil {
@@ -106,8 +111,8 @@ func (r *Reader) begin(kind jsontext.Kind, wanted string) error {
 	return nil
 }
 
-// Bytes reads a string. The result is a part of the input unless the string
-// has escapes.
+// Bytes reads a string and returns its text. The result shares memory with the input
+// unless the string has escapes.
 func (r *Reader) Bytes() ([]byte, error) {
 	quoted, err := r.Value()
 	if err != nil {
@@ -140,8 +145,8 @@ func (r *Reader) Number() (string, error) {
 	return string(number), nil
 }
 
-// Integer reads a number of 32 bits that is written without fraction and
-// exponent.
+// Integer reads a number that is written without fraction and exponent and fits into
+// an int32.
 func (r *Reader) Integer() (int32, error) {
 	digits, err := r.Number()
 	if err != nil {
@@ -156,9 +161,9 @@ func (r *Reader) Integer() (int32, error) {
 
 // Value reads a value of any type and returns it as it stands in the input.
 //
-// jsontext ends a number or a word where it can end, and refuses what follows
-// as a part of the object or array around it. Here 05 and nullx are one value,
-// so that the error names it.
+// Of 05 or nullx, jsontext would read the value 0 or null, and then report the rest as
+// an error of the object or array around it. Value refuses the whole, so that the
+// error has the path of the value itself.
 func (r *Reader) Value() ([]byte, error) {
 	value, err := r.decoder.ReadValue()
 	if err != nil {
@@ -171,6 +176,7 @@ func (r *Reader) Value() ([]byte, error) {
 	return r.data[end-len(value) : end : end], nil
 }
 
+// isDelimiter reports whether b cannot be a part of a number or word.
 func isDelimiter(b byte) bool {
 	switch b {
 	case ',', ':', '"', '[', ']', '{', '}', ' ', '\t', '\r', '\n':
@@ -194,8 +200,8 @@ func (r *Reader) Skip() error {
 	}
 }
 
-// Check refuses data that is not one JSON value, that nests deeper than
-// MaxDepth or that has more than MaxValues values.
+// Check returns an error if data is not one JSON value, is nested deeper than MaxDepth
+// or has more than MaxValues values.
 func Check(data []byte) error {
 	values := 0
 	var check func(r *Reader, depth int) error
@@ -216,7 +222,7 @@ func Check(data []byte) error {
 	return Read(data, func(r *Reader) error { return check(r, 0) })
 }
 
-// mismatch refuses a value because of its type.
+// mismatch returns the error for a value of another type than wanted.
 func mismatch(wanted string, kind jsontext.Kind) error {
 	found := map[jsontext.Kind]string{
 		jsontext.KindNull: "null; leave out what has no value", jsontext.KindTrue: "true", jsontext.KindFalse: "false",

@@ -8,7 +8,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
-// readAssessment reads the JSON form of an assessment.
+// readAssessment reads the JSON form of an assessment, normalises and validates it.
+// The error is a *Refusal.
 func readAssessment(p piece) (events.Assessment, error) {
 	var a events.Assessment
 	err := strictjson.Read(p.raw, func(r *strictjson.Reader) error { return readObject(r, assessmentMembers(&a)) })
@@ -22,6 +23,7 @@ func readAssessment(p piece) (events.Assessment, error) {
 	return a, nil
 }
 
+// assessmentMembers returns the members of an assessment, which are read into a.
 func assessmentMembers(a *events.Assessment) []member {
 	return []member{
 		required("id", text(&a.ID)),
@@ -99,14 +101,15 @@ func optional(name string, read func(*strictjson.Reader) error) member {
 	return member{name, read, false}
 }
 
-// readObject reads an object that has these members and no others.
+// readObject reads an object that has all required members and no unknown ones. It
+// changes members, so a list serves for one object.
 func readObject(r *strictjson.Reader, members []member) error {
 	_, err := r.Object(func(name []byte) error {
 		i := slices.IndexFunc(members, func(m member) bool { return m.name == string(name) })
 		if i < 0 {
 			return unknown(string(name), members)
 		}
-		members[i].required = false // it is there
+		members[i].required = false // only missing members remain required
 		return members[i].read(r)
 	})
 	if err != nil {
@@ -120,6 +123,8 @@ func readObject(r *strictjson.Reader, members []member) error {
 	return nil
 }
 
+// unknown returns the error for an unknown member. It proposes the member that
+// differs only in case.
 func unknown(name string, members []member) error {
 	for _, m := range members {
 		if strings.EqualFold(m.name, name) {
@@ -139,6 +144,7 @@ func text(target *string) func(*strictjson.Reader) error {
 	}
 }
 
+// integer reads an int32.
 func integer(target *int32) func(*strictjson.Reader) error {
 	return func(r *strictjson.Reader) (err error) {
 		*target, err = r.Integer()
@@ -146,6 +152,7 @@ func integer(target *int32) func(*strictjson.Reader) error {
 	}
 }
 
+// optionalInteger sets the target, which stays nil if the member is missing.
 func optionalInteger(target **int32) func(*strictjson.Reader) error {
 	return func(r *strictjson.Reader) error {
 		*target = new(int32)

@@ -13,14 +13,14 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
-// isBundle reports whether a record, of which only the beginning may be known,
-// is a Bundle. The type must come before the entries if those exceed the size of
-// a record, as it does in what FHIR servers write.
+// isBundle reports whether a record is a FHIR Bundle. It may be given only the
+// beginning of the record. Then the resourceType must come before the entries, as it
+// does in what FHIR servers write.
 func isBundle(beginning []byte) bool {
 	if !bytes.Contains(beginning, []byte(`"Bundle"`)) {
 		return false
 	}
-	found := errors.New("found")
+	found := errors.New("found") // stops the reading of members
 	s := newSplitter(bytes.NewReader(beginning), 1)
 	err := s.members(func(name string, _ int) error {
 		p, err := s.value(nil)
@@ -38,20 +38,20 @@ type bundle struct {
 	reports      []entry[events.Assessment]
 	observations []entry[fhir.ObservationInput]
 	refusals     []*Refusal
-	incomplete   bool             // whether an Observation was refused whose lesion is unknown
-	byLesion     map[string][]int // reports by lesion identifier
+	incomplete   bool             // whether an Observation was refused before its lesion was known
+	byLesion     map[string][]int // indexes in reports, by lesion identifier
 }
 
 // entry is the resource of one entry, and where it stands.
 type entry[T any] struct {
 	content T
 	path    string
-	line    int // 0 after it was refused
+	line    int // 0 after the entry was refused
 }
 
-// bundle reads a Bundle and emits its reports.
+// bundle reads a Bundle. It emits first the refusals in it, then its reports.
 func (d *document) bundle(p piece) error {
-	if p.over {
+	if p.tooLong {
 		return d.refuse(Refusef(p.line, events.TooLarge, "", "the Bundle has more than 64 MiB, or 1 MiB where it is not the whole file"))
 	}
 	var b bundle
@@ -72,20 +72,22 @@ func (d *document) bundle(p piece) error {
 	return nil
 }
 
-// acceptReport emits a report. A lesion may have no Observation, but not where
-// an Observation was refused that may have been its own.
+// acceptReport emits a report, unless it was refused. A lesion need not have an
+// Observation. But if b.incomplete, a refused Observation may be that of the lesion,
+// and the report is refused.
 func (d *document) acceptReport(b *bundle, r entry[events.Assessment]) error {
 	if r.line == 0 {
 		return nil
 	}
-	bare := slices.IndexFunc(r.content.Lesions, func(l events.Lesion) bool { return l == events.Lesion{ID: l.ID} })
-	if b.incomplete && bare >= 0 {
-		field := fmt.Sprintf("%s.result[%d]", r.path, bare)
-		return d.refuse(Refusef(r.line, events.Invalid, field, "lesion %s has no Observation, but may be the lesion of one that was refused", r.content.Lesions[bare].ID))
+	withoutContent := slices.IndexFunc(r.content.Lesions, func(l events.Lesion) bool { return l == events.Lesion{ID: l.ID} })
+	if b.incomplete && withoutContent >= 0 {
+		field := fmt.Sprintf("%s.result[%d]", r.path, withoutContent)
+		return d.refuse(Refusef(r.line, events.Invalid, field, "lesion %s has no Observation, but may be the lesion of one that was refused", r.content.Lesions[withoutContent].ID))
 	}
 	return d.accept(r.content, r.line, r.path+".identifier[0].value")
 }
 
+// read reads all members of the Bundle.
 func (b *bundle) read(p piece) error {
 	s := newSplitter(bytes.NewReader(p.raw), p.line)
 	lines := map[string]int{}
@@ -101,6 +103,7 @@ func (b *bundle) read(p piece) error {
 	})
 }
 
+// entries reads the entries of the Bundle.
 func (b *bundle) entries(s *splitter) error {
 	i := -1
 	err := s.elements(func(p piece) error {
@@ -117,13 +120,13 @@ func (b *bundle) envelope(s *splitter, name string) error {
 	if err != nil {
 		return err
 	}
-	if p.over {
+	if p.tooLong {
 		return strictjson.Within(Printable(name), tooLarge(p.line))
 	}
 	if err := strictjson.Check(p.raw); err != nil {
 		return strictjson.Within(Printable(name), p.refusal(err))
 	}
-	if err := strictjson.Within(name, wholePage(name, p)); err != nil {
+	if err := strictjson.Within(name, checkWholePage(name, p)); err != nil {
 		return err
 	}
 	if name == "type" && string(p.raw) != `"searchset"` && string(p.raw) != `"collection"` {
@@ -132,21 +135,22 @@ func (b *bundle) envelope(s *splitter, name string) error {
 	return nil
 }
 
-// entry reads one entry of the Bundle.
+// entry reads one entry of the Bundle, and adds its report, Observation or refusal.
 func (b *bundle) entry(p piece, path string) {
 	err := error(tooLarge(p.line))
-	if !p.over {
+	if !p.tooLong {
 		if err = strictjson.Check(p.raw); err != nil {
 			err = p.refusal(err)
 		}
 	}
 	if err != nil {
+		// The entry cannot be parsed, so the text must do to tell an Observation.
 		b.incomplete = b.incomplete || bytes.Contains(p.raw, []byte(`"Observation"`))
 		b.refuse(err, path)
 		return
 	}
 	if bytes.Contains(p.raw, []byte(`"outcome"`)) && string(p.at("search.mode").raw) == `"outcome"` {
-		return // about the search, and no record
+		return // an outcome of the search itself, such as a warning
 	}
 	path += ".resource"
 	resource := p.at("resource")
@@ -158,7 +162,7 @@ func (b *bundle) entry(p piece, path string) {
 	b.refuse(err, path)
 }
 
-// refuse adds the refusal in err, if there is one.
+// refuse adds the refusal in err, if there is one, with path before its field.
 func (b *bundle) refuse(err error, path string) {
 	var r *Refusal
 	if errors.As(strictjson.Within(path, err), &r) {
@@ -166,9 +170,11 @@ func (b *bundle) refuse(err error, path string) {
 	}
 }
 
+// resource reads the resource of an entry: an Observation or a report. The error is a
+// *Refusal.
 func (b *bundle) resource(p piece, path string) error {
 	if string(p.at("resourceType").raw) == `"Observation"` {
-		if err := whole(p); err != nil {
+		if err := checkWhole(p); err != nil {
 			b.incomplete = true
 			return err
 		}
@@ -188,6 +194,7 @@ func (b *bundle) resource(p piece, path string) error {
 	return nil
 }
 
+// addReport adds a report and indexes it by its lesions.
 func (b *bundle) addReport(r entry[events.Assessment]) {
 	if b.byLesion == nil {
 		b.byLesion = map[string][]int{}
@@ -199,7 +206,8 @@ func (b *bundle) addReport(r entry[events.Assessment]) {
 	b.reports = append(b.reports, r)
 }
 
-// fill copies the lesions of the Observations into the reports.
+// fill copies the lesions of the Observations into the reports. It refuses a second
+// Observation of a lesion, and one of a lesion that no report has.
 func (b *bundle) fill() {
 	lines := map[string]int{}
 	for _, o := range b.observations {
@@ -218,6 +226,8 @@ func (b *bundle) fill() {
 	}
 }
 
+// fillFrom copies the lesion of an Observation into each report that has the lesion.
+// If it contradicts one of them, it is refused with all these reports.
 func (b *bundle) fillFrom(o entry[fhir.ObservationInput]) {
 	for _, i := range b.byLesion[o.content.Identifier] {
 		if _, err := o.content.Fill(&b.reports[i].content); err != nil {
@@ -240,20 +250,21 @@ func (b *bundle) dropReports(lesionIdentifier string) {
 	}
 }
 
-// subsetted is the tag of a resource that a server has cut, for _elements or
-// _summary.
+// subsetted is the FHIR tag of a resource from which the server has left out elements,
+// because the query had _elements or _summary.
 const subsetted = "SUBSETTED"
 
-// whole refuses a resource of which the server has left out elements.
-func whole(p piece) error {
+// checkWhole refuses a resource from which the server has left out elements.
+func checkWhole(p piece) error {
 	if !bytes.Contains(p.raw, []byte(subsetted)) {
 		return nil
 	}
 	meta := p.at("meta")
-	return strictjson.Within("meta", wholeMeta(meta))
+	return strictjson.Within("meta", checkWholeMeta(meta))
 }
 
-func wholeMeta(meta piece) error {
+// checkWholeMeta refuses the meta of a resource if it has the tag SUBSETTED.
+func checkWholeMeta(meta piece) error {
 	var content any
 	if meta.raw == nil || json.Unmarshal(meta.raw, &content) != nil || !hasText(content, subsetted) {
 		return nil
@@ -278,11 +289,12 @@ func hasText(value any, text string) bool {
 	return false
 }
 
-// wholePage refuses a Bundle that its tag or its own address calls incomplete.
-func wholePage(name string, p piece) error {
+// checkWholePage refuses a member of a Bundle that shows that elements were left out:
+// its meta with the tag SUBSETTED, or its self link with _elements or _summary.
+func checkWholePage(name string, p piece) error {
 	switch name {
 	case "meta":
-		return wholeMeta(p)
+		return checkWholeMeta(p)
 	case "link":
 		var links []struct{ Relation, URL string }
 		if json.Unmarshal(p.raw, &links) != nil {

@@ -25,9 +25,10 @@ const (
 	FHIR   Format = "fhir"   // a DiagnosticReport or Bundle, an array of them, or one a line
 )
 
-// ReadFrom is ReadFormat for a file whose format is recognised: one that ends in
-// .ndjson or .jsonl, or has several values of which the first is on one line, has
-// a record a line; any other has one record, an array of records, or a FHIR Bundle.
+// ReadFrom is ReadFormat for a file whose format is recognised. A file has a record a
+// line if its name ends in .ndjson or .jsonl, or if it has several values and the
+// first is on one line. Any other file has one record, an array of records, or a
+// FHIR Bundle.
 func ReadFrom(ctx context.Context, src io.Reader, name string, emit func(Record) error) error {
 	return ReadFormat(ctx, src, name, "", emit)
 }
@@ -52,10 +53,11 @@ type document struct {
 	format   Format
 	emit     func(Record) error
 	splitter *splitter
-	seen     map[[16]byte]int32 // line of each good record by identity
+	seen     map[[16]byte]int32 // line of each good record, by a hash of its id and revisions
 }
 
-// read returns a *Refusal where the rest of the file cannot be read.
+// read reads the whole file and emits its records. It returns a *Refusal if the rest
+// of the file cannot be read.
 func (d *document) read() error {
 	d.splitter.skipByteOrderMark()
 	beginning, _ := d.splitter.reader.Peek(len(longestMagic))
@@ -82,8 +84,9 @@ func (d *document) read() error {
 	return d.atEnd()
 }
 
-// readOne reads a file of a single record, which may be a Bundle, or the first
-// of several lines with a record each.
+// readOne reads a file of a single record, which may be a Bundle. If the record is on
+// one line and something follows on another, it reads the file as one record a line,
+// unless the format is given as JSON.
 func (d *document) readOne() error {
 	p, err := d.splitter.value(func(beginning []byte) int {
 		if isBundle(beginning) {
@@ -101,15 +104,15 @@ func (d *document) readOne() error {
 			}
 			return d.readLines()
 		}
-		if syntax := strictjson.Check(p.raw); syntax != nil && !p.over {
-			return p.refusal(syntax) // the more likely reason: the text is no JSON at all
+		if syntax := strictjson.Check(p.raw); syntax != nil && !p.tooLong {
+			return p.refusal(syntax) // what follows is most likely a consequence of it
 		}
 		return err
 	}
 	return d.record(p)
 }
 
-// atEnd refuses a document after which something follows.
+// atEnd returns nil at the end of the file, and a *Refusal if something follows.
 func (d *document) atEnd() error {
 	_, err := d.splitter.next()
 	switch {
@@ -121,7 +124,8 @@ func (d *document) atEnd() error {
 	return Refusef(d.splitter.line, events.Invalid, "", "something follows the end of the document; write one record a line, or put the records into an array")
 }
 
-// readLines reads one record a line.
+// readLines reads one record a line up to the end of the file. Blank lines are
+// ignored.
 func (d *document) readLines() error {
 	for {
 		p, err := d.splitter.readLine()
@@ -140,7 +144,8 @@ func (d *document) readLines() error {
 	}
 }
 
-// record reads one piece of the file and emits what is in it.
+// record reads one piece of the file and emits the record or the reports of the
+// Bundle in it, or their refusals.
 func (d *document) record(p piece) error {
 	if err := d.ctx.Err(); err != nil {
 		return err
@@ -155,9 +160,10 @@ func (d *document) record(p piece) error {
 	return d.accept(a, p.line, "id")
 }
 
-// readRecord reads an assessment or a DiagnosticReport.
+// readRecord reads an assessment or a DiagnosticReport. A text with a resourceType is
+// FHIR. The error is a *Refusal.
 func (d *document) readRecord(p piece) (events.Assessment, error) {
-	if p.over {
+	if p.tooLong {
 		return events.Assessment{}, tooLarge(p.line)
 	}
 	if err := strictjson.Check(p.raw); err != nil {
@@ -174,7 +180,8 @@ func (d *document) readRecord(p piece) (events.Assessment, error) {
 	return readReport(p)
 }
 
-// readReport reads a DiagnosticReport.
+// readReport reads a DiagnosticReport whose JSON has been checked. The error is a
+// *Refusal.
 func readReport(p piece) (events.Assessment, error) {
 	kind := p.at("resourceType")
 	if kind.raw == nil {
@@ -189,7 +196,7 @@ func readReport(p piece) (events.Assessment, error) {
 		return events.Assessment{}, Refusef(kind.line, events.Unsupported, "resourceType",
 			"%s cannot be imported; a DiagnosticReport can, and in a Bundle the Observations of its lesions", Printable(name))
 	}
-	if err := whole(p); err != nil {
+	if err := checkWhole(p); err != nil {
 		return events.Assessment{}, err
 	}
 	a, err := fhir.ParseReport(p.raw)
@@ -203,8 +210,9 @@ func tooLarge(line int) *Refusal {
 	return Refusef(line, events.TooLarge, "", "the record has more than 1 MiB")
 }
 
-// accept emits a good record unless the file had it before. Field is where its
-// id stands.
+// accept emits a good record. If the file had the same revision before, it emits a
+// refusal about field, where the id stands. Beyond maxRecords it returns a *Refusal
+// of the rest of the file.
 func (d *document) accept(a events.Assessment, line int, field string) error {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", a.ID, a.Case.Revision, a.Revision))
 	identity := [16]byte(sum[:])
@@ -227,11 +235,12 @@ func (d *document) refused(err error) error {
 	return err
 }
 
+// refuse emits a refusal.
 func (d *document) refuse(r *Refusal) error { return d.emit(r.Record(d.name)) }
 
-// OtherFormat returns what the file is that begins so, if it is compressed, in
-// another encoding, or of another format that text files are often sent in; else
-// nothing.
+// OtherFormat recognises a file that is not plain text from its beginning: one that is
+// compressed, in UTF-16, or a spreadsheet, for example. It returns what the file is,
+// for a message, or "" if it recognises nothing.
 func OtherFormat(beginning []byte) string {
 	for _, f := range otherFormats {
 		if strings.HasPrefix(string(beginning), f.beginning) {
@@ -241,6 +250,7 @@ func OtherFormat(beginning []byte) string {
 	return ""
 }
 
+// longestMagic is the longest beginning in otherFormats.
 const longestMagic = "HEADER RECORD*******"
 
 var otherFormats = []struct{ beginning, name string }{

@@ -16,8 +16,8 @@ const (
 	maxBundle = 64 << 20 // one FHIR Bundle
 )
 
-// maxRecords is how many records of one file are read. About 50 bytes of each
-// stay in memory, to find one that comes twice.
+// maxRecords is the limit on good records of one file. About 50 bytes of each stay in
+// memory, to find duplicates.
 const maxRecords = 2_000_000
 
 // Record is one assessment of a file, or the refusal of one.
@@ -31,7 +31,7 @@ type Record struct {
 
 // Warning is what was left out, replaced or reordered for a record.
 type Warning struct {
-	Kind string // one of a few, by which warnings are counted
+	Kind string // one of a fixed set, by which callers count warnings
 	Text string
 }
 
@@ -56,14 +56,14 @@ func (r *Refusal) Error() string { return fmt.Sprintf("line %d: %s", r.Line, r.E
 // Unwrap returns the events.Error.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// Record returns the Record that reports the refusal; file is where it stands
-// unless the refusal names another.
+// Record returns the Record that reports the refusal. File is used if the refusal
+// names no file.
 func (r *Refusal) Record(file string) Record {
 	return Record{File: cmp.Or(r.File, file), Line: r.Line, Err: r.Err}
 }
 
-// AsError returns the events.Error in err, or a new Invalid one; field is what
-// it is about if it names none.
+// AsError returns the events.Error in err, or a new Invalid one with its text. If the
+// error has no Field, AsError sets it to field.
 func AsError(err error, field string) *events.Error {
 	e := &events.Error{Code: events.Invalid, Message: err.Error()}
 	errors.As(err, &e)

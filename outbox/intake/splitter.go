@@ -12,35 +12,36 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/strictjson"
 )
 
-// whiteSpace is that of JSON. A no-break space is none.
+// whiteSpace is the white space of JSON, which has no other characters.
 const whiteSpace = " \t\r\n"
 
 // piece is a value as it stands in a file.
 type piece struct {
-	raw  []byte // valid until the next piece is read
-	line int    // where it starts
-	over bool   // longer than the limit; raw is its beginning
+	raw     []byte // valid until the next piece is read
+	line    int    // where it starts
+	tooLong bool   // longer than the limit; raw is its beginning
 }
 
-// at returns the value at a path in the piece; without such a value, its raw is
-// nil and its line that of the innermost value around it.
+// at returns the value at a path in the piece. If there is no such value, raw is nil
+// and line is that of the innermost value that is there.
 func (p piece) at(path string) piece {
 	value, offset := strictjson.Find(p.raw, path)
 	return piece{raw: value, line: p.lineOf(offset)}
 }
 
+// lineOf returns the line of the byte at an offset in the piece.
 func (p piece) lineOf(offset int) int {
 	return p.line + bytes.Count(p.raw[:offset], []byte{'\n'})
 }
 
-// refusal returns the Refusal of the piece for the error. Its line is that of the
-// field that the error is about, or where the text stops being JSON.
+// refusal returns the Refusal of the piece for an error. Its line is that of the
+// field that the error names, or of the place where the text is not JSON.
 func (p piece) refusal(err error) *Refusal {
 	e := AsError(err, "")
 	line := p.at(e.Field).line
 	var syntax *strictjson.SyntaxError
 	if errors.As(err, &syntax) {
-		if syntax.Duplicate {
+		if syntax.Duplicate { // at found the first of the two names; Offset is of the second
 			e.Message = fmt.Sprintf("%s, first in line %d", e.Message, line)
 		}
 		line = p.lineOf(syntax.Offset)
@@ -52,27 +53,29 @@ func (p piece) refusal(err error) *Refusal {
 // outermost array or object, and keeps one of them in memory at a time.
 //
 // It finds the end of a value by brackets and quotes alone, and leaves it to
-// strictjson whether the value is JSON. So a file goes on behind a record that
-// is malformed or too large, where a decoder would have to stop.
+// strictjson whether the value is JSON. So the records after one that is malformed
+// or too large can be read, where a decoder would have to stop.
 type splitter struct {
 	reader *bufio.Reader
-	line   int // of the next byte
-	buffer []byte
+	line   int    // of the next byte
+	buffer []byte // of the current piece; used again for the next
 }
 
 func newSplitter(r io.Reader, line int) *splitter {
 	return &splitter{reader: bufio.NewReaderSize(r, 64<<10), line: line}
 }
 
-// skipByteOrderMark skips the mark that some programs put before UTF-8.
+// skipByteOrderMark skips the byte order mark that some programs put before UTF-8.
 func (s *splitter) skipByteOrderMark() {
 	if mark, _ := s.reader.Peek(3); string(mark) == "\ufeff" {
 		s.reader.Discard(len(mark))
 	}
 }
 
-// startsWithObjects reports whether the first line begins an object, and the next
-// one another that cannot be in it. It does not look beyond what is buffered.
+// startsWithObjects reports whether the text seems to have an object a line. It looks
+// at the first two lines that are not blank: both must begin with a brace, and the
+// first must not end where a value is still to come. It does not look beyond what
+// fits into the reader's buffer.
 func (s *splitter) startsWithObjects() bool {
 	beginning, _ := s.reader.Peek(s.reader.Size())
 	first, rest, _ := bytes.Cut(bytes.TrimLeft(beginning, whiteSpace), []byte{'\n'})
@@ -81,7 +84,8 @@ func (s *splitter) startsWithObjects() bool {
 		bytes.HasPrefix(bytes.TrimLeft(rest, whiteSpace), []byte{'{'})
 }
 
-// chunk returns what is buffered, at least a byte, without consuming it.
+// chunk returns the buffered bytes, at least one, without consuming them. It reads
+// only if the buffer is empty.
 func (s *splitter) chunk() ([]byte, error) {
 	if _, err := s.reader.Peek(1); err != nil {
 		return nil, err
@@ -89,13 +93,14 @@ func (s *splitter) chunk() ([]byte, error) {
 	return s.reader.Peek(s.reader.Buffered())
 }
 
+// consume advances past bytes that chunk returned, and counts their lines.
 func (s *splitter) consume(read []byte) {
 	s.line += bytes.Count(read, []byte{'\n'})
 	s.reader.Discard(len(read))
 }
 
-// readLine reads the next line without the white space around it; of one that
-// is longer than a record may be, the beginning. Its error is io.EOF at the end.
+// readLine reads the next line without the white space around it. Of a line that is
+// longer than MaxRecord it keeps the beginning. Its error is io.EOF at the end.
 func (s *splitter) readLine() (piece, error) {
 	p := piece{line: s.line}
 	s.buffer = s.buffer[:0]
@@ -111,9 +116,9 @@ func (s *splitter) readLine() (piece, error) {
 		if end >= 0 {
 			chunk = chunk[:end+1]
 		}
-		if !p.over {
+		if !p.tooLong {
 			s.buffer = append(s.buffer, chunk...)
-			p.over = len(s.buffer) > MaxRecord
+			p.tooLong = len(s.buffer) > MaxRecord
 		}
 		s.consume(chunk)
 		if end >= 0 {
@@ -121,7 +126,7 @@ func (s *splitter) readLine() (piece, error) {
 		}
 	}
 	p.raw = bytes.Trim(s.buffer, whiteSpace)
-	if p.over && len(p.raw) == 0 {
+	if p.tooLong && len(p.raw) == 0 { // all white space; not blank, so that it is refused
 		p.raw = s.buffer
 	}
 	return p, nil
@@ -145,7 +150,8 @@ func (s *splitter) next() (byte, error) {
 	return 0, Refusef(s.line, events.TooLarge, "", "more than 1 MiB of white space; the rest of the file is not read")
 }
 
-// nextInside is next inside a value, where the text must not end.
+// nextInside is like next, but refuses the end of the text. It is called inside an
+// array or object.
 func (s *splitter) nextInside() (byte, error) {
 	c, err := s.next()
 	if errors.Is(err, io.EOF) {
@@ -154,7 +160,8 @@ func (s *splitter) nextInside() (byte, error) {
 	return c, err
 }
 
-// expect consumes the next byte, which must be one of those wanted.
+// expect consumes and returns the next byte after white space. It refuses a byte that
+// is not one of those in wanted.
 func (s *splitter) expect(wanted string) (byte, error) {
 	c, err := s.nextInside()
 	if err != nil {
@@ -167,7 +174,7 @@ func (s *splitter) expect(wanted string) (byte, error) {
 	return c, nil
 }
 
-// beforeValue skips white space before a value that must follow.
+// beforeValue skips white space. It refuses a byte that cannot begin a value.
 func (s *splitter) beforeValue() error {
 	c, err := s.nextInside()
 	if err == nil && strings.IndexByte(",:]}", c) >= 0 {
@@ -176,10 +183,10 @@ func (s *splitter) beforeValue() error {
 	return err
 }
 
-// value reads the next value, which must have begun. Of a value that is longer
-// than a record it keeps the beginning; where the text ends within the value, it
-// returns what there is. If grow is not nil, it is called with the beginning of
-// a value that exceeds the limit and returns a higher limit.
+// value reads the value that begins at the next byte. If the text ends within the
+// value, value returns what there is. Of a value longer than MaxRecord it keeps the
+// beginning. If grow is not nil, it is called once with the beginning of such a value
+// and returns the limit to use instead.
 func (s *splitter) value(grow func(beginning []byte) int) (piece, error) {
 	p, limit := piece{line: s.line}, MaxRecord
 	s.buffer = s.buffer[:0]
@@ -190,13 +197,13 @@ func (s *splitter) value(grow func(beginning []byte) int) (piece, error) {
 			return p, err
 		}
 		n, done := end.find(chunk)
-		if !p.over {
+		if !p.tooLong {
 			s.buffer = append(s.buffer, chunk[:n]...)
 		}
-		if !p.over && len(s.buffer) > limit && grow != nil {
+		if !p.tooLong && len(s.buffer) > limit && grow != nil {
 			limit, grow = grow(s.buffer), nil
 		}
-		p.over = p.over || len(s.buffer) > limit
+		p.tooLong = p.tooLong || len(s.buffer) > limit
 		s.consume(chunk[:n])
 		if done || errors.Is(err, io.EOF) {
 			p.raw = s.buffer
@@ -205,13 +212,13 @@ func (s *splitter) value(grow func(beginning []byte) int) (piece, error) {
 	}
 }
 
-// elements reads an array and calls each with its elements.
+// elements reads an array and calls each with every element.
 func (s *splitter) elements(each func(piece) error) error {
 	return s.list("[", "]", each)
 }
 
-// members reads an object and calls each with the names of its members; each
-// must read the value.
+// members reads an object and calls each with the name of every member and its line.
+// Each must read the value of the member.
 func (s *splitter) members(each func(name string, line int) error) error {
 	return s.list("{", "}", func(p piece) error {
 		var name string
@@ -232,13 +239,14 @@ func (s *splitter) members(each func(name string, line int) error) error {
 	})
 }
 
-// list reads what stands between two brackets, separated by commas, and calls
-// each with the value that each part begins with.
+// list reads an array or an object from the bracket first to the bracket last. It
+// calls each with every element of the array, or every name in the object; for a
+// name, each must read the rest of the member.
 func (s *splitter) list(first, last string, each func(piece) error) error {
 	if _, err := s.expect(first); err != nil {
 		return err
 	}
-	if c, err := s.next(); err == nil && c == last[0] {
+	if c, err := s.next(); err == nil && c == last[0] { // empty
 		_, err := s.reader.Discard(1)
 		return err
 	}
@@ -259,11 +267,12 @@ func (s *splitter) list(first, last string, each func(piece) error) error {
 	}
 }
 
-// valueEnd finds where a value ends. It is kept from one chunk to the next.
+// valueEnd finds where a value ends. A value may reach over several chunks; valueEnd
+// holds the state between them.
 type valueEnd struct {
-	depth           int
-	quoted, escaped bool
-	scalar          bool
+	depth           int  // of open brackets
+	quoted, escaped bool // inside a string; after a backslash in it
+	scalar          bool // inside a number or word that is the value itself
 }
 
 // find returns how many bytes of the chunk belong to the value, and whether
@@ -286,7 +295,8 @@ func (e *valueEnd) find(chunk []byte) (n int, done bool) {
 	return len(chunk), false
 }
 
-// closes takes a byte of a string, and reports whether it ends the string.
+// closes is called with each byte of a string. It reports whether the byte ends the
+// string.
 func (e *valueEnd) closes(c byte) bool {
 	switch {
 	case e.escaped:
@@ -299,8 +309,8 @@ func (e *valueEnd) closes(c byte) bool {
 	return !e.quoted
 }
 
-// structure takes a byte outside of strings and scalars, and reports whether it
-// ends the value.
+// structure is called with each byte that is outside of strings and scalars. It
+// reports whether the byte ends the value.
 func (e *valueEnd) structure(c byte) bool {
 	switch c {
 	case '"':

@@ -56,7 +56,7 @@ type Endpoint struct {
 	clients Clients
 	signer  Signer
 	cfg     Config
-	wrong   *access.SignIns // by place, of all clients
+	wrong   *access.SignIns // failed requests by place, all clients together
 	metrics metrics
 }
 
@@ -75,7 +75,7 @@ func New(clients Clients, signer Signer, cfg Config) *Endpoint {
 	return &Endpoint{clients: clients, signer: signer, cfg: cfg, wrong: access.NewSignIns(access.PlaceSignIns), metrics: newMetrics()}
 }
 
-// grant is a successful answer (RFC 6749, section 5.1).
+// grant is the body of a successful answer (RFC 6749, section 5.1).
 type grant struct {
 	TokenType   string `json:"token_type"`
 	AccessToken string `json:"access_token"`
@@ -100,6 +100,8 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, g)
 }
 
+// issue returns an access token or a refusal. It authenticates the client before it
+// checks the grant type and the scope.
 func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request) (grant, *refusal) {
 	if err := e.cfg.Ready(); err != nil {
 		return grant{}, refuseClient(err)
@@ -127,12 +129,14 @@ func (e *Endpoint) issue(w http.ResponseWriter, r *http.Request) (grant, *refusa
 	}, nil
 }
 
-// authenticate asks Clients. Only then does it count a failure, at its place for all
-// clients together: the right secret is accepted whatever else comes from there.
+// authenticate asks Clients whether the credentials are right. It counts a failure at
+// the place of the address, for all clients together. After too many failures there,
+// a further failure is Throttled. The right secret is always accepted, because
+// Clients is asked first.
 func (e *Endpoint) authenticate(ctx context.Context, q request, address string) (access.Partner, error) {
 	partner, err := e.clients.AuthenticateClient(ctx, q.clientID, q.secret, address)
 	if code := events.CodeOf(err); code != events.Unauthenticated && code != events.Throttled {
-		return partner, err
+		return partner, err // success, or an error that says nothing about the secret
 	}
 	if wait, _ := e.wrong.Fail(access.Attempt{Place: access.Place(address)}, e.cfg.Clock()); wait > 0 {
 		var refusal *events.Error
@@ -146,7 +150,7 @@ func (e *Endpoint) authenticate(ctx context.Context, q request, address string) 
 	return access.Partner{}, err
 }
 
-// address returns the host that sent the request. It ignores headers such as
+// address returns the host of the connection. It ignores headers such as
 // X-Forwarded-For, in which a caller could put another address each time.
 func address(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
@@ -156,6 +160,7 @@ func address(r *http.Request) string {
 	return host
 }
 
+// writeJSON writes the whole answer, apart from headers set before.
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	data, err := json.Marshal(body)
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 )
 
-// JWKS returns a handler for GET on JWKSPath. It answers with the public keys, of
-// those that keys returns, with which an access token may have been signed that
-// has not expired at the time that clock returns (RFC 7517).
+// JWKS returns a handler for GET on JWKSPath. It answers with the public keys from
+// keys (RFC 7517). A key that no longer signs is left out when the last access token
+// that it may have signed has expired. The present time is that of clock.
 func JWKS(keys func() []access.Key, clock func() time.Time) http.Handler {
 	return rest.Methods(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}

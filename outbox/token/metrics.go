@@ -19,7 +19,7 @@ func newMetrics() metrics {
 	}, []string{"outcome"})}
 	for _, outcome := range []string{
 		issued, throttled, invalidRequest, invalidClient, unsupportedGrantType, invalidScope, unavailable, serverError,
-	} {
+	} { // each series starts at 0, before its first request
 		m.requests.WithLabelValues(outcome)
 	}
 	return m

@@ -20,9 +20,9 @@ const (
 	serverError          = "server_error"
 )
 
-// refusal is an answer without an access token. According to the RFC the status
-// is 400 for every fault of the request, also for its media type and size, except
-// where HTTP requires another.
+// refusal is an answer without an access token. By RFC 6749 the status is 400 for
+// every fault of the request, including its media type and size, except where HTTP
+// requires another status.
 type refusal struct {
 	status      int
 	code        string
@@ -31,7 +31,8 @@ type refusal struct {
 	err         error // for the log
 }
 
-// refuse returns a refusal with status 400.
+// refuse returns a refusal with status 400 whose description is also its cause in the
+// log.
 func refuse(reason events.Code, code, description string) *refusal {
 	return &refusal{
 		status: http.StatusBadRequest, code: code, description: description,
@@ -39,6 +40,8 @@ func refuse(reason events.Code, code, description string) *refusal {
 	}
 }
 
+// malformed returns a refusal of a request that cannot be read. The cause is for the
+// log; it may be nil.
 func malformed(description string, cause error) *refusal {
 	r := refuse(events.Invalid, invalidRequest, description)
 	if cause != nil {
@@ -53,6 +56,8 @@ func methodNotAllowed() *refusal {
 	return r
 }
 
+// unknownClient returns a refusal with status 401. The cause is for the log; it may be
+// nil.
 func unknownClient(description string, cause error) *refusal {
 	r := refuse(events.Unauthenticated, invalidClient, description)
 	r.status = http.StatusUnauthorized
@@ -62,8 +67,8 @@ func unknownClient(description string, cause error) *refusal {
 	return r
 }
 
-// refuseClient returns the refusal for an error of Clients. It is the same for an
-// unknown client and for a wrong secret.
+// refuseClient returns the refusal for an error of Clients or of Config.Ready. It is
+// the same for an unknown client and for a wrong secret.
 func refuseClient(err error) *refusal {
 	var e *events.Error
 	switch code := events.CodeOf(err); {
@@ -92,6 +97,7 @@ func (r *refusal) outcome() string {
 	return r.code
 }
 
+// write writes the whole answer.
 func (r *refusal) write(w http.ResponseWriter) {
 	switch r.status {
 	case http.StatusUnauthorized:

@@ -19,11 +19,11 @@ const (
 	grantType = "client_credentials"
 )
 
-// parameters are the known parameters. Others are ignored (RFC 6749, section
-// 3.2).
+// parameters are the parameters that the endpoint reads. It ignores others (RFC 6749,
+// section 3.2).
 var parameters = []string{"grant_type", "scope", "client_id", "client_secret"}
 
-// request is a well-formed token request.
+// request is a token request that has credentials and a grant type, not yet checked.
 type request struct {
 	clientID, secret string
 	grantType        string
@@ -58,8 +58,8 @@ func readRequest(w http.ResponseWriter, r *http.Request) (request, *refusal) {
 	return q, nil
 }
 
-// readForm reads the body. It refuses known parameters in the URL, because URLs
-// are logged.
+// readForm reads the known parameters in the body. It refuses them in the URL, because
+// the URLs of requests are often logged.
 func readForm(w http.ResponseWriter, r *http.Request) (map[string]string, *refusal) {
 	for name := range r.URL.Query() {
 		if slices.Contains(parameters, name) {
@@ -79,10 +79,10 @@ func readForm(w http.ResponseWriter, r *http.Request) (map[string]string, *refus
 	return parseForm(string(body))
 }
 
-// parseForm returns the known parameters. They may occur once, where one without
-// a value does not count. Others are ignored, whatever they are (RFC 6749,
-// section 3.2). No cause is logged, because it would quote the form, which has
-// the secret.
+// parseForm returns the values of the known parameters. Each may have one value;
+// occurrences without a value are ignored. Other parameters are ignored too, even if
+// their values are malformed (RFC 6749, section 3.2). Its refusals have no cause for
+// the log, because a cause would quote the form, which contains the secret.
 func parseForm(body string) (map[string]string, *refusal) {
 	form := make(map[string]string)
 	for pair := range strings.SplitSeq(body, "&") {
@@ -108,8 +108,9 @@ func parseForm(body string) (map[string]string, *refusal) {
 	return form, nil
 }
 
-// readBasic reads the credentials of HTTP Basic, each of them form-encoded
-// (RFC 6749, section 2.3.1). The form may repeat the client_id.
+// readBasic reads the id and the secret from HTTP Basic, in which each is form-encoded
+// (RFC 6749, section 2.3.1). Headers is the number of Authorization headers. The form
+// may have the same client_id, but no secret.
 func (q *request) readBasic(r *http.Request, headers int) *refusal {
 	if headers > 1 || q.secret != "" {
 		return malformed("use one way to authenticate, not several", nil)
@@ -133,8 +134,7 @@ func (q *request) readBasic(r *http.Request, headers int) *refusal {
 	return nil
 }
 
-// check refuses another grant type or scope than the only one. The scope may be
-// missing.
+// check refuses a grant type or a scope that is not offered. The scope may be missing.
 func (q request) check() *refusal {
 	if q.grantType != grantType {
 		return refuse(events.Unsupported, unsupportedGrantType, "the only grant_type is "+grantType)

@@ -16,17 +16,17 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
-// table reads a CSV file (RFC 4180) with a header, one record at a time. Blanks
-// around names and values do not count, nor do lines of blanks.
+// table reads a CSV file (RFC 4180) with a header, one record at a time. It ignores
+// white space around names and values, and records whose fields are all blank.
 type table struct {
-	file    string
-	csv     *csv.Reader
-	input   *limitedReader
-	width   int            // fields in a record
-	columns map[string]int // index by name in upper case; only columns that are used
-	names   []string       // by index; empty for columns that are not used
-	after   int            // the line after the last record that was read
-	seeds   [2]maphash.Seed
+	file     string
+	csv      *csv.Reader
+	input    *limitedReader
+	width    int            // fields in a record
+	columns  map[string]int // index by name in upper case; only columns that are used
+	names    []string       // by index; empty for columns that are not used
+	nextLine int            // the line after the last record that was read
+	seeds    [2]maphash.Seed
 }
 
 const missing = "NA"
@@ -38,8 +38,8 @@ type row struct {
 	fields []string
 }
 
-// get returns the value in a column that is used, or nothing where the file lacks
-// the column or the value is missing: blank, or NA as R writes it.
+// get returns the value in a column that the domain uses. It returns "" if the file
+// lacks the column or the value is missing: blank, or NA as R writes it.
 func (r row) get(column string) string {
 	i, ok := r.table.columns[column]
 	if !ok {
@@ -52,7 +52,8 @@ func (r row) get(column string) string {
 	return value
 }
 
-// hash returns a hash of the row without the column.
+// hash returns a hash of all values of the row but that in the column. It has 128
+// bits of two random seeds, so that no file can be made with equal hashes.
 func (r row) hash(column string) (sum [2]uint64) {
 	without, ok := r.table.columns[column]
 	for i, seed := range r.table.seeds {
@@ -62,7 +63,7 @@ func (r row) hash(column string) (sum [2]uint64) {
 			if !ok || j != without {
 				_, _ = h.WriteString(strings.TrimSpace(field))
 			}
-			_ = h.WriteByte(0xff) // in no valid text
+			_ = h.WriteByte(0xff) // separates the fields; occurs in no valid UTF-8
 		}
 		sum[i] = h.Sum64()
 	}
@@ -76,8 +77,9 @@ func (r row) refusef(code events.Code, column, format string, args ...any) *inta
 	return refusal
 }
 
-// limitedReader fails in the middle of a record that is too large, because
-// csv.Reader reads a record whole, whatever its size.
+// limitedReader returns an error after left bytes and sets exceeded. Without it
+// csv.Reader would read a record of any size into memory. The table sets left
+// before each record.
 type limitedReader struct {
 	r        io.Reader
 	left     int
@@ -94,8 +96,9 @@ func (b *limitedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// openTable reads the header. The columns may stand in any order among others,
-// in any case. A header that lacks a required one is a *Refusal.
+// openTable returns a table whose header has been read. The columns that d uses may
+// stand in any order, between others, in upper or lower case. The error is a
+// *Refusal if the file is not CSV or the header lacks a required column.
 func openTable(file string, r io.Reader, d domain) (*table, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	beginning, _ := buffered.Peek(512)
@@ -104,7 +107,7 @@ func openTable(file string, r io.Reader, d domain) (*table, error) {
 	}
 	input := &limitedReader{r: buffered}
 	t := &table{
-		file: file, csv: csv.NewReader(input), input: input, columns: map[string]int{}, after: 1,
+		file: file, csv: csv.NewReader(input), input: input, columns: map[string]int{}, nextLine: 1,
 		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 	}
 	t.csv.FieldsPerRecord = -1
@@ -122,6 +125,7 @@ func openTable(file string, r io.Reader, d domain) (*table, error) {
 	return t, t.readHeader(header, line, d)
 }
 
+// readHeader finds the columns that d uses in the header.
 func (t *table) readHeader(header []string, line int, d domain) error {
 	t.width, t.names = len(header), make([]string, len(header))
 	for i, name := range header {
@@ -134,7 +138,7 @@ func (t *table) readHeader(header []string, line int, d domain) error {
 		}
 		t.columns[name], t.names[i] = i, name
 	}
-	if len(header) == 1 {
+	if len(header) == 1 { // most likely another separator than the comma
 		for _, separator := range []string{";", "\t", "|"} {
 			if strings.Contains(header[0], separator) {
 				return t.refusef(line, events.Unsupported, "", "the columns are separated by %q; write the file with commas", separator)
@@ -149,17 +153,20 @@ func (t *table) readHeader(header []string, line int, d domain) error {
 	return nil
 }
 
+// has reports whether the header has a column.
 func (t *table) has(column string) bool {
 	_, ok := t.columns[column]
 	return ok
 }
 
+// refusef returns a Refusal of the line, about a column that may be empty.
 func (t *table) refusef(line int, code events.Code, column, format string, args ...any) *intake.Refusal {
 	return row{table: t, line: line}.refusef(code, column, format, args...)
 }
 
-// next returns the next record, or io.EOF. After a *Refusal the next one can be
-// read, unless the record was too large.
+// next returns the next record, or io.EOF at the end. Empty fields beyond the header's
+// are ignored. After a *Refusal the next record can be read, unless the refused one
+// was too large.
 func (t *table) next() (row, error) {
 	fields, line, err := t.read()
 	if err != nil {
@@ -180,8 +187,8 @@ func (t *table) next() (row, error) {
 	return r, nil
 }
 
-// read returns the fields of the next record that is not blank, valid until the
-// next is read, and its line.
+// read returns the fields and the line of the next record that is not blank. The
+// fields are valid until the next record is read.
 func (t *table) read() ([]string, int, error) {
 	for {
 		fields, line, err := t.readRecord()
@@ -191,15 +198,17 @@ func (t *table) read() ([]string, int, error) {
 	}
 }
 
+// readRecord reads one record, blank or not, and keeps the line that follows it for
+// the message about a record that is too large.
 func (t *table) readRecord() ([]string, int, error) {
 	t.input.left = intake.MaxRecord
 	fields, err := t.csv.Read()
 	var malformed *csv.ParseError
 	switch {
 	case t.input.exceeded:
-		return nil, 0, t.refusef(t.after, events.TooLarge, "", "a record has more than 1 MiB; the rest of the file is not read")
+		return nil, 0, t.refusef(t.nextLine, events.TooLarge, "", "a record has more than 1 MiB; the rest of the file is not read")
 	case errors.As(err, &malformed):
-		t.after = malformed.Line + 1
+		t.nextLine = malformed.Line + 1
 		return nil, 0, t.refusef(malformed.StartLine, events.Invalid, "", "what stands from here to line %d is not CSV: %v", malformed.Line, malformed.Err)
 	case errors.Is(err, io.EOF):
 		return nil, 0, err
@@ -208,6 +217,6 @@ func (t *table) readRecord() ([]string, int, error) {
 	}
 	line, _ := t.csv.FieldPos(0)
 	last, _ := t.csv.FieldPos(len(fields) - 1)
-	t.after = last + strings.Count(fields[len(fields)-1], "\n") + 1
+	t.nextLine = last + strings.Count(fields[len(fields)-1], "\n") + 1
 	return fields, line, nil
 }

@@ -19,9 +19,9 @@ import (
 type domain struct {
 	file              string
 	eval, evalID, seq string
-	required          [][]string // of each, one column must be there
+	required          [][]string // of each list, the header must have at least one column
 	optional          []string
-	withoutRows       string // what it means that the evaluator has no rows
+	withoutRows       string // for a warning: what follows if the evaluator has no rows
 }
 
 var (
@@ -48,7 +48,9 @@ func (d domain) uses(column string) bool {
 		slices.ContainsFunc(d.required, func(columns []string) bool { return slices.Contains(columns, column) })
 }
 
-// dataset is the rows of one evaluator, by study and subject.
+// dataset holds the rows of one evaluator, by study and subject. Rows that name no
+// evaluator are stored too until the end of their file, where endDomain keeps or
+// removes them.
 type dataset struct {
 	evaluator string
 	studies   map[string]map[string]*subject
@@ -58,10 +60,10 @@ type dataset struct {
 	warnings  []intake.Warning  // of no particular subject
 	responses criteria
 
-	results evaluators // of tr.csv
-	found   evaluators // of the file that is read
-	seen    map[[2]uint64]bool
-	pending []*intake.Refusal // of rows that name no evaluator
+	inResults evaluators         // the evaluators that tr.csv names
+	inFile    evaluators         // the evaluators of the file that is being read
+	seen      map[[2]uint64]bool // hashes of the rows of the file, to find duplicates
+	undecided []*intake.Refusal  // of rows that name no evaluator; emitted at the end of the file if they are the evaluator's
 }
 
 // subject is the rows of one subject.
@@ -81,24 +83,24 @@ type result struct {
 	date, group, lesion, test          string
 	value, original, number            string // TRSTRESC, TRORRES, TRSTRESN
 	unit, originalUnit, status, method string
-	unnamed                            bool // by no evaluator
+	withoutEvaluator                   bool // whether the row names no evaluator
 }
 
 // response is a row of RS with an overall response.
 type response struct {
 	line                         int
 	visit, date, value, category string
-	unnamed                      bool
+	withoutEvaluator             bool
 }
 
 // identification is a row of TU.
 type identification struct {
 	line                   int
 	lesion, name, category string
-	unnamed                bool
+	withoutEvaluator       bool
 }
 
-// organ is what TU has of a lesion.
+// organ is the organ and the category that TU has of a lesion.
 type organ struct {
 	name         string // TULOC
 	nameLine     int
@@ -115,10 +117,11 @@ const (
 	maxSize     = 256 << 20
 )
 
+// newDataset returns a dataset for the rows of an evaluator.
 func newDataset(evaluator string) *dataset {
 	return &dataset{
 		evaluator: evaluator, studies: map[string]map[string]*subject{}, values: map[string]string{}, numbers: map[string]string{},
-		found: newEvaluators(evaluator), seen: map[[2]uint64]bool{}, responses: criteria{left: map[string]int{}},
+		inFile: newEvaluators(evaluator), seen: map[[2]uint64]bool{}, responses: criteria{leftOut: map[string]int{}},
 	}
 }
 
@@ -134,11 +137,13 @@ func (d *dataset) intern(value string) string {
 	return shared
 }
 
+// full reports whether the rows take more memory than maxSize.
 func (d *dataset) full() bool { return d.size > maxSize }
 
-// repeated reports whether an equal row, but for --SEQ, was there before. For a
-// measurement of a lesion it need not be asked: of equal ones the first counts.
-func (d *dataset) repeated(dom domain, r row) bool {
+// isDuplicate reports whether the file had an equal row before, apart from --SEQ,
+// and remembers the row. It returns false for a measurement of a lesion, because
+// addLesion ignores an equal one.
+func (d *dataset) isDuplicate(dom domain, r row) bool {
 	if r.get("TRLNKID") != "" {
 		return false
 	}
@@ -150,18 +155,20 @@ func (d *dataset) repeated(dom domain, r row) bool {
 	return false
 }
 
-// endDomain is called at the end of each file. It returns a *Refusal if the
-// evaluator has no rows in TR, and adds a warning for none in the other domains.
+// endDomain is called at the end of each file. It removes the rows without an
+// evaluator unless they are the wanted evaluator's, evaluates what needs the whole
+// file, and prepares for the next file. It returns a *Refusal if the evaluator has
+// no rows in TR. For no rows in another domain it adds a warning.
 func (d *dataset) endDomain(dom domain, path string) error {
-	found := d.found
+	found := d.inFile
 	if dom.file == resultsDomain.file {
-		d.results = found
+		d.inResults = found
 	}
-	if found.unnamed.rows > 0 && !found.unnamedCount() {
-		d.dropUnnamed()
+	if found.withoutEvaluator.rows > 0 && !found.withoutEvaluatorIsWanted() {
+		d.dropWithoutEvaluator()
 	}
-	d.warnings = append(d.warnings, found.warnings(dom, &d.results)...)
-	d.found = newEvaluators(d.evaluator)
+	d.warnings = append(d.warnings, found.warnings(dom, &d.inResults)...)
+	d.inFile = newEvaluators(d.evaluator)
 	clear(d.seen)
 	if dom.file == lesionsDomain.file {
 		d.eachSubject((*subject).locate)
@@ -169,7 +176,7 @@ func (d *dataset) endDomain(dom domain, path string) error {
 	if dom.file == responsesDomain.file {
 		d.selectResponses()
 	}
-	if found.found() {
+	if found.hasWanted() {
 		return nil
 	}
 	message := fmt.Sprintf("no record is by %q; the file has records by %s", d.evaluator, found.list())
@@ -180,17 +187,18 @@ func (d *dataset) endDomain(dom domain, path string) error {
 	return nil
 }
 
-// dropUnnamed removes what rows that name no evaluator added.
-func (d *dataset) dropUnnamed() {
-	dropped := map[string]bool{}
-	for _, refusal := range d.pending {
+// dropWithoutEvaluator removes the rows that name no evaluator, their refusals, and
+// the warnings of those refusals.
+func (d *dataset) dropWithoutEvaluator() {
+	dropped := map[string]bool{} // texts of the warnings that refusedRow added for them
+	for _, refusal := range d.undecided {
 		dropped[refusedText(refusal)] = true
 	}
-	d.pending = nil
+	d.undecided = nil
 	for _, subjects := range d.studies {
 		for id, s := range subjects {
 			for number, rows := range s.results {
-				rows = slices.DeleteFunc(rows, func(r result) bool { return r.unnamed })
+				rows = slices.DeleteFunc(rows, func(r result) bool { return r.withoutEvaluator })
 				if s.results[number] = rows; len(rows) == 0 {
 					delete(s.results, number)
 				}
@@ -198,15 +206,15 @@ func (d *dataset) dropUnnamed() {
 			if len(s.results) == 0 {
 				delete(subjects, id)
 			}
-			s.responses = slices.DeleteFunc(s.responses, func(r response) bool { return r.unnamed })
-			s.identified = slices.DeleteFunc(s.identified, func(i identification) bool { return i.unnamed })
+			s.responses = slices.DeleteFunc(s.responses, func(r response) bool { return r.withoutEvaluator })
+			s.identified = slices.DeleteFunc(s.identified, func(i identification) bool { return i.withoutEvaluator })
 			maps.DeleteFunc(s.refused, func(_ string, w intake.Warning) bool { return dropped[w.Text] })
 		}
 	}
-	d.responses.orphans = slices.DeleteFunc(d.responses.orphans, func(o orphan) bool { return o.unnamed })
+	d.responses.orphans = slices.DeleteFunc(d.responses.orphans, func(o orphan) bool { return o.withoutEvaluator })
 }
 
-// eachSubject calls do with the subjects in order.
+// eachSubject calls do with each subject, ordered by study and id.
 func (d *dataset) eachSubject(do func(*subject)) {
 	for _, study := range slices.Sorted(maps.Keys(d.studies)) {
 		for _, id := range slices.Sorted(maps.Keys(d.studies[study])) {
@@ -215,17 +223,21 @@ func (d *dataset) eachSubject(do func(*subject)) {
 	}
 }
 
+// warnf adds a warning that belongs to no subject.
 func (d *dataset) warnf(kind, format string, args ...any) {
 	d.warnings = append(d.warnings, intake.Warning{Kind: kind, Text: fmt.Sprintf(format, args...)})
 	d.size += rowSize
 }
 
+// warnf adds a warning that belongs to no particular visit.
 func (s *subject) warnf(kind, format string, args ...any) {
 	s.warnings = append(s.warnings, intake.Warning{Kind: kind, Text: fmt.Sprintf(format, args...)})
 }
 
-// add stores a row and returns where it belongs.
-func (d *dataset) add(dom domain, r row, unnamed bool) (place, error) {
+// add stores a row and returns the subject and the visit to which it belongs.
+// withoutEvaluator means that the row names no evaluator; then endDomain may
+// remove it. The error is a *Refusal of the row.
+func (d *dataset) add(dom domain, r row, withoutEvaluator bool) (place, error) {
 	study, id := norm.NFC.String(r.get("STUDYID")), r.get("USUBJID")
 	if study == "" {
 		return place{}, r.refusef(events.Required, "STUDYID", "is missing")
@@ -239,19 +251,19 @@ func (d *dataset) add(dom domain, r row, unnamed bool) (place, error) {
 	s := d.studies[study][id]
 	switch dom.file {
 	case resultsDomain.file:
-		return d.addResult(s, study, id, r, unnamed)
+		return d.addResult(s, study, id, r, withoutEvaluator)
 	case lesionsDomain.file:
-		if s != nil {
-			d.addIdentification(s, r, unnamed)
+		if s != nil { // a subject without rows in TR, which was read before, has no visits that need the organ
+			d.addIdentification(s, r, withoutEvaluator)
 		}
 		return place{subject: s}, nil
 	default:
-		return d.addResponse(s, study, id, r, unnamed)
+		return d.addResponse(s, study, id, r, withoutEvaluator)
 	}
 }
 
-// visitNumber returns VISITNUM as every import writes it, because 04 and 4.0
-// are 4.
+// visitNumber returns VISITNUM in its canonical form, so that 04 and 4.0 are the
+// same visit as 4.
 func (d *dataset) visitNumber(r row) (string, error) {
 	text := r.get("VISITNUM")
 	if number, ok := d.numbers[text]; ok {
@@ -269,8 +281,9 @@ func (d *dataset) visitNumber(r row) (string, error) {
 	return number, nil
 }
 
-// canonicalNumber returns the one text of a number. It takes 18 digits, and an
-// exponent as R writes it.
+// canonicalNumber returns the same text for all spellings of a number: without an
+// exponent, leading zeros and trailing zeros after the point. See parseNumber for
+// what it accepts.
 func canonicalNumber(text string) (string, bool) {
 	n, ok := parseNumber(text)
 	if !ok {
@@ -283,8 +296,10 @@ func canonicalNumber(text string) (string, bool) {
 	return n.Text('f'), true
 }
 
-// parseNumber reads a number of at most 18 digits.
+// parseNumber reads a finite number of at most 18 digits, which may have an exponent
+// as R writes it. It reports false for any other text.
 func parseNumber(text string) (*apd.Decimal, bool) {
+	// The limit on the length bounds the work on text from outside.
 	if len(text) > 40 || strings.Trim(text, "0123456789.eE+-") != "" {
 		return nil, false
 	}
@@ -295,8 +310,9 @@ func parseNumber(text string) (*apd.Decimal, bool) {
 	return n, true
 }
 
-func (d *dataset) addResult(s *subject, study, id string, r row, unnamed bool) (place, error) {
-	if s == nil { // counted before the row can be refused
+// addResult stores a row of TR. S is nil for a subject that has no row yet.
+func (d *dataset) addResult(s *subject, study, id string, r row, withoutEvaluator bool) (place, error) {
+	if s == nil { // also if the row is refused below: the subject uses up a case number
 		s = d.newSubject(d.intern(study), d.intern(id))
 	}
 	number, err := d.visitNumber(r)
@@ -304,27 +320,28 @@ func (d *dataset) addResult(s *subject, study, id string, r row, unnamed bool) (
 		return place{}, err
 	}
 	s.results[number] = append(s.results[number], result{
-		line:         r.line,
-		date:         d.intern(r.get("TRDTC")),
-		group:        d.intern(r.get("TRGRPID")),
-		lesion:       d.intern(r.get("TRLNKID")),
-		test:         d.intern(code(r.get("TRTESTCD"))),
-		value:        d.intern(r.get("TRSTRESC")),
-		original:     d.intern(r.get("TRORRES")),
-		number:       d.intern(r.get("TRSTRESN")),
-		unit:         d.intern(r.get("TRSTRESU")),
-		originalUnit: d.intern(r.get("TRORRESU")),
-		status:       d.intern(statusOf(r.get("TRSTAT"))),
-		method:       d.intern(r.get("TRMETHOD")),
-		unnamed:      unnamed,
+		line:             r.line,
+		date:             d.intern(r.get("TRDTC")),
+		group:            d.intern(r.get("TRGRPID")),
+		lesion:           d.intern(r.get("TRLNKID")),
+		test:             d.intern(code(r.get("TRTESTCD"))),
+		value:            d.intern(r.get("TRSTRESC")),
+		original:         d.intern(r.get("TRORRES")),
+		number:           d.intern(r.get("TRSTRESN")),
+		unit:             d.intern(r.get("TRSTRESU")),
+		originalUnit:     d.intern(r.get("TRORRESU")),
+		status:           d.intern(statusOf(r.get("TRSTAT"))),
+		method:           d.intern(r.get("TRMETHOD")),
+		withoutEvaluator: withoutEvaluator,
 	})
 	return place{s, number}, nil
 }
 
-// code returns the code of a test. Case does not count: no two codes differ in
-// it alone.
+// code returns the code of a test in upper case, because no two codes differ in case
+// alone.
 func code(text string) string { return strings.ToUpper(text) }
 
+// statusOf returns TRSTAT, with NOT DONE in upper case.
 func statusOf(text string) string {
 	if strings.EqualFold(text, notDone) {
 		return notDone
@@ -332,6 +349,7 @@ func statusOf(text string) string {
 	return text
 }
 
+// newSubject adds a subject without rows.
 func (d *dataset) newSubject(study, id string) *subject {
 	s := &subject{
 		study: study, id: id, results: map[string][]result{},
@@ -345,7 +363,8 @@ func (d *dataset) newSubject(study, id string) *subject {
 	return s
 }
 
-func (d *dataset) addIdentification(s *subject, r row, unnamed bool) {
+// addIdentification stores a row of TU. It skips a row without a lesion.
+func (d *dataset) addIdentification(s *subject, r row, withoutEvaluator bool) {
 	lesion, category := r.get("TULNKID"), cmp.Or(r.get("TUSTRESC"), r.get("TUORRES"))
 	if categories[category] == "" {
 		category = "" // of another test, such as that a lesion was split
@@ -354,12 +373,13 @@ func (d *dataset) addIdentification(s *subject, r row, unnamed bool) {
 		return
 	}
 	s.identified = append(s.identified, identification{
-		line: r.line, lesion: d.intern(lesion), name: d.intern(r.get("TULOC")), category: d.intern(category), unnamed: unnamed,
+		line: r.line, lesion: d.intern(lesion), name: d.intern(r.get("TULOC")), category: d.intern(category), withoutEvaluator: withoutEvaluator,
 	})
 }
 
-// locate finds organ and category of the lesions. The first organ of a lesion
-// counts.
+// locate sets organ and category of the lesions from the rows of TU, at the end of
+// that file. Of different organs of a lesion the first is used, with a warning.
+// Of different categories only the line is kept; subject.category refuses then.
 func (s *subject) locate() {
 	for _, i := range s.identified {
 		o := s.organs[i.lesion]
@@ -383,7 +403,9 @@ func (s *subject) locate() {
 	s.identified = nil
 }
 
-func (d *dataset) addResponse(s *subject, study, id string, r row, unnamed bool) (place, error) {
+// addResponse stores a row of RS that has an overall response. It skips other
+// responses. S is nil for a subject that TR does not have.
+func (d *dataset) addResponse(s *subject, study, id string, r row, withoutEvaluator bool) (place, error) {
 	value := cmp.Or(r.get("RSSTRESC"), r.get("RSORRES"))
 	switch test := code(r.get("RSTESTCD")); {
 	case test == "" && value != "":
@@ -397,7 +419,7 @@ func (d *dataset) addResponse(s *subject, study, id string, r row, unnamed bool)
 	}
 	found := response{
 		line: r.line, visit: number, date: d.intern(r.get("RSDTC")),
-		value: d.intern(value), category: d.intern(r.get("RSCAT")), unnamed: unnamed,
+		value: d.intern(value), category: d.intern(r.get("RSCAT")), withoutEvaluator: withoutEvaluator,
 	}
 	if s == nil {
 		d.responses.orphans = append(d.responses.orphans, orphan{d.intern(study), d.intern(id), found})
@@ -413,23 +435,28 @@ type place struct {
 	visit   string // VISITNUM; empty where the row belongs to no particular visit
 }
 
-// refusedRow adds warnings for a row that was refused before its visit was
-// known. Most likely it belongs to the visit of the row before or after it.
+// refusedRow adds warnings for a row that was refused before its visit was known.
+// Most likely the row belongs to the visit of the row before or after it, so both
+// visits get the warning.
 type refusedRow struct {
 	previous place
 	warning  string // empty unless the row before was refused
 }
 
+// set is called for each row that is refused. It warns at the visit of the row
+// before, and keeps the warning for next.
 func (r *refusedRow) set(refusal *intake.Refusal) {
 	r.warning = refusedText(refusal)
 	r.warn(r.previous)
 }
 
+// refusedText returns the warning about a refused row.
 func refusedText(refusal *intake.Refusal) string {
 	return fmt.Sprintf("%s:%d was refused and may belong here", filepath.Base(refusal.File), refusal.Line)
 }
 
-// next is called with the place of each row that is stored.
+// next is called with the place of each row that is not refused. It warns there if
+// the row before was refused.
 func (r *refusedRow) next(at place) {
 	if r.warning != "" {
 		r.warn(at)
@@ -438,6 +465,7 @@ func (r *refusedRow) next(at place) {
 	r.previous = at
 }
 
+// warn adds the warning at a place, unless that has one already.
 func (r *refusedRow) warn(at place) {
 	if at.subject == nil {
 		return

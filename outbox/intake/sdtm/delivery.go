@@ -10,8 +10,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
-// arrange orders a subject's visits, those that are registered and that the
-// delivery lacks included, names them, and computes their sums and changes.
+// arrange returns all visits of a subject, delivered and absent, in their order. It
+// sets their names, timepoints, conclusions, sums and changes, and adds the warnings
+// about them. Registered is all that is registered of the subject's case.
 func (s *subject) arrange(delivered []*visit, registered []events.KnownVisit) []*visit {
 	all := slices.Concat(delivered, absentVisits(delivered, registered))
 	if reordered, line := order(all); reordered != "" {
@@ -28,23 +29,25 @@ func (s *subject) arrange(delivered []*visit, registered []events.KnownVisit) []
 	return all
 }
 
-// absentVisits makes visits of what is registered and that the delivery lacks.
+// absentVisits returns a visit for each registered assessment that is not that of a
+// delivered visit.
 func absentVisits(delivered []*visit, registered []events.KnownVisit) []*visit {
-	there := map[string]bool{}
+	deliveredIDs := map[string]bool{}
 	for _, v := range delivered {
 		if v.stored != nil {
-			there[v.stored.Latest.ID] = true
+			deliveredIDs[v.stored.Latest.ID] = true
 		}
 	}
 	var absent []*visit
 	for _, k := range registered {
-		if !there[k.Latest.ID] {
+		if !deliveredIDs[k.Latest.ID] {
 			absent = append(absent, absentVisit(k))
 		}
 	}
 	return absent
 }
 
+// absentVisit returns a registered assessment as a visit without rows.
 func absentVisit(k events.KnownVisit) *visit {
 	v := &visit{absent: true, stored: &k, assessment: k.Latest, lesions: map[string]*lesion{}}
 	if k.Visit != nil {
@@ -52,7 +55,7 @@ func absentVisit(k events.KnownVisit) *visit {
 		v.number, v.date = key.number, key.date
 	}
 	if d, err := parseDate(k.Latest.Effective); err == nil {
-		v.effective, v.coarse = d, d.coarse
+		v.effective, v.dayUnknown = d, d.dayUnknown
 	}
 	for _, l := range k.Latest.Lesions {
 		v.lesions[l.ID] = &lesion{
@@ -62,14 +65,15 @@ func absentVisit(k events.KnownVisit) *visit {
 	if m := k.Latest.Measurement; m != nil {
 		v.sum, _ = newLength(0, m.Value) // valid when it was registered
 	} else {
-		for _, l := range v.lesions {
+		for _, l := range v.lesions { // without a registered sum, its targets count as not measured
 			l.notDone = true
 		}
 	}
 	return v
 }
 
-// warnUnnumbered warns of assessments of the case that did not come from SDTM.
+// warnUnnumbered warns of each absent visit without a VISITNUM, that is, of each
+// assessment of the case that was not imported from SDTM.
 func (s *subject) warnUnnumbered(all []*visit) {
 	for _, v := range all {
 		if v.absent && v.number == "" {
@@ -79,8 +83,9 @@ func (s *subject) warnUnnumbered(all []*visit) {
 	}
 }
 
-// warnReplaced warns where the visit replaces a registered one that it may not be:
-// rows of a visit, or one of its dates, may be missing in this delivery.
+// warnReplaced warns if the visit replaces a registered one although rows of it seem
+// to be missing in this delivery: the registered visit has a lesion that this one
+// lacks, or another date.
 func (v *visit) warnReplaced() {
 	if v.stored == nil || v.refusal != nil || v.sameContent() {
 		return
@@ -102,8 +107,10 @@ func (v *visit) warnReplaced() {
 	}
 }
 
-// name sets the timepoints and names of the visits. A visit that is absent keeps
-// its timepoint where a visit before it was refused and is registered later.
+// name sets the timepoints and names of the visits, which are in their order: 0 and
+// the name of the baseline, then 1, 2, 3 … An absent visit keeps a timepoint that is
+// higher than that, if the registered visits before it are exactly those with a lower
+// timepoint. The gap was left by a visit that was refused and may be registered later.
 func name(visits []*visit) {
 	next := int32(0)
 	for i, v := range visits {
@@ -118,17 +125,19 @@ func name(visits []*visit) {
 	}
 }
 
-// followsTheSame reports whether the registered visits before v are those whose
-// timepoint is lower.
+// followsTheSame reports whether, of the registered visits, exactly those with a lower
+// timepoint are before v.
 func (v *visit) followsTheSame(before, after []*visit) bool {
 	isLower := func(u *visit) bool { return u.stored != nil && u.stored.Latest.Timepoint < v.stored.Latest.Timepoint }
 	isNotLower := func(u *visit) bool { return u.stored != nil && !isLower(u) }
 	return !slices.ContainsFunc(before, isNotLower) && !slices.ContainsFunc(after, isLower)
 }
 
-// reviseCase registers the whole case in its next revision where what is new
-// changes the name, timepoint or changes of a visit that the delivery lacks, so
-// that two reports never have one timepoint.
+// reviseCase puts the whole case into its next revision if the delivery changes the
+// name, timepoint or changes of an absent visit. Then all visits of the case are
+// registered together, so that two reports never have the same timepoint. The case
+// cannot be revised while one of its visits is refused; then the new and changed
+// visits are refused instead.
 func (s *subject) reviseCase(all []*visit, registered []events.KnownVisit) {
 	changed := changedVisits(all, registered)
 	if len(changed) == 0 {
@@ -153,10 +162,10 @@ func (s *subject) reviseCase(all []*visit, registered []events.KnownVisit) {
 	revision++
 	for _, v := range all {
 		switch {
-		case v.withdrawn() || v.assessment.Case.ID != number:
+		case v.withdrawn() || v.assessment.Case.ID != number: // stays as it is registered, or in its own case
 			continue
 		case v.absent:
-			v.again, v.line = true, first.line
+			v.registerAgain, v.line = true, first.line
 		}
 		v.assessment.Case.Revision = revision
 	}
@@ -170,10 +179,9 @@ func (s *subject) reviseCase(all []*visit, registered []events.KnownVisit) {
 	}
 }
 
-// refuseNewContent refuses each new or changed visit of the delivery. They would
-// change the name, timepoint or values of the registered visit changed, which the
-// delivery lacks; then the whole case has to be registered again, and it cannot be
-// while the visit refused is.
+// refuseNewContent refuses each new or changed visit of the delivery. Together they
+// change the absent visit changed, so the whole case would have to be registered
+// again. That is not possible because the visit refused is refused.
 func refuseNewContent(all []*visit, changed, refused *visit) {
 	for _, v := range all {
 		if !v.absent && (v.stored == nil || !reflect.DeepEqual(v.assessment, v.stored.Latest)) {
@@ -183,14 +191,17 @@ func refuseNewContent(all []*visit, changed, refused *visit) {
 	}
 }
 
-// changedVisits returns the visits that the delivery lacks and that it changes.
-// Of the others it sets the assessment to what is registered.
+// changedVisits returns the absent visits whose timepoint or measurement changes
+// because of the delivery, except withdrawn ones. It resets the assessment of each
+// absent visit to what is registered, apart from these changes.
 func changedVisits(all []*visit, registered []events.KnownVisit) []*visit {
 	if !slices.ContainsFunc(all, func(v *visit) bool { return v.absent }) {
 		return nil
 	}
-	before := map[string]*visit{}
-	var alone []*visit
+	// A difference from what is registered counts only if the registered visits alone,
+	// computed by the same rules, do not have it.
+	before := map[string]*visit{} // visits of alone, by assessment id
+	var alone []*visit            // the registered visits without the delivery
 	for _, k := range registered {
 		v := absentVisit(k)
 		before[k.Latest.ID] = v
@@ -222,8 +233,9 @@ func changedVisits(all []*visit, registered []events.KnownVisit) []*visit {
 	return changed
 }
 
-// conclusionAt returns the conclusion of a registered visit at another timepoint:
-// without a response it is another one at the baseline.
+// conclusionAt returns the conclusion of a registered visit if its timepoint changes.
+// It differs only for a visit without a response that becomes the baseline or ceases
+// to be it.
 func (v *visit) conclusionAt(timepoint int32) string {
 	conclusion := v.stored.Latest.Conclusion
 	switch {
@@ -236,8 +248,8 @@ func (v *visit) conclusionAt(timepoint int32) string {
 	return conclusion
 }
 
-// sameLesions reports whether the visit has the lesions and the sum of an
-// assessment.
+// sameLesions reports whether the visit has the same lesions and the same sum of
+// diameters as an assessment.
 func (v *visit) sameLesions(a events.Assessment) bool {
 	value := func(m *events.Measurement) events.Decimal {
 		if m == nil {

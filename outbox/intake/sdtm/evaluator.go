@@ -9,22 +9,24 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
-// maxEvaluators is how many evaluators of a file are remembered.
+// maxEvaluators is how many names, of evaluators or of criteria, are kept of a file,
+// so that memory is bounded.
 const maxEvaluators = 20
 
-// evaluators is who the rows of a file are by. Rows without an evaluator are the
-// investigator's if no row of the file names another evaluator, which only its
-// end shows.
+// evaluators counts the rows of a file by the evaluator that they name. Rows
+// without an evaluator are the investigator's if no row of the file names another
+// evaluator. That is known only at the end of the file.
 type evaluators struct {
-	wanted  string
-	names   map[string]tally // at most maxEvaluators and the wanted one
-	unnamed tally
-	others  bool // whether a row names another evaluator than the investigator
+	wanted           string
+	names            map[string]tally // by evaluator; at most maxEvaluators and the wanted one
+	withoutEvaluator tally
+	foreign          bool // whether a row names another evaluator than the investigator
 }
 
-// tally counts rows.
+// tally is a number of rows and the line of the first.
 type tally struct{ rows, first int }
 
+// with returns the tally with one more row.
 func (t tally) with(line int) tally {
 	if t.rows == 0 {
 		t.first = line
@@ -37,42 +39,47 @@ func newEvaluators(wanted string) evaluators {
 	return evaluators{wanted: wanted, names: map[string]tally{}}
 }
 
-// accept reports whether a row is to be read, and whether it has no evaluator,
-// so that it counts only if unnamedCount is true at the end of the file.
-func (e *evaluators) accept(dom domain, r row) (read, unnamed bool) {
+// accept counts a row. It reports whether the row is to be read, and whether it
+// names no evaluator. Such a row is read if it may still be the wanted evaluator's;
+// withoutEvaluatorIsWanted decides that at the end of the file.
+func (e *evaluators) accept(dom domain, r row) (read, withoutEvaluator bool) {
 	name := r.get(dom.eval)
 	if id := r.get(dom.evalID); id != "" {
 		name += "/" + id
 	}
 	if name == "" {
-		e.unnamed = e.unnamed.with(r.line)
-		return e.wanted == Investigator && !e.others, true
+		e.withoutEvaluator = e.withoutEvaluator.with(r.line)
+		return e.wanted == Investigator && !e.foreign, true
 	}
-	e.others = e.others || name != Investigator
+	e.foreign = e.foreign || name != Investigator
 	if t, ok := e.names[name]; ok || len(e.names) < maxEvaluators || name == e.wanted {
 		e.names[strings.Clone(name)] = t.with(r.line)
 	}
 	return name == e.wanted, false
 }
 
-// unnamedCount reports whether rows without an evaluator are the evaluator's.
-func (e *evaluators) unnamedCount() bool {
-	return e.wanted == Investigator && !e.others && e.unnamed.rows > 0
+// withoutEvaluatorIsWanted reports whether there are rows without an evaluator and
+// they are the wanted evaluator's, as far as the file has been read.
+func (e *evaluators) withoutEvaluatorIsWanted() bool {
+	return e.wanted == Investigator && !e.foreign && e.withoutEvaluator.rows > 0
 }
 
-// found reports whether there are rows of the evaluator.
-func (e *evaluators) found() bool { return e.names[e.wanted].rows > 0 || e.unnamedCount() }
+// hasWanted reports whether there are rows of the wanted evaluator.
+func (e *evaluators) hasWanted() bool {
+	return e.names[e.wanted].rows > 0 || e.withoutEvaluatorIsWanted()
+}
 
-// list returns the evaluators of the file for a message.
+// list returns the evaluators of the file for a message. Rows without an evaluator
+// are listed as "", or as the investigator's if the file names nobody.
 func (e *evaluators) list() string {
 	words := []string{}
 	for _, name := range slices.Sorted(maps.Keys(e.names)) {
 		words = append(words, intake.Printable(name))
 	}
 	switch {
-	case e.unnamed.rows > 0 && e.others:
+	case e.withoutEvaluator.rows > 0 && e.foreign:
 		words = append([]string{`""`}, words...)
-	case e.unnamed.rows > 0 && len(words) == 0:
+	case e.withoutEvaluator.rows > 0 && len(words) == 0:
 		words = append(words, Investigator)
 	}
 	if len(words) == 0 {
@@ -81,17 +88,17 @@ func (e *evaluators) list() string {
 	return strings.Join(words, ", ")
 }
 
-// warnings returns warnings of rows that are left out although they may be meant
-// as the evaluator's: those without an evaluator, and those by a name that is
-// spelled like the evaluator's, or that has no records in tr.csv.
+// warnings returns warnings about rows that are left out, although they may be meant
+// as the wanted evaluator's. These rows have no evaluator, or a name that is spelled
+// like the wanted one, or a name of which tr.csv has no record. Results is of tr.csv.
 func (e *evaluators) warnings(dom domain, results *evaluators) []intake.Warning {
 	var out []intake.Warning
 	warn := func(t tally, by, why string) {
 		text := fmt.Sprintf("%s:%d: %s: %s %s, %s", dom.file, t.first, dom.eval, rowsAre(t.rows), by, why)
 		out = append(out, intake.Warning{Kind: kindEvaluator, Text: text})
 	}
-	if e.wanted == Investigator && e.unnamed.rows > 0 && e.others {
-		warn(e.unnamed, "without an evaluator", "and left out because the file has rows by others")
+	if e.wanted == Investigator && e.withoutEvaluator.rows > 0 && e.foreign {
+		warn(e.withoutEvaluator, "without an evaluator", "and left out because the file has rows by others")
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.names)) {
 		switch {
@@ -105,12 +112,14 @@ func (e *evaluators) warnings(dom domain, results *evaluators) []intake.Warning 
 	return out
 }
 
-// includes reports whether rows are, or may be, by an evaluator.
+// includes reports whether rows are by an evaluator, or may be because not all names
+// were kept.
 func (e *evaluators) includes(name string) bool {
 	_, ok := e.names[name]
-	return ok || len(e.names) >= maxEvaluators || name == Investigator && e.unnamedCount()
+	return ok || len(e.names) >= maxEvaluators || name == Investigator && e.withoutEvaluatorIsWanted()
 }
 
+// rowsAre returns the number of rows with the verb, for a message.
 func rowsAre(n int) string {
 	if n == 1 {
 		return "1 row is"
@@ -118,7 +127,8 @@ func rowsAre(n int) string {
 	return fmt.Sprintf("%d rows are", n)
 }
 
-// plain returns the letters and digits of a name in lower case.
+// plain returns a name in lower case, without spaces and the punctuation in which
+// spellings differ.
 func plain(name string) string {
 	return strings.Map(func(r rune) rune {
 		if strings.ContainsRune(" /-_.,'\"", r) {

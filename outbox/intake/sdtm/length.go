@@ -14,34 +14,38 @@ import (
 // length is a diameter or a sum of diameters in millimetres, with the text in
 // which it is written.
 type length struct {
-	line  int // of its row; 0 where it was computed
+	line  int // of its row; 0 if it was computed or is registered
 	text  events.Decimal
 	value *apd.Decimal
 }
 
-// tooSmallToMeasure is what stands in place of a diameter. In a sum such a
-// lesion counts as 5 mm (RECIST 1.1) unless a number stands beside the words.
+// tooSmallToMeasure is the text that a row may have in place of a diameter. In a sum
+// such a lesion is 5 mm (RECIST 1.1), unless the row has a number in TRSTRESN.
 const tooSmallToMeasure = "TOO SMALL TO MEASURE"
 
+// newLength returns the length of a valid decimal in the row of the line.
 func newLength(line int, text events.Decimal) (*length, error) {
 	value, _, err := apd.NewFromString(string(text))
 	return &length{line: line, text: text, value: value}, err
 }
 
-// fiveMillimetres returns what a lesion counts that is too small to measure.
+// fiveMillimetres returns the diameter, in a sum, of a lesion that is too small to
+// measure.
 func fiveMillimetres() *length { return &length{text: "5", value: apd.New(5, 0)} }
 
+// isTooSmall reports whether text is TOO SMALL TO MEASURE, in any case and spacing.
 func isTooSmall(text string) bool {
 	return len(text) >= len(tooSmallToMeasure) && strings.EqualFold(strings.Join(strings.Fields(text), " "), tooSmallToMeasure)
 }
 
-// tooSmall reports whether the row has the words in place of a diameter.
+// tooSmall reports whether the row has TOO SMALL TO MEASURE in place of a diameter.
 func (r result) tooSmall() bool { return isTooSmall(r.value) || isTooSmall(r.original) }
 
-// result returns TRSTRESC, or where that is blank TRORRES.
+// result returns TRSTRESC, or TRORRES if TRSTRESC is blank.
 func (r result) result() string { return cmp.Or(r.value, r.original) }
 
-// done returns the result unless the test was not done.
+// done returns the result, or "" if the test was not done or the lesion was too
+// small to measure.
 func (r result) done() string {
 	if r.status == notDone || r.tooSmall() {
 		return ""
@@ -49,7 +53,7 @@ func (r result) done() string {
 	return r.result()
 }
 
-// blank reports whether the row has neither a result nor the reason for it.
+// blank reports whether the row has no result and is not NOT DONE.
 func (r result) blank() bool { return r.result() == "" && r.status != notDone }
 
 // isZero reports whether the result is zero, in whatever unit.
@@ -58,7 +62,8 @@ func (r result) isZero() bool {
 	return ok && n.IsZero()
 }
 
-// equal reports whether two rows have the same result.
+// equal reports whether two rows have the same status, unit and value. 10 and 10.0
+// are the same value.
 func (r result) equal(other result) bool {
 	if r.status != other.status || r.tooSmall() != other.tooSmall() || r.lengthUnit() != other.lengthUnit() {
 		return false
@@ -73,8 +78,9 @@ func (r result) equal(other result) bool {
 	return a == b
 }
 
-// lengthText returns the text of the row's number and its column; empty where
-// there is none.
+// lengthText returns the text of the row's diameter or sum, and the column to name
+// in an error about it. The text is empty if the row has none. Beside TOO SMALL TO
+// MEASURE it is the number in TRSTRESN, or else a number in TRSTRESC.
 func (r result) lengthText() (text, column string) {
 	switch {
 	case r.tooSmall() && r.number != "":
@@ -90,7 +96,8 @@ func (r result) lengthText() (text, column string) {
 	return r.value, "TRSTRESC"
 }
 
-// lengthUnit returns the unit of the row's number.
+// lengthUnit returns the unit of the text that lengthText returns: the original unit
+// for TRORRES, else the standard one. A blank unit is replaced by the other.
 func (r result) lengthUnit() string {
 	if r.value == "" {
 		return cmp.Or(r.originalUnit, r.unit)
@@ -98,9 +105,10 @@ func (r result) lengthUnit() string {
 	return cmp.Or(r.unit, r.originalUnit)
 }
 
-// read returns the length in a row; nil if the row has none. What is left out is
-// a warning.
-func (v *visit) read(r result) (*length, *events.Error) {
+// readLength returns the diameter or sum of diameters in a row. It is nil, without an
+// error, if the row has no value, is NOT DONE or has no unit. Each value or status
+// that is left out is a warning.
+func (v *visit) readLength(r result) (*length, *events.Error) {
 	text, column := r.lengthText()
 	if r.status == notDone {
 		if text != "" {
@@ -136,7 +144,8 @@ func (v *visit) read(r result) (*length, *events.Error) {
 	return l, nil
 }
 
-// compareNumber warns where TRSTRESN is not the number in TRSTRESC.
+// compareNumber warns if TRSTRESN and TRSTRESC have different values. It does not if
+// TRSTRESN is blank, or has the number beside TOO SMALL TO MEASURE.
 func (v *visit) compareNumber(r result) {
 	if r.number == "" || r.number == r.value || isTooSmall(r.value) || r.tooSmall() && r.value == "" {
 		return
@@ -153,7 +162,8 @@ func (v *visit) compareNumber(r result) {
 		resultsDomain.file, r.line, intake.Printable(r.number), intake.Printable(r.value), used)
 }
 
-// subjectText returns what a row is about, for a message.
+// subjectText returns the lesion of a row for a message, or "the visit" for a row of
+// none.
 func (r result) subjectText() string {
 	if r.lesion == "" {
 		return "the visit"
@@ -163,13 +173,13 @@ func (r result) subjectText() string {
 
 func (l *length) compare(other *length) int { return l.value.Cmp(other.value) }
 
-// decimals returns how many digits the text shows after the point.
+// decimals returns the number of digits after the point.
 func (l *length) decimals() int32 { return max(0, -l.value.Exponent) }
 
-// exact computes without rounding.
+// exact is a decimal context without a limit on precision.
 var exact = apd.BaseContext
 
-// mustBeExact panics where a result was rounded. That cannot happen: a sum or
+// mustBeExact panics if a result was rounded. That cannot happen: a sum or
 // difference of numbers of at most 18 digits, with exponents up to 18, is exact.
 func mustBeExact(condition apd.Condition, err error) {
 	if err != nil || condition.Inexact() {
@@ -177,9 +187,9 @@ func mustBeExact(condition apd.Condition, err error) {
 	}
 }
 
-// changeFrom returns the change from another length as the text that is signed.
-// It shows as many decimals as the longer of the two, but at least one. Where
-// one of the two is nil there is no change.
+// changeFrom returns the change from other to l as the text that is signed, such as
+// "+2.5 mm". It has as many decimals as the more precise of the two, but at least
+// one. If either is nil, it returns events.NoChange.
 func (l *length) changeFrom(other *length) string {
 	if l == nil || other == nil {
 		return events.NoChange
@@ -199,7 +209,7 @@ func (l *length) changeFrom(other *length) string {
 	return whole + "." + fraction + strings.Repeat("0", decimals-len(fraction)) + " " + events.Unit
 }
 
-// add returns the sum of two lengths, of which the first may be nil.
+// add returns l plus other. A nil l is zero.
 func (l *length) add(other *length) *length {
 	sum := &length{value: new(apd.Decimal)}
 	if l != nil {

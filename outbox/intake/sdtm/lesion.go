@@ -34,23 +34,23 @@ const (
 	stateUndefined    = "Undefined"
 )
 
-// categories are the categories of lesions by TRGRPID.
+// categories maps TRGRPID to the category of a lesion.
 var categories = map[string]string{"TARGET": categoryTarget, "NON-TARGET": categoryNonTarget, "NEW": categoryNew}
 
-// states are the states of lesions that are no targets, by category and
-// TUMSTATE.
+// states maps category and TUMSTATE to the state of a lesion that is no target.
 var states = map[string]map[string]string{
 	categoryNonTarget: {"PRESENT": statePresent, "ABSENT": stateDisappeared, "UNEQUIVOCAL": "Uneqv. prog.", "EQUIVOCAL": stateUndefined, "": ""},
 	categoryNew:       {"UNEQUIVOCAL": statePresent, "EQUIVOCAL": stateUndefined, "": ""},
 }
 
-// nodeStates are the states of lymph nodes by LNSTATE.
+// nodeStates maps LNSTATE to the state of a lymph node.
 var nodeStates = map[string]string{"PATHOLOGICAL": statePresent, "NON-PATHOLOGICAL": stateDisappeared, "": ""}
 
-// modalities are the DICOM modalities by TRMETHOD; any other method is OT.
+// modalities maps TRMETHOD to the DICOM modality; any other method is OT.
 var modalities = map[string]string{"CT SCAN": "CT", "MRI": "MR", "PET": "PT", "": ""}
 
-// isLymphNode reports whether TULOC is a lymph node, such as LYMPH NODE, AXILLARY.
+// isLymphNode reports whether TULOC names a lymph node: LYMPH NODE, AXILLARY or
+// LYMPH_NODES, for example.
 func isLymphNode(organ string) bool {
 	_, after, found := strings.Cut(strings.ToUpper(organ), "LYMPH")
 	return found && strings.HasPrefix(strings.TrimLeft(after, " _-"), "NOD")
@@ -59,11 +59,11 @@ func isLymphNode(organ string) bool {
 // lesion is one lesion at a visit.
 type lesion struct {
 	category string
-	byTest   map[string]result
-	first    result
+	byTest   map[string]result // rows by TRTESTCD
+	first    result            // its first row
 	organ    string
 
-	measured result  // the row of its diameter; zero where it has none
+	measured result  // the row that measures it; zero if there is none
 	label    string  // of the axis that was measured
 	diameter *length // nil where there is none
 	tooSmall bool
@@ -73,8 +73,8 @@ type lesion struct {
 	registered bool // not from rows, but from a registered assessment
 }
 
-// addLesion adds a row to the rows of its lesion. A row that repeats another is
-// the same measurement.
+// addLesion adds a row to the rows of its lesion. A second row of the same test is
+// ignored if it has the same result or none; another result refuses the visit.
 func (v *visit) addLesion(s *subject, r result) {
 	category, err := s.category(r)
 	if err != nil {
@@ -107,8 +107,9 @@ func (v *visit) addLesion(s *subject, r result) {
 	l.byTest[r.test] = r
 }
 
-// category returns the category of the lesion in a row: of TRGRPID, or where that
-// is blank, of tu.csv.
+// category returns the category of the lesion in a row. It is that of TRGRPID. If
+// TRGRPID is blank, it is that of the lesion in tu.csv, or of the lesion that it is a
+// part of, or the one category of all lesions that it was merged from.
 func (s *subject) category(r result) (string, *events.Error) {
 	if category, ok := categories[r.group]; ok {
 		return category, nil
@@ -129,7 +130,7 @@ func (s *subject) category(r result) (string, *events.Error) {
 	}
 	for i, id := range merged(r.lesion) {
 		part := r
-		if part.lesion = id; id == r.lesion {
+		if part.lesion = id; id == r.lesion { // it was not merged
 			break
 		}
 		category, err := s.category(part)
@@ -145,8 +146,9 @@ func (s *subject) category(r result) (string, *events.Error) {
 	return "", events.Fieldf("TRGRPID", "is missing, and tu.csv has no category of lesion %s", intake.Printable(r.lesion))
 }
 
-// organ returns the organ of a lesion; of a part of a lesion, that of the whole;
-// of merged lesions, the one that all of them are in.
+// organ returns the organ of a lesion in tu.csv. A part of a lesion has the organ of
+// the whole. A merged lesion has the organ that all its lesions have in common. If
+// there is none, organ returns "".
 func (s *subject) organ(id string) string {
 	for _, id := range append([]string{id}, ancestors(id)...) {
 		if o := s.organs[id]; o.name != "" {
@@ -155,7 +157,7 @@ func (s *subject) organ(id string) string {
 	}
 	common := ""
 	for i, part := range merged(id) {
-		if part == id {
+		if part == id { // it was not merged
 			return ""
 		}
 		organ := s.organ(part)
@@ -167,7 +169,9 @@ func (s *subject) organ(id string) string {
 	return common
 }
 
-// measure finds the diameter of the lesion.
+// measure sets the row that measures the lesion, its diameter, and why there is no
+// diameter. The row is the first of l.tests that has a result or is NOT DONE,
+// or else the last that there is.
 func (v *visit) measure(id string, l *lesion) {
 	for _, test := range l.tests() {
 		r, ok := l.byTest[test]
@@ -188,13 +192,13 @@ func (v *visit) measure(id string, l *lesion) {
 	}
 	l.notDone = l.measured.status == notDone
 	var err *events.Error
-	if l.diameter, err = v.read(l.measured); err != nil {
+	if l.diameter, err = v.readLength(l.measured); err != nil {
 		v.refuseValue(l.measured.line, err)
 	}
 	l.tooSmall = l.measured.tooSmall() && !l.notDone
 	if l.diameter == nil {
 		l.why = "has no value of " + l.measured.test
-		if !l.tooSmall {
+		if !l.tooSmall { // no axis was measured
 			l.label = ""
 		}
 	}
@@ -206,8 +210,8 @@ func (v *visit) measure(id string, l *lesion) {
 
 var labels = map[string]string{testLongAxis: "Long axis", testShortAxis: "Short axis"}
 
-// tests returns the tests that measure the lesion, the one that counts first.
-// By RECIST 1.1 a lymph node is measured by its short axis alone.
+// tests returns the codes of the tests that measure the lesion, the preferred one
+// first. By RECIST 1.1 a lymph node is measured by its short axis alone.
 func (l *lesion) tests() []string {
 	if isLymphNode(l.organ) {
 		return []string{testDiameter, testShortAxis}
@@ -215,7 +219,9 @@ func (l *lesion) tests() []string {
 	return []string{testDiameter, testLongAxis, testShortAxis}
 }
 
-// deciding returns the row that decides the state of the lesion.
+// deciding returns the row that decides the state of the lesion: of a target, the
+// row that measures it; else a row of its state, preferably one with a result; else
+// its first row.
 func (l *lesion) deciding() result {
 	if l.category == categoryTarget && l.measured.line != 0 {
 		return l.measured
@@ -233,7 +239,8 @@ func (l *lesion) deciding() result {
 	return l.first
 }
 
-// state returns the state of the lesion, empty where no row has one.
+// state returns the state of the lesion. It is empty if the lesion is no target and
+// no row has a state.
 func (l *lesion) state() (string, *events.Error) {
 	decides := l.deciding()
 	switch {
@@ -262,7 +269,8 @@ func (l *lesion) state() (string, *events.Error) {
 	return state, err
 }
 
-// stateOf returns the state by TUMSTATE and LNSTATE, which must agree.
+// stateOf returns the state that TUMSTATE, or else LNSTATE, has in the category. The
+// two may not contradict each other on whether the lesion has disappeared.
 func (l *lesion) stateOf(category string) (string, *events.Error) {
 	tumour, node := l.byTest[testState].done(), l.byTest[testNodeState].done()
 	state, ok := states[category][tumour]
@@ -280,7 +288,8 @@ func (l *lesion) stateOf(category string) (string, *events.Error) {
 	return cmp.Or(state, nodeState), nil
 }
 
-// assessedLesions returns the lesions of the assessment, sorted by id.
+// assessedLesions returns the lesions of the assessment, sorted by id. It refuses
+// the visit if a state is unknown.
 func (v *visit) assessedLesions() []events.Lesion {
 	var lesions []events.Lesion
 	for _, id := range slices.Sorted(maps.Keys(v.lesions)) {
@@ -303,8 +312,8 @@ func (v *visit) assessedLesions() []events.Lesion {
 	return lesions
 }
 
-// ancestors returns the lesions of which the lesion is a part: T02.1 is a part
-// of T02.
+// ancestors returns the ids of the lesions of which the lesion is a part, the nearest
+// first: T02.1.3 is a part of T02.1 and of T02.
 func ancestors(id string) []string {
 	var out []string
 	for {
@@ -317,8 +326,8 @@ func ancestors(id string) []string {
 	}
 }
 
-// merged returns the lesions that a lesion was merged from: T01/T02 is T01 and
-// T02 merged. Of any other lesion it returns the lesion itself.
+// merged returns the ids of the lesions that a lesion was merged from: T01 and T02
+// for T01/T02. For any other lesion it returns the id itself.
 func merged(id string) []string {
 	parts := strings.Split(id, "/")
 	for i := range parts {

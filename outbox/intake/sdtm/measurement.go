@@ -11,10 +11,12 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
-// measure sets the sum of diameters and the changes of each of a subject's
-// visits. A visit whose changes depend on a visit of unknown value is refused.
+// measure sets the sum of diameters and the changes of each of a subject's visits,
+// which are in their order. The first visit is the baseline. A visit without a sum
+// has no measurement. After a refused visit whose sum is unknown, the changes are
+// unknown too, and each visit with a sum is refused.
 func measure(visits []*visit) {
-	var baseline, previous, nadir *length
+	var baseline, previous, nadir *length // sums to compare with; nadir is the lowest so far
 	var unknown *visit
 	targets := comparison{baseline: visits[0].targets(), parts: map[string]bool{}}
 	for i, v := range visits {
@@ -43,7 +45,7 @@ func measure(visits []*visit) {
 		if i == 0 {
 			m.ChangeFromBaseline = "0.0 mm"
 		}
-		if !compared || v.withdrawn() {
+		if !compared || v.withdrawn() { // later visits are not compared with it
 			continue
 		}
 		if i == 0 {
@@ -56,13 +58,13 @@ func measure(visits []*visit) {
 	}
 }
 
-// comparison is what the target lesions of a visit are compared with.
+// comparison holds the target lesions with which those of a visit are compared.
 type comparison struct {
-	baseline []string
-	parts    map[string]bool // parts of the baseline's targets at earlier visits
+	baseline []string        // ids of the target lesions of the baseline, sorted
+	parts    map[string]bool // ids of parts, such as T02.1 of T02, seen at any visit so far
 }
 
-// targets returns the ids of the target lesions, sorted.
+// targets returns the ids of the target lesions of the visit, sorted.
 func (v *visit) targets() []string {
 	var ids []string
 	for _, id := range slices.Sorted(maps.Keys(v.lesions)) {
@@ -73,10 +75,10 @@ func (v *visit) targets() []string {
 	return ids
 }
 
-// sumOver returns the sum of diameters at the visit, and whether it can be
-// compared with that of other visits: by RECIST 1.1 the sum is over all target
-// lesions of the baseline. It is nil unless each of those was measured. SUMDIAM,
-// where it is there, is used even if it is not the sum of the diameters.
+// sumOver returns the sum of diameters at the visit, or nil if a target lesion of the
+// baseline was not measured. By RECIST 1.1 the sum is over all target lesions of the
+// baseline; compared is false if the visit has further ones. SUMDIAM is preferred to
+// the sum of the single diameters, with a warning if they differ.
 func (v *visit) sumOver(c comparison) (sum *length, compared bool) {
 	m := v.match(c)
 	if len(m.missing) > 0 {
@@ -88,12 +90,12 @@ func (v *visit) sumOver(c comparison) (sum *length, compared bool) {
 	switch {
 	case v.sum != nil && total != nil && len(unmeasured) == 0 && v.sum.compare(total) != 0:
 		v.warnf(kindSum, "SUMDIAM is %s (line %d), but the diameters of the target lesions add up to %s", v.sum.text, v.sum.line, total.text)
-	case v.sum != nil:
+	case v.sum != nil: // SUMDIAM does not need the single diameters
 	case len(unmeasured) > 0:
 		v.noValue("target lesion " + strings.Join(unmeasured, ", "))
 		return nil, false
-	case len(m.twice) > 0:
-		v.noValue("without SUMDIAM it is unclear whether " + strings.Join(m.twice, ", "))
+	case len(m.overlapping) > 0:
+		v.noValue("without SUMDIAM it is unclear whether " + strings.Join(m.overlapping, ", "))
 		return nil, false
 	}
 	if sum = v.sum; sum == nil {
@@ -116,10 +118,11 @@ func (v *visit) sumOver(c comparison) (sum *length, compared bool) {
 	return sum, compared
 }
 
+// noValue warns that the visit has no sum of diameters.
 func (v *visit) noValue(why string) { v.warnf(kindNoValue, "no sum of diameters: %s", why) }
 
-// total returns the sum of the diameters of the targets, nil if there is none,
-// and the targets that have none.
+// total returns the sum of the diameters of the target lesions, nil if none of them
+// has a diameter. Unmeasured says of each other target why it has none.
 func (v *visit) total() (total *length, unmeasured []string) {
 	for _, id := range v.targets() {
 		l := v.lesions[id]
@@ -143,23 +146,24 @@ func (l *lesion) reason(id string) string {
 	return intake.Printable(id) + " " + cmp.Or(l.why, "is NOT DONE")
 }
 
-// isMeasured reports whether the lesion counts in a sum. Of a lesion that is
-// registered the diameter may be missing; the sum is there then.
+// isMeasured reports whether the lesion is part of a sum of diameters. A lesion of an
+// absent visit is, even without a diameter, because the sum itself is registered.
 func (l *lesion) isMeasured() bool {
 	return !l.notDone && (l.diameter != nil || l.tooSmall || l.registered)
 }
 
-// match is how the targets of a visit correspond to those of the baseline.
+// match is how the target lesions of a visit correspond to those of the baseline.
+// A part (T02.1 of T02) or a merged lesion (T01/T02 of T01 and T02) stands in for
+// the target of the baseline.
 type match struct {
-	missing []string // of the baseline, without a diameter here, with the reason
-	added   []string // here and not in the baseline
-	split   []string // parts and merged lesions, with what they were
-	twice   []string // parts of a lesion, or merged lesions, beside the lesion itself
+	missing     []string // targets of the baseline without a diameter here, each with the reason
+	added       []string // targets here that do not correspond to any of the baseline
+	split       []string // parts and merged lesions, each with its targets of the baseline
+	overlapping []string // parts and merged lesions of a target that is itself a target here
 }
 
-// match compares the visit's targets with the baseline's: a lesion is found by
-// its id, else by its parts, as T02.1 is one of T02, or in what it was merged
-// into, as T01/T02 is both.
+// match finds each target lesion of the baseline at the visit: by its id, or by the
+// lesions that stand in for it. It adds the parts at the visit to c.parts.
 func (v *visit) match(c comparison) match {
 	var m match
 	inBaseline := map[string]bool{}
@@ -180,7 +184,7 @@ func (v *visit) match(c comparison) match {
 		for _, target := range of {
 			standIns[target] = append(standIns[target], id)
 			if l := v.lesions[target]; l != nil && l.category == categoryTarget {
-				m.twice = append(m.twice, fmt.Sprintf("%s counts beside %s", intake.Printable(id), intake.Printable(target)))
+				m.overlapping = append(m.overlapping, fmt.Sprintf("%s counts beside %s", intake.Printable(id), intake.Printable(target)))
 			}
 			if !strings.Contains(id, "/") {
 				c.parts[id] = true
@@ -193,8 +197,10 @@ func (v *visit) match(c comparison) match {
 	return m
 }
 
-// missing returns why a target of the baseline has no diameter: its own row, or
-// one of those that stand in for it.
+// missing returns why a target of the baseline has no diameter at the visit; nil if
+// it has one. If it is not a target here, all its standIns must have a diameter. A
+// part of it at an earlier visit must still be there, unless a merged lesion stands
+// in.
 func (v *visit) missing(id string, standIns []string, parts map[string]bool) []string {
 	if l := v.lesions[id]; l != nil && l.category == categoryTarget {
 		if l.isMeasured() {
@@ -224,8 +230,9 @@ func (v *visit) missing(id string, standIns []string, parts map[string]bool) []s
 	return out
 }
 
-// originals returns the targets of the baseline that a lesion is a part of, or
-// was merged from. It reports false if any of it is in no target of the baseline.
+// originals returns the targets of the baseline for which a lesion stands in. They
+// are the targets that it is a part of, was merged from, or is the whole of. Ok is
+// false if one of the lesions that it was merged from corresponds to no target.
 func originals(id string, inBaseline map[string]bool, baseline []string) (of []string, ok bool) {
 	for _, component := range merged(id) {
 		found := false

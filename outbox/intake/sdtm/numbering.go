@@ -13,32 +13,35 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
-// idsPerCase is how many assessment ids belong to a case: its number times
-// idsPerCase, and the numbers from there up to the next case.
+// idsPerCase is how many assessment ids a case has. The first is the case number
+// times idsPerCase.
 const idsPerCase = 100
 
 const offsetHint = "give new cases other numbers with --case-offset"
 
-// numbering numbers the cases and assessments of one study so that whatever was
-// imported before keeps its numbers.
+// numbering assigns case numbers and assessment ids in one study. What was imported
+// before keeps them. Registered assessments are one of three: imported by this
+// evaluator, imported by another evaluator, or not imported from SDTM at all.
 type numbering struct {
 	evaluator string
 	offset    int
 	registry  Registry
-	assigned  map[string]events.KnownVisit // by ids that this import assigned, in any study
+	assigned  map[string]events.KnownVisit // by id; the ids that this import has assigned, in any study
 
-	visits        map[visitKey]events.KnownVisit // that were imported for the evaluator
-	byCase        map[int32][]events.KnownVisit  // of the evaluator or of no import, by case
-	cases         map[string]int32               // by subject, of the evaluator's imports
-	unimported    map[string]int32               // by subject, where no visit of the case was imported from SDTM
-	others        map[string]string              // another evaluator whose import has the subject
-	usedCases     map[int32]bool
-	caseRevisions map[int32]int32 // highest registered, by case
+	visits         map[visitKey]events.KnownVisit // imported by this evaluator
+	byCase         map[int32][]events.KnownVisit  // by case; imported by this evaluator or not from SDTM
+	cases          map[string]int32               // by subject; the lowest case imported by this evaluator
+	unimported     map[string]int32               // by subject; the lowest case of assessments not from SDTM
+	otherEvaluator map[string]string              // by subject; another evaluator who imported it
+	usedCases      map[int32]bool
+	caseRevisions  map[int32]int32 // by case; the highest that is registered
 }
 
-// visitKey finds a visit that was imported before.
+// visitKey identifies a visit of the evaluator in a study. Number is canonical; date
+// is empty unless the visit is split by date.
 type visitKey struct{ subject, number, date string }
 
+// newVisitKey returns the key of a registered visit.
 func newVisitKey(subject string, v *events.Visit) visitKey {
 	number, ok := canonicalNumber(v.Number)
 	if !ok {
@@ -47,28 +50,30 @@ func newVisitKey(subject string, v *events.Visit) visitKey {
 	return visitKey{subject, number, dayOf(v.Date)}
 }
 
+// newNumbering returns the numbering of a study. Stored has all its registered
+// assessments.
 func newNumbering(opts Options, reg Registry, assigned map[string]events.KnownVisit, stored []events.KnownVisit) *numbering {
 	n := &numbering{
 		evaluator: opts.Evaluator, offset: opts.CaseOffset, registry: reg, assigned: assigned,
 		visits: map[visitKey]events.KnownVisit{}, byCase: map[int32][]events.KnownVisit{}, cases: map[string]int32{}, unimported: map[string]int32{},
-		others: map[string]string{}, usedCases: map[int32]bool{}, caseRevisions: map[int32]int32{},
+		otherEvaluator: map[string]string{}, usedCases: map[int32]bool{}, caseRevisions: map[int32]int32{},
 	}
-	othersCases := map[int32]bool{}
+	casesOfOthers := map[int32]bool{}
 	for _, k := range stored {
-		n.addStored(k, othersCases)
+		n.addStored(k, casesOfOthers)
 	}
 	for _, k := range stored {
 		subject, id := k.Latest.Subject, k.Latest.Case.ID
-		if k.Visit == nil && !othersCases[id] {
+		if k.Visit == nil && !casesOfOthers[id] { // a case of another evaluator's import is not the subject's here
 			n.unimported[subject] = lowerCase(n.unimported[subject], id)
 		}
 	}
 	return n
 }
 
-// addStored adds an assessment that is registered. Cases of other evaluators'
-// imports are added to othersCases.
-func (n *numbering) addStored(k events.KnownVisit, othersCases map[int32]bool) {
+// addStored adds a registered assessment. If another evaluator imported it, its case
+// is added to casesOfOthers.
+func (n *numbering) addStored(k events.KnownVisit, casesOfOthers map[int32]bool) {
 	a := k.Latest
 	n.usedCases[a.Case.ID] = true
 	n.caseRevisions[a.Case.ID] = max(n.caseRevisions[a.Case.ID], a.Case.Revision)
@@ -81,12 +86,12 @@ func (n *numbering) addStored(k events.KnownVisit, othersCases map[int32]bool) {
 		n.visits[newVisitKey(a.Subject, k.Visit)] = k
 		n.cases[a.Subject] = lowerCase(n.cases[a.Subject], a.Case.ID)
 	default:
-		othersCases[a.Case.ID] = true
-		n.others[a.Subject] = k.Visit.Evaluator
+		casesOfOthers[a.Case.ID] = true
+		n.otherEvaluator[a.Subject] = k.Visit.Evaluator
 	}
 }
 
-// lowerCase returns the lower of two case numbers, of which 0 is none.
+// lowerCase returns the lower of two case numbers. A may be 0 for none.
 func lowerCase(a, b int32) int32 {
 	if a == 0 {
 		return b
@@ -94,8 +99,9 @@ func lowerCase(a, b int32) int32 {
 	return min(a, b)
 }
 
-// match finds what is registered of the visits, and returns what is registered
-// of the subject's case beside them.
+// match sets stored of each visit that is registered, and its date if it is
+// registered with one. It returns all registered assessments of the subject's case,
+// with and without a visit here.
 func (n *numbering) match(subject string, visits []*visit) (registered []events.KnownVisit) {
 	for _, v := range visits {
 		if stored, ok := n.findStored(v); ok {
@@ -111,6 +117,7 @@ func (n *numbering) match(subject string, visits []*visit) (registered []events.
 		}
 	}
 	for _, v := range visits {
+		// A new date of a visit that is registered by date is registered by date too.
 		if v.stored == nil && v.date == "" && slices.ContainsFunc(registered, v.isSplitIn) {
 			v.date = v.effective.day()
 		}
@@ -118,7 +125,7 @@ func (n *numbering) match(subject string, visits []*visit) (registered []events.
 	return registered
 }
 
-// isSplitIn reports whether a registered assessment is of a date of the visit.
+// isSplitIn reports whether k is registered as one date of the visit's VISITNUM.
 func (v *visit) isSplitIn(k events.KnownVisit) bool {
 	return k.Visit != nil && k.Visit.Date != "" && newVisitKey("", k.Visit).number == v.number
 }
@@ -128,9 +135,10 @@ func (n *numbering) storedCase(subject string) int32 {
 	return cmp.Or(n.cases[subject], n.unimported[subject])
 }
 
-// assign sets the ids, cases and revisions of a subject's visits. A new subject
-// uses up a case number even if all its visits are refused, so that the others
-// have the same numbers when it is corrected. The error is no refusal.
+// assign sets the ids, cases and revisions of a subject's delivered visits. A new
+// subject uses up a case number even if all its visits are refused, so that the
+// numbers of later subjects remain the same when it is corrected. New visits are
+// refused if the subject cannot have a case. The error is the registry's.
 func (n *numbering) assign(ctx context.Context, visits []*visit) error {
 	id, isNew, refusal := n.caseOf(visits[0].assessment.Subject)
 	var created []*visit
@@ -162,7 +170,8 @@ func (n *numbering) assign(ctx context.Context, visits []*visit) error {
 	return nil
 }
 
-// assignNew makes the visit a new assessment of the case.
+// assignNew makes the visit a new assessment of the case, or refuses it if the case
+// has no free id.
 func (n *numbering) assignNew(v *visit, id int32, free *freeIDs) {
 	var ok bool
 	if v.assessment.ID, ok = free.next(); !ok {
@@ -173,12 +182,14 @@ func (n *numbering) assignNew(v *visit, id int32, free *freeIDs) {
 	n.assigned[v.assessment.ID] = events.KnownVisit{Latest: events.Assessment{Study: v.assessment.Study}, Visit: v.key(n.evaluator)}
 }
 
-// caseOf returns the subject's case: the one it has, or the next free number.
+// caseOf returns the subject's case: the one that it has, or the next free number,
+// which it marks as used. With an offset, a subject may have a second case beside
+// that of another evaluator; without one it is refused.
 func (n *numbering) caseOf(subject string) (id int32, isNew bool, refusal *events.Error) {
 	if id := n.storedCase(subject); id != 0 {
 		return id, false, nil
 	}
-	if other, ok := n.others[subject]; ok && n.offset == 0 {
+	if other, ok := n.otherEvaluator[subject]; ok && n.offset == 0 {
 		return 0, false, events.Fieldf("USUBJID", "the assessment ids of this subject's case are used by the import of %s; %s", intake.Printable(other), offsetHint)
 	}
 	for next := n.offset + 1; next <= math.MaxInt32; next++ {
@@ -190,9 +201,9 @@ func (n *numbering) caseOf(subject string) (id int32, isNew bool, refusal *event
 	return 0, false, events.Fieldf("USUBJID", "no case number is left above %d", n.offset)
 }
 
-// findStored finds the assessment that an earlier import made of the visit. A
-// visit that is split by date now and was not then, or the other way round, is
-// found by its date.
+// findStored returns the assessment that an earlier import made of the visit. If the
+// visit is split by date now and was not then, or was split then and is not now, the
+// date decides.
 func (n *numbering) findStored(v *visit) (events.KnownVisit, bool) {
 	subject := v.assessment.Subject
 	if k, ok := n.visits[visitKey{subject, v.number, v.date}]; ok {
@@ -209,13 +220,14 @@ func (n *numbering) findStored(v *visit) (events.KnownVisit, bool) {
 	return k, ok
 }
 
-// assignStored sets the id and revision that the visit has already, or the next
-// revision if the visit has changed since it was signed.
+// assignStored sets the id, case and revision that the visit has already. A visit
+// that has changed since it was signed gets the next revision, in the latest
+// revision of its case.
 func (n *numbering) assignStored(v *visit, stored events.KnownVisit) {
 	a, latest := &v.assessment, stored.Latest
 	a.ID, a.Case, a.Revision = latest.ID, latest.Case, latest.Revision
 	if v.withdrawn() {
-		*a = latest // it stays withdrawn
+		*a = latest // it stays withdrawn, with the name and changes that it had
 		return
 	}
 	if stored.Signed && !reflect.DeepEqual(*a, latest) {
@@ -224,12 +236,15 @@ func (n *numbering) assignStored(v *visit, stored events.KnownVisit) {
 	}
 }
 
-// freeIDs is the assessment ids of a case that are not in use.
+// freeIDs holds the assessment ids of a case that next has not passed yet, and which
+// of the case's ids are in use.
 type freeIDs struct {
 	ids  []string
 	used map[string]events.KnownVisit
 }
 
+// freeIDsOf returns the ids of a case. In use are the registered ones, in any study,
+// and those that this import has assigned.
 func (n *numbering) freeIDsOf(ctx context.Context, caseID int32) (freeIDs, error) {
 	var f freeIDs
 	for i := range int64(idsPerCase) {
@@ -249,7 +264,8 @@ func (n *numbering) freeIDsOf(ctx context.Context, caseID int32) (freeIDs, error
 	return f, nil
 }
 
-// refusal refuses a new case of whose ids another import uses some.
+// refusal returns a refusal if the case is new and an import from SDTM uses one of
+// its ids, such as an import of another study.
 func (f freeIDs) refusal(isNew bool) *events.Error {
 	for _, id := range f.ids {
 		if k, used := f.used[id]; used && isNew && k.Visit != nil {
@@ -259,7 +275,7 @@ func (f freeIDs) refusal(isNew bool) *events.Error {
 	return nil
 }
 
-// next returns the lowest free id and uses it up.
+// next returns the lowest free id and uses it up. It reports false if none is left.
 func (f *freeIDs) next() (string, bool) {
 	for len(f.ids) > 0 {
 		id := f.ids[0]

@@ -9,14 +9,16 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// maxVisits is how many visits of a subject are ordered; a case has place for
-// fewer.
+// maxVisits is the limit on the visits of a subject that are ordered by date, because
+// the work grows with their square. A case has ids for fewer.
 const maxVisits = 1000
 
-// order orders a subject's visits by VISITNUM, and those without one, which were
-// registered otherwise, before them. Where dates certainly contradict that, the
-// dates decide if each is known to the day; else the visits whose order is
-// unclear are refused. It returns what was reordered, for a warning, and its line.
+// order orders a subject's visits by VISITNUM. Visits without a VISITNUM, which were
+// not imported from SDTM, come first. If the dates of two visits contradict their
+// numbers, there are two cases: where the days of all visits are known, the visits
+// are ordered by date; otherwise the visits whose order is unclear are refused.
+// Order returns, for a warning, which visits it moved and the line of one of them.
+// Pairs of absent visits are left out of that.
 func order(visits []*visit) (reordered string, line int) {
 	slices.SortStableFunc(visits, compareByNumber)
 	pairs := contradictions(visits)
@@ -28,14 +30,14 @@ func order(visits []*visit) (reordered string, line int) {
 			v.refuseValue(v.line, events.Fieldf("VISITNUM", "the subject has more than %d visits, and their dates contradict their order", maxVisits))
 		}
 		return "", 0
-	case slices.ContainsFunc(visits, func(v *visit) bool { return v.coarse || !v.effective.isSet() }):
+	case slices.ContainsFunc(visits, func(v *visit) bool { return v.dayUnknown || !v.effective.isSet() }):
 		refuseUnordered(visits, pairs)
 		return "", 0
 	}
 	orderByDate(visits)
 	const longest = 3
 	var words []string
-	pairs = slices.DeleteFunc(pairs, contradiction.bothAbsent)
+	pairs = slices.DeleteFunc(pairs, contradiction.bothAbsent) // no news of this delivery
 	for _, p := range pairs[:min(len(pairs), longest)] {
 		words = append(words, fmt.Sprintf("visit %s (%s) before visit %s (%s)", p.later.name(), p.later.effective.text, p.earlier.name(), p.earlier.effective.text))
 	}
@@ -48,6 +50,8 @@ func order(visits []*visit) (reordered string, line int) {
 	return strings.Join(words, ", "), line
 }
 
+// compareByNumber orders visits by VISITNUM and date. Visits without a number are
+// before all others, ordered by timepoint.
 func compareByNumber(a, b *visit) int {
 	if a.number == "" || b.number == "" {
 		return cmp.Or(
@@ -62,20 +66,21 @@ func compareByNumber(a, b *visit) int {
 // contradiction is two visits whose dates are certainly not in the order of
 // their numbers.
 type contradiction struct {
-	earlier, later *visit // by number
-	i, j           int    // their indexes
+	earlier, later *visit // by number; by date, later is before earlier
+	i, j           int    // indexes of earlier and later in the visits
 }
 
-// bothAbsent reports whether both visits are registered already in the order that
-// they have.
+// bothAbsent reports whether the delivery has neither visit. Their contradiction was
+// decided when they were registered.
 func (c contradiction) bothAbsent() bool { return c.earlier.absent && c.later.absent }
 
-// contradictions returns, for each visit that is certainly before one with a
-// lower number, the lowest such.
+// contradictions returns one contradiction for each visit whose date is certainly
+// before that of a visit with a lower number: the one with the lowest number. The
+// visits must be ordered by number.
 func contradictions(visits []*visit) []contradiction {
 	var pairs []contradiction
 	for j, v := range visits {
-		for i, u := range visits[:min(j, maxVisits)] {
+		for i, u := range visits[:min(j, maxVisits)] { // bounds the work; order refuses more visits
 			if v.effective.isBefore(u.effective) {
 				pairs = append(pairs, contradiction{u, v, i, j})
 				break
@@ -85,8 +90,9 @@ func contradictions(visits []*visit) []contradiction {
 	return pairs
 }
 
-// refuseUnordered refuses the visits of which it is unclear which comes first,
-// and those between them. Without a baseline, all are refused.
+// refuseUnordered refuses, for each contradiction, the two visits and those between
+// them. If one of the two has the lowest number, it is unclear which visit is the
+// baseline, and all visits are refused.
 func refuseUnordered(visits []*visit, pairs []contradiction) {
 	for _, p := range slices.DeleteFunc(pairs, contradiction.bothAbsent) {
 		err := events.Fieldf("VISITNUM", "the order of visits %s (%s) and %s (%s) is unclear: their dates contradict their numbers, and not all dates of the subject are known to the day",
@@ -101,13 +107,15 @@ func refuseUnordered(visits []*visit, pairs []contradiction) {
 	}
 }
 
-// orderByDate orders the visits so that each comes after all that are certainly
-// before it, and otherwise by number.
+// orderByDate orders the visits, which are ordered by number. Each comes after all
+// visits whose dates are certainly before its own; apart from that, the order by
+// number remains.
 func orderByDate(visits []*visit) {
 	left := slices.Clone(visits)
 	for i := range visits {
-		ends := slices.MinFunc(left, func(a, b *visit) int { return a.effective.period.Until.Compare(b.effective.period.Until) })
-		first := slices.IndexFunc(left, func(v *visit) bool { return !ends.effective.isBefore(v.effective) })
+		endsFirst := slices.MinFunc(left, func(a, b *visit) int { return a.effective.period.Until.Compare(b.effective.period.Until) })
+		// If endsFirst is not before a visit, none of those left is.
+		first := slices.IndexFunc(left, func(v *visit) bool { return !endsFirst.effective.isBefore(v.effective) })
 		visits[i] = left[first]
 		left = slices.Delete(left, first, first+1)
 	}

@@ -10,19 +10,20 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
-// conclusions are the conclusions by RSSTRESC of the overall response.
+// conclusions maps RSSTRESC of the overall response to the conclusion.
 var conclusions = map[string]string{
 	"CR": "Complete Response", "PR": "Partial Response", "SD": "Stable Disease", "PD": "Progressive Disease",
 	"NE": "Not Evaluable", "NON-CR/NON-PD": "Non-CR/Non-PD",
 }
 
-// criteria is by which criteria the responses of rs.csv are.
+// criteria decides which overall responses of rs.csv are used. If any row of the
+// file has an RSCAT, only those by RECIST 1.1 are; otherwise all are.
 type criteria struct {
-	categories bool           // whether any row of the file has an RSCAT
-	left       map[string]int // overall responses that were left out, by RSCAT
-	first      int            // line of the first of them
-	blank      tally          // overall responses of a file in which no row has an RSCAT
-	orphans    []orphan
+	categories      bool           // whether any row of the file has an RSCAT
+	leftOut         map[string]int // overall responses that were left out, by RSCAT
+	first           int            // line of the first response that was left out
+	withoutCategory tally          // overall responses of a file in which no row has an RSCAT
+	orphans         []orphan
 }
 
 // orphan is an overall response of a subject that tr.csv does not have.
@@ -31,14 +32,16 @@ type orphan struct {
 	response
 }
 
-// selectResponses leaves out the responses by other criteria than RECIST 1.1,
-// and adds a warning for each that is of a subject without measurements.
+// selectResponses removes the responses by other criteria than RECIST 1.1. It adds
+// a warning for each remaining response of a subject that tr.csv does not have,
+// and one for each kind of decision that criteria took. It runs after rs.csv has
+// been read.
 func (d *dataset) selectResponses() {
 	d.eachSubject(func(s *subject) {
-		s.responses = slices.DeleteFunc(s.responses, func(r response) bool { return !d.responses.take(r) })
+		s.responses = slices.DeleteFunc(s.responses, func(r response) bool { return !d.responses.accept(r) })
 	})
 	for _, o := range d.responses.orphans {
-		if d.responses.take(o.response) {
+		if d.responses.accept(o.response) {
 			d.warnf(kindResponse, "%s:%d: USUBJID: the overall response %s is left out, as tr.csv has no record of subject %s of study %s",
 				responsesDomain.file, o.line, intake.Printable(o.value), intake.Printable(o.subject), intake.Printable(o.study))
 		}
@@ -46,25 +49,27 @@ func (d *dataset) selectResponses() {
 	d.responses.warn(d)
 }
 
-// take reports whether a response counts, and counts those that do not.
-func (c *criteria) take(r response) bool {
+// accept reports whether a response is used. It records, for the warnings, the
+// responses that are left out, and those that are used without an RSCAT.
+func (c *criteria) accept(r response) bool {
 	switch {
 	case !c.categories:
-		c.blank = tally{rows: c.blank.rows + 1, first: earlier(c.blank.first, r.line)}
+		c.withoutCategory = tally{rows: c.withoutCategory.rows + 1, first: earlier(c.withoutCategory.first, r.line)}
 		return true
 	case r.category == events.Criteria:
 		return true
 	}
-	if len(c.left) < maxEvaluators || c.left[r.category] > 0 {
-		c.left[r.category]++
+	// Beyond maxEvaluators categories, the rest is one entry, so that memory is bounded.
+	if len(c.leftOut) < maxEvaluators || c.leftOut[r.category] > 0 {
+		c.leftOut[r.category]++
 	} else {
-		c.left["others"]++
+		c.leftOut["others"]++
 	}
 	c.first = earlier(c.first, r.line)
 	return false
 }
 
-// earlier returns the earlier of two lines, of which the first may be 0.
+// earlier returns the lower of two line numbers. The first may be 0 for none.
 func earlier(first, line int) int {
 	if first == 0 {
 		return line
@@ -72,25 +77,28 @@ func earlier(first, line int) int {
 	return min(first, line)
 }
 
+// warn adds a warning about the responses used without an RSCAT, and one about those
+// left out.
 func (c *criteria) warn(d *dataset) {
-	if c.blank.rows > 0 {
-		d.warnf(kindCriteria, "%s:%d: RSCAT: no row names criteria; the overall responses are taken as by %s", responsesDomain.file, c.blank.first, events.Criteria)
+	if c.withoutCategory.rows > 0 {
+		d.warnf(kindCriteria, "%s:%d: RSCAT: no row names criteria; the overall responses are taken as by %s", responsesDomain.file, c.withoutCategory.first, events.Criteria)
 	}
-	if len(c.left) == 0 {
+	if len(c.leftOut) == 0 {
 		return
 	}
 	total := 0
 	var words []string
-	for _, category := range slices.Sorted(maps.Keys(c.left)) {
-		total += c.left[category]
-		words = append(words, fmt.Sprintf("%d by %s", c.left[category], intake.Printable(category)))
+	for _, category := range slices.Sorted(maps.Keys(c.leftOut)) {
+		total += c.leftOut[category]
+		words = append(words, fmt.Sprintf("%d by %s", c.leftOut[category], intake.Printable(category)))
 	}
 	d.warnf(kindCriteria, "%s:%d: RSCAT: overall responses that are not by %s are left out: %d (%s)",
 		responsesDomain.file, c.first, events.Criteria, total, strings.Join(words, ", "))
 }
 
-// conclude sets the conclusions of the visits, and adds a warning for each
-// response that belongs to none of them.
+// conclude sets the conclusions of the delivered visits, which are in their order.
+// It adds a warning for each response that belongs to no visit. A response of an
+// absent visit causes none if it agrees with what is registered.
 func (s *subject) conclude(visits []*visit) {
 	used := make([]bool, len(s.responses))
 	byNumber := map[string][]*visit{}
@@ -99,7 +107,7 @@ func (s *subject) conclude(visits []*visit) {
 		if v.absent {
 			continue
 		}
-		v.assessment.Conclusion = withoutResponse(i == 0)
+		v.assessment.Conclusion = withoutResponse(i == 0) // the first visit is the baseline
 		v.conclude(s.responses, used)
 	}
 	for i, r := range s.responses {
@@ -123,20 +131,22 @@ func withoutResponse(baseline bool) string {
 	return "Undefined"
 }
 
-// agrees reports whether a response is the one of a visit that is registered and
-// that the delivery has no measurements of.
+// agrees reports whether the visit is absent and the response is the one that is
+// registered of it, or is blank.
 func (v *visit) agrees(r response) bool {
 	return v.absent && (v.date == "" || sameDay(r.date, v.date)) && (r.value == "" || conclusions[r.value] == v.assessment.Conclusion)
 }
 
-// sameDay reports whether a date of SDTM is of the day.
+// sameDay reports whether a date of SDTM is of the day, or is the same text as day
+// where that is not a date.
 func sameDay(text, day string) bool {
 	d, err := parseDate(text)
 	return err == nil && d.day() == day || text == day
 }
 
 // conclude sets the conclusion from the overall response of the visit, if there
-// is one, and marks the responses that belong to the visit.
+// is one. It sets used for each response that belongs to the visit. Different
+// responses for one visit refuse it; an unknown response is a warning.
 func (v *visit) conclude(responses []response, used []bool) {
 	var overall *response
 	for i, r := range responses {

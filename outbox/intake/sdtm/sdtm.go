@@ -8,10 +8,15 @@
 // on it; the others are read. What the package leaves out, replaces or reorders is
 // a warning. README.md in package intake describes columns and rules.
 //
-// The files may have all visits or only new ones. What its Registry returns of a
-// case counts as earlier visits, and a visit that is imported again keeps its
-// assessment id. The package registers nothing. The records of one evaluator are
-// kept in memory, up to 256 MiB.
+// The evaluator of a row is who assessed it (--EVAL and --EVALID); one import reads
+// the rows of one evaluator. A case is the number under which all assessments of
+// one subject are registered. The delivery is the three files of one import. A
+// visit is absent if it is registered but the delivery has no rows of it.
+//
+// The delivery may have all visits or only new ones. Absent visits of the case
+// come from the Registry and are compared with the others. A visit that is
+// imported again keeps its assessment id. The package registers nothing. The
+// records of one evaluator are kept in memory, up to 256 MiB.
 package sdtm
 
 import (
@@ -60,14 +65,13 @@ type Options struct {
 // since it was signed becomes the next revision of its assessment.
 //
 // Where a row is malformed, its visit is refused, and with it later visits of
-// the subject whose changes cannot be known without it. A refused visit counts
-// in the order of visits nevertheless, so that the names and timepoints of the
-// others remain the same when the row is corrected. A row without a subject or
+// the subject whose changes cannot be known without it. A refused visit keeps its
+// place in the order of visits, so that the names and timepoints of the other
+// visits remain the same when the row is corrected. A row without a subject or
 // visit is refused alone, with a warning at the visits of the rows around it.
 //
-// Where new visits change the name, timepoint or changes of a registered visit
-// that the files lack, Read calls emit with all assessments of the case, in its
-// next revision.
+// New visits may change the name, timepoint or changes of an absent visit. Then
+// Read calls emit with all assessments of the case, in the case's next revision.
 func Read(ctx context.Context, dir string, opts Options, reg Registry, emit func(intake.Record) error) error {
 	return ReadFrom(ctx, os.DirFS(dir), dir, opts, reg, emit)
 }
@@ -91,7 +95,7 @@ func ReadFrom(ctx context.Context, files fs.FS, name string, opts Options, reg R
 	return err
 }
 
-// importer is one import.
+// importer is the state of one call of ReadFrom.
 type importer struct {
 	ctx      context.Context
 	files    fs.FS
@@ -103,19 +107,22 @@ type importer struct {
 	assigned map[string]events.KnownVisit // assessments by ids that this import assigned
 }
 
-// run returns a *Refusal where nothing can be imported.
+// run reads the three files, then emits the assessments study by study. It reads
+// TR first, because only subjects with rows in TR have visits. Its error is a
+// *Refusal where a file cannot be read to its end or TR has no row of the
+// evaluator; then no assessment is emitted.
 func (im *importer) run() error {
 	for _, d := range []domain{resultsDomain, lesionsDomain, responsesDomain} {
 		if err := im.readDomain(d); err != nil {
 			return err
 		}
 		err := im.data.endDomain(d, im.path(d.file))
-		for _, refusal := range im.data.pending {
+		for _, refusal := range im.data.undecided { // those that endDomain has left
 			if err := im.emit(refusal.Record("")); err != nil {
 				return err
 			}
 		}
-		im.data.pending = nil
+		im.data.undecided = nil
 		if err != nil {
 			return err
 		}
@@ -130,7 +137,8 @@ func (im *importer) run() error {
 
 func (im *importer) path(file string) string { return filepath.Join(im.name, file) }
 
-// readDomain reads the evaluator's rows of one file.
+// readDomain reads the evaluator's rows of one file. A row that is malformed is
+// refused and does not end the file.
 func (im *importer) readDomain(d domain) error {
 	f, err := im.files.Open(d.file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -156,23 +164,24 @@ func (im *importer) readDomain(d domain) error {
 	return err
 }
 
-// readRow reads one row. Its error is io.EOF at the end of the file, and a
+// readRow reads one row and stores it, or emits its refusal. It skips rows of other
+// evaluators and duplicates. Its error is io.EOF at the end of the file, and a
 // *Refusal where the rest of the file cannot be read.
 func (im *importer) readRow(d domain, t *table, refused *refusedRow) error {
 	r, err := t.next()
-	unnamed := false
+	withoutEvaluator := false
 	if err == nil {
-		if d.file == responsesDomain.file {
+		if d.file == responsesDomain.file { // rows of any evaluator show whether the file uses RSCAT
 			im.data.responses.categories = im.data.responses.categories || r.get("RSCAT") != ""
 		}
 		var read bool
-		if read, unnamed = im.data.found.accept(d, r); !read || im.data.repeated(d, r) {
+		if read, withoutEvaluator = im.data.inFile.accept(d, r); !read || im.data.isDuplicate(d, r) {
 			return nil
 		}
 	}
 	var at place
 	if err == nil {
-		at, err = im.data.add(d, r, unnamed)
+		at, err = im.data.add(d, r, withoutEvaluator)
 	}
 	if err == nil {
 		refused.next(at)
@@ -183,8 +192,8 @@ func (im *importer) readRow(d domain, t *table, refused *refusedRow) error {
 		return err
 	}
 	refused.set(refusal)
-	if unnamed { // at the end of the file it may turn out not to be the evaluator's
-		im.data.pending = append(im.data.pending, refusal)
+	if withoutEvaluator { // only the end of the file shows whether the row is the evaluator's
+		im.data.undecided = append(im.data.undecided, refusal)
 		im.data.size += rowSize
 		return nil
 	}
@@ -207,7 +216,8 @@ func (im *importer) emitStudy(study string) error {
 	return nil
 }
 
-// emitSubject emits the assessments of one subject.
+// emitSubject emits the assessments of one subject: all delivered visits and, where
+// the case gets a new revision, the absent ones too.
 func (im *importer) emitSubject(s *subject, numbers *numbering) error {
 	delivered := s.visits()
 	if im.opts.Study != "" && s.study != im.opts.Study {
@@ -217,8 +227,8 @@ func (im *importer) emitSubject(s *subject, numbers *numbering) error {
 		return im.emitVisits(delivered)
 	}
 	if len(delivered) == 0 { // all its rows were refused
-		_, _, _ = numbers.caseOf(s.id) // it uses up a number nevertheless
-		s.conclude(nil)
+		_, _, _ = numbers.caseOf(s.id) // reserves the case number that it will have when the rows are corrected
+		s.conclude(nil)                // warns of its responses
 		im.data.warnings = append(im.data.warnings, s.warnings...)
 		return nil
 	}
@@ -228,27 +238,29 @@ func (im *importer) emitSubject(s *subject, numbers *numbering) error {
 	if err := numbers.assign(im.ctx, delivered); err != nil {
 		return err
 	}
-	validate(delivered)
+	validate(delivered) // before reviseCase, which revises no case with a refused visit
 	s.reviseCase(all, registered)
 	s.distributeWarnings(delivered)
-	all = slices.DeleteFunc(all, func(v *visit) bool { return v.absent && !v.again })
+	all = slices.DeleteFunc(all, func(v *visit) bool { return v.absent && !v.registerAgain })
 	validate(all)
 	return im.emitVisits(all)
 }
 
-// validate refuses the visits that are no valid assessments.
+// validate refuses the visits that are no valid assessments. A delivered visit is
+// validated once.
 func validate(visits []*visit) {
 	for _, v := range visits {
-		if v.refusal != nil || v.valid {
+		if v.refusal != nil || v.validated {
 			continue
 		}
 		if err := v.assessment.Validate(); err != nil {
 			v.refuse(v.line, withColumn(err))
 		}
-		v.valid = !v.absent
+		v.validated = !v.absent
 	}
 }
 
+// emitVisits emits the visits in their order.
 func (im *importer) emitVisits(visits []*visit) error {
 	for _, v := range visits {
 		if err := im.emitVisit(v); err != nil {
@@ -258,7 +270,8 @@ func (im *importer) emitVisits(visits []*visit) error {
 	return nil
 }
 
-// emitVisit emits the assessment of a visit, or its refusal.
+// emitVisit emits the assessment of a visit, or its refusal. The first Record that
+// is emitted also gets the warnings that belong to no subject.
 func (im *importer) emitVisit(v *visit) error {
 	r := intake.Record{File: im.path(resultsDomain.file), Line: v.line}
 	switch {
@@ -275,7 +288,7 @@ func (im *importer) emitVisit(v *visit) error {
 	return im.emit(r)
 }
 
-// progressReader reports how much is read through it.
+// progressReader calls report, unless it is nil, with the size of each read.
 type progressReader struct {
 	io.Reader
 	report func(n int)

@@ -13,7 +13,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
-// Kinds of warnings, by which they are counted.
+// Values of intake.Warning.Kind.
 const (
 	kindNoValue   = "no sum of diameters"
 	kindSum       = "sum of diameters"
@@ -36,31 +36,32 @@ const (
 	kindReplaced  = "registered visit replaced"
 )
 
-// visit is a subject's visit, or one date of a visit that is split by date,
-// while it becomes an assessment; or one that is registered and that the
-// delivery lacks.
+// visit is a visit of a subject while it becomes an assessment. It is one of three:
+// all rows of a VISITNUM; the rows of one date of a VISITNUM, where split divides
+// the visit by date; or an absent visit, which is registered and has no rows in the
+// delivery.
 type visit struct {
-	number     string // VISITNUM; empty where it was not imported from SDTM
-	date       string // TRDTC up to the day, where the visit is split
+	number     string // VISITNUM; empty if it was not imported from SDTM
+	date       string // TRDTC up to the day if the visit is split by date; else empty
 	line       int    // of its first row
 	rows       []result
-	effective  date // the earliest
-	coarse     bool // whether less than the day is certain of any of its dates
+	effective  date // the earliest TRDTC of its rows
+	dayUnknown bool // whether the day of one of its dates is unknown
 	lesions    map[string]*lesion
 	sum        *length // SUMDIAM
 	assessment events.Assessment
 	warnings   []intake.Warning
 
-	absent bool               // the delivery lacks it; the assessment is the registered one
-	stored *events.KnownVisit // what is registered of the visit; nil for a new one
-	again  bool               // absent, and to be registered in the next revision of the case
+	absent        bool               // the delivery lacks it; the assessment is the registered one
+	stored        *events.KnownVisit // the registered assessment of the visit; nil if it is new
+	registerAgain bool               // absent, and to be registered in the next revision of the case
 
-	valid        bool            // whether the assessment was validated
+	validated    bool            // whether the assessment was validated
 	refusal      *intake.Refusal // nil unless the visit is refused
 	valueUnknown bool            // whether the refusal leaves the sum of diameters unknown
 }
 
-// refuse refuses the visit. The first refusal counts.
+// refuse refuses the visit, unless it is refused already.
 func (v *visit) refuse(line int, err *events.Error) {
 	if v.refusal == nil {
 		v.refusal = &intake.Refusal{Line: line, Err: err}
@@ -78,7 +79,7 @@ func (v *visit) warnf(kind, format string, args ...any) {
 	v.warnings = append(v.warnings, intake.Warning{Kind: kind, Text: fmt.Sprintf(format, args...)})
 }
 
-// key returns what a later import finds the visit by.
+// key returns the registered key by which a later import finds the visit.
 func (v *visit) key(evaluator string) *events.Visit {
 	return &events.Visit{Evaluator: evaluator, Number: v.number, Date: v.date}
 }
@@ -94,20 +95,22 @@ func (v *visit) name() string {
 	return v.number
 }
 
-// withdrawn reports whether the visit is registered, signed and withdrawn, and
-// stays so.
+// withdrawn reports whether the registered assessment of the visit is withdrawn and
+// this delivery does not replace it.
 func (v *visit) withdrawn() bool {
 	return v.stored != nil && v.stored.Withdrawn && (v.absent || v.sameContent())
 }
 
-// sameContent reports whether the visit is what is registered of it, apart from
-// what depends on other visits.
+// sameContent reports whether the date, conclusion, lesions and sum of diameters are
+// those that are registered. Name, timepoint and changes are not compared, because
+// they depend on other visits. The visit must be registered.
 func (v *visit) sameContent() bool {
 	a, b := v.assessment, v.stored.Latest
 	return a.Effective == b.Effective && a.Conclusion == b.Conclusion && v.sameLesions(b)
 }
 
-// visits makes visits of the subject's rows, ordered by VISITNUM and date.
+// visits makes visits of the subject's rows, with their dates and lesions. They are
+// sorted by the text of VISITNUM and the date; arrange brings them into their order.
 func (s *subject) visits() []*visit {
 	var visits []*visit
 	for _, number := range slices.Sorted(maps.Keys(s.results)) {
@@ -126,15 +129,15 @@ func (s *subject) visits() []*visit {
 	return visits
 }
 
-// split makes one visit of the rows, or one for each day if the rows have
-// different results of a test of a lesion on different days.
+// split makes one visit of the rows of a VISITNUM. If they have different results of
+// the same test of a lesion on different days, it makes one visit for each day.
 func split(number string, rows []result) []*visit {
-	if !repeats(rows) {
+	if !differsByDay(rows) {
 		return []*visit{{number: number, line: rows[0].line, rows: rows}}
 	}
 	byDay := map[string]*visit{}
 	for _, r := range rows {
-		if d, err := parseDate(r.date); err != nil || !d.isSet() { // it may be of any of the days
+		if d, err := parseDate(r.date); err != nil || !d.isSet() { // the row could belong to any of the days
 			v := &visit{number: number, line: rows[0].line, rows: rows}
 			v.refuseValue(r.line, events.Fieldf("TRDTC", "visit %s has different values of a lesion on different dates, and the date of this row is unknown: %s; give it to the day",
 				number, intake.Printable(r.date)))
@@ -156,7 +159,7 @@ func split(number string, rows []result) []*visit {
 	return visits
 }
 
-// dayOf returns the day of a date of SDTM, or its text where it is none.
+// dayOf returns the day of a date of SDTM, or the text itself if it is not a date.
 func dayOf(text string) string {
 	if d, err := parseDate(text); err == nil {
 		return d.day()
@@ -164,30 +167,31 @@ func dayOf(text string) string {
 	return text
 }
 
-// refuseOverlap refuses the dates of a visit that may be the same day.
+// refuseOverlap gets the visits that split made of one VISITNUM, sorted by date. It
+// refuses those of which two may be of the same day, such as 2024-03 and 2024-03-06.
 func refuseOverlap(visits []*visit) {
-	var last date // the one that ends last
-	var of *visit
+	var last date // of the visits so far, the date that ends last
+	var lastVisit *visit
 	for _, v := range visits {
 		d, err := parseDate(v.date)
 		if err != nil || !d.isSet() {
 			continue
 		}
-		if of != nil && !last.isBefore(d) {
-			for _, w := range []*visit{of, v} {
+		if lastVisit != nil && !last.isBefore(d) {
+			for _, w := range []*visit{lastVisit, v} {
 				w.refuseValue(w.line, events.Fieldf("TRDTC", "visit %s has different values of a lesion that may be of one date, %s or %s; give both dates to the day",
-					v.number, intake.Printable(of.date), intake.Printable(v.date)))
+					v.number, intake.Printable(lastVisit.date), intake.Printable(v.date)))
 			}
 		}
-		if of == nil || d.period.Until.After(last.period.Until) {
-			last, of = d, v
+		if lastVisit == nil || d.period.Until.After(last.period.Until) {
+			last, lastVisit = d, v
 		}
 	}
 }
 
-// repeats reports whether a test of a lesion has different results on different
-// days.
-func repeats(rows []result) bool {
+// differsByDay reports whether a test of a lesion has different results on different
+// days. Rows without a result are ignored.
+func differsByDay(rows []result) bool {
 	type test struct{ lesion, code string }
 	first := make(map[test]result, len(rows))
 	for _, r := range rows {
@@ -205,7 +209,8 @@ func repeats(rows []result) bool {
 	return false
 }
 
-// sortRows sorts the rows by lesion and reads the values in them.
+// sortRows assigns each row to its lesion or to the sum of diameters, and reads the
+// dates and the diameters. Rows of other tests are ignored. It releases the rows.
 func (v *visit) sortRows(s *subject) {
 	v.lesions = map[string]*lesion{}
 	last := "" // most rows of a visit have the date of the row before
@@ -231,7 +236,8 @@ func (v *visit) sortRows(s *subject) {
 	v.rows = nil
 }
 
-// addDate keeps the earliest date.
+// addDate keeps the date of the row if it is the earliest so far. A date without a
+// year is left out with a warning.
 func (v *visit) addDate(r result) {
 	if r.date == "" {
 		return
@@ -245,19 +251,21 @@ func (v *visit) addDate(r result) {
 		v.warnf(kindDate, "%s:%d: TRDTC: %s has no year and is left out", resultsDomain.file, r.line, intake.Printable(r.date))
 		return
 	}
-	v.coarse = v.coarse || d.coarse
+	v.dayUnknown = v.dayUnknown || d.dayUnknown
 	if !v.effective.isSet() || d.compare(v.effective) < 0 {
 		v.effective = d
 	}
 }
 
+// addSum reads a row of SUMDIAM. It leaves out the sum of another group than the
+// target lesions. Two different sums refuse the visit.
 func (v *visit) addSum(r result) {
 	if r.group != "" && categories[r.group] != categoryTarget {
 		v.warnf(kindSum, "%s:%d: TRGRPID: SUMDIAM of %s is not that of the target lesions and is left out",
 			resultsDomain.file, r.line, intake.Printable(r.group))
 		return
 	}
-	sum, err := v.read(r)
+	sum, err := v.readLength(r)
 	switch {
 	case err != nil:
 		v.refuseValue(r.line, err)
@@ -269,7 +277,7 @@ func (v *visit) addSum(r result) {
 	}
 }
 
-// compareNumbers compares two VISITNUMs in their canonical form.
+// compareNumbers compares two VISITNUMs in their canonical form. An empty one is 0.
 func compareNumbers(a, b string) int {
 	x, _, _ := apd.NewFromString(cmp.Or(a, "0"))
 	y, _, _ := apd.NewFromString(cmp.Or(b, "0"))
@@ -279,8 +287,8 @@ func compareNumbers(a, b string) int {
 	return cmp.Or(x.Cmp(y), cmp.Compare(a, b))
 }
 
-// distributeWarnings adds the subject's warnings to its visits; to the first,
-// those of no particular visit.
+// distributeWarnings adds the subject's warnings to its delivered visits, of which
+// there is at least one. The first visit gets the warnings of no particular visit.
 func (s *subject) distributeWarnings(visits []*visit) {
 	var first *visit
 	for _, v := range visits {
@@ -300,7 +308,7 @@ func (s *subject) distributeWarnings(visits []*visit) {
 	first.warnings = append(first.warnings, s.warnings...)
 }
 
-// columns are the columns from which the fields of an assessment come.
+// columns maps each field of an assessment to the column that it is read from.
 var columns = map[string]string{
 	"study": "STUDYID", "sponsorStudy": "STUDYID", "trialName": "STUDYID", "subject": "USUBJID",
 	"name": "VISITNUM", "timepoint": "VISITNUM", "effective": "TRDTC", "conclusion": "RSSTRESC",
@@ -311,8 +319,7 @@ var columns = map[string]string{
 
 var index = regexp.MustCompile(`\[\d+\]`)
 
-// withColumn replaces the field that the refusal of an assessment names by its
-// column.
+// withColumn returns err with the column in place of the field of the assessment.
 func withColumn(err error) *events.Error {
 	e := *intake.AsError(err, "")
 	e.Field = cmp.Or(columns[index.ReplaceAllString(e.Field, "[]")], e.Field)
