@@ -165,7 +165,7 @@ func (d *dataset) endDomain(dom domain, path string) error {
 		d.inResults = found
 	}
 	if found.withoutEvaluator.rows > 0 && !found.withoutEvaluatorIsWanted() {
-		d.dropWithoutEvaluator()
+		d.dropWithoutEvaluator(dom)
 	}
 	d.warnings = append(d.warnings, found.warnings(dom, &d.inResults)...)
 	d.inFile = newEvaluators(d.evaluator)
@@ -189,7 +189,7 @@ func (d *dataset) endDomain(dom domain, path string) error {
 
 // dropWithoutEvaluator removes the rows that name no evaluator, their refusals, and
 // the warnings of those refusals.
-func (d *dataset) dropWithoutEvaluator() {
+func (d *dataset) dropWithoutEvaluator(dom domain) {
 	dropped := map[string]bool{} // texts of the warnings that refusedRow added for them
 	for _, refusal := range d.undecided {
 		dropped[refusedText(refusal)] = true
@@ -197,21 +197,33 @@ func (d *dataset) dropWithoutEvaluator() {
 	d.undecided = nil
 	for _, subjects := range d.studies {
 		for id, s := range subjects {
-			for number, rows := range s.results {
-				rows = slices.DeleteFunc(rows, func(r result) bool { return r.withoutEvaluator })
-				if s.results[number] = rows; len(rows) == 0 {
-					delete(s.results, number)
-				}
-			}
-			if len(s.results) == 0 {
-				delete(subjects, id)
-			}
-			s.responses = slices.DeleteFunc(s.responses, func(r response) bool { return r.withoutEvaluator })
-			s.identified = slices.DeleteFunc(s.identified, func(i identification) bool { return i.withoutEvaluator })
 			maps.DeleteFunc(s.refused, func(_ string, w intake.Warning) bool { return dropped[w.Text] })
+			switch dom.file {
+			case resultsDomain.file:
+				s.dropResults()
+				if len(s.results) == 0 && len(s.refused) == 0 {
+					delete(subjects, id) // it has no row of the evaluator's
+				}
+			case lesionsDomain.file:
+				s.identified = slices.DeleteFunc(s.identified, func(i identification) bool { return i.withoutEvaluator })
+			case responsesDomain.file:
+				s.responses = slices.DeleteFunc(s.responses, func(r response) bool { return r.withoutEvaluator })
+			}
 		}
 	}
-	d.responses.orphans = slices.DeleteFunc(d.responses.orphans, func(o orphan) bool { return o.withoutEvaluator })
+	if dom.file == responsesDomain.file {
+		d.responses.orphans = slices.DeleteFunc(d.responses.orphans, func(o orphan) bool { return o.withoutEvaluator })
+	}
+}
+
+// dropResults removes the results that name no evaluator.
+func (s *subject) dropResults() {
+	for number, rows := range s.results {
+		rows = slices.DeleteFunc(rows, func(r result) bool { return r.withoutEvaluator })
+		if s.results[number] = rows; len(rows) == 0 {
+			delete(s.results, number)
+		}
+	}
 }
 
 // eachSubject calls do with each subject, ordered by study and id.

@@ -492,3 +492,44 @@ func TestCriteria(t *testing.T) {
 		})
 	}
 }
+
+// Rows that count in one file stay, whatever the rows of another file say.
+func TestRowsWithoutAnEvaluatorAreDecidedInTheirFile(t *testing.T) {
+	files := fstest.MapFS{
+		"tr.csv": {Data: []byte("STUDYID,USUBJID,VISITNUM,TRDTC,TRGRPID,TRLNKID,TRTESTCD,TRSTRESC,TRSTRESU\nS,A,1,2020-01-01,TARGET,T01,DIAMETER,30,mm\n")},
+		"tu.csv": {Data: []byte("STUDYID,USUBJID,TULNKID,TULOC,TUEVAL\nS,A,T01,LIVER,\nS,A,T01,LIVER,READER\n")},
+		"rs.csv": {Data: []byte("STUDYID,USUBJID,VISITNUM,RSTESTCD,RSSTRESC,RSEVAL\nS,A,1,OVRLRESP,SD,\nS,A,1,OVRLRESP,SD,READER\n")},
+	}
+	records := readSDTM(t, files, sdtm.Options{}, newRegistry())
+	if len(records) != 1 || records[0].Err != nil || records[0].Submission.Assessment.Measurement == nil {
+		t.Fatalf("%+v", records)
+	}
+	if len(warnings(records)) == 0 {
+		t.Error("what was left out of the other files is not named")
+	}
+}
+
+func TestASubjectOfWhichAllIsRefusedKeepsItsCaseBesideRowsThatDoNotCount(t *testing.T) {
+	tr := "STUDYID,USUBJID,VISITNUM,TRDTC,TREVAL,TRGRPID,TRLNKID,TRTESTCD,TRSTRESC,TRSTRESU\n" +
+		"S,A,1,2020-01-01,INVESTIGATOR,TARGET,T01,DIAMETER,x,mm\n" +
+		"S,B,1,2020-01-01,INVESTIGATOR,TARGET,T01,DIAMETER,30,mm\n"
+	others := "S,B,2,2020-02-01,,TARGET,T01,DIAMETER,30,mm\nS,B,2,2020-02-01,READER,TARGET,T01,DIAMETER,30,mm\n"
+	files := fstest.MapFS{
+		"tr.csv": {Data: []byte(tr)},
+		"tu.csv": {Data: []byte("STUDYID,USUBJID,TULNKID,TULOC\nS,A,T01,LIVER\nS,B,T01,LIVER\n")},
+		"rs.csv": {Data: []byte("STUDYID,USUBJID,VISITNUM,RSTESTCD,RSSTRESC\n")},
+	}
+	ids := func() (all []string) {
+		for _, r := range readSDTM(t, files, sdtm.Options{}, newRegistry()) {
+			if r.Err == nil {
+				all = append(all, r.Submission.Assessment.ID)
+			}
+		}
+		return all
+	}
+	alone := ids()
+	files["tr.csv"] = &fstest.MapFile{Data: []byte(tr + others)}
+	if diff := cmp.Diff(alone, ids()); diff != "" || len(alone) != 1 {
+		t.Errorf("%v (-alone +beside):\n%s", alone, diff)
+	}
+}
