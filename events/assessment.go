@@ -100,12 +100,14 @@ func (v Version) Less(o Version) bool {
 	return v.CaseRevision < o.CaseRevision || v.CaseRevision == o.CaseRevision && v.Revision < o.Revision
 }
 
+// String returns the version in words, for messages.
 func (v Version) String() string {
 	return fmt.Sprintf("case revision %d, revision %d", v.CaseRevision, v.Revision)
 }
 
-// Validate returns an error unless the assessment, once normalized, is valid: an
-// *Error whose Field is the path of the first field that is wrong.
+// Validate returns an error unless the assessment is valid and its study id is
+// normalized; see Normalize. The error is an *Error whose Field is the path of the
+// first field that is wrong.
 func (a Assessment) Validate() error {
 	for _, check := range []func() error{a.validateIdentity, a.validateVisit, a.validateMeasurement, a.validateLesions} {
 		if err := check(); err != nil {
@@ -115,6 +117,7 @@ func (a Assessment) Validate() error {
 	return nil
 }
 
+// validateIdentity checks what the assessment is of: ids, study, subject and version.
 func (a Assessment) validateIdentity() error {
 	if !ValidFHIRID(a.ID) {
 		return Fieldf("id", "%q is not a FHIR id: 1 to 64 of A-Z, a-z, 0-9, - and .", clip(a.ID))
@@ -141,6 +144,7 @@ func (a Assessment) validateIdentity() error {
 	return nil
 }
 
+// validateVisit checks criteria, visit, dates and conclusion.
 func (a Assessment) validateVisit() error {
 	if err := oneOf("criteria", a.Criteria, []string{Criteria}); err != nil {
 		return err
@@ -165,6 +169,7 @@ func (a Assessment) validateVisit() error {
 	return oneOf("conclusion", a.Conclusion, Conclusions)
 }
 
+// validateMeasurement checks the measurement, which may be absent.
 func (a Assessment) validateMeasurement() error {
 	m := a.Measurement
 	if m == nil {
@@ -191,6 +196,7 @@ func (a Assessment) validateMeasurement() error {
 	return nil
 }
 
+// validateLesions checks each lesion, and that no two have the same id.
 func (a Assessment) validateLesions() error {
 	if len(a.Lesions) > maxLesions {
 		return Fieldf("lesions", "has %d entries; at most %d are allowed", len(a.Lesions), maxLesions)
@@ -267,7 +273,7 @@ func validateValue(path string, value Decimal, unit string) error {
 	return oneOf(path+".unit", unit, []string{Unit})
 }
 
-// dateTime returns an error unless text is a FHIR dateTime.
+// dateTime returns an error unless text, the value of field, is a FHIR dateTime.
 func dateTime(field, text string) error {
 	if text == "" {
 		return Fieldf(field, "is missing")
@@ -278,6 +284,8 @@ func dateTime(field, text string) error {
 	return nil
 }
 
+// requiredText returns an error if text, the value of field, is empty or not valid; see
+// validText.
 func requiredText(field, text string) error {
 	if text == "" {
 		return Fieldf(field, "is missing")
@@ -285,8 +293,9 @@ func requiredText(field, text string) error {
 	return validText(field, text)
 }
 
-// identifier wants a text in which the space is the only white space, because
-// an identifier with another one looks like a different identifier.
+// identifier returns an error unless text, the value of field, is valid, not empty, and
+// its only white space is U+0020. Two identifiers that differ in the kind of white space
+// would look the same.
 func identifier(field, text string) error {
 	if err := requiredText(field, text); err != nil {
 		return err
@@ -297,8 +306,9 @@ func identifier(field, text string) error {
 	return nil
 }
 
-// validText takes printable text without white space at its ends. Within the
-// text there may be spaces of any width, such as the no-break space.
+// validText returns an error unless text, the value of field, is printable, has at most
+// maxText characters and no white space at its ends. Within it there may be spaces of
+// any width, such as the no-break space. An empty text is valid.
 func validText(field, text string) error {
 	if !utf8.ValidString(text) {
 		return Fieldf(field, "is not valid UTF-8")
@@ -307,8 +317,8 @@ func validText(field, text string) error {
 		return Fieldf(field, "has %d characters; at most %d are allowed", n, maxText)
 	}
 	for i, r := range text {
-		edge := i == 0 || i+utf8.RuneLen(r) == len(text)
-		if !unicode.IsGraphic(r) || edge && unicode.IsSpace(r) {
+		atEnd := i == 0 || i+utf8.RuneLen(r) == len(text)
+		if !unicode.IsGraphic(r) || atEnd && unicode.IsSpace(r) {
 			return Fieldf(field, "has a control character, or white space at an end")
 		}
 	}

@@ -11,8 +11,8 @@ import (
 const NoHash = "0000000000000000000000000000000000000000000000000000000000000000"
 
 // ChainHead identifies the last event of a study that a writer or a reader has.
-// The event after it must have the next number and carry its hash. The zero
-// ChainHead stands before a study's first event.
+// The next event must have the next number and, as its PreviousHash, the hash of the
+// chain head. The zero ChainHead stands before a study's first event.
 type ChainHead struct {
 	Number uint64 // of the event; 0 before the first
 	Hash   string // of the event; empty before the first
@@ -26,7 +26,7 @@ func (e *Event) Seal(previous ChainHead) {
 	e.Hash = e.Digest()
 }
 
-// ChainHead returns the chain head once the event is applied.
+// ChainHead returns the chain head of the event's study once the event is applied.
 func (e Event) ChainHead() ChainHead { return ChainHead{Number: e.Number, Hash: e.Hash} }
 
 // Digest returns the hash that the event must carry. It is the SHA-256, in
@@ -56,8 +56,8 @@ func (e Event) DataDigest() string {
 // Attribute is a name and a value that the hash of an event covers.
 type Attribute struct{ Name, Value string }
 
-// Covered returns what the event's hash covers, in order. DataDigest stands for
-// the body, which a caller need not have.
+// Covered returns what the event's hash covers, in order. The caller passes the digest of
+// the body (see DataDigest) and need not have the body itself.
 func (e Event) Covered(dataDigest string) [11]Attribute {
 	return [...]Attribute{
 		{"id", e.ID},
@@ -82,9 +82,9 @@ func (e Event) Verify() error {
 	return nil
 }
 
-// Follow returns the chain head once e is applied to a study whose chain head is
-// h. If e does not match its own hash or does not directly follow h, it returns h
-// and an error with the code Gap, Repeat, Reorder or Altered.
+// Follow returns the new chain head of a study whose chain head is h, once e is applied.
+// If e does not match its own hash or is not the event directly after h, it returns h and
+// an error with the code Gap, Repeat, Reorder or Altered.
 func (h ChainHead) Follow(e Event) (ChainHead, error) {
 	if err := e.Verify(); err != nil {
 		return h, err
@@ -105,6 +105,7 @@ func (h ChainHead) Follow(e Event) (ChainHead, error) {
 	}
 }
 
+// hash returns the PreviousHash of the event after the chain head.
 func (h ChainHead) hash() string {
 	if h.Number == 0 {
 		return NoHash

@@ -41,7 +41,7 @@ func FromCloudEvent(ce event.Event) (Event, error) {
 		headerSource:      {ce.Source()},
 		headerType:        {ce.Type()},
 		headerSubject:     {ce.Subject()},
-		headerTime:        {FormatTime(ce.Time())},
+		headerTime:        {FormatTime(ce.Time())}, // the SDK keeps the time, not its text
 		headerContentType: {ce.DataContentType()},
 	}
 	for name, value := range ce.Extensions() {

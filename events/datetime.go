@@ -14,9 +14,9 @@ const TimeLayout = "2006-01-02T15:04:05.000000Z"
 // FormatTime returns t in TimeLayout, truncated to the microsecond.
 func FormatTime(t time.Time) string { return t.UTC().Format(TimeLayout) }
 
-// ParseTime returns the time of a text that FormatTime returned. Any other text is
-// an Invalid Error, also one for the same time: the hash of an event covers the
-// text.
+// ParseTime returns the time of a text that FormatTime returned. For any other text the
+// error is Invalid, even if the text is another form of a time. The hash of an event
+// covers the text, so there must be one form only.
 func ParseTime(text string) (time.Time, error) {
 	t, err := time.Parse(TimeLayout, text)
 	if err != nil || FormatTime(t) != text {
@@ -31,6 +31,8 @@ type Period struct {
 	From, Until time.Time
 }
 
+// dateTimeForm has the submatches 1 year, 2 month, 3 day, 4 hour, 5 minute, 6 second,
+// 7 digits of the fraction, and 8 zone. Those that are absent are empty.
 var dateTimeForm = regexp.MustCompile(
 	`^(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:\d\d)?)?)?)?$`)
 
@@ -48,7 +50,7 @@ func ParsePeriod(text string) (Period, error) {
 	if err != nil {
 		return Period{}, err
 	}
-	if year < 1 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 60 {
+	if year < 1 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 60 { // 60 is a leap second
 		return Period{}, Errorf(Invalid, "is no date of the calendar: %s", text)
 	}
 	nanos := number((m[7] + "000000000")[:9], 0)
@@ -56,13 +58,14 @@ func ParsePeriod(text string) (Period, error) {
 	return Period{From: from, Until: until(from, m)}, nil
 }
 
-// until returns the end of the period that starts at from and is written with
-// the parts present in m, the submatches of dateTimeForm.
+// until returns the end of the period that starts at from. The last part of the text that
+// is present determines its duration: a fraction, a second, a minute, a day, a month or a
+// year. M has the submatches of dateTimeForm.
 func until(from time.Time, m []string) time.Time {
 	switch {
 	case m[7] != "":
 		unit := time.Second
-		for range len(m[7]) {
+		for range len(m[7]) { // each digit of the fraction is a tenth of the unit before
 			unit /= 10
 		}
 		return from.Add(unit)
@@ -79,6 +82,7 @@ func until(from time.Time, m []string) time.Time {
 	}
 }
 
+// parseZone returns the zone of a text that dateTimeForm has matched; UTC if it is empty.
 func parseZone(text string) (*time.Location, error) {
 	if text == "" || text == "Z" {
 		return time.UTC, nil
@@ -94,8 +98,8 @@ func parseZone(text string) (*time.Location, error) {
 	return time.FixedZone("", offset), nil
 }
 
-// number returns the value of digits that dateTimeForm has matched, and absent
-// where there are none.
+// number returns the value of digits that dateTimeForm has matched, or absent if there
+// are none.
 func number(digits string, absent int) int {
 	if digits == "" {
 		return absent
@@ -104,7 +108,9 @@ func number(digits string, absent int) int {
 	return n
 }
 
+// daysIn returns the number of days of a month.
 func daysIn(year, month int) int {
+	// Day 0 of the next month is the last day of this one.
 	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
 }
 
@@ -114,6 +120,7 @@ func ValidDateTime(text string) error {
 	if _, err := ParsePeriod(text); err != nil {
 		return err
 	}
+	// The zone follows the first 19 characters, and may contain a colon too.
 	if strings.Contains(text, "T") && strings.Count(text[:min(len(text), 19)], ":") < 2 {
 		return Errorf(Invalid, "has a time without seconds")
 	}

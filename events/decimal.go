@@ -19,8 +19,8 @@ const (
 var decimalForm = regexp.MustCompile(`^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
 // ParseDecimal returns text as a Decimal. It must be a JSON number that is not
-// negative, with at most 18 digits and an exponent from -18 to 18; anything else
-// is an Invalid Error.
+// negative, with at most 18 digits before the exponent and an exponent from -18 to 18.
+// For anything else the error is Invalid.
 func ParseDecimal(text string) (Decimal, error) {
 	if len(text) > 64 || !decimalForm.MatchString(text) {
 		return "", Errorf(Invalid, "must be a JSON number that is not negative, such as 37.6")

@@ -5,6 +5,12 @@
 // It does no I/O. Every value that it accepts can be written to the wire and read
 // back unchanged.
 //
+// A study id is the name of a study as source systems write it; a study key is the form
+// of it that is safe in subjects. The events of a study are numbered from 1, and each
+// carries the hash of the one before it: that is the chain. A clinical study has reports.
+// An internal study has the events that administer access (AccessStudy) or announce it to
+// one partner (PartnerStudy).
+//
 // # Types of events
 //
 // FromHeader and Event.Validate require that an event's type is well-formed. They

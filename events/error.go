@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Code is a reason for which a request or an event is refused; the constants are
-// all there are. A Code is an error, so errors.Is(err, events.NotFound) reports
-// whether err has the reason, and errors.Is finds the cause as well.
+// Code is a reason for which a request or an event is refused. The constants are all
+// codes there are. A Code is an error, so errors.Is(err, events.NotFound) reports whether
+// err has that code.
 type Code string
 
 // Reasons that a caller can act on.
@@ -56,6 +56,7 @@ type Error struct {
 	RetryAfter time.Duration // with Throttled and Unavailable; 0 where unknown
 }
 
+// Error returns the field, the message and the cause, for logs.
 func (e *Error) Error() string {
 	text := e.Message
 	if e.Field != "" {
@@ -67,7 +68,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Is reports whether target is the error's Code.
+// Is reports whether target is the error's Code; see errors.Is.
 func (e *Error) Is(target error) bool {
 	code, ok := target.(Code)
 	return ok && code == e.Code
@@ -86,7 +87,8 @@ func Fieldf(field, format string, args ...any) *Error {
 	return &Error{Code: Invalid, Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
-// clip returns input shortened so that it can be quoted in a message.
+// clip returns text, cut to 80 bytes if it is longer, so that it can be quoted in a
+// message.
 func clip(text string) string {
 	const most = 80
 	if len(text) <= most {
@@ -95,8 +97,8 @@ func clip(text string) string {
 	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
-// CodeOf returns the code of the outermost Error in err; Internal if there is
-// none, and the empty Code for nil.
+// CodeOf returns the code of the outermost Error in err. Without an Error it returns the
+// Code that err is or wraps, or Internal. For nil it returns the empty Code.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""

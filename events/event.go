@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// Event is a CloudEvent 1.0 of a study, numbered and chained. Its attribute values
-// consist of U+0021 to U+007E without " and %, because CloudEvents SDKs encode
-// other characters in different ways.
+// Event is a CloudEvent 1.0 of a study, numbered and chained. The characters of its
+// attribute values are U+0021 to U+007E without " and %, because CloudEvents SDKs
+// encode other characters in different ways.
 type Event struct {
 	ID              string    // UUIDv7, also the Nats-Msg-Id
 	Source          string    // {origin}/ResearchStudy/{study key}; of a PartnerStudy {origin}/Partner/{id}
 	Type            string    // {prefix}{kind}
-	Subject         string    // DiagnosticReport/{id}/_history/{n}, Partner/{id}, Key/{kid} or ResearchStudy/{study key}; of unknown kinds any
+	Subject         string    // DiagnosticReport/{id}/_history/{n}, Partner/{id}, Key/{kid} or ResearchStudy/{study key}; of unknown kinds any text
 	Time            time.Time // UTC, to the microsecond; strictly increases within the study
 	DataContentType string
 	Study           string // study key
@@ -37,8 +37,9 @@ func (e Event) Kind() Kind {
 	return k
 }
 
-// ReportID returns the assessment id in the Subject of a report's event, and the
-// study number of the event that first carried the report's bytes.
+// ReportID returns the assessment id in the Subject of an event about a report. Version is
+// the study number of the event that first carried the report's bytes. Ok is false for
+// any other Subject.
 func (e Event) ReportID() (id string, version uint64, ok bool) {
 	rest, ok := strings.CutPrefix(e.Subject, "DiagnosticReport/")
 	if !ok {
@@ -52,8 +53,8 @@ func (e Event) ReportID() (id string, version uint64, ok bool) {
 	return id, version, true
 }
 
-// ReportSubject returns the Subject of an event about the report of assessment id,
-// whose bytes the event with the study number version first carried.
+// ReportSubject returns the Subject of an event about the report of an assessment. Version
+// is the study number of the event that first carried the report's bytes.
 func ReportSubject(id string, version uint64) string {
 	return fmt.Sprintf("DiagnosticReport/%s/_history/%d", id, version)
 }
@@ -65,7 +66,7 @@ type Namespace struct {
 	TypePrefix string // the start of every type, ends in a dot
 }
 
-// DefaultNamespace is the namespace unless another one is configured.
+// DefaultNamespace is the namespace of an installation that configures none.
 var DefaultNamespace = Namespace{Origin: "/signoff", TypePrefix: "org.mskcc.crit."}
 
 var (
@@ -78,6 +79,7 @@ func (ns Namespace) Validate() error {
 	if len(ns.Origin) > maxText || !attributeForm(ns.Origin) || strings.HasSuffix(ns.Origin, "/") {
 		return Fieldf("origin", "%q is not a URI reference of printable ASCII without a slash at its end", clip(ns.Origin))
 	}
+	// It must be in the form that package url writes, so that every SDK keeps it unchanged.
 	if u, err := url.Parse(ns.Origin); err != nil || u.String() != ns.Origin || u.RawQuery != "" || u.Fragment != "" {
 		return Fieldf("origin", "%q is not a URI reference without query and fragment, such as /signoff or https://example.org/signoff", ns.Origin)
 	}
@@ -87,7 +89,7 @@ func (ns Namespace) Validate() error {
 	return nil
 }
 
-// Source returns the CloudEvents source of the events of a study.
+// Source returns the CloudEvents source of the events of the study with this key.
 func (ns Namespace) Source(key string) string {
 	if partner, ok := PartnerOf(key); ok {
 		return ns.Origin + "/Partner/" + partner

@@ -34,16 +34,16 @@ func (e Event) Header() map[string][]string {
 	h := make(map[string][]string, len(names)+2) // space for the broker's own
 	for i, name := range names {
 		if values[i] != "" {
-			h[name] = values[i : i+1 : i+1]
+			h[name] = values[i : i+1 : i+1] // without capacity: an append cannot change the next value
 		}
 	}
 	return h
 }
 
 // FromHeader returns the event of a NATS message with the headers h and the body
-// data. It ignores headers that are no attributes of an Event, and returns an
-// Invalid Error if an attribute is missing, malformed or there twice. It does not
-// check the hash. The event shares data with the caller.
+// data. It ignores headers that are no attributes of an Event. The error is Invalid if an
+// attribute is missing, malformed or there twice. FromHeader does not check the hash. The
+// event shares data with the caller.
 func FromHeader(h map[string][]string, data []byte) (Event, error) {
 	r := headerReader{h: h}
 	if v := r.take(headerSpecVersion); r.err == nil && v != specVersion {
@@ -84,6 +84,7 @@ type headerReader struct {
 	err error
 }
 
+// take returns the value of a header, or "" after an error.
 func (r *headerReader) take(name string) string {
 	values := r.h[name]
 	if len(values) != 1 {

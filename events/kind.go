@@ -9,8 +9,8 @@ type Kind string
 
 // The kinds of events that this version knows. The first five are published to
 // the partners of their study, AccessGranted and AccessRevoked to the partner they
-// concern, the others to nobody. To add a kind that readers must know, raise the read model's derivation as well, so that read models that
-// ignored its events are made anew.
+// concern, the others to nobody. Whoever adds a kind that readers must know also raises
+// the read model's derivation, so that read models that ignored its events are made anew.
 const (
 	ReportSigned       Kind = "diagnosticreport.signed.v1"     // first publication of an assessment
 	ReportAmended      Kind = "diagnosticreport.amended.v1"    // every later publication
@@ -57,35 +57,36 @@ func (k Kind) Optional() bool { return strings.Contains(string(k), "."+optional+
 // of the kind: it is neither known nor optional.
 func (k Kind) NeedsNewer() bool { return !k.Known() && !k.Optional() }
 
-// administers reports whether k is a known kind of AccessStudy.
+// administers reports whether k is a known kind of event that only AccessStudy may have.
 func (k Kind) administers() bool { return k == AccessPartner || k == AccessKey || k == AccessAudited }
 
-// announces reports whether k is a known kind of a PartnerStudy.
+// announces reports whether k is a known kind of event that only a PartnerStudy may have.
 func (k Kind) announces() bool { return k == AccessGranted || k == AccessRevoked }
 
-// internal reports whether the kind's events belong to internal studies, which is
-// so where its noun is access. The kind need not be known.
+// internal reports whether the kind's events belong to internal studies: its noun is
+// "access". The kind need not be known.
 func (k Kind) internal() bool { return strings.HasPrefix(string(k), "access.") }
 
-// in returns an error unless the study may have events of the kind.
+// in returns an error unless study is a study key, clinical or internal, of a study that
+// may have events of the kind. Of an unknown kind, only the noun decides.
 func (k Kind) in(study string) error {
-	partner, announced := PartnerOf(study)
+	partner, ofPartner := PartnerOf(study)
 	switch {
-	case announced && !ValidPartnerID(partner), study != AccessStudy && !announced && !studyKey(study):
+	case ofPartner && !ValidPartnerID(partner), study != AccessStudy && !ofPartner && !clinicalKey(study):
 		return Fieldf("study", "%q is not a study key: 1 to 64 of A-Z, a-z, 0-9, - and _, not starting with _", clip(study))
-	case k.internal() != InternalStudy(study), k.administers() && announced, k.announces() && !announced:
+	case k.internal() != InternalStudy(study), k.administers() && ofPartner, k.announces() && !ofPartner:
 		return Fieldf("study", "%q must not have events of the kind %s", study, clip(string(k)))
 	}
 	return nil
 }
 
-// subjectNouns maps nouns of types to those in NATS subjects, where they differ.
-// Nothing may be added: an older program must find the same subject for a kind
+// subjectNouns maps the nouns of types to the nouns in NATS subjects, for those that
+// differ. Nothing may be added: an older program must compute the same subject for a kind
 // that it does not know.
 var subjectNouns = map[string]string{"diagnosticreport": "DiagnosticReport", "observations": "Observation"}
 
 // subjectTail returns what follows the study key in the NATS subject of the kind's
-// events.
+// events: noun and verb. The kind must be well-formed.
 func (k Kind) subjectTail() string {
 	words := strings.Split(string(k), ".")
 	if noun, ok := subjectNouns[words[0]]; ok {

@@ -6,16 +6,18 @@ import "encoding/json"
 // $JS.API.
 const PartnerAPIPrefix = "js.signoff"
 
-// The quota of a partner: how many messages it may send over all its connections
-// (requests and acknowledgements) or receive, a second in the long run, and at once. A
-// partner that exceeds it is suspended for some time.
+// The quota of a partner is for the messages that it sends (requests and acknowledgements)
+// and receives over all its connections. PartnerRate is the number allowed a second on
+// average, PartnerBurst the number allowed at once. A partner that exceeds its quota is
+// suspended for some time.
 const (
 	PartnerRate  = 5_000
 	PartnerBurst = 10_000
 )
 
-// PartnerSubscriptions is how many subscriptions a connection of a partner may have. The
-// server sends, and keeps until it is read, a copy of each event to each.
+// PartnerSubscriptions is how many subscriptions a connection of a partner may have. They
+// are limited because the server sends a copy of each event to each subscription, and
+// stores the copy until it is read.
 const PartnerSubscriptions = 64
 
 // PartnerConsumer returns the name of the durable consumer of one study of a partner.

@@ -55,7 +55,7 @@ func ValidName(name string) bool {
 	return ok && err == nil && n >= 1 && n <= maxFollowUp && FollowUp(n) == name
 }
 
-// oneOf returns an error unless value is among those allowed.
+// oneOf returns an error unless value, the value of field, is among those allowed.
 func oneOf(field, value string, allowed []string) error {
 	if slices.Contains(allowed, value) {
 		return nil

@@ -32,7 +32,8 @@ func PartnerAccessSubject(id string) string { return partnerAccess + id + ".acce
 // study and type alone, and not on whether the kind is known, because a publisher
 // may have to find events on the stream that a newer one stored. It has no
 // assessment id in it, because the server keeps each distinct subject in memory.
-// The subject of an event that is not valid is one that no partner may read.
+// For an event whose type or study is not valid it returns AccessSubject, which no partner
+// may read.
 func (e Event) NATSSubject() string {
 	kind, ok := kindOf(e.Type)
 	if !ok || kind.in(e.Study) != nil {
@@ -54,8 +55,8 @@ type Entry struct {
 	Event          Event
 }
 
-// Receipt is how far the broker got with a partner's durable consumer. Its
-// numbers are stream sequences, because that is what the broker counts in.
+// Receipt is what the broker has delivered to a partner's durable consumer, and what the
+// partner has acknowledged. Its numbers are stream sequences, as in the broker's answer.
 type Receipt struct {
 	Partner      string    // the partner's id
 	Study        string    // study key; PartnerStudy(Partner) for the consumer of announcements
@@ -64,22 +65,23 @@ type Receipt struct {
 	At           time.Time // when the broker was asked, UTC
 }
 
-// RefillKey is the key in the stream's metadata whose value is the stream sequence
-// up to which the publisher is filling the stream again from the outbox. It is
-// set with the request that creates the stream, or before a lost end is published
-// again, and removed when everything is there. A reader without an outbox has no
-// other way to find out that such a stream is only the beginning of a longer one.
+// RefillKey is a key in the metadata of a stream that lost events and that the publisher
+// is filling again from the outbox. Its value is the stream sequence of the last event that
+// the stream will have then. The publisher sets it in the request that creates the stream,
+// or before it publishes a lost end again, and removes it when all events are there. A
+// reader without an outbox cannot find out otherwise that the stream is incomplete.
 const RefillKey = "refill-to"
 
 // StreamEnd returns the stream sequence at which a stream with this metadata ends,
-// or will end once it is filled again. Last is the last sequence that it has. It
-// returns the highest sequence there can be for a RefillKey that cannot be read.
+// or will end once it is filled again. Last is the last stream sequence that it has now.
+// If the value of RefillKey is not a number, StreamEnd returns the largest possible
+// sequence, so that the stream is never taken for complete.
 func StreamEnd(metadata map[string]string, last uint64) uint64 {
-	mark, refilling := metadata[RefillKey]
+	target, refilling := metadata[RefillKey]
 	if !refilling {
 		return last
 	}
-	to, err := strconv.ParseUint(mark, 10, 64)
+	to, err := strconv.ParseUint(target, 10, 64)
 	if err != nil {
 		return math.MaxInt64
 	}

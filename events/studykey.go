@@ -29,8 +29,8 @@ func PartnerOf(key string) (id string, ok bool) { return strings.CutPrefix(key, 
 // clinical one.
 func InternalStudy(key string) bool { return strings.HasPrefix(key, "_") }
 
-// studyKey reports whether key may be the study key of a clinical study.
-func studyKey(key string) bool { return safeKey.MatchString(key) && !InternalStudy(key) }
+// clinicalKey reports whether key may be the study key of a clinical study.
+func clinicalKey(key string) bool { return safeKey.MatchString(key) && !InternalStudy(key) }
 
 var (
 	safeKey   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

@@ -6,8 +6,8 @@ type Submission struct {
 	Visit      *Visit // nil unless the assessment comes from SDTM
 }
 
-// Visit identifies the SDTM records from which an assessment was made, so that a
-// later import of the same visit finds the assessment again.
+// Visit identifies the SDTM records from which an assessment was made. By it a later
+// import of the same visit finds the assessment again.
 type Visit struct {
 	Evaluator string `json:"evaluator"`      // EVAL or EVAL/EVALID
 	Number    string `json:"number"`         // VISITNUM as text

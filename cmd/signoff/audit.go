@@ -12,9 +12,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// auditCommand prints the audit trail, with --json as one object a line. What it
-// prints is decided by who types the command, and by nothing in the environment: a
-// trail that is narrowed unseen is misleading.
+// auditCommand prints the audit trail, with --json as one JSON object a line. Its filters
+// come from the command line only, never from environment variables: whoever types the
+// command must know what it leaves out.
 type auditCommand struct {
 	Study      string `env:"-" help:"Only lines about this study, and about those who may sign or read it or once could." placeholder:"S"`
 	Assessment string `env:"-" help:"Only lines about this assessment." placeholder:"ID"`
@@ -25,7 +25,7 @@ type auditCommand struct {
 	Head       bool   `env:"-" help:"Check the whole trail and the triggers that protect it, and print the number and the hash of the last line."`
 }
 
-// Validate refuses filters that --head would not heed.
+// Validate returns a UsageError if --head is combined with filters, which it would ignore.
 func (cmd *auditCommand) Validate() error {
 	if cmd.Head && (cmd.Study+cmd.Assessment+cmd.Actor+cmd.Action+cmd.Since+cmd.Until) != "" {
 		return console.UsageError("--head is about the whole trail: leave the other flags out")
@@ -33,6 +33,7 @@ func (cmd *auditCommand) Validate() error {
 	return nil
 }
 
+// filter returns the filter that the flags describe.
 func (cmd *auditCommand) filter() (f outbox.AuditFilter, err error) {
 	f = outbox.AuditFilter{
 		Study: cmd.Study, People: true, Assessment: cmd.Assessment, Actor: cmd.Actor, Action: cmd.Action,
@@ -72,10 +73,11 @@ func (cmd *auditCommand) Run(ctx context.Context, c *common, t console.Terminal)
 	})
 }
 
-// linesAtOnce is how many lines are aligned with each other: a trail may be too
-// long to be kept in memory.
+// linesAtOnce is how many lines printTrail prints as one table. A trail may be too long to
+// be kept in memory.
 const linesAtOnce = 500
 
+// printTrail prints the trail as tables of linesAtOnce lines, each with its own heading.
 func printTrail(ctx context.Context, o *outbox.Outbox, filter outbox.AuditFilter, w io.Writer) error {
 	heading := []string{"LINE", "TIME", "ACTOR", "ACTION", "STUDY", "SUBJECT", "FROM", "DETAIL"}
 	var rows [][]string
@@ -95,8 +97,9 @@ func printTrail(ctx context.Context, o *outbox.Outbox, filter outbox.AuditFilter
 	return err
 }
 
-// from returns where a line was written: account, host, process and, over HTTP,
-// the client's address.
+// from returns where a line of the trail was written: account of the operating system,
+// host, process and, if there is one, the address of the client. For a line that has
+// recorded none of these it returns "-".
 func from(e outbox.AuditEntry) string {
 	if e.Host == "" && e.Account == "" {
 		return "-"
@@ -111,9 +114,11 @@ func from(e outbox.AuditEntry) string {
 // headFacts is what audit --head prints.
 type headFacts struct {
 	outbox.TrailHead
-	Published *outbox.TrailHead `json:"published,omitempty"` // its time is the event's
+	Published *outbox.TrailHead `json:"published,omitempty"` // the last one in an event, with the event's time; nil: none yet
 }
 
+// printHead verifies the whole trail, and prints its last line and the last one that was
+// published as an event. It returns an error if the trail was changed.
 func printHead(ctx context.Context, o *outbox.Outbox, t console.Terminal) error {
 	head, published, err := o.VerifyTrail(ctx)
 	if err != nil {

@@ -42,10 +42,10 @@ type common struct {
 	Data string `help:"Data directory; default ./data, of the demo ./signoff-demo." placeholder:"DIR"`
 	JSON bool   `name:"json" help:"Print facts as JSON."`
 
-	outbox *outbox.Outbox // used in place of that in Data; nil: open that
+	outbox *outbox.Outbox // an open outbox that commands use; nil: they open that in Data
 }
 
 func (c *common) dir() datadir.Dir { return datadir.Dir(cmp.Or(c.Data, "./data")) }
 
-// demoDir is the demo's directory, which it empties.
+// demoDir returns the demo's directory, which the demo empties; see prepareDemo.
 func (c *common) demoDir() datadir.Dir { return datadir.Dir(cmp.Or(c.Data, "./signoff-demo")) }

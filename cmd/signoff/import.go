@@ -34,7 +34,8 @@ type importCommand struct {
 	CaseOffset int      `help:"With --sdtm: new case numbers start above this one." placeholder:"N"`
 }
 
-// Validate requires either files or a directory.
+// Validate returns a UsageError for flags that are malformed or contradict each other. It
+// also normalizes the study id to NFC.
 func (cmd *importCommand) Validate() error {
 	formats := []string{"", string(intake.JSON), string(intake.NDJSON), string(intake.FHIR)}
 	switch {
@@ -71,7 +72,8 @@ func (cmd *importCommand) Run(ctx context.Context, c *common, t console.Terminal
 	return nil
 }
 
-// register reads the files and registers what is in them.
+// register reads the files and registers what is in them. A dry run registers in a
+// transaction that is rolled back, and without an outbox it uses a temporary one.
 func (cmd *importCommand) register(ctx context.Context, c *common, in *importing) error {
 	if !cmd.DryRun {
 		return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
@@ -114,9 +116,9 @@ type importing struct {
 	outbox   *outbox.Outbox
 	register outbox.RegisterFunc
 	term     console.Terminal
-	study    string // the only one that is taken; empty for all
-	text     bool
-	batch    []intake.Record
+	study    string          // the only one that is taken; empty for all
+	text     bool            // print remarks at once; false: collect them for the JSON
+	batch    []intake.Record // read and not registered yet
 }
 
 // remark is a refusal or a warning, with its place.
@@ -128,8 +130,10 @@ type remark struct {
 	Message string `json:"message"`
 }
 
+// importBatch is how many records are registered in one transaction.
 const importBatch = 500
 
+// summary returns the counts of results, in one line.
 func (in *importing) summary() string {
 	text := fmt.Sprintf("%d taken, %d unchanged, %d refused", in.Taken, in.Unchanged, in.Refused)
 	if in.DryRun {
@@ -147,6 +151,8 @@ func (in *importing) summary() string {
 	return text
 }
 
+// read registers everything that the command names. Its error contains the summary: earlier
+// batches stay registered.
 func (in *importing) read(cmd *importCommand) error {
 	if err := in.readAll(cmd); err != nil {
 		return fmt.Errorf("%w (%s)", err, in.summary())
@@ -154,6 +160,7 @@ func (in *importing) read(cmd *importCommand) error {
 	return nil
 }
 
+// readAll reads all files and registers the last batch.
 func (in *importing) readAll(cmd *importCommand) error {
 	if cmd.SDTM != "" {
 		if err := in.readSDTM(cmd); err != nil {
@@ -168,8 +175,9 @@ func (in *importing) readAll(cmd *importCommand) error {
 	return in.flush()
 }
 
-// refuseDatabase refuses to read the outbox's own files, by whatever name: closing such a
-// file releases the locks that this process has on the database.
+// refuseDatabase returns an error if path is one of the outbox's own files, under whatever
+// name. They must not be opened, because closing such a file releases the locks that this
+// process has on the database.
 func (in *importing) refuseDatabase(path string) error {
 	if in.outbox.Owns(path) {
 		return fmt.Errorf("import: %s belongs to the outbox's database; name a file with assessments", intake.Quoted(path))
@@ -177,6 +185,7 @@ func (in *importing) refuseDatabase(path string) error {
 	return nil
 }
 
+// readSDTM reads a directory of SDTM files.
 func (in *importing) readSDTM(cmd *importCommand) error {
 	if info, err := os.Stat(cmd.SDTM); err != nil {
 		return fmt.Errorf("import: %w; --sdtm names a directory with tu.csv, tr.csv and rs.csv", quotedPath(err))
@@ -195,6 +204,8 @@ func (in *importing) readSDTM(cmd *importCommand) error {
 	}, in.outbox, in.add)
 }
 
+// readFile reads a file, or standard input if path is "-". Without a format, the first bytes
+// show it.
 func (in *importing) readFile(path string, format intake.Format) error {
 	if path == "-" {
 		return intake.ReadFormat(in.ctx, in.term.In, path, format, in.add)
@@ -219,8 +230,8 @@ func (in *importing) readFile(path string, format intake.Format) error {
 	return intake.ReadFormat(in.ctx, &meter{f, bar.Add}, path, format, in.add)
 }
 
-// quotedPath quotes the path in an error of the file system where it does not
-// print.
+// quotedPath quotes the path in an error of the file system, as intake.Quoted does, so that
+// a name with control characters cannot disturb the terminal. It changes and returns err.
 func quotedPath(err error) error {
 	var failure *fs.PathError
 	if errors.As(err, &failure) {
@@ -229,7 +240,8 @@ func quotedPath(err error) error {
 	return err
 }
 
-// sizeOf returns the size of the files in the directory, 0 if it cannot be read.
+// sizeOf returns the size of the files in a directory, for the progress bar; 0 if it cannot
+// be read.
 func sizeOf(dir string) (bytes int64) {
 	files, _ := os.ReadDir(dir) // reading the directory reports the error
 	for _, f := range files {
@@ -240,7 +252,7 @@ func sizeOf(dir string) (bytes int64) {
 	return bytes
 }
 
-// meter reports the number of bytes read.
+// meter is a reader that reports the number of bytes read to add.
 type meter struct {
 	r   io.Reader
 	add func(bytes int)
@@ -252,7 +264,8 @@ func (m *meter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// add adds a record to the batch, and registers the batch when it is full.
+// add adds a record to the batch, and registers the batch when it is full. A record that
+// could not be read, or of another study, is refused and not added.
 func (in *importing) add(r intake.Record) error {
 	for _, w := range r.Warnings {
 		in.Kinds[w.Kind]++
@@ -272,7 +285,7 @@ func (in *importing) add(r intake.Record) error {
 	return in.flush()
 }
 
-// flush registers the batch.
+// flush registers the batch in one transaction, counts the results and empties the batch.
 func (in *importing) flush() error {
 	if len(in.batch) == 0 {
 		return nil
@@ -299,12 +312,14 @@ func (in *importing) flush() error {
 	return nil
 }
 
+// refuse counts a record that is not registered, and remarks why.
 func (in *importing) refuse(r intake.Record, err *events.Error) {
 	in.Refused++
 	in.remark("refused", &in.Refusals, remark{File: r.File, Line: r.Line, Field: err.Field, Message: err.Message})
 }
 
-// remark prints what is wrong with a record, or keeps it for the JSON.
+// remark prints a refusal or a warning, which word names. If the command prints JSON,
+// remark adds it to list instead.
 func (in *importing) remark(word string, list *[]remark, r remark) {
 	if !in.text {
 		*list = append(*list, r)

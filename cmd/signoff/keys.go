@@ -53,7 +53,7 @@ type keyFact struct {
 	State string    `json:"state"`
 }
 
-// States of a key.
+// States of a key. An announced key is one that an access event has made known.
 const (
 	keySigns    = "signs"    // in the key file
 	keyReady    = "ready"    // announced and not in the key file: a rotation was cut short, or is under way
@@ -61,6 +61,8 @@ const (
 	keyRetired  = "retired"
 )
 
+// factOf returns what is printed about a key, with its state at the time now. Current is
+// the id of the key in the key file; empty if that cannot be read.
 func factOf(k access.Key, current string, now time.Time) keyFact {
 	f := keyFact{ID: k.ID(), From: k.From, Until: k.Until, State: keyRetired}
 	switch {
@@ -82,7 +84,7 @@ func (cmd *keysList) Run(ctx context.Context, c *common, t console.Terminal) err
 		if err != nil {
 			return err
 		}
-		current := ""
+		current := "" // also while no server has made the key file yet
 		if file, err := os.ReadFile(c.dir().TokenKey()); err == nil {
 			if key, err := tokenkey.Read(file); err == nil {
 				current = key.ID()

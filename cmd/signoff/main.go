@@ -7,14 +7,18 @@
 // administer that directory, whether a server is running or not, and
 // "signoff demo" is a tour of everything in a separate directory.
 //
+// A PI (Principal Investigator) signs assessments. A partner is an organisation that may
+// see the signed assessments of the studies granted to it. An assessment waits from its
+// registration until a PI signs it.
+//
 // With --nats-url it uses an outside NATS server or cluster that runs with the
 // configuration that "signoff nats-config" writes, and "signoff callout" answers
 // partners' logins there, beside "signoff serve".
 //
 // Exit status: 0 done, 1 refused or failed, 2 wrong usage. SIGTERM and SIGINT
 // stop serve, callout and demo in order, with status 0, also while they start; a
-// second signal kills them. They ignore SIGHUP, and drop lines of their output that
-// nobody reads.
+// second signal kills the process. They ignore SIGHUP, and drop lines of their output
+// that nobody reads.
 package main
 
 import (
@@ -37,13 +41,15 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
+// main runs the command line. The first SIGINT or SIGTERM ends the command's context, the
+// second one kills the process.
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-signals
-		signal.Stop(signals) // before cancel: the next signal kills the process
+		signal.Stop(signals) // before cancel, so that the next signal kills the process at once
 		cancel()
 	}()
 	os.Exit(run(ctx, os.Args[1:], console.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
@@ -67,12 +73,12 @@ func runInDemo(ctx context.Context, o *outbox.Outbox, args []string, term consol
 	return runOn(ctx, o, args, term)
 }
 
-// runOn executes one command line. Commands use the outbox o, or open that of the
-// data directory if o is nil.
+// runOn executes one command line and returns its exit status. Commands use the outbox o,
+// or open that of the data directory if o is nil.
 func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Terminal, options ...kong.Option) int {
 	var commands cli
 	commands.outbox = o
-	exited := false
+	exited := false // kong wanted to exit the process, after --help or --version
 	parser, err := kong.New(&commands, append(options,
 		kong.Name("signoff"),
 		kong.Description("Publishes signed-off response assessments (RECIST 1.1) as CloudEvents and FHIR."),
@@ -112,7 +118,7 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 		dir = commands.demoDir()
 	}
 	if err := command.Run(&commands.common, dir, term, demo.Runner(runInDemo)); err != nil {
-		return complain(term.Err, err)
+		return exitStatus(term.Err, err)
 	}
 	return exitDone
 }
@@ -120,8 +126,10 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 // longRunning holds the commands that run until they are stopped.
 var longRunning = map[string]bool{"serve": true, "callout": true, "demo": true}
 
-// complain prints the error and returns the exit status.
-func complain(w io.Writer, err error) int {
+// exitStatus returns the exit status for the error of a command, and prints the error. It
+// prints nothing for ErrStopped, which is no failure, and for ErrPartly, whose command has
+// already printed what was refused.
+func exitStatus(w io.Writer, err error) int {
 	var usage console.UsageError
 	switch {
 	case errors.Is(err, console.ErrStopped):

@@ -22,8 +22,8 @@ func withOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) e
 	return openOutbox(ctx, c.dir(), fn)
 }
 
-// withNewOutbox is withOutbox that creates the directory if it does not exist, for the
-// commands that an operator begins with.
+// withNewOutbox does what withOutbox does, but creates the directory and the outbox if they
+// do not exist. It is for the commands with which an operator begins.
 func withNewOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) error {
 	if c.outbox != nil {
 		return fn(c.outbox)
@@ -34,6 +34,8 @@ func withNewOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error
 	return openOutbox(ctx, c.dir(), fn)
 }
 
+// openOutbox opens the outbox for one call of fn, with the check of the clock, and creates
+// it if there is none. The directory must exist.
 func openOutbox(ctx context.Context, dir datadir.Dir, fn func(*outbox.Outbox) error) error {
 	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{CheckClock: true})
 	if err != nil {
@@ -42,7 +44,7 @@ func openOutbox(ctx context.Context, dir datadir.Dir, fn func(*outbox.Outbox) er
 	return errors.Join(fn(o), o.Close())
 }
 
-// change makes one change and prints done.
+// change calls fn with the outbox and, if it succeeds, prints done.
 func change(ctx context.Context, c *common, t console.Terminal, done string, fn func(*outbox.Outbox) error) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		if err := fn(o); err != nil {
@@ -53,6 +55,7 @@ func change(ctx context.Context, c *common, t console.Terminal, done string, fn 
 	})
 }
 
+// enabled returns the state that lists of PIs and partners show.
 func enabled(is bool) string {
 	if is {
 		return "enabled"

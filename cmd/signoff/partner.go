@@ -12,8 +12,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// partnerCommand administers partners. Each command returns once the running server has
-// applied the change, so that what it prints is in effect.
+// partnerCommand administers partners. The commands that change access wait until the
+// running server has applied the change; see awaitApplied.
 type partnerCommand struct {
 	Add    partnerAdd    `cmd:"" help:"Add a partner and print its client_id and client_secret, once, and a quick start."`
 	Grant  partnerGrant  `cmd:"" help:"Let a partner see a study."`
@@ -33,7 +33,7 @@ type partnerAdd struct {
 
 func (cmd *partnerAdd) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withNewOutbox(ctx, c, func(o *outbox.Outbox) error {
-		return withinLimit(ctx, c, t, o, "partner "+cmd.ID, func() error {
+		return withLimitWarning(ctx, c, t, o, "partner "+cmd.ID, func() error {
 			secret, err := o.Accounts().AddPartner(ctx, console.Operator(), cmd.ID, cmd.Name, cmd.Study)
 			if err != nil {
 				return err
@@ -53,7 +53,7 @@ type partnerGrant struct {
 
 func (cmd *partnerGrant) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		return withinLimit(ctx, c, t, o, fmt.Sprintf("partner %s in study %s", cmd.ID, cmd.Study), func() error {
+		return withLimitWarning(ctx, c, t, o, fmt.Sprintf("partner %s in study %s", cmd.ID, cmd.Study), func() error {
 			if err := o.Accounts().GrantPartner(ctx, console.Operator(), cmd.ID, cmd.Study); err != nil {
 				return err
 			}
@@ -63,10 +63,10 @@ func (cmd *partnerGrant) Run(ctx context.Context, c *common, t console.Terminal)
 	})
 }
 
-// withinLimit runs a grant. It prints a warning if partners then need more consumers on
-// NATS than the running server allows. The grant is recorded nevertheless, because the
-// read API serves it.
-func withinLimit(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox, who string, grant func() error) error {
+// withLimitWarning calls grant, which records a grant. Afterwards it prints a warning if
+// partners need more consumers on NATS than the running server allows. The grant is kept,
+// because the read API serves it. Who names the partner, and the study if there is one.
+func withLimitWarning(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox, who string, grant func() error) error {
 	before, err := consumersNeeded(ctx, o)
 	if err != nil {
 		return err
@@ -86,8 +86,8 @@ func withinLimit(ctx context.Context, c *common, t console.Terminal, o *outbox.O
 	return nil
 }
 
-// consumersNeeded returns the number of consumers that partners need: one for each partner
-// and one for each of its grants.
+// consumersNeeded returns the number of consumers on NATS that partners need: one for each
+// partner and one for each of its grants. Removed partners need none.
 func consumersNeeded(ctx context.Context, o *outbox.Outbox) (n int, err error) {
 	partners, err := o.Accounts().Partners(ctx)
 	for _, p := range partners {
@@ -137,7 +137,7 @@ func (cmd *partnerRemove) Run(ctx context.Context, c *common, t console.Terminal
 	})
 }
 
-// changeAccess is change that also waits until the read model has applied it.
+// changeAccess does what change does, and then calls awaitApplied.
 func changeAccess(ctx context.Context, c *common, t console.Terminal, done string, fn func(*outbox.Outbox) error) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		if err := fn(o); err != nil {
@@ -176,7 +176,8 @@ func (cmd *partnerList) Run(ctx context.Context, c *common, t console.Terminal) 
 	})
 }
 
-// credentials are printed once, because only a digest of the secret is stored.
+// credentials are those of a partner. They are printed only when the secret is made,
+// because the program stores just a digest of it.
 type credentials struct {
 	ID     string `json:"client_id"`
 	Secret string `json:"client_secret"`
@@ -191,8 +192,9 @@ func printSecret(w io.Writer, id, secret string) {
 }
 
 // awaitApplied waits until the running server's read model has applied the access events
-// recorded so far. If that takes longer, or no server runs, it prints when the change
-// takes effect.
+// recorded so far. If that takes longer than AppliedTimeout, or no server runs, it prints
+// that the change is not in effect yet, and returns nil. With outside NATS servers it also
+// prints which of them do not answer: there the change takes effect later.
 func awaitApplied(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox) error {
 	server, ok := c.dir().Running()
 	if !ok {

@@ -31,7 +31,7 @@ type piAdd struct {
 }
 
 func (cmd *piAdd) Run(ctx context.Context, c *common, t console.Terminal) error {
-	oneTime, printed := rand.Text(), true
+	oneTime, printed := rand.Text(), true // printed unless the operator has it in a file
 	if cmd.PasswordFile != "" {
 		var err error
 		if oneTime, err = (console.PasswordFlag{PasswordFile: cmd.PasswordFile}).Read(ctx, t, cmd.User); err != nil {
@@ -54,7 +54,8 @@ func (cmd *piAdd) Run(ctx context.Context, c *common, t console.Terminal) error 
 	})
 }
 
-// oneTimePassword is what an operator hands to a PI.
+// oneTimePassword is what an operator hands to a PI. With it the PI can only choose a
+// password, and only for OneTimeFor.
 type oneTimePassword struct {
 	User     string `json:"user"`
 	Password string `json:"password,omitempty"` // empty where the operator has it in a file
@@ -128,7 +129,7 @@ type piPassword struct {
 	NewPasswordFile string `env:"-" help:"File whose first line is the new password. Asked for twice when absent." placeholder:"F"`
 }
 
-// Validate refuses two passwords from one input.
+// Validate returns a UsageError if both passwords are to be read from standard input.
 func (cmd *piPassword) Validate() error {
 	if cmd.PasswordFile == "-" && cmd.NewPasswordFile == "-" {
 		return console.UsageError("--password-file and --new-password-file cannot both be standard input")

@@ -23,7 +23,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
-// quickStart is what a partner needs to begin, besides its secret.
+// quickStart is what a partner needs to begin, besides its secret: addresses and names. It
+// is printed with commands and code that use them.
 type quickStart struct {
 	Partner  string       `json:"partner"`
 	TokenURL string       `json:"token_url"`
@@ -34,10 +35,11 @@ type quickStart struct {
 	Access   string       `json:"access"`     // subject of announcements, with a consumer named like the partner
 	Studies  []studyStart `json:"studies"`
 
-	running bool
+	running bool // the addresses are those of the running server, not the default ones
 }
 
-// studyStart is where a partner finds a study.
+// studyStart is where a partner finds a study: its page of the read API, and its consumer
+// and subject on NATS.
 type studyStart struct {
 	Study    string `json:"study"`
 	StudyKey string `json:"token"`
@@ -102,11 +104,12 @@ func quickStartOf(ctx context.Context, c *common, o *outbox.Outbox, id string) (
 	return q, nil
 }
 
+// study returns the studyStart of a study id.
 func (q quickStart) study(study string) studyStart {
-	name := events.StudyKey(study)
+	key := events.StudyKey(study)
 	return studyStart{
-		Study: study, StudyKey: name, Page: q.BaseURL + "/DiagnosticReport?researchstudy=" + fhir.EscapeQuery(study),
-		Consumer: events.PartnerConsumer(q.Partner, name), Subject: events.StudySubjects(name),
+		Study: study, StudyKey: key, Page: q.BaseURL + "/DiagnosticReport?researchstudy=" + fhir.EscapeQuery(study),
+		Consumer: events.PartnerConsumer(q.Partner, key), Subject: events.StudySubjects(key),
 	}
 }
 
@@ -116,8 +119,9 @@ const (
 	defaultNATSListen = "127.0.0.1:4222"
 )
 
-// partnersNATS returns the URL by which partners reach NATS. If the server listens on all
-// addresses, that is the host of the public URL.
+// partnersNATS returns the URL by which partners reach NATS: that of --nats-public-url, or
+// the first address of NATS. If that stands for all addresses of the machine, its host is
+// replaced by the one of the public URL. S is the zero value if no server runs.
 func partnersNATS(s datadir.Serving) string {
 	switch {
 	case s.NATSPublic != "":
@@ -140,6 +144,8 @@ func partnersNATS(s datadir.Serving) string {
 //go:embed quickstart.txt
 var quickStartText string
 
+// print executes the template quickstart.txt. Its examples use the first study granted, or
+// the placeholder STUDY if there is none.
 func (q quickStart) print(w io.Writer) {
 	t := template.Must(template.New("").Funcs(template.FuncMap{"shell": shellWord, "quote": literal}).Parse(quickStartText))
 	studies := q.Studies
@@ -164,7 +170,7 @@ const modulePath = "github.com/seed-e88a4ece/signoff"
 // shellWord quotes a text as one word for the shell.
 func shellWord(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// literal quotes a text for Go and JavaScript alike.
+// literal returns a text as a string literal that Go and JavaScript read alike.
 func literal(s string) (string, error) {
 	quoted, err := json.Marshal(s)
 	return string(quoted), err

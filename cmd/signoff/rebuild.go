@@ -18,9 +18,10 @@ import (
 )
 
 // rebuildCommand makes the read model anew from the stream, with or without a running
-// server. Readers see the old or the new content, never less. While the stream is being
-// refilled it waits. It installs no read model that ends before the present one or before
-// what the outbox has published.
+// server. Until the new one is complete, readers see the old one. While the publisher is
+// refilling the stream from the outbox, the command waits. It does not replace the read
+// model by one that ends at an earlier event, or before the last event that the outbox has
+// recorded as published.
 type rebuildCommand struct {
 	natsflags.Flags
 	Insecure bool `help:"Allow plain text to a NATS server on another machine."`
@@ -54,8 +55,8 @@ func (cmd *rebuildCommand) Run(ctx context.Context, c *common, t console.Termina
 	})
 }
 
-// startOf reads which event the outbox has recorded last. The new read model must reach it,
-// whatever the state of the old one.
+// startOf returns the Start of the outbox, with the event that it has recorded as published
+// last. The new read model must reach that event, whatever the state of the old one.
 func startOf(ctx context.Context, dir datadir.Dir) (admission.Start, error) {
 	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
 	if err != nil {

@@ -54,7 +54,8 @@ Add --data %s to each. Stop with Ctrl-C.
 `, data)
 }
 
-// natsHint returns what the operator needs besides the address.
+// natsHint returns what greet prints behind the address of NATS: whose server it is, or
+// where the credentials for it are.
 func natsHint(data datadir.Dir, s datadir.Serving) string {
 	if s.Outside != nil {
 		return "an outside server"
@@ -63,9 +64,10 @@ func natsHint(data datadir.Dir, s datadir.Serving) string {
 }
 
 // calloutCommand answers partners' logins to an outside NATS server or cluster, beside
-// signoff serve, so that partners can log in while that is away. It follows the stream in
-// a data directory of its own, which may be empty at each start, and needs the roles
-// callout, reader and doors. Any number may run; one of them answers each login.
+// signoff serve, so that partners can log in while serve is not running. It fills a read
+// model from the stream, in a data directory of its own, which may be empty at each start.
+// It needs the roles callout, reader and doors. Any number may run; one of them answers
+// each login.
 type calloutCommand struct {
 	server.CalloutSettings
 	LogLevel  slog.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`

@@ -20,7 +20,7 @@ type waitingCommand struct {
 	Case  int32  `env:"-" help:"Only of this case of the study." placeholder:"N"`
 }
 
-// Validate refuses a case without its study.
+// Validate returns a UsageError for a case without its study.
 func (cmd *waitingCommand) Validate() error {
 	switch {
 	case cmd.Case < 0:
@@ -49,7 +49,7 @@ func (cmd *waitingCommand) Run(ctx context.Context, c *common, t console.Termina
 	})
 }
 
-// printWaiting prints a table of the versions for each study.
+// printWaiting prints the versions, one table for each study. They must be sorted by study.
 func printWaiting(w io.Writer, waiting []outbox.Waiting) {
 	for len(waiting) > 0 {
 		study := waiting[0].Assessment.Study
@@ -64,7 +64,8 @@ func printWaiting(w io.Writer, waiting []outbox.Waiting) {
 	}
 }
 
-// pinned names a version as sign takes it, with or without its digest.
+// pinned returns the argument by which sign selects the version, with or without its
+// digest, such as 790@5.2#DIGEST.
 func pinned(v outbox.Waiting, withDigest bool) string {
 	text := fmt.Sprintf("%s@%d.%d", v.Assessment.ID, v.Assessment.Case.Revision, v.Assessment.Revision)
 	if withDigest {
@@ -81,8 +82,8 @@ func sum(a events.Assessment) string {
 	return string(a.Measurement.Value) + " " + a.Measurement.Unit
 }
 
-// showCommand prints one version of an assessment as a PI signs it, and what
-// was done with the others.
+// showCommand prints one version of an assessment as a PI signs it, what was done with it,
+// and a table of all versions if there are several.
 type showCommand struct {
 	ID string `arg:"" help:"Assessment id, for what waits or was signed last; with a version, as 790@5.2 (case revision 5, revision 2), that one."`
 }
@@ -115,6 +116,7 @@ func (cmd *showCommand) Run(ctx context.Context, c *common, t console.Terminal) 
 	})
 }
 
+// expectedText returns the version, and the digest if there is one, for a message.
 func expectedText(e outbox.Expected) string {
 	if e.Digest != "" {
 		return fmt.Sprintf("%s with digest %s", e.Version, e.Digest)
@@ -122,15 +124,17 @@ func expectedText(e outbox.Expected) string {
 	return e.Version.String()
 }
 
-// chosen returns the version that is asked for, of several with the same pair
-// the last; without a version what waits, else what was signed last. It returns
-// nil where there is none.
+// chosen returns the version e if named is true. A version may be registered several times
+// with different content; then chosen returns the last of them that has the digest, if e
+// has one. If named is false it returns the version that waits, else the one that was
+// signed last, else the last. It returns nil if there is none.
 func chosen(versions []outbox.Version, e outbox.Expected, named bool) *outbox.Version {
 	var best *outbox.Version
 	for i := range versions {
 		v := &versions[i]
 		switch {
 		case named && (v.Assessment.Version() != e.Version || e.Digest != "" && e.Digest != v.Digest):
+			// another version
 		case named, best == nil, rank(v) >= rank(best):
 			best = v
 		}
@@ -138,7 +142,8 @@ func chosen(versions []outbox.Version, e outbox.Expected, named bool) *outbox.Ve
 	return best
 }
 
-// rank orders states by what someone who names no version means.
+// rank returns how far the state of a version is preferred if none is named. The highest
+// rank is chosen.
 func rank(v *outbox.Version) int {
 	switch v.State {
 	case outbox.VersionWaiting:
@@ -152,7 +157,7 @@ func rank(v *outbox.Version) int {
 
 const (
 	columns   = 80 // of a terminal
-	labelSize = 12 // columns before the text of a line
+	labelSize = 12 // columns of the label before the text of a line
 )
 
 func (f versionFacts) print(w io.Writer) {
@@ -184,8 +189,8 @@ func (f versionFacts) print(w io.Writer) {
 	}
 }
 
-// conclusion returns the conclusion with an explanation of the one that is no
-// response category.
+// conclusion returns the conclusion as it is printed. "No" at a baseline is no response
+// category, so conclusion explains it.
 func conclusion(a events.Assessment) string {
 	if a.Conclusion == "No" && a.Name == events.Baseline {
 		return "No (a baseline has no response yet)"
@@ -209,7 +214,7 @@ func (f versionFacts) printLesions(w io.Writer) {
 	}
 }
 
-// lesion describes a lesion in one sentence, without what is absent.
+// lesion returns a lesion as a list of its fields, without those that are absent.
 func lesion(l events.Lesion) string {
 	parts := []string{l.ID}
 	add := func(format, value string) {
@@ -249,14 +254,14 @@ func (f versionFacts) printState(w io.Writer) {
 		wrap(w, "state", "replaced by a later registration before it was signed")
 	default:
 		s := v.Signature
-		without := ""
-		if v.SignedDigest == "" {
-			without = ", before signatures had a digest"
+		noDigest := ""
+		if v.SignedDigest == "" { // signed by an older version of the program
+			noDigest = ", before signatures had a digest"
 		}
-		wrap(w, "signed", fmt.Sprintf("%s by %s (%s): %q, event %d%s", events.FormatTime(s.Time), s.Name, s.User, s.Meaning, v.Number, without))
+		wrap(w, "signed", fmt.Sprintf("%s by %s (%s): %q, event %d%s", events.FormatTime(s.Time), s.Name, s.User, s.Meaning, v.Number, noDigest))
 		if wd := v.Withdrawal; wd != nil {
 			meaning := strconv.Quote(wd.Meaning)
-			if wd.Meaning == "" {
+			if wd.Meaning == "" { // withdrawn by an older version of the program
 				meaning = "before withdrawals had a meaning"
 			}
 			wrap(w, "withdrawn", fmt.Sprintf("%s by %s (%s): %s, because %q", events.FormatTime(wd.Time), wd.Name, wd.User, meaning, wd.Reason))
@@ -265,6 +270,8 @@ func (f versionFacts) printState(w io.Writer) {
 	}
 }
 
+// printVersions prints a table of all versions, with the time and the person of the
+// signature or, of unsigned ones, of the registration.
 func (f versionFacts) printVersions(w io.Writer) {
 	fmt.Fprintln(w)
 	rows := make([][]string, len(f.Versions))
@@ -285,8 +292,8 @@ func (f versionFacts) printVersions(w io.Writer) {
 	console.Table(w, []string{"VERSION", "STATE", "SINCE", "BY", "CONCLUSION", "DIGEST"}, rows)
 }
 
-// wrap prints text behind a label, in lines that fit a terminal where words
-// allow it.
+// wrap prints a label and text behind it, in lines of at most columns. It breaks lines at
+// spaces only, so a long word makes a longer line. Further lines are indented.
 func wrap(w io.Writer, label, text string) {
 	line, used := fmt.Sprintf("%-*s", labelSize, label), labelSize
 	for i, word := range strings.Split(text, " ") {

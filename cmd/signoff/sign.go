@@ -21,8 +21,9 @@ import (
 // localAddress is the address under which failed sign-ins on the command line are counted.
 const localAddress = "local"
 
-// signCommand signs off assessments, one transaction per case. Only the command line
-// determines what is signed, never an environment variable.
+// signCommand signs off assessments: those with the ids together in one transaction, those
+// of --case and --all in one transaction per case. What is signed comes from the command
+// line only, never from environment variables.
 type signCommand struct {
 	ID      []string `arg:"" optional:"" help:"Assessment ids. With a version, as 790@5.2 (case revision 5, revision 2), only that is signed, and signing it again changes nothing; with #DIGEST behind it (see show), only with that content. Without, whatever waits when the command starts."`
 	Study   string   `env:"-" help:"With --case or --all: the study." placeholder:"S"`
@@ -34,8 +35,9 @@ type signCommand struct {
 	console.PasswordFlag
 }
 
-// Validate refuses selections that contradict each other, and signatures without
-// anybody who sees what is signed.
+// Validate returns a UsageError for selections that contradict each other. It also does so
+// if the PI would not see what is signed: with --password-file, versions need their
+// digests, or --yes must be set.
 func (cmd *signCommand) Validate() error {
 	switch {
 	case len(cmd.ID) > 0 && cmd.Study == "" && cmd.Case == 0 && !cmd.All:
@@ -50,9 +52,11 @@ func (cmd *signCommand) Validate() error {
 	return nil
 }
 
+// validateIDs returns a UsageError if an id is malformed or, with --password-file, if it has
+// no digest.
 func (cmd *signCommand) validateIDs() error {
 	a, err := parseSelected(cmd.ID)
-	if err != nil || cmd.PasswordFile == "" {
+	if err != nil || cmd.PasswordFile == "" { // without a password file, the PI sees what is signed
 		return err
 	}
 	for _, id := range a.ids {
@@ -101,8 +105,8 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) 
 	})
 }
 
-// authenticate checks the PI's password, and prints when it was used and reset last, so
-// that a PI notices what somebody else did.
+// authenticate checks the PI's password. It prints when the PI signed in last, and when an
+// operator set a one-time password last, so that the PI notices what somebody else did.
 func authenticate(ctx context.Context, t console.Terminal, o *outbox.Outbox, user, password string) error {
 	pi, err := o.Accounts().Authenticate(ctx, user, password, localAddress)
 	if err != nil {
@@ -123,12 +127,12 @@ func authenticate(ctx context.Context, t console.Terminal, o *outbox.Outbox, use
 // commits.
 const atOnce = 64
 
-// sign signs cases, many at the same time. A refused one is printed and does not
-// stop the others. When ctx ends, those that were begun are finished, and those
-// not reached count as refused.
+// sign signs cases, atOnce of them at the same time. A refused case does not stop the
+// others; the reasons are printed at the end. When ctx ends, the cases that were begun are
+// finished, and those not reached count as refused.
 func (cmd *signCommand) sign(ctx context.Context, t console.Terminal, o *outbox.Outbox, cases []outbox.SignOff) (signed []outbox.Signed, refused int) {
 	bar := console.NewProgress(t, "signing cases", int64(len(cases)))
-	var complaints []error
+	var refusals []error
 	signed = []outbox.Signed{}
 	for start := 0; start < len(cases); start += atOnce {
 		some := cases[start:min(start+atOnce, len(cases))]
@@ -140,43 +144,46 @@ func (cmd *signCommand) sign(ctx context.Context, t console.Terminal, o *outbox.
 		}
 		group.Wait()
 		signed = append(signed, slices.Concat(answers...)...)
-		complaints = append(complaints, slices.DeleteFunc(errs, func(err error) bool { return err == nil })...)
+		refusals = append(refusals, slices.DeleteFunc(errs, func(err error) bool { return err == nil })...)
 		bar.To(int64(start+len(some)), int64(len(cases)))
 		rest := len(cases) - start - len(some)
 		if rest > 0 && yieldLock(ctx) != nil {
-			complaints = append(complaints, fmt.Errorf("interrupted: %s not reached", console.Plural(rest, "case")))
-			refused = rest - 1
+			refusals = append(refusals, fmt.Errorf("interrupted: %s not reached", console.Plural(rest, "case")))
+			refused = rest - 1 // the refusal just added counts for one
 			break
 		}
 	}
 	bar.End()
-	printComplaints(t.Err, complaints)
-	return signed, refused + len(complaints)
+	printRefusals(t.Err, refusals)
+	return signed, refused + len(refusals)
 }
 
-// printComplaints prints why cases were refused; the same reason of many cases
-// once.
-func printComplaints(w io.Writer, complaints []error) {
-	for len(complaints) > 0 {
-		text, n := complaints[0].Error(), 0
-		for n < len(complaints) && complaints[n].Error() == text {
+// printRefusals prints why cases were refused. If successive cases have the same reason,
+// it prints that once, with their number.
+func printRefusals(w io.Writer, refusals []error) {
+	for len(refusals) > 0 {
+		text, n := refusals[0].Error(), 0
+		for n < len(refusals) && refusals[n].Error() == text {
 			n++
 		}
-		if complaints = complaints[n:]; n > 1 {
+		if refusals = refusals[n:]; n > 1 {
 			text += " (" + console.Plural(n, "case") + ")"
 		}
 		fmt.Fprintln(w, "refused:", text)
 	}
 }
 
-// yieldLock leaves the database to other processes for a moment. SQLite has no queue for
-// its write lock: without this pause a running server would hardly get the lock, and
-// would publish nothing before the last case is signed.
+// yieldLock waits for a moment, in which other processes can write to the database. SQLite
+// has no queue for its write lock: without this pause a running server would hardly get
+// the lock, and would publish nothing before the last case is signed. It returns an error
+// if ctx has ended.
 func yieldLock(ctx context.Context) error { return retry.Sleep(ctx, 2*time.Millisecond) }
 
-// printSigned lists what was signed; if that is much, it prints only the number.
+// printSigned prints what was signed: a table if it is not much, and the number. It counts
+// separately what the outbox returned again because it was signed before, and which was
+// withdrawn since.
 func printSigned(w io.Writer, signed []outbox.Signed) {
-	const few = 20
+	const few = 20 // so many fit a screen
 	if len(signed) > 0 && len(signed) <= few {
 		rows := make([][]string, len(signed))
 		for i, s := range signed {
@@ -198,16 +205,17 @@ func printSigned(w io.Writer, signed []outbox.Signed) {
 	}
 }
 
-// selected holds the ids that the arguments name, and the version of those that have one,
-// as in 790@5.2.
+// selected holds the ids that the arguments name.
 type selected struct {
-	ids      []string
-	expected map[string]outbox.Expected
+	ids      []string                   // as named; one may be there twice
+	expected map[string]outbox.Expected // by id: the version, of ids with one, as in 790@5.2
 }
 
+// parseSelected parses arguments such as 790, 790@5.2 and 790@5.2#DIGEST. An id may be
+// named twice, but not with different versions, nor with and without one.
 func parseSelected(args []string) (a selected, err error) {
 	a.expected = make(map[string]outbox.Expected)
-	plain := make(map[string]bool)
+	plain := make(map[string]bool) // ids that are named without a version
 	for _, arg := range args {
 		id, text, versioned := strings.Cut(arg, "@")
 		a.ids = append(a.ids, id)
@@ -236,20 +244,21 @@ func parseSelected(args []string) (a selected, err error) {
 
 var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// parseVersion reads a version as in 5.2: case revision 5, revision 2; with the
-// digest of its content behind a # where that is pinned too.
+// parseVersion parses a version, such as 5.2 for case revision 5 and revision 2. The
+// digest of its content may follow behind a #.
 func parseVersion(text string) (e outbox.Expected, ok bool) {
-	text, digest, pinned := strings.Cut(text, "#")
+	text, digest, withDigest := strings.Cut(text, "#")
 	e.Digest = digest
 	first, second, dotted := strings.Cut(text, ".")
 	caseRevision, err := strconv.ParseInt(first, 10, 32)
 	revision, err2 := strconv.ParseInt(second, 10, 32)
 	e.Version = events.Version{CaseRevision: int32(caseRevision), Revision: int32(revision)}
-	return e, dotted && err == nil && err2 == nil && caseRevision > 0 && revision > 0 && pinned == digestForm.MatchString(digest)
+	return e, dotted && err == nil && err2 == nil && caseRevision > 0 && revision > 0 && withDigest == digestForm.MatchString(digest)
 }
 
-// selection returns what to sign, in exactly the content that is shown: what is
-// named together, else what waits, case by case.
+// selection returns the requests to sign, and the versions to show to the PI before. The
+// requests are pinned to what is shown. With ids there is one request, else one per case
+// that has waiting versions.
 func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) (cases []outbox.SignOff, shown []outbox.Waiting, err error) {
 	if len(cmd.ID) > 0 {
 		return named(ctx, o, cmd.ID)
@@ -270,10 +279,11 @@ func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) (cases 
 	return cases, shown, nil
 }
 
-// named returns what the arguments name, as one request: a version that waits, or one
-// that was signed, for which the outbox returns its first answer again. What is neither
-// is in the request too, so that the outbox refuses it with the reason, even if such a
-// version is registered meanwhile: nobody saw it.
+// named returns one request for the versions that the arguments name, and the versions to
+// show. A named version waits, or was signed before: then the outbox returns its first
+// answer again. A version that does not exist is in the request too, so that the outbox
+// refuses it with the reason. It does so even if the version is registered meanwhile,
+// because nobody saw that.
 func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignOff, []outbox.Waiting, error) {
 	a, err := parseSelected(args)
 	if err != nil {
@@ -299,7 +309,7 @@ func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignO
 		}
 		pin(&request, v.Waiting)
 		if v.State == outbox.VersionReplaced {
-			continue
+			continue // not shown, because the outbox refuses it
 		}
 		shown = append(shown, v.Waiting)
 	}
@@ -307,10 +317,12 @@ func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignO
 	return []outbox.SignOff{request}, shown, nil
 }
 
-// noRegistration is the registration of no version.
+// noRegistration is the Registration of no version. With it the outbox refuses to sign
+// whatever is registered.
 const noRegistration = -1
 
-// pin adds the version to the request, so that nothing else is signed.
+// pin adds a version to the request, with its registration and digest, so that the outbox
+// signs exactly this content or nothing.
 func pin(request *outbox.SignOff, v outbox.Waiting) {
 	id := v.Assessment.ID
 	request.IDs = append(request.IDs, id)

@@ -23,7 +23,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// statusCommand prints how far each part is, with or without a running server.
+// statusCommand prints what is registered, recorded, published, applied, and received by
+// partners, with or without a running server.
 type statusCommand struct {
 	Assessment string `help:"Print which partners have received what was last published of this assessment." placeholder:"ID"`
 }
@@ -33,7 +34,7 @@ type statusFacts struct {
 	Server    string           `json:"server"`  // "ready", "not ready" or "not running"
 	Applied   uint64           `json:"applied"` // stream sequence up to which the read model answers
 	Outbox    outbox.Status    `json:"outbox"`
-	Partners  []receipts.Lag   `json:"partners"` // how far each is behind in each study granted
+	Partners  []receipts.Lag   `json:"partners"` // what each has received and acknowledged in each study granted
 	Addresses *datadir.Serving `json:"addresses,omitempty"`
 
 	Findings map[string]string `json:"findings,omitempty"` // conditions in /readyz that do not hold
@@ -60,7 +61,9 @@ func (cmd *statusCommand) Run(ctx context.Context, c *common, t console.Terminal
 	})
 }
 
-// serverState asks the running server whether it is ready, and which conditions do not hold.
+// serverState asks the running server whether it is ready. State is "ready", "not ready" or
+// "not running". S describes the running server; nil if none runs. Findings are the texts
+// of /readyz for the conditions that do not hold; nil if the server does not answer.
 func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir.Serving, findings map[string]string) {
 	running, ok := dir.Running()
 	if !ok {
@@ -80,9 +83,11 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 	return "ready", s, findings
 }
 
-// warnUnpublished prints, after something was signed, why partners do not get it
-// now: no server runs, or what runs is not ready.
+// warnUnpublished is called after something was signed. It prints why partners may not get
+// that at once: no server runs, it does not publish, or it is not ready. Otherwise it
+// prints nothing.
 func warnUnpublished(ctx context.Context, c *common, t console.Terminal) {
+	// What is signed stays signed when ctx has ended, so the warning is still due.
 	state, _, findings := serverState(context.WithoutCancel(ctx), c.dir())
 	switch {
 	case state == "not running":
@@ -95,15 +100,15 @@ func warnUnpublished(ctx context.Context, c *common, t console.Terminal) {
 	}
 }
 
-// printFindings prints what /readyz shows that is not ok.
+// printFindings prints findings as serverState returns them, sorted by name.
 func printFindings(w io.Writer, findings map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(findings)) {
 		fmt.Fprintf(w, "             %s: %s\n", name, findings[name])
 	}
 }
 
-// applied returns the stream sequence that the read model has reached, 0 if there is none
-// yet.
+// applied returns the stream sequence of the last event that the read model has applied; 0
+// if there is no read model.
 func applied(ctx context.Context, dir datadir.Dir) (uint64, error) {
 	if _, err := os.Stat(dir.ReadModel()); errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -142,7 +147,8 @@ func (f statusFacts) print(w io.Writer) {
 	printLags(w, f.Partners, time.Now())
 }
 
-// printLags prints how far partners are behind.
+// printLags prints a table of how many events partners have not acknowledged in each study,
+// and for how long. It prints nothing if there are no partners.
 func printLags(w io.Writer, lags []receipts.Lag, now time.Time) {
 	if len(lags) == 0 {
 		return
@@ -153,7 +159,7 @@ func printLags(w io.Writer, lags []receipts.Lag, now time.Time) {
 		if events.InternalStudy(l.Study) {
 			study = "(its own access)"
 		}
-		since := ""
+		since := "" // nothing is unacknowledged
 		if !l.Since.IsZero() {
 			since = now.Sub(l.Since).Round(time.Second).String()
 		}
@@ -199,7 +205,9 @@ func (cmd *readyCommand) Run(ctx context.Context, c *common, t console.Terminal)
 	return err
 }
 
-// releaseCommand makes the publisher try a parked study again, once the cause is repaired.
+// releaseCommand makes the publisher try a parked study again. A study is parked when one of
+// its events cannot be published; then none after it is. An operator runs the command once
+// the cause is repaired.
 type releaseCommand struct {
 	Study string `arg:"" help:"Study id or study key, as signoff status prints them."`
 }

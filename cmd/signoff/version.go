@@ -11,7 +11,7 @@ import (
 // natsServerModule is the module of the embedded NATS server.
 const natsServerModule = "github.com/nats-io/nats-server/v2"
 
-// buildInfo returns what the build recorded.
+// buildInfo returns what the build recorded in the program; nothing if it recorded nothing.
 func buildInfo() *debug.BuildInfo {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

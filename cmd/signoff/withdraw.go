@@ -13,7 +13,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
-// withdrawCommand withdraws a published assessment.
+// withdrawCommand withdraws a signed assessment. What is withdrawn is the version that was
+// signed last when the command started, which it prints before it asks for the password.
 type withdrawCommand struct {
 	ID      string `arg:"" help:"Assessment id."`
 	As      string `env:"-" required:"" help:"User name of the PI." placeholder:"USER"`
@@ -22,7 +23,7 @@ type withdrawCommand struct {
 	console.PasswordFlag
 }
 
-// Validate refuses a version, which sign takes.
+// Validate returns a UsageError for an id with a version. Only sign accepts one.
 func (cmd *withdrawCommand) Validate() error {
 	if id, _, versioned := strings.Cut(cmd.ID, "@"); versioned {
 		return console.UsageError("name the assessment without a version, as " + strconv.Quote(id) + ": the version that was signed last is withdrawn")
@@ -64,7 +65,7 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Termin
 		err = console.PrintFacts(t, signed, func(w io.Writer) {
 			fmt.Fprintf(w, "assessment %s, %s, is withdrawn: event %d of study %s\n", signed.ID, signed.Version, signed.Sequence, signed.Study)
 		})
-		warnUnpublished(ctx, c, t)
+		warnUnpublished(ctx, c, t) // it is withdrawn, even if that could not be printed
 		return err
 	})
 }

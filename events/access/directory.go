@@ -15,13 +15,14 @@ type Directory struct {
 	partners map[string]Partner
 	keys     map[string]Key
 	unknown  string           // the type of the first event that needs a newer version; empty: none does
-	version  events.ChainHead // the last access event that is applied
+	version  events.ChainHead // the last event that set a partner or key; see Same
 }
 
-// Apply returns the directory after one more event of an internal study. An event
-// whose kind needs a newer version of the program makes the directory outdated, for
-// good; see Current. Other events change nothing. Apply copies all partners or all
-// keys; for many events use a Fold, which copies them once.
+// Apply returns the directory after one more event of an internal study. An
+// AccessPartner or AccessKey event sets a partner or a key. An event whose kind needs a
+// newer version of the program makes the directory outdated, for good; see Current. Other
+// events change nothing. Apply copies all partners or all keys; for many events use a
+// Fold, which copies them once.
 func (d Directory) Apply(e events.Event) (Directory, error) {
 	f := d.Fold()
 	err := f.Apply(e)
@@ -39,7 +40,8 @@ func (d Directory) Current() error {
 		"nobody can log in until a newer version of signoff runs", d.unknown)
 }
 
-// WithPartner returns the directory with p as the partner of its id.
+// WithPartner returns the directory with p as the partner of its id, without an event;
+// see Same.
 func (d Directory) WithPartner(p Partner) Directory {
 	f := d.Fold()
 	f.setPartner(p)
@@ -47,7 +49,7 @@ func (d Directory) WithPartner(p Partner) Directory {
 	return f.Directory()
 }
 
-// WithKey returns the directory with k as the key of its id.
+// WithKey returns the directory with k as the key of its id, without an event; see Same.
 func (d Directory) WithKey(k Key) Directory {
 	f := d.Fold()
 	f.setKey(k)
@@ -56,9 +58,9 @@ func (d Directory) WithKey(k Key) Directory {
 }
 
 // Same reports whether both directories have the same access events applied. It
-// compares the last event only, whose hash covers all before it. A change by
-// WithPartner or WithKey has no event; Same compares how many there were, and the
-// partner or key that the last one concerned.
+// compares only the last event, because its hash covers all before it. A change by
+// WithPartner or WithKey has no event. Of such changes Same compares only the number, and
+// the id of the partner or key that was changed last.
 func (d Directory) Same(other Directory) bool {
 	return d.version == other.version && d.unknown == other.unknown
 }
@@ -81,6 +83,7 @@ func (d Directory) Key(id string) (Key, bool) {
 // Keys returns all keys, sorted by key id.
 func (d Directory) Keys() []Key { return sortedByID(d.keys) }
 
+// sortedByID returns the values of a map, sorted by their keys.
 func sortedByID[T any](all map[string]T) []T {
 	out := make([]T, 0, len(all))
 	for _, id := range slices.Sorted(maps.Keys(all)) {
@@ -120,7 +123,7 @@ func (f *Fold) Apply(e events.Event) error {
 		if e.Kind().NeedsNewer() {
 			f.d.unknown = cmp.Or(f.d.unknown, e.Type)
 		}
-		return nil // the version counts partners and keys only
+		return nil // version is that of the last event that set a partner or key
 	}
 	f.d.version = e.ChainHead()
 	return nil
@@ -129,10 +132,12 @@ func (f *Fold) Apply(e events.Event) error {
 // Directory returns the directory after the events so far. Later events do not
 // change it.
 func (f *Fold) Directory() Directory {
-	f.ownPartners, f.ownKeys = false, false
+	f.ownPartners, f.ownKeys = false, false // the returned directory shares them from now on
 	return f.d
 }
 
+// setPartner sets the partner of p's id, in a copy of the partners that no Directory
+// shares.
 func (f *Fold) setPartner(p Partner) {
 	if !f.ownPartners {
 		f.d.partners, f.ownPartners = writable(f.d.partners), true
@@ -140,6 +145,7 @@ func (f *Fold) setPartner(p Partner) {
 	f.d.partners[p.ID] = p
 }
 
+// setKey sets the key of k's id, in a copy of the keys that no Directory shares.
 func (f *Fold) setKey(k Key) {
 	if !f.ownKeys {
 		f.d.keys, f.ownKeys = writable(f.d.keys), true

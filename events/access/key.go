@@ -14,7 +14,7 @@ import (
 )
 
 // Key is a public key of access tokens, as an access.key.v1 event carries it. It is
-// valid from its place in the log: a reader that has the event accepts access
+// valid from its place in the log: a reader that has applied the event accepts access
 // tokens that the key has signed, whatever the time in From. Access tokens that
 // were issued at Until or later are refused. An Until that equals From revokes the
 // key: none of its access tokens is accepted.
@@ -36,7 +36,7 @@ func (k Key) EventSubject() string { return "Key/" + k.ID() }
 //
 // It does not compare t with From. From is the time of a clock that may have been
 // ahead, and once that clock was set right all access tokens would be refused.
-// Nothing is lost: a key that is in the directory has been announced.
+// The comparison is not needed: a key that is in the directory has been announced.
 //
 // Until and t are times of the same clock, that of the signer. Until is chosen
 // later than the issue of every access token that is accepted when the key is
@@ -53,14 +53,14 @@ func decodeKey(e events.Event) (Key, error) {
 	if err := json.Unmarshal(e.Data, &k); err != nil {
 		return Key{}, &events.Error{Code: events.Invalid, Message: "the body of an access event is not a key", Err: err}
 	}
-	if !isOurs(k.JWK) || e.Subject != k.EventSubject() {
+	if !wellFormed(k.JWK) || e.Subject != k.EventSubject() {
 		return Key{}, events.Errorf(events.Invalid, "the body of an access event is not a public ES256 key, or not that of its subject %s", e.Subject)
 	}
 	return k, nil
 }
 
-// isOurs reports whether the key is a public ES256 key whose id is its thumbprint.
-func isOurs(key jose.JSONWebKey) bool {
+// wellFormed reports whether the key is a public ES256 key whose id is its thumbprint.
+func wellFormed(key jose.JSONWebKey) bool {
 	public, ok := key.Key.(*ecdsa.PublicKey)
 	if !ok || !key.Valid() || public.Curve != elliptic.P256() || key.Algorithm != string(jose.ES256) {
 		return false

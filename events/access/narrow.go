@@ -8,18 +8,18 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 )
 
-// Narrow returns the directory without the access that later events have ended. A
-// partner or key that is in both directories is left with the access that both
-// allow; one that is only in d stays as it is, and one that is only in later is
-// left out. So access that later events end has ended, and access that they begin
-// has not begun.
+// Narrow returns the directory without the access that later events end. The directory
+// later is the state after those events alone. A partner or key that is in both
+// directories gets the access that both allow. One that is only in d stays as it is. One
+// that is only in later is left out. So the result lacks the access that later events end,
+// and has none that they begin.
 //
 // Narrow is for events that are not on the log yet. It is not certain that they will
 // ever be, so they may end access but must not begin any. If one of them needs a
 // newer version of the program, the result is outdated; see Current.
 func (d Directory) Narrow(later Directory) Directory {
 	if later.Same(Directory{}) {
-		return d
+		return d // there are no later events
 	}
 	f := d.Fold()
 	for id, other := range later.partners {
@@ -33,11 +33,13 @@ func (d Directory) Narrow(later Directory) Directory {
 		}
 	}
 	f.d.unknown = cmp.Or(d.unknown, later.unknown)
+	// The result has no event of its own. It is the Same only as one of the same two directories.
 	f.d.version = events.ChainHead{Number: later.version.Number, Hash: d.version.Hash + " " + later.version.Hash}
 	return f.Directory()
 }
 
-// narrow returns the partner with the access that both allow.
+// narrow returns p with the access that both p and other allow: the studies and secrets
+// that both have, each secret until the earlier expiry.
 func (p Partner) narrow(other Partner) Partner {
 	p.Enabled = p.Enabled && other.Enabled
 	p.Studies = slices.DeleteFunc(slices.Clone(p.Studies), func(s string) bool { return !slices.Contains(other.Studies, s) })
@@ -60,7 +62,7 @@ func earlier(a, b *time.Time) *time.Time {
 	return a
 }
 
-// narrow returns the key with the earlier Until of both.
+// narrow returns k with the earlier Until of k and other. A zero Until is the latest.
 func (k Key) narrow(other Key) Key {
 	if !other.Until.IsZero() && (k.Until.IsZero() || other.Until.Before(k.Until)) {
 		k.Until = other.Until

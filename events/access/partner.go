@@ -1,7 +1,12 @@
 // Package access decides who may see which study, and how often one may try to sign
 // in. Partners, their grants and the public keys of access tokens are events on the
 // same log as the reports. So every reader computes the same Directory from the log,
-// in order with the reports, and needs no other source. It does no I/O.
+// in order with the reports, and needs no other source. The package does no I/O.
+//
+// A partner authenticates with a client secret, of which only a digest is stored. For it
+// the token endpoint issues an access token, a JWT that a key signs and that is valid for
+// an hour at most. An access token ends earlier if its client secret does. A key is
+// announced by its first event and retired by a later one that sets its Until.
 package access
 
 import (
@@ -32,14 +37,16 @@ type Secret struct {
 	Expires *time.Time `json:"expires,omitempty"` // nil: in force until replaced
 }
 
-// DigestSecret returns the digest of a client secret that is stored in its place.
+// DigestSecret returns the digest of a client secret, which is stored in place of the
+// secret.
 func DigestSecret(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
 }
 
 // Opens reports whether secret is a client secret of the partner that is in force at
-// the time now. It takes the same time for every secret.
+// the time now, and the partner was not removed. It takes the same time for every secret,
+// so that the time reveals nothing about the stored ones.
 func (p Partner) Opens(secret string, now time.Time) bool {
 	digest := []byte(DigestSecret(secret))
 	open := false
@@ -50,14 +57,15 @@ func (p Partner) Opens(secret string, now time.Time) bool {
 	return open && p.Enabled
 }
 
-// SecretID returns the id of a client secret, by which it is named where it must not
-// be shown. It is the start of its digest.
+// SecretID returns the id of a client secret: the first 16 digits of its digest. It names
+// the secret where the secret itself must not be shown.
 func SecretID(secret string) string { return idOfDigest(DigestSecret(secret)) }
 
+// idOfDigest returns the SecretID of the client secret with this digest.
 func idOfDigest(digest string) string { return digest[:min(len(digest), 16)] }
 
-// InForce reports whether the client secret with a SecretID is in force at the time
-// now, and until when. The zero time means until it is replaced.
+// InForce reports whether the partner's client secret with this SecretID is in force at
+// the time now, and until when. The zero time means until it is replaced.
 func (p Partner) InForce(secretID string, now time.Time) (until time.Time, ok bool) {
 	for _, s := range p.Secrets {
 		switch {
@@ -71,9 +79,9 @@ func (p Partner) InForce(secretID string, now time.Time) (until time.Time, ok bo
 	return time.Time{}, false
 }
 
-// Honours reports whether the claims of a verified access token are still valid at
-// the time now: they are this partner's, and the client secret for which the access
-// token was issued is in force.
+// Honours reports whether the claims of a verified access token are valid for this
+// partner at the time now: they name this partner, and the client secret for which the
+// access token was issued is in force. It does not check when the access token expires.
 func (p Partner) Honours(c Claims, now time.Time) bool {
 	_, ok := p.InForce(c.Secret, now)
 	return ok && c.Partner == p.ID

@@ -8,22 +8,21 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// SignInPolicy is how wrong attempts to sign in slow down further ones. It is
-// the one policy of the program, with the numbers that its caller needs. It keeps
-// nothing: its caller stores WrongAttempts, in memory or in a table, for each user or
-// client, and for each Place from which it is tried.
+// SignInPolicy determines how long wrong attempts to sign in delay further ones. All parts
+// of the program use it, with different numbers. It stores nothing: its caller stores
+// WrongAttempts, in memory or in a table, for each user or client at each Place.
 type SignInPolicy struct {
-	Free    int           // so many wrong attempts in a row make further ones wait
-	First   time.Duration // the wait after those; each further one doubles it
+	Free    int           // after so many wrong attempts in a row, the next one has to wait
+	First   time.Duration // the wait after Free attempts; each further wrong one doubles it
 	Longest time.Duration // bounds the wait
-	Forget  time.Duration // after so long without a wrong attempt the count starts anew
+	Forget  time.Duration // after so long without a wrong attempt, a new row begins
 }
 
-// The numbers for what signs in.
+// The policies of the program.
 var (
-	// Sign-ins of one user at one place: a password may be guessed, so further
-	// attempts are not even checked. The same numbers slow wrong secrets of one client
-	// at one place at the token endpoint.
+	// Sign-ins of one user at one place. A password may be guessed, so an attempt that has
+	// to wait is refused without comparing its password. The same numbers slow wrong
+	// secrets of one client at one place at the token endpoint.
 	LockingSignIns = SignInPolicy{Free: 5, First: 15 * time.Minute, Longest: 15 * time.Minute, Forget: 15 * time.Minute}
 	// Logins of one client to NATS at one place. NATS clients try again by themselves.
 	SlowedSignIns = SignInPolicy{Free: 5, First: time.Second, Longest: time.Minute, Forget: 15 * time.Minute}
@@ -35,11 +34,12 @@ var (
 // WrongAttempts are wrong attempts in a row. The zero value is none.
 type WrongAttempts struct {
 	Count int
-	Last  time.Time
+	Last  time.Time // of the last one
 }
 
 // Wait returns how long the next attempt has to wait at the time now; 0 if it may
-// be made. It never exceeds Longest, also where the clock was set back.
+// be made. It never returns more than Longest, even if the clock was set back since the
+// last attempt.
 func (p SignInPolicy) Wait(w WrongAttempts, now time.Time) time.Duration {
 	if w.Count < p.Free {
 		return 0
@@ -52,7 +52,8 @@ func (p SignInPolicy) Wait(w WrongAttempts, now time.Time) time.Duration {
 	return max(0, min(w.Last.Add(wait).Sub(now), wait))
 }
 
-// Add returns w with one more wrong attempt at the time now.
+// Add returns w with one more wrong attempt at the time now. After Forget, that is the
+// first of a new row.
 func (p SignInPolicy) Add(w WrongAttempts, now time.Time) WrongAttempts {
 	if now.Sub(w.Last) >= p.Forget {
 		w.Count = 0
@@ -64,28 +65,28 @@ func (p SignInPolicy) Add(w WrongAttempts, now time.Time) WrongAttempts {
 // the next one has to wait.
 func (p SignInPolicy) Slows(w WrongAttempts) bool { return w.Count == p.Free }
 
-// maxSignIns bounds the counts in memory. Where one is dropped, Free attempts are
-// allowed again. To have one dropped on purpose takes wrong attempts from as many
-// places, each of which has Free attempts of its own, so that it gains little. See
-// also SignIns.
+// maxSignIns is the largest number of WrongAttempts in memory. When one is dropped, Free
+// attempts are allowed again. To have one dropped on purpose takes wrong attempts at about
+// as many places. That gains little, because each place has Free attempts anyway. See also
+// SignIns.
 const maxSignIns = 10_000
 
 // SignIns counts wrong client secrets in memory. Its caller compares the secret
-// first, and asks SignIns about wrong ones only: who has the right one is never kept
-// waiting, whatever others at the same place do.
+// first, and calls Fail for wrong ones only. So a client with the right secret never has
+// to wait, whatever others at the same place do.
 //
-// A 2Q cache keeps counts that were used once apart from those that were used again,
-// so that no number of places that fail once each makes it drop the count of one that
-// fails often. Its methods may be called concurrently.
+// The counts are in a 2Q cache, which keeps those that were used once apart from those
+// that were used again. So the count of a place that fails often is not dropped because
+// many places fail once each. The methods may be called concurrently.
 type SignIns struct {
 	policy SignInPolicy
 	mu     sync.Mutex // a count is read and written in one step
 	wrong  *lru.TwoQueueCache[Attempt, WrongAttempts]
 }
 
-// Attempt identifies a count of wrong attempts.
+// Attempt identifies for which client, at which place, wrong attempts are counted.
 type Attempt struct {
-	Client string // empty for all clients that do not exist, or for all of a place
+	Client string // empty for all clients that do not exist, or for all clients of the place
 	Place  string // as Place returns it
 }
 
@@ -98,9 +99,10 @@ func NewSignIns(policy SignInPolicy) *SignIns {
 	return &SignIns{policy: policy, wrong: wrong}
 }
 
-// Fail counts a wrong attempt at the time now and returns 0. It reports whether it is
-// the one after which the next ones have to wait. An attempt that comes before its time
-// is not counted; then Fail returns how long it still has to wait.
+// Fail is called for a wrong attempt at the time now. If the attempt had to wait, Fail does
+// not count it and returns how much longer it has to wait. Otherwise Fail counts it and
+// returns 0; slows reports whether it is the first in its row after which the next one has
+// to wait.
 func (s *SignIns) Fail(a Attempt, now time.Time) (wait time.Duration, slows bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,13 +115,13 @@ func (s *SignIns) Fail(a Attempt, now time.Time) (wait time.Duration, slows bool
 	return 0, s.policy.Slows(w)
 }
 
-// maxPlace bounds a text that is no address, in bytes.
+// maxPlace is the largest number of bytes of a place that is no address.
 const maxPlace = 64
 
-// Place returns the part of an address by which wrong attempts are counted: an IPv4
-// address, or the /64 of an IPv6 address, within which one host can choose addresses
-// at will. A port is left out. A text that is no address, such as "local", is a place
-// of its own.
+// Place returns the place of an address, by which wrong attempts are counted. That is the
+// IPv4 address, or the /64 prefix of the IPv6 address: within it, one host can choose
+// addresses at will. The address may have a port, which is ignored. A text that is no
+// address, such as "local", is a place of its own; it is cut to maxPlace bytes.
 func Place(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {

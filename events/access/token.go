@@ -37,7 +37,7 @@ type Claims struct {
 type tokenClaims struct {
 	jwt.Claims
 	Scope  string `json:"scope"`
-	Secret string `json:"secret_id,omitempty"` // not registered; with it an access token ends with the client secret
+	Secret string `json:"secret_id,omitempty"` // SecretID; no registered claim. An access token is valid only while this secret is
 }
 
 // Signer issues access tokens with one private key.
@@ -65,7 +65,7 @@ func NewSigner(privateJWK []byte) (*Signer, error) {
 	if err := json.Unmarshal(privateJWK, &key); err != nil {
 		return nil, errors.New("the token key file does not contain a JWK")
 	}
-	if key.IsPublic() || !key.Valid() || !isOurs(key.Public()) {
+	if key.IsPublic() || !key.Valid() || !wellFormed(key.Public()) {
 		return nil, errors.New("the token key file does not contain a private ES256 key")
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
@@ -101,13 +101,15 @@ func (d Directory) Verify(accessToken string, now time.Time) (Claims, error) {
 	return o.at(now)
 }
 
-// opened is an access token that the key has signed. It may have expired.
+// opened is an access token whose signature was verified with the key. Its claims are not
+// checked yet; it may have expired.
 type opened struct {
 	claims tokenClaims
 	key    Key
 }
 
-// open checks the signature of an access token.
+// open verifies the signature of an access token with the directory's key that it names.
+// It does not check the claims.
 func (d Directory) open(accessToken string) (opened, error) {
 	if len(accessToken) > maxToken {
 		return opened{}, errors.New("too long")
@@ -127,7 +129,7 @@ func (d Directory) open(accessToken string) (opened, error) {
 	return opened{claims: c, key: key}, nil
 }
 
-// at returns the claims if the access token is valid at the time now.
+// at checks the claims and returns them if the access token is valid at the time now.
 func (o opened) at(now time.Time) (Claims, error) {
 	c := o.claims
 	if err := c.check(o.key, now); err != nil {
@@ -146,8 +148,9 @@ func notValid(err error) error {
 	return &events.Error{Code: events.Unauthenticated, Message: "The access token is not valid.", Err: err}
 }
 
-// check returns an error unless the claims of an access token that the key has signed
-// are valid at the time now. It does not check whether they have expired.
+// check returns an error unless the claims of an access token are valid at the time now.
+// Key is the key that has signed it. Whether the access token has expired is not checked,
+// because that is another error.
 func (c tokenClaims) check(key Key, now time.Time) error {
 	if c.Expiry == nil || c.IssuedAt == nil || c.Subject == "" || c.Scope != Scope || !slices.Contains(c.Audience, Audience) {
 		return errors.New("claims missing or not for this API")

@@ -10,18 +10,17 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// maxOpened bounds the access tokens that a Verifier remembers. One that is
-// dropped costs another check of its signature, and opens nothing.
+// maxOpened is the largest number of access tokens that a Verifier stores. The signature of
+// one that is dropped is verified again.
 const maxOpened = 4096
 
-// Verifier verifies access tokens as Directory.Verify does, and remembers those whose
-// signature is valid, because checking a signature costs more than most of what a
-// request asks for. That a key has signed an access token stays true. Everything that
-// can change is checked each time: whether the directory still has that key, its
-// Until, and the time.
+// Verifier verifies access tokens as Directory.Verify does, and stores those whose
+// signature is valid, because verifying a signature takes longer than most requests. That
+// a key has signed an access token stays true. Everything that can change is checked each
+// time: whether the directory still has that key, its Until, and the time.
 //
-// An access token is remembered by its digest. The zero Verifier is ready to use; its
-// method may be called concurrently.
+// An access token is stored by its digest. The zero Verifier is ready to use; its method
+// may be called concurrently.
 type Verifier struct {
 	once   sync.Once
 	opened *lru.Cache[[sha256.Size]byte, *opened] // not changed once they are there
@@ -31,6 +30,7 @@ type Verifier struct {
 func (v *Verifier) Verify(d Directory, accessToken string, now time.Time) (Claims, error) {
 	digest := sha256.Sum256([]byte(accessToken))
 	v.once.Do(v.init)
+	// A stored one is checked with the directory's key, whose Until may have changed.
 	if known, ok := v.opened.Get(digest); ok {
 		if key, ok := d.Key(known.key.ID()); ok && sameKey(key.JWK, known.key.JWK) {
 			return opened{claims: known.claims, key: key}.at(now)
@@ -44,6 +44,7 @@ func (v *Verifier) Verify(d Directory, accessToken string, now time.Time) (Claim
 	return o.at(now)
 }
 
+// init makes the cache, before its first use.
 func (v *Verifier) init() {
 	var err error
 	if v.opened, err = lru.New[[sha256.Size]byte, *opened](maxOpened); err != nil {
@@ -51,6 +52,7 @@ func (v *Verifier) init() {
 	}
 }
 
+// sameKey reports whether both are the same ECDSA public key.
 func sameKey(a, b jose.JSONWebKey) bool {
 	public, ok := a.Key.(*ecdsa.PublicKey)
 	other, okOther := b.Key.(*ecdsa.PublicKey)

@@ -1,6 +1,7 @@
-// Package retry repeats what failed: a Loop that waits longer after each failure in
-// a row, and the waits by themselves. All parts of the program use it, so that none
-// ends during an outage, and none overloads what comes back.
+// Package retry repeats attempts that fail. A Loop waits longer after each failure in a
+// row; NewWaits returns the waits alone. A row is a series of failures without a success
+// between them. All parts of the program use the package, so that none ends during an
+// outage, and none overloads a server that has just come back.
 //
 // It does not decide which errors are worth another attempt; see Stop.
 package retry
@@ -13,16 +14,16 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// First is the mean of the first wait; each further one is twice as long.
+// First is the mean of the first wait. The mean of each further one is twice as long.
 const First = 50 * time.Millisecond
 
 // Waits are the times to wait after failures in a row: NextBackOff returns the
 // next one, Reset ends the row. They must not be used concurrently.
 type Waits = backoff.BackOff
 
-// NewWaits returns waits of First and then of twice as long each time, up to
-// longest. They never end. Each is longer or shorter by up to half of itself, at
-// random, so that clients that failed at the same time do not all return at the same time.
+// NewWaits returns waits whose mean is First and doubles each time, up to longest. They
+// never end. Each wait is longer or shorter than its mean by up to half of it, at random,
+// so that clients that failed at the same time do not all return at the same time.
 func NewWaits(longest time.Duration) Waits {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(min(First, longest)), backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.5),
@@ -42,13 +43,12 @@ type Loop struct {
 	Wait func(ctx context.Context, d time.Duration)
 }
 
-// Run calls attempt again and again. It returns nil when an attempt has returned
-// nil or ctx has ended; and err when an attempt has returned Stop(err). An
-// attempt that achieves something before it fails calls succeeded: then the waits
-// begin anew with a short one.
+// Run calls attempt until it returns nil or Stop(err), or ctx ends. It returns err after
+// Stop(err), and nil otherwise. An attempt that achieves something before it fails calls
+// succeeded: then the waits begin anew with a short one.
 //
-// The error of an attempt during which ctx has ended is dropped, because
-// the end of ctx is most likely its cause.
+// The error of an attempt during which ctx has ended is dropped, unless it is that of
+// Stop, because the end of ctx is most likely its cause.
 func (l Loop) Run(ctx context.Context, attempt func(ctx context.Context, succeeded func()) error) error {
 	waits := NewWaits(l.Longest)
 	for {
@@ -75,15 +75,16 @@ func (l Loop) Run(ctx context.Context, attempt func(ctx context.Context, succeed
 	}
 }
 
-// Stop returns an error that ends a Loop: to try again would not help.
+// Stop returns an error that ends a Loop, for an err that another attempt cannot avoid.
 func Stop(err error) error { return &stop{err} }
 
+// stop is the error that Stop returns.
 type stop struct{ err error }
 
 func (s *stop) Error() string { return s.err.Error() }
 func (s *stop) Unwrap() error { return s.err }
 
-// Sleep waits for d. It returns the cause if ctx ends before.
+// Sleep waits for d and returns nil, or until ctx ends and returns the cause of that.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -116,9 +117,9 @@ func SleepUntil[T comparable](ctx context.Context, d time.Duration, news <-chan 
 // pollEvery is the time between two calls of Poll.
 const pollEvery = 5 * time.Millisecond
 
-// Poll calls done every few milliseconds until it returns true or an error, or ctx ends. It returns the
-// error, or the cause of ctx's end. It is for a change that
-// nothing announces, as in a database or another process.
+// Poll calls done every few milliseconds until it returns true or an error, or ctx ends.
+// It returns nil, that error, or the cause of ctx's end. It is for a change of which
+// nothing notifies this process, such as one in a database or in another process.
 func Poll(ctx context.Context, done func() (bool, error)) error {
 	for {
 		if ok, err := done(); ok || err != nil {

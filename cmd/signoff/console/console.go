@@ -1,11 +1,11 @@
 // Package console is how a command reads and prints: standard streams, facts as
 // text or JSON, progress, passwords, the log of a server, and the errors that
-// decide the exit status.
+// decide the exit status. Facts are the result of a command, which a script may read.
 //
-// Facts go to standard output, everything else to standard error. A command that
-// keeps running is never blocked or ended by a reader of its output. A password is
-// never read from an argument or an environment variable. The package knows no
-// command.
+// Facts go to standard output, everything else to standard error. A long-running
+// command is never blocked or ended by a reader of its output. A password is never
+// read from an argument or an environment variable. The package contains nothing of a
+// particular command.
 package console
 
 import (
@@ -26,19 +26,20 @@ type Terminal struct {
 	JSON     bool // print facts as JSON
 }
 
-// LongRunning returns the terminal of a command that keeps running when the
-// terminal is closed or nobody reads its output. Other commands end then, as is
-// usual. End writes the lines that are still queued.
+// LongRunning returns the terminal for a command that must keep running when its
+// terminal is closed or nobody reads its output. It is called once, before the command
+// runs. End writes the lines that are still queued; it is called after the command.
 //
-// SIGPIPE is received and ignored: otherwise a write to a standard error without a
-// reader would end the process. This way the write returns an error.
+// From then on the process ignores SIGHUP and SIGPIPE. Without the latter, a write to a
+// standard stream that has no reader would end the process; now it returns an error.
 func (t Terminal) LongRunning() (own Terminal, end func()) {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
 	out, err := newDropWriter(t.Out, "stdout"), newDropWriter(t.Err, "stderr")
 	return Terminal{In: t.In, Out: out, Err: err, JSON: t.JSON}, func() { out.close(); err.close() }
 }
 
-// Metrics returns the counters of lines that could not be printed.
+// Metrics returns the counters of lines that could not be printed. Only a terminal of
+// LongRunning has any.
 func (t Terminal) Metrics() (all []prometheus.Collector) {
 	for _, w := range []io.Writer{t.Out, t.Err} {
 		if w, ok := w.(*dropWriter); ok {
@@ -48,10 +49,12 @@ func (t Terminal) Metrics() (all []prometheus.Collector) {
 	return all
 }
 
-// ErrPartly is returned by a command that has already printed what was refused.
+// ErrPartly is returned by a command that refused some of its input and has already
+// printed what and why. It leads to the exit status of a refusal and is not printed.
 var ErrPartly = errors.New("some of it was refused")
 
-// ErrStopped is returned by a server that was stopped before it was ready.
+// ErrStopped is returned by a server that was stopped before it was ready. That is no
+// failure: it leads to exit status 0 and is not printed.
 var ErrStopped = errors.New("stopped before it was ready")
 
 // UsageError is a mistake in the command line that the parser cannot find.

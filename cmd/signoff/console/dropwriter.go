@@ -38,6 +38,8 @@ type dropWriter struct {
 	closed bool
 }
 
+// newDropWriter returns a dropWriter for the stream of this name, and starts its goroutine.
+// The goroutine ends after close.
 func newDropWriter(to io.Writer, stream string) *dropWriter {
 	w := &dropWriter{
 		to:    to,
@@ -74,18 +76,20 @@ func (w *dropWriter) Write(line []byte) (int, error) {
 	if !w.closed {
 		select {
 		case w.wake <- struct{}{}:
-		default: // a wake-up is pending
+		default: // run has not received the previous wake-up yet
 		}
 	}
 	return len(line), nil
 }
 
+// drop counts a line that is dropped. The caller holds mu.
 func (w *dropWriter) drop() {
 	w.lost++
 	w.dropped.Inc()
 }
 
-// close waits until the queue is written, at most for flushTimeout.
+// close waits until the queue is written, at most for flushTimeout. Lines that are written
+// later are dropped.
 func (w *dropWriter) close() {
 	w.mu.Lock()
 	if !w.closed {
@@ -120,8 +124,8 @@ func (w *dropWriter) writeNext() bool {
 	defer w.mu.Unlock()
 	switch {
 	case err == nil:
-		w.lost -= lost
-	case lost == 0:
+		w.lost -= lost // lost is 0 after a line; after a notice, more lines may have been lost since
+	case lost == 0: // the line is lost, not the notice
 		w.drop()
 	default:
 		return false // the next line wakes the goroutine to try again
@@ -129,8 +133,9 @@ func (w *dropWriter) writeNext() bool {
 	return true
 }
 
-// next removes the next line from the queue. If none is left it returns the notice
-// for the lost lines.
+// next removes the next line from the queue and returns it, with lost 0. If none is left
+// it returns the notice and the number of lost lines that the notice states. It returns
+// no line if nothing was lost, or if there is no notice; then the gap ends.
 func (w *dropWriter) next() (line []byte, lost uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

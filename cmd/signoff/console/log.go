@@ -6,8 +6,9 @@ import (
 	"log/slog"
 )
 
-// NewLog returns the log of a long-running command. When lines were dropped, the
-// log has a line with their number, whatever its level.
+// NewLog returns the log of a long-running command, in the format "json" or "text". If w
+// is a stream of Terminal.LongRunning, NewLog also sets its notice: where lines were
+// dropped, the log has a line with their number, whatever level it has.
 func NewLog(w io.Writer, format string, level slog.Level) *slog.Logger {
 	handler := func(w io.Writer, level slog.Level) slog.Handler {
 		options := &slog.HandlerOptions{Level: level}

@@ -28,8 +28,9 @@ func (p PasswordFlag) Read(ctx context.Context, t Terminal, user string) (string
 	return prompt(ctx, t, "Password of "+user+": ")
 }
 
-// ReadNew returns a new password for the user, from the file or asked for twice,
-// after its least length, in characters, was printed.
+// ReadNew returns a new password for the user, from the file or asked for twice. Before
+// it asks, it prints the rules for passwords; least is the smallest number of characters.
+// It does not check the password by these rules.
 func (p PasswordFlag) ReadNew(ctx context.Context, t Terminal, user string, least int) (string, error) {
 	if p.PasswordFile != "" {
 		return p.fromFile(t)
@@ -46,6 +47,7 @@ func (p PasswordFlag) ReadNew(ctx context.Context, t Terminal, user string, leas
 	return password, err
 }
 
+// fromFile returns the first line of the file, or of standard input if its name is "-".
 func (p PasswordFlag) fromFile(t Terminal) (string, error) {
 	if p.PasswordFile == "-" {
 		return FirstLine(t.In)
@@ -68,6 +70,8 @@ func (p PasswordFlag) Check(t Terminal) error {
 	return err
 }
 
+// descriptor returns the file descriptor of standard input, or a UsageError if that is
+// not a terminal.
 func descriptor(t Terminal) (int, error) {
 	in, ok := t.In.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
@@ -76,8 +80,8 @@ func descriptor(t Terminal) (int, error) {
 	return int(in.Fd()), nil
 }
 
-// prompt asks for a line that is not shown. When ctx ends, as by Ctrl-C, it
-// restores the terminal and returns an error; the read goes on in the
+// prompt prints text and reads a line, which the terminal does not show. When ctx ends, as
+// by Ctrl-C, it restores the terminal and returns an error. The read goes on in the
 // background until the program ends, because a read from a terminal cannot be interrupted.
 func prompt(ctx context.Context, t Terminal, text string) (string, error) {
 	fd, err := descriptor(t)
@@ -111,7 +115,8 @@ func prompt(ctx context.Context, t Terminal, text string) (string, error) {
 	return string(a.password), nil
 }
 
-// FirstLine returns the first line of r.
+// FirstLine returns the first line of r, which must not be empty. It reads at most
+// maxPasswordFile bytes.
 func FirstLine(r io.Reader) (string, error) {
 	line, err := bufio.NewReader(io.LimitReader(r, maxPasswordFile)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -33,7 +33,7 @@ func startProgress(w io.Writer, what string, total int64) *Progress {
 	return &Progress{all, bar}
 }
 
-// To sets the bar to done of total. Both may grow.
+// To sets the bar to done of total. The total may differ from that of earlier calls.
 func (p *Progress) To(done, total int64) {
 	if p.bar != nil {
 		p.bar.SetTotal(total, false)

@@ -11,11 +11,12 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// AppliedTimeout is how long a command waits for the read model.
+// AppliedTimeout is how long AppliedInTime waits for the read model.
 var AppliedTimeout = 2 * time.Second
 
 // AppliedInTime waits until the running server's read model has applied the access
-// events recorded so far. It reports whether that happened within AppliedTimeout.
+// events that are in the outbox now. It reports whether that happened within
+// AppliedTimeout. It follows the server by reading the read model's database.
 func AppliedInTime(ctx context.Context, dir Dir, o *outbox.Outbox) (bool, error) {
 	recorded, err := o.ChainHead(ctx, events.AccessStudy)
 	if err != nil {
@@ -25,11 +26,11 @@ func AppliedInTime(ctx context.Context, dir Dir, o *outbox.Outbox) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	patience, cancel := context.WithTimeout(ctx, AppliedTimeout)
+	waiting, cancel := context.WithTimeout(ctx, AppliedTimeout)
 	defer cancel()
-	err = errors.Join(m.WaitForChainHead(patience, events.AccessStudy, recorded), m.Close())
-	if err != nil && patience.Err() != nil && ctx.Err() == nil {
-		return false, nil
+	err = errors.Join(m.WaitForChainHead(waiting, events.AccessStudy, recorded), m.Close())
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		return false, nil // AppliedTimeout has passed
 	}
 	return err == nil, err
 }

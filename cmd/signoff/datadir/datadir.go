@@ -1,9 +1,11 @@
 // Package datadir is the data directory of one installation: the paths of its
-// files, the lock that admits one server at a time, its keys, and serve.json, which
-// describes the running server to other commands.
+// files, its lock, its keys, and serve.json. The lock is held by one process at a time:
+// the running server, or a command that does its work while none runs. The file
+// serve.json describes the running server to other commands.
 //
 // A secret file is readable by its owner only, and is replaced as a whole or not at
-// all. The package does not open the databases or the stream in the directory.
+// all. The package opens neither the outbox nor the stream in the directory; only
+// AppliedInTime opens the read model.
 package datadir
 
 import (
@@ -33,7 +35,7 @@ func (d Dir) TokenKey() string { return filepath.Join(d.Keys(), "token.jwk") }
 func (d Dir) Answers() string { return filepath.Join(d.Keys(), "answers.json") }
 
 // OperatorCreds returns the path of the operator's credentials for the embedded NATS
-// server, which are there while it runs.
+// server. The file exists while that server runs.
 func (d Dir) OperatorCreds() string { return filepath.Join(string(d), "operator.creds") }
 
 // Keys returns the directory of all keys.
@@ -58,7 +60,7 @@ func (d Dir) Create() error {
 	return nil
 }
 
-// MustExist returns an error if the directory has no outbox yet.
+// MustExist returns an error that says how to begin if the directory has no outbox yet.
 func (d Dir) MustExist() error {
 	_, err := os.Stat(d.Outbox())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -67,17 +69,19 @@ func (d Dir) MustExist() error {
 	return err
 }
 
-// Lock locks the directory for one process that runs the embedded NATS server. Two
-// servers on one store would both acknowledge messages, and a server takes no lock
-// itself. The lock ends with the process, however that ends. Purpose is a command,
-// named to whoever finds the directory locked.
+// Lock locks the directory for this process, until unlock is called or the process ends,
+// however it ends. It must be held by a server on the directory, and by a command that
+// replaces the server for a while, as keys rotate and rebuild do. Two embedded NATS servers
+// on one store would both acknowledge messages, and they take no lock themselves. Commands
+// that only use the outbox need no lock. Purpose is the command that locks. It is written
+// into the lock file, for the error that other processes get.
 func (d Dir) Lock(purpose string) (unlock func(), err error) {
 	f, err := os.OpenFile(d.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
 	}
 	if err := lockExclusively(f); err != nil {
-		holder, _ := os.ReadFile(d.lockFile())
+		holder, _ := os.ReadFile(d.lockFile()) // only for the message
 		_ = f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock the data directory: %w", err)

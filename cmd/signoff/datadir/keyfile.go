@@ -10,7 +10,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
-// KeyFile returns the content of a key file. The file is made on first use.
+// KeyFile returns the content of a key file. If there is none, it writes what create
+// returns to the file, and returns that.
 func KeyFile(path string, create func() ([]byte, error)) ([]byte, error) {
 	key, err := os.ReadFile(path)
 	if err == nil {

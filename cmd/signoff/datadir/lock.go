@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockExclusively locks the file. It tries for a second, because Locked takes a shared lock
-// for a moment.
+// lockExclusively locks the file. If it is locked, it tries for a second, because the
+// holder may be a call of Locked, which takes a shared lock for a moment.
 func lockExclusively(f *os.File) error {
 	const attempts, wait = 50, 20 * time.Millisecond
 	var err error
@@ -22,8 +22,9 @@ func lockExclusively(f *os.File) error {
 	return err
 }
 
-// Locked reports whether a process holds the directory's lock. It takes a shared lock
-// for a moment, so concurrent calls do not see each other.
+// Locked reports whether a process holds the directory's lock. To find out, it takes a
+// shared lock for a moment. Shared locks do not exclude each other, so concurrent calls do
+// not take each other for the holder.
 func (d Dir) Locked() bool {
 	f, err := os.Open(d.lockFile())
 	if err != nil {

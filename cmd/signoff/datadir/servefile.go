@@ -19,8 +19,7 @@ import (
 
 // Serving is the content of serve.json, which describes the running server to other
 // commands and to the operator: its addresses and the file of the operator's NATS
-// credentials.
-// Only the owner can read the file.
+// credentials. Only the owner can read serve.json.
 type Serving struct {
 	PID        int              `json:"pid"`
 	Listen     string           `json:"listen"`
@@ -58,9 +57,9 @@ func (d Dir) RemoveServeFile() error {
 	return nil
 }
 
-// Running returns the description of the server that runs on the directory; ok is
-// false if none runs. It ignores a file that a killed server has left, because then
-// no process holds the lock.
+// Running returns the content of serve.json while a process holds the directory's lock;
+// ok is false if none does or there is no such file. So the file that a killed server has
+// left is ignored, unless a command holds the lock.
 func (d Dir) Running() (s Serving, ok bool) {
 	if !d.Locked() {
 		return Serving{}, false
@@ -69,6 +68,7 @@ func (d Dir) Running() (s Serving, ok bool) {
 	return s, err == nil
 }
 
+// readServeFile returns the content of serve.json, whether or not that server still runs.
 func (d Dir) readServeFile() (s Serving, err error) {
 	content, err := os.ReadFile(d.ServeFile())
 	if err == nil {
@@ -101,7 +101,7 @@ func (d Dir) Trusted() *tls.Config {
 	}
 }
 
-// Get calls a URL of the running server.
+// Get requests a URL of the running server and returns the answer, whatever its status.
 func (d Dir) Get(ctx context.Context, url string) (status int, body []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

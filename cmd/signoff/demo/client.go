@@ -33,18 +33,20 @@ func (d *tour) signIn(ctx context.Context) (string, error) {
 	return answer.Token, nil
 }
 
-// get calls the read API as the partner does. It waits until the read model has
-// applied the partner and its grants.
+// get calls the read API as the partner does. It calls again while the answer is 401 or
+// 403, because the read model may not have applied the partner and its grants yet. After
+// demoTimeout it returns that answer.
 func (d *tour) get(ctx context.Context, path string) (status int, body []byte, err error) {
 	deadline := time.Now().Add(demoTimeout)
 	err = retry.Poll(ctx, func() (_ bool, err error) {
 		status, body, err = d.getOnce(ctx, path)
-		unknown := status == http.StatusUnauthorized || status == http.StatusForbidden
-		return !unknown || time.Now().After(deadline), err
+		notApplied := status == http.StatusUnauthorized || status == http.StatusForbidden
+		return !notApplied || time.Now().After(deadline), err
 	})
 	return status, body, err
 }
 
+// getOnce calls the read API once, with the partner's access token.
 func (d *tour) getOnce(ctx context.Context, path string) (status int, body []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.base()+path, nil)
 	if err != nil {
@@ -55,8 +57,8 @@ func (d *tour) getOnce(ctx context.Context, path string) (status int, body []byt
 	return do(req)
 }
 
-// await calls the read API until the answer has the status and ok returns true for its
-// body.
+// await calls the read API until the answer has the wanted status and ok returns true for
+// its body, and returns the body. After demoTimeout it returns an error.
 func (d *tour) await(ctx context.Context, path string, want int, ok func(body []byte) bool) ([]byte, error) {
 	deadline := time.Now().Add(demoTimeout)
 	var body []byte
@@ -72,6 +74,7 @@ func (d *tour) await(ctx context.Context, path string, want int, ok func(body []
 	return body, err
 }
 
+// do sends a request and returns the answer, whatever its status.
 func do(req *http.Request) (status int, body []byte, err error) {
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

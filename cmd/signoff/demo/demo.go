@@ -34,7 +34,7 @@ const Marker = "SIGNOFF-DEMO"
 
 const demoMarkerText = "This directory was made by signoff demo, which replaces it at every start.\n"
 
-// demoTimeout is how long the tour waits for each thing.
+// demoTimeout is how long the tour waits for each event or answer.
 const demoTimeout = 30 * time.Second
 
 // Runner executes a command line of signoff on an open outbox and returns its exit
@@ -42,7 +42,8 @@ const demoTimeout = 30 * time.Second
 // functions that the command line runs.
 type Runner func(ctx context.Context, o *outbox.Outbox, args []string, t console.Terminal) int
 
-// Run runs the server on an emptied directory and takes the tour on it.
+// Run runs the server on an emptied directory and takes the tour on it. After the tour the
+// server runs until ctx ends, unless --once is set or the tour failed.
 func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal, runner Runner) error {
 	if err := prepareDemo(dir); err != nil {
 		return err
@@ -67,7 +68,7 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 	select {
 	case <-ready:
 	case err := <-ended:
-		if err == nil && cmd.Once {
+		if err == nil && cmd.Once { // stopped in order, but nothing was shown to arrive
 			return errNoTour
 		}
 		return err
@@ -87,12 +88,13 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 	return errors.Join(toured, <-ended)
 }
 
-// errNoTour is returned if the demo was to report whether everything arrives, and was
-// stopped before.
+// errNoTour is returned if the demo was stopped before the tour and --once is set. The exit
+// status must not be 0 then, because that means that everything arrived.
 var errNoTour = errors.New("stopped before the tour was over")
 
-// prepareDemo creates an empty directory for the demo. If it exists, it is emptied if the
-// demo created it and no program uses it; otherwise that is an error.
+// prepareDemo creates an empty directory for the demo. A directory that exists is emptied
+// if it has the demo's marker and no process holds its lock. An empty directory is used as
+// it is. Any other is an error.
 func prepareDemo(dir datadir.Dir) error {
 	marker := filepath.Join(string(dir), Marker)
 	text, err := os.ReadFile(marker)

@@ -50,19 +50,20 @@ const (
 
 var demoStudies = []string{"FHIR-T", "DEMO-01"}
 
-// tour shows the program's job step by step and checks that it is done. What the
-// person at the terminal would do, it does with the commands that they would use.
+// tour shows step by step what the program does, and checks that it is done. It acts as
+// the operator, the PI and the partner. What people do, it does with the commands that they
+// would use.
 type tour struct {
 	p      *server.Server
 	runner Runner
 	out    io.Writer
-	step   int
+	step   int // number of the last heading
 
-	password string // of the PI
-	secret   string // of the partner
-	token    string // the partner's access token
-	ids      []string
-	pins     map[string]string // by id: the version that waits with its digest, as sign takes it
+	password string            // of the PI
+	secret   string            // of the partner
+	token    string            // the partner's access token
+	ids      []string          // of the assessments that the tour signs, in that order
+	pins     map[string]string // by id: the argument of sign for the version that waits, with its digest
 	watcher  *watcher
 	once     bool // the program ends with the tour
 }
@@ -71,8 +72,8 @@ func newTour(p *server.Server, out io.Writer, runner Runner, once bool) *tour {
 	return &tour{p: p, out: out, runner: runner, password: rand.Text(), pins: make(map[string]string), once: once}
 }
 
-// signoff runs a command and decodes what it prints as JSON into facts, unless
-// that is nil.
+// signoff runs a command with --json. It decodes what that prints into facts, unless facts
+// is nil.
 func (d *tour) signoff(ctx context.Context, facts any, args ...string) error {
 	out, err := d.output(ctx, append(args, "--json")...)
 	if err != nil || facts == nil {
@@ -86,13 +87,13 @@ func (d *tour) signoff(ctx context.Context, facts any, args ...string) error {
 
 // output runs a command and returns what it prints.
 func (d *tour) output(ctx context.Context, args ...string) ([]byte, error) {
-	var out, complaints bytes.Buffer
+	var out, errOut bytes.Buffer
 	line := append(args, "--data", string(d.p.Dir))
-	if status := d.runner(ctx, d.p.Outbox, line, console.Terminal{In: strings.NewReader(""), Out: &out, Err: &complaints}); status != 0 {
+	if status := d.runner(ctx, d.p.Outbox, line, console.Terminal{In: strings.NewReader(""), Out: &out, Err: &errOut}); status != 0 {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("signoff %s: exit status %d: %s", args[0], status, complaints.String())
+		return nil, fmt.Errorf("signoff %s: exit status %d: %s", args[0], status, errOut.String())
 	}
 	return out.Bytes(), nil
 }
@@ -113,6 +114,7 @@ const passwordFile = "rivera.password"
 
 func (d *tour) passwordPath() string { return filepath.Join(string(d.p.Dir), passwordFile) }
 
+// run takes the tour. It ends at the first step that fails.
 func (d *tour) run(ctx context.Context) error {
 	fmt.Fprintf(d.out, "A tour of the sign-off publisher. Everything is made up and in %s.\n", d.p.Dir)
 	stop, err := d.watch(ctx)
@@ -130,6 +132,7 @@ func (d *tour) run(ctx context.Context) error {
 	return nil
 }
 
+// headingf prints the numbered heading of a step.
 func (d *tour) headingf(format string, args ...any) {
 	d.step++
 	fmt.Fprintf(d.out, "\n%d. "+format+"\n", append([]any{d.step}, args...)...)
@@ -137,7 +140,8 @@ func (d *tour) headingf(format string, args ...any) {
 
 func (d *tour) linef(format string, args ...any) { fmt.Fprintf(d.out, "   "+format+"\n", args...) }
 
-// watch subscribes to the stream as a service behind it does.
+// watch subscribes to the stream with the subscriber package, before anything is
+// published. Stop ends the subscription.
 func (d *tour) watch(ctx context.Context) (stop func(), err error) {
 	nc, err := d.p.NATS.Connect(natsd.Reader, publisher.Options()...)
 	if err != nil {
@@ -153,6 +157,7 @@ func (d *tour) watch(ctx context.Context) (stop func(), err error) {
 	return func() { stopped(); nc.Close() }, nil
 }
 
+// people adds a PI and a partner for all studies. It writes the PI's passwords to files.
 func (d *tour) people(ctx context.Context) error {
 	d.headingf("Who may sign, and who may see")
 	if _, err := d.file(passwordFile, d.password+"\n"); err != nil {
@@ -190,6 +195,8 @@ func (d *tour) people(ctx context.Context) error {
 	return nil
 }
 
+// register imports the assessments. It selects those that the tour signs: all but demoLeft,
+// case by case in the order of visits.
 func (d *tour) register(ctx context.Context) error {
 	d.headingf("A source system hands in assessments; none is signed, so nobody sees them")
 	seed, err := d.file("seed.json", demoSeed)
@@ -222,6 +229,8 @@ func (d *tour) register(ctx context.Context) error {
 	return nil
 }
 
+// nothingYet gets an access token for the partner, and checks that it sees no report before
+// any is signed.
 func (d *tour) nothingYet(ctx context.Context) error {
 	var err error
 	if d.token, err = d.signIn(ctx); err != nil {
@@ -241,20 +250,22 @@ func (d *tour) nothingYet(ctx context.Context) error {
 	return nil
 }
 
-// show prints an assessment as the PI sees it before it is signed.
+// show prints what signoff show prints of an assessment that waits.
 func (d *tour) show(ctx context.Context) error {
 	d.headingf("The PI sees what a signature covers: signoff show %s", demoShown)
 	out, err := d.output(ctx, "show", demoShown)
 	if err != nil {
 		return err
 	}
-	whole, _, _ := strings.Cut(string(out), "\nTo sign") // the tour signs all, one by one
+	whole, _, _ := strings.Cut(string(out), "\nTo sign") // without the command to type, because the tour signs all
 	for line := range strings.Lines(whole) {
 		d.linef("%s", strings.TrimRight(line, "\n"))
 	}
 	return nil
 }
 
+// sign signs the assessments one by one, and waits until the subscriber has the event of
+// each.
 func (d *tour) sign(ctx context.Context) error {
 	d.headingf("The PI signs, one by one; a subscriber to crit.v1.> has each event at once")
 	for i, id := range d.ids {
@@ -271,7 +282,7 @@ func (d *tour) sign(ctx context.Context) error {
 		}
 		took := max(0, arrived.at.Sub(signed[0].Time)) // from the time that the signature bears
 		d.linef("%5.1f ms  %-40s #%-2d %s", took.Seconds()*1000, arrived.event.NATSSubject(), arrived.event.Number, summary(arrived.event.Data))
-		if i == 0 {
+		if i == 0 { // one event in full is enough to show the form
 			d.whole(arrived.event)
 		}
 	}
@@ -309,6 +320,8 @@ func (d *tour) page(ctx context.Context) error {
 	return nil
 }
 
+// withdraw withdraws a signed assessment, and waits until the subscriber has the event and
+// the read API answers 410 for the report.
 func (d *tour) withdraw(ctx context.Context) error {
 	d.headingf("The PI finds a mistake and withdraws assessment %s", demoMistake)
 	var signed outbox.Signed
@@ -328,13 +341,14 @@ func (d *tour) withdraw(ctx context.Context) error {
 	return nil
 }
 
-// complete compares the events in the outbox with those that the subscriber received.
+// complete waits until the subscriber has received as many events as the outbox has
+// recorded, and compares them one by one.
 func (d *tour) complete(ctx context.Context) error {
 	d.headingf("Nothing missing, nothing twice, nothing out of order")
 	if err := server.AwaitPublished(ctx, d.p.Outbox, d.p.Relay); err != nil {
 		return err
 	}
-	const all = 1000
+	const all = 1000 // more than the tour makes
 	recorded, err := d.p.Outbox.Source().Recorded(ctx, 1, all)
 	if err != nil {
 		return err
@@ -374,7 +388,8 @@ func (d *tour) tryYourself(context.Context) error {
 	return nil
 }
 
-// self returns the command by which the program was started.
+// self returns the command by which the program was started. A program in the temporary
+// directory was most likely started by go run.
 func self() string {
 	if strings.HasPrefix(os.Args[0], os.TempDir()) {
 		return "go run ./cmd/signoff"
@@ -382,8 +397,10 @@ func self() string {
 	return os.Args[0]
 }
 
+// base returns the URL of the read API.
 func (d *tour) base() string { return d.p.PublicURL() + d.p.Settings.BasePath }
 
+// form returns the form that the partner posts to the token endpoint.
 func (d *tour) form() url.Values {
 	return url.Values{
 		"client_id": {demoPartner}, "client_secret": {d.secret},

@@ -17,20 +17,20 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
-// watcher is the subscriber of the tour. It keeps all events in memory. The subscriber
-// package has checked the number and the chain of each.
+// watcher is the subscriber of the tour. It keeps all events in memory. The package
+// subscriber/stream checks the number and the chain of each before it calls Apply.
 type watcher struct {
 	mu       sync.Mutex
 	progress stream.Progress
 	arrivals []arrival
-	err      error
+	err      error         // of the subscription, once it has ended
 	changed  chan struct{} // closed and replaced at every change
 }
 
 // arrival is an event and the time of its arrival.
 type arrival struct {
 	at       time.Time
-	sequence uint64
+	sequence uint64 // stream sequence
 	event    events.Event
 }
 
@@ -38,7 +38,7 @@ func newWatcher() *watcher {
 	return &watcher{progress: stream.Progress{ChainHeads: map[string]events.ChainHead{}}, changed: make(chan struct{})}
 }
 
-// start subscribes. Stop ends the subscription and waits until it has ended.
+// start subscribes and returns. Stop ends the subscription and waits until it has ended.
 func (w *watcher) start(ctx context.Context, js jetstream.JetStream) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -80,7 +80,7 @@ func (w *watcher) wake() {
 	w.changed = make(chan struct{})
 }
 
-// await waits for the event with this id.
+// await waits for the event with this id and returns it.
 func (w *watcher) await(ctx context.Context, id string) (found arrival, err error) {
 	err = w.until(ctx, "event "+id, func() bool {
 		for i := len(w.arrivals) - 1; i >= 0; i-- {
@@ -94,8 +94,8 @@ func (w *watcher) await(ctx context.Context, id string) (found arrival, err erro
 	return found, err
 }
 
-// awaitAll waits until the subscriber has the recorded events, and returns an error that
-// names the first difference.
+// awaitAll waits until the subscriber has as many events as are recorded. Then it returns
+// an error that names the first difference, or nil.
 func (w *watcher) awaitAll(ctx context.Context, recorded []events.Entry) error {
 	err := w.until(ctx, "the last event", func() bool { return len(w.arrivals) >= len(recorded) })
 	if err != nil {
@@ -111,7 +111,8 @@ func (w *watcher) awaitAll(ctx context.Context, recorded []events.Entry) error {
 	return nil
 }
 
-// until waits until holds returns true for what has arrived.
+// until waits until holds returns true for what has arrived. It calls holds, with mu held,
+// after each change. What names the thing that is waited for, for the error.
 func (w *watcher) until(ctx context.Context, what string, holds func() bool) error {
 	timeout := time.NewTimer(demoTimeout)
 	defer timeout.Stop()
@@ -132,7 +133,8 @@ func (w *watcher) until(ctx context.Context, what string, holds func() bool) err
 	}
 }
 
-// reports returns the bodies of a study's available reports, by id.
+// reports returns the bodies of a study's available reports, by id: those that were
+// published and not withdrawn or superseded since.
 func (w *watcher) reports(study string) map[string][]byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -143,13 +145,14 @@ func (w *watcher) reports(study string) map[string][]byte {
 		case !ok || a.event.Study != events.StudyKey(study):
 		case a.event.Kind().Publishes():
 			available[id] = a.event.Data
-		default:
+		default: // withdrawn or superseded
 			delete(available, id)
 		}
 	}
 	return available
 }
 
+// available returns the number of a study's available reports.
 func (w *watcher) available(study string) int { return len(w.reports(study)) }
 
 // missing returns a message about a report that the page does not contain byte for byte, or
@@ -163,7 +166,8 @@ func (w *watcher) missing(study string, page []byte) string {
 	return ""
 }
 
-// describe returns a summary of a page.
+// describe returns a summary of a page, for the output. That its reports are the same byte
+// for byte is checked by missing.
 func describe(page []byte) string {
 	var p struct{ Entry []json.RawMessage }
 	_ = json.Unmarshal(page, &p) // the page was read before

@@ -23,13 +23,14 @@ const (
 	AnswersFile    = "answers.json"
 )
 
-// files writes the files that are new or have changed, readable by their owner only. After
-// the first error it writes nothing more.
+// files writes files that are readable by their owner only. It skips a file that has the
+// same content already. After the first error it writes nothing more.
 type files struct {
 	changed []string // paths of the files written
 	err     error
 }
 
+// write writes one file, and its directory if there is none.
 func (f *files) write(path string, content []byte) {
 	if f.err != nil {
 		return
@@ -50,7 +51,8 @@ func (f *files) write(path string, content []byte) {
 	}
 }
 
-// credentials writes the credentials of roles into a directory.
+// credentials writes a file with the credentials of each of the roles into a directory.
+// All holds the keys of all roles.
 func (f *files) credentials(dir string, keys *operator.Keys, all operator.RoleKeys, roles ...operator.Role) {
 	for _, role := range roles {
 		content, err := keys.Credentials(all, role)

@@ -1,5 +1,10 @@
 // Package natsconf is the command nats-config: it writes the configuration of
-// NATS servers that run outside of the program.
+// outside NATS servers, that is, of servers that are not embedded in the program. It
+// makes the keys that they and the program need, once, and never contacts a server.
+//
+// A role is a NATS user of the program, such as publisher or reader; each has credentials
+// of its own. The preload is what all servers have in common: the operator, and the
+// accounts of the program itself.
 package natsconf
 
 import (
@@ -24,8 +29,8 @@ import (
 )
 
 // Command writes the configuration of outside NATS servers, with the accounts and
-// permissions that the embedded server has. It does not change with partners: their
-// accounts are pushed to the running servers by serve.
+// permissions that the embedded server has. The configuration does not depend on partners,
+// because serve pushes their accounts to the running servers.
 type Command struct {
 	Out           string         `required:"" help:"Directory to write to; created if it does not exist, for its owner only." placeholder:"DIR"`
 	Credentials   string         `help:"Directory for the credentials of the service; default credentials in --out." placeholder:"DIR"`
@@ -45,7 +50,8 @@ type Command struct {
 	Reload        natsflags.Gone `hidden:"" help:"no reload is needed: signoff serve pushes partners' accounts to the running servers"`
 }
 
-// Run writes the configuration.
+// Run writes the configuration, and first makes the keys if there are none. It writes only
+// files whose content changes, and prints which.
 func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal) error {
 	if err := cmd.check(ctx); err != nil {
 		return err
@@ -53,7 +59,8 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 	if err := dir.Create(); err != nil {
 		return err
 	}
-	if _, err := operator.OpenKeys(dir.NATSKeys()); err != nil { // makes all that are missing
+	// Makes the directory with all keys if there is none, so that --new-key finds it.
+	if _, err := operator.OpenKeys(dir.NATSKeys()); err != nil {
 		return err
 	}
 	for _, name := range cmd.NewKey {
@@ -78,7 +85,7 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 		return err
 	}
 	_, err = os.Stat(filepath.Join(cmd.Out, OperatorConf))
-	f := facts{Dir: cmd.Out, Credentials: cmd.Credentials, Callout: cmd.Callout, Servers: cmd.Node, url: cmd.url(), again: err == nil}
+	f := facts{Dir: cmd.Out, Credentials: cmd.Credentials, Callout: cmd.Callout, Servers: cmd.Node, url: cmd.url(), existed: err == nil}
 	var out files
 	out.write(filepath.Join(cmd.Out, OperatorConf), []byte(preload.Text()))
 	for _, node := range cmd.Node {
@@ -96,6 +103,8 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?$`)
 
+// check sets the defaults of --credentials and --callout, and returns a UsageError if flags
+// are malformed or contradict each other.
 func (cmd *Command) check(ctx context.Context) error {
 	cmd.Credentials = cmp.Or(cmd.Credentials, filepath.Join(cmd.Out, CredentialsDir))
 	cmd.Callout = cmp.Or(cmd.Callout, filepath.Join(cmd.Out, CalloutDir))
@@ -111,23 +120,26 @@ func (cmd *Command) check(ctx context.Context) error {
 		return console.UsageError("two servers are less safe than one, because both are needed; use one --node or three")
 	}
 	files := []string{cmd.ServerCert, cmd.ServerKey}
-	if slices.Contains(files, "") != (cmd.ServerCert == "" && cmd.ServerKey == "") {
+	if slices.Contains(files, "") != (cmd.ServerCert == "" && cmd.ServerKey == "") { // one without the other
 		return console.UsageError("--server-cert and --server-key need each other")
 	}
-	inner := []string{cmd.ClusterCA, cmd.ClusterCert, cmd.ClusterKey}
-	if slices.Contains(inner, "") && strings.Join(inner, "") != "" {
+	cluster := []string{cmd.ClusterCA, cmd.ClusterCert, cmd.ClusterKey}
+	if slices.Contains(cluster, "") && strings.Join(cluster, "") != "" {
 		return console.UsageError("--cluster-ca, --cluster-cert and --cluster-key need each other")
 	}
 	return cmd.checkListeners(ctx)
 }
 
+// checkListeners returns a UsageError if a listen address is malformed, or if a server
+// would speak plain text to other machines and --insecure is not set.
 func (cmd *Command) checkListeners(ctx context.Context) error {
 	for _, l := range []struct {
 		flag, address, cert, tls string
-		used                     bool
+		used                     bool // false: the configuration does not contain it
 	}{
 		{"--client-listen", cmd.ClientListen, cmd.ServerCert, "--server-cert and --server-key", true},
 		{"--cluster-listen", cmd.ClusterListen, cmd.ClusterCert, "--cluster-ca, --cluster-cert and --cluster-key", len(cmd.Node) > 1},
+		// The configuration of the monitor has no TLS.
 		{"--monitor-listen", cmd.MonitorListen, "", "an address of 127.0.0.1", cmd.MonitorListen != ""},
 	} {
 		if !l.used {
@@ -146,11 +158,12 @@ func (cmd *Command) checkListeners(ctx context.Context) error {
 	return nil
 }
 
-// node returns the part of the configuration that differs between servers.
+// node returns the configuration of one server, which includes the file for all servers.
+// Password is what the servers of a cluster show to each other.
 func (cmd *Command) node(name, password string) natsd.Node {
-	of := func(address string) string { return strings.ReplaceAll(address, "{node}", name) }
+	expand := func(text string) string { return strings.ReplaceAll(text, "{node}", name) }
 	n := natsd.Node{
-		Name: name, Listen: of(cmd.ClientListen), Monitor: of(cmd.MonitorListen), StoreDir: of(cmd.StoreDir),
+		Name: name, Listen: expand(cmd.ClientListen), Monitor: expand(cmd.MonitorListen), StoreDir: expand(cmd.StoreDir),
 		TLS: natsd.TLSFiles{Cert: cmd.ServerCert, Key: cmd.ServerKey}, Include: OperatorConf,
 	}
 	n.Accounts = path.Join(n.StoreDir, "jwt")
@@ -158,12 +171,12 @@ func (cmd *Command) node(name, password string) natsd.Node {
 		return n
 	}
 	n.Cluster = &natsd.Cluster{
-		Name: "signoff", Listen: of(cmd.ClusterListen), User: "route", Password: password,
+		Name: "signoff", Listen: expand(cmd.ClusterListen), User: "route", Password: password,
 		TLS: natsd.TLSFiles{Cert: cmd.ClusterCert, Key: cmd.ClusterKey, CA: cmd.ClusterCA},
 	}
-	_, port, _ := net.SplitHostPort(cmd.ClusterListen) // checked
-	for _, other := range cmd.Node {
-		n.Cluster.Routes = append(n.Cluster.Routes, net.JoinHostPort(other, port))
+	_, port, _ := net.SplitHostPort(cmd.ClusterListen) // checkListeners has found no error
+	for _, host := range cmd.Node {                    // a server ignores the route to itself
+		n.Cluster.Routes = append(n.Cluster.Routes, net.JoinHostPort(host, port))
 	}
 	return n
 }
@@ -174,7 +187,7 @@ func (cmd *Command) url() string {
 	if cmd.ServerCert != "" {
 		scheme = "tls://"
 	}
-	_, port, _ := net.SplitHostPort(cmd.ClientListen) // checked
+	_, port, _ := net.SplitHostPort(cmd.ClientListen) // checkListeners has found no error
 	var all []string
 	for _, node := range cmd.Node {
 		all = append(all, scheme+net.JoinHostPort(node, port))
@@ -190,8 +203,8 @@ type facts struct {
 	Servers     []string `json:"servers"`
 	Changed     []string `json:"changed"` // files that are new or have changed
 
-	url   string // of all servers
-	again bool   // there was a configuration
+	url     string // value of --nats-url
+	existed bool   // --out had a configuration before
 }
 
 func (f facts) print(w io.Writer) {
@@ -202,7 +215,7 @@ func (f facts) print(w io.Writer) {
 	switch {
 	case len(f.Changed) == 0:
 		fmt.Fprintln(w, "nothing has changed")
-	case f.again:
+	case f.existed:
 		fmt.Fprintln(w, "Copy what was written to where it is used, and start the servers concerned again, one after the other.")
 	default:
 		fmt.Fprintf(w, `Start each server with nats-server -c %[1]s/HOST.conf, then the program with

@@ -8,13 +8,14 @@ import (
 )
 
 // LoopbackOnly reports whether an address can be reached from this machine only. It
-// returns true for a malformed one: listening on that fails anyway.
+// returns false for a host name that cannot be looked up, and true for a malformed
+// address, because listening on that fails anyway.
 func LoopbackOnly(ctx context.Context, address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return true
 	}
-	if host == "" {
+	if host == "" { // all addresses of the machine
 		return false
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)

@@ -1,5 +1,6 @@
-// Package natsflags contains the flags that name a NATS server or cluster outside
-// of the program, and turns them into connections.
+// Package natsflags contains the flags that name an outside NATS server or cluster, that
+// is, one that is not embedded in the program, and turns them into connections. A
+// connection has a role, such as publisher or reader, whose credentials it uses.
 package natsflags
 
 import (
@@ -41,8 +42,8 @@ type Flags struct {
 	NATSNkeyFile     Gone `name:"nats-nkey-file" hidden:"" help:"use --nats-creds 'DIR/{role}.creds' with the files of signoff nats-config" json:"-"`
 }
 
-// roleMark stands for the role of a connection.
-const roleMark = "{role}"
+// rolePlaceholder stands for the role of a connection in the path of the credentials.
+const rolePlaceholder = "{role}"
 
 // Outside reports whether the program uses an outside NATS server.
 func (f Flags) Outside() bool { return f.NATSURL != "" }
@@ -56,15 +57,17 @@ func (f Flags) Check(ctx context.Context, insecure bool) error {
 	case !f.Outside():
 		return nil
 	case f.NATSCreds == "":
-		return console.UsageError("--nats-url needs --nats-creds 'DIR/" + roleMark + ".creds' with the files of signoff nats-config")
-	case !strings.Contains(f.NATSCreds, roleMark):
-		return console.UsageError("--nats-creds must contain " + roleMark + ", because each role has credentials of its own: --nats-creds 'DIR/" + roleMark + ".creds'")
+		return console.UsageError("--nats-url needs --nats-creds 'DIR/" + rolePlaceholder + ".creds' with the files of signoff nats-config")
+	case !strings.Contains(f.NATSCreds, rolePlaceholder):
+		return console.UsageError("--nats-creds must contain " + rolePlaceholder + ", because each role has credentials of its own: --nats-creds 'DIR/" + rolePlaceholder + ".creds'")
 	case (f.NATSCert == "") != (f.NATSKey == ""):
 		return console.UsageError("--nats-cert and --nats-key need each other")
 	}
 	return f.checkURLs(ctx, insecure)
 }
 
+// checkURLs returns an error if a URL is malformed or contains a user, or if the
+// connection would be plain text to another machine and insecure is false.
 func (f Flags) checkURLs(ctx context.Context, insecure bool) error {
 	for _, text := range strings.Split(f.NATSURL, ",") {
 		u, err := url.Parse(strings.TrimSpace(text))
@@ -74,6 +77,7 @@ func (f Flags) checkURLs(ctx context.Context, insecure bool) error {
 		case u.User != nil:
 			return console.UsageError("--nats-url must contain no user or password, because others can see them: use --nats-creds")
 		case insecure || u.Scheme == "tls" || f.NATSCA != "" || f.NATSCert != "":
+			// Allowed: with a CA or a certificate, the client uses TLS for nats:// too.
 		case !LoopbackOnly(ctx, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "4222"))):
 			return console.UsageError(fmt.Sprintf("--nats-url %s is on another machine and the connection would be plain text: use tls:// or --nats-ca, or --insecure if the network is safe", u))
 		}
@@ -81,7 +85,8 @@ func (f Flags) checkURLs(ctx context.Context, insecure bool) error {
 	return nil
 }
 
-// Absolute returns the flags with absolute paths.
+// Absolute returns the flags with absolute paths, for serve.json: other commands that read
+// it may run in another directory.
 func (f Flags) Absolute() (Flags, error) {
 	for _, path := range []*string{&f.NATSCreds, &f.NATSCA, &f.NATSCert, &f.NATSKey} {
 		if *path == "" {
@@ -95,7 +100,7 @@ func (f Flags) Absolute() (Flags, error) {
 	return f, nil
 }
 
-// Reach returns the outside server, to connect to.
+// Reach returns the outside server, to which its Connect opens connections.
 func (f Flags) Reach(log *slog.Logger) *natsd.Outside {
 	return natsd.Reach(natsd.OutsideConfig{
 		URL: f.NATSURL, Options: f.Options, Log: log,
@@ -104,7 +109,7 @@ func (f Flags) Reach(log *slog.Logger) *natsd.Outside {
 
 // Options returns the options by which a connection for the role authenticates.
 func (f Flags) Options(role operator.Role) ([]nats.Option, error) {
-	file := strings.ReplaceAll(f.NATSCreds, roleMark, string(role))
+	file := strings.ReplaceAll(f.NATSCreds, rolePlaceholder, string(role))
 	if err := checkCredentials(file); err != nil {
 		return nil, err
 	}
@@ -118,8 +123,9 @@ func (f Flags) Options(role operator.Role) ([]nats.Option, error) {
 	return options, nil
 }
 
-// checkCredentials returns an error that names the file if it cannot be used; the server
-// would only refuse the login. The error does not contain what is in the file.
+// checkCredentials returns an error that names the file if it contains no credentials.
+// Without this check, the server would refuse the login without a reason. The error does
+// not quote the file, because that may contain a private key.
 func checkCredentials(file string) error {
 	content, err := os.ReadFile(file)
 	if err != nil {

@@ -26,7 +26,8 @@ type CalloutSettings struct {
 	Insecure  bool   `help:"Allow plain text to other machines, and on addresses that they can reach."`
 }
 
-// Callout answers NATS logins and does nothing else.
+// Callout answers partners' logins to an outside NATS server and does nothing else. It is a
+// Server of which only some parts are opened.
 type Callout struct {
 	Server
 	cmd        CalloutSettings
@@ -56,6 +57,7 @@ func OpenCallout(ctx context.Context, dir datadir.Dir, cmd CalloutSettings, log 
 	return a, nil
 }
 
+// listenOps listens on the operator's address.
 func (a *Callout) listenOps(ctx context.Context) (err error) {
 	var config net.ListenConfig
 	if a.OpsListener, err = config.Listen(ctx, "tcp", a.cmd.OpsListen); err != nil {
@@ -89,13 +91,15 @@ func (a *Callout) openLogins(context.Context) error {
 	return err
 }
 
+// serveOps creates the operator's HTTP server.
 func (a *Callout) serveOps() {
 	a.Metrics = registry(a.Model, a.standalone)
 	checks := []check{a.modelCheck(), partnersCheck(func() (bool, string) { s := a.standalone.Status(); return s.Ready, s.Reason })}
-	a.Ops = rest.NewServer(opsHandler(checks, []check{a.refillNote()}, a.Metrics), a.log, rest.ServerConfig{})
+	a.Ops = rest.NewServer(opsHandler(checks, []check{a.refillNotice()}, a.Metrics), a.log, rest.ServerConfig{})
 }
 
-// Run answers logins until ctx ends or a part fails, and closes everything.
+// Run answers logins until ctx ends or a part fails, and then closes everything. It calls
+// announce at once: /readyz shows when logins are answered.
 func (a *Callout) Run(ctx context.Context, announce func(datadir.Serving)) error {
 	s := datadir.Serving{PID: os.Getpid(), Ops: a.OpsListener.Addr().String(), OpsURL: "http://" + a.OpsListener.Addr().String(), NATS: a.NATS.ClientURL()}
 	if err := a.Dir.WriteServeFile(s); err != nil {

@@ -20,13 +20,13 @@ type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 	clock             func() time.Time
-	renewed           func() // called after another pair is read, before it is presented
+	renewed           func() // called when another pair is read, before get returns it
 
 	current atomic.Pointer[tls.Certificate]
 
 	mu      sync.Mutex
-	checked time.Time
-	seen    [2]os.FileInfo // the files when they were last read
+	checked time.Time      // when the files were last checked
+	seen    [2]os.FileInfo // the files at that check; zero if one of them was missing
 }
 
 // checkEvery is the time between two checks of the files.
@@ -49,7 +49,8 @@ func (c *certificate) config() *tls.Config {
 	}
 }
 
-// get returns the pair to present now.
+// get returns the pair to present now. If the last check was a second ago or more, or the
+// clock was set back since, it checks the files first.
 func (c *certificate) get() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,8 +62,9 @@ func (c *certificate) get() *tls.Certificate {
 	return c.current.Load()
 }
 
-// reload reads the files if they have changed. It records the time and the state of the
-// files before it reads them, so that a change while they are read is found the next time.
+// reload reads the files if they have changed since the previous check. It records the
+// state of the files before it reads them, so that a change while they are read is found at
+// the next check. While the files stay as they are, an error is returned once only.
 func (c *certificate) reload() error {
 	c.checked = c.clock()
 	seen, err := c.stat()
@@ -93,6 +95,7 @@ func (c *certificate) reload() error {
 	return nil
 }
 
+// stat returns the state of both files, and the zero value if one of them is missing.
 func (c *certificate) stat() (seen [2]os.FileInfo, err error) {
 	for i, file := range []string{c.certFile, c.keyFile} {
 		if seen[i], err = os.Stat(file); err != nil {
@@ -102,7 +105,7 @@ func (c *certificate) stat() (seen [2]os.FileInfo, err error) {
 	return seen, nil
 }
 
-// sameFile reports whether a file is unchanged.
+// sameFile reports whether a and b, which may be nil, are states of an unchanged file.
 func sameFile(a, b os.FileInfo) bool {
 	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }

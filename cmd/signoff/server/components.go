@@ -7,10 +7,11 @@ import (
 	"log/slog"
 )
 
-// component is a part of the program that is opened, or that runs until its context ends.
+// component is a part of the program, with the function that opens it (see openAll) or the
+// one that runs it until its context ends (see runAll).
 type component struct {
 	name string
-	run  func(context.Context) error
+	run  func(context.Context) error // opens or runs
 }
 
 // runAll starts the components in this order and waits until ctx ends or one of them
@@ -25,6 +26,8 @@ func runAll(ctx context.Context, log *slog.Logger, components []component) error
 	first := make(chan ended, len(components))
 	stops := make([]func() error, 0, len(components))
 	for _, c := range components {
+		// Each has a context of its own, which the end of ctx does not end: they are stopped
+		// one by one.
 		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		done := make(chan error, 1)
 		go func() {
@@ -46,7 +49,7 @@ func runAll(ctx context.Context, log *slog.Logger, components []component) error
 	select {
 	case <-ctx.Done():
 	case e := <-first:
-		if e.err == nil {
+		if e.err == nil { // else its stop function returns the error
 			errs = append(errs, fmt.Errorf("%s ended unexpectedly", e.name))
 		}
 	}

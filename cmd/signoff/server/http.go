@@ -28,11 +28,11 @@ func (p *Server) serveHTTP() {
 	})
 	keys := token.JWKS(func() []access.Key { return p.Admission.Directory().Keys() }, time.Now)
 
-	partners := exactly(map[string]http.Handler{token.Path: tokens, token.JWKSPath: p.Admission.Guard(keys)}, reports)
+	partners := routeExactly(map[string]http.Handler{token.Path: tokens, token.JWKSPath: p.Admission.Guard(keys)}, reports)
 	p.API = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
 
 	p.Metrics = registry(p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports)
-	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notes(), p.Metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notices(), p.Metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
 }
 
 // registry returns the metrics of the parts and of the process.
@@ -45,26 +45,29 @@ func registry(parts ...interface{ Metrics() []prometheus.Collector }) *prometheu
 	return metrics
 }
 
-// clients authenticates partners for the token endpoint, against the outbox. A token
-// is issued only if it is accepted at once: what is committed but not applied yet
-// would be refused by the read API, and a client takes a refusal as final. It waits a
-// moment, because such a change is usually about to be applied.
+// clients authenticates partners for the token endpoint, against the outbox. An access
+// token is issued only if the read API and NATS accept it at once. They would refuse one
+// for a partner, secret or key that is committed but not applied yet, and a client takes a
+// refusal as final.
 type clients struct{ *Server }
 
-const tokenPatience = time.Second
+// tokenTimeout is how long a request for an access token waits until the partner, its
+// secret and the key are applied.
+const tokenTimeout = time.Second
 
-// AuthenticateClient returns the partner with these credentials.
+// AuthenticateClient returns the partner with these credentials, once an access token for
+// it is accepted. If that is not so within tokenTimeout, the error is Unavailable.
 func (c clients) AuthenticateClient(ctx context.Context, id, secret, address string) (access.Partner, error) {
-	if err := c.Admission.Directory().Current(); err != nil {
+	if err := c.Admission.Directory().Current(); err != nil { // this version cannot tell who has access
 		return access.Partner{}, err
 	}
 	partner, err := c.Outbox.Accounts().AuthenticateClient(ctx, id, secret, address)
 	if err != nil {
 		return partner, err
 	}
-	patience, cancel := context.WithTimeout(ctx, tokenPatience)
+	waiting, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
-	if retry.Poll(patience, func() (bool, error) { return c.accepted(id, secret), nil }) != nil {
+	if retry.Poll(waiting, func() (bool, error) { return c.accepted(id, secret), nil }) != nil {
 		return access.Partner{}, &events.Error{
 			Code: events.Unavailable, RetryAfter: 2 * time.Second,
 			Message: "the partner, its secret or the token key is recorded, but not applied yet; try again in a moment",
@@ -82,14 +85,14 @@ func (c clients) accepted(id, secret string) bool {
 	return signed && partner.Opens(secret, time.Now())
 }
 
-// exactly routes a request by its unchanged path, but for a slash at the end; others
-// handles all other paths. An http.ServeMux would redirect unclean paths, with an
-// answer that is no OperationOutcome.
-func exactly(handlers map[string]http.Handler, others http.Handler) http.Handler {
+// routeExactly returns a handler that routes a request by its unchanged path; only a slash
+// at the end is ignored. Fallback handles the paths that have no handler. An http.ServeMux
+// would redirect paths with "//" or "..", with an answer that is no OperationOutcome.
+func routeExactly(handlers map[string]http.Handler, fallback http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h, ok := handlers[strings.TrimSuffix(r.URL.Path, "/")]
 		if !ok {
-			h = others
+			h = fallback
 		}
 		h.ServeHTTP(w, r)
 	})
@@ -109,9 +112,9 @@ func httpComponent(name string, server *http.Server, listener net.Listener) comp
 			return err
 		case <-ctx.Done():
 		}
-		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
-		if err := server.Shutdown(patience); err != nil {
+		if err := server.Shutdown(waiting); err != nil {
 			return errors.Join(err, server.Close())
 		}
 		return nil

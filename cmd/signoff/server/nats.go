@@ -28,7 +28,8 @@ type broker interface {
 	ClientURL() string
 }
 
-// openNATS starts the embedded NATS server, or prepares connections to an outside one.
+// openNATS checks the flags for NATS. Then it starts the embedded NATS server, or prepares
+// connections to an outside one, which it does not contact yet.
 func (p *Server) openNATS(ctx context.Context) (err error) {
 	s := &p.Settings
 	if err := s.Check(ctx, s.Insecure); err != nil {
@@ -78,8 +79,9 @@ func (p *Server) startNATS() error {
 	return nil
 }
 
-// openAccounts returns what keeps partners' accounts on the NATS servers, and the keys that
-// sign them. For outside servers they are those that nats-config has made.
+// openAccounts returns the Accounts, which push partners' accounts to the NATS servers, and
+// the keys that sign them. For outside servers, nats-config must have made the keys: those
+// servers refuse accounts that others have signed.
 func (p *Server) openAccounts() (*operator.Accounts, *operator.Keys, error) {
 	if p.Embedded != nil {
 		return p.Embedded.Accounts(), p.Embedded.Keys(), nil
@@ -98,17 +100,17 @@ func (p *Server) openAccounts() (*operator.Accounts, *operator.Keys, error) {
 	return p.outside.Accounts(keys, preload), keys, nil
 }
 
-// dialer dials outside NATS servers. While the program opens it can be interrupted, because
-// a server that accepts a connection and sends nothing delays it for seconds each time.
-// Afterwards the end of the context no longer closes connections: the parts that stop
-// need them.
+// dialer dials NATS servers. While the program opens, the end of its context closes the
+// connections, because a server that accepts a connection and sends nothing would delay the
+// stop for seconds each time. Once the program is open, the end of the context no longer
+// closes them, because parts need them while they stop.
 type dialer struct {
-	opening context.Context // its end closes the connections that were dialled before opened
-	opened  atomic.Bool
+	opening context.Context // its end closes the connections that were dialled while the program opened
+	opened  atomic.Bool     // the program is open
 }
 
-// interruptible makes the end of ctx close connections, until opened is called.
-func (d *dialer) interruptible(ctx context.Context) (opened func()) {
+// interruptible has the end of ctx close the connections, until end is called.
+func (d *dialer) interruptible(ctx context.Context) (end func()) {
 	opening, interrupt := context.WithCancel(context.WithoutCancel(ctx))
 	release := context.AfterFunc(ctx, interrupt)
 	*d = dialer{opening: opening}

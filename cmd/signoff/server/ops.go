@@ -10,7 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// check is one condition of readiness; ok returns nil if it holds.
+// check is a condition that /readyz shows. It is either a condition of readiness or, as a
+// notice, one to which the operator has to attend. Ok returns nil if it holds.
 type check struct {
 	name string
 	ok   func(context.Context) error
@@ -19,9 +20,9 @@ type check struct {
 // ReadyTimeout bounds all checks of one readiness request together.
 const ReadyTimeout = 3 * time.Second
 
-// opsHandler serves /healthz, /readyz and /metrics. Notes are shown in /readyz and do not
-// change its status.
-func opsHandler(checks, notes []check, metrics *prometheus.Registry) http.Handler {
+// opsHandler serves /healthz, /readyz and /metrics. A check that does not hold makes the
+// status of /readyz 503. A notice that does not hold is only shown there.
+func opsHandler(checks, notices []check, metrics *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"status": "alive"})
@@ -36,7 +37,7 @@ func opsHandler(checks, notes []check, metrics *prometheus.Registry) http.Handle
 				status, findings[c.name] = http.StatusServiceUnavailable, err.Error()
 			}
 		}
-		for _, c := range notes {
+		for _, c := range notices {
 			if err := c.ok(ctx); err != nil {
 				findings[c.name] = err.Error()
 			}

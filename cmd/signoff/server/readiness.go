@@ -12,17 +12,17 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// notes returns the conditions that an operator has to attend to, although the program is
+// notices returns the checks to which an operator has to attend, although the program is
 // ready.
-func (p *Server) notes() []check {
+func (p *Server) notices() []check {
 	return []check{
-		p.refillNote(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}, {"natsServers", p.natsServers},
+		p.refillNotice(), {"outdatedStudies", p.outdatedStudies}, {"partnerConsumers", p.partnerConsumers}, {"natsServers", p.natsServers},
 		{"auditTrail", p.auditTrail}, {"clock", p.clock},
 	}
 }
 
-// natsServers returns an error that names the outside NATS servers which do not answer, or
-// one that is too old.
+// natsServers returns an error that names the NATS servers that do not answer. If all
+// answer and they are outside servers, it returns an error if one of them is too old.
 func (p *Server) natsServers(ctx context.Context) error {
 	if names := p.Partners.Status().Unanswered; len(names) > 0 {
 		return fmt.Errorf("no answer from NATS server %s; what was withdrawn meanwhile ends there as soon as it answers", strings.Join(names, ", "))
@@ -36,12 +36,12 @@ func (p *Server) natsServers(ctx context.Context) error {
 // auditTrail returns what was wrong with the audit trail when the server started.
 func (p *Server) auditTrail(context.Context) error { return p.Outbox.TrailFinding() }
 
-// clock returns why the time was not noted last: the clock is wrong, and the commands
-// refuse to sign.
+// clock returns why the server could not record the time when it tried last, such as that
+// the clock is wrong, or nil. While the clock is wrong the commands refuse to sign.
 func (p *Server) clock(context.Context) error { return p.Outbox.ClockFinding() }
 
-// partnerConsumers returns an error if partners have nearly as many consumers, or as many,
-// as they may.
+// partnerConsumers returns an error if partners have reached, or nearly reached, the
+// largest number of consumers on NATS.
 func (p *Server) partnerConsumers(context.Context) error {
 	if text := p.Partners.Status().CapacityWarning(); text != "" {
 		return errors.New(text)
@@ -56,7 +56,7 @@ func (p *Server) outdatedStudies(ctx context.Context) error {
 	if err != nil || len(types) == 0 {
 		return err
 	}
-	const most = 10
+	const most = 10 // that are named; the message has the number of all
 	var named []string
 	for _, study := range slices.Sorted(maps.Keys(types))[:min(most, len(types))] {
 		named = append(named, study+" ("+types[study]+")")
@@ -82,6 +82,8 @@ func (p *Server) checks() []check {
 	}
 }
 
+// modelCheck returns the check that the read model has applied what the stream held, still
+// follows it, and can tell who has access.
 func (p *Server) modelCheck() check {
 	return check{"readModel", func(context.Context) error {
 		if s := p.Model.Status(); !s.CaughtUp || s.State == readmodel.Red {
@@ -91,9 +93,9 @@ func (p *Server) modelCheck() check {
 	}}
 }
 
-// refillNote returns how far a new read model is filled. The old one serves meanwhile, so
-// the program is ready.
-func (p *Server) refillNote() check {
+// refillNotice returns the notice that the read model is, or must be, made anew. The old
+// one serves meanwhile, so the program is ready.
+func (p *Server) refillNotice() check {
 	return check{"readModelRefill", func(context.Context) error {
 		r := p.Model.Status().Refill
 		switch {
@@ -107,7 +109,8 @@ func (p *Server) refillNote() check {
 	}}
 }
 
-// partnersCheck returns whether partners can log in and subscribe.
+// partnersCheck returns the check that partners can log in to NATS and subscribe. Its name
+// in /readyz is "doors".
 func partnersCheck(status func() (ready bool, reason string)) check {
 	return check{"doors", func(context.Context) error {
 		if ready, reason := status(); !ready {
@@ -117,6 +120,7 @@ func partnersCheck(status func() (ready bool, reason string)) check {
 	}}
 }
 
+// ready reports whether all checks hold.
 func (p *Server) ready(ctx context.Context) bool {
 	for _, c := range p.checks() {
 		if c.ok(ctx) != nil {

@@ -10,16 +10,16 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
-// Run runs the program until ctx ends or a part of it fails, and closes it. It calls
-// announce once the program is ready.
+// Run runs the program until ctx ends or a part of it fails, and then closes it. It calls
+// announce once, when the program is ready; see awaitReady.
 func (p *Server) Run(ctx context.Context, announce func(datadir.Serving)) error {
 	ready := component{"readiness", func(ctx context.Context) error {
 		p.awaitReady(ctx, announce)
 		<-ctx.Done()
 		return nil
 	}}
-	// Stopped from the last to the first: no new requests, then what was signed
-	// is published, what was published is applied, and the files are closed.
+	// They are stopped from the last to the first: first no new requests are accepted, then
+	// the publisher stops, then the read model, and the outbox after those that use it.
 	err := runAll(ctx, p.log, []component{
 		httpComponent("operations", p.Ops, p.OpsListener),
 		{"outbox", p.Outbox.Run},
@@ -32,7 +32,7 @@ func (p *Server) Run(ctx context.Context, announce func(datadir.Serving)) error 
 		httpComponent("read API", p.API, p.APIListener),
 		ready,
 	})
-	p.announced.Store(false)
+	p.keepServeFile.Store(false)
 	return errors.Join(err, p.Dir.RemoveServeFile(), p.Close())
 }
 
@@ -40,8 +40,8 @@ func (p *Server) Run(ctx context.Context, announce func(datadir.Serving)) error 
 // program that does not become ready continues to try; the log and /readyz show the
 // reason.
 func (p *Server) awaitReady(ctx context.Context, announce func(datadir.Serving)) {
-	p.announced.Store(true)
-	p.announceAgain()
+	p.keepServeFile.Store(true)
+	p.writeServeFile()
 	if retry.Poll(ctx, func() (bool, error) { return p.ready(ctx), nil }) == nil {
 		announce(p.serving())
 	}
@@ -62,10 +62,11 @@ func (p *Server) serving() datadir.Serving {
 	}
 }
 
-// announceAgain writes serve.json again.
-func (p *Server) announceAgain() {
-	p.announcing.Lock()
-	defer p.announcing.Unlock()
+// writeServeFile writes or replaces serve.json. A failure is only logged, because partners
+// do not need the file.
+func (p *Server) writeServeFile() {
+	p.serveFile.Lock()
+	defer p.serveFile.Unlock()
 	if err := p.Dir.WriteServeFile(p.serving()); err != nil {
 		p.log.Error("cannot write serve.json; other commands will not find this server", "error", err)
 	}

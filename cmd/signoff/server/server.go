@@ -1,6 +1,11 @@
-// Package server is what signoff serve and signoff callout run: the parts of
-// the program opened in the order in which they depend on each other, run until
-// the program is to stop, and stopped in reverse.
+// Package server is what signoff serve and signoff callout run. It opens the parts of the
+// program in the order in which they depend on each other, runs them until the program is
+// to stop, and stops them in reverse.
+//
+// A part, or component, is for example the outbox, the publisher, or an HTTP server.
+// Serve is the whole program; callout only answers partners' logins to an outside NATS
+// server, that is, one that is not embedded in the program. The read model is closed to
+// partners until package admission opens it.
 //
 // Whatever prevents the start is reported before anything runs. If one part fails,
 // all stop, and the error names the part. The package decides nothing about events
@@ -98,8 +103,8 @@ type Server struct {
 	Enforcer  *callout.Enforcer
 	Partners  *partners.Reconciler
 
-	announcing sync.Mutex  // held while serve.json is written
-	announced  atomic.Bool // serve.json is there, to be kept up to date
+	serveFile     sync.Mutex  // held while serve.json is written
+	keepServeFile atomic.Bool // serve.json is to be written again when a certificate changes
 
 	APIListener, OpsListener net.Listener
 	API, Ops                 *http.Server
@@ -133,8 +138,8 @@ func Open(ctx context.Context, dir datadir.Dir, s Settings, log *slog.Logger) (*
 // closes those that are open. When ctx has ended it returns console.ErrStopped, whatever
 // failed because of that.
 func (p *Server) openAll(ctx context.Context, parts []component) error {
-	opened := p.dialer.interruptible(ctx)
-	defer opened()
+	endInterruptible := p.dialer.interruptible(ctx)
+	defer endInterruptible()
 	for _, part := range parts {
 		p.log.Debug("opening", "component", part.name)
 		err := part.run(ctx)
@@ -148,7 +153,7 @@ func (p *Server) openAll(ctx context.Context, parts []component) error {
 	return nil
 }
 
-// onClose registers a function that Close calls.
+// onClose registers a function that Close calls. Functions are called in reverse order.
 func (p *Server) onClose(closer func() error) { p.closers = append(p.closers, closer) }
 
 // Close closes the parts in reverse order.
@@ -161,6 +166,7 @@ func (p *Server) Close() error {
 	return errors.Join(errs...)
 }
 
+// lockDirectory creates the data directory if there is none, and locks it until Close.
 func (p *Server) lockDirectory(context.Context) error {
 	if err := p.Dir.Create(); err != nil {
 		return err
@@ -173,8 +179,7 @@ func (p *Server) lockDirectory(context.Context) error {
 	return nil
 }
 
-// listen listens on the addresses. Closing a listener that its HTTP server has closed
-// already is no error.
+// listen listens on the addresses of the two HTTP servers, which serve later.
 func (p *Server) listen(ctx context.Context) error {
 	for _, l := range []struct {
 		flag, address string
@@ -186,11 +191,12 @@ func (p *Server) listen(ctx context.Context) error {
 			return fmt.Errorf("%s: %w; choose another address, or stop the program that uses it", l.flag, err)
 		}
 		*l.to = listener
-		p.onClose(func() error { _ = listener.Close(); return nil })
+		p.onClose(func() error { _ = listener.Close(); return nil }) // its HTTP server may have closed it
 	}
 	return nil
 }
 
+// openOutbox opens the outbox, and reads what it contains before anything changes it.
 func (p *Server) openOutbox(ctx context.Context) (err error) {
 	p.Outbox, err = outbox.Open(ctx, p.Dir.Outbox(), outbox.Config{
 		Namespace:  events.Namespace{Origin: p.Settings.Origin, TypePrefix: p.Settings.TypePrefix},
@@ -205,7 +211,9 @@ func (p *Server) openOutbox(ctx context.Context) (err error) {
 	return err
 }
 
-// openPartners creates what keeps partners' accounts, consumers and logins on NATS.
+// openPartners creates the parts that partners need on NATS: accounts and consumers, the
+// callout that answers logins, and the enforcer of quotas. It also creates the Admission,
+// on which these depend.
 func (p *Server) openPartners(context.Context) error {
 	nc, err := p.Connect(natsd.Partners)
 	if err != nil {
@@ -226,7 +234,7 @@ func (p *Server) openPartners(context.Context) error {
 		Log:    p.log.With("component", "callout"),
 	}
 	if p.Settings.Outside() {
-		cfg.Measure = 250 * time.Millisecond // all servers are asked each time
+		cfg.Measure = 250 * time.Millisecond // less often, because each time all servers are asked
 	}
 	p.Admission = admission.New(p.Model, p.Outbox, p.Start, p.Reader.Stream,
 		func() publisher.Status { return p.Relay.Status() }, p.log.With("component", "opening"))
@@ -253,7 +261,7 @@ func (p *Server) PublicURL() string {
 	return scheme(p.transport.api.configOrPlain()) + p.APIListener.Addr().String()
 }
 
-// Connect opens a NATS connection for a role. It stays open until the program is closed.
+// Connect opens a NATS connection for a role. It stays open until Close.
 func (p *Server) Connect(role natsd.Role) (*nats.Conn, error) {
 	options := append(publisher.Options(), nats.SetCustomDialer(&p.dialer), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		p.log.Warn("NATS connection", "role", role, "error", err)

@@ -17,10 +17,11 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
-// WithStream calls fn with a connection to the stream: that of the running server, or, if
-// none runs, that of the outside NATS server that flags name. Otherwise it starts the
-// embedded NATS server for the duration of fn, and first publishes what is pending in the
-// outbox.
+// WithStream calls fn with a connection to the stream. If a server runs on the directory,
+// that is its stream. If none runs, it is the stream of the outside NATS server that flags
+// name. If they name none, WithStream starts the embedded NATS server for the duration of
+// fn, and first publishes the events in the outbox that are not published yet. While no
+// server runs, it holds the directory's lock.
 func WithStream(ctx context.Context, dir datadir.Dir, flags natsflags.Flags, fn func(jetstream.JetStream) error) error {
 	unlock, err := dir.Lock("rebuild")
 	if err != nil {
@@ -53,6 +54,7 @@ func WithStream(ctx context.Context, dir datadir.Dir, flags natsflags.Flags, fn 
 	return fn(js)
 }
 
+// withRunning calls fn with a connection to the NATS server of the running server.
 func withRunning(dir datadir.Dir, s datadir.Serving, fn func(jetstream.JetStream) error) error {
 	if s.Outside != nil {
 		return withOutside(*s.Outside, fn)
@@ -73,8 +75,7 @@ func withRunning(dir datadir.Dir, s datadir.Serving, fn func(jetstream.JetStream
 	return fn(js)
 }
 
-// withOutside calls fn with a connection to an outside NATS server. What is pending in the
-// outbox is not published.
+// withOutside calls fn with a connection to an outside NATS server. It publishes nothing.
 func withOutside(flags natsflags.Flags, fn func(jetstream.JetStream) error) error {
 	nc, err := flags.Reach(slog.New(slog.DiscardHandler)).Connect(natsd.Reader, publisher.Options()...)
 	if err != nil {
@@ -88,7 +89,8 @@ func withOutside(flags natsflags.Flags, fn func(jetstream.JetStream) error) erro
 	return fn(js)
 }
 
-// catchUp runs the relay until everything pending is published.
+// catchUp runs a relay on the embedded NATS server until all events of the outbox are
+// published, except those of parked studies.
 func catchUp(ctx context.Context, dir datadir.Dir, server *natsd.Server) error {
 	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{})
 	if err != nil {
@@ -111,8 +113,9 @@ func catchUp(ctx context.Context, dir datadir.Dir, server *natsd.Server) error {
 	return errors.Join(err, <-done, o.Close())
 }
 
-// AwaitPublished waits until no event is pending. A relay that has stopped is an error,
-// because it publishes nothing more.
+// AwaitPublished waits until all events of the outbox are published, except those of parked
+// studies. It returns an error if the relay has stopped, because that publishes nothing
+// more.
 func AwaitPublished(ctx context.Context, o *outbox.Outbox, relay *publisher.Relay) error {
 	return retry.Poll(ctx, func() (bool, error) {
 		s := relay.Status()

@@ -11,7 +11,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 )
 
-// transport holds the certificates of the listeners; nil means plain text.
+// transport holds the certificates of the read API and of the embedded NATS server; nil
+// means plain text.
 type transport struct {
 	api, nats *certificate
 }
@@ -27,9 +28,9 @@ func (t transport) fingerprints() []string {
 	return all
 }
 
-// openTransport reads the certificates. Unless --insecure is set, it refuses to listen in
-// plain text on an address that other machines can reach, because access tokens and patients'
-// data would travel unprotected.
+// openTransport reads the certificates. Unless --insecure is set, it returns a UsageError
+// if a listener would speak plain text on an address that other machines can reach, because
+// access tokens and patients' data would travel unprotected.
 func (p *Server) openTransport(ctx context.Context) (err error) {
 	s := p.Settings
 	if p.transport.api, err = p.openCertificate("--tls-cert", s.TLSCert, "--tls-key", s.TLSKey); err != nil {
@@ -76,7 +77,8 @@ func (p *Server) warnOfLinks() {
 }
 
 // openCertificate reads the certificate and key that two flags name. It returns nil if
-// neither is set.
+// neither is set. When the certificate is replaced later, serve.json is written again,
+// because it has the fingerprint.
 func (p *Server) openCertificate(certFlag, certFile, keyFlag, keyFile string) (*certificate, error) {
 	switch {
 	case certFile == "" && keyFile == "":
@@ -91,8 +93,8 @@ func (p *Server) openCertificate(certFlag, certFile, keyFlag, keyFile string) (*
 		return nil, fmt.Errorf("%s, %s: %w; both must be PEM files of one pair", certFlag, keyFlag, err)
 	}
 	c.renewed = func() {
-		if p.announced.Load() {
-			p.announceAgain()
+		if p.keepServeFile.Load() { // not before Run has written it, nor after it was removed
+			p.writeServeFile()
 		}
 	}
 	return c, nil
@@ -107,8 +109,9 @@ func (c *certificate) configOrPlain() *tls.Config {
 	return c.config()
 }
 
-// opsTLS returns the TLS configuration of the operator's listener: plain text on loopback,
-// for probes and commands on this machine, otherwise as the read API has it.
+// opsTLS returns the TLS configuration of the operator's listener. On a loopback address it
+// is nil, that is, plain text, for probes and commands on this machine. Otherwise it is that
+// of the read API.
 func (p *Server) opsTLS() *tls.Config {
 	if address, ok := p.OpsListener.Addr().(*net.TCPAddr); ok && address.IP.IsLoopback() {
 		return nil
@@ -116,7 +119,7 @@ func (p *Server) opsTLS() *tls.Config {
 	return p.transport.api.configOrPlain()
 }
 
-// scheme returns the start of a URL.
+// scheme returns the start of an HTTP URL, https:// unless config is nil.
 func scheme(config *tls.Config) string {
 	if config == nil {
 		return "http://"

@@ -21,7 +21,7 @@ import (
 // Files are the paths of a certificate and its key.
 type Files struct{ Cert, Key string }
 
-// NewFiles writes a new pair to files.
+// NewFiles writes a new pair to files in a temporary directory.
 func NewFiles(t *testing.T) Files {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,6 +43,7 @@ func (f Files) WriteCert(t *testing.T, content []byte) { t.Helper(); replace(t, 
 // WriteKey replaces the key's file as a whole.
 func (f Files) WriteKey(t *testing.T, content []byte) { t.Helper(); replace(t, f.Key, content) }
 
+// replace replaces a file as a whole, or fails the test.
 func replace(t *testing.T, path string, content []byte) {
 	t.Helper()
 	if err := datadir.WriteFile(path, content); err != nil {

@@ -1,7 +1,12 @@
-// Package admission decides from when on the server answers partners, and leaves out of
-// their access what was revoked but is not applied yet.
+// Package admission decides from when on the server answers partners. Afterwards it leaves
+// out of their access what was revoked but is not applied yet.
 //
-// It guarantees that access whose end the outbox has recorded is not restored by a
+// An access event adds, changes or ends a partner, a grant or a key. It is applied once the
+// read model contains it. It is pending while it is committed to the outbox and not
+// applied, and overdue if it is still pending at the check after that. At the first check,
+// all pending events are overdue.
+//
+// The package guarantees that access whose end the outbox has recorded is not restored by a
 // missing or older read model, nor by an outage. See Admission for the conditions. It
 // changes neither outbox nor read model.
 package admission
@@ -27,8 +32,8 @@ import (
 )
 
 const (
-	checkEvery    = 20 * time.Millisecond  // between two checks while it is closed
-	pendingEvery  = 400 * time.Millisecond // between two checks afterwards
+	closedEvery   = 20 * time.Millisecond  // between two checks while it is closed
+	openEvery     = 400 * time.Millisecond // between two checks once it is open
 	retryAfter    = 2 * time.Second        // in the Retry-After of a 503
 	brokerTimeout = 2 * time.Second        // for an answer of the broker
 )
@@ -44,27 +49,28 @@ const (
 //
 //  1. The read model has applied the event that the outbox had recorded last when the
 //     program started, and it is the same event in both. The stream is not asked for this
-//     position: a stream that is being refilled has only its beginning. Events that the
-//     outbox has not recorded may be missing, because nobody was shown them, or because
-//     they are access events, which the third condition covers.
+//     position: a stream that is being refilled has only its beginning. Events without a
+//     recorded stream sequence may be missing from the read model. Nobody was shown them,
+//     or they are access events, which the third condition covers.
 //  2. The read model has applied what the stream held when it was first asked. If outbox
 //     and read model are both older copies, only the stream knows later revocations.
-//  3. The access events that waited for the publisher when the program started are
-//     applied. Access tokens of a partner or a key that they add would be refused before.
+//  3. The access events that were pending when the program started are applied. Before
+//     that, access tokens of a partner or a key that they add would be refused.
 //
 // None of them needs the broker once the read model is complete. The last two are dropped
 // where waiting cannot make them true: the broker is away, the publisher has stopped, the
-// access events are parked, or the read model has stopped. That locks nobody out, and
-// admits nobody who was revoked, because of the rule for pending events below. They are
-// not dropped where nothing was ever published, because then the read model knows nobody.
+// access events are parked, or the read model has stopped. That locks nobody out. It also
+// admits nobody who was revoked, because of the rule for overdue events below. Condition 3
+// is not dropped where nothing was ever published, because then the read model knows
+// nobody.
 //
 // Once open it stays open.
 //
-// At all times, access events that the read model has not applied within half a second are
-// respected as far as they revoke: see Directory. So a revocation is in force within a
-// second of its commit, whatever the state of the broker and the read model.
+// At all times, access that overdue events revoke is refused, and access that they grant is
+// not in force yet: see Directory. So a revocation is in force within a second of its commit,
+// whatever the state of the broker and the read model.
 //
-// The cases, with R for the event that was recorded last:
+// The cases, with R for the event that the outbox had recorded last at the start:
 //
 //	nothing recorded, no access events   open at once
 //	read model before R, or missing      closed; it catches up from the stream. If that is
@@ -89,18 +95,18 @@ type Admission struct {
 	relay  func() publisher.Status
 	log    *slog.Logger
 
-	reason  atomic.Pointer[error] // why it is closed; nil: open
+	closed  atomic.Pointer[error] // why it is closed; nil: open
 	opened  chan struct{}         // closed once it is open
 	changed chan struct{}         // holds one value when Directory may have changed
 
-	overdue  atomic.Pointer[access.Directory] // what the pending access events contain; nil: there are none
+	overdue  atomic.Pointer[access.Directory] // the state after the overdue events alone; nil: there are none
 	narrowed atomic.Pointer[narrowing]        // the last result of Directory
 
 	// What follows belongs to run.
-	end       *stream.Position // of the stream when it was first asked; nil: not asked yet
-	committed uint64           // number of the last access event at the previous check
-	revoked   [2]uint64        // numbers of the first and the last event in pending
-	complaint string           // the last one logged
+	streamEnd     *stream.Position // of the stream when it was first asked; nil: not asked yet
+	lastCommitted uint64           // number of the last access event in the outbox at the previous check
+	overdueRange  [2]uint64        // numbers of the first and the last event in overdue; zero: none
+	lastLogged    string           // the last error that Check logged, so that it is logged once
 }
 
 // streamFunc looks up a stream, as jetstream.JetStream.Stream does.
@@ -111,21 +117,23 @@ type streamFunc = func(context.Context, string) (jetstream.Stream, error)
 func New(m *readmodel.Model, o *outbox.Outbox, s Start, stream streamFunc, relay func() publisher.Status, log *slog.Logger) *Admission {
 	a := &Admission{
 		Model: m, start: s, outbox: o, stream: stream, relay: relay, log: log,
-		opened: make(chan struct{}), changed: make(chan struct{}, 1), committed: math.MaxInt64,
+		opened: make(chan struct{}), changed: make(chan struct{}, 1),
+		lastCommitted: math.MaxInt64, // at the first check, all pending events are overdue
 	}
-	a.setReason(notYet("not checked yet"))
+	a.setClosed(unavailable("not checked yet"))
 	return a
 }
 
-func notYet(format string, args ...any) error {
+// unavailable returns the error that is answered with 503 and Retry-After.
+func unavailable(format string, args ...any) error {
 	return &events.Error{Code: events.Unavailable, Message: fmt.Sprintf(format, args...), RetryAfter: retryAfter}
 }
 
-func (o *Admission) setReason(why error) { o.reason.Store(&why) }
+func (o *Admission) setClosed(why error) { o.closed.Store(&why) }
 
 // Closed returns the reason why it is closed, or nil once it is open.
 func (o *Admission) Closed() error {
-	if why := o.reason.Load(); why != nil {
+	if why := o.closed.Load(); why != nil {
 		return *why
 	}
 	return nil
@@ -147,7 +155,7 @@ func (o *Admission) Guard(h http.Handler) http.Handler {
 func (o *Admission) Changed() <-chan struct{} { return o.changed }
 
 // WaitFor waits until it is open and the message with this stream sequence is applied.
-// Logins wait for that.
+// Logins wait for that. If ctx ends before it is open, WaitFor returns why it is closed.
 func (o *Admission) WaitFor(ctx context.Context, sequence uint64) error {
 	select {
 	case <-o.opened:
@@ -156,19 +164,19 @@ func (o *Admission) WaitFor(ctx context.Context, sequence uint64) error {
 		if err := o.Closed(); err != nil {
 			return err
 		}
-		return context.Cause(ctx)
+		return context.Cause(ctx) // it has opened in this moment
 	}
 }
 
 // Run calls Check until ctx ends: often while it is closed, less often afterwards. It
 // also passes on changes of the read model's directory.
 func (o *Admission) Run(ctx context.Context) error {
-	tick := time.NewTicker(checkEvery)
+	tick := time.NewTicker(closedEvery)
 	defer tick.Stop()
 	for {
 		o.Check(ctx)
 		if o.Closed() == nil {
-			tick.Reset(pendingEvery)
+			tick.Reset(openEvery)
 		}
 		select {
 		case <-ctx.Done():
@@ -180,20 +188,23 @@ func (o *Admission) Run(ctx context.Context) error {
 	}
 }
 
+// notify has Changed receive. It does not block.
 func (o *Admission) notify() {
 	select {
 	case o.changed <- struct{}{}:
-	default: // one is pending
+	default: // the channel holds a value that was not received yet
 	}
 }
 
-// Check reads which access events are pending, and opens if the conditions hold. If it
-// cannot find that out, everything stays as it is.
+// Check finds the overdue access events, for Directory, and opens if the conditions hold.
+// If it cannot read the pending events, Directory stays as it is; if it is closed, it stays
+// closed.
 func (o *Admission) Check(ctx context.Context) {
 	open := o.Closed() == nil
 	if !open {
-		// The pending events are read afterwards: nothing is answered before these hold,
-		// and while the read model is missing, all access events would be pending.
+		// The pending events are read only once conditions 1 and 2 hold. Nothing is
+		// answered before, and while the read model is missing, all access events would be
+		// pending.
 		err := o.appliedRecorded(ctx)
 		if err == nil {
 			err = o.appliedStream(ctx)
@@ -208,8 +219,8 @@ func (o *Admission) Check(ctx context.Context) {
 		err = o.revokeOverdue(pending)
 	}
 	if open {
-		if err != nil && ctx.Err() == nil && err.Error() != o.complaint {
-			o.complaint = err.Error() // logged once, however often it happens
+		if err != nil && ctx.Err() == nil && err.Error() != o.lastLogged {
+			o.lastLogged = err.Error()
 			o.log.Warn("cannot read which access events are not applied", "cause", err)
 		}
 		return
@@ -221,12 +232,13 @@ func (o *Admission) Check(ctx context.Context) {
 		o.stayClosed(err)
 		return
 	}
-	o.reason.Store(nil)
+	o.closed.Store(nil)
 	close(o.opened)
-	o.notify() // for those who wait until it opens
+	o.notify() // the receiver of Changed may wait until it opens
 	o.log.Info("data, access tokens and logins are open", "position", o.Position().StreamSequence, "recorded", o.start.Recorded.StreamSequence)
 }
 
+// stayClosed records why it is still closed.
 func (o *Admission) stayClosed(why error) {
-	o.setReason(notYet("data, access tokens and logins are closed: %s", why))
+	o.setClosed(unavailable("data, access tokens and logins are closed: %s", why))
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
-// narrowing is a directory without what overdue events revoke, kept so that it is
-// computed once.
+// narrowing is a result of Directory, and the two directories from which it was computed.
+// It is stored so that it is computed once for each pair.
 type narrowing struct {
 	applied access.Directory
 	overdue *access.Directory
@@ -17,9 +17,9 @@ type narrowing struct {
 }
 
 // Directory returns the partners, grants and keys that the read model has applied, without
-// what overdue access events revoke. What these grant has to wait: it is not certain that
-// they will ever be on the log, as when the outbox is an older copy and the publisher has
-// stopped.
+// those that overdue access events revoke. What overdue events grant is not in it, because
+// they may never be on the log: for example, the outbox may be an older copy and the
+// publisher may have stopped.
 func (o *Admission) Directory() access.Directory {
 	applied, overdue := o.Model.Directory(), o.overdue.Load()
 	if overdue == nil {
@@ -33,7 +33,8 @@ func (o *Admission) Directory() access.Directory {
 	return n.result
 }
 
-// pendingEvents returns the access events that the read model has not applied.
+// pendingEvents returns the access events in the outbox that the read model has not
+// applied, in their order. If there are none, it also sets lastCommitted.
 func (o *Admission) pendingEvents(ctx context.Context) ([]events.Entry, error) {
 	applied, err := o.ChainHead(ctx, events.AccessStudy)
 	if err != nil {
@@ -41,31 +42,30 @@ func (o *Admission) pendingEvents(ctx context.Context) ([]events.Entry, error) {
 	}
 	committed, err := o.outbox.ChainHead(ctx, events.AccessStudy)
 	if err != nil || applied == committed {
-		o.committed = committed.Number
+		o.lastCommitted = committed.Number // 0 after an error
 		return nil, err
 	}
-	pending, err := o.outbox.Source().AccessAfter(ctx, applied)
-	return pending, err
+	return o.outbox.Source().AccessAfter(ctx, applied)
 }
 
-// revokeOverdue has Directory leave out what overdue events revoke: pending events that
-// were committed before the previous check, half a second ago, and are still not applied.
-// The others are about to be applied by the read model.
+// revokeOverdue has Directory leave out what overdue events revoke. An event is overdue if
+// it is pending now and was already committed at the previous check, about half a second
+// ago. Later pending events are left to the read model, which usually applies them at once.
 func (o *Admission) revokeOverdue(pending []events.Entry) error {
 	overdue := pending
-	if i := slices.IndexFunc(pending, func(e events.Entry) bool { return e.Event.Number > o.committed }); i >= 0 {
+	if i := slices.IndexFunc(pending, func(e events.Entry) bool { return e.Event.Number > o.lastCommitted }); i >= 0 {
 		overdue = pending[:i]
 	}
 	if len(pending) > 0 {
-		o.committed = pending[len(pending)-1].Event.Number
+		o.lastCommitted = pending[len(pending)-1].Event.Number
 	}
-	var numbers [2]uint64
+	var numbers [2]uint64 // of the first and the last overdue event
 	var directory *access.Directory
 	if len(overdue) > 0 {
 		numbers = [2]uint64{overdue[0].Event.Number, overdue[len(overdue)-1].Event.Number}
 	}
-	if numbers == o.revoked {
-		return nil
+	if numbers == o.overdueRange {
+		return nil // the same events as at the previous check
 	}
 	if len(overdue) > 0 {
 		fold := access.Directory{}.Fold()
@@ -77,7 +77,7 @@ func (o *Admission) revokeOverdue(pending []events.Entry) error {
 		d := fold.Directory()
 		directory = &d
 	}
-	o.revoked = numbers
+	o.overdueRange = numbers
 	o.overdue.Store(directory)
 	o.notify()
 	return nil

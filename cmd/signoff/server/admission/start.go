@@ -17,10 +17,11 @@ import (
 // anything in it.
 type Start struct {
 	Recorded events.Entry     // the event with the highest stream sequence; the zero Entry if there is none
-	access   events.ChainHead // of the access events, published or not
+	access   events.ChainHead // the last access event, published or not
 }
 
-// ReadStart reads it. Nothing may have changed the outbox before.
+// ReadStart reads the Start from the outbox. It must be called before the program changes
+// anything there.
 func ReadStart(ctx context.Context, o *outbox.Outbox) (s Start, err error) {
 	if s.Recorded, err = o.Source().Head(ctx); err != nil {
 		return s, err
@@ -35,34 +36,36 @@ func (s Start) Position() stream.Position {
 	return stream.Position{StreamSequence: s.Recorded.StreamSequence, ID: s.Recorded.Event.ID, Hash: s.Recorded.Event.Hash}
 }
 
-// appliedStream returns nil if the read model has applied what the stream held when it was
-// first asked: condition 2. It also returns nil where waiting is of no use: while the
-// broker is away, and if the read model is of another stream or has stopped.
+// appliedStream checks condition 2: it returns nil if the read model has applied what the
+// stream held when the stream was first asked. It also returns nil where waiting is of no
+// use: while the broker is away, and if the read model follows another stream or has
+// stopped.
 func (o *Admission) appliedStream(ctx context.Context) error {
-	if o.end == nil {
+	if o.streamEnd == nil {
 		ctx, cancel := context.WithTimeout(ctx, brokerTimeout)
 		defer cancel()
 		current, err := o.stream(ctx, events.Stream)
 		switch {
 		case err == nil:
 			info := current.CachedInfo()
-			o.end = &stream.Position{Created: info.Created, StreamSequence: info.State.LastSeq}
+			o.streamEnd = &stream.Position{Created: info.Created, StreamSequence: info.State.LastSeq}
 		case o.relay().State == publisher.BackingOff:
-			return nil
+			return nil // the publisher cannot reach the broker either
 		default:
 			return fmt.Errorf("look up the end of the stream: %w", err)
 		}
 	}
-	at := o.Position()
-	another := !at.Created.IsZero() && !at.Created.Equal(o.end.Created)
-	if another || at.StreamSequence >= o.end.StreamSequence || o.Status().State == readmodel.Red {
+	applied := o.Position()
+	otherStream := !applied.Created.IsZero() && !applied.Created.Equal(o.streamEnd.Created)
+	if otherStream || applied.StreamSequence >= o.streamEnd.StreamSequence || o.Status().State == readmodel.Red {
 		return nil
 	}
-	return fmt.Errorf("the read model is at event %d of %d in the stream", at.StreamSequence, o.end.StreamSequence)
+	return fmt.Errorf("the read model is at event %d of %d in the stream", applied.StreamSequence, o.streamEnd.StreamSequence)
 }
 
-// appliedPending returns nil if none of the access events is pending that were committed
-// before the program started: condition 3.
+// appliedPending checks condition 3: it returns nil if all access events that were
+// committed before the program started are applied. It also returns nil where waiting is
+// futile.
 func (o *Admission) appliedPending(ctx context.Context, pending []events.Entry) error {
 	atStart := func(e events.Entry) bool { return e.Event.Number <= o.start.access.Number }
 	if !slices.ContainsFunc(pending, atStart) {
@@ -79,7 +82,7 @@ func (o *Admission) appliedPending(ctx context.Context, pending []events.Entry) 
 // broker's return or the operator's help.
 func (o *Admission) waitingIsFutile(ctx context.Context) (bool, error) {
 	if o.start.Recorded.StreamSequence == 0 {
-		return false, nil
+		return false, nil // nothing was ever published: the read model knows nobody
 	}
 	switch o.relay().State {
 	case publisher.BackingOff, publisher.Stopped:
@@ -92,8 +95,9 @@ func (o *Admission) waitingIsFutile(ctx context.Context) (bool, error) {
 	return slices.ContainsFunc(parked, func(p outbox.ParkedStudy) bool { return p.Study == events.AccessStudy }), err
 }
 
-// appliedRecorded returns nil if the read model has applied the event that the outbox had
-// recorded last at the start, and both have the same event there: condition 1.
+// appliedRecorded checks condition 1: it returns nil if the read model has applied the
+// event that the outbox had recorded last at the start, and both have the same event at
+// that stream sequence.
 func (o *Admission) appliedRecorded(ctx context.Context) error {
 	recorded, at := o.start.Position(), o.Position()
 	switch {
@@ -108,12 +112,12 @@ func (o *Admission) appliedRecorded(ctx context.Context) error {
 	case at.StreamSequence == recorded.StreamSequence:
 		return sameEvent(recorded, at.ID, at.Hash)
 	}
-	// The read model is further: the program ended before the outbox recorded what it had
-	// published, or the outbox is an older copy. The chain of the event's study shows
-	// whether the event is in the read model, if the outbox has the read model's chain
-	// head of that study.
+	// The read model is further. Either the program ended before the outbox recorded what it
+	// had published, or the outbox is an older copy. If the outbox has the event that is the
+	// read model's chain head of the recorded event's study, the hash chain proves that the
+	// read model has the recorded event too. If not, only the stream can tell.
 	e := o.start.Recorded.Event
-	head, err := o.ChainHead(ctx, e.Study)
+	head, err := o.ChainHead(ctx, e.Study) // the read model's
 	if err != nil {
 		return err
 	}
@@ -121,15 +125,16 @@ func (o *Admission) appliedRecorded(ctx context.Context) error {
 	case err != nil:
 		return err
 	case head.Number < e.Number, head.Number == e.Number && head.Hash != e.Hash:
-		return sameEvent(recorded, "", "")
+		return sameEvent(recorded, "", "") // always an error: the read model does not have e
 	case stored:
 		return nil
 	}
 	return o.compareInStream(ctx, at)
 }
 
-// compareInStream compares the recorded event with the message at its position in the
-// stream that the read model follows.
+// compareInStream compares the recorded event with the message at its stream sequence, in
+// the stream that the read model follows. It returns nil if they are the same event. At is
+// the read model's position.
 func (o *Admission) compareInStream(ctx context.Context, at stream.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, brokerTimeout)
 	defer cancel()
@@ -149,7 +154,7 @@ func (o *Admission) compareInStream(ctx context.Context, at stream.Position) err
 	}
 	e, err := events.FromHeader(msg.Header, msg.Data)
 	if err != nil {
-		return sameEvent(recorded, "", "")
+		return sameEvent(recorded, "", "") // always an error: the message is no event
 	}
 	return sameEvent(recorded, e.ID, e.Hash)
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 )
 
-// The steps of a rotation. Each leaves a system that works, should the program end
-// there, and whoever reads the request next goes on with it.
+// The steps of a rotation, in their order. If the program ends after any of them, access
+// tokens are still issued and accepted, and the next server or command that reads the
+// request continues the rotation.
 const (
 	StepRequested = "requested" // the request is in the outbox
 	StepAnnounced = "announced" // the new public key is on the log
@@ -24,9 +25,9 @@ const (
 	StepFinished  = "finished"  // the older keys are retired; access tokens they signed stay valid until they expire
 )
 
-// rotator carries out one rotation. The server has one while a rotation is pending;
-// where no server runs, the command that holds the lock has it. So there is never a
-// second one on the data directory.
+// rotator carries out one rotation. The running server has one while a rotation is
+// requested and not finished. If no server runs, the command has one, and holds the
+// directory's lock. So there is at most one on a data directory.
 type rotator struct {
 	dir     datadir.Dir
 	outbox  *outbox.Outbox
@@ -41,11 +42,11 @@ type rotator struct {
 // advance carries out the rotation as far as it can go now, and reports whether it is
 // finished. The older keys end at until.
 //
-// The private key is kept in memory until access tokens are signed with it. If the program
-// ends after the announcement, that key is lost and another one is announced: it comes
-// later in the log, and so retires the lost one.
+// The new private key is only in memory until it is put into the key file. If the program
+// ends between the announcement and that, the key is lost, and the next attempt announces
+// another one. The lost one is then among the older keys, and is retired with them.
 func (r *rotator) advance(ctx context.Context, request accounts.KeyRotation, now, until time.Time) (done bool, retired []access.Key, err error) {
-	if r.current == nil || r.current.ID() != request.Key {
+	if r.current == nil || r.current.ID() != request.Key { // else the new key is in place already
 		if err := r.announce(ctx, &request, now); err != nil || !r.applied(r.next.ID()) {
 			return false, nil, err
 		}
@@ -61,7 +62,8 @@ func (r *rotator) advance(ctx context.Context, request accounts.KeyRotation, now
 	return true, retired, nil
 }
 
-// announce makes the new key and puts its public key on the log, once.
+// announce makes the new key, announces its public key, and sets the request's Key to its
+// id. It does nothing if the rotator has done so before.
 func (r *rotator) announce(ctx context.Context, request *accounts.KeyRotation, now time.Time) error {
 	if r.next != nil {
 		return nil
@@ -82,7 +84,7 @@ func (r *rotator) announce(ctx context.Context, request *accounts.KeyRotation, n
 	return nil
 }
 
-// place puts the new key into the key file.
+// place puts the new key into the key file, and has access tokens signed with it.
 func (r *rotator) place() error {
 	err := os.MkdirAll(filepath.Dir(r.dir.TokenKey()), 0o700)
 	if err == nil {
@@ -101,15 +103,16 @@ func (r *rotator) place() error {
 // out a rotation.
 var RotationTimeout = 5 * time.Second
 
-// Rotate has access tokens signed with a new key. It records the request, which the
-// running server carries out; where none runs, it takes the data directory and carries
-// it out itself. It returns the id of the new key, and the older ones whose access tokens may
-// still be valid. Step is called after each step that happens here, for tests.
+// Rotate replaces the key that signs access tokens by a new one. It records the request in
+// the outbox and waits until the running server has carried it out. If none runs, it locks
+// the data directory and carries it out itself. It returns the id of the new key, and the
+// older keys whose access tokens may still be valid. Step is called after each step that
+// this process takes, for tests.
 func Rotate(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, by string, step func(name string)) (current string, older []access.Key, err error) {
 	unlock, err := dir.Lock("keys rotate")
 	if err != nil {
 		if _, running := dir.Running(); !running {
-			return "", nil, err
+			return "", nil, err // the holder of the lock does not carry out rotations
 		}
 	} else {
 		defer unlock()
@@ -136,8 +139,9 @@ func Rotate(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, by string, s
 	return current, older, err
 }
 
-// rotateHere carries out the rotation without a server: nothing has to be applied
-// first, and no request is under way that would need the previous key.
+// rotateHere carries out the rotation while no server runs. It does not wait until the new
+// key is applied, and retires the older ones at once: no server issues access tokens
+// meanwhile.
 func rotateHere(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request accounts.KeyRotation, step func(name string)) (string, error) {
 	r := &rotator{
 		dir: dir, outbox: o, step: step,
@@ -145,7 +149,7 @@ func rotateHere(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request 
 		placed:  func(*Key) {},
 	}
 	if file, err := os.ReadFile(dir.TokenKey()); err == nil {
-		if key, err := Read(file); err == nil {
+		if key, err := Read(file); err == nil { // a damaged file is replaced too
 			r.current = key
 		}
 	}
@@ -159,19 +163,19 @@ func rotateHere(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request 
 // awaitRotation waits until the running server has carried out the rotation and its
 // read model has applied that.
 func awaitRotation(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request accounts.KeyRotation) (string, error) {
-	patience, cancel := context.WithTimeout(ctx, RotationTimeout)
+	waiting, cancel := context.WithTimeout(ctx, RotationTimeout)
 	defer cancel()
-	err := retry.Poll(patience, func() (_ bool, err error) {
-		request, err = o.Accounts().GetKeyRotation(patience, request.ID)
+	err := retry.Poll(waiting, func() (_ bool, err error) {
+		request, err = o.Accounts().GetKeyRotation(waiting, request.ID)
 		return request.Finished, err
 	})
-	if err != nil && patience.Err() != nil && ctx.Err() == nil {
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil { // RotationTimeout has passed
 		return "", fmt.Errorf("the rotation is requested, but the running server has not carried it out within %s; "+
 			"it does so as soon as it can, and the previous key stays in force until then; see signoff keys list, signoff status and the server's log", RotationTimeout)
 	}
 	if err != nil {
 		return "", err
 	}
-	_, err = datadir.AppliedInTime(ctx, dir, o)
+	_, err = datadir.AppliedInTime(ctx, dir, o) // the key is in use, applied in time or not
 	return request.Key, err
 }

@@ -1,6 +1,11 @@
 // Package tokenkey keeps the private key that signs access tokens, and replaces
 // it: see Keyring for the running server and Rotate for the command.
 //
+// A rotation replaces the key by a new one. A public key is announced by an access event.
+// A key is applied once the server's directory contains it: from then on its access tokens
+// are accepted. A key is retired by an access event with an Until: access tokens that it
+// signed before are accepted until they expire.
+//
 // At each step of a rotation all access tokens that were issued and have not expired
 // are accepted, and a rotation that was interrupted at any step can be continued. The
 // package does not verify access tokens.
@@ -48,8 +53,8 @@ func Read(file []byte) (*Key, error) {
 }
 
 // Keyring signs access tokens with the key in the data directory, and carries out
-// the rotations that are requested in the outbox. No one else changes the key file
-// while a server runs.
+// the rotations that are requested in the outbox. Nothing else may change the key file
+// while a server runs; see compareFile.
 type Keyring struct {
 	Step func(name string) // called after each step of a rotation; for tests
 
@@ -60,14 +65,14 @@ type Keyring struct {
 
 	current atomic.Pointer[Key]
 
-	mu        sync.Mutex
-	rotating  *rotator // the rotation that is under way; nil: none
-	settled   bool     // the keys before the current one are retired
-	complaint string   // the last one logged, so that each is logged once
+	mu           sync.Mutex
+	rotating     *rotator // the rotation that is under way; nil: none
+	olderRetired bool     // the keys that were announced before the current one are retired
+	lastLogged   string   // the last error that logOnce logged; empty after a success
 }
 
-// Open opens the data directory's key, which it makes on first use, and puts its
-// public key on the log.
+// Open opens the data directory's key, which it makes on first use, and announces its
+// public key. Directory returns the applied partners and keys.
 func Open(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, directory func() access.Directory, log *slog.Logger) (*Keyring, error) {
 	file, err := datadir.KeyFile(dir.TokenKey(), access.NewKey)
 	if err != nil {
@@ -96,9 +101,9 @@ func (k *Keyring) Current() *Key { return k.current.Load() }
 // ID returns the id of the key that signs.
 func (k *Keyring) ID() string { return k.Current().ID() }
 
-// Check returns why an access token that is issued now would be refused. It issues one and
-// verifies it as everyone does to whom partners show theirs. The token names no
-// partner and opens nothing.
+// Check returns why an access token that is issued now would be refused, or nil. It issues
+// one and verifies it as the read API and NATS do. The subject of that token is no
+// partner, so it opens nothing.
 func (k *Keyring) Check(now time.Time) error {
 	directory := k.directory()
 	if _, applied := directory.Key(k.ID()); !applied {
@@ -121,7 +126,7 @@ func (k *Keyring) Run(ctx context.Context) error {
 	for {
 		err := k.Advance(ctx, time.Now())
 		if err != nil && ctx.Err() == nil {
-			k.complain(err)
+			k.logOnce(err)
 		}
 		if k.underway() && err == nil {
 			tick.Reset(rotatingEvery)
@@ -150,7 +155,7 @@ func (k *Keyring) Advance(ctx context.Context, now time.Time) error {
 	if err := k.compareFile(); err != nil {
 		return err
 	}
-	k.complaint = ""
+	k.lastLogged = ""
 	return nil
 }
 
@@ -161,11 +166,11 @@ func (k *Keyring) underway() bool {
 	return k.rotating != nil
 }
 
-// rotate carries out the pending rotation, if there is one.
+// rotate carries out the requested rotation, if there is one, as far as it can go now.
 func (k *Keyring) rotate(ctx context.Context, now time.Time) error {
 	request, pending, err := k.outbox.Accounts().PendingKeyRotation(ctx)
 	if err != nil || !pending {
-		k.rotating = nil
+		k.rotating = nil // if it was under way, rotate begins it anew at the next call
 		return err
 	}
 	if k.rotating == nil {
@@ -180,24 +185,25 @@ func (k *Keyring) rotate(ctx context.Context, now time.Time) error {
 	}
 	done, retired, err := k.rotating.advance(ctx, request, now, now.Add(Overlap))
 	if done {
-		k.rotating, k.settled = nil, true
+		k.rotating, k.olderRetired = nil, true
 		k.logRetired(retired)
 	}
 	return err
 }
 
-// retire ends the keys before the current one, once that is applied: after a
-// start with another key than before.
+// retire retires the keys that were announced before the current one, once the current one
+// is applied. It does so once after each start, because the key file may have been replaced
+// while no server ran, and again while endsLate reports true.
 func (k *Keyring) retire(ctx context.Context, now time.Time) error {
 	directory := k.directory()
-	if _, applied := directory.Key(k.ID()); !applied || k.rotating != nil || k.settled && !k.endsLate(directory, now) {
+	if _, applied := directory.Key(k.ID()); !applied || k.rotating != nil || k.olderRetired && !k.endsLate(directory, now) {
 		return nil
 	}
 	retired, err := k.outbox.Accounts().RetireKeys(ctx, "signoff", k.ID(), now.Add(Overlap))
 	if err != nil {
 		return fmt.Errorf("retire the previous token keys: %w", err)
 	}
-	k.settled = true
+	k.olderRetired = true
 	k.logRetired(retired)
 	return nil
 }
@@ -208,9 +214,9 @@ func (k *Keyring) logRetired(retired []access.Key) {
 	}
 }
 
-// endsLate reports whether a retired key ends much later than one that is retired
-// now, because a clock was ahead. Until then it would be accepted, which may be a
-// year, although it may have been retired because others know it.
+// endsLate reports whether the Until of a retired key is much later than that of a key
+// that is retired now. That happens if a clock was ahead, perhaps by a year. The key would
+// be accepted all that time, although it may have been retired because others know it.
 func (k *Keyring) endsLate(d access.Directory, now time.Time) bool {
 	for _, key := range d.Keys() {
 		if key.ID() != k.ID() && key.Until.After(now.Add(2*Overlap)) {
@@ -234,12 +240,12 @@ func (k *Keyring) compareFile() error {
 	return nil
 }
 
-// complain logs what is wrong once, however often it is found.
-func (k *Keyring) complain(err error) {
+// logOnce logs an error, unless it is the one that was logged last.
+func (k *Keyring) logOnce(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.complaint != err.Error() {
+	if k.lastLogged != err.Error() {
 		k.log.Error("the token key needs attention; tokens are signed with the current one", "key", k.ID(), "error", err)
 	}
-	k.complaint = err.Error()
+	k.lastLogged = err.Error()
 }
