@@ -41,9 +41,12 @@ func (o *Admission) pendingEvents(ctx context.Context) ([]events.Entry, error) {
 		return nil, err
 	}
 	committed, err := o.outbox.ChainHead(ctx, events.AccessStudy)
-	if err != nil || applied == committed {
-		o.lastCommitted = committed.Number // 0 after an error
-		return nil, err
+	if err != nil {
+		return nil, err // what is overdue stays so
+	}
+	if applied == committed {
+		o.lastCommitted = committed.Number
+		return nil, nil
 	}
 	return o.outbox.Source().AccessAfter(ctx, applied)
 }
