@@ -11,6 +11,9 @@
 // An internal study has the events that administer access (AccessStudy) or announce it to
 // one partner (PartnerStudy).
 //
+// "The contract", in comments, is the description of the read API and of the reports that
+// was agreed with partners.
+//
 // # Types of events
 //
 // FromHeader and Event.Validate require that an event's type is well-formed. They

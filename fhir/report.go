@@ -53,7 +53,9 @@ func (r Report) Encode() ([]byte, error) {
 	return e.bytes()
 }
 
-// assessment appends the extensions 0 to 15 of the contract.
+// assessment appends the extensions of the assessment in the order that partners were
+// promised. RevisionNumber occurs twice: the case's first, then the assessment's. An
+// extension without a value is left out.
 func (e *encoder) assessment(a events.Assessment) {
 	e.extText(extProtocol, a.Study)
 	e.extText(extSponsorReport, a.SponsorStudy)

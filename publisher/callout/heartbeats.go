@@ -37,7 +37,9 @@ type heartbeatRequests struct {
 	until map[string]time.Time // by consumer: when the last of its requests ends
 }
 
-// add records that a request waits at the consumer until then, at the latest.
+// add records a request for events whose heartbeats are charged: it waits at the consumer
+// until then, at the latest. If the partner is suspended before, its requests there are
+// ended.
 func (h *heartbeatRequests) add(consumer string, until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

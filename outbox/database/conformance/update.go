@@ -91,10 +91,14 @@ func testUpdate(t *testing.T, open Open) {
 	})
 }
 
+// testUpdateOutlives tests that Update still works after a transaction was broken or a
+// goroutine ended, and that it does not run what comes too late: after its caller gave up
+// or after Close.
 func testUpdateOutlives(t *testing.T, open Open) {
 	t.Run("fails all that share a transaction when one breaks it", func(t *testing.T) {
 		db := table(t, open)
 		breaking := func(tx *sqlx.Tx) error { _, err := tx.Exec("rollback"); return err }
+		// The broken transaction ends, so that the insert queued behind it may run in the next.
 		got := together(t, db, insert(1), breaking, insert(2))
 		for i, err := range got[:2] {
 			if err == nil {

@@ -84,7 +84,9 @@ func (v *visit) key(evaluator string) *events.Visit {
 	return &events.Visit{Evaluator: evaluator, Number: v.number, Date: v.date}
 }
 
-// name returns the name of the visit in messages.
+// name returns what follows the word "visit" in messages: the VISITNUM, with the day if
+// the visit is split by date. An assessment that was not imported from SDTM has no
+// VISITNUM, and its id is named instead.
 func (v *visit) name() string {
 	switch {
 	case v.number == "":
