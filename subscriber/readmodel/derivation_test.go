@@ -152,6 +152,16 @@ func TestAModelOfAnotherDerivationIsMadeAnew(t *testing.T) {
 			t.Errorf("%d reports", n)
 		}
 	})
+	t.Run("and meanwhile has no version of a report for certain", func(t *testing.T) {
+		path := filled(t, b.reader)
+		alter(t, path, "update derivation set number = 99; delete from events")
+		m := open(t, path, readmodel.Config{Log: quiet.Log})
+		for _, id := range ids(t, m, "S1")[:1] {
+			if _, err := m.Version(t.Context(), id, 1); !errors.Is(err, events.Unavailable) {
+				t.Errorf("version 1 of %s: %v", id, err)
+			}
+		}
+	})
 	t.Run("but not from another stream", func(t *testing.T) {
 		path := filled(t, b.reader)
 		alter(t, path, "update derivation set number = 99")

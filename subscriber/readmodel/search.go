@@ -269,7 +269,7 @@ func readBodies(ctx context.Context, tx *sqlx.Tx, table string, rows []int64) (m
 // NotFound for an id that was never published. It is Outdated if the report is
 // of a study that Outdated returns; the Report then has only its ID and Study.
 func (m *Model) Report(ctx context.Context, id string) (Report, error) {
-	return m.report(ctx, id, `
+	return readReport(ctx, m.db.Reader, id, `
 		select s.token, s.unknown, s.sequence, r.n, r.updated, r.n_end is null, b.body
 		from reports r
 		join studies s on s.study = r.study
@@ -282,22 +282,32 @@ func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 // Version returns the version of a report that event n of its study carries. If the
 // event supersedes the report, it carries none: then the Report is not Available and has
 // no Body. The errors are those of Report. The error is NotFound also if event n is not
-// about the report.
+// about the report, and Unavailable while content of another derivation is served.
 func (m *Model) Version(ctx context.Context, id string, n uint64) (Report, error) {
-	return m.report(ctx, id, `
+	var r Report
+	err := m.snapshot(ctx, func(tx *sqlx.Tx) (err error) {
+		if err = checkDerivation(tx); err != nil { // another derivation may not have all events
+			return err
+		}
+		r, err = readReport(ctx, tx, id, `
 		select s.token, s.unknown, s.sequence, e.n, e.time, r.row is not null and r.n_end is null, coalesce(b.body, x'')
 		from events e
 		join studies s on s.study = e.study
 		left join reports r on r.row = e.row
 		left join bodies b on b.row = e.row
 		where e.id_key = ? and e.n = ?`, idKey(id), n)
+		return err
+	})
+	return r, err
 }
 
-// report returns the report that a query selects; see Report and Version.
-func (m *Model) report(ctx context.Context, id, query string, args ...any) (Report, error) {
+// readReport returns the report that a query selects; see Report and Version.
+func readReport(ctx context.Context, q interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}, id, query string, args ...any) (Report, error) {
 	r := Report{ID: id}
 	var updated, unknown string
-	err := m.db.Reader.QueryRowContext(ctx, query, args...).
+	err := q.QueryRowContext(ctx, query, args...).
 		Scan(&r.Study, &unknown, &r.StudyNumber, &r.Version, &updated, &r.Available, &r.Body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Report{}, &events.Error{Code: events.NotFound, Message: "There is no report of this id.", Err: err}
