@@ -45,7 +45,7 @@ func OpenCallout(ctx context.Context, dir datadir.Dir, cmd CalloutSettings, log 
 	a := &Callout{cmd: cmd, Server: Server{Dir: dir, log: log}}
 	a.Settings = Settings{Flags: cmd.Flags, Insecure: cmd.Insecure, OpsListen: cmd.OpsListen}
 	if err := a.openAll(ctx, []component{
-		{"data directory", a.lockDirectory},
+		{"data directory", a.lockDirectory("callout")},
 		{"listener", a.listenOps},
 		{"NATS", a.openNATS},
 		{"read model", a.openModel},

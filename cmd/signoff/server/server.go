@@ -119,7 +119,7 @@ func Open(ctx context.Context, dir datadir.Dir, s Settings, log *slog.Logger) (*
 	p := &Server{Dir: dir, Settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
 	if err := p.openAll(ctx, []component{
 		{"TLS", p.openTransport},
-		{"data directory", p.lockDirectory},
+		{"data directory", p.lockDirectory("serve")},
 		{"listeners", p.listen},
 		{"outbox", p.openOutbox},
 		{"NATS", p.openNATS},
@@ -166,17 +166,20 @@ func (p *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// lockDirectory creates the data directory if there is none, and locks it until Close.
-func (p *Server) lockDirectory(context.Context) error {
-	if err := p.Dir.Create(); err != nil {
-		return err
+// lockDirectory returns a function that creates the data directory if there is none, and
+// locks it for the command until Close.
+func (p *Server) lockDirectory(command string) func(context.Context) error {
+	return func(context.Context) error {
+		if err := p.Dir.Create(); err != nil {
+			return err
+		}
+		unlock, err := p.Dir.Lock(command)
+		if err != nil {
+			return err
+		}
+		p.onClose(func() error { unlock(); return nil })
+		return nil
 	}
-	unlock, err := p.Dir.Lock("serve")
-	if err != nil {
-		return err
-	}
-	p.onClose(func() error { unlock(); return nil })
-	return nil
 }
 
 // listen listens on the addresses of the two HTTP servers, which serve later.
