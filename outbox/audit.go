@@ -217,9 +217,9 @@ func (o *Outbox) VerifyTrail(ctx context.Context) (head, published TrailHead, er
 	return head, published, missing
 }
 
-// TrailFinding returns the error of the check of the audit trail by Run: what was
-// wrong, or why the trail could not be read. It is nil if nothing was wrong, and
-// before that check has ended.
+// TrailFinding returns what was wrong with the audit trail when Run checked it, or why
+// the trail cannot be read. It is nil if nothing was wrong, and before the check has
+// ended.
 func (o *Outbox) TrailFinding() error { return o.trail.get() }
 
 // ClockFinding returns why Run could not store the time at its last attempt, such
@@ -227,23 +227,18 @@ func (o *Outbox) TrailFinding() error { return o.trail.get() }
 func (o *Outbox) ClockFinding() error { return o.clock.get() }
 
 // watchTrail checks the audit trail once and stores the time, and then calls
-// EveryMinute each minute until ctx ends. A check that fails does not stop the
+// EveryMinute each minute until ctx ends. A trail that was changed does not stop the
 // program, because partners need their reports. It is logged, and the head of the
-// trail is not published any more.
+// trail is not published any more. A trail that cannot be read is checked again after
+// a minute.
 func (o *Outbox) watchTrail(ctx context.Context) error {
-	head, published, err := o.VerifyTrail(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case err != nil:
-		o.trail.set(err)
-		o.log.Error("the audit trail is not as it was written", "cause", err)
-	default:
-		o.log.Info("the audit trail is complete and unchanged", "line", head.Line, "hash", head.Hash, "published", published.Line)
-	}
 	ticker := time.NewTicker(trailEvery)
 	defer ticker.Stop()
+	checked := false
 	for do := o.noteTime; ; do = o.EveryMinute {
+		if !checked {
+			checked = o.checkTrail(ctx)
+		}
 		if err := do(ctx); err != nil && ctx.Err() == nil {
 			o.log.Warn("the time is not noted, or the head of the audit trail is not published", "cause", err)
 		}
@@ -253,6 +248,27 @@ func (o *Outbox) watchTrail(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// checkTrail verifies the audit trail, logs the result and keeps a finding for
+// TrailFinding. It reports whether the trail could be read.
+func (o *Outbox) checkTrail(ctx context.Context) bool {
+	head, published, err := o.VerifyTrail(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case events.CodeOf(err) == events.Altered:
+		o.trail.set(err)
+		o.log.Error("the audit trail is not as it was written", "cause", err)
+	case err != nil:
+		o.trail.set(err)
+		o.log.Warn("the audit trail cannot be checked; trying again in a minute", "cause", err)
+		return false
+	default:
+		o.trail.set(nil)
+		o.log.Info("the audit trail is complete and unchanged", "line", head.Line, "hash", head.Hash, "published", published.Line)
+	}
+	return true
 }
 
 // noteTime stores the time as one at which the clock was right, if it is (see

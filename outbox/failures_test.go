@@ -103,6 +103,18 @@ func TestFailedSignInsAreAudited(t *testing.T) {
 			t.Errorf("in the next quarter of an hour: %s", diff)
 		}
 	})
+	t.Run("at once also when the clock has been set back", func(t *testing.T) {
+		d := newOutbox(t)
+		must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", nil))(t)
+		run(t, d.Outbox)
+		client(d, "acme", here)
+		d.clock.advance(-24 * time.Hour)
+		client(d, "acme", here)
+		first := signInLine{"", "sign-in.failed", "acme", signInDetail{Kind: "client", Protocol: "http", Name: "acme", Address: here, Reason: "wrong secret"}}
+		if diff := cmp.Diff([]signInLine{first, first}, signInLines(t, d.Outbox)); diff != "" {
+			t.Error(diff)
+		}
+	})
 	t.Run("over NATS as over HTTP", func(t *testing.T) {
 		d := newOutbox(t)
 		must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", nil))(t)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +115,17 @@ func TestPasswordsThatMayNotBeChosen(t *testing.T) {
 			ok(t, d.Accounts().ChoosePassword(ctx, "rivera.alice", present, good, fmt.Sprint("192.0.2.", i)))
 			present = good
 		}
+	})
+	t.Run("but not for a length that only their decomposed form has", func(t *testing.T) {
+		d := newOutbox(t)
+		var long strings.Builder
+		random := rand.New(rand.NewPCG(1, 2))
+		for range 400 { // 3 bytes each, 2 in the normal form
+			long.WriteString(string("aeiou"[random.IntN(5)]) + "\u0308")
+		}
+		ok(t, d.Accounts().AddPI(ctx, operator, "rivera.alice", "Alice Rivera", nil, "for the first time only"))
+		ok(t, d.Accounts().ChoosePassword(ctx, "rivera.alice", "for the first time only", long.String(), "local"))
+		must(d.Accounts().Authenticate(ctx, "rivera.alice", long.String(), "local"))(t)
 	})
 	t.Run("because they were among the last five", func(t *testing.T) {
 		d := newOutbox(t)

@@ -239,10 +239,12 @@ func (tx *transaction) insertVersion(by string, s submission) (int64, error) {
 	return row, nil
 }
 
-// storeVisit stores the SDTM visit that the assessment was made from, if there is one
-// and another or none is stored.
+// storeVisit stores the SDTM visit that the stored version s was made from, if there is
+// one and another or none is stored. The visit stored is that of the latest version, so
+// that of a signed version is left out while a later one waits.
 func (tx *transaction) storeVisit(stored *assessmentRow, s submission) error {
-	if s.visit == "" || stored.visit == s.visit {
+	outdated := stored.waiting != 0 && stored.content != s.content
+	if s.visit == "" || stored.visit == s.visit || outdated {
 		return nil
 	}
 	_, err := tx.Exec(`update assessments set visit = ? where id = ?`, s.visit, stored.id)

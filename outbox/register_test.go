@@ -171,6 +171,26 @@ func TestVisits(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+	t.Run("keeps the visit of the version that waits", func(t *testing.T) {
+		d := newOutbox(t)
+		later := &events.Visit{Evaluator: "INVESTIGATOR", Number: "10", Date: "2014-02"}
+		signed, waiting := assessment("1", 1, 1, 1), assessment("1", 1, 1, 2)
+		register := func(a events.Assessment, visit *events.Visit) {
+			t.Helper()
+			results := must(d.Register(t.Context(), source, []events.Submission{{Assessment: a, Visit: visit}}))(t)
+			if results[0].Err != nil {
+				t.Fatal(results[0].Err)
+			}
+		}
+		register(signed, visit)
+		d.sign("1")
+		register(waiting, later)
+		register(signed, visit) // a late repeat
+		got := must(d.Visits(t.Context(), study))(t)
+		if diff := cmp.Diff([]events.KnownVisit{{Latest: waiting, Visit: later}}, got); diff != "" {
+			t.Error(diff)
+		}
+	})
 	t.Run("finds who holds an id, in whatever study", func(t *testing.T) {
 		got := must(d.VisitsByID(t.Context(), []string{"100", "103", "102"}))(t)
 		if diff := cmp.Diff(map[string]events.KnownVisit{"100": want[0], "102": want[2]}, got); diff != "" {

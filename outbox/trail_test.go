@@ -616,4 +616,9 @@ func TestTheTimeIsNotedWhileTheClocksAgree(t *testing.T) {
 	if noted() != events.FormatTime(d.clock.now()) {
 		t.Errorf("noted %s", noted())
 	}
+	t.Run("also in a program that is started after the clock was accepted", func(t *testing.T) {
+		ok(t, d.Close())
+		d.Outbox = open(t, d.path, outbox.Config{Clock: d.clock.now, Elapsed: func() time.Duration { return steady }})
+		wantCode(t, pass(time.Hour, time.Minute), events.Conflict, "the clock was set by 59m0s")
+	})
 }

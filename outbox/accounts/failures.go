@@ -178,6 +178,12 @@ type quarterHour struct {
 	until               time.Time // when it is over; a failure from then on begins another
 }
 
+// over reports whether the quarter hour is over, or began in the future because the clock
+// has been set back since.
+func (q quarterHour) over(now time.Time) bool {
+	return !now.Before(q.until) || q.until.Sub(now) > quarterHourLength
+}
+
 // quarterHours has the present quarter hour of each group of clients in memory.
 type quarterHours struct {
 	mu      sync.Mutex
@@ -197,7 +203,7 @@ func (q *quarterHours) add(a attempt, reason string, now time.Time) (first bool)
 	present, ok := q.byGroup[g]
 	// As long as failures of the former quarter hour are not written, the name, reason
 	// and address stay those of the first of them.
-	if first = !ok || !now.Before(present.until); first && present.count == 0 {
+	if first = !ok || present.over(now); first && present.count == 0 {
 		present = quarterHour{tried: a.name, reason: reason, from: a.from}
 	}
 	if first {
@@ -219,10 +225,10 @@ func (q *quarterHours) take(now time.Time) map[group]quarterHour {
 		if present.count > 0 {
 			taken[g] = present
 		}
-		if present.count = 0; now.Before(present.until) {
-			q.byGroup[g] = present
-		} else {
+		if present.count = 0; present.over(now) {
 			delete(q.byGroup, g)
+		} else {
+			q.byGroup[g] = present
 		}
 	}
 	return taken
@@ -307,11 +313,12 @@ func (acc *Accounts) Run(ctx context.Context) error {
 // closes the quarter hours that are over. If there are none of both, it reads once and
 // takes no write lock. After an error the failures are in memory again.
 func (acc *Accounts) writeFailures(ctx context.Context) error {
-	taken := acc.quarterHours.take(acc.ledger.Now())
+	now := acc.ledger.Now()
+	taken := acc.quarterHours.take(now)
 	if len(taken) == 0 {
 		var ended bool
-		err := acc.ledger.DB.Reader.QueryRowContext(ctx, `select exists (select 1 from failed_sign_ins where began <= ?)`,
-			events.FormatTime(acc.ledger.Now().Add(-quarterHourLength))).Scan(&ended)
+		err := acc.ledger.DB.Reader.QueryRowContext(ctx, `select exists (select 1 from failed_sign_ins where began <= ? or began > ?)`,
+			events.FormatTime(now.Add(-quarterHourLength)), events.FormatTime(now)).Scan(&ended)
 		if err != nil || !ended {
 			return err
 		}
@@ -348,13 +355,14 @@ type failureDetail struct {
 // recordInQuarterHour adds the failures in q to the group's quarter hour in the database.
 // If the stored one was over at q.last, or there is none, the failures begin a new one,
 // and the first of them is audited. The stored one may be over by now: failures from
-// before its end are added as long as it is not closed.
+// before its end are added as long as it is not closed. One that began in the future is
+// of a clock that was ahead, and is over.
 func recordInQuarterHour(tx *ledger.Tx, g group, q quarterHour) error {
 	result, err := tx.Exec(`
 		update failed_sign_ins
 		set count = count + ?
-		where kind = ? and protocol = ? and name = ? and address = ? and began > ?`,
-		q.count, g.kind, g.protocol, g.name, g.address, events.FormatTime(q.last.Add(-quarterHourLength)))
+		where kind = ? and protocol = ? and name = ? and address = ? and began > ? and began <= ?`,
+		q.count, g.kind, g.protocol, g.name, g.address, events.FormatTime(q.last.Add(-quarterHourLength)), events.FormatTime(tx.Now))
 	if err != nil || ledger.ChangedOne(result) {
 		return err
 	}
@@ -373,7 +381,8 @@ func recordInQuarterHour(tx *ledger.Tx, g group, q quarterHour) error {
 	})
 }
 
-// closeQuarterHours deletes the quarter hours in the database that are over. For each
+// closeQuarterHours deletes the quarter hours in the database that are over, or that
+// began in the future because the clock has been set back since. For each
 // with two failures or more it adds a line with their number.
 func closeQuarterHours(tx *ledger.Tx) error {
 	type ended struct {
@@ -381,18 +390,18 @@ func closeQuarterHours(tx *ledger.Tx) error {
 		began string
 		count int
 	}
-	over := events.FormatTime(tx.Now.Add(-quarterHourLength))
+	over, now := events.FormatTime(tx.Now.Add(-quarterHourLength)), events.FormatTime(tx.Now)
 	list, err := database.List(context.Background(), tx, func(row database.Row) (e ended, err error) {
 		return e, row.Scan(&e.kind, &e.protocol, &e.name, &e.address, &e.began, &e.count)
 	}, `
 		select kind, protocol, name, address, began, count
 		from failed_sign_ins
-		where began <= ?
-		order by began, kind, protocol, name, address`, over)
+		where began <= ? or began > ?
+		order by began, kind, protocol, name, address`, over, now)
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	if _, err := tx.Exec(`delete from failed_sign_ins where began <= ?`, over); err != nil {
+	if _, err := tx.Exec(`delete from failed_sign_ins where began <= ? or began > ?`, over, now); err != nil {
 		return err
 	}
 	for _, e := range list {

@@ -86,13 +86,14 @@ func hash(password string) (string, error) {
 // check reports whether the password matches the stored hash, with the cost that the
 // hash states. It takes the same time whether it matches or not.
 func check(password, stored string) (matches bool, err error) {
+	password = norm.NFKC.String(password) // of which checkStrength limits the length
 	if len(password) > maxPassword {
 		password = "" // nobody has so long a password, nor an empty one
 	}
 	if _, err := readCost(stored); err != nil {
 		return false, err
 	}
-	return argon2id.ComparePasswordAndHash(norm.NFKC.String(password), stored)
+	return argon2id.ComparePasswordAndHash(password, stored)
 }
 
 // renew returns a hash of the present cost for a password that matches the stored hash.

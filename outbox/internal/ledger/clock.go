@@ -95,16 +95,17 @@ type clockWatch struct {
 	mu       sync.Mutex
 	wall     time.Time     // wall clock when the time was last noted, or at the start
 	at       time.Duration // elapsed at that moment
-	accepted string        // clock.accepted when the time was last noted; empty before
+	accepted string        // clock.accepted when the time was last noted, or at the start
 }
 
 // start begins the comparison now. Without elapsed it uses the process's monotonic clock.
-func (w *clockWatch) start(elapsed func() time.Duration, now time.Time) {
+// The text accepted is the stored time at which the clock was accepted last.
+func (w *clockWatch) start(elapsed func() time.Duration, now time.Time, accepted string) {
 	if elapsed == nil {
 		opened := time.Now()
 		elapsed = func() time.Duration { return time.Since(opened) }
 	}
-	w.elapsed, w.wall, w.at = elapsed, now, elapsed()
+	w.elapsed, w.wall, w.at, w.accepted = elapsed, now, elapsed(), accepted
 }
 
 // maxDrift is how far the wall clock may move from the other one between two calls of
@@ -128,7 +129,6 @@ func (l *Ledger) NoteTime(ctx context.Context) error {
 		}
 		elapsed := l.watch.elapsed()
 		drift := tx.Now.Sub(l.watch.wall) - (elapsed - l.watch.at)
-		// The first call compares with an empty text, so it passes if the clock was ever accepted.
 		if drift.Abs() > maxDrift && accepted == l.watch.accepted {
 			return events.Errorf(events.Conflict, "the clock was set by %s: correct it or, if it is right, run signoff clock accept", drift)
 		}

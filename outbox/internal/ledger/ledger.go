@@ -62,7 +62,6 @@ func Open(ctx context.Context, db *database.DB, schema fs.FS, cfg Config) (*Ledg
 	if l.clock == nil {
 		l.clock = time.Now
 	}
-	l.watch.start(cfg.Elapsed, l.Now())
 	if l.newID == nil {
 		l.newID = func() string { return uuid.Must(uuid.NewV7()).String() }
 	}
@@ -77,6 +76,11 @@ func Open(ctx context.Context, db *database.DB, schema fs.FS, cfg Config) (*Ledg
 	if err != nil {
 		return nil, err
 	}
+	var accepted string
+	if err := db.Reader.GetContext(ctx, &accepted, `select accepted from clock`); err != nil {
+		return nil, fmt.Errorf("read the accepted time: %w", err)
+	}
+	l.watch.start(cfg.Elapsed, l.Now(), accepted)
 	return l, nil
 }
 
