@@ -100,6 +100,10 @@ func (v Version) Less(o Version) bool {
 	return v.CaseRevision < o.CaseRevision || v.CaseRevision == o.CaseRevision && v.Revision < o.Revision
 }
 
+// Follows reports whether v can be signed after last: it is higher, and its revision is
+// not lower.
+func (v Version) Follows(last Version) bool { return last.Less(v) && v.Revision >= last.Revision }
+
 // String returns the version in words, for messages.
 func (v Version) String() string {
 	return fmt.Sprintf("case revision %d, revision %d", v.CaseRevision, v.Revision)

@@ -24,6 +24,7 @@ const (
 	MethodNotAllowed Code = "method-not-allowed" // the resource has no such method
 	NotAcceptable    Code = "not-acceptable"     // no representation that the caller accepts
 	Conflict         Code = "conflict"           // contradicts what is stored
+	Stale            Code = "stale"              // what the request is about has changed since the caller read it
 	Gone             Code = "gone"               // was available before
 	TooLarge         Code = "too-large"          // over a size limit
 	UnsupportedMedia Code = "unsupported-media"  // a media type that is not read here

@@ -22,6 +22,7 @@ const (
 	actionReplaced    = "assessment.replaced" // a waiting version, by another
 	actionMoved       = "assessment.moved"    // to another case, before anything of it was signed
 	actionCaseRebound = "case.rebound"        // to another subject, likewise
+	actionReturned    = "assessment.returned" // to its source, by a PI
 	actionSigned      = "assessment.signed"
 	actionSuperseded  = "report.superseded"
 	actionWithdrawn   = "report.withdrawn"
@@ -60,10 +61,15 @@ type AuditFilter struct {
 	From       time.Time // lines of this time and later
 	Until      time.Time // lines of earlier times; zero: of all
 	After      int64     // lines numbered higher
+	Before     int64     // lines numbered lower; 0: all
+	Newest     int       // only so many, the latest first; 0: all, in order
 }
 
-// Audit calls fn with each line of the audit trail that the filter selects, in
-// order. If fn returns an error, Audit stops and returns that error.
+// errEnough ends the reading of the audit trail.
+var errEnough = errors.New("enough lines")
+
+// Audit calls fn with each line of the audit trail that the filter selects, in order, or
+// the latest first with filter.Newest. If fn returns an error, Audit stops and returns that error.
 func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEntry) error) error {
 	filter.Study = ledger.NormalizeStudy(filter.Study)
 	var people map[account]bool
@@ -80,10 +86,18 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 	if !filter.Until.IsZero() {
 		until = events.FormatTime(filter.Until)
 	}
+	order := "asc"
+	if filter.Newest > 0 {
+		order = "desc"
+	}
+	selected := 0
 	var stopped error // returned by fn, and to be returned as it is
 	err := database.Each(ctx, o.db.Reader, func(row database.Row) error {
 		entry, err := scanAudit(row)
 		if err == nil && filter.ofStudy(entry, people) {
+			if selected++; filter.Newest > 0 && selected > filter.Newest {
+				return errEnough
+			}
 			stopped = fn(entry)
 		}
 		return cmp.Or(err, stopped)
@@ -92,15 +106,18 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 			a.account, a.host, a.process, a.address, a.hash
 		from audit a
 		left join versions v on v.row = a.version
-		where a.row > ?
+		where a.row > ? and (? = 0 or a.row < ?)
 			and a.time >= ? and a.time < ?
 			and (? = '' or a.subject = ?)
 			and (? = '' or a.actor = ?)
 			and (? = '' or a.action = ? or substr(a.action, 1, length(?) + 1) = ? || '.')
 			and (? = '' or a.subject = ? and (a.action like 'assessment.%' or a.action like 'report.%'))
-		order by a.row`,
-		filter.After, from, until, filter.Subject, filter.Subject, filter.Actor, filter.Actor,
+		order by a.row `+order,
+		filter.After, filter.Before, filter.Before, from, until, filter.Subject, filter.Subject, filter.Actor, filter.Actor,
 		filter.Action, filter.Action, filter.Action, filter.Action, filter.Assessment, filter.Assessment)
+	if errors.Is(err, errEnough) {
+		return nil
+	}
 	if err != nil && stopped == nil {
 		return fmt.Errorf("read audit trail: %w", err)
 	}

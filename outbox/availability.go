@@ -5,11 +5,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
 
 // accept returns the case revision of the waiting versions, which are of one case.
@@ -38,10 +38,8 @@ func (tx *transaction) accept(toSign []*candidate) (int32, error) {
 // case revision must not be below the highest ever signed in the case. Signed versions
 // only grow, so the one signed last is the highest.
 func (tx *transaction) signable(c *candidate, next events.Version) error {
-	last := c.signedVersion
-	higher := last.Less(next) && next.Revision >= last.Revision
 	switch {
-	case c.signed != 0 && !higher:
+	case c.signed != 0 && !next.Follows(c.signedVersion):
 		return c.conflict("%s is not higher", next)
 	case next.CaseRevision < c.caseRevision:
 		return tx.caseConflict(c, next)
@@ -123,7 +121,7 @@ func (tx *transaction) supersede(chain *ledger.Chain, user string, toSign []*can
 	if err != nil {
 		return fmt.Errorf("find superseded reports: %w", err)
 	}
-	slices.SortFunc(reports, func(a, b availableReport) int { return compareIDs(a.id, b.id) })
+	slices.SortFunc(reports, func(a, b availableReport) int { return stored.CompareIDs(a.id, b.id) })
 	for _, r := range reports {
 		if slices.ContainsFunc(toSign, func(c *candidate) bool { return c.id == r.id }) {
 			continue
@@ -162,6 +160,13 @@ type numberedDetail struct {
 // last. Withdrawn is set if the report was withdrawn since. The error is a Conflict if
 // that sign-off was by another PI or with another meaning.
 func (tx *transaction) firstAnswer(c *candidate, s SignOff) (answer Signed, err error) {
+	if c.signed == 0 {
+		_, last, err := tx.lastReturn(c)
+		if err != nil {
+			return Signed{}, err
+		}
+		return Signed{}, alreadyReturned(c, last)
+	}
 	if c.signature.User != s.User {
 		return Signed{}, c.conflict("nothing of it waits for %s", s.User)
 	}
@@ -177,23 +182,3 @@ func (tx *transaction) firstAnswer(c *candidate, s SignOff) (answer Signed, err 
 	answer.Withdrawn = withdrawal != nil
 	return answer, err
 }
-
-// compareIDs orders assessment ids. Ids of digits only come first, by value. All
-// other ids follow, by their bytes.
-func compareIDs(a, b string) int {
-	digitsA, digitsB := onlyDigits(a), onlyDigits(b)
-	switch {
-	case digitsA && digitsB:
-		// Without leading zeros, the longer number is the greater one.
-		x, y := strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
-		return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y), cmp.Compare(a, b))
-	case digitsA:
-		return -1
-	case digitsB:
-		return 1
-	default:
-		return cmp.Compare(a, b)
-	}
-}
-
-func onlyDigits(s string) bool { return strings.Trim(s, "0123456789") == "" }

@@ -2,16 +2,14 @@ package outbox
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
 
 // candidate is an assessment that is to be signed or withdrawn, with everything
@@ -73,7 +71,7 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event, &c.digest,
 		&c.signer, &c.reset, nullAsFalse{&c.granted}, &head.LastEvent, &head.Trail.Line, &head.Trail.Hash)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, unknownAssessment(id)
+		return nil, stored.Unknown(id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load assessment: %w", err)
@@ -131,8 +129,8 @@ func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]p
 		if err != nil {
 			continue
 		}
-		if p.assessment, err = decode(content); err == nil {
-			p.digest = digest(content)
+		if p.assessment, err = stored.Decode(content); err == nil {
+			p.digest = stored.Digest(content)
 			out[id] = p
 		}
 	}
@@ -150,8 +148,8 @@ func (c *candidate) read(tx *transaction, prepared map[string]preparedVersion) (
 	if err != nil {
 		return err
 	}
-	c.digest = digest(content)
-	c.assessment, err = decode(content)
+	c.digest = stored.Digest(content)
+	c.assessment, err = stored.Decode(content)
 	return err
 }
 
@@ -162,21 +160,6 @@ func (tx *transaction) content(version int64) (content []byte, err error) {
 		return nil, fmt.Errorf("load version: %w", err)
 	}
 	return content, nil
-}
-
-// digest returns what a signature covers: the lower-case hex SHA-256 of a
-// version's content as it is stored.
-func digest(content []byte) string {
-	sum := sha256.Sum256(content)
-	return hex.EncodeToString(sum[:])
-}
-
-// decode reads the assessment from its stored form.
-func decode(content []byte) (a events.Assessment, err error) {
-	if err := json.Unmarshal(content, &a); err != nil {
-		return a, fmt.Errorf("read stored assessment: %w", err)
-	}
-	return a, nil
 }
 
 // nullAsFalse scans an SQL truth value, null as false.

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
 
 // caseRow is a stored case, as a registration finds it; zero where the case is new.
@@ -133,11 +134,11 @@ func (tx *transaction) refuseUsedLesions(study int64, a events.Assessment) error
 	if err != nil {
 		return err
 	}
-	var stored []struct {
+	var versions []struct {
 		ID      string `db:"id"`
 		Content string `db:"content"`
 	}
-	err = tx.Select(&stored, `
+	err = tx.Select(&versions, `
 		select a.id, v.content
 		from assessments a
 		join versions v on v.assessment = a.id
@@ -148,8 +149,8 @@ func (tx *transaction) refuseUsedLesions(study int64, a events.Assessment) error
 	if err != nil {
 		return fmt.Errorf("look up lesion identifiers: %w", err)
 	}
-	for _, s := range stored {
-		other, err := decode([]byte(s.Content))
+	for _, s := range versions {
+		other, err := stored.Decode([]byte(s.Content))
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 // stored returns the digest of the assessment in the form in which it is stored.
@@ -33,7 +34,7 @@ func TestASignatureCoversTheContentByItsDigest(t *testing.T) {
 	a := assessment("1", 1, 1, 1)
 	d.register(a)
 	want := stored(t, a)
-	if got := must(d.Waiting(t.Context(), outbox.WaitingFilter{}))(t)[0].Digest; got != want {
+	if got := must(d.Reviews().Waiting(t.Context(), review.WaitingFilter{}))(t)[0].Digest; got != want {
 		t.Fatalf("what waits has digest %s, want %s", got, want)
 	}
 	if got := d.sign("1")[0].Digest; got != want {
@@ -123,30 +124,34 @@ func TestVersionsOfAnAssessment(t *testing.T) {
 	must(d.withdrawAs("dr.b", "1", "wrong subject"))(t)
 	d.register(third)
 
-	got := must(d.Versions(t.Context(), "1"))(t)
+	got := must(d.Reviews().Versions(t.Context(), "1"))(t)
 	at := newClock().now()
 	signature := func(t time.Time) *events.Signature {
 		return &events.Signature{User: "dr.a", Name: "Printed dr.a", Meaning: meaning, Time: t}
 	}
-	want := []outbox.Version{
-		{State: outbox.VersionSigned, Signature: signature(at), SignedDigest: stored(t, first), Number: 1},
-		{State: outbox.VersionReplaced},
-		{State: outbox.VersionSigned, Signature: signature(at.Add(time.Minute)), SignedDigest: stored(t, second), Number: 2,
-			Withdrawal: &outbox.WithdrawalRecord{Reason: "wrong subject", Signature: events.Signature{
+	want := []review.Version{
+		{State: review.VersionSigned, Signature: signature(at), SignedDigest: stored(t, first), Number: 1},
+		{State: review.VersionReplaced},
+		{State: review.VersionSigned, Signature: signature(at.Add(time.Minute)), SignedDigest: stored(t, second), Number: 2,
+			Withdrawal: &review.WithdrawalRecord{Reason: "wrong subject", Signature: events.Signature{
 				User: "dr.b", Name: "Printed dr.b", Meaning: withdrawing, Time: at.Add(time.Minute + time.Microsecond),
 			}}},
-		{State: outbox.VersionWaiting},
+		{State: review.VersionWaiting},
 	}
 	for i, a := range []events.Assessment{first, replaced, second, third} {
-		want[i].Waiting = outbox.Waiting{Assessment: a, By: source, Registered: at, Registration: int64(i + 1), Digest: stored(t, a)}
+		want[i].Waiting = review.Waiting{Assessment: a, By: source, Registered: at, Registration: int64(i + 1), Digest: stored(t, a)}
 	}
 	want[3].Registered = at.Add(time.Minute)
+	published := all(t, d.Outbox)[len(all(t, d.Outbox))-3:] // signed, amended, withdrawn
+	for i, e := range map[int]events.Event{0: published[0], 2: published[1]} {
+		want[i].Publication = &review.Publication{Event: e.ID, Kind: string(e.Kind()), Hash: e.Hash}
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	_, err := d.Versions(t.Context(), "2")
+	_, err := d.Reviews().Versions(t.Context(), "2")
 	wantCode(t, err, events.NotFound)
-	_, err = d.Versions(t.Context(), "'")
+	_, err = d.Reviews().Versions(t.Context(), "'")
 	wantCode(t, err, events.Invalid)
 }
 
@@ -154,12 +159,12 @@ func TestAVersionIsAvailableUntilItsCaseMovesOn(t *testing.T) {
 	d := newOutbox(t)
 	d.register(assessment("1", 1, 1, 1), assessment("2", 1, 1, 1))
 	d.sign("1", "2")
-	if !must(d.Versions(t.Context(), "1"))(t)[0].Available {
+	if !must(d.Reviews().Versions(t.Context(), "1"))(t)[0].Available {
 		t.Error("a signed version is not available")
 	}
 	d.register(assessment("2", 1, 2, 1))
 	d.sign("2")
-	if must(d.Versions(t.Context(), "1"))(t)[0].Available {
+	if must(d.Reviews().Versions(t.Context(), "1"))(t)[0].Available {
 		t.Error("a superseded version is available")
 	}
 }
@@ -192,7 +197,7 @@ func TestSignaturesOfBeforeDigestsWereRecorded(t *testing.T) {
 	if _, err := again.withdrawAs("dr.a", "1", "reason"); err != nil {
 		t.Errorf("the same withdrawal again: %v", err)
 	}
-	v := must(o.Versions(t.Context(), "1"))(t)[0]
+	v := must(o.Reviews().Versions(t.Context(), "1"))(t)[0]
 	if v.SignedDigest != "" || v.Withdrawal.Meaning != "" || v.Digest == "" {
 		t.Errorf("%+v", v)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 func check(err error) {
@@ -104,14 +105,14 @@ func ExampleOutbox_Withdraw() {
 	// diagnosticreport.withdrawn.v1 number 2
 }
 
-func ExampleOutbox_Waiting() {
+func ExampleOutbox_Reviews() {
 	ctx := context.Background()
 	o, done := exampleOutbox(ctx)
 	defer done()
 	register(ctx, o, "790", "791")
 	sign(ctx, o, "790")
 
-	waiting, err := o.Waiting(ctx, outbox.WaitingFilter{Study: "FHIR-T"})
+	waiting, err := o.Reviews().Waiting(ctx, review.WaitingFilter{Study: "FHIR-T"})
 	check(err)
 	for _, w := range waiting {
 		fmt.Println(w.Assessment.ID, "registered by", w.By)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 func version(caseRevision, revision int32) outbox.Expected {
@@ -54,7 +55,7 @@ func TestASignOffOfAnExpectedVersion(t *testing.T) {
 	t.Run("refuses other content under the same version", func(t *testing.T) {
 		d := newOutbox(t)
 		d.register(assessment("1", 1, 1, 1))
-		seen := must(d.Waiting(t.Context(), outbox.WaitingFilter{}))(t)[0]
+		seen := must(d.Reviews().Waiting(t.Context(), review.WaitingFilter{}))(t)[0]
 		unseen := assessment("1", 1, 1, 1)
 		unseen.Conclusion = "Progressive Disease"
 		d.register(unseen)
@@ -63,7 +64,7 @@ func TestASignOffOfAnExpectedVersion(t *testing.T) {
 		_, err := d.signExpected("dr.a", "1", exactly)
 		wantCode(t, err, events.Conflict, "registered again, with other content")
 		d.register(assessment("1", 1, 1, 1))
-		exactly.Registration = must(d.Waiting(t.Context(), outbox.WaitingFilter{}))(t)[0].Registration
+		exactly.Registration = must(d.Reviews().Waiting(t.Context(), review.WaitingFilter{}))(t)[0].Registration
 		first := must(d.signExpected("dr.a", "1", exactly))(t)
 		if diff := cmp.Diff(first, must(d.signExpected("dr.a", "1", exactly))(t)); diff != "" {
 			t.Error(diff)

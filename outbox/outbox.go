@@ -1,6 +1,7 @@
 // Package outbox is the write side: it registers assessments, signs them off and
 // withdraws them, writes the audit trail, and stores every event, also after the
-// publisher has published it. PIs, partners and keys are in its Accounts.
+// publisher has published it. PIs, partners and keys are in its Accounts, and what
+// PIs see of cases in its Reviews.
 //
 // A version is the content of an assessment under a pair of revisions: that of the
 // case and that of the assessment. A version waits from its registration until it
@@ -41,6 +42,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 )
 
@@ -86,6 +88,7 @@ type Outbox struct {
 	ledger   *ledger.Ledger
 	accounts *accounts.Accounts
 	receipts *receipts.Receipts
+	reviews  *review.Reviews
 	log      *slog.Logger
 	step     func(string)
 	counters counters
@@ -140,7 +143,7 @@ func (o *Outbox) prepare(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	o.receipts = receipts.New(o.ledger)
+	o.receipts, o.reviews = receipts.New(o.ledger), review.New(o.ledger)
 	o.accounts, err = accounts.Open(ctx, o.ledger, o.log)
 	return err
 }
@@ -161,6 +164,9 @@ func (o *Outbox) Accounts() *accounts.Accounts { return o.accounts }
 
 // Receipts returns the receipts: how far each partner got in its studies.
 func (o *Outbox) Receipts() *receipts.Receipts { return o.receipts }
+
+// Reviews returns the cases as PIs see them.
+func (o *Outbox) Reviews() *review.Reviews { return o.reviews }
 
 // Source returns the events for the publisher.
 func (o *Outbox) Source() *Source { return &Source{o.ledger} }
@@ -226,6 +232,11 @@ func (o *Outbox) watch(ctx context.Context) error {
 		}
 	}
 }
+
+// Watch returns a channel that receives after each commit to the outbox; one value may
+// stand for several. A commit of another process is noticed within 50 ms while Run runs.
+// The caller calls stop when it does not receive from the channel any more.
+func (o *Outbox) Watch() (changed <-chan struct{}, stop func()) { return o.ledger.Watch() }
 
 // Wake wakes the publisher. A host calls it after it has committed a transaction
 // with SignOffTx; otherwise Run does so within 50 ms.

@@ -31,6 +31,8 @@ func TestRecordsAreProtected(t *testing.T) {
 	d.register(assessment("1", 1, 1, 2))
 	d.sign("1")
 	d.record(1)
+	d.register(assessment("2", 2, 1, 1))
+	must(d.Return(t.Context(), outbox.Return{User: "dr.a", ID: "2", Reason: "reason"}))(t)
 	db := raw(t, d.path).Writer
 	count := func(table string) (n int) {
 		t.Helper()
@@ -51,6 +53,7 @@ func TestRecordsAreProtected(t *testing.T) {
 		"versions":    "content = '{}'",
 		"signatures":  "user = 'nobody'",
 		"withdrawals": "reason = 'none'",
+		"returns":     "reason = 'none'",
 		"ordinals":    "ordinal = 7",
 		"settings":    "value = '/elsewhere'",
 	} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 func TestRegister(t *testing.T) {
@@ -18,7 +19,7 @@ func TestRegister(t *testing.T) {
 		for revision := range int32(3) {
 			d.register(assessment("1", 1, 1, revision+1))
 		}
-		waiting := must(d.Waiting(t.Context(), outbox.WaitingFilter{Study: study, Case: 1}))(t)
+		waiting := must(d.Reviews().Waiting(t.Context(), review.WaitingFilter{Study: study, Case: 1}))(t)
 		if len(waiting) != 1 || waiting[0].By != source || !waiting[0].Registered.Equal(d.clock.now()) {
 			t.Fatalf("%+v", waiting)
 		}
@@ -50,7 +51,7 @@ func TestRegister(t *testing.T) {
 		if got := d.submit(a)[0].Outcome; got != outbox.Unchanged {
 			t.Error(got)
 		}
-		if waiting := must(d.Waiting(t.Context(), outbox.WaitingFilter{}))(t); len(waiting) != 1 {
+		if waiting := must(d.Reviews().Waiting(t.Context(), review.WaitingFilter{}))(t); len(waiting) != 1 {
 			t.Errorf("%+v", waiting)
 		}
 	})
@@ -77,7 +78,7 @@ func TestRegister(t *testing.T) {
 		}
 		must(d.withdrawAs("dr.a", "1", "reason"))(t)
 		wantCode(t, d.submit(assessment("1", 1, 2, 4))[0].Err, events.Conflict, "case revision 2, revision 5")
-		if waiting := must(d.Waiting(t.Context(), outbox.WaitingFilter{}))(t); len(waiting) != 0 {
+		if waiting := must(d.Reviews().Waiting(t.Context(), review.WaitingFilter{}))(t); len(waiting) != 0 {
 			t.Errorf("%+v", waiting)
 		}
 	})

@@ -2,12 +2,15 @@ package outbox
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 // signCase signs the waiting versions of assessments of one case. Where nothing waits,
@@ -57,6 +60,9 @@ func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]pre
 // events of the reports that they supersede, by id, and then their own events, by
 // timepoint, then id.
 func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[string]preparedVersion) ([]Signed, error) {
+	if err := tx.checkStamp(s, toSign[0]); err != nil {
+		return nil, err
+	}
 	revision, err := tx.accept(toSign)
 	if err != nil {
 		return nil, err
@@ -73,7 +79,7 @@ func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[
 		return nil, err
 	}
 	slices.SortFunc(toSign, func(a, b *candidate) int {
-		return cmp.Or(cmp.Compare(a.assessment.Timepoint, b.assessment.Timepoint), compareIDs(a.id, b.id))
+		return cmp.Or(cmp.Compare(a.assessment.Timepoint, b.assessment.Timepoint), stored.CompareIDs(a.id, b.id))
 	})
 	chain := toSign[0].chain // each candidate has opened the same one
 	chain.TraceParent = s.TraceParent
@@ -88,7 +94,7 @@ func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[
 	}
 	answers := make([]Signed, 0, len(toSign))
 	for _, c := range toSign {
-		answer, err := tx.publish(chain, c, signature)
+		answer, err := tx.publish(chain, c, signature, s.Remarks[c.id])
 		if err != nil {
 			return nil, err
 		}
@@ -98,8 +104,21 @@ func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[
 	return answers, chain.Close()
 }
 
+// checkStamp returns a Stale Error if the sign-off has a stamp and the case of c has
+// another one by now.
+func (tx *transaction) checkStamp(s SignOff, c *candidate) error {
+	if s.Stamp == "" {
+		return nil
+	}
+	stamp, err := review.Stamp(context.Background(), tx, c.studyRow, c.number)
+	if err != nil || stamp == s.Stamp {
+		return err
+	}
+	return events.Errorf(events.Stale, "case %d of study %s has changed since it was read, and nothing was signed; read it again", c.number, c.study)
+}
+
 // publish appends the events of one signed assessment and stores its state.
-func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature events.Signature) (Signed, error) {
+func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature events.Signature, remark Remark) (Signed, error) {
 	report := fhir.Report{Assessment: c.assessment, Signature: signature}
 	if len(c.assessment.Lesions) > 0 {
 		if err := appendObservations(chain, c, report); err != nil {
@@ -120,7 +139,7 @@ func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature even
 	}
 	err = tx.Audit(ledger.Line{
 		Time: signature.Time, Actor: signature.User, Action: actionSigned, Study: c.study, Subject: c.id,
-		Version: c.waiting, Detail: signedDetail{signature.Meaning, c.digest, e.Number, e.ID, c.resetBefore(signature)},
+		Version: c.waiting, Detail: signedDetail{signature.Meaning, c.digest, e.Number, e.ID, remark, c.resetBefore(signature)},
 	})
 	return c.answer(e, c.waitingVersion, signature), err
 }
@@ -131,7 +150,8 @@ type signedDetail struct {
 	Digest   string `json:"digest"` // of the version's content
 	Sequence uint64 `json:"sequence"`
 	Event    string `json:"event"`
-	Reset    string `json:"passwordReset,omitempty"` // within 72 hours before
+	Remark
+	Reset string `json:"passwordReset,omitempty"` // within 72 hours before
 }
 
 // storeSigned stores the signature of the waiting version and makes it the signed and

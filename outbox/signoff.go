@@ -9,12 +9,14 @@ import (
 	"regexp"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jmoiron/sqlx"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
 
 // maxPerSignOff bounds how many assessments one call signs.
@@ -32,6 +34,22 @@ type SignOff struct {
 	// whichever it is. With an entry, the same request can be sent again and does
 	// not sign what was registered meanwhile.
 	Expected map[string]Expected
+
+	// Stamp, if not empty, is review.Case.Stamp of the case that the PI has seen. Then
+	// nothing is signed if anything of the case was registered, signed, withdrawn or
+	// returned since: what the PI has seen of one visit may depend on the others. All
+	// assessments must be of one case.
+	Stamp string
+
+	// Remarks has, by assessment id, what the audit trail is to say beside a signature.
+	Remarks map[string]Remark
+}
+
+// Remark is what a host has found in an assessment, and why the PI signs it all the
+// same. It is audited with the signature and not published.
+type Remark struct {
+	Findings []string `json:"findings,omitempty"` // codes
+	Reason   string   `json:"reason,omitempty"`
 }
 
 // Signed is the answer to a sign-off or a withdrawal: the version, its signature
@@ -64,6 +82,9 @@ type Signed struct {
 // signed in one transaction, all or none; several cases are signed one after the
 // other, by study and case number. SignOff returns when they are on disk.
 //
+// With a stamp, SignOff signs nothing if the case has another one by now, and returns a
+// Stale Error. An answer to a sign-off of before is returned all the same.
+//
 // The answers are in the order of publication within each case, after those of its
 // assessments that were signed before. An assessment counts as signed before if nothing
 // waits, or if the version signed last is the expected one. If the same PI signed that
@@ -90,6 +111,9 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	cases, err := groupByCase(ctx, o.db.Reader, s.IDs)
 	if err != nil {
 		return nil, o.RecordRefusal(ctx, s, ledger.Explain("sign off", err))
+	}
+	if err := s.checkCases(cases); err != nil {
+		return nil, o.RecordRefusal(ctx, s, err)
 	}
 	var answers []Signed
 	for _, ids := range cases {
@@ -130,6 +154,9 @@ func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Sig
 	if err != nil {
 		return nil, ledger.Explain("sign off", err)
 	}
+	if err := s.checkCases(cases); err != nil {
+		return nil, err
+	}
 	tx := &transaction{o.ledger.In(ctx, host), o}
 	var answers []Signed
 	for _, ids := range cases {
@@ -166,7 +193,57 @@ func (s *SignOff) check() error {
 		return &events.Error{Code: events.TooLarge, Field: "ids", Message: fmt.Sprintf("at most %d assessments are signed at once", maxPerSignOff)}
 	}
 	s.TraceParent = checkTraceParent(s.TraceParent)
-	return s.checkExpected()
+	if s.Stamp != "" && !digestForm.MatchString(s.Stamp) {
+		return events.Fieldf("stamp", "must be 64 lower-case hexadecimal digits")
+	}
+	if len(s.Expected) == 0 && len(s.Remarks) == 0 {
+		return nil
+	}
+	named := make(map[string]bool, len(s.IDs))
+	for _, id := range s.IDs {
+		named[id] = true
+	}
+	return cmp.Or(s.checkExpected(named), s.checkRemarks(named))
+}
+
+// checkCases returns an error if the request has a stamp but assessments of several
+// cases.
+func (s SignOff) checkCases(cases [][]string) error {
+	if s.Stamp != "" && len(cases) > 1 {
+		return events.Fieldf("stamp", "is of one case, but the assessments are of %d; sign each case by itself", len(cases))
+	}
+	return nil
+}
+
+// Bounds of a Remark.
+const (
+	maxFindings    = 100
+	maxFindingCode = 64 // bytes
+)
+
+// checkRemarks returns an error unless each remark is of an assessment that is named,
+// and can be audited.
+func (s SignOff) checkRemarks(named map[string]bool) error {
+	for id, r := range s.Remarks {
+		if !named[id] {
+			return events.Fieldf("remarks", "there is a remark about assessment %q, which is not among those to be signed", id)
+		}
+		if len(r.Findings) > maxFindings {
+			return events.Fieldf("remarks", "the remark about assessment %s has more than %d findings", id, maxFindings)
+		}
+		for _, code := range r.Findings {
+			if code == "" || len(code) > maxFindingCode || !utf8.ValidString(code) {
+				return events.Fieldf("remarks", "the remark about assessment %s has a finding that is not a text of 1 to %d bytes", id, maxFindingCode)
+			}
+		}
+		if r.Reason == "" {
+			continue
+		}
+		if err := events.ValidReason(r.Reason); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkTraceParent returns the trace context, or an empty string if it is malformed.
@@ -202,7 +279,7 @@ func groupByCase(ctx context.Context, q database.Querier, ids []string) ([][]str
 			join studies s on s.row = a.study
 			where a.id = +?`, id).Scan(&k.study, &k.number)
 		if errors.Is(err, sql.ErrNoRows) {
-			return nil, unknownAssessment(id)
+			return nil, stored.Unknown(id)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("look up cases: %w", err)
@@ -221,15 +298,6 @@ func groupByCase(ctx context.Context, q database.Querier, ids []string) ([][]str
 		out[i] = groups[k]
 	}
 	return out, nil
-}
-
-// unknownAssessment returns the error for an id that is not stored: Invalid if it is
-// malformed, or else NotFound.
-func unknownAssessment(id string) error {
-	if !events.ValidFHIRID(id) {
-		return events.Fieldf("id", "%q is not an assessment id: 1 to 64 of A-Z, a-z, 0-9, - and .", id)
-	}
-	return events.Errorf(events.NotFound, "no assessment %s is registered", id)
 }
 
 // Expected is the version of an assessment that the PI means to sign.
@@ -256,7 +324,7 @@ func (tx *transaction) matches(e Expected, version events.Version, row int64) (b
 		return true, nil
 	}
 	content, err := tx.content(row)
-	return err == nil && e.Digest == digest(content), err
+	return err == nil && e.Digest == stored.Digest(content), err
 }
 
 // meansWaiting reports whether the sign-off is to sign the candidate's waiting version.
@@ -303,15 +371,8 @@ func (c *candidate) whatWasSigned() string {
 }
 
 // checkExpected returns an error unless each expected version is one of an
-// assessment that is to be signed.
-func (s SignOff) checkExpected() error {
-	if len(s.Expected) == 0 {
-		return nil
-	}
-	named := make(map[string]bool, len(s.IDs))
-	for _, id := range s.IDs {
-		named[id] = true
-	}
+// assessment that is named.
+func (s SignOff) checkExpected(named map[string]bool) error {
 	for id, e := range s.Expected {
 		if !named[id] {
 			return events.Fieldf("expected", "a version of assessment %q is expected, which is not among those to be signed", id)

@@ -108,6 +108,42 @@ func (o *Outbox) backlog(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
+// RecentEvent is an event without its body.
+type RecentEvent struct {
+	Time           time.Time `json:"time"`
+	Study          string    `json:"study"`
+	Number         uint64    `json:"number"` // study number
+	Kind           string    `json:"kind"`
+	ID             string    `json:"id"`
+	StreamSequence uint64    `json:"streamSequence"` // 0 until the broker has stored the event
+}
+
+// maxRecent bounds what Recent returns.
+const maxRecent = 1000
+
+// Recent returns the latest events of all studies, the internal ones too, the last one
+// first; at most limit, and at most 1,000.
+func (o *Outbox) Recent(ctx context.Context, limit int) ([]RecentEvent, error) {
+	recent, err := database.List(ctx, o.db.Reader, func(row database.Row) (e RecentEvent, err error) {
+		var at string
+		if err := row.Scan(&at, &e.Study, &e.Number, &e.Kind, &e.ID, &e.StreamSequence); err != nil {
+			return e, err
+		}
+		e.Time, err = events.ParseTime(at)
+		return e, err
+	}, `
+		select e.time, s.study, e.sequence, e.kind, e.id, coalesce(o.ordinal, 0)
+		from events e
+		join studies s on s.row = e.study
+		left join ordinals o on o.event = e.row
+		order by e.row desc
+		limit ?`, min(max(limit, 0), maxRecent))
+	if err != nil {
+		return nil, fmt.Errorf("list recent events: %w", err)
+	}
+	return recent, nil
+}
+
 // ChainHead returns the chain head of a study; the zero ChainHead where it has no
 // events.
 func (o *Outbox) ChainHead(ctx context.Context, study string) (head events.ChainHead, err error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
 
 // Withdrawal is a request of a PI to withdraw a signed report. It is a signature.
@@ -135,7 +136,7 @@ func (tx *transaction) withdrawSigned(c *candidate, wd Withdrawal) (Signed, erro
 	if err != nil {
 		return Signed{}, err
 	}
-	assessment, err := decode(content)
+	assessment, err := stored.Decode(content)
 	if err != nil {
 		return Signed{}, err
 	}

@@ -25,7 +25,9 @@ var arrows = map[string][]string{
 	"fhir":                   {"fhir/strictjson", "events"},
 	"fhir/strictjson":        {"events"},
 	"fhir/rest":              {"fhir", "events"},
-	"outbox":                 {"outbox/accounts", "outbox/receipts", "outbox/internal/ledger", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access", "events/retry"},
+	"outbox":                 {"outbox/accounts", "outbox/receipts", "outbox/review", "outbox/internal/ledger", "outbox/internal/stored", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access", "events/retry"},
+	"outbox/internal/stored": {"events"},
+	"outbox/review":          {"outbox/database", "outbox/internal/ledger", "outbox/internal/stored", "events"},
 	"outbox/internal/ledger": {"outbox/database", "events"},
 	"outbox/accounts":        {"outbox/receipts", "outbox/database", "outbox/internal/ledger", "events", "events/access"},
 	"outbox/receipts":        {"outbox/database", "outbox/internal/ledger", "events", "events/access"},
@@ -70,7 +72,7 @@ var reserved = []struct {
 }{
 	{"github.com/mattn/go-sqlite3", []string{"outbox/sqlite"}, "one place opens databases and knows their options"},
 	{"github.com/jmoiron/sqlx", []string{"outbox", "outbox/internal/ledger", "outbox/accounts", "outbox/receipts", "outbox/database", "outbox/sqlite", "subscriber/readmodel"}, "SQL stays behind the two stores"},
-	{"database/sql", []string{"outbox", "outbox/internal/ledger", "outbox/accounts", "outbox/receipts", "outbox/database", "outbox/sqlite", "subscriber/readmodel"}, "SQL stays behind the two stores"},
+	{"database/sql", []string{"outbox", "outbox/internal/ledger", "outbox/accounts", "outbox/receipts", "outbox/review", "outbox/database", "outbox/sqlite", "subscriber/readmodel"}, "SQL stays behind the two stores"},
 	{"github.com/nats-io/nats-server/v2", []string{"publisher/natsd"}, "the server can be an outside cluster"},
 	{
 		"github.com/nats-io/nats.go/jetstream",

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 // waitingCommand lists what waits for a signature.
@@ -34,7 +35,7 @@ func (cmd *waitingCommand) Validate() error {
 
 func (cmd *waitingCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		waiting, err := o.Waiting(ctx, outbox.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
+		waiting, err := o.Reviews().Waiting(ctx, review.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
 		if err != nil {
 			return err
 		}
@@ -50,7 +51,7 @@ func (cmd *waitingCommand) Run(ctx context.Context, c *common, t console.Termina
 }
 
 // printWaiting prints the versions, one table for each study. They must be sorted by study.
-func printWaiting(w io.Writer, waiting []outbox.Waiting) {
+func printWaiting(w io.Writer, waiting []review.Waiting) {
 	for len(waiting) > 0 {
 		study := waiting[0].Assessment.Study
 		var rows [][]string
@@ -66,7 +67,7 @@ func printWaiting(w io.Writer, waiting []outbox.Waiting) {
 
 // pinned returns the argument by which sign selects the version, with or without its
 // digest, such as 790@5.2#DIGEST.
-func pinned(v outbox.Waiting, withDigest bool) string {
+func pinned(v review.Waiting, withDigest bool) string {
 	text := fmt.Sprintf("%s@%d.%d", v.Assessment.ID, v.Assessment.Case.Revision, v.Assessment.Revision)
 	if withDigest {
 		text += "#" + v.Digest
@@ -90,8 +91,8 @@ type showCommand struct {
 
 // versionFacts is what the command prints.
 type versionFacts struct {
-	Shown    outbox.Version   `json:"shown"`
-	Versions []outbox.Version `json:"versions"` // all, in the order of registration
+	Shown    review.Version   `json:"shown"`
+	Versions []review.Version `json:"versions"` // all, in the order of registration
 }
 
 func (cmd *showCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -101,7 +102,7 @@ func (cmd *showCommand) Run(ctx context.Context, c *common, t console.Terminal) 
 	}
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		id := asked.ids[0]
-		versions, err := o.Versions(ctx, id)
+		versions, err := o.Reviews().Versions(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -128,8 +129,8 @@ func expectedText(e outbox.Expected) string {
 // with different content; then chosen returns the last of them that has the digest, if e
 // has one. If named is false it returns the version that waits, else the one that was
 // signed last, else the last. It returns nil if there is none.
-func chosen(versions []outbox.Version, e outbox.Expected, named bool) *outbox.Version {
-	var best *outbox.Version
+func chosen(versions []review.Version, e outbox.Expected, named bool) *review.Version {
+	var best *review.Version
 	for i := range versions {
 		v := &versions[i]
 		switch {
@@ -144,11 +145,11 @@ func chosen(versions []outbox.Version, e outbox.Expected, named bool) *outbox.Ve
 
 // rank returns how far the state of a version is preferred if none is named. The highest
 // rank is chosen.
-func rank(v *outbox.Version) int {
+func rank(v *review.Version) int {
 	switch v.State {
-	case outbox.VersionWaiting:
+	case review.VersionWaiting:
 		return 2
-	case outbox.VersionSigned:
+	case review.VersionSigned:
 		return 1
 	default:
 		return 0
@@ -247,10 +248,10 @@ func lesion(l events.Lesion) string {
 func (f versionFacts) printState(w io.Writer) {
 	v := f.Shown
 	switch v.State {
-	case outbox.VersionWaiting:
+	case review.VersionWaiting:
 		wrap(w, "state", "waits for its signature")
 		fmt.Fprintf(w, "\nTo sign exactly this:\n  signoff sign %s --as USER --meaning \"…\"\n", pinned(v.Waiting, true))
-	case outbox.VersionReplaced:
+	case review.VersionReplaced:
 		wrap(w, "state", "replaced by a later registration before it was signed")
 	default:
 		s := v.Signature

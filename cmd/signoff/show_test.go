@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
@@ -34,7 +34,7 @@ func TestWhatIsSignedIsShownWhole(t *testing.T) {
 		if strings.Contains(out, "DEMO-01") || !strings.Contains(out, "792@5.2") {
 			t.Errorf("of one case it lists\n%s", out)
 		}
-		var waiting []outbox.Waiting
+		var waiting []review.Waiting
 		if err := json.Unmarshal([]byte(mustSignoff(t, "waiting", "--json", "--data", dir).out), &waiting); err != nil || len(waiting) != 12 {
 			t.Errorf("%d wait as JSON, %v", len(waiting), err)
 		}
@@ -84,9 +84,9 @@ func TestWhatIsSignedIsShownWhole(t *testing.T) {
 		}
 	})
 	t.Run("a signature and a withdrawal of a former version of the program", func(t *testing.T) {
-		v := outbox.Version{
-			State: outbox.VersionSigned, Signature: &events.Signature{User: "pi", Name: "P", Meaning: "m"},
-			Withdrawal: &outbox.WithdrawalRecord{Signature: events.Signature{User: "pi", Name: "P"}, Reason: "r"},
+		v := review.Version{
+			State: review.VersionSigned, Signature: &events.Signature{User: "pi", Name: "P", Meaning: "m"},
+			Withdrawal: &review.WithdrawalRecord{Signature: events.Signature{User: "pi", Name: "P"}, Reason: "r"},
 		}
 		var out strings.Builder
 		versionFacts{Shown: v}.print(&out)

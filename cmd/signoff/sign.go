@@ -16,6 +16,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 // localAddress is the address under which failed sign-ins on the command line are counted.
@@ -259,11 +260,11 @@ func parseVersion(text string) (e outbox.Expected, ok bool) {
 // selection returns the requests to sign, and the versions to show to the PI before. The
 // requests are pinned to what is shown. With ids there is one request, else one per case
 // that has waiting versions.
-func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) (cases []outbox.SignOff, shown []outbox.Waiting, err error) {
+func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) (cases []outbox.SignOff, shown []review.Waiting, err error) {
 	if len(cmd.ID) > 0 {
 		return named(ctx, o, cmd.ID)
 	}
-	shown, err = o.Waiting(ctx, outbox.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
+	shown, err = o.Reviews().Waiting(ctx, review.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -284,18 +285,18 @@ func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) (cases 
 // answer again. A version that does not exist is in the request too, so that the outbox
 // refuses it with the reason. It does so even if the version is registered meanwhile,
 // because nobody saw that.
-func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignOff, []outbox.Waiting, error) {
+func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignOff, []review.Waiting, error) {
 	a, err := parseSelected(args)
 	if err != nil {
 		return nil, nil, err
 	}
 	request := outbox.SignOff{Expected: make(map[string]outbox.Expected)}
-	var shown []outbox.Waiting
+	var shown []review.Waiting
 	for _, id := range a.ids {
 		if slices.Contains(request.IDs, id) {
 			continue
 		}
-		versions, err := o.Versions(ctx, id)
+		versions, err := o.Reviews().Versions(ctx, id)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -308,12 +309,12 @@ func named(ctx context.Context, o *outbox.Outbox, args []string) ([]outbox.SignO
 			continue
 		}
 		pin(&request, v.Waiting)
-		if v.State == outbox.VersionReplaced {
+		if v.State == review.VersionReplaced {
 			continue // not shown, because the outbox refuses it
 		}
 		shown = append(shown, v.Waiting)
 	}
-	slices.SortStableFunc(shown, func(a, b outbox.Waiting) int { return cmp.Compare(a.Assessment.Study, b.Assessment.Study) })
+	slices.SortStableFunc(shown, func(a, b review.Waiting) int { return cmp.Compare(a.Assessment.Study, b.Assessment.Study) })
 	return []outbox.SignOff{request}, shown, nil
 }
 
@@ -323,7 +324,7 @@ const noRegistration = -1
 
 // pin adds a version to the request, with its registration and digest, so that the outbox
 // signs exactly this content or nothing.
-func pin(request *outbox.SignOff, v outbox.Waiting) {
+func pin(request *outbox.SignOff, v review.Waiting) {
 	id := v.Assessment.ID
 	request.IDs = append(request.IDs, id)
 	request.Expected[id] = outbox.Expected{Version: v.Assessment.Version(), Registration: v.Registration, Digest: v.Digest}

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 // withdrawCommand withdraws a signed assessment. What is withdrawn is the version that was
@@ -39,7 +40,7 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Termin
 		return err
 	}
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		versions, err := o.Versions(ctx, cmd.ID)
+		versions, err := o.Reviews().Versions(ctx, cmd.ID)
 		if err != nil {
 			return err
 		}
@@ -48,7 +49,7 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Termin
 			return events.Errorf(events.Conflict, "assessment %s was never signed, so there is nothing to withdraw", cmd.ID)
 		}
 		fmt.Fprintln(t.Err, "To be withdrawn:")
-		printWaiting(t.Err, []outbox.Waiting{last.Waiting})
+		printWaiting(t.Err, []review.Waiting{last.Waiting})
 		password, err := cmd.Read(ctx, t, cmd.As)
 		if err != nil {
 			return err
@@ -71,8 +72,8 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Termin
 }
 
 // lastSigned returns the version that was signed last, or nil.
-func lastSigned(versions []outbox.Version) *outbox.Version {
-	var last *outbox.Version
+func lastSigned(versions []review.Version) *review.Version {
+	var last *review.Version
 	for i := range versions {
 		v := &versions[i]
 		if v.Signature != nil && (last == nil || v.Number > last.Number) {

@@ -28,6 +28,7 @@ var answers = map[events.Code]answer{
 	events.MethodNotAllowed: {http.StatusMethodNotAllowed, "not-supported", "The method is not offered here."},
 	events.NotAcceptable:    {http.StatusNotAcceptable, "not-supported", "None of the formats asked for is offered."},
 	events.Conflict:         {http.StatusConflict, "conflict", "This contradicts what is recorded."},
+	events.Stale:            {http.StatusPreconditionFailed, "conflict", "This has changed since it was read; read it again."},
 	events.Gone:             {http.StatusGone, "deleted", "This is no longer available."},
 	events.TooLarge:         {http.StatusRequestEntityTooLarge, "too-long", "The request is too large."},
 	events.UnsupportedMedia: {http.StatusUnsupportedMediaType, "not-supported", "The media type of the body is not supported."},

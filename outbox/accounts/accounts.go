@@ -34,6 +34,8 @@ const (
 	actionPIPassword     = "pi.password-set"      // by the PI
 	actionPIRehashed     = "pi.password-rehashed" // the same password, hashed with the present cost
 	actionPIDisabled     = "pi.disabled"
+	actionSessionBegan   = "session.began" // of a PI, in a host that keeps sessions
+	actionSessionEnded   = "session.ended"
 	actionPartnerAdded   = "partner.added"
 	actionPartnerGranted = "partner.granted"
 	actionPartnerRevoked = "partner.revoked"

@@ -24,6 +24,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
@@ -211,12 +212,12 @@ func (d *tour) register(ctx context.Context) error {
 		return err
 	}
 	for _, study := range demoStudies {
-		waiting, err := d.p.Outbox.Waiting(ctx, outbox.WaitingFilter{Study: study})
+		waiting, err := d.p.Outbox.Reviews().Waiting(ctx, review.WaitingFilter{Study: study})
 		if err != nil {
 			return err
 		}
 		d.linef("%-8s %s waiting", study, console.Plural(len(waiting), "assessment"))
-		slices.SortStableFunc(waiting, func(a, b outbox.Waiting) int {
+		slices.SortStableFunc(waiting, func(a, b review.Waiting) int {
 			return cmp.Or(cmp.Compare(a.Assessment.Case.ID, b.Assessment.Case.ID), cmp.Compare(a.Assessment.Timepoint, b.Assessment.Timepoint))
 		})
 		for _, w := range waiting {

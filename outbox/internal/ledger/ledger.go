@@ -49,7 +49,7 @@ type Ledger struct {
 	namespace events.Namespace
 	clock     func() time.Time
 	newID     func() string
-	changed   chan struct{}
+	changed   signal
 	process   origin // of what this process writes
 	watch     clockWatch
 }
@@ -58,7 +58,7 @@ type Ledger struct {
 // is none, and stores the namespace if there is none. The error is a Conflict if the
 // outbox was created with another namespace.
 func Open(ctx context.Context, db *database.DB, schema fs.FS, cfg Config) (*Ledger, error) {
-	l := &Ledger{DB: db, clock: cfg.Clock, newID: cfg.NewID, changed: make(chan struct{}, 1), process: thisProcess()}
+	l := &Ledger{DB: db, clock: cfg.Clock, newID: cfg.NewID, changed: newSignal(), process: thisProcess()}
 	if l.clock == nil {
 		l.clock = time.Now
 	}
@@ -120,17 +120,16 @@ func (l *Ledger) Namespace() events.Namespace { return l.namespace }
 // Now returns the time: UTC, to the microsecond.
 func (l *Ledger) Now() time.Time { return l.clock().UTC().Truncate(time.Microsecond) }
 
-// Changed returns a channel that receives after each Update and each Wake. Several of
-// them may send one value.
-func (l *Ledger) Changed() <-chan struct{} { return l.changed }
+// Changed returns the channel of the publisher. It receives after each Update and each
+// Wake. Several of them may send one value. Only one goroutine may receive from it.
+func (l *Ledger) Changed() <-chan struct{} { return l.changed.first }
 
-// Wake makes the channel of Changed receive.
-func (l *Ledger) Wake() {
-	select {
-	case l.changed <- struct{}{}:
-	default: // there is a value that nobody has taken yet
-	}
-}
+// Watch returns a channel of the caller's own that receives as that of Changed does. The
+// caller calls stop when it does not receive from it any more.
+func (l *Ledger) Watch() (changed <-chan struct{}, stop func()) { return l.changed.watch() }
+
+// Wake makes the channels of Changed and Watch receive.
+func (l *Ledger) Wake() { l.changed.send() }
 
 // Tx is a write transaction and the one moment at which it happens. Its
 // statements have no context: if one were interrupted, the database would undo

@@ -6,67 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
-
-// Waiting is a version that waits for its sign-off.
-type Waiting struct {
-	Assessment events.Assessment `json:"assessment"`
-	Registered time.Time         `json:"registered"`
-	By         string            `json:"by"`
-
-	Registration int64  `json:"registration"` // identifies the version among all others; see Expected
-	Digest       string `json:"digest"`       // lower-case hex SHA-256 of the content as stored
-}
-
-// WaitingFilter selects versions that wait. The zero filter selects all.
-type WaitingFilter struct {
-	Study string // id
-	Case  int32
-}
-
-// Waiting returns the versions that wait for their sign-off, by study, case and
-// assessment id.
-func (o *Outbox) Waiting(ctx context.Context, filter WaitingFilter) ([]Waiting, error) {
-	study := ledger.NormalizeStudy(filter.Study)
-	waiting, err := database.List(ctx, o.db.Reader, scanWaiting, `
-		select v.content, v.time, v.registrar, v.row
-		from assessments a
-		join studies s on s.row = a.study
-		join versions v on v.row = a.waiting
-		where (? = '' or s.study = ?)
-			and (? = 0 or a.number = ?)
-		order by s.study, a.number`, study, study, filter.Case, filter.Case)
-	if err != nil {
-		return nil, fmt.Errorf("list waiting versions: %w", err)
-	}
-	slices.SortStableFunc(waiting, func(a, b Waiting) int {
-		if a.Assessment.Study != b.Assessment.Study || a.Assessment.Case.ID != b.Assessment.Case.ID {
-			return 0 // in order already
-		}
-		return compareIDs(a.Assessment.ID, b.Assessment.ID)
-	})
-	return waiting, nil
-}
-
-func scanWaiting(row database.Row) (w Waiting, err error) {
-	var content []byte
-	var at string
-	if err := row.Scan(&content, &at, &w.By, &w.Registration); err != nil {
-		return w, err
-	}
-	if w.Registered, err = events.ParseTime(at); err != nil {
-		return w, err
-	}
-	w.Digest = digest(content)
-	w.Assessment, err = decode(content)
-	return w, err
-}
 
 // visitColumns selects what scanVisit reads: the content of the assessment's highest
 // version, whether that is the one signed last, whether the one signed last was
@@ -124,7 +69,7 @@ func scanVisit(row database.Row) (k events.KnownVisit, err error) {
 		return k, err
 	}
 	k.Withdrawn = k.Withdrawn && k.Signed // the withdrawn version is the one signed last; a waiting one may be higher
-	if k.Latest, err = decode(content); err != nil || visit == nil {
+	if k.Latest, err = stored.Decode(content); err != nil || visit == nil {
 		return k, err
 	}
 	k.Visit = new(events.Visit)

@@ -1,0 +1,178 @@
+package review
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
+)
+
+// Case is a case with the versions of its visits that a PI compares.
+type Case struct {
+	Study    string `json:"study"`
+	StudyKey string `json:"studyKey"`
+	Number   int32  `json:"case"`
+	Subject  string `json:"subject"`
+	Revision int32  `json:"revision"` // the highest ever signed; 0 for none
+
+	// Stamp identifies what is stored of the case now: its subject, its revision, and
+	// the waiting and the signed version of each assessment. See outbox.SignOff.
+	Stamp string `json:"stamp"`
+
+	// Visits has each assessment of the case once, by timepoint and then by id.
+	Visits []Visit `json:"visits"`
+}
+
+// Visit is an assessment of a case.
+type Visit struct {
+	ID      string   `json:"id"`
+	Waiting *Version `json:"waiting,omitempty"` // nil if none waits
+	Signed  *Version `json:"signed,omitempty"`  // the version signed last; nil if none was
+}
+
+// InForce returns the version of the visit that counts in the case c, or nil if none does.
+// It is the waiting version if that can be signed. Otherwise it is the version signed
+// last, unless that was withdrawn.
+func (c Case) InForce(v Visit) *Version {
+	switch {
+	case v.Waiting != nil && c.Signable(v):
+		return v.Waiting
+	case v.Signed != nil && v.Signed.Withdrawal == nil:
+		return v.Signed
+	default:
+		return nil
+	}
+}
+
+// Signable reports whether the visit's waiting version can be signed, alone or with
+// others of its case revision. It cannot if the case has moved on to a higher revision,
+// if a higher version was signed, or if it is for another subject.
+func (c Case) Signable(v Visit) bool {
+	if v.Waiting == nil || v.Waiting.Assessment.Subject != c.Subject {
+		return false
+	}
+	next := v.Waiting.Assessment.Version()
+	return next.CaseRevision >= c.Revision && (v.Signed == nil || next.Follows(v.Signed.Assessment.Version()))
+}
+
+// Case returns the case of a study with this number, as it is at one moment. The error
+// is NotFound if there is none.
+func (r *Reviews) Case(ctx context.Context, study string, number int32) (c Case, err error) {
+	err = r.atOneMoment(ctx, func(q database.Querier) error {
+		c, err = readCase(ctx, q, ledger.NormalizeStudy(study), number)
+		return err
+	})
+	if err != nil {
+		return Case{}, fmt.Errorf("read case: %w", err)
+	}
+	return c, nil
+}
+
+// atOneMoment calls fn with a transaction that sees the database as it is at one moment,
+// whatever is committed meanwhile.
+func (r *Reviews) atOneMoment(ctx context.Context, fn func(database.Querier) error) error {
+	tx, err := r.ledger.DB.Reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	return fn(tx)
+}
+
+func readCase(ctx context.Context, q database.Querier, study string, number int32) (Case, error) {
+	c := Case{Study: study, Number: number}
+	var row int64 // studies.row
+	err := q.QueryRowContext(ctx, `
+		select s.row, s.token, c.subject, c.revision
+		from cases c
+		join studies s on s.row = c.study
+		where s.study = ? and c.number = ?`, study, number).Scan(&row, &c.StudyKey, &c.Subject, &c.Revision)
+	if errors.Is(err, sql.ErrNoRows) {
+		return c, events.Errorf(events.NotFound, "study %s has no case %d", study, number)
+	}
+	if err != nil {
+		return c, err
+	}
+	if c.Stamp, err = Stamp(ctx, q, row, number); err != nil {
+		return c, err
+	}
+	versions, err := database.List(ctx, q, scanVersion, selectVersions+`
+		where a.study = ? and a.number = ? and v.row in (a.waiting, a.signed)
+		order by a.id, v.row`, row, number)
+	if err != nil {
+		return c, err
+	}
+	for _, v := range versions {
+		if n := len(c.Visits); n == 0 || c.Visits[n-1].ID != v.Assessment.ID {
+			c.Visits = append(c.Visits, Visit{ID: v.Assessment.ID})
+		}
+		visit := &c.Visits[len(c.Visits)-1]
+		if v.State == VersionWaiting {
+			visit.Waiting = &v
+		} else {
+			visit.Signed = &v
+		}
+	}
+	slices.SortStableFunc(c.Visits, func(a, b Visit) int {
+		return cmp.Or(cmp.Compare(c.timepoint(a), c.timepoint(b)), stored.CompareIDs(a.ID, b.ID))
+	})
+	return c, nil
+}
+
+// timepoint returns the timepoint of the visit's version in force, or of any version if
+// none is in force.
+func (c Case) timepoint(v Visit) int32 {
+	for _, version := range []*Version{c.InForce(v), v.Waiting, v.Signed} {
+		if version != nil {
+			return version.Assessment.Timepoint
+		}
+	}
+	return 0
+}
+
+// Stamp returns the stamp of a case: the lower-case hex SHA-256 of a text that has its
+// subject, its revision, and of each assessment, by id, the rows of the waiting and the
+// signed version and whether the signed one was withdrawn. Whatever changes how the
+// visits of a case compare changes its stamp. Study is studies.row.
+func Stamp(ctx context.Context, q database.Querier, study int64, number int32) (string, error) {
+	var subject string
+	var revision int32
+	err := q.QueryRowContext(ctx, `
+		select subject, revision
+		from cases
+		where study = ? and number = ?`, study, number).Scan(&subject, &revision)
+	if err != nil {
+		return "", fmt.Errorf("look up case: %w", err)
+	}
+	// A subject may have any character, so its length says where it ends. Ids have no spaces.
+	text := fmt.Appendf(nil, "signoff-case/1\n%d:%s\n%d\n", len(subject), subject, revision)
+	err = database.Each(ctx, q, func(row database.Row) error {
+		var id string
+		var waiting, signed int64
+		var withdrawn bool
+		if err := row.Scan(&id, &waiting, &signed, &withdrawn); err != nil {
+			return err
+		}
+		text = fmt.Appendf(text, "%s %d %d %t\n", id, waiting, signed, withdrawn)
+		return nil
+	}, `
+		select a.id, coalesce(a.waiting, 0), coalesce(a.signed, 0),
+			exists (select 1 from withdrawals w where w.version = a.signed)
+		from assessments a
+		where a.study = ? and a.number = ?
+		order by a.id`, study, number)
+	if err != nil {
+		return "", fmt.Errorf("list assessments of case: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
+}
