@@ -100,6 +100,10 @@ type CaseOf struct {
 	Number int32  `json:"case"`
 }
 
+func scanCaseOf(row database.Row) (c CaseOf, err error) {
+	return c, row.Scan(&c.Study, &c.Number)
+}
+
 // Find returns the cases of a subject in the studies with these ids, by study and case
 // number, at most MaxPerPage.
 func (r *Reviews) Find(ctx context.Context, studies []string, subject string) ([]CaseOf, error) {
@@ -107,9 +111,7 @@ func (r *Reviews) Find(ctx context.Context, studies []string, subject string) ([
 	if err != nil {
 		return nil, err
 	}
-	found, err := database.List(ctx, r.ledger.DB.Reader, func(row database.Row) (c CaseOf, err error) {
-		return c, row.Scan(&c.Study, &c.Number)
-	}, `
+	found, err := database.List(ctx, r.ledger.DB.Reader, scanCaseOf, `
 		select s.study, c.number
 		from cases c
 		join studies s on s.row = c.study
