@@ -53,7 +53,7 @@ type AuditEntry struct {
 // AuditFilter selects lines of the audit trail. The zero filter selects all.
 type AuditFilter struct {
 	Study      string // id
-	People     bool   // with Study: also lines without a study about PIs and partners who have or had a grant for it
+	People     bool   // with Study: also lines without a study about PIs, partners and sources who have or had a grant for it
 	Subject    string
 	Assessment string // id
 	Actor      string
@@ -137,10 +137,10 @@ func scanAudit(row database.Row) (e AuditEntry, err error) {
 	return e, err
 }
 
-// account is a PI or a partner.
+// account is a PI, a partner or a source.
 type account struct{ kind, name string } // the kind is the first word of its actions
 
-// peopleOf returns the PIs and partners who have or had a grant for the study. It
+// peopleOf returns the PIs, partners and sources who have or had a grant for the study. It
 // finds them by the lines of the audit trail that add, grant or revoke.
 func (o *Outbox) peopleOf(ctx context.Context, study string) (map[account]bool, error) {
 	people := make(map[account]bool)
@@ -163,7 +163,8 @@ func (o *Outbox) peopleOf(ctx context.Context, study string) (map[account]bool, 
 	}, `
 		select action, subject, study, detail
 		from audit
-		where action in ('pi.added', 'pi.granted', 'pi.revoked', 'partner.added', 'partner.granted', 'partner.revoked')`)
+		where action in ('pi.added', 'pi.granted', 'pi.revoked', 'partner.added', 'partner.granted', 'partner.revoked',
+			'source.added', 'source.granted', 'source.revoked')`)
 	if err != nil {
 		return nil, fmt.Errorf("read audit trail: %w", err)
 	}
@@ -177,7 +178,7 @@ func kindOf(action string) string {
 }
 
 // signInKinds has the kind of an account by the kind of its sign-ins.
-var signInKinds = map[string]string{"user": "pi", "client": "partner"}
+var signInKinds = map[string]string{"user": "pi", "client": "partner", "source": "source"}
 
 // ofStudy reports whether the filter's study selects the line. It selects lines
 // about the study, and lines without a study about one of people. Without a study

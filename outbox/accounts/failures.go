@@ -41,6 +41,7 @@ import (
 const (
 	kindUser   = "user"
 	kindClient = "client"
+	kindSource = "source"
 
 	overHTTP = "http"
 	overNATS = "nats"
@@ -50,7 +51,7 @@ const (
 type attempt struct {
 	kind, protocol string
 	name           string // that was tried; empty where it is malformed, because nobody has such a name
-	known          bool   // a PI or partner has this name
+	known          bool   // a PI, partner or source has this name
 	address        string // as access.Place returns it
 	from           string // the address as it is
 }
@@ -268,11 +269,11 @@ func (acc *Accounts) FailedLogin(id string, known, token bool, address string) {
 	}
 }
 
-// failClient records a failed sign-in of a client over HTTP and returns the error for
+// failClient records a failed sign-in of a client or a source over HTTP and returns the error for
 // it: Throttled after too many in a row, or else Unauthenticated. The first failure of a
 // quarter hour is in the database when it returns.
 func (acc *Accounts) failClient(ctx context.Context, a attempt, reason string) error {
-	wait, _ := acc.wrong.Fail(access.Attempt{Client: a.name, Place: a.address}, acc.ledger.Now())
+	wait, _ := acc.wrong.Fail(access.Attempt{Client: a.kind + " " + a.name, Place: a.address}, acc.ledger.Now())
 	if acc.quarterHours.add(a, reason, acc.ledger.Now()) {
 		if err := acc.writeFailures(ctx); err != nil {
 			return err
@@ -283,6 +284,9 @@ func (acc *Accounts) failClient(ctx context.Context, a attempt, reason string) e
 		return tooManyFailures(wait)
 	}
 	acc.failed.WithLabelValues(a.kind, "refused").Inc()
+	if a.kind == kindSource {
+		return events.Errorf(events.Unauthenticated, "%s", wrongSourceSecret)
+	}
 	return events.Errorf(events.Unauthenticated, "%s", wrongSecret)
 }
 

@@ -193,6 +193,7 @@ func (l *Ledger) linesNamedByState(ctx context.Context) ([]namedLine, error) {
 		select 'a PI', coalesce(max(line), 0) from people
 		union all select 'a grant', coalesce(max(line), 0) from grants
 		union all select 'a source', coalesce(max(line), 0) from sources
+		union all select 'a grant of a source', coalesce(max(line), 0) from source_grants
 		union all select 'a partner', coalesce(max(line), 0) from partners
 		union all select 'a key', coalesce(max(line), 0) from keys
 		union all select 'the clock', coalesce(max(line), 0) from clock`)
