@@ -21,6 +21,7 @@ const modulePath = "github.com/seed-e88a4ece/signoff"
 var arrows = map[string][]string{
 	"events":                 {},
 	"events/access":          {"events"},
+	"events/recist":          {"events"},
 	"events/retry":           {},
 	"fhir":                   {"fhir/strictjson", "events"},
 	"fhir/strictjson":        {"events"},
@@ -32,7 +33,7 @@ var arrows = map[string][]string{
 	"outbox/database":        {},
 	"outbox/sqlite":          {"outbox/database"},
 	"outbox/intake":          {"fhir", "fhir/strictjson", "events"},
-	"outbox/intake/sdtm":     {"outbox/intake", "events"},
+	"outbox/intake/sdtm":     {"outbox/intake", "events", "events/recist"},
 	"outbox/token":           {"events", "events/access", "fhir/rest"},
 	"outbox/desk":            {"outbox", "outbox/intake", "events", "fhir/rest"},
 	"publisher":              {"events", "events/retry"},
@@ -88,7 +89,7 @@ var reserved = []struct {
 
 // pure packages do no I/O.
 var (
-	pure = []string{"events", "events/access", "events/retry", "fhir", "fhir/strictjson", "publisher/tenancy"}
+	pure = []string{"events", "events/access", "events/recist", "events/retry", "fhir", "fhir/strictjson", "publisher/tenancy"}
 	io_  = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}
 )
 
