@@ -77,6 +77,22 @@ func (m *model) available() map[string]int {
 	return out
 }
 
+// inForce returns the version of each assessment that counts beside its case's others.
+func (m *model) inForce() map[string]string {
+	out := make(map[string]string)
+	for id, number := range m.place {
+		p, waits := m.waiting[id]
+		last, signed := m.last(id)
+		switch {
+		case waits && m.maySign(id, number, p) && m.intended[id] == m.subjects[number]:
+			out[id] = fmt.Sprint(outbox.VersionWaiting, p)
+		case signed && !last.withdrawn:
+			out[id] = fmt.Sprint(outbox.VersionSigned, last.pair)
+		}
+	}
+	return out
+}
+
 func (m *model) maySign(id string, number int32, next pair) bool {
 	for _, a := range m.signatures(func(a act) bool { return a.id == id }) {
 		if next.caseRevision < a.pair.caseRevision || next.revision < a.pair.revision || next == a.pair {
@@ -245,6 +261,13 @@ func TestAvailabilityFollowsTheModel(t *testing.T) {
 				s := must(d.Status(t.Context()))(t)
 				if s.Available != len(m.available()) || s.Waiting != len(m.waiting) {
 					rt.Fatalf("status says %d available, %d waiting; should be %d, %d", s.Available, s.Waiting, len(m.available()), len(m.waiting))
+				}
+				inForce := make(map[string]string)
+				for _, v := range must(d.InForce(t.Context(), outbox.WaitingFilter{}))(t) {
+					inForce[v.Assessment.ID] = fmt.Sprint(v.State, pair{v.Assessment.Case.Revision, v.Assessment.Revision})
+				}
+				if diff := gocmp.Diff(m.inForce(), inForce); diff != "" {
+					rt.Fatalf("in force (-want +got):\n%s", diff)
 				}
 				announced, accepted, err = nil, true, nil
 			},

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -10,8 +11,68 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
+
+// InForce is the version of an assessment that counts beside the other visits of its case.
+type InForce struct {
+	Waiting
+	State string `json:"state"` // VersionWaiting or VersionSigned
+}
+
+// InForce returns of each assessment the version that is in force: the waiting one if a
+// sign-off would accept it, or else the one signed last unless it was withdrawn. An
+// assessment that has neither is left out. The versions are sorted by study, case and
+// assessment id.
+func (o *Outbox) InForce(ctx context.Context, filter WaitingFilter) ([]InForce, error) {
+	study := ledger.NormalizeStudy(filter.Study)
+	// A version is accepted by the same rules as in signable and refuseOtherSubject.
+	versions, err := database.List(ctx, o.db.Reader, scanInForce, `
+		select v.content, v.time, v.registrar, v.row, case when v.row = f.waiting then ? else ? end
+		from (
+			select s.study, a.number, a.waiting,
+				case
+					when n.case_revision >= c.revision
+						and n.content ->> '$.subject' = c.subject
+						and (l.row is null or n.revision >= l.revision and (n.case_revision, n.revision) > (l.case_revision, l.revision))
+					then n.row
+					when not exists (select 1 from withdrawals w where w.version = l.row)
+					then l.row
+				end as version
+			from assessments a
+			join studies s on s.row = a.study
+			join cases c on c.study = a.study and c.number = a.number
+			left join versions n on n.row = a.waiting
+			left join versions l on l.row = a.signed
+			where (? = '' or s.study = ?)
+				and (? = 0 or a.number = ?)
+		) f
+		join versions v on v.row = f.version
+		order by f.study, f.number`, VersionWaiting, VersionSigned, study, study, filter.Case, filter.Case)
+	if err != nil {
+		return nil, fmt.Errorf("list versions in force: %w", err)
+	}
+	slices.SortStableFunc(versions, func(a, b InForce) int { return compareInCase(a.Assessment, b.Assessment) })
+	return versions, nil
+}
+
+func scanInForce(row database.Row) (v InForce, err error) {
+	var content []byte
+	var at string
+	if err := row.Scan(&content, &at, &v.By, &v.Registration, &v.State); err != nil {
+		return v, err
+	}
+	return v, v.read(content, at)
+}
+
+// compareInCase orders assessments of one case by id. Others are in order already.
+func compareInCase(a, b events.Assessment) int {
+	if a.Study != b.Study || a.Case.ID != b.Case.ID {
+		return 0
+	}
+	return compareIDs(a.ID, b.ID)
+}
 
 // caseRow is a stored case, as a registration finds it; zero where the case is new.
 type caseRow struct {

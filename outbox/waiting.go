@@ -45,12 +45,7 @@ func (o *Outbox) Waiting(ctx context.Context, filter WaitingFilter) ([]Waiting, 
 	if err != nil {
 		return nil, fmt.Errorf("list waiting versions: %w", err)
 	}
-	slices.SortStableFunc(waiting, func(a, b Waiting) int {
-		if a.Assessment.Study != b.Assessment.Study || a.Assessment.Case.ID != b.Assessment.Case.ID {
-			return 0 // in order already
-		}
-		return compareIDs(a.Assessment.ID, b.Assessment.ID)
-	})
+	slices.SortStableFunc(waiting, func(a, b Waiting) int { return compareInCase(a.Assessment, b.Assessment) })
 	return waiting, nil
 }
 
@@ -60,12 +55,17 @@ func scanWaiting(row database.Row) (w Waiting, err error) {
 	if err := row.Scan(&content, &at, &w.By, &w.Registration); err != nil {
 		return w, err
 	}
+	return w, w.read(content, at)
+}
+
+// read sets what follows from the stored content and the time of registration.
+func (w *Waiting) read(content []byte, at string) (err error) {
 	if w.Registered, err = events.ParseTime(at); err != nil {
-		return w, err
+		return err
 	}
 	w.Digest = digest(content)
 	w.Assessment, err = decode(content)
-	return w, err
+	return err
 }
 
 // visitColumns selects what scanVisit reads: the content of the assessment's highest
