@@ -52,6 +52,7 @@ var arrows = map[string][]string{
 	// Only main, the server and the tour may import everything; the packages that they
 	// share may not.
 	"cmd/signoff/console":           {},
+	"cmd/signoff/check":             {"cmd/signoff/console", "events", "events/recist", "outbox"},
 	"cmd/signoff/natsflags":         {"cmd/signoff/console", "publisher/natsd", "publisher/operator"},
 	"cmd/signoff/datadir":           {"cmd/signoff/natsflags", "events/retry", "events", "outbox", "publisher/operator", "subscriber/readmodel"},
 	"cmd/signoff/natsconf":          {"cmd/signoff/console", "cmd/signoff/datadir", "cmd/signoff/natsflags", "publisher/natsd", "publisher/operator"},
