@@ -26,7 +26,14 @@ type InForce struct {
 // assessment that has neither is left out. The versions are sorted by study, case and
 // assessment id.
 func (o *Outbox) InForce(ctx context.Context, filter WaitingFilter) ([]InForce, error) {
-	study := ledger.NormalizeStudy(filter.Study)
+	args := []any{VersionWaiting, VersionSigned}
+	where := "true"
+	if filter.Study != "" {
+		where, args = where+" and s.study = ?", append(args, ledger.NormalizeStudy(filter.Study))
+	}
+	if filter.Case != 0 {
+		where, args = where+" and a.number = ?", append(args, filter.Case)
+	}
 	// A version is accepted by the same rules as in signable and refuseOtherSubject.
 	versions, err := database.List(ctx, o.db.Reader, scanInForce, `
 		select v.content, v.time, v.registrar, v.row, case when v.row = f.waiting then ? else ? end
@@ -45,11 +52,10 @@ func (o *Outbox) InForce(ctx context.Context, filter WaitingFilter) ([]InForce, 
 			join cases c on c.study = a.study and c.number = a.number
 			left join versions n on n.row = a.waiting
 			left join versions l on l.row = a.signed
-			where (? = '' or s.study = ?)
-				and (? = 0 or a.number = ?)
+			where `+where+`
 		) f
 		join versions v on v.row = f.version
-		order by f.study, f.number`, VersionWaiting, VersionSigned, study, study, filter.Case, filter.Case)
+		order by f.study, f.number`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list versions in force: %w", err)
 	}

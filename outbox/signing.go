@@ -88,7 +88,7 @@ func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[
 	}
 	answers := make([]Signed, 0, len(toSign))
 	for _, c := range toSign {
-		answer, err := tx.publish(chain, c, signature)
+		answer, err := tx.publish(chain, c, signature, s.Remarks[c.id])
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +99,7 @@ func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[
 }
 
 // publish appends the events of one signed assessment and stores its state.
-func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature events.Signature) (Signed, error) {
+func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature events.Signature, remark Remark) (Signed, error) {
 	report := fhir.Report{Assessment: c.assessment, Signature: signature}
 	if len(c.assessment.Lesions) > 0 {
 		if err := appendObservations(chain, c, report); err != nil {
@@ -120,7 +120,9 @@ func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature even
 	}
 	err = tx.Audit(ledger.Line{
 		Time: signature.Time, Actor: signature.User, Action: actionSigned, Study: c.study, Subject: c.id,
-		Version: c.waiting, Detail: signedDetail{signature.Meaning, c.digest, e.Number, e.ID, c.resetBefore(signature)},
+		Version: c.waiting, Detail: signedDetail{
+			signature.Meaning, c.digest, e.Number, e.ID, c.resetBefore(signature), remark.Reason, remark.Findings,
+		},
 	})
 	return c.answer(e, c.waitingVersion, signature), err
 }
@@ -132,6 +134,9 @@ type signedDetail struct {
 	Sequence uint64 `json:"sequence"`
 	Event    string `json:"event"`
 	Reset    string `json:"passwordReset,omitempty"` // within 72 hours before
+
+	Reason   string   `json:"reason,omitempty"`   // why it is signed although the findings contradict it
+	Findings []string `json:"findings,omitempty"` // as the PI was shown them
 }
 
 // storeSigned stores the signature of the waiting version and makes it the signed and

@@ -6,9 +6,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jmoiron/sqlx"
 
@@ -32,7 +34,26 @@ type SignOff struct {
 	// whichever it is. With an entry, the same request can be sent again and does
 	// not sign what was registered meanwhile.
 	Expected map[string]Expected
+
+	// Remarks has, by assessment id, what the audit trail is to record with the
+	// signature. It is published to nobody. The outbox does not know which assessment
+	// needs a reason: the caller, and so the host of SignOffTx, finds out with
+	// recist.Check what contradicts RECIST 1.1, shows it to the PI and asks for one.
+	// Of an assessment that was signed before, the remark of then stays.
+	Remarks map[string]Remark
 }
+
+// Remark is recorded in the audit trail with a signature.
+type Remark struct {
+	Reason   string   // why it is signed although something contradicts it; may be empty
+	Findings []string // what the PI was shown that contradicts it
+}
+
+// Bounds of the findings of a remark.
+const (
+	maxFindings = 20
+	maxFinding  = 10_000 // bytes
+)
 
 // Signed is the answer to a sign-off or a withdrawal: the version, its signature
 // and the event that publishes it. The same request again has the same answer.
@@ -109,7 +130,9 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 }
 
 // SignOffTx is SignOff in a transaction of the host's own on the same database,
-// so that the host's rows and the sign-off are committed together.
+// so that the host's rows and the sign-off are committed together. Whether something
+// contradicts RECIST 1.1, and is signed with a reason only, is the host's to check; see
+// SignOff.Remarks.
 //
 // It takes the write lock before it reads. So nothing that it reads can change before
 // the host commits. If the host has read in the transaction and another writer has
@@ -166,7 +189,48 @@ func (s *SignOff) check() error {
 		return &events.Error{Code: events.TooLarge, Field: "ids", Message: fmt.Sprintf("at most %d assessments are signed at once", maxPerSignOff)}
 	}
 	s.TraceParent = checkTraceParent(s.TraceParent)
+	if err := s.checkRemarks(); err != nil {
+		return err
+	}
 	return s.checkExpected()
+}
+
+// checkRemarks returns an error unless each remark is well-formed and of an assessment that
+// is to be signed.
+func (s SignOff) checkRemarks() error {
+	if len(s.Remarks) == 0 {
+		return nil
+	}
+	named := s.named()
+	for _, id := range slices.Sorted(maps.Keys(s.Remarks)) {
+		r := s.Remarks[id]
+		if !named[id] {
+			return events.Fieldf("remarks", "there is a remark on assessment %q, which is not among those to be signed", id)
+		}
+		if r.Reason != "" {
+			if err := events.ValidReason(r.Reason); err != nil {
+				return err
+			}
+		}
+		if len(r.Findings) > maxFindings {
+			return events.Fieldf("findings", "%d findings are to be recorded with assessment %s; at most %d are allowed", len(r.Findings), id, maxFindings)
+		}
+		for _, f := range r.Findings {
+			if len(f) > maxFinding || !utf8.ValidString(f) {
+				return events.Fieldf("findings", "a finding of assessment %s is not valid UTF-8 of at most %d bytes", id, maxFinding)
+			}
+		}
+	}
+	return nil
+}
+
+// named returns the ids of the assessments that are to be signed.
+func (s SignOff) named() map[string]bool {
+	named := make(map[string]bool, len(s.IDs))
+	for _, id := range s.IDs {
+		named[id] = true
+	}
+	return named
 }
 
 // checkTraceParent returns the trace context, or an empty string if it is malformed.
@@ -308,10 +372,7 @@ func (s SignOff) checkExpected() error {
 	if len(s.Expected) == 0 {
 		return nil
 	}
-	named := make(map[string]bool, len(s.IDs))
-	for _, id := range s.IDs {
-		named[id] = true
-	}
+	named := s.named()
 	for id, e := range s.Expected {
 		if !named[id] {
 			return events.Fieldf("expected", "a version of assessment %q is expected, which is not among those to be signed", id)

@@ -23,6 +23,17 @@ type Visit struct {
 	Result recist.Visit
 }
 
+// Contradictions returns the contradictions of the visit as text, each with its code.
+func (v Visit) Contradictions() []string {
+	var texts []string
+	for _, f := range v.Result.Findings {
+		if f.Level == recist.Contradiction {
+			texts = append(texts, f.Code+": "+f.Text)
+		}
+	}
+	return texts
+}
+
 // Visits checks the versions in force that the filter selects, by study, case and
 // timepoint. It reads whole cases, because the response at a visit depends on the others.
 func Visits(ctx context.Context, o *outbox.Outbox, filter outbox.WaitingFilter) ([]Visit, error) {
