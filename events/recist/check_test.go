@@ -122,6 +122,7 @@ func TestWorkedExamples(t *testing.T) {
 		{"t 40, n 18 | gone, 10", "PR / – / PR", "10 is not below 10"},
 		{"n 16, 16 | 6, 6 | 9, 9", "CR / – / CR", "nodes grow within the normal size"},
 		{"t 20, 20 | 10, too small", "PR / – / PR", "10 + 5"},
+		{"t 20, 20 | 23, too small", "PR / – / PR", "23 + 5, exactly -30 %"},
 		{"t 20, 20 | 10, too small=3", "PR / – / PR", "10 + 3"},
 		{"t 30, 20 | 10, ne", "NE / – / NE", ""},
 		{"t 30, 20 | 10, (no row)", "NE / – / NE", ""},

@@ -96,6 +96,8 @@ type members struct {
 	all         []member // sorted by id; the missing ones are among them
 	added       []string // ids of targets that the first visit lacks
 	overlapping []string // ids of parts of a target that is recorded beside them
+
+	diameters map[string]*Length // of all, by id; nil where there is none
 }
 
 // missing returns the members without a diameter.
@@ -132,7 +134,7 @@ func (c *series) membersOf(a events.Assessment) members {
 		if _, ok := slices.BinarySearch(c.targets, id); ok {
 			continue
 		}
-		of := c.targetIDs.originals(id)
+		of, wholes := c.targetIDs.originals(id), Wholes(id)
 		if len(of) == 0 {
 			m.added = append(m.added, id)
 		}
@@ -141,7 +143,7 @@ func (c *series) membersOf(a events.Assessment) members {
 			if here[target] {
 				m.overlapping = append(m.overlapping, id)
 			}
-			if slices.Contains(Wholes(id), target) {
+			if slices.Contains(wholes, target) {
 				c.addPart(target, id)
 			}
 		}
@@ -155,6 +157,10 @@ func (c *series) membersOf(a events.Assessment) members {
 	slices.Sort(m.added)
 	slices.Sort(m.overlapping)
 	m.overlapping = slices.Compact(m.overlapping)
+	m.diameters = make(map[string]*Length, len(m.all))
+	for _, one := range m.all {
+		m.diameters[one.id] = one.diameter
+	}
 	return m
 }
 
@@ -226,15 +232,16 @@ func MergedFrom(id string) []string {
 
 // idIndex finds lesions of the first visit by the ids under which a later visit may record
 // them: their own id, those of which they are a part, and those that they were merged from.
-type idIndex map[string][]string
+type idIndex struct {
+	byName map[string][]string
+	found  map[string][]string // what originals has returned, by id
+}
 
 func newIndex(ids []string) idIndex {
-	index := idIndex{}
+	index := idIndex{map[string][]string{}, map[string][]string{}}
 	for _, id := range ids {
-		names := append(append([]string{id}, Wholes(id)...), MergedFrom(id)...)
-		slices.Sort(names)
-		for _, name := range slices.Compact(names) {
-			index[name] = append(index[name], id)
+		for _, name := range distinct(slices.Concat([]string{id}, Wholes(id), MergedFrom(id))) {
+			index.byName[name] = append(index.byName[name], id)
 		}
 	}
 	return index
@@ -244,19 +251,24 @@ func newIndex(ids []string) idIndex {
 // They are those that it is, is a part of, was merged from, or is the whole of. It returns
 // none if one of the lesions that it was merged from corresponds to none of them.
 func (x idIndex) originals(id string) []string {
-	var of []string
-	for _, component := range MergedFrom(id) {
-		found := x[component]
+	of, known := x.found[id]
+	if known {
+		return of
+	}
+	for _, component := range distinct(MergedFrom(id)) {
+		n := len(of)
+		of = append(of, x.byName[component]...)
 		for _, whole := range Wholes(component) {
-			if slices.Contains(x[whole], whole) {
-				found = append(slices.Clip(found), whole)
+			if _, is := slices.BinarySearch(x.byName[whole], whole); is {
+				of = append(of, whole)
 			}
 		}
-		if len(found) == 0 {
-			return nil
+		if len(of) == n {
+			of = nil
+			break
 		}
-		of = append(of, found...)
 	}
-	slices.Sort(of)
-	return slices.Compact(of)
+	of = distinct(of)
+	x.found[id] = of
+	return of
 }

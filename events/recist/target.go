@@ -168,19 +168,22 @@ func (c *series) argued(i int) (r Response, missing []string, wasGone bool) {
 // visit before the i-th that has it; nil if there is none.
 func (c *series) lastDiameter(i int, id string) *Length {
 	for j := i - 1; j >= 0; j-- {
+		at := c.visits[j].members.diameters
+		if d := at[id]; d != nil {
+			return d
+		}
 		var parts *Length
 		complete := true
-		for _, m := range c.visits[j].members.all {
+		for part := range c.parts[id] {
+			d, recorded := at[part]
 			switch {
-			case m.id == id && m.diameter != nil:
-				return m.diameter
-			case !c.parts[id][m.id]:
-			case m.diameter == nil:
+			case !recorded:
+			case d == nil:
 				complete = false
 			case parts == nil:
-				parts = m.diameter
+				parts = d
 			default:
-				parts = parts.plus(m.diameter)
+				parts = parts.plus(d)
 			}
 		}
 		if parts != nil && complete {
