@@ -14,7 +14,8 @@ type Signature struct {
 // ValidMeaning returns an error unless text may be the meaning of a signature.
 func ValidMeaning(text string) error { return requiredText("meaning", text) }
 
-// ValidReason returns an error unless text may be the reason of a withdrawal.
+// ValidReason returns an error unless text may be the reason of a withdrawal, or of a
+// signature over what contradicts RECIST 1.1.
 func ValidReason(text string) error { return requiredText("reason", text) }
 
 // ValidUser reports whether name may be the user name of a PI.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 // model says by other means than the outbox what may be signed, what is
@@ -72,6 +73,22 @@ func (m *model) available() map[string]int {
 		last, _ := m.last(a.id)
 		if !last.withdrawn && last.pair.caseRevision == m.highestCase(m.place[a.id]) {
 			out[a.id] = last.number
+		}
+	}
+	return out
+}
+
+// inForce returns the version of each assessment that counts beside its case's others.
+func (m *model) inForce() map[string]string {
+	out := make(map[string]string)
+	for id, number := range m.place {
+		p, waits := m.waiting[id]
+		last, signed := m.last(id)
+		switch {
+		case waits && m.maySign(id, number, p) && m.intended[id] == m.subjects[number]:
+			out[id] = fmt.Sprint(review.VersionWaiting, p)
+		case signed && !last.withdrawn:
+			out[id] = fmt.Sprint(review.VersionSigned, last.pair)
 		}
 	}
 	return out
@@ -245,6 +262,13 @@ func TestAvailabilityFollowsTheModel(t *testing.T) {
 				s := must(d.Status(t.Context()))(t)
 				if s.Available != len(m.available()) || s.Waiting != len(m.waiting) {
 					rt.Fatalf("status says %d available, %d waiting; should be %d, %d", s.Available, s.Waiting, len(m.available()), len(m.waiting))
+				}
+				inForce := make(map[string]string)
+				for _, v := range must(d.Reviews().InForce(t.Context(), review.WaitingFilter{}))(t) {
+					inForce[v.Assessment.ID] = fmt.Sprint(v.State, pair{v.Assessment.Case.Revision, v.Assessment.Revision})
+				}
+				if diff := gocmp.Diff(m.inForce(), inForce); diff != "" {
+					rt.Fatalf("in force (-want +got):\n%s", diff)
 				}
 				announced, accepted, err = nil, true, nil
 			},

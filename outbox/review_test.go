@@ -1,9 +1,7 @@
 package outbox_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,41 +150,6 @@ func TestACaseAsThePISeesIt(t *testing.T) {
 	wantCode(t, err, events.NotFound)
 	_, err = d.Reviews().Case(t.Context(), "OTHER", 1)
 	wantCode(t, err, events.NotFound)
-}
-
-func TestRemarksStandBesideTheSignature(t *testing.T) {
-	d := newOutbox(t)
-	d.register(assessment("1", 1, 1, 1), assessment("2", 1, 1, 1))
-	remarks := map[string]outbox.Remark{"1": {Findings: []string{"overall-differs"}, Reason: "the scan of week 8 decides"}}
-	must(d.SignOff(t.Context(), outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"1", "2"}, Remarks: remarks}))(t)
-	got := map[string]outbox.Remark{}
-	ok(t, d.Audit(t.Context(), outbox.AuditFilter{Action: "assessment.signed"}, func(e outbox.AuditEntry) error {
-		var r outbox.Remark
-		ok(t, json.Unmarshal(e.Detail, &r))
-		got[e.Subject] = r
-		return nil
-	}))
-	if diff := cmp.Diff(map[string]outbox.Remark{"1": remarks["1"], "2": {}}, got); diff != "" {
-		t.Error(diff)
-	}
-	for _, e := range all(t, d.Outbox) {
-		if strings.Contains(string(e.Data), "week 8") {
-			t.Error("a remark was published")
-		}
-	}
-	for name, remarks := range map[string]map[string]outbox.Remark{
-		"about another assessment":   {"2": {Reason: "because"}},
-		"with a reason of two lines": {"1": {Reason: "be\ncause"}},
-		"with an empty finding":      {"1": {Findings: []string{""}}},
-		"with a long finding":        {"1": {Findings: []string{strings.Repeat("x", 65)}}},
-		"with too many findings":     {"1": {Findings: slices.Repeat([]string{"x"}, 101)}},
-	} {
-		_, err := d.SignOff(t.Context(), outbox.SignOff{User: "dr.a", Meaning: meaning, IDs: []string{"1"}, Remarks: remarks})
-		wantCode(t, err, events.Invalid)
-		if err == nil {
-			t.Error(name)
-		}
-	}
 }
 
 func TestTheQueueHoldsStillWhileOthersSignAndRegister(t *testing.T) {

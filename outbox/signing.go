@@ -139,7 +139,9 @@ func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature even
 	}
 	err = tx.Audit(ledger.Line{
 		Time: signature.Time, Actor: signature.User, Action: actionSigned, Study: c.study, Subject: c.id,
-		Version: c.waiting, Detail: signedDetail{signature.Meaning, c.digest, e.Number, e.ID, remark, c.resetBefore(signature)},
+		Version: c.waiting, Detail: signedDetail{
+			signature.Meaning, c.digest, e.Number, e.ID, c.resetBefore(signature), remark.Reason, remark.Findings,
+		},
 	})
 	return c.answer(e, c.waitingVersion, signature), err
 }
@@ -150,8 +152,10 @@ type signedDetail struct {
 	Digest   string `json:"digest"` // of the version's content
 	Sequence uint64 `json:"sequence"`
 	Event    string `json:"event"`
-	Remark
-	Reset string `json:"passwordReset,omitempty"` // within 72 hours before
+	Reset    string `json:"passwordReset,omitempty"` // within 72 hours before
+
+	Reason   string   `json:"reason,omitempty"`   // why it is signed although the findings contradict it
+	Findings []string `json:"findings,omitempty"` // as the PI was shown them
 }
 
 // storeSigned stores the signature of the waiting version and makes it the signed and

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -41,16 +42,25 @@ type SignOff struct {
 	// assessments must be of one case.
 	Stamp string
 
-	// Remarks has, by assessment id, what the audit trail is to say beside a signature.
+	// Remarks has, by assessment id, what the audit trail is to record with the
+	// signature. It is published to nobody. The outbox does not know which assessment
+	// needs a reason: the caller, and so the host of SignOffTx, finds out with
+	// recist.Check what contradicts RECIST 1.1, shows it to the PI and asks for one.
+	// Of an assessment that was signed before, the remark of then stays.
 	Remarks map[string]Remark
 }
 
-// Remark is what a host has found in an assessment, and why the PI signs it all the
-// same. It is audited with the signature and not published.
+// Remark is recorded in the audit trail with a signature.
 type Remark struct {
-	Findings []string `json:"findings,omitempty"` // codes
-	Reason   string   `json:"reason,omitempty"`
+	Reason   string   // why it is signed although something contradicts it; may be empty
+	Findings []string // what the PI was shown that contradicts it
 }
+
+// Bounds of the findings of a remark.
+const (
+	maxFindings = 20
+	maxFinding  = 10_000 // bytes
+)
 
 // Signed is the answer to a sign-off or a withdrawal: the version, its signature
 // and the event that publishes it. The same request again has the same answer.
@@ -133,7 +143,9 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 }
 
 // SignOffTx is SignOff in a transaction of the host's own on the same database,
-// so that the host's rows and the sign-off are committed together.
+// so that the host's rows and the sign-off are committed together. Whether something
+// contradicts RECIST 1.1, and is signed with a reason only, is the host's to check; see
+// SignOff.Remarks.
 //
 // It takes the write lock before it reads. So nothing that it reads can change before
 // the host commits. If the host has read in the transaction and another writer has
@@ -196,14 +208,10 @@ func (s *SignOff) check() error {
 	if s.Stamp != "" && !digestForm.MatchString(s.Stamp) {
 		return events.Fieldf("stamp", "must be 64 lower-case hexadecimal digits")
 	}
-	if len(s.Expected) == 0 && len(s.Remarks) == 0 {
-		return nil
+	if err := s.checkRemarks(); err != nil {
+		return err
 	}
-	named := make(map[string]bool, len(s.IDs))
-	for _, id := range s.IDs {
-		named[id] = true
-	}
-	return cmp.Or(s.checkExpected(named), s.checkRemarks(named))
+	return s.checkExpected()
 }
 
 // checkCases returns an error if the request has a stamp but assessments of several
@@ -215,35 +223,42 @@ func (s SignOff) checkCases(cases [][]string) error {
 	return nil
 }
 
-// Bounds of a Remark.
-const (
-	maxFindings    = 100
-	maxFindingCode = 64 // bytes
-)
-
-// checkRemarks returns an error unless each remark is of an assessment that is named,
-// and can be audited.
-func (s SignOff) checkRemarks(named map[string]bool) error {
-	for id, r := range s.Remarks {
+// checkRemarks returns an error unless each remark is well-formed and of an assessment that
+// is to be signed.
+func (s SignOff) checkRemarks() error {
+	if len(s.Remarks) == 0 {
+		return nil
+	}
+	named := s.named()
+	for _, id := range slices.Sorted(maps.Keys(s.Remarks)) {
+		r := s.Remarks[id]
 		if !named[id] {
-			return events.Fieldf("remarks", "there is a remark about assessment %q, which is not among those to be signed", id)
+			return events.Fieldf("remarks", "there is a remark on assessment %q, which is not among those to be signed", id)
 		}
-		if len(r.Findings) > maxFindings {
-			return events.Fieldf("remarks", "the remark about assessment %s has more than %d findings", id, maxFindings)
-		}
-		for _, code := range r.Findings {
-			if code == "" || len(code) > maxFindingCode || !utf8.ValidString(code) {
-				return events.Fieldf("remarks", "the remark about assessment %s has a finding that is not a text of 1 to %d bytes", id, maxFindingCode)
+		if r.Reason != "" {
+			if err := events.ValidReason(r.Reason); err != nil {
+				return err
 			}
 		}
-		if r.Reason == "" {
-			continue
+		if len(r.Findings) > maxFindings {
+			return events.Fieldf("findings", "%d findings are to be recorded with assessment %s; at most %d are allowed", len(r.Findings), id, maxFindings)
 		}
-		if err := events.ValidReason(r.Reason); err != nil {
-			return err
+		for _, f := range r.Findings {
+			if len(f) > maxFinding || !utf8.ValidString(f) {
+				return events.Fieldf("findings", "a finding of assessment %s is not valid UTF-8 of at most %d bytes", id, maxFinding)
+			}
 		}
 	}
 	return nil
+}
+
+// named returns the ids of the assessments that are to be signed.
+func (s SignOff) named() map[string]bool {
+	named := make(map[string]bool, len(s.IDs))
+	for _, id := range s.IDs {
+		named[id] = true
+	}
+	return named
 }
 
 // checkTraceParent returns the trace context, or an empty string if it is malformed.
@@ -371,8 +386,12 @@ func (c *candidate) whatWasSigned() string {
 }
 
 // checkExpected returns an error unless each expected version is one of an
-// assessment that is named.
-func (s SignOff) checkExpected(named map[string]bool) error {
+// assessment that is to be signed.
+func (s SignOff) checkExpected() error {
+	if len(s.Expected) == 0 {
+		return nil
+	}
+	named := s.named()
 	for id, e := range s.Expected {
 		if !named[id] {
 			return events.Fieldf("expected", "a version of assessment %q is expected, which is not among those to be signed", id)

@@ -21,20 +21,21 @@ const modulePath = "github.com/seed-e88a4ece/signoff"
 var arrows = map[string][]string{
 	"events":                 {},
 	"events/access":          {"events"},
+	"events/recist":          {"events"},
 	"events/retry":           {},
 	"fhir":                   {"fhir/strictjson", "events"},
 	"fhir/strictjson":        {"events"},
 	"fhir/rest":              {"fhir", "events"},
 	"outbox":                 {"outbox/accounts", "outbox/receipts", "outbox/review", "outbox/internal/ledger", "outbox/internal/stored", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access", "events/retry"},
 	"outbox/internal/stored": {"events"},
-	"outbox/review":          {"outbox/database", "outbox/internal/ledger", "outbox/internal/stored", "events"},
+	"outbox/review":          {"events/recist", "outbox/database", "outbox/internal/ledger", "outbox/internal/stored", "events"},
 	"outbox/internal/ledger": {"outbox/database", "events"},
 	"outbox/accounts":        {"outbox/receipts", "outbox/database", "outbox/internal/ledger", "events", "events/access"},
 	"outbox/receipts":        {"outbox/database", "outbox/internal/ledger", "events", "events/access"},
 	"outbox/database":        {},
 	"outbox/sqlite":          {"outbox/database"},
 	"outbox/intake":          {"fhir", "fhir/strictjson", "events"},
-	"outbox/intake/sdtm":     {"outbox/intake", "events"},
+	"outbox/intake/sdtm":     {"outbox/intake", "events", "events/recist"},
 	"outbox/token":           {"events", "events/access", "fhir/rest"},
 	"outbox/desk":            {"outbox", "outbox/intake", "events", "fhir/rest"},
 	"publisher":              {"events", "events/retry"},
@@ -53,6 +54,7 @@ var arrows = map[string][]string{
 	// Only main, the server and the tour may import everything; the packages that they
 	// share may not.
 	"cmd/signoff/console":           {},
+	"cmd/signoff/check":             {"cmd/signoff/console", "events", "events/recist", "outbox", "outbox/review"},
 	"cmd/signoff/natsflags":         {"cmd/signoff/console", "publisher/natsd", "publisher/operator"},
 	"cmd/signoff/datadir":           {"cmd/signoff/natsflags", "events/retry", "events", "outbox", "publisher/operator", "subscriber/readmodel"},
 	"cmd/signoff/natsconf":          {"cmd/signoff/console", "cmd/signoff/datadir", "cmd/signoff/natsflags", "publisher/natsd", "publisher/operator"},
@@ -90,7 +92,7 @@ var reserved = []struct {
 
 // pure packages do no I/O.
 var (
-	pure = []string{"events", "events/access", "events/retry", "fhir", "fhir/strictjson", "publisher/tenancy"}
+	pure = []string{"events", "events/access", "events/recist", "events/retry", "fhir", "fhir/strictjson", "publisher/tenancy"}
 	io_  = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}
 )
 

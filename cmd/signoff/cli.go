@@ -25,6 +25,7 @@ type cli struct {
 	Import   importCommand   `cmd:"" help:"Register assessments from files, unsigned."`
 	Waiting  waitingCommand  `cmd:"" help:"List what waits for a signature."`
 	Show     showCommand     `cmd:"" help:"Print an assessment as a PI signs it, with its versions and signatures."`
+	Check    checkCommand    `cmd:"" help:"Compare recorded responses with those that RECIST 1.1 gives."`
 	Sign     signCommand     `cmd:"" help:"Sign off assessments, so that partners see them."`
 	Withdraw withdrawCommand `cmd:"" help:"Withdraw a published assessment, with a reason."`
 	Audit    auditCommand    `cmd:"" help:"Print the audit trail, oldest first, or check it."`

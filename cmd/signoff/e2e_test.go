@@ -161,7 +161,10 @@ func TestAWholeSDTMStudyIsImportedSignedAndReadBack(t *testing.T) {
 		t.Fatalf("the first import: %+v", first)
 	}
 	partner := newPartner(t, p, "acme", study)
-	mustSignoff(t, "sign", "--study", study, "--yes", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir)
+	// The set has 35 responses that contradict RECIST 1.1; each needs a reason.
+	all := []string{"sign", "--study", study, "--yes", "--all", "--as", "pi", "--meaning", meaning, "--password-file", password, "--data", dir}
+	refusal(t, exitRefused, all, "nothing was signed", "--reason")
+	mustSignoff(t, append(all, reasons(t, dir, study, 35)...)...)
 	awaitCaughtUp(t, p)
 	if again, want := importSDTM(t, dir, sdtm), (importFacts{Unchanged: first.Taken}); again != want {
 		t.Errorf("the second import of the same files: %+v, want %+v", again, want)

@@ -7,8 +7,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/check"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -156,15 +156,10 @@ func rank(v *review.Version) int {
 	}
 }
 
-const (
-	columns   = 80 // of a terminal
-	labelSize = 12 // columns of the label before the text of a line
-)
-
 func (f versionFacts) print(w io.Writer) {
 	a := f.Shown.Assessment
 	linef := func(label, format string, args ...any) {
-		wrap(w, label, fmt.Sprintf(format, args...))
+		console.Wrap(w, label, fmt.Sprintf(format, args...))
 	}
 	linef("assessment", "%s, %s, of case %d of study %s", a.ID, a.Version(), a.Case.ID, a.Study)
 	linef("subject", "%s", a.Subject)
@@ -203,7 +198,7 @@ func conclusion(a events.Assessment) string {
 func (f versionFacts) printLesions(w io.Writer) {
 	a := f.Shown.Assessment
 	if len(a.Lesions) == 0 {
-		wrap(w, "lesions", "none")
+		console.Wrap(w, "lesions", "none")
 		return
 	}
 	for i, l := range a.Lesions {
@@ -211,7 +206,7 @@ func (f versionFacts) printLesions(w io.Writer) {
 		if i == 0 {
 			label = "lesions"
 		}
-		wrap(w, label, lesion(l))
+		console.Wrap(w, label, lesion(l))
 	}
 }
 
@@ -249,25 +244,25 @@ func (f versionFacts) printState(w io.Writer) {
 	v := f.Shown
 	switch v.State {
 	case review.VersionWaiting:
-		wrap(w, "state", "waits for its signature")
+		console.Wrap(w, "state", "waits for its signature")
 		fmt.Fprintf(w, "\nTo sign exactly this:\n  signoff sign %s --as USER --meaning \"…\"\n", pinned(v.Waiting, true))
 	case review.VersionReplaced:
-		wrap(w, "state", "replaced by a later registration before it was signed")
+		console.Wrap(w, "state", "replaced by a later registration before it was signed")
 	default:
 		s := v.Signature
 		noDigest := ""
 		if v.SignedDigest == "" { // signed by an older version of the program
 			noDigest = ", before signatures had a digest"
 		}
-		wrap(w, "signed", fmt.Sprintf("%s by %s (%s): %q, event %d%s", events.FormatTime(s.Time), s.Name, s.User, s.Meaning, v.Number, noDigest))
+		console.Wrap(w, "signed", fmt.Sprintf("%s by %s (%s): %q, event %d%s", events.FormatTime(s.Time), s.Name, s.User, s.Meaning, v.Number, noDigest))
 		if wd := v.Withdrawal; wd != nil {
 			meaning := strconv.Quote(wd.Meaning)
 			if wd.Meaning == "" { // withdrawn by an older version of the program
 				meaning = "before withdrawals had a meaning"
 			}
-			wrap(w, "withdrawn", fmt.Sprintf("%s by %s (%s): %s, because %q", events.FormatTime(wd.Time), wd.Name, wd.User, meaning, wd.Reason))
+			console.Wrap(w, "withdrawn", fmt.Sprintf("%s by %s (%s): %s, because %q", events.FormatTime(wd.Time), wd.Name, wd.User, meaning, wd.Reason))
 		}
-		wrap(w, "available", map[bool]string{true: "to the study's partners", false: "no longer"}[v.Available])
+		console.Wrap(w, "available", map[bool]string{true: "to the study's partners", false: "no longer"}[v.Available])
 	}
 }
 
@@ -293,21 +288,36 @@ func (f versionFacts) printVersions(w io.Writer) {
 	console.Table(w, []string{"VERSION", "STATE", "SINCE", "BY", "CONCLUSION", "DIGEST"}, rows)
 }
 
-// wrap prints a label and text behind it, in lines of at most columns. It breaks lines at
-// spaces only, so a long word makes a longer line. Further lines are indented.
-func wrap(w io.Writer, label, text string) {
-	line, used := fmt.Sprintf("%-*s", labelSize, label), labelSize
-	for i, word := range strings.Split(text, " ") {
-		size := utf8.RuneCountInString(word)
-		switch {
-		case i == 0:
-		case used+1+size > columns:
-			fmt.Fprintln(w, line)
-			line, used = strings.Repeat(" ", labelSize), labelSize
-		default:
-			line, used = line+" ", used+1
-		}
-		line, used = line+word, used+size
+// checkCommand compares the recorded responses with those that RECIST 1.1 gives.
+type checkCommand struct {
+	Study string `env:"-" required:"" help:"The study." placeholder:"S"`
+	Case  int32  `env:"-" help:"Only this case of the study." placeholder:"N"`
+	Fail  bool   `env:"-" help:"Exit with status 1 if what is recorded contradicts RECIST 1.1."`
+}
+
+// Validate returns a UsageError for a number that no case has.
+func (cmd *checkCommand) Validate() error {
+	if cmd.Case < 0 {
+		return console.UsageError("--case must be the number of a case, from 1 on")
 	}
-	fmt.Fprintln(w, line)
+	return nil
+}
+
+func (cmd *checkCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		checked, err := check.Visits(ctx, o, review.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
+		if err != nil {
+			return err
+		}
+		if len(checked) == 0 {
+			return events.Errorf(events.NotFound, "no assessment of study %s is waiting or signed there", cmd.Study)
+		}
+		if err := check.Print(t, checked); err != nil {
+			return err
+		}
+		if cmd.Fail && check.Contradictions(checked) > 0 {
+			return console.ErrPartly // what contradicts is printed
+		}
+		return nil
+	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
@@ -53,7 +54,7 @@ func TestWhatIsSignedIsShownWhole(t *testing.T) {
 			}
 		}
 		for line := range strings.Lines(out) {
-			if utf8.RuneCountInString(line) > columns+1 && !strings.Contains(line, "signoff sign") {
+			if utf8.RuneCountInString(line) > console.Columns+1 && !strings.Contains(line, "signoff sign") {
 				t.Errorf("a line is too wide: %s", line)
 			}
 		}

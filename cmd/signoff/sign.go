@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/check"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/retry"
@@ -33,6 +35,7 @@ type signCommand struct {
 	Yes     bool     `env:"-" help:"With --password-file and --case or --all: sign without having seen what is signed."`
 	As      string   `env:"-" required:"" help:"User name of the PI." placeholder:"USER"`
 	Meaning string   `env:"-" required:"" help:"What the signature means." placeholder:"\"…\""`
+	Reason  []string `env:"-" sep:"none" help:"Why assessment ID is signed although it contradicts RECIST 1.1 (see check). Each that does needs one; repeat for more. It is recorded in the audit trail and not published." placeholder:"ID=\"…\""`
 	console.PasswordFlag
 }
 
@@ -50,14 +53,18 @@ func (cmd *signCommand) Validate() error {
 	case cmd.PasswordFile != "" && !cmd.Yes:
 		return console.UsageError("with --password-file nobody sees what is signed: add --yes to sign all that waits there, or name ids with their digests")
 	}
-	return nil
+	_, err := parseReasons(cmd.Reason)
+	return err
 }
 
 // validateIDs returns a UsageError if an id is malformed or, with --password-file, if it has
 // no digest.
 func (cmd *signCommand) validateIDs() error {
 	a, err := parseSelected(cmd.ID)
-	if err != nil || cmd.PasswordFile == "" { // without a password file, the PI sees what is signed
+	if err != nil {
+		return err
+	}
+	if _, err := parseReasons(cmd.Reason); err != nil || cmd.PasswordFile == "" { // without a password file, the PI sees what is signed
 		return err
 	}
 	for _, id := range a.ids {
@@ -84,6 +91,9 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) 
 			fmt.Fprintln(t.Err, "To be signed:")
 			printWaiting(t.Err, shown)
 		}
+		if err := cmd.remark(ctx, t, o, cases, shown); err != nil {
+			return err
+		}
 		password, err := cmd.Read(ctx, t, cmd.As)
 		if err != nil {
 			return err
@@ -104,6 +114,112 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) 
 		}
 		return nil
 	})
+}
+
+// parseReasons parses arguments such as 790="…" to reasons by assessment id.
+func parseReasons(args []string) (map[string]string, error) {
+	reasons := make(map[string]string, len(args))
+	for _, arg := range args {
+		id, text, ok := strings.Cut(arg, "=")
+		if !ok || !events.ValidFHIRID(id) {
+			return nil, console.UsageError("--reason is an assessment id, = and the reason, as in 790=\"T02 is a cyst\", not " + strconv.Quote(arg))
+		}
+		if err := events.ValidReason(text); err != nil {
+			return nil, console.UsageError("--reason of assessment " + id + ": " + err.Error())
+		}
+		if before, twice := reasons[id]; twice && before != text {
+			return nil, console.UsageError("assessment " + id + " has two different reasons")
+		}
+		reasons[id] = text
+	}
+	return reasons, nil
+}
+
+// remark prints what contradicts RECIST 1.1 among the versions that are shown and wait, and
+// adds it to the requests with the reasons for signing it. The error names those that need
+// a reason and have none.
+func (cmd *signCommand) remark(ctx context.Context, t console.Terminal, o *outbox.Outbox, cases []outbox.SignOff, shown []review.Waiting) error {
+	reasons, err := parseReasons(cmd.Reason)
+	if err != nil {
+		return err
+	}
+	contradicting, err := contradictions(ctx, o, shown)
+	if err != nil {
+		return err
+	}
+	remarks := make(map[string]outbox.Remark, len(reasons))
+	for id, reason := range reasons {
+		remarks[id] = outbox.Remark{Reason: reason}
+	}
+	var without []string
+	for i, v := range contradicting {
+		if i == 0 {
+			fmt.Fprintf(t.Err, "\n%s RECIST 1.1:\n", map[bool]string{true: "This contradicts", false: "These contradict"}[len(contradicting) == 1])
+		}
+		check.PrintVisit(t.Err, v)
+		id := v.Assessment.ID
+		if reasons[id] == "" {
+			without = append(without, id)
+		}
+		remarks[id] = outbox.Remark{Reason: reasons[id], Findings: v.Contradictions()}
+	}
+	if len(without) > 0 {
+		return events.Errorf(events.Required, "nothing was signed: what contradicts RECIST 1.1 is signed with a reason only; add --reason %s=\"…\"%s", without[0], others(without[1:]))
+	}
+	for i := range cases {
+		cases[i].Remarks = make(map[string]outbox.Remark)
+		for _, id := range cases[i].IDs {
+			if r, ok := remarks[id]; ok {
+				cases[i].Remarks[id] = r
+				delete(remarks, id)
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(remarks)) {
+		return console.UsageError("--reason names assessment " + id + ", which is not among those to be signed")
+	}
+	return nil
+}
+
+// others returns the rest of a sentence that has named one assessment already.
+func others(ids []string) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	const few = 20
+	more := ""
+	if n := len(ids) - few; n > 0 {
+		ids, more = ids[:few], fmt.Sprintf(" and %d more", n)
+	}
+	return ", and one each for " + strings.Join(ids, ", ") + more
+}
+
+// contradictions returns the visits that contradict RECIST 1.1, of the versions that are
+// shown and wait, by study, case and timepoint. A version that a sign-off would not accept
+// is not checked.
+func contradictions(ctx context.Context, o *outbox.Outbox, shown []review.Waiting) ([]check.Visit, error) {
+	cases := make(map[review.WaitingFilter]bool)
+	registrations := make(map[int64]bool)
+	for _, w := range shown {
+		cases[review.WaitingFilter{Study: w.Assessment.Study, Case: w.Assessment.Case.ID}] = true
+		registrations[w.Registration] = true
+	}
+	order := slices.SortedFunc(maps.Keys(cases), func(a, b review.WaitingFilter) int {
+		return cmp.Or(cmp.Compare(a.Study, b.Study), cmp.Compare(a.Case, b.Case))
+	})
+	var found []check.Visit
+	for _, one := range order {
+		checked, err := check.Visits(ctx, o, one)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range checked {
+			if v.State == review.VersionWaiting && registrations[v.Registration] && v.Result.Contradicts() {
+				found = append(found, v)
+			}
+		}
+	}
+	return found, nil
 }
 
 // authenticate checks the PI's password. It prints when the PI signed in last, and when an

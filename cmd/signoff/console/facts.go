@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 )
 
 // PrintFacts prints v as JSON if the terminal asks for that; otherwise it calls text.
@@ -30,6 +31,32 @@ func Table(w io.Writer, heading []string, rows [][]string) {
 		fmt.Fprintln(t, strings.Join(row, "\t"))
 	}
 	_ = t.Flush()
+}
+
+// Columns is the width of a terminal, and labelSize that of the label before the text of a
+// line that Wrap prints.
+const (
+	Columns   = 80
+	labelSize = 12
+)
+
+// Wrap prints a label and text behind it, in lines of at most Columns. It breaks lines at
+// spaces only, so a long word makes a longer line. Further lines are indented.
+func Wrap(w io.Writer, label, text string) {
+	line, used := fmt.Sprintf("%-*s", labelSize, label), labelSize
+	for i, word := range strings.Split(text, " ") {
+		size := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case used+1+size > Columns:
+			fmt.Fprintln(w, line)
+			line, used = strings.Repeat(" ", labelSize), labelSize
+		default:
+			line, used = line+" ", used+1
+		}
+		line, used = line+word, used+size
+	}
+	fmt.Fprintln(w, line)
 }
 
 // Plural returns a count with its noun, such as "1 event" or "2 events".

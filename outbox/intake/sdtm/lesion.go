@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/recist"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
@@ -48,13 +48,6 @@ var nodeStates = map[string]string{"PATHOLOGICAL": statePresent, "NON-PATHOLOGIC
 
 // modalities maps TRMETHOD to the DICOM modality; any other method is OT.
 var modalities = map[string]string{"CT SCAN": "CT", "MRI": "MR", "PET": "PT", "": ""}
-
-// isLymphNode reports whether TULOC names a lymph node: LYMPH NODE, AXILLARY or
-// LYMPH_NODES, for example.
-func isLymphNode(organ string) bool {
-	_, after, found := strings.Cut(strings.ToUpper(organ), "LYMPH")
-	return found && strings.HasPrefix(strings.TrimLeft(after, " _-"), "NOD")
-}
 
 // lesion is one lesion at a visit.
 type lesion struct {
@@ -118,7 +111,7 @@ func (s *subject) category(r result) (string, *events.Error) {
 		return "", events.Fieldf("TRGRPID", "%s is none of TARGET, NON-TARGET and NEW", intake.Printable(r.group))
 	}
 	var found string
-	for _, id := range append([]string{r.lesion}, ancestors(r.lesion)...) {
+	for _, id := range append([]string{r.lesion}, recist.Wholes(r.lesion)...) {
 		o := s.organs[id]
 		if o.contradicted != 0 {
 			return "", events.Fieldf("TRGRPID", "is missing, and tu.csv has different categories of lesion %s in lines %d and %d",
@@ -128,7 +121,7 @@ func (s *subject) category(r result) (string, *events.Error) {
 			return categories[o.category], nil
 		}
 	}
-	for i, id := range merged(r.lesion) {
+	for i, id := range recist.MergedFrom(r.lesion) {
 		part := r
 		if part.lesion = id; id == r.lesion { // it was not merged
 			break
@@ -150,13 +143,13 @@ func (s *subject) category(r result) (string, *events.Error) {
 // the whole. A merged lesion has the organ that all its lesions have in common. If
 // there is none, organ returns "".
 func (s *subject) organ(id string) string {
-	for _, id := range append([]string{id}, ancestors(id)...) {
+	for _, id := range append([]string{id}, recist.Wholes(id)...) {
 		if o := s.organs[id]; o.name != "" {
 			return o.name
 		}
 	}
 	common := ""
-	for i, part := range merged(id) {
+	for i, part := range recist.MergedFrom(id) {
 		if part == id { // it was not merged
 			return ""
 		}
@@ -213,7 +206,7 @@ var labels = map[string]string{testLongAxis: "Long axis", testShortAxis: "Short 
 // tests returns the codes of the tests that measure the lesion, the preferred one
 // first. By RECIST 1.1 a lymph node is measured by its short axis alone.
 func (l *lesion) tests() []string {
-	if isLymphNode(l.organ) {
+	if recist.IsLymphNode(l.organ) {
 		return []string{testDiameter, testShortAxis}
 	}
 	return []string{testDiameter, testLongAxis, testShortAxis}
@@ -310,30 +303,4 @@ func (v *visit) assessedLesions() []events.Lesion {
 		lesions = append(lesions, assessed)
 	}
 	return lesions
-}
-
-// ancestors returns the ids of the lesions of which the lesion is a part, the nearest
-// first: T02.1.3 is a part of T02.1 and of T02.
-func ancestors(id string) []string {
-	var out []string
-	for {
-		dot := strings.LastIndexByte(id, '.')
-		if dot <= 0 || dot == len(id)-1 || strings.Trim(id[dot+1:], "0123456789") != "" {
-			return out
-		}
-		id = id[:dot]
-		out = append(out, id)
-	}
-}
-
-// merged returns the ids of the lesions that a lesion was merged from: T01 and T02
-// for T01/T02. For any other lesion it returns the id itself.
-func merged(id string) []string {
-	parts := strings.Split(id, "/")
-	for i := range parts {
-		if parts[i] = strings.TrimSpace(parts[i]); parts[i] == "" {
-			return []string{id}
-		}
-	}
-	return parts
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/recist"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
@@ -223,7 +224,7 @@ func (v *visit) missing(id string, standIns []string, parts map[string]bool) []s
 		}
 	}
 	for _, part := range slices.Sorted(maps.Keys(parts)) {
-		if !merger && slices.Contains(ancestors(part), id) && !slices.Contains(standIns, part) {
+		if !merger && slices.Contains(recist.Wholes(part), id) && !slices.Contains(standIns, part) {
 			out = append(out, intake.Printable(part)+" has no row")
 		}
 	}
@@ -234,21 +235,21 @@ func (v *visit) missing(id string, standIns []string, parts map[string]bool) []s
 // are the targets that it is a part of, was merged from, or is the whole of. Ok is
 // false if one of the lesions that it was merged from corresponds to no target.
 func originals(id string, inBaseline map[string]bool, baseline []string) (of []string, ok bool) {
-	for _, component := range merged(id) {
+	for _, component := range recist.MergedFrom(id) {
 		found := false
-		for _, whole := range append([]string{component}, ancestors(component)...) {
+		for _, whole := range append([]string{component}, recist.Wholes(component)...) {
 			if inBaseline[whole] {
 				of, found = append(of, whole), true
 				break
 			}
 		}
 		for _, target := range baseline { // the whole of what was split or merged at the baseline
-			if !found && (slices.Contains(ancestors(target), component) || slices.Contains(merged(target), component) && target != component) {
+			if !found && (slices.Contains(recist.Wholes(target), component) || slices.Contains(recist.MergedFrom(target), component) && target != component) {
 				of = append(of, target)
 			}
 		}
 		if !found && !slices.ContainsFunc(of, func(target string) bool {
-			return slices.Contains(ancestors(target), component) || slices.Contains(merged(target), component)
+			return slices.Contains(recist.Wholes(target), component) || slices.Contains(recist.MergedFrom(target), component)
 		}) {
 			return nil, false
 		}

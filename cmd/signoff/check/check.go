@@ -1,0 +1,206 @@
+// Package check compares the responses that an outbox has with those that RECIST 1.1
+// gives, and prints what differs. It changes nothing and refuses nothing.
+package check
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/recist"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
+)
+
+// Visit is what RECIST 1.1 gives for a version that is in force.
+type Visit struct {
+	review.Version
+	Result recist.Visit
+}
+
+// Contradictions returns the contradictions of the visit as text, each with its code.
+func (v Visit) Contradictions() []string {
+	var texts []string
+	for _, f := range v.Result.Findings {
+		if f.Level == recist.Contradiction {
+			texts = append(texts, f.Code+": "+f.Text)
+		}
+	}
+	return texts
+}
+
+// Visits checks the versions in force that the filter selects, by study, case and
+// timepoint. It reads whole cases, because the response at a visit depends on the others.
+func Visits(ctx context.Context, o *outbox.Outbox, filter review.WaitingFilter) ([]Visit, error) {
+	versions, err := o.Reviews().InForce(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	checked := make([]Visit, 0, len(versions))
+	for len(versions) > 0 {
+		first := versions[0].Assessment
+		n := slices.IndexFunc(versions, func(v review.Version) bool {
+			return v.Assessment.Study != first.Study || v.Assessment.Case.ID != first.Case.ID
+		})
+		if n < 0 {
+			n = len(versions)
+		}
+		checked = append(checked, checkCase(versions[:n])...)
+		versions = versions[n:]
+	}
+	return checked, nil
+}
+
+// checkCase checks the visits of one case.
+func checkCase(versions []review.Version) []Visit {
+	assessments := make([]events.Assessment, len(versions))
+	byID := make(map[string]review.Version, len(versions))
+	for i, v := range versions {
+		assessments[i] = v.Assessment
+		byID[v.Assessment.ID] = v
+	}
+	results := recist.Check(assessments)
+	checked := make([]Visit, len(results))
+	for i, r := range results {
+		checked[i] = Visit{byID[r.Assessment], r}
+	}
+	return checked
+}
+
+// Contradictions returns how many of the visits contradict RECIST 1.1.
+func Contradictions(checked []Visit) (n int) {
+	for _, v := range checked {
+		if v.Result.Contradicts() {
+			n++
+		}
+	}
+	return n
+}
+
+// visitFacts is what is printed of a visit as JSON.
+type visitFacts struct {
+	Study      string            `json:"study"`
+	Case       int32             `json:"case"`
+	Assessment string            `json:"assessment"`
+	Recorded   recist.Response   `json:"recorded"`
+	Derived    recist.Response   `json:"derived"` // empty for a baseline
+	Admissible []recist.Response `json:"admissible"`
+	Findings   []recist.Finding  `json:"findings"`
+}
+
+// Print prints the visits of one study: as JSON one object a line, or else the number of
+// findings of each code and every visit that contradicts RECIST 1.1.
+func Print(t console.Terminal, checked []Visit) error {
+	if t.JSON {
+		lines := json.NewEncoder(t.Out)
+		lines.SetEscapeHTML(false)
+		for _, v := range checked {
+			a, r := v.Assessment, v.Result
+			err := lines.Encode(visitFacts{
+				a.Study, a.Case.ID, a.ID, r.Recorded, r.Derived,
+				append([]recist.Response{}, r.Admissible...), append([]recist.Finding{}, r.Findings...),
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	printCounts(t.Out, checked)
+	for _, v := range checked {
+		if v.Result.Contradicts() {
+			PrintVisit(t.Out, v)
+		}
+	}
+	return nil
+}
+
+// printCounts prints how many visits there are, and how many of them have a finding of
+// each code.
+func printCounts(w io.Writer, checked []Visit) {
+	type kind struct {
+		level recist.Level
+		code  string
+	}
+	visits := map[kind]int{}
+	cases := map[int32]bool{}
+	for _, v := range checked {
+		cases[v.Assessment.Case.ID] = true
+		seen := map[kind]bool{}
+		for _, f := range v.Result.Findings {
+			if k := (kind{f.Level, f.Code}); !seen[k] {
+				seen[k] = true
+				visits[k]++
+			}
+		}
+	}
+	contradicts := "none contradicts RECIST 1.1"
+	switch n := Contradictions(checked); n {
+	case 0:
+	case 1:
+		contradicts = "1 contradicts RECIST 1.1"
+	default:
+		contradicts = fmt.Sprintf("%d contradict RECIST 1.1", n)
+	}
+	fmt.Fprintf(w, "study %s: %s, %s; %s\n", checked[0].Assessment.Study,
+		console.Plural(len(cases), "case"), console.Plural(len(checked), "visit"), contradicts)
+	if len(visits) == 0 {
+		return
+	}
+	levels := []recist.Level{recist.Contradiction, recist.Judgement, recist.NotComputed, recist.Note}
+	kinds := make([]kind, 0, len(visits))
+	for k := range visits {
+		kinds = append(kinds, k)
+	}
+	slices.SortFunc(kinds, func(a, b kind) int {
+		return cmp.Or(cmp.Compare(slices.Index(levels, a.level), slices.Index(levels, b.level)), cmp.Compare(a.code, b.code))
+	})
+	rows := make([][]string, len(kinds))
+	for i, k := range kinds {
+		rows[i] = []string{string(k.level), k.code, fmt.Sprint(visits[k])}
+	}
+	fmt.Fprintln(w)
+	console.Table(w, []string{"LEVEL", "FINDING", "VISITS"}, rows)
+}
+
+// PrintVisit prints a visit that contradicts RECIST 1.1, with its contradictions and where
+// their rules stand.
+func PrintVisit(w io.Writer, v Visit) {
+	a, r := v.Assessment, v.Result
+	fmt.Fprintln(w)
+	console.Wrap(w, "assessment", fmt.Sprintf("%s, %s, of case %d, %s", a.ID, a.Version(), a.Case.ID, v.State))
+	console.Wrap(w, "visit", fmt.Sprintf("%s of subject %s", a.Name, a.Subject))
+	console.Wrap(w, "recorded", string(r.Recorded))
+	console.Wrap(w, "RECIST 1.1", derived(r))
+	for _, f := range r.Findings {
+		if f.Level != recist.Contradiction {
+			continue
+		}
+		text := f.Text
+		if f.Source != "" {
+			text += " (" + f.Source + ")"
+		}
+		console.Wrap(w, "why", text)
+	}
+}
+
+// derived returns the response of a visit by RECIST 1.1 with the others that it admits.
+func derived(r recist.Visit) string {
+	switch {
+	case r.Derived == recist.None:
+		return "none at a baseline"
+	case len(r.Admissible) == 0:
+		return string(r.Derived)
+	}
+	others := make([]string, len(r.Admissible))
+	for i, other := range r.Admissible {
+		others[i] = string(other)
+	}
+	return string(r.Derived) + "; also admissible: " + strings.Join(others, ", ")
+}
