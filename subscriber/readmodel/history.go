@@ -34,7 +34,10 @@ type History struct {
 	Entries   []Entry
 }
 
-// Entry is an event of a study. Its Data is there only while it is available.
+// Entry is an event of a study. Its Data is there only while it is available. Observations
+// are available until the version of their report ends. So they are also available before
+// the event of their report is applied, which is the next one: who reads the history now
+// does not read these Observations again.
 type Entry struct {
 	events.Event
 	DataDigest string // SHA-256 of the event's body, in lower-case hex
@@ -183,7 +186,7 @@ func (h *History) readEntries(ctx context.Context, tx *sqlx.Tx, v view, which *c
 				else exists (
 					select 1
 					from bundles u
-					join reports r on r.id_key = u.id_key and r.study = u.study and r.n = u.n
+					left join reports r on r.id_key = u.id_key and r.study = u.study and r.n = u.n
 					where u.row = e.row and r.n_end is null)
 			end
 		from events e
