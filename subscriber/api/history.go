@@ -194,7 +194,7 @@ func (w *waiting) leave(partner string) {
 }
 
 // waitFor waits until the read model has applied the study's event with the number. It
-// returns an Unavailable error after maxWait, or at once if maxWaiting requests of the
+// returns a NotYet error after maxWait, or at once if maxWaiting requests of the
 // partner wait already. For number 0 it does not wait.
 func (a *API) waitFor(r *request, studyKey string, number uint64) error {
 	if number == 0 {
@@ -204,14 +204,14 @@ func (a *API) waitFor(r *request, studyKey string, number uint64) error {
 		return nil
 	}
 	if !a.waiting.enter(r.partner.ID) {
-		return &events.Error{Code: events.Unavailable, Message: "too many requests of the partner wait for a number", RetryAfter: maxWait}
+		return &events.Error{Code: events.NotYet, Message: "too many requests of the partner wait for a number", RetryAfter: maxWait}
 	}
 	defer a.waiting.leave(r.partner.ID)
 	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
 	defer cancel()
 	err := a.reader.WaitForChainHead(ctx, studyKey, events.ChainHead{Number: number})
 	if err != nil && ctx.Err() != nil {
-		return &events.Error{Code: events.Unavailable, Message: "the number is not applied yet", Err: err, RetryAfter: time.Second}
+		return &events.Error{Code: events.NotYet, Message: "the number is not applied yet", Err: err, RetryAfter: time.Second}
 	}
 	return err
 }

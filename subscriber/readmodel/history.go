@@ -45,8 +45,8 @@ type Entry struct {
 	Withdrawn  []byte // the body of a withdrawal: the withdrawn report
 }
 
-// History returns events of a study. The error is Unavailable if the study does
-// not have the number SinceNumber or AsOf yet; else as in Search.
+// History returns events of a study. The error is NotYet if the study does not have the
+// number SinceNumber or AsOf yet; else as in Search.
 func (m *Model) History(ctx context.Context, q HistoryQuery) (h History, err error) {
 	err = m.snapshot(ctx, func(tx *sqlx.Tx) error {
 		v, err := readView(ctx, tx, q.Study, q.AsOf)
@@ -236,7 +236,7 @@ func (h *History) addBodies(ctx context.Context, tx *sqlx.Tx, sources []source) 
 }
 
 // CheckPosition returns an error unless a study may be shown as it was at number n:
-// Unavailable if n is not applied yet, and Gone if the event after it is older than
+// NotYet if n is not applied yet, and Gone if the event after it is older than
 // the oldest time. The last number is never too old.
 func (m *Model) CheckPosition(ctx context.Context, studyKey string, n uint64, oldest time.Time) error {
 	err := m.snapshot(ctx, func(tx *sqlx.Tx) error {

@@ -374,15 +374,15 @@ func TestHistory(t *testing.T) {
 	list := changing(60)
 	m := applied(t, list)
 
-	t.Run("of a number that is not there yet is unavailable", func(t *testing.T) {
+	t.Run("does not have a later number yet", func(t *testing.T) {
 		beyond := uint64(len(list) + 1)
 		for _, q := range []readmodel.HistoryQuery{{SinceNumber: beyond}, {AsOf: &beyond}} {
 			q.Study = "S1"
-			if _, err := m.History(ctx, q); !errors.Is(err, events.Unavailable) {
+			if _, err := m.History(ctx, q); !errors.Is(err, events.NotYet) {
 				t.Errorf("%+v: %v", q, err)
 			}
 		}
-		if _, err := m.Search(ctx, readmodel.Query{Study: "S1", AsOf: &beyond}); !errors.Is(err, events.Unavailable) {
+		if _, err := m.Search(ctx, readmodel.Query{Study: "S1", AsOf: &beyond}); !errors.Is(err, events.NotYet) {
 			t.Error(err)
 		}
 	})
@@ -399,7 +399,7 @@ func TestHistory(t *testing.T) {
 			{last.Number - 1, last.Time.Add(time.Microsecond), events.Gone},
 			{0, list[0].Time, ""},
 			{0, last.Time, events.Gone},
-			{last.Number + 1, last.Time, events.Unavailable},
+			{last.Number + 1, last.Time, events.NotYet},
 		} {
 			if err := m.CheckPosition(ctx, "S1", c.n, c.oldest); events.CodeOf(err) != c.want {
 				t.Errorf("%d before %v: %v", c.n, c.oldest, err)
