@@ -97,8 +97,9 @@ func (c *studyChanger) sign(caseIndex int, visits ...int) {
 	}
 }
 
-// assessment returns the next version of an assessment. The first baseline has many
-// lesions, and some have none. The dates are written in three ways.
+// assessment returns the next version of an assessment. The first baseline has many lesions,
+// for all of which fhirclient asks at once, and some assessments have none. The dates are
+// written in three ways.
 func (c *studyChanger) assessment(caseIndex, visit int) events.Assessment {
 	id := visitID(caseIndex, visit)
 	a := events.Assessment{
@@ -115,7 +116,7 @@ func (c *studyChanger) assessment(caseIndex, visit int) events.Assessment {
 	}
 	lesions := c.random.IntN(3) + visit%2
 	if caseIndex+visit == 0 {
-		lesions = 12
+		lesions = 25
 	}
 	for i := range lesions {
 		number := int32(i)

@@ -194,8 +194,8 @@ func (w *waiting) leave(partner string) {
 }
 
 // waitFor waits until the read model has applied the study's event with the number. It
-// returns a NotYet error after maxWait, or at once if maxWaiting requests of the
-// partner wait already. For number 0 it does not wait.
+// returns a NotYet error after maxWait, or Unavailable at once if maxWaiting of the
+// partner's requests wait already. For number 0 it does not wait.
 func (a *API) waitFor(r *request, studyKey string, number uint64) error {
 	if number == 0 {
 		return nil
@@ -204,7 +204,7 @@ func (a *API) waitFor(r *request, studyKey string, number uint64) error {
 		return nil
 	}
 	if !a.waiting.enter(r.partner.ID) {
-		return &events.Error{Code: events.NotYet, Message: "too many requests of the partner wait for a number", RetryAfter: maxWait}
+		return &events.Error{Code: events.Unavailable, Message: "too many requests of the partner wait for a number", RetryAfter: maxWait}
 	}
 	defer a.waiting.leave(r.partner.ID)
 	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
