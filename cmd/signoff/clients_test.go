@@ -362,7 +362,7 @@ func (c *pollingClient) lags(t *testing.T) bool {
 		t.Fatalf("%s ended: %v", c.name, c.err)
 	default:
 	}
-	return c.rounds.Load() < 3
+	return c.rounds.Load() < 2
 }
 
 // compare compares what the client has in the end with what the subscriber has.
@@ -442,9 +442,9 @@ func TestClientsOfOthersEndWithWhatASubscriberHas(t *testing.T) {
 		}
 		clients = append(clients, c)
 	}
-	deadline := time.After(2 * time.Minute)
+	deadline := time.After(3 * time.Minute)
 	lags := func(c *pollingClient) bool { return missing[c.name] == "" && c.lags(t) }
-	for n := 0; n < 20 || slices.ContainsFunc(clients, lags); n++ {
+	for n := 0; n < 12 || slices.ContainsFunc(clients, lags); n++ {
 		changer.change()
 		changer.change()
 		clients[0].await(t, deadline)
