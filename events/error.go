@@ -30,6 +30,7 @@ const (
 	UnsupportedMedia Code = "unsupported-media"  // a media type that is not read here
 	Throttled        Code = "throttled"          // too many failures; try later
 	Unavailable      Code = "unavailable"        // a part of the program is not reachable; try again
+	NotYet           Code = "not-yet"            // a number that the study does not have yet; try again
 	Outdated         Code = "outdated"           // only a newer version of the program can answer
 	Internal         Code = "internal"           // an error of the program
 )
@@ -54,7 +55,7 @@ type Error struct {
 	Message string
 	Err     error
 
-	RetryAfter time.Duration // with Throttled and Unavailable; 0 where unknown
+	RetryAfter time.Duration // with Throttled, Unavailable and NotYet; 0 where unknown
 }
 
 // Error returns the field, the message and the cause, for logs.

@@ -113,6 +113,11 @@ func (q quickStart) study(study string) studyStart {
 	}
 }
 
+// History returns the address of the study's events since number 0.
+func (s studyStart) History() string {
+	return strings.Replace(s.Page, "/DiagnosticReport?", "/_history?", 1) + "&_sort=_lastUpdated&_sinceNumber=0"
+}
+
 // The default addresses of a server.
 const (
 	defaultListen     = "127.0.0.1:8080"

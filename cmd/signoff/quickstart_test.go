@@ -161,8 +161,9 @@ func (n *quickStartRun) bash(script, input string) string {
 func (n *quickStartRun) command(name string, args ...string) *exec.Cmd {
 	n.t.Helper()
 	path, err := exec.LookPath(name)
+	required := map[string]string{"nats": "SIGNOFF_REQUIRE_NATS_CLI", "curl": "SIGNOFF_REQUIRE_CURL"}[name]
 	switch {
-	case err != nil && name == "nats" && os.Getenv("SIGNOFF_REQUIRE_NATS_CLI") != "":
+	case err != nil && required != "" && os.Getenv(required) != "":
 		n.t.Fatal(err)
 	case err != nil:
 		n.t.Skipf("there is no %s here", name)
@@ -258,6 +259,14 @@ func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
 		var page bundle
 		if answer := n.bash(n.step("# 2."), ""); json.Unmarshal([]byte(answer), &page) != nil || page.Total != 1 {
 			t.Errorf("the page is %s", answer)
+		}
+		var history struct {
+			Type  string
+			Total int
+		}
+		body, err := os.ReadFile(filepath.Join(n.dir, "by-curl.history"))
+		if err != nil || json.Unmarshal(body, &history) != nil || history.Type != "history" || history.Total == 0 {
+			t.Errorf("the history is %s (%v)", body, err)
 		}
 	})
 	t.Run("nats", func(t *testing.T) {

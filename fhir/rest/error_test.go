@@ -41,6 +41,7 @@ func TestEveryErrorCodeHasItsStatusAndIssueCode(t *testing.T) {
 		{events.Errorf(events.Gap, "secret"), 500, "exception", "Internal error"},
 		{errors.New("secret"), 500, "exception", "Internal error"},
 		{events.Errorf(events.Unavailable, "secret"), 503, "transient", "Internal error"},
+		{events.Errorf(events.NotYet, "secret"), 503, "transient", "The study does not have this number yet; ask again later."},
 		{events.Errorf(events.Outdated, "secret"), 503, "transient", "This needs a newer version of the service; ask again later."},
 		{context.DeadlineExceeded, 503, "transient", "Internal error"},
 	} {

@@ -53,5 +53,5 @@ func ExampleNegotiate() {
 	// Output:
 	// "application/fhir+json" <nil>
 	// "application/json" <nil>
-	// "" _format: only JSON is offered: application/fhir+json or application/json
+	// "" _format: only JSON of FHIR 4.1 is offered: application/fhir+json or application/json
 }

@@ -181,6 +181,6 @@ func parseQuality(text string) (float64, bool) {
 func notAcceptable(field string) error {
 	return &events.Error{
 		Code: events.NotAcceptable, Field: field,
-		Message: "only JSON is offered: " + events.MediaFHIR + " or " + events.MediaJSON,
+		Message: "only JSON of FHIR " + fhirVersion + " is offered: " + events.MediaFHIR + " or " + events.MediaJSON,
 	}
 }

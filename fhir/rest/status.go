@@ -34,6 +34,7 @@ var answers = map[events.Code]answer{
 	events.UnsupportedMedia: {http.StatusUnsupportedMediaType, "not-supported", "The media type of the body is not supported."},
 	events.Throttled:        {http.StatusTooManyRequests, "throttled", "Too many attempts; try again later."},
 	events.Unavailable:      {http.StatusServiceUnavailable, "transient", internalText},
+	events.NotYet:           {http.StatusServiceUnavailable, "transient", "The study does not have this number yet; ask again later."},
 	events.Outdated:         {http.StatusServiceUnavailable, "transient", "This needs a newer version of the service; ask again later."},
 	events.Internal:         internalAnswer,
 }

@@ -27,7 +27,7 @@ type Reader interface {
 	// History returns a page of a study's events.
 	History(ctx context.Context, q readmodel.HistoryQuery) (readmodel.History, error)
 	// CheckPosition returns an error unless a study may be shown as of a number:
-	// Unavailable if it is not applied yet, Gone if the event after it is older than
+	// NotYet if it is not applied yet, Gone if the event after it is older than
 	// oldest.
 	CheckPosition(ctx context.Context, studyKey string, n uint64, oldest time.Time) error
 	// WaitForChainHead waits until a study is applied up to head, or ctx ends.

@@ -194,8 +194,8 @@ func (w *waiting) leave(partner string) {
 }
 
 // waitFor waits until the read model has applied the study's event with the number. It
-// returns an Unavailable error after maxWait, or at once if maxWaiting requests of the
-// partner wait already. For number 0 it does not wait.
+// returns a NotYet error after maxWait, or Unavailable at once if maxWaiting of the
+// partner's requests wait already. For number 0 it does not wait.
 func (a *API) waitFor(r *request, studyKey string, number uint64) error {
 	if number == 0 {
 		return nil
@@ -211,7 +211,7 @@ func (a *API) waitFor(r *request, studyKey string, number uint64) error {
 	defer cancel()
 	err := a.reader.WaitForChainHead(ctx, studyKey, events.ChainHead{Number: number})
 	if err != nil && ctx.Err() != nil {
-		return &events.Error{Code: events.Unavailable, Message: "the number is not applied yet", Err: err, RetryAfter: time.Second}
+		return &events.Error{Code: events.NotYet, Message: "the number is not applied yet", Err: err, RetryAfter: time.Second}
 	}
 	return err
 }

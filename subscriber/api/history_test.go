@@ -387,8 +387,12 @@ func TestHistory(t *testing.T) {
 			"/DiagnosticReport/8/_history/6": 410, "/DiagnosticReport/8/_history/7": 410, "/DiagnosticReport/8/_history/0": 404,
 		} {
 			a := s.get(t, path)
-			if a.status != want || want == 503 && a.header.Get("Retry-After") == "" {
+			if a.status != want {
 				t.Errorf("%s: %d %s", path, a.status, a.body)
+			} else if want == 503 {
+				if _, text := a.outcome(t); text != "The study does not have this number yet; ask again later." || a.header.Get("Retry-After") == "" {
+					t.Errorf("%s: %s with %v", path, text, a.header)
+				}
 			}
 		}
 		body, err := second.Encode()

@@ -34,7 +34,10 @@ type History struct {
 	Entries   []Entry
 }
 
-// Entry is an event of a study. Its Data is there only while it is available.
+// Entry is an event of a study. Its Data is there only while it is available. Observations
+// are available until the version of their report ends. So they are also available before
+// the event of their report is applied, which is the next one: who reads the history now
+// does not read these Observations again.
 type Entry struct {
 	events.Event
 	DataDigest string // SHA-256 of the event's body, in lower-case hex
@@ -42,8 +45,8 @@ type Entry struct {
 	Withdrawn  []byte // the body of a withdrawal: the withdrawn report
 }
 
-// History returns events of a study. The error is Unavailable if the study does
-// not have the number SinceNumber or AsOf yet; else as in Search.
+// History returns events of a study. The error is NotYet if the study does not have the
+// number SinceNumber or AsOf yet; else as in Search.
 func (m *Model) History(ctx context.Context, q HistoryQuery) (h History, err error) {
 	err = m.snapshot(ctx, func(tx *sqlx.Tx) error {
 		v, err := readView(ctx, tx, q.Study, q.AsOf)
@@ -183,7 +186,7 @@ func (h *History) readEntries(ctx context.Context, tx *sqlx.Tx, v view, which *c
 				else exists (
 					select 1
 					from bundles u
-					join reports r on r.id_key = u.id_key and r.study = u.study and r.n = u.n
+					left join reports r on r.id_key = u.id_key and r.study = u.study and r.n = u.n
 					where u.row = e.row and r.n_end is null)
 			end
 		from events e
@@ -233,7 +236,7 @@ func (h *History) addBodies(ctx context.Context, tx *sqlx.Tx, sources []source) 
 }
 
 // CheckPosition returns an error unless a study may be shown as it was at number n:
-// Unavailable if n is not applied yet, and Gone if the event after it is older than
+// NotYet if n is not applied yet, and Gone if the event after it is older than
 // the oldest time. The last number is never too old.
 func (m *Model) CheckPosition(ctx context.Context, studyKey string, n uint64, oldest time.Time) error {
 	err := m.snapshot(ctx, func(tx *sqlx.Tx) error {

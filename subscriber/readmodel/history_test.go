@@ -304,7 +304,8 @@ func checkHistory(t *rapid.T, m *readmodel.Model, list []events.Event) {
 			continue
 		}
 		body := ""
-		if e.Kind() != events.ReportSuperseded && e.Kind() != events.ReportWithdrawn && available[n] {
+		comes := n > h.ChainHead.Number // the report, with the next event
+		if e.Kind() != events.ReportSuperseded && e.Kind() != events.ReportWithdrawn && (available[n] || comes) {
 			body = string(list[i].Data)
 		}
 		want = append(want, describe(readmodel.Entry{Event: e, DataDigest: e.DataDigest(), Available: body != ""}, body))
@@ -334,20 +335,54 @@ func describe(e readmodel.Entry, body string) string {
 	return fmt.Sprint(e.Covered(e.DataDigest), e.Hash, e.Available, body)
 }
 
+// A poller may ask when the Observations of a report are applied and the report is not. It
+// does not ask for them again.
+func TestHistoryHasTheObservationsOfAReportThatComesNext(t *testing.T) {
+	s := &study{number: "S1"}
+	a := s.assessment("790")
+	observations := s.observations(a)
+	b := newBroker(t)
+	m := open(t, newPath(t), quiet)
+	stop := follow(t, m, b.reader)
+	defer stop()
+	for _, c := range []struct {
+		event events.Event
+		want  bool
+	}{
+		{observations, true},
+		{s.sign(events.ReportSigned, a), true},
+		{s.sign(events.ReportWithdrawn, a), false},
+	} {
+		b.publish(c.event)
+		reaches(t, m, c.event.Number)
+		h, err := m.History(t.Context(), readmodel.HistoryQuery{Study: "S1", Ascending: true, Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if c.want {
+			want = string(observations.Data)
+		}
+		if got := h.Entries[0]; got.Available != c.want || string(got.Data) != want {
+			t.Errorf("after event %d the Observations are available: %t, with %d bytes", c.event.Number, got.Available, len(got.Data))
+		}
+	}
+}
+
 func TestHistory(t *testing.T) {
 	ctx := context.Background()
 	list := changing(60)
 	m := applied(t, list)
 
-	t.Run("of a number that is not there yet is unavailable", func(t *testing.T) {
+	t.Run("does not have a later number yet", func(t *testing.T) {
 		beyond := uint64(len(list) + 1)
 		for _, q := range []readmodel.HistoryQuery{{SinceNumber: beyond}, {AsOf: &beyond}} {
 			q.Study = "S1"
-			if _, err := m.History(ctx, q); !errors.Is(err, events.Unavailable) {
+			if _, err := m.History(ctx, q); !errors.Is(err, events.NotYet) {
 				t.Errorf("%+v: %v", q, err)
 			}
 		}
-		if _, err := m.Search(ctx, readmodel.Query{Study: "S1", AsOf: &beyond}); !errors.Is(err, events.Unavailable) {
+		if _, err := m.Search(ctx, readmodel.Query{Study: "S1", AsOf: &beyond}); !errors.Is(err, events.NotYet) {
 			t.Error(err)
 		}
 	})
@@ -364,7 +399,7 @@ func TestHistory(t *testing.T) {
 			{last.Number - 1, last.Time.Add(time.Microsecond), events.Gone},
 			{0, list[0].Time, ""},
 			{0, last.Time, events.Gone},
-			{last.Number + 1, last.Time, events.Unavailable},
+			{last.Number + 1, last.Time, events.NotYet},
 		} {
 			if err := m.CheckPosition(ctx, "S1", c.n, c.oldest); events.CodeOf(err) != c.want {
 				t.Errorf("%d before %v: %v", c.n, c.oldest, err)

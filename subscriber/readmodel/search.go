@@ -16,8 +16,8 @@ import (
 
 // Search runs a query on one state of the model, so that total and page
 // agree. An unknown study has no reports. The error is Invalid for an invalid
-// query, Outdated for a study that Outdated returns, and Unavailable for a study
-// number that is not applied yet and for a query that the content of another
+// query, Outdated for a study that Outdated returns, NotYet for a study number that is not
+// applied yet, and Unavailable for a query that the content of another
 // derivation cannot answer.
 func (m *Model) Search(ctx context.Context, q Query) (Page, error) {
 	if q.Offset < 0 || q.Limit < 0 {
@@ -139,7 +139,7 @@ func (v view) total(r Resource) int {
 // notYet returns the error for a study number that is not applied yet.
 func notYet(key string, wanted, last uint64) error {
 	return &events.Error{
-		Code: events.Unavailable, RetryAfter: time.Second,
+		Code: events.NotYet, RetryAfter: time.Second,
 		Message: fmt.Sprintf("Number %d of study %s is not here yet; the last one is %d.", wanted, key, last),
 	}
 }
