@@ -125,6 +125,7 @@ func options(cfg Config, operation *operation) (*server.Options, error) {
 		return nil, err
 	}
 	opts.ServerName = cmp.Or(cfg.Name, "signoff")
+	opts.ClientAdvertise = opts.ServerName // so that INFO does not show strangers an address of the machine
 	opts.JetStream = true
 	opts.StoreDir = cfg.Dir
 	opts.SyncAlways = true
