@@ -75,7 +75,7 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	}
 	sign("792")
 	eventually(t, "the second report, on the connection that was open before", func() error { return connected.has(4) })
-	// NATS ends connections without a login after two seconds.
+	// NATS ends connections without a login after three seconds.
 	other := add("other")
 	var another *follower
 	eventually(t, "another login at NATS", func() (err error) {
