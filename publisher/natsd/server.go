@@ -67,7 +67,7 @@ const (
 	maxMemory         = 64 << 20 // of streams in memory; the service has none
 
 	// ownConnections are those within the process, at most. The server's limit includes them.
-	ownConnections = 32
+	ownConnections = 16
 )
 
 // Server is a running server.
