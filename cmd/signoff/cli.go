@@ -43,10 +43,22 @@ type common struct {
 	Data string `help:"Data directory; default ./data, of the demo ./signoff-demo." placeholder:"DIR"`
 	JSON bool   `name:"json" help:"Print facts as JSON."`
 
+	AllowGroup bool `help:"Allow the group of the data directory to write it; then each member of the group may administer signoff."`
+
 	outbox *outbox.Outbox // an open outbox that commands use; nil: they open that in Data
 }
 
-func (c *common) dir() datadir.Dir { return datadir.Dir(cmp.Or(c.Data, "./data")) }
+// dir returns the data directory. After resolve, symbolic links in its path are resolved.
+func (c *common) dir() datadir.Dir { return datadir.Dir(c.Data) }
 
-// demoDir returns the demo's directory, which the demo empties; see prepareDemo.
-func (c *common) demoDir() datadir.Dir { return datadir.Dir(cmp.Or(c.Data, "./signoff-demo")) }
+// resolve sets Data to the path of the data directory, which is fallback if no flag names
+// one, and checks who can change the directory, unless commands use another open outbox.
+func (c *common) resolve(fallback string) error {
+	if c.outbox != nil {
+		c.Data = cmp.Or(c.Data, fallback)
+		return nil
+	}
+	dir, err := datadir.Resolve(cmp.Or(c.Data, fallback), c.AllowGroup)
+	c.Data = string(dir)
+	return err
+}

@@ -113,11 +113,14 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 	}
 	term.JSON = commands.JSON
 	command.BindTo(ctx, (*context.Context)(nil))
-	dir := commands.dir()
+	fallback := "./data"
 	if command.Command() == "demo" {
-		dir = commands.demoDir()
+		fallback = "./signoff-demo" // the demo empties it; see prepareDemo
 	}
-	if err := command.Run(&commands.common, dir, term, demo.Runner(runInDemo)); err != nil {
+	if err := commands.resolve(fallback); err != nil {
+		return exitStatus(term.Err, err)
+	}
+	if err := command.Run(&commands.common, commands.dir(), term, demo.Runner(runInDemo)); err != nil {
 		return exitStatus(term.Err, err)
 	}
 	return exitDone

@@ -257,7 +257,7 @@ func TestAddressesInUse(t *testing.T) {
 func readOnly(t *testing.T, fill func(dir string)) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	if err := unix.Mount("none", dir, "tmpfs", 0, ""); err != nil {
+	if err := unix.Mount("none", dir, "tmpfs", 0, "mode=0700"); err != nil {
 		t.Skipf("a file system can only be mounted by root: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, 0) })
@@ -266,4 +266,16 @@ func readOnly(t *testing.T, fill func(dir string)) (dir string) {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+func TestCommandsRefuseADataDirectoryThatOthersCanChange(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	mustSignoff(t, "pi", "add", "rivera", "--name", "Dr. Ana Rivera", "--study", "S", "--data", dir)
+	if err := os.Chmod(dir, 0o770); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"pi", "list", "--data", dir}, {"status", "--data", dir}, append(serveArgs(dir), "--nats-listen", "127.0.0.1:0")} {
+		refusal(t, exitRefused, args, "the group can write "+dir, "chmod g-w")
+	}
+	mustSignoff(t, "pi", "list", "--data", dir, "--allow-group")
 }

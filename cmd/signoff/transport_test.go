@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +81,32 @@ func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 		old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 		if _, err := call(t, old, p.PublicURL()); err == nil {
 			t.Error("TLS 1.1 was accepted")
+		}
+	})
+	t.Run("nor with a CBC suite, on any listener", func(t *testing.T) {
+		for _, c := range []struct {
+			suite    uint16
+			accepted bool
+		}{{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, false}, {tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, true}} {
+			only := roots.Clone()
+			only.MaxVersion, only.CipherSuites = tls.VersionTLS12, []uint16{c.suite}
+			for _, listener := range []net.Listener{p.APIListener, p.OpsListener} {
+				address := net.JoinHostPort("127.0.0.1", strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
+				conn, err := (&tls.Dialer{Config: only}).DialContext(t.Context(), "tcp", address)
+				if (err == nil) != c.accepted {
+					t.Errorf("HTTP with %s: %v", tls.CipherSuiteName(c.suite), err)
+				}
+				if err == nil {
+					_ = conn.Close()
+				}
+			}
+			nc, err := nats.Connect(announced.NATS, nats.UserCredentials(announced.NATSCreds), nats.Secure(only))
+			if (err == nil) != c.accepted {
+				t.Errorf("NATS with %s: %v", tls.CipherSuiteName(c.suite), err)
+			}
+			if err == nil {
+				nc.Close()
+			}
 		}
 	})
 	t.Run("not in plain text", func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/seed-e88a4ece/signoff/fhir/rest/connections"
 )
 
 // ServerConfig holds the limits of a server.
@@ -50,8 +52,12 @@ func NewServer(h http.Handler, log *slog.Logger, cfg ServerConfig) *http.Server 
 // Serve serves connections from l until the server is shut down, and then returns
 // nil. It uses TLS if the server has a TLS configuration. A request of
 // HTTP/1.1 whose head is malformed or too large is answered with an
-// OperationOutcome.
+// OperationOutcome. If l is a connections.Listener, the server reports to it what its
+// connections do.
 func Serve(s *http.Server, l net.Listener) error {
+	if limited, ok := l.(*connections.Listener); ok {
+		limited.Observe(s, accepted)
+	}
 	if s.TLSConfig != nil {
 		l = newTLSListener(l, s.TLSConfig, cmp.Or(s.ReadHeaderTimeout, 5*time.Second), s.ErrorLog)
 	} else {
@@ -61,4 +67,18 @@ func Serve(s *http.Server, l net.Listener) error {
 		return err
 	}
 	return nil
+}
+
+// accepted returns the connection below TLS, as the listener that Serve was called with
+// has accepted it.
+func accepted(c net.Conn) net.Conn {
+	switch c := c.(type) {
+	case plainConn:
+		return c.Conn
+	case tlsConn:
+		return c.NetConn()
+	case *tls.Conn:
+		return c.NetConn()
+	}
+	return c
 }

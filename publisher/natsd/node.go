@@ -1,6 +1,7 @@
 package natsd
 
 import (
+	"crypto/tls"
 	"net/url"
 
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
@@ -96,6 +97,11 @@ func (f TLSFiles) write(w *writer, mutual bool) {
 		w.linef("verify: true")
 	}
 	w.linef("min_version: %s", quote("1.2"))
+	w.list("cipher_suites") // of 1.2; those of 1.3 are always used
+	for _, suite := range CipherSuites() {
+		w.linef("%s", quote(tls.CipherSuiteName(suite)))
+	}
+	w.endList()
 	w.end()
 }
 

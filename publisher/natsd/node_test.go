@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +106,16 @@ func TestANodeOfAClusterOverTLS(t *testing.T) {
 	}
 	if opts.Cluster.TLSConfig == nil || opts.Cluster.TLSConfig.ClientAuth != tls.RequireAndVerifyClientCert {
 		t.Errorf("servers: %+v", opts.Cluster.TLSConfig)
+	}
+	for who, config := range map[string]*tls.Config{"clients": opts.TLSConfig, "servers": opts.Cluster.TLSConfig} {
+		if len(config.CipherSuites) == 0 {
+			t.Errorf("%s may use every suite", who)
+		}
+		for _, suite := range config.CipherSuites {
+			if name := tls.CipherSuiteName(suite); strings.Contains(name, "_CBC_") {
+				t.Errorf("%s may use %s", who, name)
+			}
+		}
 	}
 	if password, _ := opts.Routes[1].User.Password(); opts.Routes[1].Host != "two:6222" || password != "p@:/ss" || !opts.SyncAlways {
 		t.Errorf("route %s, always synced: %t", opts.Routes[1].Host, opts.SyncAlways)

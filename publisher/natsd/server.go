@@ -40,6 +40,10 @@ type Config struct {
 	// bytes. Defaults to 8 MiB, several times the largest report.
 	MaxPayload int32
 
+	// MaxConnections limits the connections over TCP, each of which needs a file
+	// descriptor. Defaults to 65536.
+	MaxConnections int
+
 	// MaxStore limits the files of the stream, in bytes. Defaults to 1 PiB, so
 	// that only the disk limits them. (The server's own default is three quarters
 	// of what is free at its start: less at each start, as the disk fills.)
@@ -61,6 +65,9 @@ const (
 	defaultMaxPayload = 8 << 20
 	defaultMaxStore   = 1 << 50
 	maxMemory         = 64 << 20 // of streams in memory; the service has none
+
+	// ownConnections are those within the process, at most. The server's limit includes them.
+	ownConnections = 16
 )
 
 // Server is a running server.
@@ -125,12 +132,14 @@ func options(cfg Config, operation *operation) (*server.Options, error) {
 		return nil, err
 	}
 	opts.ServerName = cmp.Or(cfg.Name, "signoff")
+	opts.ClientAdvertise = opts.ServerName // so that INFO does not show strangers an address of the machine
 	opts.JetStream = true
 	opts.StoreDir = cfg.Dir
 	opts.SyncAlways = true
 	opts.JetStreamMaxStore = cmp.Or(cfg.MaxStore, defaultMaxStore)
 	opts.JetStreamMaxMemory = maxMemory
 	opts.MaxPayload = cmp.Or(cfg.MaxPayload, defaultMaxPayload)
+	opts.MaxConn = cmp.Or(cfg.MaxConnections, server.DEFAULT_MAX_CONNECTIONS) + ownConnections
 	opts.NoSigs = true // the program handles signals
 	opts.TLS, opts.TLSConfig = cfg.TLS != nil, cfg.TLS
 	opts.DisableJetStreamBanner = true

@@ -150,3 +150,20 @@ func TestSeedsAreNotLogged(t *testing.T) {
 		}
 	}
 }
+
+func TestConnectionsOverTCPAreLimited(t *testing.T) {
+	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", MaxConnections: 4})
+	credentials := credentialsOf(t, s, natsd.Reader)
+	refused := 0
+	for range 30 {
+		nc, err := nats.Connect(s.ClientURL(), credentials...)
+		if err != nil {
+			refused++
+			continue
+		}
+		defer nc.Close()
+	}
+	if refused < 10 || refused > 26 { // some places are for connections within the process
+		t.Errorf("%d of 30 connections are refused", refused)
+	}
+}

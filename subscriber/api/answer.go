@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/subscriber/api/partnerlimit"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -24,8 +26,8 @@ func (a *API) search(k *kind) answerer {
 		if err != nil {
 			return err
 		}
-		return a.answerPage(w, r, s, s.query.Study, func() (answered, error) {
-			found, err := a.reader.Search(r.Context(), s.query)
+		return a.answerPage(w, r, s, s.query.Study, func(ctx context.Context) (answered, error) {
+			found, err := a.reader.Search(ctx, s.query)
 			if err != nil {
 				return answered{}, err
 			}
@@ -43,8 +45,8 @@ type answered struct {
 
 // answerPage writes a page of a search or of history. Most polls find nothing new: if
 // the client or the page cache has the answer for the study's head, answerPage does not
-// read the model's file. Otherwise it calls find.
-func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey string, find func() (answered, error)) error {
+// read the model's file. Otherwise it calls find, when the partner's other searches allow.
+func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey string, find func(context.Context) (answered, error)) error {
 	if err := a.waitFor(r, studyKey, s.minNumber); err != nil {
 		return err
 	}
@@ -59,24 +61,84 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey s
 	if known && !s.isBeyond(head.Number) && a.writeKnown(w, r, tag, head.Number) {
 		return nil
 	}
-	found, err := find()
+	var made newPage
+	err := a.limited(r, func(ctx context.Context) (err error) {
+		made, err = a.makePage(ctx, r, s, head, known, find)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	head.ChainHead = found.head // the head that was read before may be an earlier one
-	w.Header().Set(numberHeader, strconv.FormatUint(head.Number, 10))
-	if tag = a.searchTag(s, r.contentType, head); notModified(r.Request, tag) {
-		writeNotModified(w, r.contentType, tag, time.Time{})
+	w.Header().Set(numberHeader, strconv.FormatUint(made.number, 10))
+	if made.page == nil {
+		writeNotModified(w, r.contentType, made.tag, time.Time{})
 		return nil
 	}
-	p := &page{body: found.body()}
-	setValidators(w.Header(), r.contentType, tag, time.Time{})
-	if known && a.pages.add(tag, p) {
-		a.pages.write(w, r.Request, tag, p)
+	setValidators(w.Header(), r.contentType, made.tag, time.Time{})
+	if made.cached {
+		a.pages.write(w, r.Request, made.tag, made.page)
 	} else {
-		write(w, p.body)
+		write(w, made.page.body)
 	}
 	return nil
+}
+
+// newPage is a page that was made from the model.
+type newPage struct {
+	*page  // nil if the client has it
+	tag    string
+	number uint64 // of the study, that it reflects
+	cached bool   // it is in the page cache
+}
+
+// makePage calls find, makes the page and stores it in the page cache, compressed if the
+// client accepts that. Known is false if the head is not known.
+func (a *API) makePage(ctx context.Context, r *request, s search, head readmodel.Head, known bool, find func(context.Context) (answered, error)) (newPage, error) {
+	found, err := find(ctx)
+	if err != nil {
+		return newPage{}, err
+	}
+	head.ChainHead = found.head // the head that was read before may be an earlier one
+	made := newPage{tag: a.searchTag(s, r.contentType, head), number: head.Number}
+	if notModified(r.Request, made.tag) {
+		return made, nil
+	}
+	made.page = &page{body: found.body()}
+	if made.cached = known && a.pages.add(made.tag, made.page); made.cached {
+		a.pages.compressed(r.Request, made.tag, made.page)
+	}
+	return made, nil
+}
+
+// limited calls read, which makes an answer from the model, once fewer than Config.Searches
+// such calls run for the partner. It interrupts read after Config.SearchTimeout. The
+// error is Throttled if read may not run, and Unavailable if it was interrupted. What
+// makes an answer costly is in read; sending it is not, so that a slow connection does not
+// keep others of the partner waiting.
+func (a *API) limited(r *request, read func(context.Context) error) error {
+	leave, err := a.searches.Enter(r.Context(), r.partner.ID)
+	if errors.Is(err, partnerlimit.ErrTooMany) {
+		a.metrics.refused.WithLabelValues(refusedTooMany).Inc()
+		return &events.Error{
+			Code: events.Throttled, Message: "Too many searches of the partner run at once; ask again later.", RetryAfter: a.cfg.SearchWait,
+		}
+	}
+	if err != nil { // the caller has gone
+		return err
+	}
+	defer leave()
+	a.metrics.running.Inc()
+	defer a.metrics.running.Dec()
+	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.SearchTimeout)
+	defer cancel()
+	err = read(ctx)
+	if err != nil && ctx.Err() != nil && r.Context().Err() == nil {
+		a.metrics.refused.WithLabelValues(refusedTooSlow).Inc()
+		return &events.Error{
+			Code: events.Unavailable, Message: "the search was interrupted after " + a.cfg.SearchTimeout.String(), Err: err, RetryAfter: 2 * a.cfg.SearchTimeout,
+		}
+	}
+	return err
 }
 
 // isBeyond reports whether a query names a number that the study does not have yet. For

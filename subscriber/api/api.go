@@ -16,6 +16,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/subscriber/api/openapi"
+	"github.com/seed-e88a4ece/signoff/subscriber/api/partnerlimit"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -68,6 +69,12 @@ type Config struct {
 	// first page, counted from the event after it. Defaults to an hour.
 	KeepPositions time.Duration
 
+	// The searches of a partner, those of history included, that read the model.
+	Searches      int           // that run at a time. Defaults to 2
+	SearchesWait  int           // that wait for one of these to end. Defaults to 16
+	SearchWait    time.Duration // how long such a one waits before it is refused. Defaults to 2 s
+	SearchTimeout time.Duration // how long a search runs before it is interrupted. Defaults to 5 s
+
 	// Ready returns nil if requests can be answered, else the reason, an
 	// Unavailable events.Error. Defaults to always nil.
 	Ready func() error
@@ -118,7 +125,9 @@ type API struct {
 	openAPI document        // openapi.yaml
 	docs    document        // the same as a page
 	pages   *pageCache
-	waiting waiting
+
+	searches partnerlimit.Limit // searches that read the model
+	waiting  partnerlimit.Limit // requests that wait for a number
 
 	reports, observations kind
 	ofStudy, ofReport     []parameter // of history
@@ -141,6 +150,10 @@ func New(reader Reader, cfg Config) *API {
 		cfg.Clock = time.Now
 	}
 	cfg.KeepPositions = cmp.Or(cfg.KeepPositions, time.Hour)
+	cfg.Searches = cmp.Or(cfg.Searches, 2)
+	cfg.SearchesWait = cmp.Or(cfg.SearchesWait, 16)
+	cfg.SearchWait = cmp.Or(cfg.SearchWait, 2*time.Second)
+	cfg.SearchTimeout = cmp.Or(cfg.SearchTimeout, 5*time.Second)
 	pages := newPageCache(cfg.CacheBytes)
 	addresses := openapi.Addresses{PublicURL: cfg.PublicURL, Base: cfg.PublicURL + cfg.BasePath, Token: cfg.TokenURL}
 	return &API{
@@ -152,6 +165,9 @@ func New(reader Reader, cfg Config) *API {
 		docs:    newDocument("text/html; charset=utf-8", openapi.Page(addresses)),
 		pages:   pages,
 		metrics: newMetrics(pages.size),
+
+		searches: partnerlimit.Limit{Running: cfg.Searches, Waiting: cfg.SearchesWait, Wait: cfg.SearchWait},
+		waiting:  partnerlimit.Limit{Running: maxWaiting},
 
 		reports: reportKind(), observations: observationKind(),
 		ofStudy: historyParameters(), ofReport: historyOfReportParameters(),

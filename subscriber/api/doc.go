@@ -22,6 +22,9 @@
 // were requested before are served from memory by their ETag, after the same
 // checks as others, and 304 needs no file either.
 //
+// Searches of a partner that read the model are limited in number and in time, so that one
+// partner does not slow the others; those beyond are answered 429 or 503.
+//
 // The CapabilityStatement, openapi.yaml and the page for people are made from the
 // tables that read requests, or are checked against them and the running API.
 //

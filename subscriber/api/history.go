@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -105,8 +104,8 @@ func (a *API) answerHistory(w http.ResponseWriter, r *request, s search, table [
 	if !s.totalOnly {
 		q.Limit, q.Offset = s.count, (s.page-1)*s.count
 	}
-	return a.answerPage(w, r, s, q.Study, func() (answered, error) {
-		found, err := a.reader.History(r.Context(), q)
+	return a.answerPage(w, r, s, q.Study, func(ctx context.Context) (answered, error) {
+		found, err := a.reader.History(ctx, q)
 		if err != nil {
 			return answered{}, err
 		}
@@ -163,36 +162,6 @@ const (
 	maxWaiting = 4 // requests of a partner
 )
 
-// waiting counts the requests that wait for a number, by partner.
-type waiting struct {
-	mu    sync.Mutex
-	count map[string]int
-}
-
-// enter reports whether one more request of a partner may wait, and counts it if so. The
-// caller must then call leave when the wait has ended.
-func (w *waiting) enter(partner string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.count[partner] >= maxWaiting {
-		return false
-	}
-	if w.count == nil {
-		w.count = make(map[string]int)
-	}
-	w.count[partner]++
-	return true
-}
-
-// leave ends a wait for which enter has returned true.
-func (w *waiting) leave(partner string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.count[partner]--; w.count[partner] == 0 {
-		delete(w.count, partner)
-	}
-}
-
 // waitFor waits until the read model has applied the study's event with the number. It
 // returns a NotYet error after maxWait, or Unavailable at once if maxWaiting of the
 // partner's requests wait already. For number 0 it does not wait.
@@ -203,13 +172,14 @@ func (a *API) waitFor(r *request, studyKey string, number uint64) error {
 	if head, known := a.reader.Head(studyKey); known && head.Number >= number {
 		return nil
 	}
-	if !a.waiting.enter(r.partner.ID) {
-		return &events.Error{Code: events.Unavailable, Message: "too many requests of the partner wait for a number", RetryAfter: maxWait}
+	leave, err := a.waiting.Enter(r.Context(), r.partner.ID)
+	if err != nil {
+		return &events.Error{Code: events.Unavailable, Message: "the request cannot wait for a number", Err: err, RetryAfter: maxWait}
 	}
-	defer a.waiting.leave(r.partner.ID)
+	defer leave()
 	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
 	defer cancel()
-	err := a.reader.WaitForChainHead(ctx, studyKey, events.ChainHead{Number: number})
+	err = a.reader.WaitForChainHead(ctx, studyKey, events.ChainHead{Number: number})
 	if err != nil && ctx.Err() != nil {
 		return &events.Error{Code: events.NotYet, Message: "the number is not applied yet", Err: err, RetryAfter: time.Second}
 	}

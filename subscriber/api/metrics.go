@@ -16,11 +16,19 @@ const (
 	routeUnknown   = "unknown"
 )
 
+// The causes in the metrics why a search was refused.
+const (
+	refusedTooMany = "too many"
+	refusedTooSlow = "too slow"
+)
+
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	pages    *prometheus.CounterVec
 	bytes    prometheus.GaugeFunc
+	running  prometheus.Gauge
+	refused  *prometheus.CounterVec
 }
 
 func newMetrics(cached func() int64) metrics {
@@ -42,6 +50,17 @@ func newMetrics(cached func() int64) metrics {
 			Name: "signoff_api_page_cache_bytes",
 			Help: "Size of the pages in the page cache, with their compressed forms.",
 		}, func() float64 { return float64(cached()) }),
+		running: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "signoff_api_running_searches",
+			Help: "Searches, those of history included, that read the model now.",
+		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "signoff_api_refused_searches_total",
+			Help: "Searches that were refused so that a partner does not slow the others, by cause: too many (429) or too slow (503).",
+		}, []string{"cause"}),
+	}
+	for _, cause := range []string{refusedTooMany, refusedTooSlow} {
+		m.refused.WithLabelValues(cause)
 	}
 	for _, result := range []bool{true, false} { // so that both exist from the start
 		m.pages.WithLabelValues(resultOf(result))
@@ -59,7 +78,7 @@ func resultOf(found bool) string {
 
 // Metrics returns the collectors of the API, to be registered once.
 func (a *API) Metrics() []prometheus.Collector {
-	return []prometheus.Collector{a.metrics.requests, a.metrics.seconds, a.metrics.pages, a.metrics.bytes}
+	return []prometheus.Collector{a.metrics.requests, a.metrics.seconds, a.metrics.pages, a.metrics.bytes, a.metrics.running, a.metrics.refused}
 }
 
 // observe counts an answer and the time that it took.

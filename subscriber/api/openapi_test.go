@@ -33,14 +33,15 @@ import (
 )
 
 // described is the read API and the token endpoint on one server, with what
-// openapi.yaml says of them, and two more servers with the same routes: one that
-// is not ready and one whose files are closed.
+// openapi.yaml says of them, and more servers with the same routes: one that
+// is not ready, one whose files are closed, and two whose model refuses.
 type described struct {
 	*modelServer
 	doc             *openapi3.T
 	running         *httptest.Server
 	unready, broken *httptest.Server
 	expired         *httptest.Server // every position but the last has expired
+	busy            *httptest.Server // the partner has too many searches under way
 	secret          string           // of the partner at the token endpoint
 }
 
@@ -62,6 +63,7 @@ func serveDescribed(t *testing.T) *described {
 	}
 	s.running = s.together(s.model, box, nil)
 	s.expired = s.together(expired{s.model}, box, nil)
+	s.busy = s.together(busy{s.model}, box, nil)
 	s.unready = s.together(s.model, box, func() error { return events.Errorf(events.Unavailable, "starting") })
 	closedModel, err := readmodel.Open(t.Context(), s.path, readmodel.Config{})
 	if err != nil {
@@ -90,6 +92,18 @@ type expired struct{ *readmodel.Model }
 
 func (expired) CheckPosition(context.Context, string, uint64, time.Time) error {
 	return events.Errorf(events.Gone, "expired")
+}
+
+// busy is a model whose searches are refused. TestSearchesOfAPartnerAreLimitedAndThoseOfOthersAreNot
+// has those that really are.
+type busy struct{ *readmodel.Model }
+
+func (busy) Search(context.Context, readmodel.Query) (readmodel.Page, error) {
+	return readmodel.Page{}, events.Errorf(events.Throttled, "busy")
+}
+
+func (busy) History(context.Context, readmodel.HistoryQuery) (readmodel.History, error) {
+	return readmodel.History{}, events.Errorf(events.Throttled, "busy")
 }
 
 func openOutbox(t *testing.T) *outbox.Outbox {
@@ -242,6 +256,12 @@ func TestEachStatusIsAsDescribed(t *testing.T) {
 		requests[id]["403"] = request{form: "researchstudy=ANOTHER"}
 		requests[id]["415"] = request{form: study[1:], options: with(header("Content-Type", "text/plain"))}
 		requests[id]["410"] = request{server: s.expired, form: study[1:] + "&asof=1"}
+	}
+	for id, path := range map[string]string{
+		"search": study, "searchByForm": study, "searchObservations": study, "searchObservationsByForm": study,
+		"history": study, "historyOfReports": study, "historyOfReport": "/790/_history",
+	} {
+		requests[id]["429"] = request{server: s.busy, suffix: path}
 	}
 	for _, id := range []string{"searchObservations", "history", "historyOfReports"} {
 		requests[id]["400"], requests[id]["403"] = request{}, request{suffix: "?researchstudy=ANOTHER"}

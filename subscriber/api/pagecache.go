@@ -96,11 +96,21 @@ func (c *pageCache) grow(more int64) {
 }
 
 // write sends a page of the cache, compressed if the client accepts that and the page is
-// not small. The first client that accepts it has the page compressed.
+// not small.
 func (c *pageCache) write(w http.ResponseWriter, r *http.Request, tag string, p *page) {
-	if len(p.body) < minCompressed || !rest.AcceptsGzip(r) {
-		write(w, p.body)
+	if compressed := c.compressed(r, tag, p); compressed != nil {
+		w.Header().Set("Content-Encoding", "gzip")
+		write(w, compressed)
 		return
+	}
+	write(w, p.body)
+}
+
+// compressed returns a page of the cache compressed, or nil if the client does not accept
+// that or the page is small. The first client that accepts it has the page compressed.
+func (c *pageCache) compressed(r *http.Request, tag string, p *page) []byte {
+	if len(p.body) < minCompressed || !rest.AcceptsGzip(r) {
+		return nil
 	}
 	p.compress.Do(func() {
 		p.compressed = compress(p.body)
@@ -111,8 +121,7 @@ func (c *pageCache) write(w http.ResponseWriter, r *http.Request, tag string, p 
 			c.grow(int64(cap(p.compressed)))
 		}
 	})
-	w.Header().Set("Content-Encoding", "gzip")
-	write(w, p.compressed)
+	return p.compressed
 }
 
 var writers = sync.Pool{New: func() any {

@@ -74,7 +74,8 @@ func (d Dir) MustExist() error {
 // replaces the server for a while, as keys rotate and rebuild do. Two embedded NATS servers
 // on one store would both acknowledge messages, and they take no lock themselves. Commands
 // that only use the outbox need no lock. Purpose is the command that locks. It is written
-// into the lock file, for the error that other processes get.
+// into the lock file, for the error that other processes get. Lock removes the serve.json of
+// a server that was killed, so that no command takes the holder for that server.
 func (d Dir) Lock(purpose string) (unlock func(), err error) {
 	f, err := os.OpenFile(d.lockFile(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -88,6 +89,10 @@ func (d Dir) Lock(purpose string) (unlock func(), err error) {
 		}
 		return nil, fmt.Errorf("%s is in use by %s; stop that first, or name another directory with --data",
 			d, strings.TrimSpace(string(holder)))
+	}
+	if err := d.RemoveServeFile(); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("remove serve.json of a server that was killed: %w", err)
 	}
 	if err := f.Truncate(0); err == nil {
 		_, _ = fmt.Fprintf(f, "process %d (signoff %s)\n", os.Getpid(), purpose)

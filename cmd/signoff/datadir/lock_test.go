@@ -32,3 +32,27 @@ func TestCheckingForAServerDoesNotPreventItsStart(t *testing.T) {
 		t.Error("checking for a server holds the lock")
 	}
 }
+
+func TestAKilledServerIsNotTakenForARunningOne(t *testing.T) {
+	dir := Dir(t.TempDir())
+	if err := dir.WriteServeFile(Serving{PID: 1, Listen: "127.0.0.1:8080"}); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := dir.Lock("rebuild") // the server that wrote serve.json was killed
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, ok := dir.Running(); ok {
+		t.Errorf("the killed server runs: %+v", s)
+	}
+	if err := dir.WriteServeFile(Serving{PID: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if s, ok := dir.Running(); !ok || s.PID != 2 {
+		t.Errorf("the server that holds the lock does not run: %+v, %t", s, ok)
+	}
+	unlock()
+	if _, ok := dir.Running(); ok {
+		t.Error("a server runs without the lock")
+	}
+}

@@ -58,8 +58,8 @@ func (d Dir) RemoveServeFile() error {
 }
 
 // Running returns the content of serve.json while a process holds the directory's lock;
-// ok is false if none does or there is no such file. So the file that a killed server has
-// left is ignored, unless a command holds the lock.
+// ok is false if none does or there is no such file. The file that a killed server has left
+// is ignored while no process holds the lock, and is removed when one takes it.
 func (d Dir) Running() (s Serving, ok bool) {
 	if !d.Locked() {
 		return Serving{}, false

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/fhir/rest/connections"
 	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
@@ -58,12 +59,14 @@ func OpenCallout(ctx context.Context, dir datadir.Dir, cmd CalloutSettings, log 
 }
 
 // listenOps listens on the operator's address.
-func (a *Callout) listenOps(ctx context.Context) (err error) {
+func (a *Callout) listenOps(ctx context.Context) error {
 	var config net.ListenConfig
-	if a.OpsListener, err = config.Listen(ctx, "tcp", a.cmd.OpsListen); err != nil {
+	listener, err := config.Listen(ctx, "tcp", a.cmd.OpsListen)
+	if err != nil {
 		return fmt.Errorf("--ops-listen: %w; choose another address, or stop the program that uses it", err)
 	}
-	a.onClose(func() error { _ = a.OpsListener.Close(); return nil })
+	a.OpsListener = connections.Limit(listener, connections.Config{Max: maxOpsConnections})
+	a.onClose(func() error { _ = listener.Close(); return nil })
 	return nil
 }
 

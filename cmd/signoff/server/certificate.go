@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
 // certificate is a certificate chain and its private key, each in a PEM file. It follows
@@ -45,6 +46,7 @@ func loadCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, 
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
+		CipherSuites:   natsd.CipherSuites(), // of 1.2
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.get(), nil },
 	}
 }

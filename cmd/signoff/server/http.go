@@ -31,7 +31,7 @@ func (p *Server) serveHTTP() {
 	partners := routeExactly(map[string]http.Handler{token.Path: tokens, token.JWKSPath: p.Admission.Guard(keys)}, reports)
 	p.API = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
 
-	p.Metrics = registry(p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports)
+	p.Metrics = registry(p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports, p.APIListener)
 	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notices(), p.Metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
 }
 

@@ -58,7 +58,8 @@ func (p *Server) openNATS(ctx context.Context) (err error) {
 // startNATS starts the embedded server, and writes the operator's credentials for it.
 func (p *Server) startNATS() error {
 	s, err := natsd.Start(natsd.Config{
-		Dir: string(p.Dir), Listen: p.Settings.NATSListen, TLS: p.transport.nats.configOrPlain(), Log: p.log.With("component", "nats"),
+		Dir: string(p.Dir), Listen: p.Settings.NATSListen, TLS: p.transport.nats.configOrPlain(),
+		MaxConnections: p.maxNATSConnections, Log: p.log.With("component", "nats"),
 	})
 	if err != nil {
 		return fmt.Errorf("start NATS (--nats-listen): %w", err)

@@ -36,6 +36,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/tokenkey"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/fhir/rest/connections"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/publisher"
@@ -64,6 +65,9 @@ type Settings struct {
 	BasePath      string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
 	MaxCount      int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
 	PageCache     int64  `help:"Most bytes of memory for pages that were requested before; -1 stores none." default:"67108864" placeholder:"BYTES"`
+
+	MaxConnections           int `help:"Most connections to the read API at a time; default half of the files that the process may open, less 128, and at most 8192." placeholder:"N"`
+	MaxConnectionsPerAddress int `help:"Most connections to the read API from one address; behind a proxy all clients have one. Default no limit." placeholder:"N"`
 
 	KeepPositions time.Duration `help:"How long links to further pages show a study as it was on the first page, counted from its next event." default:"1h" placeholder:"D"`
 	Origin        string        `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
@@ -106,7 +110,9 @@ type Server struct {
 	serveFile     sync.Mutex  // held while serve.json is written
 	keepServeFile atomic.Bool // serve.json is to be written again when a certificate changes
 
-	APIListener, OpsListener net.Listener
+	APIListener, OpsListener *connections.Listener
+	maxAPIConnections        int
+	maxNATSConnections       int // of partners, to the embedded server
 	API, Ops                 *http.Server
 	Metrics                  *prometheus.Registry
 }
@@ -182,18 +188,26 @@ func (p *Server) lockDirectory(command string) func(context.Context) error {
 	}
 }
 
-// listen listens on the addresses of the two HTTP servers, which serve later.
+// listen listens on the addresses of the two HTTP servers, which serve later. The number
+// of their connections is limited.
 func (p *Server) listen(ctx context.Context) error {
+	if err := p.limitConnections(); err != nil {
+		return err
+	}
 	for _, l := range []struct {
 		flag, address string
-		to            *net.Listener
-	}{{"--listen", p.Settings.Listen, &p.APIListener}, {"--ops-listen", p.Settings.OpsListen, &p.OpsListener}} {
+		limits        connections.Config
+		to            **connections.Listener
+	}{
+		{"--listen", p.Settings.Listen, connections.Config{Max: p.maxAPIConnections, PerAddress: p.Settings.MaxConnectionsPerAddress}, &p.APIListener},
+		{"--ops-listen", p.Settings.OpsListen, connections.Config{Max: maxOpsConnections}, &p.OpsListener},
+	} {
 		var config net.ListenConfig
 		listener, err := config.Listen(ctx, "tcp", l.address)
 		if err != nil {
 			return fmt.Errorf("%s: %w; choose another address, or stop the program that uses it", l.flag, err)
 		}
-		*l.to = listener
+		*l.to = connections.Limit(listener, l.limits)
 		p.onClose(func() error { _ = listener.Close(); return nil }) // its HTTP server may have closed it
 	}
 	return nil
