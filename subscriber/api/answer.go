@@ -46,6 +46,7 @@ type answered struct {
 // answerPage writes a page of a search or of history. Most polls find nothing new: if
 // the client or the page cache has the answer for the study's head, answerPage does not
 // read the model's file. Otherwise it calls find, when the partner's other searches allow.
+// A search that finds one resource at most does not wait for others.
 func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey string, find func(context.Context) (answered, error)) error {
 	if err := a.waitFor(r, studyKey, s.minNumber); err != nil {
 		return err
@@ -62,10 +63,16 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey s
 		return nil
 	}
 	var made newPage
-	err := a.limited(r, func(ctx context.Context) (err error) {
+	makePage := func(ctx context.Context) (err error) {
 		made, err = a.makePage(ctx, r, s, head, known, find)
 		return err
-	})
+	}
+	// Clients resolve all references of a report at once, each by a search of its own.
+	limited := a.limited
+	if s.findsOne() {
+		limited = func(r *request, read func(context.Context) error) error { return read(r.Context()) }
+	}
+	err := limited(r, makePage)
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,8 @@ func TestSearchesOfAPartnerAreLimitedAndThoseOfOthersAreNot(t *testing.T) {
 		"a page of the cache":         paused.get(t, cached).status,
 		"304":                         paused.get(t, cached, header("If-None-Match", tag)).status,
 		"a read":                      paused.get(t, "/DiagnosticReport/S1").status,
+		"a search for one report":     paused.get(t, "/DiagnosticReport?researchstudy=S2&_id=S2").status,
+		"a search for one lesion":     paused.get(t, "/Observation?researchstudy=S2&identifier=1-S2-T01").status,
 		"a search of another partner": paused.get(t, cached+"&_count=1", other).status,
 		"another search of the partner that has to wait": paused.get(t, cached+"&_count=2").status,
 	} {

@@ -36,6 +36,14 @@ type search struct {
 	values   int // of all filters; see maxValues
 }
 
+// findsOne reports whether the search asks for one id or identifier, so that it finds one
+// resource at most and costs little.
+func (s search) findsOne() bool {
+	return slices.ContainsFunc(s.query.Where, func(c readmodel.Condition) bool {
+		return len(c.Any) == 1 && (c.Column == readmodel.ColumnID || c.Column == readmodel.ColumnIdentifier)
+	})
+}
+
 // kind is a type of resource that can be searched.
 type kind struct {
 	name      string // of the FHIR type
