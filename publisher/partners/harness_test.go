@@ -28,7 +28,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-const timeout = 30 * time.Second
+const timeout = time.Minute // of what must happen; a request for events may not wait longer
 
 // natsServers are what an installation runs on: the embedded server, or a cluster.
 type natsServers interface {
