@@ -576,6 +576,27 @@ func TestAccessWhileTheBrokerIsAway(t *testing.T) {
 	}
 }
 
+// Whoever has access by the stream is not refused before the stream was asked.
+func TestNothingOpensWhileTheBrokerIsAwayAndNothingIsKnown(t *testing.T) {
+	dir := t.TempDir()
+	o := &clusterServer{cluster: newCluster(t, dir, 1)}
+	o.kill(0)
+	p := startPaused(t, dir, o.settings(), -1)
+	eventually(t, "it to stay closed because the broker is away", func() error {
+		closed := p.Admission.Closed()
+		if closed == nil {
+			t.Fatal("it is open")
+		}
+		if !strings.Contains(closed.Error(), "neither outbox nor read model contains a published event") {
+			return closed
+		}
+		return nil
+	})
+	o.start(0)
+	<-p.ready
+	eventually(t, "it to open", p.Admission.Closed)
+}
+
 // startOnMovedStream starts a server whose stream was moved to another NATS server, and
 // makes the read model from there.
 func startOnMovedStream(t *testing.T, dir string, s server.Settings) (*server.Server, func()) {
