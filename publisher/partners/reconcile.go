@@ -234,6 +234,7 @@ func (r *Reconciler) grant(ctx context.Context, granted map[string]tenancy.Partn
 			return errors.Join(errs...) // a withdrawal must not wait; reconcile adds errChanged
 		}
 	}
+	r.triedAll = true
 	r.reportCapacity(granted)
 	return errors.Join(errs...)
 }
