@@ -102,7 +102,7 @@ func (o *clusterServer) serveNewStream() {
 		}
 		return nil
 	})
-	<-ready
+	arrives(o.t, "a server that is ready", ready)
 }
 
 func (o *clusterServer) sign(ids ...string) {

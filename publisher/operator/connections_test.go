@@ -63,7 +63,11 @@ func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		<-closed
+		select {
+		case <-closed:
+		case <-time.After(timeout):
+			t.Fatal("the connection is not closed")
+		}
 		acme.Server = "GONE"
 		if err := a.Disconnect(t.Context(), acme); err != nil {
 			t.Errorf("a connection of a server that is gone: %v", err)

@@ -148,7 +148,7 @@ func follow(t testing.TB, m *readmodel.Model, js jetstream.JetStream) (stop func
 // reaches waits until the model has applied the message.
 func reaches(t testing.TB, m *readmodel.Model, sequence uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := m.WaitFor(ctx, sequence); err != nil {
 		t.Fatalf("message %d is not applied: %v; %+v", sequence, err, m.Status())
