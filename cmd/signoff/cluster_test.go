@@ -177,10 +177,11 @@ func (c *cluster) stream() *jetstream.StreamInfo {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	stream, err := js.Stream(c.t.Context(), events.Stream)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	var stream jetstream.Stream
+	eventually(c.t, "a leader of the stream that answers", func() (err error) {
+		stream, err = js.Stream(c.t.Context(), events.Stream)
+		return err
+	})
 	return stream.CachedInfo()
 }
 
