@@ -47,6 +47,7 @@ func TestWhatWasWithdrawnWhileTheServiceWasAwayIsGoneBeforeLoginsAreAnswered(t *
 }
 
 func TestLoginsAreAnsweredOnceTheDirectoryReflectsTheWholeStream(t *testing.T) {
+	t.Parallel()
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	h.stop()
@@ -66,6 +67,7 @@ func TestLoginsAreAnsweredOnceTheDirectoryReflectsTheWholeStream(t *testing.T) {
 
 // A first round that fails before it has tried a partner admits nobody.
 func TestLoginsStayUnansweredUntilARoundHasTriedAllPartners(t *testing.T) {
+	t.Parallel()
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	h.stop()
@@ -229,6 +231,7 @@ func (c *counted) Dial(network, address string) (net.Conn, error) {
 
 // A client as it comes from the library closes for good when it is refused twice.
 func TestAClientIsNotRefusedWhileNobodyAnswersLogins(t *testing.T) {
+	t.Parallel()
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	var dials counted

@@ -432,6 +432,7 @@ func (h *installation) state(name string) *jetstream.ConsumerInfo {
 
 // The server lists such a consumer as present, and does not make it elsewhere by itself.
 func TestAConsumerWhoseServerIsGoneGoesOnElsewhereBehindWhatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	studies := []string{"A", "B", "C", "D"}
 	h, built := newClusterThatMayFail(t, config{Replicas: 1, Absent: 100 * time.Millisecond, AckWait: time.Second}, partner("acme", studies...))
 	nc := h.mustLogin("acme")
