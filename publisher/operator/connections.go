@@ -26,11 +26,11 @@ const (
 
 	// listsAtOnce is how many lists of connections are requested at the same time.
 	listsAtOnce = 16
-)
 
-// allLoaded asks, as the body of pingTraffic, for all accounts that a server has loaded, also
-// those without connections.
-var allLoaded = []byte(`{"include_unused":true}`)
+	// allLoaded asks, as the body of pingTraffic, for all accounts that a server has loaded,
+	// also those without connections.
+	allLoaded = `{"include_unused":true}`
+)
 
 // connection is a connection as a server lists it.
 type connection struct {
@@ -81,7 +81,7 @@ func (a *Accounts) connections(ctx context.Context, question map[string]any) ([]
 	if err != nil {
 		return nil, err
 	}
-	answers, resp, err := a.askAll(ctx, pingTraffic, allLoaded)
+	answers, resp, err := a.askAll(ctx, pingTraffic, []byte(allLoaded))
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (d data) ofClients() uint64 {
 // sent to partners' accounts since it started, and how many bytes it sent to all
 // accounts.
 func (a *Accounts) Traffic(ctx context.Context) ([]tenancy.Traffic, error) {
-	answers, _, err := a.askAll(ctx, pingTraffic, allLoaded)
+	answers, _, err := a.askAll(ctx, pingTraffic, []byte(allLoaded))
 	if err != nil {
 		return nil, fmt.Errorf("look at what accounts send: %w", err)
 	}
