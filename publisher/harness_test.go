@@ -162,6 +162,16 @@ func until(t testing.TB, what string, condition func() bool) {
 	}
 }
 
+// arrives waits until a relay has arrived at a step.
+func arrives(t testing.TB, step <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-step:
+	case <-time.After(patience):
+		t.Fatal("the relay does not arrive at the step")
+	}
+}
+
 // reaches waits until n events are published and recorded.
 func (r *relay) reaches(n uint64) {
 	r.t.Helper()

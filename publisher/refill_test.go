@@ -74,7 +74,7 @@ func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", total)
 		r, reached, next := held(t, b, source, publisher.StepOpen)
-		<-reached
+		arrives(t, reached)
 		if m := b.mark(); m != "" {
 			t.Errorf("the mark is %q", m)
 		}
@@ -88,7 +88,7 @@ func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 		}
 		r, reached, next := held(t, b, source, publisher.StepRefill)
 		for i := range 3 {
-			<-reached
+			arrives(t, reached)
 			if m := b.mark(); m != strconv.Itoa(total) {
 				t.Errorf("the mark is %q", m)
 			}
@@ -132,7 +132,7 @@ func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 		}
 		b.start()
 		r, reached, next := held(t, b, source, publisher.StepRefill)
-		<-reached
+		arrives(t, reached)
 		if m := b.mark(); m != strconv.Itoa(total) {
 			t.Errorf("the mark is %q", m)
 		}

@@ -76,7 +76,7 @@ func TestRelay(t *testing.T) {
 					<-goOn
 				}
 			}})
-			<-reached
+			arrives(t, reached)
 			stopped := make(chan struct{})
 			go func() { defer close(stopped); r.stop() }()
 			close(goOn)

@@ -190,7 +190,7 @@ func TestAStreamAllowsNoMoreConsumersThanItsAccount(t *testing.T) {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(20 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the server is not ready")
 	}
 	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("a", "a"))
@@ -232,7 +232,7 @@ func TestCoreSubscribersSeeWhatIsStoredOnceItIsStored(t *testing.T) {
 	batch := nats.NewMsg("in.crit.v1.A.DiagnosticReport.signed")
 	batch.Header.Set("Nats-Batch-Id", "abandoned")
 	batch.Header.Set("Nats-Batch-Sequence", "1")
-	if _, err := js.Conn().RequestMsg(batch, 5*time.Second); err != nil {
+	if _, err := js.Conn().RequestMsg(batch, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := js.Publish(t.Context(), batch.Subject, nil, jetstream.WithExpectLastSequence(7)); err == nil {
@@ -245,7 +245,7 @@ func TestCoreSubscribersSeeWhatIsStoredOnceItIsStored(t *testing.T) {
 	r.reaches(41)
 	var seen []message
 	for _, want := range expected(source.published()) {
-		msg, err := live.NextMsg(5 * time.Second)
+		msg, err := live.NextMsg(time.Minute)
 		if err != nil {
 			t.Fatalf("message %d: %v", want.Sequence, err)
 		}

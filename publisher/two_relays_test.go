@@ -88,7 +88,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 					g.pass()
 				}
 			}})
-			<-g.reached
+			arrives(t, g.reached)
 			other := again(t, source)
 			second := run(t, b, other, publisher.Config{CompareEvery: time.Hour})
 			second.reaches(uint64(n))
@@ -165,7 +165,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 				g.pass()
 			}
 		}})
-		<-g.reached
+		arrives(t, g.reached)
 		limit(8 << 20)
 		second := run(t, b, again(t, source), publisher.Config{})
 		second.reaches(2)
@@ -192,7 +192,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 		other := again(t, source)
 		stored, before := newBarrier(t), newBarrier(t)
 		first = run(t, b, &releasing{source, before.pass}, publisher.Config{CompareEvery: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond})
-		<-before.reached
+		arrives(t, before.reached)
 		other.next = 100
 		other.add("B", 1)
 		release(t, source, "A")
@@ -201,7 +201,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 				stored.pass()
 			}
 		}})
-		<-stored.reached
+		arrives(t, stored.reached)
 		close(before.opened)
 		until(t, "record what the other stored, or publish before it", func() bool {
 			return first.Status().State == publisher.Stopped || first.Status().StreamSequence > 0

@@ -168,10 +168,10 @@ func (m *monitor) caughtUp(info *jetstream.ConsumerInfo) bool {
 }
 
 // idle reports whether the broker has had events for as long as the interval
-// without delivering any. It is always false in CatchUp and while early events wait.
+// without delivering any. It is always false while early events wait.
 func (m *monitor) idle(info *jetstream.ConsumerInfo) bool {
 	switch {
-	case m.arrived || info.NumPending == 0 || len(m.f.order.early) > 0 || m.f.toTheEnd:
+	case m.arrived || info.NumPending == 0 || len(m.f.order.early) > 0:
 		m.idleSince = time.Time{}
 	case m.idleSince.IsZero():
 		m.idleSince = time.Now()

@@ -135,7 +135,7 @@ func (r *nodeReader) line() nodeLine {
 			r.t.Fatal("the subscriber ended without a word")
 		}
 		return line
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		r.t.Fatal("nothing arrives")
 	}
 	return nodeLine{}

@@ -3,6 +3,7 @@ package subscriber_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -394,4 +395,50 @@ func TestFollowThroughOutages(t *testing.T) {
 		}
 		r.check(t, "S1", want)
 	})
+}
+
+// A paused consumer has events and delivers none.
+func TestABrokerThatDeliversNothingIsReportedAsAnOutage(t *testing.T) {
+	for name, read := range map[string]func(*subscriber.Partner, context.Context, string, subscriber.Follower) error{
+		"Follow": (*subscriber.Partner).Follow, "CatchUp": (*subscriber.Partner).CatchUp,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newServer(t, "S1")
+			publish(t, d, (&study{key: "S1"}).take(3)...)
+			if _, err := d.js.PauseConsumer(t.Context(), events.Stream, consumerName("S1"), time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			reported := make(chan error, 1) // the first
+			outage := func(err error) {
+				select {
+				case reported <- err:
+				default:
+				}
+			}
+			p, r := d.dial(t, subscriber.PartnerConfig{Interval: 50 * time.Millisecond, Outage: outage}), newMemoryFollower()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() { ended <- read(p, ctx, "S1", r) }()
+			select {
+			case err := <-reported:
+				if err == nil || !strings.Contains(err.Error(), "none arrives") {
+					t.Errorf("reported is %v", err)
+				}
+			case <-time.After(enough):
+				t.Fatal("nothing was reported")
+			}
+			if _, err := d.js.ResumeConsumer(t.Context(), events.Stream, consumerName("S1")); err != nil {
+				t.Fatal(err)
+			}
+			r.wait(t, "S1", 3)
+			if name == "Follow" {
+				cancel()
+			}
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }

@@ -119,7 +119,7 @@ func (d *partnerServer) start() error {
 	}
 	d.server = s
 	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		return errors.New("the server does not start")
 	}
 	d.port = opts.Port

@@ -444,7 +444,7 @@ func TestNothingOpensWhileTheStreamIsRefilled(t *testing.T) {
 	p := startPaused(t, i.dir, loopback(), 2)
 	defer i.watch(p.Server, i.acme, http.StatusOK, http.StatusServiceUnavailable)()
 	defer i.watch(p.Server, i.revoked, http.StatusForbidden, http.StatusServiceUnavailable)()
-	<-p.reached
+	arrives(t, "the publisher at the step", p.reached)
 	eventually(t, "the read model to have applied what is there", func() error {
 		if s := p.Model.Status(); s.State != readmodel.Green || s.Position.StreamSequence < 1000 {
 			return fmt.Errorf("%+v", s)
@@ -474,7 +474,7 @@ func TestNothingOpensWhileTheStreamIsRefilled(t *testing.T) {
 	}
 
 	p.release()
-	<-p.ready
+	arrives(t, "a server that is ready", p.ready)
 	i.wantRight(p.Server)
 	if r := <-rebuilt; r.status != exitDone || !strings.Contains(r.out, fmt.Sprint(p.Start.Recorded.StreamSequence)) {
 		t.Errorf("%+v %s", r, progress.String())
@@ -502,7 +502,7 @@ func TestACalloutAdmitsNobodyWhileTheStreamIsRefilled(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	<-p.reached
+	arrives(t, "the publisher at the step", p.reached)
 	want := fmt.Sprintf("of %d events", p.Start.Recorded.StreamSequence)
 	eventually(t, "the callout to say why it is closed", func() error {
 		status, findings := readiness(t, &a.Server)
@@ -515,7 +515,7 @@ func TestACalloutAdmitsNobodyWhileTheStreamIsRefilled(t *testing.T) {
 	i.wantUnanswered(o.url(0), "rotated", i.oldSecret)
 
 	p.release()
-	<-p.ready
+	arrives(t, "a server that is ready", p.ready)
 	p.stop()
 	eventually(t, "the callout to be ready", func() error {
 		if status, findings := readiness(t, &a.Server); status != http.StatusOK {
@@ -563,7 +563,7 @@ func TestAccessWhileTheBrokerIsAway(t *testing.T) {
 	stopWatching()
 
 	o.start(0)
-	<-p.ready
+	arrives(t, "a server that is ready", p.ready)
 	for _, c := range []*partnerClient{i.acme, rotated} {
 		if res := ask(t, p.Server, c.id, c.token, i.study); res.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: %d", c.id, res.StatusCode)
@@ -574,6 +574,27 @@ func TestAccessWhileTheBrokerIsAway(t *testing.T) {
 	if status, body := c.get("/DiagnosticReport?researchstudy=" + i.study); status != http.StatusOK {
 		t.Errorf("late: %d %s", status, body)
 	}
+}
+
+// Whoever has access by the stream is not refused before the stream was asked.
+func TestNothingOpensWhileTheBrokerIsAwayAndNothingIsKnown(t *testing.T) {
+	dir := t.TempDir()
+	o := &clusterServer{cluster: newCluster(t, dir, 1)}
+	o.kill(0)
+	p := startPaused(t, dir, o.settings(), -1)
+	eventually(t, "it to stay closed because the broker is away", func() error {
+		closed := p.Admission.Closed()
+		if closed == nil {
+			t.Fatal("it is open")
+		}
+		if !strings.Contains(closed.Error(), "neither outbox nor read model contains a published event") {
+			return closed
+		}
+		return nil
+	})
+	o.start(0)
+	arrives(t, "a server that is ready", p.ready)
+	eventually(t, "it to open", p.Admission.Closed)
 }
 
 // startOnMovedStream starts a server whose stream was moved to another NATS server, and
@@ -587,7 +608,7 @@ func startOnMovedStream(t *testing.T, dir string, s server.Settings) (*server.Se
 		}
 		return nil
 	})
-	<-p.ready
+	arrives(t, "a server that is ready", p.ready)
 	return p.Server, p.stop
 }
 
@@ -783,7 +804,7 @@ func TestAnOlderReadModelOfAnotherStreamIsClosedUntilItIsMadeAnew(t *testing.T) 
 	})
 	i.wantClosed(p.Server)
 	mustSignoff(t, "rebuild", "--data", i.dir)
-	<-p.ready
+	arrives(t, "a server that is ready", p.ready)
 	i.wantRight(p.Server)
 }
 

@@ -40,7 +40,7 @@ func natsServerChild() int {
 		s.ConfigureLogger()
 	}
 	s.Start()
-	if !s.ReadyForConnections(30 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		return exitRefused
 	}
 	fmt.Println("ready")
@@ -177,10 +177,11 @@ func (c *cluster) stream() *jetstream.StreamInfo {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	stream, err := js.Stream(c.t.Context(), events.Stream)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	var stream jetstream.Stream
+	eventually(c.t, "a leader of the stream that answers", func() (err error) {
+		stream, err = js.Stream(c.t.Context(), events.Stream)
+		return err
+	})
 	return stream.CachedInfo()
 }
 
@@ -199,10 +200,13 @@ func credentialFiles(t *testing.T) string {
 	return filepath.Join(out, natsconf.CredentialsDir, "{role}"+natsconf.CredsSuffix)
 }
 
+// patience is how long what must happen is waited for.
+const patience = 3 * time.Minute
+
 // eventually calls holds until it returns nil; what names the condition.
 func eventually(t *testing.T, what string, holds func() error) {
 	t.Helper()
-	deadline := time.NewTimer(time.Minute)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -214,7 +218,17 @@ func eventually(t *testing.T, what string, holds func() error) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("%s: not within a minute: %v", what, err)
+			t.Fatalf("%s: not within %s: %v", what, patience, err)
 		}
+	}
+}
+
+// arrives waits until the channel receives something or is closed.
+func arrives(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		t.Fatalf("%s: not within %s", what, patience)
 	}
 }

@@ -138,7 +138,7 @@ func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
 	consumer := events.PartnerConsumer("acme", events.StudyKey(demoStudy))
 	js := o.as(t, natsd.Reader)
 	held := func() (leader string, err error) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		c, err := js.Consumer(ctx, events.Stream, consumer)
 		if err != nil {
@@ -160,7 +160,7 @@ func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
 	leads := fmt.Sprintf(`{"placement":{"preferred":%q}}`, killed)
 	eventually(t, "that server as the stream's leader", func() error {
 		if leader := o.stream().Cluster.Leader; leader != killed {
-			_, err := o.as(t, natsd.Publisher).Conn().Request("$JS.API.STREAM.LEADER.STEPDOWN.SIGNOFF", []byte(leads), time.Second)
+			_, err := o.as(t, natsd.Publisher).Conn().Request("$JS.API.STREAM.LEADER.STEPDOWN.SIGNOFF", []byte(leads), 10*time.Second)
 			return fmt.Errorf("%s leads, %w", leader, err)
 		}
 		return nil

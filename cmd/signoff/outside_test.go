@@ -102,7 +102,7 @@ func (o *clusterServer) serveNewStream() {
 		}
 		return nil
 	})
-	<-ready
+	arrives(o.t, "a server that is ready", ready)
 }
 
 func (o *clusterServer) sign(ids ...string) {
@@ -336,10 +336,11 @@ func (o *clusterServer) disconnections(t *testing.T, f *follower) {
 
 func (o *clusterServer) connections(t *testing.T) []tenancy.Connection {
 	t.Helper()
-	all, err := o.p.Accounts.Connections(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	var all map[string][]tenancy.Connection
+	eventually(t, "the connections of all servers", func() (err error) {
+		all, err = o.p.Accounts.Connections(t.Context())
+		return err
+	})
 	return all[tenancy.AccountPrefix+"acme"]
 }
 

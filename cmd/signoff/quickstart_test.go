@@ -344,8 +344,11 @@ func (n *quickStartRun) receivesLive(p *server.Server, cmd *exec.Cmd) {
 		}
 		heard <- false
 	}()
-	for i := 0; ; i++ {
+	for i, end := 0, time.Now().Add(patience); ; i++ {
 		signOne(n.t, p, fmt.Sprint("live-", i), oddStudy)
+		if time.Now().After(end) {
+			n.t.Fatalf("it has heard nothing for %s", patience)
+		}
 		select {
 		case ok := <-heard:
 			if !ok {

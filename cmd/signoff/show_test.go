@@ -141,7 +141,7 @@ func TestWhoeverSignsHearsThatNothingIsPublished(t *testing.T) {
 	}
 	defer nc.Close()
 	foreign := nats.NewMsg(events.IngestPrefix + "crit.v1.FHIR-T.DiagnosticReport.signed")
-	if _, err := nc.RequestMsg(foreign, 10*time.Second); err != nil {
+	if _, err := nc.RequestMsg(foreign, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	said := sign("792")

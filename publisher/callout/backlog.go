@@ -34,27 +34,31 @@ func (b *backlog) grow(traffic []tenancy.Traffic) {
 // with most first, until no more than that wait. No event is lost: a client that connects
 // again receives again what it has not acknowledged.
 func (e *Enforcer) closeSlowest(ctx context.Context, traffic []tenancy.Traffic) error {
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
 	e.backlog.grow(traffic)
 	most := uint64(e.callout.cfg.MaxPending)
 	if e.backlog.bound < most/2 { // half, because what was sent does not include the bytes of the protocol
 		return nil
 	}
 	connections, err := e.servers.Backlogs(ctx)
-	if err != nil {
-		return fmt.Errorf("list what partners do not read: %w", err)
-	}
 	waiting := make(map[string]uint64) // by account
 	for _, c := range connections {
 		waiting[c.Account] += c.Pending
 	}
 	slices.SortFunc(connections, func(a, b tenancy.Backlog) int { return cmp.Compare(b.Pending, a.Pending) })
 	var errs []error
+	if err != nil {
+		errs = append(errs, fmt.Errorf("list what partners do not read: %w", err))
+	}
+	failed := make(map[string]bool) // servers that did not close one: the others come first
 	for _, c := range connections {
 		partner, ok := strings.CutPrefix(c.Account, tenancy.AccountPrefix)
-		if !ok || waiting[c.Account] <= most { // not a partner's, or few enough bytes now
+		if !ok || waiting[c.Account] <= most || failed[c.Server] { // not a partner's, or few enough bytes now
 			continue
 		}
 		if err := e.servers.Disconnect(ctx, c.Connection); err != nil {
+			failed[c.Server] = true
 			errs = append(errs, fmt.Errorf("close a connection of %s: %w", partner, err))
 			continue
 		}
@@ -63,11 +67,14 @@ func (e *Enforcer) closeSlowest(ctx context.Context, traffic []tenancy.Traffic) 
 		e.log.Warn("connection closed: the partner does not read what is sent to it",
 			"partner", partner, "connection", c.ID, "bytes", c.Pending, "cause", tooSlow)
 	}
+	if len(errs) > 0 {
+		return errors.Join(errs...) // the bound stays: the next measurement lists again
+	}
 	e.backlog.bound = 0
 	for account, n := range waiting {
 		if strings.HasPrefix(account, tenancy.AccountPrefix) {
 			e.backlog.bound = max(e.backlog.bound, n)
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }

@@ -21,12 +21,10 @@ func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partn
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
 	all, err := e.connections(ctx, partners)
-	if err != nil {
-		return err
-	}
+	errs := []error{err}            // what could be listed is closed all the same
+	failed := make(map[string]bool) // servers that did not close one: they are left to the next call
 	now := e.callout.cfg.Clock()
 	outdated := e.callout.directory.Directory().Current() != nil
-	var errs []error
 	for _, p := range partners {
 		connections := all[tenancy.AccountPrefix+p.ID]
 		if len(connections) == 0 {
@@ -39,6 +37,8 @@ func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partn
 		for _, c := range connections {
 			cause := closeReason(c, p, grants, now)
 			switch {
+			case failed[c.Server]:
+				continue
 			case outdated:
 				cause = notKnown
 			case suspended:
@@ -49,6 +49,7 @@ func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partn
 				continue
 			}
 			if err := e.servers.Disconnect(ctx, c); err != nil {
+				failed[c.Server] = true
 				errs = append(errs, fmt.Errorf("close a connection of %s: %w", p.ID, err))
 				continue
 			}
@@ -83,14 +84,15 @@ const namingTime = 100 * time.Millisecond
 // connections returns the connections of all partners, by the names of their accounts. If
 // one of the given partners has an unnamed connection, it waits for namingTime and lists
 // again. Then a connection that is still unnamed is one that no login opened. Unnamed
-// connections that are new in the second list are left out; a later list has them.
+// connections that are new in the second list are left out; a later list has them. With an
+// error it returns those that could be listed.
 func (e *Enforcer) connections(ctx context.Context, partners []access.Partner) (map[string][]tenancy.Connection, error) {
 	unnamed := func(c tenancy.Connection) bool {
 		_, ok := tenancy.ParseConnectionName(c.User)
 		return !ok
 	}
 	before, err := e.servers.Connections(ctx)
-	if err != nil || !slices.ContainsFunc(partners, func(p access.Partner) bool {
+	if !slices.ContainsFunc(partners, func(p access.Partner) bool {
 		return slices.ContainsFunc(before[tenancy.AccountPrefix+p.ID], unnamed)
 	}) {
 		return before, err

@@ -19,12 +19,12 @@ import (
 // Servers are the NATS servers that partners connect to.
 type Servers interface {
 	// Connections returns the open connections of all partners, by the names of their
-	// accounts.
+	// accounts. With an error it returns those that could be listed.
 	Connections(ctx context.Context) (map[string][]tenancy.Connection, error)
 	// Traffic returns what each server and its clients have sent to each other so far.
 	Traffic(ctx context.Context) ([]tenancy.Traffic, error)
 	// Backlogs returns the connections of partners for which most bytes wait in the memory
-	// of the servers.
+	// of the servers. With an error it returns those that could be listed.
 	Backlogs(ctx context.Context) ([]tenancy.Backlog, error)
 	// Disconnect closes a connection. One that is closed already is no error.
 	Disconnect(ctx context.Context, c tenancy.Connection) error
@@ -84,13 +84,13 @@ func (e *Enforcer) Run(ctx context.Context, endRequests func(ctx context.Context
 // measure charges partners with the traffic since the last measurement. It publishes which
 // partners are suspended, closes their connections, and ends their requests for heartbeats.
 // It also closes connections of partners that leave too much unread. A step that fails does
-// not prevent the next.
+// not prevent the next, and each has serverTimeout for itself: a server that answers slowly
+// must not leave the steps after the first without time.
 func (e *Enforcer) measure(ctx context.Context, endRequests func(context.Context, string) error) error {
-	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
-	defer cancel()
-	traffic, err := e.servers.Traffic(ctx)
-	if err != nil {
-		return fmt.Errorf("measure what partners send: %w", err)
+	var errs []error
+	traffic, err := e.traffic(ctx)
+	if err != nil { // suspensions may still follow from logins and requests
+		errs = append(errs, fmt.Errorf("measure what partners send: %w", err))
 	}
 	suspended, started := e.callout.quotas.chargeTraffic(traffic, e.callout.cfg.Clock())
 	for partner, wait := range started {
@@ -98,19 +98,33 @@ func (e *Enforcer) measure(ctx context.Context, endRequests func(context.Context
 		e.log.Warn("a partner is suspended for exceeding its quota of messages: its connections are closed and its logins refused",
 			"partner", partner, "seconds", wait.Seconds())
 	}
-	errs := []error{e.closeSlowest(ctx, traffic)}
+	errs = append(errs, e.closeSlowest(ctx, traffic))
 	if len(suspended) > 0 {
-		errs = append(errs, e.publishSuspensions(suspended))
+		errs = append(errs, e.publishSuspensions(suspended),
+			e.CloseConnections(ctx, partnersOf(e.callout.directory.Directory(), maps.Keys(suspended))),
+			e.endHeartbeats(ctx, maps.Keys(suspended), endRequests))
 	}
-	directory := e.callout.directory.Directory()
-	if len(suspended) > 0 {
-		errs = append(errs, e.CloseConnections(ctx, partnersOf(directory, maps.Keys(suspended))))
-	}
-	for id := range suspended {
+	return errors.Join(errs...)
+}
+
+// traffic measures what servers and partners have sent to each other so far.
+func (e *Enforcer) traffic(ctx context.Context) ([]tenancy.Traffic, error) {
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
+	return e.servers.Traffic(ctx)
+}
+
+// endHeartbeats ends the partners' requests whose heartbeats are charged. Those that it cannot
+// end the next measurement tries again.
+func (e *Enforcer) endHeartbeats(ctx context.Context, partners iter.Seq[string], endRequests func(context.Context, string) error) error {
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
+	var errs []error
+	for id := range partners {
 		for _, consumer := range e.heartbeats.of(id, e.callout.cfg.Clock()) {
 			err := endRequests(ctx, consumer)
 			if err == nil {
-				e.heartbeats.forget(consumer) // otherwise the next measurement tries again
+				e.heartbeats.forget(consumer)
 			}
 			errs = append(errs, err)
 		}

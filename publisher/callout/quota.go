@@ -1,6 +1,7 @@
 package callout
 
 import (
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,11 @@ const (
 	largestDebt        = time.Minute
 )
 
+// forgetServerAfter is how long the last measurement of a server that does not answer is kept. It
+// is longer than a server that was killed counts as running. A server that answers again later
+// is measured anew.
+const forgetServerAfter = 10 * time.Minute
+
 // loginCost is how many messages a login is charged as. The traffic that servers report does
 // not include the messages of a login.
 const loginCost = 50
@@ -39,8 +45,14 @@ type quotas struct {
 	burst int
 
 	mu       sync.Mutex
-	measured map[string]map[string]tenancy.Messages // traffic by server and account, at the last measurement
+	measured map[string]measurement // by server: the last one
 	partners map[string]*quota
+}
+
+// measurement is the traffic of a server.
+type measurement struct {
+	accounts map[string]tenancy.Messages // by account
+	at       time.Time
 }
 
 // quota is what one partner has used of its quota.
@@ -54,7 +66,7 @@ type quota struct {
 func newQuotas(limit, burst int) *quotas {
 	return &quotas{
 		limit: rate.Limit(limit), burst: burst,
-		measured: make(map[string]map[string]tenancy.Messages), partners: make(map[string]*quota),
+		measured: make(map[string]measurement), partners: make(map[string]*quota),
 	}
 }
 
@@ -67,14 +79,16 @@ func (q *quotas) chargeTraffic(traffic []tenancy.Traffic, now time.Time) (suspen
 	defer q.mu.Unlock()
 	for _, t := range traffic {
 		before, known := q.measured[t.Server]
-		q.measured[t.Server] = t.Accounts
+		q.measured[t.Server] = measurement{t.Accounts, now}
 		for account, m := range t.Accounts {
 			partner, ok := strings.CutPrefix(account, tenancy.AccountPrefix)
-			if n := m.Since(before[account]); ok && known && n > 0 {
+			if n := m.Since(before.accounts[account]); ok && known && n > 0 {
 				q.charge(partner, n, now)
 			}
 		}
 	}
+	// A server has another id after each start.
+	maps.DeleteFunc(q.measured, func(_ string, m measurement) bool { return now.Sub(m.at) > forgetServerAfter })
 	suspended, started = make(map[string]time.Time), make(map[string]time.Duration)
 	for partner, p := range q.partners {
 		switch wait := p.recovery(now); {

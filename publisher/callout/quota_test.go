@@ -1,6 +1,7 @@
 package callout
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -74,5 +75,28 @@ func TestAPartnerThatIsSuspendedAgainIsSuspendedForLonger(t *testing.T) {
 	s.send("acme", 2000, now)
 	if s.suspended("acme", now.Add(shortestSuspension+time.Millisecond)) {
 		t.Error("suspended for longer than the first time, though it kept to its quota for long")
+	}
+}
+
+// A server has another id after each start.
+func TestServersThatAreGoneAreForgotten(t *testing.T) {
+	now := time.Now()
+	q := newQuotas(1000, 1000)
+	for i := range 100 {
+		now = now.Add(time.Minute)
+		q.chargeTraffic([]tenancy.Traffic{{Server: fmt.Sprint("start ", i)}}, now)
+	}
+	if n := len(q.measured); n > 12 {
+		t.Errorf("%d measurements are kept", n)
+	}
+	received := func(n uint64) []tenancy.Traffic {
+		return []tenancy.Traffic{{Server: "silent", Accounts: map[string]tenancy.Messages{tenancy.AccountPrefix + "acme": {Received: n}}}}
+	}
+	q.chargeTraffic(received(10), now)
+	now = now.Add(forgetServerAfter)
+	q.chargeTraffic(nil, now)
+	q.chargeTraffic(received(2000), now)
+	if got := q.usage()["acme"]; got != 1990 {
+		t.Errorf("%d messages were charged of what was sent while the server did not answer", got)
 	}
 }

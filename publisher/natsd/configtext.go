@@ -41,23 +41,3 @@ func (w *writer) endList() {
 	w.depth--
 	w.linef("]")
 }
-
-// quote returns text as a quoted string of the format. In a quoted string a dollar sign
-// does not begin a variable.
-func quote(text string) string {
-	var w strings.Builder
-	w.WriteByte('"')
-	for _, b := range []byte(text) {
-		switch {
-		case b == '"', b == '\\':
-			w.WriteByte('\\')
-			w.WriteByte(b)
-		case b < ' ', b > '~':
-			fmt.Fprintf(&w, `\x%02x`, b)
-		default:
-			w.WriteByte(b)
-		}
-	}
-	w.WriteByte('"')
-	return w.String()
-}

@@ -87,7 +87,7 @@ func TestWhatClientsMakeTheServerWarnOfDoesNotFloodTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := nc.Request(msg.Reply(), nil, 10*time.Second); err != nil { // all before it have been handled
+	if _, err := nc.Request(msg.Reply(), nil, time.Minute); err != nil { // all before it have been handled
 		t.Fatal(err)
 	}
 	if n := log.count("bad NAK"); n == 0 || n > attempts/10 {

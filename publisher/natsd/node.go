@@ -60,14 +60,14 @@ type Cluster struct {
 // other.
 func (n Node) Text() string {
 	var w writer
-	w.linef("server_name: %s", quote(n.Name))
-	w.linef("listen: %s", quote(n.Listen))
+	w.linef("server_name: %s", operator.Quote(n.Name))
+	w.linef("listen: %s", operator.Quote(n.Listen))
 	if n.Monitor != "" {
-		w.linef("http: %s", quote(n.Monitor))
+		w.linef("http: %s", operator.Quote(n.Monitor))
 	}
 	w.linef("max_payload: %d", defaultMaxPayload)
 	w.open("jetstream")
-	w.linef("store_dir: %s", quote(n.StoreDir))
+	w.linef("store_dir: %s", operator.Quote(n.StoreDir))
 	w.linef("sync_interval: always")
 	w.linef("max_file_store: %d", int64(defaultMaxStore))
 	w.linef("max_memory_store: %d", maxMemory)
@@ -77,7 +77,7 @@ func (n Node) Text() string {
 		n.Cluster.write(&w)
 	}
 	w.WriteString(operator.Resolver(n.Accounts))
-	w.linef("include %s", quote(n.Include))
+	w.linef("include %q", n.Include) // a plain file name: an escaped character would not be read
 	return w.String()
 }
 
@@ -88,18 +88,18 @@ func (f TLSFiles) write(w *writer, mutual bool) {
 		return
 	}
 	w.open("tls")
-	w.linef("cert_file: %s", quote(f.Cert))
-	w.linef("key_file: %s", quote(f.Key))
+	w.linef("cert_file: %s", operator.Quote(f.Cert))
+	w.linef("key_file: %s", operator.Quote(f.Key))
 	if f.CA != "" {
-		w.linef("ca_file: %s", quote(f.CA))
+		w.linef("ca_file: %s", operator.Quote(f.CA))
 	}
 	if mutual {
 		w.linef("verify: true")
 	}
-	w.linef("min_version: %s", quote("1.2"))
+	w.linef("min_version: %s", operator.Quote("1.2"))
 	w.list("cipher_suites") // of 1.2; those of 1.3 are always used
 	for _, suite := range CipherSuites() {
-		w.linef("%s", quote(tls.CipherSuiteName(suite)))
+		w.linef("%s", operator.Quote(tls.CipherSuiteName(suite)))
 	}
 	w.endList()
 	w.end()
@@ -108,19 +108,19 @@ func (f TLSFiles) write(w *writer, mutual bool) {
 // write writes the block "cluster".
 func (c Cluster) write(w *writer) {
 	w.open("cluster")
-	w.linef("name: %s", quote(c.Name))
-	w.linef("listen: %s", quote(c.Listen))
+	w.linef("name: %s", operator.Quote(c.Name))
+	w.linef("listen: %s", operator.Quote(c.Listen))
 	// Clients use the addresses they were configured with. They may not reach those by
 	// which the servers know each other.
 	w.linef("no_advertise: true")
 	w.open("authorization")
-	w.linef("user: %s", quote(c.User))
-	w.linef("password: %s", quote(c.Password))
+	w.linef("user: %s", operator.Quote(c.User))
+	w.linef("password: %s", operator.Quote(c.Password))
 	w.end()
 	w.list("routes")
 	for _, address := range c.Routes {
 		route := url.URL{Scheme: "nats-route", User: url.UserPassword(c.User, c.Password), Host: address}
-		w.linef("%s", quote(route.String()))
+		w.linef("%s", operator.Quote(route.String()))
 	}
 	w.endList()
 	c.TLS.write(w, c.TLS.CA != "")

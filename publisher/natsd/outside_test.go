@@ -105,7 +105,7 @@ func wait(t *testing.T, status chan nats.Status) {
 	t.Helper()
 	select {
 	case <-status:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("waited in vain")
 	}
 }

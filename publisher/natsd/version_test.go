@@ -61,7 +61,7 @@ var versionInInfo = regexp.MustCompile(`"version":"[^"]*"`)
 
 // carry connects a client with the server, which says INFO first and now and then.
 func (d *disguise) carry(client net.Conn) {
-	server, err := net.DialTimeout("tcp", d.server, 5*time.Second)
+	server, err := net.DialTimeout("tcp", d.server, time.Minute)
 	if err == nil && d.away.Load() {
 		_ = server.Close()
 		err = io.EOF
@@ -191,7 +191,7 @@ func TestAServerThatIsTooOldIsNoticedLater(t *testing.T) {
 	}
 	eventually := func(t *testing.T, what string, holds func() bool) {
 		t.Helper()
-		deadline := time.NewTimer(30 * time.Second)
+		deadline := time.NewTimer(time.Minute)
 		defer deadline.Stop()
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()

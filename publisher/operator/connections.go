@@ -26,6 +26,10 @@ const (
 
 	// listsAtOnce is how many lists of connections are requested at the same time.
 	listsAtOnce = 16
+
+	// allLoaded asks, as the body of pingTraffic, for all accounts that a server has loaded,
+	// also those without connections.
+	allLoaded = `{"include_unused":true}`
 )
 
 // connection is a connection as a server lists it.
@@ -36,26 +40,28 @@ type connection struct {
 }
 
 // Connections returns the open connections of all partners, by the names of their
-// accounts, on all servers that answer. Servers returns which servers do not.
+// accounts, on all servers that answer. Servers returns which servers do not. With an
+// error it returns those that could be listed.
 func (a *Accounts) Connections(ctx context.Context) (map[string][]tenancy.Connection, error) {
 	all := make(map[string][]tenancy.Connection)
 	list, err := a.connections(ctx, map[string]any{"auth": true, "limit": mostConnections})
-	if err != nil {
-		return nil, fmt.Errorf("list connections: %w", err)
-	}
 	for _, c := range list {
 		all[c.Account] = append(all[c.Account], c.Connection)
+	}
+	if err != nil {
+		return all, fmt.Errorf("list connections: %w", err)
 	}
 	return all, nil
 }
 
 // Backlogs returns connections of partners on all servers that answer, with the number
 // of bytes that each has not read yet. Of an account with very many connections on a
-// server it returns only those with the most.
+// server it returns only those with the most. With an error it returns those that could
+// be listed.
 func (a *Accounts) Backlogs(ctx context.Context) ([]tenancy.Backlog, error) {
 	all, err := a.connections(ctx, map[string]any{"sort": "pending", "auth": true, "limit": mostBacklogs})
 	if err != nil {
-		return nil, fmt.Errorf("list connections by what they do not take: %w", err)
+		return all, fmt.Errorf("list connections by what they do not take: %w", err)
 	}
 	return all, nil
 }
@@ -67,12 +73,15 @@ func (a *Accounts) Backlogs(ctx context.Context) ([]tenancy.Backlog, error) {
 // answer it a server reads, without a lock, what a login may be writing (nats-server
 // 2.15.3, default_sentinel). A connection is in the list of its account only after its
 // login. An account that has connections is loaded, so that the request loads none.
+//
+// The servers are asked for the traffic of all loaded accounts, because a server that has
+// no connection of any account would not answer a request for those with connections.
 func (a *Accounts) connections(ctx context.Context, question map[string]any) ([]tenancy.Backlog, error) {
 	r, err := a.connection()
 	if err != nil {
 		return nil, err
 	}
-	answers, resp, err := a.askAll(ctx, pingTraffic, []byte(`{}`)) // accounts with connections only
+	answers, resp, err := a.askAll(ctx, pingTraffic, []byte(allLoaded))
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +96,7 @@ func (a *Accounts) connections(ctx context.Context, question map[string]any) ([]
 			return nil, err
 		}
 		for _, account := range accounts {
-			if !a.ofPartner(account.Key, account.Name) {
+			if account.Connections == 0 || !a.ofPartner(account.Key, account.Name) {
 				continue
 			}
 			group.Go(func() error {
@@ -117,7 +126,7 @@ func (a *Accounts) connectionsOf(ctx context.Context, nc *nats.Conn, server, acc
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
+	ctx, cancel := a.withTimeout(ctx)
 	defer cancel()
 	msg, err := nc.RequestWithContext(ctx, fmt.Sprintf(listConnections, server), body)
 	if errors.Is(err, nats.ErrNoResponders) {
@@ -149,7 +158,7 @@ func (a *Accounts) Disconnect(ctx context.Context, c tenancy.Connection) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
+	ctx, cancel := a.withTimeout(ctx)
 	defer cancel()
 	// The answer says only whether there was such a connection.
 	_, err = r.nc.RequestWithContext(ctx, fmt.Sprintf(kick, c.Server), fmt.Appendf(nil, `{"cid":%d}`, c.ID))
@@ -161,10 +170,11 @@ func (a *Accounts) Disconnect(ctx context.Context, c tenancy.Connection) error {
 
 // traffic is what an account sent and received on a server.
 type traffic struct {
-	Key      string `json:"acc"`
-	Name     string `json:"name"`
-	Sent     data   `json:"sent"`
-	Received data   `json:"received"`
+	Key         string `json:"acc"`
+	Name        string `json:"name"`
+	Connections int    `json:"conns"`
+	Sent        data   `json:"sent"`
+	Received    data   `json:"received"`
 }
 
 // data is an amount of traffic; Routes is the part of it between servers.
@@ -188,7 +198,7 @@ func (d data) ofClients() uint64 {
 // sent to partners' accounts since it started, and how many bytes it sent to all
 // accounts.
 func (a *Accounts) Traffic(ctx context.Context) ([]tenancy.Traffic, error) {
-	answers, _, err := a.askAll(ctx, pingTraffic, []byte(`{"include_unused":true}`))
+	answers, _, err := a.askAll(ctx, pingTraffic, []byte(allLoaded))
 	if err != nil {
 		return nil, fmt.Errorf("look at what accounts send: %w", err)
 	}

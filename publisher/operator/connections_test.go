@@ -2,9 +2,13 @@ package operator_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
 func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
@@ -59,7 +63,11 @@ func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		<-closed
+		select {
+		case <-closed:
+		case <-time.After(timeout):
+			t.Fatal("the connection is not closed")
+		}
 		acme.Server = "GONE"
 		if err := a.Disconnect(t.Context(), acme); err != nil {
 			t.Errorf("a connection of a server that is gone: %v", err)
@@ -97,5 +105,30 @@ func TestNoRequestLoadsAnAccount(t *testing.T) {
 	in.mustLogin(in.nodes[0], "acme")
 	if n := in.nodes[0].embedded.NumLoadedAccounts(); n != 5 {
 		t.Errorf("after a login %d accounts are loaded", n)
+	}
+}
+
+// A server without connections answers no request for those that accounts have.
+func TestAServerWithoutConnectionsIsNotWaitedFor(t *testing.T) {
+	in := newInstallation(t, 3, false)
+	in.answerLogins()
+	a := in.accountsOf(func(c *operator.Config) { c.Timeout = time.Hour })
+	in.compare(a, accountOf("acme", "A"))
+	in.mustLogin(in.nodes[0], "acme") // what else is connected is connected there too
+	listed := make(chan error, 1)
+	go func() {
+		connections, err := a.Connections(t.Context())
+		if n := len(connections["partner-acme"]); err == nil && n != 1 {
+			err = fmt.Errorf("%d connections are listed", n)
+		}
+		listed <- err
+	}()
+	select {
+	case err := <-listed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(timeout):
+		t.Error("a server without connections is waited for")
 	}
 }

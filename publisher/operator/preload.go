@@ -82,18 +82,18 @@ func (k *Keys) StoredPreload(now time.Time) (RoleKeys, *Preload, error) {
 func (p *Preload) Text() string {
 	var w strings.Builder
 	keys := make([]string, 0, len(p.accounts))
-	fmt.Fprintf(&w, "operator: %q\n", p.operator)
-	fmt.Fprintf(&w, "system_account: %q\n", p.accounts[0].key)
+	fmt.Fprintf(&w, "operator: %s\n", Quote(p.operator))
+	fmt.Fprintf(&w, "system_account: %s\n", Quote(p.accounts[0].key))
 	fmt.Fprintf(&w, "resolver_preload {\n")
 	for _, a := range p.accounts {
-		fmt.Fprintf(&w, "  %s: %q\n", a.key, a.text)
+		fmt.Fprintf(&w, "  %s: %s\n", a.key, Quote(a.text))
 		keys = append(keys, a.key)
 	}
 	fmt.Fprintf(&w, "}\n")
 	// Only users of these accounts can log in with a JWT of their own. All others log
 	// in through the callout, whoever has signed the JWT that they show.
 	fmt.Fprintf(&w, "resolver_pinned_accounts: [%s]\n", strings.Join(keys, ", "))
-	fmt.Fprintf(&w, "default_sentinel: %q\n", p.sentinel)
+	fmt.Fprintf(&w, "default_sentinel: %s\n", Quote(p.sentinel))
 	// Without this timeout a server refuses a login that is not answered within 2 s,
 	// and clients stop reconnecting after two refusals.
 	fmt.Fprintf(&w, "authorization {timeout: %d}\n", tenancy.LoginWait/time.Second)
@@ -107,5 +107,27 @@ const mostAccounts = 100_000
 // in which it stores accounts. Accounts are never deleted. If one were deleted while
 // a server is away, the other servers would take it over from that server again.
 func Resolver(dir string) string {
-	return fmt.Sprintf("resolver {\n  type: full\n  dir: %q\n  allow_delete: false\n  interval: \"2s\"\n  limit: %d\n}\n", dir, mostAccounts)
+	return fmt.Sprintf("resolver {\n  type: full\n  dir: %s\n  allow_delete: false\n  interval: \"2s\"\n  limit: %d\n}\n", Quote(dir), mostAccounts)
+}
+
+// Quote returns text as a quoted string of the format of nats-server's configuration. In a
+// quoted string a dollar sign does not begin a variable. All bytes but the printable
+// characters of ASCII are written as \xXX: of the other escapes of Go the format knows only
+// some, and whether text is valid UTF-8 does not matter then.
+func Quote(text string) string {
+	var w strings.Builder
+	w.WriteByte('"')
+	for _, b := range []byte(text) {
+		switch {
+		case b == '"', b == '\\':
+			w.WriteByte('\\')
+			w.WriteByte(b)
+		case b < ' ', b > '~':
+			fmt.Fprintf(&w, `\x%02x`, b)
+		default:
+			w.WriteByte(b)
+		}
+	}
+	w.WriteByte('"')
+	return w.String()
 }

@@ -210,7 +210,7 @@ func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (ans
 	if err != nil {
 		return nil, resp, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
+	ctx, cancel := a.withTimeout(ctx)
 	defer cancel()
 	replyTo, replies, done := r.expect()
 	defer done()
@@ -235,6 +235,17 @@ func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (ans
 		}
 	}
 	return answers, resp, nil
+}
+
+// withTimeout returns a context that ends after Config.Timeout, at the latest after half of
+// the time that is left to ctx: so a server that does not answer leaves the caller time to
+// act on what the others answered.
+func (a *Accounts) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	wait := a.cfg.Timeout
+	if end, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(end)/2)
+	}
+	return context.WithTimeout(ctx, wait)
 }
 
 // lastIncomplete returns the responders of the last ping; none if they were complete.

@@ -83,7 +83,7 @@ func toEnter() (all []attack) {
 	return all
 }
 
-// enter tries each server, and lets a minute pass first, so that what is tried
+// enter tries all servers, and lets a minute pass first, so that what is tried
 // is looked at.
 func (s *attackTest) enter(how func(*attackTest) ([]nats.Option, error)) error {
 	s.clock.advance(time.Minute)
@@ -91,17 +91,21 @@ func (s *attackTest) enter(how func(*attackTest) ([]nats.Option, error)) error {
 	if err != nil {
 		return err
 	}
+	var group errgroup.Group
 	for i := range s.urls {
-		nc, err := s.dialAt(i, opts...)
-		if err == nil {
-			nc.Close()
-			return errors.New("it got in")
-		}
-		if errors.Is(err, nats.ErrTimeout) {
-			return err
-		}
+		group.Go(func() error {
+			nc, err := s.dialAt(i, opts...)
+			if err == nil {
+				nc.Close()
+				return errors.New("it got in")
+			}
+			if errors.Is(err, nats.ErrTimeout) {
+				return err
+			}
+			return nil
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 // forge makes a token as the token endpoint does, with a key of the attacker's.

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-var strangers = flag.Int("strangers", 200, "logins with JWTs of unknown accounts beside honest logins")
+var strangers = flag.Int("strangers", 100, "logins with JWTs of unknown accounts beside honest logins")
 
 // A server looks for the account of each such login, on the other servers too.
 func TestStrangersKeepNobodyOut(t *testing.T) {

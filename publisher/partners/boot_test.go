@@ -1,6 +1,8 @@
 package partners_test
 
 import (
+	"context"
+	"errors"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -45,6 +47,7 @@ func TestWhatWasWithdrawnWhileTheServiceWasAwayIsGoneBeforeLoginsAreAnswered(t *
 }
 
 func TestLoginsAreAnsweredOnceTheDirectoryReflectsTheWholeStream(t *testing.T) {
+	t.Parallel()
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	h.stop()
@@ -58,6 +61,30 @@ func TestLoginsAreAnsweredOnceTheDirectoryReflectsTheWholeStream(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 	h.directory.lag(false)
+	h.ready()
+	h.mustLogin("acme")
+}
+
+// A first round that fails before it has tried a partner admits nobody.
+func TestLoginsStayUnansweredUntilARoundHasTriedAllPartners(t *testing.T) {
+	t.Parallel()
+	h := newInstallation(t, config{})
+	h.admit("acme", "A")
+	h.stop()
+	h.receipts.asked = func() { // the last step before the first round
+		if err := h.writer.DeleteStream(context.Background(), events.Stream); err != nil {
+			t.Error(err)
+		}
+		h.receipts.asked = nil
+	}
+	h.startService()
+	until(t, "a round has failed", func() bool { return strings.Contains(h.reconciler.Status().Reason, "look up the stream") })
+	nc, err := h.login("acme", nats.Timeout(time.Second)) // less than the server waits for an answer
+	wantUnanswered(t, "before the first round", nc, err)
+	if errors.Is(err, nats.ErrAuthorization) {
+		t.Error("a login was refused before a round has tried to admit the partner")
+	}
+	h.makeStream(1)
 	h.ready()
 	h.mustLogin("acme")
 }
@@ -204,6 +231,7 @@ func (c *counted) Dial(network, address string) (net.Conn, error) {
 
 // A client as it comes from the library closes for good when it is refused twice.
 func TestAClientIsNotRefusedWhileNobodyAnswersLogins(t *testing.T) {
+	t.Parallel()
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	var dials counted

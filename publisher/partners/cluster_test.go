@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -336,7 +337,8 @@ func TestAPartnerThatSendsTooMuchIsSuspendedOnAllServers(t *testing.T) {
 	cfg := config{Limits: tenancy.DefaultLimits(), Rate: 100, Burst: 1000, Measure: 10 * time.Millisecond, Clock: c.Now}
 	h, built := newClusterInstallation(t, cfg, partner("acme", "A"), partner("other", "A"))
 	at := func(server int, id string) (*nats.Conn, error) {
-		return nats.Connect(built.urls[server], nats.UserInfo(id, secretOf(id)), nats.NoReconnect(), nats.Timeout(timeout))
+		return nats.Connect(built.urls[server], nats.UserInfo(id, secretOf(id)), nats.NoReconnect(), nats.Timeout(timeout),
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	}
 	post := func(server int, id string) (nc *nats.Conn) {
 		t.Helper()
@@ -351,7 +353,7 @@ func TestAPartnerThatSendsTooMuchIsSuspendedOnAllServers(t *testing.T) {
 	flooding, idle, stranger := post(0, "acme"), post(1, "acme"), post(0, "other")
 	post(2, "acme").Close()
 	gone, stays := idle.StatusChanged(nats.CLOSED), stranger.StatusChanged(nats.CLOSED)
-	floods(flooding, "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1")
+	floods(t, flooding, "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1")
 	ends(t, "its connection to another server", gone)
 	nc, err := at(2, "acme")
 	wantRefused(t, "a login at a third one", nc, err)
@@ -362,6 +364,32 @@ func TestAPartnerThatSendsTooMuchIsSuspendedOnAllServers(t *testing.T) {
 		t.Error("another partner was suspended")
 	default:
 	}
+}
+
+// A server that does not answer, however long it is waited for, keeps nobody from being
+// suspended on the others.
+func TestAPartnerThatSendsTooMuchIsSuspendedWhileAServerIsSilent(t *testing.T) {
+	t.Parallel()
+	c := &clock{now: time.Now()}
+	h := prepare(t, config{Limits: tenancy.DefaultLimits(), Rate: 100, Burst: 1000, Measure: 10 * time.Millisecond, Clock: c.Now})
+	h.directory.d = h.directory.d.WithPartner(partner("acme", "A"))
+	built := startProcesses(t)
+	all := built.urls
+	built.urls = all[:2] // the service is not connected to the server that will be silent
+	built.reach(time.Hour)
+	h.on(built)
+	h.startService()
+	h.ready()
+	var flooding *nats.Conn
+	until(t, "a login", func() bool { // the server has to know of the callout first
+		var err error
+		flooding, err = nats.Connect(all[0], nats.UserInfo("acme", secretOf("acme")), nats.NoReconnect(), nats.Timeout(timeout),
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		return err == nil
+	})
+	t.Cleanup(flooding.Close)
+	send(t, built, syscall.SIGSTOP)
+	floods(t, flooding, "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1")
 }
 
 // newClusterThatMayFail is an installation on a cluster of which a server may be stopped.
@@ -404,6 +432,7 @@ func (h *installation) state(name string) *jetstream.ConsumerInfo {
 
 // The server lists such a consumer as present, and does not make it elsewhere by itself.
 func TestAConsumerWhoseServerIsGoneGoesOnElsewhereBehindWhatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	studies := []string{"A", "B", "C", "D"}
 	h, built := newClusterThatMayFail(t, config{Replicas: 1, Absent: 100 * time.Millisecond, AckWait: time.Second}, partner("acme", studies...))
 	nc := h.mustLogin("acme")

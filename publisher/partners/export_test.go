@@ -5,6 +5,9 @@ import "time"
 // Away is for tests of which servers are gone.
 var Away = away
 
+// WithoutTimeouts is for tests of which errors of a deletion count.
+var WithoutTimeouts = withoutTimeouts
+
 // Rounds is for tests of whose states are asked for: it returns the consumers asked
 // about in each of n rounds, before each of which the active partner sends something.
 func Rounds(consumers []string, n int, interval time.Duration, active string) [][]string {

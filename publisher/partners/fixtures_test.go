@@ -64,8 +64,9 @@ func (b *directory) change(fn func(access.Directory) access.Directory) {
 
 // receipts keeps receipts, in the place of the outbox.
 type receipts struct {
-	mu   sync.Mutex
-	kept map[string]events.Receipt
+	mu    sync.Mutex
+	kept  map[string]events.Receipt
+	asked func() // called before they are returned; nil: nothing is
 }
 
 func (l *receipts) NoteReceipts(_ context.Context, receipts []events.Receipt) error {
@@ -80,6 +81,9 @@ func (l *receipts) NoteReceipts(_ context.Context, receipts []events.Receipt) er
 func (l *receipts) Receipts(context.Context) ([]events.Receipt, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.asked != nil {
+		l.asked()
+	}
 	return slices.Collect(maps.Values(l.kept)), nil
 }
 

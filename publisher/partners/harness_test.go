@@ -28,7 +28,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-const timeout = 30 * time.Second
+const timeout = time.Minute // of what must happen; a request for events may not wait longer
 
 // natsServers are what an installation runs on: the embedded server, or a cluster.
 type natsServers interface {
@@ -88,6 +88,7 @@ type installation struct {
 	enforcer   *callout.Enforcer
 	reconciler *partners.Reconciler
 	stop       func() // stops these three, and waits for their end
+	probes     int    // consumers that waitForTwoRounds has created
 }
 
 func newInstallation(t testing.TB, cfg config) *installation {
@@ -245,7 +246,8 @@ func (h *installation) admit(id string, studies ...string) {
 		}
 		defer nc.Close()
 		for _, study := range studies {
-			if _, err := info(nc, events.PartnerConsumer(id, events.StudyKey(study))); err != nil {
+			// It may take until the next attempt: a request may stay unanswered before.
+			if _, err := nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer(id, events.StudyKey(study)), nil, 5*time.Second); err != nil {
 				return false
 			}
 		}
@@ -368,7 +370,7 @@ func none(t testing.TB, c jetstream.Consumer) {
 // until tries again until what is wanted holds.
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(timeout)
+	deadline := time.NewTimer(2 * timeout) // more than one attempt may take
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -325,15 +325,18 @@ func (r *Reconciler) replaceLost(ctx context.Context, granted map[string]tenancy
 		return nil
 	}
 	r.cfg.Log.Warn("consumers whose server is gone are created again behind what was acknowledged", "consumers", len(lost), "first", lost[0])
-	err := r.deleteConsumers(ctx, lost)
+	errs := r.deleteEach(ctx, lost)
 	for _, name := range lost { // also those whose deletion no server confirmed: none may be left that can
 		delete(r.consumers, name)
 		delete(r.storedReceipt, name)
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = nil // the next list of names shows which were deleted
-	}
-	return err
+	return errors.Join(withoutTimeouts(errs)...)
+}
+
+// withoutTimeouts returns the errors of deletions without those that only were not confirmed in
+// time: the next list of names shows which consumers were deleted.
+func withoutTimeouts(errs []error) []error {
+	return slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) })
 }
 
 // resize sets the number of replicas of consumers where it differs, of some in each round.

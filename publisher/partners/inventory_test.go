@@ -1,6 +1,8 @@
 package partners_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,4 +110,20 @@ func TestAmongManyConsumersNothingIsOverlooked(t *testing.T) {
 			return !slices.ContainsFunc(h.consumers(), func(name string) bool { return strings.HasPrefix(name, "p1") })
 		})
 	})
+}
+
+// A deletion that no server confirmed in time hides no other error.
+func TestADeletionThatIsNotConfirmedHidesNoOtherError(t *testing.T) {
+	late := fmt.Errorf("delete consumer acme=A: %w", context.DeadlineExceeded)
+	refused := errors.New("delete consumer acme=B: refused")
+	for what, c := range map[string]struct{ errs, want []error }{
+		"none":             {[]error{nil, nil}, nil},
+		"only not in time": {[]error{late, nil, late}, nil},
+		"another too":      {[]error{late, refused, nil}, []error{refused}},
+	} {
+		got := errors.Join(partners.WithoutTimeouts(c.errs)...)
+		if fmt.Sprint(got) != fmt.Sprint(errors.Join(c.want...)) {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
 }

@@ -167,6 +167,7 @@ func TestStudiesWithAnyNameAreReadByTheirKey(t *testing.T) {
 }
 
 func TestALoginEndsWithItsCredential(t *testing.T) {
+	t.Parallel()
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	t.Run("a connection is closed when its access token expires", func(t *testing.T) {
@@ -210,6 +211,7 @@ func TestALoginEndsWithItsCredential(t *testing.T) {
 }
 
 func TestTheRightSecretOpensWhateverWrongOnesCameFromItsAddress(t *testing.T) {
+	t.Parallel()
 	clock := &clock{now: time.Now()}
 	h := newInstallation(t, config{Clock: clock.Now})
 	h.admit("acme", "A")
@@ -243,6 +245,7 @@ func (c *clock) advance(d time.Duration) {
 }
 
 func TestWithoutACalloutNobodyGetsIn(t *testing.T) {
+	t.Parallel()
 	h := newInstallation(t, config{})
 	h.admit("acme", "A")
 	h.stop()
@@ -257,6 +260,7 @@ func TestWithoutACalloutNobodyGetsIn(t *testing.T) {
 }
 
 func TestNothingSecretIsLogged(t *testing.T) {
+	t.Parallel()
 	var out syncBuffer
 	h := newInstallation(t, config{Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	h.admit("acme", "A")

@@ -10,8 +10,12 @@ import (
 )
 
 // floods sends messages that nobody asked for until the connection is closed.
-func floods(nc *nats.Conn, subject string) {
-	for nc.Publish(subject, []byte("-NAK")) == nil {
+func floods(t *testing.T, nc *nats.Conn, subject string) {
+	t.Helper()
+	for end := time.Now().Add(2 * timeout); nc.Publish(subject, []byte("-NAK")) == nil; {
+		if time.Now().After(end) {
+			t.Fatal("who sends too much is not disconnected")
+		}
 	}
 }
 
@@ -27,7 +31,7 @@ func ends(t *testing.T, what string, status chan nats.Status) {
 
 // asksForHeartbeats sends a few requests that are answered a thousand times a
 // second each.
-func asksForHeartbeats(nc *nats.Conn) {
+func asksForHeartbeats(_ *testing.T, nc *nats.Conn) {
 	_, _ = nc.Subscribe("_INBOX.>", func(*nats.Msg) {}) // without it nothing is sent
 	for range 50 {
 		_ = nc.PublishRequest("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF.acme", "_INBOX.life", []byte(`{"batch":1,"expires":60000000000,"idle_heartbeat":1}`))
@@ -59,8 +63,10 @@ func TestAPartnerThatSendsTooMuchIsSuspendedForSomeTime(t *testing.T) {
 		c.advance(10 * time.Second) // a login costs something too
 		return nc
 	}
-	sends := func(subject string) func(*nats.Conn) { return func(nc *nats.Conn) { floods(nc, subject) } }
-	for what, flood := range map[string]func(*nats.Conn){
+	sends := func(subject string) func(*testing.T, *nats.Conn) {
+		return func(t *testing.T, nc *nats.Conn) { t.Helper(); floods(t, nc, subject) }
+	}
+	for what, flood := range map[string]func(*testing.T, *nats.Conn){
 		"acknowledgements":        sends("$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1"),
 		"requests":                sends("js.signoff.CONSUMER.INFO.SIGNOFF.acme=A"),
 		"what is refused":         sends("$JS.API.STREAM.DELETE.SIGNOFF"),
@@ -76,7 +82,7 @@ func TestAPartnerThatSendsTooMuchIsSuspendedForSomeTime(t *testing.T) {
 				}
 				defer nc.Close()
 				closed := nc.StatusChanged(nats.CLOSED)
-				flood(nc)
+				flood(t, nc)
 				select {
 				case <-closed:
 				case <-time.After(time.Second):

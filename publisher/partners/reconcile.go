@@ -186,9 +186,20 @@ func (r *Reconciler) surplus(granted map[string]tenancy.Partner) []string {
 	return names
 }
 
-// deleteConsumers deletes consumers, several at a time, and forgets the state of those that
-// were deleted.
+// deleteConsumers deletes consumers, and forgets the state of those that were deleted.
 func (r *Reconciler) deleteConsumers(ctx context.Context, names []string) error {
+	errs := r.deleteEach(ctx, names)
+	for i, name := range names {
+		if errs[i] == nil {
+			delete(r.consumers, name)
+			delete(r.storedReceipt, name)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// deleteEach deletes consumers, several at a time, and returns the error for each.
+func (r *Reconciler) deleteEach(ctx context.Context, names []string) []error {
 	errs := make([]error, len(names))
 	var group errgroup.Group
 	group.SetLimit(concurrency)
@@ -199,13 +210,7 @@ func (r *Reconciler) deleteConsumers(ctx context.Context, names []string) error 
 		})
 	}
 	_ = group.Wait() // they return none
-	for i, name := range names {
-		if errs[i] == nil {
-			delete(r.consumers, name)
-			delete(r.storedReceipt, name)
-		}
-	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // setAccount has all servers store an account. Servers that do not answer are no error:
@@ -234,6 +239,7 @@ func (r *Reconciler) grant(ctx context.Context, granted map[string]tenancy.Partn
 			return errors.Join(errs...) // a withdrawal must not wait; reconcile adds errChanged
 		}
 	}
+	r.triedAll = true
 	r.reportCapacity(granted)
 	return errors.Join(errs...)
 }

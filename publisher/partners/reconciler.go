@@ -103,6 +103,7 @@ type Reconciler struct {
 	consumers     map[string]*consumerState // of partners, by name
 	foreign       map[string]bool           // by name: listed consumers that are not partners'
 	usage         map[string]uint64         // by partner: what it was charged at the last round
+	triedAll      bool                      // a round has tried to set up what each partner is granted
 	capacity      capacity                  // which consumers may not be created in this round
 	resizeRefusal string                    // why servers refused to change the replicas of consumers, at the last round
 	accounts      map[string]*accountState  // by partner; no entry: closed, or not known to be stored

@@ -34,7 +34,8 @@ var (
 // end. What could not be set up yet stays refused meanwhile.
 //
 // Logins are answered once the directory reflects all that the stream held at the start and
-// a first round over all partners has ended, with or without errors.
+// a first round has tried all partners, with or without errors. A round that failed before
+// admitted nobody: logins would be refused that stay unanswered otherwise.
 //
 // The directory is outdated once it has met an event that only a newer version of the program
 // understands. Then logins are not answered, all connections of partners are closed, and
@@ -112,8 +113,8 @@ func (r *Reconciler) report(ctx context.Context, err error) {
 	}
 }
 
-// round makes everything match the directory. It sets started after the first reconcile
-// that no change of the directory ended early. While the directory is outdated, it only closes
+// round makes everything match the directory. It sets started after the first reconcile that
+// tried all partners. While the directory is outdated, it only closes
 // connections, and returns the Outdated Error.
 func (r *Reconciler) round(ctx context.Context, started *bool) error {
 	if directory := r.directory.Directory(); directory.Current() != nil {
@@ -125,7 +126,7 @@ func (r *Reconciler) round(ctx context.Context, started *bool) error {
 		}
 	}
 	err := r.reconcile(ctx)
-	*started = *started || !errors.Is(err, errChanged)
+	*started = *started || r.triedAll && !errors.Is(err, errChanged)
 	return err
 }
 

@@ -55,7 +55,7 @@ func TestASuspendedPartnerIsRefusedByAStandaloneCalloutToo(t *testing.T) {
 	}
 	nc, idle := h.mustLogin("acme"), h.mustLogin("acme")
 	gone := idle.StatusChanged(nats.CLOSED)
-	floods(nc, "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1")
+	floods(t, nc, "$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1")
 	ends(t, "its other connection", gone)
 	until(t, "all know", func() bool {
 		for range 20 { // each is answered by one of the three

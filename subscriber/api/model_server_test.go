@@ -117,7 +117,7 @@ func message(e events.Event) *nats.Msg {
 // wait waits until the read model has applied every event.
 func (s *modelServer) wait() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := s.model.WaitFor(ctx, s.last); err != nil {
 		s.t.Fatal(err)

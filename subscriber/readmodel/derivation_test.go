@@ -191,7 +191,7 @@ func TestAModelIsMadeAnewWhileOthersReadAndTheLogGoesOn(t *testing.T) {
 	}}
 	m := open(t, path, cfg)
 	follow(t, m, b.reader)
-	<-arrivals
+	arrives(t, arrivals)
 	if r := m.Status().Refill; r.Total != 300 {
 		t.Errorf("progress %+v", r)
 	}
@@ -345,7 +345,7 @@ func TestMakingAModelAnewOutlivesABrokerThatIsAway(t *testing.T) {
 		}
 	}})
 	stop := follow(t, m, b.reader)
-	<-arrivals
+	arrives(t, arrivals)
 	a.stop()
 	close(permits)
 	until(t, "the outage is noticed", func() bool { return m.Status().State == readmodel.Waiting })

@@ -148,17 +148,30 @@ func follow(t testing.TB, m *readmodel.Model, js jetstream.JetStream) (stop func
 // reaches waits until the model has applied the message.
 func reaches(t testing.TB, m *readmodel.Model, sequence uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), enough)
 	defer cancel()
 	if err := m.WaitFor(ctx, sequence); err != nil {
 		t.Fatalf("message %d is not applied: %v; %+v", sequence, err, m.Status())
 	}
 }
 
+// enough is time for anything, on a slow and loaded machine.
+const enough = 2 * time.Minute
+
+// arrives waits until the model arrives at a step.
+func arrives(t testing.TB, step <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-step:
+	case <-time.After(enough):
+		t.Fatal("the model does not arrive at the step")
+	}
+}
+
 // until polls for a condition that no event announces.
 func until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for limit := time.Now().Add(30 * time.Second); !condition(); {
+	for limit := time.Now().Add(enough); !condition(); {
 		if time.Now().After(limit) {
 			t.Fatalf("%s did not come true", what)
 		}

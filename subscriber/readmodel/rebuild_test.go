@@ -216,7 +216,7 @@ func TestOneRebuildAtATime(t *testing.T) {
 	}
 	first := make(chan error, 1)
 	go func() { first <- readmodel.Rebuild(context.Background(), path, b.reader, paused, nil) }()
-	<-begun
+	arrives(t, begun)
 	err := readmodel.Rebuild(t.Context(), path, b.reader, quiet, nil)
 	if !errors.Is(err, events.Conflict) || !strings.Contains(err.Error(), "another rebuild") {
 		t.Errorf("beside another one: %v", err)

@@ -57,12 +57,13 @@ const (
 //  3. The access events that were pending when the program started are applied. Before
 //     that, access tokens of a partner or a key that they add would be refused.
 //
-// None of them needs the broker once the read model is complete. The last two are dropped
+// None of them needs the broker once the read model has anything. The last two are dropped
 // where waiting cannot make them true: the broker is away, the publisher has stopped, the
 // access events are parked, or the read model has stopped. That locks nobody out. It also
-// admits nobody who was revoked, because of the rule for overdue events below. Condition 3
-// is not dropped where nothing was ever published, because then the read model knows
-// nobody.
+// admits nobody who was revoked, because of the rule for overdue events below. Where nothing
+// was ever published, as far as outbox and read model know, the read model knows nobody, and
+// whoever has access would be refused: then condition 3 is not dropped at all, and condition
+// 2 not for a broker that is away.
 //
 // Once open it stays open.
 //
@@ -72,7 +73,7 @@ const (
 //
 // The cases, with R for the event that the outbox had recorded last at the start:
 //
-//	nothing recorded, no access events   open at once
+//	nothing recorded, no access events   open once the stream is found to be empty
 //	read model before R, or missing      closed; it catches up from the stream. If that is
 //	                                     another stream, signoff rebuild makes it anew
 //	read model at R, the same event      open, even without the broker

@@ -38,8 +38,8 @@ func (s Start) Position() stream.Position {
 
 // appliedStream checks condition 2: it returns nil if the read model has applied what the
 // stream held when the stream was first asked. It also returns nil where waiting is of no
-// use: while the broker is away, and if the read model follows another stream or has
-// stopped.
+// use: while the broker is away, unless nobody is known without the stream, and if the read
+// model follows another stream or has stopped.
 func (o *Admission) appliedStream(ctx context.Context) error {
 	if o.streamEnd == nil {
 		ctx, cancel := context.WithTimeout(ctx, brokerTimeout)
@@ -49,6 +49,8 @@ func (o *Admission) appliedStream(ctx context.Context) error {
 		case err == nil:
 			info := current.CachedInfo()
 			o.streamEnd = &stream.Position{Created: info.Created, StreamSequence: info.State.LastSeq}
+		case o.relay().State == publisher.BackingOff && o.knowsNobody():
+			return fmt.Errorf("neither outbox nor read model contains a published event, and the broker is away: %w", err)
 		case o.relay().State == publisher.BackingOff:
 			return nil // the publisher cannot reach the broker either
 		default:
@@ -61,6 +63,12 @@ func (o *Admission) appliedStream(ctx context.Context) error {
 		return nil
 	}
 	return fmt.Errorf("the read model is at event %d of %d in the stream", applied.StreamSequence, o.streamEnd.StreamSequence)
+}
+
+// knowsNobody reports whether nothing was ever published, as far as outbox and read model
+// know. Then whoever has access by the stream would be refused.
+func (o *Admission) knowsNobody() bool {
+	return o.start.Recorded.StreamSequence == 0 && o.Position().StreamSequence == 0
 }
 
 // appliedPending checks condition 3: it returns nil if all access events that were
