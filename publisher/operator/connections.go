@@ -72,7 +72,9 @@ func (a *Accounts) connections(ctx context.Context, question map[string]any) ([]
 	if err != nil {
 		return nil, err
 	}
-	answers, resp, err := a.askAll(ctx, pingTraffic, []byte(`{}`)) // accounts with connections only
+	// Without options a server lists the accounts that have connections, and does not answer
+	// if there are none. A client that has not logged in yet counts for the global account.
+	answers, resp, err := a.askThose(ctx, pingTraffic, []byte(`{}`), func(resp responders) int { return resp.occupied })
 	if err != nil {
 		return nil, err
 	}

@@ -1,22 +1,29 @@
 package operator_test
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
 func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
 	eachSize(t, func(t *testing.T, in *installation) {
 		in.answerLogins()
-		a := in.accounts()
+		a := in.accountsOf(func(c *operator.Config) { c.Timeout = time.Hour }) // no answer may be missing, as of a server without connections
 		in.compare(a, accountOf("acme", "A"), accountOf("globex", "A"), accountOf("initech", "A"))
 		open := make(map[string]*nats.Conn)
 		for _, id := range []string{"acme", "globex"} {
 			open[id] = in.mustLogin(in.nodes[len(in.nodes)-1], id)
 		}
-		connections, err := a.Connections(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		defer time.AfterFunc(timeout, cancel).Stop()
+		connections, err := a.Connections(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +43,7 @@ func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		in.until("what it sent is counted", func() error {
-			traffic, err := a.Traffic(t.Context())
+			traffic, err := a.Traffic(ctx)
 			if err != nil {
 				return err
 			}
@@ -49,23 +56,23 @@ func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
 			}
 			return nil
 		})
-		backlogs, err := a.Backlogs(t.Context())
+		backlogs, err := a.Backlogs(ctx)
 		if err != nil || len(backlogs) != 2 {
 			t.Errorf("backlogs are %+v, %v", backlogs, err)
 		}
 		closed := open["acme"].StatusChanged(nats.CLOSED)
 		for range 2 { // once more is harmless
-			if err := a.Disconnect(t.Context(), acme); err != nil {
+			if err := a.Disconnect(ctx, acme); err != nil {
 				t.Fatal(err)
 			}
 		}
-		<-closed
+		await(t, "the connection is closed", closed)
 		acme.Server = "GONE"
-		if err := a.Disconnect(t.Context(), acme); err != nil {
+		if err := a.Disconnect(ctx, acme); err != nil {
 			t.Errorf("a connection of a server that is gone: %v", err)
 		}
 		in.until("it is not listed", func() error {
-			connections, err := a.Connections(t.Context())
+			connections, err := a.Connections(ctx)
 			if err == nil && len(connections["partner-acme"]) > 0 {
 				err = errors.New("still listed")
 			}
@@ -97,5 +104,15 @@ func TestNoRequestLoadsAnAccount(t *testing.T) {
 	in.mustLogin(in.nodes[0], "acme")
 	if n := in.nodes[0].embedded.NumLoadedAccounts(); n != 5 {
 		t.Errorf("after a login %d accounts are loaded", n)
+	}
+}
+
+// await waits for a change of a connection's status.
+func await(t *testing.T, what string, changed <-chan nats.Status) {
+	t.Helper()
+	select {
+	case <-changed:
+	case <-time.After(timeout):
+		t.Fatalf("waited in vain until %s", what)
 	}
 }

@@ -82,6 +82,7 @@ type answer struct {
 // number of active servers that any of them reported.
 type responders struct {
 	answered map[string]string // names by id
+	occupied int               // how many of them have connections of clients
 	expected int
 }
 
@@ -101,6 +102,7 @@ func (resp *responders) add(body []byte) error {
 		Server     serverInfo `json:"server"`
 		Statistics struct {
 			ActiveServers int `json:"active_servers"`
+			Connections   int `json:"connections"`
 		} `json:"statsz"`
 	}
 	if err := json.Unmarshal(body, &r); err != nil {
@@ -110,6 +112,9 @@ func (resp *responders) add(body []byte) error {
 		resp.answered = make(map[string]string)
 	}
 	resp.answered[r.Server.ID] = r.Server.Name
+	if r.Statistics.Connections > 0 {
+		resp.occupied++
+	}
 	// The highest number: a server that has just started does not know all others yet.
 	resp.expected = max(resp.expected, r.Statistics.ActiveServers)
 	return nil
@@ -205,7 +210,13 @@ func (a *Accounts) ping(ctx context.Context) (resp responders, err error) {
 // many are active. It returns when all have answered both, or at the timeout if at
 // least one has answered the ping. It does not wait for servers that did not answer the
 // last call of ping either, because a killed one stays active for some minutes.
-func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (answers []answer, resp responders, err error) {
+func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) ([]answer, responders, error) {
+	return a.askThose(ctx, subject, body, func(resp responders) int { return len(resp.answered) })
+}
+
+// askThose is askAll for a request that not every server answers: from the answers to the
+// ping, expected returns how many do.
+func (a *Accounts) askThose(ctx context.Context, subject string, body []byte, expected func(responders) int) (answers []answer, resp responders, err error) {
 	r, err := a.connection()
 	if err != nil {
 		return nil, resp, err
@@ -219,7 +230,7 @@ func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (ans
 		return nil, resp, fmt.Errorf("ask the NATS servers: %w", err)
 	}
 	last := a.lastIncomplete()
-	for !resp.complete() && !resp.equal(last) || len(answers) < len(resp.answered) {
+	for !resp.complete() && !resp.equal(last) || len(answers) < expected(resp) {
 		select {
 		case <-ctx.Done():
 			if len(resp.answered) == 0 || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
