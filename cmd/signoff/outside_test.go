@@ -248,6 +248,13 @@ func TestAnOutsideCluster(t *testing.T) {
 			}
 			return nil
 		})
+		mustSignoff(t, "partner", "add", "globex", "--study", demoStudy, "--data", o.data)
+		for _, args := range [][]string{{"revoke", "globex", demoStudy}, {"rotate", "globex"}, {"remove", "globex"}} {
+			r := signoff(t, append(append([]string{"partner"}, args...), "--data", o.data)...)
+			if !strings.Contains(r.err, "no answer from NATS server "+o.hosts[0]) {
+				t.Errorf("partner %s does not name the server that has not answered: status %d, %s%s", args[0], r.status, r.out, r.err)
+			}
+		}
 	})
 	t.Run("with two killed nothing is acknowledged, and nothing lost", func(t *testing.T) {
 		o.kill(1)
