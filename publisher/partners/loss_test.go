@@ -72,7 +72,7 @@ func TestWhateverIsLostOfAccountsPartnersGoOnWhereTheyWere(t *testing.T) {
 // Partners stay connected, or connect again by themselves, and go on where they were.
 func TestAllServersLoseTheirAccountsWhilePartnersAreConnected(t *testing.T) {
 	t.Parallel()
-	h := prepare(t, config{AckWait: time.Second, CompareInterval: 100 * time.Millisecond})
+	h := prepare(t, config{AckWait: 5 * time.Second, CompareInterval: 100 * time.Millisecond})
 	ids := []string{"acme", "globex", "initech"}
 	for _, id := range ids {
 		h.directory.d = h.directory.d.WithPartner(partner(id, "A"))
