@@ -570,6 +570,15 @@ func TestKeysOfAnOutsideServerAreChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	settings := o.calloutSettings()
+	settings.NATSCreds = filepath.Join(former, natsconf.CredentialsDir, "{role}"+natsconf.CredsSuffix)
+	logins, err := server.OpenCallout(t.Context(), datadir.Dir(t.TempDir()), settings, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answering := make(chan error, 1)
+	go func() { answering <- logins.Run(t.Context(), func(datadir.Serving) {}) }()
+
 	o.stop()
 	args := append(o.args, "--new-key", "accounts", "--new-key", "logins", "--new-key", "answers")
 	for _, role := range operator.Roles {
@@ -602,6 +611,14 @@ func TestKeysOfAnOutsideServerAreChanged(t *testing.T) {
 		})
 	}
 	group.Wait()
+	select {
+	case err := <-answering:
+		if !errors.Is(err, nats.ErrAuthorization) || !strings.Contains(err.Error(), "nats-config") {
+			t.Errorf("signoff callout with former credentials ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("signoff callout with former credentials does not end")
+	}
 }
 
 // Servers begin with other keys after the former were lost: with another store, which is
