@@ -12,6 +12,7 @@ import (
 )
 
 func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
+	t.Parallel()
 	eachSize(t, func(t *testing.T, in *installation) {
 		in.answerLogins()
 		a := in.accountsOf(func(c *operator.Config) { c.Timeout = time.Hour }) // no answer may be missing, as of a server without connections
@@ -83,6 +84,7 @@ func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
 
 // No request loads an account on a server: it is loaded when its partner logs in.
 func TestNoRequestLoadsAnAccount(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 1, false)
 	in.answerLogins()
 	a := in.accounts()

@@ -130,6 +130,13 @@ func (in *installation) addNodes(dir string, size int, processes bool) {
 	in.ready()
 }
 
+// in returns the installation for a subtest, which fails by itself.
+func (in *installation) in(t testing.TB) *installation {
+	own := *in
+	own.t = t
+	return &own
+}
+
 func eachSize(t *testing.T, test func(t *testing.T, in *installation)) {
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprint(size, " servers"), func(t *testing.T) {

@@ -39,20 +39,22 @@ func (in *installation) compare(a *operator.Accounts, accounts ...tenancy.Accoun
 }
 
 func TestFilesOfRunningServersThatAreLostOrDamagedAreWrittenAgain(t *testing.T) {
-	for name, damage := range map[string]func(path string) error{
-		"lost":  os.Remove,
-		"empty": func(path string) error { return os.Truncate(path, 0) },
-		"cut":   func(path string) error { return os.Truncate(path, 300) },
-		"the directory is lost": func(path string) error {
-			return os.RemoveAll(filepath.Dir(path))
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			eachSize(t, func(t *testing.T, in *installation) {
-				in.answerLogins()
-				a := in.accounts()
-				acme, globex := accountOf("acme", "A"), accountOf("globex", "B")
-				in.compare(a, acme, globex)
+	t.Parallel()
+	eachSize(t, func(t *testing.T, in *installation) {
+		in.answerLogins()
+		a := in.accounts()
+		acme, globex := accountOf("acme", "A"), accountOf("globex", "B")
+		in.compare(a, acme, globex)
+		for name, damage := range map[string]func(path string) error{
+			"lost":  os.Remove,
+			"empty": func(path string) error { return os.Truncate(path, 0) },
+			"cut":   func(path string) error { return os.Truncate(path, 300) },
+			"the directory is lost": func(path string) error {
+				return os.RemoveAll(filepath.Dir(path))
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				in := in.in(t)
 				for _, n := range in.nodes[:max(1, len(in.nodes)-1)] {
 					if err := damage(filepath.Join(n.accounts, in.keys.PartnerAccount("acme")+".jwt")); err != nil {
 						t.Fatal(err)
@@ -65,12 +67,13 @@ func TestFilesOfRunningServersThatAreLostOrDamagedAreWrittenAgain(t *testing.T) 
 					in.mustLogin(n, "acme")
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // A holder of SYS can push what it has signed itself.
 func TestAForgedAccountIsPutRight(t *testing.T) {
+	t.Parallel()
 	eachSize(t, func(t *testing.T, in *installation) {
 		in.answerLogins()
 		a := in.accounts()
@@ -130,6 +133,7 @@ func TestAForgedAccountIsPutRight(t *testing.T) {
 }
 
 func TestDirectoriesOfAllServersAreLost(t *testing.T) {
+	t.Parallel()
 	eachSize(t, func(t *testing.T, in *installation) {
 		in.makeStream("acme", "A")
 		in.publish("A", "a1", "a2")
@@ -157,8 +161,10 @@ func TestDirectoriesOfAllServersAreLost(t *testing.T) {
 }
 
 func TestServersThatWereKilledNeedNoPush(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprint(size, " servers"), func(t *testing.T) {
+			t.Parallel()
 			in := newInstallation(t, size, true)
 			in.makeStream("acme", "A")
 			in.publish("A", "a1", "a2")
@@ -194,9 +200,10 @@ func TestServersThatWereKilledNeedNoPush(t *testing.T) {
 
 // The server counts for some minutes, because it did not say that it ends.
 func TestAServerThatWasKilledDuringAPushIsNamedAndPutRight(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 3, true)
 	in.answerLogins()
-	a := in.accountsOf(nil)
+	a := in.accountsOf(func(c *operator.Config) { c.Timeout = time.Second }) // the others answer in time
 	in.compare(a, accountOf("acme", "A", "B"))
 	gone := in.nodes[2]
 	in.kill(gone)
@@ -226,9 +233,10 @@ func TestAServerThatWasKilledDuringAPushIsNamedAndPutRight(t *testing.T) {
 }
 
 func TestAServerThatIsPausedDuringAPushIsNamedAndPutRight(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 3, true)
 	in.answerLogins()
-	a := in.accountsOf(nil)
+	a := in.accountsOf(func(c *operator.Config) { c.Timeout = time.Second }) // the others answer in time
 	in.compare(a, accountOf("acme", "A", "B"), accountOf("globex", "A"))
 	paused := in.nodes[2]
 	if err := paused.process.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -254,6 +262,7 @@ func TestAServerThatIsPausedDuringAPushIsNamedAndPutRight(t *testing.T) {
 }
 
 func TestAServerThatWasStoppedDuringAPushGetsIt(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 3, false)
 	in.answerLogins()
 	a := in.accountsOf(nil)
@@ -284,6 +293,7 @@ func wantUnanswered(t *testing.T, err error, server string) {
 
 // Whatever was under way when servers were killed ends as it should be.
 func TestPushesWhileServersAreKilled(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 3, true)
 	a := in.accountsOf(func(c *operator.Config) { c.Timeout = 250 * time.Millisecond })
 	wanted := make([]tenancy.Account, 8)
