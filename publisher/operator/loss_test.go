@@ -203,7 +203,7 @@ func TestAServerThatWasKilledDuringAPushIsNamedAndPutRight(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, 3, true)
 	in.answerLogins()
-	a := in.accountsOf(func(c *operator.Config) { c.Timeout = time.Second }) // the others answer in time
+	a := in.accountsOf(nil)
 	in.compare(a, accountOf("acme", "A", "B"))
 	gone := in.nodes[2]
 	in.kill(gone)
@@ -236,7 +236,7 @@ func TestAServerThatIsPausedDuringAPushIsNamedAndPutRight(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, 3, true)
 	in.answerLogins()
-	a := in.accountsOf(func(c *operator.Config) { c.Timeout = time.Second }) // the others answer in time
+	a := in.accountsOf(nil)
 	in.compare(a, accountOf("acme", "A", "B"), accountOf("globex", "A"))
 	paused := in.nodes[2]
 	if err := paused.process.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -281,6 +281,45 @@ func TestAServerThatWasStoppedDuringAPushGetsIt(t *testing.T) {
 	})
 	in.compare(a, accountOf("acme", "A"))
 	in.wantImports("acme", "A")
+}
+
+// A server that said that it ends is not taken for one that does not answer, nor does its
+// former id stand for another one after it was started again.
+func TestAServerOfUnknownNameThatDoesNotAnswerIsReportedAfterAnotherWasStartedAgain(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t, 3, false)
+	now := time.Now()
+	in.clock = func() time.Time { return now }
+	a, other := in.accountsOf(nil), in.accountsOf(nil)
+	answering := func(a *operator.Accounts, want int) {
+		t.Helper()
+		in.until(fmt.Sprint(want, " servers answer and no other is active"), func() error {
+			s, err := a.Servers(t.Context())
+			if err == nil && (len(s.Answering) != want || len(s.Silent) > 0) {
+				err = fmt.Errorf("%+v", s)
+			}
+			return err
+		})
+	}
+	answering(a, 3)
+	in.kill(in.nodes[2]) // it says that it ends
+	in.start(in.nodes[2], false)
+	answering(other, 3)
+	answering(a, 3) // which did not ask while it was away
+	now = now.Add(time.Minute)
+	answering(a, 3)
+	addresses := freeAddresses(t, 2)
+	unknown := in.newNode(filepath.Dir(in.nodes[0].file), "n4", addresses[0], addresses[1])
+	in.start(unknown, true)
+	answering(other, 4)
+	in.kill(unknown) // it says nothing, and a never had an answer of it
+	in.until("three servers answer", func() error {
+		s, err := a.Servers(t.Context())
+		if err == nil && (len(s.Answering) != 3 || len(s.Silent) != 1) {
+			err = fmt.Errorf("%+v", s)
+		}
+		return err
+	})
 }
 
 func wantUnanswered(t *testing.T, err error, server string) {
