@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"iter"
 	"os"
@@ -330,13 +331,15 @@ func wantUnanswered(t *testing.T, err error, server string) {
 	}
 }
 
+var killRounds = flag.Int("kill-rounds", 3, "how often a server is killed in TestPushesWhileServersAreKilled")
+
 // Whatever was under way when servers were killed ends as it should be.
 func TestPushesWhileServersAreKilled(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, 3, true)
 	a := in.accountsOf(func(c *operator.Config) { c.Timeout = 250 * time.Millisecond })
 	wanted := make([]tenancy.Account, 8)
-	for round := range 6 {
+	for round := range *killRounds {
 		killed := in.nodes[round%3]
 		begun, done := make(chan bool, len(wanted)), make(chan bool)
 		go func() {
@@ -356,6 +359,6 @@ func TestPushesWhileServersAreKilled(t *testing.T) {
 	}
 	in.compare(a, wanted...)
 	for _, account := range wanted {
-		in.wantImports(strings.TrimPrefix(account.Name, tenancy.AccountPrefix), "S5")
+		in.wantImports(strings.TrimPrefix(account.Name, tenancy.AccountPrefix), fmt.Sprint("S", *killRounds-1))
 	}
 }
