@@ -21,6 +21,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/partners"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
@@ -31,8 +32,8 @@ type installation struct {
 	t        *testing.T
 	js       jetstream.JetStream
 	endpoint *httptest.Server
-	url      string
-	server   *natsd.Server
+	url      string                    // of the server, or of several with commas between
+	accounts func() *operator.Accounts // opens a connection; the caller closes it
 
 	mu        sync.Mutex
 	directory access.Directory
@@ -42,10 +43,28 @@ type installation struct {
 	signer    *access.Signer
 }
 
+// natsServers are what an installation runs on: the embedded server, or a cluster.
+type natsServers interface {
+	Connect(natsd.Role, ...nats.Option) (*nats.Conn, error)
+	ClientURL() string
+}
+
+// newInstallation runs on the embedded server.
 func newInstallation(t *testing.T, issuedAt func() time.Time) *installation {
 	t.Helper()
+	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Shutdown)
+	return newInstallationOn(t, server, server.Accounts, server.Keys(), 1, issuedAt)
+}
+
+// newInstallationOn runs on these servers, which hold the stream together.
+func newInstallationOn(t *testing.T, servers natsServers, accounts func() *operator.Accounts, keys *operator.Keys, replicas int, issuedAt func() time.Time) *installation {
+	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	inst := &installation{t: t, changed: make(chan struct{}, 1), issued: make(chan string, 1000)}
+	inst := &installation{t: t, url: servers.ClientURL(), accounts: accounts, changed: make(chan struct{}, 1), issued: make(chan string, 1000)}
 	private, err := access.NewKey()
 	inst.ok(err)
 	inst.signer, err = access.NewSigner(private)
@@ -54,26 +73,22 @@ func newInstallation(t *testing.T, issuedAt func() time.Time) *installation {
 	inst.endpoint = httptest.NewServer(token.New(inst, inst, token.Config{Clock: issuedAt}))
 	t.Cleanup(inst.endpoint.Close)
 
-	server, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: quiet})
-	inst.ok(err)
-	t.Cleanup(server.Shutdown)
-	inst.url, inst.server = server.ClientURL(), server
 	connect := func(role natsd.Role) *nats.Conn {
-		nc, err := server.Connect(role)
+		nc, err := servers.Connect(role)
 		inst.ok(err)
 		t.Cleanup(nc.Close)
 		return nc
 	}
 	inst.js, err = jetstream.New(connect(natsd.Publisher))
 	inst.ok(err)
-	_, err = publisher.EnsureStream(t.Context(), inst.js, publisher.StreamConfig{})
+	_, err = publisher.EnsureStream(t.Context(), inst.js, publisher.StreamConfig{Replicas: replicas})
 	inst.ok(err)
 	service := connect(natsd.Partners)
-	accounts := server.Accounts()
-	t.Cleanup(accounts.Close)
-	logins := callout.New(connect(natsd.Callout), inst, server.Keys().Answers(), callout.Config{Log: quiet})
-	enforcer := callout.NewEnforcer(service, accounts, logins)
-	reconciler, err := partners.New(service, accounts, inst, inst, logins, enforcer, partners.Config{Log: quiet, Interval: 50 * time.Millisecond})
+	opened := accounts()
+	t.Cleanup(opened.Close)
+	logins := callout.New(connect(natsd.Callout), inst, keys.Answers(), callout.Config{Log: quiet})
+	enforcer := callout.NewEnforcer(service, opened, logins)
+	reconciler, err := partners.New(service, opened, inst, inst, logins, enforcer, partners.Config{Log: quiet, Interval: 50 * time.Millisecond})
 	inst.ok(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running errgroup.Group

@@ -248,6 +248,13 @@ func TestAnOutsideCluster(t *testing.T) {
 			}
 			return nil
 		})
+		mustSignoff(t, "partner", "add", "globex", "--study", demoStudy, "--data", o.data)
+		for _, args := range [][]string{{"revoke", "globex", demoStudy}, {"rotate", "globex"}, {"remove", "globex"}} {
+			r := signoff(t, append(append([]string{"partner"}, args...), "--data", o.data)...)
+			if !strings.Contains(r.err, "no answer from NATS server "+o.hosts[0]) {
+				t.Errorf("partner %s does not name the server that has not answered: status %d, %s%s", args[0], r.status, r.out, r.err)
+			}
+		}
 	})
 	t.Run("with two killed nothing is acknowledged, and nothing lost", func(t *testing.T) {
 		o.kill(1)
@@ -564,6 +571,15 @@ func TestKeysOfAnOutsideServerAreChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	settings := o.calloutSettings()
+	settings.NATSCreds = filepath.Join(former, natsconf.CredentialsDir, "{role}"+natsconf.CredsSuffix)
+	logins, err := server.OpenCallout(t.Context(), datadir.Dir(t.TempDir()), settings, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answering := make(chan error, 1)
+	go func() { answering <- logins.Run(t.Context(), func(datadir.Serving) {}) }()
+
 	o.stop()
 	args := append(o.args, "--new-key", "accounts", "--new-key", "logins", "--new-key", "answers")
 	for _, role := range operator.Roles {
@@ -596,6 +612,14 @@ func TestKeysOfAnOutsideServerAreChanged(t *testing.T) {
 		})
 	}
 	group.Wait()
+	select {
+	case err := <-answering:
+		if !errors.Is(err, nats.ErrAuthorization) || !strings.Contains(err.Error(), "nats-config") {
+			t.Errorf("signoff callout with former credentials ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("signoff callout with former credentials does not end")
+	}
 }
 
 // Servers begin with other keys after the former were lost: with another store, which is

@@ -40,9 +40,10 @@ type OutsideConfig struct {
 // Outside is a NATS server or cluster that runs elsewhere, in place of a Server. It has
 // the accounts of the service from its configuration.
 type Outside struct {
-	cfg OutsideConfig
-	log *slog.Logger
-	old oldServers
+	cfg     OutsideConfig
+	log     *slog.Logger
+	old     oldServers
+	refused chan error // the first refusal that does not pass
 }
 
 // Reach returns an Outside. It opens no connection: Connect does, and the Accounts do
@@ -50,7 +51,7 @@ type Outside struct {
 func Reach(cfg OutsideConfig) *Outside {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
 	cfg.Oldest = cmp.Or(cfg.Oldest, OldestServer)
-	return &Outside{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default())}
+	return &Outside{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), refused: make(chan error, 1)}
 }
 
 // ClientURL returns the URL that clients connect to.
@@ -68,11 +69,25 @@ func (o *Outside) Accounts(keys *operator.Keys, preload *operator.Preload) *oper
 	})
 }
 
-// TooOld returns an ErrOldServer if a connection uses a server that is too old, although
-// Connect would refuse it: a connection that was lost and came to this server, or had to
-// wait for it, or one of a role whose connections are never refused. Only the server
-// that a role's connections came to last counts. Otherwise it returns nil.
-func (o *Outside) TooOld(context.Context) error { return o.old.first() }
+// TooOld returns an ErrOldServer if an open connection uses a server that is too old,
+// although Connect would refuse it: a connection that was lost and came to this server, or
+// had to wait for it, or one of a role whose connections are never refused. It names all
+// such servers. Otherwise it returns nil.
+func (o *Outside) TooOld(context.Context) error { return o.old.all() }
+
+// AwaitRefusal waits until the servers refuse the credentials of an open connection, and
+// returns an error that says so. A connection is taken for refused once it was refused, since
+// it was last accepted, twice as often as there are servers: one server may have other keys
+// than the rest for a while, as when all are started again with new keys. It returns nil when
+// ctx ends.
+func (o *Outside) AwaitRefusal(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-o.refused:
+		return err
+	}
+}
 
 // connectTimeout is longer than a server waits for the callout's answer to a login. A
 // server asks the callout about credentials that it does not know.
@@ -80,8 +95,9 @@ const connectTimeout = tenancy.LoginWait + time.Second
 
 // Connect opens a connection as role. It returns an error if the server refuses the
 // role or cannot prove who it is. If no server can be reached, it returns a connection
-// that goes on trying in the background. Options may replace the name, timeout and
-// handlers that are set here, but not the credentials.
+// that goes on trying in the background; AwaitRefusal returns what it meets then. Options
+// may replace the name, the timeout and the handler of errors that are set here, but not the
+// credentials.
 //
 // It returns an ErrOldServer if the server, or another one of its cluster, is too old.
 // Exceptions are the roles of people, who may have to look at such a server, and the
@@ -92,33 +108,99 @@ func (o *Outside) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	notice := func(nc *nats.Conn) { o.notice(role, nc) }
 	all := append([]nats.Option{
 		nats.Name("signoff " + string(role)),
 		nats.Timeout(connectTimeout),
-		nats.ReconnectHandler(notice),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			o.log.Warn("nats: connection", "role", role, "error", err)
 		}),
 	}, opts...)
 	all = append(all, own...)
+	all = append(all, o.watch(role))
 	nc, err := nats.Connect(o.cfg.URL, all...)
 	if err == nil {
-		return o.begin(role, nc)
+		if err = o.begin(role, nc); err != nil {
+			nc.Close()
+			return nil, err
+		}
+		o.watchRefusals(role, nc)
+		return nc, nil
 	}
 	if unanswered(err) { // it says too little; it may pass, so it is no reason to give up
 		err = fmt.Errorf("the server is very slow, or does not know these credentials and nobody answers logins: %w", err)
 	}
+	if errors.Is(err, nats.ErrAuthorization) {
+		return nil, refusedError(role, err)
+	}
 	var unknown *tls.CertificateVerificationError
-	if errors.Is(err, nats.ErrAuthorization) || errors.As(err, &unknown) || errors.Is(err, nats.ErrSecureConnWanted) {
+	if errors.As(err, &unknown) || errors.Is(err, nats.ErrSecureConnWanted) {
 		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
 	}
 	o.log.Warn("nats: not reached yet, trying on", "role", role, "error", err)
-	nc, err = nats.Connect(o.cfg.URL, append(all, nats.RetryOnFailedConnect(true), nats.ConnectHandler(notice))...)
+	notice := func(op *nats.Options) error {
+		op.ConnectedCB = after(op.ConnectedCB, func(nc *nats.Conn) { o.notice(role, nc) })
+		return nil
+	}
+	nc, err = nats.Connect(o.cfg.URL, append(all, nats.RetryOnFailedConnect(true), notice)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
 	}
+	o.watchRefusals(role, nc)
 	return nc, nil
+}
+
+// refusedError is that the servers refuse the credentials of a role.
+func refusedError(role Role, err error) error {
+	return fmt.Errorf("connect to NATS as %s: the servers refuse these credentials (%w); use those that signoff nats-config wrote last", role, err)
+}
+
+// watch returns the option with which a connection notices which server it has come to, and
+// that it is closed. The caller's handlers are called too.
+func (o *Outside) watch(role Role) nats.Option {
+	return func(op *nats.Options) error {
+		op.ReconnectedCB = after(op.ReconnectedCB, func(nc *nats.Conn) { o.notice(role, nc) })
+		op.ClosedCB = after(op.ClosedCB, func(nc *nats.Conn) { o.old.set(nc, nil) })
+		return nil
+	}
+}
+
+// after returns a handler that calls fn and then the former handler, if there is one.
+func after(former, fn nats.ConnHandler) nats.ConnHandler {
+	return func(nc *nats.Conn) {
+		fn(nc)
+		if former != nil {
+			former(nc)
+		}
+	}
+}
+
+// watchRefusals counts how often a connection is refused after it was accepted last, until it
+// is closed. Package nats calls no handler for a refusal of the first connect.
+func (o *Outside) watchRefusals(role Role, nc *nats.Conn) {
+	changed := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
+	go func() {
+		for refusals := 0; !nc.IsClosed(); {
+			switch <-changed {
+			case nats.CONNECTED:
+				refusals = 0
+			case nats.RECONNECTING: // the last attempt has failed
+				if err := nc.LastError(); errors.Is(err, nats.ErrAuthorization) {
+					if refusals++; refusals == 2*len(nc.Servers()) {
+						o.reportRefusal(refusedError(role, err))
+					}
+				}
+			}
+		}
+	}()
+}
+
+// reportRefusal stores the error for AwaitRefusal, unless there is one already.
+func (o *Outside) reportRefusal(err error) {
+	o.log.Warn("nats: trying on", "error", err)
+	select {
+	case o.refused <- err:
+	default:
+	}
 }
 
 // unanswered reports whether err means that the server had not finished the login when

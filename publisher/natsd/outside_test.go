@@ -1,6 +1,7 @@
 package natsd_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"path/filepath"
@@ -56,19 +57,12 @@ func TestRolesConnectToAServerElsewhere(t *testing.T) {
 		nc.Close()
 	}
 
-	t.Run("credentials of another installation are waited with, because nobody answers logins", func(t *testing.T) {
-		var log lockedBuffer
-		o := natsd.Reach(natsd.OutsideConfig{URL: e.server.ClientURL(), Options: configure(t).options, Log: slog.New(slog.NewTextHandler(&log, nil))})
-		nc, err := o.Connect(natsd.Reader)
+	t.Run("credentials of another installation are refused", func(t *testing.T) {
+		nc, err := reach(e.server.ClientURL(), configure(t)).Connect(natsd.Reader)
 		if err == nil {
 			nc.Close()
 		}
-		if err != nil && !errors.Is(err, nats.ErrAuthorization) {
-			t.Errorf("got %v", err)
-		}
-		if err == nil && log.count("nobody answers logins") == 0 {
-			t.Errorf("the log does not say so: %s", log.text())
-		}
+		wantRefused(t, err, natsd.Reader)
 	})
 	t.Run("one that is away is waited for", func(t *testing.T) {
 		dir, store := t.TempDir(), t.TempDir()
@@ -86,6 +80,53 @@ func TestRolesConnectToAServerElsewhere(t *testing.T) {
 		node(t, dir, e.c, n)
 		wait(t, connected)
 	})
+}
+
+func wantRefused(t *testing.T, err error, role natsd.Role) {
+	t.Helper()
+	if !errors.Is(err, nats.ErrAuthorization) || !strings.Contains(err.Error(), string(role)) || !strings.Contains(err.Error(), "nats-config") {
+		t.Errorf("got %v, want that %s is refused and what to do", err, role)
+	}
+}
+
+// A connection that goes on trying does not hide that its credentials are those of before.
+func TestARefusalOfAConnectionThatGoesOnTryingIsReturned(t *testing.T) {
+	patient := []nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(10 * time.Millisecond), nats.IgnoreAuthErrorAbort()}
+	former, now := configure(t), configure(t)
+	for what, start := range map[string]bool{"it was connected before": true, "the server was away at the start": false} {
+		t.Run(what, func(t *testing.T) {
+			n := natsd.Node{Name: "one", Listen: "127.0.0.1:-1", StoreDir: t.TempDir()}
+			first := node(t, t.TempDir(), former, n)
+			n.Listen, n.StoreDir = strings.TrimPrefix(first.ClientURL(), "nats://"), t.TempDir()
+			o := reach("nats://"+n.Listen, former)
+			var nc *nats.Conn
+			connect := func() {
+				t.Helper()
+				var err error
+				if nc, err = o.Connect(natsd.Callout, patient...); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(nc.Close)
+			}
+			if start {
+				connect()
+			}
+			first.Shutdown()
+			first.WaitForShutdown()
+			if !start {
+				connect()
+			}
+			ended, end := context.WithCancel(t.Context())
+			end()
+			if err := o.AwaitRefusal(ended); err != nil {
+				t.Errorf("while the server is away: %v", err)
+			}
+			node(t, t.TempDir(), now, n)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			wantRefused(t, o.AwaitRefusal(ctx), natsd.Callout)
+		})
+	}
 }
 
 func TestAnAccountElsewhereIsSet(t *testing.T) {

@@ -33,21 +33,20 @@ func (o *Outside) accept(name, version string) error {
 	return fmt.Errorf("%w: server %q has version %q; upgrade it to %s or later", ErrOldServer, name, version, o.cfg.Oldest)
 }
 
-// begin returns a connection that was opened just now. If its server, or another one of
-// the cluster, is too old, it closes the connection and returns an ErrOldServer.
-func (o *Outside) begin(role Role, nc *nats.Conn) (*nats.Conn, error) {
+// begin checks the server of a connection that was opened just now. It returns an
+// ErrOldServer if it, or another one of the cluster, is too old.
+func (o *Outside) begin(role Role, nc *nats.Conn) error {
 	// The keeper's connection may be opened again at any time, also while servers are
 	// upgraded; the other two roles are for people.
 	if role == Keeper || role == System || role == Operator {
 		o.notice(role, nc)
-		return nc, nil
+		return nil
 	}
 	err := o.accept(nc.ConnectedServerName(), nc.ConnectedServerVersion())
 	if err = cmp.Or(err, o.acceptOthers()); err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("connect to NATS as %s: %w", role, err)
+		return fmt.Errorf("connect to NATS as %s: %w", role, err)
 	}
-	return nc, nil
+	return nil
 }
 
 // acceptOthers returns an ErrOldServer if one of the servers of the cluster is too old.
@@ -119,28 +118,41 @@ func (o *Outside) notice(role Role, nc *nats.Conn) {
 	if err != nil {
 		o.log.Warn("nats: connected all the same", "role", role, "error", err)
 	}
-	o.old.set(role, err)
+	o.old.set(nc, err)
 }
 
 // oldServers are the results of notice.
 type oldServers struct {
 	mu sync.Mutex
-	by map[Role]error // the last result for a role: an ErrOldServer or nil
+	by map[*nats.Conn]error // the ErrOldServer of each open connection to a server that is too old
 }
 
-// set stores the result for a role in place of its former one.
-func (o *oldServers) set(role Role, err error) {
+// set stores the result for a connection in place of its former one. Nil: its server is new
+// enough, or it is closed.
+func (o *oldServers) set(nc *nats.Conn, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.by == nil {
-		o.by = make(map[Role]error)
+	if err == nil {
+		delete(o.by, nc)
+		return
 	}
-	o.by[role] = err
+	if o.by == nil {
+		o.by = make(map[*nats.Conn]error)
+	}
+	o.by[nc] = err
 }
 
-// first returns one of the errors, or nil if there is none.
-func (o *oldServers) first() error {
+// all returns the errors joined, each text once, or nil if there are none.
+func (o *oldServers) all() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return cmp.Or(slices.Collect(maps.Values(o.by))...)
+	byText := make(map[string]error)
+	for _, err := range o.by {
+		byText[err.Error()] = err
+	}
+	var errs []error
+	for _, text := range slices.Sorted(maps.Keys(byText)) {
+		errs = append(errs, byText[text])
+	}
+	return errors.Join(errs...)
 }

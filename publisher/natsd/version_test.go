@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -219,6 +220,55 @@ func TestAServerThatIsTooOldIsNoticedLater(t *testing.T) {
 		d.version.Store("2.15.3")
 		d.cut()
 		eventually(t, "the new server is noticed", func() bool { return o.TooOld(t.Context()) == nil })
+	})
+	t.Run("although the caller has a handler of its own", func(t *testing.T) {
+		d := newDisguise(t, e.server.ClientURL())
+		o := reach(d.url(), e.c)
+		called := make(chan bool, 1)
+		nc, err := o.Connect(natsd.Reader, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectHandler(func(*nats.Conn) {
+			select {
+			case called <- true:
+			default:
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		d.version.Store("2.15.2")
+		d.cut()
+		eventually(t, "the old server is noticed", func() bool { return errors.Is(o.TooOld(t.Context()), natsd.ErrOldServer) })
+		eventually(t, "the caller's handler is called", func() bool { return len(called) > 0 })
+	})
+	t.Run("by each connection until it is closed, whatever others of its role use", func(t *testing.T) {
+		d := newDisguise(t, e.server.ClientURL())
+		o := reach(d.url(), e.c)
+		open := make(map[string]*nats.Conn)
+		for _, version := range []string{"2.15.1", "2.15.2", "2.15.3"} {
+			d.version.Store(version)
+			nc, err := o.Connect(natsd.Keeper)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			open[version] = nc
+		}
+		names := func(versions ...string) bool {
+			err := o.TooOld(t.Context())
+			for _, version := range []string{"2.15.1", "2.15.2"} {
+				if err != nil && strings.Contains(err.Error(), `"`+version+`"`) != slices.Contains(versions, version) {
+					return false
+				}
+			}
+			return errors.Is(err, natsd.ErrOldServer) == (len(versions) > 0)
+		}
+		if !names("2.15.1", "2.15.2") {
+			t.Errorf("too old: %v", o.TooOld(t.Context()))
+		}
+		open["2.15.2"].Close()
+		eventually(t, "the closed one does not count", func() bool { return names("2.15.1") })
+		open["2.15.1"].Close()
+		eventually(t, "none counts", func() bool { return names() })
 	})
 	t.Run("when it was away at the start, and is used", func(t *testing.T) {
 		var log lockedBuffer

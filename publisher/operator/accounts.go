@@ -292,7 +292,10 @@ func (a *Accounts) setUpToDate(resp responders) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, name := range resp.answered {
-		a.servers[id] = &server{name: name, upToDate: true, last: a.cfg.Clock()}
+		if a.servers[id] == nil {
+			a.servers[id] = &server{name: name, first: a.cfg.Clock()}
+		}
+		a.servers[id].upToDate, a.servers[id].last = true, a.cfg.Clock()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 )
 
 func TestAPartnerReadsWhatItsAccountOpens(t *testing.T) {
+	t.Parallel()
 	eachSize(t, func(t *testing.T, in *installation) {
 		in.answerLogins()
 		in.makeStream("acme", "A", "B")

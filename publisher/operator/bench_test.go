@@ -161,6 +161,7 @@ func benchmarkPlain(b *testing.B, size int) {
 	}
 	slices.Sort(took)
 	report(b, "change-p50-ms", took[len(took)/2])
+	report(b, "change-max-ms", took[len(took)-1])
 	in.measureServers(b)
 }
 

@@ -54,6 +54,7 @@ func TestTheServicesAccountExportsByWildcards(t *testing.T) {
 }
 
 func TestAnAccountThatIsNoPartnersIsRefused(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 1, false)
 	a := in.accounts()
 	for _, name := range []string{"", "APP", "SYS", "AUTH", "acme", "partner-", "partner-a.b", "partner-.APP", "partner-a b"} {
@@ -71,6 +72,7 @@ func TestAnAccountThatIsNoPartnersIsRefused(t *testing.T) {
 
 // What servers take for the later of two accounts is what was issued later.
 func TestEachChangeIsIssuedLaterWhateverTheClockShows(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 1, false)
 	n := in.nodes[0]
 	now := time.Unix(1_700_000_000, 0)
@@ -131,6 +133,7 @@ func TestEachChangeIsIssuedLaterWhateverTheClockShows(t *testing.T) {
 }
 
 func TestARemovedPartnersAccountIsClosedAndOpenedAgain(t *testing.T) {
+	t.Parallel()
 	eachSize(t, func(t *testing.T, in *installation) {
 		in.answerLogins()
 		a := in.accounts()

@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -12,15 +13,19 @@ import (
 )
 
 func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
+	t.Parallel()
 	eachSize(t, func(t *testing.T, in *installation) {
 		in.answerLogins()
-		a := in.accounts()
+		a := in.accountsOf(func(c *operator.Config) { c.Timeout = time.Hour }) // no answer may be missing, as of a server without connections
 		in.compare(a, accountOf("acme", "A"), accountOf("globex", "A"), accountOf("initech", "A"))
 		open := make(map[string]*nats.Conn)
 		for _, id := range []string{"acme", "globex"} {
 			open[id] = in.mustLogin(in.nodes[len(in.nodes)-1], id)
 		}
-		connections, err := a.Connections(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		defer time.AfterFunc(timeout, cancel).Stop()
+		connections, err := a.Connections(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +45,7 @@ func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		in.until("what it sent is counted", func() error {
-			traffic, err := a.Traffic(t.Context())
+			traffic, err := a.Traffic(ctx)
 			if err != nil {
 				return err
 			}
@@ -53,27 +58,23 @@ func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
 			}
 			return nil
 		})
-		backlogs, err := a.Backlogs(t.Context())
+		backlogs, err := a.Backlogs(ctx)
 		if err != nil || len(backlogs) != 2 {
 			t.Errorf("backlogs are %+v, %v", backlogs, err)
 		}
 		closed := open["acme"].StatusChanged(nats.CLOSED)
 		for range 2 { // once more is harmless
-			if err := a.Disconnect(t.Context(), acme); err != nil {
+			if err := a.Disconnect(ctx, acme); err != nil {
 				t.Fatal(err)
 			}
 		}
-		select {
-		case <-closed:
-		case <-time.After(timeout):
-			t.Fatal("the connection is not closed")
-		}
+		await(t, "the connection is closed", closed)
 		acme.Server = "GONE"
-		if err := a.Disconnect(t.Context(), acme); err != nil {
+		if err := a.Disconnect(ctx, acme); err != nil {
 			t.Errorf("a connection of a server that is gone: %v", err)
 		}
 		in.until("it is not listed", func() error {
-			connections, err := a.Connections(t.Context())
+			connections, err := a.Connections(ctx)
 			if err == nil && len(connections["partner-acme"]) > 0 {
 				err = errors.New("still listed")
 			}
@@ -84,6 +85,7 @@ func TestConnectionsOfAllPartnersAreListedAndClosed(t *testing.T) {
 
 // No request loads an account on a server: it is loaded when its partner logs in.
 func TestNoRequestLoadsAnAccount(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 1, false)
 	in.answerLogins()
 	a := in.accounts()
@@ -130,5 +132,15 @@ func TestAServerWithoutConnectionsIsNotWaitedFor(t *testing.T) {
 		}
 	case <-time.After(timeout):
 		t.Error("a server without connections is waited for")
+	}
+}
+
+// await waits for a change of a connection's status.
+func await(t *testing.T, what string, changed <-chan nats.Status) {
+	t.Helper()
+	select {
+	case <-changed:
+	case <-time.After(timeout):
+		t.Fatalf("waited in vain until %s", what)
 	}
 }

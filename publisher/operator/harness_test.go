@@ -74,6 +74,7 @@ type installation struct {
 	roles   operator.RoleKeys
 	preload *operator.Preload
 	nodes   []*node
+	routes  []string // addresses of the first servers for each other
 	clock   func() time.Time
 	plain   bool // users and passwords in place of keys
 }
@@ -109,25 +110,44 @@ func newInstallation(t testing.TB, size int, processes bool) *installation {
 func (in *installation) addNodes(dir string, size int, processes bool) {
 	in.t.Helper()
 	addresses := freeAddresses(in.t, 2*size)
+	if size > 1 {
+		in.routes = addresses[size:]
+	}
 	for i := range size {
-		n := &node{name: fmt.Sprint("n", i+1), url: "nats://" + addresses[i]}
-		n.file = filepath.Join(dir, n.name+".conf")
-		of := natsd.Node{Name: n.name, Listen: addresses[i], StoreDir: filepath.Join(dir, n.name), Include: "operator.conf"}
-		of.Accounts = filepath.Join(dir, n.name, "jwt")
+		route := ""
 		if size > 1 {
-			of.Cluster = &natsd.Cluster{Name: "signoff", Listen: addresses[size+i], Routes: addresses[size:], User: "route", Password: "between servers"}
+			route = in.routes[i]
 		}
-		n.accounts = of.Accounts
-		text := of.Text()
-		if in.plain {
-			text = strings.Replace(text, operator.Resolver(of.Accounts), "", 1)
-		}
-		write(in.t, n.file, text)
+		n := in.newNode(dir, fmt.Sprint("n", i+1), addresses[i], route)
 		in.nodes = append(in.nodes, n)
-		in.t.Cleanup(func() { in.kill(n) })
 		in.start(n, processes)
 	}
 	in.ready()
+}
+
+// newNode writes the file of a server, which is not started. Route is its address for the
+// other servers, empty if it is the only one.
+func (in *installation) newNode(dir, name, listen, route string) *node {
+	in.t.Helper()
+	n := &node{name: name, url: "nats://" + listen, file: filepath.Join(dir, name+".conf"), accounts: filepath.Join(dir, name, "jwt")}
+	of := natsd.Node{Name: name, Listen: listen, StoreDir: filepath.Join(dir, name), Accounts: n.accounts, Include: "operator.conf"}
+	if route != "" {
+		of.Cluster = &natsd.Cluster{Name: "signoff", Listen: route, Routes: in.routes, User: "route", Password: "between servers"}
+	}
+	text := of.Text()
+	if in.plain {
+		text = strings.Replace(text, operator.Resolver(of.Accounts), "", 1)
+	}
+	write(in.t, n.file, text)
+	in.t.Cleanup(func() { in.kill(n) })
+	return n
+}
+
+// in returns the installation for a subtest, which fails by itself.
+func (in *installation) in(t testing.TB) *installation {
+	own := *in
+	own.t = t
+	return &own
 }
 
 func eachSize(t *testing.T, test func(t *testing.T, in *installation)) {

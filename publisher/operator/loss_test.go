@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"iter"
 	"os"
@@ -39,20 +40,22 @@ func (in *installation) compare(a *operator.Accounts, accounts ...tenancy.Accoun
 }
 
 func TestFilesOfRunningServersThatAreLostOrDamagedAreWrittenAgain(t *testing.T) {
-	for name, damage := range map[string]func(path string) error{
-		"lost":  os.Remove,
-		"empty": func(path string) error { return os.Truncate(path, 0) },
-		"cut":   func(path string) error { return os.Truncate(path, 300) },
-		"the directory is lost": func(path string) error {
-			return os.RemoveAll(filepath.Dir(path))
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			eachSize(t, func(t *testing.T, in *installation) {
-				in.answerLogins()
-				a := in.accounts()
-				acme, globex := accountOf("acme", "A"), accountOf("globex", "B")
-				in.compare(a, acme, globex)
+	t.Parallel()
+	eachSize(t, func(t *testing.T, in *installation) {
+		in.answerLogins()
+		a := in.accounts()
+		acme, globex := accountOf("acme", "A"), accountOf("globex", "B")
+		in.compare(a, acme, globex)
+		for name, damage := range map[string]func(path string) error{
+			"lost":  os.Remove,
+			"empty": func(path string) error { return os.Truncate(path, 0) },
+			"cut":   func(path string) error { return os.Truncate(path, 300) },
+			"the directory is lost": func(path string) error {
+				return os.RemoveAll(filepath.Dir(path))
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				in := in.in(t)
 				for _, n := range in.nodes[:max(1, len(in.nodes)-1)] {
 					if err := damage(filepath.Join(n.accounts, in.keys.PartnerAccount("acme")+".jwt")); err != nil {
 						t.Fatal(err)
@@ -65,12 +68,13 @@ func TestFilesOfRunningServersThatAreLostOrDamagedAreWrittenAgain(t *testing.T) 
 					in.mustLogin(n, "acme")
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // A holder of SYS can push what it has signed itself.
 func TestAForgedAccountIsPutRight(t *testing.T) {
+	t.Parallel()
 	eachSize(t, func(t *testing.T, in *installation) {
 		in.answerLogins()
 		a := in.accounts()
@@ -130,6 +134,7 @@ func TestAForgedAccountIsPutRight(t *testing.T) {
 }
 
 func TestDirectoriesOfAllServersAreLost(t *testing.T) {
+	t.Parallel()
 	eachSize(t, func(t *testing.T, in *installation) {
 		in.makeStream("acme", "A")
 		in.publish("A", "a1", "a2")
@@ -157,8 +162,10 @@ func TestDirectoriesOfAllServersAreLost(t *testing.T) {
 }
 
 func TestServersThatWereKilledNeedNoPush(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 3} {
 		t.Run(fmt.Sprint(size, " servers"), func(t *testing.T) {
+			t.Parallel()
 			in := newInstallation(t, size, true)
 			in.makeStream("acme", "A")
 			in.publish("A", "a1", "a2")
@@ -194,6 +201,7 @@ func TestServersThatWereKilledNeedNoPush(t *testing.T) {
 
 // The server counts for some minutes, because it did not say that it ends.
 func TestAServerThatWasKilledDuringAPushIsNamedAndPutRight(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 3, true)
 	in.answerLogins()
 	a := in.accountsOf(nil)
@@ -226,6 +234,7 @@ func TestAServerThatWasKilledDuringAPushIsNamedAndPutRight(t *testing.T) {
 }
 
 func TestAServerThatIsPausedDuringAPushIsNamedAndPutRight(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 3, true)
 	in.answerLogins()
 	a := in.accountsOf(nil)
@@ -254,6 +263,7 @@ func TestAServerThatIsPausedDuringAPushIsNamedAndPutRight(t *testing.T) {
 }
 
 func TestAServerThatWasStoppedDuringAPushGetsIt(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 3, false)
 	in.answerLogins()
 	a := in.accountsOf(nil)
@@ -274,6 +284,45 @@ func TestAServerThatWasStoppedDuringAPushGetsIt(t *testing.T) {
 	in.wantImports("acme", "A")
 }
 
+// A server that said that it ends is not taken for one that does not answer, nor does its
+// former id stand for another one after it was started again.
+func TestAServerOfUnknownNameThatDoesNotAnswerIsReportedAfterAnotherWasStartedAgain(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t, 3, false)
+	now := time.Now()
+	in.clock = func() time.Time { return now }
+	a, other := in.accountsOf(nil), in.accountsOf(nil)
+	answering := func(a *operator.Accounts, want int) {
+		t.Helper()
+		in.until(fmt.Sprint(want, " servers answer and no other is active"), func() error {
+			s, err := a.Servers(t.Context())
+			if err == nil && (len(s.Answering) != want || len(s.Silent) > 0) {
+				err = fmt.Errorf("%+v", s)
+			}
+			return err
+		})
+	}
+	answering(a, 3)
+	in.kill(in.nodes[2]) // it says that it ends
+	in.start(in.nodes[2], false)
+	answering(other, 3)
+	answering(a, 3) // which did not ask while it was away
+	now = now.Add(time.Minute)
+	answering(a, 3)
+	addresses := freeAddresses(t, 2)
+	unknown := in.newNode(filepath.Dir(in.nodes[0].file), "n4", addresses[0], addresses[1])
+	in.start(unknown, true)
+	answering(other, 4)
+	in.kill(unknown) // it says nothing, and a never had an answer of it
+	in.until("three servers answer", func() error {
+		s, err := a.Servers(t.Context())
+		if err == nil && (len(s.Answering) != 3 || len(s.Silent) != 1) {
+			err = fmt.Errorf("%+v", s)
+		}
+		return err
+	})
+}
+
 func wantUnanswered(t *testing.T, err error, server string) {
 	t.Helper()
 	var unanswered *operator.UnansweredError
@@ -282,12 +331,15 @@ func wantUnanswered(t *testing.T, err error, server string) {
 	}
 }
 
+var killRounds = flag.Int("kill-rounds", 3, "how often a server is killed in TestPushesWhileServersAreKilled")
+
 // Whatever was under way when servers were killed ends as it should be.
 func TestPushesWhileServersAreKilled(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 3, true)
 	a := in.accountsOf(func(c *operator.Config) { c.Timeout = 250 * time.Millisecond })
 	wanted := make([]tenancy.Account, 8)
-	for round := range 6 {
+	for round := range *killRounds {
 		killed := in.nodes[round%3]
 		begun, done := make(chan bool, len(wanted)), make(chan bool)
 		go func() {
@@ -307,6 +359,6 @@ func TestPushesWhileServersAreKilled(t *testing.T) {
 	}
 	in.compare(a, wanted...)
 	for _, account := range wanted {
-		in.wantImports(strings.TrimPrefix(account.Name, tenancy.AccountPrefix), "S5")
+		in.wantImports(strings.TrimPrefix(account.Name, tenancy.AccountPrefix), fmt.Sprint("S", *killRounds-1))
 	}
 }

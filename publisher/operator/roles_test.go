@@ -19,6 +19,7 @@ import (
 )
 
 func TestOnlyTheKeeperPushesAndLooksUpAccounts(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 1, false)
 	key := in.keys.PartnerAccount("acme")
 	keeper := []string{"$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT." + key + ".CLAIMS.LOOKUP", "$SYS.REQ.SERVER.N.KICK"}
@@ -80,6 +81,7 @@ func (in *installation) mayPublish(role operator.Role, subject string) bool {
 
 // Only what the callout answers lets a partner in, whoever has signed a JWT.
 func TestJWTsThatClientsBringOpenNothing(t *testing.T) {
+	t.Parallel()
 	eachSize(t, func(t *testing.T, in *installation) {
 		in.answerLogins()
 		in.compare(in.accounts(), accountOf("acme", "A"))
@@ -171,6 +173,7 @@ func TestJWTsThatClientsBringOpenNothing(t *testing.T) {
 }
 
 func TestWithoutAnAnswerNobodyGetsInAndRolesDo(t *testing.T) {
+	t.Parallel()
 	eachSize(t, func(t *testing.T, in *installation) {
 		if err := in.accounts().SetAccount(t.Context(), accountOf("acme", "A")); err != nil {
 			t.Fatal(err)
@@ -195,6 +198,7 @@ func TestWithoutAnAnswerNobodyGetsInAndRolesDo(t *testing.T) {
 // What a role may do stands in the account, where it can be changed without new
 // credentials.
 func TestCredentialsHoldNoPermissions(t *testing.T) {
+	t.Parallel()
 	in := newInstallation(t, 1, false)
 	for _, role := range operator.Roles {
 		creds, err := in.keys.Credentials(in.roles, role)

@@ -65,12 +65,18 @@ type serverInfo struct {
 type server struct {
 	name     string
 	upToDate bool      // it stores what it should
+	first    time.Time // when it first answered
 	last     time.Time // when it last answered
 }
 
 // forgetAfter is how long the former id of a server is remembered. It is longer than
 // a killed server stays active.
 const forgetAfter = 10 * time.Minute
+
+// settledAfter is how long a server must have answered until all servers are taken to know
+// of it. Before, they may report as many active servers as have answered although they count
+// its former id in its place.
+const settledAfter = 30 * time.Second
 
 // answer is the answer of a server to a request to all of them.
 type answer struct {
@@ -131,13 +137,13 @@ func (a *Accounts) remember(resp responders) Servers {
 	defer a.mu.Unlock()
 	var s Servers
 	now := a.cfg.Clock()
-	names := make(map[string]bool)
+	names := make(map[string]time.Time) // of those that answered, and since when under this id
 	for id, name := range resp.answered {
 		if a.servers[id] == nil {
-			a.servers[id] = &server{name: name}
+			a.servers[id] = &server{name: name, first: now}
 		}
 		a.servers[id].last = now
-		names[name] = true
+		names[name] = a.servers[id].first
 		s.Answering = append(s.Answering, name)
 		if !a.servers[id].upToDate {
 			s.Behind = append(s.Behind, name)
@@ -149,9 +155,10 @@ func (a *Accounts) remember(resp responders) Servers {
 			continue
 		}
 		known.upToDate = false
+		since, again := names[known.name]
 		switch {
-		case names[known.name]: // killed and started again: its former id may be active for some minutes
-			unknown--
+		case again && (!resp.complete() || now.Sub(since) < settledAfter):
+			unknown-- // it was killed and started again: its former id may be active for some minutes
 			if now.Sub(known.last) > forgetAfter {
 				delete(a.servers, id)
 			}

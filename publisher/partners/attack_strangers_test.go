@@ -60,6 +60,7 @@ func TestStrangersKeepNobodyOut(t *testing.T) {
 				t.Error("no login was asked about")
 			}
 			s.deliverToHonest(t)
+			s.wantNoLoad(t)
 		})
 	}
 }

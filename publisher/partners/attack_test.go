@@ -2,6 +2,7 @@ package partners_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"slices"
@@ -61,8 +62,11 @@ type attackTest struct {
 	notices  []*nats.Subscription // of the victim
 	denied   chan error           // what the server said to the attacker
 
+	system *nats.Conn // asks the servers what they count
+
 	before state
-	last   uint64 // sequence of the stream
+	counts serverCounts // after the last attack
+	last   uint64       // sequence of the stream
 }
 
 func attackConfig(c *clock) config {
@@ -89,6 +93,7 @@ func newAttackTest(t *testing.T, h *installation, c *clock, urls ...string) *att
 	s.received = s.listen(s.nc, "_INBOX.>", "crit.v1.A.>", "crit.partner.mallory.access")
 	s.notices = s.listen(s.victim, "_INBOX.>", "crit.v1.A.>", "crit.v1.B.>", "crit.partner.globex.access")
 	s.live = s.listen(s.honest, "crit.v1.C.>")
+	s.system = s.connect(natsd.System)
 	reader, service, answering := s.connect(natsd.Reader), s.connect(natsd.Partners), s.connect(natsd.Callout)
 	s.own = append(s.listen(reader, "crit.>", "_INBOX.witness.>"), s.listen(service, tenancy.SuspensionSubject)...)
 	s.logins = s.listen(answering, "$SYS.REQ.USER.AUTH")[0]
@@ -142,7 +147,54 @@ func (s *attackTest) begin() {
 	s.last = stream.CachedInfo().State.LastSeq
 	s.drain(s.received)
 	s.drain(s.notices)
-	s.before = s.state()
+	s.before, s.counts = s.state(), s.count()
+}
+
+// serverCounts are what all servers together have counted since they started.
+type serverCounts struct {
+	received, sent uint64 // messages from and to clients
+	requests       uint64 // to the API of JetStream
+}
+
+func (s *attackTest) count() (sum serverCounts) {
+	s.t.Helper()
+	askServers(s.t, s.system, len(s.urls), "$SYS.REQ.SERVER.PING.STATSZ", "", func(body []byte) error {
+		type messages struct {
+			Msgs uint64 `json:"msgs"`
+		}
+		var answer struct {
+			Statistics struct {
+				Received  messages `json:"received_from_clients"`
+				Sent      messages `json:"sent_to_clients"`
+				JetStream struct {
+					Stats struct {
+						API struct {
+							Total uint64 `json:"total"`
+						} `json:"api"`
+					} `json:"stats"`
+				} `json:"jetstream"`
+			} `json:"statsz"`
+		}
+		err := json.Unmarshal(body, &answer)
+		sum.received += answer.Statistics.Received.Msgs
+		sum.sent += answer.Statistics.Sent.Msgs
+		sum.requests += answer.Statistics.JetStream.Stats.API.Total
+		return err
+	})
+	return sum
+}
+
+// wantNoLoad makes sure that the servers did no more since they were last asked than what
+// clients sent explains, also by logins that send nothing: each message is at most one request
+// to JetStream, and goes to a few. The service and the honest partner add some.
+func (s *attackTest) wantNoLoad(t *testing.T) {
+	t.Helper()
+	now := s.count()
+	received, sent, requests := now.received-s.counts.received, now.sent-s.counts.sent, now.requests-s.counts.requests
+	s.counts = now
+	if requests > received+20 || sent > 4*received+500 {
+		t.Errorf("for %d messages of clients the servers had %d requests to JetStream and sent %d messages", received, requests, sent)
+	}
 }
 
 // post connects a partner to one of the servers until the test ends.
@@ -264,6 +316,7 @@ func (s *attackTest) check(t *testing.T) {
 	t.Helper()
 	s.deliverToHonest(t)
 	now := s.state()
+	s.wantNoLoad(t)
 	if diff := cmp.Diff(s.before, now); diff != "" {
 		t.Errorf("it changed something:\n%s", diff)
 		s.before = now
@@ -321,6 +374,7 @@ func (s *attackTest) end(t *testing.T) {
 	until(t, "the attacker receives it too", func() bool {
 		return slices.ContainsFunc(s.drain(s.received), func(m *nats.Msg) bool { return string(m.Data) == "public last" })
 	})
+	s.wantNoLoad(t) // of what attacks have left behind
 }
 
 // attacks are all.

@@ -120,21 +120,30 @@ func (q *waitingTest) load(t *testing.T) (sum load) {
 // ask reads the answers of all servers.
 func (q *waitingTest) ask(t *testing.T, subject string, read func(json.RawMessage) error) {
 	t.Helper()
-	inbox, err := q.system.SubscribeSync(q.system.NewInbox())
+	question := fmt.Sprintf(`{"subscriptions":true,"limit":65536,"account":%q}`, q.keys.App)
+	askServers(t, q.system, q.servers, subject, question, func(body []byte) error {
+		var answer struct{ Data json.RawMessage }
+		return errors.Join(json.Unmarshal(body, &answer), read(answer.Data))
+	})
+}
+
+// askServers sends a request in the role System and reads the answers of that many servers.
+func askServers(t testing.TB, system *nats.Conn, servers int, subject, question string, read func([]byte) error) {
+	t.Helper()
+	inbox, err := system.SubscribeSync(system.NewInbox())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = inbox.Unsubscribe() }()
-	if err := q.system.PublishRequest(subject, inbox.Subject, fmt.Appendf(nil, `{"subscriptions":true,"limit":65536,"account":%q}`, q.keys.App)); err != nil {
+	if err := system.PublishRequest(subject, inbox.Subject, []byte(question)); err != nil {
 		t.Fatal(err)
 	}
-	for range q.servers {
+	for range servers {
 		m, err := inbox.NextMsg(timeout)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var answer struct{ Data json.RawMessage }
-		if err := errors.Join(json.Unmarshal(m.Data, &answer), read(answer.Data)); err != nil {
+		if err := read(m.Data); err != nil {
 			t.Fatalf("%s: %v", m.Data, err)
 		}
 	}

@@ -1,7 +1,9 @@
 package partners_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,8 +11,10 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
@@ -62,6 +66,91 @@ func TestWhateverIsLostOfAccountsPartnersGoOnWhereTheyWere(t *testing.T) {
 			same(t, "after", take(t, consumer(t, h.mustLogin("acme"), "acme=A"), 2), "a2", "a3")
 			same(t, "another partner", take(t, consumer(t, h.mustLogin("globex"), "globex=A"), 3), "a1", "a2", "a3")
 		})
+	}
+}
+
+// Partners stay connected, or connect again by themselves, and go on where they were.
+func TestAllServersLoseTheirAccountsWhilePartnersAreConnected(t *testing.T) {
+	t.Parallel()
+	h := prepare(t, config{AckWait: 5 * time.Second, CompareInterval: 100 * time.Millisecond})
+	ids := []string{"acme", "globex", "initech"}
+	for _, id := range ids {
+		h.directory.d = h.directory.d.WithPartner(partner(id, "A"))
+	}
+	c := startProcesses(t)
+	h.on(c)
+	h.startService()
+	h.ready()
+	h.publish("A", "a1", "a2", "a3")
+	open := make(map[string]*nats.Conn)
+	for i, id := range ids {
+		until(t, id+" is let in", func() (ok bool) { // a server has to learn first who answers
+			nc, err := nats.Connect(c.urls[i], nats.UserInfo(id, secretOf(id)), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
+				nats.IgnoreAuthErrorAbort(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+			open[id] = nc
+			return err == nil
+		})
+		t.Cleanup(open[id].Close)
+		same(t, "before", take(t, consumer(t, open[id], id+"=A"), 1), "a1")
+	}
+	lose := func() {
+		t.Helper()
+		for _, dir := range c.accounts {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stored := func() bool {
+		for _, dir := range c.accounts {
+			for _, id := range ids {
+				if _, err := os.Stat(filepath.Join(dir, h.keys.PartnerAccount(id)+".jwt")); err != nil {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	read := func(want string) {
+		t.Helper()
+		for i, id := range ids {
+			js, err := jetstream.NewWithAPIPrefix(open[id], events.PartnerAPIPrefix)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var msg jetstream.Msg
+			until(t, id+" reads on", func() bool {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				consumer, err := js.Consumer(ctx, events.Stream, events.PartnerConsumer(id, "A"))
+				if err == nil {
+					msg, err = consumer.Next(jetstream.FetchMaxWait(time.Second))
+				}
+				return err == nil
+			})
+			until(t, id+" acknowledges", func() bool {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				return msg.DoubleAck(ctx) == nil
+			})
+			same(t, fmt.Sprint(id, " at server ", i+1), []string{string(msg.Data())}, want)
+		}
+	}
+
+	lose()
+	until(t, "running servers store the accounts again", stored)
+	read("a2")
+	for i := range c.processes {
+		c.kill(i)
+	}
+	lose()
+	for i := range c.processes {
+		c.start(t, i)
+	}
+	until(t, "started servers store the accounts again", stored)
+	read("a3")
+	for _, id := range ids {
+		none(t, consumer(t, open[id], id+"=A"))
 	}
 }
 

@@ -101,7 +101,8 @@ func (a *Callout) serveOps() {
 	a.Ops = rest.NewServer(opsHandler(checks, []check{a.refillNotice()}, a.Metrics), a.log, rest.ServerConfig{})
 }
 
-// Run answers logins until ctx ends or a part fails, and then closes everything. It calls
+// Run answers logins until ctx ends, the NATS servers refuse its credentials or a part fails,
+// and then closes everything. It calls
 // announce at once: /readyz shows when logins are answered.
 func (a *Callout) Run(ctx context.Context, announce func(datadir.Serving)) error {
 	s := datadir.Serving{PID: os.Getpid(), Ops: a.OpsListener.Addr().String(), OpsURL: "http://" + a.OpsListener.Addr().String(), NATS: a.NATS.ClientURL()}
@@ -113,6 +114,7 @@ func (a *Callout) Run(ctx context.Context, announce func(datadir.Serving)) error
 		httpComponent("operations", a.Ops, a.OpsListener),
 		{"read model", func(ctx context.Context) error { return a.Model.Run(ctx, a.Reader) }},
 		{"logins", a.standalone.Run},
+		{"NATS", a.outside.AwaitRefusal},
 	})
 	return errors.Join(err, a.Dir.RemoveServeFile(), a.Close())
 }
