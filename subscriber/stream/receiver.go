@@ -40,22 +40,8 @@ type receiver struct {
 	position Position                    // of the last message
 	heads    map[string]events.ChainHead // by study key
 	max      int                         // messages of a batch
-	ahead    *answer                     // to a request that was made before it was needed, or nil
 	messages chan received               // closed after the last
 	err      error                       // why it was closed
-}
-
-// answer is what the broker sends to a request for messages.
-type answer struct {
-	from     uint64 // stream sequence of the first message
-	messages *nats.Subscription
-}
-
-// drop ends the subscription. More than one call is harmless.
-func (a *answer) drop() {
-	if a != nil {
-		_ = a.messages.Unsubscribe() // the connection may be closed
-	}
 }
 
 // newReceiver returns a receiver of the messages behind the stored progress. It changes a
@@ -76,7 +62,6 @@ func (r *Reader) newReceiver(live *live, stored Progress) *receiver {
 // before is applied first. It returns an error only if ctx ends.
 func (r *receiver) run(ctx context.Context) error {
 	defer close(r.messages)
-	defer func() { r.ahead.drop() }()
 	poll := time.NewTicker(r.poll)
 	defer poll.Stop()
 	var lag time.Duration // waited last for a server that lacks what was announced
@@ -126,15 +111,15 @@ func (r *receiver) get(ctx context.Context) (pending uint64, err error) {
 	timer := time.AfterFunc(r.timeout, func() { cancel(errSilent) })
 	defer timer.Stop()
 	from := max(r.position.StreamSequence, 1)
-	answers, err := r.answer(from)
+	answers, err := r.request(from)
 	if err != nil {
 		return 0, outage{fmt.Errorf("request messages from %d: %w", from, err)}
 	}
-	defer answers.drop()
-	again := r.position.StreamSequence > 0 // whether the next message is the one at the position
-	var last uint64                        // sequence of the last message of the answer
+	defer func() { _ = answers.Unsubscribe() }() // the connection may be closed
+	again := r.position.StreamSequence > 0       // whether the next message is the one at the position
+	var last uint64                              // sequence of the last message of the answer
 	for ; ; timer.Reset(r.timeout) {
-		msg, err := answers.messages.NextMsgWithContext(ctx)
+		msg, err := answers.NextMsgWithContext(ctx)
 		if err != nil {
 			return 0, outage{fmt.Errorf("wait for messages from %d: %w", from, errors.Join(err, context.Cause(ctx)))}
 		}
@@ -164,12 +149,6 @@ func (r *receiver) get(ctx context.Context) (pending uint64, err error) {
 			return 0, err
 		}
 		pending = m.pending
-		// The second half of a full answer is on its way while the next answer begins.
-		if end := from + requestMessages - 1; place.sequence == from+requestMessages/2 && place.sequence+place.pending > end {
-			if r.ahead, err = r.request(end); err != nil {
-				return 0, outage{fmt.Errorf("request messages from %d: %w", end, err)}
-			}
-		}
 		select {
 		case r.messages <- m:
 		case <-ctx.Done():
@@ -178,33 +157,20 @@ func (r *receiver) get(ctx context.Context) (pending uint64, err error) {
 	}
 }
 
-// answer returns the answer to a request for messages, which it makes unless it was made
-// ahead.
-func (r *receiver) answer(from uint64) (*answer, error) {
-	ahead := r.ahead
-	r.ahead = nil
-	if ahead != nil && ahead.from == from {
-		return ahead, nil
-	}
-	ahead.drop()
-	return r.request(from)
-}
-
-// request requests a batch of messages.
-func (r *receiver) request(from uint64) (*answer, error) {
+// request requests a batch of messages and returns the subscription to the answer.
+func (r *receiver) request(from uint64) (*nats.Subscription, error) {
 	nc := r.js.Conn()
 	inbox := nc.NewInbox()
-	messages, err := nc.SubscribeSync(inbox)
+	answers, err := nc.SubscribeSync(inbox)
 	if err != nil {
 		return nil, err
 	}
-	a := &answer{from, messages}
 	body := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d}`, from, requestMessages, requestBytes)
 	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+r.stream, inbox, body); err != nil {
-		a.drop()
+		_ = answers.Unsubscribe() // the connection may be closed
 		return nil, err
 	}
-	return a, nil
+	return answers, nil
 }
 
 // endOfAnswer reports whether nothing follows. The error is that of the broker.
