@@ -3,6 +3,7 @@ package stream_test
 import (
 	"bytes"
 	"context"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,19 +48,35 @@ func BenchmarkBacklog(b *testing.B) {
 	s := &study{key: "S1", body: bytes.Repeat([]byte("x"), 4500)}
 	broker.publishBatches(s.take(backlog))
 	js := broker.connect(natsd.Reader) // not through the proxy
-	var got, consumed time.Duration
+	var got, consumed, gotProcessor, consumedProcessor time.Duration
 	for b.Loop() {
+		begun := processorTime(b)
 		got += readBacklog(b, backlog, func(ctx context.Context, h *memoryHandler) error {
 			return stream.NewReader(js, h, stream.Config{}).Run(ctx)
 		})
+		between := processorTime(b)
 		consumed += readBacklog(b, backlog, func(ctx context.Context, h *memoryHandler) error {
 			return consume(ctx, broker.writer, h)
 		})
+		gotProcessor += between - begun
+		consumedProcessor += processorTime(b) - between
 	}
 	events := float64(backlog * b.N)
 	b.ReportMetric(events/got.Seconds(), "events/s")
 	b.ReportMetric(events/consumed.Seconds(), "consumer-events/s")
 	b.ReportMetric(consumed.Seconds()/got.Seconds(), "ratio")
+	b.ReportMetric(consumedProcessor.Seconds()/gotProcessor.Seconds(), "processor-ratio")
+}
+
+// processorTime returns how long the process has used processors. Unlike the time that
+// passes, it does not depend on what else the machine does.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // readBacklog returns how long read takes to apply n events.
@@ -94,28 +111,10 @@ func consume(ctx context.Context, js jetstream.JetStream, h stream.Handler) erro
 		return err
 	}
 	defer from.Stop()
-	received := make(chan stream.Message, 500)
+	received, failed := make(chan stream.Message, 500), make(chan error, 1)
 	go func() {
 		defer close(received)
-		heads := make(map[string]events.ChainHead)
-		for {
-			msg, err := from.Next(jetstream.NextContext(ctx))
-			if err != nil {
-				return
-			}
-			meta, err := msg.Metadata()
-			if err != nil {
-				return
-			}
-			e, err := events.FromHeader(msg.Headers(), msg.Data())
-			if err != nil {
-				return
-			}
-			if heads[e.Study], err = heads[e.Study].Follow(e); err != nil {
-				return
-			}
-			received <- stream.Message{StreamSequence: meta.Sequence.Stream, Event: e}
-		}
+		failed <- receiveConsumed(ctx, from, received)
 	}()
 	var applied stream.Position
 	for m := range received {
@@ -130,5 +129,31 @@ func consume(ctx context.Context, js jetstream.JetStream, h stream.Handler) erro
 			return err
 		}
 	}
-	return nil
+	return <-failed
+}
+
+// receiveConsumed sends the messages of a consumer, checked, until ctx ends.
+func receiveConsumed(ctx context.Context, from jetstream.MessagesContext, to chan<- stream.Message) error {
+	heads := make(map[string]events.ChainHead)
+	for {
+		msg, err := from.Next(jetstream.NextContext(ctx))
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		e, err := events.FromHeader(msg.Headers(), msg.Data())
+		if err != nil {
+			return err
+		}
+		if heads[e.Study], err = heads[e.Study].Follow(e); err != nil {
+			return err
+		}
+		to <- stream.Message{StreamSequence: meta.Sequence.Stream, Event: e}
+	}
 }
