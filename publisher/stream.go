@@ -20,8 +20,8 @@ type StreamConfig struct {
 	// embedded server, 3 on a cluster. Defaults to 1.
 	Replicas int
 
-	// MaxConsumers is how many consumers the stream may have, those of partners and of
-	// the service together. It is not lowered on an existing stream. Defaults to 5,100.
+	// MaxConsumers is how many consumers the stream may have, those of partners and
+	// others together. It is not lowered on an existing stream. Defaults to 5,100.
 	MaxConsumers int
 
 	// RefillTo is the outbox's highest stream sequence. A stream that is created is

@@ -136,7 +136,7 @@ func TestAPartnerGoesOnWhenTheOnlyServerOfItsConsumerIsKilled(t *testing.T) {
 	s.Listen, s.NATSConsumerReplicas = o.listen, 1
 	o.p, o.stop = startWith(t, o.data, s, slog.New(slog.DiscardHandler))
 	consumer := events.PartnerConsumer("acme", events.StudyKey(demoStudy))
-	js := o.as(t, natsd.Reader)
+	js := o.as(t, natsd.Operator)
 	held := func() (leader string, err error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()

@@ -8,11 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // lockedBuffer takes the log of a server.
@@ -67,12 +69,20 @@ func TestWhatClientsMakeTheServerWarnOfDoesNotFloodTheLog(t *testing.T) {
 	var log lockedBuffer
 	s := start(t, natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(&log, nil))})
 	store(t, connect(t, s, natsd.Publisher), "one")
-	nc := connect(t, s, natsd.Reader)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(connect(t, s, natsd.Publisher))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := js.CreateConsumer(t.Context(), events.Stream, jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy})
+	name := events.PartnerConsumer("acme", "S")
+	_, err = js.CreateConsumer(t.Context(), events.Stream, jetstream.ConsumerConfig{Durable: name, AckPolicy: jetstream.AckExplicitPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc := loginPartner(t, s, "acme", "S")
+	if js, err = jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix); err != nil {
+		t.Fatal(err)
+	}
+	c, err := js.Consumer(t.Context(), events.Stream, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,4 +106,41 @@ func TestWhatClientsMakeTheServerWarnOfDoesNotFloodTheLog(t *testing.T) {
 	if n := log.len(); n > 100_000 {
 		t.Errorf("%d bytes of log", n)
 	}
+}
+
+// loginPartner connects as a partner, to which it grants a study.
+func loginPartner(t *testing.T, s *natsd.Server, id, study string) *nats.Conn {
+	t.Helper()
+	a := s.Accounts()
+	defer a.Close()
+	if err := a.SetAccount(t.Context(), tenancy.AccountOf(id, []string{study}, tenancy.DefaultLimits())); err != nil {
+		t.Fatal(err)
+	}
+	callout := connect(t, s, natsd.Callout)
+	_, err := callout.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) {
+		request, err := jwt.DecodeAuthorizationRequestClaims(string(m.Data))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		answer, err := s.Keys().Answers().Admit(request, id, jwt.NewUserClaims(request.UserNkey))
+		if err == nil {
+			err = m.Respond([]byte(answer))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err == nil {
+		err = callout.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo(id, "any"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
 }

@@ -44,8 +44,8 @@ func streamOf(t *testing.T, nc *nats.Conn) jetstream.Stream {
 	return stream
 }
 
-// fill makes a stream of ten messages with a consumer that has acknowledged four.
-func fill(t *testing.T, writer, reader *nats.Conn) {
+// fill makes a stream of ten messages with a consumer that has delivered four.
+func fill(t *testing.T, writer *nats.Conn) {
 	t.Helper()
 	js, err := jetstream.New(writer)
 	if err != nil {
@@ -63,19 +63,12 @@ func fill(t *testing.T, writer, reader *nats.Conn) {
 			t.Fatal(err)
 		}
 	}
-	if js, err = jetstream.New(reader); err != nil {
-		t.Fatal(err)
-	}
-	c, err := js.CreateConsumer(t.Context(), events.Stream, jetstream.ConsumerConfig{Durable: "acme=A", AckPolicy: jetstream.AckExplicitPolicy})
+	c, err := js.CreateConsumer(t.Context(), events.Stream, jetstream.ConsumerConfig{Durable: "acme=A", AckPolicy: jetstream.AckNonePolicy})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 4 {
-		msg, err := c.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := msg.DoubleAck(t.Context()); err != nil {
+		if _, err := c.Next(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -93,8 +86,8 @@ func wantFilled(t *testing.T, nc *nats.Conn, created time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if floor := c.CachedInfo().AckFloor.Stream; floor != 4 {
-		t.Errorf("acknowledged up to %d", floor)
+	if last := c.CachedInfo().Delivered.Stream; last != 4 {
+		t.Errorf("delivered up to %d", last)
 	}
 	msg, err := c.Next()
 	if err != nil {
@@ -108,7 +101,7 @@ func wantFilled(t *testing.T, nc *nats.Conn, created time.Time) {
 func TestTheStreamOfTheConfigurationModeIsTakenOver(t *testing.T) {
 	dir := t.TempDir()
 	before, keys := startOperator(t, dir)
-	fill(t, connect(t, before, natsd.Publisher), connect(t, before, natsd.Reader))
+	fill(t, connect(t, before, natsd.Publisher))
 	created := streamOf(t, connect(t, before, natsd.Reader)).CachedInfo().Created
 	before.Shutdown()
 	// Without operator mode the store has the name of the account.
@@ -118,7 +111,7 @@ func TestTheStreamOfTheConfigurationModeIsTakenOver(t *testing.T) {
 	}
 
 	s, _ := startOperator(t, dir)
-	wantFilled(t, connect(t, s, operator.Reader), created)
+	wantFilled(t, connect(t, s, operator.Publisher), created)
 	entries, err := os.ReadDir(filepath.Join(dir, "jetstream"))
 	if err != nil || len(entries) != 1 || entries[0].Name() != keys.App {
 		t.Errorf("the store holds %v, %v", entries, err)
@@ -128,7 +121,7 @@ func TestTheStreamOfTheConfigurationModeIsTakenOver(t *testing.T) {
 func TestTheStreamOutlastsLostKeys(t *testing.T) {
 	dir := t.TempDir()
 	s, before := startOperator(t, dir)
-	fill(t, connect(t, s, operator.Publisher), connect(t, s, operator.Reader))
+	fill(t, connect(t, s, operator.Publisher))
 	created := streamOf(t, connect(t, s, operator.Reader)).CachedInfo().Created
 	s.Shutdown()
 	if err := os.RemoveAll(filepath.Join(dir, "keys")); err != nil {
@@ -138,7 +131,7 @@ func TestTheStreamOutlastsLostKeys(t *testing.T) {
 	if before.App == after.App {
 		t.Fatal("the keys are the same")
 	}
-	wantFilled(t, connect(t, s, operator.Reader), created)
+	wantFilled(t, connect(t, s, operator.Publisher), created)
 	if _, err := os.Stat(filepath.Join(dir, "jwt", before.App+".jwt")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an account of the lost keys is still there: %v", err)
 	}
@@ -195,7 +188,7 @@ func TestAccountsOfTheServiceAreWrittenAnewBeforeEachStart(t *testing.T) {
 			dir := t.TempDir()
 			s, keys := startOperator(t, dir)
 			s.Shutdown()
-			for _, key := range []string{keys.System, keys.Auth, keys.App} {
+			for _, key := range []string{keys.System, keys.Auth, keys.App, keys.Read} {
 				if err := damage(filepath.Join(dir, "jwt", key+".jwt")); err != nil {
 					t.Fatal(err)
 				}
@@ -204,7 +197,7 @@ func TestAccountsOfTheServiceAreWrittenAnewBeforeEachStart(t *testing.T) {
 			for _, role := range operator.Roles {
 				connect(t, s, role)
 			}
-			for _, key := range []string{keys.System, keys.Auth, keys.App} {
+			for _, key := range []string{keys.System, keys.Auth, keys.App, keys.Read} {
 				text, err := os.ReadFile(filepath.Join(dir, "jwt", key+".jwt"))
 				if err != nil || len(text) == 0 || !strings.Contains(s.Preload().Text(), string(text)) {
 					t.Errorf("account %s is another on disk: %v", key, err)

@@ -98,7 +98,7 @@ func TestRolesMayDoWhatTheyAreForAndNoMore(t *testing.T) {
 	store(t, connect(t, s, natsd.Publisher), "one")
 
 	for _, role := range []natsd.Role{natsd.Reader, natsd.Operator} {
-		t.Run(string(role)+" reads by consumer, by sequence and live", func(t *testing.T) {
+		t.Run(string(role)+" reads by sequence and live", func(t *testing.T) {
 			nc := connect(t, s, role)
 			js, err := jetstream.New(nc)
 			if err != nil {
@@ -110,13 +110,6 @@ func TestRolesMayDoWhatTheyAreForAndNoMore(t *testing.T) {
 			}
 			if msg, err := stream.GetMsg(t.Context(), 1); err != nil || string(msg.Data) != "one" {
 				t.Errorf("message by sequence: %v, %v", msg, err)
-			}
-			consumer, err := js.OrderedConsumer(t.Context(), events.Stream, jetstream.OrderedConsumerConfig{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if msg, err := consumer.Next(); err != nil || string(msg.Data()) != "one" {
-				t.Errorf("message by consumer: %v, %v", msg, err)
 			}
 			live, err := nc.SubscribeSync("crit.>")
 			if err != nil {

@@ -82,23 +82,62 @@ func (k *Keys) appJWT(roles RoleKeys, issued int64) (string, error) {
 	c.Limits.JetStreamLimits = jwt.JetStreamLimits{
 		MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
 	}
-	a := tenancy.AccountOf("*", []string{"*"}, tenancy.Limits{})
-	seen := make(map[string]bool) // exported already
-	for _, s := range a.Services {
+	partners := tenancy.AccountOf("*", []string{"*"}, tenancy.Limits{})
+	exported := make(map[string]bool)
+	for _, s := range append(partners.Services, readServices...) {
 		// A consumer's name is one part of a subject, with a study or without.
 		subject := strings.ReplaceAll(s.Subject, "*=*", "*")
-		if seen[subject] {
+		if exported[subject] {
 			continue
 		}
-		seen[subject] = true
+		exported[subject] = true
 		e := &jwt.Export{Type: jwt.Service, Subject: jwt.Subject(subject), ResponseType: jwt.ResponseTypeStream}
 		if !s.Streamed {
 			e.ResponseType, e.ResponseThreshold = jwt.ResponseTypeSingleton, answerWithin
 		}
 		c.Exports.Add(e)
 	}
-	for _, subject := range a.Streams {
+	for _, subject := range readStreams {
 		c.Exports.Add(&jwt.Export{Type: jwt.Stream, Subject: jwt.Subject(subject)})
+	}
+	if err := k.scopes(c, roles); err != nil {
+		return "", err
+	}
+	return encode(c, k.accounts, issued)
+}
+
+// readServices are the requests that account READ imports from APP. None of them changes
+// anything. The answer to a direct get of several messages is several messages.
+var readServices = []tenancy.Service{
+	{Subject: api + "INFO"},
+	{Subject: api + "STREAM.NAMES"},
+	{Subject: api + "STREAM.LIST"},
+	{Subject: api + "STREAM.INFO." + stream},
+	{Subject: api + "STREAM.MSG.GET." + stream},
+	{Subject: api + "DIRECT.GET." + stream, Streamed: true},
+	{Subject: api + "DIRECT.GET." + stream + ".>", Streamed: true},
+	{Subject: api + "CONSUMER.NAMES." + stream},
+	{Subject: api + "CONSUMER.LIST." + stream},
+	{Subject: api + "CONSUMER.INFO." + stream + ".*"},
+}
+
+// readStreams are the live subjects that account READ imports from APP: all. Those of
+// partners are among them.
+var readStreams = append(tenancy.AccountOf("*", []string{"*"}, tenancy.Limits{}).Streams, events.AccessSubject)
+
+// readJWT returns account READ, whose users read the stream. It has no JetStream, and
+// imports only requests that change nothing. A server sends the answer to an imported
+// request to a subject of its own in APP, and from there to the reply subject in READ. So
+// the answer reaches no subscriber in APP or in the account of a partner, whatever the
+// reply subject is.
+func (k *Keys) readJWT(roles RoleKeys, issued int64) (string, error) {
+	c := newAccount(k.Read, AccountRead)
+	c.Limits.Exports = 0
+	for _, s := range readServices {
+		c.Imports.Add(&jwt.Import{Type: jwt.Service, Account: k.App, Subject: jwt.Subject(s.Subject), LocalSubject: jwt.RenamingSubject(s.Subject)})
+	}
+	for _, subject := range readStreams {
+		c.Imports.Add(&jwt.Import{Type: jwt.Stream, Account: k.App, Subject: jwt.Subject(subject)})
 	}
 	if err := k.scopes(c, roles); err != nil {
 		return "", err

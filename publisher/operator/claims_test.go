@@ -42,8 +42,11 @@ func TestTheServicesAccountExportsByWildcards(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"$JS.ACK.*.*.SIGNOFF.*.*.*.*.*.>", "$JS.ACK.SIGNOFF.*.*.*.*.*.*", "$JS.API.CONSUMER.INFO.SIGNOFF.*", "$JS.API.CONSUMER.MSG.NEXT.SIGNOFF.*",
-		"crit.partner.*.access", "crit.v1.*.>",
+		"$JS.ACK.*.*.SIGNOFF.*.*.*.*.*.>", "$JS.ACK.SIGNOFF.*.*.*.*.*.*",
+		"$JS.API.CONSUMER.INFO.SIGNOFF.*", "$JS.API.CONSUMER.LIST.SIGNOFF", "$JS.API.CONSUMER.MSG.NEXT.SIGNOFF.*", "$JS.API.CONSUMER.NAMES.SIGNOFF",
+		"$JS.API.DIRECT.GET.SIGNOFF", "$JS.API.DIRECT.GET.SIGNOFF.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.SIGNOFF", "$JS.API.STREAM.LIST",
+		"$JS.API.STREAM.MSG.GET.SIGNOFF", "$JS.API.STREAM.NAMES",
+		"crit.internal.access", "crit.partner.*.access", "crit.v1.*.>",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("exports:\n%s", diff)
@@ -57,7 +60,7 @@ func TestAnAccountThatIsNoPartnersIsRefused(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, 1, false)
 	a := in.accounts()
-	for _, name := range []string{"", "APP", "SYS", "AUTH", "acme", "partner-", "partner-a.b", "partner-.APP", "partner-a b"} {
+	for _, name := range []string{"", "APP", "READ", "SYS", "AUTH", "acme", "partner-", "partner-a.b", "partner-.APP", "partner-a b"} {
 		err := a.SetAccount(t.Context(), tenancy.Account{Name: name, Limits: limits})
 		if !errors.Is(err, events.Invalid) {
 			t.Errorf("%q: %v", name, err)

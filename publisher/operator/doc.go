@@ -1,5 +1,5 @@
 // Package operator makes and keeps the accounts of NATS servers that run in
-// operator mode: SYS, AUTH and APP of the service, and one for each partner.
+// operator mode: SYS, AUTH, APP and READ of the service, and one for each partner.
 //
 // An account is a JWT that the operator's signing key has signed. The accounts of
 // the service are part of the servers' configuration, which does not change with

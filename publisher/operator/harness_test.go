@@ -386,7 +386,7 @@ func (in *installation) makeStream(partner string, studies ...string) {
 	js := in.jetstream(operator.Publisher)
 	in.until("the stream", func() error {
 		_, err := js.CreateOrUpdateStream(in.t.Context(), jetstream.StreamConfig{
-			Name: events.Stream, Subjects: []string{events.IngestWildcard}, Replicas: len(in.nodes), MaxConsumers: 5000,
+			Name: events.Stream, Subjects: []string{events.IngestWildcard}, Replicas: len(in.nodes), MaxConsumers: 5000, AllowDirect: true,
 			SubjectTransform: &jetstream.SubjectTransformConfig{Source: events.IngestWildcard, Destination: events.StoredWildcard},
 			RePublish:        &jetstream.RePublish{Source: events.StoredWildcard, Destination: events.StoredWildcard},
 		})

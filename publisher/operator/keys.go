@@ -19,7 +19,8 @@ import (
 const (
 	AccountSystem = "SYS"  // the servers' own
 	AccountAuth   = "AUTH" // servers ask in it about logins, and the callout answers
-	AccountApp    = "APP"  // the stream, and the parts of the service that use it
+	AccountApp    = "APP"  // the stream, and the parts of the service that write it or make consumers
+	AccountRead   = "READ" // who only reads the stream
 )
 
 // Files of the key directory. Each holds the seed of one key.
@@ -45,6 +46,7 @@ type Keys struct {
 	System   string // public key of account SYS
 	Auth     string // public key of account AUTH
 	App      string // public key of account APP
+	Read     string // public key of account READ
 }
 
 // keyFiles returns the files of a key directory, the kinds of their keys, and where
@@ -157,6 +159,7 @@ func (k *Keys) compute() (err error) {
 	k.System = accountKey(k.Operator, "."+AccountSystem)
 	k.Auth = accountKey(k.Operator, "."+AccountAuth)
 	k.App = accountKey(k.Operator, "."+AccountApp)
+	k.Read = accountKey(k.Operator, "."+AccountRead)
 	return nil
 }
 

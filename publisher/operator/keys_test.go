@@ -178,7 +178,7 @@ func TestAPartnersKeyIsComputedFromTheOperatorsKeyAndItsID(t *testing.T) {
 	seen := make(map[string]string)
 	for name, key := range map[string]string{
 		"acme": k.PartnerAccount("acme"), "globex": k.PartnerAccount("globex"), "APP": k.PartnerAccount("APP"), "SYS": k.PartnerAccount("SYS"),
-		"the service's APP": k.App, "the service's SYS": k.System, "the service's AUTH": k.Auth,
+		"the service's APP": k.App, "the service's READ": k.Read, "the service's SYS": k.System, "the service's AUTH": k.Auth,
 		"another operator's acme": newKeys(t).PartnerAccount("acme"),
 	} {
 		if !nkeys.IsValidPublicAccountKey(key) {

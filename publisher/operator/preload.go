@@ -13,11 +13,11 @@ import (
 )
 
 // Preload is the part of the servers' configuration that this package signs: the
-// operator, the sentinel and the accounts SYS, AUTH and APP. It does not change with
+// operator, the sentinel and the accounts SYS, AUTH, APP and READ. It does not change with
 // partners.
 type Preload struct {
 	operator, sentinel string    // JWTs
-	accounts           []account // SYS, AUTH and APP
+	accounts           []account // SYS, AUTH, APP and READ
 }
 
 // account is an account of the service: its public key and its JWT.
@@ -43,7 +43,7 @@ func (k *Keys) Preload(roles RoleKeys, dir string, now time.Time) (*Preload, err
 	for _, a := range []struct {
 		key string
 		jwt func(RoleKeys, int64) (string, error)
-	}{{k.System, k.systemJWT}, {k.Auth, k.authJWT}, {k.App, k.appJWT}} {
+	}{{k.System, k.systemJWT}, {k.Auth, k.authJWT}, {k.App, k.appJWT}, {k.Read, k.readJWT}} {
 		path := filepath.Join(dir, a.key+".jwt")
 		stored, err := os.ReadFile(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

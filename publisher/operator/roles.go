@@ -22,8 +22,8 @@ type Role string
 // So "doors", the value of Partners, stays: installations have files of that name.
 const (
 	Publisher Role = "publisher" // owns the stream; the only one that may publish events
-	Reader    Role = "reader"    // reads the stream through consumers and by sequence
-	Operator  Role = "operator"  // a person with the nats command line: looks, changes nothing stored
+	Reader    Role = "reader"    // in account READ: reads the stream
+	Operator  Role = "operator"  // in account READ: a person with the nats command line, who reads stream and consumers
 	Partners  Role = "doors"     // makes partners' consumers
 	System    Role = "system"    // the same person in account SYS: server reports
 	Keeper    Role = "keeper"    // in account SYS: pushes accounts, finds and closes partners' connections
@@ -50,6 +50,8 @@ func (k *Keys) account(r Role) string {
 		return k.System
 	case Callout, sentinel:
 		return k.Auth
+	case Reader, Operator:
+		return k.Read
 	default:
 		return k.App
 	}
@@ -65,18 +67,14 @@ func permissions(role Role) jwt.Permissions {
 		return allow([]string{events.IngestWildcard, api + ">"}, inbox)
 	case Reader:
 		return allow([]string{
-			api + "INFO", api + "STREAM.NAMES", api + "STREAM.INFO." + stream, api + "STREAM.MSG.GET." + stream,
-			api + "DIRECT.GET." + stream, api + "DIRECT.GET." + stream + ".>",
-			api + "CONSUMER.CREATE." + stream, api + "CONSUMER.CREATE." + stream + ".>",
-			api + "CONSUMER.INFO." + stream + ".>", api + "CONSUMER.DELETE." + stream + ".>", // ordered consumers replace themselves
-			api + "CONSUMER.MSG.NEXT." + stream + ".>", "$JS.ACK." + stream + ".>", "$JS.FC." + stream + ".>",
+			api + "STREAM.INFO." + stream, api + "STREAM.MSG.GET." + stream, api + "DIRECT.GET." + stream,
 		}, inbox, events.StoredWildcard)
 	case Operator:
-		return allow([]string{
-			api + "INFO", api + "STREAM.NAMES", api + "STREAM.LIST", api + "STREAM.INFO.>", api + "STREAM.MSG.GET.>", api + "DIRECT.GET.>",
-			api + "CONSUMER.NAMES.>", api + "CONSUMER.LIST.>", api + "CONSUMER.INFO.>",
-			api + "CONSUMER.CREATE.>", api + "CONSUMER.DURABLE.CREATE.>", api + "CONSUMER.DELETE.>", api + "CONSUMER.MSG.NEXT.>", "$JS.ACK.>", "$JS.FC.>",
-		}, inbox, events.StoredWildcard)
+		publish := make([]string, len(readServices))
+		for i, s := range readServices {
+			publish[i] = s.Subject
+		}
+		return allow(publish, inbox, events.StoredWildcard)
 	case Partners:
 		return allow([]string{
 			api + "STREAM.INFO." + stream, api + "CONSUMER.CREATE." + stream + ".>", api + "CONSUMER.DELETE." + stream + ".>",

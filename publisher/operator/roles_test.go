@@ -114,6 +114,8 @@ func TestJWTsThatClientsBringOpenNothing(t *testing.T) {
 			"the stolen key of logins, bearer":        {acme, stolen("logins.nk"), true},
 			"the stolen key of logins claims APP":     {in.keys.App, stolen("logins.nk"), false},
 			"the stolen key of logins claims SYS":     {in.keys.System, stolen("logins.nk"), false},
+			"the stolen key of logins claims READ":    {in.keys.Read, stolen("logins.nk"), false},
+			"the stolen key of answers claims READ":   {in.keys.Read, stolen("answers.nk"), false},
 			"the stolen key of logins claims AUTH":    {in.keys.Auth, stolen("logins.nk"), false},
 			"the stolen key of answers claims APP":    {in.keys.App, stolen("answers.nk"), false},
 			"the stolen key of answers claims SYS":    {in.keys.System, stolen("answers.nk"), false},
@@ -124,7 +126,10 @@ func TestJWTsThatClientsBringOpenNothing(t *testing.T) {
 			"a stranger's key claims SYS":             {in.keys.System, stranger, false},
 			"a stranger's key claims AUTH, as bearer": {in.keys.Auth, stranger, true},
 			"an account that is nowhere":              {in.keys.PartnerAccount("nobody"), stolen("logins.nk"), false},
-			"the reader's key with permissions":       {in.keys.App, in.roles[operator.Reader], false},
+			"the reader's key with permissions":       {in.keys.Read, in.roles[operator.Reader], false},
+			"the reader's key claims APP":             {in.keys.App, in.roles[operator.Reader], false},
+			"the publisher's key with permissions":    {in.keys.App, in.roles[operator.Publisher], false},
+			"the publisher's key claims READ":         {in.keys.Read, in.roles[operator.Publisher], false},
 			"the reader's key claims SYS":             {in.keys.System, in.roles[operator.Reader], false},
 		} {
 			user, err := nkeys.CreateUser()

@@ -95,7 +95,7 @@ func newAttackTest(t *testing.T, h *installation, c *clock, urls ...string) *att
 	s.live = s.listen(s.honest, "crit.v1.C.>")
 	s.system = s.connect(natsd.System)
 	reader, service, answering := s.connect(natsd.Reader), s.connect(natsd.Partners), s.connect(natsd.Callout)
-	s.own = append(s.listen(reader, "crit.>", "_INBOX.witness.>"), s.listen(service, tenancy.SuspensionSubject)...)
+	s.own = append(s.listen(reader, "crit.>"), s.listen(service, "_INBOX.witness.>", tenancy.SuspensionSubject)...)
 	s.logins = s.listen(answering, "$SYS.REQ.USER.AUTH")[0]
 	s.reading = consumer(t, s.honest, "initech=C")
 	// An event of each study that neither the victim nor the attacker has acknowledged.

@@ -18,8 +18,8 @@ import (
 // each. More is left to those who know that their machine has room for it.
 const DefaultMaxConsumers = 5000
 
-// OwnConsumers is how many consumers of the stream are reserved for the service: each
-// read model has one, which it creates again whenever its connection is lost.
+// OwnConsumers is how many consumers of the stream are reserved for those that people
+// make, to look for a fault. The service itself needs none.
 const OwnConsumers = 100
 
 // insufficientResources is the server's error code for a consumer beyond max_ha_assets.
@@ -79,7 +79,7 @@ func (c *capacity) refused(name string) bool {
 
 // limit returns how many consumers partners may have, and the setting to raise if that is not
 // enough: the lower of the configured number and what the stream's own limit leaves. Of the
-// stream's limit OwnConsumers are reserved for the service, but no more than a tenth, so
+// stream's limit OwnConsumers are reserved for others, but no more than a tenth, so
 // that a low limit leaves something to partners.
 func (r *Reconciler) limit() (limit int, raise string) {
 	limit, raise = r.cfg.MaxConsumers, "--max-consumers of signoff serve"

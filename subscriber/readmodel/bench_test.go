@@ -3,16 +3,19 @@ package readmodel_test
 import (
 	"context"
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // large makes n signed reports of about 4.5 KB.
@@ -56,7 +59,8 @@ func (b *broker) publishBatches(list []events.Event) {
 }
 
 // BenchmarkApply applies a backlog, and compares that with inserting the rows
-// it leads to, prepared, 500 per transaction.
+// it leads to, prepared, 500 per transaction, and with applying it through a
+// consumer, which the reader may not create.
 func BenchmarkApply(b *testing.B) {
 	const backlog = 20_000
 	broker := newBroker(b)
@@ -66,16 +70,104 @@ func BenchmarkApply(b *testing.B) {
 	for b.Loop() {
 		path := newPath(b)
 		m := open(b, path, quiet)
-		start := time.Now()
+		begun, start := processorTime(b), time.Now()
 		stop := follow(b, m, broker.reader)
 		reaches(b, m, backlog)
-		applying := time.Since(start)
+		applying, processor := time.Since(start), processorTime(b)-begun
 		stop()
 		inserting := insertRows(b, path)
+		begun = processorTime(b)
+		consumed := applyConsumed(b, broker.writer, backlog)
+		b.ReportMetric((processorTime(b)-begun).Seconds()/processor.Seconds(), "consumer-processor-ratio")
 		b.ReportMetric(backlog/applying.Seconds(), "events/s")
 		b.ReportMetric(backlog/inserting.Seconds(), "bare-rows/s")
 		b.ReportMetric(inserting.Seconds()/applying.Seconds(), "ratio")
+		b.ReportMetric(backlog/consumed.Seconds(), "consumer-events/s")
+		b.ReportMetric(consumed.Seconds()/applying.Seconds(), "consumer-ratio")
 	}
+}
+
+// processorTime returns how long the process has used processors. Unlike the time that
+// passes, it does not depend on what else the machine does.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// applyConsumed returns how long a new model takes to apply n events that a consumer
+// delivers, with the checks of a stream.Reader.
+func applyConsumed(b *testing.B, js jetstream.JetStream, n int) time.Duration {
+	b.Helper()
+	m := open(b, newPath(b), quiet)
+	start := time.Now()
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	consumer, err := js.CreateConsumer(ctx, events.Stream, jetstream.ConsumerConfig{
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: time.Minute,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	from, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(500, 32<<20))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer from.Stop()
+	received, failed := make(chan stream.Message, 500), make(chan error, 1)
+	go func() {
+		defer close(received)
+		failed <- receiveConsumed(ctx, from, n, received)
+	}()
+	to := readmodel.Applier(m)
+	progress, err := to.Resume(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	applied := progress.Position
+	for msg := range received {
+		batch := stream.Batch{After: applied, Messages: []stream.Message{msg}}
+		for range len(received) {
+			batch.Messages = append(batch.Messages, <-received)
+		}
+		last := batch.Messages[len(batch.Messages)-1]
+		applied = stream.Position{Created: start, StreamSequence: last.StreamSequence, ID: last.Event.ID, Hash: last.Event.Hash}
+		batch.Position = applied
+		if err := to.Apply(ctx, batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := <-failed; err != nil {
+		b.Fatal(err)
+	}
+	return time.Since(start)
+}
+
+// receiveConsumed sends n messages of a consumer, checked.
+func receiveConsumed(ctx context.Context, from jetstream.MessagesContext, n int, to chan<- stream.Message) error {
+	heads := make(map[string]events.ChainHead)
+	for range n {
+		msg, err := from.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		e, err := events.FromHeader(msg.Headers(), msg.Data())
+		if err != nil {
+			return err
+		}
+		if heads[e.Study], err = heads[e.Study].Follow(e); err != nil {
+			return err
+		}
+		to <- stream.Message{StreamSequence: meta.Sequence.Stream, Event: e}
+	}
+	return nil
 }
 
 type reportRow struct {

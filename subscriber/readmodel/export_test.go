@@ -10,6 +10,9 @@ import (
 // IDKey is what reports sort by.
 var IDKey = idKey
 
+// Applier returns what applies the stream to a model.
+func Applier(m *Model) stream.Handler { return &applier{Model: m} }
+
 // Resume reads the progress, as after an interruption.
 func Resume(ctx context.Context, m *Model) error {
 	_, err := (&applier{Model: m}).Resume(ctx)

@@ -3,6 +3,7 @@ package stream_test
 import (
 	"bytes"
 	"context"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,54 +40,120 @@ func (b *broker) publishBatches(list []events.Event) {
 	}
 }
 
-// BenchmarkBacklog reads a backlog with every check, and compares that with
-// the client library's ordered consumer, which hands over bytes.
+// BenchmarkBacklog reads a backlog with every check, and compares that with reading it
+// with the same checks through a consumer, which the reader may not create.
 func BenchmarkBacklog(b *testing.B) {
 	const backlog = 20_000
 	broker := newBroker(b)
 	s := &study{key: "S1", body: bytes.Repeat([]byte("x"), 4500)}
 	broker.publishBatches(s.take(backlog))
-	nc, err := broker.server.Connect(natsd.Reader) // not through the proxy
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		b.Fatal(err)
-	}
+	js := broker.connect(natsd.Reader) // not through the proxy
+	var got, consumed, gotProcessor, consumedProcessor time.Duration
 	for b.Loop() {
-		start := time.Now()
-		h := newMemoryHandler()
-		stop, _ := run(b, js, h, stream.Config{})
-		h.wait(b, backlog)
-		checked := time.Since(start)
-		if err := stop(); err != nil {
-			b.Fatal(err)
-		}
-		bare := readBare(b, js, backlog)
-		b.ReportMetric(backlog/checked.Seconds(), "events/s")
-		b.ReportMetric(backlog/bare.Seconds(), "bare-messages/s")
-		b.ReportMetric(bare.Seconds()/checked.Seconds(), "ratio")
+		begun := processorTime(b)
+		got += readBacklog(b, backlog, func(ctx context.Context, h *memoryHandler) error {
+			return stream.NewReader(js, h, stream.Config{}).Run(ctx)
+		})
+		between := processorTime(b)
+		consumed += readBacklog(b, backlog, func(ctx context.Context, h *memoryHandler) error {
+			return consume(ctx, broker.writer, h)
+		})
+		gotProcessor += between - begun
+		consumedProcessor += processorTime(b) - between
 	}
+	events := float64(backlog * b.N)
+	b.ReportMetric(events/got.Seconds(), "events/s")
+	b.ReportMetric(events/consumed.Seconds(), "consumer-events/s")
+	b.ReportMetric(consumed.Seconds()/got.Seconds(), "ratio")
+	b.ReportMetric(consumedProcessor.Seconds()/gotProcessor.Seconds(), "processor-ratio")
 }
 
-func readBare(b *testing.B, js jetstream.JetStream, n int) time.Duration {
+// processorTime returns how long the process has used processors. Unlike the time that
+// passes, it does not depend on what else the machine does.
+func processorTime(b *testing.B) time.Duration {
 	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// readBacklog returns how long read takes to apply n events.
+func readBacklog(b *testing.B, n int, read func(context.Context, *memoryHandler) error) time.Duration {
+	b.Helper()
+	h := newMemoryHandler()
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error, 1)
 	start := time.Now()
-	c, err := js.OrderedConsumer(context.Background(), events.Stream, jetstream.OrderedConsumerConfig{})
-	if err != nil {
+	go func() { ended <- read(ctx, h) }()
+	h.wait(b, n)
+	took := time.Since(start)
+	cancel()
+	if err := <-ended; err != nil {
 		b.Fatal(err)
 	}
-	messages, err := c.Messages()
+	return took
+}
+
+// consume passes the stream to the handler until ctx ends, as a Reader does, but through
+// a consumer.
+func consume(ctx context.Context, js jetstream.JetStream, h stream.Handler) error {
+	consumer, err := js.CreateConsumer(ctx, events.Stream, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: 1,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	})
 	if err != nil {
-		b.Fatal(err)
+		return err
 	}
-	defer messages.Stop()
-	for range n {
-		if _, err := messages.Next(); err != nil {
-			b.Fatal(err)
+	from, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(500, 32<<20))
+	if err != nil {
+		return err
+	}
+	defer from.Stop()
+	received, failed := make(chan stream.Message, 500), make(chan error, 1)
+	go func() {
+		defer close(received)
+		failed <- receiveConsumed(ctx, from, received)
+	}()
+	var applied stream.Position
+	for m := range received {
+		batch := stream.Batch{After: applied, Messages: []stream.Message{m}}
+		for range len(received) {
+			batch.Messages = append(batch.Messages, <-received)
+		}
+		last := batch.Messages[len(batch.Messages)-1]
+		applied = stream.Position{Created: time.Unix(0, 0), StreamSequence: last.StreamSequence, ID: last.Event.ID, Hash: last.Event.Hash}
+		batch.Position = applied
+		if err := h.Apply(ctx, batch); err != nil {
+			return err
 		}
 	}
-	return time.Since(start)
+	return <-failed
+}
+
+// receiveConsumed sends the messages of a consumer, checked, until ctx ends.
+func receiveConsumed(ctx context.Context, from jetstream.MessagesContext, to chan<- stream.Message) error {
+	heads := make(map[string]events.ChainHead)
+	for {
+		msg, err := from.Next(jetstream.NextContext(ctx))
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		e, err := events.FromHeader(msg.Headers(), msg.Data())
+		if err != nil {
+			return err
+		}
+		if heads[e.Study], err = heads[e.Study].Follow(e); err != nil {
+			return err
+		}
+		to <- stream.Message{StreamSequence: meta.Sequence.Stream, Event: e}
+	}
 }

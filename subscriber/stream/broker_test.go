@@ -71,19 +71,23 @@ func (b *broker) stop() {
 
 // createStream makes the stream as the publisher does, except that a test can
 // delete from it.
-func (b *broker) createStream() {
+func (b *broker) createStream(changes ...func(*jetstream.StreamConfig)) {
 	b.t.Helper()
-	_, err := b.writer.CreateStream(context.Background(), jetstream.StreamConfig{
+	cfg := jetstream.StreamConfig{
 		Name:             events.Stream,
 		Subjects:         []string{events.IngestWildcard},
 		SubjectTransform: &jetstream.SubjectTransformConfig{Source: events.IngestWildcard, Destination: events.StoredWildcard},
+		RePublish:        &jetstream.RePublish{Source: events.StoredWildcard, Destination: events.StoredWildcard},
 		Storage:          jetstream.FileStorage,
 		AllowDirect:      true,
 		Duplicates:       100 * time.Millisecond,
 
 		AllowAtomicPublish: true,
-	})
-	if err != nil {
+	}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	if _, err := b.writer.CreateStream(context.Background(), cfg); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -93,6 +97,21 @@ func (b *broker) deleteStream() {
 	if err := b.writer.DeleteStream(context.Background(), events.Stream); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// connect connects within the process.
+func (b *broker) connect(role natsd.Role) jetstream.JetStream {
+	b.t.Helper()
+	nc, err := b.server.Connect(role)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return js
 }
 
 // connectReader connects through the proxy.

@@ -14,5 +14,10 @@
 // follow, Run returns an error that names the difference. No event is skipped. While the
 // broker is unreachable, Run waits.
 //
+// A Reader gets messages by stream sequence, many at a time, and begins each request with
+// the message that it has read last. So the broker stores nothing about it, and each
+// answer shows that it continues the same stream. A message on a live subject only makes
+// the Reader ask at once.
+//
 // A Reader stores nothing itself: position and chain heads belong to the Handler.
 package stream

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -76,7 +77,12 @@ func compareMessage(ctx context.Context, stream jetstream.Stream, p Position) er
 	case err != nil:
 		return outage{fmt.Errorf("get message %d: %w", p.StreamSequence, err)}
 	}
-	e, err := events.FromHeader(msg.Header, msg.Data)
+	return p.compareEvent(msg.Header, msg.Data)
+}
+
+// compareEvent returns an ErrReplaced if the message at p does not have the event of p.
+func (p Position) compareEvent(header nats.Header, body []byte) error {
+	e, err := events.FromHeader(header, body)
 	if err != nil {
 		return replaced("message %d is not an event: %w", p.StreamSequence, err)
 	}

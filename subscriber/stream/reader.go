@@ -61,6 +61,7 @@ var (
 type Config struct {
 	Stream   string        // Defaults to events.Stream.
 	Interval time.Duration // between comparisons of the stream with the stored position. Defaults to 10 s.
+	Poll     time.Duration // between requests for messages while no live message arrives. Defaults to 1 s.
 	MaxBatch int           // events per batch. Defaults to 500.
 	Timeout  time.Duration // for an answer of the broker. Defaults to 5 s.
 
@@ -87,6 +88,7 @@ type Reader struct {
 func NewReader(js jetstream.JetStream, handler Handler, cfg Config) *Reader {
 	cfg.Stream = cmp.Or(cfg.Stream, events.Stream)
 	cfg.Interval = cmp.Or(cfg.Interval, 10*time.Second)
+	cfg.Poll = cmp.Or(cfg.Poll, time.Second)
 	cfg.MaxBatch = cmp.Or(cfg.MaxBatch, 500)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
 	if cfg.Outage == nil {

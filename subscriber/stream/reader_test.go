@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -145,6 +146,79 @@ func TestRun(t *testing.T) {
 		}
 		if last := h.batches[len(h.batches)-1]; last != 1 {
 			t.Errorf("a reader that is current got a batch of %d", last)
+		}
+	})
+
+	t.Run("learns of later events from live messages", func(t *testing.T) {
+		b := newBroker(t)
+		s := &study{key: "S1"}
+		h := newMemoryHandler()
+		begun := make(chan error, 100)
+		stop, _ := run(t, b.connectReader(), h, stream.Config{
+			Poll: time.Hour, Interval: time.Hour, Outage: func(err error) { begun <- err },
+		})
+		if err := <-begun; err != nil {
+			t.Fatal(err)
+		}
+		for n := range 20 {
+			b.publish(s.take(3)...)
+			h.wait(t, 3*n+3)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+
+	t.Run("asks for later events where no live message arrives", func(t *testing.T) {
+		b := newBroker(t)
+		b.deleteStream()
+		b.createStream(func(c *jetstream.StreamConfig) { c.RePublish = nil })
+		s := &study{key: "S1"}
+		h := newMemoryHandler()
+		stop, _ := run(t, b.connectReader(), h, stream.Config{Poll: 20 * time.Millisecond, Interval: time.Hour})
+		for n := range 3 {
+			b.publish(s.take(3)...)
+			h.wait(t, 3*n+3)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+
+	t.Run("gets messages that fill several answers, the last exactly", func(t *testing.T) {
+		b := newBroker(t)
+		s := &study{key: "S1"}
+		want := s.take(1498) // answers of 500, each but the first with the message before
+		b.publishBatches(want)
+		h := newMemoryHandler()
+		stop, _ := run(t, b.connectReader(), h, stream.Config{Poll: time.Hour, Interval: time.Hour})
+		h.wait(t, len(want))
+		more := s.take(2)
+		b.publish(more...)
+		h.wait(t, len(want)+2)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(append(want, more...), h.events); diff != "" {
+			t.Error(diff)
+		}
+	})
+
+	t.Run("gets large messages, of which an answer has few", func(t *testing.T) {
+		b := newBroker(t)
+		s := &study{key: "S1", body: bytes.Repeat([]byte("x"), 200_000)}
+		want := s.take(300) // several times what is requested at a time
+		for list := want; len(list) > 0; list = list[25:] {
+			b.publishBatches(list[:25])
+		}
+		h := newMemoryHandler()
+		stop, _ := run(t, b.connectReader(), h, stream.Config{Poll: time.Hour, Interval: time.Hour})
+		h.wait(t, len(want))
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want[299], h.events[299]); diff != "" {
+			t.Error(diff)
 		}
 	})
 

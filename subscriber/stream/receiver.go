@@ -2,12 +2,24 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"strconv"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/retry"
+)
+
+// How much is requested from the broker at a time. It is not more because the broker
+// stores nothing while it answers a request.
+const (
+	requestMessages = 500
+	requestBytes    = 8 << 20
 )
 
 // received is a message that was checked. Pending is how many messages the stream had
@@ -17,79 +29,212 @@ type received struct {
 	pending uint64
 }
 
-// receiver takes messages from the broker and checks them, while others are
-// being applied.
+// receiver gets messages from the broker and checks them, while others are being
+// applied. It gets them by stream sequence, so that the broker keeps nothing about it.
 type receiver struct {
-	from        jetstream.MessagesContext
-	next        uint64                      // expected stream sequence
-	consumerSeq uint64                      // consumer sequence of the last message
-	heads       map[string]events.ChainHead // by study key
-	max         int                         // messages of a batch
-	messages    chan received               // closed after the last
-	err         error                       // why it was closed
+	js       jetstream.JetStream
+	stream   string
+	timeout  time.Duration // of the wait for the next message of an answer
+	poll     time.Duration // between requests while no live message arrives
+	live     *live
+	position Position                    // of the last message
+	heads    map[string]events.ChainHead // by study key
+	max      int                         // messages of a batch
+	messages chan received               // closed after the last
+	err      error                       // why it was closed
 }
 
-// newReceiver returns a receiver of the messages behind the stored progress, whose batches
-// have at most limit messages. It changes a copy of the chain heads.
-func newReceiver(from jetstream.MessagesContext, stored Progress, limit int) *receiver {
+// newReceiver returns a receiver of the messages behind the stored progress. It changes a
+// copy of the chain heads.
+func (r *Reader) newReceiver(live *live, stored Progress) *receiver {
 	heads := maps.Clone(stored.ChainHeads)
 	if heads == nil {
 		heads = make(map[string]events.ChainHead)
 	}
-	return &receiver{from: from, next: stored.Position.StreamSequence + 1, heads: heads, max: limit, messages: make(chan received, limit)}
+	return &receiver{
+		js: r.js, stream: r.cfg.Stream, timeout: r.cfg.Timeout, poll: r.cfg.Poll, live: live, position: stored.Position, heads: heads,
+		max: r.cfg.MaxBatch, messages: make(chan received, r.cfg.MaxBatch),
+	}
 }
 
 // run receives and checks messages until an error or the end of ctx. It leaves an error
 // of receiving or checking in r.err and closes r.messages, so that what was received
-// before is applied first. It returns an error only if ctx ends while a message waits
-// to be applied.
+// before is applied first. It returns an error only if ctx ends.
 func (r *receiver) run(ctx context.Context) error {
 	defer close(r.messages)
+	poll := time.NewTicker(r.poll)
+	defer poll.Stop()
+	var lag time.Duration // waited last for a server that lacks what was announced
 	for {
-		msg, err := r.from.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			r.err = outage{fmt.Errorf("wait for messages: %w", err)}
-			return nil
-		}
-		m, err := r.check(msg)
-		if err != nil {
+		before := r.position.StreamSequence
+		pending, err := r.get(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
 			r.err = err
 			return nil
+		case r.position.StreamSequence > before && (pending > 0 || r.announced()):
+			lag = 0
+			continue
+		case r.announced(): // a replica answers that has not stored it yet
+			lag = min(max(2*lag, time.Millisecond), r.poll)
+			_ = retry.Sleep(ctx, lag) // get finds that ctx has ended
+			continue
 		}
+		lag = 0
 		select {
-		case r.messages <- m:
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-r.live.arrived:
+		case <-poll.C:
 		}
 	}
 }
 
-// check verifies that the message is the next one of the consumer, of the
-// stream and of its study. A message of the consumer that is missing was lost on the
-// way: that is an outage, after which it is requested again. One of the stream that is
-// missing is a Gap.
-func (r *receiver) check(msg jetstream.Msg) (received, error) {
-	meta, err := msg.Metadata()
+// announced reports whether a live message was behind the position.
+func (r *receiver) announced() bool { return r.live.announced.Load() > r.position.StreamSequence }
+
+// errSilent is the cause of an outage in which the broker does not answer.
+var errSilent = errors.New("the broker has not answered in time")
+
+// get requests the messages behind the position, and passes on those that it gets.
+// Pending is how many more the stream has. There may be none yet.
+//
+// The request begins with the message at the position. The whole answer comes from one
+// stream. So if that message is the one that was read before, those behind it are
+// from the same stream. If it is another one, that is an outage: before reading goes on,
+// the stream is compared.
+func (r *receiver) get(ctx context.Context) (pending uint64, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(r.timeout, func() { cancel(errSilent) })
+	defer timer.Stop()
+	from := max(r.position.StreamSequence, 1)
+	answers, err := r.request(from)
 	if err != nil {
-		return received{}, outage{fmt.Errorf("read the metadata of a message: %w", err)}
+		return 0, outage{fmt.Errorf("request messages from %d: %w", from, err)}
 	}
-	if r.consumerSeq++; meta.Sequence.Consumer != r.consumerSeq {
-		return received{}, outage{fmt.Errorf("messages %d to %d of the consumer were lost", r.consumerSeq, meta.Sequence.Consumer-1)}
+	defer func() { _ = answers.Unsubscribe() }() // the connection may be closed
+	again := r.position.StreamSequence > 0       // whether the next message is the one at the position
+	var last uint64                              // sequence of the last message of the answer
+	for ; ; timer.Reset(r.timeout) {
+		msg, err := answers.NextMsgWithContext(ctx)
+		if err != nil {
+			return 0, outage{fmt.Errorf("wait for messages from %d: %w", from, errors.Join(err, context.Cause(ctx)))}
+		}
+		timer.Stop() // messages may wait long to be applied
+		if done, err := endOfAnswer(msg); done {
+			if err != nil {
+				err = outage{fmt.Errorf("get messages from %d: %w", from, err)}
+			}
+			return pending, err
+		}
+		place, err := placeOf(msg, last)
+		if err != nil {
+			return 0, outage{err}
+		}
+		last = place.sequence
+		if again {
+			if again = false; place.sequence != r.position.StreamSequence {
+				return 0, outage{fmt.Errorf("the broker returned message %d instead of %d, which was read before", place.sequence, r.position.StreamSequence)}
+			}
+			if err := r.position.compareEvent(msg.Header, msg.Data); err != nil {
+				return 0, outage{err}
+			}
+			continue
+		}
+		m, err := r.check(msg, place)
+		if err != nil {
+			return 0, err
+		}
+		pending = m.pending
+		select {
+		case r.messages <- m:
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
 	}
-	if meta.Sequence.Stream != r.next {
-		return received{}, events.Errorf(events.Gap, "the stream continues with message %d instead of %d", meta.Sequence.Stream, r.next)
-	}
-	e, err := events.FromHeader(msg.Headers(), msg.Data())
+}
+
+// request requests a batch of messages and returns the subscription to the answer.
+func (r *receiver) request(from uint64) (*nats.Subscription, error) {
+	nc := r.js.Conn()
+	inbox := nc.NewInbox()
+	answers, err := nc.SubscribeSync(inbox)
 	if err != nil {
-		return received{}, fmt.Errorf("read message %d: %w", r.next, err)
+		return nil, err
+	}
+	body := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d}`, from, requestMessages, requestBytes)
+	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+r.stream, inbox, body); err != nil {
+		_ = answers.Unsubscribe() // the connection may be closed
+		return nil, err
+	}
+	return answers, nil
+}
+
+// endOfAnswer reports whether nothing follows. The error is that of the broker.
+func endOfAnswer(msg *nats.Msg) (bool, error) {
+	const (
+		endOfBatch = "204"
+		none       = "404"
+		nobody     = "503"
+	)
+	status := msg.Header.Get("Status")
+	if len(msg.Data) > 0 || status == "" {
+		return false, nil
+	}
+	switch status {
+	case endOfBatch, none:
+		return true, nil
+	case nobody:
+		return true, nats.ErrNoResponders
+	}
+	return true, fmt.Errorf("%s %s", status, msg.Header.Get("Description"))
+}
+
+// place is where the broker found a message.
+type place struct {
+	sequence uint64 // in the stream
+	pending  uint64 // how many messages the stream has behind it
+}
+
+// placeOf returns the place of a message of an answer. It is an error if it does not
+// follow the message of the answer with the sequence last, because one was lost on the way.
+func placeOf(msg *nats.Msg, last uint64) (p place, err error) {
+	number := func(name string) uint64 {
+		n, e := strconv.ParseUint(msg.Header.Get(name), 10, 64)
+		if e != nil {
+			err = fmt.Errorf("read header %s of a message: %w", name, e)
+		}
+		return n
+	}
+	p = place{sequence: number(jetstream.SequenceHeader), pending: number("Nats-Num-Pending")}
+	if before := number("Nats-Last-Sequence"); err == nil && before != last {
+		err = fmt.Errorf("messages after %d to %d of an answer were lost", last, before)
+	}
+	return p, err
+}
+
+// check verifies that the message is the next one of the stream and of its study. A
+// message of the stream that is missing is a Gap.
+func (r *receiver) check(msg *nats.Msg, p place) (received, error) {
+	next := r.position.StreamSequence + 1
+	if p.sequence != next {
+		return received{}, events.Errorf(events.Gap, "the stream continues with message %d instead of %d", p.sequence, next)
+	}
+	e, err := events.FromHeader(msg.Header, msg.Data)
+	if err != nil {
+		return received{}, fmt.Errorf("read message %d: %w", next, err)
 	}
 	head, err := r.heads[e.Study].Follow(e)
 	if err != nil {
-		return received{}, fmt.Errorf("check message %d: %w", r.next, err)
+		return received{}, fmt.Errorf("check message %d: %w", next, err)
 	}
 	r.heads[e.Study] = head
-	r.next++
-	return received{Message: Message{StreamSequence: meta.Sequence.Stream, Event: e}, pending: meta.NumPending}, nil
+	m := Message{StreamSequence: next, Event: e}
+	r.position = r.position.after(m)
+	return received{Message: m, pending: p.pending}, nil
 }
 
 // batch returns a Batch of m and the messages that were received behind it already, up

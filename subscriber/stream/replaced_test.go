@@ -93,6 +93,25 @@ func TestStreamReplaced(t *testing.T) {
 	}
 }
 
+// An answer begins with the message at the position, so that it shows whether the stream
+// was replaced before it was sent.
+func TestAStreamReplacedBetweenTwoRequestsIsFound(t *testing.T) {
+	b := newBroker(t)
+	b.publish((&study{key: "S1"}).take(50)...)
+	h := newMemoryHandler()
+	_, result := run(t, b.connectReader(), h, stream.Config{Interval: time.Hour})
+	h.wait(t, 50)
+	b.deleteStream()
+	b.createStream()
+	b.publish((&study{key: "S2"}).take(60)...) // of a study of which nothing was read
+	if err := ended(t, result); !errors.Is(err, stream.ErrReplaced) {
+		t.Errorf("Run ended with %v", err)
+	}
+	if len(h.events) != 50 {
+		t.Errorf("%d events were applied", len(h.events))
+	}
+}
+
 func TestWhatDoesNotFollow(t *testing.T) {
 	good := func() (before []events.Event, s *study) {
 		s = &study{key: "S1"}
