@@ -25,6 +25,10 @@ type DirectorySource interface {
 	// Changed returns a channel that receives a value when the directory may have changed.
 	// It is buffered, so that no change is missed between two reads.
 	Changed() <-chan struct{}
+	// Withheld returns why logins must be left unanswered now, or nil. That is so while it is
+	// not certain that the stream contains only what was signed, or that the directory is
+	// recent enough.
+	Withheld() error
 	// WaitFor waits until the directory reflects the stream up to the stream sequence. It
 	// returns the cause if ctx ends before.
 	WaitFor(ctx context.Context, sequence uint64) error

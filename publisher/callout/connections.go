@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events/access"
@@ -15,7 +16,8 @@ import (
 // CloseConnections closes the connections of the partners that a login would not open now in
 // the same way: those whose client secret is no longer in force, those with other studies
 // than are admitted now, and those of partners that are suspended or not admitted. It closes
-// all if only a newer version of the program understands the directory. Their clients connect
+// all if only a newer version of the program understands the directory, or logins are
+// withheld. Their clients connect
 // again with what is granted now.
 func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partner) error {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
@@ -25,7 +27,14 @@ func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partn
 		return err
 	}
 	now := e.callout.cfg.Clock()
-	outdated := e.callout.directory.Directory().Current() != nil
+	outdated, isWithheld := e.callout.directory.Directory().Current() != nil, e.callout.directory.Withheld() != nil
+	if isWithheld { // also those of partners that the directory does not have
+		for account := range all {
+			if id, ok := strings.CutPrefix(account, tenancy.AccountPrefix); ok && !slices.ContainsFunc(partners, func(p access.Partner) bool { return p.ID == id }) {
+				partners = append(partners, access.Partner{ID: id})
+			}
+		}
+	}
 	var errs []error
 	for _, p := range partners {
 		connections := all[tenancy.AccountPrefix+p.ID]
@@ -41,6 +50,8 @@ func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partn
 			switch {
 			case outdated:
 				cause = notKnown
+			case isWithheld:
+				cause = withheld
 			case suspended:
 				cause = tooMuch
 			case !admitted:

@@ -99,6 +99,10 @@ func (a *answerer) answer(m *nats.Msg) {
 		return
 	}
 	defer release()
+	if a.directory.Withheld() != nil {
+		a.metrics.logins.WithLabelValues(failed).Inc()
+		return
+	}
 	user, err := a.check(&request.AuthorizationRequest)
 	if errors.Is(err, events.Outdated) {
 		a.metrics.logins.WithLabelValues(failed).Inc()

@@ -99,6 +99,7 @@ type Reconciler struct {
 	again   chan struct{} // asks Run for another round; buffered
 
 	// The rest belongs to Run.
+	started       bool                      // the first round has ended: the accounts and connections of all partners were checked
 	stream        streamState               // at the last round
 	consumers     map[string]*consumerState // of partners, by name
 	foreign       map[string]bool           // by name: listed consumers that are not partners'

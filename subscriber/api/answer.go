@@ -55,15 +55,23 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey s
 			return err
 		}
 	}
+	if known {
+		if err := a.cfg.Signed(r.Context(), studyKey, head.ChainHead); err != nil {
+			return err
+		}
+	}
 	tag := a.searchTag(s, r.contentType, head)
 	if known && !s.isBeyond(head.Number) && a.writeKnown(w, r, tag, head.Number) {
 		return nil
 	}
 	found, err := find()
+	if err == nil && found.head != head.ChainHead { // the head that was read before may be an earlier one
+		err = a.cfg.Signed(r.Context(), studyKey, found.head)
+	}
 	if err != nil {
 		return err
 	}
-	head.ChainHead = found.head // the head that was read before may be an earlier one
+	head.ChainHead = found.head
 	w.Header().Set(numberHeader, strconv.FormatUint(head.Number, 10))
 	if tag = a.searchTag(s, r.contentType, head); notModified(r.Request, tag) {
 		writeNotModified(w, r.contentType, tag, time.Time{})
@@ -185,7 +193,7 @@ func (a *API) writeReport(w http.ResponseWriter, r *request, id string, get func
 	if !report.Available {
 		return events.Errorf(events.Gone, "The report is no longer available: it was superseded or withdrawn.")
 	}
-	return writeOne(w, r, s.view, one{report.Version, report.LastUpdated, report.StudyNumber, report.Body})
+	return writeOne(w, r, s.view, one{report.Version, report.LastUpdated, report.StudyHead.Number, report.Body})
 }
 
 // one is a version of a resource, for an answer without a Bundle.
@@ -225,6 +233,9 @@ func (a *API) granted(r *request, id string, get func(ctx context.Context, id st
 	// A report of an outdated study is named only to partners of that study.
 	if code := events.CodeOf(err); code == events.NotFound || (err == nil || code == events.Outdated) && study == "" {
 		return report, "", a.absent(r, noSuchReport())
+	}
+	if err == nil {
+		err = a.cfg.Signed(r.Context(), report.Study, report.StudyHead)
 	}
 	return report, study, err
 }

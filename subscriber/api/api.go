@@ -72,6 +72,11 @@ type Config struct {
 	// Unavailable events.Error. Defaults to always nil.
 	Ready func() error
 
+	// Signed returns nil if all events of a study up to a chain head are signed, else the
+	// reason, an Unavailable events.Error. Nothing of the study is shown then. It is called
+	// for each answer, with the chain head that the answer reflects. Defaults to always nil.
+	Signed func(ctx context.Context, studyKey string, head events.ChainHead) error
+
 	Clock func() time.Time // Defaults to time.Now
 }
 
@@ -136,6 +141,9 @@ func New(reader Reader, cfg Config) *API {
 	cfg.MaxQuery = cmp.Or(cfg.MaxQuery, 8192)
 	if cfg.Ready == nil {
 		cfg.Ready = func() error { return nil }
+	}
+	if cfg.Signed == nil {
+		cfg.Signed = func(context.Context, string, events.ChainHead) error { return nil }
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now

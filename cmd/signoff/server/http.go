@@ -25,6 +25,7 @@ func (p *Server) serveHTTP() {
 	reports := api.New(p.Admission, api.Config{
 		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, TokenURL: p.PublicURL() + token.Path,
 		MaxCount: p.Settings.MaxCount, CacheBytes: p.Settings.PageCache, KeepPositions: p.Settings.KeepPositions, Ready: p.Admission.Closed,
+		Signed: p.Admission.Signed,
 	})
 	keys := token.JWKS(func() []access.Key { return p.Admission.Directory().Keys() }, time.Now)
 

@@ -85,6 +85,8 @@ type Server struct {
 	Settings Settings
 	closers  []func() error // in order of opening; closed in reverse
 
+	compareEvery time.Duration // between two comparisons of the read model with the stream; 0: the default
+
 	transport transport
 	dialer    dialer // of connections to NATS
 	NATS      broker
@@ -309,7 +311,7 @@ func (p *Server) openRelay(ctx context.Context) error {
 // openModel opens the read model. If this program cannot read its schema, it is set aside,
 // and a new one is filled from the stream before partners are answered.
 func (p *Server) openModel(ctx context.Context) (err error) {
-	cfg := readmodel.Config{Recorded: p.Start.Position(), Log: p.log.With("component", "readmodel")}
+	cfg := readmodel.Config{Recorded: p.Start.Position(), Interval: p.compareEvery, Log: p.log.With("component", "readmodel")}
 	p.Model, err = readmodel.Open(ctx, p.Dir.ReadModel(), cfg)
 	if errors.Is(err, database.ErrChanged) {
 		p.log.Warn("the read model is set aside and made anew from the stream", "cause", err)
