@@ -225,6 +225,12 @@ func TestNobodyIsShownWhatWasNotSigned(t *testing.T) {
 			t.Errorf("%d; %s", res.StatusCode, r.err)
 		}
 	})
+	t.Run("a grant is not in effect because another event has its number", func(t *testing.T) {
+		waitFor(t, 200*time.Millisecond)
+		if r := mustSignoff(t, "partner", "grant", "acme", killStudy(3), "--data", dir); !strings.Contains(r.err, "not in effect yet") {
+			t.Error(r.err)
+		}
+	})
 	stop()
 	t.Run("and after another start", func(t *testing.T) {
 		p, _ = startContradicted(t, dir)

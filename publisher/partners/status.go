@@ -22,10 +22,10 @@ type Status struct {
 	// what was withdrawn meanwhile.
 	Unanswered []string
 
-	// Withdrawn is the Version of the directory whose withdrawals were carried out last, and
-	// WithdrawnLimit its LimitedBy: no consumer, account or connection has more than that
-	// directory allows, on the servers that answer.
-	Withdrawn, WithdrawnLimit events.ChainHead
+	// WithdrawnLimit is the LimitedBy of the directory whose withdrawals were carried out
+	// last: no consumer, account or connection has more than that directory allows, on the
+	// servers that answer.
+	WithdrawnLimit events.ChainHead
 }
 
 type status struct {
@@ -35,14 +35,14 @@ type status struct {
 
 	unanswered []string // names of servers
 
-	withdrawn access.Directory // whose withdrawals were carried out last
+	withdrawn events.ChainHead // LimitedBy of the directory whose withdrawals were carried out last
 }
 
-// setWithdrawn stores the directory whose withdrawals were carried out.
+// setWithdrawn stores that the withdrawals of a directory were carried out.
 func (s *status) setWithdrawn(d access.Directory) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.withdrawn = d
+	s.withdrawn = d.LimitedBy()
 }
 
 // setUnanswered stores which servers do not answer, and reports whether it changed.
@@ -87,7 +87,7 @@ func (r *Reconciler) Status() Status {
 	defer r.status.mu.Unlock()
 	s := r.status.consumers
 	s.Unanswered = slices.Clone(r.status.unanswered)
-	s.Withdrawn, s.WithdrawnLimit = r.status.withdrawn.Version(), r.status.withdrawn.LimitedBy()
+	s.WithdrawnLimit = r.status.withdrawn
 	s.Ready, s.Reason = r.status.reason == nil, errorText(r.status.reason)
 	return s
 }

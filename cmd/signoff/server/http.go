@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/events/retry"
@@ -33,7 +34,29 @@ func (p *Server) serveHTTP() {
 	p.API = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
 
 	p.Metrics = registry(p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports)
-	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notices(), p.Metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+	ops := opsHandler(p.checks(), p.notices(), p.Metrics)
+	ops.HandleFunc("GET "+datadir.AccessPath, p.writeAccess)
+	p.Ops = rest.NewServer(ops, p.log, rest.ServerConfig{TLS: p.opsTLS()})
+}
+
+// writeAccess answers which changes of access are carried out. The commands that make such
+// changes wait for that.
+func (p *Server) writeAccess(w http.ResponseWriter, r *http.Request) {
+	applied, err := p.Model.ChainHead(r.Context(), events.AccessStudy)
+	if err != nil {
+		answer(w, http.StatusInternalServerError, map[string]string{"error": err.Error()})
+		return
+	}
+	recorded, version := p.Admission.Recorded() // before the status, which may be of a later directory
+	s := p.Partners.Status()
+	a := datadir.Access{
+		Recorded: datadir.AccessEvent(recorded), Applied: datadir.AccessEvent(applied),
+		Withdrawn: s.WithdrawnLimit == version, Unanswered: s.Unanswered,
+	}
+	if !a.Withdrawn {
+		a.Reason = s.Reason
+	}
+	answer(w, http.StatusOK, a)
 }
 
 // registry returns the metrics of the parts and of the process.

@@ -176,6 +176,6 @@ func awaitRotation(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, reque
 	if err != nil {
 		return "", err
 	}
-	_, err = datadir.AppliedInTime(ctx, dir, o) // the key is in use, applied in time or not
+	_, err = datadir.AwaitAccess(ctx, dir, o, func(p datadir.Progress) bool { return p.Applied }) // the key is in use, applied in time or not
 	return request.Key, err
 }
