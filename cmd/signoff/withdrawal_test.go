@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,8 +16,10 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/admission"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
+	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
 // waitFor sets how long commands wait for the server, until the test ends.
@@ -159,5 +163,41 @@ func TestAWithdrawalThatIsNotCarriedOutInTime(t *testing.T) {
 	}
 	if res := askToken(t, p, "acme", c.Secret); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("an access token for a new secret: %d", res.StatusCode)
+	}
+}
+
+func TestAProcessWithoutAnOutboxAnswersNobodyOnceTheStreamWasNotHeard(t *testing.T) {
+	p, _ := startServer(t, t.TempDir())
+	acme := newPartner(t, p, "acme", "S1")
+	awaitCaughtUp(t, p)
+	var now atomic.Pointer[time.Time]
+	recent := admission.NewRecent(p.Model, 30*time.Second, func() time.Time { return *now.Load() })
+	replica := httptest.NewServer(api.New(recent, api.Config{
+		BasePath: p.Settings.BasePath, Issuer: p.Settings.TokenIssuer, Ready: recent.Withheld,
+	}))
+	defer replica.Close()
+	for _, c := range []struct {
+		later time.Duration
+		want  int
+	}{{0, http.StatusOK}, {30 * time.Second, http.StatusOK}, {30*time.Second + 1, http.StatusServiceUnavailable}} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, replica.URL+p.Settings.BasePath+"/DiagnosticReport?researchstudy=S1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+acme.token)
+		req.Header.Set("X-Partnerid", "acme")
+		eventually(t, "an answer during which the stream was not heard again", func() error {
+			heard := p.Model.Status().Heard
+			at := heard.Add(c.later)
+			now.Store(&at)
+			res := readAnswer(t, req)
+			if p.Model.Status().Heard != heard {
+				return errors.New("it was heard")
+			}
+			if res.StatusCode != c.want || (c.want != http.StatusOK) != (res.Header.Get("Retry-After") != "") {
+				t.Errorf("%s after the stream was heard: %d, Retry-After %q", c.later, res.StatusCode, res.Header.Get("Retry-After"))
+			}
+			return nil
+		})
 	}
 }

@@ -88,6 +88,18 @@ func (d Directory) Key(id string) (Key, bool) {
 // Keys returns all keys, sorted by key id.
 func (d Directory) Keys() []Key { return sortedByID(d.keys) }
 
+// RevokedKeys returns the ids of the keys that are revoked, sorted.
+func (d Directory) RevokedKeys() []string {
+	var ids []string
+	for id, k := range d.keys {
+		if k.Revoked() {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // sortedByID returns the values of a map, sorted by their keys.
 func sortedByID[T any](all map[string]T) []T {
 	out := make([]T, 0, len(all))

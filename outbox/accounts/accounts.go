@@ -41,6 +41,7 @@ const (
 	actionPartnerRemoved = "partner.removed"
 	actionKeyAnnounced   = "key.announced"
 	actionKeyRetired     = "key.retired"
+	actionKeyRevoked     = "key.revoked"
 	actionKeyRotation    = "key.rotation-requested"
 )
 

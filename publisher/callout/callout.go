@@ -57,6 +57,9 @@ type Config struct {
 	// Measure is the time between two measurements of an Enforcer. Defaults to 100 ms.
 	Measure time.Duration
 
+	// Issuer is the iss that access tokens must have. Defaults to any.
+	Issuer string
+
 	// Failed is called with each login that fails for a wrong secret or a forged access
 	// token, to record it. It must return at once. Defaults to nothing.
 	Failed func(Failure)

@@ -27,7 +27,8 @@ func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partn
 		return err
 	}
 	now := e.callout.cfg.Clock()
-	outdated, isWithheld := e.callout.directory.Directory().Current() != nil, e.callout.directory.Withheld() != nil
+	directory := e.callout.directory.Directory()
+	outdated, isWithheld, revoked := directory.Current() != nil, e.callout.directory.Withheld() != nil, directory.RevokedKeys()
 	if isWithheld { // also those of partners that the directory does not have
 		for account := range all {
 			if id, ok := strings.CutPrefix(account, tenancy.AccountPrefix); ok && !slices.ContainsFunc(partners, func(p access.Partner) bool { return p.ID == id }) {
@@ -44,7 +45,7 @@ func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partn
 		e.callout.mu.RLock()
 		keys, admitted := e.callout.admitted[p.ID]
 		e.callout.mu.RUnlock()
-		suspended, grants := e.callout.quotas.suspended(p.ID, now), tenancy.GrantsID(keys)
+		suspended, grants := e.callout.quotas.suspended(p.ID, now), tenancy.GrantsID(keys, revoked)
 		for _, c := range connections {
 			cause := closeReason(c, p, grants, now)
 			switch {

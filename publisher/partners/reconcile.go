@@ -40,6 +40,13 @@ func (r *Reconciler) reconcile(ctx context.Context) error {
 		return errors.Join(withdrawn, err)
 	}
 	err := r.withdraw(ctx, granted) // again, with the consumers just listed
+	if revoked := directory.RevokedKeys(); r.started && !slices.Equal(revoked, r.revoked) {
+		closed := errors.Join(r.flushLogins(ctx), r.closeConnections(ctx, directory))
+		if closed == nil {
+			r.revoked = revoked
+		}
+		err = errors.Join(err, closed)
+	}
 	if r.started && errors.Join(withdrawn, err) == nil {
 		err = r.confirmWithdrawn(ctx, directory, granted)
 	}

@@ -111,6 +111,7 @@ type Reconciler struct {
 	lastChange    int                       // number of the last change of any account
 	nextCompare   time.Time                 // when the accounts are compared again
 	recheckUntil  map[string]time.Time      // by partner: until then its connections are checked often
+	revoked       []string                  // the token keys that were revoked when all connections were last checked
 	acknowledged  map[string]uint64         // by consumer: stream sequence up to which all was acknowledged
 	storedReceipt map[string]events.Receipt // by consumer: the last that was stored
 }

@@ -59,6 +59,7 @@ type Config struct {
 	PublicURL  string // scheme and authority of links. Defaults to http://127.0.0.1:8080
 	BasePath   string // path of the API. Defaults to DefaultBasePath
 	TokenURL   string // of the token endpoint. Defaults to DefaultOAuthPath on PublicURL
+	Issuer     string // iss of the access tokens that are accepted. Defaults to TokenURL
 	CacheBytes int64  // bound of the page cache; negative for no cache. Defaults to 64 MiB
 	Count      int    // reports on a page without _count. Defaults to 50
 	MaxCount   int    // largest page. Defaults to 1000
@@ -135,6 +136,7 @@ func New(reader Reader, cfg Config) *API {
 	cfg.PublicURL = strings.TrimRight(cmp.Or(cfg.PublicURL, "http://127.0.0.1:8080"), "/")
 	cfg.BasePath = strings.TrimRight(cmp.Or(cfg.BasePath, DefaultBasePath), "/")
 	cfg.TokenURL = cmp.Or(cfg.TokenURL, cfg.PublicURL+DefaultOAuthPath)
+	cfg.Issuer = cmp.Or(cfg.Issuer, cfg.TokenURL)
 	cfg.MaxCount = cmp.Or(cfg.MaxCount, 1000)
 	cfg.Count = min(cmp.Or(cfg.Count, 50), cfg.MaxCount)
 	cfg.CacheBytes = cmp.Or(cfg.CacheBytes, 64<<20)
@@ -159,6 +161,7 @@ func New(reader Reader, cfg Config) *API {
 		openAPI: newDocument("application/yaml", openapi.YAML(addresses)),
 		docs:    newDocument("text/html; charset=utf-8", openapi.Page(addresses)),
 		pages:   pages,
+		tokens:  access.Verifier{Issuer: cfg.Issuer},
 		metrics: newMetrics(pages.size),
 
 		reports: reportKind(), observations: observationKind(),

@@ -30,6 +30,8 @@ type CalloutSettings struct {
 	OpsListen string `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8082" placeholder:"ADDR"`
 	Insecure  bool   `help:"Allow plain text to other machines, and on addresses that they can reach."`
 
+	TokenIssuer string `help:"iss that access tokens must have, as serve has it; default any that serve's keys have signed." placeholder:"URL"`
+
 	StaleAfter time.Duration `help:"How long after the stream was last heard logins are still answered; access may have ended since." default:"30s" placeholder:"D"`
 }
 
@@ -98,7 +100,7 @@ func (a *Callout) openLogins(context.Context) error {
 		return err
 	}
 	recent := admission.NewRecent(a.Model, a.cmd.StaleAfter, time.Now)
-	a.standalone, err = callout.NewStandalone(logins, service, recent, answers, callout.Config{Log: a.log.With("component", "callout")})
+	a.standalone, err = callout.NewStandalone(logins, service, recent, answers, callout.Config{Issuer: a.cmd.TokenIssuer, Log: a.log.With("component", "callout")})
 	return err
 }
 

@@ -22,9 +22,9 @@ import (
 
 // serveHTTP creates the two HTTP servers: one for partners, one for the operator.
 func (p *Server) serveHTTP() {
-	tokens := token.New(clients{p}, p.TokenKeys, token.Config{Issuer: p.PublicURL() + token.Path, Ready: p.Admission.Closed})
+	tokens := token.New(clients{p}, p.TokenKeys, token.Config{Issuer: p.issuer(), Ready: p.Admission.Closed})
 	reports := api.New(p.Admission, api.Config{
-		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, TokenURL: p.PublicURL() + token.Path,
+		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, TokenURL: p.PublicURL() + token.Path, Issuer: p.issuer(),
 		MaxCount: p.Settings.MaxCount, CacheBytes: p.Settings.PageCache, KeepPositions: p.Settings.KeepPositions, Ready: p.Admission.Closed,
 		Signed: p.Admission.Signed,
 	})
@@ -105,8 +105,8 @@ func (c clients) AuthenticateClient(ctx context.Context, id, secret, address str
 func (c clients) accepted(id, secret string) bool {
 	d := c.Admission.Directory()
 	partner, _ := d.Partner(id)
-	_, signed := d.Key(c.TokenKeys.ID())
-	return signed && partner.Opens(secret, time.Now())
+	key, ok := d.Key(c.TokenKeys.ID())
+	return ok && key.Until.IsZero() && partner.Opens(secret, time.Now())
 }
 
 // routeExactly returns a handler that routes a request by its unchanged path; only a slash
