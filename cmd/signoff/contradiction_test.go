@@ -233,12 +233,31 @@ func TestNobodyIsShownWhatWasNotSigned(t *testing.T) {
 	})
 	stop()
 	t.Run("and after another start", func(t *testing.T) {
-		p, _ = startContradicted(t, dir)
+		p, stop = startContradicted(t, dir)
 		acme.p = p
 		eventually(t, "it to open", p.Admission.Closed)
 		if res := ask(t, p, "acme", acme.token, killStudy(0)); res.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("%d", res.StatusCode)
 		}
+	})
+	stop()
+	t.Run("until stream and read model are made anew from the outbox", func(t *testing.T) {
+		i.lose("jetstream", "readmodel.db*")
+		p, _ = startServer(t, dir)
+		acme.p = p
+		if status, body := acme.get("/DiagnosticReport?researchstudy=" + killStudy(0)); status != http.StatusOK || !bytes.Contains(body, []byte(`"total":1`)) {
+			t.Errorf("%d %s", status, body)
+		}
+		if status, _ := acme.get("/DiagnosticReport/forged-1"); status != http.StatusNotFound {
+			t.Errorf("the forged report: %d", status)
+		}
+		eventually(t, "a login", func() error {
+			nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo("acme", secret), nats.NoReconnect())
+			if err == nil {
+				nc.Close()
+			}
+			return err
+		})
 	})
 }
 

@@ -108,4 +108,4 @@ func (o *Admission) Signed(ctx context.Context, studyKey string, head events.Cha
 
 // errUnsigned is what an operator has to do about events that are not in the outbox.
 var errUnsigned = errors.New("another publisher wrote to the stream, or outbox.db is an older copy; " +
-	"restore outbox.db, or delete the stream and run signoff rebuild")
+	"restore outbox.db, or stop the server, delete the stream and move readmodel.db away: both are filled again")
