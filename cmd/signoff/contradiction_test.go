@@ -89,7 +89,7 @@ func (f *streamWriter) awaitApplied() {
 	eventually(f.t, "the read model to apply what was forged", func() error {
 		for key, want := range f.heads {
 			if got, err := f.p.Model.ChainHead(f.t.Context(), key); err != nil || got != want {
-				return fmt.Errorf("%s: %v, want %v; %v; %v", key, got, want, err, f.p.Model.Status())
+				return errors.Join(err, fmt.Errorf("%s: %v, want %v: %s", key, got, want, f.p.Model.Status().Reason))
 			}
 		}
 		return nil

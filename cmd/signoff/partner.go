@@ -238,7 +238,7 @@ func awaitEnded(ctx context.Context, c *common, t console.Terminal, o *outbox.Ou
 		fmt.Fprintf(t.Err, "%-69s %s\n", what, state)
 	}
 	line("the read API, the token endpoint and new logins refuse it", p.Refused, "")
-	line("on NATS the consumers are deleted, and accounts and connections ended", p.Withdrawn, p.Reason)
+	line("on NATS the consumers are deleted, and accounts and connections ended", p.Withdrawn, strings.ReplaceAll(p.Reason, "\n", "; "))
 	line("every NATS server has answered", len(p.Unanswered) == 0, strings.Join(p.Unanswered, ", "))
 	return console.ErrPartly
 }

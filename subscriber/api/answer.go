@@ -49,16 +49,8 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey s
 		return err
 	}
 	head, known := a.reader.Head(studyKey)
-	// Only searches have a kind; links of history do not expire.
-	if n := s.asOf; n != nil && (!known || *n != head.Number) && s.kind != nil {
-		if err := a.reader.CheckPosition(r.Context(), studyKey, *n, a.cfg.Clock().Add(-a.cfg.KeepPositions)); err != nil {
-			return err
-		}
-	}
-	if known {
-		if err := a.cfg.Signed(r.Context(), studyKey, head.ChainHead); err != nil {
-			return err
-		}
+	if err := a.checkHead(r, s, studyKey, head, known); err != nil {
+		return err
 	}
 	tag := a.searchTag(s, r.contentType, head)
 	if known && !s.isBeyond(head.Number) && a.writeKnown(w, r, tag, head.Number) {
@@ -83,6 +75,21 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey s
 		a.pages.write(w, r.Request, tag, p)
 	} else {
 		write(w, p.body)
+	}
+	return nil
+}
+
+// checkHead returns an error if the study cannot be shown at its head, or no longer at the
+// number that the search names. Known is false if the head is not known.
+func (a *API) checkHead(r *request, s search, studyKey string, head readmodel.Head, known bool) error {
+	if known {
+		if err := a.cfg.Signed(r.Context(), studyKey, head.ChainHead); err != nil {
+			return err
+		}
+	}
+	// Only searches have a kind; links of history do not expire.
+	if n := s.asOf; n != nil && (!known || *n != head.Number) && s.kind != nil {
+		return a.reader.CheckPosition(r.Context(), studyKey, *n, a.cfg.Clock().Add(-a.cfg.KeepPositions))
 	}
 	return nil
 }

@@ -62,12 +62,16 @@ func AwaitAccess(ctx context.Context, dir Dir, o *outbox.Outbox, done func(Progr
 	}
 	waiting, cancel := context.WithTimeout(ctx, AppliedTimeout)
 	defer cancel()
+	p.Failure = errors.New("it was not asked")
 	err = retry.Poll(waiting, func() (_ bool, err error) {
-		var now Access
-		if now, p.Failure = dir.access(waiting); p.Failure != nil {
+		now, failure := dir.access(waiting)
+		if failure != nil {
+			if waiting.Err() == nil || p.Failure != nil { // else the last answer stands
+				p = Progress{Failure: failure}
+			}
 			return false, nil
 		}
-		p.Reason, p.Unanswered = now.Reason, now.Unanswered
+		p = Progress{Reason: now.Reason, Unanswered: now.Unanswered}
 		if p.Refused, err = reaches(waiting, o, now.Recorded, recorded); err == nil {
 			p.Applied, err = reaches(waiting, o, now.Applied, recorded)
 		}
