@@ -64,7 +64,7 @@ func Example() {
 	signer, err := access.NewSigner(key)
 	check(err)
 	check(o.Accounts().AnnounceKey(ctx, signer.Key(time.Now())))
-	token, err := signer.Issue("1", web.URL, "acme", secret, time.Now())
+	token, err := signer.Issue("1", "http://127.0.0.1:8080"+api.DefaultOAuthPath, "acme", secret, time.Now())
 	check(err)
 
 	register(ctx, o, "790")

@@ -92,26 +92,16 @@ func (s *Source) Holds(ctx context.Context, key string, head events.ChainHead) (
 	return found, nil
 }
 
-// AccessAfter returns the access events that follow head, in their order, published or
-// not. Head is the last access event that a reader has applied; zero for none.
-//
-// If head is not an event of this outbox, the reader has read another outbox's stream,
-// or this outbox is an older copy. Then AccessAfter returns the events that are not
-// published, because the reader cannot have received those.
-func (s *Source) AccessAfter(ctx context.Context, head events.ChainHead) ([]events.Entry, error) {
-	condition := "o.event is null"
-	if found, err := s.Holds(ctx, events.AccessStudy, head); err != nil {
-		return nil, err
-	} else if found || head.Number == 0 {
-		condition = fmt.Sprint("e.sequence > ", head.Number)
-	}
+// AccessAfter returns the access events with numbers above n, in their order, published or
+// not.
+func (s *Source) AccessAfter(ctx context.Context, n uint64) ([]events.Entry, error) {
 	return s.entries(ctx, `
 		select `+entryColumns+`
 		from studies s
 		join events e on e.study = s.row
 		left join ordinals o on o.event = e.row
-		where s.study = ? and `+condition+`
-		order by e.sequence`, events.AccessStudy)
+		where s.study = ? and e.sequence > ?
+		order by e.sequence`, events.AccessStudy, int64(n))
 }
 
 func (s *Source) entries(ctx context.Context, query string, args ...any) ([]events.Entry, error) {

@@ -230,9 +230,13 @@ func describe(e events.Event) string {
 	return fmt.Sprintf("event %d of study %s (id %s)", e.Number, e.Study, e.ID)
 }
 
+// errUnsigned is the cause of a Conflict Error for a message that is not in the outbox, and
+// so was not signed.
+var errUnsigned = errors.New("the stream holds an event that is not in the outbox")
+
 // contradiction returns the Conflict Error for a message that differs from the outbox.
 func contradiction(sequence uint64, holds, has string) error {
-	return events.Errorf(events.Conflict, "at sequence %d the stream holds %s where %s: another publisher wrote to the stream, "+
+	return &events.Error{Code: events.Conflict, Err: errUnsigned, Message: fmt.Sprintf("at sequence %d the stream holds %s where %s: another publisher wrote to the stream, "+
 		"or this outbox is older than the stream; nothing is published until the other publisher is gone or the current outbox.db is back, "+
-		"and the program started again", sequence, holds, has)
+		"and the program started again", sequence, holds, has)}
 }

@@ -26,6 +26,9 @@ func TestRelayStopsForGoodAndWritesNothing(t *testing.T) {
 				t.Errorf("the reason does not say %q: %s", part, reason)
 			}
 		}
+		if unsigned := r.Status().Unsigned; unsigned != strings.Contains(reason, "at sequence") {
+			t.Errorf("Unsigned is %t: %s", unsigned, reason)
+		}
 		before := len(source.published())
 		last := b.last()
 		source.add("A", 3)

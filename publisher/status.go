@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type Status struct {
 	Since          time.Time // when State began
 	Reason         string    // why it backs off or stopped, and what to do
 	StreamSequence uint64    // of the last event published and recorded
+	Unsigned       bool      // it stopped because the stream holds an event that is not in the outbox
 	Oldest         time.Time // of the oldest pending event of a study that is not parked; zero when there is none
 }
 
@@ -61,7 +63,14 @@ func (s *status) set(state State, reason string, at time.Time) bool {
 func (s *status) start(at time.Time) bool              { return s.set(Starting, "", at) }
 func (s *status) run(at time.Time) bool                { return s.set(Running, "", at) }
 func (s *status) backOff(at time.Time, why error) bool { return s.set(BackingOff, why.Error(), at) }
-func (s *status) stop(at time.Time, why error) bool    { return s.set(Stopped, why.Error(), at) }
+
+// stop sets the state to Stopped, and whether the reason is an event that was not signed.
+func (s *status) stop(at time.Time, why error) {
+	s.mu.Lock()
+	s.now.Unsigned = errors.Is(why, errUnsigned)
+	s.mu.Unlock()
+	s.set(Stopped, why.Error(), at)
+}
 
 // recorded stores the stream sequence of the last recorded event.
 func (s *status) recorded(n uint64) {

@@ -113,6 +113,8 @@ func (inst *installation) Directory() access.Directory {
 	defer inst.mu.Unlock()
 	return inst.directory
 }
+func (*installation) Withheld() error { return nil }
+
 func (inst *installation) Changed() <-chan struct{}              { return inst.changed }
 func (inst *installation) WaitFor(context.Context, uint64) error { return nil }
 

@@ -62,7 +62,7 @@ var arrows = map[string][]string{
 	"cmd/signoff/console":           {},
 	"cmd/signoff/check":             {"cmd/signoff/console", "events", "events/recist", "outbox", "outbox/review"},
 	"cmd/signoff/natsflags":         {"cmd/signoff/console", "publisher/natsd", "publisher/operator"},
-	"cmd/signoff/datadir":           {"cmd/signoff/natsflags", "events/retry", "events", "outbox", "publisher/operator", "subscriber/readmodel"},
+	"cmd/signoff/datadir":           {"cmd/signoff/natsflags", "events/retry", "events", "outbox", "publisher/operator"},
 	"cmd/signoff/natsconf":          {"cmd/signoff/console", "cmd/signoff/datadir", "cmd/signoff/natsflags", "publisher/natsd", "publisher/operator"},
 	"cmd/signoff/server/admission":  {"events", "events/access", "events/retry", "fhir/rest", "outbox", "publisher", "subscriber/stream", "subscriber/readmodel"},
 	"cmd/signoff/server/tokenkey":   {"cmd/signoff/datadir", "events/retry", "events/access", "outbox", "outbox/accounts"},

@@ -18,6 +18,7 @@ import (
 // keysCommand administers the keys that sign access tokens.
 type keysCommand struct {
 	Rotate keysRotate `cmd:"" help:"Sign access tokens with a new key from now on. Access tokens issued before stay valid until they expire."`
+	Revoke keysRevoke `cmd:"" help:"End a key at once: no access token that it signed is accepted any more."`
 	List   keysList   `cmd:"" help:"List the keys that sign or have signed access tokens."`
 }
 
@@ -45,6 +46,24 @@ func (cmd *keysRotate) Run(ctx context.Context, c *common, t console.Terminal) e
 	})
 }
 
+type keysRevoke struct {
+	ID string `arg:"" help:"Key id, as signoff keys list prints it."`
+}
+
+func (cmd *keysRevoke) Run(ctx context.Context, c *common, t console.Terminal) error {
+	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
+		current, err := tokenkey.Revoke(ctx, c.dir(), o, console.Operator(), cmd.ID)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(t.Out, "the key %s is revoked\n", cmd.ID)
+		if current != "" {
+			fmt.Fprintf(t.Out, "access tokens are signed with the key %s\n", current)
+		}
+		return awaitEnded(ctx, c, t, o)
+	})
+}
+
 // keyFact is what the commands print about a key.
 type keyFact struct {
 	ID    string    `json:"id"`
@@ -59,6 +78,7 @@ const (
 	keyReady    = "ready"    // announced and not in the key file: a rotation was cut short, or is under way
 	keyAccepted = "accepted" // retired; access tokens that it signed may not have expired yet
 	keyRetired  = "retired"
+	keyRevoked  = "revoked" // none of its access tokens is accepted
 )
 
 // factOf returns what is printed about a key, with its state at the time now. Current is
@@ -66,6 +86,8 @@ const (
 func factOf(k access.Key, current string, now time.Time) keyFact {
 	f := keyFact{ID: k.ID(), From: k.From, Until: k.Until, State: keyRetired}
 	switch {
+	case k.Revoked():
+		f.State = keyRevoked
 	case k.ID() == current:
 		f.State = keySigns
 	case k.Until.IsZero():

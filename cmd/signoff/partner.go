@@ -13,7 +13,7 @@ import (
 )
 
 // partnerCommand administers partners. The commands that change access wait until the
-// running server has applied the change; see awaitApplied.
+// running server has carried out the change; see awaitApplied and awaitEnded.
 type partnerCommand struct {
 	Add    partnerAdd    `cmd:"" help:"Add a partner and print its client_id and client_secret, once, and a quick start."`
 	Grant  partnerGrant  `cmd:"" help:"Let a partner see a study."`
@@ -123,7 +123,7 @@ func (cmd *partnerRotate) Run(ctx context.Context, c *common, t console.Terminal
 		if err := printCredentials(t, cmd.ID, secret); err != nil {
 			return err
 		}
-		return awaitApplied(ctx, c, t, o)
+		return awaitEnded(ctx, c, t, o)
 	})
 }
 
@@ -137,14 +137,14 @@ func (cmd *partnerRemove) Run(ctx context.Context, c *common, t console.Terminal
 	})
 }
 
-// changeAccess does what change does, and then calls awaitApplied.
+// changeAccess does what change does, and then calls awaitEnded.
 func changeAccess(ctx context.Context, c *common, t console.Terminal, done string, fn func(*outbox.Outbox) error) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		if err := fn(o); err != nil {
 			return err
 		}
 		fmt.Fprintln(t.Out, done)
-		return awaitApplied(ctx, c, t, o)
+		return awaitEnded(ctx, c, t, o)
 	})
 }
 
@@ -191,24 +191,54 @@ func printSecret(w io.Writer, id, secret string) {
 	fmt.Fprintf(w, "client_id      %s\nclient_secret  %s\nThe secret is shown only now; the program stores just its digest.\n", id, secret)
 }
 
-// awaitApplied waits until the running server's read model has applied the access events
-// recorded so far. If that takes longer than AppliedTimeout, or no server runs, it prints
-// that the change is not in effect yet, and returns nil. With outside NATS servers it also
-// prints which of them do not answer: there the change takes effect later.
+// awaitApplied waits until the running server has applied what was granted. If that takes
+// longer than AppliedTimeout, or no server runs, it prints that the change is not in effect
+// yet, and returns nil. With outside NATS servers it also prints which of them do not answer:
+// there the change takes effect later.
 func awaitApplied(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox) error {
-	server, ok := c.dir().Running()
-	if !ok {
-		fmt.Fprintln(t.Err, "no server is running: the change takes effect when signoff serve starts")
+	if _, ok := c.dir().Running(); !ok {
+		fmt.Fprintln(t.Err, notRunning)
 		return nil
 	}
-	applied, err := datadir.AppliedInTime(ctx, c.dir(), o)
-	if err == nil && !applied {
+	p, err := datadir.AwaitAccess(ctx, c.dir(), o, func(p datadir.Progress) bool { return p.Refused && p.Applied })
+	if err == nil && (p.Failure != nil || !p.Refused || !p.Applied) {
 		fmt.Fprintf(t.Err, "recorded, but not in effect yet: the server has not applied it within %s; see signoff status\n", datadir.AppliedTimeout)
 	}
-	if err == nil && server.Outside != nil {
-		if _, _, findings := serverState(ctx, c.dir()); findings["natsServers"] != "" {
-			fmt.Fprintln(t.Err, findings["natsServers"])
-		}
+	if len(p.Unanswered) > 0 {
+		fmt.Fprintf(t.Err, "no answer from NATS server %s\n", strings.Join(p.Unanswered, ", "))
 	}
 	return err
+}
+
+const notRunning = "no server is running: the change takes effect when signoff serve starts"
+
+// awaitEnded waits until the running server refuses everywhere what was withdrawn. If that
+// takes longer than AppliedTimeout, it prints what holds by then and what does not, and
+// returns console.ErrPartly. If no server runs, it prints when the change takes effect and
+// returns nil, because then nobody is served.
+func awaitEnded(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox) error {
+	if _, ok := c.dir().Running(); !ok {
+		fmt.Fprintln(t.Err, notRunning)
+		return nil
+	}
+	p, err := datadir.AwaitAccess(ctx, c.dir(), o, datadir.Progress.Ended)
+	if err != nil || p.Ended() {
+		return err
+	}
+	fmt.Fprintf(t.Err, "recorded, but the running server has not carried it out within %s; it goes on trying (see signoff status):\n", datadir.AppliedTimeout)
+	if p.Failure != nil {
+		fmt.Fprintf(t.Err, "             it does not answer, so nothing is known of what it refuses: %v\n", p.Failure)
+		return console.ErrPartly
+	}
+	line := func(what string, holds bool, why string) {
+		state := "yes"
+		if !holds {
+			state = strings.TrimSuffix("no: "+why, ": ")
+		}
+		fmt.Fprintf(t.Err, "%-69s %s\n", what, state)
+	}
+	line("the read API, the token endpoint and new logins refuse it", p.Refused, "")
+	line("on NATS the consumers are deleted, and accounts and connections ended", p.Withdrawn, strings.ReplaceAll(p.Reason, "\n", "; "))
+	line("every NATS server has answered", len(p.Unanswered) == 0, strings.Join(p.Unanswered, ", "))
+	return console.ErrPartly
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
@@ -143,6 +144,115 @@ func TestKeysAreRotatedAndTokensStayValid(t *testing.T) {
 	}
 	if files, err := os.ReadDir(filepath.Dir(p.Dir.TokenKey())); err != nil || len(files) != 2 { // login.nk, token.jwk
 		t.Errorf("%v, %v", files, err)
+	}
+}
+
+// refuses checks that the read API accepts the token no longer.
+func (c *partnerClient) refuses(what, token string) {
+	c.t.Helper()
+	if res := ask(c.t, c.p, c.id, token, "S1"); res.StatusCode != http.StatusUnauthorized {
+		c.t.Errorf("%s: %d", what, res.StatusCode)
+	}
+}
+
+func TestAKeyThatIsRevokedEndsAtOnce(t *testing.T) {
+	p, stop := startServer(t, t.TempDir())
+	dir := string(p.Dir)
+	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
+	first, before := p.TokenKeys.ID(), acme.token
+	second := rotateKeys(t, dir).Key
+	after := acme.signIn(secret)
+	var nc *nats.Conn
+	eventually(t, "a login with the token from before", func() (err error) {
+		nc, err = nats.Connect(p.NATS.ClientURL(), nats.Token(before), nats.NoReconnect())
+		return err
+	})
+	defer nc.Close()
+	closed := nc.StatusChanged(nats.CLOSED)
+
+	mustSignoff(t, "keys", "revoke", first, "--data", dir)
+	acme.refuses("the token from before", before)
+	acme.works("the token of the other key", after)
+	select {
+	case <-closed:
+	case <-time.After(time.Minute):
+		t.Error("a connection that was opened with the token from before stays open")
+	}
+	if nc, err := nats.Connect(p.NATS.ClientURL(), nats.Token(before), nats.NoReconnect()); err == nil {
+		nc.Close()
+		t.Error("the token from before opens a connection")
+	}
+	mustSignoff(t, "keys", "revoke", first, "--data", dir) // changes nothing
+
+	// The key that signs is replaced.
+	r := mustSignoff(t, "keys", "revoke", second, "--data", dir)
+	third := p.TokenKeys.ID()
+	if third == second || !strings.Contains(r.out, third) {
+		t.Errorf("access tokens are signed with %s after %s was revoked: %s", third, second, r.out)
+	}
+	acme.refuses("a token of the key that signed", after)
+	now := acme.signIn(secret)
+	acme.works("a new token", now)
+	if diff := cmp.Diff(map[string]string{first: keyRevoked, second: keyRevoked, third: keySigns}, keyStates(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]bool{third: true}, published(t, p, time.Now())); diff != "" {
+		t.Errorf("the key set: %s", diff)
+	}
+	refusal(t, exitRefused, []string{"keys", "revoke", "unknown", "--data", dir}, "there is no token key")
+
+	stop()
+	mustSignoff(t, "keys", "revoke", third, "--data", dir)
+	p, _ = startServer(t, dir)
+	acme.p = p
+	acme.refuses("a token of a key that was revoked while no server ran", now)
+	acme.works("a new token", acme.signIn(secret))
+}
+
+// After a copy of a data directory both installations have the same keys and secrets.
+func TestAnAccessTokenOfACopiedInstallationIsRefused(t *testing.T) {
+	settings := loopback()
+	settings.TokenIssuer = "" // the public URL, whose port differs
+	p, stop := startWith(t, t.TempDir(), settings, slog.New(slog.DiscardHandler))
+	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
+	stop()
+	copied := t.TempDir()
+	if err := os.CopyFS(copied, os.DirFS(string(p.Dir))); err != nil {
+		t.Fatal(err)
+	}
+	_, stop = startWith(t, string(p.Dir), settings, slog.New(slog.DiscardHandler)) // so that its port is not free
+	defer stop()
+	other := settings
+	other.PublicURL = "https://other.example.org"
+	acme.p, _ = startWith(t, copied, other, slog.New(slog.DiscardHandler))
+	ask := func(token string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+acme.p.APIListener.Addr().String()+acme.p.Settings.BasePath+"/DiagnosticReport?researchstudy=S1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("X-Partnerid", "acme")
+		return readAnswer(t, req).StatusCode
+	}
+	if status := ask(acme.token); status != http.StatusUnauthorized {
+		t.Errorf("the read API answers %d", status)
+	}
+	var own *nats.Conn
+	eventually(t, "a login with the secret, which is the same", func() (err error) {
+		own, err = nats.Connect(acme.p.NATS.ClientURL(), nats.UserInfo("acme", secret), nats.NoReconnect())
+		return err
+	})
+	own.Close()
+	if nc, err := nats.Connect(acme.p.NATS.ClientURL(), nats.Token(acme.token), nats.NoReconnect()); err == nil {
+		nc.Close()
+		t.Error("the token opens a connection")
+	}
+	acceptable, err := acme.p.TokenKeys.Issue("1", "https://other.example.org"+token.Path, "acme", secret, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status := ask(acceptable); status != http.StatusOK {
+		t.Errorf("its own token is answered %d", status)
 	}
 }
 

@@ -16,6 +16,7 @@ type Directory struct {
 	keys     map[string]Key
 	unknown  string           // the type of the first event that needs a newer version; empty: none does
 	version  events.ChainHead // the last event that set a partner or key; see Same
+	limit    events.ChainHead // the version of the directory that limits this one; see Limit
 }
 
 // Apply returns the directory after one more event of an internal study. An
@@ -57,12 +58,16 @@ func (d Directory) WithKey(k Key) Directory {
 	return f.Directory()
 }
 
+// Version returns the last event that set a partner or a key.
+func (d Directory) Version() events.ChainHead { return d.version }
+
 // Same reports whether both directories have the same access events applied. It
 // compares only the last event, because its hash covers all before it. A change by
 // WithPartner or WithKey has no event. Of such changes Same compares only the number, and
-// the id of the partner or key that was changed last.
+// the id of the partner or key that was changed last. Both must be limited by the same
+// events too; see Limit.
 func (d Directory) Same(other Directory) bool {
-	return d.version == other.version && d.unknown == other.unknown
+	return d.version == other.version && d.limit == other.limit && d.unknown == other.unknown
 }
 
 // Partner returns the partner of an id. It may have been removed; see Enabled.
@@ -82,6 +87,18 @@ func (d Directory) Key(id string) (Key, bool) {
 
 // Keys returns all keys, sorted by key id.
 func (d Directory) Keys() []Key { return sortedByID(d.keys) }
+
+// RevokedKeys returns the ids of the keys that are revoked, sorted.
+func (d Directory) RevokedKeys() []string {
+	var ids []string
+	for id, k := range d.keys {
+		if k.Revoked() {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
 
 // sortedByID returns the values of a map, sorted by their keys.
 func sortedByID[T any](all map[string]T) []T {

@@ -89,11 +89,11 @@ func ExampleDirectory_Verify() {
 	// true
 }
 
-// Events that are not on the log yet end access, but do not begin any.
-func ExampleDirectory_Narrow() {
+// What either directory lacks is not allowed.
+func ExampleDirectory_Limit() {
 	onLog := access.Directory{}.WithPartner(acme("FHIR-T", "OTHER"))
-	later := onLog.WithPartner(acme("OTHER", "NEW")) // FHIR-T is revoked, NEW is granted
-	partner, _ := onLog.Narrow(later).Partner("acme")
+	recorded := onLog.WithPartner(acme("OTHER", "NEW")) // FHIR-T is revoked, NEW is granted; not on the log yet
+	partner, _ := onLog.Limit(recorded).Partner("acme")
 	fmt.Println(partner.Studies)
 	// Output:
 	// [OTHER]

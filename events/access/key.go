@@ -43,9 +43,11 @@ func (k Key) EventSubject() string { return "Key/" + k.ID() }
 // retired. An access token with a later time of issue comes from a clock that was
 // ahead and then set back, or from somebody who has the key and should not.
 func (k Key) accepts(t time.Time) bool {
-	revoked := k.Until.Equal(k.From)
-	return k.Until.IsZero() || t.Before(k.Until) && !revoked
+	return !k.Revoked() && (k.Until.IsZero() || t.Before(k.Until))
 }
+
+// Revoked reports whether none of the key's access tokens is accepted.
+func (k Key) Revoked() bool { return !k.Until.IsZero() && k.Until.Equal(k.From) }
 
 // decodeKey returns the key in the body of an access.key.v1 event.
 func decodeKey(e events.Event) (Key, error) {

@@ -70,3 +70,11 @@ func TestTheSameKeyFileMakesTheSameKey(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestNoIDOfANewKeyBeginsWithAHyphen(t *testing.T) {
+	for range 500 { // one of 64 would
+		if signer, _ := newSigner(t); strings.HasPrefix(signer.Key(now).ID(), "-") {
+			t.Fatalf("the id is %s", signer.Key(now).ID())
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -46,17 +47,22 @@ type Signer struct {
 	signer jose.Signer
 }
 
-// NewKey returns a new private ES256 key as the JSON of a JWK. Keep it secret.
+// NewKey returns a new private ES256 key as the JSON of a JWK. Keep it secret. Its id does
+// not begin with a hyphen, so that a command line does not take it for a flag.
 func NewKey() ([]byte, error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
+	for {
+		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		key := jose.JSONWebKey{Key: private, Algorithm: string(jose.ES256), Use: "sig"}
+		if key.KeyID, err = thumbprint(key); err != nil {
+			return nil, err
+		}
+		if !strings.HasPrefix(key.KeyID, "-") { // one of 64 does
+			return json.Marshal(key)
+		}
 	}
-	key := jose.JSONWebKey{Key: private, Algorithm: string(jose.ES256), Use: "sig"}
-	if key.KeyID, err = thumbprint(key); err != nil {
-		return nil, err
-	}
-	return json.Marshal(key)
 }
 
 // NewSigner returns a Signer with a key that NewKey has returned.
@@ -90,8 +96,9 @@ func (s *Signer) Issue(id, issuer, partner, secret string, now time.Time) (strin
 	}).Serialize()
 }
 
-// Verify checks an access token with the directory's keys and returns its claims. The
-// error's code is Expired or Unauthenticated. Whether the claims are still valid is
+// Verify checks an access token with the directory's keys and returns its claims. It does
+// not check who issued it; a Verifier does. The error's code is Expired or Unauthenticated.
+// Whether the claims are still valid is
 // what Partner.Honours reports: that may change before the access token expires.
 func (d Directory) Verify(accessToken string, now time.Time) (Claims, error) {
 	o, err := d.open(accessToken)

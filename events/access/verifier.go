@@ -3,6 +3,7 @@ package access
 import (
 	"crypto/ecdsa"
 	"crypto/sha256"
+	"fmt"
 	"sync"
 	"time"
 
@@ -22,11 +23,17 @@ const maxOpened = 4096
 // An access token is stored by its digest. The zero Verifier is ready to use; its method
 // may be called concurrently.
 type Verifier struct {
+	// Issuer is the iss that access tokens must have: the public URL of the token endpoint.
+	// It keeps installations apart that have the same keys, as after a data directory was
+	// copied. Empty for any. It must not be changed after the first use.
+	Issuer string
+
 	once   sync.Once
 	opened *lru.Cache[[sha256.Size]byte, *opened] // not changed once they are there
 }
 
-// Verify returns what d.Verify returns.
+// Verify returns what d.Verify returns. For an access token of another issuer the error is
+// Unauthenticated.
 func (v *Verifier) Verify(d Directory, accessToken string, now time.Time) (Claims, error) {
 	digest := sha256.Sum256([]byte(accessToken))
 	v.once.Do(v.init)
@@ -37,6 +44,9 @@ func (v *Verifier) Verify(d Directory, accessToken string, now time.Time) (Claim
 		}
 	}
 	o, err := d.open(accessToken)
+	if err == nil && v.Issuer != "" && o.claims.Issuer != v.Issuer {
+		err = fmt.Errorf("issued by %q, not by %q", o.claims.Issuer, v.Issuer)
+	}
 	if err != nil {
 		return Claims{}, notValid(err)
 	}

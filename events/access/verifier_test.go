@@ -71,3 +71,25 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	})
 }
+
+func TestAVerifierRefusesAnotherIssuer(t *testing.T) {
+	signer, _ := newSigner(t)
+	d := access.Directory{}.WithKey(signer.Key(now))
+	token := issue(t, signer, now)
+	for name, c := range map[string]struct {
+		issuer string
+		code   events.Code
+	}{
+		"the same":                 {issuer, ""},
+		"any":                      {"", ""},
+		"another":                  {"https://other.example.org/token", events.Unauthenticated},
+		"one that begins the same": {issuer + "/", events.Unauthenticated},
+	} {
+		v := access.Verifier{Issuer: c.issuer}
+		for range 2 { // the second time the signature was verified before
+			if _, err := v.Verify(d, token, now.Add(time.Minute)); events.CodeOf(err) != c.code {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}

@@ -48,6 +48,7 @@ const (
 	actionSourceRemoved  = "source.removed"
 	actionKeyAnnounced   = "key.announced"
 	actionKeyRetired     = "key.retired"
+	actionKeyRevoked     = "key.revoked"
 	actionKeyRotation    = "key.rotation-requested"
 )
 

@@ -29,22 +29,28 @@ const keyRotations = `
 // and returns the request. If there is a request that is not finished, it returns that
 // one and records nothing.
 func (acc *Accounts) RequestKeyRotation(ctx context.Context, by string) (r KeyRotation, err error) {
-	err = acc.ledger.Administer(ctx, by, "request a key rotation", func(tx *ledger.Tx) error {
-		var pending bool
-		if r, pending, err = scanKeyRotation(tx.QueryRow(keyRotations + ` where finished is null`)); err != nil || pending {
-			return err
-		}
-		r = KeyRotation{By: by}
-		err := tx.QueryRow(`
-			insert into key_rotations (requester, requested)
-			values (?, ?)
-			returning row`, by, events.FormatTime(tx.Now)).Scan(&r.ID)
-		if err != nil {
-			return err
-		}
-		return tx.Audit(ledger.Line{Actor: by, Action: actionKeyRotation})
+	err = acc.ledger.Administer(ctx, by, "request a key rotation", func(tx *ledger.Tx) (err error) {
+		r, err = requestKeyRotation(tx, by)
+		return err
 	})
 	return r, err
+}
+
+// requestKeyRotation is RequestKeyRotation in a transaction.
+func requestKeyRotation(tx *ledger.Tx, by string) (KeyRotation, error) {
+	r, pending, err := scanKeyRotation(tx.QueryRow(keyRotations + ` where finished is null`))
+	if err != nil || pending {
+		return r, err
+	}
+	r = KeyRotation{By: by}
+	err = tx.QueryRow(`
+		insert into key_rotations (requester, requested)
+		values (?, ?)
+		returning row`, by, events.FormatTime(tx.Now)).Scan(&r.ID)
+	if err != nil {
+		return r, err
+	}
+	return r, tx.Audit(ledger.Line{Actor: by, Action: actionKeyRotation})
 }
 
 // PendingKeyRotation returns the request that is not finished; ok is false where there

@@ -84,7 +84,7 @@ func retireKeys(tx *ledger.Tx, by, current string, until time.Time) (retired []a
 		return nil, err
 	}
 	for _, key := range older {
-		if !key.Until.IsZero() && !key.Until.After(until) {
+		if key.Revoked() || !key.Until.IsZero() && !key.Until.After(until) {
 			continue // retired at until or earlier
 		}
 		key.Until = until.UTC().Truncate(time.Microsecond)
@@ -98,6 +98,31 @@ func retireKeys(tx *ledger.Tx, by, current string, until time.Time) (retired []a
 		retired = append(retired, key)
 	}
 	return retired, nil
+}
+
+// RevokeKey ends a key at once: from then on, no access token that it has signed is
+// accepted. Revoking again changes nothing. If replace is true, because access tokens are
+// signed with this key, it also requests a rotation, as RequestKeyRotation does, and returns
+// the request. The error is NotFound if there is no such key.
+func (acc *Accounts) RevokeKey(ctx context.Context, by, id string, replace bool) (r KeyRotation, err error) {
+	err = acc.ledger.Administer(ctx, by, "revoke a key", func(tx *ledger.Tx) error {
+		key, err := getKey(tx, id)
+		if err != nil {
+			return err
+		}
+		if key == nil {
+			return events.Errorf(events.NotFound, "there is no token key %q; signoff keys list prints them", id)
+		}
+		if !key.Revoked() {
+			key.Until = key.From
+			err = announceKey(tx, *key, ledger.Line{Actor: by, Action: actionKeyRevoked})
+		}
+		if err == nil && replace {
+			r, err = requestKeyRotation(tx, by)
+		}
+		return err
+	})
+	return r, err
 }
 
 // announcedKeys begins a query with the subject of each key's events and the

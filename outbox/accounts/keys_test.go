@@ -10,6 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 )
 
 func newKey(t testing.TB, from time.Time) access.Key {
@@ -98,4 +99,47 @@ func TestRetiringKeys(t *testing.T) {
 			t.Error(diff)
 		}
 	})
+}
+
+func TestARevokedKeyStaysRevoked(t *testing.T) {
+	ctx := t.Context()
+	d := newOutbox(t)
+	start := d.clock.now()
+	ahead := newKey(t, start.Add(24*time.Hour)) // announced by a clock that was ahead
+	signs := newKey(t, start)
+	ok(t, d.Accounts().AnnounceKey(ctx, ahead))
+	ok(t, d.Accounts().AnnounceKey(ctx, signs))
+	stored := func(id string) access.Key {
+		key, _ := d.directory().Key(id)
+		return key
+	}
+
+	if r := must(d.Accounts().RevokeKey(ctx, operator, ahead.ID(), false))(t); r != (accounts.KeyRotation{}) {
+		t.Errorf("it requested the rotation %v", r)
+	}
+	must(d.Accounts().RevokeKey(ctx, operator, ahead.ID(), false))(t) // changes nothing
+	if retired := must(d.Accounts().RetireKeys(ctx, operator, signs.ID(), start))(t); len(retired) != 0 || !stored(ahead.ID()).Revoked() {
+		t.Errorf("it was retired as %v and is %v", retired, stored(ahead.ID()))
+	}
+	wantCode(t, d.Accounts().AnnounceKey(ctx, ahead), events.Conflict, "cannot be used again")
+
+	request := must(d.Accounts().RevokeKey(ctx, operator, signs.ID(), true))(t)
+	pending, found, err := d.Accounts().PendingKeyRotation(ctx)
+	ok(t, err)
+	if !found || pending != request || !stored(signs.ID()).Revoked() {
+		t.Errorf("the rotation %v is requested, %v was returned; the key is %v", pending, request, stored(signs.ID()))
+	}
+	_, err = d.Accounts().RevokeKey(ctx, operator, "unknown", true)
+	wantCode(t, err, events.NotFound, "there is no token key")
+
+	var audited []string
+	ok(t, d.Audit(ctx, outbox.AuditFilter{}, func(e outbox.AuditEntry) error {
+		if e.Action == "key.revoked" {
+			audited = append(audited, e.Subject+" by "+e.Actor)
+		}
+		return nil
+	}))
+	if diff := cmp.Diff([]string{ahead.ID() + " by " + operator, signs.ID() + " by " + operator}, audited); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -25,6 +25,10 @@ type DirectorySource interface {
 	// Changed returns a channel that receives a value when the directory may have changed.
 	// It is buffered, so that no change is missed between two reads.
 	Changed() <-chan struct{}
+	// Withheld returns why logins must be left unanswered now, or nil. That is so while it is
+	// not certain that the stream contains only what was signed, or that the directory is
+	// recent enough.
+	Withheld() error
 	// WaitFor waits until the directory reflects the stream up to the stream sequence. It
 	// returns the cause if ctx ends before.
 	WaitFor(ctx context.Context, sequence uint64) error
@@ -52,6 +56,9 @@ type Config struct {
 
 	// Measure is the time between two measurements of an Enforcer. Defaults to 100 ms.
 	Measure time.Duration
+
+	// Issuer is the iss that access tokens must have. Defaults to any.
+	Issuer string
 
 	// Failed is called with each login that fails for a wrong secret or a forged access
 	// token, to record it. It must return at once. Defaults to nothing.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events/access"
@@ -15,7 +16,8 @@ import (
 // CloseConnections closes the connections of the partners that a login would not open now in
 // the same way: those whose client secret is no longer in force, those with other studies
 // than are admitted now, and those of partners that are suspended or not admitted. It closes
-// all if only a newer version of the program understands the directory. Their clients connect
+// all if only a newer version of the program understands the directory, or logins are
+// withheld. Their clients connect
 // again with what is granted now.
 func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partner) error {
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
@@ -24,7 +26,15 @@ func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partn
 	errs := []error{err}            // what could be listed is closed all the same
 	failed := make(map[string]bool) // servers that did not close one: they are left to the next call
 	now := e.callout.cfg.Clock()
-	outdated := e.callout.directory.Directory().Current() != nil
+	directory := e.callout.directory.Directory()
+	outdated, isWithheld, revoked := directory.Current() != nil, e.callout.directory.Withheld() != nil, directory.RevokedKeys()
+	if isWithheld { // also those of partners that the directory does not have
+		for account := range all {
+			if id, ok := strings.CutPrefix(account, tenancy.AccountPrefix); ok && !slices.ContainsFunc(partners, func(p access.Partner) bool { return p.ID == id }) {
+				partners = append(partners, access.Partner{ID: id})
+			}
+		}
+	}
 	for _, p := range partners {
 		connections := all[tenancy.AccountPrefix+p.ID]
 		if len(connections) == 0 {
@@ -33,7 +43,7 @@ func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partn
 		e.callout.mu.RLock()
 		keys, admitted := e.callout.admitted[p.ID]
 		e.callout.mu.RUnlock()
-		suspended, grants := e.callout.quotas.suspended(p.ID, now), tenancy.GrantsID(keys)
+		suspended, grants := e.callout.quotas.suspended(p.ID, now), tenancy.GrantsID(keys, revoked)
 		for _, c := range connections {
 			cause := closeReason(c, p, grants, now)
 			switch {
@@ -41,6 +51,8 @@ func (e *Enforcer) CloseConnections(ctx context.Context, partners []access.Partn
 				continue
 			case outdated:
 				cause = notKnown
+			case isWithheld:
+				cause = withheld
 			case suspended:
 				cause = tooMuch
 			case !admitted:

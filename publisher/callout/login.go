@@ -49,9 +49,10 @@ type answerer struct {
 	subscription *nats.Subscription // nil while logins are not answered
 }
 
-// init sets all fields but the verifier, whose zero value is ready for use.
+// init sets all fields.
 func (a *answerer) init(nc *nats.Conn, directory DirectorySource, admission admission, answers *operator.Answers, cfg Config) {
 	a.nc, a.directory, a.admission, a.answers, a.cfg = nc, directory, admission, answers, cfg.withDefaults()
+	a.verifier.Issuer = a.cfg.Issuer
 	a.failures = access.NewSignIns(access.SlowedSignIns)
 	a.quotas = newQuotas(a.cfg.Rate, a.cfg.Burst)
 	a.metrics = newLoginMetrics(a.quotas)
@@ -99,6 +100,10 @@ func (a *answerer) answer(m *nats.Msg) {
 		return
 	}
 	defer release()
+	if a.directory.Withheld() != nil {
+		a.metrics.logins.WithLabelValues(failed).Inc()
+		return
+	}
 	user, err := a.check(&request.AuthorizationRequest)
 	if errors.Is(err, events.Outdated) {
 		a.metrics.logins.WithLabelValues(failed).Inc()
@@ -189,7 +194,7 @@ func (a *answerer) check(request *jwt.AuthorizationRequest) (*login, error) {
 	if !ok {
 		return nil, events.Errorf(events.Unavailable, "the account of partner %s is not ready yet", partner.ID)
 	}
-	return &login{p.ID, a.user(request.UserNkey, p, keys, secret, until)}, nil
+	return &login{p.ID, a.user(request.UserNkey, p, keys, directory.RevokedKeys(), secret, until)}, nil
 }
 
 // Failure is a login with a wrong secret or a forged access token.
@@ -228,12 +233,13 @@ func (a *answerer) countFailure(f Failure, err error, now time.Time) error {
 
 // user returns the claims of a connection of the partner, for the user key of the login: its
 // name, its end, and permissions for what an account with the admitted studies lets through.
-func (a *answerer) user(key string, p tenancy.Partner, admitted []string, secret string, until time.Time) *jwt.UserClaims {
+// Revoked are the ids of the token keys that are revoked.
+func (a *answerer) user(key string, p tenancy.Partner, admitted, revoked []string, secret string, until time.Time) *jwt.UserClaims {
 	keys := p.Intersect(admitted)
 	account := tenancy.AccountOf(p.ID, keys, a.cfg.Limits)
 	permissions := account.Permissions()
 	u := jwt.NewUserClaims(key)
-	u.Name = tenancy.ConnectionName{Partner: p.ID, Secret: secret, Grants: tenancy.GrantsID(keys)}.String()
+	u.Name = tenancy.ConnectionName{Partner: p.ID, Secret: secret, Grants: tenancy.GrantsID(keys, revoked)}.String()
 	u.Expires = until.Unix()
 	u.Pub.Allow.Add(permissions.Publish...)
 	u.Sub.Allow.Add(permissions.Subscribe...)

@@ -17,6 +17,7 @@ const (
 	tooSlow      = "reads too slowly"
 	notAdmitted  = "not admitted" // the partner was removed, or nothing is admitted yet
 	notKnown     = "not known"    // only a newer version understands the directory
+	withheld     = "withheld"     // the stream may contain what was not signed
 	oldSecret    = "old secret"
 	otherStudies = "other studies" // than are granted now
 	foreign      = "foreign"       // its name is not that of a login of the partner
@@ -71,7 +72,7 @@ func newEnforcerMetrics() enforcerMetrics {
 		suspensions: prometheus.NewCounter(prometheus.CounterOpts(opts("put_out_total", "Times that a partner was suspended for exceeding its quota."))),
 		bounded:     prometheus.NewGauge(prometheus.GaugeOpts(opts("traffic_bounded", "1 while traffic is measured and partners that exceed their quota can be suspended."))),
 	}
-	for _, cause := range []string{tooMuch, tooSlow, notAdmitted, notKnown, oldSecret, otherStudies, foreign} {
+	for _, cause := range []string{tooMuch, tooSlow, notAdmitted, notKnown, withheld, oldSecret, otherStudies, foreign} {
 		m.closed.WithLabelValues(cause)
 	}
 	return m

@@ -3,6 +3,7 @@ package callout
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -115,7 +116,7 @@ func (s *Standalone) ensureLatest(ctx context.Context) error {
 	defer s.mu.Unlock()
 	asked := s.cfg.Clock()
 	if asked.Before(s.latestUntil) {
-		return s.directory.Directory().Current()
+		return s.usable()
 	}
 	ctx, cancel := context.WithTimeout(ctx, latestWait)
 	defer cancel()
@@ -123,7 +124,12 @@ func (s *Standalone) ensureLatest(ctx context.Context) error {
 		return err
 	}
 	s.latestUntil = asked.Add(latestFor)
-	return s.directory.Directory().Current()
+	return s.usable()
+}
+
+// usable returns why logins may not be answered by the directory, although it is the latest.
+func (s *Standalone) usable() error {
+	return errors.Join(s.directory.Withheld(), s.directory.Directory().Current())
 }
 
 // CatchUp waits until the directory reflects all that the stream holds now: an older one has

@@ -15,7 +15,8 @@ import (
 type directory struct {
 	mu      sync.Mutex
 	d       access.Directory
-	behind  bool // it does not hold all that is in the stream
+	behind  bool  // it does not hold all that is in the stream
+	why     error // what Withheld returns
 	changed chan struct{}
 }
 
@@ -26,6 +27,20 @@ func (b *directory) Directory() access.Directory {
 }
 
 func (b *directory) Changed() <-chan struct{} { return b.changed }
+
+func (b *directory) Withheld() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.why
+}
+
+// withhold has Withheld return why.
+func (b *directory) withhold(why error) {
+	b.change(func(d access.Directory) access.Directory {
+		b.why = why
+		return d
+	})
+}
 
 func (b *directory) WaitFor(ctx context.Context, _ uint64) error {
 	tick := time.NewTicker(time.Millisecond)

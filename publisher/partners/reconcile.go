@@ -39,21 +39,53 @@ func (r *Reconciler) reconcile(ctx context.Context) error {
 	if err := r.listConsumers(ctx, granted); err != nil {
 		return errors.Join(withdrawn, err)
 	}
-	var err error
-	for _, step := range []func(context.Context, map[string]tenancy.Partner) error{
-		r.withdraw, // again, with the consumers just listed
-		r.compare, r.grant, r.examine, r.replaceLost, r.resize,
-	} {
-		if err = errors.Join(err, step(ctx, granted)); len(r.directory.Changed()) > 0 {
-			err = errors.Join(err, errChanged) // a withdrawal must not wait for the other steps
+	err := r.withdraw(ctx, granted) // again, with the consumers just listed
+	if revoked := directory.RevokedKeys(); r.started && !slices.Equal(revoked, r.revoked) {
+		closed := errors.Join(r.flushLogins(ctx), r.closeConnections(ctx, directory))
+		if closed == nil {
+			r.revoked = revoked
+		}
+		err = errors.Join(err, closed)
+	}
+	if r.started && errors.Join(withdrawn, err) == nil {
+		err = r.confirmWithdrawn(ctx, directory, granted)
+	}
+	for _, step := range []func(context.Context, map[string]tenancy.Partner) error{r.compare, r.grant, r.examine, r.replaceLost, r.resize} {
+		if len(r.directory.Changed()) > 0 {
 			break
 		}
+		err = errors.Join(err, step(ctx, granted))
+	}
+	if len(r.directory.Changed()) > 0 {
+		err = errors.Join(err, errChanged) // a withdrawal must not wait for the other steps
 	}
 	err = errors.Join(err, r.storeReceipts(ctx, granted))
 	if errors.Is(err, errChanged) {
 		return err
 	}
-	return errors.Join(err, r.closeConnections(ctx, directory))
+	if err = errors.Join(err, r.closeConnections(ctx, directory)); err == nil {
+		r.status.setWithdrawn(directory)
+	}
+	return err
+}
+
+// confirmWithdrawn stores that the withdrawals of the directory are carried out. It is
+// called when withdraw has had nothing left to do, so that a withdrawal does not wait for the
+// other steps of a round, which may take long. It checks the connections of partners whose
+// access changed lately once more. A consumer that should be gone and is still listed, as
+// when its server does not answer, is an error.
+func (r *Reconciler) confirmWithdrawn(ctx context.Context, directory access.Directory, granted map[string]tenancy.Partner) error {
+	wanted := wantedConsumers(granted)
+	for name := range r.consumers {
+		if wanted[name].Name == "" {
+			return events.Errorf(events.Unavailable, "consumer %s is to be deleted and does not answer", name)
+		}
+	}
+	err := r.recheckConnections(ctx)
+	if err == nil {
+		r.status.setWithdrawn(directory)
+	}
+	return err
 }
 
 // restrict has logins refuse from now on what is no longer granted. It waits for logins that

@@ -99,6 +99,7 @@ type Reconciler struct {
 	again   chan struct{} // asks Run for another round; buffered
 
 	// The rest belongs to Run.
+	started       bool                      // the first round has ended: the accounts and connections of all partners were checked
 	stream        streamState               // at the last round
 	consumers     map[string]*consumerState // of partners, by name
 	foreign       map[string]bool           // by name: listed consumers that are not partners'
@@ -111,6 +112,7 @@ type Reconciler struct {
 	lastChange    int                       // number of the last change of any account
 	nextCompare   time.Time                 // when the accounts are compared again
 	recheckUntil  map[string]time.Time      // by partner: until then its connections are checked often
+	revoked       []string                  // the token keys that were revoked when all connections were last checked
 	acknowledged  map[string]uint64         // by consumer: stream sequence up to which all was acknowledged
 	storedReceipt map[string]events.Receipt // by consumer: the last that was stored
 }

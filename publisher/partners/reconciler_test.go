@@ -14,7 +14,7 @@ func grants(studies []string) string {
 		tokens = append(tokens, events.StudyKey(s))
 	}
 	slices.Sort(tokens)
-	return tenancy.GrantsID(tokens)
+	return tenancy.GrantsID(tokens, nil)
 }
 
 func TestAPartnerReadsItsStudyFromTheFirstEventOnAndLive(t *testing.T) {

@@ -41,15 +41,15 @@ var (
 // understands. Then logins are not answered, all connections of partners are closed, and
 // nothing else is changed: a consumer that the newer version created would look surplus.
 func (r *Reconciler) Run(ctx context.Context) error {
-	started := false
+	r.started = false
 	loop := retry.Loop{Longest: longestRetry, Wait: r.wait}
 	err := loop.Run(ctx, func(ctx context.Context, succeeded func()) error {
 		for ctx.Err() == nil {
-			err := r.round(ctx, &started)
+			err := r.round(ctx)
 			switch {
 			case errors.Is(err, events.Outdated):
 				r.callout.Stop()
-			case started && ctx.Err() == nil: // even after a failure: logins of partners not admitted yet are refused
+			case r.started && ctx.Err() == nil: // even after a failure: logins of partners not admitted yet are refused
 				err = errors.Join(err, r.callout.Start())
 			}
 			r.report(ctx, err)
@@ -113,20 +113,20 @@ func (r *Reconciler) report(ctx context.Context, err error) {
 	}
 }
 
-// round makes everything match the directory. It sets started after the first reconcile that
-// tried all partners. While the directory is outdated, it only closes
+// round makes everything match the directory. It sets r.started after the first reconcile
+// that tried all partners. While the directory is outdated, it only closes
 // connections, and returns the Outdated Error.
-func (r *Reconciler) round(ctx context.Context, started *bool) error {
+func (r *Reconciler) round(ctx context.Context) error {
 	if directory := r.directory.Directory(); directory.Current() != nil {
 		return errors.Join(directory.Current(), r.flushLogins(ctx), r.closeConnections(ctx, directory))
 	}
-	if !*started {
+	if !r.started {
 		if err := r.prepare(ctx); err != nil {
 			return err
 		}
 	}
 	err := r.reconcile(ctx)
-	*started = *started || r.triedAll && !errors.Is(err, errChanged)
+	r.started = r.started || r.triedAll && !errors.Is(err, errChanged)
 	return err
 }
 

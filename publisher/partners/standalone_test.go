@@ -2,6 +2,7 @@ package partners_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +97,16 @@ func TestAStandaloneCalloutAnswersLogins(t *testing.T) {
 		wantRefused(t, "a wrong secret", nc, err)
 		nc, err = h.login("nobody")
 		wantRefused(t, "nobody", nc, err)
+	})
+	t.Run("not while they are withheld, with a right secret or a wrong one", func(t *testing.T) {
+		b.withhold(errors.New("the stream was not heard"))
+		nc, err := h.login("acme")
+		wantUnanswered(t, "a login", nc, err)
+		nc, err = h.dial(nats.UserInfo("acme", "wrong"))
+		wantUnanswered(t, "a wrong secret", nc, err)
+		b.withhold(nil)
+		until(t, "the service is ready", func() bool { return d.Status().Ready })
+		h.mustLogin("acme")
 	})
 	t.Run("without making or deleting consumers, or closing connections", func(t *testing.T) {
 		nc := h.mustLogin("acme")

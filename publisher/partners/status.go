@@ -3,6 +3,9 @@ package partners
 import (
 	"slices"
 	"sync"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
 )
 
 // Status is that of a Reconciler.
@@ -18,6 +21,11 @@ type Status struct {
 	// Unanswered are the NATS servers that should answer and do not. They may let through
 	// what was withdrawn meanwhile.
 	Unanswered []string
+
+	// WithdrawnLimit is the LimitedBy of the directory whose withdrawals were carried out
+	// last: no consumer, account or connection has more than that directory allows, on the
+	// servers that answer.
+	WithdrawnLimit events.ChainHead
 }
 
 type status struct {
@@ -26,6 +34,15 @@ type status struct {
 	consumers Status // only the fields from Consumers to Refused
 
 	unanswered []string // names of servers
+
+	withdrawn events.ChainHead // LimitedBy of the directory whose withdrawals were carried out last
+}
+
+// setWithdrawn stores that the withdrawals of a directory were carried out.
+func (s *status) setWithdrawn(d access.Directory) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.withdrawn = d.LimitedBy()
 }
 
 // setUnanswered stores which servers do not answer, and reports whether it changed.
@@ -70,6 +87,7 @@ func (r *Reconciler) Status() Status {
 	defer r.status.mu.Unlock()
 	s := r.status.consumers
 	s.Unanswered = slices.Clone(r.status.unanswered)
+	s.WithdrawnLimit = r.status.withdrawn
 	s.Ready, s.Reason = r.status.reason == nil, errorText(r.status.reason)
 	return s
 }

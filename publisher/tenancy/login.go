@@ -49,7 +49,7 @@ func (a Account) Permissions() Permissions {
 type ConnectionName struct {
 	Partner string
 	Secret  string // access.SecretID of the client secret behind the login
-	Grants  string // GrantsID of the studies that it opened
+	Grants  string // GrantsID of the login
 }
 
 func (n ConnectionName) String() string { return n.Partner + "." + n.Secret + "." + n.Grants }
@@ -64,8 +64,15 @@ func ParseConnectionName(name string) (n ConnectionName, ok bool) {
 	return ConnectionName{parts[0], parts[1], parts[2]}, true
 }
 
-// GrantsID returns a digest of sorted study keys, to compare sets of studies by.
-func GrantsID(keys []string) string {
-	sum := sha256.Sum256([]byte(strings.Join(keys, " ")))
+// GrantsID returns a digest of what a login depends on besides the client secret, to compare
+// logins by: the sorted keys of the studies, and the sorted ids of the token keys that are
+// revoked. With another token key revoked, no connection has the digest of a present login:
+// any may have been opened with an access token of that key.
+func GrantsID(keys, revoked []string) string {
+	text := strings.Join(keys, " ")
+	if len(revoked) > 0 {
+		text += "\n" + strings.Join(revoked, " ")
+	}
+	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:8])
 }

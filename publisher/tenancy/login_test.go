@@ -13,7 +13,7 @@ func TestConnectionNamesAreReadAsTheyWereWritten(t *testing.T) {
 		id := rapid.StringMatching(`[A-Za-z0-9_-]{1,64}`)
 		want := tenancy.ConnectionName{
 			Partner: id.Draw(t, "partner"), Secret: rapid.StringMatching(`[0-9a-f]{16}`).Draw(t, "secret"),
-			Grants: tenancy.GrantsID(rapid.SliceOf(id).Draw(t, "keys")),
+			Grants: tenancy.GrantsID(rapid.SliceOf(id).Draw(t, "keys"), rapid.SliceOf(id).Draw(t, "revoked")),
 		}
 		if got, ok := tenancy.ParseConnectionName(want.String()); !ok || got != want {
 			t.Fatalf("%q is read as %+v, %t", want, got, ok)
@@ -24,7 +24,7 @@ func TestConnectionNamesAreReadAsTheyWereWritten(t *testing.T) {
 			t.Errorf("%q is taken for %+v", other, n)
 		}
 	}
-	if tenancy.GrantsID([]string{"A", "B"}) == tenancy.GrantsID([]string{"AB"}) || tenancy.GrantsID(nil) == tenancy.GrantsID([]string{""}) && tenancy.GrantsID(nil) == tenancy.GrantsID([]string{"A"}) {
+	if tenancy.GrantsID([]string{"A", "B"}, nil) == tenancy.GrantsID([]string{"AB"}, nil) || tenancy.GrantsID([]string{"A"}, []string{"B"}) == tenancy.GrantsID([]string{"A", "B"}, nil) || tenancy.GrantsID(nil, nil) == tenancy.GrantsID([]string{""}, nil) && tenancy.GrantsID(nil, nil) == tenancy.GrantsID([]string{"A"}, nil) {
 		t.Error("different studies have one name")
 	}
 }

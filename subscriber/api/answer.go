@@ -52,19 +52,23 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey s
 		return err
 	}
 	head, known := a.reader.Head(studyKey)
-	// Only searches have a kind; links of history do not expire.
-	if n := s.asOf; n != nil && (!known || *n != head.Number) && s.kind != nil {
-		if err := a.reader.CheckPosition(r.Context(), studyKey, *n, a.cfg.Clock().Add(-a.cfg.KeepPositions)); err != nil {
-			return err
-		}
+	if err := a.checkHead(r, s, studyKey, head, known); err != nil {
+		return err
 	}
 	tag := a.searchTag(s, r.contentType, head)
 	if known && !s.isBeyond(head.Number) && a.writeKnown(w, r, tag, head.Number) {
 		return nil
 	}
+	signed := func(ctx context.Context) (answered, error) {
+		found, err := find(ctx)
+		if err == nil && found.head != head.ChainHead {
+			err = a.cfg.Signed(ctx, studyKey, found.head)
+		}
+		return found, err
+	}
 	var made newPage
 	makePage := func(ctx context.Context) (err error) {
-		made, err = a.makePage(ctx, r, s, head, known, find)
+		made, err = a.makePage(ctx, r, s, head, known, signed)
 		return err
 	}
 	// Clients resolve all references of a report at once, each by a search of its own.
@@ -146,6 +150,21 @@ func (a *API) limited(r *request, read func(context.Context) error) error {
 		}
 	}
 	return err
+}
+
+// checkHead returns an error if the study cannot be shown at its head, or no longer at the
+// number that the search names. Known is false if the head is not known.
+func (a *API) checkHead(r *request, s search, studyKey string, head readmodel.Head, known bool) error {
+	if known {
+		if err := a.cfg.Signed(r.Context(), studyKey, head.ChainHead); err != nil {
+			return err
+		}
+	}
+	// Only searches have a kind; links of history do not expire.
+	if n := s.asOf; n != nil && (!known || *n != head.Number) && s.kind != nil {
+		return a.reader.CheckPosition(r.Context(), studyKey, *n, a.cfg.Clock().Add(-a.cfg.KeepPositions))
+	}
+	return nil
 }
 
 // isBeyond reports whether a query names a number that the study does not have yet. For
@@ -254,7 +273,7 @@ func (a *API) writeReport(w http.ResponseWriter, r *request, id string, get func
 	if !report.Available {
 		return events.Errorf(events.Gone, "The report is no longer available: it was superseded or withdrawn.")
 	}
-	return writeOne(w, r, s.view, one{report.Version, report.LastUpdated, report.StudyNumber, report.Body})
+	return writeOne(w, r, s.view, one{report.Version, report.LastUpdated, report.StudyHead.Number, report.Body})
 }
 
 // one is a version of a resource, for an answer without a Bundle.
@@ -294,6 +313,9 @@ func (a *API) granted(r *request, id string, get func(ctx context.Context, id st
 	// A report of an outdated study is named only to partners of that study.
 	if code := events.CodeOf(err); code == events.NotFound || (err == nil || code == events.Outdated) && study == "" {
 		return report, "", a.absent(r, noSuchReport())
+	}
+	if err == nil {
+		err = a.cfg.Signed(r.Context(), report.Study, report.StudyHead)
 	}
 	return report, study, err
 }

@@ -60,6 +60,7 @@ type Config struct {
 	PublicURL  string // scheme and authority of links. Defaults to http://127.0.0.1:8080
 	BasePath   string // path of the API. Defaults to DefaultBasePath
 	TokenURL   string // of the token endpoint. Defaults to DefaultOAuthPath on PublicURL
+	Issuer     string // iss of the access tokens that are accepted. Defaults to TokenURL
 	CacheBytes int64  // bound of the page cache; negative for no cache. Defaults to 64 MiB
 	Count      int    // reports on a page without _count. Defaults to 50
 	MaxCount   int    // largest page. Defaults to 1000
@@ -78,6 +79,11 @@ type Config struct {
 	// Ready returns nil if requests can be answered, else the reason, an
 	// Unavailable events.Error. Defaults to always nil.
 	Ready func() error
+
+	// Signed returns nil if all events of a study up to a chain head are signed, else the
+	// reason, an Unavailable events.Error. Nothing of the study is shown then. It is called
+	// for each answer, with the chain head that the answer reflects. Defaults to always nil.
+	Signed func(ctx context.Context, studyKey string, head events.ChainHead) error
 
 	Clock func() time.Time // Defaults to time.Now
 }
@@ -139,12 +145,16 @@ func New(reader Reader, cfg Config) *API {
 	cfg.PublicURL = strings.TrimRight(cmp.Or(cfg.PublicURL, "http://127.0.0.1:8080"), "/")
 	cfg.BasePath = strings.TrimRight(cmp.Or(cfg.BasePath, DefaultBasePath), "/")
 	cfg.TokenURL = cmp.Or(cfg.TokenURL, cfg.PublicURL+DefaultOAuthPath)
+	cfg.Issuer = cmp.Or(cfg.Issuer, cfg.TokenURL)
 	cfg.MaxCount = cmp.Or(cfg.MaxCount, 1000)
 	cfg.Count = min(cmp.Or(cfg.Count, 50), cfg.MaxCount)
 	cfg.CacheBytes = cmp.Or(cfg.CacheBytes, 64<<20)
 	cfg.MaxQuery = cmp.Or(cfg.MaxQuery, 8192)
 	if cfg.Ready == nil {
 		cfg.Ready = func() error { return nil }
+	}
+	if cfg.Signed == nil {
+		cfg.Signed = func(context.Context, string, events.ChainHead) error { return nil }
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -164,6 +174,7 @@ func New(reader Reader, cfg Config) *API {
 		openAPI: newDocument("application/yaml", openapi.YAML(addresses)),
 		docs:    newDocument("text/html; charset=utf-8", openapi.Page(addresses)),
 		pages:   pages,
+		tokens:  access.Verifier{Issuer: cfg.Issuer},
 		metrics: newMetrics(pages.size),
 
 		searches: partnerlimit.Limit{Running: cfg.Searches, Waiting: cfg.SearchesWait, Wait: cfg.SearchWait},

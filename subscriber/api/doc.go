@@ -7,8 +7,9 @@
 // at that number, so that the pages do not change while a client reads one after the
 // other. A result whose report is no longer available is left out. In history, links
 // never expire. The resources in an answer are the bytes that were signed, unchanged.
-// Access is checked for each request, so that a revoked grant is refused as soon as the
-// read model has applied the revocation.
+// Access is checked for each request by the directory, which need not wait for the read
+// model to learn of a revocation. A study that has an event which was not signed is
+// answered 503; see Config.Signed.
 //
 // The head of a study is its chain head and the derivation of the read model; the same
 // head means the same content. A view is the part of a resource that _elements or

@@ -65,7 +65,7 @@ func Example() {
 	defer server.Close()
 
 	// The partner.
-	accessToken, err := signer.Issue("token-1", "https://reports.example.org", "acme", "the client secret", time.Now())
+	accessToken, err := signer.Issue("token-1", "https://reports.example.org"+api.DefaultOAuthPath, "acme", "the client secret", time.Now())
 	check(err)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+api.DefaultBasePath+"/DiagnosticReport?researchstudy=FHIR-T", nil)
 	check(err)

@@ -49,7 +49,7 @@ func secrets() []access.Secret { return []access.Secret{{SHA256: access.DigestSe
 
 func issue(t testing.TB, signer *access.Signer, partner string, at time.Time) string {
 	t.Helper()
-	accessToken, err := signer.Issue("00000000-0000-7000-8000-000000000001", publicURL, partner, secret, at)
+	accessToken, err := signer.Issue("00000000-0000-7000-8000-000000000001", publicURL+api.DefaultOAuthPath, partner, secret, at)
 	if err != nil {
 		t.Fatal(err)
 	}

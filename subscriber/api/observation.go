@@ -104,10 +104,14 @@ func (a *API) readObservation(w http.ResponseWriter, r *request, id string) erro
 			continue
 		case o.Version == 0: // its study is outdated
 			return a.absent(r, notFound)
-		case !o.Available:
+		}
+		if err := a.cfg.Signed(r.Context(), o.Study, o.StudyHead); err != nil {
+			return err
+		}
+		if !o.Available {
 			return events.Errorf(events.Gone, "The Observation is no longer available: its report was superseded or withdrawn.")
 		}
-		return writeOne(w, r, s.view, one{o.Version, o.LastUpdated, o.StudyNumber, o.Body})
+		return writeOne(w, r, s.view, one{o.Version, o.LastUpdated, o.StudyHead.Number, o.Body})
 	}
 	return a.absent(r, notFound)
 }

@@ -93,7 +93,7 @@ type Report struct {
 	Available   bool   // false: superseded or withdrawn since
 	Body        []byte // FHIR JSON, byte for byte as signed
 
-	StudyNumber uint64 // number of the study's last event in the state that was read; set by Report and Version only
+	StudyHead events.ChainHead // of the study in the state that was read; set by Report and Version only
 }
 
 // Observation is one version of an Observation.
@@ -106,7 +106,7 @@ type Observation struct {
 	Available   bool   // false: its report was superseded or withdrawn since
 	Body        []byte // FHIR JSON, byte for byte as signed
 
-	StudyNumber uint64 // as in Report; set by Observations only
+	StudyHead events.ChainHead // as in Report; set by Observations only
 }
 
 // Page is the result of a Query.

@@ -270,7 +270,7 @@ func readBodies(ctx context.Context, tx *sqlx.Tx, table string, rows []int64) (m
 // of a study that Outdated returns; the Report then has only its ID and Study.
 func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 	return readReport(ctx, m.db.Reader, id, `
-		select s.token, s.unknown, s.sequence, r.n, r.updated, r.n_end is null, b.body
+		select s.token, s.unknown, s.sequence, s.hash, r.n, r.updated, r.n_end is null, b.body
 		from reports r
 		join studies s on s.study = r.study
 		join bodies b on b.row = r.row
@@ -290,7 +290,7 @@ func (m *Model) Version(ctx context.Context, id string, n uint64) (Report, error
 			return err
 		}
 		r, err = readReport(ctx, tx, id, `
-		select s.token, s.unknown, s.sequence, e.n, e.time, r.row is not null and r.n_end is null, coalesce(b.body, x'')
+		select s.token, s.unknown, s.sequence, s.hash, e.n, e.time, r.row is not null and r.n_end is null, coalesce(b.body, x'')
 		from events e
 		join studies s on s.study = e.study
 		left join reports r on r.row = e.row
@@ -308,7 +308,7 @@ func readReport(ctx context.Context, q interface {
 	r := Report{ID: id}
 	var updated, unknown string
 	err := q.QueryRowContext(ctx, query, args...).
-		Scan(&r.Study, &unknown, &r.StudyNumber, &r.Version, &updated, &r.Available, &r.Body)
+		Scan(&r.Study, &unknown, &r.StudyHead.Number, &r.StudyHead.Hash, &r.Version, &updated, &r.Available, &r.Body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Report{}, &events.Error{Code: events.NotFound, Message: "There is no report of this id.", Err: err}
 	}
@@ -335,7 +335,7 @@ func (m *Model) Observations(ctx context.Context, id string) (list []Observation
 		return database.Each(ctx, tx, func(row database.Row) error {
 			var o Observation
 			var unknown, updated string
-			err := row.Scan(&o.Study, &unknown, &o.StudyNumber, &o.ID, &o.Identifier, &o.Version, &updated, &o.Available, &o.Body)
+			err := row.Scan(&o.Study, &unknown, &o.StudyHead.Number, &o.StudyHead.Hash, &o.ID, &o.Identifier, &o.Version, &updated, &o.Available, &o.Body)
 			if err != nil {
 				return err
 			}
@@ -348,7 +348,7 @@ func (m *Model) Observations(ctx context.Context, id string) (list []Observation
 			}
 			return err
 		}, `
-			select s.token, s.unknown, s.sequence, o.id, o.identifier, u.version, u.updated, r.n_end is null, substr(u.body, o.start + 1, o.length)`+
+			select s.token, s.unknown, s.sequence, s.hash, o.id, o.identifier, u.version, u.updated, r.n_end is null, substr(u.body, o.start + 1, o.length)`+
 			fromObservations+`
 			join studies s on s.study = u.study
 			where o.identifier = ?1 or o.id = ?1 and o.id <> o.identifier

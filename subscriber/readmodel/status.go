@@ -30,6 +30,7 @@ type Status struct {
 	CaughtUp bool   // everything is applied that the stream had when it was first read, or will have once it is filled again
 	Lag      uint64 // events that are, or will be again, in the stream and are not applied
 	Position stream.Position
+	Heard    time.Time // when an event was received last, or the end of the stream looked up; zero: not yet
 	Refill   Refill
 }
 
@@ -97,11 +98,11 @@ func (m *Model) compared(end uint64) {
 	}
 }
 
-// setLast stores the last sequence of the stream, for Lag.
+// setLast stores the last sequence of the stream, for Lag, and that it was heard now.
 func (m *Model) setLast(last uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.last = last
+	m.last, m.status.Heard = last, m.cfg.Clock()
 }
 
 // publish makes a committed state visible to readers of Position and Directory.

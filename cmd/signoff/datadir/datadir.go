@@ -4,8 +4,7 @@
 // serve.json describes the running server to other commands.
 //
 // A secret file is readable by its owner only, and is replaced as a whole or not at
-// all. The package opens neither the outbox nor the stream in the directory; only
-// AppliedInTime opens the read model.
+// all. The package opens neither the outbox nor the stream in the directory.
 package datadir
 
 import (

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/admission"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/fhir/rest/connections"
 	"github.com/seed-e88a4ece/signoff/publisher/callout"
@@ -19,12 +21,19 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
+// DefaultStaleAfter is the default of --stale-after.
+const DefaultStaleAfter = 30 * time.Second
+
 // CalloutSettings are the flags of a callout, besides its data directory.
 type CalloutSettings struct {
 	natsflags.Flags
 	LoginKey  string `help:"Keys that answer logins, as nats-config writes them; default keys/answers.json in the data directory." placeholder:"FILE"`
 	OpsListen string `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8082" placeholder:"ADDR"`
 	Insecure  bool   `help:"Allow plain text to other machines, and on addresses that they can reach."`
+
+	TokenIssuer string `help:"iss that access tokens must have, as serve has it; default any that serve's keys have signed." placeholder:"URL"`
+
+	StaleAfter time.Duration `help:"How long after the stream was last heard logins are still answered; access may have ended since." default:"30s" placeholder:"D"`
 }
 
 // Callout answers partners' logins to an outside NATS server and does nothing else. It is a
@@ -43,7 +52,10 @@ func OpenCallout(ctx context.Context, dir datadir.Dir, cmd CalloutSettings, log 
 	if !cmd.Insecure && !natsflags.LoopbackOnly(ctx, cmd.OpsListen) {
 		return nil, console.UsageError("--ops-listen " + cmd.OpsListen + " can be reached from other machines and would speak plain text: use an address of 127.0.0.1, or --insecure")
 	}
-	a := &Callout{cmd: cmd, Server: Server{Dir: dir, log: log}}
+	if cmd.StaleAfter = cmp.Or(cmd.StaleAfter, DefaultStaleAfter); cmd.StaleAfter < time.Second {
+		return nil, console.UsageError("--stale-after must be a second or more")
+	}
+	a := &Callout{cmd: cmd, Server: Server{Dir: dir, log: log, compareEvery: min(cmd.StaleAfter/3, 10*time.Second)}}
 	a.Settings = Settings{Flags: cmd.Flags, Insecure: cmd.Insecure, OpsListen: cmd.OpsListen}
 	if err := a.openAll(ctx, []component{
 		{"data directory", a.lockDirectory("callout")},
@@ -90,7 +102,8 @@ func (a *Callout) openLogins(context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.standalone, err = callout.NewStandalone(logins, service, a.Model, answers, callout.Config{Log: a.log.With("component", "callout")})
+	recent := admission.NewRecent(a.Model, a.cmd.StaleAfter, time.Now)
+	a.standalone, err = callout.NewStandalone(logins, service, recent, answers, callout.Config{Issuer: a.cmd.TokenIssuer, Log: a.log.With("component", "callout")})
 	return err
 }
 

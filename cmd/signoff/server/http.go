@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/events/retry"
@@ -21,10 +22,11 @@ import (
 
 // serveHTTP creates the two HTTP servers: one for partners, one for the operator.
 func (p *Server) serveHTTP() {
-	tokens := token.New(clients{p}, p.TokenKeys, token.Config{Issuer: p.PublicURL() + token.Path, Ready: p.Admission.Closed})
+	tokens := token.New(clients{p}, p.TokenKeys, token.Config{Issuer: p.issuer(), Ready: p.Admission.Closed})
 	reports := api.New(p.Admission, api.Config{
-		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, TokenURL: p.PublicURL() + token.Path,
+		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, TokenURL: p.PublicURL() + token.Path, Issuer: p.issuer(),
 		MaxCount: p.Settings.MaxCount, CacheBytes: p.Settings.PageCache, KeepPositions: p.Settings.KeepPositions, Ready: p.Admission.Closed,
+		Signed: p.Admission.Signed,
 	})
 	keys := token.JWKS(func() []access.Key { return p.Admission.Directory().Keys() }, time.Now)
 
@@ -32,7 +34,29 @@ func (p *Server) serveHTTP() {
 	p.API = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
 
 	p.Metrics = registry(p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports, p.APIListener)
-	p.Ops = rest.NewServer(opsHandler(p.checks(), p.notices(), p.Metrics), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+	ops := opsHandler(p.checks(), p.notices(), p.Metrics)
+	ops.HandleFunc("GET "+datadir.AccessPath, p.writeAccess)
+	p.Ops = rest.NewServer(ops, p.log, rest.ServerConfig{TLS: p.opsTLS()})
+}
+
+// writeAccess answers which changes of access are carried out. The commands that make such
+// changes wait for that.
+func (p *Server) writeAccess(w http.ResponseWriter, r *http.Request) {
+	applied, err := p.Model.ChainHead(r.Context(), events.AccessStudy)
+	if err != nil {
+		answer(w, http.StatusInternalServerError, map[string]string{"error": err.Error()})
+		return
+	}
+	recorded, version := p.Admission.Recorded() // before the status, which may be of a later directory
+	s := p.Partners.Status()
+	a := datadir.Access{
+		Recorded: datadir.AccessEvent(recorded), Applied: datadir.AccessEvent(applied),
+		Withdrawn: s.WithdrawnLimit == version, Unanswered: s.Unanswered,
+	}
+	if !a.Withdrawn {
+		a.Reason = s.Reason
+	}
+	answer(w, http.StatusOK, a)
 }
 
 // registry returns the metrics of the parts and of the process.
@@ -81,8 +105,8 @@ func (c clients) AuthenticateClient(ctx context.Context, id, secret, address str
 func (c clients) accepted(id, secret string) bool {
 	d := c.Admission.Directory()
 	partner, _ := d.Partner(id)
-	_, signed := d.Key(c.TokenKeys.ID())
-	return signed && partner.Opens(secret, time.Now())
+	key, ok := d.Key(c.TokenKeys.ID())
+	return ok && key.Until.IsZero() && partner.Opens(secret, time.Now())
 }
 
 // routeExactly returns a handler that routes a request by its unchanged path; only a slash

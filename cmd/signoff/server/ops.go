@@ -22,7 +22,7 @@ const ReadyTimeout = 3 * time.Second
 
 // opsHandler serves /healthz, /readyz and /metrics. A check that does not hold makes the
 // status of /readyz 503. A notice that does not hold is only shown there.
-func opsHandler(checks, notices []check, metrics *prometheus.Registry) http.Handler {
+func opsHandler(checks, notices []check, metrics *prometheus.Registry) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"status": "alive"})

@@ -39,6 +39,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest/connections"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
+	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/callout"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
@@ -62,6 +63,7 @@ type Settings struct {
 	Insecure      bool   `help:"Allow plain text on addresses that other machines can reach; for use behind something that does TLS."`
 	PublicURL     string `name:"public-url" help:"Start of every link in answers; default http:// or https:// and the read API's address." placeholder:"URL"`
 	NATSPublicURL string `name:"nats-public-url" help:"URL by which partners reach NATS, for their quick start; default where it listens, or the first of --nats-url." placeholder:"URL"`
+	TokenIssuer   string `help:"iss of access tokens, by which installations refuse those of each other; default the public URL of the token endpoint." placeholder:"URL"`
 	BasePath      string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
 	MaxCount      int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
 	PageCache     int64  `help:"Most bytes of memory for pages that were requested before; -1 stores none." default:"67108864" placeholder:"BYTES"`
@@ -88,6 +90,8 @@ type Server struct {
 	log      *slog.Logger
 	Settings Settings
 	closers  []func() error // in order of opening; closed in reverse
+
+	compareEvery time.Duration // between two comparisons of the read model with the stream; 0: the default
 
 	transport transport
 	dialer    dialer // of connections to NATS
@@ -248,6 +252,7 @@ func (p *Server) openPartners(context.Context) error {
 	p.onClose(func() error { accounts.Close(); return nil })
 	cfg := callout.Config{
 		Failed: func(f callout.Failure) { p.Outbox.Accounts().FailedLogin(f.Client, f.Known, f.Token, f.Host) },
+		Issuer: p.issuer(),
 		Log:    p.log.With("component", "callout"),
 	}
 	if p.Settings.Outside() {
@@ -277,6 +282,9 @@ func (p *Server) PublicURL() string {
 	}
 	return scheme(p.transport.api.configOrPlain()) + p.APIListener.Addr().String()
 }
+
+// issuer returns the iss of access tokens.
+func (p *Server) issuer() string { return cmp.Or(p.Settings.TokenIssuer, p.PublicURL()+token.Path) }
 
 // Connect opens a NATS connection for a role. It stays open until Close.
 func (p *Server) Connect(role natsd.Role) (*nats.Conn, error) {
@@ -323,7 +331,7 @@ func (p *Server) openRelay(ctx context.Context) error {
 // openModel opens the read model. If this program cannot read its schema, it is set aside,
 // and a new one is filled from the stream before partners are answered.
 func (p *Server) openModel(ctx context.Context) (err error) {
-	cfg := readmodel.Config{Recorded: p.Start.Position(), Log: p.log.With("component", "readmodel")}
+	cfg := readmodel.Config{Recorded: p.Start.Position(), Interval: p.compareEvery, Log: p.log.With("component", "readmodel")}
 	p.Model, err = readmodel.Open(ctx, p.Dir.ReadModel(), cfg)
 	if errors.Is(err, database.ErrChanged) {
 		p.log.Warn("the read model is set aside and made anew from the stream", "cause", err)

@@ -1,29 +1,28 @@
-// Package admission decides from when on the server answers partners. Afterwards it leaves
-// out of their access what was revoked but is not applied yet.
+// Package admission decides from when on the server answers partners, and then whom and
+// with what: the read API, the token endpoint and NATS logins all ask it. It refuses what
+// the read model or the outbox refuses, and shows nothing that the outbox does not hold.
 //
-// An access event adds, changes or ends a partner, a grant or a key. It is applied once the
-// read model contains it. It is pending while it is committed to the outbox and not
-// applied, and overdue if it is still pending at the check after that. At the first check,
-// all pending events are overdue.
+// An access event adds, changes or ends a partner, a grant or a key. It is recorded once it
+// is committed to the outbox, and applied once the read model contains it.
 //
 // The package guarantees that access whose end the outbox has recorded is not restored by a
-// missing or older read model, nor by an outage. See Admission for the conditions. It
-// changes neither outbox nor read model.
+// missing or older read model, nor by an outage, and that what was written to the stream
+// but not signed is not served. See Admission for the conditions. It changes neither outbox
+// nor read model.
 package admission
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher"
@@ -32,10 +31,10 @@ import (
 )
 
 const (
-	closedEvery   = 20 * time.Millisecond  // between two checks while it is closed
-	openEvery     = 400 * time.Millisecond // between two checks once it is open
-	retryAfter    = 2 * time.Second        // in the Retry-After of a 503
-	brokerTimeout = 2 * time.Second        // for an answer of the broker
+	closedEvery   = 20 * time.Millisecond // between two checks while it is closed
+	openEvery     = 50 * time.Millisecond // between two checks once it is open
+	retryAfter    = 2 * time.Second       // in the Retry-After of a 503
+	brokerTimeout = 2 * time.Second       // for an answer of the broker
 )
 
 // Admission keeps the read API, the token endpoint and NATS logins closed until the read
@@ -51,25 +50,27 @@ const (
 //     program started, and it is the same event in both. The stream is not asked for this
 //     position: a stream that is being refilled has only its beginning. Events without a
 //     recorded stream sequence may be missing from the read model. Nobody was shown them,
-//     or they are access events, which the third condition covers.
+//     or they are access events, which Directory respects.
 //  2. The read model has applied what the stream held when it was first asked. If outbox
 //     and read model are both older copies, only the stream knows later revocations.
-//  3. The access events that were pending when the program started are applied. Before
+//  3. The access events that were recorded when the program started are applied. Before
 //     that, access tokens of a partner or a key that they add would be refused.
 //
 // None of them needs the broker once the read model has anything. The last two are dropped
 // where waiting cannot make them true: the broker is away, the publisher has stopped, the
 // access events are parked, or the read model has stopped. That locks nobody out. It also
-// admits nobody who was revoked, because of the rule for overdue events below. Where nothing
-// was ever published, as far as outbox and read model know, the read model knows nobody, and
-// whoever has access would be refused: then condition 3 is not dropped at all, and condition
-// 2 not for a broker that is away.
+// admits nobody who was revoked, because of Directory. Where nothing was ever published, as
+// far as outbox and read model know, the read model knows nobody, and whoever has access
+// would be refused: then condition 3 is not dropped at all, and condition 2 not for a broker
+// that is away.
 //
 // Once open it stays open.
 //
-// At all times, access that overdue events revoke is refused, and access that they grant is
-// not in force yet: see Directory. So a revocation is in force within a second of its commit,
-// whatever the state of the broker and the read model.
+// At all times, access that is not both recorded and applied is refused: see Directory. So a
+// revocation is in force a moment after its commit, whatever the state of the broker and the
+// read model, and a grant once it is on the log. Nothing of a study is shown while the read
+// model has an event of it that the outbox lacks: see Signed. And logins are left unanswered
+// while the stream may contain what was not signed: see Withheld.
 //
 // The cases, with R for the event that the outbox had recorded last at the start:
 //
@@ -100,14 +101,14 @@ type Admission struct {
 	opened  chan struct{}         // closed once it is open
 	changed chan struct{}         // holds one value when Directory may have changed
 
-	overdue  atomic.Pointer[access.Directory] // the state after the overdue events alone; nil: there are none
-	narrowed atomic.Pointer[narrowing]        // the last result of Directory
+	recorded atomic.Pointer[recorded] // the directory of the outbox; empty before the first Check
+	limited  atomic.Pointer[limited]  // the last result of Directory
+	signed   sync.Map                 // by study key: the chain head that Signed found last in the outbox
 
-	// What follows belongs to run.
-	streamEnd     *stream.Position // of the stream when it was first asked; nil: not asked yet
-	lastCommitted uint64           // number of the last access event in the outbox at the previous check
-	overdueRange  [2]uint64        // numbers of the first and the last event in overdue; zero: none
-	lastLogged    string           // the last error that Check logged, so that it is logged once
+	// What follows belongs to Run.
+	streamEnd  *stream.Position // of the stream when it was first asked; nil: not asked yet
+	withheld   bool             // what Withheld returned at the last check was an error
+	lastLogged string           // the last error that Check logged, so that it is logged once
 }
 
 // streamFunc looks up a stream, as jetstream.JetStream.Stream does.
@@ -119,8 +120,8 @@ func New(m *readmodel.Model, o *outbox.Outbox, s Start, stream streamFunc, relay
 	a := &Admission{
 		Model: m, start: s, outbox: o, stream: stream, relay: relay, log: log,
 		opened: make(chan struct{}), changed: make(chan struct{}, 1),
-		lastCommitted: math.MaxInt64, // at the first check, all pending events are overdue
 	}
+	a.recorded.Store(&recorded{})
 	a.setClosed(unavailable("not checked yet"))
 	return a
 }
@@ -183,6 +184,9 @@ func (o *Admission) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-o.Model.Changed():
+			// The outbox recorded the change before. Without it, Directory would leave out
+			// what was granted.
+			o.logOnce(ctx, o.readRecorded(ctx))
 			o.notify()
 		case <-tick.C:
 		}
@@ -197,40 +201,26 @@ func (o *Admission) notify() {
 	}
 }
 
-// Check finds the overdue access events, for Directory, and opens if the conditions hold.
-// If it cannot read the pending events, Directory stays as it is; if it is closed, it stays
-// closed.
+// Check reads what the outbox has recorded about access, for Directory, and opens if the
+// conditions hold. If it cannot read that, Directory stays as it is; if it is closed, it
+// stays closed.
 func (o *Admission) Check(ctx context.Context) {
-	open := o.Closed() == nil
-	if !open {
-		// The pending events are read only once conditions 1 and 2 hold. Nothing is
-		// answered before, and while the read model is missing, all access events would be
-		// pending.
-		err := o.appliedRecorded(ctx)
-		if err == nil {
-			err = o.appliedStream(ctx)
-		}
-		if err != nil {
-			o.stayClosed(err)
-			return
-		}
+	err := o.readRecorded(ctx)
+	if withheld := o.Withheld() != nil; withheld != o.withheld {
+		o.withheld = withheld
+		o.notify() // connections are to be closed
 	}
-	pending, err := o.pendingEvents(ctx)
-	if err == nil {
-		err = o.revokeOverdue(pending)
-	}
-	if open {
-		if err != nil && ctx.Err() == nil && err.Error() != o.lastLogged {
-			o.lastLogged = err.Error()
-			o.log.Warn("cannot read which access events are not applied", "cause", err)
-		}
+	if o.Closed() == nil {
+		o.logOnce(ctx, err)
 		return
 	}
-	if err == nil {
-		err = o.appliedPending(ctx, pending)
+	for _, condition := range []func(context.Context) error{o.appliedRecorded, o.appliedStream, o.appliedAccess} {
+		if err == nil {
+			err = condition(ctx)
+		}
 	}
 	if err != nil {
-		o.stayClosed(err)
+		o.setClosed(unavailable("data, access tokens and logins are closed: %s", err))
 		return
 	}
 	o.closed.Store(nil)
@@ -239,7 +229,10 @@ func (o *Admission) Check(ctx context.Context) {
 	o.log.Info("data, access tokens and logins are open", "position", o.Position().StreamSequence, "recorded", o.start.Recorded.StreamSequence)
 }
 
-// stayClosed records why it is still closed.
-func (o *Admission) stayClosed(why error) {
-	o.setClosed(unavailable("data, access tokens and logins are closed: %s", why))
+// logOnce logs that the outbox cannot be read, unless err is nil or was logged last.
+func (o *Admission) logOnce(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil && err.Error() != o.lastLogged {
+		o.lastLogged = err.Error()
+		o.log.Warn("cannot read what is recorded about access; what was read before stays in force", "cause", err)
+	}
 }

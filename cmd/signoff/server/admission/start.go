@@ -71,13 +71,12 @@ func (o *Admission) knowsNobody() bool {
 	return o.start.Recorded.StreamSequence == 0 && o.Position().StreamSequence == 0
 }
 
-// appliedPending checks condition 3: it returns nil if all access events that were
-// committed before the program started are applied. It also returns nil where waiting is
-// futile.
-func (o *Admission) appliedPending(ctx context.Context, pending []events.Entry) error {
-	atStart := func(e events.Entry) bool { return e.Event.Number <= o.start.access.Number }
-	if !slices.ContainsFunc(pending, atStart) {
-		return nil
+// appliedAccess checks condition 3: it returns nil if all access events that were recorded
+// before the program started are applied. It also returns nil where waiting is futile.
+func (o *Admission) appliedAccess(ctx context.Context) error {
+	applied, err := o.ChainHead(ctx, events.AccessStudy)
+	if err != nil || applied.Number >= o.start.access.Number {
+		return err
 	}
 	futile, err := o.waitingIsFutile(ctx)
 	if err == nil && !futile {
@@ -86,7 +85,7 @@ func (o *Admission) appliedPending(ctx context.Context, pending []events.Entry) 
 	return err
 }
 
-// waitingIsFutile reports whether pending access events cannot be applied without the
+// waitingIsFutile reports whether recorded access events cannot be applied without the
 // broker's return or the operator's help.
 func (o *Admission) waitingIsFutile(ctx context.Context) (bool, error) {
 	if o.start.Recorded.StreamSequence == 0 {

@@ -109,34 +109,56 @@ var RotationTimeout = 5 * time.Second
 // older keys whose access tokens may still be valid. Step is called after each step that
 // this process takes, for tests.
 func Rotate(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, by string, step func(name string)) (current string, older []access.Key, err error) {
-	unlock, err := dir.Lock("keys rotate")
-	if err != nil {
-		if _, running := dir.Running(); !running {
-			return "", nil, err // the holder of the lock does not carry out rotations
-		}
-	} else {
-		defer unlock()
-	}
-	request, err := o.Accounts().RequestKeyRotation(ctx, by)
-	if err != nil {
-		return "", nil, err
-	}
-	step(StepRequested)
-	if unlock != nil {
-		current, err = rotateHere(ctx, dir, o, request, step)
-	} else {
-		current, err = awaitRotation(ctx, dir, o, request)
-	}
+	current, err = rotate(ctx, dir, o, func() (accounts.KeyRotation, error) { return o.Accounts().RequestKeyRotation(ctx, by) },
+		"the previous key stays in force until then", step)
 	if err != nil {
 		return "", nil, err
 	}
 	keys, err := o.Accounts().Keys(ctx)
 	for _, k := range keys {
-		if k.ID() != current && time.Now().Before(k.Until.Add(access.Lifetime)) {
+		if k.ID() != current && !k.Revoked() && time.Now().Before(k.Until.Add(access.Lifetime)) {
 			older = append(older, k)
 		}
 	}
 	return current, older, err
+}
+
+// Revoke ends a key at once. If access tokens are signed with it, Revoke also replaces it,
+// as Rotate does, and returns the id of the new key; else it returns the empty string.
+func Revoke(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, by, id string) (current string, err error) {
+	if file, err := os.ReadFile(dir.TokenKey()); err == nil {
+		if key, err := Read(file); err == nil && key.ID() == id {
+			return rotate(ctx, dir, o, func() (accounts.KeyRotation, error) { return o.Accounts().RevokeKey(ctx, by, id, true) },
+				"the key is revoked, and no access tokens are issued until then", func(string) {})
+		}
+	}
+	_, err = o.Accounts().RevokeKey(ctx, by, id, false)
+	return "", err
+}
+
+// rotate makes a request for a rotation, and waits until the running server has carried it
+// out. If none runs, it carries it out itself. It returns the id of the new key. Meanwhile is
+// what holds until then, for the error.
+func rotate(
+	ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request func() (accounts.KeyRotation, error), meanwhile string, step func(name string),
+) (current string, err error) {
+	unlock, err := dir.Lock("keys rotate")
+	if err != nil {
+		if _, running := dir.Running(); !running {
+			return "", err // the holder of the lock does not carry out rotations
+		}
+	} else {
+		defer unlock()
+	}
+	requested, err := request()
+	if err != nil {
+		return "", err
+	}
+	step(StepRequested)
+	if unlock != nil {
+		return rotateHere(ctx, dir, o, requested, step)
+	}
+	return awaitRotation(ctx, dir, o, requested, meanwhile)
 }
 
 // rotateHere carries out the rotation while no server runs. It does not wait until the new
@@ -162,7 +184,7 @@ func rotateHere(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request 
 
 // awaitRotation waits until the running server has carried out the rotation and its
 // read model has applied that.
-func awaitRotation(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request accounts.KeyRotation) (string, error) {
+func awaitRotation(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request accounts.KeyRotation, meanwhile string) (string, error) {
 	waiting, cancel := context.WithTimeout(ctx, RotationTimeout)
 	defer cancel()
 	err := retry.Poll(waiting, func() (_ bool, err error) {
@@ -171,11 +193,11 @@ func awaitRotation(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, reque
 	})
 	if err != nil && waiting.Err() != nil && ctx.Err() == nil { // RotationTimeout has passed
 		return "", fmt.Errorf("the rotation is requested, but the running server has not carried it out within %s; "+
-			"it does so as soon as it can, and the previous key stays in force until then; see signoff keys list, signoff status and the server's log", RotationTimeout)
+			"it does so as soon as it can, and %s; see signoff keys list, signoff status and the server's log", RotationTimeout, meanwhile)
 	}
 	if err != nil {
 		return "", err
 	}
-	_, err = datadir.AppliedInTime(ctx, dir, o) // the key is in use, applied in time or not
+	_, err = datadir.AwaitAccess(ctx, dir, o, func(p datadir.Progress) bool { return p.Applied }) // the key is in use, applied in time or not
 	return request.Key, err
 }
