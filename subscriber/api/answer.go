@@ -30,15 +30,18 @@ func (a *API) search(k *kind) answerer {
 				return answered{}, err
 			}
 			set, err := a.searchset(s, found)
-			return answered{head: found.ChainHead, body: func() []byte { return set.Append(make([]byte, 0, set.Size())) }}, err
+			return answered{head: found.ChainHead, bundle: set}, err
 		})
 	}
 }
 
 // answered is an answer, and the chain head of the study that it reflects.
 type answered struct {
-	head events.ChainHead
-	body func() []byte
+	head   events.ChainHead
+	bundle interface {
+		Size() int // of what Append appends, at most
+		Append(dst []byte) []byte
+	}
 }
 
 // answerPage writes a page of a search or of history. Most polls find nothing new: if
@@ -69,13 +72,19 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey s
 		writeNotModified(w, r.contentType, tag, time.Time{})
 		return nil
 	}
-	p := &page{body: found.body()}
 	setValidators(w.Header(), r.contentType, tag, time.Time{})
-	if known && a.pages.add(tag, p) {
-		a.pages.write(w, r.Request, tag, p)
-	} else {
-		write(w, p.body)
+	size := found.bundle.Size()
+	if !known || !a.pages.accepts(size) {
+		a.buffers.with(size, func(buffer []byte) []byte {
+			buffer = found.bundle.Append(buffer)
+			write(w, buffer)
+			return buffer
+		})
+		return nil
 	}
+	p := &page{body: found.bundle.Append(make([]byte, 0, size))}
+	a.pages.add(tag, p)
+	a.pages.write(w, r.Request, tag, p)
 	return nil
 }
 

@@ -118,6 +118,7 @@ type API struct {
 	openAPI document        // openapi.yaml
 	docs    document        // the same as a page
 	pages   *pageCache
+	buffers buffers
 	waiting waiting
 
 	reports, observations kind

@@ -118,7 +118,7 @@ func (a *API) answerHistory(w http.ResponseWriter, r *request, s search, table [
 			}
 			h.Entries = append(h.Entries, entry)
 		}
-		return answered{head: found.ChainHead, body: func() []byte { return h.Append(make([]byte, 0, h.Size())) }}, nil
+		return answered{head: found.ChainHead, bundle: h}, nil
 	})
 }
 

@@ -11,8 +11,6 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/jmoiron/sqlx"
-
-	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
 // shallow is how many rows SQLite may skip to get to a page of the default order.
@@ -37,7 +35,7 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 	}
 	selected := v.selection(q, where, order)
 	if q.Offset == 0 || len(q.Where)+len(q.Sort) == 0 { // a first page, or the default order of all
-		if total, err = v.count(ctx, tx, q, selected); err != nil {
+		if total, err = m.count(ctx, tx, v, q, selected); err != nil {
 			return nil, 0, err
 		}
 		size := min(q.Limit, total-q.Offset)
@@ -49,10 +47,10 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 			return rows, total, err
 		}
 	}
-	key := fmt.Sprintf("%d %d\n%s\n%s\n%q", v.filling, v.position, selected.text.String(), order.levels, selected.args)
+	key := v.listKey(selected, order.levels)
 	all, ok := m.lists.get(key)
 	if !ok {
-		if all, err = readList(ctx, tx, selected, order); err != nil {
+		if all, err = readList(ctx, tx, selected, order.levels); err != nil {
 			return nil, 0, err
 		}
 		m.lists.add(key, all)
@@ -60,25 +58,38 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 	return all[min(q.Offset, len(all)):min(q.Offset+q.Limit, len(all))], len(all), nil
 }
 
+// listKey returns the key of a list, or of a total, that is made from the selected rows.
+func (v view) listKey(selected *clause, of any) string {
+	return fmt.Sprintf("%d %d\n%s\n%s\n%q", v.filling, v.position, selected.text.String(), of, selected.args)
+}
+
 // count returns how many rows are selected. Without conditions that is a stored total.
-func (v view) count(ctx context.Context, tx *sqlx.Tx, q Query, selected *clause) (total int, err error) {
+// Otherwise it is counted once, and kept for the walk and for equal searches.
+func (m *Model) count(ctx context.Context, tx *sqlx.Tx, v view, q Query, selected *clause) (total int, err error) {
 	if len(q.Where) == 0 {
 		return v.total(q.Resource), nil
 	}
+	key := v.listKey(selected, "total")
+	if known, ok := m.lists.get(key); ok {
+		return int(known[0]), nil
+	}
 	err = tx.QueryRowContext(ctx, "select count(*) from ("+selected.text.String()+")", selected.args...).Scan(&total)
+	if err == nil {
+		m.lists.add(key, []int64{int64(total)})
+	}
 	return total, err
 }
 
-// readList reads all selected rows. SQLite returns them as one text, which costs a
-// fraction of as many rows.
-func readList(ctx context.Context, tx *sqlx.Tx, selected *clause, order order) ([]int64, error) {
+// readList reads all selected rows in an order. SQLite returns them as one text, which
+// costs a fraction of as many rows.
+func readList(ctx context.Context, tx *sqlx.Tx, selected *clause, levels []string) ([]int64, error) {
 	var count int
-	var text sql.NullString
-	err := tx.QueryRowContext(ctx, "select count(*), group_concat(row, ',' order by "+strings.Join(order.levels, ", ")+
+	var text sql.NullString // null if no row matches
+	err := tx.QueryRowContext(ctx, "select count(*), group_concat(row, ',' order by "+strings.Join(levels, ", ")+
 		") from ("+selected.text.String()+")", selected.args...).Scan(&count, &text)
 	list := make([]int64, 0, count)
 	for digits := range strings.SplitSeq(text.String, ",") {
-		if err != nil || !text.Valid { // null if no row matches
+		if err != nil || !text.Valid {
 			break
 		}
 		var row int64
@@ -96,21 +107,7 @@ func readPlaces(ctx context.Context, tx *sqlx.Tx, selected *clause, order order,
 		levels, offset = order.reverse, total-offset-size
 	}
 	selected.add(" order by "+strings.Join(levels, ", ")+" limit ? offset ?", size, offset)
-	rows := make([]int64, 0, size)
-	var number int64
-	columns := []any{&number} // the others, by which SQLite sorts, are discarded
-	for range levels {
-		columns = append(columns, new(sql.RawBytes))
-	}
-	err := database.Each(ctx, tx, func(row database.Row) error {
-		err := row.Scan(columns...)
-		rows = append(rows, number)
-		return err
-	}, selected.text.String(), selected.args...)
-	if reverse {
-		slices.Reverse(rows)
-	}
-	return rows, err
+	return readList(ctx, tx, selected, order.levels)
 }
 
 // selection returns the statement that selects the rows that match, with the columns by

@@ -86,7 +86,7 @@ func Open(ctx context.Context, path string, cfg Config) (*Model, error) {
 	if cfg.Step == nil {
 		cfg.Step = func(string) {}
 	}
-	db, err := sqlite.Open(ctx, path, sqlite.Config{Synchronous: "NORMAL", Readers: cfg.Readers})
+	db, err := sqlite.Open(ctx, path, sqlite.Config{Synchronous: "NORMAL", Readers: cfg.Readers, MapFile: true})
 	if err != nil {
 		return nil, fmt.Errorf("open read model: %w", err)
 	}

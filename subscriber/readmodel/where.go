@@ -189,23 +189,29 @@ func (col column) value(asked string) (any, error) {
 	}
 }
 
-// interval compares a stored [from, until) with that of the query.
+// longest is longer than the longest interval of a stored date, which is a year.
+const longest = 367 * 24 * time.Hour
+
+// interval compares a stored [from, until) with that of the query. The index on dates
+// begins with the start of the interval. So each condition also has the bounds of the
+// start that follow from it, which change nothing else.
 func (c *clause) interval(col column, op Op, p events.Period) error {
 	from, until := boundary(p.From), boundary(p.Until)
+	least := boundary(earlier(p.From, p.Until.Add(-longest))) // of an interval that reaches beyond the query's, or begins with it
 	within := "(" + col.name + " >= ? and " + col.until + " <= ?)"
 	switch op {
 	case Eq:
-		c.add(within, from, until)
+		c.add("("+col.name+" >= ? and "+col.name+" <= ? and "+col.until+" <= ?)", from, until, until)
 	case Ne:
 		c.add("not "+within, from, until)
 	case Lt:
 		c.add(col.name+" < ?", from)
 	case Gt:
-		c.add(col.until+" > ?", until)
+		c.add("("+col.name+" >= ? and "+col.until+" > ?)", least, until)
 	case Le:
-		c.add("("+col.name+" < ? or "+within+")", from, from, until)
+		c.add("("+col.name+" <= ? and ("+col.name+" < ? or "+within+"))", until, from, from, until)
 	case Ge:
-		c.add("("+col.until+" > ? or "+within+")", until, from, until)
+		c.add("("+col.name+" >= ? and ("+col.until+" > ? or "+within+"))", least, until, from, until)
 	default:
 		return unknown(op)
 	}
