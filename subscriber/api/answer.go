@@ -24,15 +24,18 @@ func (a *API) search(k *kind) answerer {
 		if err != nil {
 			return err
 		}
-		return a.answerPage(w, r, s, s.query.Study, func() (answered, error) {
-			found, err := a.reader.Search(r.Context(), s.query)
-			if err != nil {
-				return answered{}, err
-			}
-			set, err := a.searchset(s, found)
-			return answered{head: found.ChainHead, bundle: set}, err
-		})
+		return a.answerPage(w, r, s, s.query.Study, (*API).findResources)
 	}
+}
+
+// findResources returns the answer to a search.
+func (a *API) findResources(ctx context.Context, s *search) (answered, error) {
+	found, err := a.reader.Search(ctx, s.query)
+	if err != nil {
+		return answered{}, err
+	}
+	set, err := a.searchset(s, found)
+	return answered{head: found.ChainHead, bundle: set}, err
 }
 
 // answered is an answer, and the chain head of the study that it reflects.
@@ -47,7 +50,7 @@ type answered struct {
 // answerPage writes a page of a search or of history. Most polls find nothing new: if
 // the client or the page cache has the answer for the study's head, answerPage does not
 // read the model's file. Otherwise it calls find.
-func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey string, find func() (answered, error)) error {
+func (a *API) answerPage(w http.ResponseWriter, r *request, s *search, studyKey string, find func(a *API, ctx context.Context, s *search) (answered, error)) error {
 	if err := a.waitFor(r, studyKey, s.minNumber); err != nil {
 		return err
 	}
@@ -62,17 +65,17 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey s
 	if known && !s.isBeyond(head.Number) && a.writeKnown(w, r, tag, head.Number) {
 		return nil
 	}
-	found, err := find()
+	found, err := find(a, r.Context(), s)
 	if err != nil {
 		return err
 	}
 	head.ChainHead = found.head // the head that was read before may be an earlier one
-	w.Header().Set(numberHeader, strconv.FormatUint(head.Number, 10))
-	if tag = a.searchTag(s, r.contentType, head); notModified(r.Request, tag) {
-		writeNotModified(w, r.contentType, tag, time.Time{})
+	tag = a.searchTag(s, r.contentType, head)
+	setValidators(w.Header(), r.contentType, tag, head.Number)
+	if notModified(r.Request, tag) {
+		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	setValidators(w.Header(), r.contentType, tag, time.Time{})
 	size := found.bundle.Size()
 	if !known || !a.pages.accepts(size) {
 		a.buffers.with(size, func(buffer []byte) []byte {
@@ -90,7 +93,7 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey s
 
 // isBeyond reports whether a query names a number that the study does not have yet. For
 // that the read model returns an error.
-func (s search) isBeyond(last uint64) bool {
+func (s *search) isBeyond(last uint64) bool {
 	return s.history.SinceNumber > last || s.asOf != nil && *s.asOf > last
 }
 
@@ -107,19 +110,18 @@ func (a *API) writeKnown(w http.ResponseWriter, r *request, tag string, number u
 			return false
 		}
 	}
-	w.Header().Set(numberHeader, strconv.FormatUint(number, 10))
+	setValidators(w.Header(), r.contentType, tag, number)
 	if unchanged {
-		writeNotModified(w, r.contentType, tag, time.Time{})
+		w.WriteHeader(http.StatusNotModified)
 		return true
 	}
-	setValidators(w.Header(), r.contentType, tag, time.Time{})
 	a.pages.write(w, r.Request, tag, p)
 	return true
 }
 
 // searchset returns the Bundle of a page of a search. Only included resources have a
 // search mode other than match, and without _include none has a mode.
-func (a *API) searchset(s search, page readmodel.Page) (fhir.Searchset, error) {
+func (a *API) searchset(s *search, page readmodel.Page) (fhir.Searchset, error) {
 	set := fhir.Searchset{Study: s.study, Total: page.Total, Links: links(s, page.Total, page.Position)}
 	match, include := "", ""
 	if s.query.Include {
@@ -156,9 +158,9 @@ func (a *API) fullURL(k *kind, study string) string {
 // next. For a page behind the last one, previous is the last page. Position is the study
 // number that this page shows. The links last, previous and next name it, self has the
 // number of the request, and first has none.
-func links(s search, total int, position uint64) []fhir.Link {
+func links(s *search, total int, position uint64) []fhir.Link {
 	link := func(relation string, page int, asOf *uint64) fhir.Link {
-		return fhir.Link{Relation: relation, URL: s.url + "?" + s.queryOf(page, asOf)}
+		return fhir.Link{Relation: relation, URL: s.url + "?" + string(s.appendQuery(nil, page, asOf))}
 	}
 	links := []fhir.Link{link("self", s.page, s.asOf)}
 	if s.totalOnly {
@@ -208,16 +210,16 @@ type one struct {
 // writeOne answers with the view of a resource, or with 304 if the client has it.
 func writeOne(w http.ResponseWriter, r *request, v view, o one) error {
 	tag := versionTag(o.version)
-	w.Header().Set(numberHeader, strconv.FormatUint(o.studyNumber, 10))
+	setValidators(w.Header(), r.contentType, tag, o.studyNumber)
+	w.Header().Set("Last-Modified", o.lastUpdated.UTC().Format(http.TimeFormat))
 	if notModified(r.Request, tag) {
-		writeNotModified(w, r.contentType, tag, o.lastUpdated)
+		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
 	body, err := v.of(o.body)
 	if err != nil {
 		return err
 	}
-	setValidators(w.Header(), r.contentType, tag, o.lastUpdated)
 	write(w, body)
 	return nil
 }
