@@ -10,6 +10,11 @@ import (
 // IDKey is what reports sort by.
 var IDKey = idKey
 
+// UseSteps makes a model find every page of the default order by short steps.
+func UseSteps(m *Model) {
+	m.paging = paging{shallow: -1, perStep: map[Resource]int{Reports: 3, Observations: 2}}
+}
+
 // Resume reads the progress, as after an interruption.
 func Resume(ctx context.Context, m *Model) error {
 	_, err := (&applier{Model: m}).Resume(ctx)

@@ -94,10 +94,13 @@ func (v view) numberBefore(ctx context.Context, tx *sqlx.Tx, t time.Time) (uint6
 // study are selected by their numbers. Events about reports are selected by
 // report_events, which counts them: 1, 2, 3 … within the study. So no rows are skipped,
 // and each page costs the same. Only the events of one report are selected by limit and
-// offset.
+// offset, in an index that has nothing but their numbers.
 func (h *History) read(ctx context.Context, tx *sqlx.Tx, v view, q HistoryQuery, after uint64) error {
 	from, upto := after, v.position // in numbers, or with ReportsOnly in report_events
-	c := &clause{}
+	c, direction := &clause{}, ""
+	if !q.Ascending {
+		direction = " desc"
+	}
 	switch {
 	case q.Report != "":
 		err := tx.QueryRowContext(ctx, `
@@ -107,7 +110,12 @@ func (h *History) read(ctx context.Context, tx *sqlx.Tx, v view, q HistoryQuery,
 		if err != nil {
 			return err
 		}
-		c.add("where e.id_key = ? and e.study = ? and e.n > ? and e.n <= ?", idKey(q.Report), v.Study, after, v.position)
+		c.add(`where e.study = ? and e.n in (
+			select n
+			from events
+			where id_key = ? and study = ? and n > ? and n <= ?
+			order by n`+direction+`
+			limit ? offset ?)`, v.Study, idKey(q.Report), v.Study, after, v.position, q.Limit, q.Offset)
 	case q.ReportsOnly:
 		var err error
 		if from, err = v.reportEvents(ctx, tx, after); err == nil {
@@ -137,13 +145,7 @@ func (h *History) read(ctx context.Context, tx *sqlx.Tx, v view, q HistoryQuery,
 	if q.Limit == 0 {
 		return nil
 	}
-	c.add(" order by e.n")
-	if !q.Ascending {
-		c.add(" desc")
-	}
-	if q.Report != "" {
-		c.add(" limit ? offset ?", q.Limit, q.Offset)
-	}
+	c.add(" order by e.n" + direction)
 	return h.readEntries(ctx, tx, v, c)
 }
 

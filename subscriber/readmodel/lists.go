@@ -13,17 +13,13 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// shallow is how many rows SQLite may skip to get to a page of the default order.
-const shallow = 500
-
 // places returns the rows on the page of a query, and the total. A place of the results
 // belongs to a row that matched at the view's study number. The row need not be
 // available any more.
 //
-// A first page, and one near the beginning or the end of the default order, is read by
-// a query of its own. Any other page is a part of the list of all rows that match.
-// The list is made once and serves all further pages, because a study at a number never
-// changes.
+// A first page, and any page of the default order, is read by a query of its own; see
+// steps. Any other page is a part of the list of all rows that match. The list is made
+// once and serves all further pages, because a study at a number never changes.
 func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows []int64, total int, err error) {
 	where, err := conditions(q)
 	if err != nil {
@@ -34,7 +30,8 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 		return nil, 0, err
 	}
 	selected := v.selection(q, where, order)
-	if q.Offset == 0 || len(q.Where)+len(q.Sort) == 0 { // a first page, or the default order of all
+	isDefault := len(q.Where)+len(q.Sort) == 0
+	if q.Offset == 0 || isDefault {
 		if total, err = m.count(ctx, tx, v, q, selected); err != nil {
 			return nil, 0, err
 		}
@@ -42,18 +39,20 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 		if size <= 0 {
 			return nil, total, nil
 		}
-		if min(q.Offset, total-q.Offset-size) <= shallow {
+		if isDefault && min(q.Offset, total-q.Offset-size) > m.paging.shallow {
+			rows, err = m.readPage(ctx, tx, v, q, order, q.Offset, size)
+		} else {
 			rows, err = readPlaces(ctx, tx, selected, order, q.Offset, size, total)
-			return rows, total, err
 		}
+		return rows, total, err
 	}
 	key := v.listKey(selected, order.levels)
-	all, ok := m.lists.get(key)
+	all, ok := m.lists.get(key).(rowList)
 	if !ok {
 		if all, err = readList(ctx, tx, selected, order.levels); err != nil {
 			return nil, 0, err
 		}
-		m.lists.add(key, all)
+		m.lists.add(key, rowList(all))
 	}
 	return all[min(q.Offset, len(all)):min(q.Offset+q.Limit, len(all))], len(all), nil
 }
@@ -70,12 +69,12 @@ func (m *Model) count(ctx context.Context, tx *sqlx.Tx, v view, q Query, selecte
 		return v.total(q.Resource), nil
 	}
 	key := v.listKey(selected, "total")
-	if known, ok := m.lists.get(key); ok {
+	if known, ok := m.lists.get(key).(rowList); ok {
 		return int(known[0]), nil
 	}
 	err = tx.QueryRowContext(ctx, "select count(*) from ("+selected.text.String()+")", selected.args...).Scan(&total)
 	if err == nil {
-		m.lists.add(key, []int64{int64(total)})
+		m.lists.add(key, rowList{int64(total)})
 	}
 	return total, err
 }
@@ -157,48 +156,58 @@ func selective(q Query) bool {
 	})
 }
 
-// lists is a cache of lists of rows; see places. It removes the lists that were used
-// least recently.
+// lists is a cache of lists of rows and of steps; see places. It removes those that
+// were used least recently.
 type lists struct {
 	bound int64 // of bytes
 
 	mu    sync.Mutex
 	bytes int64
-	rows  *simplelru.LRU[string, []int64]
+	lists *simplelru.LRU[string, list]
 }
+
+// list is an element of lists, which must not be changed.
+type list interface{ size() int64 } // in bytes, about
+
+// rowList is all rows that match, or only their number.
+type rowList []int64
+
+func (r rowList) size() int64 { return int64(8 * cap(r)) }
+func (s *steps) size() int64  { return s.bytes }
 
 const maxLists = 1 << 20 // more than fit into any sensible bound
 
 func newLists(bound int64) *lists {
 	l := &lists{bound: bound}
 	var err error
-	if l.rows, err = simplelru.NewLRU(maxLists, func(key string, rows []int64) { l.bytes -= listSize(key, rows) }); err != nil {
+	if l.lists, err = simplelru.NewLRU(maxLists, func(key string, of list) { l.bytes -= listSize(key, of) }); err != nil {
 		panic(err) // only for a size below 1
 	}
 	return l
 }
 
 // listSize returns about how many bytes of memory a list needs.
-func listSize(key string, rows []int64) int64 { return int64(256 + len(key) + 8*cap(rows)) }
+func listSize(key string, of list) int64 { return int64(256+len(key)) + of.size() }
 
-func (l *lists) get(key string) ([]int64, bool) {
+// get returns the list with the key, or nil.
+func (l *lists) get(key string) list {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.rows.Get(key)
+	found, _ := l.lists.Get(key)
+	return found
 }
 
-// add stores a list, which must not be changed any more, unless it needs more than
-// half of all bytes.
-func (l *lists) add(key string, rows []int64) {
-	size := listSize(key, rows)
+// add stores a list, unless it needs more than half of all bytes.
+func (l *lists) add(key string, of list) {
+	size := listSize(key, of)
 	if size > l.bound/2 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rows.Remove(key) // another search may have stored it
-	l.rows.Add(key, rows)
+	l.lists.Remove(key) // another search may have stored it
+	l.lists.Add(key, of)
 	for l.bytes += size; l.bytes > l.bound; {
-		l.rows.RemoveOldest()
+		l.lists.RemoveOldest()
 	}
 }
