@@ -55,7 +55,7 @@ func BenchmarkPage(b *testing.B) {
 	tag := s.get(b, first).header.Get("Etag")
 	always := func(int64) string { return first }
 	pages := int64(s.reports / pageSize)
-	page := func(i int64) string { return s.search(i) + "&page=" + strconv.FormatInt(i*7919%pages+1, 10) }
+	page := func(i int64) string { return s.search(i) + "&page=" + strconv.FormatInt(s.mix(i, pages)+1, 10) }
 	for _, c := range []struct {
 		name   string
 		server *server
@@ -69,14 +69,14 @@ func BenchmarkPage(b *testing.B) {
 		{"cold", s.server, page, [2]string{}},
 		{"cold-gzip", s.server, page, [2]string{"Accept-Encoding", "gzip"}},
 		{"cold-subject", s.server, func(i int64) string {
-			return s.search(i) + "&subject=subject%20" + strconv.FormatInt(i*7919%(pages*pageSize/bulkSubject), 10)
+			return s.search(i) + "&subject=subject%20" + strconv.FormatInt(s.mix(i, pages*pageSize/bulkSubject), 10)
 		}, [2]string{}},
 		{"cold-date", s.server, func(i int64) string {
-			from := time.Date(2014, time.Month(i*7%108+1), int(i%28+1), 0, 0, 0, 0, time.UTC)
+			from := time.Date(2014, time.January, int(s.mix(i, 3000)), 0, 0, 0, 0, time.UTC)
 			return s.search(i) + from.Format("&date=ge2006-01-02") + from.AddDate(0, 1, 0).Format("&date=lt2006-01-02")
 		}, [2]string{}},
 		{"cold-lastUpdated", s.server, func(i int64) string {
-			return s.search(i) + noon.Add(-time.Hour+time.Duration(i*7919%(pages*pageSize-pageSize))*time.Microsecond).Format("&_sort=_lastUpdated&_lastUpdated=gt2006-01-02T15:04:05.000000")
+			return s.search(i) + noon.Add(-time.Hour+time.Duration(s.mix(i, pages*pageSize-pageSize))*time.Microsecond).Format("&_sort=_lastUpdated&_lastUpdated=gt2006-01-02T15:04:05.000000")
 		}, [2]string{}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -178,6 +178,10 @@ func serveBench(b *testing.B, cfg api.Config) *benchServer {
 func (s *benchServer) search(i int64) string {
 	return "/DiagnosticReport?researchstudy=" + s.studies[i%int64(len(s.studies))]
 }
+
+// mix returns a number below n for request i, such that requests to the same study get
+// all numbers in turn.
+func (s *benchServer) mix(i, n int64) int64 { return i / int64(len(s.studies)) * 7919 % n }
 
 // credentials returns the headers with those of one of the partners.
 func (s *benchServer) credentials(i int64, headers map[string]string) http.Header {

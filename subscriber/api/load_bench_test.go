@@ -34,7 +34,7 @@ const (
 func BenchmarkUnderLoad(b *testing.B) {
 	s := serveBench(b, api.Config{})
 	pages := int64(s.reports / pageSize)
-	path := func(i int64) string { return s.search(i) + "&page=" + strconv.FormatInt(i*7919%pages+1, 10) }
+	path := func(i int64) string { return s.search(i) + "&page=" + strconv.FormatInt(s.mix(i, pages)+1, 10) }
 	headers := map[string]string{"Accept-Encoding": "identity"}
 	for b.Loop() {
 		const probe = 800

@@ -81,9 +81,9 @@ func (v view) numberBefore(ctx context.Context, tx *sqlx.Tx, t time.Time) (uint6
 	n := sort.Search(int(v.Number), func(i int) bool {
 		var later bool
 		err := tx.QueryRowContext(ctx, `
-			select time >= ?
+			select time >= +?
 			from events
-			where study = ? and n = ?`, at, v.Study, i+1).Scan(&later)
+			where study = +? and n = +?`, at, v.Study, i+1).Scan(&later)
 		failed = errors.Join(failed, err)
 		return later
 	})
@@ -106,14 +106,14 @@ func (h *History) read(ctx context.Context, tx *sqlx.Tx, v view, q HistoryQuery,
 		err := tx.QueryRowContext(ctx, `
 			select count(*)
 			from events
-			where id_key = ? and study = ? and n > ? and n <= ?`, idKey(q.Report), v.Study, after, v.position).Scan(&h.Total)
+			where id_key = +? and study = +? and n > +? and n <= +?`, idKey(q.Report), v.Study, after, v.position).Scan(&h.Total)
 		if err != nil {
 			return err
 		}
-		c.add(`where e.study = ? and e.n in (
+		c.add(`where e.study = +? and e.n in (
 			select n
 			from events
-			where id_key = ? and study = ? and n > ? and n <= ?
+			where id_key = +? and study = +? and n > +? and n <= +?
 			order by n`+direction+`
 			limit ? offset ?)`, v.Study, idKey(q.Report), v.Study, after, v.position, q.Limit, q.Offset)
 	case q.ReportsOnly:
@@ -137,9 +137,9 @@ func (h *History) read(ctx context.Context, tx *sqlx.Tx, v view, q HistoryQuery,
 			first = max(last+1-min(uint64(q.Limit), last), from+1)
 		}
 		if q.ReportsOnly {
-			c.add("where e.study = ? and e.id_key is not null and e.report_events between ? and ?", v.Study, first, last)
+			c.add("where e.study = +? and e.id_key is not null and e.report_events between +? and +?", v.Study, first, last)
 		} else {
-			c.add("where e.study = ? and e.n between ? and ?", v.Study, first, last)
+			c.add("where e.study = +? and e.n between +? and +?", v.Study, first, last)
 		}
 	}
 	if q.Limit == 0 {
@@ -154,7 +154,7 @@ func (v view) reportEvents(ctx context.Context, tx *sqlx.Tx, n uint64) (count ui
 	err = tx.QueryRowContext(ctx, `
 		select report_events
 		from events
-		where study = ? and n = ?`, v.Study, n).Scan(&count)
+		where study = +? and n = +?`, v.Study, n).Scan(&count)
 	if errors.Is(err, sql.ErrNoRows) { // before the first event
 		return 0, nil
 	}
@@ -247,7 +247,7 @@ func (m *Model) CheckPosition(ctx context.Context, studyKey string, n uint64, ol
 		err = tx.QueryRowContext(ctx, `
 			select time
 			from events
-			where study = ? and n = ?`, v.Study, n+1).Scan(&next)
+			where study = +? and n = +?`, v.Study, n+1).Scan(&next)
 		if err == nil && next < events.FormatTime(oldest) {
 			err = events.Errorf(events.Gone, "Position %d of the study has expired; begin again with the first page, without asof.", n)
 		}

@@ -122,15 +122,15 @@ func (v view) selection(q Query, where *clause, order order) *clause {
 			from = fromObservations
 		}
 	}
-	head := "select " + row + " as row, " + strings.Join(order.columns, ", ") + from + " where r.study = ?"
+	head := "select " + row + " as row, " + strings.Join(order.columns, ", ") + from + " where r.study = +?"
 	c := &clause{}
 	c.add(head+" and r.n_end is null", v.Study)
 	if v.position < v.Number {
-		c.add(" and r.n <= ?", v.position)
+		c.add(" and r.n <= +?", v.position)
 	}
 	c.add(where.text.String(), where.args...)
 	if v.position < v.Number {
-		c.add(" union all "+head+" and r.n_end > ? and r.n <= ?", v.Study, v.position, v.position)
+		c.add(" union all "+head+" and r.n_end > +? and r.n <= +?", v.Study, v.position, v.position)
 		c.add(where.text.String(), where.args...)
 	}
 	return c

@@ -60,11 +60,11 @@ func (m *Model) search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) 
 		return page, nil
 	}
 	if q.Resource == Observations {
-		page.Observations, err = v.readObservations(ctx, tx, "o.row in (select value from json_each(?))", rows)
+		page.Observations, err = v.readObservations(ctx, tx, "o.row in (select value from json_each(+?))", rows)
 		return page, err
 	}
 	if page.Reports, err = v.readReports(ctx, tx, rows); err == nil && q.Include {
-		page.Observations, err = v.readObservations(ctx, tx, "r.row in (select value from json_each(?))", rows)
+		page.Observations, err = v.readObservations(ctx, tx, "r.row in (select value from json_each(+?))", rows)
 	}
 	return page, err
 }
@@ -86,7 +86,7 @@ func readView(ctx context.Context, tx *sqlx.Tx, key string, asOf *uint64) (v vie
 		select d.number, d.filling, coalesce(s.study, -1), coalesce(s.sequence, 0), coalesce(s.hash, ''), coalesce(s.reports, 0),
 			coalesce(s.unknown, ''), coalesce(s.observations, 0), coalesce(s.report_events, 0)
 		from derivation d
-		left join studies s on s.token = ?`, key).
+		left join studies s on s.token = +?`, key).
 		Scan(&v.derivation, &v.filling, &v.Study, &v.Number, &v.Hash, &v.Reports, &v.Unknown, &v.study.Observations, &v.ReportEvents)
 	if err != nil {
 		return v, err
@@ -112,7 +112,7 @@ func readView(ctx context.Context, tx *sqlx.Tx, key string, asOf *uint64) (v vie
 	err = tx.QueryRowContext(ctx, `
 		select reports, observations
 		from events
-		where study = ? and n = ?`, v.Study, v.position).Scan(&v.reports, &v.observations)
+		where study = +? and n = +?`, v.Study, v.position).Scan(&v.reports, &v.observations)
 	return v, err
 }
 
@@ -152,7 +152,7 @@ func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Rep
 	err := tx.QueryRowContext(ctx, `
 		select group_concat(w.key), group_concat(r.id), group_concat(r.n), group_concat(r.updated),
 			group_concat(length(b.body)), cast(group_concat(b.body, '') as blob)
-		from json_each(?) w
+		from json_each(+?) w
 		cross join reports r on r.row = w.value
 		cross join bodies b on b.row = r.row
 		where r.n_end is null`, jsonArray(rows)).Scan(&columns[0], &columns[1], &columns[2], &columns[3], &columns[4], &bodies)
@@ -272,7 +272,7 @@ func readBodies(ctx context.Context, tx *sqlx.Tx, table string, rows []int64) (m
 	}, `
 		select row, body
 		from `+table+`
-		where row in (select value from json_each(?))`, jsonArray(rows))
+		where row in (select value from json_each(+?))`, jsonArray(rows))
 	return bodies, err
 }
 
@@ -285,7 +285,7 @@ func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 		from reports r
 		join studies s on s.study = r.study
 		join bodies b on b.row = r.row
-		where r.id_key = ?
+		where r.id_key = +?
 		order by r.row desc
 		limit 1`, idKey(id))
 }
@@ -306,7 +306,7 @@ func (m *Model) Version(ctx context.Context, id string, n uint64) (Report, error
 		join studies s on s.study = e.study
 		left join reports r on r.row = e.row
 		left join bodies b on b.row = e.row
-		where e.id_key = ? and e.n = ?`, idKey(id), n)
+		where e.id_key = +? and e.n = +?`, idKey(id), n)
 		return err
 	})
 	return r, err
@@ -362,7 +362,7 @@ func (m *Model) Observations(ctx context.Context, id string) (list []Observation
 			select s.token, s.unknown, s.sequence, o.id, o.identifier, u.version, u.updated, r.n_end is null, substr(u.body, o.start + 1, o.length)`+
 			fromObservations+`
 			join studies s on s.study = u.study
-			where o.identifier = ?1 or o.id = ?1 and o.id <> o.identifier
+			where o.identifier = +?1 or o.id = +?1 and o.id <> o.identifier
 			order by r.n_end is null desc, o.row desc`, id)
 	})
 	if err != nil {

@@ -128,7 +128,7 @@ func (v view) readSteps(ctx context.Context, tx *sqlx.Tx, of Resource, size int)
 		from (
 			select id_key, `+results+` as results, (row_number() over (order by id_key) - 1) / ? as step
 			from reports
-			where study = ? and n_end is null)
+			where study = +? and n_end is null)
 		group by step
 		order by step`, size, v.Study)
 	if len(s.keys) == 0 {
@@ -151,12 +151,12 @@ func (v view) changesSince(ctx context.Context, tx *sqlx.Tx, of Resource, positi
 	return database.List(ctx, tx, func(row database.Row) (c change, err error) { return c, row.Scan(&c.key, &c.results) }, `
 		select r.id_key, -`+results+`
 		from reports r
-		where r.study = ?1 and r.n_end > ?2 and r.n <= ?2
+		where r.study = +?1 and r.n_end > +?2 and r.n <= +?2
 		union all
 		select r.id_key, `+results+`
 		from events e
 		join reports r on r.row = e.row
-		where e.study = ?1 and e.n > ?2 and e.id_key is not null and r.n_end is null`, v.Study, position)
+		where e.study = +?1 and e.n > +?2 and e.id_key is not null and r.n_end is null`, v.Study, position)
 }
 
 // readPage reads size rows of the default order, from offset on.
@@ -167,7 +167,7 @@ func (m *Model) readPage(ctx context.Context, tx *sqlx.Tx, v view, q Query, orde
 	}
 	key, skipped := s.find(offset)
 	from := &clause{}
-	from.add(" and r.id_key >= ?", key)
+	from.add(" and r.id_key >= +?", key)
 	selected := v.selection(q, from, order)
 	selected.add(" order by "+strings.Join(order.levels, ", ")+" limit ? offset ?", size, skipped)
 	return readList(ctx, tx, selected, order.levels)
