@@ -3,7 +3,6 @@ package readmodel_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -110,20 +109,7 @@ func insertSame(b *testing.B, path string) (took, tookCPU time.Duration) {
 	tables := []string{"reports", "bodies", "events"}
 	rows := map[string][][]any{}
 	for _, table := range tables {
-		found, err := from.Reader.Queryx("select * from " + table) //nolint:sqlclosecheck // it does not see that sqlx rows are closed
-		if err != nil {
-			b.Fatal(err)
-		}
-		for found.Next() {
-			row, err := found.SliceScan()
-			if err != nil {
-				b.Fatal(err)
-			}
-			rows[table] = append(rows[table], row)
-		}
-		if err := errors.Join(found.Err(), found.Close()); err != nil {
-			b.Fatal(err)
-		}
+		rows[table] = readTable(b, from, table)
 	}
 	empty := newPath(b)
 	if err := open(b, empty, quiet).Close(); err != nil {
@@ -143,6 +129,27 @@ func insertSame(b *testing.B, path string) (took, tookCPU time.Duration) {
 		}
 	}
 	return time.Since(start), processorTime(b) - startCPU
+}
+
+// readTable returns the rows of a table.
+func readTable(b *testing.B, db *sqlite.DB, table string) (all [][]any) {
+	b.Helper()
+	rows, err := db.Reader.Queryx("select * from " + table) //nolint:sqlclosecheck // it does not see that sqlx rows are closed
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		row, err := rows.SliceScan()
+		if err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, row)
+	}
+	if err := rows.Err(); err != nil {
+		b.Fatal(err)
+	}
+	return all
 }
 
 // insertSome inserts the rows from one index up to another into each table.

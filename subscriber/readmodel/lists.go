@@ -52,7 +52,7 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 		if all, err = readList(ctx, tx, selected, order.levels); err != nil {
 			return nil, 0, err
 		}
-		m.lists.add(key, rowList(all))
+		m.lists.add(key, all)
 	}
 	return all[min(q.Offset, len(all)):min(q.Offset+q.Limit, len(all))], len(all), nil
 }

@@ -143,10 +143,26 @@ func notYet(key string, wanted, last uint64) error {
 	}
 }
 
+// maxTogether bounds how many bodies readSome reads, because SQLite's limit of a value is
+// 1 GB.
+const maxTogether = 100
+
 // readReports reads those reports of the rows that are still available, in the order of
-// the rows. SQLite concatenates the values of all of them, because that costs a fraction
-// of as many rows.
-func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Report, error) {
+// the rows.
+func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) (list []Report, err error) {
+	for some := range slices.Chunk(rows, maxTogether) {
+		reports, err := v.readSome(ctx, tx, some)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, reports...)
+	}
+	return list, nil
+}
+
+// readSome is readReports for at most maxTogether rows. SQLite concatenates the values of
+// all of them, because that costs a fraction of as many rows.
+func (v view) readSome(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Report, error) {
 	var columns [5]sql.NullString // null if no report is left
 	var bodies uncopied
 	err := tx.QueryRowContext(ctx, `
