@@ -2,7 +2,6 @@ package readmodel_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"strings"
 	"testing"
@@ -154,9 +153,9 @@ func readTable(b *testing.B, db *sqlite.DB, table string) (all [][]any) {
 
 // insertSome inserts the rows from one index up to another into each table.
 func insertSome(tx *sqlx.Tx, tables []string, rows map[string][][]any, from, to int) error {
-	var statements []*sql.Stmt
+	var statements []*sqlx.Stmt
 	for _, table := range tables {
-		s, err := tx.Prepare("insert into " + table + " values (?" + strings.Repeat(", ?", len(rows[table][0])-1) + ")")
+		s, err := tx.Preparex("insert into " + table + " values (?" + strings.Repeat(", ?", len(rows[table][0])-1) + ")") //nolint:sqlclosecheck // it does not see that sqlx statements are closed
 		if err != nil {
 			return err
 		}
