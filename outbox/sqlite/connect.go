@@ -23,10 +23,11 @@ type connector struct {
 	driver *sqlite3.SQLiteDriver
 }
 
-func pool(path string, options url.Values, size int) *sqlx.DB {
+// pool returns a pool of connections that have executed the pragmas.
+func pool(path string, options url.Values, size int, pragmas ...string) *sqlx.DB {
 	// A path may hold characters that mean something in a URI.
 	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + options.Encode()
-	db := sql.OpenDB(connector{dsn: dsn, driver: &sqlite3.SQLiteDriver{ConnectHook: prepareConnection}})
+	db := sql.OpenDB(connector{dsn: dsn, driver: &sqlite3.SQLiteDriver{ConnectHook: prepareConnection(pragmas)}})
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	return sqlx.NewDb(db, "sqlite3")
@@ -36,16 +37,21 @@ func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driv
 
 func (c connector) Driver() driver.Driver { return c.driver }
 
-func prepareConnection(c *sqlite3.SQLiteConn) error {
-	for _, pragma := range []string{
+// prepareConnection returns a function that executes the pragmas on a new connection, after
+// those that all connections have.
+func prepareConnection(pragmas []string) func(c *sqlite3.SQLiteConn) error {
+	pragmas = append([]string{
 		fmt.Sprintf("pragma wal_autocheckpoint = %d", autoCheckpointPages),
 		"pragma journal_size_limit = 67108864",
 		"pragma temp_store = memory", // savepoints keep what they may undo in memory
 		"pragma trusted_schema = off",
-	} {
-		if _, err := c.Exec(pragma, nil); err != nil {
-			return err
+	}, pragmas...)
+	return func(c *sqlite3.SQLiteConn) error {
+		for _, pragma := range pragmas {
+			if _, err := c.Exec(pragma, nil); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return nil
 }

@@ -22,6 +22,12 @@ import (
 type Config struct {
 	Synchronous string // "FULL" or "NORMAL"; NORMAL may lose the last commits with the power. Defaults to FULL.
 	Readers     int    // connections for reading. Defaults to 4.
+
+	// MapFile has the readers map the file into memory, up to SQLite's limit of 2 GiB,
+	// instead of copying its pages into caches of their own. That is faster and needs less
+	// memory. But an error of the disk ends the program then, so it is only for a file whose
+	// content can be made again.
+	MapFile bool
 }
 
 // DB is an open database file. The Writer has one connection, and its
@@ -74,7 +80,12 @@ func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 	options.Del("_journal_mode")
 	options.Del("_txlock")
 	options.Set("mode", "ro")
-	sys.reader = pool(path, options, cmp.Or(cfg.Readers, 4)+1) // one is Version's
+	var pragmas []string
+	if cfg.MapFile {
+		options.Set("_cache_size", "-2048") // for pages that are still in the log
+		pragmas = append(pragmas, "pragma mmap_size = 2147418112")
+	}
+	sys.reader = pool(path, options, cmp.Or(cfg.Readers, 4)+1, pragmas...) // one is Version's
 	if err := sys.reader.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, explain(err)), sys.Close())
 	}

@@ -26,28 +26,36 @@ func (a *API) search(k *kind) answerer {
 		if err != nil {
 			return err
 		}
-		return a.answerPage(w, r, s, s.query.Study, func(ctx context.Context) (answered, error) {
-			found, err := a.reader.Search(ctx, s.query)
-			if err != nil {
-				return answered{}, err
-			}
-			set, err := a.searchset(s, found)
-			return answered{head: found.ChainHead, body: func() []byte { return set.Append(make([]byte, 0, set.Size())) }}, err
-		})
+		return a.answerPage(w, r, s, s.query.Study, (*API).findResources)
 	}
+}
+
+// findResources returns the answer to a search.
+func (a *API) findResources(ctx context.Context, s *search) (answered, error) {
+	found, err := a.reader.Search(ctx, s.query)
+	if err != nil {
+		return answered{}, err
+	}
+	set, err := a.searchset(s, found)
+	return answered{head: found.ChainHead, bundle: set}, err
 }
 
 // answered is an answer, and the chain head of the study that it reflects.
 type answered struct {
-	head events.ChainHead
-	body func() []byte
+	head   events.ChainHead
+	bundle interface {
+		Size() int // of what Append appends, at most
+		Append(dst []byte) []byte
+	}
 }
+
+// finder returns an answer from the model.
+type finder func(a *API, ctx context.Context, s *search) (answered, error)
 
 // answerPage writes a page of a search or of history. Most polls find nothing new: if
 // the client or the page cache has the answer for the study's head, answerPage does not
 // read the model's file. Otherwise it calls find, when the partner's other searches allow.
-// A search that finds one resource at most does not wait for others.
-func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey string, find func(context.Context) (answered, error)) error {
+func (a *API) answerPage(w http.ResponseWriter, r *request, s *search, studyKey string, find finder) error {
 	if err := a.waitFor(r, studyKey, s.minNumber); err != nil {
 		return err
 	}
@@ -59,66 +67,61 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s search, studyKey s
 	if known && !s.isBeyond(head.Number) && a.writeKnown(w, r, tag, head.Number) {
 		return nil
 	}
-	signed := func(ctx context.Context) (answered, error) {
-		found, err := find(ctx)
-		if err == nil && found.head != head.ChainHead {
-			err = a.cfg.Signed(ctx, studyKey, found.head)
-		}
-		return found, err
-	}
-	var made newPage
-	makePage := func(ctx context.Context) (err error) {
-		made, err = a.makePage(ctx, r, s, head, known, signed)
-		return err
-	}
-	// Clients resolve all references of a report at once, each by a search of its own.
-	limited := a.limited
-	if s.findsOne() {
-		limited = func(r *request, read func(context.Context) error) error { return read(r.Context()) }
-	}
-	err := limited(r, makePage)
+	made := newPage{head: head, known: known}
+	err := a.limited(r, s, func(ctx context.Context) error { return a.makePage(ctx, r, s, studyKey, find, &made) })
 	if err != nil {
 		return err
 	}
-	w.Header().Set(numberHeader, strconv.FormatUint(made.number, 10))
-	if made.page == nil {
-		writeNotModified(w, r.contentType, made.tag, time.Time{})
-		return nil
-	}
-	setValidators(w.Header(), r.contentType, made.tag, time.Time{})
-	if made.cached {
+	setValidators(w.Header(), r.contentType, made.tag, made.head.Number)
+	switch {
+	case made.unchanged:
+		w.WriteHeader(http.StatusNotModified)
+	case made.page != nil:
 		a.pages.write(w, r.Request, made.tag, made.page)
-	} else {
-		write(w, made.page.body)
+	default:
+		write(w, *made.buffer)
+		a.buffers.put(made.buffer)
 	}
 	return nil
 }
 
-// newPage is a page that was made from the model.
+// newPage is a page that is made from the model.
 type newPage struct {
-	*page  // nil if the client has it
-	tag    string
-	number uint64 // of the study, that it reflects
-	cached bool   // it is in the page cache
+	head  readmodel.Head // of the study, that the page reflects; before it is made, the head that was read
+	known bool           // whether that head was known
+	tag   string
+
+	// The page is one of these.
+	unchanged bool    // the client has it
+	page      *page   // of the page cache
+	buffer    *[]byte // of buffers
 }
 
-// makePage calls find, makes the page and stores it in the page cache, compressed if the
-// client accepts that. Known is false if the head is not known.
-func (a *API) makePage(ctx context.Context, r *request, s search, head readmodel.Head, known bool, find func(context.Context) (answered, error)) (newPage, error) {
-	found, err := find(ctx)
+// makePage calls find and sets made to the page. It stores the page in the page cache, if
+// that accepts it, compressed if the client accepts that.
+func (a *API) makePage(ctx context.Context, r *request, s *search, studyKey string, find finder, made *newPage) error {
+	found, err := find(a, ctx, s)
+	if err == nil && found.head != made.head.ChainHead {
+		err = a.cfg.Signed(ctx, studyKey, found.head)
+	}
 	if err != nil {
-		return newPage{}, err
+		return err
 	}
-	head.ChainHead = found.head // the head that was read before may be an earlier one
-	made := newPage{tag: a.searchTag(s, r.contentType, head), number: head.Number}
-	if notModified(r.Request, made.tag) {
-		return made, nil
+	made.head.ChainHead = found.head // the head that was read before may be an earlier one
+	made.tag = a.searchTag(s, r.contentType, made.head)
+	if made.unchanged = notModified(r.Request, made.tag); made.unchanged {
+		return nil
 	}
-	made.page = &page{body: found.body()}
-	if made.cached = known && a.pages.add(made.tag, made.page); made.cached {
-		a.pages.compressed(r.Request, made.tag, made.page)
+	size := found.bundle.Size()
+	if !made.known || !a.pages.accepts(size) {
+		made.buffer = a.buffers.get(size)
+		*made.buffer = found.bundle.Append(*made.buffer)
+		return nil
 	}
-	return made, nil
+	made.page = &page{body: found.bundle.Append(make([]byte, 0, size))}
+	a.pages.add(made.tag, made.page)
+	a.pages.compressed(r.Request, made.tag, made.page)
+	return nil
 }
 
 // limited calls read, which makes an answer from the model, once fewer than Config.Searches
@@ -126,7 +129,13 @@ func (a *API) makePage(ctx context.Context, r *request, s search, head readmodel
 // error is Throttled if read may not run, and Unavailable if it was interrupted. What
 // makes an answer costly is in read; sending it is not, so that a slow connection does not
 // keep others of the partner waiting.
-func (a *API) limited(r *request, read func(context.Context) error) error {
+//
+// A search for one resource does not wait and is not interrupted: clients resolve all
+// references of a report at once, each by a search of its own.
+func (a *API) limited(r *request, s *search, read func(context.Context) error) error {
+	if s.findsOne() {
+		return read(r.Context())
+	}
 	leave, err := a.searches.Enter(r.Context(), r.partner.ID)
 	if errors.Is(err, partnerlimit.ErrTooMany) {
 		a.metrics.refused.WithLabelValues(refusedTooMany).Inc()
@@ -154,7 +163,7 @@ func (a *API) limited(r *request, read func(context.Context) error) error {
 
 // checkHead returns an error if the study cannot be shown at its head, or no longer at the
 // number that the search names. Known is false if the head is not known.
-func (a *API) checkHead(r *request, s search, studyKey string, head readmodel.Head, known bool) error {
+func (a *API) checkHead(r *request, s *search, studyKey string, head readmodel.Head, known bool) error {
 	if known {
 		if err := a.cfg.Signed(r.Context(), studyKey, head.ChainHead); err != nil {
 			return err
@@ -169,7 +178,7 @@ func (a *API) checkHead(r *request, s search, studyKey string, head readmodel.He
 
 // isBeyond reports whether a query names a number that the study does not have yet. For
 // that the read model returns an error.
-func (s search) isBeyond(last uint64) bool {
+func (s *search) isBeyond(last uint64) bool {
 	return s.history.SinceNumber > last || s.asOf != nil && *s.asOf > last
 }
 
@@ -186,19 +195,18 @@ func (a *API) writeKnown(w http.ResponseWriter, r *request, tag string, number u
 			return false
 		}
 	}
-	w.Header().Set(numberHeader, strconv.FormatUint(number, 10))
+	setValidators(w.Header(), r.contentType, tag, number)
 	if unchanged {
-		writeNotModified(w, r.contentType, tag, time.Time{})
+		w.WriteHeader(http.StatusNotModified)
 		return true
 	}
-	setValidators(w.Header(), r.contentType, tag, time.Time{})
 	a.pages.write(w, r.Request, tag, p)
 	return true
 }
 
 // searchset returns the Bundle of a page of a search. Only included resources have a
 // search mode other than match, and without _include none has a mode.
-func (a *API) searchset(s search, page readmodel.Page) (fhir.Searchset, error) {
+func (a *API) searchset(s *search, page readmodel.Page) (fhir.Searchset, error) {
 	set := fhir.Searchset{Study: s.study, Total: page.Total, Links: links(s, page.Total, page.Position)}
 	match, include := "", ""
 	if s.query.Include {
@@ -235,9 +243,9 @@ func (a *API) fullURL(k *kind, study string) string {
 // next. For a page behind the last one, previous is the last page. Position is the study
 // number that this page shows. The links last, previous and next name it, self has the
 // number of the request, and first has none.
-func links(s search, total int, position uint64) []fhir.Link {
+func links(s *search, total int, position uint64) []fhir.Link {
 	link := func(relation string, page int, asOf *uint64) fhir.Link {
-		return fhir.Link{Relation: relation, URL: s.url + "?" + s.queryOf(page, asOf)}
+		return fhir.Link{Relation: relation, URL: s.url + "?" + string(s.appendQuery(nil, page, asOf))}
 	}
 	links := []fhir.Link{link("self", s.page, s.asOf)}
 	if s.totalOnly {
@@ -287,16 +295,16 @@ type one struct {
 // writeOne answers with the view of a resource, or with 304 if the client has it.
 func writeOne(w http.ResponseWriter, r *request, v view, o one) error {
 	tag := versionTag(o.version)
-	w.Header().Set(numberHeader, strconv.FormatUint(o.studyNumber, 10))
+	setValidators(w.Header(), r.contentType, tag, o.studyNumber)
+	w.Header().Set("Last-Modified", o.lastUpdated.UTC().Format(http.TimeFormat))
 	if notModified(r.Request, tag) {
-		writeNotModified(w, r.contentType, tag, o.lastUpdated)
+		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
 	body, err := v.of(o.body)
 	if err != nil {
 		return err
 	}
-	setValidators(w.Header(), r.contentType, tag, o.lastUpdated)
 	write(w, body)
 	return nil
 }

@@ -131,12 +131,14 @@ type API struct {
 	openAPI document        // openapi.yaml
 	docs    document        // the same as a page
 	pages   *pageCache
+	buffers buffers
 
 	searches partnerlimit.Limit // searches that read the model
 	waiting  partnerlimit.Limit // requests that wait for a number
 
 	reports, observations kind
-	ofStudy, ofReport     []parameter // of history
+	ofStudy, ofReport     []parameter         // of history
+	endpoints             map[string]endpoint // by path below the base path, without an id
 	metrics               metrics
 }
 
@@ -166,7 +168,7 @@ func New(reader Reader, cfg Config) *API {
 	cfg.SearchTimeout = cmp.Or(cfg.SearchTimeout, 5*time.Second)
 	pages := newPageCache(cfg.CacheBytes)
 	addresses := openapi.Addresses{PublicURL: cfg.PublicURL, Base: cfg.PublicURL + cfg.BasePath, Token: cfg.TokenURL}
-	return &API{
+	a := &API{
 		reader:  reader,
 		cfg:     cfg,
 		base:    cfg.PublicURL + cfg.BasePath,
@@ -183,6 +185,8 @@ func New(reader Reader, cfg Config) *API {
 		reports: reportKind(), observations: observationKind(),
 		ofStudy: historyParameters(), ofReport: historyOfReportParameters(),
 	}
+	a.endpoints = a.fixedEndpoints()
+	return a
 }
 
 // endpoint is what is served on one path.
@@ -220,6 +224,23 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// fixedEndpoints returns what is served on the paths without an id.
+func (a *API) fixedEndpoints() map[string]endpoint {
+	endpoints := map[string]endpoint{
+		"/metadata":     {route: routeMetadata, methods: readOnly, open: true, answer: a.about.answer},
+		"/openapi.yaml": {route: routeDocuments, methods: readOnly, open: true, answer: a.openAPI.answer},
+		"/docs":         {route: routeDocuments, methods: readOnly, open: true, answer: a.docs.answer},
+	}
+	for path, k := range map[string]*kind{"/DiagnosticReport": &a.reports, "/Observation": &a.observations, "/observation": &a.observations} {
+		endpoints[path] = endpoint{route: routeSearch, methods: readOnly, answer: a.search(k)}
+		endpoints[path+"/_search"] = endpoint{route: routeSearch, methods: []string{http.MethodPost}, form: true, answer: a.search(k)}
+	}
+	for path, reportsOnly := range map[string]bool{"/_history": false, "/DiagnosticReport/_history": true} {
+		endpoints[path] = endpoint{route: routeHistory, methods: readOnly, answer: a.history(path, reportsOnly)}
+	}
+	return endpoints
+}
+
 var readOnly = []string{http.MethodGet, http.MethodHead}
 
 // endpoint returns what is served on a path, which has no slash at its end. On an
@@ -229,25 +250,8 @@ func (a *API) endpoint(path string) endpoint {
 	if !ok {
 		return endpoint{route: routeUnknown}
 	}
-	switch below {
-	case "/DiagnosticReport":
-		return endpoint{route: routeSearch, methods: readOnly, answer: a.search(&a.reports)}
-	case "/DiagnosticReport/_search":
-		return endpoint{route: routeSearch, methods: []string{http.MethodPost}, form: true, answer: a.search(&a.reports)}
-	case "/Observation", "/observation":
-		return endpoint{route: routeSearch, methods: readOnly, answer: a.search(&a.observations)}
-	case "/Observation/_search", "/observation/_search":
-		return endpoint{route: routeSearch, methods: []string{http.MethodPost}, form: true, answer: a.search(&a.observations)}
-	case "/_history":
-		return endpoint{route: routeHistory, methods: readOnly, answer: a.history(below, false)}
-	case "/DiagnosticReport/_history":
-		return endpoint{route: routeHistory, methods: readOnly, answer: a.history(below, true)}
-	case "/metadata":
-		return endpoint{route: routeMetadata, methods: readOnly, open: true, answer: a.about.answer}
-	case "/openapi.yaml":
-		return endpoint{route: routeDocuments, methods: readOnly, open: true, answer: a.openAPI.answer}
-	case "/docs":
-		return endpoint{route: routeDocuments, methods: readOnly, open: true, answer: a.docs.answer}
+	if e, ok := a.endpoints[below]; ok {
+		return e
 	}
 	return a.ofOne(strings.Split(below, "/")[1:])
 }
@@ -316,6 +320,8 @@ func (a *API) serve(w http.ResponseWriter, r *request, e endpoint) error {
 	if size := sizeOf(r.pairs); size > a.cfg.MaxQuery {
 		return events.Errorf(events.TooLarge, "The query has %d bytes; at most %d are allowed.", size, a.cfg.MaxQuery)
 	}
-	r.strict = strings.EqualFold(rest.Prefers(r.Header.Values("Prefer"), "handling"), "strict")
+	if preferences := r.Header["Prefer"]; preferences != nil {
+		r.strict = strings.EqualFold(rest.Prefers(preferences, "handling"), "strict")
+	}
 	return e.answer(w, r)
 }

@@ -50,34 +50,30 @@ func bearer(headers []string) (string, error) {
 }
 
 // checkPartnerID refuses a request without x-partnerid, in the header or among
-// the parameters, and one that names another partner than its access token.
+// the parameters, and one that names another partner than its access token. Empty ones
+// do not count.
 func checkPartnerID(r *request) error {
-	ids := partnerIDs(r)
-	if len(ids) == 0 {
-		return events.Errorf(events.Unauthenticated, "Api Key was not provided.")
-	}
-	for _, id := range ids {
-		if id != r.partner.ID {
-			return events.Errorf(events.Unauthenticated, "Incorrect Partnerid name.")
-		}
-	}
-	return nil
-}
-
-// partnerIDs returns each x-partnerid in the header and among the parameters that
-// is not empty.
-func partnerIDs(r *request) []string {
-	var ids []string
+	found := false
 	for _, id := range r.Header[headerPartner] {
-		if id != "" {
-			ids = append(ids, id)
+		if found = found || id != ""; id != "" && id != r.partner.ID {
+			return wrongPartnerID()
 		}
 	}
 	for _, p := range r.pairs {
 		// A value that cannot be decoded counts too, so that it is refused.
-		if p.name == paramPartner && (p.value != "" || p.err != nil) {
-			ids = append(ids, p.value)
+		if p.name != paramPartner || p.value == "" && p.err == nil {
+			continue
+		}
+		if found = true; p.value != r.partner.ID {
+			return wrongPartnerID()
 		}
 	}
-	return ids
+	if !found {
+		return events.Errorf(events.Unauthenticated, "Api Key was not provided.")
+	}
+	return nil
+}
+
+func wrongPartnerID() error {
+	return events.Errorf(events.Unauthenticated, "Incorrect Partnerid name.")
 }

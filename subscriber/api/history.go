@@ -64,7 +64,7 @@ func (a *API) history(path string, reportsOnly bool) answerer {
 		if err != nil {
 			return err
 		}
-		s := search{url: a.base + path, study: study}
+		s := &search{url: a.base + path, study: study}
 		s.history.ReportsOnly = reportsOnly
 		return a.answerHistory(w, r, s, a.ofStudy)
 	}
@@ -77,7 +77,7 @@ func (a *API) historyOfReport(w http.ResponseWriter, r *request, id string) erro
 		return err
 	}
 	// The links do not name the study, because the id in the path determines it.
-	s := search{url: a.base + a.reports.reference + "/" + id + "/_history", study: study, withoutStudy: true}
+	s := &search{url: a.base + a.reports.reference + "/" + id + "/_history", study: study, withoutStudy: true}
 	s.history.Report = id
 	return a.answerHistory(w, r, s, a.ofReport)
 }
@@ -94,31 +94,33 @@ func (a *API) readVersion(w http.ResponseWriter, r *request, id, number string) 
 // answerHistory answers with a page of events. Links to further pages name the number
 // of the last event that they show. So they always show the same events, because
 // events are never removed.
-func (a *API) answerHistory(w http.ResponseWriter, r *request, s search, table []parameter) error {
+func (a *API) answerHistory(w http.ResponseWriter, r *request, s *search, table []parameter) error {
 	s.page, s.count, s.maxCount = 1, a.cfg.Count, a.cfg.MaxCount
 	if err := s.parseAll(table, r.pairs, r.strict); err != nil {
 		return err
 	}
-	q := s.history
-	q.Study, q.AsOf = events.StudyKey(s.study), s.asOf
+	s.history.Study, s.history.AsOf = events.StudyKey(s.study), s.asOf
 	if !s.totalOnly {
-		q.Limit, q.Offset = s.count, (s.page-1)*s.count
+		s.history.Limit, s.history.Offset = s.count, (s.page-1)*s.count
 	}
-	return a.answerPage(w, r, s, q.Study, func(ctx context.Context) (answered, error) {
-		found, err := a.reader.History(ctx, q)
+	return a.answerPage(w, r, s, s.history.Study, (*API).findEvents)
+}
+
+// findEvents returns a page of history.
+func (a *API) findEvents(ctx context.Context, s *search) (answered, error) {
+	found, err := a.reader.History(ctx, s.history)
+	if err != nil {
+		return answered{}, err
+	}
+	h := fhir.History{Study: s.study, Total: found.Total, Links: links(s, found.Total, found.Position)}
+	for _, e := range found.Entries {
+		entry, err := a.historyEntry(e)
 		if err != nil {
 			return answered{}, err
 		}
-		h := fhir.History{Study: s.study, Total: found.Total, Links: links(s, found.Total, found.Position)}
-		for _, e := range found.Entries {
-			entry, err := a.historyEntry(e)
-			if err != nil {
-				return answered{}, err
-			}
-			h.Entries = append(h.Entries, entry)
-		}
-		return answered{head: found.ChainHead, body: func() []byte { return h.Append(make([]byte, 0, h.Size())) }}, nil
-	})
+		h.Entries = append(h.Entries, entry)
+	}
+	return answered{head: found.ChainHead, bundle: h}, nil
 }
 
 // historyEntry returns an event as an entry of a history Bundle. The fullUrl of an

@@ -37,16 +37,22 @@ type modelServer struct {
 // partner and its grants as access events.
 func serveModel(t testing.TB, cfg api.Config, studies ...string) *modelServer {
 	t.Helper()
+	return serveFile(t, filepath.Join(t.TempDir(), "readmodel.db"), cfg, studies...)
+}
+
+// serveFile is serveModel for a model in the file at path, which may have content that
+// the stream has not.
+func serveFile(t testing.TB, path string, cfg api.Config, studies ...string) *modelServer {
+	t.Helper()
 	broker, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Shutdown)
-	s := &modelServer{t: t, heads: map[string]events.ChainHead{}, publisher: connect(t, broker, natsd.Publisher)}
+	s := &modelServer{t: t, path: path, heads: map[string]events.ChainHead{}, publisher: connect(t, broker, natsd.Publisher)}
 	if _, err := publisher.EnsureStream(t.Context(), s.publisher, publisher.StreamConfig{}); err != nil {
 		t.Fatal(err)
 	}
-	s.path = filepath.Join(t.TempDir(), "readmodel.db")
 	s.model, err = readmodel.Open(t.Context(), s.path, readmodel.Config{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

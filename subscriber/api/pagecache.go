@@ -70,12 +70,18 @@ func (c *pageCache) get(tag string) (*page, bool) {
 	return c.pages.Get(tag)
 }
 
-// add stores a page, unless it needs more than a quarter of the bound. It reports
-// whether it has stored the page. The body of a stored page must not be changed.
-func (c *pageCache) add(tag string, p *page) bool {
+// accepts reports whether the cache stores a page with a body of this size. No page may
+// need more than a quarter of the bound.
+func (c *pageCache) accepts(size int) bool {
+	return c != nil && int64(size)+pageOverhead <= c.bound/4
+}
+
+// add stores a page, unless its body has outgrown the size for which accepts was asked.
+// The body of a stored page must not be changed.
+func (c *pageCache) add(tag string, p *page) {
 	size := int64(cap(p.body)) + pageOverhead
-	if c == nil || size > c.bound/4 {
-		return false
+	if !c.accepts(cap(p.body)) {
+		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +89,6 @@ func (c *pageCache) add(tag string, p *page) bool {
 	p.bytes = size
 	c.pages.Add(tag, p)
 	c.grow(size)
-	return true
 }
 
 // grow adds to the bytes of all pages, and removes pages while these exceed the bound.
@@ -143,4 +148,28 @@ func compress(body []byte) []byte {
 		panic("a bytes.Buffer returns no errors")
 	}
 	return bytes.Clone(out.Bytes())
+}
+
+// buffers has memory for bodies that are not stored in the page cache.
+type buffers struct{ pool sync.Pool }
+
+// maxBuffer is the size of the largest buffer that is used again.
+const maxBuffer = 4 << 20
+
+// get returns an empty buffer for at least size bytes. The caller passes it to put when it
+// does not need it any more.
+func (b *buffers) get(size int) *[]byte {
+	stored, _ := b.pool.Get().(*[]byte)
+	if stored == nil || cap(*stored) < size {
+		stored = new([]byte)
+		*stored = make([]byte, 0, size)
+	}
+	*stored = (*stored)[:0]
+	return stored
+}
+
+func (b *buffers) put(buffer *[]byte) {
+	if cap(*buffer) <= maxBuffer {
+		b.pool.Put(buffer)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -38,7 +37,7 @@ type search struct {
 
 // findsOne reports whether the search asks for one id or identifier, so that it finds one
 // resource at most and costs little.
-func (s search) findsOne() bool {
+func (s *search) findsOne() bool {
 	return slices.ContainsFunc(s.query.Where, func(c readmodel.Condition) bool {
 		return len(c.Any) == 1 && (c.Column == readmodel.ColumnID || c.Column == readmodel.ColumnIdentifier)
 	})
@@ -58,15 +57,15 @@ type kind struct {
 
 // parseSearch reads the pairs of a search in the study. Pairs with unknown names
 // are ignored, or refused if strict is set.
-func (a *API) parseSearch(k *kind, study string, pairs []pair, strict bool) (search, error) {
-	s := search{kind: k, url: a.base + k.reference, study: study, page: 1, count: a.cfg.Count, maxCount: a.cfg.MaxCount}
+func (a *API) parseSearch(k *kind, study string, pairs []pair, strict bool) (*search, error) {
+	s := &search{kind: k, url: a.base + k.reference, study: study, page: 1, count: a.cfg.Count, maxCount: a.cfg.MaxCount}
 	s.query.Study, s.query.Resource = events.StudyKey(study), k.resource
 	if err := s.parseAll(k.table, pairs, strict); err != nil {
-		return search{}, err
+		return nil, err
 	}
 	s.query.AsOf = s.asOf
 	if s.values > maxValues {
-		return search{}, events.Errorf(events.Invalid, "The query has %d values; at most %d are allowed.", s.values, maxValues)
+		return nil, events.Errorf(events.Invalid, "The query has %d values; at most %d are allowed.", s.values, maxValues)
 	}
 	if !s.totalOnly {
 		s.query.Limit = s.count
@@ -137,7 +136,7 @@ func (s *search) parseParameter(p parameter, pairs []pair) error {
 }
 
 // addToLinks adds a pair to those of the links. It leaves out study, page and asof, which
-// queryOf adds. For the page size it adds the one that is in use, which may be smaller
+// appendQuery adds. For the page size it adds the one that is in use, which may be smaller
 // than the one in the query.
 func (s *search) addToLinks(name, value string) {
 	switch name {
@@ -159,22 +158,21 @@ func inField(name string, err error) error {
 	return &events.Error{Code: events.CodeOf(err), Field: name, Message: message}
 }
 
-// queryOf returns the query of the link to a page, percent-encoded as in RFC 3986. If
+// appendQuery appends the query of the link to a page, percent-encoded as in RFC 3986. If
 // asOf is not nil, the link shows the study at that number. Equal searches have equal
 // queries.
-func (s search) queryOf(page int, asOf *uint64) string {
-	var b strings.Builder
+func (s *search) appendQuery(dst []byte, page int, asOf *uint64) []byte {
 	if !s.withoutStudy {
-		b.WriteString(paramStudy + "=" + fhir.EscapeQuery(s.study) + "&")
+		dst = append(append(append(dst, paramStudy+"="...), fhir.EscapeQuery(s.study)...), '&')
 	}
 	for _, p := range s.linkPairs {
-		b.WriteString(p.name + "=" + fhir.EscapeQuery(p.value) + "&")
+		dst = append(append(append(append(dst, p.name...), '='), fhir.EscapeQuery(p.value)...), '&')
 	}
-	b.WriteString(paramPage + "=" + strconv.Itoa(page))
+	dst = strconv.AppendInt(append(dst, paramPage+"="...), int64(page), 10)
 	if asOf != nil {
-		b.WriteString("&" + paramAsOf + "=" + strconv.FormatUint(*asOf, 10))
+		dst = strconv.AppendUint(append(dst, "&"+paramAsOf+"="...), *asOf, 10)
 	}
-	return b.String()
+	return dst
 }
 
 // chooseStudy returns the granted study that the query names. The error is the

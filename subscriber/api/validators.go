@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
@@ -18,12 +18,13 @@ const answerForm = "2"
 
 // searchTag returns the ETag of the answer to a search: a digest of everything on
 // which the answer depends. The study's head stands for its content.
-func (a *API) searchTag(s search, contentType string, head readmodel.Head) string {
+func (a *API) searchTag(s *search, contentType string, head readmodel.Head) string {
 	covered := make([]byte, 0, 512)
-	for _, text := range []string{answerForm, s.url, contentType, s.queryOf(s.page, s.asOf), head.Hash} {
+	for _, text := range [...]string{answerForm, s.url, contentType, head.Hash} {
 		covered = append(append(covered, text...), '\n')
 	}
-	for _, n := range []uint64{uint64(a.cfg.Count), uint64(s.count), uint64(head.Derivation), head.Number} {
+	covered = append(s.appendQuery(covered, s.page, s.asOf), '\n')
+	for _, n := range [...]uint64{uint64(a.cfg.Count), uint64(s.count), uint64(head.Derivation), head.Number} {
 		covered = append(strconv.AppendUint(covered, n, 10), '\n')
 	}
 	return tagOf(covered)
@@ -32,7 +33,8 @@ func (a *API) searchTag(s search, contentType string, head readmodel.Head) strin
 // tagOf returns the ETag of what an answer depends on.
 func tagOf(covered []byte) string {
 	sum := sha256.Sum256(covered)
-	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+	tag := base64.RawURLEncoding.AppendEncode(append(make([]byte, 0, 32), `W/"`...), sum[:16])
+	return string(append(tag, '"'))
 }
 
 // versionTag returns the ETag of a resource as FHIR defines it.
@@ -40,23 +42,22 @@ func versionTag(version uint64) string {
 	return `W/"` + strconv.FormatUint(version, 10) + `"`
 }
 
-// setValidators sets the headers by which a client validates a stored answer. The client
-// must do so before each use, because a grant may have been revoked. A zero modified sets
-// no Last-Modified.
-func setValidators(h http.Header, contentType, tag string, modified time.Time) {
-	h.Set("Content-Type", contentType)
-	h.Set("ETag", tag)
-	h.Set("Cache-Control", "private, no-cache")
-	h.Add("Vary", "Authorization, X-Partnerid, Accept, Prefer")
-	if !modified.IsZero() {
-		h.Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
-	}
-}
+// The values of headers that are the same for many answers. They are never changed.
+var (
+	cacheControl = []string{"private, no-cache"}
+	mediaTypes   = map[string][]string{events.MediaFHIR: {events.MediaFHIR}, events.MediaJSON: {events.MediaJSON}}
+)
 
-// writeNotModified answers that the client has the answer already.
-func writeNotModified(w http.ResponseWriter, contentType, tag string, modified time.Time) {
-	setValidators(w.Header(), contentType, tag, modified)
-	w.WriteHeader(http.StatusNotModified)
+// setValidators sets the headers by which a client validates a stored answer, and the
+// study number that the answer reflects. The client must validate before each use,
+// because a grant may have been revoked. It writes into the map, because Set would
+// allocate for each header.
+func setValidators(h http.Header, contentType, tag string, number uint64) {
+	values := [...]string{tag, strconv.FormatUint(number, 10)}
+	h["Etag"], h[numberHeader] = values[:1:1], values[1:]
+	h["Content-Type"] = mediaTypes[contentType]
+	h["Cache-Control"] = cacheControl
+	h["Vary"] = append(h["Vary"], "Authorization, X-Partnerid, Accept, Prefer")
 }
 
 // notModified reports whether the request's If-None-Match has the tag, so that
@@ -65,7 +66,7 @@ func writeNotModified(w http.ResponseWriter, contentType, tag string, modified t
 // of a report may be of the same second, and a read model that lags may show the later
 // one long afterwards.
 func notModified(r *http.Request, tag string) bool {
-	return r.Method != http.MethodPost && listsTag(strings.Join(r.Header.Values("If-None-Match"), ","), tag)
+	return r.Method != http.MethodPost && listsTag(strings.Join(r.Header["If-None-Match"], ","), tag)
 }
 
 // listsTag reports whether the list has the tag, by weak comparison. It may split
@@ -89,8 +90,7 @@ type document struct {
 
 // newDocument returns a document whose tag is made from its body.
 func newDocument(mediaType string, body []byte) document {
-	sum := sha256.Sum256(body)
-	return document{mediaType: mediaType, body: body, tag: `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
+	return document{mediaType: mediaType, body: body, tag: tagOf(body)}
 }
 
 // answer sends the document, or 304 if the client has it. Its Content-Security-Policy

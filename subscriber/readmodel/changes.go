@@ -209,29 +209,23 @@ func insertVersion(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index, nEnd an
 	}
 	observations := 0
 	err = tx.QueryRow(`
-		select count(*)
-		from bundles u
-		join observations o on o.row between u.row * 1024 and u.row * 1024 + 1023
-		where u.study = ? and u.id_key = ? and u.n = ?`, s.Study, idKey(x.ID), e.Number).Scan(&observations)
-	if err != nil {
-		return 0, err
-	}
-	result, err := tx.Exec(`
 		insert into reports (
 			study, id_key, n, n_end, updated, issued, date_from, date_until,
 			case_id, subject, name, conclusion, id, observations)
-		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		values (?1, ?2, ?3, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (
+			select count(*)
+			from bundles u
+			join observations o on o.row between u.row * 1024 and u.row * 1024 + 1023
+			where u.study = +?1 and u.id_key = +?2 and u.n = +?3))
+		returning row, observations`,
 		s.Study, idKey(x.ID), e.Number, nEnd, moment(x.LastUpdated), moment(x.Issued),
-		boundary(effective.From), boundary(effective.Until), x.Case, x.Subject, x.Name, x.Conclusion, x.ID, observations)
+		boundary(effective.From), boundary(effective.Until), x.Case, x.Subject, x.Name, x.Conclusion, x.ID).Scan(&row, &observations)
 	if err != nil {
 		return 0, err
 	}
 	if nEnd == nil {
 		s.Reports++
 		s.Observations += observations
-	}
-	if row, err = result.LastInsertId(); err != nil {
-		return 0, err
 	}
 	_, err = tx.Exec(`
 		insert into bodies (row, body)

@@ -26,6 +26,9 @@
 // beginning of a stream that is being filled again. Otherwise it could lack
 // revocations and withdrawals, which may come late in the stream.
 //
+// Searches map the file into memory, so that the operating system's memory is their
+// cache. If the disk fails to read a mapped page, the program ends.
+//
 // A power failure may undo the last transactions of the file; the events are still
 // in the stream. The model does not decide who may read: it stores the
 // directory, and the caller consults it.

@@ -13,6 +13,11 @@ var IDKey = idKey
 // Applier returns what applies the stream to a model.
 func Applier(m *Model) stream.Handler { return &applier{Model: m} }
 
+// UseSteps makes a model find every page of the default order by short steps.
+func UseSteps(m *Model) {
+	m.paging = paging{shallow: -1, perStep: map[Resource]int{Reports: 3, Observations: 2}}
+}
+
 // Resume reads the progress, as after an interruption.
 func Resume(ctx context.Context, m *Model) error {
 	_, err := (&applier{Model: m}).Resume(ctx)

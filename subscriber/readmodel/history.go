@@ -84,9 +84,9 @@ func (v view) numberBefore(ctx context.Context, tx *sqlx.Tx, t time.Time) (uint6
 	n := sort.Search(int(v.Number), func(i int) bool {
 		var later bool
 		err := tx.QueryRowContext(ctx, `
-			select time >= ?
+			select time >= +?
 			from events
-			where study = ? and n = ?`, at, v.Study, i+1).Scan(&later)
+			where study = +? and n = +?`, at, v.Study, i+1).Scan(&later)
 		failed = errors.Join(failed, err)
 		return later
 	})
@@ -97,20 +97,28 @@ func (v view) numberBefore(ctx context.Context, tx *sqlx.Tx, t time.Time) (uint6
 // study are selected by their numbers. Events about reports are selected by
 // report_events, which counts them: 1, 2, 3 … within the study. So no rows are skipped,
 // and each page costs the same. Only the events of one report are selected by limit and
-// offset.
+// offset, in an index that has nothing but their numbers.
 func (h *History) read(ctx context.Context, tx *sqlx.Tx, v view, q HistoryQuery, after uint64) error {
 	from, upto := after, v.position // in numbers, or with ReportsOnly in report_events
-	c := &clause{}
+	c, direction := &clause{}, ""
+	if !q.Ascending {
+		direction = " desc"
+	}
 	switch {
 	case q.Report != "":
 		err := tx.QueryRowContext(ctx, `
 			select count(*)
 			from events
-			where id_key = ? and study = ? and n > ? and n <= ?`, idKey(q.Report), v.Study, after, v.position).Scan(&h.Total)
+			where id_key = +? and study = +? and n > +? and n <= +?`, idKey(q.Report), v.Study, after, v.position).Scan(&h.Total)
 		if err != nil {
 			return err
 		}
-		c.add("where e.id_key = ? and e.study = ? and e.n > ? and e.n <= ?", idKey(q.Report), v.Study, after, v.position)
+		c.add(`where e.study = +? and e.n in (
+			select n
+			from events
+			where id_key = +? and study = +? and n > +? and n <= +?
+			order by n`+direction+`
+			limit ? offset ?)`, v.Study, idKey(q.Report), v.Study, after, v.position, q.Limit, q.Offset)
 	case q.ReportsOnly:
 		var err error
 		if from, err = v.reportEvents(ctx, tx, after); err == nil {
@@ -132,21 +140,15 @@ func (h *History) read(ctx context.Context, tx *sqlx.Tx, v view, q HistoryQuery,
 			first = max(last+1-min(uint64(q.Limit), last), from+1)
 		}
 		if q.ReportsOnly {
-			c.add("where e.study = ? and e.id_key is not null and e.report_events between ? and ?", v.Study, first, last)
+			c.add("where e.study = +? and e.id_key is not null and e.report_events between +? and +?", v.Study, first, last)
 		} else {
-			c.add("where e.study = ? and e.n between ? and ?", v.Study, first, last)
+			c.add("where e.study = +? and e.n between +? and +?", v.Study, first, last)
 		}
 	}
 	if q.Limit == 0 {
 		return nil
 	}
-	c.add(" order by e.n")
-	if !q.Ascending {
-		c.add(" desc")
-	}
-	if q.Report != "" {
-		c.add(" limit ? offset ?", q.Limit, q.Offset)
-	}
+	c.add(" order by e.n" + direction)
 	return h.readEntries(ctx, tx, v, c)
 }
 
@@ -155,7 +157,7 @@ func (v view) reportEvents(ctx context.Context, tx *sqlx.Tx, n uint64) (count ui
 	err = tx.QueryRowContext(ctx, `
 		select report_events
 		from events
-		where study = ? and n = ?`, v.Study, n).Scan(&count)
+		where study = +? and n = +?`, v.Study, n).Scan(&count)
 	if errors.Is(err, sql.ErrNoRows) { // before the first event
 		return 0, nil
 	}
@@ -248,7 +250,7 @@ func (m *Model) CheckPosition(ctx context.Context, studyKey string, n uint64, ol
 		err = tx.QueryRowContext(ctx, `
 			select time
 			from events
-			where study = ? and n = ?`, v.Study, n+1).Scan(&next)
+			where study = +? and n = +?`, v.Study, n+1).Scan(&next)
 		if err == nil && next < events.FormatTime(oldest) {
 			err = events.Errorf(events.Gone, "Position %d of the study has expired; begin again with the first page, without asof.", n)
 		}

@@ -11,21 +11,15 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/jmoiron/sqlx"
-
-	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
-
-// shallow is how many rows SQLite may skip to get to a page of the default order.
-const shallow = 500
 
 // places returns the rows on the page of a query, and the total. A place of the results
 // belongs to a row that matched at the view's study number. The row need not be
 // available any more.
 //
-// A first page, and one near the beginning or the end of the default order, is read by
-// a query of its own. Any other page is a part of the list of all rows that match.
-// The list is made once and serves all further pages, because a study at a number never
-// changes.
+// A first page, and any page of the default order, is read by a query of its own; see
+// steps. Any other page is a part of the list of all rows that match. The list is made
+// once and serves all further pages, because a study at a number never changes.
 func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows []int64, total int, err error) {
 	where, err := conditions(q)
 	if err != nil {
@@ -36,23 +30,26 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 		return nil, 0, err
 	}
 	selected := v.selection(q, where, order)
-	if q.Offset == 0 || len(q.Where)+len(q.Sort) == 0 { // a first page, or the default order of all
-		if total, err = v.count(ctx, tx, q, selected); err != nil {
+	isDefault := len(q.Where)+len(q.Sort) == 0
+	if q.Offset == 0 || isDefault {
+		if total, err = m.count(ctx, tx, v, q, selected); err != nil {
 			return nil, 0, err
 		}
 		size := min(q.Limit, total-q.Offset)
 		if size <= 0 {
 			return nil, total, nil
 		}
-		if min(q.Offset, total-q.Offset-size) <= shallow {
+		if isDefault && min(q.Offset, total-q.Offset-size) > m.paging.shallow {
+			rows, err = m.readPage(ctx, tx, v, q, order, q.Offset, size)
+		} else {
 			rows, err = readPlaces(ctx, tx, selected, order, q.Offset, size, total)
-			return rows, total, err
 		}
+		return rows, total, err
 	}
-	key := fmt.Sprintf("%d %d\n%s\n%s\n%q", v.filling, v.position, selected.text.String(), order.levels, selected.args)
-	all, ok := m.lists.get(key)
+	key := v.listKey(selected, order.levels)
+	all, ok := m.lists.get(key).(rowList)
 	if !ok {
-		if all, err = readList(ctx, tx, selected, order); err != nil {
+		if all, err = readList(ctx, tx, selected, order.levels); err != nil {
 			return nil, 0, err
 		}
 		m.lists.add(key, all)
@@ -60,25 +57,38 @@ func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows 
 	return all[min(q.Offset, len(all)):min(q.Offset+q.Limit, len(all))], len(all), nil
 }
 
+// listKey returns the key of a list, or of a total, that is made from the selected rows.
+func (v view) listKey(selected *clause, of any) string {
+	return fmt.Sprintf("%d %d\n%s\n%s\n%q", v.filling, v.position, selected.text.String(), of, selected.args)
+}
+
 // count returns how many rows are selected. Without conditions that is a stored total.
-func (v view) count(ctx context.Context, tx *sqlx.Tx, q Query, selected *clause) (total int, err error) {
+// Otherwise it is counted once, and kept for the walk and for equal searches.
+func (m *Model) count(ctx context.Context, tx *sqlx.Tx, v view, q Query, selected *clause) (total int, err error) {
 	if len(q.Where) == 0 {
 		return v.total(q.Resource), nil
 	}
+	key := v.listKey(selected, "total")
+	if known, ok := m.lists.get(key).(rowList); ok {
+		return int(known[0]), nil
+	}
 	err = tx.QueryRowContext(ctx, "select count(*) from ("+selected.text.String()+")", selected.args...).Scan(&total)
+	if err == nil {
+		m.lists.add(key, rowList{int64(total)})
+	}
 	return total, err
 }
 
-// readList reads all selected rows. SQLite returns them as one text, which costs a
-// fraction of as many rows.
-func readList(ctx context.Context, tx *sqlx.Tx, selected *clause, order order) ([]int64, error) {
+// readList reads all selected rows in an order. SQLite returns them as one text, which
+// costs a fraction of as many rows.
+func readList(ctx context.Context, tx *sqlx.Tx, selected *clause, levels []string) ([]int64, error) {
 	var count int
-	var text sql.NullString
-	err := tx.QueryRowContext(ctx, "select count(*), group_concat(row, ',' order by "+strings.Join(order.levels, ", ")+
+	var text sql.NullString // null if no row matches
+	err := tx.QueryRowContext(ctx, "select count(*), group_concat(row, ',' order by "+strings.Join(levels, ", ")+
 		") from ("+selected.text.String()+")", selected.args...).Scan(&count, &text)
 	list := make([]int64, 0, count)
 	for digits := range strings.SplitSeq(text.String, ",") {
-		if err != nil || !text.Valid { // null if no row matches
+		if err != nil || !text.Valid {
 			break
 		}
 		var row int64
@@ -96,21 +106,7 @@ func readPlaces(ctx context.Context, tx *sqlx.Tx, selected *clause, order order,
 		levels, offset = order.reverse, total-offset-size
 	}
 	selected.add(" order by "+strings.Join(levels, ", ")+" limit ? offset ?", size, offset)
-	rows := make([]int64, 0, size)
-	var number int64
-	columns := []any{&number} // the others, by which SQLite sorts, are discarded
-	for range levels {
-		columns = append(columns, new(sql.RawBytes))
-	}
-	err := database.Each(ctx, tx, func(row database.Row) error {
-		err := row.Scan(columns...)
-		rows = append(rows, number)
-		return err
-	}, selected.text.String(), selected.args...)
-	if reverse {
-		slices.Reverse(rows)
-	}
-	return rows, err
+	return readList(ctx, tx, selected, order.levels)
 }
 
 // selection returns the statement that selects the rows that match, with the columns by
@@ -126,15 +122,15 @@ func (v view) selection(q Query, where *clause, order order) *clause {
 			from = fromObservations
 		}
 	}
-	head := "select " + row + " as row, " + strings.Join(order.columns, ", ") + from + " where r.study = ?"
+	head := "select " + row + " as row, " + strings.Join(order.columns, ", ") + from + " where r.study = +?"
 	c := &clause{}
 	c.add(head+" and r.n_end is null", v.Study)
 	if v.position < v.Number {
-		c.add(" and r.n <= ?", v.position)
+		c.add(" and r.n <= +?", v.position)
 	}
 	c.add(where.text.String(), where.args...)
 	if v.position < v.Number {
-		c.add(" union all "+head+" and r.n_end > ? and r.n <= ?", v.Study, v.position, v.position)
+		c.add(" union all "+head+" and r.n_end > +? and r.n <= +?", v.Study, v.position, v.position)
 		c.add(where.text.String(), where.args...)
 	}
 	return c
@@ -160,48 +156,58 @@ func selective(q Query) bool {
 	})
 }
 
-// lists is a cache of lists of rows; see places. It removes the lists that were used
-// least recently.
+// lists is a cache of lists of rows and of steps; see places. It removes those that
+// were used least recently.
 type lists struct {
 	bound int64 // of bytes
 
 	mu    sync.Mutex
 	bytes int64
-	rows  *simplelru.LRU[string, []int64]
+	lists *simplelru.LRU[string, list]
 }
+
+// list is an element of lists, which must not be changed.
+type list interface{ size() int64 } // in bytes, about
+
+// rowList is all rows that match, or only their number.
+type rowList []int64
+
+func (r rowList) size() int64 { return int64(8 * cap(r)) }
+func (s *steps) size() int64  { return s.bytes }
 
 const maxLists = 1 << 20 // more than fit into any sensible bound
 
 func newLists(bound int64) *lists {
 	l := &lists{bound: bound}
 	var err error
-	if l.rows, err = simplelru.NewLRU(maxLists, func(key string, rows []int64) { l.bytes -= listSize(key, rows) }); err != nil {
+	if l.lists, err = simplelru.NewLRU(maxLists, func(key string, of list) { l.bytes -= listSize(key, of) }); err != nil {
 		panic(err) // only for a size below 1
 	}
 	return l
 }
 
 // listSize returns about how many bytes of memory a list needs.
-func listSize(key string, rows []int64) int64 { return int64(256 + len(key) + 8*cap(rows)) }
+func listSize(key string, of list) int64 { return int64(256+len(key)) + of.size() }
 
-func (l *lists) get(key string) ([]int64, bool) {
+// get returns the list with the key, or nil.
+func (l *lists) get(key string) list {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.rows.Get(key)
+	found, _ := l.lists.Get(key)
+	return found
 }
 
-// add stores a list, which must not be changed any more, unless it needs more than
-// half of all bytes.
-func (l *lists) add(key string, rows []int64) {
-	size := listSize(key, rows)
+// add stores a list, unless it needs more than half of all bytes.
+func (l *lists) add(key string, of list) {
+	size := listSize(key, of)
 	if size > l.bound/2 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rows.Remove(key) // another search may have stored it
-	l.rows.Add(key, rows)
+	l.lists.Remove(key) // another search may have stored it
+	l.lists.Add(key, of)
 	for l.bytes += size; l.bytes > l.bound; {
-		l.rows.RemoveOldest()
+		l.lists.RemoveOldest()
 	}
 }

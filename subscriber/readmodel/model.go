@@ -13,9 +13,12 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
@@ -60,6 +63,7 @@ type Model struct {
 	position  atomic.Pointer[stream.Position]
 	heads     heads
 	lists     *lists
+	paging    paging
 
 	mu      sync.Mutex
 	status  Status
@@ -86,11 +90,11 @@ func Open(ctx context.Context, path string, cfg Config) (*Model, error) {
 	if cfg.Step == nil {
 		cfg.Step = func(string) {}
 	}
-	db, err := sqlite.Open(ctx, path, sqlite.Config{Synchronous: "NORMAL", Readers: cfg.Readers})
+	db, err := sqlite.Open(ctx, path, sqlite.Config{Synchronous: "NORMAL", Readers: cfg.Readers, MapFile: true})
 	if err != nil {
 		return nil, fmt.Errorf("open read model: %w", err)
 	}
-	m := &Model{db: db, cfg: cfg, lists: newLists(cfg.Lists), changed: make(chan struct{}, 1), moved: make(chan struct{})}
+	m := &Model{db: db, cfg: cfg, lists: newLists(cfg.Lists), paging: defaultPaging(), changed: make(chan struct{}, 1), moved: make(chan struct{})}
 	m.status = Status{State: Waiting, Reason: "the stream has not been read yet", Since: cfg.Clock()}
 	m.metrics = newMeters(m)
 	if err := m.prepare(ctx); err != nil {
@@ -139,3 +143,66 @@ func (m *Model) Changed() <-chan struct{} { return m.changed }
 // Position returns how far the stream has been applied, as of the last commit in
 // this process.
 func (m *Model) Position() stream.Position { return *m.position.Load() }
+
+// Run follows the stream until ctx ends, and then returns nil. While the
+// broker is unreachable it waits. If an event does not follow, the stream was
+// replaced or storing fails, the State becomes Red. Run then tries again from the stored
+// position, soon at first and then at each interval. Content that another derivation has
+// made is served and updated, while new content is derived in a file beside it. Run
+// returns an error only when the connection was closed.
+func (m *Model) Run(ctx context.Context, js jetstream.JetStream) error {
+	m.setRunning(true)
+	defer m.setRunning(false)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return m.checkpoint(ctx) })
+	group.Go(func() error { return m.follow(ctx, js) })
+	group.Go(func() error { m.rederive(ctx, js); return nil })
+	return group.Wait()
+}
+
+// follow applies the stream and sets the State. It tries again after every error, except
+// when the connection was closed.
+func (m *Model) follow(ctx context.Context, js jetstream.JetStream) error {
+	s := stream.NewReader(js, &applier{Model: m}, stream.Config{
+		Stream: m.cfg.Stream, Interval: m.cfg.Interval, MaxBatch: m.cfg.MaxBatch,
+		Outage: func(cause error) {
+			if cause != nil {
+				m.setState(Waiting, cause)
+			}
+		},
+		Compared: m.compared,
+	})
+	loop := retry.Loop{Longest: m.cfg.Interval, Failed: func(err error) { m.setState(Red, err) }}
+	return loop.Run(ctx, func(ctx context.Context, succeeded func()) error {
+		before := m.Position().StreamSequence
+		err := s.Run(ctx)
+		if m.Position().StreamSequence > before {
+			succeeded()
+		}
+		if errors.Is(err, stream.ErrClosed) {
+			return retry.Stop(err)
+		}
+		return err
+	})
+}
+
+// checkpoint keeps the write-ahead log short. While that fails, as on a full
+// disk, the log grows; nothing is lost.
+func (m *Model) checkpoint(ctx context.Context) error {
+	loop := retry.Loop{Longest: m.cfg.Interval, Failed: func(err error) {
+		m.cfg.Log.Warn("cannot checkpoint the read model", "cause", err)
+	}}
+	return loop.Run(ctx, func(ctx context.Context, _ func()) error { return m.db.Maintain(ctx) })
+}
+
+func (m *Model) setRunning(running bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.running = running
+}
+
+func (m *Model) isRunning() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.running
+}

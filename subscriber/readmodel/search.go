@@ -1,11 +1,14 @@
 package readmodel
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -57,11 +60,11 @@ func (m *Model) search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) 
 		return page, nil
 	}
 	if q.Resource == Observations {
-		page.Observations, err = v.readObservations(ctx, tx, "o.row in (select value from json_each(?))", rows)
+		page.Observations, err = v.readObservations(ctx, tx, "o.row in (select value from json_each(+?))", rows)
 		return page, err
 	}
 	if page.Reports, err = v.readReports(ctx, tx, rows); err == nil && q.Include {
-		page.Observations, err = v.readObservations(ctx, tx, "r.row in (select value from json_each(?))", rows)
+		page.Observations, err = v.readObservations(ctx, tx, "r.row in (select value from json_each(+?))", rows)
 	}
 	return page, err
 }
@@ -79,20 +82,16 @@ type view struct {
 // readView returns the view of a study at a number, or at its last one. A study
 // without events has the row -1, so that queries find nothing.
 func readView(ctx context.Context, tx *sqlx.Tx, key string, asOf *uint64) (v view, err error) {
-	v.study = study{Key: key, Study: -1}
-	if v.derivation, v.filling, err = readDerivation(tx); err != nil {
+	err = tx.QueryRowContext(ctx, `
+		select d.number, d.filling, coalesce(s.study, -1), coalesce(s.sequence, 0), coalesce(s.hash, ''), coalesce(s.reports, 0),
+			coalesce(s.unknown, ''), coalesce(s.observations, 0), coalesce(s.report_events, 0)
+		from derivation d
+		left join studies s on s.token = +?`, key).
+		Scan(&v.derivation, &v.filling, &v.Study, &v.Number, &v.Hash, &v.Reports, &v.Unknown, &v.study.Observations, &v.ReportEvents)
+	if err != nil {
 		return v, err
 	}
-	stored, err := scanStudy(tx.QueryRowContext(ctx, `
-		select `+studyColumns+`
-		from studies
-		where token = ?`, key))
-	switch {
-	case err == nil:
-		v.study = stored
-	case !errors.Is(err, sql.ErrNoRows):
-		return v, err
-	}
+	v.Key = key
 	if v.Unknown != "" {
 		return v, outdated(key, v.Unknown)
 	}
@@ -113,7 +112,7 @@ func readView(ctx context.Context, tx *sqlx.Tx, key string, asOf *uint64) (v vie
 	err = tx.QueryRowContext(ctx, `
 		select reports, observations
 		from events
-		where study = ? and n = ?`, v.Study, v.position).Scan(&v.reports, &v.observations)
+		where study = +? and n = +?`, v.Study, v.position).Scan(&v.reports, &v.observations)
 	return v, err
 }
 
@@ -144,43 +143,79 @@ func notYet(key string, wanted, last uint64) error {
 	}
 }
 
+// maxTogether bounds how many bodies readSome reads, because SQLite's limit of a value is
+// 1 GB.
+const maxTogether = 100
+
 // readReports reads those reports of the rows that are still available, in the order of
 // the rows.
-func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Report, error) {
-	wanted, err := json.Marshal(rows)
-	if err != nil {
-		return nil, err
+func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) (list []Report, err error) {
+	for some := range slices.Chunk(rows, maxTogether) {
+		reports, err := v.readSome(ctx, tx, some)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, reports...)
 	}
-	reports := make(map[int64]Report, len(rows))
-	var all []byte // one allocation for a page, whose bodies are alike
-	err = database.Each(ctx, tx, func(row database.Row) (err error) {
-		r := Report{Study: v.Key, Available: true}
-		var number int64
-		var updated, body sql.RawBytes
-		if err := row.Scan(&number, &r.ID, &r.Version, &updated, &body); err != nil {
-			return err
+	return list, nil
+}
+
+// readSome is readReports for at most maxTogether rows. SQLite concatenates the values of
+// all of them, because that costs a fraction of as many rows.
+func (v view) readSome(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Report, error) {
+	var columns [5]sql.NullString // null if no report is left
+	var bodies uncopied
+	err := tx.QueryRowContext(ctx, `
+		select group_concat(w.key), group_concat(r.id), group_concat(r.n), group_concat(r.updated),
+			group_concat(length(b.body)), cast(group_concat(b.body, '') as blob)
+		from json_each(+?) w
+		cross join reports r on r.row = w.value
+		cross join bodies b on b.row = r.row
+		where r.n_end is null`, jsonArray(rows)).Scan(&columns[0], &columns[1], &columns[2], &columns[3], &columns[4], &bodies)
+	list := make([]Report, len(rows)) // by the key, which is the index in rows
+	for err == nil && columns[0].String != "" {
+		var values [len(columns)]string
+		for i := range columns {
+			values[i], columns[i].String, _ = strings.Cut(columns[i].String, ",")
 		}
-		if cap(all)-len(all) < len(body) {
-			all = make([]byte, 0, (len(body)+512)*len(rows))
-		}
-		start := len(all)
-		all = append(all, body...)
-		r.Body = all[start:len(all):len(all)]
-		r.LastUpdated, err = time.Parse(events.TimeLayout, string(updated))
-		reports[number] = r
-		return err
-	}, `
-		select r.row, r.id, r.n, r.updated, b.body
-		from reports r
-		join bodies b on b.row = r.row
-		where r.row in (select value from json_each(?)) and r.n_end is null`, string(wanted))
-	list := make([]Report, 0, len(rows))
-	for _, row := range rows {
-		if r, ok := reports[row]; ok {
-			list = append(list, r)
+		r := Report{Study: v.Key, Available: true, ID: values[1]}
+		key, keyErr := strconv.Atoi(values[0])
+		length, lengthErr := strconv.Atoi(values[4])
+		var versionErr, timeErr error
+		r.Version, versionErr = strconv.ParseUint(values[2], 10, 64)
+		r.LastUpdated, timeErr = time.Parse(events.TimeLayout, values[3])
+		if err = cmp.Or(keyErr, lengthErr, versionErr, timeErr); err == nil {
+			r.Body, bodies = bodies[:length:length], bodies[length:]
+			list[key] = r
 		}
 	}
-	return list, err
+	return slices.DeleteFunc(list, func(r Report) bool { return r.ID == "" }), err
+}
+
+// uncopied is a blob that is scanned without another copy of it. The driver makes one
+// for each row. Its memory is valid until the next call of Scan, so uncopied must only be
+// used for a single row.
+type uncopied []byte
+
+// Scan implements sql.Scanner.
+func (u *uncopied) Scan(value any) error {
+	var ok bool
+	if *u, ok = value.([]byte); !ok && value != nil {
+		return fmt.Errorf("the column is of type %T, not a blob", value)
+	}
+	return nil
+}
+
+// jsonArray returns the numbers as a JSON array, for json_each.
+func jsonArray(numbers []int64) string {
+	text := append(make([]byte, 0, 8*len(numbers)+2), '[')
+	for i, n := range numbers {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, n, 10)
+	}
+	return string(append(text, ']'))
 }
 
 // readObservations reads the Observations that a condition on rows selects and that
@@ -188,10 +223,6 @@ func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Rep
 // compares either o.row, and rows are those of Observations, or r.row, and rows are those
 // of reports.
 func (v view) readObservations(ctx context.Context, tx *sqlx.Tx, condition string, rows []int64) ([]Observation, error) {
-	wanted, err := json.Marshal(rows)
-	if err != nil {
-		return nil, err
-	}
 	from := fromReports
 	if condition[0] == 'o' {
 		from = fromObservations
@@ -204,7 +235,7 @@ func (v view) readObservations(ctx context.Context, tx *sqlx.Tx, condition strin
 	var all []Observation
 	var places []place
 	var bundles []int64
-	err = database.Each(ctx, tx, func(row database.Row) error {
+	err := database.Each(ctx, tx, func(row database.Row) error {
 		o := Observation{Study: v.Key, Available: true}
 		var report, number int64
 		var updated string
@@ -226,7 +257,7 @@ func (v view) readObservations(ctx context.Context, tx *sqlx.Tx, condition strin
 	}, `
 		select r.row, o.row, o.id, o.identifier, u.version, u.updated, u.row, o.start, o.length`+from+`
 		where `+condition+` and r.n_end is null
-		order by o.row`, string(wanted))
+		order by o.row`, jsonArray(rows))
 	if err != nil {
 		return nil, err
 	}
@@ -247,12 +278,8 @@ func (v view) readObservations(ctx context.Context, tx *sqlx.Tx, condition strin
 
 // readBodies reads the bodies of rows of bodies or bundles.
 func readBodies(ctx context.Context, tx *sqlx.Tx, table string, rows []int64) (map[int64][]byte, error) {
-	wanted, err := json.Marshal(rows)
-	if err != nil {
-		return nil, err
-	}
 	bodies := make(map[int64][]byte, len(rows))
-	err = database.Each(ctx, tx, func(row database.Row) error {
+	err := database.Each(ctx, tx, func(row database.Row) error {
 		var number int64
 		var body []byte
 		err := row.Scan(&number, &body)
@@ -261,7 +288,7 @@ func readBodies(ctx context.Context, tx *sqlx.Tx, table string, rows []int64) (m
 	}, `
 		select row, body
 		from `+table+`
-		where row in (select value from json_each(?))`, string(wanted))
+		where row in (select value from json_each(+?))`, jsonArray(rows))
 	return bodies, err
 }
 
@@ -274,7 +301,7 @@ func (m *Model) Report(ctx context.Context, id string) (Report, error) {
 		from reports r
 		join studies s on s.study = r.study
 		join bodies b on b.row = r.row
-		where r.id_key = ?
+		where r.id_key = +?
 		order by r.row desc
 		limit 1`, idKey(id))
 }
@@ -295,7 +322,7 @@ func (m *Model) Version(ctx context.Context, id string, n uint64) (Report, error
 		join studies s on s.study = e.study
 		left join reports r on r.row = e.row
 		left join bodies b on b.row = e.row
-		where e.id_key = ? and e.n = ?`, idKey(id), n)
+		where e.id_key = +? and e.n = +?`, idKey(id), n)
 		return err
 	})
 	return r, err
@@ -351,7 +378,7 @@ func (m *Model) Observations(ctx context.Context, id string) (list []Observation
 			select s.token, s.unknown, s.sequence, s.hash, o.id, o.identifier, u.version, u.updated, r.n_end is null, substr(u.body, o.start + 1, o.length)`+
 			fromObservations+`
 			join studies s on s.study = u.study
-			where o.identifier = ?1 or o.id = ?1 and o.id <> o.identifier
+			where o.identifier = +?1 or o.id = +?1 and o.id <> o.identifier
 			order by r.n_end is null desc, o.row desc`, id)
 	})
 	if err != nil {

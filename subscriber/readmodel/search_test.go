@@ -350,3 +350,27 @@ func TestTotalAndPageAgreeWhileReportsComeAndGo(t *testing.T) {
 	close(done)
 	readers.Wait()
 }
+
+// A page of more bodies than are read together has them all, in its order.
+func TestALargePageHasAllBodies(t *testing.T) {
+	list := large(&study{number: "S1"}, 250)
+	m := open(t, newPath(t), quiet)
+	if err := readmodel.Apply(t.Context(), m, list); err != nil {
+		t.Fatal(err)
+	}
+	page, err := m.Search(t.Context(), readmodel.Query{
+		Study: "S1", Limit: 230, Sort: []readmodel.Order{{Column: readmodel.ColumnLastUpdated, Descending: true}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page.Total != 250 || len(page.Reports) != 230 {
+		t.Fatalf("total %d, %d reports, want 250 and 230", page.Total, len(page.Reports))
+	}
+	for i, r := range page.Reports {
+		want := list[len(list)-1-i]
+		if string(r.Body) != string(want.Data) || r.Version != want.Number || !r.LastUpdated.Equal(want.Time) {
+			t.Fatalf("report %d is version %d of %s, want %s", i, r.Version, r.ID, want.Subject)
+		}
+	}
+}

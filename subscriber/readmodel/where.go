@@ -144,9 +144,9 @@ func (c *clause) comparison(col column, comparison Comparison) error {
 func (c *clause) equal(col column, op Op, value any) error {
 	switch op {
 	case Eq:
-		c.add(col.name+" = ?", value)
+		c.add(col.name+" = +?", value)
 	case Ne:
-		c.add(col.name+" <> ?", value)
+		c.add(col.name+" <> +?", value)
 	default:
 		return events.Errorf(events.Invalid, "%s cannot be compared by %q", col.name, op)
 	}
@@ -162,14 +162,14 @@ func (c *clause) lesion(op Op, comparison Comparison) error {
 		return events.Errorf(events.Invalid, "ids of Observations cannot be compared by %q", op)
 	}
 	if comparison.Unless == "" {
-		c.add("(o.identifier = ? or o.id = ? and o.id <> o.identifier)", comparison.Text, comparison.Text)
+		c.add("(o.identifier = +? or o.id = +? and o.id <> o.identifier)", comparison.Text, comparison.Text)
 		return nil
 	}
-	c.add(`(o.identifier = ? and not exists (
+	c.add(`(o.identifier = +? and not exists (
 		select 1
 		from observations x
 		join bundles y on y.row = x.bundle
-		where x.identifier = ? and y.study = u.study))`, comparison.Text, comparison.Unless)
+		where x.identifier = +? and y.study = u.study))`, comparison.Text, comparison.Unless)
 	return nil
 }
 
@@ -189,23 +189,29 @@ func (col column) value(asked string) (any, error) {
 	}
 }
 
-// interval compares a stored [from, until) with that of the query.
+// longest is longer than the longest interval of a stored date, which is a year.
+const longest = 367 * 24 * time.Hour
+
+// interval compares a stored [from, until) with that of the query. The index on dates
+// begins with the start of the interval. So each condition also has the bounds of the
+// start that follow from it, which change nothing else.
 func (c *clause) interval(col column, op Op, p events.Period) error {
 	from, until := boundary(p.From), boundary(p.Until)
-	within := "(" + col.name + " >= ? and " + col.until + " <= ?)"
+	least := boundary(earlier(p.From, p.Until.Add(-longest))) // of an interval that reaches beyond the query's, or begins with it
+	within := "(" + col.name + " >= +? and " + col.until + " <= +?)"
 	switch op {
 	case Eq:
-		c.add(within, from, until)
+		c.add("("+col.name+" >= +? and "+col.name+" <= +? and "+col.until+" <= +?)", from, until, until)
 	case Ne:
 		c.add("not "+within, from, until)
 	case Lt:
-		c.add(col.name+" < ?", from)
+		c.add(col.name+" < +?", from)
 	case Gt:
-		c.add(col.until+" > ?", until)
+		c.add("("+col.name+" >= +? and "+col.until+" > +?)", least, until)
 	case Le:
-		c.add("("+col.name+" < ? or "+within+")", from, from, until)
+		c.add("("+col.name+" <= +? and ("+col.name+" < +? or "+within+"))", until, from, from, until)
 	case Ge:
-		c.add("("+col.until+" > ? or "+within+")", until, from, until)
+		c.add("("+col.name+" >= +? and ("+col.until+" > +? or "+within+"))", least, until, from, until)
 	default:
 		return unknown(op)
 	}
@@ -218,17 +224,17 @@ func (c *clause) instant(col column, op Op, p events.Period) error {
 	from, until := firstMoment(p.From), firstMoment(p.Until)
 	switch op {
 	case Eq:
-		c.add("("+col.name+" >= ? and "+col.name+" < ?)", moment(from), moment(until))
+		c.add("("+col.name+" >= +? and "+col.name+" < +?)", moment(from), moment(until))
 	case Ne:
-		c.add("("+col.name+" < ? or "+col.name+" >= ?)", moment(from), moment(until))
+		c.add("("+col.name+" < +? or "+col.name+" >= +?)", moment(from), moment(until))
 	case Lt:
-		c.add(col.name+" < ?", moment(from))
+		c.add(col.name+" < +?", moment(from))
 	case Gt:
-		c.add(col.name+" >= ?", moment(until))
+		c.add(col.name+" >= +?", moment(until))
 	case Le:
-		c.add(col.name+" < ?", moment(later(from, until)))
+		c.add(col.name+" < +?", moment(later(from, until)))
 	case Ge:
-		c.add(col.name+" >= ?", moment(earlier(from, until)))
+		c.add(col.name+" >= +?", moment(earlier(from, until)))
 	default:
 		return unknown(op)
 	}
