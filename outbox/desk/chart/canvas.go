@@ -136,6 +136,7 @@ func (s style) fit(text string, limit float64) string {
 // begin starts the element with its title and its description. Id is the prefix of its
 // ids, class are its classes.
 func (c *canvas) begin(id, class string, width, height float64, title, description string) {
+	c.out = make([]byte, 0, 8<<10)
 	id = safeID(id)
 	c.put(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 `, width, ` `, height, `" role="img" aria-labelledby="`, id, `-t `, id, `-d" class="`, class, `">`)
 	c.put(`<title id="`, id, `-t">`, template.HTMLEscapeString(title), `</title><desc id="`, id, `-d">`, template.HTMLEscapeString(description), `</desc>`)

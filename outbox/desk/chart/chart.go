@@ -139,10 +139,18 @@ func exactly(r *big.Rat) amount {
 
 func (a amount) known() bool { return a.exact != nil }
 
-func (a amount) less(b amount) bool { return a.exact.Cmp(b.exact) < 0 }
+// less reports whether a is less than b. Numbers are rounded from the exact lengths, so
+// that numbers that differ order the lengths too.
+func (a amount) less(b amount) bool {
+	if a.mm != b.mm {
+		return a.mm < b.mm
+	}
+	return a.exact.Cmp(b.exact) < 0
+}
 
+// equal reports whether a and b are the same length. None is equal to nothing.
 func (a amount) equal(b amount) bool {
-	return a.known() && b.known() && a.exact.Cmp(b.exact) == 0
+	return a.known() && b.known() && a.mm == b.mm && a.exact.Cmp(b.exact) == 0
 }
 
 // String returns the length in decimal with all its digits and without the unit.

@@ -14,13 +14,12 @@ const maxNamed = 5
 // describe returns in sentences what the plot shows.
 func (p *casePlot) describe() string {
 	var b strings.Builder
-	lowest := p.lowest()
 	for i, pt := range p.points {
 		if i > 0 {
 			b.WriteString(", ")
 		}
 		b.WriteString(pt.name() + " " + pt.value())
-		if i == lowest && i > 0 {
+		if i == p.lowest && i > 0 {
 			b.WriteString(", which is the nadir")
 		}
 	}

@@ -75,12 +75,12 @@ func (p *casePlot) nameMarker(text string, at spot) bool {
 // targets progress. Where there is no room for all, the most important ones are written.
 func (p *casePlot) drawValues() {
 	order := p.important()
-	if n := p.lowest(); n >= 0 { // the nadir too must have its value
+	if n := p.lowest; n >= 0 { // the nadir too must have its value
 		order = slices.Insert(slices.DeleteFunc(order, func(i int) bool { return i == n }), 0, n)
 	}
 	for _, i := range order {
 		pt := p.points[i]
-		if !pt.sum.known() || p.crowded() && p.rank(i) == ordinary && i != p.lowest() {
+		if !pt.sum.known() || p.crowded() && p.rank(i) == ordinary && i != p.lowest {
 			continue
 		}
 		spots := []spot{
@@ -113,17 +113,6 @@ func (p *casePlot) placeGrowth(pt point) bool {
 	return p.place(styleLabelSm.tinted("pd"), text, p.area(), []spot{
 		{pt.x, pt.y - 14, middle}, {pt.x, pt.y - 28, middle}, {pt.x, pt.y - 40, middle}, {pt.x, pt.y + 37, middle},
 	})
-}
-
-// lowest returns the index of the visit of the smallest sum, or -1.
-func (p *casePlot) lowest() int {
-	found := -1
-	for i, pt := range p.points {
-		if pt.sum.known() && pt.joined && (found < 0 || pt.sum.less(p.points[found].sum)) {
-			found = i
-		}
-	}
-	return found
 }
 
 // isLow reports whether the line falls to the i-th point and does not fall from it.

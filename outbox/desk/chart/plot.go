@@ -67,6 +67,7 @@ type casePlot struct {
 	steps    []step // of the nadir, by x
 	baseline amount
 	partial  amount
+	lowest   int     // index of the visit with the smallest sum; -1 if there is none
 	scaleTop float64 // the value at the top of the area
 	times    timeline
 }
@@ -118,9 +119,19 @@ func newCasePlot(size Size, visits []Visit) *casePlot {
 		p.baseline = first.sum
 	}
 	p.partial = partialLimit(p.baseline)
+	p.findLowest()
 	p.findSteps()
 	p.scale()
 	return p
+}
+
+func (p *casePlot) findLowest() {
+	p.lowest = -1
+	for i, pt := range p.points {
+		if pt.sum.known() && pt.joined && (p.lowest < 0 || pt.sum.less(p.points[p.lowest].sum)) {
+			p.lowest = i
+		}
+	}
 }
 
 // findSteps finds the visits from which on another nadir counts. The last step may be at
