@@ -172,7 +172,8 @@ func appendNumber(out []byte, n float64) []byte {
 
 // text draws a text and takes its place.
 func (c *canvas) text(s style, text string, at spot) {
-	c.taken = append(c.taken, s.extent(text, at))
+	b := s.extent(text, at)
+	c.taken = append(c.taken, box{b.left - 3, b.top, b.right + 3, b.bottom}) // words need a space between them
 	c.put(`<text class="`, s.class, `" x="`, at.x, `" y="`, at.y, `"`)
 	if at.anchor != start {
 		c.put(` text-anchor="`, at.anchor, `"`)

@@ -101,7 +101,7 @@ func TestHostileTextIsEscapedAndMadeVisible(t *testing.T) {
 
 // Every class of a plot has a rule, so that no shape is drawn in black by default.
 func TestStyleSheetHasTheClasses(t *testing.T) {
-	ruled := map[string]bool{"pt": true, "lb": true, "only-wide": true, "only-narrow": true, "dot": true, "mini": true}
+	ruled := map[string]bool{"pt": true, "lb": true, "dot": true}
 	for _, m := range regexp.MustCompile(`\.([a-z][a-z-]*)`).FindAllStringSubmatch(chart.CSS, -1) {
 		ruled[m[1]] = true
 	}

@@ -13,8 +13,9 @@ import (
 func (p *casePlot) area() box { return box{p.left - 14, 2, p.right + 2, p.bottom + 4} }
 
 // drawMarkers draws a triangle for new lesions, with their ids where they are first seen,
-// and a diamond for progression of non-target lesions.
+// and a diamond for progression of non-target lesions. The first diamond says what it is.
 func (p *casePlot) drawMarkers() {
+	named := false // what the diamond is
 	for _, pt := range p.points {
 		if len(pt.newLesions) > 0 {
 			at := p.marker(pt)
@@ -30,7 +31,7 @@ func (p *casePlot) drawMarkers() {
 			if p.narrow {
 				text = "NT"
 			}
-			p.nameMarker(text, at)
+			named = named || p.nameMarker(text, at)
 		}
 	}
 }
@@ -71,8 +72,8 @@ func (p *casePlot) nameMarker(text string, at spot) bool {
 	})
 }
 
-// drawValues writes the sum at each point, and how far it is from the nadir where the
-// targets progress. Where there is no room for all, the most important ones are written.
+// drawValues writes the sum at each point, and at the last one and those that wait also how
+// far it is from the nadir, if the targets progress there. Where there is no room for all, the most important ones are written.
 func (p *casePlot) drawValues() {
 	order := p.important()
 	if n := p.lowest; n >= 0 { // the nadir too must have its value
@@ -81,6 +82,9 @@ func (p *casePlot) drawValues() {
 	for _, i := range order {
 		pt := p.points[i]
 		if !pt.sum.known() || p.crowded() && p.rank(i) == ordinary && i != p.lowest {
+			continue
+		}
+		if pt.Result.Target == recist.PD && p.rank(i) <= 1 && p.placeGrowth(pt) {
 			continue
 		}
 		spots := []spot{
@@ -93,26 +97,38 @@ func (p *casePlot) drawValues() {
 		if p.isLow(i) {
 			spots = slices.Insert(spots, 0, spots[1])
 		}
-		if pt.Result.Target == recist.PD && p.placeGrowth(pt) {
-			spots = slices.Insert(spots, 0, spot{pt.x, pt.y - 31, middle}, spot{pt.x, pt.y - 45, middle})
-		}
-		p.place(styleValue, clip(pt.sumText(pt.sum), 12), p.area(), spots)
+		p.place(styleValue, pt.valueText(), p.area(), spots)
 	}
 }
 
-// placeGrowth writes how far the sum of a visit is from the nadir.
+// valueText returns the sum for the label of a point.
+func (pt point) valueText() string { return clip(pt.sumText(pt.sum), 12) }
+
+// placeGrowth writes the sum of a visit with how far it is from the nadir, one below the
+// other. It reports whether there was room for both.
 func (p *casePlot) placeGrowth(pt point) bool {
-	change := recist.Percent(pt.Result.Nadir, pt.Result.Sum)
-	if change == events.NoChange {
+	growth := recist.Percent(pt.Result.Nadir, pt.Result.Sum)
+	if growth == events.NoChange {
 		return false
 	}
-	text := clip(change, 14)
-	if !p.narrow {
-		text += " from nadir"
+	value := pt.valueText()
+	if growth = clip(growth, 14); !p.narrow {
+		growth += " from nadir"
 	}
-	return p.place(styleLabelSm.tinted("pd"), text, p.area(), []spot{
-		{pt.x, pt.y - 14, middle}, {pt.x, pt.y - 28, middle}, {pt.x, pt.y - 40, middle}, {pt.x, pt.y + 37, middle},
-	})
+	small := styleLabelSm.tinted("pd")
+	// The growth may be wider than what is left at the edge.
+	x := min(pt.x, p.right-small.widthOf(growth)/2)
+	for _, strict := range []bool{true, false} {
+		for _, dy := range []float64{-14, -29, 37, -43, -56, 49} {
+			growthAt, valueAt := spot{x, pt.y + dy, middle}, spot{pt.x, pt.y + dy - 16, middle}
+			if p.free(small.extent(growth, growthAt), p.area(), strict) && p.free(styleValue.extent(value, valueAt), p.area(), strict) {
+				p.text(small, growth, growthAt)
+				p.text(styleValue, value, valueAt)
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // isLow reports whether the line falls to the i-th point and does not fall from it.
@@ -236,7 +252,8 @@ func (p *casePlot) labelsAtRight(labels []limitLabel) {
 	}
 }
 
-// labelsAlongLines writes each label at a free place above or below its line.
+// labelsAlongLines writes each label at a free place above or below its line, or else at
+// the nearest place that is free.
 func (p *casePlot) labelsAlongLines(labels []limitLabel) {
 	slices.Reverse(labels) // the baseline, which has its value at the first visit, comes last
 	for _, l := range labels {
@@ -248,13 +265,18 @@ func (p *casePlot) labelsAlongLines(labels []limitLabel) {
 		for x := l.x + 28; x < p.right; x += 24 {
 			spots = append(spots, spot{x, l.y - 5, start}, spot{x, l.y + 14, start})
 		}
-		spots = append(spots, spot{l.x - 12, l.y + 4, end}, spot{p.right, l.y + 28, end}, spot{p.right, l.y - 20, end})
-		for dy := 34.0; dy <= 90; dy += 14 {
-			spots = append(spots, spot{p.right, l.y + dy, end}, spot{p.right, l.y - dy, end})
-		}
+		spots = append(spots, spot{l.x - 12, l.y + 4, end})
 		if strings.HasPrefix(l.text, "PD") {
 			spots = append([]spot{{p.right, l.y - 5, end}, {p.right, p.top + 11, end}}, spots...)
 		}
-		p.place(small, l.text, box{p.left, 2, p.right + 2, p.bottom + 4}, spots)
+		limits := box{p.left, 2, p.right + 2, p.bottom + 4}
+		if p.place(small, l.text, limits, spots) {
+			continue
+		}
+		var far []spot
+		for dy := 20.0; dy <= 90; dy += 10 {
+			far = append(far, spot{p.right, l.y - dy, end}, spot{p.right, l.y + dy + 8, end})
+		}
+		p.place(small, l.text, limits, far)
 	}
 }

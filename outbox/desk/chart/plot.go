@@ -11,7 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/recist"
 )
 
-// Size is a size of a plot. A page has a plot in both, and its style sheet shows one.
+// Size is a size of a plot. A page has a plot in both, and the style sheet shows one.
 type Size struct {
 	class                    string
 	width                    float64
@@ -286,10 +286,13 @@ func (p *casePlot) fitEvery(n int, s style, texts []string, spots []spot) bool {
 	return true
 }
 
-// thinned returns the indices of texts in a row that leave room between each other: every
-// second, third or fourth one, or else the most important ones.
+// manyVisits is a number of visits of which not all need a label.
+const manyVisits = 12
+
+// thinned returns the indices of texts in a row that leave room between each other: all,
+// or of many every second, third or fourth one, or else the most important ones.
 func (p *casePlot) thinned(s style, texts []string, spots []spot) (chosen []int) {
-	for n := 1; n <= 4; n++ {
+	for n := 1; n <= 4 && (n == 1 || len(texts) > manyVisits); n++ {
 		if p.fitEvery(n, s, texts, spots) {
 			for i := (len(texts) - 1) % n; i < len(texts); i += n {
 				chosen = append(chosen, i)

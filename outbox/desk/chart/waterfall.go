@@ -155,7 +155,7 @@ func (w *waterfall) drawLanes() {
 
 // describe returns in sentences what the plot shows.
 func (w *waterfall) describe() string {
-	text := fmt.Sprintf("%d of %d cases are evaluable: the others have no change from baseline.", len(w.bars), w.all)
+	text := fmt.Sprintf("%d of %d cases are evaluable: the others have no change from baseline up to progression.", len(w.bars), w.all)
 	if len(w.bars) == w.all {
 		text = fmt.Sprintf("All %d cases are evaluable.", w.all)
 	}
