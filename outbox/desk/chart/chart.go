@@ -61,14 +61,20 @@ func (v Visit) comparable() bool {
 }
 
 // sumText returns the sum as it was recorded where that is what was computed: 50.0 stays
-// 50.0. Otherwise it returns the computed sum. The unit is left out.
+// 50.0. Otherwise it returns the computed sum, "" for none. The unit is left out.
 func (v Visit) sumText(sum amount) string {
-	if m := v.Assessment.Measurement; m != nil {
-		if recorded, ok := new(big.Rat).SetString(string(m.Value)); ok && recorded.Cmp(sum.exact) == 0 {
-			return visible(string(m.Value))
-		}
+	if !sum.known() {
+		return ""
 	}
-	return sum.String()
+	computed := sum.String()
+	m := v.Assessment.Measurement
+	if m == nil || string(m.Value) == computed {
+		return computed
+	}
+	if recorded, ok := new(big.Rat).SetString(string(m.Value)); ok && recorded.Cmp(sum.exact) == 0 {
+		return visible(string(m.Value))
+	}
+	return computed
 }
 
 // response returns the recorded response, or the computed one where no response of RECIST

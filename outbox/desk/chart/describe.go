@@ -48,7 +48,7 @@ func (p *casePlot) describe() string {
 func (pt point) value() string {
 	text := "no complete sum"
 	if pt.sum.known() {
-		text = pt.sumText(pt.sum) + " " + events.Unit
+		text = pt.text + " " + events.Unit
 		if m := pt.Assessment.Measurement; m != nil && text != visible(string(m.Value))+" "+events.Unit {
 			text += ", where " + visible(string(m.Value)) + " mm is recorded"
 		}

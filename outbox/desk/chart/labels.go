@@ -102,7 +102,7 @@ func (p *casePlot) drawValues() {
 }
 
 // valueText returns the sum for the label of a point.
-func (pt point) valueText() string { return clip(pt.sumText(pt.sum), 12) }
+func (pt point) valueText() string { return clip(pt.text, 12) }
 
 // placeGrowth writes the sum of a visit with how far it is from the nadir, one below the
 // other. It reports whether there was room for both.
@@ -189,7 +189,7 @@ func (p *casePlot) lengthText(a amount) string {
 	text := a.String()
 	for _, pt := range p.points {
 		if pt.sum.equal(a) {
-			text = pt.sumText(pt.sum)
+			text = pt.text
 			break
 		}
 	}

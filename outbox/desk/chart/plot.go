@@ -77,7 +77,8 @@ type point struct {
 	Visit
 	x, y   float64
 	sum    amount
-	joined bool // whether the sum can be compared with the others
+	text   string // of the sum
+	joined bool   // whether the sum can be compared with the others
 
 	newLesions  []string // all of the visit
 	firstSeen   []string // those that no visit before has
@@ -96,11 +97,13 @@ func newCasePlot(size Size, visits []Visit) *casePlot {
 	p := &casePlot{Size: size, times: newTimeline(visits)}
 	xs := p.times.spread(size.left, size.right-size.after)
 	seen := map[string]bool{}
+	var baseline recist.Length
 	for i, v := range visits {
 		pt := point{
 			Visit: v, x: xs[i], sum: amountOf(v.Result.Sum), joined: v.comparable(),
 			nonTargetPD: v.Result.NonTarget == recist.PD,
 		}
+		pt.text = v.sumText(pt.sum)
 		if v.Result.New {
 			pt.newLesions = recist.NewLesions(v.Assessment)
 			for _, id := range pt.newLesions {
@@ -111,8 +114,8 @@ func newCasePlot(size Size, visits []Visit) *casePlot {
 			}
 		}
 		p.points = append(p.points, pt)
-		if b := amountOf(v.Result.Baseline); b.known() {
-			p.baseline = b
+		if b := v.Result.Baseline; b.Known() && (!baseline.Known() || b.Compare(baseline) != 0) {
+			baseline, p.baseline = b, amountOf(b)
 		}
 	}
 	if first := p.points[0]; first.Result.Timepoint == 0 && first.sum.known() {
@@ -143,11 +146,14 @@ func (p *casePlot) findSteps() {
 		}
 		p.steps = append(p.steps, step{x, from, nadir, progressionLimit(nadir)})
 	}
+	var before recist.Length
 	for i, pt := range p.points {
-		nadir := amountOf(pt.Result.Nadir)
-		if !nadir.known() {
+		length := pt.Result.Nadir
+		if !length.Known() || before.Known() && before.Compare(length) == 0 {
 			continue
 		}
+		before = length
+		nadir := amountOf(length)
 		x, from := pt.x, "" // by a recorded change: at some visit before this one
 		if i > 0 {
 			x = (p.points[i-1].x + pt.x) / 2

@@ -24,7 +24,7 @@ func Spark(id string, visits []Visit) template.HTML {
 	words := make([]string, len(visits))
 	for i, v := range visits {
 		values[i], joined[i] = amountOf(v.Result.Sum), v.comparable()
-		words[i] = point{Visit: v, sum: values[i], joined: joined[i]}.value()
+		words[i] = point{Visit: v, sum: values[i], text: v.sumText(values[i]), joined: joined[i]}.value()
 	}
 	var c canvas
 	c.begin(id, "spark", 124, 42, "Target sum by visit", strings.Join(words, ", ")+".")
