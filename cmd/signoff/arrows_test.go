@@ -98,7 +98,7 @@ var reserved = []struct {
 
 // pure packages do no I/O.
 var (
-	pure = []string{"events", "events/access", "events/recist", "events/retry", "fhir", "fhir/strictjson", "publisher/tenancy"}
+	pure = []string{"events", "events/access", "events/recist", "events/retry", "fhir", "fhir/strictjson", "outbox/desk/chart", "publisher/tenancy"}
 	io_  = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}
 )
 

@@ -46,6 +46,10 @@ func diameter(l events.Lesion) *Length {
 	}
 }
 
+// Diameter returns the diameter that counts for a lesion in a sum. One that has disappeared
+// counts 0 mm, one that is too small to measure 5 mm. The zero value is none.
+func Diameter(l events.Lesion) Length { return diameter(l).value() }
+
 // notEvaluated reports whether the state of the lesion is that it was not evaluated.
 func notEvaluated(l events.Lesion) bool {
 	return l.State == stateNotEvaluable || l.State == stateNotAssessed

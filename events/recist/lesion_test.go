@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/recist"
 )
@@ -151,5 +153,30 @@ func TestChangesAreNotQuestionedWithoutTheWholeHistory(t *testing.T) {
 	visits[1].Timepoint = 2
 	if got := recist.Check(visits)[2:]; got[0].Contradicts() || got[1].Contradicts() || !slices.Contains(codesOf(got[0]), "history-incomplete") {
 		t.Errorf("%v %v", got[0].Findings, got[1].Findings)
+	}
+}
+
+func TestDiameterOfALesion(t *testing.T) {
+	for want, l := range map[string]events.Lesion{
+		"12.5 mm": {State: "Present", Value: "12.50"},
+		"0 mm":    {State: "Disappeared"},
+		"5 mm":    {State: "Too small"},
+		"3 mm":    {State: "Too small", Value: "3"},
+		"--":      {State: "Not evaluable", Value: "7"},
+	} {
+		if got := recist.Diameter(l).String(); got != want {
+			t.Errorf("the diameter of %+v is %s, want %s", l, got, want)
+		}
+	}
+}
+
+func TestNewLesionsAreTheUnequivocalOnes(t *testing.T) {
+	var a events.Assessment
+	for id, state := range map[string]string{"N05": "Present", "N01": "Uneqv. prog.", "N02": "Undefined", "N03": "Too small", "N04": "Disappeared", "N06": "Not evaluable"} {
+		a.Lesions = append(a.Lesions, events.Lesion{ID: id, Category: "New lesion", State: state})
+	}
+	a.Lesions = append(a.Lesions, events.Lesion{ID: "T01", Category: "Target", State: "Present"})
+	if diff := cmp.Diff([]string{"N01", "N05"}, recist.NewLesions(a)); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -75,6 +75,9 @@ const (
 	equivocal
 )
 
+// NewLesions returns the ids of the unequivocal new lesions of an assessment, sorted.
+func NewLesions(a events.Assessment) []string { return newLesions(a, unequivocal) }
+
 // newLesions returns the ids of the new lesions of an assessment that have this certainty,
 // sorted. One that is too small, or of undefined or no state, is equivocal. One that has
 // disappeared or was not evaluated is neither.
