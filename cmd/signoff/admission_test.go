@@ -432,6 +432,7 @@ func refillChild() int {
 }
 
 func TestNothingOpensWhileTheStreamIsRefilled(t *testing.T) {
+	t.Parallel()
 	i := newInstallation(t, 1500)
 	i.lose("jetstream", "readmodel.db*")
 
@@ -614,6 +615,7 @@ func startOnMovedStream(t *testing.T, dir string, s server.Settings) (*server.Se
 
 // Only Check is called here, once, so that nothing changes meanwhile.
 func TestWhetherTheFirstCheckOpens(t *testing.T) {
+	t.Parallel()
 	i := newInstallation(t, 5)
 	path := datadir.Dir(i.dir)
 	i.commit(func(o *outbox.Outbox) error { return i.sign(o, 1) })
@@ -786,6 +788,7 @@ func TestWhetherTheFirstCheckOpens(t *testing.T) {
 }
 
 func TestAnOlderReadModelOfAnotherStreamIsClosedUntilItIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	i := newInstallation(t, 5)
 	path := datadir.Dir(i.dir)
 	older := copyAside(t, path.ReadModel())
@@ -809,6 +812,7 @@ func TestAnOlderReadModelOfAnotherStreamIsClosedUntilItIsMadeAnew(t *testing.T) 
 }
 
 func TestAReadModelOfAnotherVersion(t *testing.T) {
+	t.Parallel()
 	i := newInstallation(t, 5)
 	path := datadir.Dir(i.dir).ReadModel()
 	t.Run("that can be read serves until it is made anew", func(t *testing.T) {

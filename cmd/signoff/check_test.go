@@ -36,6 +36,7 @@ func golden(t *testing.T, path, text string) {
 }
 
 func TestResponsesAreCheckedAgainstRECIST(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	const data = "check/testdata"
 	password := addPI(t, dir, "pi", "CHECK-01")
@@ -132,6 +133,7 @@ func reasons(t *testing.T, dir, study string, n int) (flags []string) {
 }
 
 func TestWhatContradictsRECISTIsSignedWithAReason(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	password := addPI(t, dir, "pi", "CHECK-01")
 	mustSignoff(t, "import", "check/testdata/study.ndjson", "--data", dir)

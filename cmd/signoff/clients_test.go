@@ -417,6 +417,7 @@ func (c *pollingClient) comparable(t *testing.T, s studyState) map[string]string
 // Clients that others wrote poll a study while it changes. Each ends with what a
 // subscriber has.
 func TestClientsOfOthersEndWithWhatASubscriberHas(t *testing.T) {
+	t.Parallel()
 	p, _ := startServer(t, t.TempDir())
 	changer := newStudyChanger(t, p)
 	base, tokenURL := p.PublicURL()+p.Settings.BasePath, p.PublicURL()+token.Path

@@ -65,6 +65,7 @@ func openedOutbox(t *testing.T, dir datadir.Dir) *outbox.Outbox {
 }
 
 func TestAKeyFromAClockThatWasWrong(t *testing.T) {
+	t.Parallel()
 	for what, off := range map[string]time.Duration{
 		"an hour ahead": time.Hour, "ten years ahead": 10 * 365 * 24 * time.Hour, "a day behind": -24 * time.Hour,
 	} {
@@ -108,6 +109,7 @@ func opensNATS(t *testing.T, p *server.Server, token string) {
 }
 
 func TestReadinessTriesAToken(t *testing.T) {
+	t.Parallel()
 	p, _ := startServer(t, t.TempDir())
 	if status, findings := readiness(t, p); status != http.StatusOK {
 		t.Fatalf("%v", findings)
@@ -136,6 +138,7 @@ func TestReadinessTriesAToken(t *testing.T) {
 // A server whose clock is set back goes on with rotations, and what was retired
 // by the clock that was ahead does not stay in force for as long as it was.
 func TestTheClockIsSetBackAfterARotation(t *testing.T) {
+	t.Parallel()
 	dir := datadir.Dir(t.TempDir())
 	o := openedOutbox(t, dir)
 	directory := func() access.Directory {
@@ -219,6 +222,7 @@ func TestTheClockIsSetBackAfterARotation(t *testing.T) {
 // and another key has come since: which of them is the later one is a matter of
 // the log, not of what the clocks said.
 func TestARotationByAClockThatWasAheadIsOvertaken(t *testing.T) {
+	t.Parallel()
 	dir := datadir.Dir(t.TempDir())
 	o := openedOutbox(t, dir)
 	old := placedKey(t, dir, o, time.Now())

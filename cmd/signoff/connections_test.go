@@ -19,6 +19,7 @@ import (
 )
 
 func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := &piped{Cmd: childWithFiles(t, 300, quietServe(dir)...), t: t, dir: datadir.Dir(dir)}
 	if err := p.Start(); err != nil {

@@ -21,6 +21,7 @@ import (
 
 // Ten partners that together need more than the server's default of 1,000 consumers.
 func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
+	t.Parallel()
 	const partners, studies = 10, 101
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
@@ -57,6 +58,7 @@ func TestPartnersMayHaveMoreConsumersThanTheBrokersDefault(t *testing.T) {
 }
 
 func TestAGrantBeyondTheLimitOfConsumersIsNamedEverywhere(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := loopback()
 	s.MaxConsumers = 5
@@ -99,6 +101,7 @@ func TestAGrantBeyondTheLimitOfConsumersIsNamedEverywhere(t *testing.T) {
 }
 
 func TestTheLimitOfConsumersIsASetting(t *testing.T) {
+	t.Parallel()
 	if r := signoff(t, "serve", "--data", t.TempDir(), "--max-consumers", "0"); r.status != exitUsage || !strings.Contains(r.err, "--max-consumers") {
 		t.Errorf("0: status %d, %s", r.status, r.err)
 	}
@@ -116,6 +119,7 @@ func TestTheLimitOfConsumersIsASetting(t *testing.T) {
 }
 
 func TestReplicasOfConsumersAreForClusters(t *testing.T) {
+	t.Parallel()
 	s := loopback()
 	s.NATSConsumerReplicas = 3
 	if _, err := server.Open(t.Context(), datadir.Dir(t.TempDir()), s, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--nats-consumer-replicas") {

@@ -13,6 +13,7 @@ import (
 // Without a container engine this can be tested: the program reads every variable that the
 // files for containers set.
 func TestContainersSetVariablesThatTheProgramKnows(t *testing.T) {
+	t.Parallel()
 	parser, err := kong.New(&cli{}, kong.Name("signoff"), kong.DefaultEnvars("SIGNOFF"), kong.Vars{"basePath": "", "maxCount": "1", "maxConsumers": "1"})
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +47,7 @@ func TestContainersSetVariablesThatTheProgramKnows(t *testing.T) {
 
 // What the program's packages embed and import must get into the image.
 func TestTheImageIsBuiltFromAllPackages(t *testing.T) {
+	t.Parallel()
 	content, err := os.ReadFile("../../.dockerignore")
 	if err != nil {
 		t.Fatal(err)

@@ -52,6 +52,7 @@ func choose(t *testing.T, dir, user, present, file string) {
 var additions = []string{"id", "meta", "code", "issued", "resultsInterpreter"}
 
 func TestTheExampleIsAnsweredAsItWasHandedIn(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
 	password := addPI(t, dir, "pi", "FHIR-T")
@@ -152,6 +153,7 @@ func importSDTM(t *testing.T, data, dir string) (f importFacts) {
 }
 
 func TestAWholeSDTMStudyIsImportedSignedAndReadBack(t *testing.T) {
+	t.Parallel()
 	const study = "CDISCPILOT01"
 	dir, sdtm := t.TempDir(), unpackSDTM(t)
 	p, _ := startServer(t, dir)
@@ -223,6 +225,7 @@ func visitsOf(t *testing.T, path string) map[string]int {
 }
 
 func TestARevokedStudyIsRefusedWithoutARestart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
 	partner := newPartner(t, p, "acme", "FHIR-T", "OTHER")
@@ -244,6 +247,7 @@ func TestARevokedStudyIsRefusedWithoutARestart(t *testing.T) {
 }
 
 func TestAWithdrawnReportIsGone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
 	password := addPI(t, dir, "pi", "FHIR-T")
@@ -267,6 +271,7 @@ func TestAWithdrawnReportIsGone(t *testing.T) {
 }
 
 func TestTheReadModelIsRebuiltFromTheStream(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, stop := startServer(t, dir)
 	password := addPI(t, dir, "pi", "FHIR-T")
@@ -296,6 +301,7 @@ func TestTheReadModelIsRebuiltFromTheStream(t *testing.T) {
 }
 
 func TestTheTourEndsWell(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "demo")
 	for range 2 { // the second one finds the directory of the first
 		r := mustSignoff(t, "demo", "--once", "--data", dir)
@@ -312,6 +318,7 @@ func TestTheTourEndsWell(t *testing.T) {
 }
 
 func TestFactsAreJSONWhereAskedFor(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	addPI(t, dir, "pi", "S")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)

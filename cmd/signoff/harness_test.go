@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,6 +32,10 @@ func TestMain(m *testing.M) {
 	datadir.AppliedTimeout, tokenkey.RotationTimeout = time.Minute, time.Minute // a slow machine may need longer
 	switch os.Getenv(childVariable) {
 	case "":
+		// Tests wait for servers most of the time, so more of them run at once than there are processors.
+		if err := flag.Set("test.parallel", "4"); err != nil {
+			panic(err)
+		}
 		os.Exit(m.Run())
 	case "command":
 		main()

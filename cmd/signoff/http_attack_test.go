@@ -15,6 +15,7 @@ import (
 // what belongs to another. No attempt may have an effect, and after each group both
 // partners must get their own pages as before.
 func TestHostilePartnerOverHTTP(t *testing.T) {
+	t.Parallel()
 	s := startAttackedServer(t)
 	for name, group := range map[string]func(*testing.T){
 		"another partner's id":            s.anotherPartner,

@@ -13,6 +13,7 @@ import (
 
 // The token endpoint does not accept credentials of other roles.
 func TestOtherCredentialsGetNoToken(t *testing.T) {
+	t.Parallel()
 	s := startAttackedServer(t)
 	for i, c := range []struct{ what, id, secret string }{
 		{"a PI", "pi", testPassword},
@@ -33,6 +34,7 @@ func TestOtherCredentialsGetNoToken(t *testing.T) {
 // Failed attempts at the token endpoint slow further ones from their address, and never
 // the right secret, wherever it comes from.
 func TestGuessingSecretsIsSlowedWhereItHappens(t *testing.T) {
+	t.Parallel()
 	s := startAttackedServer(t)
 	const stranger, partner = "127.0.0.3", "127.0.0.2"
 	secret := s.secret("a new secret", mustRotate(t, s, "acme"))
@@ -108,6 +110,7 @@ func tokenOf(t *testing.T, r response) string {
 
 // The token endpoint does not reveal which partners exist.
 func TestAnUnknownClientLooksLikeAWrongSecret(t *testing.T) {
+	t.Parallel()
 	s := startAttackedServer(t)
 	if err := s.p.Outbox.Accounts().RemovePartner(t.Context(), "test", s.partner("gone").id); err != nil {
 		t.Fatal(err)

@@ -241,6 +241,7 @@ func flip(s string) string {
 }
 
 func TestForgedTokensOpenNothing(t *testing.T) {
+	t.Parallel()
 	s := startAttackedServer(t)
 	f := newForger(t, s)
 	ask := func(token string) attack {

@@ -31,6 +31,7 @@ func importJSON(t *testing.T, status int, input string, args ...string) (f impor
 }
 
 func TestImportReadsStandardInput(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	lines, err := os.ReadFile("demo/synthetic.ndjson")
 	if err != nil {
@@ -63,6 +64,7 @@ func TestImportReadsStandardInput(t *testing.T) {
 }
 
 func TestImportRefusesOtherStudies(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	refusal(t, exitRefused, []string{"import", "demo/seed.json", "--study", "OTHER", "--data", dir}, `study: the record is of study "FHIR-T", not "OTHER"`)
 	if f := importJSON(t, exitDone, "", "demo/seed.json", "--study", "FHIR-T", "--data", dir); f.Taken == 0 {
@@ -76,6 +78,7 @@ func TestImportRefusesOtherStudies(t *testing.T) {
 }
 
 func TestADryRunIsTheImportAndChangesNothing(t *testing.T) {
+	t.Parallel()
 	dir, sdtm := filepath.Join(t.TempDir(), "data"), unpackSDTM(t)
 	args := []string{"--sdtm", sdtm, "--data", dir}
 	dry := importJSON(t, exitDone, "", append(args, "--dry-run")...)
@@ -116,6 +119,7 @@ func TestADryRunIsTheImportAndChangesNothing(t *testing.T) {
 }
 
 func TestEveryRefusalIsInTheJSON(t *testing.T) {
+	t.Parallel()
 	const records = 1500
 	f := importJSON(t, exitRefused, strings.Repeat("{}\n", records), "-", "--format", "ndjson", "--data", t.TempDir())
 	if f.Refused != records || len(f.Refusals) != records {
@@ -124,6 +128,7 @@ func TestEveryRefusalIsInTheJSON(t *testing.T) {
 }
 
 func TestNamesFromOutsideArePrintedQuoted(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(t.TempDir(), "a\x1b[2J\n.json")
 	if err := os.WriteFile(file, []byte(`{"study":"x"}`), 0o600); err != nil {

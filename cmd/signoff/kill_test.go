@@ -94,6 +94,7 @@ func killStudy(n int) string { return fmt.Sprint("KILL-", n) }
 // signs, publishes and applies, again and again, and then compares everything
 // that was acknowledged with outbox, stream and read model.
 func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	addKillPI(t, dir)
 	seed := rand.Uint64()

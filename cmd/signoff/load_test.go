@@ -177,6 +177,7 @@ func produce(ctx context.Context, p *server.Server, wait <-chan struct{}) error 
 }
 
 func TestAWithdrawalUnderLoad(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
 	if err := accountstest.AddPI(t.Context(), p.Outbox.Accounts(), "test", "pi", "P. Investigator", []string{withdrawn, kept}, testPassword); err != nil {

@@ -15,6 +15,7 @@ import (
 // A partner's program is killed while it reads many studies, and starts again: it gets what
 // was in flight then, with fewer requests than the quota allows.
 func TestAPartnerOfManyStudiesStaysWithinItsQuota(t *testing.T) {
+	t.Parallel()
 	const studies, reports = 40, 5
 	const each = 2 * reports // they come with their Observations
 	dir := t.TempDir()

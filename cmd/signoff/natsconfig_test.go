@@ -16,6 +16,7 @@ import (
 )
 
 func TestNATSConfigRefusesInvalidFlags(t *testing.T) {
+	t.Parallel()
 	out := filepath.Join(t.TempDir(), "out")
 	for want, args := range map[string][]string{
 		"host name":                   {"--insecure", "--node", "a b"},
@@ -86,6 +87,7 @@ func seedsIn(content string) map[string]nkeys.PrefixByte {
 }
 
 func TestNATSConfigDoesNotChangeWithPartners(t *testing.T) {
+	t.Parallel()
 	data, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
 	mustSignoff(t, "partner", "add", "acme", "--study", "S", "--data", data)
 	args := []string{"nats-config", "--data", data, "--out", out, "--insecure", "--node", "a", "--node", "b", "--node", "c"}
@@ -128,6 +130,7 @@ func TestNATSConfigDoesNotChangeWithPartners(t *testing.T) {
 
 // Neither the servers nor callout get a key that signs accounts or users of roles.
 func TestNATSConfigKeepsKeysThatSignAccounts(t *testing.T) {
+	t.Parallel()
 	data, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
 	mustSignoff(t, "nats-config", "--data", data, "--out", out, "--insecure")
 	own := make(map[string]string)
@@ -163,6 +166,7 @@ func TestNATSConfigKeepsKeysThatSignAccounts(t *testing.T) {
 }
 
 func TestNATSConfigMakesAnotherKey(t *testing.T) {
+	t.Parallel()
 	data, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
 	args := []string{"nats-config", "--data", data, "--out", out, "--insecure"}
 	mustSignoff(t, args...)
@@ -196,6 +200,7 @@ func TestNATSConfigMakesAnotherKey(t *testing.T) {
 }
 
 func TestNATSConfigBeforeThereIsAnyData(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	mustSignoff(t, "nats-config", "--data", data, "--out", filepath.Join(t.TempDir(), "out"), "--insecure")
 	if _, err := os.Stat(datadir.Dir(data).Outbox()); !os.IsNotExist(err) {
@@ -228,6 +233,7 @@ func TestFlagsThatAreGone(t *testing.T) {
 }
 
 func TestCalloutNeedsAServerAndKeys(t *testing.T) {
+	t.Parallel()
 	creds := credentialFiles(t)
 	for want, args := range map[string][]string{
 		"--nats-url":   nil,

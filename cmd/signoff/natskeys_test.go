@@ -14,6 +14,7 @@ import (
 
 // With other keys the partners' accounts would be others.
 func TestEachStartOfTheEmbeddedServerUsesTheSameKeys(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	keys := func() map[string]string {
 		t.Helper()

@@ -94,6 +94,7 @@ func (r *nodeReader) receives(want []events.Event) {
 }
 
 func TestAPartnerReadsInNode(t *testing.T) {
+	t.Parallel()
 	const study = "DEMO-01"
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)

@@ -16,6 +16,7 @@ import (
 
 // Whoever reads serve.json and the file that it names can read events, and change nothing.
 func TestServeJSONHoldsNothingThatCanDeleteOrWrite(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
 	s, ok := datadir.Dir(dir).Running()

@@ -36,6 +36,7 @@ func operations(t *testing.T, p *server.Server, path string) (status int, body [
 }
 
 func TestReadinessEndsWhenTheReadModelStops(t *testing.T) {
+	t.Parallel()
 	p, _ := startServer(t, t.TempDir())
 	if status, findings := readiness(t, p); status != http.StatusOK {
 		t.Fatalf("not ready at the start: %v", findings)
@@ -60,6 +61,7 @@ func TestReadinessEndsWhenTheReadModelStops(t *testing.T) {
 }
 
 func TestAnUncleanPathIsAnOutcomeNotARedirect(t *testing.T) {
+	t.Parallel()
 	p, _ := startServer(t, t.TempDir())
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	for _, path := range []string{"//DiagnosticReport", "/msk-apim//external/x", "/a/../b", "/msk-apim/external/msk-oidc/oauth2/./token"} {

@@ -83,6 +83,7 @@ func loginNATS(p *server.Server, id, secret string) error {
 }
 
 func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, stop := startServer(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "FHIR-T", "OTHER")

@@ -20,6 +20,7 @@ var clauses = []string{
 var namedTest = regexp.MustCompile("`([a-z0-9/]+)\\.(Test[A-Za-z0-9]+)`")
 
 func TestPart11NamesTestsThatExist(t *testing.T) {
+	t.Parallel()
 	root := moduleRoot(t)
 	text, err := os.ReadFile(filepath.Join(root, "outbox", "PART11.md"))
 	if err != nil {

@@ -36,6 +36,7 @@ func readUntil(t *testing.T, r *bufio.Reader, text string) (all string) {
 }
 
 func TestCtrlCAtAPromptEndsTheProgramAndRestoresTheTerminal(t *testing.T) {
+	t.Parallel()
 	for name, inShell := range map[string]bool{"alone": false, "under sh": true} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

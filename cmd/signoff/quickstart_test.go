@@ -23,6 +23,7 @@ import (
 const oddStudy = `O'Neil & "co" $(id) €1`
 
 func TestTheQuickStartHasTheAddressesOfTheServer(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	before := mustSignoff(t, "partner", "add", "early", "--data", dir).out
 	for _, want := range []string{"http://127.0.0.1:8080/msk-apim/", "nats://127.0.0.1:4222", "No server is running", "early=STUDY"} {
@@ -52,6 +53,7 @@ func TestTheQuickStartHasTheAddressesOfTheServer(t *testing.T) {
 }
 
 func TestTheQuickStartAsJSON(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var got struct {
 		ClientID, ClientSecret string
@@ -85,6 +87,7 @@ func TestTheQuickStartAsJSON(t *testing.T) {
 }
 
 func TestWherePartnersReachNATS(t *testing.T) {
+	t.Parallel()
 	if got := partnersNATS(datadir.Serving{NATS: "tls://nats.internal:4222", NATSPublic: "tls://crit.example.org:4222"}); got != "tls://crit.example.org:4222" {
 		t.Errorf("with the public URL of NATS, partners get %s", got)
 	}
@@ -248,6 +251,7 @@ func signedReport(id string) string { return `"resourceType":"DiagnosticReport",
 // TestTheQuickStartLeadsToTheFirstEvent does what is printed for a partner,
 // with the real programs, as far as they are installed here.
 func TestTheQuickStartLeadsToTheFirstEvent(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
 	addPI(t, dir, "pi", oddStudy)

@@ -63,6 +63,7 @@ func statusOf(t *testing.T, dir string) (facts statusFacts) {
 }
 
 func TestStatusShowsWhatPartnersHaveReceived(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
 	ctx := t.Context()
@@ -126,6 +127,7 @@ func TestStatusShowsWhatPartnersHaveReceived(t *testing.T) {
 }
 
 func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
+	t.Parallel()
 	p, _ := startServer(t, t.TempDir())
 	dir := string(p.Dir)
 	acme, first := newPartnerWithSecret(t, p, "acme", "S1")

@@ -32,6 +32,7 @@ func refusal(t *testing.T, status int, args []string, words ...string) {
 }
 
 func TestWrongUsage(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for name, args := range map[string][]string{
 		"an unknown command":            {"sing"},
@@ -53,6 +54,7 @@ func TestWrongUsage(t *testing.T) {
 }
 
 func TestSettingsOfTheReadAPIAreRefusedByName(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, args := range [][]string{
 		{"--public-url", "gw.example"}, {"--public-url", "https://gw.example?a=b"}, {"--base-path", "foo"}, {"--base-path", "/foo//bar"},
@@ -67,6 +69,7 @@ func TestSettingsOfTheReadAPIAreRefusedByName(t *testing.T) {
 }
 
 func TestSignOffsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	right := addPI(t, dir, "pi", "FHIR-T")
 	elsewhere := addPI(t, dir, "elsewhere", "ANOTHER")
@@ -120,6 +123,7 @@ func TestSignOffsThatAreRefused(t *testing.T) {
 }
 
 func TestImportRefusesTheOutboxItself(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	addPI(t, dir, "pi", "S")
 	tables := t.TempDir()
@@ -143,6 +147,7 @@ func TestImportRefusesTheOutboxItself(t *testing.T) {
 }
 
 func TestReleaseTakesAStudyNumberOrAStudyKey(t *testing.T) {
+	t.Parallel()
 	const study = "Study 1"
 	dir := t.TempDir()
 	addPI(t, dir, "pi", "S")
@@ -181,6 +186,7 @@ func TestReleaseTakesAStudyNumberOrAStudyKey(t *testing.T) {
 }
 
 func TestDirectoriesThatAreRefused(t *testing.T) {
+	t.Parallel()
 	t.Run("a second server names the process that uses the directory", func(t *testing.T) {
 		dir := t.TempDir()
 		startServer(t, dir)
@@ -231,6 +237,7 @@ func serveArgs(dir string) []string {
 }
 
 func TestAddressesInUse(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -269,6 +276,7 @@ func readOnly(t *testing.T, fill func(dir string)) (dir string) {
 }
 
 func TestCommandsRefuseADataDirectoryThatOthersCanChange(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	mustSignoff(t, "pi", "add", "rivera", "--name", "Dr. Ana Rivera", "--study", "S", "--data", dir)
 	if err := os.Chmod(dir, 0o770); err != nil {

@@ -17,6 +17,7 @@ import (
 )
 
 func TestWhatIsSignedIsShownWhole(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	password := addPI(t, dir, "pi", "FHIR-T", "DEMO-01")
 	mustSignoff(t, "import", "demo/seed.json", "demo/synthetic.ndjson", "--data", dir)
@@ -122,6 +123,7 @@ func TestASignatureTakesNothingFromTheEnvironment(t *testing.T) {
 
 // Whoever signs while nothing is published is told so, and why.
 func TestWhoeverSignsHearsThatNothingIsPublished(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)

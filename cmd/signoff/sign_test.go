@@ -19,6 +19,7 @@ import (
 )
 
 func TestAnInterruptedSigningPrintsWhatIsNotSigned(t *testing.T) {
+	t.Parallel()
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	o, err := outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{Step: func(name string) {
@@ -55,6 +56,7 @@ func TestAnInterruptedSigningPrintsWhatIsNotSigned(t *testing.T) {
 }
 
 func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
+	t.Parallel()
 	var o *outbox.Outbox
 	register := func(id string, n, revision int32, conclusion string) {
 		t.Helper()
@@ -124,6 +126,7 @@ func TestWhatIsRegisteredMeanwhileIsNotSigned(t *testing.T) {
 // While withdraw waits for the password, another version is signed: nobody saw that
 // one, and it stays.
 func TestWhatIsSignedMeanwhileIsNotWithdrawn(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	password := addPI(t, dir, "pi", "FHIR-T")
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
@@ -171,6 +174,7 @@ func TestWhatIsSignedMeanwhileIsNotWithdrawn(t *testing.T) {
 
 // What is wrong with a signature is said before the password is read, and once.
 func TestWrongSignatures(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	password, stranger := addPI(t, dir, "pi", "DEMO-01", "FHIR-T"), addPI(t, dir, "stranger", "OTHER")
 	mustSignoff(t, "import", "demo/seed.json", "demo/synthetic.ndjson", "--data", dir)
@@ -203,6 +207,7 @@ func TestWrongSignatures(t *testing.T) {
 var someDigest = strings.Repeat("0a", 32)
 
 func TestSelectedVersions(t *testing.T) {
+	t.Parallel()
 	for _, arg := range []string{"790@", "790@5", "790@5.", "790@.2", "790@5.2.1", "790@0.1", "790@1.0", "790@-1.1", "790@5,2", "790@99999999999.1", "790@5.2@5.2",
 		"790@5.2#", "790@5.2#abc", "790#" + someDigest, "790@5.2#" + someDigest + "0", "790@5.2#" + strings.ToUpper(someDigest)} {
 		if _, err := parseSelected([]string{arg}); err == nil {

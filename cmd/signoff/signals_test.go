@@ -50,6 +50,7 @@ func serveProcess(t *testing.T) (cmd *exec.Cmd, address string) {
 }
 
 func TestOneSignalStopsTheServerWell(t *testing.T) {
+	t.Parallel()
 	cmd, _ := serveProcess(t)
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -61,6 +62,7 @@ func TestOneSignalStopsTheServerWell(t *testing.T) {
 
 // A request that does not end delays an orderly stop; a second signal does not wait for it.
 func TestASecondSignalKillsTheServer(t *testing.T) {
+	t.Parallel()
 	cmd, address := serveProcess(t)
 	slow, err := net.Dial("tcp", address)
 	if err != nil {
@@ -199,6 +201,7 @@ func (p *piped) ends(s os.Signal) {
 
 // Requests are logged on standard error, a line each.
 func TestAServerGoesOnWhenItsOutputHasNoReaderAnyMore(t *testing.T) {
+	t.Parallel()
 	for _, when := range []string{"before it is ready", "while it serves"} {
 		t.Run(when, func(t *testing.T) {
 			dir := t.TempDir()
@@ -223,6 +226,7 @@ func TestAServerGoesOnWhenItsOutputHasNoReaderAnyMore(t *testing.T) {
 }
 
 func TestAServerGoesOnWhenItsOutputIsNotRead(t *testing.T) {
+	t.Parallel()
 	for format, notice := range map[string]*regexp.Regexp{
 		"text": regexp.MustCompile(`lines of this log were dropped.* lines=(\d+)`),
 		"json": regexp.MustCompile(`lines of this log were dropped.*"lines":(\d+)`),
@@ -274,6 +278,7 @@ func TestAServerGoesOnWhenItsOutputIsNotRead(t *testing.T) {
 }
 
 func TestCommandsThatEndByThemselvesEndWithTheirReader(t *testing.T) {
+	t.Parallel()
 	p := startPiped(t, t.TempDir(), "--help")
 	_ = p.out.Close()
 	var ended *exec.ExitError
@@ -342,6 +347,7 @@ func (p *piped) lines() <-chan string {
 // TestASignalAtAnyMomentOfTheStartIsNoFailure stops each program after each of
 // the first lines that it prints, up to where it serves.
 func TestASignalAtAnyMomentOfTheStartIsNoFailure(t *testing.T) {
+	t.Parallel()
 	for name := range longRunningCommands(t, "") {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -380,6 +386,7 @@ func TestASignalAtAnyMomentOfTheStartIsNoFailure(t *testing.T) {
 // A program waits for a NATS server that accepts connections and sends nothing, but not once
 // it is told to stop.
 func TestASignalWhileAServerIsSilent(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -409,6 +416,7 @@ func TestASignalWhileAServerIsSilent(t *testing.T) {
 }
 
 func TestNoProgramEndsWithItsTerminal(t *testing.T) {
+	t.Parallel()
 	for name := range longRunningCommands(t, "") {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -17,6 +17,7 @@ import (
 // A failed login to NATS is in the audit trail as one over HTTP is, and the right secret
 // opens both right after many wrong ones from the same address.
 func TestFailedLoginsOverHTTPAndNATSAreAudited(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
 	client, secret := newPartnerWithSecret(t, p, "acme", "S1")
@@ -69,6 +70,7 @@ func TestFailedLoginsOverHTTPAndNATSAreAudited(t *testing.T) {
 }
 
 func TestAPIChoosesAPasswordInPlaceOfTheOperators(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := func(name, content string) string {
 		path := filepath.Join(t.TempDir(), name)

@@ -105,6 +105,7 @@ func (c *partnerClient) works(what, token string) {
 }
 
 func TestKeysAreRotatedAndTokensStayValid(t *testing.T) {
+	t.Parallel()
 	p, stop := startServer(t, t.TempDir())
 	dir := string(p.Dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
@@ -156,6 +157,7 @@ func (c *partnerClient) refuses(what, token string) {
 }
 
 func TestAKeyThatIsRevokedEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	p, stop := startServer(t, t.TempDir())
 	dir := string(p.Dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
@@ -211,6 +213,7 @@ func TestAKeyThatIsRevokedEndsAtOnce(t *testing.T) {
 
 // After a copy of a data directory both installations have the same keys and secrets.
 func TestAnAccessTokenOfACopiedInstallationIsRefused(t *testing.T) {
+	t.Parallel()
 	settings := loopback()
 	settings.TokenIssuer = "" // the public URL, whose port differs
 	p, stop := startWith(t, t.TempDir(), settings, slog.New(slog.DiscardHandler))
@@ -257,6 +260,7 @@ func TestAnAccessTokenOfACopiedInstallationIsRefused(t *testing.T) {
 }
 
 func TestKeysAreRotatedWithoutAServer(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, stop := startServer(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
@@ -325,6 +329,7 @@ func killRotation(t *testing.T, dir, after, who string) {
 }
 
 func TestARotationCutShortLeavesASystemThatWorks(t *testing.T) {
+	t.Parallel()
 	for _, who := range []string{"server", "command"} {
 		for _, step := range []string{
 			tokenkey.StepRequested, tokenkey.StepAnnounced, tokenkey.StepApplied, tokenkey.StepPlaced, tokenkey.StepFinished,
@@ -381,6 +386,7 @@ func checkCutShort(t *testing.T, step, who string) {
 }
 
 func TestARotationThatWasOvertakenIsStartedAnew(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, stop := startServer(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
@@ -407,6 +413,7 @@ func TestARotationThatWasOvertakenIsStartedAnew(t *testing.T) {
 }
 
 func TestAKeyFileThatWasReplacedByHand(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, stop := startServer(t, dir)
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
@@ -462,6 +469,7 @@ func TestAKeyFileThatWasReplacedByHand(t *testing.T) {
 
 // The command only records the request; the server carries it out.
 func TestTheServerCarriesOutARequestedRotation(t *testing.T) {
+	t.Parallel()
 	p, _ := startServer(t, t.TempDir())
 	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
 	old := p.TokenKeys.ID()

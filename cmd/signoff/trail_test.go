@@ -92,6 +92,7 @@ func TestAuditPrintsATableThatTheEnvironmentDoesNotNarrow(t *testing.T) {
 }
 
 func TestAuditHead(t *testing.T) {
+	t.Parallel()
 	dir := trailDir(t)
 	var facts headFacts
 	if err := json.Unmarshal([]byte(mustSignoff(t, "audit", "--head", "--json", "--data", dir).out), &facts); err != nil {
@@ -111,6 +112,7 @@ func TestAuditHead(t *testing.T) {
 }
 
 func TestAServerPublishesTheHeadAndChecksTheTrailWhenItStarts(t *testing.T) {
+	t.Parallel()
 	dir := trailDir(t)
 	p, stop := startServer(t, dir)
 	acme := newPartner(t, p, "acme", "FHIR-T")
@@ -161,6 +163,7 @@ end`)
 }
 
 func TestSigningByAClockThatIsWrongOnTheCommandLine(t *testing.T) {
+	t.Parallel()
 	dir := trailDir(t)
 	ahead := func() time.Time { return time.Now().Add(80 * 365 * 24 * time.Hour) }
 	o, err := outbox.Open(t.Context(), datadir.Dir(dir).Outbox(), outbox.Config{Clock: ahead})

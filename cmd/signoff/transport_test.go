@@ -58,6 +58,7 @@ func call(t *testing.T, config *tls.Config, url string) (*http.Response, error) 
 }
 
 func TestTheWholeProgramSpeaksTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _, _, roots := startSecured(t, dir)
 	announced, ok := p.Dir.Running()
@@ -150,6 +151,7 @@ func commandsWork(t *testing.T, dir string) {
 }
 
 func TestACertificateIsRenewedUnderTheRunningProgram(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, api, broker, old := startSecured(t, dir)
 	apiPair, brokerPair := testcert.NewPair(t), testcert.NewPair(t)
@@ -174,6 +176,7 @@ func TestACertificateIsRenewedUnderTheRunningProgram(t *testing.T) {
 }
 
 func TestCommandsTrustOnlyTheServerOfTheirDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p, _, _, _ := startSecured(t, dir)
 	impostor := httptest.NewTLSServer(http.NotFoundHandler())
@@ -190,6 +193,7 @@ func TestCommandsTrustOnlyTheServerOfTheirDirectory(t *testing.T) {
 }
 
 func TestPlainTextStaysOnThisMachine(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ flag, address, remedy string }{
 		{"--listen", "0.0.0.0:0", "--tls-cert and --tls-key"},
 		{"--listen", ":0", "--tls-cert and --tls-key"},
@@ -244,6 +248,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 }
 
 func TestCertificatesThatAreRefusedAtTheStart(t *testing.T) {
+	t.Parallel()
 	good, other := testcert.NewFiles(t), testcert.NewFiles(t)
 	garbage := testcert.NewFiles(t)
 	garbage.WriteCert(t, []byte("garbage"))
@@ -269,6 +274,7 @@ func TestCertificatesThatAreRefusedAtTheStart(t *testing.T) {
 // A caller that connects and sends nothing, or little, is disconnected. The limits are
 // fields of the server, so that no test has to wait for them.
 func TestNoCallerKeepsAConnectionOpenForEver(t *testing.T) {
+	t.Parallel()
 	p, _ := startServer(t, t.TempDir())
 	for name, s := range map[string]*http.Server{"read API": p.API, "operations": p.Ops} {
 		for what, limit := range map[string]time.Duration{

@@ -13,6 +13,7 @@ import (
 )
 
 func TestVersionNamesModuleCommitGoAndNATSServer(t *testing.T) {
+	t.Parallel()
 	revision := "0123456789abcdef0123456789abcdef01234567"
 	deps := []*debug.Module{{Path: "github.com/nats-io/nats.go", Version: "v1.0.0"}, {Path: "github.com/nats-io/nats-server/v2", Version: "v2.14.0"}}
 	for name, c := range map[string]struct {
@@ -64,6 +65,7 @@ func TestVersionIsPrintedWithoutACommand(t *testing.T) {
 
 // The test binary records the modules that it was built from, as the program does.
 func TestVersionHasTheNATSServerOfGoMod(t *testing.T) {
+	t.Parallel()
 	mod, err := os.ReadFile(filepath.Join(moduleDir(t), "go.mod"))
 	if err != nil {
 		t.Fatal(err)

@@ -60,6 +60,7 @@ func hasConsumer(t *testing.T, p *server.Server, name string) bool {
 }
 
 func TestAWithdrawalThatEndsWithStatus0IsInForceEverywhere(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	addKillPI(t, dir)
 	p, stop := startServer(t, dir)
@@ -173,6 +174,7 @@ func TestAWithdrawalThatIsNotCarriedOutInTime(t *testing.T) {
 }
 
 func TestAWithdrawalWhileTheReadModelHasStopped(t *testing.T) {
+	t.Parallel()
 	p, _ := startServer(t, t.TempDir())
 	partner := make(map[string]*partnerClient)
 	secrets := make(map[string]string)
@@ -211,6 +213,7 @@ func TestAWithdrawalWhileTheReadModelHasStopped(t *testing.T) {
 }
 
 func TestAProcessWithoutAnOutboxAnswersNobodyOnceTheStreamWasNotHeard(t *testing.T) {
+	t.Parallel()
 	p, _ := startServer(t, t.TempDir())
 	acme := newPartner(t, p, "acme", "S1")
 	awaitCaughtUp(t, p)

@@ -130,10 +130,10 @@ func (a *API) makePage(ctx context.Context, r *request, s *search, studyKey stri
 // makes an answer costly is in read; sending it is not, so that a slow connection does not
 // keep others of the partner waiting.
 //
-// A search for one resource does not wait and is not interrupted: clients resolve all
+// A search for a few ids does not wait and is not interrupted: clients resolve all
 // references of a report at once, each by a search of its own.
 func (a *API) limited(r *request, s *search, read func(context.Context) error) error {
-	if s.findsOne() {
+	if s.findsFew() {
 		return read(r.Context())
 	}
 	leave, err := a.searches.Enter(r.Context(), r.partner.ID)

@@ -107,6 +107,8 @@ func TestSearchesOfAPartnerAreLimitedAndThoseOfOthersAreNot(t *testing.T) {
 		"a read":                      paused.get(t, "/DiagnosticReport/S1").status,
 		"a search for one report":     paused.get(t, "/DiagnosticReport?researchstudy=S2&_id=S2").status,
 		"a search for one lesion":     paused.get(t, "/Observation?researchstudy=S2&identifier=1-S2-T01").status,
+		"a reference with commas":     paused.get(t, "/Observation?researchstudy=S2&category=imaging&id=1-S2-T01%20(left,%20upper)").status,
+		"a search for 11 lesions":     paused.get(t, "/Observation?researchstudy=S2&identifier=1,2,3,4,5,6,7,8,9,10,11").status,
 		"a search of another partner": paused.get(t, cached+"&_count=1", other).status,
 		"another search of the partner that has to wait": paused.get(t, cached+"&_count=2").status,
 	} {
@@ -114,7 +116,7 @@ func TestSearchesOfAPartnerAreLimitedAndThoseOfOthersAreNot(t *testing.T) {
 		switch what {
 		case "304":
 			want = http.StatusNotModified
-		case "another search of the partner that has to wait":
+		case "another search of the partner that has to wait", "a search for 11 lesions":
 			want = http.StatusTooManyRequests
 		}
 		if got != want {
@@ -135,7 +137,7 @@ func TestSearchesOfAPartnerAreLimitedAndThoseOfOthersAreNot(t *testing.T) {
 	if a := receive(t, waited); a.status != http.StatusOK && a.status != http.StatusServiceUnavailable { // the machine may be slow
 		t.Errorf("the request that waited for a number: %d %s", a.status, a.body)
 	}
-	if diff := cmp.Diff(map[string]float64{"refused_searches_total too many": 2}, only(figures(t, paused.api), "searches")); diff != "" {
+	if diff := cmp.Diff(map[string]float64{"refused_searches_total too many": 3}, only(figures(t, paused.api), "searches")); diff != "" {
 		t.Errorf("the metrics (-want +got):\n%s", diff)
 	}
 }

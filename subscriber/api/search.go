@@ -35,11 +35,15 @@ type search struct {
 	values   int // of all filters; see maxValues
 }
 
-// findsOne reports whether the search asks for one id or identifier, so that it finds one
-// resource at most and costs little.
-func (s *search) findsOne() bool {
+// fewIDs is how many ids or identifiers a search may name that waits for no other search. A
+// reference names one, which counts as several if it has commas.
+const fewIDs = 10
+
+// findsFew reports whether the search names a few ids or identifiers, so that it finds a few
+// resources at most and costs little.
+func (s *search) findsFew() bool {
 	return slices.ContainsFunc(s.query.Where, func(c readmodel.Condition) bool {
-		return len(c.Any) == 1 && (c.Column == readmodel.ColumnID || c.Column == readmodel.ColumnIdentifier)
+		return len(c.Any) <= fewIDs && (c.Column == readmodel.ColumnID || c.Column == readmodel.ColumnIdentifier)
 	})
 }
 
