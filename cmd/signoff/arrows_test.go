@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"fhir":                   {"fhir/strictjson", "events"},
 	"fhir/strictjson":        {"events"},
 	"fhir/rest":              {"fhir", "events"},
+	"fhir/rest/openapitest":  {},
 	"outbox":                 {"outbox/accounts", "outbox/receipts", "outbox/review", "outbox/internal/ledger", "outbox/internal/stored", "outbox/database", "outbox/sqlite", "fhir", "events", "events/access", "events/retry"},
 	"outbox/internal/stored": {"events"},
 	"outbox/review":          {"events/recist", "outbox/database", "outbox/internal/ledger", "outbox/internal/stored", "events"},

@@ -31,8 +31,10 @@ type Request struct {
 // SignOff returns the sign-off that the request asks for. The case c is as it is now.
 //
 // The error is Required, with the findings in its text and the field "reason", if an item
-// contradicts RECIST 1.1 and has no reason. Whether the case has changed is checked by
-// outbox.SignOff in its transaction: if it has not, the findings are those of c.
+// contradicts RECIST 1.1 and has no reason. It is Stale if c has another stamp than the
+// PI was shown, unless all items were signed before. Whether the case changes after c was
+// read is checked by outbox.SignOff in its transaction: if it does not, the findings are
+// those of c.
 func SignOff(c review.Case, r Request) (outbox.SignOff, error) {
 	s := outbox.SignOff{
 		User: r.User, Meaning: Line(r.Meaning), Stamp: r.Stamp, TraceParent: r.TraceParent, Channel: r.Channel,
@@ -48,6 +50,9 @@ func SignOff(c review.Case, r Request) (outbox.SignOff, error) {
 		s.Expected[item.ID] = outbox.Expected{Version: version.Assessment.Version(), Digest: item.Digest}
 		if version.State != review.VersionWaiting {
 			continue // it was signed before, and the answer is that of then
+		}
+		if r.Stamp != c.Stamp { // before a finding that the PI was not shown
+			return s, events.Errorf(events.Stale, "case %d of study %s has changed since it was read, and nothing was signed; read it again", c.Number, c.Study)
 		}
 		remark := outbox.Remark{Reason: Line(item.Reason), Findings: review.Contradictions(checked[item.ID])}
 		if len(remark.Findings) > 0 && remark.Reason == "" {
