@@ -60,6 +60,7 @@ var arrows = map[string][]string{
 	// share may not.
 	"cmd/signoff/console":           {},
 	"cmd/signoff/check":             {"cmd/signoff/console", "events/recist", "outbox/review"},
+	"cmd/signoff/source":            {"cmd/signoff/console", "cmd/signoff/datadir", "outbox", "outbox/accounts"},
 	"cmd/signoff/natsflags":         {"cmd/signoff/console", "publisher/natsd", "publisher/operator"},
 	"cmd/signoff/datadir":           {"cmd/signoff/natsflags", "events/retry", "events", "outbox", "publisher/operator", "subscriber/readmodel"},
 	"cmd/signoff/natsconf":          {"cmd/signoff/console", "cmd/signoff/datadir", "cmd/signoff/natsflags", "publisher/natsd", "publisher/operator"},

@@ -60,7 +60,7 @@ func child(t *testing.T, kind string, args ...string) *exec.Cmd {
 // loopback are settings that take free ports.
 func loopback() server.Settings {
 	return server.Settings{
-		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
+		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", DeskListen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
 		BasePath: "/msk-apim/external/v2/crit/blaze/api", MaxCount: 1000,
 	}
 }

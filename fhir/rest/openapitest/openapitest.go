@@ -3,7 +3,6 @@
 package openapitest
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -60,7 +59,7 @@ type Answer struct {
 func Check(t testing.TB, doc *openapi3.T, path, method, target string, a Answer) {
 	t.Helper()
 	item := doc.Paths.Find(path)
-	r := httptest.NewRequest(method, target, nil)
+	r := httptest.NewRequestWithContext(t.Context(), method, target, nil)
 	input := &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{
 			Request: r, Route: &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: item.GetOperation(method)},
@@ -72,7 +71,7 @@ func Check(t testing.TB, doc *openapi3.T, path, method, target string, a Answer)
 	if mediaType := a.Header.Get("Content-Type"); strings.HasPrefix(mediaType, "text/html") || mediaType == "application/yaml" {
 		input.Options.ExcludeResponseBody = true
 	}
-	if err := openapi3filter.ValidateResponse(context.Background(), input); err != nil {
+	if err := openapi3filter.ValidateResponse(t.Context(), input); err != nil {
 		t.Errorf("%s %s: %d is not as described: %v\n%.2000s", method, target, a.Status, err, a.Body)
 	}
 }

@@ -182,7 +182,7 @@ func TestEachStatusIsAsDescribed(t *testing.T) {
 		in.want(call{as: "guesser", method: "GET", path: "/assessments", target: "/assessments"}, 401)
 	}
 	large := `{"reason":"` + strings.Repeat("a", 1<<20) + `"}`
-	openapitest.Each(in.doc, func(path, method string, _ *openapi3.PathItem, o *openapi3.Operation) {
+	openapitest.Each(in.doc, func(path, method string, _ *openapi3.PathItem, _ *openapi3.Operation) {
 		c, listed := calls[method+" "+path]
 		if !listed {
 			t.Errorf("%s %s is described and not in calls", method, path)

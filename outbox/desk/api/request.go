@@ -71,9 +71,9 @@ func readJSON(w http.ResponseWriter, q *request, m members) error {
 // required returns an error if one of the values is missing. Fields are name, value, name,
 // value ….
 func required(fields ...string) error {
-	for i := 0; i < len(fields); i += 2 {
-		if fields[i+1] == "" {
-			return &events.Error{Code: events.Required, Field: fields[i], Message: "is missing"}
+	for field := range slices.Chunk(fields, 2) {
+		if slices.Index(field, "") == 1 {
+			return &events.Error{Code: events.Required, Field: field[0], Message: "is missing"}
 		}
 	}
 	return nil
