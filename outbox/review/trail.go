@@ -46,7 +46,7 @@ func (r *Reviews) Trail(ctx context.Context, id string) ([]TrailLine, error) {
 
 // Receipt is what is stored of a sign-off beside the answer to it.
 type Receipt struct {
-	Hash     string   `json:"hash"` // of the event
+	Hash     string   `json:"hash"` // of the event; not in the audit trail's detail
 	Reason   string   `json:"reason,omitempty"`
 	Findings []string `json:"findings"` // that the PI was shown; never nil
 }
@@ -55,30 +55,20 @@ type Receipt struct {
 // id published.
 func (r *Reviews) Receipt(ctx context.Context, id, event string) (Receipt, error) {
 	var receipt Receipt
-	lines, err := r.Trail(ctx, id)
+	var detail []byte
+	err := r.ledger.DB.Reader.QueryRowContext(ctx, `
+		select e.hash, l.detail
+		from audit l
+		join signatures g on g.version = l.version
+		join events e on e.row = g.event
+		where l.subject = ? and l.action = 'assessment.signed' and e.id = ?`, id, event).Scan(&receipt.Hash, &detail)
 	if err != nil {
-		return receipt, err
+		return receipt, fmt.Errorf("look up sign-off: %w", err)
 	}
-	for _, l := range lines {
-		var detail struct {
-			Event    string   `json:"event"`
-			Reason   string   `json:"reason"`
-			Findings []string `json:"findings"`
-		}
-		if l.Action != "assessment.signed" {
-			continue
-		}
-		if err := json.Unmarshal(l.Detail, &detail); err != nil {
-			return receipt, fmt.Errorf("read audit trail of assessment: %w", err)
-		}
-		if detail.Event == event {
-			receipt.Reason, receipt.Findings = detail.Reason, append([]string{}, detail.Findings...)
-		}
+	if err := json.Unmarshal(detail, &receipt); err != nil {
+		return receipt, fmt.Errorf("read audit trail of assessment: %w", err)
 	}
-	err = r.ledger.DB.Reader.QueryRowContext(ctx, `select hash from events where id = ?`, event).Scan(&receipt.Hash)
-	if err != nil {
-		return receipt, fmt.Errorf("look up event: %w", err)
-	}
+	receipt.Findings = append([]string{}, receipt.Findings...)
 	return receipt, nil
 }
 

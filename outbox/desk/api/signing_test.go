@@ -65,7 +65,10 @@ func TestAContradictionIsSignedWithAReason(t *testing.T) {
 	if after := in.read("dr.a", "703"); after.etag != s.etag || strings.Contains(string(refused.Body), "subject-7") {
 		t.Errorf("a refusal has changed the assessment: %+v", after)
 	}
-	signed := in.want(s.sign("dr.a", " the node\nis a cyst "), 201, `"reason":"the node is a cyst"`, "overall-differs", `"name":"Printed dr.a"`)
+	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	withReason := s.sign("dr.a", " the node\nis a cyst ")
+	withReason.header = append(withReason.header, "Traceparent", trace)
+	signed := in.want(withReason, 201, `"reason":"the node is a cyst"`, "overall-differs", `"name":"Printed dr.a"`)
 	if again := in.want(s.sign("dr.a", ""), 200); string(again.Body) != string(signed.Body) {
 		t.Errorf("the repetition is answered\n%s\nnot\n%s", again.Body, signed.Body)
 	}
@@ -75,6 +78,11 @@ func TestAContradictionIsSignedWithAReason(t *testing.T) {
 	}](t, signed)
 	if len(r.Hash) != 64 || r.Digest != s.Digest || r.Meaning != meaning || r.Number == 0 || r.Event == "" {
 		t.Errorf("%+v", r)
+	}
+	pending, err := in.outbox.Source().Pending(t.Context(), 10)
+	ok(t, err)
+	if n := len(pending); n == 0 || pending[n-1].Event.ID != r.Event || pending[n-1].Event.TraceParent != trace {
+		t.Errorf("%d events; the last is not that of the sign-off with its trace context", n)
 	}
 	var channels []string
 	ok(t, in.outbox.Audit(t.Context(), outbox.AuditFilter{Assessment: "703"}, func(e outbox.AuditEntry) error {
