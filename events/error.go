@@ -14,25 +14,26 @@ type Code string
 
 // Reasons that a caller can act on.
 const (
-	Invalid          Code = "invalid"            // a value is malformed or out of range
-	Required         Code = "required"           // a value is missing
-	Unsupported      Code = "unsupported"        // well-formed, but not supported
-	Unauthenticated  Code = "unauthenticated"    // the caller is not known
-	Expired          Code = "expired"            // the credential was valid before
-	Forbidden        Code = "forbidden"          // the caller is known, but not allowed to
-	NotFound         Code = "not-found"          // does not exist
-	MethodNotAllowed Code = "method-not-allowed" // the resource has no such method
-	NotAcceptable    Code = "not-acceptable"     // no representation that the caller accepts
-	Conflict         Code = "conflict"           // contradicts what is stored
-	Stale            Code = "stale"              // what the request is about has changed since the caller read it
-	Gone             Code = "gone"               // was available before
-	TooLarge         Code = "too-large"          // over a size limit
-	UnsupportedMedia Code = "unsupported-media"  // a media type that is not read here
-	Throttled        Code = "throttled"          // too many failures; try later
-	Unavailable      Code = "unavailable"        // a part of the program is not reachable; try again
-	NotYet           Code = "not-yet"            // a number that the study does not have yet; try again
-	Outdated         Code = "outdated"           // only a newer version of the program can answer
-	Internal         Code = "internal"           // an error of the program
+	Invalid              Code = "invalid"               // a value is malformed or out of range
+	Required             Code = "required"              // a value is missing
+	Unsupported          Code = "unsupported"           // well-formed, but not supported
+	Unauthenticated      Code = "unauthenticated"       // the caller is not known
+	Expired              Code = "expired"               // the credential was valid before
+	Forbidden            Code = "forbidden"             // the caller is known, but not allowed to
+	NotFound             Code = "not-found"             // does not exist
+	MethodNotAllowed     Code = "method-not-allowed"    // the resource has no such method
+	NotAcceptable        Code = "not-acceptable"        // no representation that the caller accepts
+	Conflict             Code = "conflict"              // contradicts what is stored
+	Stale                Code = "stale"                 // what the request is about has changed since the caller read it
+	PreconditionRequired Code = "precondition-required" // the request does not name the state that the caller has read
+	Gone                 Code = "gone"                  // was available before
+	TooLarge             Code = "too-large"             // over a size limit
+	UnsupportedMedia     Code = "unsupported-media"     // a media type that is not read here
+	Throttled            Code = "throttled"             // too many failures; try later
+	Unavailable          Code = "unavailable"           // a part of the program is not reachable; try again
+	NotYet               Code = "not-yet"               // a number that the study does not have yet; try again
+	Outdated             Code = "outdated"              // only a newer version of the program can answer
+	Internal             Code = "internal"              // an error of the program
 )
 
 // Reasons for which an event does not continue the chain of its study.

@@ -9,6 +9,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
@@ -23,11 +24,19 @@ type Delivery struct {
 	Tag string
 }
 
+// Delivered is the answer to a delivery.
+type Delivered struct {
+	Registration
+	Created bool   `json:"-"`      // the assessment was not stored before
+	Digest  string `json:"digest"` // review.Waiting.Digest of what was delivered
+	Tag     string `json:"-"`      // review.Case.Tag of the assessment after the delivery
+}
+
 // Deliver registers one assessment of a source system, as Register does. The source must
 // be granted the study, or else the error is NotFound. An assessment belongs to the first
 // source that registered it, and for any other source the error is a Conflict. All other
 // refusals are those of RegisterResult.
-func (o *Outbox) Deliver(ctx context.Context, d Delivery) (r Registration, err error) {
+func (o *Outbox) Deliver(ctx context.Context, d Delivery) (r Delivered, err error) {
 	if err := ledger.ValidActor(d.Source); err != nil {
 		return r, err
 	}
@@ -37,72 +46,75 @@ func (o *Outbox) Deliver(ctx context.Context, d Delivery) (r Registration, err e
 		return r, s.err
 	}
 	err = o.update(ctx, "register assessment", func(tx *transaction) (err error) {
-		r.Outcome, err = tx.deliver(d, s)
+		r, err = tx.deliver(d, s)
 		return err
 	})
 	return r, err
 }
 
-func (tx *transaction) deliver(d Delivery, s submission) (outcome string, err error) {
-	if err := tx.mayDeliver(d.Source, s.assessment); err != nil {
-		return "", err
+func (tx *transaction) deliver(d Delivery, s submission) (r Delivered, err error) {
+	r.ID, r.Version, r.Digest = s.assessment.ID, s.assessment.Version(), stored.Digest([]byte(s.content))
+	if r.Created, err = tx.mayDeliver(d.Source, s.assessment); err != nil {
+		return r, err
 	}
-	if err := tx.checkTag(d, s.assessment.ID); err != nil {
-		return "", err
+	if err := tx.checkTag(d.Tag, r.ID); err != nil {
+		return r, err
 	}
-	if outcome, err = tx.register(d.Source, s); err != nil {
-		return "", err
+	if r.Outcome, err = tx.register(d.Source, s); err != nil {
+		return r, err
 	}
 	_, err = tx.Exec(`
 		update assessments
 		set source = ?
 		where id = ? and source is null`, d.Source, s.assessment.ID)
 	if err != nil {
-		return "", fmt.Errorf("store the source: %w", err)
+		return r, fmt.Errorf("store the source: %w", err)
 	}
-	return outcome, nil
+	r.Tag, err = review.Tag(context.Background(), tx, r.ID)
+	return r, err
 }
 
 // mayDeliver returns an error unless the source is granted a's study and no other source
 // has registered an assessment with a's id. The id may be stored in another study, from
-// which it would move; that study must be granted too.
-func (tx *transaction) mayDeliver(source string, a events.Assessment) error {
+// which it would move; that study must be granted too. Created reports whether the id is
+// not stored.
+func (tx *transaction) mayDeliver(source string, a events.Assessment) (created bool, err error) {
 	var owner sql.NullString
 	study := a.Study
-	err := tx.QueryRow(`
+	err = tx.QueryRow(`
 		select a.source, s.study
 		from assessments a
 		join studies s on s.row = a.study
 		where a.id = +?`, a.ID).Scan(&owner, &study)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("look up the source: %w", err)
+	if created = errors.Is(err, sql.ErrNoRows); err != nil && !created {
+		return false, fmt.Errorf("look up the source: %w", err)
 	}
 	for _, study := range []string{a.Study, study} {
 		granted, err := accounts.SourceGranted(tx.Tx, source, study)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if !granted {
-			return events.Errorf(events.NotFound, "study %s is not granted to source %s", a.Study, source)
+			return false, events.Errorf(events.NotFound, "study %s is not granted to source %s", a.Study, source)
 		}
 	}
 	if owner.Valid && owner.String != source {
-		return &events.Error{Code: events.Conflict, Field: "id", Message: fmt.Sprintf("assessment %s belongs to another source", a.ID)}
+		return false, &events.Error{Code: events.Conflict, Field: "id", Message: fmt.Sprintf("assessment %s belongs to another source", a.ID)}
 	}
-	return nil
+	return created, nil
 }
 
-// checkTag returns a Stale Error if the delivery has a tag and the stored assessment has
-// another one, or none because it is not stored.
-func (tx *transaction) checkTag(d Delivery, id string) error {
-	if d.Tag == "" {
+// checkTag returns a Stale Error if want is not empty and the stored assessment has
+// another tag, or none because it is not stored.
+func (tx *transaction) checkTag(want, id string) error {
+	if want == "" {
 		return nil
 	}
 	tag, err := review.Tag(context.Background(), tx, id)
 	if err != nil && !errors.Is(err, events.NotFound) {
 		return err
 	}
-	if err != nil || tag != d.Tag {
+	if err != nil || tag != want {
 		return events.Errorf(events.Stale, "assessment %s has changed since it was read; read it again", id)
 	}
 	return nil

@@ -16,20 +16,25 @@ func TestASourceDeliversWhatIsItsOwn(t *testing.T) {
 	acc := d.Accounts()
 	must(acc.AddSource(t.Context(), operator, "one", []string{study}))(t)
 	must(acc.AddSource(t.Context(), operator, "two", []string{study, "OTHER"}))(t)
-	deliver := func(source string, a events.Assessment, tag string) (outbox.Registration, error) {
+	deliver := func(source string, a events.Assessment, tag string) (outbox.Delivered, error) {
 		return d.Deliver(t.Context(), outbox.Delivery{Source: source, Assessment: a, Tag: tag})
 	}
 	a, elsewhere := assessment("1", 1, 1, 1), assessment("2", 1, 1, 1)
 	elsewhere.Study = "OTHER"
 
 	first := must(deliver("one", a, ""))(t)
-	if diff := cmp.Diff(outbox.Registration{ID: "1", Version: a.Version(), Outcome: outbox.Taken}, first); diff != "" {
+	c, v, err := d.Reviews().Assessment(t.Context(), "1")
+	ok(t, err)
+	want := outbox.Delivered{
+		Registration: outbox.Registration{ID: "1", Version: a.Version(), Outcome: outbox.Taken}, Created: true, Digest: v.Waiting.Digest, Tag: c.Tag("1"),
+	}
+	if diff := cmp.Diff(want, first); diff != "" {
 		t.Error(diff)
 	}
-	if again := must(deliver("one", a, ""))(t); again.Outcome != outbox.Unchanged {
+	if again := must(deliver("one", a, ""))(t); again.Outcome != outbox.Unchanged || again.Created || again.Digest != first.Digest || again.Tag != first.Tag {
 		t.Errorf("%+v", again)
 	}
-	_, err := deliver("two", a, "")
+	_, err = deliver("two", a, "")
 	wantCode(t, err, events.Conflict, "belongs to another source")
 	_, err = deliver("one", elsewhere, "")
 	wantCode(t, err, events.NotFound, "OTHER")
@@ -49,7 +54,7 @@ func TestASourceDeliversWhatIsItsOwn(t *testing.T) {
 	_, err = deliver("one", assessment("3", 3, 1, 3), "")
 	wantCode(t, err, events.Conflict)
 
-	c, v, err := d.Reviews().Assessment(t.Context(), "1")
+	c, v, err = d.Reviews().Assessment(t.Context(), "1")
 	ok(t, err)
 	if v.Waiting == nil || v.Waiting.By != "one" {
 		t.Errorf("%+v", v)

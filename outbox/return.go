@@ -21,6 +21,10 @@ type Return struct {
 	// Registration, if not 0, is review.Waiting.Registration of the version that the PI
 	// has seen. If another version waits, Return returns a Stale Error.
 	Registration int64
+
+	// Tag, if not empty, is review.Case.Tag of the assessment that the PI has seen. If it
+	// has another one by now, and the version was not returned, Return returns a Stale Error.
+	Tag string
 }
 
 // Return returns the waiting version of an assessment to its source. It does not wait
@@ -50,6 +54,9 @@ func (tx *transaction) returnWaiting(r Return) (review.ReturnRecord, error) {
 	}
 	if c.waiting == 0 {
 		return tx.firstReturn(c, r)
+	}
+	if err := tx.checkTag(r.Tag, c.id); err != nil {
+		return review.ReturnRecord{}, err
 	}
 	if r.Registration != 0 && r.Registration != c.waiting {
 		return review.ReturnRecord{}, events.Errorf(events.Stale,

@@ -94,7 +94,7 @@ func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[
 	}
 	answers := make([]Signed, 0, len(toSign))
 	for _, c := range toSign {
-		answer, err := tx.publish(chain, c, signature, s.Remarks[c.id])
+		answer, err := tx.publish(chain, c, signature, s)
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +118,7 @@ func (tx *transaction) checkStamp(s SignOff, c *candidate) error {
 }
 
 // publish appends the events of one signed assessment and stores its state.
-func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature events.Signature, remark Remark) (Signed, error) {
+func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature events.Signature, s SignOff) (Signed, error) {
 	report := fhir.Report{Assessment: c.assessment, Signature: signature}
 	if len(c.assessment.Lesions) > 0 {
 		if err := appendObservations(chain, c, report); err != nil {
@@ -137,10 +137,11 @@ func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature even
 	if err := tx.storeSigned(c, signature, row); err != nil {
 		return Signed{}, err
 	}
+	remark := s.Remarks[c.id]
 	err = tx.Audit(ledger.Line{
 		Time: signature.Time, Actor: signature.User, Action: actionSigned, Study: c.study, Subject: c.id,
 		Version: c.waiting, Detail: signedDetail{
-			signature.Meaning, c.digest, e.Number, e.ID, c.resetBefore(signature), remark.Reason, remark.Findings,
+			signature.Meaning, c.digest, e.Number, e.ID, c.resetBefore(signature), remark.Reason, remark.Findings, s.Channel,
 		},
 	})
 	return c.answer(e, c.waitingVersion, signature), err
@@ -156,6 +157,7 @@ type signedDetail struct {
 
 	Reason   string   `json:"reason,omitempty"`   // why it is signed although the findings contradict it
 	Findings []string `json:"findings,omitempty"` // as the PI was shown them
+	Channel  string   `json:"channel,omitempty"`
 }
 
 // storeSigned stores the signature of the waiting version and makes it the signed and

@@ -48,6 +48,10 @@ type SignOff struct {
 	// recist.Check what contradicts RECIST 1.1, shows it to the PI and asks for one.
 	// Of an assessment that was signed before, the remark of then stays.
 	Remarks map[string]Remark
+
+	// Channel, if not empty, is the way by which the request came, such as "api". The
+	// audit trail records it.
+	Channel string
 }
 
 // Remark is recorded in the audit trail with a signature.

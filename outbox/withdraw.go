@@ -24,6 +24,12 @@ type Withdrawal struct {
 	// Registration, if not 0, is Version.Registration of the version to be withdrawn.
 	// If another version was signed last, Withdraw returns a Conflict.
 	Registration int64
+
+	// Tag, if not empty, is review.Case.Tag of the assessment that the PI has seen. If it
+	// has another one by now, and was not withdrawn, Withdraw returns a Stale Error.
+	Tag string
+
+	Channel string // as in SignOff
 }
 
 // Withdraw withdraws the version of an assessment that was signed last. The report is
@@ -73,6 +79,9 @@ func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
 	}
 	if before != nil {
 		return tx.firstWithdrawalAnswer(c, wd, before)
+	}
+	if err := tx.checkTag(wd.Tag, c.id); err != nil {
+		return Signed{}, err
 	}
 	return tx.withdrawSigned(c, wd)
 }
@@ -181,7 +190,8 @@ func (tx *transaction) storeWithdrawn(c *candidate, wd Withdrawal, signature eve
 			Meaning string `json:"meaning"`
 			Reason  string `json:"reason"`
 			numberedDetail
-			Reset string `json:"passwordReset,omitempty"`
-		}{wd.Meaning, wd.Reason, numberedDetail{e.Number, e.ID}, c.resetBefore(signature)},
+			Reset   string `json:"passwordReset,omitempty"`
+			Channel string `json:"channel,omitempty"`
+		}{wd.Meaning, wd.Reason, numberedDetail{e.Number, e.ID}, c.resetBefore(signature), wd.Channel},
 	})
 }

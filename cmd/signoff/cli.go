@@ -7,6 +7,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsconf"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/source"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
@@ -21,6 +22,7 @@ type cli struct {
 
 	PI       piCommand       `cmd:"" name:"pi" help:"Principal investigators: who may sign for which studies."`
 	Partner  partnerCommand  `cmd:"" help:"Partners: who may see which studies."`
+	Source   source.Command  `cmd:"" help:"Source systems: who may hand in assessments of which studies."`
 	Keys     keysCommand     `cmd:"" help:"Keys that sign access tokens."`
 	Import   importCommand   `cmd:"" help:"Register assessments from files, unsigned."`
 	Waiting  waitingCommand  `cmd:"" help:"List what waits for a signature."`

@@ -66,7 +66,7 @@ func child(t *testing.T, kind string, args ...string) *exec.Cmd {
 func loopback() server.Settings {
 	return server.Settings{
 		TokenIssuer: "https://signoff.test/token", // the same after another start, when the port is another one
-		Listen:      "127.0.0.1:0", OpsListen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
+		Listen:      "127.0.0.1:0", OpsListen: "127.0.0.1:0", DeskListen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
 		BasePath: "/msk-apim/external/v2/crit/blaze/api", MaxCount: 1000,
 	}
 }

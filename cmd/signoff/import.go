@@ -99,7 +99,7 @@ func (cmd *importCommand) register(ctx context.Context, c *common, in *importing
 		defer os.RemoveAll(temporary) //nolint:errcheck // only temporary
 		dir = datadir.Dir(temporary)
 	}
-	return openOutbox(ctx, dir, rehearse)
+	return dir.WithOutbox(ctx, rehearse)
 }
 
 // importing registers records in batches and counts the results.

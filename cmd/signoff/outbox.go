@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
-	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
@@ -19,7 +17,7 @@ func withOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error) e
 	if err := c.dir().MustExist(); err != nil {
 		return err
 	}
-	return openOutbox(ctx, c.dir(), fn)
+	return c.dir().WithOutbox(ctx, fn)
 }
 
 // withNewOutbox does what withOutbox does, but creates the directory and the outbox if they
@@ -31,17 +29,7 @@ func withNewOutbox(ctx context.Context, c *common, fn func(*outbox.Outbox) error
 	if err := c.dir().Create(); err != nil {
 		return err
 	}
-	return openOutbox(ctx, c.dir(), fn)
-}
-
-// openOutbox opens the outbox for one call of fn, with the check of the clock, and creates
-// it if there is none. The directory must exist.
-func openOutbox(ctx context.Context, dir datadir.Dir, fn func(*outbox.Outbox) error) error {
-	o, err := outbox.Open(ctx, dir.Outbox(), outbox.Config{CheckClock: true})
-	if err != nil {
-		return err
-	}
-	return errors.Join(fn(o), o.Close())
+	return c.dir().WithOutbox(ctx, fn)
 }
 
 // change calls fn with the outbox and, if it succeeds, prints done.

@@ -44,7 +44,7 @@ func TestWrongUsage(t *testing.T) {
 		"nothing to sign":               {"sign", "--as", "pi", "--meaning", "m"},
 		"ids and a study":               {"sign", "790", "--study", "S", "--all", "--as", "pi", "--meaning", "m"},
 		"a case that cannot be":         {"sign", "--study", "S", "--all", "--case=-1", "--as", "pi", "--meaning", "m", "--password-file", "none"},
-		"two of three servers":          {"serve", "--nats-replicas", "2", "--nats-url", "nats://127.0.0.1:1", "--nats-creds", "{role}", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"},
+		"two of three servers":          {"serve", "--nats-replicas", "2", "--nats-url", "nats://127.0.0.1:1", "--nats-creds", "{role}", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--desk-listen", "127.0.0.1:0"},
 		"all without a study":           {"sign", "--all", "--as", "pi", "--meaning", "m"},
 		"no signer":                     {"sign", "790", "--meaning", "m"},
 		"no terminal to ask a password": {"sign", "790", "--as", "pi", "--meaning", "m"},
@@ -61,7 +61,7 @@ func TestSettingsOfTheReadAPIAreRefusedByName(t *testing.T) {
 		{"--max-count", "0"}, {"--max-count=-5"},
 	} {
 		name, _, _ := strings.Cut(args[0], "=")
-		refusal(t, exitUsage, append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, args...), name, "must")
+		refusal(t, exitUsage, append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--desk-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, args...), name, "must")
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("the data directory has %v, %v", entries, err)
@@ -233,7 +233,7 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 
 // serveArgs is a serve command on free ports, that of NATS left to the caller.
 func serveArgs(dir string) []string {
-	return []string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"}
+	return []string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--desk-listen", "127.0.0.1:0"}
 }
 
 func TestAddressesInUse(t *testing.T) {
@@ -244,10 +244,10 @@ func TestAddressesInUse(t *testing.T) {
 	}
 	defer l.Close()
 	taken := l.Addr().String()
-	for _, flag := range []string{"--listen", "--ops-listen", "--nats-listen"} {
+	for _, flag := range []string{"--listen", "--ops-listen", "--desk-listen", "--nats-listen"} {
 		t.Run(flag, func(t *testing.T) {
 			args := []string{"serve", "--data", t.TempDir()}
-			for _, f := range []string{"--listen", "--ops-listen", "--nats-listen"} {
+			for _, f := range []string{"--listen", "--ops-listen", "--desk-listen", "--nats-listen"} {
 				if f == flag {
 					args = append(args, f, taken)
 				} else {

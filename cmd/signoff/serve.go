@@ -10,6 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	deskapi "github.com/seed-e88a4ece/signoff/outbox/desk/api"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
@@ -44,6 +45,9 @@ func greet(w io.Writer, data datadir.Dir, basePath string, s datadir.Serving) {
   operations  %s/readyz  /healthz  /metrics
   NATS        %s  (%s)
 `, data, s.PublicURL, basePath, s.PublicURL, token.Path, s.OpsURL, s.NATS, natsHint(data, s))
+	if s.DeskURL != "" {
+		fmt.Fprintf(w, "  desk        %s%s  (source systems and PIs)\n", s.DeskURL, deskapi.BasePath)
+	}
 	fmt.Fprintf(w, `Next, in another terminal:
   signoff pi add USER --name "Printed Name" --study S     who signs, with a one-time password
   signoff pi password USER                                the PI chooses a password

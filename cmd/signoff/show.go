@@ -305,7 +305,7 @@ func (cmd *checkCommand) Validate() error {
 
 func (cmd *checkCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		checked, err := check.Visits(ctx, o, review.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
+		checked, err := o.Reviews().Check(ctx, review.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
 		if err != nil {
 			return err
 		}

@@ -197,7 +197,7 @@ func others(ids []string) string {
 // contradictions returns the visits that contradict RECIST 1.1, of the versions that are
 // shown and wait, by study, case and timepoint. A version that a sign-off would not accept
 // is not checked.
-func contradictions(ctx context.Context, o *outbox.Outbox, shown []review.Waiting) ([]check.Visit, error) {
+func contradictions(ctx context.Context, o *outbox.Outbox, shown []review.Waiting) ([]review.CheckedVersion, error) {
 	cases := make(map[review.WaitingFilter]bool)
 	registrations := make(map[int64]bool)
 	for _, w := range shown {
@@ -207,9 +207,9 @@ func contradictions(ctx context.Context, o *outbox.Outbox, shown []review.Waitin
 	order := slices.SortedFunc(maps.Keys(cases), func(a, b review.WaitingFilter) int {
 		return cmp.Or(cmp.Compare(a.Study, b.Study), cmp.Compare(a.Case, b.Case))
 	})
-	var found []check.Visit
+	var found []review.CheckedVersion
 	for _, one := range order {
-		checked, err := check.Visits(ctx, o, one)
+		checked, err := o.Reviews().Check(ctx, one)
 		if err != nil {
 			return nil, err
 		}

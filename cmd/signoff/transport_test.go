@@ -199,12 +199,13 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 		{"--listen", ":0", "--tls-cert and --tls-key"},
 		{"--listen", "[::]:0", "--tls-cert and --tls-key"},
 		{"--ops-listen", "0.0.0.0:0", "--tls-cert and --tls-key"},
+		{"--desk-listen", "0.0.0.0:0", "--tls-cert and --tls-key"},
 		{"--nats-listen", "0.0.0.0:0", "--nats-tls-cert and --nats-tls-key"},
 		{"--nats-listen", "192.0.2.1:0", "--nats-tls-cert and --nats-tls-key"},
 	} {
 		t.Run(c.flag+" "+c.address, func(t *testing.T) {
 			args := []string{"serve", "--data", t.TempDir()}
-			for _, f := range []string{"--listen", "--ops-listen", "--nats-listen"} {
+			for _, f := range []string{"--listen", "--ops-listen", "--desk-listen", "--nats-listen"} {
 				if f == c.flag {
 					args = append(args, f, c.address)
 				} else {
@@ -216,7 +217,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 	}
 	t.Run("unless --insecure is set", func(t *testing.T) {
 		s := loopback()
-		s.Listen, s.OpsListen, s.NATSListen, s.Insecure = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0", true
+		s.Listen, s.OpsListen, s.DeskListen, s.NATSListen, s.Insecure = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0", true
 		dir := t.TempDir()
 		p, _ := startWith(t, dir, s, slog.New(slog.DiscardHandler))
 		if !strings.HasPrefix(p.PublicURL(), "http://") {

@@ -4,7 +4,6 @@ package check
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,69 +11,12 @@ import (
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
-	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/recist"
-	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
-// Visit is what RECIST 1.1 gives for a version that is in force.
-type Visit struct {
-	review.Version
-	Result recist.Visit
-}
-
-// Contradictions returns the contradictions of the visit as text, each with its code.
-func (v Visit) Contradictions() []string {
-	var texts []string
-	for _, f := range v.Result.Findings {
-		if f.Level == recist.Contradiction {
-			texts = append(texts, f.Code+": "+f.Text)
-		}
-	}
-	return texts
-}
-
-// Visits checks the versions in force that the filter selects, by study, case and
-// timepoint. It reads whole cases, because the response at a visit depends on the others.
-func Visits(ctx context.Context, o *outbox.Outbox, filter review.WaitingFilter) ([]Visit, error) {
-	versions, err := o.Reviews().InForce(ctx, filter)
-	if err != nil {
-		return nil, err
-	}
-	checked := make([]Visit, 0, len(versions))
-	for len(versions) > 0 {
-		first := versions[0].Assessment
-		n := slices.IndexFunc(versions, func(v review.Version) bool {
-			return v.Assessment.Study != first.Study || v.Assessment.Case.ID != first.Case.ID
-		})
-		if n < 0 {
-			n = len(versions)
-		}
-		checked = append(checked, checkCase(versions[:n])...)
-		versions = versions[n:]
-	}
-	return checked, nil
-}
-
-// checkCase checks the visits of one case.
-func checkCase(versions []review.Version) []Visit {
-	assessments := make([]events.Assessment, len(versions))
-	byID := make(map[string]review.Version, len(versions))
-	for i, v := range versions {
-		assessments[i] = v.Assessment
-		byID[v.Assessment.ID] = v
-	}
-	results := recist.Check(assessments)
-	checked := make([]Visit, len(results))
-	for i, r := range results {
-		checked[i] = Visit{byID[r.Assessment], r}
-	}
-	return checked
-}
-
 // Contradictions returns how many of the visits contradict RECIST 1.1.
-func Contradictions(checked []Visit) (n int) {
+func Contradictions(checked []review.CheckedVersion) (n int) {
 	for _, v := range checked {
 		if v.Result.Contradicts() {
 			n++
@@ -85,28 +27,21 @@ func Contradictions(checked []Visit) (n int) {
 
 // visitFacts is what is printed of a visit as JSON.
 type visitFacts struct {
-	Study      string            `json:"study"`
-	Case       int32             `json:"case"`
-	Assessment string            `json:"assessment"`
-	Recorded   recist.Response   `json:"recorded"`
-	Derived    recist.Response   `json:"derived"` // empty for a baseline
-	Admissible []recist.Response `json:"admissible"`
-	Findings   []recist.Finding  `json:"findings"`
+	Study      string `json:"study"`
+	Case       int32  `json:"case"`
+	Assessment string `json:"assessment"`
+	review.Result
 }
 
 // Print prints the visits of one study: as JSON one object a line, or else the number of
 // findings of each code and every visit that contradicts RECIST 1.1.
-func Print(t console.Terminal, checked []Visit) error {
+func Print(t console.Terminal, checked []review.CheckedVersion) error {
 	if t.JSON {
 		lines := json.NewEncoder(t.Out)
 		lines.SetEscapeHTML(false)
 		for _, v := range checked {
-			a, r := v.Assessment, v.Result
-			err := lines.Encode(visitFacts{
-				a.Study, a.Case.ID, a.ID, r.Recorded, r.Derived,
-				append([]recist.Response{}, r.Admissible...), append([]recist.Finding{}, r.Findings...),
-			})
-			if err != nil {
+			a := v.Assessment
+			if err := lines.Encode(visitFacts{a.Study, a.Case.ID, a.ID, review.ResultOf(v.Result)}); err != nil {
 				return err
 			}
 		}
@@ -123,7 +58,7 @@ func Print(t console.Terminal, checked []Visit) error {
 
 // printCounts prints how many visits there are, and how many of them have a finding of
 // each code.
-func printCounts(w io.Writer, checked []Visit) {
+func printCounts(w io.Writer, checked []review.CheckedVersion) {
 	type kind struct {
 		level recist.Level
 		code  string
@@ -171,7 +106,7 @@ func printCounts(w io.Writer, checked []Visit) {
 
 // PrintVisit prints a visit that contradicts RECIST 1.1, with its contradictions and where
 // their rules stand.
-func PrintVisit(w io.Writer, v Visit) {
+func PrintVisit(w io.Writer, v review.CheckedVersion) {
 	a, r := v.Assessment, v.Result
 	fmt.Fprintln(w)
 	console.Wrap(w, "assessment", fmt.Sprintf("%s, %s, of case %d, %s", a.ID, a.Version(), a.Case.ID, v.State))

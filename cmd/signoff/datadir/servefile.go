@@ -25,6 +25,7 @@ type Serving struct {
 	Listen     string           `json:"listen"`
 	PublicURL  string           `json:"publicUrl"`
 	Ops        string           `json:"ops"`
+	Desk       string           `json:"desk,omitempty"` // absent if it is off
 	NATS       string           `json:"nats"`
 	NATSPublic string           `json:"natsPublicUrl,omitempty"` // where partners reach it, if elsewhere
 	NATSCreds  string           `json:"natsCreds,omitempty"`     // file of the operator's credentials for the embedded server
@@ -34,6 +35,7 @@ type Serving struct {
 
 	BasePath     string   `json:"basePath"`               // of the read API
 	OpsURL       string   `json:"opsUrl"`                 // scheme and address
+	DeskURL      string   `json:"deskUrl,omitempty"`      // likewise
 	Certificates []string `json:"certificates,omitempty"` // SHA-256 of those that its listeners present
 }
 

@@ -11,11 +11,12 @@ import (
 // How the file descriptors that the process may open are divided. Whoever opens many
 // connections must not prevent the program from opening its files.
 const (
-	reservedDescriptors = 128  // of databases, the stream, keys, the operator's listener
+	reservedDescriptors = 128  // of databases, the stream, keys, the listeners of the operator and the desk
 	minConnections      = 32   // to the read API, and to NATS
 	maxAPIConnections   = 8192 // that are the default at most
 	maxNATSConnections  = 65536
 	maxOpsConnections   = 32 // to the operator's listener
+	maxDeskConnections  = 32 // to the desk's
 )
 
 // limitConnections decides how many connections to the read API and to the embedded NATS

@@ -16,11 +16,13 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	deskapi "github.com/seed-e88a4ece/signoff/outbox/desk/api"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
 
-// serveHTTP creates the two HTTP servers: one for partners, one for the operator.
+// serveHTTP creates the HTTP servers: one for partners, one for the operator and, unless it
+// is off, one for source systems and PIs.
 func (p *Server) serveHTTP() {
 	tokens := token.New(clients{p}, p.TokenKeys, token.Config{Issuer: p.issuer(), Ready: p.Admission.Closed})
 	reports := api.New(p.Admission, api.Config{
@@ -34,6 +36,11 @@ func (p *Server) serveHTTP() {
 	p.API = rest.NewServer(rest.Wrap(partners, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
 
 	p.Metrics = registry(p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports, p.APIListener)
+	if p.DeskListener != nil {
+		desk := deskapi.New(p.Outbox, deskapi.Config{Signing: p.Settings.DeskAPISigning})
+		p.Desk = rest.NewServer(rest.Wrap(desk, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
+		p.Metrics.MustRegister(desk.Metrics()...)
+	}
 	ops := opsHandler(p.checks(), p.notices(), p.Metrics)
 	ops.HandleFunc("GET "+datadir.AccessPath, p.writeAccess)
 	p.Ops = rest.NewServer(ops, p.log, rest.ServerConfig{TLS: p.opsTLS()})
@@ -143,4 +150,25 @@ func httpComponent(name string, server *http.Server, listener net.Listener) comp
 		}
 		return nil
 	}}
+}
+
+// deskComponent serves source systems and PIs. It does nothing if the desk is off.
+func (p *Server) deskComponent() component {
+	if p.Desk == nil {
+		return component{"desk", func(ctx context.Context) error { <-ctx.Done(); return nil }}
+	}
+	serve := httpComponent("desk", p.Desk, p.DeskListener)
+	return component{serve.name, func(ctx context.Context) error {
+		p.deskServing.Store(true)
+		defer p.deskServing.Store(false)
+		return serve.run(ctx)
+	}}
+}
+
+// deskURL returns the start of the URLs of the desk, or "" if it is off.
+func (p *Server) deskURL() string {
+	if p.Desk == nil {
+		return ""
+	}
+	return scheme(p.transport.api.configOrPlain()) + p.DeskListener.Addr().String()
 }

@@ -67,7 +67,7 @@ func (p *Server) outdatedStudies(ctx context.Context) error {
 
 // checks returns the conditions of readiness.
 func (p *Server) checks() []check {
-	return []check{
+	checks := []check{
 		{"outbox", p.Outbox.Ping},
 		{"stream", func(context.Context) error {
 			if s := p.Relay.Status(); !s.Ready() {
@@ -80,6 +80,15 @@ func (p *Server) checks() []check {
 		partnersCheck(func() (bool, string) { s := p.Partners.Status(); return s.Ready, s.Reason }),
 		{"tokenKey", func(context.Context) error { return p.TokenKeys.Check(time.Now()) }},
 	}
+	if p.Desk != nil {
+		checks = append(checks, check{"desk", func(context.Context) error {
+			if !p.deskServing.Load() {
+				return errors.New("source systems and PIs are not answered yet")
+			}
+			return nil
+		}})
+	}
+	return checks
 }
 
 // modelCheck returns the check that the read model has applied what the stream held, still

@@ -30,6 +30,7 @@ func (p *Server) Run(ctx context.Context, announce func(datadir.Serving)) error 
 		{"quotas", func(ctx context.Context) error { return p.Enforcer.Run(ctx, p.Partners.EndRequests) }},
 		{"token key", p.TokenKeys.Run},
 		httpComponent("read API", p.API, p.APIListener),
+		p.deskComponent(),
 		ready,
 	})
 	p.keepServeFile.Store(false)
@@ -53,13 +54,17 @@ func (p *Server) serving() datadir.Serving {
 	if p.Settings.Outside() {
 		outside = &p.Settings.Flags
 	}
-	return datadir.Serving{
+	s := datadir.Serving{
 		PID: os.Getpid(), Listen: p.APIListener.Addr().String(), PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath,
 		Ops: p.OpsListener.Addr().String(), OpsURL: scheme(p.opsTLS()) + p.OpsListener.Addr().String(),
 		NATS: p.NATS.ClientURL(), NATSPublic: p.Settings.NATSPublicURL, NATSCreds: p.creds,
 		Outside: outside, MaxConsumers: p.Settings.MaxConsumers,
-		Certificates: p.transport.fingerprints(),
+		Certificates: p.transport.fingerprints(), DeskURL: p.deskURL(),
 	}
+	if p.Desk != nil {
+		s.Desk = p.DeskListener.Addr().String()
+	}
+	return s
 }
 
 // writeServeFile writes or replaces serve.json. A failure is only logged, because partners

@@ -51,10 +51,15 @@ import (
 // DefaultMaxCount is the default of --max-count.
 const DefaultMaxCount = 1000
 
-// Settings are the flags of a server, besides its data directory.
+// deskOff is the value of --desk-listen with which there is no desk.
+const deskOff = "off"
+
+// Settings are the flags of a server, besides its data directory. The desk is the interface
+// for source systems and PIs.
 type Settings struct {
 	Listen        string `help:"Address of the read API and the token endpoint; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"ADDR"`
 	OpsListen     string `help:"Address of /healthz, /readyz and /metrics; with TLS like the read API unless it is on loopback." default:"127.0.0.1:8082" placeholder:"ADDR"`
+	DeskListen    string `help:"Address of the interface for source systems and PIs, which partners must not reach; off for none; with TLS like the read API." default:"127.0.0.1:8081" placeholder:"ADDR"`
 	NATSListen    string `name:"nats-listen" help:"Address of the embedded NATS server." default:"127.0.0.1:4222" placeholder:"ADDR"`
 	TLSCert       string `name:"tls-cert" help:"Certificate of the read API and the token endpoint (PEM); read again when it changes." placeholder:"FILE"`
 	TLSKey        string `name:"tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
@@ -76,6 +81,8 @@ type Settings struct {
 	TypePrefix    string        `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
 
 	MaxConsumers int `help:"Largest number of consumers that partners have on NATS: one for each partner and one for each study granted to it." default:"${maxConsumers}" placeholder:"N"`
+
+	DeskAPISigning bool `name:"desk-api-signing" help:"Let PIs sign off and withdraw over the interface for source systems and PIs."`
 
 	natsflags.Flags
 	NATSReplicas         int `name:"nats-replicas" help:"Servers of the outside cluster that store the stream: 1, 3 or 5. Default 1." placeholder:"N"`
@@ -118,6 +125,9 @@ type Server struct {
 	maxAPIConnections        int
 	maxNATSConnections       int // of partners, to the embedded server
 	API, Ops                 *http.Server
+	DeskListener             *connections.Listener // nil if the desk is off, as Desk
+	Desk                     *http.Server          // for source systems and PIs
+	deskServing              atomic.Bool
 	Metrics                  *prometheus.Registry
 }
 
@@ -126,6 +136,9 @@ type Server struct {
 // runs.
 func Open(ctx context.Context, dir datadir.Dir, s Settings, log *slog.Logger) (*Server, error) {
 	s.MaxConsumers = cmp.Or(s.MaxConsumers, partners.DefaultMaxConsumers)
+	if s.DeskListen == deskOff {
+		s.DeskListen = ""
+	}
 	p := &Server{Dir: dir, Settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
 	if err := p.openAll(ctx, []component{
 		{"TLS", p.openTransport},
@@ -192,7 +205,7 @@ func (p *Server) lockDirectory(command string) func(context.Context) error {
 	}
 }
 
-// listen listens on the addresses of the two HTTP servers, which serve later. The number
+// listen listens on the addresses of the HTTP servers, which serve later. The number
 // of their connections is limited.
 func (p *Server) listen(ctx context.Context) error {
 	if err := p.limitConnections(); err != nil {
@@ -205,7 +218,11 @@ func (p *Server) listen(ctx context.Context) error {
 	}{
 		{"--listen", p.Settings.Listen, connections.Config{Max: p.maxAPIConnections, PerAddress: p.Settings.MaxConnectionsPerAddress}, &p.APIListener},
 		{"--ops-listen", p.Settings.OpsListen, connections.Config{Max: maxOpsConnections}, &p.OpsListener},
+		{"--desk-listen", p.Settings.DeskListen, connections.Config{Max: maxDeskConnections}, &p.DeskListener},
 	} {
+		if l.address == "" {
+			continue
+		}
 		var config net.ListenConfig
 		listener, err := config.Listen(ctx, "tcp", l.address)
 		if err != nil {

@@ -56,6 +56,7 @@ func (p *Server) openTransport(ctx context.Context) (err error) {
 	}{
 		{"--listen", s.Listen, p.transport.api, "--tls-cert and --tls-key"},
 		{"--ops-listen", s.OpsListen, p.transport.api, "--tls-cert and --tls-key"},
+		{"--desk-listen", s.DeskListen, p.transport.api, "--tls-cert and --tls-key"},
 		{"--nats-listen", s.NATSListen, p.transport.nats, "--nats-tls-cert and --nats-tls-key"},
 	} {
 		if l.certificate == nil && l.address != "" && !natsflags.LoopbackOnly(ctx, l.address) {

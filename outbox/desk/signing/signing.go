@@ -7,7 +7,6 @@ import (
 	"unicode"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/events/recist"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
@@ -26,16 +25,19 @@ type Request struct {
 	Stamp       string // review.Case.Stamp of the case that the PI was shown
 	Items       []Item
 	TraceParent string
+	Channel     string // as in outbox.SignOff
 }
 
 // SignOff returns the sign-off that the request asks for. The case c is as it is now.
 //
 // The error is Required, with the findings in its text and the field "reason", if an item
-// contradicts RECIST 1.1 and has no reason. Whether the case has changed is checked by
-// outbox.SignOff in its transaction: if it has not, the findings are those of c.
+// contradicts RECIST 1.1 and has no reason. It is Stale if c has another stamp than the
+// PI was shown, unless all items were signed before. Whether the case changes after c was
+// read is checked by outbox.SignOff in its transaction: if it does not, the findings are
+// those of c.
 func SignOff(c review.Case, r Request) (outbox.SignOff, error) {
 	s := outbox.SignOff{
-		User: r.User, Meaning: Line(r.Meaning), Stamp: r.Stamp, TraceParent: r.TraceParent,
+		User: r.User, Meaning: Line(r.Meaning), Stamp: r.Stamp, TraceParent: r.TraceParent, Channel: r.Channel,
 		Expected: make(map[string]outbox.Expected), Remarks: make(map[string]outbox.Remark),
 	}
 	checked := c.Check()
@@ -49,7 +51,10 @@ func SignOff(c review.Case, r Request) (outbox.SignOff, error) {
 		if version.State != review.VersionWaiting {
 			continue // it was signed before, and the answer is that of then
 		}
-		remark := outbox.Remark{Reason: Line(item.Reason), Findings: Contradictions(checked[item.ID])}
+		if r.Stamp != c.Stamp { // before a finding that the PI was not shown
+			return s, events.Errorf(events.Stale, "case %d of study %s has changed since it was read, and nothing was signed; read it again", c.Number, c.Study)
+		}
+		remark := outbox.Remark{Reason: Line(item.Reason), Findings: review.Contradictions(checked[item.ID])}
 		if len(remark.Findings) > 0 && remark.Reason == "" {
 			return s, &events.Error{Code: events.Required, Field: "reason", Message: "assessment " + item.ID +
 				" contradicts RECIST 1.1 and is signed with a reason only: " + strings.Join(remark.Findings, "; ")}
@@ -75,17 +80,6 @@ func meant(c review.Case, item Item) *review.Version {
 		}
 	}
 	return nil
-}
-
-// Contradictions returns the contradictions of the visit as text, each with its code.
-func Contradictions(v recist.Visit) []string {
-	var texts []string
-	for _, f := range v.Findings {
-		if f.Level == recist.Contradiction {
-			texts = append(texts, f.Code+": "+f.Text)
-		}
-	}
-	return texts
 }
 
 // Line returns a text that a person typed as one line: without spaces at its ends, and

@@ -113,8 +113,10 @@ func TestSignOff(t *testing.T) {
 	}
 
 	// With a stamp of before, nothing more is signed.
-	stale, err := signing.SignOff(now, request(signing.Item{ID: "1", Digest: digests["1"]}))
+	_, err = signing.SignOff(now, request(signing.Item{ID: "1", Digest: digests["1"]}))
+	code(err, events.Stale)
+	unaware, err := signing.SignOff(c, request(signing.Item{ID: "1", Digest: digests["1"]}))
 	ok(t, err)
-	_, err = o.SignOff(t.Context(), stale)
+	_, err = o.SignOff(t.Context(), unaware)
 	code(err, events.Stale)
 }

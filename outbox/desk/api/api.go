@@ -1,0 +1,255 @@
+// Package api is the HTTP interface for source systems and PIs, /desk/v1. Source systems
+// hand in assessments and see what became of them. PIs see what waits, sign it off,
+// withdraw it, or return it to its source.
+//
+// The scheme of the credentials names the role of the caller: a source sends
+// Authorization: Bearer {id}.{secret}, and a PI sends Basic with the user name and the
+// password. Cookies are never read. Grants are looked up with each request. What is not
+// granted has the same answer as what does not exist.
+//
+// It is not for partners and has a listener of its own. openapi.yaml describes each call;
+// the tests compare it with the running program.
+package api
+
+import (
+	_ "embed"
+	"encoding/json"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/intake"
+)
+
+// BasePath is the path of the interface.
+const BasePath = "/desk/v1"
+
+//go:embed openapi.yaml
+var description []byte
+
+// Config has the API's optional settings.
+type Config struct {
+	// Signing lets PIs sign off and withdraw over this interface. Defaults to no.
+	Signing bool
+}
+
+// API answers the calls of source systems and PIs. It is an http.Handler.
+type API struct {
+	outbox   *outbox.Outbox
+	cfg      Config
+	routes   []endpoint
+	crossing *http.CrossOriginProtection
+	requests *prometheus.CounterVec
+}
+
+// New returns the API over an outbox.
+func New(o *outbox.Outbox, cfg Config) *API {
+	a := &API{outbox: o, cfg: cfg, crossing: http.NewCrossOriginProtection(), requests: newRequests()}
+	a.routes = []endpoint{
+		{Route{http.MethodPut, "/assessments/{id}", []Role{Source}}, a.deliver},
+		{Route{http.MethodGet, "/assessments", []Role{Source, PI}}, a.listAssessments},
+		{Route{http.MethodGet, "/assessments/{id}", []Role{Source, PI}}, a.readAssessment},
+		{Route{http.MethodPost, "/assessments/{id}/sign-off", []Role{PI}}, a.signAssessment},
+		{Route{http.MethodPost, "/assessments/{id}/withdrawal", []Role{PI}}, a.withdraw},
+		{Route{http.MethodPost, "/assessments/{id}/return", []Role{PI}}, a.returnToSource},
+		{Route{http.MethodGet, "/cases/{key}/{case}", []Role{PI}}, a.readCase},
+		{Route{http.MethodPost, "/cases/{key}/{case}/sign-off", []Role{PI}}, a.signCase},
+		{Route{http.MethodGet, "/check", []Role{PI}}, a.check},
+		{Route{http.MethodGet, "/openapi.yaml", nil}, describe},
+	}
+	return a
+}
+
+// Role is what a caller is.
+type Role string
+
+// The roles.
+const (
+	Source Role = "source"
+	PI     Role = "PI"
+)
+
+// Route is a call of the interface.
+type Route struct {
+	Method string
+	Path   string // below BasePath, with parameters as in {id}
+	Roles  []Role // that may call it; empty: no credentials are needed
+}
+
+// Routes returns all calls.
+func (a *API) Routes() []Route {
+	routes := make([]Route, len(a.routes))
+	for i, e := range a.routes {
+		routes[i] = e.Route
+	}
+	return routes
+}
+
+// endpoint is a route with what answers it.
+type endpoint struct {
+	Route
+
+	// answer writes the answer, or writes nothing and returns an error.
+	answer func(http.ResponseWriter, *request) error
+}
+
+// request is a request that was authenticated, unless its route is open.
+type request struct {
+	*http.Request
+	caller     caller
+	parameters map[string]string // of the path
+}
+
+// unknownPath is the route of the metric for paths that nothing is served on.
+const unknownPath = "unknown"
+
+// ServeHTTP answers calls below BasePath, and 404 on any other path. A slash at the end of
+// a path makes no difference.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	counted, route := rest.Counted(w), unknownPath
+	defer func() { a.requests.WithLabelValues(route, classOf(counted.Status())).Inc() }()
+	q := &request{Request: r.WithContext(outbox.WithAddress(r.Context(), address(r)))}
+	e, err := a.route(counted, q)
+	if err == nil {
+		route = e.Path
+		err = a.serve(counted, q, e)
+	}
+	if err != nil {
+		if code := events.CodeOf(err); code == events.Unauthenticated || code == events.Expired {
+			challenge(counted.Header(), r)
+		}
+		rest.WriteError(counted, r, err)
+	}
+}
+
+// route returns the endpoint of a request and sets the parameters of its path.
+func (a *API) route(w http.ResponseWriter, q *request) (endpoint, error) {
+	path, ok := strings.CutPrefix(strings.TrimSuffix(q.URL.Path, "/"), BasePath)
+	if !ok {
+		return endpoint{}, events.Errorf(events.NotFound, "Nothing is served on this path.")
+	}
+	method := q.Method
+	if method == http.MethodHead {
+		method = http.MethodGet // net/http leaves out the body
+	}
+	var allowed []string
+	for _, e := range a.routes {
+		parameters, ok := match(e.Path, path)
+		if !ok {
+			continue
+		}
+		if e.Method == method {
+			q.parameters = parameters
+			return e, nil
+		}
+		if allowed = append(allowed, e.Method); e.Method == http.MethodGet {
+			allowed = append(allowed, http.MethodHead)
+		}
+	}
+	if allowed == nil {
+		return endpoint{}, events.Errorf(events.NotFound, "Nothing is served on this path.")
+	}
+	slices.Sort(allowed)
+	allow := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", allow)
+	return endpoint{}, events.Errorf(events.MethodNotAllowed, "Only %s is offered here.", allow)
+}
+
+// match returns the parameters of a path that has the form of the pattern.
+func match(pattern, path string) (parameters map[string]string, ok bool) {
+	names, values := strings.Split(pattern, "/"), strings.Split(path, "/")
+	if len(names) != len(values) {
+		return nil, false
+	}
+	parameters = make(map[string]string)
+	for i, name := range names {
+		if inner, ok := strings.CutPrefix(name, "{"); ok && values[i] != "" {
+			parameters[strings.TrimSuffix(inner, "}")] = values[i]
+		} else if name != values[i] {
+			return nil, false
+		}
+	}
+	return parameters, true
+}
+
+// serve checks the origin and the credentials of the caller, and answers.
+func (a *API) serve(w http.ResponseWriter, q *request, e endpoint) (err error) {
+	if err := a.crossing.Check(q.Request); err != nil {
+		return &events.Error{Code: events.Forbidden, Message: "A page of another origin may not send this.", Err: err}
+	}
+	if len(e.Roles) == 0 {
+		return e.answer(w, q)
+	}
+	if q.caller, err = a.authenticate(q.Request); err != nil {
+		return err
+	}
+	if !slices.Contains(e.Roles, q.caller.role) {
+		return events.Errorf(events.Forbidden, "This call is for a %s; the credentials are those of a %s.", e.Roles[0], q.caller.role)
+	}
+	return e.answer(w, q)
+}
+
+// address returns the address of the caller without its port.
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// writeJSON writes an answer.
+func writeJSON(w http.ResponseWriter, status int, body any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", events.MediaJSON)
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n')) // fails only if the caller has gone
+	return nil
+}
+
+// describe answers with openapi.yaml.
+func describe(w http.ResponseWriter, _ *request) error {
+	w.Header().Set("Content-Type", "application/yaml")
+	w.Header().Set("Cache-Control", "max-age=3600")
+	_, _ = w.Write(description) // fails only if the caller has gone
+	return nil
+}
+
+// newRequests returns the metric of requests.
+func newRequests() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "signoff_desk_requests_total",
+		Help: "Requests of source systems and PIs, by route (a path of openapi.yaml, or unknown) and class of status (2xx to 5xx).",
+	}, []string{"route", "class"})
+}
+
+// classOf returns the class of a status. Status 0 is an answer that a panic prevented; the
+// caller gets 500.
+func classOf(status int) string {
+	if status == 0 {
+		status = http.StatusInternalServerError
+	}
+	return string(rune('0'+status/100)) + "xx"
+}
+
+// Metrics returns the collectors of the API, to be registered once.
+func (a *API) Metrics() []prometheus.Collector { return []prometheus.Collector{a.requests} }
+
+// hidden returns the error for what the caller asked for by id. It is the same one where
+// nothing has that id and where it is not the caller's to see. Other errors are returned
+// as they are.
+func hidden(err error, what, id string) error {
+	if code := events.CodeOf(err); code != events.NotFound && code != events.Forbidden {
+		return err
+	}
+	return &events.Error{Code: events.NotFound, Message: "there is no " + what + " " + intake.Printable(id) + " that you may see", Err: err}
+}

@@ -1,0 +1,154 @@
+package api
+
+import (
+	"cmp"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/recist"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
+)
+
+// study returns the list of the one study with this id. The error is NotFound if it is not
+// granted to the caller.
+func (c caller) study(id string) ([]string, error) {
+	i := slices.IndexFunc(c.studies, func(study string) bool { return events.StudyKey(study) == events.StudyKey(id) })
+	if i < 0 {
+		return nil, hidden(events.NotFound, "study", id)
+	}
+	return c.studies[i : i+1], nil
+}
+
+// caseOf returns the study and the number of the case that the path names. The error is
+// NotFound if the caller is not granted the study.
+func caseOf(q *request) (study string, number int32, err error) {
+	key, text := q.parameters["key"], q.parameters["case"]
+	i := slices.IndexFunc(q.caller.studies, func(study string) bool { return events.StudyKey(study) == key })
+	n, err := strconv.ParseInt(text, 10, 32)
+	if i < 0 || err != nil || n < 1 || text != strconv.FormatInt(n, 10) {
+		return "", 0, hidden(events.NotFound, "case", key+"/"+text)
+	}
+	return q.caller.studies[i], int32(n), nil
+}
+
+// caseFacts is what is shown of a case.
+type caseFacts struct {
+	Study    string       `json:"study"`
+	StudyKey string       `json:"studyKey"`
+	Case     int32        `json:"case"`
+	Subject  string       `json:"subject"`
+	Revision int32        `json:"revision"` // the highest ever signed; 0 for none
+	Stamp    string       `json:"stamp"`
+	Visits   []visitFacts `json:"visits"`
+}
+
+// visitFacts is what is shown of a visit of a case.
+type visitFacts struct {
+	review.Visit
+	ETag     string         `json:"etag"`              // of the assessment, with its quotes
+	Signable bool           `json:"signable"`          // whether the waiting version can be signed
+	InForce  string         `json:"inForce,omitempty"` // the state of the version that counts: waiting or signed; absent for none
+	Check    *review.Result `json:"check,omitempty"`
+}
+
+// readCase answers with a case.
+func (a *API) readCase(w http.ResponseWriter, q *request) error {
+	if _, err := query(q); err != nil {
+		return err
+	}
+	study, n, err := caseOf(q)
+	if err != nil {
+		return err
+	}
+	c, err := a.outbox.Reviews().Case(q.Context(), study, n)
+	if err != nil {
+		return hidden(err, "case", q.parameters["key"]+"/"+q.parameters["case"])
+	}
+	facts := caseFacts{Study: c.Study, StudyKey: c.StudyKey, Case: c.Number, Subject: c.Subject, Revision: c.Revision, Stamp: c.Stamp, Visits: []visitFacts{}}
+	checked := c.Check()
+	for _, v := range c.Visits {
+		shown := visitFacts{Visit: v, ETag: etag(c.Tag(v.ID)), Signable: c.Signable(v)}
+		if version := c.InForce(v); version != nil {
+			result := review.ResultOf(checked[v.ID])
+			shown.InForce, shown.Check = version.State, &result
+		}
+		facts.Visits = append(facts.Visits, shown)
+	}
+	return writeJSON(w, http.StatusOK, facts)
+}
+
+// findingCount is how many visits have a finding.
+type findingCount struct {
+	Code   string       `json:"code"`
+	Level  recist.Level `json:"level"`
+	Visits int          `json:"visits"`
+}
+
+// checkedVisit is a visit with findings.
+type checkedVisit struct {
+	Case       int32  `json:"case"`
+	Assessment string `json:"assessment"`
+	review.Result
+}
+
+// check answers with the findings of a study.
+func (a *API) check(w http.ResponseWriter, q *request) error {
+	values, err := query(q, "study", "case")
+	if err != nil {
+		return err
+	}
+	if err := required("study", values.Get("study")); err != nil {
+		return err
+	}
+	n, err := number(values, "case", 1, math.MaxInt32)
+	if err != nil {
+		return err
+	}
+	studies, err := q.caller.study(values.Get("study"))
+	if err != nil {
+		return err
+	}
+	checked, err := a.outbox.Reviews().Check(q.Context(), review.WaitingFilter{Study: studies[0], Case: int32(n)})
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Study  string         `json:"study"`
+		Visits int            `json:"visits"` // that were checked
+		Counts []findingCount `json:"counts"`
+		Items  []checkedVisit `json:"items"` // those with findings
+	}{studies[0], len(checked), countFindings(checked), []checkedVisit{}}
+	for _, v := range checked {
+		if len(v.Result.Findings) > 0 {
+			answer.Items = append(answer.Items, checkedVisit{v.Assessment.Case.ID, v.Assessment.ID, review.ResultOf(v.Result)})
+		}
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+// countFindings returns how many visits have each finding, by level and code.
+func countFindings(checked []review.CheckedVersion) []findingCount {
+	counts := []findingCount{}
+	for _, v := range checked {
+		seen := map[string]bool{}
+		for _, f := range v.Result.Findings {
+			if seen[f.Code] {
+				continue
+			}
+			seen[f.Code] = true
+			i := slices.IndexFunc(counts, func(c findingCount) bool { return c.Code == f.Code && c.Level == f.Level })
+			if i < 0 {
+				i, counts = len(counts), append(counts, findingCount{Code: f.Code, Level: f.Level})
+			}
+			counts[i].Visits++
+		}
+	}
+	levels := []recist.Level{recist.Contradiction, recist.Judgement, recist.NotComputed, recist.Note}
+	slices.SortFunc(counts, func(a, b findingCount) int {
+		return cmp.Or(cmp.Compare(slices.Index(levels, a.Level), slices.Index(levels, b.Level)), cmp.Compare(a.Code, b.Code))
+	})
+	return counts
+}

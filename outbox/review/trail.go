@@ -1,0 +1,87 @@
+package review
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
+)
+
+// TrailLine is a line of the audit trail about one assessment.
+type TrailLine struct {
+	Number int64           `json:"number"`
+	Time   time.Time       `json:"time"`
+	Actor  string          `json:"actor"`
+	Action string          `json:"action"`
+	Detail json.RawMessage `json:"detail"` // an object; its members depend on the action
+}
+
+// Trail returns the lines of the audit trail about the assessment, in order.
+func (r *Reviews) Trail(ctx context.Context, id string) ([]TrailLine, error) {
+	lines, err := database.List(ctx, r.ledger.DB.Reader, func(row database.Row) (l TrailLine, err error) {
+		var at string
+		var detail []byte
+		if err := row.Scan(&l.Number, &at, &l.Actor, &l.Action, &detail); err != nil {
+			return l, err
+		}
+		l.Detail = detail
+		l.Time, err = events.ParseTime(at)
+		return l, err
+	}, `
+		select row, time, actor, action, detail
+		from audit
+		where subject = ? and (action like 'assessment.%' or action like 'report.%')
+		order by row`, id)
+	if err != nil {
+		return nil, fmt.Errorf("read audit trail of assessment: %w", err)
+	}
+	return lines, nil
+}
+
+// Receipt is what is stored of a sign-off beside the answer to it.
+type Receipt struct {
+	Hash     string   `json:"hash"` // of the event; not in the audit trail's detail
+	Reason   string   `json:"reason,omitempty"`
+	Findings []string `json:"findings"` // that the PI was shown; never nil
+}
+
+// Receipt returns what is stored of the sign-off of an assessment that the event with this
+// id published.
+func (r *Reviews) Receipt(ctx context.Context, id, event string) (Receipt, error) {
+	var receipt Receipt
+	var detail []byte
+	err := r.ledger.DB.Reader.QueryRowContext(ctx, `
+		select e.hash, l.detail
+		from audit l
+		join signatures g on g.version = l.version
+		join events e on e.row = g.event
+		where l.subject = ? and l.action = 'assessment.signed' and e.id = ?`, id, event).Scan(&receipt.Hash, &detail)
+	if err != nil {
+		return receipt, fmt.Errorf("look up sign-off: %w", err)
+	}
+	if err := json.Unmarshal(detail, &receipt); err != nil {
+		return receipt, fmt.Errorf("read audit trail of assessment: %w", err)
+	}
+	receipt.Findings = append([]string{}, receipt.Findings...)
+	return receipt, nil
+}
+
+// Source returns the id of the source that an assessment belongs to, or an empty string
+// if no source has registered it. The error is NotFound if there is no such assessment.
+func (r *Reviews) Source(ctx context.Context, id string) (string, error) {
+	var source sql.NullString
+	err := r.ledger.DB.Reader.QueryRowContext(ctx, `select source from assessments where id = +?`, id).Scan(&source)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", stored.Unknown(id)
+	}
+	if err != nil {
+		return "", fmt.Errorf("look up the source: %w", err)
+	}
+	return source.String, nil
+}
