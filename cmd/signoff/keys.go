@@ -130,5 +130,5 @@ func printKeys(w io.Writer, facts []keyFact) {
 		}
 		rows[i] = []string{f.ID, f.State, events.FormatTime(f.From), until}
 	}
-	console.Table(w, []string{"KEY", "STATE", "FROM", "UNTIL"}, rows)
+	console.Table(w, []string{"KEY", "STATE", "SIGNS FROM", "SIGNS UNTIL"}, rows)
 }

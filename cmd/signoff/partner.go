@@ -48,7 +48,7 @@ func (cmd *partnerAdd) Run(ctx context.Context, c *common, t console.Terminal) e
 
 type partnerGrant struct {
 	ID    string `arg:"" help:"Partner id."`
-	Study string `arg:"" help:"Study number."`
+	Study string `arg:"" help:"Study id."`
 }
 
 func (cmd *partnerGrant) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -100,7 +100,7 @@ func consumersNeeded(ctx context.Context, o *outbox.Outbox) (n int, err error) {
 
 type partnerRevoke struct {
 	ID    string `arg:"" help:"Partner id."`
-	Study string `arg:"" help:"Study number."`
+	Study string `arg:"" help:"Study id."`
 }
 
 func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t console.Terminal) error {
