@@ -77,22 +77,27 @@ func (cmd *auditCommand) Run(ctx context.Context, c *common, t console.Terminal)
 // be kept in memory.
 const linesAtOnce = 500
 
-// printTrail prints the trail as tables of linesAtOnce lines, each with its own heading.
+// printTrail prints the trail as tables of linesAtOnce lines, each with its own heading, or
+// that no line matches.
 func printTrail(ctx context.Context, o *outbox.Outbox, filter outbox.AuditFilter, w io.Writer) error {
 	heading := []string{"LINE", "TIME", "ACTOR", "ACTION", "STUDY", "SUBJECT", "FROM", "DETAIL"}
 	var rows [][]string
+	printed := false
 	err := o.Audit(ctx, filter, func(e outbox.AuditEntry) error {
 		rows = append(rows, []string{
 			fmt.Sprint(e.Number), events.FormatTime(e.Time), dash(e.Actor), e.Action, dash(e.Study), dash(e.Subject), from(e), string(e.Detail),
 		})
 		if len(rows) == linesAtOnce {
 			console.Table(w, heading, rows)
-			rows = nil
+			rows, printed = nil, true
 		}
 		return nil
 	})
-	if len(rows) > 0 {
+	switch {
+	case len(rows) > 0:
 		console.Table(w, heading, rows)
+	case err == nil && !printed:
+		fmt.Fprintln(w, "no line of the audit trail matches")
 	}
 	return err
 }

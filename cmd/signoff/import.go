@@ -116,7 +116,7 @@ type importing struct {
 	outbox   *outbox.Outbox
 	register outbox.RegisterFunc
 	term     console.Terminal
-	study    string          // the only one that is taken; empty for all
+	study    string          // the only one that is registered; empty for all
 	text     bool            // print remarks at once; false: collect them for the JSON
 	batch    []intake.Record // read and not registered yet
 }
@@ -135,7 +135,7 @@ const importBatch = 500
 
 // summary returns the counts of results, in one line.
 func (in *importing) summary() string {
-	text := fmt.Sprintf("%d taken, %d unchanged, %d refused", in.Taken, in.Unchanged, in.Refused)
+	text := fmt.Sprintf("%d registered, %d unchanged, %d refused", in.Taken, in.Unchanged, in.Refused)
 	if in.DryRun {
 		text = "dry run, nothing is registered: " + text
 	}

@@ -112,7 +112,7 @@ func TestADryRunIsTheImportAndChangesNothing(t *testing.T) {
 		t.Errorf("%d warnings", len(done.Warnings))
 	}
 	r := mustSignoff(t, "import", "--sdtm", sdtm, "--data", dir, "--dry-run")
-	const summary = "dry run, nothing is registered: 0 taken, 887 unchanged, 0 refused; 25 warnings (no sum of diameters 22, order of visits 2, response 1)\n"
+	const summary = "dry run, nothing is registered: 0 registered, 887 unchanged, 0 refused; 25 warnings (no sum of diameters 22, order of visits 2, response 1)\n"
 	if r.out != summary {
 		t.Errorf("%s", r.out)
 	}

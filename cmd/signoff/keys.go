@@ -18,7 +18,7 @@ import (
 // keysCommand administers the keys that sign access tokens.
 type keysCommand struct {
 	Rotate keysRotate `cmd:"" help:"Sign access tokens with a new key from now on. Access tokens issued before stay valid until they expire."`
-	Revoke keysRevoke `cmd:"" help:"End a key at once: no access token that it signed is accepted any more."`
+	Revoke keysRevoke `cmd:"" help:"End a key at once: no access token that it signed is accepted any more. Status 1 if that is not in force after 2 s."`
 	List   keysList   `cmd:"" help:"List the keys that sign or have signed access tokens."`
 }
 
@@ -130,5 +130,5 @@ func printKeys(w io.Writer, facts []keyFact) {
 		}
 		rows[i] = []string{f.ID, f.State, events.FormatTime(f.From), until}
 	}
-	console.Table(w, []string{"KEY", "STATE", "FROM", "UNTIL"}, rows)
+	console.Table(w, []string{"KEY", "STATE", "SIGNS FROM", "SIGNS UNTIL"}, rows)
 }

@@ -103,7 +103,7 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 		return exitDone
 	}
 	if err != nil {
-		fmt.Fprintf(term.Err, "signoff: %v\nTry: signoff --help\n", err)
+		fmt.Fprintf(term.Err, "signoff: %v\nTry: %s --help\n", err, commandOf(err))
 		return exitUsage
 	}
 	if longRunning[command.Command()] {
@@ -124,6 +124,18 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 		return exitStatus(term.Err, err)
 	}
 	return exitDone
+}
+
+// commandOf returns the command to which an error of the parser belongs, as one types it,
+// for instance "signoff pi add".
+func commandOf(err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) {
+		if command := parse.Context.Selected(); command != nil {
+			return command.FullPath()
+		}
+	}
+	return "signoff"
 }
 
 // longRunning holds the commands that run until they are stopped.

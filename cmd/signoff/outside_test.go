@@ -92,7 +92,7 @@ func (o *clusterServer) serveNewStream() {
 	o.t.Cleanup(o.stop)
 	eventually(o.t, "the old read model to be refused", func() error {
 		_, findings := readiness(o.t, p)
-		if !strings.Contains(findings["readModel"], "red") {
+		if !strings.Contains(findings["readModel"], "red") || !strings.Contains(findings["readModel"], "signoff rebuild") {
 			return errors.New(findings["readModel"])
 		}
 		return nil

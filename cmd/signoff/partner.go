@@ -17,9 +17,9 @@ import (
 type partnerCommand struct {
 	Add    partnerAdd    `cmd:"" help:"Add a partner and print its client_id and client_secret, once, and a quick start."`
 	Grant  partnerGrant  `cmd:"" help:"Let a partner see a study."`
-	Revoke partnerRevoke `cmd:"" help:"No longer let a partner see a study."`
+	Revoke partnerRevoke `cmd:"" help:"No longer let a partner see a study. Status 1 if that is not in force after 2 s."`
 	Rotate partnerRotate `cmd:"" help:"Make a new secret for a partner and print it, once."`
-	Remove partnerRemove `cmd:"" help:"Remove a partner permanently; the id is never used again."`
+	Remove partnerRemove `cmd:"" help:"Remove a partner permanently; the id is never used again. Status 1 if that is not in force after 2 s."`
 	List   partnerList   `cmd:"" help:"List partners and their studies."`
 
 	Quickstart partnerQuickstart `cmd:"" help:"Print a partner's quick start again, without the secret."`
@@ -48,7 +48,7 @@ func (cmd *partnerAdd) Run(ctx context.Context, c *common, t console.Terminal) e
 
 type partnerGrant struct {
 	ID    string `arg:"" help:"Partner id."`
-	Study string `arg:"" help:"Study number."`
+	Study string `arg:"" help:"Study id."`
 }
 
 func (cmd *partnerGrant) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -100,7 +100,7 @@ func consumersNeeded(ctx context.Context, o *outbox.Outbox) (n int, err error) {
 
 type partnerRevoke struct {
 	ID    string `arg:"" help:"Partner id."`
-	Study string `arg:"" help:"Study number."`
+	Study string `arg:"" help:"Study id."`
 }
 
 func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -111,7 +111,7 @@ func (cmd *partnerRevoke) Run(ctx context.Context, c *common, t console.Terminal
 
 type partnerRotate struct {
 	ID    string        `arg:"" help:"Partner id."`
-	Grace time.Duration `help:"How long the previous secret stays valid, such as 24h. Without it, its access tokens and connections end at once." placeholder:"DURATION"`
+	Grace time.Duration `help:"How long the previous secret stays valid, such as 24h. Without it, its access tokens and connections end at once; status 1 if they have not after 2 s." placeholder:"DURATION"`
 }
 
 func (cmd *partnerRotate) Run(ctx context.Context, c *common, t console.Terminal) error {

@@ -103,7 +103,7 @@ func (cmd *piList) Run(ctx context.Context, c *common, t console.Terminal) error
 
 type piGrant struct {
 	User  string `arg:"" help:"User name."`
-	Study string `arg:"" help:"Study number."`
+	Study string `arg:"" help:"Study id."`
 }
 
 func (cmd *piGrant) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -114,7 +114,7 @@ func (cmd *piGrant) Run(ctx context.Context, c *common, t console.Terminal) erro
 
 type piRevoke struct {
 	User  string `arg:"" help:"User name."`
-	Study string `arg:"" help:"Study number."`
+	Study string `arg:"" help:"Study id."`
 }
 
 func (cmd *piRevoke) Run(ctx context.Context, c *common, t console.Terminal) error {

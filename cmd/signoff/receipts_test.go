@@ -124,6 +124,12 @@ func TestStatusShowsWhatPartnersHaveReceived(t *testing.T) {
 		t.Errorf("status --assessment prints\n%s", text)
 	}
 	refusal(t, exitRefused, []string{"status", "--assessment", "none", "--data", dir}, "nothing of an assessment")
+	for _, id := range []string{"acme", "globex"} {
+		mustSignoff(t, "partner", "remove", id, "--data", dir)
+	}
+	if text := mustSignoff(t, "status", "--assessment", "a2", "--data", dir).out; !strings.Contains(text, "no partner may see ") || strings.Contains(text, "STATE") {
+		t.Errorf("status --assessment without partners prints\n%s", text)
+	}
 }
 
 func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {

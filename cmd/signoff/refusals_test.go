@@ -51,6 +51,8 @@ func TestWrongUsage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { refusal(t, exitUsage, append(args, "--data", dir)) })
 	}
+	refusal(t, exitUsage, []string{"pi", "add", "rivera"}, "Try: signoff pi add --help\n")
+	refusal(t, exitUsage, []string{"sing"}, "Try: signoff --help\n")
 }
 
 func TestSettingsOfTheReadAPIAreRefusedByName(t *testing.T) {
@@ -58,7 +60,7 @@ func TestSettingsOfTheReadAPIAreRefusedByName(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range [][]string{
 		{"--public-url", "gw.example"}, {"--public-url", "https://gw.example?a=b"}, {"--base-path", "foo"}, {"--base-path", "/foo//bar"},
-		{"--max-count", "0"}, {"--max-count=-5"},
+		{"--max-count", "0"}, {"--max-count=-5"}, {"--max-connections=-1"}, {"--max-connections-per-address=-1"}, {"--page-cache=-2"}, {"--keep-positions=-1h"},
 	} {
 		name, _, _ := strings.Cut(args[0], "=")
 		refusal(t, exitUsage, append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--desk-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, args...), name, "must")

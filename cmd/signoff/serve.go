@@ -26,6 +26,16 @@ func (cmd *serveCommand) Run(ctx context.Context, c *common, t console.Terminal)
 	if cmd.MaxConsumers < 1 {
 		return console.UsageError("--max-consumers must be at least 1")
 	}
+	switch {
+	case cmd.MaxConnections < 0:
+		return console.UsageError("--max-connections must be at least 1, or 0 for the default")
+	case cmd.MaxConnectionsPerAddress < 0:
+		return console.UsageError("--max-connections-per-address must be at least 1, or 0 for no limit")
+	case cmd.PageCache < -1:
+		return console.UsageError("--page-cache must be a number of bytes, 0 for the default, or -1 to store none")
+	case cmd.KeepPositions < 0:
+		return console.UsageError("--keep-positions must be a duration such as 1h, or 0 for the default")
+	}
 	if err := api.CheckSettings(cmd.PublicURL, cmd.BasePath, cmd.MaxCount); err != nil {
 		return console.UsageError("--" + err.Error())
 	}

@@ -304,9 +304,10 @@ func printSigned(w io.Writer, signed []outbox.Signed) {
 	if len(signed) > 0 && len(signed) <= few {
 		rows := make([][]string, len(signed))
 		for i, s := range signed {
-			rows[i] = []string{s.ID, s.Study, fmt.Sprint(s.Case), s.Version.String(), fmt.Sprint(s.Sequence), events.FormatTime(s.Time)}
+			version := fmt.Sprintf("%s@%d.%d", s.ID, s.Version.CaseRevision, s.Version.Revision)
+			rows[i] = []string{version, s.Study, fmt.Sprint(s.Case), fmt.Sprint(s.Sequence), events.FormatTime(s.Time)}
 		}
-		console.Table(w, []string{"ASSESSMENT", "STUDY", "CASE", "VERSION", "EVENT", "TIME"}, rows)
+		console.Table(w, []string{"VERSION", "STUDY", "CASE", "EVENT", "TIME"}, rows)
 	}
 	withdrawn := 0
 	for _, s := range signed {

@@ -195,7 +195,7 @@ func TestWrongSignatures(t *testing.T) {
 	if n := strings.Count(r.err, "may not sign for study DEMO-01"); n != 1 || !strings.Contains(r.err, " cases)") || r.status != exitRefused {
 		t.Errorf("a PI without a grant is refused %d times: %s", n, r.err)
 	}
-	if strings.Contains(r.err, "No server is running") || strings.Contains(r.out, "ASSESSMENT") {
+	if strings.Contains(r.err, "No server is running") || strings.Contains(r.out, "VERSION") {
 		t.Errorf("where nothing was signed it prints\n%s%s", r.out, r.err)
 	}
 	r = signoff(t, beside(password, "sign", "790@5.1#"+someDigest, "--as", "pi", "--meaning", "m")...)

@@ -182,6 +182,10 @@ func reception(ctx context.Context, c *common, t console.Terminal, assessment st
 				where = "not published yet"
 			}
 			fmt.Fprintf(w, "assessment %s: event %d of %s (%s), %s, %s\n", r.Assessment, r.Number, r.Study, r.Kind, events.FormatTime(r.Time), where)
+			if len(r.Receivers) == 0 {
+				fmt.Fprintf(w, "no partner may see %s\n", r.Study)
+				return
+			}
 			rows := make([][]string, len(r.Receivers))
 			for i, p := range r.Receivers {
 				rows[i] = []string{p.Partner, p.State}

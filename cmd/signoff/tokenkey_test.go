@@ -201,7 +201,7 @@ func TestAKeyThatIsRevokedEndsAtOnce(t *testing.T) {
 	if diff := cmp.Diff(map[string]bool{third: true}, published(t, p, time.Now())); diff != "" {
 		t.Errorf("the key set: %s", diff)
 	}
-	refusal(t, exitRefused, []string{"keys", "revoke", "unknown", "--data", dir}, "there is no token key")
+	refusal(t, exitRefused, []string{"keys", "revoke", "unknown", "--data", dir}, "there is no key")
 
 	stop()
 	mustSignoff(t, "keys", "revoke", third, "--data", dir)

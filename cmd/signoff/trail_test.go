@@ -84,6 +84,9 @@ func TestAuditPrintsATableThatTheEnvironmentDoesNotNarrow(t *testing.T) {
 			t.Errorf("%s prints %s, want %s", c.args, got, c.want)
 		}
 	}
+	if out := mustSignoff(t, "audit", "--until", "2001", "--data", dir).out; out != "no line of the audit trail matches\n" {
+		t.Errorf("audit without a line prints %q", out)
+	}
 	for _, args := range []string{"--since yesterday", "--until 2026-13", "--head --actor pi"} {
 		if r := signoff(t, append([]string{"audit", "--data", dir}, strings.Fields(args)...)...); r.status != exitUsage {
 			t.Errorf("%s: status %d, %s", args, r.status, r.err)

@@ -69,10 +69,10 @@ func NewKey() ([]byte, error) {
 func NewSigner(privateJWK []byte) (*Signer, error) {
 	var key jose.JSONWebKey
 	if err := json.Unmarshal(privateJWK, &key); err != nil {
-		return nil, errors.New("the token key file does not contain a JWK")
+		return nil, errors.New("the key file does not contain a JWK")
 	}
 	if key.IsPublic() || !key.Valid() || !wellFormed(key.Public()) {
-		return nil, errors.New("the token key file does not contain a private ES256 key")
+		return nil, errors.New("the key file does not contain a private ES256 key")
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {

@@ -19,7 +19,7 @@ func Methods(h http.Handler, methods ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !slices.Contains(methods, r.Method) {
 			w.Header().Set("Allow", allow)
-			WriteError(w, r, events.Errorf(events.MethodNotAllowed, "Only %s is offered here.", allow))
+			WriteError(w, r, events.Errorf(events.MethodNotAllowed, "This path supports only the methods %s.", allow))
 			return
 		}
 		h.ServeHTTP(w, r)

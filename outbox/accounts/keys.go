@@ -59,7 +59,7 @@ func refuseLongerValidity(key access.Key, until time.Time) error {
 	if key.Until.IsZero() || !until.IsZero() && until.Before(key.Until) {
 		return nil
 	}
-	return events.Errorf(events.Conflict, "the token key %s was retired at %s and cannot be used again; make a new one",
+	return events.Errorf(events.Conflict, "the key %s was retired at %s and cannot be used again; make a new one",
 		key.ID(), events.FormatTime(key.Until))
 }
 
@@ -111,7 +111,7 @@ func (acc *Accounts) RevokeKey(ctx context.Context, by, id string, replace bool)
 			return err
 		}
 		if key == nil {
-			return events.Errorf(events.NotFound, "there is no token key %q; signoff keys list prints them", id)
+			return events.Errorf(events.NotFound, "there is no key %q; signoff keys list prints them", id)
 		}
 		if !key.Revoked() {
 			key.Until = key.From

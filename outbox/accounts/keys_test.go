@@ -130,7 +130,7 @@ func TestARevokedKeyStaysRevoked(t *testing.T) {
 		t.Errorf("the rotation %v is requested, %v was returned; the key is %v", pending, request, stored(signs.ID()))
 	}
 	_, err = d.Accounts().RevokeKey(ctx, operator, "unknown", true)
-	wantCode(t, err, events.NotFound, "there is no token key")
+	wantCode(t, err, events.NotFound, "there is no key")
 
 	var audited []string
 	ok(t, d.Audit(ctx, outbox.AuditFilter{}, func(e outbox.AuditEntry) error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/nats-io/nkeys"
 
@@ -109,7 +110,11 @@ func RenewKey(dir, name string) error {
 	case slices.Contains(Roles, Role(name)), Role(name) == sentinel:
 		path = filepath.Join(dir, rolesDir, name+".nk")
 	default:
-		return events.Errorf(events.Invalid, "there is no key %q; use accounts, logins, answers, %s or one of the roles %s", name, sentinel, Roles)
+		var roles []string
+		for _, r := range Roles {
+			roles = append(roles, string(r))
+		}
+		return events.Errorf(events.Invalid, "there is no key %q; use accounts, logins, answers or a role: %s", name, strings.Join(append(roles, string(sentinel)), ", "))
 	}
 	pair, err := nkeys.CreatePair(kind)
 	if err == nil {

@@ -290,7 +290,7 @@ func (a *API) serve(w http.ResponseWriter, r *request, e endpoint) error {
 	if !slices.Contains(e.methods, r.Method) {
 		allow := strings.Join(e.methods, ", ")
 		w.Header().Set("Allow", allow)
-		return events.Errorf(events.MethodNotAllowed, "Only %s is offered here.", allow)
+		return events.Errorf(events.MethodNotAllowed, "This path supports only the methods %s.", allow)
 	}
 	if e.open {
 		return e.answer(w, r)

@@ -64,7 +64,7 @@ func observationParameters() []parameter {
 		{name: paramPartner, single: true, parse: parsedBefore},
 		asOfParameter(),
 		{name: paramPage, kind: kindSpecial, text: "number of the page, from 1", single: true, parse: (*search).parsePage},
-		{name: paramStudy, kind: kindToken, text: "study number, exact match; required", parse: parsedBefore},
+		{name: paramStudy, kind: kindToken, text: "id of the study, exact match; required", parse: parsedBefore},
 	})
 }
 

@@ -40,7 +40,7 @@ func (p PasswordFlag) ReadNew(ctx context.Context, t Terminal, user string, leas
 	if err != nil {
 		return "", err
 	}
-	again, err := prompt(ctx, t, "The same again: ")
+	again, err := prompt(ctx, t, "New password of "+user+" again: ")
 	if err == nil && again != password {
 		err = errors.New("the two passwords differ; nothing was changed")
 	}

@@ -35,17 +35,17 @@ type Command struct {
 	Out           string         `required:"" help:"Directory to write to; created if it does not exist, for its owner only." placeholder:"DIR"`
 	Credentials   string         `help:"Directory for the credentials of the service; default credentials in --out." placeholder:"DIR"`
 	Callout       string         `help:"Directory for what signoff callout needs on another machine; default callout in --out." placeholder:"DIR"`
-	Node          []string       `default:"signoff-nats" help:"Host name by which the other servers and this program reach a server; repeat for each server of a cluster." placeholder:"HOST"`
-	ClientListen  string         `default:"0.0.0.0:4222" help:"Address for clients; {node} stands for the server's host name." placeholder:"ADDR"`
-	ClusterListen string         `default:"0.0.0.0:6222" help:"Address for the other servers of the cluster." placeholder:"ADDR"`
-	MonitorListen string         `default:"127.0.0.1:8222" help:"Address for health checks, without a login; empty for none." placeholder:"ADDR"`
-	StoreDir      string         `default:"/data" help:"Directory in which a server stores the stream and accounts." placeholder:"DIR"`
+	Node          []string       `default:"signoff-nats" help:"Host name by which the other servers and this program reach a server; repeat for each server of a cluster. Default ${default}." placeholder:"HOST"`
+	ClientListen  string         `default:"0.0.0.0:4222" help:"Address for clients; {node} stands for the server's host name. Default ${default}." placeholder:"ADDR"`
+	ClusterListen string         `default:"0.0.0.0:6222" help:"Address for the other servers of the cluster; default ${default}." placeholder:"ADDR"`
+	MonitorListen string         `default:"127.0.0.1:8222" help:"Address for health checks, without a login; empty for none. Default ${default}." placeholder:"ADDR"`
+	StoreDir      string         `default:"/data" help:"Directory in which a server stores the stream and accounts; default ${default}." placeholder:"DIR"`
 	ServerCert    string         `help:"Certificate that servers present to clients (PEM); a path on the server." placeholder:"FILE"`
 	ServerKey     string         `help:"Its private key." placeholder:"FILE"`
 	ClusterCA     string         `name:"cluster-ca" help:"Authorities for the certificates between servers (PEM)." placeholder:"FILE"`
 	ClusterCert   string         `help:"Certificate that servers present to each other (PEM)." placeholder:"FILE"`
 	ClusterKey    string         `help:"Its private key." placeholder:"FILE"`
-	NewKey        []string       `help:"Make another key in place of this one, which may have been stolen: accounts, logins, answers or a role; repeatable." placeholder:"NAME"`
+	NewKey        []string       `help:"Make another key in place of this one, which may have been stolen: accounts, logins, answers or a role; repeat for more." placeholder:"NAME"`
 	Insecure      bool           `help:"Allow plain text on addresses that other machines can reach; for a network that is safe."`
 	Reload        natsflags.Gone `hidden:"" help:"no reload is needed: signoff serve pushes partners' accounts to the running servers"`
 }

@@ -28,12 +28,12 @@ const DefaultStaleAfter = 30 * time.Second
 type CalloutSettings struct {
 	natsflags.Flags
 	LoginKey  string `help:"Keys that answer logins, as nats-config writes them; default keys/answers.json in the data directory." placeholder:"FILE"`
-	OpsListen string `help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:8082" placeholder:"ADDR"`
+	OpsListen string `help:"Address of /healthz, /readyz and /metrics; default ${default}." default:"127.0.0.1:8082" placeholder:"ADDR"`
 	Insecure  bool   `help:"Allow plain text to other machines, and on addresses that they can reach."`
 
 	TokenIssuer string `help:"iss that access tokens must have, as serve has it; default any that serve's keys have signed." placeholder:"URL"`
 
-	StaleAfter time.Duration `help:"How long after the stream was last heard logins are still answered; access may have ended since." default:"30s" placeholder:"D"`
+	StaleAfter time.Duration `help:"How long after the stream was last heard logins are still answered; access may have ended since. Default ${default}." default:"30s" placeholder:"D"`
 }
 
 // Callout answers partners' logins to an outside NATS server and does nothing else. It is a

@@ -101,7 +101,7 @@ func (c clients) AuthenticateClient(ctx context.Context, id, secret, address str
 	if retry.Poll(waiting, func() (bool, error) { return c.accepted(id, secret), nil }) != nil {
 		return access.Partner{}, &events.Error{
 			Code: events.Unavailable, RetryAfter: 2 * time.Second,
-			Message: "the partner, its secret or the token key is recorded, but not applied yet; try again in a moment",
+			Message: "the partner, its secret or the key for access tokens is recorded, but not applied yet; try again in a moment",
 		}
 	}
 	return partner, nil

@@ -95,7 +95,10 @@ func (p *Server) checks() []check {
 // follows it, and can tell who has access.
 func (p *Server) modelCheck() check {
 	return check{"readModel", func(context.Context) error {
-		if s := p.Model.Status(); !s.CaughtUp || s.State == readmodel.Red {
+		switch s := p.Model.Status(); {
+		case s.State == readmodel.Red:
+			return fmt.Errorf("read model %s, %d events behind: %s; if this stream is the right one, signoff rebuild makes the read model anew", s.State, s.Lag, s.Reason)
+		case !s.CaughtUp:
 			return fmt.Errorf("read model %s, %d events behind: %s", s.State, s.Lag, s.Reason)
 		}
 		return p.Model.Directory().Current()

@@ -57,10 +57,10 @@ const deskOff = "off"
 // Settings are the flags of a server, besides its data directory. The desk is the interface
 // for source systems and PIs.
 type Settings struct {
-	Listen        string `help:"Address of the read API and the token endpoint; port 0 takes a free one." default:"127.0.0.1:8080" placeholder:"ADDR"`
-	OpsListen     string `help:"Address of /healthz, /readyz and /metrics; with TLS like the read API unless it is on loopback." default:"127.0.0.1:8082" placeholder:"ADDR"`
-	DeskListen    string `help:"Address of the interface for source systems and PIs, which partners must not reach; off for none; with TLS like the read API." default:"127.0.0.1:8081" placeholder:"ADDR"`
-	NATSListen    string `name:"nats-listen" help:"Address of the embedded NATS server." default:"127.0.0.1:4222" placeholder:"ADDR"`
+	Listen        string `help:"Address of the read API and the token endpoint; port 0 takes a free one. Default ${default}." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	OpsListen     string `help:"Address of /healthz, /readyz and /metrics; with TLS like the read API unless it is on loopback. Default ${default}." default:"127.0.0.1:8082" placeholder:"ADDR"`
+	DeskListen    string `help:"Address of the interface for source systems and PIs, which partners must not reach; off for none; with TLS like the read API. Default ${default}." default:"127.0.0.1:8081" placeholder:"ADDR"`
+	NATSListen    string `name:"nats-listen" help:"Address of the embedded NATS server; default ${default}." default:"127.0.0.1:4222" placeholder:"ADDR"`
 	TLSCert       string `name:"tls-cert" help:"Certificate of the read API and the token endpoint (PEM); read again when it changes." placeholder:"FILE"`
 	TLSKey        string `name:"tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
 	NATSTLSCert   string `name:"nats-tls-cert" help:"Certificate of the embedded NATS server (PEM); read again when it changes." placeholder:"FILE"`
@@ -69,18 +69,18 @@ type Settings struct {
 	PublicURL     string `name:"public-url" help:"Start of every link in answers; default http:// or https:// and the read API's address." placeholder:"URL"`
 	NATSPublicURL string `name:"nats-public-url" help:"URL by which partners reach NATS, for their quick start; default where it listens, or the first of --nats-url." placeholder:"URL"`
 	TokenIssuer   string `help:"iss of access tokens, by which installations refuse those of each other; default the public URL of the token endpoint." placeholder:"URL"`
-	BasePath      string `help:"Path of the read API." default:"${basePath}" placeholder:"PATH"`
-	MaxCount      int    `help:"Largest page served." default:"${maxCount}" placeholder:"N"`
-	PageCache     int64  `help:"Most bytes of memory for pages that were requested before; -1 stores none." default:"67108864" placeholder:"BYTES"`
+	BasePath      string `help:"Path of the read API; default ${default}." default:"${basePath}" placeholder:"PATH"`
+	MaxCount      int    `help:"Largest page; default ${default}." default:"${maxCount}" placeholder:"N"`
+	PageCache     int64  `help:"Most bytes of memory for pages that were requested before; -1 stores none. Default ${default}." default:"67108864" placeholder:"BYTES"`
 
 	MaxConnections           int `help:"Most connections to the read API at a time; default half of the files that the process may open, less 128, and at most 8192." placeholder:"N"`
 	MaxConnectionsPerAddress int `help:"Most connections to the read API from one address; behind a proxy all clients have one. Default no limit." placeholder:"N"`
 
-	KeepPositions time.Duration `help:"How long links to further pages show a study as it was on the first page, counted from its next event." default:"1h" placeholder:"D"`
-	Origin        string        `help:"Start of every event's source; fixed when the outbox is created. Default /signoff." placeholder:"URI"`
-	TypePrefix    string        `help:"Start of every event's type; fixed when the outbox is created. Default org.mskcc.crit." placeholder:"PREFIX"`
+	KeepPositions time.Duration `help:"How long links to further pages show a study as it was on the first page, counted from its next event; default ${default}." default:"1h" placeholder:"D"`
+	Origin        string        `help:"Start of every event's source; fixed when the outbox is created; default /signoff." placeholder:"URI"`
+	TypePrefix    string        `help:"Start of every event's type, with its dot at the end; default \"org.mskcc.crit.\", fixed when the outbox is created." placeholder:"PREFIX"`
 
-	MaxConsumers int `help:"Largest number of consumers that partners have on NATS: one for each partner and one for each study granted to it." default:"${maxConsumers}" placeholder:"N"`
+	MaxConsumers int `help:"Largest number of consumers that partners have on NATS: one for each partner and one for each study granted to it. Default ${default}." default:"${maxConsumers}" placeholder:"N"`
 
 	DeskAPISigning bool `name:"desk-api-signing" help:"Let PIs sign off and withdraw over the interface for source systems and PIs."`
 

@@ -45,10 +45,6 @@ func (p *Server) openTransport(ctx context.Context) (err error) {
 		}
 		s.NATSListen = "" // not used
 	}
-	p.warnOfLinks()
-	if s.Insecure {
-		return nil
-	}
 	for _, l := range []struct {
 		flag, address string
 		certificate   *certificate
@@ -59,11 +55,12 @@ func (p *Server) openTransport(ctx context.Context) (err error) {
 		{"--desk-listen", s.DeskListen, p.transport.api, "--tls-cert and --tls-key"},
 		{"--nats-listen", s.NATSListen, p.transport.nats, "--nats-tls-cert and --nats-tls-key"},
 	} {
-		if l.certificate == nil && l.address != "" && !natsflags.LoopbackOnly(ctx, l.address) {
+		if !s.Insecure && l.certificate == nil && l.address != "" && !natsflags.LoopbackOnly(ctx, l.address) {
 			return console.UsageError(fmt.Sprintf("%s %s can be reached from other machines and would speak plain text: use %s, or an address of 127.0.0.1, or --insecure if a proxy before it does TLS",
 				l.flag, l.address, l.tls))
 		}
 	}
+	p.warnOfLinks()
 	return nil
 }
 

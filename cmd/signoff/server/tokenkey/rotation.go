@@ -56,7 +56,7 @@ func (r *rotator) advance(ctx context.Context, request accounts.KeyRotation, now
 		}
 	}
 	if retired, err = r.outbox.Accounts().FinishKeyRotation(ctx, request, until); err != nil {
-		return false, nil, fmt.Errorf("retire the previous token keys: %w", err)
+		return false, nil, fmt.Errorf("retire the previous keys for access tokens: %w", err)
 	}
 	r.step(StepFinished)
 	return true, retired, nil
@@ -77,7 +77,7 @@ func (r *rotator) announce(ctx context.Context, request *accounts.KeyRotation, n
 		return err
 	}
 	if err := r.outbox.Accounts().AnnounceNextKey(ctx, *request, next.Key(now)); err != nil {
-		return fmt.Errorf("announce the new token key: %w", err)
+		return fmt.Errorf("announce the new key for access tokens: %w", err)
 	}
 	r.next, request.Key = next, next.ID()
 	r.step(StepAnnounced)
@@ -91,7 +91,7 @@ func (r *rotator) place() error {
 		err = datadir.WriteFile(r.dir.TokenKey(), r.next.File)
 	}
 	if err != nil {
-		return fmt.Errorf("put the new token key in place: %w", err)
+		return fmt.Errorf("put the new key for access tokens in place: %w", err)
 	}
 	r.current, r.next = r.next, nil
 	r.placed(r.current)

@@ -179,7 +179,7 @@ func (k *Keyring) rotate(ctx context.Context, now time.Time) error {
 			applied: func(id string) bool { _, applied := k.directory().Key(id); return applied },
 			placed: func(key *Key) {
 				k.current.Store(key)
-				k.log.Info("tokens are signed with another key", "key", key.ID())
+				k.log.Info("access tokens are signed with another key", "key", key.ID())
 			},
 		}
 	}
@@ -201,7 +201,7 @@ func (k *Keyring) retire(ctx context.Context, now time.Time) error {
 	}
 	retired, err := k.outbox.Accounts().RetireKeys(ctx, "signoff", k.ID(), now.Add(Overlap))
 	if err != nil {
-		return fmt.Errorf("retire the previous token keys: %w", err)
+		return fmt.Errorf("retire the previous keys for access tokens: %w", err)
 	}
 	k.olderRetired = true
 	k.logRetired(retired)
@@ -210,7 +210,7 @@ func (k *Keyring) retire(ctx context.Context, now time.Time) error {
 
 func (k *Keyring) logRetired(retired []access.Key) {
 	for _, key := range retired {
-		k.log.Info("token key retired", "key", key.ID(), "until", key.Until)
+		k.log.Info("key for access tokens retired", "key", key.ID(), "until", key.Until)
 	}
 }
 
@@ -231,7 +231,7 @@ func (k *Keyring) endsLate(d access.Directory, now time.Time) bool {
 func (k *Keyring) compareFile() error {
 	file, err := os.ReadFile(k.dir.TokenKey())
 	if err != nil {
-		return fmt.Errorf("read the token key: %w", err)
+		return fmt.Errorf("read the key for access tokens: %w", err)
 	}
 	if !bytes.Equal(file, k.Current().File) {
 		return fmt.Errorf("%s was changed, but not by signoff keys rotate; put back the key %s, or make a new one with signoff keys rotate",
@@ -245,7 +245,7 @@ func (k *Keyring) logOnce(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.lastLogged != err.Error() {
-		k.log.Error("the token key needs attention; tokens are signed with the current one", "key", k.ID(), "error", err)
+		k.log.Error("the key for access tokens needs attention; they are signed with the current one", "key", k.ID(), "error", err)
 	}
 	k.lastLogged = err.Error()
 }
