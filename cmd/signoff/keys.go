@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -53,6 +55,11 @@ type keysRevoke struct {
 func (cmd *keysRevoke) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
 		current, err := tokenkey.Revoke(ctx, c.dir(), o, console.Operator(), cmd.ID)
+		if errors.Is(err, tokenkey.ErrNotReplaced) { // it is revoked all the same, and that can be in force
+			fmt.Fprintf(t.Out, "the key %s is revoked\n", cmd.ID)
+			fmt.Fprintln(t.Err, err)
+			return cmp.Or(awaitEnded(ctx, c, t, o), console.ErrPartly)
+		}
 		if err != nil {
 			return err
 		}

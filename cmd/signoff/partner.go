@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -196,13 +197,13 @@ func printSecret(w io.Writer, id, secret string) {
 // yet, and returns nil. With outside NATS servers it also prints which of them do not answer:
 // there the change takes effect later.
 func awaitApplied(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox) error {
-	if _, ok := c.dir().Running(); !ok {
+	if !c.dir().Served() {
 		fmt.Fprintln(t.Err, notRunning)
 		return nil
 	}
 	p, err := datadir.AwaitAccess(ctx, c.dir(), o, func(p datadir.Progress) bool { return p.Refused && p.Applied })
 	if err == nil && (p.Failure != nil || !p.Refused || !p.Applied) {
-		fmt.Fprintf(t.Err, "recorded, but not in effect yet: the server has not applied it within %s; see signoff status\n", datadir.AppliedTimeout)
+		fmt.Fprintf(t.Err, "recorded, but not in effect yet: the server has not applied it within %s;\nsee signoff status\n", datadir.AppliedTimeout)
 	}
 	if len(p.Unanswered) > 0 {
 		fmt.Fprintf(t.Err, "no answer from NATS server %s\n", strings.Join(p.Unanswered, ", "))
@@ -217,7 +218,7 @@ const notRunning = "no server is running: the change takes effect when signoff s
 // returns console.ErrPartly. If no server runs, it prints when the change takes effect and
 // returns nil, because then nobody is served.
 func awaitEnded(ctx context.Context, c *common, t console.Terminal, o *outbox.Outbox) error {
-	if _, ok := c.dir().Running(); !ok {
+	if !c.dir().Served() {
 		fmt.Fprintln(t.Err, notRunning)
 		return nil
 	}
@@ -225,20 +226,33 @@ func awaitEnded(ctx context.Context, c *common, t console.Terminal, o *outbox.Ou
 	if err != nil || p.Ended() {
 		return err
 	}
-	fmt.Fprintf(t.Err, "recorded, but the running server has not carried it out within %s; it goes on trying (see signoff status):\n", datadir.AppliedTimeout)
+	fmt.Fprintf(t.Err, "recorded, but the running server has not carried it out within %s.\nIt goes on trying; see signoff status.\n", datadir.AppliedTimeout)
 	if p.Failure != nil {
-		fmt.Fprintf(t.Err, "             it does not answer, so nothing is known of what it refuses: %v\n", p.Failure)
+		fmt.Fprintf(t.Err, "It does not answer, so nothing is known of what it refuses:\n  %v\n", p.Failure)
 		return console.ErrPartly
 	}
-	line := func(what string, holds bool, why string) {
-		state := "yes"
-		if !holds {
-			state = strings.TrimSuffix("no: "+why, ": ")
+	line := func(state, what string, why ...string) {
+		fmt.Fprintf(t.Err, "%-8s %s\n", state, what)
+		for _, reason := range why {
+			fmt.Fprintf(t.Err, "           %s\n", reason)
 		}
-		fmt.Fprintf(t.Err, "%-69s %s\n", what, state)
 	}
-	line("the read API, the token endpoint and new logins refuse it", p.Refused, "")
-	line("on NATS the consumers are deleted, and accounts and connections ended", p.Withdrawn, strings.ReplaceAll(p.Reason, "\n", "; "))
-	line("every NATS server has answered", len(p.Unanswered) == 0, strings.Join(p.Unanswered, ", "))
+	yesOrNo := map[bool]string{true: "yes", false: "no"}
+	line(yesOrNo[p.Refused], "the read API, the token endpoint and new logins refuse it")
+	var reasons []string // errors of several connections repeat each other
+	for reason := range strings.Lines(p.Reason) {
+		if reason = strings.TrimSpace(reason); !p.Withdrawn && !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	line(yesOrNo[p.Withdrawn], "on NATS the consumers, the accounts and the connections are ended", reasons...)
+	switch {
+	case len(p.Unanswered) > 0:
+		line("no", "every NATS server has answered", p.Unanswered...)
+	case !p.Withdrawn:
+		line("unknown", "every NATS server has answered")
+	default:
+		line("yes", "every NATS server has answered")
+	}
 	return console.ErrPartly
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/admission"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/tokenkey"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
@@ -119,6 +120,25 @@ func TestAWithdrawalThatEndsWithStatus0IsInForceEverywhere(t *testing.T) {
 	})
 }
 
+// wantPrinted checks what a command that ended something prints when that is not carried
+// out in time: for the read API, the state on NATS, and the answers of NATS servers. All but
+// the reasons, which are indented, fits a terminal.
+func wantPrinted(t *testing.T, printed string, states ...string) {
+	t.Helper()
+	var got []string
+	for line := range strings.Lines(printed) {
+		if !strings.HasPrefix(line, "  ") && len(line) > 81 {
+			t.Errorf("%d characters: %s", len(line), line)
+		}
+		if state, _, _ := strings.Cut(line, " "); slices.Contains([]string{"yes", "no", "unknown"}, state) {
+			got = append(got, state)
+		}
+	}
+	if !slices.Equal(got, states) {
+		t.Errorf("%q, want the states %q", printed, states)
+	}
+}
+
 func TestAWithdrawalThatIsNotCarriedOutInTime(t *testing.T) {
 	i := newInstallation(t, 1)
 	o := &clusterServer{cluster: newCluster(t, i.dir, 1)}
@@ -146,9 +166,8 @@ func TestAWithdrawalThatIsNotCarriedOutInTime(t *testing.T) {
 			if r.status != exitRefused || !strings.Contains(r.err, "has not carried it out within") {
 				t.Errorf("status %d: %s", r.status, r.err)
 			}
-			lines := strings.Split(strings.TrimSpace(r.err), "\n")
-			if name == "revoke" && (len(lines) != 4 || !strings.HasSuffix(lines[1], " yes") || !strings.Contains(lines[2], " no: ")) {
-				t.Errorf("it prints %q", lines)
+			if name == "revoke" {
+				wantPrinted(t, r.err, "yes", "no", "unknown")
 			}
 			eventually(t, "a refusal", func() error {
 				if res := ask(t, p, c.client.id, c.client.token, i.study); res.StatusCode != c.want {
@@ -161,6 +180,18 @@ func TestAWithdrawalThatIsNotCarriedOutInTime(t *testing.T) {
 	if res := askToken(t, p, "removed", secret); res.StatusCode != http.StatusUnauthorized {
 		t.Errorf("an access token: %d", res.StatusCode)
 	}
+	t.Run("a key that signs", func(t *testing.T) {
+		waitFor(t, 5*time.Second)
+		before := tokenkey.RotationTimeout
+		defer func() { tokenkey.RotationTimeout = before }()
+		tokenkey.RotationTimeout = 100 * time.Millisecond
+		r := signoff(t, "keys", "revoke", p.TokenKeys.ID(), "--data", i.dir)
+		if r.status != exitRefused || !strings.Contains(r.out, "is revoked") || !strings.Contains(r.err, "the rotation is requested") {
+			t.Errorf("status %d: %s %s", r.status, r.out, r.err)
+		}
+		_, states, _ := strings.Cut(r.err, "\n")
+		wantPrinted(t, states, "yes", "no", "unknown")
+	})
 	waitFor(t, 100*time.Millisecond)
 	// A secret that replaces another one is not refused because the broker is away.
 	var c credentials
@@ -170,6 +201,32 @@ func TestAWithdrawalThatIsNotCarriedOutInTime(t *testing.T) {
 	}
 	if res := askToken(t, p, "acme", c.Secret); res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("an access token for a new secret: %d", res.StatusCode)
+	}
+}
+
+func TestAWithdrawalWhileServeJSONIsMissing(t *testing.T) {
+	p, _ := startServer(t, t.TempDir())
+	dir := string(p.Dir)
+	acme := newPartner(t, p, "acme", "S1")
+	if err := p.Dir.RemoveServeFile(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, 100*time.Millisecond)
+	for _, args := range [][]string{{"partner", "revoke", "acme", "S1"}, {"partner", "rotate", "acme"}, {"partner", "remove", "acme"}} {
+		r := signoff(t, append(args, "--data", dir)...)
+		if r.status != exitRefused || strings.Contains(r.err, "no server is running") || !strings.Contains(r.err, "serve.json") {
+			t.Errorf("%s: status %d, %s", args[1], r.status, r.err)
+		}
+	}
+	eventually(t, "a refusal", func() error {
+		if res := ask(t, p, "acme", acme.token, "S1"); res.StatusCode != http.StatusUnauthorized {
+			return fmt.Errorf("%d", res.StatusCode)
+		}
+		return nil
+	})
+	current := p.TokenKeys.ID()
+	if r := signoff(t, "keys", "revoke", current, "--data", dir); r.status != exitRefused || keyStates(t, dir)[current] != keyRevoked {
+		t.Errorf("status %d, %s", r.status, r.err)
 	}
 }
 

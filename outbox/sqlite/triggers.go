@@ -16,45 +16,62 @@ import (
 )
 
 // ChangedTriggers returns the names of the triggers of the migrations that the
-// database has not, or has in another form, sorted. A trigger that keeps a table
-// from change is of no use once it is dropped, and nothing else shows that it was.
+// database has not, or has in another form, and of the triggers that others have added to
+// the tables of the migrations; both sorted. A trigger that keeps a table from change is of
+// no use once it is dropped, and nothing else shows that it was. A trigger that was added may
+// pass over the lines of an action, so that they leave no gap.
 //
 // What the triggers have to be is found by running the migrations in memory.
-func (db *DB) ChangedTriggers(ctx context.Context, migrations fs.FS) ([]string, error) {
-	expected, err := expectedTriggers(ctx, migrations)
+func (db *DB) ChangedTriggers(ctx context.Context, migrations fs.FS) (changed, added []string, err error) {
+	expected, tables, err := expectedTriggers(ctx, migrations)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	found, err := triggers(ctx, db.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("read triggers: %w", db.Explain(err))
+		return nil, nil, fmt.Errorf("read triggers: %w", db.Explain(err))
 	}
-	var changed []string
 	for _, name := range slices.Sorted(maps.Keys(expected)) {
 		if found[name] != expected[name] {
 			changed = append(changed, name)
 		}
 	}
-	return changed, nil
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		if _, ok := expected[name]; !ok && slices.Contains(tables, found[name].table) {
+			added = append(added, name)
+		}
+	}
+	return changed, added, nil
 }
 
-func expectedTriggers(ctx context.Context, migrations fs.FS) (expected map[string]string, err error) {
+// trigger is a trigger as the database stores it.
+type trigger struct {
+	table     string // in lower case
+	statement string
+}
+
+// expectedTriggers returns the triggers and the tables that the migrations make.
+func expectedTriggers(ctx context.Context, migrations fs.FS) (expected map[string]trigger, tables []string, err error) {
 	sys := &system{writer: pool("", url.Values{"mode": {"memory"}, "_txlock": {"immediate"}}, 1)}
 	memory := database.New(sys.writer, sys.writer, sys)
 	defer func() { err = errors.Join(err, memory.Close()) }()
 	if err := memory.Migrate(ctx, migrations); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return triggers(ctx, memory.Reader)
+	if err := memory.Reader.SelectContext(ctx, &tables, `select lower(name) from sqlite_master where type = 'table'`); err != nil {
+		return nil, nil, fmt.Errorf("read tables: %w", err)
+	}
+	expected, err = triggers(ctx, memory.Reader)
+	return expected, tables, err
 }
 
-// triggers returns the statement of each trigger by its name.
-func triggers(ctx context.Context, q *sqlx.DB) (map[string]string, error) {
-	all := make(map[string]string)
+// triggers returns the triggers by name.
+func triggers(ctx context.Context, q *sqlx.DB) (map[string]trigger, error) {
+	all := make(map[string]trigger)
 	err := database.Each(ctx, q, func(row database.Row) error {
 		var name, table, statement string
 		err := row.Scan(&name, &table, &statement)
-		all[name] = table + " " + strings.TrimSpace(statement)
+		all[name] = trigger{strings.ToLower(table), strings.TrimSpace(statement)}
 		return err
 	}, `select name, tbl_name, sql from sqlite_master where type = 'trigger'`)
 	return all, err

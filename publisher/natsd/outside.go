@@ -78,8 +78,9 @@ func (o *Outside) TooOld(context.Context) error { return o.old.all() }
 // AwaitRefusal waits until the servers refuse the credentials of an open connection, and
 // returns an error that says so. A connection is taken for refused once it was refused, since
 // it was last accepted, twice as often as there are servers: one server may have other keys
-// than the rest for a while, as when all are started again with new keys. It returns nil when
-// ctx ends.
+// than the rest for a while, as when all are started again with new keys. Logins that the
+// servers did not finish count too, four times as many as there are servers. It returns nil
+// when ctx ends.
 func (o *Outside) AwaitRefusal(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -176,18 +177,27 @@ func after(former, fn nats.ConnHandler) nats.ConnHandler {
 
 // watchRefusals counts how often a connection is refused after it was accepted last, until it
 // is closed. Package nats calls no handler for a refusal of the first connect.
+//
+// A login that the server has not finished when it sends its first PING was most probably
+// asked of the callout in vain, as credentials of the callout's role with a former key are.
+// It may also be that of a server that is very slow, so more of them are needed.
 func (o *Outside) watchRefusals(role Role, nc *nats.Conn) {
 	changed := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
 	go func() {
-		for refusals := 0; !nc.IsClosed(); {
+		for refusals, late := 0, 0; !nc.IsClosed(); {
 			switch <-changed {
 			case nats.CONNECTED:
-				refusals = 0
+				refusals, late = 0, 0
 			case nats.RECONNECTING: // the last attempt has failed
-				if err := nc.LastError(); errors.Is(err, nats.ErrAuthorization) {
-					if refusals++; refusals == 2*len(nc.Servers()) {
-						o.reportRefusal(refusedError(role, err))
-					}
+				err, reported := nc.LastError(), refusals >= 2*len(nc.Servers()) || late >= 4*len(nc.Servers())
+				switch {
+				case errors.Is(err, nats.ErrAuthorization):
+					refusals++
+				case err != nil && unanswered(err):
+					late++
+				}
+				if !reported && (refusals >= 2*len(nc.Servers()) || late >= 4*len(nc.Servers())) {
+					o.reportRefusal(refusedError(role, err))
 				}
 			}
 		}

@@ -129,6 +129,26 @@ func TestARefusalOfAConnectionThatGoesOnTryingIsReturned(t *testing.T) {
 	}
 }
 
+// A server asks the callout about credentials of AUTH with a former signing key, and nobody
+// answers. Its refusal comes later than its first PING, which ends the client's attempt.
+func TestFormerCredentialsOfAnAccountWithACalloutAreFoundRefused(t *testing.T) {
+	t.Parallel() // it waits for the server
+	now := configure(t)
+	former := configuration{keys: now.keys, roles: configure(t).roles}
+	n := node(t, t.TempDir(), now, natsd.Node{Name: "one", Listen: "127.0.0.1:-1", StoreDir: t.TempDir()})
+	o := reach(n.ClientURL(), former)
+	nc, err := o.Connect(natsd.Callout, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.IgnoreAuthErrorAbort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := o.AwaitRefusal(ctx); err == nil || !strings.Contains(err.Error(), string(natsd.Callout)) || !strings.Contains(err.Error(), "nats-config") {
+		t.Errorf("got %v, want that the callout is refused and what to do", err)
+	}
+}
+
 func TestAnAccountElsewhereIsSet(t *testing.T) {
 	e := newElsewhere(t)
 	a := e.Accounts(e.c.keys, e.c.preload)

@@ -94,9 +94,12 @@ func reaches(ctx context.Context, o *outbox.Outbox, head AccessEvent, recorded e
 
 // access asks the running server.
 func (d Dir) access(ctx context.Context) (a Access, err error) {
-	s, ok := d.Running()
-	if !ok {
+	if !d.Locked() {
 		return a, errors.New("the server has ended")
+	}
+	s, err := d.readServeFile()
+	if err != nil {
+		return a, fmt.Errorf("it is starting, or its address is lost: %w", err)
 	}
 	status, body, err := d.Get(ctx, s.OpsURL+AccessPath)
 	if err == nil && status != http.StatusOK {

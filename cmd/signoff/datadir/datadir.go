@@ -68,6 +68,12 @@ func (d Dir) MustExist() error {
 	return err
 }
 
+// ServePurpose is the purpose with which a server locks the directory.
+const ServePurpose = "serve"
+
+// holderOf is how the lock file names the command that holds the lock.
+func holderOf(purpose string) string { return "(signoff " + purpose + ")" }
+
 // Lock locks the directory for this process, until unlock is called or the process ends,
 // however it ends. It must be held by a server on the directory, and by a command that
 // replaces the server for a while, as keys rotate and rebuild do. Two embedded NATS servers
@@ -94,7 +100,7 @@ func (d Dir) Lock(purpose string) (unlock func(), err error) {
 		return nil, fmt.Errorf("remove serve.json of a server that was killed: %w", err)
 	}
 	if err := f.Truncate(0); err == nil {
-		_, _ = fmt.Fprintf(f, "process %d (signoff %s)\n", os.Getpid(), purpose)
+		_, _ = fmt.Fprintf(f, "process %d %s\n", os.Getpid(), holderOf(purpose))
 	}
 	return func() { _ = f.Close() }, nil
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 )
@@ -68,6 +69,16 @@ func (d Dir) Running() (s Serving, ok bool) {
 	}
 	s, err := d.readServeFile()
 	return s, err == nil
+}
+
+// Served reports whether a server runs on the directory. Unlike Running it does not need
+// serve.json, which is missing while a server starts, or if it could not be written.
+func (d Dir) Served() bool {
+	if !d.Locked() {
+		return false
+	}
+	holder, err := os.ReadFile(d.lockFile())
+	return err != nil || strings.Contains(string(holder), holderOf(ServePurpose))
 }
 
 // readServeFile returns the content of serve.json, whether or not that server still runs.

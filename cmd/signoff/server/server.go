@@ -142,7 +142,7 @@ func Open(ctx context.Context, dir datadir.Dir, s Settings, log *slog.Logger) (*
 	p := &Server{Dir: dir, Settings: s, log: slog.New(rest.LogHandler(log.Handler()))}
 	if err := p.openAll(ctx, []component{
 		{"TLS", p.openTransport},
-		{"data directory", p.lockDirectory("serve")},
+		{"data directory", p.lockDirectory(datadir.ServePurpose)},
 		{"listeners", p.listen},
 		{"outbox", p.openOutbox},
 		{"NATS", p.openNATS},

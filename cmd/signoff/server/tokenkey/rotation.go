@@ -2,6 +2,7 @@ package tokenkey
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -144,7 +145,7 @@ func rotate(
 ) (current string, err error) {
 	unlock, err := dir.Lock("keys rotate")
 	if err != nil {
-		if _, running := dir.Running(); !running {
+		if !dir.Served() {
 			return "", err // the holder of the lock does not carry out rotations
 		}
 	} else {
@@ -182,6 +183,10 @@ func rotateHere(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request 
 	return r.current.ID(), nil
 }
 
+// ErrNotReplaced is returned if the request for a rotation is recorded, and the running
+// server has not carried it out in time. A key that was to be revoked is revoked then.
+var ErrNotReplaced = errors.New("the rotation is requested, but the running server has not carried it out")
+
 // awaitRotation waits until the running server has carried out the rotation and its
 // read model has applied that.
 func awaitRotation(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, request accounts.KeyRotation, meanwhile string) (string, error) {
@@ -192,8 +197,8 @@ func awaitRotation(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, reque
 		return request.Finished, err
 	})
 	if err != nil && waiting.Err() != nil && ctx.Err() == nil { // RotationTimeout has passed
-		return "", fmt.Errorf("the rotation is requested, but the running server has not carried it out within %s; "+
-			"it does so as soon as it can, and %s; see signoff keys list, signoff status and the server's log", RotationTimeout, meanwhile)
+		return "", fmt.Errorf("%w within %s; it does so as soon as it can, and %s; see signoff keys list, signoff status and the server's log",
+			ErrNotReplaced, RotationTimeout, meanwhile)
 	}
 	if err != nil {
 		return "", err
