@@ -304,4 +304,3 @@ func TestTheDashboardShowsMetricsThatExist(t *testing.T) {
 		t.Errorf("%d panels, uid %q", graphs, dashboard.UID)
 	}
 }
-

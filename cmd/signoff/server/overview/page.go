@@ -89,11 +89,10 @@ func number(n uint64) string {
 func count(n int, noun string) string { return countOf(uint64(max(n, 0)), noun) }
 
 func countOf(n uint64, noun string) string {
-	stem, isY := strings.CutSuffix(noun, "y")
 	switch {
 	case n == 1:
-	case isY:
-		noun = stem + "ies"
+	case noun == "study":
+		noun = "studies"
 	default:
 		noun += "s"
 	}

@@ -2,6 +2,7 @@ package overview
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,43 +157,49 @@ func (f Facts) waitingTile() Tile {
 
 // Summarize sets State, Sentence and Detail from the other facts.
 func (f *Facts) Summarize() {
-	state, sentence := OK, ""
+	f.State = OK
 	for _, t := range f.Tiles() {
-		state = worse(state, t.State)
+		f.State = worse(f.State, t.State)
 	}
-	blocked := 0
 	for _, found := range f.Findings {
+		f.State = worse(f.State, Warn)
 		if found.Blocks {
-			blocked, state = blocked+1, Bad
+			f.State = Bad
 		}
-		state = worse(state, Warn)
 	}
 	_, _, late, _ := f.latePartners()
-	switch {
-	case f.Publisher.State == publisher.Stopped:
-		sentence = "The publisher has stopped"
+	f.Sentence, f.Detail = f.sentence(late), f.detail(late)
+}
+
+// sentence returns what is worst.
+func (f Facts) sentence(late int) string {
+	blocks := func(found Finding) bool { return found.Blocks }
+	switch state := f.Publisher.State; {
+	case state == publisher.Stopped:
+		return "The publisher has stopped"
 	case f.ReadModel.State == readmodel.Red:
-		sentence = "The read model has stopped"
+		return "The read model has stopped"
 	case len(f.Parked) == 1:
-		sentence = "One study is parked"
+		return "One study is parked"
 	case len(f.Parked) > 1:
-		sentence = fmt.Sprintf("%d studies are parked", len(f.Parked))
-	case blocked > 0:
-		sentence = "The server is not ready"
-	case f.Publisher.State != publisher.Running:
-		sentence = "Signed reports are not being published"
+		return fmt.Sprintf("%d studies are parked", len(f.Parked))
+	case slices.ContainsFunc(f.Findings, blocks) && state == publisher.Running:
+		return "The server is not ready"
+	case state == publisher.BackingOff:
+		return "Signed reports are not being published"
+	case state != publisher.Running:
+		return "The publisher is starting"
 	case len(f.Findings) > 0:
-		sentence = "Sign-offs are published; something needs attention"
+		return "Sign-offs are published; something needs attention"
 	case late == 1:
-		sentence = "One partner is behind"
+		return "One partner is behind"
 	case late > 1:
-		sentence = fmt.Sprintf("%d partners are behind", late)
-	case state != OK:
-		sentence = "Events are on their way"
+		return fmt.Sprintf("%d partners are behind", late)
+	case f.State != OK:
+		return "Events are on their way"
 	default:
-		sentence = "All is published and applied"
+		return "All is published and applied"
 	}
-	f.State, f.Sentence, f.Detail = state, sentence, f.detail(late)
 }
 
 // detail returns what is to be known beside the sentence.
@@ -205,8 +212,12 @@ func (f Facts) detail(late int) string {
 	case !running && f.Outbox.Unpublished > 0:
 		parts = append(parts, countOf(f.Outbox.Unpublished, "event")+" wait in the outbox and are not lost.")
 	}
-	if late > 0 && (len(f.Parked) > 0 || !running || len(f.Findings) > 0) {
-		parts = append(parts, count(late, "partner")+" behind.")
+	switch named := len(f.Parked) == 0 && running && len(f.Findings) == 0; { // in the sentence
+	case late == 0 || named:
+	case late == 1:
+		parts = append(parts, "One partner is behind.")
+	default:
+		parts = append(parts, count(late, "partner")+" are behind.")
 	}
 	return strings.Join(append(parts, "Up "+span(f.At.Sub(f.Started))+"."), " ")
 }
