@@ -205,7 +205,10 @@ func TestTheOperatorsAddress(t *testing.T) {
 			t.Errorf("the page beside the streams: %d", status)
 		}
 		open[0].Body.Close()
-		for opsRequest(ctx, t, p, "/live", "").StatusCode != http.StatusOK { // until the server notices
+		for free := false; !free; { // until the server notices
+			response := opsRequest(ctx, t, p, "/live", "")
+			free = response.StatusCode == http.StatusOK
+			response.Body.Close()
 		}
 	})
 

@@ -56,7 +56,7 @@ var pageTemplate = template.Must(template.New("overview").Option("missingkey=err
 	"visible": visible,
 	"kind":    kindText,
 	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
-	"micros":  func(t time.Time) string { return t.UTC().Format("15:04:05.000000") },
+	"micros":  func(t time.Time) string { return t.UTC().Format(".000000") },
 	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"since":   func(now, t time.Time) string { return span(now.Sub(t)) },
 	"moment":  moment,
