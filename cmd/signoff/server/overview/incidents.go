@@ -3,6 +3,7 @@ package overview
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -80,12 +81,11 @@ func (o *Overview) readIncidents(ctx context.Context, f *Facts) error {
 		return err
 	}
 	var added []outbox.AuditEntry
-	for action := range incidentTexts {
-		if last == known.read {
-			break
-		}
+	if last != known.read {
 		// Lines behind last are left to the next reading, which would read them twice otherwise.
-		filter := outbox.AuditFilter{Action: action, From: from, After: known.read, Before: last + 1, Newest: mostIncidents}
+		filter := outbox.AuditFilter{
+			Actions: slices.Collect(maps.Keys(incidentTexts)), From: from, After: known.read, Before: last + 1, Newest: mostIncidents,
+		}
 		err := o.sources.Outbox.Audit(ctx, filter, func(e outbox.AuditEntry) error {
 			added = append(added, e)
 			return nil
@@ -94,7 +94,6 @@ func (o *Overview) readIncidents(ctx context.Context, f *Facts) error {
 			return err
 		}
 	}
-	slices.SortFunc(added, func(a, b outbox.AuditEntry) int { return int(b.Number - a.Number) })
 	fresh := make([]Incident, 0, len(added)+len(known.found))
 	for _, e := range added {
 		var d detail
