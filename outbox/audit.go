@@ -58,6 +58,7 @@ type AuditFilter struct {
 	Assessment string // id
 	Actor      string
 	Action     string    // such as pi.added, or its first word alone
+	Actions    []string  // such as pi.added; lines with any of them; empty: with all
 	From       time.Time // lines of this time and later
 	Until      time.Time // lines of earlier times; zero: of all
 	After      int64     // lines numbered higher
@@ -86,6 +87,7 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 	if !filter.Until.IsZero() {
 		until = events.FormatTime(filter.Until)
 	}
+	actions := actionRows(filter.Actions)
 	order := "asc"
 	if filter.Newest > 0 {
 		order = "desc"
@@ -111,10 +113,11 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 			and (? = '' or a.subject = ?)
 			and (? = '' or a.actor = ?)
 			and (? = '' or a.action = ? or substr(a.action, 1, length(?) + 1) = ? || '.')
+			and (? = '[]' or a.action in (select c0 from `+o.db.JSONRows("c0")+`))
 			and (? = '' or a.subject = ? and (a.action like 'assessment.%' or a.action like 'report.%'))
 		order by a.row `+order,
 		filter.After, filter.Before, filter.Before, from, until, filter.Subject, filter.Subject, filter.Actor, filter.Actor,
-		filter.Action, filter.Action, filter.Action, filter.Action, filter.Assessment, filter.Assessment)
+		filter.Action, filter.Action, filter.Action, filter.Action, actions, actions, filter.Assessment, filter.Assessment)
 	if errors.Is(err, errEnough) {
 		return nil
 	}
@@ -122,6 +125,16 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 		return fmt.Errorf("read audit trail: %w", err)
 	}
 	return err
+}
+
+// actionRows returns actions as the parameter of database.DB.JSONRows.
+func actionRows(actions []string) string {
+	rows := make([][]string, len(actions))
+	for i, action := range actions {
+		rows[i] = []string{action}
+	}
+	text, _ := json.Marshal(rows) // no text is an error
+	return string(text)
 }
 
 func scanAudit(row database.Row) (e AuditEntry, err error) {

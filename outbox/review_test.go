@@ -290,6 +290,14 @@ func TestReturnToTheSource(t *testing.T) {
 	if newest != 1 {
 		t.Errorf("%d lines", newest)
 	}
+	chosen := make(map[string]bool)
+	ok(t, d.Audit(t.Context(), outbox.AuditFilter{Actions: []string{"assessment.signed", "assessment.returned"}}, func(e outbox.AuditEntry) error {
+		chosen[e.Action] = true
+		return nil
+	}))
+	if diff := cmp.Diff(map[string]bool{"assessment.signed": true, "assessment.returned": true}, chosen); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestWatchersLoseNoWakeToThePublisher(t *testing.T) {

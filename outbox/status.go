@@ -18,6 +18,7 @@ type Status struct {
 	Assessments    int           `json:"assessments"`
 	Waiting        int           `json:"waiting"`   // for their sign-off
 	Available      int           `json:"available"` // reports
+	WaitingStudies int           `json:"-"`         // in which at least one version waits
 	Events         uint64        `json:"events"`
 	StreamSequence uint64        `json:"ordinal"`                    // the highest; 0 for none
 	Unpublished    uint64        `json:"unpublished"`                // events without a stream sequence, those of parked studies too
@@ -48,8 +49,8 @@ func (o *Outbox) Status(ctx context.Context) (Status, error) {
 		return s, err
 	}
 	err = o.db.Reader.QueryRowContext(ctx, `
-		select count(*), count(waiting), coalesce(sum(available), 0)
-		from assessments`).Scan(&s.Assessments, &s.Waiting, &s.Available)
+		select count(*), count(waiting), coalesce(sum(available), 0), count(distinct case when waiting is not null then study end)
+		from assessments`).Scan(&s.Assessments, &s.Waiting, &s.Available, &s.WaitingStudies)
 	if err != nil {
 		return s, fmt.Errorf("count assessments: %w", err)
 	}

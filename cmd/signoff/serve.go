@@ -52,7 +52,7 @@ func greet(w io.Writer, data datadir.Dir, basePath string, s datadir.Serving) {
 	fmt.Fprintf(w, `Serving %s
   read API    %s%s/DiagnosticReport?researchstudy=…
   token       %s%s
-  operations  %s/readyz  /healthz  /metrics
+  operations  %s/  /readyz  /healthz  /metrics
   NATS        %s  (%s)
 `, data, s.PublicURL, basePath, s.PublicURL, token.Path, s.OpsURL, s.NATS, natsHint(data, s))
 	if s.DeskURL != "" {

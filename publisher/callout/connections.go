@@ -120,3 +120,18 @@ func (e *Enforcer) connections(ctx context.Context, partners []access.Partner) (
 	}
 	return now, err
 }
+
+// ConnectionCounts returns how many connections each partner has open, by its id. With an
+// error it returns those that could be listed.
+func (e *Enforcer) ConnectionCounts(ctx context.Context) (map[string]int, error) {
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
+	all, err := e.servers.Connections(ctx)
+	counts := make(map[string]int, len(all))
+	for account, connections := range all {
+		if id, ok := strings.CutPrefix(account, tenancy.AccountPrefix); ok {
+			counts[id] = len(connections)
+		}
+	}
+	return counts, err
+}

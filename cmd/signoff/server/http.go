@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/overview"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/events/retry"
@@ -43,7 +44,36 @@ func (p *Server) serveHTTP() {
 	}
 	ops := opsHandler(p.checks(), p.notices(), p.Metrics)
 	ops.HandleFunc("GET "+datadir.AccessPath, p.writeAccess)
-	p.Ops = rest.NewServer(ops, p.log, rest.ServerConfig{TLS: p.opsTLS()})
+	p.Ops = rest.NewServer(overview.CheckHost(p.Settings.OpsHost, ops), p.log, rest.ServerConfig{TLS: p.opsTLS()})
+	if p.Settings.OpsPage != pageOff {
+		page := overview.New(overview.Sources{
+			Outbox: p.Outbox, Queue: p.Outbox.Reviews(), Receipts: p.Outbox.Receipts(), Publisher: p.Relay, ReadModel: p.Model,
+			Connections: p.Enforcer, Findings: p.findings,
+		}, overview.Config{Log: p.log.With("component", "overview")})
+		page.Register(ops)
+		p.Ops.RegisterOnShutdown(page.Stop)
+	}
+}
+
+// pageOff is the value of --ops-page without the operator's page.
+const pageOff = "off"
+
+// findings returns the conditions in /readyz that do not hold, for the operator's page.
+// That of the outbox is left out: it commits a transaction, which would make every page
+// that follows the server ask again.
+func (p *Server) findings(ctx context.Context) (found []overview.Finding) {
+	ctx, cancel := context.WithTimeout(ctx, ReadyTimeout)
+	defer cancel()
+	blocking := p.checks()
+	for i, c := range append(blocking, p.notices()...) {
+		if c.name == outboxCheck {
+			continue
+		}
+		if err := c.ok(ctx); err != nil {
+			found = append(found, overview.Finding{Name: c.name, Text: err.Error(), Blocks: i < len(blocking)})
+		}
+	}
+	return found
 }
 
 // writeAccess answers which changes of access are carried out. The commands that make such

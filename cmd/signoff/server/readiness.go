@@ -65,10 +65,13 @@ func (p *Server) outdatedStudies(ctx context.Context) error {
 		len(types), strings.Join(named, ", "))
 }
 
+// outboxCheck is the name of the check that the outbox can be written.
+const outboxCheck = "outbox"
+
 // checks returns the conditions of readiness.
 func (p *Server) checks() []check {
 	checks := []check{
-		{"outbox", p.Outbox.Ping},
+		{outboxCheck, p.Outbox.Ping},
 		{"stream", func(context.Context) error {
 			if s := p.Relay.Status(); !s.Ready() {
 				return fmt.Errorf("publisher %s: %s", s.State, s.Reason)

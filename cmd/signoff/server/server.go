@@ -58,7 +58,7 @@ const deskOff = "off"
 // for source systems and PIs.
 type Settings struct {
 	Listen        string `help:"Address of the read API and the token endpoint; port 0 takes a free one. Default ${default}." default:"127.0.0.1:8080" placeholder:"ADDR"`
-	OpsListen     string `help:"Address of /healthz, /readyz and /metrics; with TLS like the read API unless it is on loopback. Default ${default}." default:"127.0.0.1:8082" placeholder:"ADDR"`
+	OpsListen     string `help:"Address of the operator's page, /healthz, /readyz and /metrics; with TLS like the read API unless it is on loopback. Default ${default}." default:"127.0.0.1:8082" placeholder:"ADDR"`
 	DeskListen    string `help:"Address of the interface for source systems and PIs, which partners must not reach; off for none; with TLS like the read API. Default ${default}." default:"127.0.0.1:8081" placeholder:"ADDR"`
 	NATSListen    string `name:"nats-listen" help:"Address of the embedded NATS server; default ${default}." default:"127.0.0.1:4222" placeholder:"ADDR"`
 	TLSCert       string `name:"tls-cert" help:"Certificate of the read API and the token endpoint (PEM); read again when it changes." placeholder:"FILE"`
@@ -72,6 +72,9 @@ type Settings struct {
 	BasePath      string `help:"Path of the read API; default ${default}." default:"${basePath}" placeholder:"PATH"`
 	MaxCount      int    `help:"Largest page; default ${default}." default:"${maxCount}" placeholder:"N"`
 	PageCache     int64  `help:"Most bytes of memory for pages that were requested before; -1 stores none. Default ${default}." default:"67108864" placeholder:"BYTES"`
+
+	OpsHost []string `sep:"none" help:"Host name by which the operator's address is called, beside loopback names and the address itself; repeat for more." placeholder:"HOST"`
+	OpsPage string   `help:"Whether the operator's address has the operator's page: on or off; default ${default}." enum:"on,off" default:"on"`
 
 	MaxConnections           int `help:"Most connections to the read API at a time; default half of the files that the process may open, less 128, and at most 8192." placeholder:"N"`
 	MaxConnectionsPerAddress int `help:"Most connections to the read API from one address; behind a proxy all clients have one. Default no limit." placeholder:"N"`

@@ -1,0 +1,144 @@
+// Package overview serves the operator's page: one page that shows whether sign-offs reach
+// the partners, what stopped, and what to do about it. The same facts are /overview.json.
+//
+// The page only reads. It names no subject, value, physician, client address, path or
+// process id, because whoever may see it need not be allowed to see those. It works without
+// script, by reloading; with script it follows the server.
+package overview
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxStreams bounds how many pages follow the server at a time.
+const maxStreams = 16
+
+// Config of an Overview.
+type Config struct {
+	// Clock defaults to time.Now.
+	Clock func() time.Time
+
+	// Log defaults to slog.Default().
+	Log *slog.Logger
+}
+
+// Overview is the operator's page.
+type Overview struct {
+	sources Sources
+	cfg     Config
+	started time.Time
+
+	mu          sync.Mutex // held while the facts are read
+	facts       Facts      // that were read last
+	begun       time.Time  // when that reading began
+	incidents   incidents
+	connections connections
+
+	streams chan struct{} // has a value for each open stream
+	stopped chan struct{} // closed by Stop
+	stop    func()
+}
+
+// New returns an Overview of what sources return.
+func New(sources Sources, cfg Config) *Overview {
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	o := &Overview{
+		sources: sources, cfg: cfg, started: cfg.Clock(),
+		streams: make(chan struct{}, maxStreams), stopped: make(chan struct{}),
+	}
+	o.stop = sync.OnceFunc(func() { close(o.stopped) })
+	return o
+}
+
+// Stop ends the streams, so that the server can shut down.
+func (o *Overview) Stop() { o.stop() }
+
+// Register adds the page, its assets, its stream and /overview.json to mux.
+func (o *Overview) Register(mux *http.ServeMux) {
+	mux.Handle("GET /{$}", withHeaders(o.page))
+	mux.Handle("GET /overview.json", withHeaders(o.json))
+	mux.Handle("GET /live", withHeaders(o.live))
+	for path, a := range assets {
+		mux.Handle("GET "+path, withHeaders(a.serve))
+	}
+}
+
+// withHeaders returns h with the headers by which a browser loads nothing from elsewhere,
+// runs no script but ours, and shows the page in no frame.
+func withHeaders(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
+			"form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types desk")
+		header.Set("X-Frame-Options", "DENY")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Referrer-Policy", "same-origin")
+		header.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Cache-Control", "no-store")
+		h(w, r)
+	})
+}
+
+// readTimeout bounds the reading of the facts.
+const readTimeout = 5 * time.Second
+
+// page answers with the page.
+func (o *Overview) page(w http.ResponseWriter, r *http.Request) {
+	var body bytes.Buffer
+	if err := o.read(r.Context()).WriteHTML(&body); err != nil {
+		o.cfg.Log.Error("cannot make the overview", "error", err)
+		http.Error(w, "the overview cannot be made; see the log", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = body.WriteTo(w) // fails only if the client has gone away
+}
+
+// json answers with the facts.
+func (o *Overview) json(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	_ = encoder.Encode(o.read(r.Context())) // fails only if the client has gone away
+}
+
+// read returns facts of which the reading began after the call. Requests that wait while
+// the facts are read share the next reading, so that many pages cost as much as two.
+func (o *Overview) read(ctx context.Context) Facts {
+	called := time.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.begun.After(called) {
+		return o.facts
+	}
+	o.begun = time.Now()
+	// The facts are for others too, so they are read to the end if this client goes away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	defer cancel()
+	o.facts = o.readFacts(ctx)
+	return o.facts
+}
+
+// asset is a file that the page loads.
+type asset struct{ mediaType, content string }
+
+// serve answers with the asset. Its path changes with its content, so browsers may keep it.
+func (a asset) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", a.mediaType)
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(a.content))
+}
