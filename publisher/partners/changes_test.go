@@ -20,6 +20,8 @@ import (
 
 var accountChanges = flag.Int("account-changes", 50, "how often an account is changed in TestOtherPartnersDoNotNoticeChangesOfAnAccount")
 
+var changePause = flag.Duration("change-pause", 20*time.Millisecond, "least time between two changes in BenchmarkDeliveriesBesideChanges")
+
 // Subject and body of an event of study A, and of one that is not counted.
 const (
 	eventOfA   = events.IngestPrefix + events.PartnerPrefix + "A.DiagnosticReport.signed"
@@ -164,9 +166,12 @@ func installationOfReaders(t testing.TB, servers int) (h *installation, urls []s
 	return h, built.urls
 }
 
-// change changes the account of a partner, n times.
-func (h *installation) change(n int) {
+// change changes the account of a partner, n times, at most once every pause.
+func (h *installation) change(n int, pause time.Duration) {
+	tick := time.NewTicker(max(pause, 1))
+	defer tick.Stop()
 	for i := range n {
+		<-tick.C
 		studies := []string{"A", "B"}[:1+i%2]
 		if err := h.accounts.SetAccount(h.t.Context(), tenancy.AccountOf("changed", studies, h.callout.Limits())); err != nil {
 			h.t.Error(err)
@@ -184,38 +189,43 @@ func TestOtherPartnersDoNotNoticeChangesOfAnAccount(t *testing.T) {
 			r := newReaders(h, urls, "p1", "p2", "p3")
 			h.stop() // it would set the account too
 			changed := make(chan struct{})
-			go func() { defer close(changed); h.change(*accountChanges) }()
+			go func() { defer close(changed); h.change(*accountChanges, 0) }()
 			r.publish(changed)
 		})
 	}
 }
 
 // BenchmarkDeliveriesBesideChanges measures how long events take to other partners while
-// nothing else happens, and while an account is changed 300 times. One round is enough:
+// nothing else happens, and while an account is changed 300 times: with a pause between two
+// changes, and as fast as it can be. One round is enough:
 //
 //	go test -run '^$' -bench DeliveriesBesideChanges -benchtime 1x ./publisher/partners
 func BenchmarkDeliveriesBesideChanges(b *testing.B) {
-	const changes = 300
 	for _, servers := range []int{1, 3} {
-		b.Run(fmt.Sprintf("servers=%d", servers), func(b *testing.B) {
-			h, urls := installationOfReaders(b, servers)
-			r := newReaders(h, urls, "p1", "p2", "p3")
-			h.stop()
-			for b.Loop() {
-				begun := make(chan struct{})
-				time.AfterFunc(time.Second, func() { close(begun) })
-				r.publish(begun) // the first events take longer
-				idle := make(chan struct{})
-				time.AfterFunc(5*time.Second, func() { close(idle) })
-				idleLive, idlePulled := r.publish(idle)
-				changed, started := make(chan struct{}), time.Now()
-				go func() { defer close(changed); h.change(changes) }()
-				live, pulled := r.publish(changed)
-				b.ReportMetric(float64(time.Since(started).Milliseconds())/changes, "ms/change")
-				reportDelays(b, "live", idleLive, live)
-				reportDelays(b, "pulled", idlePulled, pulled)
-			}
-		})
+		for _, pause := range []time.Duration{*changePause, 0} {
+			b.Run(fmt.Sprintf("servers=%d/pause=%s", servers, pause), func(b *testing.B) { benchmarkDeliveries(b, servers, pause) })
+		}
+	}
+}
+
+func benchmarkDeliveries(b *testing.B, servers int, pause time.Duration) {
+	const changes = 300
+	h, urls := installationOfReaders(b, servers)
+	r := newReaders(h, urls, "p1", "p2", "p3")
+	h.stop()
+	for b.Loop() {
+		begun := make(chan struct{})
+		time.AfterFunc(time.Second, func() { close(begun) })
+		r.publish(begun) // the first events take longer
+		idle := make(chan struct{})
+		time.AfterFunc(5*time.Second, func() { close(idle) })
+		idleLive, idlePulled := r.publish(idle)
+		changed, started := make(chan struct{}), time.Now()
+		go func() { defer close(changed); h.change(changes, pause) }()
+		live, pulled := r.publish(changed)
+		b.ReportMetric(float64(time.Since(started).Milliseconds())/changes, "ms/change")
+		reportDelays(b, "live", idleLive, live)
+		reportDelays(b, "pulled", idlePulled, pulled)
 	}
 }
 
