@@ -42,6 +42,12 @@ type receiver struct {
 	max      int                         // messages of a batch
 	messages chan received               // closed after the last
 	err      error                       // why it was closed
+
+	// One subscription receives all answers. Each request has a reply subject of its own
+	// below the inbox.
+	inbox    string
+	answers  *nats.Subscription
+	requests uint64 // so far
 }
 
 // newReceiver returns a receiver of the messages behind the stored progress. It changes a
@@ -62,6 +68,12 @@ func (r *Reader) newReceiver(live *live, stored Progress) *receiver {
 // before is applied first. It returns an error only if ctx ends.
 func (r *receiver) run(ctx context.Context) error {
 	defer close(r.messages)
+	r.inbox = r.js.Conn().NewInbox()
+	if r.answers, r.err = r.js.Conn().SubscribeSync(r.inbox + ".*"); r.err != nil {
+		r.err = outage{fmt.Errorf("subscribe to answers: %w", r.err)}
+		return nil
+	}
+	defer func() { _ = r.answers.Unsubscribe() }() // the connection may be closed
 	poll := time.NewTicker(r.poll)
 	defer poll.Stop()
 	var lag time.Duration // waited last for a server that lacks what was announced
@@ -111,15 +123,14 @@ func (r *receiver) get(ctx context.Context) (pending uint64, err error) {
 	timer := time.AfterFunc(r.timeout, func() { cancel(errSilent) })
 	defer timer.Stop()
 	from := max(r.position.StreamSequence, 1)
-	answers, err := r.request(from)
+	reply, err := r.request(from)
 	if err != nil {
 		return 0, outage{fmt.Errorf("request messages from %d: %w", from, err)}
 	}
-	defer func() { _ = answers.Unsubscribe() }() // the connection may be closed
-	again := r.position.StreamSequence > 0       // whether the next message is the one at the position
-	var last uint64                              // sequence of the last message of the answer
+	again := r.position.StreamSequence > 0 // whether the next message is the one at the position
+	var last uint64                        // sequence of the last message of the answer
 	for ; ; timer.Reset(r.timeout) {
-		msg, err := answers.NextMsgWithContext(ctx)
+		msg, err := r.next(ctx, reply)
 		if err != nil {
 			return 0, outage{fmt.Errorf("wait for messages from %d: %w", from, errors.Join(err, context.Cause(ctx)))}
 		}
@@ -157,20 +168,23 @@ func (r *receiver) get(ctx context.Context) (pending uint64, err error) {
 	}
 }
 
-// request requests a batch of messages and returns the subscription to the answer.
-func (r *receiver) request(from uint64) (*nats.Subscription, error) {
-	nc := r.js.Conn()
-	inbox := nc.NewInbox()
-	answers, err := nc.SubscribeSync(inbox)
-	if err != nil {
-		return nil, err
-	}
+// request requests a batch of messages and returns the subject of the answer.
+func (r *receiver) request(from uint64) (reply string, err error) {
+	r.requests++
+	reply = fmt.Sprintf("%s.%d", r.inbox, r.requests)
 	body := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d}`, from, requestMessages, requestBytes)
-	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+r.stream, inbox, body); err != nil {
-		_ = answers.Unsubscribe() // the connection may be closed
-		return nil, err
+	return reply, r.js.Conn().PublishRequest("$JS.API.DIRECT.GET."+r.stream, reply, body)
+}
+
+// next returns the next message of the answer with the subject reply. It passes over messages
+// to other subjects of the inbox, which somebody else sent.
+func (r *receiver) next(ctx context.Context, reply string) (*nats.Msg, error) {
+	for {
+		msg, err := r.answers.NextMsgWithContext(ctx)
+		if err != nil || msg.Subject == reply {
+			return msg, err
+		}
 	}
-	return answers, nil
 }
 
 // endOfAnswer reports whether nothing follows. The error is that of the broker.
