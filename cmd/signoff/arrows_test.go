@@ -39,10 +39,11 @@ var arrows = map[string][]string{
 	"outbox/intake":               {"fhir", "fhir/strictjson", "events"},
 	"outbox/intake/sdtm":          {"outbox/intake", "events", "events/recist"},
 	"outbox/token":                {"events", "events/access", "fhir/rest"},
-	"outbox/desk":                 {"outbox/desk/signing", "outbox/desk/session", "outbox/desk/chart", "outbox", "outbox/accounts", "outbox/receipts", "outbox/review", "events", "events/access", "events/recist", "fhir/rest"},
+	"outbox/desk":                 {"outbox/desk/page", "outbox/desk/signing", "outbox/desk/session", "outbox/desk/chart", "outbox", "outbox/accounts", "outbox/receipts", "outbox/review", "events", "events/access", "events/recist", "fhir/rest"},
 	"outbox/desk/api":             {"outbox/desk/signing", "outbox", "outbox/accounts", "outbox/review", "outbox/intake", "events", "events/recist", "fhir/rest", "fhir/strictjson"},
 	"outbox/desk/session":         {"outbox/accounts", "events", "events/access"},
 	"outbox/desk/chart":           {"events", "events/recist"},
+	"outbox/desk/page":            {"outbox/desk/chart", "events/recist"},
 	"outbox/desk/signing":         {"outbox", "outbox/review", "events"},
 	"publisher":                   {"events", "events/retry"},
 	"publisher/tenancy":           {"events", "events/access"},
@@ -73,6 +74,7 @@ var arrows = map[string][]string{
 	"cmd/signoff/demo":              {"*"},
 	"cmd/signoff/internal/testcert": {"*"},
 	"outbox/accounts/accountstest":  {"outbox/accounts"},
+	"outbox/desk/desktest":          {"outbox/desk", "outbox", "outbox/accounts/accountstest", "events", "fhir/rest"},
 }
 
 // reserved are packages of others that only some of ours may import.

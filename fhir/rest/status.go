@@ -65,6 +65,13 @@ func refusal(err error) (*events.Error, answer) {
 	return e, a
 }
 
+// StatusOf returns the HTTP status for an error and the text that a caller may see. It is
+// for a handler whose answers are pages: one that answers with WriteError needs it not.
+func StatusOf(err error) (status int, text string) {
+	_, a := refusal(err)
+	return a.status, a.text
+}
+
 // translate returns the code for an error that has no events.Error in it. It is
 // Internal for an error that is not known here.
 func translate(err error) events.Code {

@@ -17,6 +17,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/outbox/desk"
 	deskapi "github.com/seed-e88a4ece/signoff/outbox/desk/api"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
@@ -24,7 +25,7 @@ import (
 
 // serveHTTP creates the HTTP servers: one for partners, one for the operator and, unless it
 // is off, one for source systems and PIs.
-func (p *Server) serveHTTP() {
+func (p *Server) serveHTTP() error {
 	tokens := token.New(clients{p}, p.TokenKeys, token.Config{Issuer: p.issuer(), Ready: p.Admission.Closed})
 	reports := api.New(p.Admission, api.Config{
 		PublicURL: p.PublicURL(), BasePath: p.Settings.BasePath, TokenURL: p.PublicURL() + token.Path, Issuer: p.issuer(),
@@ -38,9 +39,22 @@ func (p *Server) serveHTTP() {
 
 	p.Metrics = registry(p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports, p.APIListener)
 	if p.DeskListener != nil {
-		desk := deskapi.New(p.Outbox, deskapi.Config{Signing: p.Settings.DeskAPISigning})
-		p.Desk = rest.NewServer(rest.Wrap(desk, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
-		p.Metrics.MustRegister(desk.Metrics()...)
+		calls := deskapi.New(p.Outbox, deskapi.Config{Signing: p.Settings.DeskAPISigning})
+		pages, err := desk.New(p.Outbox, desk.Config{Log: p.log.With("component", "desk")})
+		if err != nil {
+			return err
+		}
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if path := r.URL.Path; path == deskapi.BasePath || strings.HasPrefix(path, deskapi.BasePath+"/") {
+				calls.ServeHTTP(w, r)
+				return
+			}
+			pages.ServeHTTP(w, r)
+		})
+		p.Desk = rest.NewServer(rest.Wrap(handler, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
+		p.Desk.RegisterOnShutdown(pages.Stop)
+		p.deskSessions = pages.Sessions()
+		p.Metrics.MustRegister(calls.Metrics()...)
 	}
 	ops := opsHandler(p.checks(), p.notices(), p.Metrics)
 	ops.HandleFunc("GET "+datadir.AccessPath, p.writeAccess)
@@ -53,6 +67,7 @@ func (p *Server) serveHTTP() {
 		page.Register(ops)
 		p.Ops.RegisterOnShutdown(page.Stop)
 	}
+	return nil
 }
 
 // pageOff is the value of --ops-page without the operator's page.
@@ -182,7 +197,8 @@ func httpComponent(name string, server *http.Server, listener net.Listener) comp
 	}}
 }
 
-// deskComponent serves source systems and PIs. It does nothing if the desk is off.
+// deskComponent serves source systems and PIs, and then ends the sessions of those who are
+// signed in. It does nothing if the desk is off.
 func (p *Server) deskComponent() component {
 	if p.Desk == nil {
 		return component{"desk", func(ctx context.Context) error { <-ctx.Done(); return nil }}
@@ -191,7 +207,12 @@ func (p *Server) deskComponent() component {
 	return component{serve.name, func(ctx context.Context) error {
 		p.deskServing.Store(true)
 		defer p.deskServing.Store(false)
-		return serve.run(ctx)
+		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+		ended := make(chan error, 1)
+		go func() { ended <- p.deskSessions.Run(serving) }()
+		err := serve.run(ctx)
+		stop()
+		return errors.Join(err, <-ended)
 	}}
 }
 

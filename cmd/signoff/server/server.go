@@ -39,6 +39,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest/connections"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/session"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/callout"
@@ -130,6 +131,7 @@ type Server struct {
 	API, Ops                 *http.Server
 	DeskListener             *connections.Listener // nil if the desk is off, as Desk
 	Desk                     *http.Server          // for source systems and PIs
+	deskSessions             *session.Sessions
 	deskServing              atomic.Bool
 	Metrics                  *prometheus.Registry
 }
@@ -153,10 +155,10 @@ func Open(ctx context.Context, dir datadir.Dir, s Settings, log *slog.Logger) (*
 		{"read model", p.openModel},
 		{"partners", p.openPartners},
 		{"token key", p.openKeys},
+		{"HTTP", func(context.Context) error { return p.serveHTTP() }},
 	}); err != nil {
 		return nil, err
 	}
-	p.serveHTTP()
 	return p, nil
 }
 

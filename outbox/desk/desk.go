@@ -1,0 +1,112 @@
+// Package desk serves the pages on which PIs see what waits for their sign-off, sign it,
+// withdraw it or return it to its source.
+//
+// The pages work without script. Whoever is signed in has a session; see package session.
+// Grants are looked up at each request, and what is not granted has the same answer as what
+// does not exist. A signature asks for the password again (21 CFR 11.200). It covers exactly
+// what the page showed: the form has the stamp of the case and the digest of each version.
+//
+// Package api, on the same listener, is the interface for programs. It reads no cookies, and
+// the pages read no header Authorization.
+package desk
+
+import (
+	"embed"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/session"
+)
+
+//go:embed templates/*.tmpl
+var templates embed.FS
+
+var pages = func() page.Set {
+	dir, err := fs.Sub(templates, "templates")
+	if err != nil {
+		panic(err)
+	}
+	return page.Parse(dir)
+}()
+
+// Config has the optional settings of a Desk.
+type Config struct {
+	// URL is the public origin of the desk, such as https://desk.example.org. Forms that a
+	// browser sends from there are accepted. Defaults to none, which is right without a
+	// proxy.
+	URL string
+
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+
+	Sessions session.Config
+	Clock    func() time.Time // Defaults to time.Now.
+	Log      *slog.Logger     // Defaults to slog.Default().
+}
+
+// Desk serves the pages. It is an http.Handler.
+type Desk struct {
+	outbox   *outbox.Outbox
+	sessions *session.Sessions
+	cfg      Config
+	routes   []route
+	mux      *http.ServeMux
+	crossing *http.CrossOriginProtection
+
+	stopped chan struct{} // closed by Stop
+	stop    func()
+}
+
+// New returns the desk of an outbox. The error is about Config.URL.
+func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Sessions.Log == nil {
+		cfg.Sessions.Log = cfg.Log
+	}
+	if cfg.Sessions.Clock == nil {
+		cfg.Sessions.Clock = cfg.Clock
+	}
+	d := &Desk{
+		outbox: o, cfg: cfg, sessions: session.New(o.Accounts(), cfg.Sessions),
+		mux: http.NewServeMux(), crossing: http.NewCrossOriginProtection(), stopped: make(chan struct{}),
+	}
+	d.stop = sync.OnceFunc(func() { close(d.stopped) })
+	if cfg.URL != "" {
+		if err := d.crossing.AddTrustedOrigin(cfg.URL); err != nil {
+			return nil, err
+		}
+	}
+	d.routes = d.allRoutes()
+	for _, r := range d.routes {
+		d.mux.Handle(r.Pattern, d.handler(r))
+	}
+	for _, a := range page.Assets() {
+		d.mux.Handle("GET "+a.Path, a)
+	}
+	d.mux.Handle("/", d.handler(route{Route: Route{Pattern: "/", Open: true}, serve: d.notFound}))
+	return d, nil
+}
+
+// Sessions returns the sessions of the PIs who are signed in. Its Run is the caller's to
+// call.
+func (d *Desk) Sessions() *session.Sessions { return d.sessions }
+
+// Stop ends the streams of events, so that the server can shut down.
+func (d *Desk) Stop() { d.stop() }
+
+// ServeHTTP answers a request.
+func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	page.SetHeaders(w.Header())
+	d.mux.ServeHTTP(w, r)
+}

@@ -1,0 +1,259 @@
+// Package desktest has an installation for tests of the desk: an outbox with PIs and cases,
+// and the desk over it on a real TLS listener.
+package desktest
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
+	"github.com/seed-e88a4ece/signoff/outbox/desk"
+)
+
+// What every installation has.
+const (
+	Study    = "CDISC/PILOT01" // its key is another text
+	Other    = "OTHER-01"
+	Password = "correct horse battery"
+	Meaning  = "I have reviewed and approve this assessment."
+
+	User      = "rivera" // granted Study
+	Name      = "Dr. Ana Rivera"
+	OtherUser = "okafor" // granted Other
+)
+
+// Installation is an outbox with two PIs and the desk over it.
+type Installation struct {
+	t      testing.TB
+	Outbox *outbox.Outbox
+	Desk   *desk.Desk
+	Server *httptest.Server
+}
+
+// Clock is a clock that a test sets. It is used from several goroutines.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock returns a clock that shows a fixed time.
+func NewClock() *Clock { return &Clock{now: time.Date(2026, 2, 14, 10, 6, 31, 402118000, time.UTC)} }
+
+// Now returns the time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Add sets the clock forward.
+func (c *Clock) Add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// Install opens an installation. The outbox has the clock of cfg.
+func Install(t testing.TB, cfg desk.Config) *Installation {
+	t.Helper()
+	in := &Installation{t: t}
+	log := slog.New(slog.DiscardHandler)
+	if cfg.Log == nil {
+		cfg.Log = log
+	}
+	var err error
+	in.Outbox, err = outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{Clock: cfg.Clock, Log: log})
+	OK(t, err)
+	t.Cleanup(func() { _ = in.Outbox.Close() })
+	OK(t, accountstest.AddPI(t.Context(), in.Outbox.Accounts(), "ops", User, Name, []string{Study}, Password))
+	OK(t, accountstest.AddPI(t.Context(), in.Outbox.Accounts(), "ops", OtherUser, "Dr. Chidi Okafor", []string{Other}, Password))
+	in.Desk, err = desk.New(in.Outbox, cfg)
+	OK(t, err)
+	in.Server = httptest.NewUnstartedServer(nil)
+	in.Server.Config = rest.NewServer(rest.Wrap(in.Desk, log), log, rest.ServerConfig{})
+	in.Server.StartTLS() // browsers keep the cookie of the desk over TLS only
+	t.Cleanup(in.Server.Close)
+	t.Cleanup(in.Desk.Stop)
+	return in
+}
+
+// OK fails the test at once if err is not nil.
+func OK(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Register registers assessments, which then wait.
+func (in *Installation) Register(assessments ...events.Assessment) {
+	in.t.Helper()
+	batch := make([]events.Submission, len(assessments))
+	for i, a := range assessments {
+		batch[i].Assessment = a
+	}
+	results, err := in.Outbox.Register(in.t.Context(), "tumor-db", batch)
+	OK(in.t, err)
+	for _, r := range results {
+		if r.Err != nil {
+			in.t.Fatalf("assessment %s was not registered: %v", r.ID, r.Err)
+		}
+	}
+}
+
+// Sign signs what waits of these assessments, as User.
+func (in *Installation) Sign(ids ...string) []outbox.Signed {
+	in.t.Helper()
+	signed, err := in.Outbox.SignOff(in.t.Context(), outbox.SignOff{User: User, Meaning: Meaning, IDs: ids})
+	OK(in.t, err)
+	return signed
+}
+
+// Browser is a client of the desk that keeps cookies, as a browser without script does. It
+// follows no redirect by itself.
+type Browser struct {
+	in     *Installation
+	client *http.Client
+}
+
+// Page is an answer.
+type Page struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Location returns where a redirect leads to, without the origin.
+func (p Page) Location() string { return p.Header.Get("Location") }
+
+// Browser returns a browser that is not signed in.
+func (in *Installation) Browser() *Browser {
+	jar, err := cookiejar.New(nil)
+	OK(in.t, err)
+	roots := x509.NewCertPool()
+	roots.AddCert(in.Server.Certificate())
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	in.t.Cleanup(transport.CloseIdleConnections)
+	return &Browser{in, &http.Client{
+		Jar: jar, Transport: transport, Timeout: time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// SignedIn returns a browser in which a PI has signed in.
+func (in *Installation) SignedIn(user string) *Browser {
+	in.t.Helper()
+	b := in.Browser()
+	if p := b.Post("/sign-in", url.Values{"user": {user}, "password": {Password}}); p.Status != http.StatusSeeOther {
+		in.t.Fatalf("sign-in: %d\n%s", p.Status, p.Body)
+	}
+	return b
+}
+
+// Get asks for a page. Headers are pairs of a name and a value.
+func (b *Browser) Get(path string, headers ...string) Page {
+	b.in.t.Helper()
+	return b.Do(http.MethodGet, path, nil, headers...)
+}
+
+// Post sends a form.
+func (b *Browser) Post(path string, form url.Values, headers ...string) Page {
+	b.in.t.Helper()
+	return b.Do(http.MethodPost, path, strings.NewReader(form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
+}
+
+// Do sends a request.
+func (b *Browser) Do(method, path string, body io.Reader, headers ...string) Page {
+	b.in.t.Helper()
+	r, err := http.NewRequestWithContext(b.in.t.Context(), method, b.in.Server.URL+path, body)
+	OK(b.in.t, err)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	answer, err := b.client.Do(r)
+	OK(b.in.t, err)
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	OK(b.in.t, err)
+	return Page{answer.StatusCode, answer.Header, string(text)}
+}
+
+// Case71 returns the four visits of case 71 of the CDISC pilot study (subject 01-704-1127).
+// The last one is recorded as a partial response, though the targets progress. Ids are 7100
+// to 7103.
+func Case71(study string) []events.Assessment {
+	organs := []string{"Adrenal gland", "Lymph node", "Bladder", "Body", "Bone"}
+	values := [][]events.Decimal{
+		{"17", "10", "17", "12", "17"}, {"12", "11", "5", "12", "14"}, {"5", "9", "5", "7", "14"}, {"5", "8", "12", "14", "11"},
+	}
+	sums := []events.Decimal{"73", "54", "40", "50"}
+	changes := [][3]string{{"--", "0.0 mm", "--"}, {"-19.0 mm", "-19.0 mm", "-19.0 mm"}, {"-14.0 mm", "-33.0 mm", "-14.0 mm"}, {"+10.0 mm", "-23.0 mm", "+10.0 mm"}}
+	conclusions := []string{"No", "Stable Disease", "Partial Response", "Partial Response"}
+	var out []events.Assessment
+	for n, of := range values {
+		a := events.Assessment{
+			ID: strconv.Itoa(7100 + n), Study: study, SponsorStudy: "CDISCPILOT01", TrialName: study, Criteria: "RECIST 1.1",
+			Case: events.Case{ID: 71, Revision: 1}, Revision: 1, Name: events.Baseline, Timepoint: int32(n), Subject: "01-704-1127",
+			Effective:  time.Date(2013, 10, 2, 0, 0, 0, 0, time.UTC).AddDate(0, 0, 42*n).Format(time.DateOnly),
+			Conclusion: conclusions[n],
+			Measurement: &events.Measurement{
+				Type: events.MeasurementType, Value: sums[n], Unit: events.Unit,
+				ChangeFromPrevious: changes[n][0], ChangeFromBaseline: changes[n][1], ChangeFromNadir: changes[n][2],
+			},
+		}
+		if n > 0 {
+			a.Name = events.FollowUp(n)
+		}
+		for i, value := range of {
+			a.Lesions = append(a.Lesions, events.Lesion{
+				ID: fmt.Sprintf("T%02d", i+1), Category: "Target", Organ: organs[i], State: "Present", Value: value, Unit: events.Unit, Modality: "CT",
+			})
+		}
+		state := "Present"
+		if n == 3 {
+			state = "Not evaluable"
+		}
+		a.Lesions = append(a.Lesions, events.Lesion{ID: "NT05", Category: "Non-target", State: state})
+		out = append(out, a)
+	}
+	return out
+}
+
+// Agreeing returns the two visits of a case whose records agree with RECIST 1.1. Ids are
+// the case number followed by 00 and 01.
+func Agreeing(study string, number int32, subject string) []events.Assessment {
+	var out []events.Assessment
+	for n, value := range []events.Decimal{"50.0", "30.0"} {
+		changes, name, conclusion := [3]string{"--", "0.0 mm", "--"}, events.Baseline, "No"
+		if n > 0 {
+			changes, name, conclusion = [3]string{"-20.0 mm", "-20.0 mm", "-20.0 mm"}, events.FollowUp(n), "Partial Response"
+		}
+		out = append(out, events.Assessment{
+			ID: fmt.Sprintf("%d%02d", number, n), Study: study, SponsorStudy: "SP-1", TrialName: study, Criteria: "RECIST 1.1",
+			Case: events.Case{ID: number, Revision: 1}, Revision: 1, Name: name, Timepoint: int32(n), Subject: subject,
+			Effective: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC).AddDate(0, 0, 42*n).Format(time.DateOnly), Conclusion: conclusion,
+			Measurement: &events.Measurement{
+				Type: events.MeasurementType, Value: value, Unit: events.Unit,
+				ChangeFromPrevious: changes[0], ChangeFromBaseline: changes[1], ChangeFromNadir: changes[2],
+			},
+			Lesions: []events.Lesion{{ID: "T01", Category: "Target", Organ: "Liver", State: "Present", Value: value, Unit: events.Unit, Modality: "CT"}},
+		})
+	}
+	return out
+}

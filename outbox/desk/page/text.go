@@ -1,0 +1,104 @@
+package page
+
+import (
+	"fmt"
+	"html/template"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/seed-e88a4ece/signoff/events/recist"
+)
+
+// functions are what templates may call.
+var functions = template.FuncMap{
+	"style":   func() string { return style.Path },
+	"script":  func() string { return script.Path },
+	"icon":    func() string { return icon.Path },
+	"visible": Visible,
+	"utc":     UTC,
+	"date":    func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+	"precise": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000000") + " UTC" },
+	"count":   Count,
+	"span":    Span,
+	"digest":  Digest,
+	"minus":   func(text string) string { return strings.ReplaceAll(text, "-", "−") },
+	"lower":   strings.ToLower,
+	"short":   Short,
+	"add":     func(a, b int) int { return a + b },
+}
+
+// UTC returns a time to the minute, such as "2026-02-14 10:06 UTC".
+func UTC(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" }
+
+// Count returns a number with its noun, in the plural if need be.
+func Count(n int, noun string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "y"):
+		noun = strings.TrimSuffix(noun, "y") + "ies"
+	default:
+		noun += "s"
+	}
+	return strconv.Itoa(n) + " " + noun
+}
+
+// Span returns a duration in its largest unit, such as "26 hours" or "7 days".
+func Span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return "less than a minute"
+	case d < time.Hour:
+		return Count(int(d/time.Minute), "minute")
+	case d < 48*time.Hour:
+		return Count(int(d/time.Hour), "hour")
+	default:
+		return strings.Replace(Count(int(d/(24*time.Hour)), "da"), "da", "day", 1)
+	}
+}
+
+// Digest returns the beginning of a hexadecimal digest in groups of four.
+func Digest(hex string) string {
+	const shown = 16
+	if len(hex) <= shown {
+		return hex
+	}
+	var groups []string
+	for i := 0; i < shown; i += 4 {
+		groups = append(groups, hex[i:i+4])
+	}
+	return strings.Join(groups, " ") + " …"
+}
+
+// Short returns the abbreviation of a response, or the response itself if it has none.
+func Short(r recist.Response) string {
+	switch r {
+	case recist.CR:
+		return "CR"
+	case recist.PR:
+		return "PR"
+	case recist.SD:
+		return "SD"
+	case recist.PD:
+		return "PD"
+	case recist.NE:
+		return "NE"
+	}
+	return string(r)
+}
+
+// Visible returns a text with its invisible and direction-changing characters written as
+// their code points, so that it is what it looks like.
+func Visible(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if r == ' ' || unicode.IsGraphic(r) && !unicode.In(r, unicode.Zs, unicode.Cf) {
+			b.WriteRune(r)
+			continue
+		}
+		fmt.Fprintf(&b, "U+%04X", r)
+	}
+	return b.String()
+}

@@ -1,0 +1,373 @@
+// Package session keeps the sessions of PIs who are signed in at the desk.
+//
+// A session begins with a sign-in and belongs to one PI. It ends when the PI signs out,
+// after a while without activity, after a fixed time, with a later session too many, when
+// the PI's password or standing changes, after too many wrong passwords in it, and when the
+// program stops. Each begin and end is a line of the audit trail, the end with its reason.
+//
+// Sessions are in memory only. A browser holds 256 random bits in a cookie; the program
+// holds the SHA-256 of them. What a PI may do is read from the accounts at each request.
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts"
+)
+
+// Limits of sessions. Idle and Absolute are not to be set higher (EMA, Guideline on
+// computerised systems in clinical trials, 2023: users cannot change it).
+const (
+	Idle     = 15 * time.Minute // without activity
+	Absolute = 12 * time.Hour   // from the sign-in
+
+	maxSessions = 10_000
+	maxPerUser  = 5
+)
+
+// Config has the optional settings of Sessions.
+type Config struct {
+	Idle     time.Duration    // Defaults to Idle, and is never longer.
+	Absolute time.Duration    // Defaults to Absolute, and is never longer.
+	Clock    func() time.Time // Defaults to time.Now.
+	Every    time.Duration    // between two looks for sessions that are over. Defaults to 1 s.
+	Log      *slog.Logger     // Defaults to slog.Default().
+}
+
+// Accounts is the part of accounts.Accounts that sessions need.
+type Accounts interface {
+	Standing(ctx context.Context, user string) (accounts.Standing, error)
+	SessionBegan(ctx context.Context, user, address string) error
+	SessionEnded(ctx context.Context, user, address, reason string) error
+}
+
+// Sessions are the sessions of one process. Its methods may be called concurrently.
+type Sessions struct {
+	accounts Accounts
+	cfg      Config
+
+	mu    sync.Mutex
+	open  map[key]*Session
+	ended map[key]string // the reason, for the page that the browser asks for next
+	order []key          // of ended, the oldest first
+}
+
+// key is the SHA-256 of a cookie's value.
+type key [sha256.Size]byte
+
+// Session is a session of a PI.
+type Session struct {
+	User    string
+	Address string // where it began
+	Began   time.Time
+
+	key  key
+	done chan struct{} // closed when the session ends
+
+	// Guarded by Sessions.mu.
+	credential string    // accounts.Standing.Credential of the password that it goes with
+	seen       time.Time // of the last activity
+	signed     bool      // both components of a signature were given in it
+}
+
+// Done returns a channel that is closed when the session ends.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// EndedError is the error for a session that is over or was never begun. Reason is one of
+// those in package accounts, or "" if nothing is known of it.
+type EndedError struct{ Reason string }
+
+func (e EndedError) Error() string {
+	if e.Reason == "" {
+		return "there is no such session"
+	}
+	return "the session has ended: " + e.Reason
+}
+
+// New returns Sessions of the PIs in the accounts. Run ends those that are over.
+func New(a Accounts, cfg Config) *Sessions {
+	if cfg.Idle <= 0 || cfg.Idle > Idle {
+		cfg.Idle = Idle
+	}
+	if cfg.Absolute <= 0 || cfg.Absolute > Absolute {
+		cfg.Absolute = Absolute
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Every <= 0 {
+		cfg.Every = time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	return &Sessions{accounts: a, cfg: cfg, open: make(map[key]*Session), ended: make(map[key]string)}
+}
+
+// IdleAfter returns after how long without activity a session ends.
+func (ss *Sessions) IdleAfter() time.Duration { return ss.cfg.Idle }
+
+// Begin begins a session of a PI who has just been authenticated, and returns it with the
+// value of its cookie. The PI's oldest session ends if there would be more than five. The
+// error is Throttled while there are 10,000 sessions, and Forbidden for a one-time password.
+func (ss *Sessions) Begin(ctx context.Context, user, address string) (s *Session, cookie string, err error) {
+	standing, err := ss.accounts.Standing(ctx, user)
+	if err != nil {
+		return nil, "", err
+	}
+	if standing.OneTime {
+		return nil, "", events.Errorf(events.Forbidden, "an operator has set this password; choose one of your own first")
+	}
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails
+	now := ss.cfg.Clock()
+	s = &Session{
+		User: user, Address: address, Began: now, seen: now,
+		key: sha256.Sum256(random), credential: standing.Credential, done: make(chan struct{}),
+	}
+	ss.mu.Lock()
+	if len(ss.open) >= maxSessions {
+		ss.mu.Unlock()
+		return nil, "", &events.Error{Code: events.Throttled, Message: "too many sessions are open; try again in some minutes", RetryAfter: time.Minute}
+	}
+	replaced := ss.oldest(user)
+	ss.open[s.key] = s
+	ss.mu.Unlock()
+
+	// The session is not known to the browser before its begin is on record.
+	if err := ss.accounts.SessionBegan(ctx, user, address); err != nil {
+		ss.mu.Lock()
+		delete(ss.open, s.key)
+		ss.mu.Unlock()
+		return nil, "", err
+	}
+	if replaced != nil {
+		ss.end(ctx, replaced, accounts.SessionReplaced)
+	}
+	return s, base64.RawURLEncoding.EncodeToString(random), nil
+}
+
+// oldest returns the session that the user's next one replaces, or nil.
+func (ss *Sessions) oldest(user string) (oldest *Session) {
+	n := 0
+	for _, s := range ss.open {
+		if s.User != user {
+			continue
+		}
+		if n++; oldest == nil || s.Began.Before(oldest.Began) {
+			oldest = s
+		}
+	}
+	if n < maxPerUser {
+		return nil
+	}
+	return oldest
+}
+
+// Resume returns the session with the value of its cookie and what its PI may do now. With
+// activity it counts as used. The error is an EndedError if the session is over; Resume ends
+// it if it is found to be.
+func (ss *Sessions) Resume(ctx context.Context, cookie string, activity bool) (*Session, accounts.Standing, error) {
+	k, ok := keyOf(cookie)
+	if !ok {
+		return nil, accounts.Standing{}, EndedError{}
+	}
+	ss.mu.Lock()
+	s, ok := ss.open[k]
+	reason := ss.ended[k]
+	ss.mu.Unlock()
+	if !ok {
+		return nil, accounts.Standing{}, EndedError{reason}
+	}
+	standing, err := ss.check(ctx, s)
+	if err != nil {
+		return nil, standing, err
+	}
+	if activity {
+		ss.mu.Lock()
+		s.seen = ss.cfg.Clock()
+		ss.mu.Unlock()
+	}
+	return s, standing, nil
+}
+
+// Check returns what the PI of a session may do now, and ends the session if it is over. It
+// is no activity.
+func (ss *Sessions) Check(ctx context.Context, s *Session) (accounts.Standing, error) {
+	select {
+	case <-s.done:
+		ss.mu.Lock()
+		defer ss.mu.Unlock()
+		return accounts.Standing{}, EndedError{ss.ended[s.key]}
+	default:
+		return ss.check(ctx, s)
+	}
+}
+
+func (ss *Sessions) check(ctx context.Context, s *Session) (accounts.Standing, error) {
+	standing, err := ss.accounts.Standing(ctx, s.User)
+	if err != nil {
+		return standing, err
+	}
+	reason := ss.over(s)
+	ss.mu.Lock()
+	changed := standing.Credential != s.credential
+	ss.mu.Unlock()
+	switch {
+	case standing.Disabled:
+		reason = accounts.SessionDisabled
+	case changed:
+		reason = accounts.SessionPassword
+	}
+	if reason != "" {
+		ss.end(ctx, s, reason)
+		return standing, EndedError{reason}
+	}
+	return standing, nil
+}
+
+// over returns why the time of a session is over, or "".
+func (ss *Sessions) over(s *Session) string {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	now := ss.cfg.Clock()
+	switch {
+	case now.Sub(s.Began) >= ss.cfg.Absolute:
+		return accounts.SessionAbsolute
+	case now.Sub(s.seen) >= ss.cfg.Idle:
+		return accounts.SessionIdle
+	}
+	return ""
+}
+
+// Until returns when the session ends if nothing is done in it.
+func (ss *Sessions) Until(s *Session) time.Time {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	idle, absolute := s.seen.Add(ss.cfg.Idle), s.Began.Add(ss.cfg.Absolute)
+	if absolute.Before(idle) {
+		return absolute
+	}
+	return idle
+}
+
+// End ends a session for one of the reasons in package accounts. Ending it again changes
+// nothing.
+func (ss *Sessions) End(ctx context.Context, s *Session, reason string) { ss.end(ctx, s, reason) }
+
+// maxEnded bounds of how many ended sessions the reason is known.
+const maxEnded = 10_000
+
+func (ss *Sessions) end(ctx context.Context, s *Session, reason string) {
+	ss.mu.Lock()
+	if _, ok := ss.open[s.key]; !ok {
+		ss.mu.Unlock()
+		return
+	}
+	delete(ss.open, s.key)
+	ss.ended[s.key] = reason
+	if ss.order = append(ss.order, s.key); len(ss.order) > maxEnded {
+		delete(ss.ended, ss.order[0])
+		ss.order = ss.order[1:]
+	}
+	close(s.done)
+	ss.mu.Unlock()
+	// The end is recorded also if the request that found it was given up.
+	if err := ss.accounts.SessionEnded(context.WithoutCancel(ctx), s.User, s.Address, reason); err != nil {
+		ss.cfg.Log.ErrorContext(ctx, "cannot audit the end of a session", "user", s.User, "reason", reason, "error", err)
+	}
+}
+
+// Signed reports whether both components of a signature, the user name and the password,
+// were given in the session. The first signature of a session needs both, later ones the
+// password (21 CFR 11.200(a)(1)).
+func (ss *Sessions) Signed(s *Session) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return s.signed
+}
+
+// SetSigned records that both components were given.
+func (ss *Sessions) SetSigned(s *Session) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s.signed = true
+}
+
+// Renew continues a session after its PI has chosen another password: the session stays,
+// and all others of the PI end when they are used or looked at next.
+func (ss *Sessions) Renew(ctx context.Context, s *Session) error {
+	standing, err := ss.accounts.Standing(ctx, s.User)
+	if err != nil {
+		return err
+	}
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s.credential = standing.Credential
+	return nil
+}
+
+// Len returns how many sessions are open.
+func (ss *Sessions) Len() int {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return len(ss.open)
+}
+
+// standingEvery is after how many looks at the times Run reads what the PIs may do. Each
+// request of a session reads that anyway.
+const standingEvery = 5
+
+// Run ends sessions when they are over, until ctx ends. Then it ends all others and returns
+// nil.
+func (ss *Sessions) Run(ctx context.Context) error {
+	tick := time.NewTicker(ss.cfg.Every)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-ctx.Done():
+			for _, s := range ss.all() {
+				ss.end(ctx, s, accounts.SessionShutdown)
+			}
+			return nil
+		case <-tick.C:
+		}
+		for _, s := range ss.all() {
+			if reason := ss.over(s); reason != "" {
+				ss.end(ctx, s, reason)
+			} else if n%standingEvery != 0 {
+				continue
+			} else if _, err := ss.check(ctx, s); err != nil && !errors.As(err, &EndedError{}) && ctx.Err() == nil {
+				ss.cfg.Log.WarnContext(ctx, "cannot check a session", "user", s.User, "error", err)
+				break
+			}
+		}
+	}
+}
+
+func (ss *Sessions) all() []*Session {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	all := make([]*Session, 0, len(ss.open))
+	for _, s := range ss.open {
+		all = append(all, s)
+	}
+	return all
+}
+
+// keyOf returns the key of a cookie's value.
+func keyOf(cookie string) (k key, ok bool) {
+	random, err := base64.RawURLEncoding.DecodeString(cookie)
+	if err != nil || len(random) != 32 {
+		return k, false
+	}
+	return sha256.Sum256(random), true
+}
