@@ -1,0 +1,124 @@
+package browsertest
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/seed-e88a4ece/signoff/outbox/desk"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
+)
+
+// state is a page in one of its states.
+type state struct {
+	name   string // of the subtest and of the pictures
+	status int    // of the answer
+	reach  func(b *tab) (status int)
+}
+
+// states are the states of the pages. All are reached in one installation, each in a tab with
+// cookies of its own.
+var states = []state{
+	{"sign-in", http.StatusOK, visiting("/sign-in")},
+	{"sign-in-idle", http.StatusOK, visiting("/sign-in?ended=idle")},
+	{"sign-in-signed-out", http.StatusOK, func(b *tab) int {
+		b.signedIn(desktest.User, "/waiting")
+		return b.press("header button")
+	}},
+	{"sign-in-wrong", http.StatusUnauthorized, func(b *tab) int {
+		b.visit("/sign-in")
+		return b.signIn("nobody", "not this one")
+	}},
+	{"sign-in-locked", http.StatusTooManyRequests, func(b *tab) (status int) {
+		b.visit("/sign-in")
+		for range 6 {
+			status = b.signIn("locked", "not this one")
+		}
+		return status
+	}},
+	{"not-found", http.StatusNotFound, visiting("/nothing")},
+	{"not-found-signed-in", http.StatusNotFound, as(desktest.User, "/nothing")},
+	{"method-not-allowed", http.StatusMethodNotAllowed, as(desktest.User, "/sign-out")},
+	{"waiting", http.StatusOK, as(desktest.User, "/waiting")},
+	{"waiting-none", http.StatusOK, as(desktest.OtherUser, "/waiting")},
+}
+
+// visiting reaches a page by its path, not signed in.
+func visiting(path string) func(*tab) int {
+	return func(b *tab) int { return b.visit(path) }
+}
+
+// as reaches a page by its path, signed in.
+func as(user, path string) func(*tab) int {
+	return func(b *tab) int {
+		b.signedIn(user, "/waiting")
+		return b.visit(path)
+	}
+}
+
+// In each state, light and dark, wide and narrow, axe-core finds nothing; nothing is written
+// on the console, no request leaves the host, and a narrow window need not be scrolled
+// sideways.
+func TestEachStateOfEachPage(t *testing.T) {
+	in := desktest.Install(t, desk.Config{})
+	in.Register(desktest.Case71(desktest.Study)...)
+	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
+	for _, s := range states {
+		t.Run(s.name, func(t *testing.T) {
+			b := newTab(t, in)
+			if status := s.reach(b); status != s.status {
+				t.Fatalf("status %d, want %d", status, s.status)
+			}
+			b.view(320, "light")
+			if n := b.overflow(); n > 0 {
+				t.Errorf("a window of 320 pixels is too narrow by %d", n)
+			}
+			b.clean()
+			b.loadAxe()
+			for _, scheme := range []string{"light", "dark"} {
+				for _, width := range []int64{390, 1440} {
+					b.view(width, scheme)
+					b.screenshot(fmt.Sprintf("%s-%s-%d", s.name, scheme, width))
+					for _, v := range b.violations() {
+						t.Errorf("%s, %d wide: %s", scheme, width, v)
+					}
+				}
+			}
+		})
+	}
+}
+
+// The checks of TestEachStateOfEachPage find what they look for.
+func TestTheChecksFindProblems(t *testing.T) {
+	in := desktest.Install(t, desk.Config{})
+	b := newTab(t, in)
+	b.visit("/sign-in")
+	run(b, chromedp.Evaluate[any](`(async () => {
+		document.querySelector("main").insertAdjacentElement("beforeend", document.createElement("img"));
+		const wide = document.createElement("div");
+		wide.id = "wide";
+		document.querySelector("main").append(wide);
+		wide.style.width = "500px"; // by script, which the policy allows
+		const style = document.createElement("style");
+		style.textContent = "body { color: red }";
+		document.head.append(style);
+		await fetch("https://elsewhere.example/").catch(() => {});
+		return true;
+	})()`, chromedp.EvalAwaitPromise))
+	b.view(320, "light")
+	if b.overflow() <= 0 {
+		t.Error("a part that is 500 pixels wide fits into 320")
+	}
+	for _, want := range []string{"style-src", "connect-src"} {
+		if found := strings.Join(b.complaints(), "\n"); !strings.Contains(found, want) {
+			t.Errorf("what breaks %s is not on the console:\n%s", want, found)
+		}
+	}
+	b.loadAxe()
+	if found := strings.Join(b.violations(), "\n"); !strings.Contains(found, "image-alt: img") {
+		t.Errorf("axe-core does not find the picture without a text:\n%s", found)
+	}
+}
