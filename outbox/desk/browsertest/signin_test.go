@@ -15,7 +15,7 @@ import (
 // The cookie of the session is kept, no script can read it, and it ends with the session.
 func TestAPISignsInAndOutInABrowser(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
-	b := newTab(t, in)
+	b := newTab(t, in.Server.URL)
 	b.signedIn(desktest.User, "/waiting")
 	if cookies := run(b, chromedp.Evaluate[string](`document.cookie`)); cookies != "" {
 		t.Errorf("a script reads the cookie %q", cookies)
@@ -36,16 +36,19 @@ func TestAPISignsInAndOutInABrowser(t *testing.T) {
 // What was typed is still there after a wrong password, but for the password.
 func TestAWrongPasswordKeepsTheUserName(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
-	b := newTab(t, in)
+	b := newTab(t, in.Server.URL)
 	b.visit("/sign-in")
 	if status := b.signIn(desktest.User, "not this one"); status != http.StatusUnauthorized {
 		t.Errorf("status %d", status)
 	}
 	b.wait("[role=alert]")
-	if user := run(b, chromedp.Value(chromedp.ID("user"))); user != desktest.User {
+	if focus := b.focused(); focus != "problem" {
+		t.Errorf("the focus is on %q, not on the summary", focus)
+	}
+	if user := b.value("#user"); user != desktest.User {
 		t.Errorf("the user name is %q", user)
 	}
-	if password := run(b, chromedp.Value(chromedp.ID("password"))); password != "" {
+	if password := b.value("#password"); password != "" {
 		t.Errorf("the password is %q", password)
 	}
 	if title := run(b, chromedp.Title()); !strings.HasPrefix(title, "Error: ") {
@@ -57,7 +60,7 @@ func TestAWrongPasswordKeepsTheUserName(t *testing.T) {
 // The same without script and with the keyboard only.
 func TestAPISignsInWithoutScriptByKeyboard(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
-	b := newTab(t, in, withoutScript)
+	b := newTab(t, in.Server.URL, withoutScript)
 	b.visit("/waiting")
 	b.tabTo("#user")
 	b.do(chromedp.KeyEvent(desktest.User))

@@ -8,6 +8,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/desk"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
 )
@@ -44,6 +46,26 @@ var states = []state{
 	{"method-not-allowed", http.StatusMethodNotAllowed, as(desktest.User, "/sign-out")},
 	{"waiting", http.StatusOK, as(desktest.User, "/waiting")},
 	{"waiting-none", http.StatusOK, as(desktest.OtherUser, "/waiting")},
+	{"password", http.StatusOK, as(desktest.User, "/password")},
+	{"password-one-time", http.StatusOK, visiting("/password?one-time=1")},
+	{"case-contradiction", http.StatusOK, as(desktest.User, casePath(71))},
+	{"case-refused", http.StatusBadRequest, func(b *tab) int {
+		b.signedIn(desktest.User, casePath(71))
+		return b.press("#sign-button")
+	}},
+	{"case-agrees", http.StatusOK, as(desktest.User, casePath(4))},
+	{"case-all-visits", http.StatusOK, as(desktest.User, casePath(4)+"?sign=all")},
+	{"case-signed", http.StatusOK, as(desktest.User, casePath(5))},
+	{"case-withdrawn", http.StatusOK, as(desktest.User, casePath(6))},
+	{"case-of-another-study", http.StatusNotFound, as(desktest.OtherUser, casePath(71))},
+	{"assessment-waiting", http.StatusOK, as(desktest.User, "/assessments/7103")},
+	{"assessment-signed", http.StatusOK, as(desktest.User, "/assessments/501")},
+	{"assessment-withdrawn", http.StatusOK, as(desktest.User, "/assessments/601")},
+	{"signed", http.StatusOK, as(desktest.User, "/signed")},
+	{"studies", http.StatusOK, as(desktest.User, "/studies")},
+	{"study", http.StatusOK, as(desktest.User, "/studies/"+events.StudyKey(desktest.Study))},
+	{"history", http.StatusOK, as(desktest.User, "/history")},
+	{"find", http.StatusOK, as(desktest.User, "/find?subject=10081007")},
 }
 
 // visiting reaches a page by its path, not signed in.
@@ -64,11 +86,19 @@ func as(user, path string) func(*tab) int {
 // sideways.
 func TestEachStateOfEachPage(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
-	in.Register(desktest.Case71(desktest.Study)...)
+	visits, _ := contradicting(71)
+	in.Register(visits...)
+	in.Sign(visits[0].ID, visits[1].ID, visits[2].ID)
 	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
+	in.Register(desktest.Agreeing(desktest.Study, 5, "10081008")...)
+	in.Sign("500", "501")
+	in.Register(desktest.Agreeing(desktest.Study, 6, "10081009")...)
+	in.Sign("600", "601")
+	_, err := in.Outbox.Withdraw(t.Context(), outbox.Withdrawal{User: desktest.User, ID: "601", Meaning: "I withdraw this assessment.", Reason: withdrawn})
+	desktest.OK(t, err)
 	for _, s := range states {
 		t.Run(s.name, func(t *testing.T) {
-			b := newTab(t, in)
+			b := newTab(t, in.Server.URL)
 			if status := s.reach(b); status != s.status {
 				t.Fatalf("status %d, want %d", status, s.status)
 			}
@@ -94,7 +124,7 @@ func TestEachStateOfEachPage(t *testing.T) {
 // The checks of TestEachStateOfEachPage find what they look for.
 func TestTheChecksFindProblems(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
-	b := newTab(t, in)
+	b := newTab(t, in.Server.URL)
 	b.visit("/sign-in")
 	run(b, chromedp.Evaluate[any](`(async () => {
 		document.querySelector("main").insertAdjacentElement("beforeend", document.createElement("img"));

@@ -27,7 +27,7 @@ import (
 // Limits of waiting. They are long because the machine may be slow and busy.
 const (
 	tabTimeout  = 5 * time.Minute
-	stepTimeout = time.Minute
+	stepTimeout = 12 * time.Second
 )
 
 // step is a step in a tab.
@@ -36,9 +36,9 @@ type step = chromedp.Action[chromedp.Void]
 // tab is a tab of the browser. It records the requests of its pages and what is written on
 // the console.
 type tab struct {
-	t   testing.TB
-	ctx context.Context
-	in  *desktest.Installation
+	t      testing.TB
+	ctx    context.Context
+	origin string // of the desk
 
 	mu        sync.Mutex
 	console   []message
@@ -50,13 +50,22 @@ type tab struct {
 // such as a violation of the Content-Security-Policy.
 type message struct{ source, text, url string }
 
-// newTab opens a tab with cookies of its own. Options may switch off script.
-func newTab(t testing.TB, in *desktest.Installation, before ...step) *tab {
+// newTab opens a tab with cookies of its own, for the desk at this origin. The steps may
+// switch off script.
+func newTab(t testing.TB, origin string, before ...step) *tab {
 	t.Helper()
-	b := &tab{t: t, in: in, documents: make(map[string]struct{})}
+	b := &tab{t: t, origin: origin, documents: make(map[string]struct{})}
 	b.open(browser(t), chromedp.WithNewBrowserContext())
 	b.do(before...)
 	return b
+}
+
+// another opens a second tab with the same cookies.
+func (b *tab) another() *tab {
+	b.t.Helper()
+	second := &tab{t: b.t, origin: b.origin, documents: make(map[string]struct{})}
+	second.open(b.ctx)
+	return second
 }
 
 func (b *tab) open(parent context.Context, options ...chromedp.ContextOption) {
@@ -125,7 +134,7 @@ func (b *tab) complaints() (found []string) {
 		found = append(found, fmt.Sprintf("on the console: %s: %s %s", m.source, m.text, m.url))
 	}
 	for _, url := range b.requests {
-		if !strings.HasPrefix(url, b.in.Server.URL+"/") {
+		if !strings.HasPrefix(url, b.origin+"/") {
 			found = append(found, "request to "+url)
 		}
 	}
@@ -170,7 +179,7 @@ func (b *tab) failed(cause error) {
 // visit opens a page by its path and returns the status of the answer.
 func (b *tab) visit(path string) int {
 	b.t.Helper()
-	answer := run(b, chromedp.NavigateResponse(b.in.Server.URL+path))
+	answer := run(b, chromedp.NavigateResponse(b.origin+path))
 	return int(answer.Status)
 }
 
@@ -195,10 +204,28 @@ func (b *tab) leads(steps ...step) int {
 	return int(answer.Status)
 }
 
-// fill types text into a field of a form, in place of what is there.
-func (b *tab) fill(id, text string) {
+// expect fails the test at once if the status is another one, or the path does not begin
+// with this.
+func (b *tab) expect(status, want int, path string) {
 	b.t.Helper()
-	b.do(chromedp.Clear(chromedp.ID(id)), chromedp.SendKeys(chromedp.ID(id), text))
+	if got := b.path(); status != want || !strings.HasPrefix(got, path) {
+		b.failed(fmt.Errorf("status %d at %s, want %d at %s", status, got, want, path))
+	}
+}
+
+// fill types text into a field of a form, in place of what is there.
+func (b *tab) fill(selector, text string) {
+	b.t.Helper()
+	field, _ := json.Marshal(selector)
+	b.wait(selector)
+	run(b, chromedp.Evaluate[any](fmt.Sprintf(`document.querySelector(%s).focus(); document.querySelector(%[1]s).select(); true`, field)))
+	b.do(chromedp.KeyEvent(text))
+}
+
+// value returns what a field of a form has.
+func (b *tab) value(selector string) string {
+	b.t.Helper()
+	return run(b, chromedp.Value(chromedp.CSS(selector)))
 }
 
 // keys presses keys, one after the other.
@@ -239,6 +266,42 @@ func (b *tab) wait(selector string) {
 	b.do(chromedp.WaitVisible(chromedp.CSS(selector)))
 }
 
+// eventually waits until an expression of JavaScript is true on the page. Without script a
+// page changes only when it is loaded again, which reload does.
+func (b *tab) eventually(reload bool, what, expression string) {
+	b.t.Helper()
+	deadline := time.Now().Add(stepTimeout)
+	for {
+		ctx, cancel := context.WithDeadline(b.ctx, deadline)
+		holds, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression)) // fails while another page is loaded
+		if err == nil && !holds && reload {
+			err = chromedp.Do(ctx, chromedp.Reload())
+		}
+		cancel()
+		switch {
+		case err == nil && holds:
+			return
+		case time.Now().After(deadline):
+			b.failed(fmt.Errorf("not within %s: %s (%w)", stepTimeout, what, err))
+		}
+		time.Sleep(50 * time.Millisecond) // between two looks
+	}
+}
+
+// contains returns an expression that is true while the visible text of an element contains
+// a text.
+func contains(selector, text string) string {
+	s, _ := json.Marshal(selector)
+	x, _ := json.Marshal(text)
+	return fmt.Sprintf(`(document.querySelector(%s)?.innerText ?? "").includes(%s)`, s, x)
+}
+
+// focused returns the id of the element that has the focus.
+func (b *tab) focused() string {
+	b.t.Helper()
+	return run(b, chromedp.Evaluate[string](`document.activeElement?.id ?? ""`))
+}
+
 // text returns the visible text of an element.
 func (b *tab) text(selector string) string {
 	b.t.Helper()
@@ -248,14 +311,14 @@ func (b *tab) text(selector string) string {
 // path returns the path and query of the page.
 func (b *tab) path() string {
 	b.t.Helper()
-	return strings.TrimPrefix(run(b, chromedp.Location()), b.in.Server.URL)
+	return strings.TrimPrefix(run(b, chromedp.Location()), b.origin)
 }
 
 // signIn signs in on the page of the sign-in.
 func (b *tab) signIn(user, password string) int {
 	b.t.Helper()
-	b.fill("user", user)
-	b.fill("password", password)
+	b.fill("#user", user)
+	b.fill("#password", password)
 	return b.press("main button")
 }
 
