@@ -229,8 +229,9 @@ func TestReturnToTheSource(t *testing.T) {
 	d := newOutbox(t, "dr.a", "dr.b")
 	a := assessment("1", 1, 1, 1)
 	d.register(a)
-	seen := must(d.Reviews().Waiting(t.Context(), review.WaitingFilter{}))(t)[0]
-	give := outbox.Return{User: "dr.a", ID: "1", Reason: "lesion T02 is missing", Registration: seen.Registration}
+	seen, _, err := d.Reviews().Assessment(t.Context(), "1")
+	ok(t, err)
+	give := outbox.Return{User: "dr.a", ID: "1", Reason: "lesion T02 is missing", Tag: seen.Tag("1")}
 	for _, wrong := range []struct {
 		change func(*outbox.Return)
 		code   events.Code
@@ -238,7 +239,7 @@ func TestReturnToTheSource(t *testing.T) {
 		{func(r *outbox.Return) { r.Reason = "" }, events.Invalid},
 		{func(r *outbox.Return) { r.User = "dr.x" }, events.Forbidden},
 		{func(r *outbox.Return) { r.ID = "2" }, events.NotFound},
-		{func(r *outbox.Return) { r.Registration++ }, events.Stale},
+		{func(r *outbox.Return) { r.Tag = "another" }, events.Stale},
 	} {
 		r := give
 		wrong.change(&r)
@@ -252,7 +253,7 @@ func TestReturnToTheSource(t *testing.T) {
 	}
 	other := give
 	other.User = "dr.b"
-	_, err := d.Return(t.Context(), other)
+	_, err = d.Return(t.Context(), other)
 	wantCode(t, err, events.Conflict, "was returned to its source by dr.a", "lesion T02 is missing")
 	_, err = d.signAs("dr.a", "1")
 	wantCode(t, err, events.Conflict, "was returned to its source by dr.a", "registered again")
