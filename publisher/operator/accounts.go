@@ -212,14 +212,16 @@ func (a *Accounts) same(key string, issue issuer, stored []string) (bool, error)
 // last pushed.
 func (a *Accounts) issue(key string, issue issuer, stored []string) (string, error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	before := []int64{a.pushed[key].issued}
+	a.mu.Unlock()
 	for _, text := range stored {
 		before = append(before, issuedAt(text))
 	}
 	issued := later(a.cfg.Clock(), before...)
-	text, err := issue(issued)
+	text, err := issue(issued) // not under the lock: it takes a while to sign
 	if err == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		a.pushed[key] = pushed{issued, sha256.Sum256([]byte(text))}
 	}
 	return text, err
