@@ -98,10 +98,11 @@ func TestAServerThatAnswersSlowlyIsNotSilent(t *testing.T) {
 	compared := make(chan error, 1)
 	go func() { compared <- a.Compare(ctx, all(accounts...)) }()
 	in.until("the server stores many accounts", func() error {
-		if stored, err := os.ReadDir(server.accounts); err != nil || len(stored) < 48 {
-			return fmt.Errorf("%d files, %v", len(stored), err)
+		stored, err := os.ReadDir(server.accounts)
+		if err == nil && len(stored) < 48 {
+			err = fmt.Errorf("it stores %d", len(stored))
 		}
-		return nil
+		return err
 	})
 	cancel()
 	<-compared

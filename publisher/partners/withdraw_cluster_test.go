@@ -238,6 +238,59 @@ func TestAWithdrawalHoldsOnAServerThatWasAway(t *testing.T) {
 	}
 }
 
+// A server that has lost its accounts gets all of them again. What is withdrawn meanwhile
+// does not wait for that.
+func TestAWithdrawalDoesNotWaitForAPushOfManyAccounts(t *testing.T) {
+	t.Parallel()
+	const removed = 600 // partners; their accounts are pushed too, but they have no consumers
+	h := prepare(t, config{})
+	h.directory.d = h.directory.d.WithPartner(partner("acme", "A", "B"))
+	for i := range removed {
+		h.directory.d = h.directory.d.WithPartner(access.Partner{ID: fmt.Sprint("p", i), Studies: []string{}, Secrets: []access.Secret{}})
+	}
+	c := startProcesses(t)
+	c.reach(5 * time.Second)
+	h.on(c)
+	h.startService()
+	h.ready()
+	gone := h.mustLogin("acme").StatusChanged(nats.CLOSED)
+
+	c.kill(2)
+	dir := c.accounts[2]
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	c.start(t, 2)
+	until(t, "some accounts are pushed again", func() bool {
+		stored, err := os.ReadDir(dir)
+		return err == nil && len(stored) > 20
+	})
+	h.set("acme", "B")
+	ends(t, "who had the study", gone)
+	until(t, "all accounts are pushed again", func() bool {
+		stored, err := os.ReadDir(dir)
+		return err == nil && len(stored) > removed && h.reconciler.Status().Ready
+	})
+	same(t, "what the server stores", c.streams(t, 2, "acme"), "crit.partner.acme.access", "crit.v1.B.>")
+	storedAt := func(id string) time.Time {
+		info, err := os.Stat(filepath.Join(dir, h.keys.PartnerAccount(id)+".jwt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.ModTime()
+	}
+	withdrawn, later := storedAt("acme"), 0
+	for i := range removed {
+		if storedAt(fmt.Sprint("p", i)).After(withdrawn) {
+			later++
+		}
+	}
+	t.Logf("%d of %d accounts were pushed after the withdrawal", later, removed)
+	if later == 0 {
+		t.Error("the withdrawal waited until all accounts were pushed")
+	}
+}
+
 // listed returns the names of the consumers.
 func (h *installation) listed() (names []string, err error) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), time.Second)
