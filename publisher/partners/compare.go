@@ -71,8 +71,9 @@ func (r *Reconciler) compare(ctx context.Context, granted map[string]tenancy.Par
 }
 
 // compareAll compares the accounts with what all servers store. It ends early, with
-// errChanged, when the directory changes. Meanwhile it checks the connections of the
-// partners often, because a server that is behind may accept what was withdrawn. Servers
+// errChanged, when the directory changes. Meanwhile it checks often which servers answer, and
+// the connections of the partners, because a server that is behind may accept what was
+// withdrawn. Servers
 // that do not answer are no error: they are behind once they answer again, and a later
 // round compares them.
 func (r *Reconciler) compareAll(ctx context.Context, accounts []tenancy.Account, partners []access.Partner) error {
@@ -99,6 +100,7 @@ func (r *Reconciler) compareAll(ctx context.Context, accounts []tenancy.Account,
 				return fmt.Errorf("compare the accounts of partners with what the NATS servers store: %w", err)
 			}
 		case <-tick.C:
+			_, _ = r.checkServers(ctx)                     // a later step returns the error, if it lasts
 			_ = r.enforcer.CloseConnections(ctx, partners) // the end of the round does it again
 		}
 	}
