@@ -137,13 +137,25 @@ func (resp *responders) add(body []byte) error {
 	return nil
 }
 
-// Servers asks which servers there are, and remembers which answered.
+// Servers asks which servers there are, and remembers which answered. If none answers, it
+// returns an error, and the servers that have answered before as Silent.
 func (a *Accounts) Servers(ctx context.Context) (Servers, error) {
 	resp, err := a.ping(ctx)
 	if err != nil {
-		return Servers{}, err
+		return Servers{Silent: a.known()}, err
 	}
 	return a.remember(resp), nil
+}
+
+// known returns the names of the servers that have answered before.
+func (a *Accounts) known() (names []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.servers {
+		names = append(names, s.name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // remember stores which servers answered, and returns the state of all. From now on a
