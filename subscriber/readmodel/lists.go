@@ -105,7 +105,7 @@ func readPlaces(ctx context.Context, tx *sqlx.Tx, selected *clause, order order,
 	if reverse {
 		levels, offset = order.reverse, total-offset-size
 	}
-	selected.add(" order by "+strings.Join(levels, ", ")+" limit ? offset ?", size, offset)
+	selected.add(" order by "+strings.Join(levels, ", ")+" limit +? offset +?", size, offset)
 	return readList(ctx, tx, selected, order.levels)
 }
 

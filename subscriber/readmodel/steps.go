@@ -169,6 +169,6 @@ func (m *Model) readPage(ctx context.Context, tx *sqlx.Tx, v view, q Query, orde
 	from := &clause{}
 	from.add(" and r.id_key >= +?", key)
 	selected := v.selection(q, from, order)
-	selected.add(" order by "+strings.Join(order.levels, ", ")+" limit ? offset ?", size, skipped)
+	selected.add(" order by "+strings.Join(order.levels, ", ")+" limit +? offset +?", size, skipped)
 	return readList(ctx, tx, selected, order.levels)
 }
