@@ -218,6 +218,22 @@ func TestEveryAnswerIsAFunctionOfThePositionAndTheQuery(t *testing.T) {
 	})
 }
 
+// joined returns the bodies of reports as checkSearch has them joined, if there are any.
+func joined(t *rapid.T, reports []string) []string {
+	if len(reports) == 0 {
+		return nil
+	}
+	var parts []string
+	for _, body := range reports {
+		x, err := fhir.ParseIndex([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, "<"+x.ID+">"+body)
+	}
+	return []string{strings.Join(parts, "; ") + "."}
+}
+
 func drawPosition(t *rapid.T, m *readmodel.Model) *uint64 {
 	if rapid.Bool().Draw(t, "last") {
 		return nil
@@ -261,14 +277,23 @@ func checkSearch(t *rapid.T, m *readmodel.Model, list []events.Event, samples []
 			q.Sort = append(q.Sort, readmodel.Order{Column: rapid.SampledFrom(allColumns).Draw(t, "sort"), Descending: rapid.Bool().Draw(t, "descending")})
 		}
 	}
+	if rapid.Bool().Draw(t, "joined") {
+		q.Join = &readmodel.Join{Before: "<", Between: ">", Separator: "; ", End: "."}
+	}
 	page, err := m.Search(context.Background(), q)
 	if err != nil {
 		t.Fatal(err)
 	}
 	total, reports, observations := plainPage(t, list[:page.ChainHead.Number], q)
+	if q.Join != nil && q.Resource == readmodel.Reports && !q.Include {
+		reports = joined(t, reports)
+	}
 	var got, included []string
 	for _, r := range page.Reports {
 		got = append(got, string(r.Body))
+	}
+	if page.Joined != nil {
+		got = append(got, string(page.Joined))
 	}
 	for _, o := range page.Observations {
 		included = append(included, string(o.Body))
