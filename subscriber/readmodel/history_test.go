@@ -71,7 +71,7 @@ type version struct {
 }
 
 // versionsOf returns all versions of reports in the events of a study.
-func versionsOf(t *rapid.T, list []events.Event) []version {
+func versionsOf(t interface{ Fatal(args ...any) }, list []events.Event) []version {
 	var all []version
 	var lesions []entry
 	for _, e := range list {
@@ -477,6 +477,39 @@ func TestDeepPages(t *testing.T) {
 		}
 		if !slices.Equal(got, want) || page.Total != reports {
 			t.Errorf("from %d: %s", offset, strings.Join(got, " "))
+		}
+	}
+}
+
+// The total of all that has changed since a time is what a plain search finds, for each time.
+func TestTotalOfChangesSince(t *testing.T) {
+	list := changing(200)
+	var models []*readmodel.Model // the second one counts differently when many reports have ended
+	for range 2 {
+		m := open(t, newPath(t), quiet)
+		if err := readmodel.Apply(t.Context(), m, list); err != nil {
+			t.Fatal(err)
+		}
+		models = append(models, m)
+	}
+	readmodel.UseSteps(models[1])
+	versions := slices.DeleteFunc(versionsOf(t, list), func(v version) bool { return v.end != 0 })
+	for i := range len(list) + 1 {
+		at := list[0].Time.Add(time.Duration(i-1) * list[1].Time.Sub(list[0].Time))
+		for op, from := range map[readmodel.Op]time.Time{readmodel.Ge: at, readmodel.Gt: at.Add(time.Microsecond)} {
+			want := 0
+			for _, v := range versions {
+				if !v.x.LastUpdated.Before(from) {
+					want++
+				}
+			}
+			c := readmodel.Comparison{Op: op, Period: events.Period{From: at, Until: at.Add(time.Microsecond)}}
+			q := readmodel.Query{Study: "S1", Where: []readmodel.Condition{{Column: readmodel.ColumnLastUpdated, Any: []readmodel.Comparison{c}}}}
+			for _, m := range models {
+				if page, err := m.Search(t.Context(), q); err != nil || page.Total != want {
+					t.Fatalf("%s %s: total %d, %v, want %d", op, at, page.Total, err, want)
+				}
+			}
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // paging is how many rows SQLite may skip to get to a page of the default order.
 type paging struct {
-	shallow int              // rows from the beginning or the end, without steps
+	shallow int              // rows from the beginning or the end, without steps; for countSince, rows that have ended
 	perStep map[Resource]int // reports from one step to the next; a report has many Observations
 }
 
