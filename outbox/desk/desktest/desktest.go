@@ -43,6 +43,7 @@ const (
 // Installation is an outbox with two PIs and the desk over it.
 type Installation struct {
 	t      testing.TB
+	Path   string // of the outbox
 	Outbox *outbox.Outbox
 	Desk   *desk.Desk
 	Server *httptest.Server
@@ -77,13 +78,13 @@ func (c *Clock) Add(d time.Duration) {
 // Install opens an installation. The outbox has the clock of cfg.
 func Install(t testing.TB, cfg desk.Config) *Installation {
 	t.Helper()
-	in := &Installation{t: t}
+	in := &Installation{t: t, Path: filepath.Join(t.TempDir(), "outbox.db")}
 	log := slog.New(slog.DiscardHandler)
 	if cfg.Log == nil {
 		cfg.Log = log
 	}
 	var err error
-	in.Outbox, err = outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{Clock: cfg.Clock, Log: log})
+	in.Outbox, err = outbox.Open(t.Context(), in.Path, outbox.Config{Clock: cfg.Clock, Log: log})
 	OK(t, err)
 	t.Cleanup(func() { _ = in.Outbox.Close() })
 	OK(t, accountstest.AddPI(t.Context(), in.Outbox.Accounts(), "ops", User, Name, []string{Study}, Password))
@@ -224,6 +225,24 @@ func (b *Browser) Get(path string, headers ...string) Page {
 func (b *Browser) Post(path string, form url.Values, headers ...string) Page {
 	b.in.t.Helper()
 	return b.Do(http.MethodPost, path, strings.NewReader(form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
+}
+
+// Ask sends a request, with POST and the form, or with GET. Of a stream it reads the head only.
+func (b *Browser) Ask(method, path string, form url.Values, stream bool) Page {
+	b.in.t.Helper()
+	switch {
+	case stream:
+		r, err := http.NewRequestWithContext(b.in.t.Context(), method, b.in.Server.URL+path, http.NoBody)
+		OK(b.in.t, err)
+		answer, err := b.client.Do(r)
+		OK(b.in.t, err)
+		_ = answer.Body.Close()
+		return Page{Status: answer.StatusCode, Header: answer.Header}
+	case method == http.MethodPost:
+		return b.Post(path, form)
+	default:
+		return b.Get(path)
+	}
 }
 
 // Do sends a request. The header Host replaces the name of the server.
