@@ -148,16 +148,16 @@ func TestEveryAnswerHasTheHeaders(t *testing.T) {
 // Strict-Transport-Security holds for all ports of a host, among them those on which other
 // programs speak plain text.
 func TestOnlyThePortOfHTTPSIsStrict(t *testing.T) {
-	for _, c := range []struct{ url, host, want string }{
-		{"", "desk.example.org", "max-age=31536000"},
-		{"", "desk.example.org:443", "max-age=31536000"},
-		{"", "desk.example.org:8081", ""},
-		{"https://desk.example.org", "10.0.0.1:8081", "max-age=31536000"}, // of a proxy that does TLS
-		{"https://desk.example.org:8443", "desk.example.org", ""},
+	for public, answers := range map[string]map[string]string{ // by the name that is called
+		"": {"desk.example.org": "max-age=31536000", "desk.example.org:443": "max-age=31536000", "desk.example.org:8081": ""},
+		"https://desk.example.org":      {"10.0.0.1:8081": "max-age=31536000"}, // of a proxy that does TLS
+		"https://desk.example.org:8443": {"desk.example.org": ""},
 	} {
-		in := desktest.Install(t, desk.Config{URL: c.url})
-		if got := in.Browser().Get("/sign-in", "Host", c.host).Header.Get("Strict-Transport-Security"); got != c.want {
-			t.Errorf("%s at %s: %q", c.url, c.host, got)
+		in := desktest.Install(t, desk.Config{URL: public})
+		for host, want := range answers {
+			if got := in.Browser().Get("/sign-in", "Host", host).Header.Get("Strict-Transport-Security"); got != want {
+				t.Errorf("%s at %s: %q", public, host, got)
+			}
 		}
 	}
 }
