@@ -53,7 +53,7 @@ var (
 		http.StatusUnsupportedMediaType:  "Nothing was done. Programs use /desk/v1.",
 		http.StatusMisdirectedRequest:    "Check the address, and whether your browser uses a proxy.",
 		http.StatusTooManyRequests:       "Try again later.",
-		http.StatusInternalServerError:   "Nothing of what you sent may be done, or all of it. " + lookFirst + " If it happens again, ask your study’s operator and name this number:",
+		http.StatusInternalServerError:   "If you had sent a form, it was carried out whole or not at all: look at the case before you send it again. If it happens again, give your study’s operator this number:",
 		http.StatusServiceUnavailable:    "Try again in a moment. " + lookFirst + " If it lasts, ask your study’s operator.",
 	}
 )

@@ -41,7 +41,7 @@ func TestEachFailureHasAPage(t *testing.T) {
 		{"POST", "/sign-in", "user=" + strings.Repeat("x", 64<<10), []string{"Content-Type", formType}, 413, "Nothing was done. Go back and shorten", [2]string{}},
 		{"POST", "/sign-in", "{}", []string{"Content-Type", "application/json"}, 415, "Nothing was done. Programs use /desk/v1.", [2]string{}},
 		{"GET", "/test/429", "", nil, 429, "Try again in 2 minutes.", [2]string{"Retry-After", "61"}},
-		{"GET", "/test/500", "", nil, 500, "Nothing of what you sent may be done, or all of it.", [2]string{}},
+		{"GET", "/test/500", "", nil, 500, "it was carried out whole or not at all: look at the case", [2]string{}},
 		{"GET", "/test/503", "", nil, 503, "look at the case before you send it again", [2]string{"Retry-After", "3"}},
 	} {
 		p := in.Browser().Do(c.method, c.path, strings.NewReader(c.body), c.header...)
@@ -149,7 +149,7 @@ func TestEveryAnswerHasTheHeaders(t *testing.T) {
 // programs speak plain text.
 func TestOnlyThePortOfHTTPSIsStrict(t *testing.T) {
 	for public, answers := range map[string]map[string]string{ // by the name that is called
-		"": {"desk.example.org": "max-age=31536000", "desk.example.org:443": "max-age=31536000", "desk.example.org:8081": ""},
+		"":                              {"desk.example.org": "max-age=31536000", "desk.example.org:443": "max-age=31536000", "desk.example.org:8081": ""},
 		"https://desk.example.org":      {"10.0.0.1:8081": "max-age=31536000"}, // of a proxy that does TLS
 		"https://desk.example.org:8443": {"desk.example.org": ""},
 	} {
