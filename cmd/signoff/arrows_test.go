@@ -70,7 +70,7 @@ var arrows = map[string][]string{
 	"cmd/signoff/datadir":           {"cmd/signoff/natsflags", "events/retry", "events", "outbox", "publisher/operator"},
 	"cmd/signoff/natsconf":          {"cmd/signoff/console", "cmd/signoff/datadir", "cmd/signoff/natsflags", "publisher/natsd", "publisher/operator"},
 	"cmd/signoff/server/admission":  {"events", "events/access", "events/retry", "fhir/rest", "outbox", "publisher", "subscriber/stream", "subscriber/readmodel"},
-	"cmd/signoff/server/overview":   {"events", "outbox", "outbox/receipts", "outbox/review", "publisher", "subscriber/readmodel"},
+	"cmd/signoff/server/overview":   {"events", "outbox", "outbox/desk/page", "outbox/receipts", "outbox/review", "publisher", "subscriber/readmodel"},
 	"cmd/signoff/server/tokenkey":   {"cmd/signoff/datadir", "events/retry", "events/access", "outbox", "outbox/accounts"},
 	"cmd/signoff/server":            {"*"},
 	"cmd/signoff/demo":              {"*"},
