@@ -347,8 +347,20 @@ func (tx *transaction) checkTime() error {
 	if !tx.o.checkClock {
 		return nil
 	}
-	return tx.CheckClock()
+	if err := tx.CheckClock(); err != nil {
+		return clockError{err}
+	}
+	return nil
 }
+
+// ErrClock is in the error for what is refused because the clock is wrong. Only an operator
+// can help.
+var ErrClock = errors.New("the clock is wrong")
+
+type clockError struct{ error }
+
+func (e clockError) Unwrap() error        { return e.error }
+func (e clockError) Is(target error) bool { return target == ErrClock }
 
 // refusal is a signature that was refused.
 type refusal struct {

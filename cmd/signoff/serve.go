@@ -72,7 +72,7 @@ func greet(w io.Writer, data datadir.Dir, basePath string, s datadir.Serving) {
   NATS        %s  (%s)
 `, data, s.PublicURL, basePath, s.PublicURL, token.Path, s.OpsURL, s.NATS, natsHint(data, s))
 	if s.DeskURL != "" {
-		fmt.Fprintf(w, "  desk        %s%s  (source systems and PIs)\n", s.DeskURL, deskapi.BasePath)
+		fmt.Fprintf(w, "  desk        %s/  (PIs)  %s%s  (source systems)\n", s.DeskPublicURL, s.DeskURL, deskapi.BasePath)
 	}
 	fmt.Fprintf(w, `Next, in another terminal:
   signoff pi add USER --name "Printed Name" --study S     who signs, with a one-time password
