@@ -35,7 +35,10 @@ func (d *Desk) allRoutes() []route {
 		{Route{"POST /sign-in", true}, d.signIn},
 		{Route{"POST /sign-out", true}, d.signOut},
 		{Route{"GET /{$}", true}, d.home},
+
 		{Route{"GET /waiting", false}, d.waiting},
+		{Route{"GET /find", false}, d.find},
+		{Route{"POST /find", false}, d.find},
 	}
 }
 
@@ -170,7 +173,7 @@ func (d *Desk) sendToSignIn(w http.ResponseWriter, q *request, ended session.End
 func (d *Desk) frame(q *request, section, title string, data any) page.Frame {
 	f := page.Frame{Title: title, Section: section, Waiting: -1, Now: q.now, IdleAfter: d.sessions.IdleAfter(), Data: data}
 	if q.signedIn() {
-		f.Name, f.Until = q.pi.Name, d.sessions.Until(q.session)
+		f.Name, f.Until, f.Waiting = q.pi.Name, d.sessions.Until(q.session), d.countWaiting(q)
 	}
 	return f
 }

@@ -73,6 +73,14 @@ func withUnit(value, unit string) string {
 	return value + " " + unit
 }
 
+// change returns the text of a change with a minus sign in place of a hyphen.
+func change(text string) string {
+	if digits, negative := strings.CutPrefix(text, "-"); negative && text != events.NoChange {
+		return "−" + digits
+	}
+	return text
+}
+
 // lesions adds a text for each lesion that differs, in the order of the later version, and
 // then for those that it lacks.
 func (d *differences) lesions(before, after []events.Lesion) {
@@ -127,9 +135,9 @@ func (d *differences) lesion(before, after events.Lesion) {
 	parts.field("series", optional(before.SeriesNumber), optional(after.SeriesNumber))
 	parts.field("series description", before.SeriesDescription, after.SeriesDescription)
 	parts.field("instance", optional(before.InstanceNumber), optional(after.InstanceNumber))
-	parts.field("change from previous", before.ChangeFromPrevious, after.ChangeFromPrevious)
-	parts.field("change from baseline", before.ChangeFromBaseline, after.ChangeFromBaseline)
-	parts.field("change from nadir", before.ChangeFromNadir, after.ChangeFromNadir)
+	parts.field("change from previous", change(before.ChangeFromPrevious), change(after.ChangeFromPrevious))
+	parts.field("change from baseline", change(before.ChangeFromBaseline), change(after.ChangeFromBaseline))
+	parts.field("change from nadir", change(before.ChangeFromNadir), change(after.ChangeFromNadir))
 	if len(parts) > 0 {
 		*d = append(*d, after.ID+" "+strings.Join(parts, ", "))
 	}
@@ -159,9 +167,9 @@ func (d *differences) measurement(before, after *events.Measurement) {
 	}
 	d.field("measurement", b.Type, a.Type)
 	var parts differences
-	parts.field("previous", b.ChangeFromPrevious, a.ChangeFromPrevious)
-	parts.field("baseline", b.ChangeFromBaseline, a.ChangeFromBaseline)
-	parts.field("nadir", b.ChangeFromNadir, a.ChangeFromNadir)
+	parts.field("previous", change(b.ChangeFromPrevious), change(a.ChangeFromPrevious))
+	parts.field("baseline", change(b.ChangeFromBaseline), change(a.ChangeFromBaseline))
+	parts.field("nadir", change(b.ChangeFromNadir), change(a.ChangeFromNadir))
 	if len(parts) > 0 {
 		*d = append(*d, "change from "+strings.Join(parts, ", from "))
 	}

@@ -44,7 +44,7 @@ func TestDifferences(t *testing.T) {
 		{"a diameter with the sum and its changes", func(a *events.Assessment) {
 			a.Lesions[1].Value = "24.5"
 			a.Measurement.Value, a.Measurement.ChangeFromPrevious, a.Measurement.ChangeFromNadir = "42.0", "-11.5 mm", "-11.5 mm"
-		}, []string{"T02 24.0 → 24.5 mm", "sum 41.5 → 42.0 mm", "change from previous -12.0 mm → -11.5 mm, from nadir -12.0 mm → -11.5 mm"}},
+		}, []string{"T02 24.0 → 24.5 mm", "sum 41.5 → 42.0 mm", "change from previous −12.0 mm → −11.5 mm, from nadir −12.0 mm → −11.5 mm"}},
 		{"the digits of a value", func(a *events.Assessment) { a.Lesions[1].Value = "24.00" }, []string{"T02 24.0 → 24.00 mm"}},
 		{"a lesion that disappeared", func(a *events.Assessment) {
 			a.Lesions[1].Value, a.Lesions[1].Unit, a.Lesions[1].State = "", "", "Disappeared"
@@ -61,7 +61,7 @@ func TestDifferences(t *testing.T) {
 			l.Category, l.Organ, l.Label, l.Modality, l.SeriesNumber, l.SeriesDescription, l.InstanceNumber = "Non-target", "Brain", "Short axis", "MR", nil, "Thin", number(27)
 			l.ChangeFromPrevious, l.ChangeFromBaseline, l.ChangeFromNadir = "0.0 mm", "-1.0 mm", "+1.0 mm"
 		}, []string{"T01 category Target → Non-target, organ Lung → Brain, label Long axis → Short axis, modality CT → MR, series 2 → none, " +
-			"series description Standard 5mm → Thin, instance 26 → 27, change from previous -- → 0.0 mm, change from baseline -- → -1.0 mm, change from nadir -- → +1.0 mm"}},
+			"series description Standard 5mm → Thin, instance 26 → 27, change from previous -- → 0.0 mm, change from baseline -- → −1.0 mm, change from nadir -- → +1.0 mm"}},
 		{"no sum any more", func(a *events.Assessment) { a.Measurement = nil }, []string{"sum 41.5 mm → none"}},
 		{"the conclusion, the subject and the date", func(a *events.Assessment) {
 			a.Conclusion, a.Subject, a.Effective = "Progressive Disease", "10081008", "2006-10-14"
