@@ -39,6 +39,10 @@ func (d *Desk) allRoutes() []route {
 		{Route{"GET /waiting", false}, d.waiting},
 		{Route{"GET /find", false}, d.find},
 		{Route{"POST /find", false}, d.find},
+		{Route{"GET /signed", false}, d.signed},
+		{Route{"GET /studies", false}, d.studies},
+		{Route{"GET /studies/{key}", false}, d.study},
+		{Route{"GET /history", false}, d.history},
 	}
 }
 

@@ -295,4 +295,3 @@ func (d *Desk) find(w http.ResponseWriter, q *request) error {
 func caseAddress(study string, number int32) string {
 	return fmt.Sprintf("/cases/%s/%d", events.StudyKey(study), number)
 }
-
