@@ -40,7 +40,14 @@ func (d *Desk) allRoutes() []route {
 		{Route{"POST /password", true}, d.choosePassword},
 
 		{Route{"GET /{$}", true}, d.home},
+
 		{Route{"GET /waiting", false}, d.waiting},
+		{Route{"GET /find", false}, d.find},
+		{Route{"POST /find", false}, d.find},
+		{Route{"GET /signed", false}, d.signed},
+		{Route{"GET /studies", false}, d.studies},
+		{Route{"GET /studies/{key}", false}, d.study},
+		{Route{"GET /history", false}, d.history},
 	}
 }
 
@@ -198,7 +205,7 @@ func (d *Desk) sendToSignIn(w http.ResponseWriter, q *request, ended session.End
 func (d *Desk) frame(q *request, section, title string, data any) page.Frame {
 	f := page.Frame{Title: title, Section: section, Waiting: -1, Now: q.now, IdleAfter: d.sessions.IdleAfter(), Data: data}
 	if q.signedIn() {
-		f.Name, f.Until = q.pi.Name, d.sessions.Until(q.session)
+		f.Name, f.Until, f.Waiting = q.pi.Name, d.sessions.Until(q.session), d.countWaiting(q)
 	}
 	return f
 }
