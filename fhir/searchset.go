@@ -1,6 +1,9 @@
 package fhir
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Searchset is the Bundle that answers a search. The URLs of links and entries
 // must be valid; EscapeQuery encodes the values in them.
@@ -9,6 +12,10 @@ type Searchset struct {
 	Total   int    // matches over all pages
 	Links   []Link // in the order in which they are written
 	Entries []Entry
+
+	// Joined, if not empty, is the rest of the Bundle after `"entry":[`, with all entries;
+	// see EntryParts. Append does not append it, so that it need not be copied.
+	Joined []byte
 }
 
 // Link is one of self, first, last, previous and next.
@@ -30,6 +37,10 @@ type Entry struct {
 func (s Searchset) Append(dst []byte) []byte {
 	e := encoder{out: dst}
 	e.bundle(s.Study, "searchset", s.Total, s.Links)
+	if len(s.Joined) > 0 {
+		e.raw(`,"entry":[`)
+		return e.out
+	}
 	for i, entry := range s.Entries {
 		e.next(i, `,"entry":[`)
 		e.raw(`{"fullUrl":`)
@@ -54,6 +65,17 @@ func (s Searchset) Size() int {
 		n += 64 + len(e.FullURL) + len(e.Resource)
 	}
 	return n
+}
+
+// EntryParts returns what joins matches to Searchset.Joined, for resources whose fullUrl is
+// the prefix followed by the resource's id, which needs no escapes. Before stands before the
+// id, between after it and before the resource, separator between two entries, and end after
+// the last resource.
+func EntryParts(prefix string) (before, between, separator, end string) {
+	e := encoder{}
+	e.raw(`{"fullUrl":`)
+	e.text(prefix)
+	return strings.TrimSuffix(string(e.out), `"`), `","resource":`, `},`, `}]}`
 }
 
 // bundle appends a Bundle up to its entries.

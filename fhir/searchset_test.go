@@ -58,6 +58,29 @@ func TestAnEmptySearchsetHasNoEntries(t *testing.T) {
 	}
 }
 
+func TestJoinedEntriesAreThoseThatAppendWrites(t *testing.T) {
+	const prefix = "https://example.org/?a=1&_id="
+	s := fhir.Searchset{Study: `A "B"`, Total: 2, Links: []fhir.Link{{Relation: "self", URL: "https://example.org/?a=1&b=2"}}}
+	want := s
+	before, between, separator, end := fhir.EntryParts(prefix)
+	for i, id := range []string{"790", "A.1-b"} {
+		resource := `{"id":"` + id + `"}`
+		want.Entries = append(want.Entries, fhir.Entry{FullURL: prefix + id, Resource: []byte(resource)})
+		if i > 0 {
+			s.Joined = append(s.Joined, separator...)
+		}
+		s.Joined = append(s.Joined, before+id+between+resource...)
+	}
+	s.Joined = append(s.Joined, end...)
+	got := s.Append(nil)
+	if len(got) > s.Size() {
+		t.Errorf("%d bytes, at most %d were announced", len(got), s.Size())
+	}
+	if diff := cmp.Diff(string(want.Append(nil)), string(got)+string(s.Joined)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestAnOutcomeIsJSONWhateverItsTextHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := string(rapid.SliceOf(rapid.Byte()).Draw(t, "text"))

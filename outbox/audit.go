@@ -52,8 +52,9 @@ type AuditEntry struct {
 
 // AuditFilter selects lines of the audit trail. The zero filter selects all.
 type AuditFilter struct {
-	Study      string // id
-	People     bool   // with Study: also lines without a study about PIs, partners and sources who have or had a grant for it
+	Study      string  // id
+	People     bool    // with Study: also lines without a study about PIs, partners and sources who have or had a grant for it
+	Reader     *Reader // only lines that this PI may read
 	Subject    string
 	Assessment string // id
 	Actor      string
@@ -64,6 +65,35 @@ type AuditFilter struct {
 	After      int64     // lines numbered higher
 	Before     int64     // lines numbered lower; 0: all
 	Newest     int       // only so many, the latest first; 0: all, in order
+}
+
+// Reader is a PI who reads the audit trail.
+type Reader struct {
+	User    string
+	Studies []string // ids of those that are granted
+}
+
+// mayRead reports whether the PI may read the line. The lines are those about the studies,
+// those by which a PI, partner or source was added with a grant for one of them, and those
+// about the PI and the PI's own sign-ins and sessions.
+func (r *Reader) mayRead(e AuditEntry) bool {
+	if r == nil || e.Study != "" {
+		return r == nil || slices.Contains(r.Studies, e.Study)
+	}
+	var detail struct {
+		Kind    string   `json:"kind"`
+		Studies []string `json:"studies"`
+	}
+	_ = json.Unmarshal(e.Detail, &detail) // a line without these members is about no study
+	switch kind := kindOf(e.Action); kind {
+	case "pi", "session":
+		if e.Subject == r.User {
+			return true
+		}
+	case "sign-in":
+		return e.Subject == r.User && signInKinds[detail.Kind] == "pi"
+	}
+	return slices.ContainsFunc(detail.Studies, func(study string) bool { return slices.Contains(r.Studies, study) })
 }
 
 // errEnough ends the reading of the audit trail.
@@ -87,7 +117,10 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 	if !filter.Until.IsZero() {
 		until = events.FormatTime(filter.Until)
 	}
-	actions := actionRows(filter.Actions)
+	actions, studies, reader := textRows(filter.Actions), "[]", ""
+	if filter.Reader != nil {
+		reader, studies = filter.Reader.User, textRows(filter.Reader.Studies)
+	}
 	order := "asc"
 	if filter.Newest > 0 {
 		order = "desc"
@@ -96,7 +129,7 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 	var stopped error // returned by fn, and to be returned as it is
 	err := database.Each(ctx, o.db.Reader, func(row database.Row) error {
 		entry, err := scanAudit(row)
-		if err == nil && filter.ofStudy(entry, people) {
+		if err == nil && filter.ofStudy(entry, people) && filter.Reader.mayRead(entry) {
 			if selected++; filter.Newest > 0 && selected > filter.Newest {
 				return errEnough
 			}
@@ -115,9 +148,12 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 			and (? = '' or a.action = ? or substr(a.action, 1, length(?) + 1) = ? || '.')
 			and (? = '[]' or a.action in (select c0 from `+o.db.JSONRows("c0")+`))
 			and (? = '' or a.subject = ? and (a.action like 'assessment.%' or a.action like 'report.%'))
+			and (? = '' or a.study in (select c0 from `+o.db.JSONRows("c0")+`)
+				or a.study = '' and (a.subject = ? or a.action in ('pi.added', 'partner.added', 'source.added')))
 		order by a.row `+order,
 		filter.After, filter.Before, filter.Before, from, until, filter.Subject, filter.Subject, filter.Actor, filter.Actor,
-		filter.Action, filter.Action, filter.Action, filter.Action, actions, actions, filter.Assessment, filter.Assessment)
+		filter.Action, filter.Action, filter.Action, filter.Action, actions, actions, filter.Assessment, filter.Assessment,
+		reader, studies, reader)
 	if errors.Is(err, errEnough) {
 		return nil
 	}
@@ -127,11 +163,11 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 	return err
 }
 
-// actionRows returns actions as the parameter of database.DB.JSONRows.
-func actionRows(actions []string) string {
-	rows := make([][]string, len(actions))
-	for i, action := range actions {
-		rows[i] = []string{action}
+// textRows returns texts as the parameter of database.DB.JSONRows.
+func textRows(texts []string) string {
+	rows := make([][]string, len(texts))
+	for i, text := range texts {
+		rows[i] = []string{text}
 	}
 	text, _ := json.Marshal(rows) // no text is an error
 	return string(text)
@@ -347,8 +383,20 @@ func (tx *transaction) checkTime() error {
 	if !tx.o.checkClock {
 		return nil
 	}
-	return tx.CheckClock()
+	if err := tx.CheckClock(); err != nil {
+		return clockError{err}
+	}
+	return nil
 }
+
+// ErrClock is in the error for what is refused because the clock is wrong. Only an operator
+// can help.
+var ErrClock = errors.New("the clock is wrong")
+
+type clockError struct{ error }
+
+func (e clockError) Unwrap() error        { return e.error }
+func (e clockError) Is(target error) bool { return target == ErrClock }
 
 // refusal is a signature that was refused.
 type refusal struct {

@@ -161,7 +161,7 @@ type numberedDetail struct {
 // that sign-off was by another PI or with another meaning.
 func (tx *transaction) firstAnswer(c *candidate, s SignOff) (answer Signed, err error) {
 	if c.signed == 0 {
-		_, last, err := tx.lastReturn(c)
+		last, err := tx.lastReturn(c)
 		if err != nil {
 			return Signed{}, err
 		}

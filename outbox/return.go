@@ -18,10 +18,6 @@ type Return struct {
 	ID     string // of the assessment
 	Reason string
 
-	// Registration, if not 0, is review.Waiting.Registration of the version that the PI
-	// has seen. If another version waits, Return returns a Stale Error.
-	Registration int64
-
 	// Tag, if not empty, is review.Case.Tag of the assessment that the PI has seen. If it
 	// has another one by now, and the version was not returned, Return returns a Stale Error.
 	Tag string
@@ -58,10 +54,6 @@ func (tx *transaction) returnWaiting(r Return) (review.ReturnRecord, error) {
 	if err := tx.checkTag(r.Tag, c.id); err != nil {
 		return review.ReturnRecord{}, err
 	}
-	if r.Registration != 0 && r.Registration != c.waiting {
-		return review.ReturnRecord{}, events.Errorf(events.Stale,
-			"another version of assessment %s waits than the one to be returned: %s; read it again", c.id, c.waitingVersion)
-	}
 	record := review.ReturnRecord{User: r.User, Name: c.signer, Time: tx.Now, Reason: r.Reason}
 	_, err = tx.Exec(`
 		insert into returns (version, "user", name, reason, time)
@@ -90,36 +82,36 @@ func (tx *transaction) returnWaiting(r Return) (review.ReturnRecord, error) {
 // firstReturn returns the answer to the same return again, if that was the last thing
 // that happened to the candidate, of which nothing waits. The error is a Conflict if not.
 func (tx *transaction) firstReturn(c *candidate, r Return) (review.ReturnRecord, error) {
-	version, last, err := tx.lastReturn(c)
+	last, err := tx.lastReturn(c)
 	switch {
 	case err != nil:
 		return review.ReturnRecord{}, err
-	case version == 0:
+	case last.User == "":
 		return review.ReturnRecord{}, events.Errorf(events.Conflict, "no version of assessment %s waits; %s", c.id, c.whatWasSigned())
-	case last.User != r.User || last.Reason != r.Reason || r.Registration != 0 && r.Registration != version:
+	case last.User != r.User || last.Reason != r.Reason:
 		return review.ReturnRecord{}, alreadyReturned(c, last)
 	default:
 		return last, nil
 	}
 }
 
-// lastReturn returns the return of the candidate's version that was registered last, and
-// its versions.row. The row is 0 if that version was not returned.
-func (tx *transaction) lastReturn(c *candidate) (version int64, last review.ReturnRecord, err error) {
+// lastReturn returns the return of the candidate's version that was registered last, or the
+// zero record if that version was not returned.
+func (tx *transaction) lastReturn(c *candidate) (last review.ReturnRecord, err error) {
 	var at string
 	err = tx.QueryRow(`
-		select version, "user", name, reason, time
+		select "user", name, reason, time
 		from returns
 		where version = (select max(row) from versions where assessment = ?)`, c.id).
-		Scan(&version, &last.User, &last.Name, &last.Reason, &at)
+		Scan(&last.User, &last.Name, &last.Reason, &at)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, last, nil
+		return last, nil
 	}
 	if err != nil {
-		return 0, last, fmt.Errorf("look up return: %w", err)
+		return last, fmt.Errorf("look up return: %w", err)
 	}
 	last.Time, err = events.ParseTime(at)
-	return version, last, err
+	return last, err
 }
 
 // alreadyReturned returns the Conflict for an assessment of which nothing waits because

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
@@ -162,6 +163,13 @@ func TestTheQueueHoldsStillWhileOthersSignAndRegister(t *testing.T) {
 		d.register(assessment(fmt.Sprint(i+1), i+1, 1, 1))
 	}
 	d.register(assessment("1", 1, 1, 2), assessment("31", 3, 1, 1)) // the first case waits last now
+	stored := review.StudySize{Study: study, Key: events.StudyKey(study), Cases: 9, Waiting: 9, WaitingItems: 10}
+	if diff := cmp.Diff(stored, must(d.Reviews().StudySize(t.Context(), study))(t)); diff != "" {
+		t.Error(diff)
+	}
+	if none := must(d.Reviews().StudySize(t.Context(), "NONE"))(t); none.Cases+none.Waiting+none.Signed != 0 {
+		t.Errorf("%+v", none)
+	}
 	var got []string
 	page := func(after int64) (last int64) {
 		t.Helper()
@@ -192,6 +200,16 @@ func TestTheQueueHoldsStillWhileOthersSignAndRegister(t *testing.T) {
 	if none := must(d.Reviews().Queue(t.Context(), review.QueueFilter{}))(t); len(none) != 0 {
 		t.Errorf("cases of no study: %v", none)
 	}
+	d.register(assessment("32", 3, 1, 1), assessment("100", 100, 1, 1)) // behind what was read
+	size := must(d.Reviews().QueueSize(t.Context(), review.QueueFilter{Studies: []string{study, "NONE"}, After: after}))(t)
+	oldest := size.Oldest.Format("15:04")
+	size.Oldest = time.Time{}
+	if diff := cmp.Diff(review.QueueSize{Studies: 1, Cases: 9, Assessments: 11, Seen: 8}, size); diff != "" || oldest != "12:03" {
+		t.Errorf("the oldest at %s; %s", oldest, diff)
+	}
+	if none := must(d.Reviews().QueueSize(t.Context(), review.QueueFilter{}))(t); none != (review.QueueSize{}) {
+		t.Errorf("of no study: %+v", none)
+	}
 	found := must(d.Reviews().Find(t.Context(), []string{study, "OTHER"}, "subject-1"))(t)
 	if diff := cmp.Diff([]review.CaseOf{{Study: study, Number: 1}, {Study: "OTHER", Number: 1}}, found); diff != "" {
 		t.Error(diff)
@@ -201,23 +219,77 @@ func TestTheQueueHoldsStillWhileOthersSignAndRegister(t *testing.T) {
 	}
 }
 
+// The reader is granted one of two studies.
+func TestAPIReadsTheTrailOfTheirStudiesAndOfThemselves(t *testing.T) {
+	d := newOutbox(t, "dr.a")
+	accs := d.Accounts()
+	elsewhere := assessment("other", 1, 1, 1)
+	elsewhere.Study = "OTHER"
+	ok(t, accountstest.AddPI(t.Context(), accs, "op", "dr.mine", "Dr. Mine", []string{"MINE"}, password))
+	ok(t, accountstest.AddPI(t.Context(), accs, "op", "dr.both", "Dr. Both", []string{"OTHER", "MINE"}, password))
+	ok(t, accountstest.AddPI(t.Context(), accs, "op", "dr.other", "Dr. Other", []string{"OTHER"}, password))
+	mine := assessment("m", 1, 1, 1)
+	mine.Study = "MINE"
+	d.register(mine, elsewhere)
+	must(d.signAs("dr.mine", "m"))(t)
+	must(accs.AddSource(t.Context(), "op", "tumor-db", []string{"MINE"}))(t)
+	must(accs.AddPartner(t.Context(), "op", "acme", "Acme", []string{"OTHER"}))(t)
+	for _, user := range []string{"dr.mine", "dr.both"} {
+		ok(t, accs.SessionBegan(t.Context(), user, "192.0.2.1"))
+	}
+	ok(t, accs.GrantPI(t.Context(), "op", "dr.other", "MINE"))
+	var got []string
+	read := func(f outbox.AuditFilter) {
+		got = nil
+		f.Reader = &outbox.Reader{User: "dr.mine", Studies: []string{"MINE"}}
+		ok(t, d.Audit(t.Context(), f, func(e outbox.AuditEntry) error {
+			got = append(got, e.Action+" "+e.Subject)
+			return nil
+		}))
+	}
+	read(outbox.AuditFilter{})
+	want := []string{
+		"pi.added dr.mine", "pi.password-set dr.mine", "pi.added dr.both", "assessment.registered m", "assessment.signed m",
+		"source.added tumor-db", "session.began dr.mine", "pi.granted dr.other",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	read(outbox.AuditFilter{Study: "OTHER"})
+	if got != nil {
+		t.Errorf("of a study that is not granted: %v", got)
+	}
+	read(outbox.AuditFilter{Newest: 2})
+	if diff := cmp.Diff([]string{"pi.granted dr.other", "session.began dr.mine"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestWhatAPIHasSigned(t *testing.T) {
 	d := newOutbox(t, "dr.a", "dr.b")
+	d.register(assessment("late", 9, 1, 1)) // signed last
 	for i := range int32(5) {
 		d.register(assessment(fmt.Sprint(i+1), i+1, 1, 1))
 		must(d.signAs([]string{"dr.a", "dr.b"}[i%2], fmt.Sprint(i+1)))(t)
 	}
+	d.register(assessment("3", 3, 1, 2))
+	must(d.signAs("dr.b", "3"))(t)
+	must(d.signAs("dr.a", "late"))(t)
 	must(d.withdrawAs("dr.a", "1", "wrong scan"))(t)
 	ids := func(f review.SignedFilter) (ids []string, last int64) {
 		t.Helper()
 		for _, v := range must(d.Reviews().Signed(t.Context(), f))(t) {
-			ids, last = append(ids, v.Assessment.ID), v.Registration
+			id := v.Assessment.ID
+			if !v.Last {
+				id += " replaced"
+			}
+			ids, last = append(ids, id), v.Position
 		}
 		return ids, last
 	}
 	first, last := ids(review.SignedFilter{User: "dr.a", Limit: 2})
 	second, _ := ids(review.SignedFilter{User: "dr.a", Study: study, Limit: 2, Before: last})
-	if diff := cmp.Diff([]string{"5", "3", "1"}, append(first, second...)); diff != "" {
+	if diff := cmp.Diff([]string{"late", "5", "3 replaced", "1"}, append(first, second...)); diff != "" {
 		t.Error(diff)
 	}
 	if none, _ := ids(review.SignedFilter{User: "dr.a", Study: "OTHER"}); none != nil {
@@ -229,8 +301,9 @@ func TestReturnToTheSource(t *testing.T) {
 	d := newOutbox(t, "dr.a", "dr.b")
 	a := assessment("1", 1, 1, 1)
 	d.register(a)
-	seen := must(d.Reviews().Waiting(t.Context(), review.WaitingFilter{}))(t)[0]
-	give := outbox.Return{User: "dr.a", ID: "1", Reason: "lesion T02 is missing", Registration: seen.Registration}
+	seen, _, err := d.Reviews().Assessment(t.Context(), "1")
+	ok(t, err)
+	give := outbox.Return{User: "dr.a", ID: "1", Reason: "lesion T02 is missing", Tag: seen.Tag("1")}
 	for _, wrong := range []struct {
 		change func(*outbox.Return)
 		code   events.Code
@@ -238,7 +311,7 @@ func TestReturnToTheSource(t *testing.T) {
 		{func(r *outbox.Return) { r.Reason = "" }, events.Invalid},
 		{func(r *outbox.Return) { r.User = "dr.x" }, events.Forbidden},
 		{func(r *outbox.Return) { r.ID = "2" }, events.NotFound},
-		{func(r *outbox.Return) { r.Registration++ }, events.Stale},
+		{func(r *outbox.Return) { r.Tag = "another" }, events.Stale},
 	} {
 		r := give
 		wrong.change(&r)
@@ -252,7 +325,7 @@ func TestReturnToTheSource(t *testing.T) {
 	}
 	other := give
 	other.User = "dr.b"
-	_, err := d.Return(t.Context(), other)
+	_, err = d.Return(t.Context(), other)
 	wantCode(t, err, events.Conflict, "was returned to its source by dr.a", "lesion T02 is missing")
 	_, err = d.signAs("dr.a", "1")
 	wantCode(t, err, events.Conflict, "was returned to its source by dr.a", "registered again")

@@ -29,13 +29,15 @@ func acl(t *testing.T, d *testOutbox) {
 	must(acc.AddPartner(t.Context(), operator, "acme", "Acme", []string{study}))(t)
 	ok(t, acc.GrantPartner(t.Context(), operator, "acme", "OTHER"))
 	ok(t, acc.AnnounceKey(t.Context(), must(access.NewSigner(must(access.NewKey())(t)))(t).Key(d.clock.now())))
+	rotation := must(acc.RequestKeyRotation(t.Context(), operator))(t)
+	ok(t, acc.AnnounceNextKey(t.Context(), rotation, must(access.NewSigner(must(access.NewKey())(t)))(t).Key(d.clock.now())))
 }
 
 func TestStateNamesItsLineOfTheAuditTrail(t *testing.T) {
 	d := newOutbox(t, "dr.a", "dr.b")
 	acl(t, d)
 	db := raw(t, d.path).Writer
-	for _, table := range []string{"people", "former_passwords", "grants", "partners", "keys"} {
+	for _, table := range []string{"people", "former_passwords", "grants", "partners", "keys", "key_rotations"} {
 		var unnamed int
 		ok(t, db.Get(&unnamed, `select count(*) from `+table+` where not exists (select 1 from audit where row = line)`))
 		if unnamed > 0 {
@@ -80,6 +82,11 @@ func TestStateNamesItsLineOfTheAuditTrail(t *testing.T) {
 		"an inserted key":           `insert into keys (id, state) values ('mallory', '{}')`,
 		"a key's new time":          `update keys set state = '{}'`,
 		"a deleted key":             `delete from keys`,
+		"a requested key rotation":  `insert into key_rotations (requester, requested) values ('ops', '2026-01-31T12:00:00.000000Z')`,
+		"a rotation to another key": `update key_rotations set key = 'mallory'`,
+		"a rotation by somebody":    `update key_rotations set requester = 'mallory'`,
+		"a finished rotation":       `update key_rotations set finished = '2026-01-31T12:00:00.000000Z'`,
+		"a deleted rotation":        `delete from key_rotations`,
 		"an inserted source":        `insert into sources (id, secret) values ('mallory', 'x')`,
 	} {
 		refused(what, statement)
@@ -108,6 +115,15 @@ func TestStateNamesItsLineOfTheAuditTrail(t *testing.T) {
 	refused("a revocation by the line of the grant", `update grants set revoked = 'now', line = `+line+` where user = 'dr.a' and study = 'S1'`)
 	line = addLine("pi.granted", "dr.a", "S1")
 	refused("a revocation by the line of another grant", `update grants set revoked = 'now', line = `+line+` where user = 'dr.a' and study = 'S1'`)
+
+	line = addLine("key.announced", "mallory", "")
+	refused("a rotation to another key than that of the line", `update key_rotations set key = 'other', line = `+line)
+	refused("a rotation that is finished by the announcement of a key", `update key_rotations set finished = '2026-01-31T12:00:00.000000Z', line = `+line)
+	line = addLine("key.rotation-requested", "", "")
+	refused("a rotation requested by somebody else", `insert into key_rotations (requester, requested, line) values ('mallory', '2026-01-31T12:00:00.000000Z', `+line+`)`)
+	_, err = db.Exec(`insert into key_rotations (requester, requested, line) values ('ops', '2026-01-31T12:00:00.000000Z', ` + line + `)`)
+	ok(t, err)
+	refused("a second rotation by one line", `insert into key_rotations (requester, requested, line) values ('ops', '2026-01-31T12:00:00.000000Z', `+line+`)`)
 
 	line = addLine("source.added", "edc", "")
 	_, err = db.Exec(`insert into sources (id, secret, line) values ('edc', 'x', ` + line + `)`)

@@ -48,7 +48,10 @@ func TestRelayWaitsForTheBroker(t *testing.T) {
 		nc := b.connect(natsd.Publisher)
 		b.stop()
 		r := runOn(t, nc, source, publisher.Config{})
-		until(t, "back off", func() bool { return r.Status().State == publisher.BackingOff })
+		until(t, "back off for a reason that people understand", func() bool {
+			s := r.Status()
+			return s.State == publisher.BackingOff && strings.Contains(s.Reason, "no connection to NATS")
+		})
 		b.start()
 		r.reaches(10)
 		same(t, b, source, 10)

@@ -310,7 +310,7 @@ func (i *installation) wantClosed(p *server.Server) {
 	i.wantUnanswered(p.NATS.ClientURL(), "rotated", i.oldSecret)
 	_, metrics := operations(i.t, p, "/metrics")
 	for _, line := range strings.Split(string(metrics), "\n") {
-		if strings.HasPrefix(line, "signoff_doors_logins_total{") && !strings.HasSuffix(line, " 0") {
+		if strings.HasPrefix(line, "signoff_partners_logins_total{") && !strings.HasSuffix(line, " 0") {
 			i.t.Errorf("a login was answered: %s", line)
 		}
 	}

@@ -39,11 +39,16 @@ var arrows = map[string][]string{
 	"outbox/intake":               {"fhir", "fhir/strictjson", "events"},
 	"outbox/intake/sdtm":          {"outbox/intake", "events", "events/recist"},
 	"outbox/token":                {"events", "events/access", "fhir/rest"},
-	"outbox/desk":                 {"outbox/desk/page", "outbox/desk/signing", "outbox/desk/session", "outbox/desk/chart", "outbox", "outbox/accounts", "outbox/receipts", "outbox/review", "events", "events/access", "events/recist", "fhir/rest"},
-	"outbox/desk/api":             {"outbox/desk/signing", "outbox", "outbox/accounts", "outbox/review", "outbox/intake", "events", "events/recist", "fhir/rest", "fhir/strictjson"},
+	"outbox/desk":                 {"outbox/desk/clientaddress", "outbox/desk/metrics", "outbox/desk/page", "outbox/desk/signing", "outbox/desk/session", "outbox/desk/chart", "outbox", "outbox/accounts", "outbox/receipts", "outbox/review", "events", "events/access", "events/recist", "fhir/rest", "outbox/desk/changes", "outbox/desk/queue", "outbox/desk/trail"},
+	"outbox/desk/api":             {"outbox/desk/clientaddress", "outbox/desk/metrics", "outbox/desk/signing", "outbox", "outbox/accounts", "outbox/review", "outbox/intake", "events", "events/recist", "fhir/rest", "fhir/strictjson"},
+	"outbox/desk/clientaddress":   {},
+	"outbox/desk/metrics":         {},
 	"outbox/desk/session":         {"outbox/accounts", "events", "events/access"},
 	"outbox/desk/chart":           {"events", "events/recist"},
+	"outbox/desk/changes":         {"events"},
+	"outbox/desk/queue":           {"outbox/desk/changes", "outbox/desk/chart", "outbox/desk/page", "outbox/review", "events", "events/recist"},
 	"outbox/desk/page":            {"outbox/desk/chart", "events/recist"},
+	"outbox/desk/trail":           {"outbox", "events"},
 	"outbox/desk/signing":         {"outbox", "outbox/review", "events"},
 	"publisher":                   {"events", "events/retry"},
 	"publisher/tenancy":           {"events", "events/access"},
@@ -68,7 +73,7 @@ var arrows = map[string][]string{
 	"cmd/signoff/datadir":           {"cmd/signoff/natsflags", "events/retry", "events", "outbox", "publisher/operator"},
 	"cmd/signoff/natsconf":          {"cmd/signoff/console", "cmd/signoff/datadir", "cmd/signoff/natsflags", "publisher/natsd", "publisher/operator"},
 	"cmd/signoff/server/admission":  {"events", "events/access", "events/retry", "fhir/rest", "outbox", "publisher", "subscriber/stream", "subscriber/readmodel"},
-	"cmd/signoff/server/overview":   {"events", "outbox", "outbox/receipts", "outbox/review", "publisher", "subscriber/readmodel"},
+	"cmd/signoff/server/overview":   {"events", "outbox", "outbox/desk/page", "outbox/receipts", "outbox/review", "publisher", "subscriber/readmodel"},
 	"cmd/signoff/server/tokenkey":   {"cmd/signoff/datadir", "events/retry", "events/access", "outbox", "outbox/accounts"},
 	"cmd/signoff/server":            {"*"},
 	"cmd/signoff/demo":              {"*"},
@@ -103,7 +108,7 @@ var reserved = []struct {
 
 // pure packages do no I/O.
 var (
-	pure = []string{"events", "events/access", "events/recist", "events/retry", "fhir", "fhir/strictjson", "outbox/desk/chart", "publisher/tenancy"}
+	pure = []string{"events", "events/access", "events/recist", "events/retry", "fhir", "fhir/strictjson", "outbox/desk/changes", "outbox/desk/chart", "publisher/tenancy"}
 	io_  = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}
 )
 

@@ -59,7 +59,7 @@ func TestFromTheSourceToThePartnerOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	serving, running := p.Dir.Running()
-	if !running || serving.Desk != p.DeskListener.Addr().String() || serving.DeskURL != "http://"+serving.Desk {
+	if !running || serving.Desk != p.DeskListener.Addr().String() || serving.DeskURL != "http://"+serving.Desk || serving.DeskPublicURL != serving.DeskURL {
 		t.Fatalf("serve.json has %+v", serving)
 	}
 	desk := serving.DeskURL + "/desk/v1"
@@ -111,7 +111,7 @@ func TestFromTheSourceToThePartnerOverHTTP(t *testing.T) {
 		if _, ready := operations(t, p, "/readyz"); !strings.Contains(string(ready), `"desk":"ok"`) {
 			t.Errorf("/readyz: %s", ready)
 		}
-		if _, metrics := operations(t, p, "/metrics"); !strings.Contains(string(metrics), `signoff_desk_requests_total{class="2xx",route="/assessments/{id}/sign-off"} 1`) {
+		if _, metrics := operations(t, p, "/metrics"); !strings.Contains(string(metrics), `signoff_desk_requests_total{class="2xx",route="/desk/v1/assessments/{id}/sign-off"} 1`) {
 			t.Error("the sign-off is not counted")
 		}
 	})

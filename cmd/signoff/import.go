@@ -118,6 +118,7 @@ type importing struct {
 	term     console.Terminal
 	study    string          // the only one that is registered; empty for all
 	text     bool            // print remarks at once; false: collect them for the JSON
+	records  int             // read so far, those that were refused too
 	batch    []intake.Record // read and not registered yet
 }
 
@@ -168,8 +169,12 @@ func (in *importing) readAll(cmd *importCommand) error {
 		}
 	}
 	for _, path := range cmd.File {
+		before := in.records
 		if err := in.readFile(path, intake.Format(cmd.Format)); err != nil {
 			return err
+		}
+		if in.records == before {
+			in.refuse(intake.Record{File: path, Line: 1}, events.Errorf(events.Invalid, "there is no assessment in it; name a file that has some"))
 		}
 	}
 	return in.flush()
@@ -267,6 +272,7 @@ func (m *meter) Read(p []byte) (int, error) {
 // add adds a record to the batch, and registers the batch when it is full. A record that
 // could not be read, or of another study, is refused and not added.
 func (in *importing) add(r intake.Record) error {
+	in.records++
 	for _, w := range r.Warnings {
 		in.Kinds[w.Kind]++
 		in.remark("warning", &in.Warnings, remark{File: r.File, Line: r.Line, Kind: w.Kind, Message: w.Text})

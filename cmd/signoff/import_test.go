@@ -63,6 +63,23 @@ func TestImportReadsStandardInput(t *testing.T) {
 	refusal(t, exitRefused, []string{"import", "--sdtm", "nowhere", "--data", dir}, "nowhere", "--sdtm names a directory")
 }
 
+func TestAFileWithoutAssessmentsIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"bundle.json": `{"resourceType":"Bundle","type":"collection"}`, "entries.json": `{"resourceType":"Bundle","type":"collection","entry":[]}`, "list.json": `[]`,
+	} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refusal(t, exitRefused, []string{"import", path, "--data", dir}, name, "there is no assessment in it")
+		if r := signoff(t, "import", path, "demo/seed.json", "--data", dir, "--dry-run", "--json"); r.status != exitRefused || !strings.Contains(r.out, "there is no assessment in it") || !strings.Contains(r.out, `"taken": 2`) {
+			t.Errorf("%s beside another file: status %d, %s%s", name, r.status, r.out, r.err)
+		}
+	}
+}
+
 func TestImportRefusesOtherStudies(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -217,7 +217,7 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	mustSignoff(t, "partner", "revoke", "acme", withdrawn, "--data", dir)
 	answered := time.Now()
 	eventually(t, "the withdrawal is complete", func() error {
-		if _, metrics := operations(t, p, "/metrics"); !bytes.Contains(metrics, []byte("signoff_doors_withdrawal_seconds_count 1\n")) {
+		if _, metrics := operations(t, p, "/metrics"); !bytes.Contains(metrics, []byte("signoff_partners_withdrawal_seconds_count 1\n")) {
 			return errors.New("not yet")
 		}
 		return nil

@@ -36,6 +36,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher/partners"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
@@ -121,7 +122,11 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 		return exitStatus(term.Err, err)
 	}
 	if err := command.Run(&commands.common, commands.dir(), term, demo.Runner(runInDemo)); err != nil {
-		return exitStatus(term.Err, err)
+		status := exitStatus(term.Err, err)
+		if status == exitUsage {
+			fmt.Fprintf(term.Err, "Try: %s --help\n", command.Selected().FullPath())
+		}
+		return status
 	}
 	return exitDone
 }
@@ -146,7 +151,7 @@ var longRunning = map[string]bool{"serve": true, "callout": true, "demo": true}
 // already printed what was refused.
 func exitStatus(w io.Writer, err error) int {
 	var usage console.UsageError
-	switch {
+	switch err = retry.Readable(err); {
 	case errors.Is(err, console.ErrStopped):
 		return exitDone
 	case errors.Is(err, console.ErrPartly):

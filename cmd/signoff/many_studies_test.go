@@ -67,7 +67,7 @@ func TestAPartnerOfManyStudiesStaysWithinItsQuota(t *testing.T) {
 		}
 		return errors.Join(errs...)
 	})
-	if _, metrics := operations(t, p, "/metrics"); !bytes.Contains(metrics, []byte("signoff_doors_put_out_total 0\n")) {
+	if _, metrics := operations(t, p, "/metrics"); !bytes.Contains(metrics, []byte("signoff_partners_suspensions_total 0\n")) {
 		t.Error("the partner was suspended")
 	}
 }

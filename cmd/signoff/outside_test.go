@@ -69,9 +69,8 @@ func (o *clusterServer) serve() {
 	o.listen = o.p.APIListener.Addr().String()
 }
 
-// serveNewStream starts the program on servers that do not have its stream, and makes the
-// read model anew.
-func (o *clusterServer) serveNewStream() {
+// begin starts the program. The channel is closed once it is ready.
+func (o *clusterServer) begin() (ready chan struct{}) {
 	o.t.Helper()
 	s := o.settings()
 	s.Listen = cmp.Or(o.listen, s.Listen)
@@ -81,7 +80,8 @@ func (o *clusterServer) serveNewStream() {
 	}
 	o.p = p
 	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan struct{}), make(chan error, 1)
+	ready = make(chan struct{})
+	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx, func(datadir.Serving) { close(ready) }) }()
 	o.stop = sync.OnceFunc(func() {
 		cancel()
@@ -90,8 +90,16 @@ func (o *clusterServer) serveNewStream() {
 		}
 	})
 	o.t.Cleanup(o.stop)
+	return ready
+}
+
+// serveNewStream starts the program on servers that do not have its stream, and makes the
+// read model anew.
+func (o *clusterServer) serveNewStream() {
+	o.t.Helper()
+	ready := o.begin()
 	eventually(o.t, "the old read model to be refused", func() error {
-		_, findings := readiness(o.t, p)
+		_, findings := readiness(o.t, o.p)
 		if !strings.Contains(findings["readModel"], "red") || !strings.Contains(findings["readModel"], "signoff rebuild") {
 			return errors.New(findings["readModel"])
 		}
@@ -282,7 +290,23 @@ func TestAnOutsideCluster(t *testing.T) {
 			t.Errorf("%d reports", n)
 		}
 
+		o.kill(2)
+		named := func() error {
+			_, findings := readiness(t, o.p)
+			for _, host := range o.hosts {
+				if !strings.Contains(findings["natsServers"], host) {
+					return fmt.Errorf("%v", findings)
+				}
+			}
+			return nil
+		}
+		eventually(t, "the names of all that have answered", named)
+		o.stop()
+		ready := o.begin()
+		eventually(t, "the names of all that are configured", named)
 		o.start(0)
+		o.start(2)
+		arrives(t, "a server that is ready", ready)
 		awaitCaughtUp(t, o.p)
 		o.start(1)
 		if n := o.reports(demoStudy); n != 7 {

@@ -224,7 +224,7 @@ func TestTheOperatorsAddress(t *testing.T) {
 // asset returns the path of the page's asset with the extension.
 func asset(t *testing.T, page []byte, extension string) string {
 	t.Helper()
-	path := regexp.MustCompile(`/assets/\w+\.[0-9a-f]{16}\.` + extension).FindString(string(page))
+	path := regexp.MustCompile(`/assets/[0-9a-f]{16}/\w+\.` + extension).FindString(string(page))
 	if path == "" {
 		t.Fatalf("the page has no asset .%s", extension)
 	}

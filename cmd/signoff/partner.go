@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -59,9 +61,40 @@ func (cmd *partnerGrant) Run(ctx context.Context, c *common, t console.Terminal)
 				return err
 			}
 			fmt.Fprintf(t.Out, "partner %s may see %s\n", cmd.ID, cmd.Study)
+			if err := warnUnknownStudy(ctx, t, o, cmd.ID, cmd.Study); err != nil {
+				return err
+			}
 			return awaitApplied(ctx, c, t, o)
 		})
 	})
+}
+
+// warnUnknownStudy prints a warning if no assessment of the study is registered. That is no
+// error, because access may be granted first.
+func warnUnknownStudy(ctx context.Context, t console.Terminal, o *outbox.Outbox, partner, study string) error {
+	status, err := o.Status(ctx)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, s := range status.Studies {
+		if s.Study == norm.NFC.String(study) {
+			return nil
+		}
+		if !s.Internal {
+			known = append(known, s.Study)
+		}
+	}
+	there := "none has any yet"
+	if len(known) > 0 {
+		const most = 20
+		there = "those with assessments are " + strings.Join(known[:min(most, len(known))], ", ")
+		if more := len(known) - most; more > 0 {
+			there += fmt.Sprintf(" and %d more", more)
+		}
+	}
+	fmt.Fprintf(t.Err, "study %s has no assessments yet, and the grant counts once it has; %s. If the id is mistyped, revoke the grant: signoff partner revoke %s %s\n", study, there, partner, study)
+	return nil
 }
 
 // withLimitWarning calls grant, which records a grant. Afterwards it prints a warning if

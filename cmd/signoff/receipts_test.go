@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/retry"
@@ -124,6 +125,9 @@ func TestStatusShowsWhatPartnersHaveReceived(t *testing.T) {
 		t.Errorf("status --assessment prints\n%s", text)
 	}
 	refusal(t, exitRefused, []string{"status", "--assessment", "none", "--data", dir}, "nothing of an assessment")
+	if facts := statusOf(t, dir); facts.Server != "ready" {
+		t.Errorf("the server is %q: %v", facts.Server, facts.Findings)
+	}
 	for _, id := range []string{"acme", "globex"} {
 		mustSignoff(t, "partner", "remove", id, "--data", dir)
 	}
@@ -181,4 +185,22 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 	}
 	opens(third)
 	refusal(t, exitRefused, []string{"partner", "rotate", "acme", "--grace=-1s", "--data", dir}, "negative")
+}
+
+func TestStatusOfAServerWithoutServeJSON(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
+	unlock, err := datadir.Dir(dir).Lock(datadir.ServePurpose) // as a server that starts
+	if err != nil {
+		t.Fatal(err)
+	}
+	if facts := statusOf(t, dir); facts.Server != "not ready" || !strings.Contains(facts.Findings["serve.json"], "is missing") {
+		t.Errorf("with a server: %+v", facts)
+	}
+	refusal(t, exitRefused, []string{"ready", "--data", dir}, "is missing", "is not ready")
+	unlock()
+	if facts := statusOf(t, dir); facts.Server != "not running" || facts.Findings != nil {
+		t.Errorf("without one: %+v", facts)
+	}
 }

@@ -49,10 +49,12 @@ func TestWrongUsage(t *testing.T) {
 		"no signer":                     {"sign", "790", "--meaning", "m"},
 		"no terminal to ask a password": {"sign", "790", "--as", "pi", "--meaning", "m"},
 	} {
-		t.Run(name, func(t *testing.T) { refusal(t, exitUsage, append(args, "--data", dir)) })
+		t.Run(name, func(t *testing.T) { refusal(t, exitUsage, append(args, "--data", dir), "Try: signoff ") })
 	}
 	refusal(t, exitUsage, []string{"pi", "add", "rivera"}, "Try: signoff pi add --help\n")
 	refusal(t, exitUsage, []string{"sing"}, "Try: signoff --help\n")
+	refusal(t, exitUsage, []string{"sign", "790", "--as", "pi", "--meaning", "m", "--data", dir}, "Try: signoff sign --help\n")
+	refusal(t, exitUsage, []string{"callout", "--token-issuer", "foo", "--data", dir}, "--token-issuer", "absolute URL", "Try: signoff callout --help\n")
 }
 
 func TestSettingsOfTheReadAPIAreRefusedByName(t *testing.T) {
@@ -60,6 +62,8 @@ func TestSettingsOfTheReadAPIAreRefusedByName(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range [][]string{
 		{"--public-url", "gw.example"}, {"--public-url", "https://gw.example?a=b"}, {"--base-path", "foo"}, {"--base-path", "/foo//bar"},
+		{"--token-issuer", "foo"}, {"--token-issuer", "ftp://gw.example"}, {"--token-issuer", "https:///token"}, {"--token-issuer", "https://gw.example/token?a=b"},
+		{"--token-issuer", "https://gw.example/token#a"}, {"--token-issuer", "https://a:b@gw.example/token"}, {"--log-level", "foo"},
 		{"--max-count", "0"}, {"--max-count=-5"}, {"--max-connections=-1"}, {"--max-connections-per-address=-1"}, {"--page-cache=-2"}, {"--keep-positions=-1h"},
 	} {
 		name, _, _ := strings.Cut(args[0], "=")
@@ -67,6 +71,27 @@ func TestSettingsOfTheReadAPIAreRefusedByName(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("the data directory has %v, %v", entries, err)
+	}
+}
+
+func TestTheLevelsOfTheLogAreNamed(t *testing.T) {
+	t.Parallel()
+	refusal(t, exitUsage, []string{"serve", "--log-level", "foo", "--data", t.TempDir()}, "debug, info, warn or error", `"foo"`)
+}
+
+func TestAGrantOfAStudyThatIsNotKnownIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mustSignoff(t, "partner", "add", "acme", "--study", "A", "--data", dir)
+	if r := mustSignoff(t, "partner", "grant", "acme", "B", "--data", dir); !strings.Contains(r.err, "study B has no assessments yet, and the grant counts once it has; none has any yet") {
+		t.Errorf("before there is any: %s", r.err)
+	}
+	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
+	if r := mustSignoff(t, "partner", "grant", "acme", "C", "--data", dir); !strings.Contains(r.err, "those with assessments are FHIR-T.") || !strings.Contains(r.err, "signoff partner revoke acme C\n") {
+		t.Errorf("a mistyped one: %s", r.err)
+	}
+	if r := mustSignoff(t, "partner", "grant", "acme", "FHIR-T", "--data", dir); strings.Contains(r.err, "has no assessments") {
+		t.Errorf("the right one: %s", r.err)
 	}
 }
 

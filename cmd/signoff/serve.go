@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
+	"strings"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
@@ -18,8 +20,8 @@ import (
 // serveCommand runs the whole program until it is stopped.
 type serveCommand struct {
 	server.Settings
-	LogLevel  slog.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`
-	LogFormat string     `help:"Format of the log on standard error." enum:"text,json" default:"text"`
+	LogLevel  console.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`
+	LogFormat string        `help:"Format of the log on standard error." enum:"text,json" default:"text"`
 }
 
 func (cmd *serveCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -39,12 +41,26 @@ func (cmd *serveCommand) Run(ctx context.Context, c *common, t console.Terminal)
 	if err := api.CheckSettings(cmd.PublicURL, cmd.BasePath, cmd.MaxCount); err != nil {
 		return console.UsageError("--" + err.Error())
 	}
+	if err := checkIssuer(cmd.TokenIssuer); err != nil {
+		return err
+	}
 	p, err := server.Open(ctx, c.dir(), cmd.Settings, console.NewLog(t.Err, cmd.LogFormat, cmd.LogLevel))
 	if err != nil {
 		return err
 	}
 	p.Metrics.MustRegister(t.Metrics()...)
 	return p.Run(ctx, func(s datadir.Serving) { greet(t.Out, c.dir(), cmd.BasePath, s) })
+}
+
+// checkIssuer returns a UsageError unless the value of --token-issuer is empty or a URL that
+// installations can be told apart by.
+func checkIssuer(issuer string) error {
+	u, err := url.Parse(issuer)
+	if issuer == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && !strings.ContainsAny(issuer, "?#") {
+		return nil
+	}
+	return console.UsageError(fmt.Sprintf("--token-issuer %q must be an absolute URL without a query or fragment, such as https://gateway.example.org/token; "+
+		"serve and each callout need the same one", issuer))
 }
 
 // greet prints where the server listens and what to do next.
@@ -56,7 +72,7 @@ func greet(w io.Writer, data datadir.Dir, basePath string, s datadir.Serving) {
   NATS        %s  (%s)
 `, data, s.PublicURL, basePath, s.PublicURL, token.Path, s.OpsURL, s.NATS, natsHint(data, s))
 	if s.DeskURL != "" {
-		fmt.Fprintf(w, "  desk        %s%s  (source systems and PIs)\n", s.DeskURL, deskapi.BasePath)
+		fmt.Fprintf(w, "  desk        %s/  (PIs)  %s%s  (source systems)\n", s.DeskPublicURL, s.DeskURL, deskapi.BasePath)
 	}
 	fmt.Fprintf(w, `Next, in another terminal:
   signoff pi add USER --name "Printed Name" --study S     who signs, with a one-time password
@@ -84,11 +100,14 @@ func natsHint(data datadir.Dir, s datadir.Serving) string {
 // each login.
 type calloutCommand struct {
 	server.CalloutSettings
-	LogLevel  slog.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`
-	LogFormat string     `help:"Format of the log on standard error." enum:"text,json" default:"text"`
+	LogLevel  console.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`
+	LogFormat string        `help:"Format of the log on standard error." enum:"text,json" default:"text"`
 }
 
 func (cmd *calloutCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
+	if err := checkIssuer(cmd.TokenIssuer); err != nil {
+		return err
+	}
 	log := console.NewLog(t.Err, cmd.LogFormat, cmd.LogLevel)
 	a, err := server.OpenCallout(ctx, c.dir(), cmd.CalloutSettings, slog.New(rest.LogHandler(log.Handler())))
 	if err != nil {

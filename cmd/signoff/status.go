@@ -62,11 +62,16 @@ func (cmd *statusCommand) Run(ctx context.Context, c *common, t console.Terminal
 }
 
 // serverState asks the running server whether it is ready. State is "ready", "not ready" or
-// "not running". S describes the running server; nil if none runs. Findings are the texts
-// of /readyz for the conditions that do not hold; nil if the server does not answer.
+// "not running". S describes the running server; nil if none runs or serve.json is missing.
+// Findings are the texts of /readyz for the conditions that do not hold; nil if the server
+// does not answer.
 func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir.Serving, findings map[string]string) {
 	running, ok := dir.Running()
 	if !ok {
+		if dir.Served() {
+			return "not ready", nil, map[string]string{"serve.json": "the file is missing although signoff serve holds the data directory's lock: " +
+				"it is starting or stopping; if it lasts, stop and start it again, because the file was removed"}
+		}
 		return "not running", nil, nil
 	}
 	s = &running

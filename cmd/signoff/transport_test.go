@@ -218,6 +218,7 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 	t.Run("unless --insecure is set", func(t *testing.T) {
 		s := loopback()
 		s.Listen, s.OpsListen, s.DeskListen, s.NATSListen, s.Insecure = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0", true
+		s.DeskURL = "https://desk.example.org"
 		dir := t.TempDir()
 		p, _ := startWith(t, dir, s, slog.New(slog.DiscardHandler))
 		if !strings.HasPrefix(p.PublicURL(), "http://") {

@@ -9,9 +9,11 @@ package retry
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
 )
 
 // First is the mean of the first wait. The mean of each further one is twice as long.
@@ -35,7 +37,8 @@ type Loop struct {
 	// Longest bounds the waits; see NewWaits. It must be set.
 	Longest time.Duration
 
-	// Failed is called after each failed attempt, before the wait. May be nil.
+	// Failed is called after each failed attempt, before the wait, with what Readable
+	// returns of its error. May be nil.
 	Failed func(error)
 
 	// Wait waits for d, until ctx ends, or until there is a reason to try again
@@ -61,7 +64,7 @@ func (l Loop) Run(ctx context.Context, attempt func(ctx context.Context, succeed
 			return nil
 		}
 		if l.Failed != nil {
-			l.Failed(err)
+			l.Failed(Readable(err))
 		}
 		wait := waits.NextBackOff()
 		if l.Wait == nil {
@@ -83,6 +86,25 @@ type stop struct{ err error }
 
 func (s *stop) Error() string { return s.err.Error() }
 func (s *stop) Unwrap() error { return s.err }
+
+// Readable returns err with a text for people. The NATS client reports a message that it
+// cannot send, because it has no connection and may not keep the message for later, as
+// "outbound buffer limit exceeded".
+func Readable(err error) error {
+	if errors.Is(err, nats.ErrReconnectBufExceeded) {
+		return noConnection{err}
+	}
+	return err
+}
+
+// noConnection is an error that contains nats.ErrReconnectBufExceeded.
+type noConnection struct{ err error }
+
+func (n noConnection) Error() string {
+	return strings.ReplaceAll(n.err.Error(), nats.ErrReconnectBufExceeded.Error(), "no connection to NATS")
+}
+
+func (n noConnection) Unwrap() error { return n.err }
 
 // Sleep waits for d and returns nil, or until ctx ends and returns the cause of that.
 func Sleep(ctx context.Context, d time.Duration) error {

@@ -126,3 +126,20 @@ func TestOtherMethodsAreRefusedWithThoseAllowed(t *testing.T) {
 		t.Errorf("HEAD: %d, %q, %d bytes", response.StatusCode, body, response.ContentLength)
 	}
 }
+
+// A caller that waits for a number which does not come is no failure of the service.
+func TestANumberThatDoesNotExistYetIsNoErrorInTheLog(t *testing.T) {
+	for code, level := range map[events.Code]string{events.NotYet: "INFO", events.Unavailable: "ERROR"} {
+		url, log, stop := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			rest.WriteError(w, r, &events.Error{Code: code, Message: "number 7"})
+		})
+		response, _ := ask(t, http.MethodGet, url)
+		stop()
+		if response.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%s: status %d", code, response.StatusCode)
+		}
+		if got := log.lines(t)[0]; got["level"] != level || !strings.Contains(fmt.Sprint(got["cause"]), "number 7") {
+			t.Errorf("%s: logged %v", code, got)
+		}
+	}
+}

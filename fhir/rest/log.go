@@ -42,12 +42,16 @@ func logAccess(log *slog.Logger, r *http.Request, x *exchange, w *CountedWriter,
 }
 
 // explain returns the level at which an error is logged, and its cause. An error with
-// status 500 or higher has the level Error. If the request was canceled, its level is
-// Info, because the error is most likely a consequence of that.
+// status 500 or higher has the level Error. Its level is Info if the request was canceled,
+// because the error is most likely a consequence of that, and if the caller only asked for a
+// study number that does not exist yet.
 func explain(ctx context.Context, failure error) (slog.Level, string) {
-	if _, a := refusal(failure); a.status >= http.StatusInternalServerError {
-		if ctx.Err() != nil {
+	if e, a := refusal(failure); a.status >= http.StatusInternalServerError {
+		switch {
+		case ctx.Err() != nil:
 			return slog.LevelInfo, "the caller has gone: " + failure.Error()
+		case e.Code == events.NotYet:
+			return slog.LevelInfo, failure.Error()
 		}
 		return slog.LevelError, failure.Error()
 	}

@@ -42,15 +42,16 @@ func requestKeyRotation(tx *ledger.Tx, by string) (KeyRotation, error) {
 	if err != nil || pending {
 		return r, err
 	}
-	r = KeyRotation{By: by}
-	err = tx.QueryRow(`
-		insert into key_rotations (requester, requested)
-		values (?, ?)
-		returning row`, by, events.FormatTime(tx.Now)).Scan(&r.ID)
+	line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionKeyRotation})
 	if err != nil {
 		return r, err
 	}
-	return r, tx.Audit(ledger.Line{Actor: by, Action: actionKeyRotation})
+	r = KeyRotation{By: by}
+	err = tx.QueryRow(`
+		insert into key_rotations (requester, requested, line)
+		values (?, ?, ?)
+		returning row`, by, events.FormatTime(tx.Now), line).Scan(&r.ID)
+	return r, err
 }
 
 // PendingKeyRotation returns the request that is not finished; ok is false where there
@@ -92,8 +93,8 @@ func (acc *Accounts) AnnounceNextKey(ctx context.Context, r KeyRotation, key acc
 		}
 		return updateKeyRotation(tx, `
 			update key_rotations
-			set key = ?
-			where row = ? and finished is null`, key.ID(), r.ID)
+			set key = ?, line = (select line from keys where id = ?)
+			where row = ? and finished is null`, key.ID(), key.ID(), r.ID)
 	})
 }
 
@@ -101,14 +102,21 @@ func (acc *Accounts) AnnounceNextKey(ctx context.Context, r KeyRotation, key acc
 // all keys that were announced before the new one, as RetireKeys does. The error is a
 // Conflict if the request is finished or has another new key than r.
 func (acc *Accounts) FinishKeyRotation(ctx context.Context, r KeyRotation, until time.Time) (retired []access.Key, err error) {
+	// The request names the line of the last key that was retired for the new one. It keeps
+	// its line if none was: all older keys may have been retired or revoked before.
 	err = acc.ledger.Administer(ctx, r.By, "finish a key rotation", func(tx *ledger.Tx) error {
 		if retired, err = retireKeys(tx, r.By, r.Key, until); err != nil {
 			return err
 		}
 		return updateKeyRotation(tx, `
 			update key_rotations
-			set finished = ?
-			where row = ? and key = ? and finished is null`, events.FormatTime(tx.Now), r.ID, r.Key)
+			set finished = ?, line = max(line, (
+				select coalesce(max(k.line), 0)
+				from keys k
+				join audit a on a.row = k.line
+				where a.action = ? and json_extract(a.detail, '$.current') = key_rotations.key
+			))
+			where row = ? and key = ? and finished is null`, events.FormatTime(tx.Now), actionKeyRetired, r.ID, r.Key)
 	})
 	return retired, err
 }

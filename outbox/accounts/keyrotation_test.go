@@ -73,3 +73,24 @@ func TestAKeyRotationIsRequestedOnceAndFinishedOnce(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A rotation for which no older key is left to be retired.
+func TestAKeyRotationIsFinishedAfterTheOldKeyWasRevoked(t *testing.T) {
+	d := newOutbox(t)
+	ctx := t.Context()
+	now := d.clock.now()
+	old, next := newKey(t, now), newKey(t, now)
+	ok(t, d.Accounts().AnnounceKey(ctx, old))
+	r := must(d.Accounts().RequestKeyRotation(ctx, operator))(t)
+	ok(t, d.Accounts().AnnounceNextKey(ctx, r, next))
+	ok(t, d.Accounts().AnnounceNextKey(ctx, r, next)) // changes nothing
+	must(d.Accounts().RevokeKey(ctx, operator, old.ID(), true))(t)
+	r.Key = next.ID()
+	retired := must(d.Accounts().FinishKeyRotation(ctx, r, now.Add(time.Second)))(t)
+	if len(retired) != 0 {
+		t.Errorf("retired: %v", retired)
+	}
+	if got := must(d.Accounts().GetKeyRotation(ctx, r.ID))(t); !got.Finished {
+		t.Errorf("%+v", got)
+	}
+}

@@ -15,11 +15,15 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"net/netip"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/clientaddress"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/metrics"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/session"
 )
@@ -42,8 +46,12 @@ type Config struct {
 	// proxy.
 	URL string
 
-	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
-	TrustedProxies []netip.Prefix
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed. Defaults to none.
+	TrustedProxies clientaddress.Proxies
+
+	// Metrics count requests, sign-ins, signatures and streams. Defaults to metrics that
+	// nobody reads.
+	Metrics *metrics.Metrics
 
 	Sessions session.Config
 	Clock    func() time.Time // Defaults to time.Now.
@@ -70,6 +78,9 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = metrics.New()
 	}
 	if cfg.Sessions.Log == nil {
 		cfg.Sessions.Log = cfg.Log
@@ -105,8 +116,35 @@ func (d *Desk) Sessions() *session.Sessions { return d.sessions }
 // Stop ends the streams of events, so that the server can shut down.
 func (d *Desk) Stop() { d.stop() }
 
+// assetRoute is the route of the metric for all assets.
+const assetRoute = "/assets"
+
 // ServeHTTP answers a request.
 func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	page.SetHeaders(w.Header())
-	d.mux.ServeHTTP(w, r)
+	counted := rest.Counted(w)
+	defer func() {
+		_, route, _ := strings.Cut(r.Pattern, " ") // set by the mux; that of the last resort has no method
+		switch {
+		case route == "":
+			route = metrics.UnknownRoute
+		case strings.HasPrefix(route, assetRoute+"/"):
+			route = assetRoute
+		}
+		d.cfg.Metrics.CountRequest(strings.TrimSuffix(route, "{$}"), counted.Status())
+	}()
+	page.SetHeaders(counted.Header())
+	if d.strict(r) {
+		counted.Header().Set("Strict-Transport-Security", "max-age=31536000")
+	}
+	d.mux.ServeHTTP(counted, r)
+}
+
+// strict reports whether browsers may be told to call this host over TLS only. That holds
+// for all ports of the host, so it is said only where the desk has the port of https.
+func (d *Desk) strict(r *http.Request) bool {
+	if u, err := url.Parse(d.cfg.URL); err == nil && u.Scheme == "https" {
+		return u.Port() == "" || u.Port() == "443"
+	}
+	u := url.URL{Host: r.Host}
+	return r.TLS != nil && (u.Port() == "" || u.Port() == "443")
 }

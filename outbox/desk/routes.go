@@ -2,6 +2,7 @@ package desk
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -34,8 +35,19 @@ func (d *Desk) allRoutes() []route {
 		{Route{"GET /sign-in", true}, d.showSignIn},
 		{Route{"POST /sign-in", true}, d.signIn},
 		{Route{"POST /sign-out", true}, d.signOut},
+		{Route{"POST /session", false}, d.renewSession},
+		{Route{"GET /password", true}, d.showPassword},
+		{Route{"POST /password", true}, d.choosePassword},
+
 		{Route{"GET /{$}", true}, d.home},
+
 		{Route{"GET /waiting", false}, d.waiting},
+		{Route{"GET /find", false}, d.find},
+		{Route{"POST /find", false}, d.find},
+		{Route{"GET /signed", false}, d.signed},
+		{Route{"GET /studies", false}, d.studies},
+		{Route{"GET /studies/{key}", false}, d.study},
+		{Route{"GET /history", false}, d.history},
 	}
 }
 
@@ -57,6 +69,7 @@ type request struct {
 	// Of the session; zero if there is none.
 	session *session.Session
 	pi      accounts.Standing
+	ended   string // why the session of the cookie has ended; empty if there is none
 }
 
 // signedIn reports whether the request has a session.
@@ -69,7 +82,7 @@ const maxForm = 64 << 10
 // and makes a page of an error or a panic.
 func (d *Desk) handler(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q := &request{Request: r, now: d.cfg.Clock(), address: d.address(r)}
+		q := &request{Request: r, now: d.cfg.Clock(), address: d.cfg.TrustedProxies.Of(r)}
 		q.Request = r.WithContext(outbox.WithAddress(r.Context(), q.address))
 		defer func() {
 			if cause := recover(); cause != nil {
@@ -84,7 +97,10 @@ func (d *Desk) handler(rt route) http.Handler {
 
 func (d *Desk) serve(w http.ResponseWriter, q *request, rt route) error {
 	if err := d.crossing.Check(q.Request); err != nil {
-		return &events.Error{Code: events.Forbidden, Message: "A page of another origin may not send this.", Err: err}
+		return &events.Error{Code: events.Forbidden, Message: "A page of another origin has sent this. Nothing was done.", Err: err}
+	}
+	if d.misdirected(q.Request) {
+		return &events.Error{Code: events.Invalid, Message: "The request is for another server.", Err: errMisdirected}
 	}
 	if q.Method == http.MethodPost {
 		if err := readForm(w, q.Request); err != nil {
@@ -99,8 +115,21 @@ func (d *Desk) serve(w http.ResponseWriter, q *request, rt route) error {
 		return err
 	case !rt.Open:
 		return d.sendToSignIn(w, q, ended)
+	default:
+		q.ended = ended.Reason
 	}
 	return rt.serve(w, q)
+}
+
+// misdirected reports whether a request names another server in its first line, as one to a
+// proxy does. The header Host is not looked at, because a proxy before the desk may change it.
+func (d *Desk) misdirected(r *http.Request) bool {
+	if r.URL.Host == "" {
+		return false
+	}
+	own, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	public, err := url.Parse(d.cfg.URL)
+	return (own == nil || r.URL.Host != own.String()) && (err != nil || r.URL.Host != public.Host)
 }
 
 // readForm parses the form in the body of a request.
@@ -134,8 +163,13 @@ func (d *Desk) resume(q *request) (err error) {
 	if err != nil {
 		return session.EndedError{}
 	}
-	activity := q.Header.Get(liveHeader) == "" && q.URL.Path != livePath
+	// The sign-in and the stream are no activity either: a page that was left alone asks
+	// for them.
+	activity := q.Header.Get(liveHeader) == "" && q.URL.Path != livePath && q.URL.Path != signInPath
 	q.session, q.pi, err = d.sessions.Resume(q.Context(), cookie.Value, activity)
+	if ended := (session.EndedError{}); errors.As(err, &ended) && ended.Reason == "" {
+		return session.EndedError{Reason: accounts.SessionShutdown} // the most likely reason for which nothing is known of it
+	}
 	return err
 }
 
@@ -149,20 +183,21 @@ func setCookie(w http.ResponseWriter, value string) {
 }
 
 // sendToSignIn redirects to the sign-in, from where the PI comes back to this page. A form
-// that was sent without a session is lost; the page says so.
+// that was sent without a session is lost: the sign-in says so, and leads back to its page.
 func (d *Desk) sendToSignIn(w http.ResponseWriter, q *request, ended session.EndedError) error {
 	query := url.Values{}
-	if q.Method == http.MethodGet {
-		query.Set("next", q.URL.RequestURI())
+	if q.Method == http.MethodPost {
+		query.Set("lost", "1")
+		if from, err := url.Parse(q.Referer()); err == nil && from.Host == q.Host {
+			query.Set("next", localPath(from.RequestURI()))
+		}
+	} else {
+		query.Set("next", localPath(q.URL.RequestURI()))
 	}
 	if ended.Reason != "" {
 		query.Set("ended", ended.Reason)
 	}
-	target := "/sign-in"
-	if len(query) > 0 {
-		target += "?" + query.Encode()
-	}
-	http.Redirect(w, q.Request, target, http.StatusSeeOther)
+	http.Redirect(w, q.Request, signInPath+"?"+query.Encode(), http.StatusSeeOther)
 	return nil
 }
 
@@ -170,7 +205,7 @@ func (d *Desk) sendToSignIn(w http.ResponseWriter, q *request, ended session.End
 func (d *Desk) frame(q *request, section, title string, data any) page.Frame {
 	f := page.Frame{Title: title, Section: section, Waiting: -1, Now: q.now, IdleAfter: d.sessions.IdleAfter(), Data: data}
 	if q.signedIn() {
-		f.Name, f.Until = q.pi.Name, d.sessions.Until(q.session)
+		f.Name, f.Until, f.Waiting = q.pi.Name, d.sessions.Until(q.session), d.countWaiting(q)
 	}
 	return f
 }
@@ -181,5 +216,8 @@ func (d *Desk) home(w http.ResponseWriter, q *request) error {
 	return nil
 }
 
-// livePath is the path of the stream of events.
-const livePath = "/live"
+// Paths that are no activity of a PI.
+const (
+	livePath   = "/live" // the stream of events
+	signInPath = "/sign-in"
+)

@@ -1,37 +1,82 @@
 package desk
 
 import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/metrics"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
 )
 
 // signInPage is what the page of the sign-in shows.
 type signInPage struct {
-	User  string // typed before
-	Next  string // where to go after the sign-in
-	Ended string // why the last session ended, as in package accounts; empty if it does not matter
+	User     string // typed before
+	Next     string // where to go after the sign-in
+	Ended    string // why the last session ended, as in package accounts; empty if it does not matter
+	Lost     bool   // a form was sent without a session, and nothing was done
+	Continue bool   // the PI is signed in, in another tab
+	NoCookie noCookie
+}
+
+// noCookie is why a browser does not send the cookie of the session.
+type noCookie struct {
+	Found bool
+	Host  string // to which the browser speaks plain text; empty if it does not
+	URL   string // of the desk, if it is known
 }
 
 // showSignIn answers with the sign-in. Who is signed in is sent on.
 func (d *Desk) showSignIn(w http.ResponseWriter, q *request) error {
-	next := localPath(q.URL.Query().Get("next"))
-	if q.signedIn() {
-		http.Redirect(w, q.Request, next, http.StatusSeeOther)
+	query := q.URL.Query()
+	data := signInPage{Next: localPath(query.Get("next")), Ended: cmp.Or(q.ended, query.Get("ended")), Lost: query.Has("lost")}
+	switch {
+	case q.signedIn() && data.Ended == accounts.SessionIdle:
+		// A page that was left alone has led here, while another tab was used. To be sent on
+		// would be an activity of nobody, and keep the session alive for ever.
+		data.Ended, data.Continue = "", true
+	case q.signedIn():
+		http.Redirect(w, q.Request, data.Next, http.StatusSeeOther)
 		return nil
+	case query.Has("begun"):
+		data.NoCookie = noCookie{Found: true, Host: plainHost(q.Request), URL: d.cfg.URL}
+		return d.writeSignIn(w, q, http.StatusBadRequest, data, nil)
 	}
-	return d.writeSignIn(w, q, http.StatusOK, signInPage{Next: next, Ended: q.URL.Query().Get("ended")}, nil)
+	if data.Ended != "" { // Back must show no case
+		w.Header().Set("Clear-Site-Data", `"cache"`)
+	}
+	if q.ended != "" {
+		setCookie(w, "")
+	}
+	return d.writeSignIn(w, q, http.StatusOK, data, nil)
+}
+
+// plainHost returns the host to which the browser speaks plain text over a network, or "".
+func plainHost(r *http.Request) string {
+	name := r.Host
+	if host, _, err := net.SplitHostPort(r.Host); err == nil {
+		name = host
+	}
+	address, _ := netip.ParseAddr(strings.Trim(name, "[]"))
+	if r.TLS != nil || strings.HasPrefix(r.Referer(), "https://") ||
+		name == "localhost" || strings.HasSuffix(name, ".localhost") || address.Unmap().IsLoopback() {
+		return ""
+	}
+	return r.Host
 }
 
 func (d *Desk) writeSignIn(w http.ResponseWriter, q *request, status int, data signInPage, p *page.Problem) error {
 	f := d.frame(q, "", "Sign in", data)
-	f.Problem = p
+	f.Name, f.Problem = "", p
 	return pages.Write(w, status, "signin", f)
 }
 
@@ -39,15 +84,51 @@ func (d *Desk) writeSignIn(w http.ResponseWriter, q *request, status int, data s
 func (d *Desk) signIn(w http.ResponseWriter, q *request) error {
 	user, next := q.PostFormValue("user"), localPath(q.PostFormValue("next"))
 	pi, err := d.outbox.Accounts().Authenticate(q.Context(), user, q.PostFormValue("password"), q.address)
-	if err != nil {
-		switch events.CodeOf(err) {
-		case events.Unauthenticated, events.Throttled, events.Forbidden:
-			status, text := rest.StatusOf(err)
-			return d.writeSignIn(w, q, status, signInPage{User: user, Next: next}, problem(page.ProblemItem{Field: "user", Text: text}))
+	switch events.CodeOf(err) {
+	case "":
+		outcome, err := metrics.SignedIn, d.begin(w, q, pi.User, next)
+		if err != nil {
+			outcome = metrics.SignInFailed
 		}
+		d.cfg.Metrics.CountSignIn(outcome)
+		return err
+	case events.Forbidden:
+		d.cfg.Metrics.CountSignIn(metrics.SignInOneTime)
+		http.Redirect(w, q.Request, "/password?"+url.Values{"one-time": {"1"}, "next": {next}}.Encode(), http.StatusSeeOther)
+		return nil
+	case events.Unauthenticated:
+		d.cfg.Metrics.CountSignIn(metrics.SignInRefused)
+	case events.Throttled:
+		d.cfg.Metrics.CountSignIn(metrics.SignInThrottled)
+	default:
+		d.cfg.Metrics.CountSignIn(metrics.SignInFailed)
 		return err
 	}
-	_, cookie, err := d.sessions.Begin(q.Context(), pi.User, q.address)
+	status, _ := rest.StatusOf(err)
+	setRetryAfter(w, status, err)
+	return d.writeSignIn(w, q, status, signInPage{User: user, Next: next}, problem(page.ProblemItem{Field: "user", Text: refusal(err, "user name or the password")}))
+}
+
+// refusal returns the sentences for a sign-in that was refused. What names the part of it
+// that may be wrong.
+func refusal(err error, what string) string {
+	locked := "It is locked on this computer for " + page.Count(minutes(waitOf(err)), "minute") + "."
+	switch wait := waitOf(err); {
+	case events.CodeOf(err) == events.Throttled && wait < time.Minute: // too many passwords are checked, too
+		return "Too many attempts at this moment. Try again shortly."
+	case events.CodeOf(err) == events.Throttled:
+		return "This name was used with a wrong password too often. " + locked
+	case wait > 0:
+		return "The " + what + " is wrong, for the fifth time. " + locked
+	}
+	return "The " + what + " is wrong."
+}
+
+// begin begins a session of a PI who has just given the password, and sends to a page. On
+// the way is the sign-in: it sends on who is signed in, and explains where the browser does
+// not return the cookie.
+func (d *Desk) begin(w http.ResponseWriter, q *request, user, next string) error {
+	_, cookie, err := d.sessions.Begin(q.Context(), user, q.address)
 	if err != nil {
 		return err
 	}
@@ -55,7 +136,7 @@ func (d *Desk) signIn(w http.ResponseWriter, q *request) error {
 		d.sessions.End(q.Context(), q.session, accounts.SessionReplaced)
 	}
 	setCookie(w, cookie)
-	http.Redirect(w, q.Request, next, http.StatusSeeOther)
+	http.Redirect(w, q.Request, signInPath+"?"+url.Values{"begun": {"1"}, "next": {next}}.Encode(), http.StatusSeeOther)
 	return nil
 }
 
@@ -64,9 +145,39 @@ func (d *Desk) signOut(w http.ResponseWriter, q *request) error {
 	if q.signedIn() {
 		d.sessions.End(q.Context(), q.session, accounts.SessionSignedOut)
 	}
+	return d.leave(w, q, accounts.SessionSignedOut)
+}
+
+// leave sends to the sign-in after the session has ended. Back must show no case.
+func (d *Desk) leave(w http.ResponseWriter, q *request, reason string) error {
 	setCookie(w, "")
 	w.Header().Set("Clear-Site-Data", `"cache"`)
-	http.Redirect(w, q.Request, "/sign-in?"+url.Values{"ended": {accounts.SessionSignedOut}}.Encode(), http.StatusSeeOther)
+	http.Redirect(w, q.Request, signInPath+"?"+url.Values{"ended": {reason}}.Encode(), http.StatusSeeOther)
+	return nil
+}
+
+// endIfLocked ends the session in which a wrong password was one too many, and sends to the
+// sign-in. It reports whether it did. Err is that of accounts.Authenticate or
+// ChoosePassword.
+func (d *Desk) endIfLocked(w http.ResponseWriter, q *request, err error) bool {
+	if !q.signedIn() || events.CodeOf(err) != events.Unauthenticated || waitOf(err) == 0 {
+		return false
+	}
+	d.sessions.End(q.Context(), q.session, accounts.SessionLocked)
+	_ = d.leave(w, q, accounts.SessionLocked) // returns nil always
+	return true
+}
+
+// renewSession answers in how many seconds the session ends. That the script asks, because
+// the PI wants to stay signed in, is an activity.
+func (d *Desk) renewSession(w http.ResponseWriter, q *request) error {
+	left := d.sessions.Until(q.session).Sub(q.now)
+	body, err := json.Marshal(map[string]int{"seconds": int(math.Ceil(left.Seconds()))})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body) // fails only if the browser has gone
 	return nil
 }
 
@@ -75,38 +186,9 @@ func (d *Desk) signOut(w http.ResponseWriter, q *request) error {
 func localPath(text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, "/") ||
-		strings.HasPrefix(text, "//") || strings.ContainsAny(text, "\\\x00\r\n\t") || strings.HasPrefix(u.Path, "//") ||
-		strings.HasPrefix(u.Path, "/sign-in") {
+		strings.HasPrefix(text, "//") || strings.ContainsAny(text+u.Path, "\\\x00\r\n\t") || strings.HasPrefix(u.Path, "//") ||
+		strings.HasPrefix(u.Path, signInPath) {
 		return "/waiting"
 	}
 	return u.RequestURI()
-}
-
-// address returns the address of the browser. X-Forwarded-For counts only from a trusted
-// proxy, and of its addresses the last one that is not a trusted proxy's itself: whoever
-// sends the request can write any others in front.
-func (d *Desk) address(r *http.Request) string {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	address := peer.Addr().Unmap()
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && d.trusted(address); i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		address = hop.Unmap()
-	}
-	return address.WithZone("").String()
-}
-
-func (d *Desk) trusted(a netip.Addr) bool {
-	for _, p := range d.cfg.TrustedProxies {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
 }

@@ -1,19 +1,297 @@
 package desk
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/queue"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
+// Bounds of the page of what waits.
+const (
+	casesPerPage = 50
+
+	// maxChecked is up to how many waiting cases the contradictions among them are counted,
+	// and how many cases are searched for contradictions for one page.
+	maxChecked = 500
+)
+
+// showContradictions is the value of the parameter show for contradictions only; "all" and
+// none are everything.
+const showContradictions = "contradictions"
+
 // waitingPage is what the page of what waits shows.
-type waitingPage struct{ Cases []review.QueuedCase }
+type waitingPage struct {
+	Studies []string // that are granted
+	Study   string   // that was chosen; empty for all
+	Only    bool     // contradictions only
+	Size    review.QueueSize
+	Head    string
+	Rows    []queue.Row
+	Range   string
+	Search  bool   // whether more is to be searched, although the page is not full
+	First   string // the address of the first page; empty on the first page
+	Next    string // the address of the next page; empty on the last page
+}
 
 // waiting answers with the cases in which something waits for the PI.
 func (d *Desk) waiting(w http.ResponseWriter, q *request) error {
-	cases, err := d.outbox.Reviews().Queue(q.Context(), review.QueueFilter{Studies: q.pi.Studies, Limit: 50})
+	studies, study, err := q.chosenStudies()
 	if err != nil {
 		return err
 	}
-	return pages.Write(w, http.StatusOK, "waiting", d.frame(q, "waiting", "Waiting for your sign-off", waitingPage{cases}))
+	after, err := q.position("after")
+	if err != nil {
+		return err
+	}
+	p := waitingPage{Studies: q.pi.Studies, Study: study}
+	switch q.URL.Query().Get("show") {
+	case "", "all":
+	case showContradictions:
+		p.Only = true
+	default:
+		return events.Errorf(events.Invalid, "The parameter show is all or %s.", showContradictions)
+	}
+	filter := review.QueueFilter{Studies: studies, After: after}
+	if p.Size, err = d.outbox.Reviews().QueueSize(q.Context(), filter); err != nil {
+		return err
+	}
+	last, seen, more, err := d.fillWaiting(q.Context(), &p, filter)
+	if err != nil {
+		return err
+	}
+	p.Head = p.head(q, len(studies))
+	if n, ok, err := d.contradictions(q.Context(), p, studies, after == 0 && !more); err != nil {
+		return err
+	} else if ok && p.Size.Cases > 0 {
+		p.Head += " · " + contradict(n)
+	}
+	p.Range = p.rangeText(seen)
+	if after > 0 {
+		p.First = p.address(0)
+	}
+	if more {
+		p.Next = p.address(last)
+		p.Search = p.Only && len(p.Rows) < casesPerPage
+	}
+	f := d.frame(q, "waiting", "Waiting for your sign-off", p)
+	f.Live = livePath
+	return pages.Write(w, http.StatusOK, "waiting", f)
+}
+
+// fillWaiting adds the rows of a page. Last is the position of the last case that was read,
+// from where the next page goes on, so that none is skipped; seen is how many were read, and
+// more reports whether cases are left.
+func (d *Desk) fillWaiting(ctx context.Context, p *waitingPage, filter review.QueueFilter) (last int64, seen int, more bool, err error) {
+	err = d.eachWaiting(ctx, filter, casesPerPage, func(c review.QueuedCase) bool {
+		if len(p.Rows) == casesPerPage || seen == maxChecked {
+			more = true
+			return false
+		}
+		seen, last = seen+1, c.Position
+		if checked := c.Check(); !p.Only || queue.Contradicting(c.Case, checked) > 0 {
+			p.Rows = append(p.Rows, queue.NewRow("case-"+strconv.Itoa(len(p.Rows)+1), c, checked))
+		}
+		return true
+	})
+	return last, seen, more, err
+}
+
+// eachWaiting calls fn with the cases of the queue, read in groups of n and one more, until
+// it returns false.
+func (d *Desk) eachWaiting(ctx context.Context, f review.QueueFilter, n int, fn func(review.QueuedCase) bool) error {
+	for f.Limit = n + 1; ; {
+		cases, err := d.outbox.Reviews().Queue(ctx, f)
+		if err != nil {
+			return err
+		}
+		for _, c := range cases {
+			if !fn(c) {
+				return nil
+			}
+			f.After = c.Position
+		}
+		if len(cases) < f.Limit {
+			return nil
+		}
+	}
+}
+
+// contradictions returns how many of the versions that wait contradict RECIST 1.1. Ok is
+// false if too many cases wait to be checked for this. Complete reports whether the page has
+// all of them.
+func (d *Desk) contradictions(ctx context.Context, p waitingPage, studies []string, complete bool) (n int, ok bool, err error) {
+	if complete {
+		for _, r := range p.Rows {
+			n += r.Contradicting
+		}
+		return n, true, nil
+	}
+	if p.Size.Cases > maxChecked {
+		return 0, false, nil
+	}
+	err = d.eachWaiting(ctx, review.QueueFilter{Studies: studies}, review.MaxPerPage-1, func(c review.QueuedCase) bool {
+		n += d.contradicting(c.Case)
+		return true
+	})
+	return n, err == nil, err
+}
+
+// contradicting returns queue.Contradicting of the case.
+func (d *Desk) contradicting(c review.Case) int {
+	return queue.Contradicting(c, c.Check())
+}
+
+func contradict(n int) string {
+	switch n {
+	case 0:
+		return "none contradicts RECIST 1.1"
+	case 1:
+		return "1 contradicts RECIST 1.1"
+	default:
+		return strconv.Itoa(n) + " contradict RECIST 1.1"
+	}
+}
+
+// head returns how much waits. Granted is the number of studies that were looked at.
+func (p waitingPage) head(q *request, granted int) string {
+	if p.Size.Cases == 0 {
+		return ""
+	}
+	in := ""
+	if granted > 1 {
+		in = " in " + strings.Replace(page.Count(p.Size.Studies, "study"), "studys", "studies", 1)
+	}
+	return fmt.Sprintf("%s of %s%s · the oldest for %s",
+		page.Count(p.Size.Assessments, "assessment"), page.Count(p.Size.Cases, "case"), in, page.Span(q.now.Sub(p.Size.Oldest)))
+}
+
+// rangeText returns which of the cases are on the page. Seen of them were read for it.
+func (p waitingPage) rangeText(seen int) string {
+	first, last := p.Size.Seen+1, p.Size.Seen+seen
+	total := max(p.Size.Cases, last) // more were registered while the page was made
+	switch {
+	case seen == 0:
+		return ""
+	case p.Only:
+		return fmt.Sprintf("Oldest first · %s with contradictions among cases %d–%d of %d", page.Count(len(p.Rows), "case"), first, last, total)
+	default:
+		return fmt.Sprintf("Oldest first · %d–%d of %s", first, last, page.Count(total, "case"))
+	}
+}
+
+// address returns the address of the page that goes on after a position.
+func (p waitingPage) address(after int64) string {
+	query := url.Values{}
+	if p.Study != "" {
+		query.Set("study", p.Study)
+	}
+	if p.Only {
+		query.Set("show", showContradictions)
+	}
+	return address("/waiting", query, "after", after)
+}
+
+// address returns a path with a query and a position in it; a position of 0 is left out.
+func address(path string, query url.Values, name string, position int64) string {
+	if position > 0 {
+		query.Set(name, strconv.FormatInt(position, 10))
+	}
+	if len(query) == 0 {
+		return path
+	}
+	return path + "?" + query.Encode()
+}
+
+// hidden is the error for what does not exist or is not granted, which nobody can tell
+// apart.
+func hidden() error {
+	return events.Errorf(events.NotFound, "What you asked for does not exist, or your studies do not include it.")
+}
+
+// chosenStudies returns the granted studies that the parameter study selects: all, or the
+// one that it names. The error is NotFound if that one is not granted.
+func (q *request) chosenStudies() (studies []string, chosen string, err error) {
+	id := q.URL.Query().Get("study")
+	if id == "" {
+		return q.pi.Studies, "", nil
+	}
+	for _, study := range q.pi.Studies {
+		if events.StudyKey(study) == events.StudyKey(id) {
+			return []string{study}, study, nil
+		}
+	}
+	return nil, "", hidden()
+}
+
+// position returns the value of a parameter that is a position in a list; 0 if it is absent.
+func (q *request) position(name string) (int64, error) {
+	text := q.URL.Query().Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 1 {
+		return 0, events.Errorf(events.Invalid, "The parameter %s is not a position of a list.", name)
+	}
+	return n, nil
+}
+
+// countWaiting returns how many cases wait for the PI, or -1 if they cannot be counted.
+func (d *Desk) countWaiting(q *request) int {
+	size, err := d.outbox.Reviews().QueueSize(q.Context(), review.QueueFilter{Studies: q.pi.Studies})
+	if err != nil {
+		d.cfg.Log.WarnContext(q.Context(), "cannot count what waits", "error", err)
+		return -1
+	}
+	return size.Cases
+}
+
+// findPage is what the page of a search shows.
+type findPage struct {
+	Subject string
+	Cases   []foundCase
+	Many    bool // whether there are more than are shown
+}
+
+// foundCase is a case of the subject.
+type foundCase struct {
+	review.CaseOf
+	Key string // of the study
+}
+
+// find answers with the cases of a subject, or goes to the only one. The subject is in the
+// query or the form, never in a path, because paths are logged.
+func (d *Desk) find(w http.ResponseWriter, q *request) error {
+	p := findPage{Subject: strings.TrimSpace(q.FormValue("subject"))}
+	if p.Subject == "" {
+		f := d.frame(q, "waiting", "Find a subject", p)
+		f.Problem = problem(page.ProblemItem{Field: "subject", Text: "Enter the id of a subject"})
+		return pages.Write(w, http.StatusBadRequest, "find", f)
+	}
+	found, err := d.outbox.Reviews().Find(q.Context(), q.pi.Studies, p.Subject)
+	if err != nil {
+		return err
+	}
+	for _, c := range found {
+		p.Cases = append(p.Cases, foundCase{c, events.StudyKey(c.Study)})
+	}
+	if len(found) == 1 {
+		http.Redirect(w, q.Request, caseAddress(found[0].Study, found[0].Number), http.StatusSeeOther)
+		return nil
+	}
+	p.Many = len(found) == review.MaxPerPage
+	return pages.Write(w, http.StatusOK, "find", d.frame(q, "waiting", "Find a subject", p))
+}
+
+// caseAddress returns the address of the page of a case.
+func caseAddress(study string, number int32) string {
+	return fmt.Sprintf("/cases/%s/%d", events.StudyKey(study), number)
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // Reception tells which partners have received the last event of an assessment's report.
@@ -40,14 +42,14 @@ const (
 // it was signed off.
 func (recs *Receipts) Reception(ctx context.Context, assessment string) (Reception, error) {
 	r := Reception{Assessment: assessment, Receivers: []Receiver{}}
-	var key, at string
+	var at string
 	err := recs.ledger.DB.Reader.QueryRowContext(ctx, `
-		select s.study, s.token, e.kind, e.sequence, e.time, coalesce(o.ordinal, 0)
+		select s.study, e.kind, e.sequence, e.time, coalesce(o.ordinal, 0)
 		from assessments a
 		join events e on e.row = a.published
 		join studies s on s.row = e.study
 		left join ordinals o on o.event = e.row
-		where a.id = ?`, assessment).Scan(&r.Study, &key, &r.Kind, &r.Number, &at, &r.StreamSequence)
+		where a.id = ?`, assessment).Scan(&r.Study, &r.Kind, &r.Number, &at, &r.StreamSequence)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Reception{}, events.Errorf(events.NotFound, "nothing of an assessment %q was signed off", assessment)
 	}
@@ -57,36 +59,52 @@ func (recs *Receipts) Reception(ctx context.Context, assessment string) (Recepti
 	if r.Time, err = events.ParseTime(at); err != nil {
 		return Reception{}, err
 	}
-	return r, recs.receivers(ctx, &r, key)
+	progress, err := recs.Progress(ctx)
+	if err != nil {
+		return Reception{}, err
+	}
+	r.Receivers = progress.Receivers(r.Study, r.StreamSequence)
+	return r, nil
 }
 
-// receivers adds to r the partners that may read its study, by id. Key is the study's.
-func (recs *Receipts) receivers(ctx context.Context, r *Reception, key string) error {
-	list, err := partners(ctx, recs.ledger.DB.Reader)
-	if err != nil {
-		return err
+// Progress is how far each partner got in each of its studies.
+type Progress struct {
+	partners []access.Partner
+	receipts map[[2]string]events.Receipt // by partner and study key
+}
+
+// Progress reads how far the partners got.
+func (recs *Receipts) Progress(ctx context.Context) (p Progress, err error) {
+	if p.partners, err = partners(ctx, recs.ledger.DB.Reader); err != nil {
+		return p, err
 	}
 	receipts, err := recs.Receipts(ctx)
 	if err != nil {
-		return err
+		return p, err
 	}
-	states := make(map[string]string)
-	for _, receipt := range receipts {
-		if receipt.Study == key {
-			states[receipt.Partner] = stateOf(receipt, r.StreamSequence)
-		}
+	p.receipts = make(map[[2]string]events.Receipt, len(receipts))
+	for _, r := range receipts {
+		p.receipts[[2]string{r.Partner, r.Study}] = r
 	}
-	for _, p := range list {
-		if !p.Granted(r.Study) {
+	return p, nil
+}
+
+// Receivers returns the partners that may read the study with this id, by their ids, each
+// with the state of the study's event with the stream sequence; 0 is the sequence of an
+// event that is not published.
+func (p Progress) Receivers(study string, sequence uint64) []Receiver {
+	receivers := []Receiver{}
+	for _, partner := range p.partners {
+		if !partner.Granted(study) {
 			continue
 		}
-		state, ok := states[p.ID]
-		if !ok { // no receipt is stored
-			state = NotDelivered
+		state := NotDelivered
+		if r, ok := p.receipts[[2]string{partner.ID, ledger.StudyKey(study)}]; ok {
+			state = stateOf(r, sequence)
 		}
-		r.Receivers = append(r.Receivers, Receiver{Partner: p.ID, State: state})
+		receivers = append(receivers, Receiver{Partner: partner.ID, State: state})
 	}
-	return nil
+	return receivers
 }
 
 // stateOf returns the state of the event with this stream sequence for the partner with

@@ -76,6 +76,46 @@ func scanQueued(row database.Row) (c QueuedCase, err error) {
 	return c, err
 }
 
+// QueueSize is how much waits.
+type QueueSize struct {
+	Studies, Cases, Assessments int
+	Seen                        int       // cases up to QueueFilter.After
+	Oldest                      time.Time // when the version was registered that waits longest; zero for none
+}
+
+// QueueSize returns how much waits in the studies of the filter.
+func (r *Reviews) QueueSize(ctx context.Context, f QueueFilter) (size QueueSize, err error) {
+	studies, err := studiesJSON(f.Studies)
+	if err != nil {
+		return size, err
+	}
+	var oldest string
+	err = r.ledger.DB.Reader.QueryRowContext(ctx, `
+		select q.studies, q.cases, q.assessments, q.seen, coalesce(v.time, '')
+		from (
+			select count(distinct study) as studies, count(*) as cases, coalesce(sum(number_of), 0) as assessments,
+				coalesce(sum(oldest <= ?), 0) as seen, min(oldest) as oldest
+			from (
+				select study, min(waiting) as oldest, count(*) as number_of
+				from assessments
+				where waiting is not null and study in (
+					select row
+					from studies
+					where study in (select c0 from `+r.ledger.DB.JSONRows("c0")+`)
+				)
+				group by study, number
+			) w
+		) q
+		left join versions v on v.row = q.oldest`, f.After, studies).Scan(&size.Studies, &size.Cases, &size.Assessments, &size.Seen, &oldest)
+	if err == nil && oldest != "" {
+		size.Oldest, err = events.ParseTime(oldest)
+	}
+	if err != nil {
+		return size, fmt.Errorf("count what waits: %w", err)
+	}
+	return size, nil
+}
+
 // limit returns the number of rows of a page.
 func limit(asked int) int {
 	if asked < 1 || asked > MaxPerPage {
@@ -128,21 +168,43 @@ func (r *Reviews) Find(ctx context.Context, studies []string, subject string) ([
 type SignedFilter struct {
 	User   string // who signed
 	Study  string // id; empty for all
-	Before int64  // the registration of the last version of the page before; 0 for the first page
+	Before int64  // the Position of the last version of the page before; 0 for the first page
 	Limit  int    // at most MaxPerPage
 }
 
-// Signed returns the versions that a PI has signed, the latest registration first. The
-// Registration of the last one is Before of the next page.
-func (r *Reviews) Signed(ctx context.Context, f SignedFilter) ([]Version, error) {
+// SignedVersion is a version that was signed.
+type SignedVersion struct {
+	Version
+	Position int64 // in the order of signatures
+	Last     bool  // whether it is the version of its assessment that was signed last
+}
+
+// Signed returns the versions that a PI has signed, the latest signature first. The
+// Position of the last one is Before of the next page.
+func (r *Reviews) Signed(ctx context.Context, f SignedFilter) (page []SignedVersion, err error) {
 	study := ledger.NormalizeStudy(f.Study)
-	signed, err := database.List(ctx, r.ledger.DB.Reader, scanVersion, selectVersions+`
-		join studies s on s.row = a.study
-		where g."user" = ? and (? = 0 or g.version < ?) and (? = '' or s.study = ?)
-		order by g.version desc
-		limit ?`, f.User, f.Before, f.Before, study, study, limit(f.Limit))
+	err = r.atOneMoment(ctx, func(q database.Querier) error {
+		// The positions are those of the events, whose order is that of the signatures. The
+		// contents are read afterwards, so that only few of them are sorted.
+		page, err = database.List(ctx, q, func(row database.Row) (v SignedVersion, err error) {
+			return v, row.Scan(&v.Registration, &v.Position, &v.Last)
+		}, `
+			select g.version, g.event, g.version = a.signed
+			from signatures g
+			join versions v on v.row = g.version
+			join assessments a on a.id = v.assessment
+			join studies s on s.row = a.study
+			where g."user" = ? and (? = 0 or g.event < ?) and (? = '' or s.study = ?)
+			order by g.event desc
+			limit ?`, f.User, f.Before, f.Before, study, study, limit(f.Limit))
+		for i := 0; i < len(page) && err == nil; i++ {
+			page[i].Version, err = scanVersion(q.QueryRowContext(ctx, selectVersions+`
+				where v.row = ?`, page[i].Registration))
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list signed versions: %w", err)
 	}
-	return signed, nil
+	return page, nil
 }

@@ -4,17 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"fmt"
 	"net/url"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/mattn/go-sqlite3"
 )
-
-// The log is normally moved into the database by Maintain, when nobody
-// writes. Where that does not run, or cannot keep up, the writer does it
-// itself once the log has this many pages (of 4 KiB).
-const autoCheckpointPages = 16_384
 
 // connector makes connections with options that reach each of them; a pragma
 // executed on a pool would reach one.
@@ -41,7 +35,6 @@ func (c connector) Driver() driver.Driver { return c.driver }
 // those that all connections have.
 func prepareConnection(pragmas []string) func(c *sqlite3.SQLiteConn) error {
 	pragmas = append([]string{
-		fmt.Sprintf("pragma wal_autocheckpoint = %d", autoCheckpointPages),
 		"pragma journal_size_limit = 67108864",
 		"pragma temp_store = memory", // savepoints keep what they may undo in memory
 		"pragma trusted_schema = off",

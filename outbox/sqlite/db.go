@@ -28,6 +28,11 @@ type Config struct {
 	// memory. But an error of the disk ends the program then, so it is only for a file whose
 	// content can be made again.
 	MapFile bool
+
+	// PageSize is the size in bytes of the pages of a file that is created: a power of two.
+	// An existing file keeps its own. Rows that fit into a page are read without a copy of
+	// their parts. But a commit writes whole pages. Defaults to 4096.
+	PageSize int
 }
 
 // DB is an open database file. The Writer has one connection, and its
@@ -45,6 +50,13 @@ type system struct {
 	mu      sync.Mutex
 	version *sql.Conn // of Version, because the number is the connection's own
 }
+
+const defaultPageSize = 4096 // SQLite's own
+
+// The log is normally moved into the database by Maintain, when nobody writes. Where that
+// does not run, or cannot keep up, the writer does it itself once the log has about this
+// many bytes.
+const autoCheckpoint = 64 << 20
 
 // Open opens the database file at path and creates it, readable by its owner
 // only, where there is none. The folder must exist. The error may wrap
@@ -70,14 +82,16 @@ func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 		"_stmt_cache_size": {"128"},
 		"_cache_size":      {"-32768"}, // KiB
 	}
-	options.Set("_journal_mode", "WAL")
 	options.Set("_txlock", "immediate")
-	sys := &system{path: path, writer: pool(path, options, 1)}
+	pageSize := cmp.Or(cfg.PageSize, defaultPageSize)
+	sys := &system{path: path, writer: pool(path, options, 1,
+		fmt.Sprintf("pragma page_size = %d", pageSize), // before the journal mode, which is written to the file
+		"pragma journal_mode = wal",
+		fmt.Sprintf("pragma wal_autocheckpoint = %d", autoCheckpoint/pageSize))}
 	if err := sys.writer.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, explain(err)), sys.Close())
 	}
 
-	options.Del("_journal_mode")
 	options.Del("_txlock")
 	options.Set("mode", "ro")
 	var pragmas []string

@@ -191,6 +191,19 @@ func TestOpen(t *testing.T) {
 			}
 		}
 	})
+	t.Run("creates the file with pages of the size that is set, and keeps the size of a file", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "a.db")
+		for _, set := range []int{16384, 0, 8192} {
+			db, err := sqlite.Open(t.Context(), path, sqlite.Config{PageSize: set})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var size int
+			if err := errors.Join(db.Reader.Get(&size, "pragma page_size"), db.Close()); err != nil || size != 16384 {
+				t.Errorf("with %d the size is %d, %v", set, size, err)
+			}
+		}
+	})
 	t.Run("says that the folder is missing", func(t *testing.T) {
 		_, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "none", "a.db"), sqlite.Config{})
 		if !errors.Is(err, os.ErrNotExist) {

@@ -9,9 +9,9 @@
 // Statements are kept prepared on each connection, by their text. One that
 // compares a column with a parameter and reads more than one table is prepared
 // again at each execution all the same, because SQLite hopes for a better plan
-// (exprCompareVariable); that costs ten times what the execution does. Written
-// as an expression, "= +?" in place of "= ?", the parameter stays out of the
-// plan.
+// (exprCompareVariable); that costs ten times what the execution does. So is one
+// with a parameter as its limit. Written as an expression, "= +?" and "limit +?" in
+// place of "= ?" and "limit ?", the parameter stays out of the plan.
 //
 // The package does not depend on what is stored, and it is the only one that
 // imports a SQLite driver.

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
@@ -66,7 +67,7 @@ func (e *Enforcer) Run(ctx context.Context, endRequests func(ctx context.Context
 	for ctx.Err() == nil {
 		err := errors.Join(subscribed, e.measure(ctx, endRequests))
 		if err != nil && errorText(err) != logged && ctx.Err() == nil {
-			e.log.Warn("partners that exceed their quota cannot be suspended; trying again and again", "cause", err)
+			e.log.Warn("partners that exceed their quota cannot be suspended; trying again and again", "cause", retry.Readable(err))
 		}
 		logged = errorText(err)
 		e.metrics.bounded.Set(0)

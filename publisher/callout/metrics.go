@@ -26,7 +26,7 @@ const (
 // opts returns the options of a metric. The names begin alike in all callouts and package
 // partners.
 func opts(name, help string) prometheus.Opts {
-	return prometheus.Opts{Name: "signoff_doors_" + name, Help: help}
+	return prometheus.Opts{Name: "signoff_partners_" + name, Help: help}
 }
 
 // loginMetrics count logins and what partners are charged.
@@ -39,7 +39,7 @@ type loginMetrics struct {
 func newLoginMetrics(q *quotas) loginMetrics {
 	m := loginMetrics{
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts(opts("logins_total", "Logins answered, by outcome.")), []string{"outcome"}),
-		charged: charged{q, prometheus.NewDesc("signoff_doors_charged_messages_total",
+		charged: charged{q, prometheus.NewDesc("signoff_partners_charged_messages_total",
 			"Messages charged against a partner's quota; 50 for a login.", []string{"partner"}, nil)},
 	}
 	for _, outcome := range []string{opened, refused, expired, throttled, failed} {
@@ -69,7 +69,7 @@ type enforcerMetrics struct {
 func newEnforcerMetrics() enforcerMetrics {
 	m := enforcerMetrics{
 		closed:      prometheus.NewCounterVec(prometheus.CounterOpts(opts("closed_connections_total", "Connections closed because a login would not open them now, or for what they do not read, by cause.")), []string{"cause"}),
-		suspensions: prometheus.NewCounter(prometheus.CounterOpts(opts("put_out_total", "Times that a partner was suspended for exceeding its quota."))),
+		suspensions: prometheus.NewCounter(prometheus.CounterOpts(opts("suspensions_total", "Times that a partner was suspended for exceeding its quota."))),
 		bounded:     prometheus.NewGauge(prometheus.GaugeOpts(opts("traffic_bounded", "1 while traffic is measured and partners that exceed their quota can be suspended."))),
 	}
 	for _, cause := range []string{tooMuch, tooSlow, notAdmitted, notKnown, withheld, oldSecret, otherStudies, foreign} {

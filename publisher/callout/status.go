@@ -29,13 +29,13 @@ type readiness struct {
 // init sets the reason to errNotStarted and makes the metrics.
 func (r *readiness) init() {
 	r.reason = errNotStarted
-	r.ready = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "signoff_doors_ready", Help: "1 while logins are answered."}, func() float64 {
+	r.ready = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "signoff_partners_ready", Help: "1 while logins are answered."}, func() float64 {
 		if r.get().Ready {
 			return 1
 		}
 		return 0
 	})
-	r.retries = prometheus.NewCounter(prometheus.CounterOpts{Name: "signoff_doors_retries_total", Help: "Waits after a failure."})
+	r.retries = prometheus.NewCounter(prometheus.CounterOpts{Name: "signoff_partners_retries_total", Help: "Waits after a failure."})
 }
 
 // set stores the reason for which logins are not answered, nil when they are, and reports

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"time"
 
@@ -56,6 +57,17 @@ func Reach(cfg OutsideConfig) *Outside {
 
 // ClientURL returns the URL that clients connect to.
 func (o *Outside) ClientURL() string { return o.cfg.URL }
+
+// Hosts returns the addresses of the configured servers.
+func (o *Outside) Hosts() (all []string) {
+	for address := range strings.SplitSeq(o.cfg.URL, ",") {
+		if u, err := url.Parse(strings.TrimSpace(address)); err == nil && u.Host != "" {
+			address = u.Host // without the user's name and password
+		}
+		all = append(all, address)
+	}
+	return all
+}
 
 // Accounts returns the operator.Accounts with which partners' accounts are kept on the
 // servers. The keys and the preload must be those of the servers' configuration. The

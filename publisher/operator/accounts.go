@@ -7,18 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
@@ -34,9 +30,15 @@ type Config struct {
 	// Preload is what the servers have from their configuration. Required.
 	Preload *Preload
 
-	// Timeout bounds the wait for answers of all servers. It is waited in full for
-	// a server that is gone. Defaults to 250 ms.
+	// Timeout is how long a server may answer nothing, neither the request nor another
+	// one, until the request no longer waits for it. It is waited in full for a server
+	// that is gone. Defaults to 250 ms.
 	Timeout time.Duration
+
+	// CompareTimeout is the same for Compare, of a server that answered when Compare
+	// began. Such a server may be busy for seconds with accounts of other servers.
+	// Defaults to 10 s, or to Timeout if that is longer.
+	CompareTimeout time.Duration
 
 	Clock func() time.Time // Defaults to time.Now.
 	Log   *slog.Logger     // Defaults to slog.Default().
@@ -71,6 +73,7 @@ type pushed struct {
 // NewAccounts returns Accounts. It does not connect: the first request does.
 func NewAccounts(cfg Config) *Accounts {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 250*time.Millisecond)
+	cfg.CompareTimeout = cmp.Or(cfg.CompareTimeout, max(10*time.Second, cfg.Timeout))
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
@@ -209,14 +212,16 @@ func (a *Accounts) same(key string, issue issuer, stored []string) (bool, error)
 // last pushed.
 func (a *Accounts) issue(key string, issue issuer, stored []string) (string, error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	before := []int64{a.pushed[key].issued}
+	a.mu.Unlock()
 	for _, text := range stored {
 		before = append(before, issuedAt(text))
 	}
 	issued := later(a.cfg.Clock(), before...)
-	text, err := issue(issued)
+	text, err := issue(issued) // not under the lock: it takes a while to sign
 	if err == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		a.pushed[key] = pushed{issued, sha256.Sum256([]byte(text))}
 	}
 	return text, err
@@ -256,161 +261,4 @@ func takenBy(answers []answer) (names map[string]string, err error) {
 		}
 	}
 	return names, err
-}
-
-// comparedAtOnce is how many accounts are looked up at the same time.
-const comparedAtOnce = 64
-
-// Compare looks up the service's accounts and the given accounts of partners on all
-// servers that answer, and pushes those that differ. Servers that now store all of them
-// are up to date. So the partners must be all that there are or were: those that were
-// removed come as closed accounts. Those that changed last should come first. After an
-// error with one account the others are still compared.
-func (a *Accounts) Compare(ctx context.Context, partners iter.Seq[tenancy.Account]) error {
-	before, err := a.ping(ctx)
-	if err != nil {
-		return err
-	}
-	a.remember(before)
-	if err := a.compareAll(ctx, partners, before); err != nil {
-		return err
-	}
-	// The answer to lookUpAccount names no server. Only if the servers were the same
-	// all the time is it certain that each answer came from another one.
-	after, err := a.ping(ctx)
-	if err != nil {
-		return err
-	}
-	if maps.Equal(before.answered, after.answered) {
-		a.setUpToDate(after)
-	}
-	return a.unanswered(after, len(after.answered))
-}
-
-// setUpToDate stores that these servers store what they should.
-func (a *Accounts) setUpToDate(resp responders) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for id, name := range resp.answered {
-		if a.servers[id] == nil {
-			a.servers[id] = &server{name: name, first: a.cfg.Clock()}
-		}
-		a.servers[id].upToDate, a.servers[id].last = true, a.cfg.Clock()
-	}
-}
-
-// compareAll compares the accounts, several at a time, and waits for all of them. It
-// returns only the first few errors.
-func (a *Accounts) compareAll(ctx context.Context, partners iter.Seq[tenancy.Account], servers responders) error {
-	const mostErrors = 5 // they have the same cause, most likely
-	var group errgroup.Group
-	group.SetLimit(comparedAtOnce)
-	var mu sync.Mutex
-	var errs []error
-	start := func(compare func() error) {
-		group.Go(func() error {
-			if err := compare(); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
-			}
-			return nil
-		})
-	}
-	for _, own := range a.cfg.Preload.accounts {
-		start(func() error { return a.restore(ctx, own, servers) })
-	}
-	for partner := range partners {
-		if ctx.Err() != nil {
-			break
-		}
-		start(func() error { return a.compare(ctx, partner, servers) })
-	}
-	_ = group.Wait() // errors are in errs, so that one does not end the rest
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return errors.Join(errs[:min(len(errs), mostErrors)]...)
-}
-
-// compare looks up the account of a partner and pushes it where it differs.
-func (a *Accounts) compare(ctx context.Context, partner tenancy.Account, servers responders) error {
-	key, issue := a.issuer(partner)
-	stored, err := a.lookUp(ctx, key, servers)
-	if err != nil {
-		return err
-	}
-	if same, err := a.same(key, issue, stored); same || err != nil {
-		return err
-	}
-	text, err := a.issue(key, issue, stored)
-	if err != nil {
-		return err
-	}
-	return a.pushTo(ctx, text, servers)
-}
-
-// restore pushes an account of the service if a server stores another text. The push
-// goes to all servers, but it changes nothing on those that have the text already.
-//
-// A server writes no file if the text is the one it wrote last, even if the file was
-// changed since. It writes that file at its next start. This is logged once.
-func (a *Accounts) restore(ctx context.Context, own account, servers responders) error {
-	differs := func() (bool, error) {
-		stored, err := a.lookUp(ctx, own.key, servers)
-		return slices.ContainsFunc(stored, func(text string) bool { return text != own.text }), err
-	}
-	different, err := differs()
-	if err == nil && different {
-		if err = a.pushTo(ctx, own.text, servers); err == nil {
-			different, err = differs()
-		}
-	}
-	if err != nil {
-		return err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if different && !a.reported[own.key] {
-		a.cfg.Log.Warn("the file of an account of the service differs on a NATS server; the server writes it again when it starts", "account", own.key)
-	}
-	a.reported[own.key] = different
-	return nil
-}
-
-// lookUp returns the text that each server stores of an account, empty if it stores
-// none. It is an error if one of the servers does not answer.
-func (a *Accounts) lookUp(ctx context.Context, key string, servers responders) ([]string, error) {
-	answers, err := a.ask(ctx, fmt.Sprintf(lookUpAccount, key), nil, len(servers.answered))
-	if err != nil {
-		return nil, err
-	}
-	if missing := len(servers.answered) - len(answers); missing > 0 {
-		return nil, events.Errorf(events.Unavailable, "%d of %d NATS servers have not answered what they store of account %s", missing, len(servers.answered), key)
-	}
-	return texts(answers), nil
-}
-
-// pushTo pushes an account. It returns an UnansweredError if one of the given servers
-// has not answered, even if servers that are not among them have.
-func (a *Accounts) pushTo(ctx context.Context, text string, servers responders) error {
-	answers, err := a.ask(ctx, pushAccount, []byte(text), len(servers.answered))
-	if err != nil {
-		return fmt.Errorf("push an account: %w", err)
-	}
-	taken, err := takenBy(answers)
-	if err != nil {
-		return err
-	}
-	var silent []string
-	for id, name := range servers.answered {
-		if _, ok := taken[id]; !ok {
-			silent = append(silent, name)
-		}
-	}
-	if len(silent) > 0 {
-		slices.Sort(silent)
-		return &UnansweredError{silent}
-	}
-	return nil
 }

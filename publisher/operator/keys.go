@@ -2,6 +2,7 @@ package operator
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -199,8 +200,39 @@ func readKey(path string, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
 	if found, _, err := nkeys.DecodeSeed(seed); err != nil || found != kind {
 		return nil, events.Errorf(events.Invalid, "%s holds no %s key; restore it from a backup", path, kind)
 	}
-	return nkeys.FromSeed(seed)
+	pair, err := nkeys.FromSeed(seed)
+	if err != nil {
+		return nil, err
+	}
+	return newSigningKey(pair)
 }
+
+// signingKey is a key pair that computes its keys once. A pair of package nkeys computes them
+// from the seed each time, which takes longer than to sign an account.
+type signingKey struct {
+	nkeys.KeyPair
+	public  string
+	private ed25519.PrivateKey
+}
+
+func newSigningKey(pair nkeys.KeyPair) (signingKey, error) {
+	seed, err := pair.Seed()
+	if err != nil {
+		return signingKey{}, err
+	}
+	_, raw, err := nkeys.DecodeSeed(seed)
+	if err != nil {
+		return signingKey{}, err
+	}
+	public, err := pair.PublicKey()
+	return signingKey{pair, public, ed25519.NewKeyFromSeed(raw)}, err
+}
+
+// PublicKey returns the public key.
+func (k signingKey) PublicKey() (string, error) { return k.public, nil }
+
+// Sign returns the signature of a text.
+func (k signingKey) Sign(text []byte) ([]byte, error) { return ed25519.Sign(k.private, text), nil }
 
 // writeKey writes the seed of a key, readable by its owner only.
 func writeKey(path string, pair nkeys.KeyPair) error {

@@ -106,8 +106,13 @@ const mostAccounts = 100_000
 // Resolver returns the part of a server's configuration that names the directory
 // in which it stores accounts. Accounts are never deleted. If one were deleted while
 // a server is away, the other servers would take it over from that server again.
+//
+// Once in the interval a server asks another one for all accounts, unless both store the
+// same. While many accounts are pushed they nearly never do, and to take over thousands of
+// accounts keeps a server busy for seconds. So the interval is long: Accounts.Compare pushes
+// what a server lacks.
 func Resolver(dir string) string {
-	return fmt.Sprintf("resolver {\n  type: full\n  dir: %s\n  allow_delete: false\n  interval: \"2s\"\n  limit: %d\n}\n", Quote(dir), mostAccounts)
+	return fmt.Sprintf("resolver {\n  type: full\n  dir: %s\n  allow_delete: false\n  interval: \"1m\"\n  limit: %d\n}\n", Quote(dir), mostAccounts)
 }
 
 // Quote returns text as a quoted string of the format of nats-server's configuration. In a

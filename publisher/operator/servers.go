@@ -80,8 +80,18 @@ const settledAfter = 30 * time.Second
 
 // answer is the answer of a server to a request to all of them.
 type answer struct {
+	kind   string     // of the request
 	server serverInfo // not set by CLAIMS.LOOKUP
 	body   []byte
+}
+
+// readServer sets the server if the answer names it.
+func (a *answer) readServer() {
+	var r struct {
+		Server serverInfo `json:"server"`
+	}
+	_ = json.Unmarshal(a.body, &r) // fails for an answer to lookUpAccount, which is a JWT or empty
+	a.server = r.Server
 }
 
 // responders are the servers that answered a request, and how many should: the highest
@@ -94,6 +104,12 @@ type responders struct {
 // complete reports whether all active servers have answered.
 func (resp responders) complete() bool {
 	return resp.expected > 0 && len(resp.answered) >= resp.expected
+}
+
+// missing reports whether a server has not answered.
+func (resp *responders) missing(id string) bool {
+	_, ok := resp.answered[id]
+	return !ok
 }
 
 // equal reports whether the same servers have answered and as many are active.
@@ -121,13 +137,25 @@ func (resp *responders) add(body []byte) error {
 	return nil
 }
 
-// Servers asks which servers there are, and remembers which answered.
+// Servers asks which servers there are, and remembers which answered. If none answers, it
+// returns an error, and the servers that have answered before as Silent.
 func (a *Accounts) Servers(ctx context.Context) (Servers, error) {
 	resp, err := a.ping(ctx)
 	if err != nil {
-		return Servers{}, err
+		return Servers{Silent: a.known()}, err
 	}
 	return a.remember(resp), nil
+}
+
+// known returns the names of the servers that have answered before.
+func (a *Accounts) known() (names []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.servers {
+		names = append(names, s.name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // remember stores which servers answered, and returns the state of all. From now on a
@@ -179,37 +207,37 @@ func (a *Accounts) remember(resp responders) Servers {
 }
 
 // ping asks which servers there are. It returns when all active ones have answered, or
-// at the timeout if at least one has. It stores for askAll whether servers were missing.
+// as await does if at least one has. It stores for askAll whether servers were missing.
 func (a *Accounts) ping(ctx context.Context) (resp responders, err error) {
 	r, err := a.connection()
 	if err != nil {
 		return resp, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
-	defer cancel()
-	replyTo, replies, done := r.expect()
+	replyTo, replies, done := r.expect(1)
 	defer done()
 	if err := r.nc.PublishRequest(pingServers, replyTo+".servers", nil); err != nil {
 		return resp, fmt.Errorf("ask the NATS servers: %w", err)
 	}
-	for !resp.complete() && err == nil {
-		select {
-		case <-ctx.Done():
-			if len(resp.answered) == 0 || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return resp, noAnswer(ctx)
-			}
-			a.setIncomplete(resp)
-			return resp, nil
-		case msg := <-replies:
-			err = resp.add(msg.Data)
-		}
+	all, err := a.await(ctx, r, replies, resp.missing, func(answer answer) (bool, error) {
+		err := resp.add(answer.body)
+		return resp.complete(), err
+	})
+	if err != nil {
+		return resp, err
 	}
-	a.setIncomplete(responders{})
-	return resp, err
+	if len(resp.answered) == 0 {
+		return resp, noAnswer(context.DeadlineExceeded)
+	}
+	if all {
+		a.setIncomplete(responders{})
+	} else {
+		a.setIncomplete(resp)
+	}
+	return resp, nil
 }
 
 // askAll sends a request to all servers, and pings them at the same time to learn how
-// many are active. It returns when all have answered both, or at the timeout if at
+// many are active. It returns when all have answered both, or as await does if at
 // least one has answered the ping. It does not wait for servers that did not answer the
 // last call of ping either, because a killed one stays active for some minutes.
 func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (answers []answer, resp responders, err error) {
@@ -217,36 +245,77 @@ func (a *Accounts) askAll(ctx context.Context, subject string, body []byte) (ans
 	if err != nil {
 		return nil, resp, err
 	}
-	ctx, cancel := a.withTimeout(ctx)
-	defer cancel()
-	replyTo, replies, done := r.expect()
+	replyTo, replies, done := r.expect(2)
 	defer done()
 	err = errors.Join(r.nc.PublishRequest(subject, replyTo+".answer", body), r.nc.PublishRequest(pingServers, replyTo+".servers", nil))
 	if err != nil {
 		return nil, resp, fmt.Errorf("ask the NATS servers: %w", err)
 	}
 	last := a.lastIncomplete()
-	for !resp.complete() && !resp.equal(last) || len(answers) < len(resp.answered) {
-		select {
-		case <-ctx.Done():
-			if len(resp.answered) == 0 || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil, resp, noAnswer(ctx)
-			}
-			return answers, resp, nil
-		case msg := <-replies:
-			if !strings.HasSuffix(msg.Subject, ".servers") {
-				answers = append(answers, answerOf(msg.Data))
-			} else if err := resp.add(msg.Data); err != nil {
-				return nil, resp, err
-			}
+	missing := func(id string) bool {
+		return resp.missing(id) || !slices.ContainsFunc(answers, func(answer answer) bool { return answer.server.ID == id })
+	}
+	_, err = a.await(ctx, r, replies, missing, func(answer answer) (bool, error) {
+		if answer.kind != "servers" {
+			answers = append(answers, answer)
+		} else if err := resp.add(answer.body); err != nil {
+			return false, err
 		}
+		return (resp.complete() || resp.equal(last)) && len(answers) >= len(resp.answered), nil
+	})
+	if err != nil {
+		return nil, resp, err
+	}
+	if len(resp.answered) == 0 {
+		return nil, resp, noAnswer(context.DeadlineExceeded)
 	}
 	return answers, resp, nil
 }
 
+// mostWaits is how many times Config.Timeout a request waits at most for a server that
+// answers other requests.
+const mostWaits = 10
+
+// await passes the answers to a request to take, until take reports that they are all, and
+// returns true then. It returns false if the servers whose answers are missing have answered
+// nothing for Config.Timeout, not even other requests: a server that is busy with many
+// requests answers this one after them. It waits at most half of the time that is left to
+// ctx: so a server that does not answer leaves the caller time to act on what the others
+// answered.
+func (a *Accounts) await(
+	ctx context.Context, r *replies, answers <-chan answer, missing func(id string) bool, take func(answer) (all bool, err error),
+) (all bool, err error) {
+	quiet, longest := a.cfg.Timeout, mostWaits*a.cfg.Timeout
+	if end, ok := ctx.Deadline(); ok {
+		half := time.Until(end) / 2
+		quiet, longest = min(quiet, half), min(longest, half)
+	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	timer := time.NewTimer(quiet)
+	defer timer.Stop()
+	for !all && err == nil {
+		select {
+		case <-ctx.Done():
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				err = noAnswer(ctx.Err())
+			}
+			return false, err
+		case <-timer.C:
+			rest := quiet - time.Since(r.lastOf(missing))
+			if rest <= 0 {
+				return false, nil
+			}
+			timer.Reset(rest)
+		case answer := <-answers:
+			all, err = take(answer)
+		}
+	}
+	return all, err
+}
+
 // withTimeout returns a context that ends after Config.Timeout, at the latest after half of
-// the time that is left to ctx: so a server that does not answer leaves the caller time to
-// act on what the others answered.
+// the time that is left to ctx.
 func (a *Accounts) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	wait := a.cfg.Timeout
 	if end, ok := ctx.Deadline(); ok {
@@ -269,37 +338,9 @@ func (a *Accounts) setIncomplete(resp responders) {
 	a.incomplete = resp
 }
 
-// ask sends a request to all servers and returns when the expected number of them has
-// answered. At the timeout it returns the answers so far.
-func (a *Accounts) ask(ctx context.Context, subject string, body []byte, expected int) (answers []answer, err error) {
-	r, err := a.connection()
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
-	defer cancel()
-	replyTo, replies, done := r.expect()
-	defer done()
-	if err := r.nc.PublishRequest(subject, replyTo+".answer", body); err != nil {
-		return nil, fmt.Errorf("ask the NATS servers: %w", err)
-	}
-	for len(answers) < expected {
-		select {
-		case <-ctx.Done():
-			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil, noAnswer(ctx)
-			}
-			return answers, nil
-		case msg := <-replies:
-			answers = append(answers, answerOf(msg.Data))
-		}
-	}
-	return answers, nil
-}
-
 // noAnswer returns the error of a request that ended without the answers it needs.
-func noAnswer(ctx context.Context) error {
-	return &events.Error{Code: events.Unavailable, Message: "no NATS server answers", Err: ctx.Err()}
+func noAnswer(cause error) error {
+	return &events.Error{Code: events.Unavailable, Message: "no NATS server answers", Err: cause}
 }
 
 // replies receives the answers to all requests by one subscription, and passes each on
@@ -310,8 +351,9 @@ type replies struct {
 	inbox string
 
 	mu      sync.Mutex
-	last    uint64                    // number of the last request
-	waiting map[string]chan *nats.Msg // by number of the request
+	number  uint64                 // of the last request
+	waiting map[string]chan answer // by number of the request
+	last    map[string]time.Time   // by id of a server: when it last answered a request and named itself
 }
 
 // mostReplies is how many answers to one request can wait until they are read. It is
@@ -320,14 +362,22 @@ const mostReplies = 64
 
 // newReplies subscribes to the answers to requests that will be sent by nc.
 func newReplies(nc *nats.Conn) (*replies, error) {
-	r := &replies{nc: nc, inbox: nc.NewInbox(), waiting: make(map[string]chan *nats.Msg)}
+	r := &replies{nc: nc, inbox: nc.NewInbox(), waiting: make(map[string]chan answer), last: make(map[string]time.Time)}
 	_, err := nc.Subscribe(r.inbox+".*.*", func(msg *nats.Msg) {
-		request, _, _ := strings.Cut(strings.TrimPrefix(msg.Subject, r.inbox+"."), ".")
+		if msg.Header.Get("Status") != "" { // a status (no responders) is no answer
+			return
+		}
+		request, kind, _ := strings.Cut(strings.TrimPrefix(msg.Subject, r.inbox+"."), ".")
+		answer := answer{kind: kind, body: msg.Data}
+		answer.readServer()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if answers := r.waiting[request]; answers != nil && msg.Header.Get("Status") == "" { // a status (no responders) is no answer
+		if answer.server.ID != "" {
+			r.last[answer.server.ID] = time.Now() // an answer that is late is a sign of life, too
+		}
+		if answers := r.waiting[request]; answers != nil {
 			select {
-			case answers <- msg:
+			case answers <- answer:
 			default: // full: the subscription must not block
 			}
 		}
@@ -338,27 +388,30 @@ func newReplies(nc *nats.Conn) (*replies, error) {
 	return r, nil
 }
 
-// expect prepares for the answers to one request. The request names {replyTo}.{word} as
-// its reply subject; by the word the caller tells answers of different kinds apart. The
-// answers arrive on the channel until done is called.
-func (r *replies) expect() (replyTo string, answers <-chan *nats.Msg, done func()) {
+// expect prepares for the answers to a number of requests. Each of them names
+// {replyTo}.{kind} as its reply subject, with a kind of its own. The answers arrive on the
+// channel until done is called.
+func (r *replies) expect(requests int) (replyTo string, answers <-chan answer, done func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last++
-	request, channel := strconv.FormatUint(r.last, 10), make(chan *nats.Msg, mostReplies)
-	r.waiting[request] = channel
-	return r.inbox + "." + request, channel, func() {
+	r.number++
+	number, channel := strconv.FormatUint(r.number, 10), make(chan answer, requests*mostReplies)
+	r.waiting[number] = channel
+	return r.inbox + "." + number, channel, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.waiting, request)
+		delete(r.waiting, number)
 	}
 }
 
-// answerOf returns an answer with the server that sent it, if the answer names it.
-func answerOf(body []byte) answer {
-	var r struct {
-		Server serverInfo `json:"server"`
+// lastOf returns when one of the servers that are missing last answered any request.
+func (r *replies) lastOf(missing func(id string) bool) (last time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, at := range r.last {
+		if at.After(last) && missing(id) {
+			last = at
+		}
 	}
-	_ = json.Unmarshal(body, &r) // fails for an answer to lookUpAccount, which is a JWT or empty
-	return answer{r.Server, body}
+	return last
 }

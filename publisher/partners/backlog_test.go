@@ -98,7 +98,7 @@ func TestAPartnerThatDoesNotReadIsDisconnectedAndLosesNothing(t *testing.T) {
 			}
 
 			var published []string
-			closed := func() float64 { return h.metric("signoff_doors_closed_connections_total", "reads too slowly") }
+			closed := func() float64 { return h.metric("signoff_partners_closed_connections_total", "reads too slowly") }
 			until(t, "those that do not read are closed", func() bool {
 				body := fmt.Sprintf("%05d", len(published))
 				h.publish("A", body+strings.Repeat(" ", 1<<17))

@@ -267,7 +267,7 @@ func BenchmarkPartnersThatDoNotRead(b *testing.B) {
 	}
 	b.ReportMetric(before, "MB")
 	b.ReportMetric(peak, "MB-beside")
-	b.ReportMetric(h.metric("signoff_doors_closed_connections_total", "reads too slowly"), "closed")
+	b.ReportMetric(h.metric("signoff_partners_closed_connections_total", "reads too slowly"), "closed")
 }
 
 // loginAndDoNotRead has a connection that does not read, another one when it is closed. Opened is

@@ -73,7 +73,7 @@ func TestAGrantBeyondTheLimitIsRefusedByNameAndAllElseGoesOn(t *testing.T) {
 		!strings.Contains(text, "all 4 consumers") || !strings.Contains(text, "--max-consumers") {
 		t.Errorf("the operator is told %q", text)
 	}
-	if got := h.metric("signoff_doors_consumers_refused", ""); got != 1 {
+	if got := h.metric("signoff_partners_consumers_refused", ""); got != 1 {
 		t.Errorf("%v are counted as refused", got)
 	}
 
@@ -218,7 +218,7 @@ func TestFourFifthsOfTheLimitAreAWarning(t *testing.T) {
 	}
 	for crossing := 1; crossing <= 2; crossing++ {
 		h.admit("acme", "A", "B", "C")
-		until(t, "4 are counted", func() bool { return h.metric("signoff_doors_consumers", "") == 4 })
+		until(t, "4 are counted", func() bool { return h.metric("signoff_partners_consumers", "") == 4 })
 		h.waitForTwoRounds()
 		if n := log.count("most of the consumers"); n != crossing {
 			t.Errorf("logged %d times after crossing %d", n, crossing)
@@ -227,9 +227,9 @@ func TestFourFifthsOfTheLimitAreAWarning(t *testing.T) {
 			t.Errorf("with 4 of 5 the operator is told %q", text)
 		}
 		h.admit("acme", "A")
-		until(t, "2 are counted", func() bool { return h.metric("signoff_doors_consumers", "") == 2 })
+		until(t, "2 are counted", func() bool { return h.metric("signoff_partners_consumers", "") == 2 })
 	}
-	if got := h.metric("signoff_doors_consumers_limit", ""); got != 5 {
+	if got := h.metric("signoff_partners_consumers_limit", ""); got != 5 {
 		t.Errorf("the limit is %v", got)
 	}
 }

@@ -71,8 +71,9 @@ func (r *Reconciler) compare(ctx context.Context, granted map[string]tenancy.Par
 }
 
 // compareAll compares the accounts with what all servers store. It ends early, with
-// errChanged, when the directory changes. Meanwhile it checks the connections of the
-// partners often, because a server that is behind may accept what was withdrawn. Servers
+// errChanged, when the directory changes. Meanwhile it checks often which servers answer, and
+// the connections of the partners, because a server that is behind may accept what was
+// withdrawn. Servers
 // that do not answer are no error: they are behind once they answer again, and a later
 // round compares them.
 func (r *Reconciler) compareAll(ctx context.Context, accounts []tenancy.Account, partners []access.Partner) error {
@@ -99,6 +100,7 @@ func (r *Reconciler) compareAll(ctx context.Context, accounts []tenancy.Account,
 				return fmt.Errorf("compare the accounts of partners with what the NATS servers store: %w", err)
 			}
 		case <-tick.C:
+			_, _ = r.checkServers(ctx)                     // a later step returns the error, if it lasts
 			_ = r.enforcer.CloseConnections(ctx, partners) // the end of the round does it again
 		}
 	}
@@ -117,12 +119,15 @@ func onlyUnanswered(err error, to **operator.UnansweredError) bool {
 func (r *Reconciler) checkServers(ctx context.Context) (operator.Servers, error) {
 	servers, err := r.servers.Servers(ctx)
 	if err != nil {
-		return servers, fmt.Errorf("look which NATS servers answer: %w", err)
+		err = fmt.Errorf("look which NATS servers answer: %w", err)
+		if ctx.Err() != nil {
+			return servers, err // whether they answer is not known
+		}
 	}
 	if r.status.setUnanswered(servers.Silent) && len(servers.Silent) > 0 {
 		r.cfg.Log.Warn("NATS servers do not answer; they may let through what is withdrawn until they do", "servers", strings.Join(servers.Silent, ", "))
 	}
-	return servers, nil
+	return servers, err
 }
 
 // watchServers checks the connections of all partners while a server does not answer or is

@@ -13,7 +13,7 @@ type metrics struct {
 // newMetrics returns the metrics of r. Gauges read its Status when they are collected.
 func newMetrics(r *Reconciler) *metrics {
 	opts := func(name, help string) prometheus.Opts {
-		return prometheus.Opts{Name: "signoff_doors_" + name, Help: help}
+		return prometheus.Opts{Name: "signoff_partners_" + name, Help: help}
 	}
 	gauge := func(name, help string, value func(Status) int) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts(name, help)), func() float64 { return float64(value(r.Status())) })
@@ -27,7 +27,7 @@ func newMetrics(r *Reconciler) *metrics {
 		}),
 		retries: prometheus.NewCounter(prometheus.CounterOpts(opts("retries_total", "Waits after a failure."))),
 		withdrawal: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "signoff_doors_withdrawal_seconds", Help: "Time from noticing that access was withdrawn to its end.",
+			Name: "signoff_partners_withdrawal_seconds", Help: "Time from noticing that access was withdrawn to its end.",
 			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3},
 		}),
 		consumers: []prometheus.Collector{

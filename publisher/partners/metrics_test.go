@@ -40,19 +40,19 @@ func TestMetricsCountLoginsAndWithdrawals(t *testing.T) {
 		nc, err := h.dial(nats.UserInfo("acme", "wrong"))
 		wantRefused(t, "a wrong secret", nc, err)
 	}
-	if got := h.metric("signoff_doors_ready", ""); got != 1 {
+	if got := h.metric("signoff_partners_ready", ""); got != 1 {
 		t.Errorf("ready is %v", got)
 	}
 	for outcome, want := range map[string]float64{"refused": 5, "throttled": 1, "expired": 0} {
-		count := func() float64 { return h.metric("signoff_doors_logins_total", outcome) }
+		count := func() float64 { return h.metric("signoff_partners_logins_total", outcome) }
 		until(t, "logins are counted as "+outcome, func() bool { return count() >= want }) // they are answered first
 		if got := count(); want == 0 && got > 0 {
 			t.Errorf("%v logins were %s", got, outcome)
 		}
 	}
-	until(t, "logins are counted as opened", func() bool { return h.metric("signoff_doors_logins_total", "opened") >= 2 })
+	until(t, "logins are counted as opened", func() bool { return h.metric("signoff_partners_logins_total", "opened") >= 2 })
 	h.set("acme")
 	until(t, "the withdrawal is counted", func() bool {
-		return h.metric("signoff_doors_withdrawal_seconds", "") >= 1 && h.metric("signoff_doors_closed_connections_total", "other studies") > 0
+		return h.metric("signoff_partners_withdrawal_seconds", "") >= 1 && h.metric("signoff_partners_closed_connections_total", "other studies") > 0
 	})
 }

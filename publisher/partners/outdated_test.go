@@ -39,17 +39,17 @@ func TestNobodyComesInWhileOnlyANewerVersionKnowsWhoMay(t *testing.T) {
 		s := h.reconciler.Status()
 		return !s.Ready && strings.Contains(s.Reason, "access.role.v1")
 	})
-	if n := h.metric("signoff_doors_closed_connections_total", "not known"); n == 0 {
+	if n := h.metric("signoff_partners_closed_connections_total", "not known"); n == 0 {
 		t.Error("no closed connection is counted")
 	}
-	answered := h.metric("signoff_doors_logins_total", "refused") + h.metric("signoff_doors_logins_total", "opened")
+	answered := h.metric("signoff_partners_logins_total", "refused") + h.metric("signoff_partners_logins_total", "opened")
 	for what, credential := range map[string]nats.Option{
 		"by secret": nats.UserInfo("acme", secretOf("acme")), "by token": nats.Token(h.token("acme")), "with a wrong secret": nats.UserInfo("acme", "wrong"),
 	} {
 		nc, err := h.dial(credential)
 		wantUnanswered(t, "a login "+what, nc, err)
 	}
-	if n := h.metric("signoff_doors_logins_total", "refused") + h.metric("signoff_doors_logins_total", "opened"); n != answered {
+	if n := h.metric("signoff_partners_logins_total", "refused") + h.metric("signoff_partners_logins_total", "opened"); n != answered {
 		t.Errorf("%v logins were answered", n-answered)
 	}
 

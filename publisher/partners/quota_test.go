@@ -46,7 +46,7 @@ func TestAPartnerThatSendsTooMuchIsSuspendedForSomeTime(t *testing.T) {
 	stranger := h.mustLogin("other")
 	stays := stranger.StatusChanged(nats.CLOSED)
 	closed := func() float64 { // for another cause
-		const name = "signoff_doors_closed_connections_total"
+		const name = "signoff_partners_closed_connections_total"
 		return h.metric(name, "") - h.metric(name, "sends too much")
 	}
 	before := closed()

@@ -108,7 +108,7 @@ func (r *Reconciler) report(ctx context.Context, err error) {
 	if err != nil {
 		r.metrics.retries.Inc()
 	}
-	if r.status.set(err) && err != nil {
+	if err = retry.Readable(err); r.status.set(err) && err != nil {
 		r.cfg.Log.Warn("partners' accounts and consumers do not match the directory yet; trying again", "cause", err)
 	}
 }

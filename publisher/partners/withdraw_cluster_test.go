@@ -238,6 +238,74 @@ func TestAWithdrawalHoldsOnAServerThatWasAway(t *testing.T) {
 	}
 }
 
+// While many accounts are pushed, a server that stops answering is named at once. A server that
+// has lost its accounts gets all of them again, and what is withdrawn meanwhile does not wait
+// for that.
+func TestAPushOfManyAccountsHoldsUpNeitherTheStatusNorAWithdrawal(t *testing.T) {
+	t.Parallel()
+	const removed = 600         // partners; their accounts are pushed too, but they have no consumers
+	const all = removed + 1 + 4 // accounts, with acme's and those of the service
+	h := prepare(t, config{})
+	h.directory.d = h.directory.d.WithPartner(partner("acme", "A", "B"))
+	for i := range removed {
+		h.directory.d = h.directory.d.WithPartner(access.Partner{ID: fmt.Sprint("p", i), Studies: []string{}, Secrets: []access.Secret{}})
+	}
+	c := startProcesses(t)
+	c.urls = c.urls[:2] // the service is not connected to the third server
+	c.reach(time.Second)
+	h.on(c)
+	some := func(dir string) func() bool {
+		return func() bool {
+			stored, err := os.ReadDir(dir)
+			return err == nil && len(stored) > 20
+		}
+	}
+
+	h.startService()
+	until(t, "some accounts are pushed", some(c.accounts[0]))
+	send(t, c, syscall.SIGSTOP)
+	until(t, "the server is named", func() bool { return slices.Contains(h.reconciler.Status().Unanswered, "n3") })
+	if stored, err := os.ReadDir(c.accounts[0]); err != nil || len(stored) >= all {
+		t.Errorf("it was named after all accounts were pushed: %d, %v", len(stored), err)
+	}
+	send(t, c, syscall.SIGCONT)
+	h.ready()
+
+	gone := h.mustLogin("acme").StatusChanged(nats.CLOSED)
+
+	c.kill(2)
+	dir := c.accounts[2]
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	c.start(t, 2)
+	until(t, "some accounts are pushed again", some(dir))
+	h.set("acme", "B")
+	ends(t, "who had the study", gone)
+	until(t, "all accounts are pushed again", func() bool {
+		stored, err := os.ReadDir(dir)
+		return err == nil && len(stored) == all && h.reconciler.Status().Ready
+	})
+	same(t, "what the server stores", c.streams(t, 2, "acme"), "crit.partner.acme.access", "crit.v1.B.>")
+	storedAt := func(id string) time.Time {
+		info, err := os.Stat(filepath.Join(dir, h.keys.PartnerAccount(id)+".jwt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.ModTime()
+	}
+	withdrawn, later := storedAt("acme"), 0
+	for i := range removed {
+		if storedAt(fmt.Sprint("p", i)).After(withdrawn) {
+			later++
+		}
+	}
+	t.Logf("%d of %d accounts were pushed after the withdrawal", later, removed)
+	if later == 0 {
+		t.Error("the withdrawal waited until all accounts were pushed")
+	}
+}
+
 // listed returns the names of the consumers.
 func (h *installation) listed() (names []string, err error) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), time.Second)

@@ -32,12 +32,17 @@ func (a *API) search(k *kind) answerer {
 
 // findResources returns the answer to a search.
 func (a *API) findResources(ctx context.Context, s *search) (answered, error) {
-	found, err := a.reader.Search(ctx, s.query)
+	q := s.query
+	if !s.view.partial {
+		q.Join = &readmodel.Join{}
+		q.Join.Before, q.Join.Between, q.Join.Separator, q.Join.End = fhir.EntryParts(a.fullURL(&a.reports, s.study))
+	}
+	found, err := a.reader.Search(ctx, q)
 	if err != nil {
 		return answered{}, err
 	}
 	set, err := a.searchset(s, found)
-	return answered{head: found.ChainHead, bundle: set}, err
+	return answered{head: found.ChainHead, bundle: set, rest: set.Joined}, err
 }
 
 // answered is an answer, and the chain head of the study that it reflects.
@@ -47,6 +52,7 @@ type answered struct {
 		Size() int // of what Append appends, at most
 		Append(dst []byte) []byte
 	}
+	rest []byte // of the body, after what Append appends
 }
 
 // finder returns an answer from the model.
@@ -79,7 +85,7 @@ func (a *API) answerPage(w http.ResponseWriter, r *request, s *search, studyKey 
 	case made.page != nil:
 		a.pages.write(w, r.Request, made.tag, made.page)
 	default:
-		write(w, *made.buffer)
+		write(w, *made.buffer, made.rest)
 		a.buffers.put(made.buffer)
 	}
 	return nil
@@ -94,7 +100,8 @@ type newPage struct {
 	// The page is one of these.
 	unchanged bool    // the client has it
 	page      *page   // of the page cache
-	buffer    *[]byte // of buffers
+	buffer    *[]byte // of buffers; rest follows
+	rest      []byte
 }
 
 // makePage calls find and sets made to the page. It stores the page in the page cache, if
@@ -113,12 +120,13 @@ func (a *API) makePage(ctx context.Context, r *request, s *search, studyKey stri
 		return nil
 	}
 	size := found.bundle.Size()
-	if !made.known || !a.pages.accepts(size) {
+	if !made.known || !a.pages.accepts(size+len(found.rest)) {
+		made.rest = found.rest
 		made.buffer = a.buffers.get(size)
 		*made.buffer = found.bundle.Append(*made.buffer)
 		return nil
 	}
-	made.page = &page{body: found.bundle.Append(make([]byte, 0, size))}
+	made.page = &page{body: [][]byte{found.bundle.Append(make([]byte, 0, size)), found.rest}}
 	a.pages.add(made.tag, made.page)
 	a.pages.compressed(r.Request, made.tag, made.page)
 	return nil
@@ -207,7 +215,7 @@ func (a *API) writeKnown(w http.ResponseWriter, r *request, tag string, number u
 // searchset returns the Bundle of a page of a search. Only included resources have a
 // search mode other than match, and without _include none has a mode.
 func (a *API) searchset(s *search, page readmodel.Page) (fhir.Searchset, error) {
-	set := fhir.Searchset{Study: s.study, Total: page.Total, Links: links(s, page.Total, page.Position)}
+	set := fhir.Searchset{Study: s.study, Total: page.Total, Links: links(s, page.Total, page.Position), Joined: page.Joined}
 	match, include := "", ""
 	if s.query.Include {
 		match, include = "match", "include"
@@ -359,9 +367,18 @@ func grantedStudy(partner access.Partner, key string) string {
 	return partner.Studies[i]
 }
 
-// write sends a whole body. An error means that the client has gone, and is
+// write sends a whole body in its parts. An error means that the client has gone, and is
 // ignored.
-func write(w http.ResponseWriter, body []byte) {
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body)
+func write(w http.ResponseWriter, body ...[]byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(length(body)))
+	for _, part := range body {
+		_, _ = w.Write(part)
+	}
+}
+
+func length(body [][]byte) (n int) {
+	for _, part := range body {
+		n += len(part)
+	}
+	return n
 }

@@ -29,9 +29,9 @@ type pageCache struct {
 	pages *simplelru.LRU[string, *page]
 }
 
-// page is a body, and its compressed form once it has been asked for.
+// page is a body in its parts, and its compressed form once it has been asked for.
 type page struct {
-	body  []byte
+	body  [][]byte
 	bytes int64 // its part of pageCache.bytes; guarded by pageCache.mu
 
 	compress   sync.Once
@@ -79,16 +79,19 @@ func (c *pageCache) accepts(size int) bool {
 // add stores a page, unless its body has outgrown the size for which accepts was asked.
 // The body of a stored page must not be changed.
 func (c *pageCache) add(tag string, p *page) {
-	size := int64(cap(p.body)) + pageOverhead
-	if !c.accepts(cap(p.body)) {
+	size := 0
+	for _, part := range p.body {
+		size += cap(part)
+	}
+	if !c.accepts(size) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pages.Remove(tag) // another request may have stored it
-	p.bytes = size
+	p.bytes = int64(size) + pageOverhead
 	c.pages.Add(tag, p)
-	c.grow(size)
+	c.grow(p.bytes)
 }
 
 // grow adds to the bytes of all pages, and removes pages while these exceed the bound.
@@ -108,17 +111,17 @@ func (c *pageCache) write(w http.ResponseWriter, r *http.Request, tag string, p 
 		write(w, compressed)
 		return
 	}
-	write(w, p.body)
+	write(w, p.body...)
 }
 
 // compressed returns a page of the cache compressed, or nil if the client does not accept
 // that or the page is small. The first client that accepts it has the page compressed.
 func (c *pageCache) compressed(r *http.Request, tag string, p *page) []byte {
-	if len(p.body) < minCompressed || !rest.AcceptsGzip(r) {
+	if length(p.body) < minCompressed || !rest.AcceptsGzip(r) {
 		return nil
 	}
 	p.compress.Do(func() {
-		p.compressed = compress(p.body)
+		p.compressed = compress(p.body...)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if stored, ok := c.pages.Peek(tag); ok && stored == p { // it was not removed meanwhile
@@ -138,13 +141,17 @@ var writers = sync.Pool{New: func() any {
 }}
 
 // compress returns the body compressed by gzip.
-func compress(body []byte) []byte {
+func compress(body ...[]byte) []byte {
 	var out bytes.Buffer
 	w, _ := writers.Get().(*gzip.Writer)
 	defer writers.Put(w)
 	w.Reset(&out)
-	_, err := w.Write(body)
-	if closed := w.Close(); err != nil || closed != nil {
+	for _, part := range body {
+		if _, err := w.Write(part); err != nil {
+			panic("a bytes.Buffer returns no errors")
+		}
+	}
+	if err := w.Close(); err != nil {
 		panic("a bytes.Buffer returns no errors")
 	}
 	return bytes.Clone(out.Bytes())

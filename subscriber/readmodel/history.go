@@ -118,7 +118,7 @@ func (h *History) read(ctx context.Context, tx *sqlx.Tx, v view, q HistoryQuery,
 			from events
 			where id_key = +? and study = +? and n > +? and n <= +?
 			order by n`+direction+`
-			limit ? offset ?)`, v.Study, idKey(q.Report), v.Study, after, v.position, q.Limit, q.Offset)
+			limit +? offset +?)`, v.Study, idKey(q.Report), v.Study, after, v.position, q.Limit, q.Offset)
 	case q.ReportsOnly:
 		var err error
 		if from, err = v.reportEvents(ctx, tx, after); err == nil {

@@ -71,7 +71,7 @@ type version struct {
 }
 
 // versionsOf returns all versions of reports in the events of a study.
-func versionsOf(t *rapid.T, list []events.Event) []version {
+func versionsOf(t interface{ Fatal(args ...any) }, list []events.Event) []version {
 	var all []version
 	var lesions []entry
 	for _, e := range list {
@@ -218,6 +218,22 @@ func TestEveryAnswerIsAFunctionOfThePositionAndTheQuery(t *testing.T) {
 	})
 }
 
+// joined returns the bodies of reports as checkSearch has them joined, if there are any.
+func joined(t *rapid.T, reports []string) []string {
+	if len(reports) == 0 {
+		return nil
+	}
+	var parts []string
+	for _, body := range reports {
+		x, err := fhir.ParseIndex([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, "<"+x.ID+">"+body)
+	}
+	return []string{strings.Join(parts, "; ") + "."}
+}
+
 func drawPosition(t *rapid.T, m *readmodel.Model) *uint64 {
 	if rapid.Bool().Draw(t, "last") {
 		return nil
@@ -261,14 +277,23 @@ func checkSearch(t *rapid.T, m *readmodel.Model, list []events.Event, samples []
 			q.Sort = append(q.Sort, readmodel.Order{Column: rapid.SampledFrom(allColumns).Draw(t, "sort"), Descending: rapid.Bool().Draw(t, "descending")})
 		}
 	}
+	if rapid.Bool().Draw(t, "joined") {
+		q.Join = &readmodel.Join{Before: "<", Between: ">", Separator: "; ", End: "."}
+	}
 	page, err := m.Search(context.Background(), q)
 	if err != nil {
 		t.Fatal(err)
 	}
 	total, reports, observations := plainPage(t, list[:page.ChainHead.Number], q)
+	if q.Join != nil && q.Resource == readmodel.Reports && !q.Include {
+		reports = joined(t, reports)
+	}
 	var got, included []string
 	for _, r := range page.Reports {
 		got = append(got, string(r.Body))
+	}
+	if page.Joined != nil {
+		got = append(got, string(page.Joined))
 	}
 	for _, o := range page.Observations {
 		included = append(included, string(o.Body))
@@ -452,6 +477,39 @@ func TestDeepPages(t *testing.T) {
 		}
 		if !slices.Equal(got, want) || page.Total != reports {
 			t.Errorf("from %d: %s", offset, strings.Join(got, " "))
+		}
+	}
+}
+
+// The total of all that has changed since a time is what a plain search finds, for each time.
+func TestTotalOfChangesSince(t *testing.T) {
+	list := changing(200)
+	var models []*readmodel.Model // the second one counts differently when many reports have ended
+	for range 2 {
+		m := open(t, newPath(t), quiet)
+		if err := readmodel.Apply(t.Context(), m, list); err != nil {
+			t.Fatal(err)
+		}
+		models = append(models, m)
+	}
+	readmodel.UseSteps(models[1])
+	versions := slices.DeleteFunc(versionsOf(t, list), func(v version) bool { return v.end != 0 })
+	for i := range len(list) + 1 {
+		at := list[0].Time.Add(time.Duration(i-1) * list[1].Time.Sub(list[0].Time))
+		for op, from := range map[readmodel.Op]time.Time{readmodel.Ge: at, readmodel.Gt: at.Add(time.Microsecond)} {
+			want := 0
+			for _, v := range versions {
+				if !v.x.LastUpdated.Before(from) {
+					want++
+				}
+			}
+			c := readmodel.Comparison{Op: op, Period: events.Period{From: at, Until: at.Add(time.Microsecond)}}
+			q := readmodel.Query{Study: "S1", Where: []readmodel.Condition{{Column: readmodel.ColumnLastUpdated, Any: []readmodel.Comparison{c}}}}
+			for _, m := range models {
+				if page, err := m.Search(t.Context(), q); err != nil || page.Total != want {
+					t.Fatalf("%s %s: total %d, %v, want %d", op, at, page.Total, err, want)
+				}
+			}
 		}
 	}
 }

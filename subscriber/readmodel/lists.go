@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/jmoiron/sqlx"
@@ -72,11 +73,59 @@ func (m *Model) count(ctx context.Context, tx *sqlx.Tx, v view, q Query, selecte
 	if known, ok := m.lists.get(key).(rowList); ok {
 		return int(known[0]), nil
 	}
+	if t, ok := changedSince(q); ok {
+		if total, ok, err = m.countSince(ctx, tx, v, t); ok || err != nil {
+			return total, err
+		}
+	}
 	err = tx.QueryRowContext(ctx, "select count(*) from ("+selected.text.String()+")", selected.args...).Scan(&total)
 	if err == nil {
 		m.lists.add(key, rowList{int64(total)})
 	}
 	return total, err
+}
+
+// changedSince returns the time from which on a query asks for reports, and whether that is
+// its only condition.
+func changedSince(q Query) (t time.Time, ok bool) {
+	if q.Resource != Reports || len(q.Where) != 1 || q.Where[0].Column != ColumnLastUpdated || len(q.Where[0].Any) != 1 {
+		return t, false
+	}
+	switch c := q.Where[0].Any[0]; c.Op {
+	case Gt:
+		return firstMoment(c.Period.Until), true
+	case Ge:
+		return firstMoment(earlier(c.Period.From, c.Period.Until)), true
+	default:
+		return t, false
+	}
+}
+
+// countSince returns how many of the available reports were last updated at t or later,
+// without looking at each of them. They have numbers above that of the last one before t,
+// because times increase with the numbers. So they are all that are available now, without
+// those that were available at that number, except that these may have ended since. It
+// reports false if so many may have ended that it is faster to count what matches.
+func (m *Model) countSince(ctx context.Context, tx *sqlx.Tx, v view, t time.Time) (total int, ok bool, err error) {
+	if v.position < v.Number || v.derivation != derivation { // content of another derivation may not have the events
+		return 0, false, nil
+	}
+	var found sql.NullInt64
+	err = tx.QueryRowContext(ctx, `
+		select iif(before.n is null, +?1, +?1 - e.reports + (
+			select count(*)
+			from reports
+			where study = +?2 and n_end > e.n and n <= e.n))
+		from (
+			select (
+				select n
+				from reports
+				where study = +?2 and n_end is null and updated < +?3
+				order by updated desc
+				limit 1) as n) before
+		left join events e on e.study = +?2 and e.n = before.n and +?4 - e.report_events <= 2 * (+?1 - e.reports) + +?5`,
+		v.Reports, v.Study, moment(t), v.ReportEvents, m.paging.shallow).Scan(&found)
+	return int(found.Int64), found.Valid, err
 }
 
 // readList reads all selected rows in an order. SQLite returns them as one text, which
@@ -105,7 +154,7 @@ func readPlaces(ctx context.Context, tx *sqlx.Tx, selected *clause, order order,
 	if reverse {
 		levels, offset = order.reverse, total-offset-size
 	}
-	selected.add(" order by "+strings.Join(levels, ", ")+" limit ? offset ?", size, offset)
+	selected.add(" order by "+strings.Join(levels, ", ")+" limit +? offset +?", size, offset)
 	return readList(ctx, tx, selected, order.levels)
 }
 

@@ -73,6 +73,10 @@ type Model struct {
 	moved   chan struct{} // closed and replaced at each commit
 }
 
+// pageSize is the size of the file's pages, of which each has several reports of the usual
+// size. In pages of 4 KiB, each report would need a second page for its end.
+const pageSize = 16 << 10
+
 // Open opens the model in the file at path and creates it if there is none;
 // the directory must exist. The error is database.ErrNotADatabase for a damaged
 // file and database.ErrNewer or ErrChanged for a schema that is not this
@@ -90,7 +94,7 @@ func Open(ctx context.Context, path string, cfg Config) (*Model, error) {
 	if cfg.Step == nil {
 		cfg.Step = func(string) {}
 	}
-	db, err := sqlite.Open(ctx, path, sqlite.Config{Synchronous: "NORMAL", Readers: cfg.Readers, MapFile: true})
+	db, err := sqlite.Open(ctx, path, sqlite.Config{Synchronous: "NORMAL", Readers: cfg.Readers, MapFile: true, PageSize: pageSize})
 	if err != nil {
 		return nil, fmt.Errorf("open read model: %w", err)
 	}

@@ -82,7 +82,18 @@ type Query struct {
 	AsOf *uint64
 
 	Include bool // the Observations of the reports on the page as well
+
+	// Join, if not nil, is how the reports on the page are returned as one text. It has no
+	// effect in a query of Observations, with Include or with a Limit above MaxJoined.
+	Join *Join
 }
+
+// MaxJoined is how many reports can be joined to one text: SQLite's limit of a value is 1 GB.
+const MaxJoined = 100
+
+// Join is how reports are joined to one text: each as Before, its id, Between and its body,
+// with Separator after each but the last, and End after the last.
+type Join struct{ Before, Between, Separator, End string }
 
 // Report is one version of a report.
 type Report struct {
@@ -115,5 +126,6 @@ type Page struct {
 	ChainHead    events.ChainHead // of the study in the state that was read; zero for an unknown study
 	Position     uint64           // study number at which the study is shown
 	Reports      []Report         // from Offset, at most Limit
+	Joined       []byte           // in place of Reports, if there are any and they are joined
 	Observations []Observation    // likewise; or those of Reports, if they are included
 }

@@ -63,6 +63,10 @@ func (m *Model) search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) 
 		page.Observations, err = v.readObservations(ctx, tx, "o.row in (select value from json_each(+?))", rows)
 		return page, err
 	}
+	if q.Join != nil && !q.Include && q.Limit <= MaxJoined {
+		page.Joined, err = v.readJoined(ctx, tx, rows, q.Join)
+		return page, err
+	}
 	if page.Reports, err = v.readReports(ctx, tx, rows); err == nil && q.Include {
 		page.Observations, err = v.readObservations(ctx, tx, "r.row in (select value from json_each(+?))", rows)
 	}
@@ -143,14 +147,10 @@ func notYet(key string, wanted, last uint64) error {
 	}
 }
 
-// maxTogether bounds how many bodies readSome reads, because SQLite's limit of a value is
-// 1 GB.
-const maxTogether = 100
-
 // readReports reads those reports of the rows that are still available, in the order of
 // the rows.
 func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) (list []Report, err error) {
-	for some := range slices.Chunk(rows, maxTogether) {
+	for some := range slices.Chunk(rows, MaxJoined) {
 		reports, err := v.readSome(ctx, tx, some)
 		if err != nil {
 			return nil, err
@@ -160,7 +160,7 @@ func (v view) readReports(ctx context.Context, tx *sqlx.Tx, rows []int64) (list 
 	return list, nil
 }
 
-// readSome is readReports for at most maxTogether rows. SQLite concatenates the values of
+// readSome is readReports for at most MaxJoined rows. SQLite concatenates the values of
 // all of them, because that costs a fraction of as many rows.
 func (v view) readSome(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Report, error) {
 	var columns [5]sql.NullString // null if no report is left
@@ -190,6 +190,26 @@ func (v view) readSome(ctx context.Context, tx *sqlx.Tx, rows []int64) ([]Report
 		}
 	}
 	return slices.DeleteFunc(list, func(r Report) bool { return r.ID == "" }), err
+}
+
+// readJoined reads the reports that readReports returns, for at most MaxJoined rows, as one
+// text. SQLite concatenates all of it, so that the text is copied only once. There is no
+// row 0: at both ends of the list it stands for an empty body, so that the first report
+// has a separator, too, and the last one has End behind it.
+func (v view) readJoined(ctx context.Context, tx *sqlx.Tx, rows []int64, j *Join) ([]byte, error) {
+	var count int
+	var text uncopied
+	list := slices.Concat([]int64{0}, rows, []int64{0})
+	err := tx.QueryRowContext(ctx, `
+		select count(r.row), cast(group_concat(coalesce(b.body, ''), iif(r.row is null, +?, +? || r.id || +?)) as blob)
+		from json_each(+?) w
+		left join reports r on r.row = w.value
+		left join bodies b on b.row = r.row
+		where r.row is null or r.n_end is null`, j.End, j.Separator+j.Before, j.Between, jsonArray(list)).Scan(&count, &text)
+	if err != nil || count == 0 {
+		return nil, err
+	}
+	return text[len(j.Separator):], nil
 }
 
 // uncopied is a blob that is scanned without another copy of it. The driver makes one

@@ -351,7 +351,8 @@ func TestTotalAndPageAgreeWhileReportsComeAndGo(t *testing.T) {
 	readers.Wait()
 }
 
-// A page of more bodies than are read together has them all, in its order.
+// A page of more bodies than are read together has them all, in its order, and does not
+// join them.
 func TestALargePageHasAllBodies(t *testing.T) {
 	list := large(&study{number: "S1"}, 250)
 	m := open(t, newPath(t), quiet)
@@ -359,7 +360,7 @@ func TestALargePageHasAllBodies(t *testing.T) {
 		t.Fatal(err)
 	}
 	page, err := m.Search(t.Context(), readmodel.Query{
-		Study: "S1", Limit: 230, Sort: []readmodel.Order{{Column: readmodel.ColumnLastUpdated, Descending: true}},
+		Study: "S1", Limit: 230, Join: &readmodel.Join{}, Sort: []readmodel.Order{{Column: readmodel.ColumnLastUpdated, Descending: true}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 
 // paging is how many rows SQLite may skip to get to a page of the default order.
 type paging struct {
-	shallow int              // rows from the beginning or the end, without steps
+	shallow int              // rows from the beginning or the end, without steps; for countSince, rows that have ended
 	perStep map[Resource]int // reports from one step to the next; a report has many Observations
 }
 
@@ -169,6 +169,6 @@ func (m *Model) readPage(ctx context.Context, tx *sqlx.Tx, v view, q Query, orde
 	from := &clause{}
 	from.add(" and r.id_key >= +?", key)
 	selected := v.selection(q, from, order)
-	selected.add(" order by "+strings.Join(order.levels, ", ")+" limit ? offset ?", size, skipped)
+	selected.add(" order by "+strings.Join(order.levels, ", ")+" limit +? offset +?", size, skipped)
 	return readList(ctx, tx, selected, order.levels)
 }

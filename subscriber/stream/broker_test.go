@@ -92,6 +92,20 @@ func (b *broker) createStream(changes ...func(*jetstream.StreamConfig)) {
 	}
 }
 
+// updateStream changes the configuration of the stream.
+func (b *broker) updateStream(change func(*jetstream.StreamConfig)) {
+	b.t.Helper()
+	stored, err := b.writer.Stream(context.Background(), events.Stream)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cfg := stored.CachedInfo().Config
+	change(&cfg)
+	if _, err := b.writer.UpdateStream(context.Background(), cfg); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func (b *broker) deleteStream() {
 	b.t.Helper()
 	if err := b.writer.DeleteStream(context.Background(), events.Stream); err != nil {

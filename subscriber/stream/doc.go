@@ -16,8 +16,13 @@
 //
 // A Reader gets messages by stream sequence, many at a time, and begins each request with
 // the message that it has read last. So the broker stores nothing about it, and each
-// answer shows that it continues the same stream. A message on a live subject only makes
-// the Reader ask at once.
+// answer shows that it continues the same stream. A message that the stream republishes on
+// a live subject is applied without a request, with the same checks, if it is the next one
+// and the one before it was the last that was read. Otherwise the Reader requests messages
+// at once. It does so each second in any case.
+//
+// Nobody but the server may publish to live subjects. An event that somebody else published
+// there, and that continues its study, would be applied.
 //
 // A Reader stores nothing itself: position and chain heads belong to the Handler.
 package stream

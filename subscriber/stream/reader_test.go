@@ -169,6 +169,51 @@ func TestRun(t *testing.T) {
 		}
 	})
 
+	t.Run("applies live messages without a request", func(t *testing.T) {
+		b := newBroker(t)
+		s := &study{key: "S1"}
+		want := s.take(41)
+		h := newMemoryHandler()
+		stop, _ := run(t, b.connectReader(), h, stream.Config{Poll: time.Hour, Interval: time.Hour})
+		b.publish(want[0])
+		h.wait(t, 1)
+		b.updateStream(func(c *jetstream.StreamConfig) { c.AllowDirect = false })
+		for i, e := range want[1:] {
+			b.publish(e)
+			h.wait(t, i+2)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, h.events); diff != "" {
+			t.Error(diff)
+		}
+	})
+
+	t.Run("requests what the live messages lack", func(t *testing.T) {
+		b := newBroker(t)
+		s := &study{key: "S1"}
+		want := s.take(20)
+		h := newMemoryHandler()
+		stop, _ := run(t, b.connectReader(), h, stream.Config{Poll: time.Hour, Interval: time.Hour})
+		for list := want; len(list) > 0; list = list[4:] {
+			b.publish(list[0])
+			h.wait(t, 21-len(list))
+			var live *jetstream.RePublish
+			b.updateStream(func(c *jetstream.StreamConfig) { live, c.RePublish = c.RePublish, nil })
+			b.publish(list[1:3]...)
+			b.updateStream(func(c *jetstream.StreamConfig) { c.RePublish = live })
+			b.publish(list[3])
+		}
+		h.wait(t, len(want))
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, h.events); diff != "" {
+			t.Error(diff)
+		}
+	})
+
 	t.Run("asks for later events where no live message arrives", func(t *testing.T) {
 		b := newBroker(t)
 		b.deleteStream()

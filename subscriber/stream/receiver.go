@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
 // How much is requested from the broker at a time. It is not more because the broker
@@ -38,6 +37,7 @@ type receiver struct {
 	poll     time.Duration // between requests while no live message arrives
 	live     *live
 	position Position                    // of the last message
+	heard    Position                    // of the last live message; zero if that is none to continue
 	heads    map[string]events.ChainHead // by study key
 	max      int                         // messages of a batch
 	messages chan received               // closed after the last
@@ -74,33 +74,86 @@ func (r *receiver) run(ctx context.Context) error {
 		return nil
 	}
 	defer func() { _ = r.answers.Unsubscribe() }() // the connection may be closed
-	poll := time.NewTicker(r.poll)
-	defer poll.Stop()
+	r.err = r.receive(ctx)
+	return ctx.Err()
+}
+
+// receive requests what the stream has, and then passes on the live messages that continue
+// it. At each poll, and where a live message does not continue what was read, it requests
+// messages again.
+func (r *receiver) receive(ctx context.Context) error {
 	var lag time.Duration // waited last for a server that lacks what was announced
 	for {
 		before := r.position.StreamSequence
 		pending, err := r.get(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			r.err = err
-			return nil
-		case r.position.StreamSequence > before && (pending > 0 || r.announced()):
+		if err != nil {
+			return err
+		}
+		wait := r.poll
+		switch progress := r.position.StreamSequence > before; {
+		case progress && (pending > 0 || r.announced()):
 			lag = 0
 			continue
 		case r.announced(): // a replica answers that has not stored it yet
 			lag = min(max(2*lag, time.Millisecond), r.poll)
-			_ = retry.Sleep(ctx, lag) // get finds that ctx has ended
-			continue
+			wait = lag
+		default:
+			lag = 0
 		}
-		lag = 0
+		if err := r.followFor(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// followFor passes on live messages for the time, or until one does not continue what was
+// read.
+func (r *receiver) followFor(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case <-r.live.arrived:
-		case <-poll.C:
+			return context.Cause(ctx)
+		case <-timer.C:
+			return nil
+		case m := <-r.live.messages:
+			if continued, err := r.follow(ctx, m); !continued || err != nil {
+				return err
+			}
 		}
+	}
+}
+
+// follow passes on a live message if it is the next one, and the live message before it is
+// the one at the position. Otherwise messages may have been lost, or the stream replaced,
+// and the result is false: messages have to be requested. The same holds for a live message
+// that does not pass the checks, because only what is stored counts.
+func (r *receiver) follow(ctx context.Context, m liveMessage) (continued bool, err error) {
+	switch next := r.position.StreamSequence + 1; {
+	case m.sequence == next && r.heard.Same(r.position):
+		checked, err := r.check(m.Msg, place{sequence: m.sequence})
+		if err != nil {
+			r.heard = Position{}
+			return false, nil
+		}
+		r.heard = r.position
+		return true, r.pass(ctx, checked)
+	case m.sequence+1 < next: // was requested before it arrived
+		r.heard = Position{}
+		return true, nil
+	}
+	r.heard = m.positionIn(r.position)
+	return r.heard.Same(r.position), nil
+}
+
+// pass passes on a message.
+func (r *receiver) pass(ctx context.Context, m received) error {
+	select {
+	case r.messages <- m:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -160,10 +213,8 @@ func (r *receiver) get(ctx context.Context) (pending uint64, err error) {
 			return 0, err
 		}
 		pending = m.pending
-		select {
-		case r.messages <- m:
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+		if err := r.pass(ctx, m); err != nil {
+			return 0, err
 		}
 	}
 }
@@ -223,8 +274,8 @@ func placeOf(msg *nats.Msg, last uint64) (p place, err error) {
 		}
 		return n
 	}
-	p = place{sequence: number(jetstream.SequenceHeader), pending: number("Nats-Num-Pending")}
-	if before := number("Nats-Last-Sequence"); err == nil && before != last {
+	p = place{sequence: number(jetstream.SequenceHeader), pending: number(pendingHeader)}
+	if before := number(lastSequenceHeader); err == nil && before != last {
 		err = fmt.Errorf("messages after %d to %d of an answer were lost", last, before)
 	}
 	return p, err

@@ -21,7 +21,7 @@ func (r *Reader) session(ctx context.Context, begun func()) error {
 	if err != nil {
 		return fmt.Errorf("read the stored progress: %w", err)
 	}
-	live, err := listen(r.js.Conn())
+	live, err := listen(r.js.Conn(), r.cfg.Stream)
 	if err != nil {
 		return err
 	}

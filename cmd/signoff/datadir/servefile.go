@@ -22,15 +22,16 @@ import (
 // commands and to the operator: its addresses and the file of the operator's NATS
 // credentials. Only the owner can read serve.json.
 type Serving struct {
-	PID        int              `json:"pid"`
-	Listen     string           `json:"listen"`
-	PublicURL  string           `json:"publicUrl"`
-	Ops        string           `json:"ops"`
-	Desk       string           `json:"desk,omitempty"` // absent if it is off
-	NATS       string           `json:"nats"`
-	NATSPublic string           `json:"natsPublicUrl,omitempty"` // where partners reach it, if elsewhere
-	NATSCreds  string           `json:"natsCreds,omitempty"`     // file of the operator's credentials for the embedded server
-	Outside    *natsflags.Flags `json:"outside,omitempty"`       // the flags for an outside NATS server
+	PID           int              `json:"pid"`
+	Listen        string           `json:"listen"`
+	PublicURL     string           `json:"publicUrl"`
+	Ops           string           `json:"ops"`
+	Desk          string           `json:"desk,omitempty"`          // absent if it is off
+	DeskPublicURL string           `json:"deskPublicUrl,omitempty"` // by which PIs call it
+	NATS          string           `json:"nats"`
+	NATSPublic    string           `json:"natsPublicUrl,omitempty"` // where partners reach it, if elsewhere
+	NATSCreds     string           `json:"natsCreds,omitempty"`     // file of the operator's credentials for the embedded server
+	Outside       *natsflags.Flags `json:"outside,omitempty"`       // the flags for an outside NATS server
 
 	MaxConsumers int `json:"maxConsumers,omitempty"` // that all partners together may have on NATS
 

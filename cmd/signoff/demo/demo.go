@@ -53,7 +53,7 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 		BasePath: api.DefaultBasePath, MaxCount: server.DefaultMaxCount,
 	}
 	// The tour is on standard output; the log has only warnings and errors.
-	p, err := server.Open(ctx, dir, settings, console.NewLog(t.Err, "text", slog.LevelWarn))
+	p, err := server.Open(ctx, dir, settings, console.NewLog(t.Err, "text", console.Level{Level: slog.LevelWarn}))
 	if errors.Is(err, console.ErrStopped) && cmd.Once {
 		return errNoTour
 	}

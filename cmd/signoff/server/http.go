@@ -17,8 +17,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
-	"github.com/seed-e88a4ece/signoff/outbox/desk"
-	deskapi "github.com/seed-e88a4ece/signoff/outbox/desk/api"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
@@ -39,22 +37,9 @@ func (p *Server) serveHTTP() error {
 
 	p.Metrics = registry(p.Outbox, p.Relay, p.Model, p.Callout, p.Enforcer, p.Partners, tokens, reports, p.APIListener)
 	if p.DeskListener != nil {
-		calls := deskapi.New(p.Outbox, deskapi.Config{Signing: p.Settings.DeskAPISigning})
-		pages, err := desk.New(p.Outbox, desk.Config{Log: p.log.With("component", "desk")})
-		if err != nil {
+		if err := p.serveDesk(); err != nil {
 			return err
 		}
-		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if path := r.URL.Path; path == deskapi.BasePath || strings.HasPrefix(path, deskapi.BasePath+"/") {
-				calls.ServeHTTP(w, r)
-				return
-			}
-			pages.ServeHTTP(w, r)
-		})
-		p.Desk = rest.NewServer(rest.Wrap(handler, p.log), p.log, rest.ServerConfig{TLS: p.transport.api.configOrPlain()})
-		p.Desk.RegisterOnShutdown(pages.Stop)
-		p.deskSessions = pages.Sessions()
-		p.Metrics.MustRegister(calls.Metrics()...)
 	}
 	ops := opsHandler(p.checks(), p.notices(), p.Metrics)
 	ops.HandleFunc("GET "+datadir.AccessPath, p.writeAccess)
@@ -195,31 +180,4 @@ func httpComponent(name string, server *http.Server, listener net.Listener) comp
 		}
 		return nil
 	}}
-}
-
-// deskComponent serves source systems and PIs, and then ends the sessions of those who are
-// signed in. It does nothing if the desk is off.
-func (p *Server) deskComponent() component {
-	if p.Desk == nil {
-		return component{"desk", func(ctx context.Context) error { <-ctx.Done(); return nil }}
-	}
-	serve := httpComponent("desk", p.Desk, p.DeskListener)
-	return component{serve.name, func(ctx context.Context) error {
-		p.deskServing.Store(true)
-		defer p.deskServing.Store(false)
-		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-		ended := make(chan error, 1)
-		go func() { ended <- p.deskSessions.Run(serving) }()
-		err := serve.run(ctx)
-		stop()
-		return errors.Join(err, <-ended)
-	}}
-}
-
-// deskURL returns the start of the URLs of the desk, or "" if it is off.
-func (p *Server) deskURL() string {
-	if p.Desk == nil {
-		return ""
-	}
-	return scheme(p.transport.api.configOrPlain()) + p.DeskListener.Addr().String()
 }

@@ -21,10 +21,15 @@ func (p *Server) notices() []check {
 	}
 }
 
-// natsServers returns an error that names the NATS servers that do not answer. If all
-// answer and they are outside servers, it returns an error if one of them is too old.
+// natsServers returns an error that names the NATS servers that do not answer: those that
+// answered before, or the configured ones if none has answered yet. If all answer and they
+// are outside servers, it returns an error if one of them is too old.
 func (p *Server) natsServers(ctx context.Context) error {
-	if names := p.Partners.Status().Unanswered; len(names) > 0 {
+	names := p.Partners.Status().Unanswered
+	if len(names) == 0 && p.outside != nil && !p.Reader.Conn().IsConnected() {
+		names = p.outside.Hosts()
+	}
+	if len(names) > 0 {
 		return fmt.Errorf("no answer from NATS server %s; what was withdrawn meanwhile ends there as soon as it answers", strings.Join(names, ", "))
 	}
 	if p.outside != nil {

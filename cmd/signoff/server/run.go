@@ -59,8 +59,9 @@ func (p *Server) serving() datadir.Serving {
 		Ops: p.OpsListener.Addr().String(), OpsURL: scheme(p.opsTLS()) + p.OpsListener.Addr().String(),
 		NATS: p.NATS.ClientURL(), NATSPublic: p.Settings.NATSPublicURL, NATSCreds: p.creds,
 		Outside: outside, MaxConsumers: p.Settings.MaxConsumers,
-		Certificates: p.transport.fingerprints(), DeskURL: p.deskURL(),
+		Certificates: p.transport.fingerprints(),
 	}
+	s.DeskURL, s.DeskPublicURL = p.deskURL()
 	if p.Desk != nil {
 		s.Desk = p.DeskListener.Addr().String()
 	}

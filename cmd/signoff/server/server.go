@@ -39,6 +39,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest/connections"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/clientaddress"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/session"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher"
@@ -55,12 +56,12 @@ const DefaultMaxCount = 1000
 // deskOff is the value of --desk-listen with which there is no desk.
 const deskOff = "off"
 
-// Settings are the flags of a server, besides its data directory. The desk is the interface
-// for source systems and PIs.
+// Settings are the flags of a server, besides its data directory. The desk is the pages for
+// PIs and the interface for source systems.
 type Settings struct {
 	Listen        string `help:"Address of the read API and the token endpoint; port 0 takes a free one. Default ${default}." default:"127.0.0.1:8080" placeholder:"ADDR"`
 	OpsListen     string `help:"Address of the operator's page, /healthz, /readyz and /metrics; with TLS like the read API unless it is on loopback. Default ${default}." default:"127.0.0.1:8082" placeholder:"ADDR"`
-	DeskListen    string `help:"Address of the interface for source systems and PIs, which partners must not reach; off for none; with TLS like the read API. Default ${default}." default:"127.0.0.1:8081" placeholder:"ADDR"`
+	DeskListen    string `help:"Address of the desk, that is the pages for PIs and the interface for source systems, which partners must not reach; off for none; with TLS like the read API. Default ${default}." default:"127.0.0.1:8081" placeholder:"ADDR"`
 	NATSListen    string `name:"nats-listen" help:"Address of the embedded NATS server; default ${default}." default:"127.0.0.1:4222" placeholder:"ADDR"`
 	TLSCert       string `name:"tls-cert" help:"Certificate of the read API and the token endpoint (PEM); read again when it changes." placeholder:"FILE"`
 	TLSKey        string `name:"tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
@@ -85,6 +86,9 @@ type Settings struct {
 	TypePrefix    string        `help:"Start of every event's type, with its dot at the end; default \"org.mskcc.crit.\", fixed when the outbox is created." placeholder:"PREFIX"`
 
 	MaxConsumers int `help:"Largest number of consumers that partners have on NATS: one for each partner and one for each study granted to it. Default ${default}." default:"${maxConsumers}" placeholder:"N"`
+
+	DeskURL          string   `name:"desk-url" help:"Address by which PIs call the desk, such as https://desk.example.org; needed behind a proxy. Default where it listens." placeholder:"URL"`
+	DeskTrustedProxy []string `help:"Address or prefix of a proxy before the desk, whose X-Forwarded-For is believed; repeat for more." placeholder:"CIDR"`
 
 	DeskAPISigning bool `name:"desk-api-signing" help:"Let PIs sign off and withdraw over the interface for source systems and PIs."`
 
@@ -131,6 +135,7 @@ type Server struct {
 	API, Ops                 *http.Server
 	DeskListener             *connections.Listener // nil if the desk is off, as Desk
 	Desk                     *http.Server          // for source systems and PIs
+	deskProxies              clientaddress.Proxies
 	deskSessions             *session.Sessions
 	deskServing              atomic.Bool
 	Metrics                  *prometheus.Registry

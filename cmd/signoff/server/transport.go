@@ -61,7 +61,7 @@ func (p *Server) openTransport(ctx context.Context) (err error) {
 		}
 	}
 	p.warnOfLinks()
-	return nil
+	return p.checkDesk(ctx)
 }
 
 // warnOfLinks logs a warning if links in answers would start with an address that other

@@ -97,10 +97,9 @@ func (cmd *list) Run(ctx context.Context, dir datadir.Dir, t console.Terminal) e
 		if err != nil {
 			return err
 		}
-		rows := append([]accounts.Source{}, sources...)
-		return console.PrintFacts(t, rows, func(w io.Writer) {
-			text := make([][]string, len(rows))
-			for i, s := range rows {
+		return console.PrintFacts(t, sources, func(w io.Writer) {
+			text := make([][]string, len(sources))
+			for i, s := range sources {
 				state := "enabled"
 				if s.Removed {
 					state = "removed"

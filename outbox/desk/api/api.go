@@ -14,16 +14,15 @@ package api
 import (
 	_ "embed"
 	"encoding/json"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/clientaddress"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/metrics"
 	"github.com/seed-e88a4ece/signoff/outbox/intake"
 )
 
@@ -37,6 +36,12 @@ var description []byte
 type Config struct {
 	// Signing lets PIs sign off and withdraw over this interface. Defaults to no.
 	Signing bool
+
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed. Defaults to none.
+	TrustedProxies clientaddress.Proxies
+
+	// Metrics count the requests. Defaults to metrics that nobody reads.
+	Metrics *metrics.Metrics
 }
 
 // API answers the calls of source systems and PIs. It is an http.Handler.
@@ -45,12 +50,14 @@ type API struct {
 	cfg      Config
 	routes   []endpoint
 	crossing *http.CrossOriginProtection
-	requests *prometheus.CounterVec
 }
 
 // New returns the API over an outbox.
 func New(o *outbox.Outbox, cfg Config) *API {
-	a := &API{outbox: o, cfg: cfg, crossing: http.NewCrossOriginProtection(), requests: newRequests()}
+	if cfg.Metrics == nil {
+		cfg.Metrics = metrics.New()
+	}
+	a := &API{outbox: o, cfg: cfg, crossing: http.NewCrossOriginProtection()}
 	a.routes = []endpoint{
 		{Route{http.MethodPut, "/assessments/{id}", []Role{Source}}, a.deliver},
 		{Route{http.MethodGet, "/assessments", []Role{Source, PI}}, a.listAssessments},
@@ -102,22 +109,21 @@ type endpoint struct {
 // request is a request that was authenticated, unless its route is open.
 type request struct {
 	*http.Request
+	address    string // of the caller, without its port
 	caller     caller
 	parameters map[string]string // of the path
 }
 
-// unknownPath is the route of the metric for paths that nothing is served on.
-const unknownPath = "unknown"
-
 // ServeHTTP answers calls below BasePath, and 404 on any other path. A slash at the end of
 // a path makes no difference.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	counted, route := rest.Counted(w), unknownPath
-	defer func() { a.requests.WithLabelValues(route, classOf(counted.Status())).Inc() }()
-	q := &request{Request: r.WithContext(outbox.WithAddress(r.Context(), address(r)))}
+	counted, route := rest.Counted(w), metrics.UnknownRoute
+	defer func() { a.cfg.Metrics.CountRequest(route, counted.Status()) }()
+	q := &request{address: a.cfg.TrustedProxies.Of(r)}
+	q.Request = r.WithContext(outbox.WithAddress(r.Context(), q.address))
 	e, err := a.route(counted, q)
 	if err == nil {
-		route = e.Path
+		route = BasePath + e.Path
 		err = a.serve(counted, q, e)
 	}
 	if err != nil {
@@ -186,22 +192,13 @@ func (a *API) serve(w http.ResponseWriter, q *request, e endpoint) (err error) {
 	if len(e.Roles) == 0 {
 		return e.answer(w, q)
 	}
-	if q.caller, err = a.authenticate(q.Request); err != nil {
+	if q.caller, err = a.authenticate(q); err != nil {
 		return err
 	}
 	if !slices.Contains(e.Roles, q.caller.role) {
 		return events.Errorf(events.Forbidden, "This call is for a %s; the credentials are those of a %s.", e.Roles[0], q.caller.role)
 	}
 	return e.answer(w, q)
-}
-
-// address returns the address of the caller without its port.
-func address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 // writeJSON writes an answer.
@@ -223,26 +220,6 @@ func describe(w http.ResponseWriter, _ *request) error {
 	_, _ = w.Write(description) // fails only if the caller has gone
 	return nil
 }
-
-// newRequests returns the metric of requests.
-func newRequests() *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "signoff_desk_requests_total",
-		Help: "Requests of source systems and PIs, by route (a path of openapi.yaml, or unknown) and class of status (2xx to 5xx).",
-	}, []string{"route", "class"})
-}
-
-// classOf returns the class of a status. Status 0 is an answer that a panic prevented; the
-// caller gets 500.
-func classOf(status int) string {
-	if status == 0 {
-		status = http.StatusInternalServerError
-	}
-	return string(rune('0'+status/100)) + "xx"
-}
-
-// Metrics returns the collectors of the API, to be registered once.
-func (a *API) Metrics() []prometheus.Collector { return []prometheus.Collector{a.requests} }
 
 // hidden returns the error for what the caller asked for by id. It is the same one where
 // nothing has that id and where it is not the caller's to see. Other errors are returned

@@ -30,9 +30,9 @@ func challenge(h http.Header, r *http.Request) {
 }
 
 // authenticate returns who sent the request.
-func (a *API) authenticate(r *http.Request) (caller, error) {
+func (a *API) authenticate(q *request) (caller, error) {
 	const wanted = "Authorization: Basic with the user name and the password of a PI, or Bearer {id}.{secret} of a source."
-	headers := r.Header.Values("Authorization")
+	headers := q.Header.Values("Authorization")
 	if len(headers) != 1 {
 		return caller{}, events.Errorf(events.Unauthenticated, "One header is needed: %s", wanted)
 	}
@@ -40,14 +40,14 @@ func (a *API) authenticate(r *http.Request) (caller, error) {
 	switch {
 	case strings.EqualFold(scheme, "Bearer"):
 		id, secret, _ := strings.Cut(strings.Trim(credentials, " "), ".")
-		source, err := a.outbox.Accounts().AuthenticateSource(r.Context(), id, secret, address(r))
+		source, err := a.outbox.Accounts().AuthenticateSource(q.Context(), id, secret, q.address)
 		return caller{Source, source.ID, source.Studies}, err
 	case strings.EqualFold(scheme, "Basic"):
-		user, password, ok := r.BasicAuth()
+		user, password, ok := q.BasicAuth()
 		if !ok {
 			return caller{}, events.Errorf(events.Unauthenticated, "The credentials of Basic are not base64 of a user name, a colon and a password.")
 		}
-		pi, err := a.outbox.Accounts().Authenticate(r.Context(), user, password, address(r))
+		pi, err := a.outbox.Accounts().Authenticate(q.Context(), user, password, q.address)
 		return caller{PI, pi.User, pi.Studies}, err
 	default:
 		return caller{}, events.Errorf(events.Unauthenticated, "The scheme is neither Basic nor Bearer: %s", wanted)

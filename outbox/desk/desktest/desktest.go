@@ -3,8 +3,10 @@
 package desktest
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,9 +43,13 @@ const (
 // Installation is an outbox with two PIs and the desk over it.
 type Installation struct {
 	t      testing.TB
+	Path   string // of the outbox
 	Outbox *outbox.Outbox
 	Desk   *desk.Desk
 	Server *httptest.Server
+
+	// EndSessions ends all sessions, as the stop of the program does.
+	EndSessions func()
 }
 
 // Clock is a clock that a test sets. It is used from several goroutines.
@@ -72,13 +78,13 @@ func (c *Clock) Add(d time.Duration) {
 // Install opens an installation. The outbox has the clock of cfg.
 func Install(t testing.TB, cfg desk.Config) *Installation {
 	t.Helper()
-	in := &Installation{t: t}
+	in := &Installation{t: t, Path: filepath.Join(t.TempDir(), "outbox.db")}
 	log := slog.New(slog.DiscardHandler)
 	if cfg.Log == nil {
 		cfg.Log = log
 	}
 	var err error
-	in.Outbox, err = outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{Clock: cfg.Clock, Log: log})
+	in.Outbox, err = outbox.Open(t.Context(), in.Path, outbox.Config{Clock: cfg.Clock, Log: log})
 	OK(t, err)
 	t.Cleanup(func() { _ = in.Outbox.Close() })
 	OK(t, accountstest.AddPI(t.Context(), in.Outbox.Accounts(), "ops", User, Name, []string{Study}, Password))
@@ -90,7 +96,38 @@ func Install(t testing.TB, cfg desk.Config) *Installation {
 	in.Server.StartTLS() // browsers keep the cookie of the desk over TLS only
 	t.Cleanup(in.Server.Close)
 	t.Cleanup(in.Desk.Stop)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- in.Desk.Sessions().Run(ctx) }()
+	in.EndSessions = sync.OnceFunc(func() {
+		cancel()
+		OK(t, <-ended)
+	})
+	t.Cleanup(in.EndSessions)
 	return in
+}
+
+// Ends returns the reasons for which sessions of a PI have ended, as the audit trail has
+// them, in order.
+func (in *Installation) Ends(user string) (reasons []string) {
+	in.t.Helper()
+	OK(in.t, in.Outbox.Audit(in.t.Context(), outbox.AuditFilter{Action: "session.ended", Actor: user}, func(e outbox.AuditEntry) error {
+		var detail struct{ Reason string }
+		err := json.Unmarshal(e.Detail, &detail)
+		reasons = append(reasons, detail.Reason)
+		return err
+	}))
+	return reasons
+}
+
+// Eventually waits until a condition holds, for at most a minute.
+func Eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so after a minute: %s", what)
+		}
+	}
 }
 
 // OK fails the test at once if err is not nil.
@@ -166,6 +203,18 @@ func (in *Installation) SignedIn(user string) *Browser {
 	return b
 }
 
+// Cookie returns the value of the cookie of the desk, or "" if the browser has none.
+func (b *Browser) Cookie() string {
+	u, err := url.Parse(b.in.Server.URL)
+	OK(b.in.t, err)
+	for _, c := range b.client.Jar.Cookies(u) {
+		if c.Name == "__Host-desk" {
+			return c.Value
+		}
+	}
+	return ""
+}
+
 // Get asks for a page. Headers are pairs of a name and a value.
 func (b *Browser) Get(path string, headers ...string) Page {
 	b.in.t.Helper()
@@ -178,13 +227,33 @@ func (b *Browser) Post(path string, form url.Values, headers ...string) Page {
 	return b.Do(http.MethodPost, path, strings.NewReader(form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
 }
 
-// Do sends a request.
+// Ask sends a request, with POST and the form, or with GET. Of a stream it reads the head only.
+func (b *Browser) Ask(method, path string, form url.Values, stream bool) Page {
+	b.in.t.Helper()
+	switch {
+	case stream:
+		r, err := http.NewRequestWithContext(b.in.t.Context(), method, b.in.Server.URL+path, http.NoBody)
+		OK(b.in.t, err)
+		answer, err := b.client.Do(r)
+		OK(b.in.t, err)
+		_ = answer.Body.Close()
+		return Page{Status: answer.StatusCode, Header: answer.Header}
+	case method == http.MethodPost:
+		return b.Post(path, form)
+	default:
+		return b.Get(path)
+	}
+}
+
+// Do sends a request. The header Host replaces the name of the server.
 func (b *Browser) Do(method, path string, body io.Reader, headers ...string) Page {
 	b.in.t.Helper()
 	r, err := http.NewRequestWithContext(b.in.t.Context(), method, b.in.Server.URL+path, body)
 	OK(b.in.t, err)
 	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
+		if r.Header.Set(headers[i], headers[i+1]); headers[i] == "Host" {
+			r.Host = headers[i+1]
+		}
 	}
 	answer, err := b.client.Do(r)
 	OK(b.in.t, err)

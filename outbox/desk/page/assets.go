@@ -44,8 +44,10 @@ func (a Asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 var (
 	style  = NewAsset("desk", "css", "text/css; charset=utf-8", styleText+chart.CSS)
 	script = NewAsset("desk", "js", "text/javascript; charset=utf-8", scriptText)
-	icon   = NewAsset("favicon", "svg", "image/svg+xml", iconText)
+
+	// Icon is the icon of all pages of the program.
+	Icon = NewAsset("favicon", "svg", "image/svg+xml", iconText)
 )
 
 // Assets returns the files that the pages load.
-func Assets() []Asset { return []Asset{style, script, icon} }
+func Assets() []Asset { return []Asset{style, script, Icon} }

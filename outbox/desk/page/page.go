@@ -39,6 +39,10 @@ type Frame struct {
 	Data any // of the page itself
 }
 
+// Left returns in how many seconds the session ends, rounded up, so that a browser that
+// counts them finds it ended.
+func (f Frame) Left() int { return int(f.Until.Sub(f.Now)/time.Second) + 1 }
+
 // Problem is what a form, or a request, was refused for.
 type Problem struct {
 	Title string // "There is a problem" if empty

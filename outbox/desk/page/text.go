@@ -15,7 +15,7 @@ import (
 var functions = template.FuncMap{
 	"style":   func() string { return style.Path },
 	"script":  func() string { return script.Path },
-	"icon":    func() string { return icon.Path },
+	"icon":    func() string { return Icon.Path },
 	"visible": Visible,
 	"utc":     UTC,
 	"date":    func(t time.Time) string { return t.UTC().Format(time.DateOnly) },

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 )
@@ -74,6 +76,7 @@ type Session struct {
 
 	// Guarded by Sessions.mu.
 	credential string    // accounts.Standing.Credential of the password that it goes with
+	renewing   bool      // Renew is under way, and the credential may differ
 	seen       time.Time // of the last activity
 	signed     bool      // both components of a signature were given in it
 }
@@ -138,7 +141,6 @@ func (ss *Sessions) Begin(ctx context.Context, user, address string) (s *Session
 		ss.mu.Unlock()
 		return nil, "", &events.Error{Code: events.Throttled, Message: "too many sessions are open; try again in some minutes", RetryAfter: time.Minute}
 	}
-	replaced := ss.oldest(user)
 	ss.open[s.key] = s
 	ss.mu.Unlock()
 
@@ -149,24 +151,28 @@ func (ss *Sessions) Begin(ctx context.Context, user, address string) (s *Session
 		ss.mu.Unlock()
 		return nil, "", err
 	}
-	if replaced != nil {
+	for replaced := ss.surplus(s); replaced != nil; replaced = ss.surplus(s) {
 		ss.end(ctx, replaced, accounts.SessionReplaced)
 	}
 	return s, base64.RawURLEncoding.EncodeToString(random), nil
 }
 
-// oldest returns the session that the user's next one replaces, or nil.
-func (ss *Sessions) oldest(user string) (oldest *Session) {
+// surplus returns the oldest session of the PI of a new one if there are too many, or nil.
+// Each sign-in calls it after its own session is open, so sign-ins at the same time leave
+// no more than are allowed.
+func (ss *Sessions) surplus(latest *Session) (oldest *Session) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
 	n := 0
 	for _, s := range ss.open {
-		if s.User != user {
+		if s.User != latest.User {
 			continue
 		}
-		if n++; oldest == nil || s.Began.Before(oldest.Began) {
+		if n++; s != latest && (oldest == nil || s.Began.Before(oldest.Began)) {
 			oldest = s
 		}
 	}
-	if n < maxPerUser {
+	if n <= maxPerUser {
 		return nil
 	}
 	return oldest
@@ -219,7 +225,7 @@ func (ss *Sessions) check(ctx context.Context, s *Session) (accounts.Standing, e
 	}
 	reason := ss.over(s)
 	ss.mu.Lock()
-	changed := standing.Credential != s.credential
+	changed := standing.Credential != s.credential && !s.renewing
 	ss.mu.Unlock()
 	switch {
 	case standing.Disabled:
@@ -302,17 +308,35 @@ func (ss *Sessions) SetSigned(s *Session) {
 	s.signed = true
 }
 
-// Renew continues a session after its PI has chosen another password: the session stays,
-// and all others of the PI end when they are used or looked at next.
-func (ss *Sessions) Renew(ctx context.Context, s *Session) error {
-	standing, err := ss.accounts.Standing(ctx, s.User)
+// Renew calls change, by which the PI of a session chooses another password. The session
+// goes on, and all others of the PI end. If change fails, all go on.
+func (ss *Sessions) Renew(ctx context.Context, s *Session, change func() error) error {
+	// Run, or another request of the session, may look at it between the change and the
+	// new credential.
+	ss.setRenewing(s, true)
+	defer ss.setRenewing(s, false)
+	if err := change(); err != nil {
+		return err
+	}
+	standing, err := ss.accounts.Standing(context.WithoutCancel(ctx), s.User)
 	if err != nil {
 		return err
 	}
 	ss.mu.Lock()
-	defer ss.mu.Unlock()
 	s.credential = standing.Credential
+	ss.mu.Unlock()
+	for _, other := range ss.all() {
+		if other != s && other.User == s.User {
+			_, _ = ss.check(context.WithoutCancel(ctx), other) // Run checks it too
+		}
+	}
 	return nil
+}
+
+func (ss *Sessions) setRenewing(s *Session, renewing bool) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s.renewing = renewing
 }
 
 // Len returns how many sessions are open.
@@ -320,6 +344,14 @@ func (ss *Sessions) Len() int {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	return len(ss.open)
+}
+
+// Metrics returns the collectors, to be registered once.
+func (ss *Sessions) Metrics() []prometheus.Collector {
+	return []prometheus.Collector{prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "signoff_desk_sessions",
+		Help: "Sessions of PIs who are signed in at the pages.",
+	}, func() float64 { return float64(ss.Len()) })}
 }
 
 // standingEvery is after how many looks at the times Run reads what the PIs may do. Each

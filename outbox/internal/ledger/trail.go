@@ -196,6 +196,7 @@ func (l *Ledger) linesNamedByState(ctx context.Context) ([]namedLine, error) {
 		union all select 'a grant of a source', coalesce(max(line), 0) from source_grants
 		union all select 'a partner', coalesce(max(line), 0) from partners
 		union all select 'a key', coalesce(max(line), 0) from keys
+		union all select 'a key rotation', coalesce(max(line), 0) from key_rotations
 		union all select 'the clock', coalesce(max(line), 0) from clock`)
 }
 

@@ -12,9 +12,10 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
 )
 
 // maxStreams bounds how many pages follow the server at a time.
@@ -67,28 +68,19 @@ func (o *Overview) Stop() { o.stop() }
 
 // Register adds the page, its assets, its stream and /overview.json to mux.
 func (o *Overview) Register(mux *http.ServeMux) {
-	mux.Handle("GET /{$}", withHeaders(o.page))
+	mux.Handle("GET /{$}", withHeaders(o.html))
 	mux.Handle("GET /overview.json", withHeaders(o.json))
 	mux.Handle("GET /live", withHeaders(o.live))
-	for path, a := range assets {
-		mux.Handle("GET "+path, withHeaders(a.serve))
+	for _, a := range []page.Asset{style, script, page.Icon} {
+		mux.Handle("GET "+a.Path, withHeaders(a.ServeHTTP))
 	}
 }
 
-// withHeaders returns h with the headers by which a browser loads nothing from elsewhere,
-// runs no script but ours, and shows the page in no frame.
+// withHeaders returns h with the headers of the desk, by which a browser loads nothing from
+// elsewhere, runs no script but ours, and shows the page in no frame.
 func withHeaders(h http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		header := w.Header()
-		header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
-			"form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types desk")
-		header.Set("X-Frame-Options", "DENY")
-		header.Set("Cross-Origin-Opener-Policy", "same-origin")
-		header.Set("Cross-Origin-Resource-Policy", "same-origin")
-		header.Set("Referrer-Policy", "same-origin")
-		header.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
-		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("Cache-Control", "no-store")
+		page.SetHeaders(w.Header())
 		h(w, r)
 	})
 }
@@ -96,8 +88,8 @@ func withHeaders(h http.HandlerFunc) http.Handler {
 // readTimeout bounds the reading of the facts.
 const readTimeout = 5 * time.Second
 
-// page answers with the page.
-func (o *Overview) page(w http.ResponseWriter, r *http.Request) {
+// html answers with the page.
+func (o *Overview) html(w http.ResponseWriter, r *http.Request) {
 	var body bytes.Buffer
 	if err := o.read(r.Context()).WriteHTML(&body); err != nil {
 		o.cfg.Log.Error("cannot make the overview", "error", err)
@@ -131,14 +123,4 @@ func (o *Overview) read(ctx context.Context) Facts {
 	defer cancel()
 	o.facts = o.readFacts(ctx)
 	return o.facts
-}
-
-// asset is a file that the page loads.
-type asset struct{ mediaType, content string }
-
-// serve answers with the asset. Its path changes with its content, so browsers may keep it.
-func (a asset) serve(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", a.mediaType)
-	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(a.content))
 }

@@ -1,18 +1,15 @@
 package overview
 
 import (
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
-	"fmt"
 	"html/template"
 	"io"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
 )
 
 var (
@@ -22,38 +19,23 @@ var (
 	styleText string
 	//go:embed assets/overview.js
 	scriptText string
-	//go:embed assets/favicon.svg
-	iconText string
 )
 
-// The assets by their paths. A path has the hash of the content, so that a browser never
-// shows a page with the style or script of another version.
+// The assets that the page loads.
 var (
-	stylePath  = hashedPath("overview", "css", styleText)
-	scriptPath = hashedPath("overview", "js", scriptText)
-	iconPath   = hashedPath("favicon", "svg", iconText)
-
-	assets = map[string]asset{
-		stylePath:  {"text/css; charset=utf-8", styleText},
-		scriptPath: {"text/javascript; charset=utf-8", scriptText},
-		iconPath:   {"image/svg+xml", iconText},
-	}
+	style  = page.NewAsset("overview", "css", "text/css; charset=utf-8", styleText)
+	script = page.NewAsset("overview", "js", "text/javascript; charset=utf-8", scriptText)
 )
-
-func hashedPath(name, extension, content string) string {
-	sum := sha256.Sum256([]byte(content))
-	return "/assets/" + name + "." + hex.EncodeToString(sum[:8]) + "." + extension
-}
 
 // WriteHTML writes the page with these facts.
 func (f Facts) WriteHTML(w io.Writer) error { return pageTemplate.Execute(w, f) }
 
 var pageTemplate = template.Must(template.New("overview").Option("missingkey=error").Funcs(template.FuncMap{
-	"style":   func() string { return stylePath },
-	"script":  func() string { return scriptPath },
-	"icon":    func() string { return iconPath },
+	"style":   func() string { return style.Path },
+	"script":  func() string { return script.Path },
+	"icon":    func() string { return page.Icon.Path },
 	"number":  number,
-	"visible": visible,
+	"visible": page.Visible,
 	"kind":    kindText,
 	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
 	"micros":  func(t time.Time) string { return t.UTC().Format(".000000") },
@@ -157,18 +139,4 @@ func kindText(k events.Kind) string {
 		return "revocation announced"
 	}
 	return string(k)
-}
-
-// visible returns a text with its invisible and direction-changing characters written as
-// their code points, so that a name on the page is what it looks like.
-func visible(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		if r == ' ' || unicode.IsGraphic(r) && !unicode.In(r, unicode.Zs, unicode.Cf) {
-			b.WriteRune(r)
-			continue
-		}
-		fmt.Fprintf(&b, "U+%04X", r)
-	}
-	return b.String()
 }

@@ -2,3 +2,60 @@
 // each event of its stream it fetches itself again and replaces the elements with data-live,
 // by id. It warns before an idle session ends.
 'use strict';
+
+/* idle: a page warns two minutes before its session ends, and shows the sign-in at the end.
+   What is done in another tab counts, because the tabs share the session. Times are compared
+   with the clock, because a computer that sleeps runs no timer. */
+(() => {
+  window.addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); }); // Back shows no page of an ended session
+  if (!document.body.dataset.idle) return;
+  const minute = 60000, warn = 2 * minute;
+  const tabs = 'BroadcastChannel' in window ? new BroadcastChannel('desk-session') : undefined;
+  let end = 0, renewed = false, warning, timer;
+
+  const leave = () => location.replace('/sign-in?ended=idle&next=' + encodeURIComponent(location.pathname + location.search));
+
+  const element = (name, text, properties) => Object.assign(document.createElement(name), { textContent: text }, properties);
+
+  const show = () => {
+    const at = new Date(end).toISOString().slice(11, 16) + ' UTC';
+    warning = element('div', '', { className: 'note warn ends', id: 'session-ends' });
+    warning.setAttribute('role', 'alert');
+    warning.append(element('p', 'You will be signed out at ' + at + ', and what you have typed will be lost.' +
+      (renewed ? ' A session cannot last longer than that.' : '')));
+    if (!renewed) warning.append(element('button', 'Stay signed in', { type: 'button', onclick: stay }));
+    document.getElementById('main').prepend(warning);
+  };
+
+  const look = () => {
+    clearTimeout(timer);
+    const left = end - Date.now();
+    if (left <= 0) return leave();
+    if (left <= warn && !warning) show();
+    timer = setTimeout(look, Math.min(left > warn ? left - warn : left, minute / 4));
+  };
+
+  const endAt = (time) => {
+    end = time;
+    warning?.remove();
+    warning = undefined;
+    look();
+  };
+
+  const stay = async () => {
+    try {
+      const answer = await fetch('/session', { method: 'POST', redirect: 'manual' });
+      if (!answer.ok) return leave(); // to the sign-in
+      const { seconds } = await answer.json();
+      renewed = true;
+      endAt(Date.now() + seconds * 1000);
+      renewed = false;
+      tabs?.postMessage(end);
+    } catch { /* The desk does not answer now. The button stays. */ }
+  };
+
+  tabs?.addEventListener('message', (e) => { if (e.data > end) endAt(e.data); });
+  endAt(Date.now() + document.body.dataset.idle * 1000);
+  tabs?.postMessage(end);
+  document.addEventListener('visibilitychange', look);
+})();
