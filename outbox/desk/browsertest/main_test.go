@@ -131,9 +131,9 @@ var axe = sync.OnceValues(func() (string, error) {
 })
 
 // needs skips the test if the desk does not have all of these routes yet.
-func needs(t *testing.T, patterns ...string) {
+func needs(t *testing.T, in *desktest.Installation, patterns ...string) {
 	t.Helper()
-	routes := desktest.Install(t, desk.Config{}).Desk.Routes()
+	routes := in.Desk.Routes()
 	for _, p := range patterns {
 		if !slices.ContainsFunc(routes, func(r desk.Route) bool { return r.Pattern == p }) {
 			t.Skipf("the desk has no route %q", p)

@@ -65,8 +65,16 @@ var states = []state{
 	{"studies", http.StatusOK, as(desktest.User, "/studies")},
 	{"study", http.StatusOK, as(desktest.User, "/studies/"+events.StudyKey(desktest.Study))},
 	{"history", http.StatusOK, as(desktest.User, "/history")},
-	{"find", http.StatusOK, as(desktest.User, "/find?subject=10081007")},
+	{"find-none", http.StatusOK, as(desktest.User, "/find?subject=0")},
+	{"find-nothing-typed", http.StatusBadRequest, as(desktest.User, "/find?subject=")},
 }
+
+// Routes that the desk does not have yet.
+const (
+	showCase       = "GET /cases/{key}/{case}"
+	showAssessment = "GET /assessments/{id}"
+	postSignOff    = "POST /cases/{key}/{case}/sign-off"
+)
 
 // visiting reaches a page by its path, not signed in.
 func visiting(path string) func(*tab) int {
@@ -98,6 +106,12 @@ func TestEachStateOfEachPage(t *testing.T) {
 	desktest.OK(t, err)
 	for _, s := range states {
 		t.Run(s.name, func(t *testing.T) {
+			switch page, _, _ := strings.Cut(s.name, "-"); page {
+			case "case":
+				needs(t, in, showCase)
+			case "assessment":
+				needs(t, in, showAssessment)
+			}
 			b := newTab(t, in.Server.URL)
 			if status := s.reach(b); status != s.status {
 				t.Fatalf("status %d, want %d", status, s.status)
