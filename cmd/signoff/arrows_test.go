@@ -39,10 +39,12 @@ var arrows = map[string][]string{
 	"outbox/intake":               {"fhir", "fhir/strictjson", "events"},
 	"outbox/intake/sdtm":          {"outbox/intake", "events", "events/recist"},
 	"outbox/token":                {"events", "events/access", "fhir/rest"},
-	"outbox/desk":                 {"outbox/desk/page", "outbox/desk/signing", "outbox/desk/session", "outbox/desk/chart", "outbox", "outbox/accounts", "outbox/receipts", "outbox/review", "events", "events/access", "events/recist", "fhir/rest"},
+	"outbox/desk":                 {"outbox/desk/page", "outbox/desk/signing", "outbox/desk/session", "outbox/desk/chart", "outbox/desk/casetable", "outbox/desk/checkpanel", "outbox", "outbox/accounts", "outbox/receipts", "outbox/review", "events", "events/access", "events/recist", "fhir/rest"},
 	"outbox/desk/api":             {"outbox/desk/signing", "outbox", "outbox/accounts", "outbox/review", "outbox/intake", "events", "events/recist", "fhir/rest", "fhir/strictjson"},
 	"outbox/desk/session":         {"outbox/accounts", "events", "events/access"},
 	"outbox/desk/chart":           {"events", "events/recist"},
+	"outbox/desk/casetable":       {"outbox/desk/chart", "outbox/receipts", "outbox/review", "events", "events/recist"},
+	"outbox/desk/checkpanel":      {"events", "events/recist"},
 	"outbox/desk/page":            {"outbox/desk/chart", "events/recist"},
 	"outbox/desk/signing":         {"outbox", "outbox/review", "events"},
 	"publisher":                   {"events", "events/retry"},
@@ -103,7 +105,7 @@ var reserved = []struct {
 
 // pure packages do no I/O.
 var (
-	pure = []string{"events", "events/access", "events/recist", "events/retry", "fhir", "fhir/strictjson", "outbox/desk/chart", "publisher/tenancy"}
+	pure = []string{"events", "events/access", "events/recist", "events/retry", "fhir", "fhir/strictjson", "outbox/desk/casetable", "outbox/desk/chart", "outbox/desk/checkpanel", "publisher/tenancy"}
 	io_  = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}
 )
 
