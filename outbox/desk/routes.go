@@ -36,6 +36,8 @@ func (d *Desk) allRoutes() []route {
 		{Route{"POST /sign-out", true}, d.signOut},
 		{Route{"GET /{$}", true}, d.home},
 		{Route{"GET /waiting", false}, d.waiting},
+
+		{Route{"GET /cases/{key}/{case}", false}, d.showCase},
 	}
 }
 

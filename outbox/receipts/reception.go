@@ -2,12 +2,12 @@ package receipts
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/outbox/database"
-	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // Reception tells which partners have received the last event of an assessment's report.
@@ -39,61 +39,29 @@ const (
 // counted. The error is NotFound if there is no such assessment, or nothing of
 // it was signed off.
 func (recs *Receipts) Reception(ctx context.Context, assessment string) (Reception, error) {
-	all, err := recs.receptions(ctx, `a.id = ?`, assessment)
-	if err != nil {
-		return Reception{}, err
-	}
-	if len(all) == 0 {
-		return Reception{}, events.Errorf(events.NotFound, "nothing of an assessment %q was signed off", assessment)
-	}
-	return all[0], nil
-}
-
-// Receptions returns the receptions of all assessments of a case of which something was
-// signed off, by assessment id. See Reception.
-func (recs *Receipts) Receptions(ctx context.Context, study string, number int32) (map[string]Reception, error) {
-	all, err := recs.receptions(ctx, `a.study = (select row from studies where study = ?) and a.number = ?`, ledger.NormalizeStudy(study), number)
-	if err != nil {
-		return nil, err
-	}
-	byID := make(map[string]Reception, len(all))
-	for _, r := range all {
-		byID[r.Assessment] = r
-	}
-	return byID, nil
-}
-
-// receptions returns the receptions of the assessments of one study that the condition
-// selects.
-func (recs *Receipts) receptions(ctx context.Context, condition string, args ...any) ([]Reception, error) {
-	var key string // of the study
-	all, err := database.List(ctx, recs.ledger.DB.Reader, func(row database.Row) (r Reception, err error) {
-		var at string
-		if err := row.Scan(&r.Assessment, &r.Study, &key, &r.Kind, &r.Number, &at, &r.StreamSequence); err != nil {
-			return r, err
-		}
-		r.Receivers = []Receiver{}
-		r.Time, err = events.ParseTime(at)
-		return r, err
-	}, `
-		select a.id, s.study, s.token, e.kind, e.sequence, e.time, coalesce(o.ordinal, 0)
+	r := Reception{Assessment: assessment, Receivers: []Receiver{}}
+	var key, at string
+	err := recs.ledger.DB.Reader.QueryRowContext(ctx, `
+		select s.study, s.token, e.kind, e.sequence, e.time, coalesce(o.ordinal, 0)
 		from assessments a
 		join events e on e.row = a.published
 		join studies s on s.row = e.study
 		left join ordinals o on o.event = e.row
-		where `+condition, args...)
+		where a.id = ?`, assessment).Scan(&r.Study, &key, &r.Kind, &r.Number, &at, &r.StreamSequence)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Reception{}, events.Errorf(events.NotFound, "nothing of an assessment %q was signed off", assessment)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("look up assessments: %w", err)
+		return Reception{}, fmt.Errorf("look up assessment: %w", err)
 	}
-	if len(all) == 0 {
-		return nil, nil
+	if r.Time, err = events.ParseTime(at); err != nil {
+		return Reception{}, err
 	}
-	return all, recs.addReceivers(ctx, all, key)
+	return r, recs.receivers(ctx, &r, key)
 }
 
-// addReceivers adds to the receptions, all of one study, the partners that may read it, by
-// id. Key is the study's.
-func (recs *Receipts) addReceivers(ctx context.Context, all []Reception, key string) error {
+// receivers adds to r the partners that may read its study, by id. Key is the study's.
+func (recs *Receipts) receivers(ctx context.Context, r *Reception, key string) error {
 	list, err := partners(ctx, recs.ledger.DB.Reader)
 	if err != nil {
 		return err
@@ -102,19 +70,21 @@ func (recs *Receipts) addReceivers(ctx context.Context, all []Reception, key str
 	if err != nil {
 		return err
 	}
-	receiptOf := make(map[string]events.Receipt) // by partner; the zero receipt where none is stored
+	states := make(map[string]string)
 	for _, receipt := range receipts {
 		if receipt.Study == key {
-			receiptOf[receipt.Partner] = receipt
+			states[receipt.Partner] = stateOf(receipt, r.StreamSequence)
 		}
 	}
-	for i := range all {
-		r := &all[i]
-		for _, p := range list {
-			if p.Granted(r.Study) {
-				r.Receivers = append(r.Receivers, Receiver{Partner: p.ID, State: stateOf(receiptOf[p.ID], r.StreamSequence)})
-			}
+	for _, p := range list {
+		if !p.Granted(r.Study) {
+			continue
 		}
+		state, ok := states[p.ID]
+		if !ok { // no receipt is stored
+			state = NotDelivered
+		}
+		r.Receivers = append(r.Receivers, Receiver{Partner: p.ID, State: state})
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type Input struct {
 	Chosen  []string                // ids of the visits that the PI is about to sign
 
 	// Received has, by assessment id, which partners have received it.
-	Received map[string]receipts.Reception
+	Received map[string]*receipts.Reception
 
 	// Since is what happened since the PI saw the case, where the table marks that.
 	Since Since
@@ -125,13 +125,14 @@ const (
 
 // Cell is what the table has of a row at a visit.
 type Cell struct {
+	Class    string // of its column
 	Text     string
 	Tone     Tone
 	Response recist.Response // shown as a chip instead of the text
 	Change   string          // computed, beside the text
 	Notes    []Note          // below the text
-	Was      string          // the text that the version had with which the column is compared
-	Changed  bool            // from that version
+	Changed  bool            // from the version with which the column is compared
+	Was      string          // the text of that version; empty if the text is the same, but other details are not
 }
 
 // Note is a small text in a cell.
@@ -178,6 +179,13 @@ func New(in Input) Table {
 		t.Columns[i].SeveralCases = several
 	}
 	t.Sections = append(lesionSections(t.Columns), responses(t.Columns))
+	for _, s := range t.Sections {
+		for _, r := range s.Rows {
+			for i := range r.Cells {
+				r.Cells[i].Class = t.Columns[i].Class()
+			}
+		}
+	}
 	return t
 }
 
@@ -219,8 +227,8 @@ func (in Input) signing(v review.Visit, c Column) Signing {
 	s := Signing{Waiting: v.Waiting, CannotSign: CannotSign(in.Case, v), Signed: v.Signed}
 	s.Older = v.Signed != nil && c.shown != v.Signed
 	s.TakenBack = v.Signed != nil && v.Signed.Withdrawal == nil && !v.Signed.Available
-	if r, ok := in.Received[v.ID]; ok && v.Signed != nil {
-		s.Received = &r
+	if v.Signed != nil {
+		s.Received = in.Received[v.ID]
 	}
 	return s
 }

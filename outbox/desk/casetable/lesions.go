@@ -259,7 +259,7 @@ func (c *Cell) compareLesion(now, before *events.Lesion) {
 	if c.Changed || now != nil && before != nil && sameDetails(*now, *before) {
 		return
 	}
-	c.Changed, c.Was = true, "other details"
+	c.Changed = true
 }
 
 // compare marks the cell if the text is another than before.

@@ -45,7 +45,9 @@ type Panel struct {
 	Reasons []Sentence // why it contradicts, the first one first
 	Remarks []string   // judgements, or what is missing
 	Notes   []string   // worth knowing, and no contradiction
-	Sources []string   // where RECIST 1.1 has the rules
+
+	// Sections are those of RECIST 1.1 that have the rules; Others are other sources.
+	Sections, Others []string
 }
 
 // Sentence is a text of which a part stands out.
@@ -78,13 +80,22 @@ func Of(a events.Assessment, v recist.Visit, visits map[string]recist.Visit) Pan
 			}
 			continue // its source would be one more line for nothing that matters
 		}
-		if f.Source != "" && !slices.Contains(p.Sources, f.Source) {
-			p.Sources = append(p.Sources, f.Source)
-		}
+		p.addSource(f.Source)
 	}
 	p.Level = levelOf(a, v, baseline)
 	p.Title = p.title(a, baseline)
 	return p
+}
+
+// addSource adds the source of a rule, unless it is there already.
+func (p *Panel) addSource(source string) {
+	section, ok := strings.CutPrefix(source, "RECIST 1.1, ")
+	switch {
+	case ok && !slices.Contains(p.Sections, section):
+		p.Sections = append(p.Sections, section)
+	case !ok && source != "" && !slices.Contains(p.Others, source):
+		p.Others = append(p.Others, source)
+	}
 }
 
 func has(v recist.Visit, code string) bool {

@@ -124,7 +124,10 @@ func text(p checkpanel.Panel) string {
 	for _, n := range p.Notes {
 		fmt.Fprintf(&b, "    note: %s\n", n)
 	}
-	for _, s := range p.Sources {
+	for _, s := range p.Sections {
+		fmt.Fprintf(&b, "    section: %s\n", s)
+	}
+	for _, s := range p.Others {
 		fmt.Fprintf(&b, "    source: %s\n", s)
 	}
 	return b.String()

@@ -12,32 +12,38 @@ import (
 type Sample struct {
 	Name  string
 	About string
-	// Assessments of the case. All are valid, of Study and of case 71.
+	Case  int32
+
+	// Assessments of the case, all valid and of Study. Their ids are the case number
+	// followed by 00, 01 and so on.
 	Assessments []events.Assessment
-	Sign        int // how many of the first visits are signed
+
+	Sign int // how many of the first visits are signed
 }
 
 // Samples returns cases that together have what a case can have.
 func Samples() []Sample {
 	samples := []Sample{
-		{"contradiction", "the targets progress from the nadir, and the response is recorded as partial", Case71(Study), 3},
-		{"agreement", "all responses are those of RECIST 1.1", agreement(), 2},
-		{"judgement", "a partial response that continues", judgement(), 2},
-		{"unknown", "no lesions at all, and a visit is missing", withoutLesions(), 0},
-		{"one-visit", "only the baseline", Case71(Study)[:1], 0},
-		{"no-measurement", "non-target lesions only, with new ones", nonTargetsOnly(), 2},
-		{"gap", "a target that was not evaluated, and one without a row", gap(), 2},
-		{"parts", "a target that was split, two that merged, and one that the baseline lacks", parts(), 2},
-		{"partial-dates", "dates without a day or a month", partialDates(), 1},
-		{"arithmetic", "a sum and a change that do not fit", arithmetic(), 1},
-		{"visits-26", "as many visits as there can be", manyVisits(), 25},
-		{"lesions-500", "as many lesions as there can be", manyLesions(), 1},
-		{"hostile", "markup in every text", hostile(), 1},
+		{Name: "contradiction", About: "the targets progress from the nadir, and the response is recorded as partial", Assessments: Case71(Study), Sign: 3},
+		{Name: "agreement", About: "all responses are those of RECIST 1.1", Assessments: agreement(), Sign: 2},
+		{Name: "judgement", About: "a partial response that continues", Assessments: judgement(), Sign: 2},
+		{Name: "unknown", About: "no lesions at all, and a visit is missing", Assessments: withoutLesions(), Sign: 0},
+		{Name: "one-visit", About: "only the baseline", Assessments: Case71(Study)[:1], Sign: 0},
+		{Name: "no-measurement", About: "non-target lesions only, with new ones", Assessments: nonTargetsOnly(), Sign: 2},
+		{Name: "gap", About: "a target that was not evaluated, and one without a row", Assessments: gap(), Sign: 2},
+		{Name: "parts", About: "a target that was split, two that merged, and one that the baseline lacks", Assessments: parts(), Sign: 2},
+		{Name: "partial-dates", About: "dates without a day or a month", Assessments: partialDates(), Sign: 1},
+		{Name: "arithmetic", About: "a sum and a change that do not fit", Assessments: arithmetic(), Sign: 1},
+		{Name: "visits-26", About: "as many visits as there can be", Assessments: manyVisits(), Sign: 25},
+		{Name: "lesions-500", About: "as many lesions as there can be", Assessments: manyLesions(), Sign: 1},
+		{Name: "hostile", About: "markup in every text", Assessments: hostile(), Sign: 1},
 	}
 	for i := range samples {
-		for j := range samples[i].Assessments {
-			a := &samples[i].Assessments[j]
-			a.Study, a.Case.ID = Study, 71
+		s := &samples[i]
+		s.Case = int32(71 + i)
+		for j := range s.Assessments {
+			a := &s.Assessments[j]
+			a.ID, a.Study, a.Case.ID = fmt.Sprintf("%d%02d", s.Case, j), Study, s.Case
 		}
 	}
 	return samples
