@@ -45,7 +45,12 @@ type casePage struct {
 	Since   casetable.Since
 	Choices []choice // the visits that may be signed, if there are several
 	Panels  []panel
-	Others  []choice // visits beside those of the panels that contradict RECIST 1.1
+
+	// Agreeing are the panels of visits that agree with RECIST 1.1, where there are several.
+	// They take one line together.
+	Agreeing []panel
+
+	Others []choice // visits beside those of the panels that contradict RECIST 1.1
 
 	Wide, Narrow template.HTML // the plot
 	Table        casetable.Table
@@ -257,6 +262,17 @@ func (v *casePage) addPanels(checked map[string]recist.Visit, chosen []string) {
 		case checked[visit.ID].Contradicts():
 			v.Others = append(v.Others, link)
 		}
+	}
+	agrees := func(p panel) bool { return p.Level == checkpanel.Agrees }
+	for _, p := range v.Panels {
+		if agrees(p) {
+			v.Agreeing = append(v.Agreeing, p)
+		}
+	}
+	if len(v.Agreeing) > 1 {
+		v.Panels = slices.DeleteFunc(v.Panels, agrees)
+	} else {
+		v.Agreeing = nil
 	}
 	if signable < 2 {
 		v.Choices = nil

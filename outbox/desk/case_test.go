@@ -247,7 +247,7 @@ func TestPagesOfTheStatesOfACase(t *testing.T) {
 	t.Run("the visits that are asked for are to be signed", func(t *testing.T) {
 		contains(t, get(t, b, pathOf(1)+"?sign=103", http.StatusOK), "Follow-up 3 is recorded as", "What partners will receive of Follow-up 3")
 		p := show(t, "case-all", pathOf(1)+"?sign=all")
-		contains(t, p, "The sum of Baseline is that of its target lesions", "Follow-up 3 is recorded as", `aria-current="true">All</a>`)
+		contains(t, p, "Baseline, Follow-up 1 <abbr", " agree with RECIST 1.1", "Follow-up 3 is recorded as", `aria-current="true">All</a>`)
 		contains(t, get(t, b, pathOf(1)+"?sign=101&sign=102", http.StatusOK), "What partners will receive of Follow-up 1", "What partners will receive of Follow-up 2")
 		contains(t, get(t, b, pathOf(1)+"?sign=%22%3E%3Cscript%3E", http.StatusOK), "A visit that you asked for cannot be signed now", "What partners will receive of Baseline")
 	})
