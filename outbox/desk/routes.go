@@ -48,6 +48,8 @@ func (d *Desk) allRoutes() []route {
 		{Route{"GET /studies", false}, d.studies},
 		{Route{"GET /studies/{key}", false}, d.study},
 		{Route{"GET /history", false}, d.history},
+
+		{Route{"GET /cases/{key}/{case}", false}, d.showCase},
 	}
 }
 
