@@ -335,6 +335,10 @@ func (o *Outbox) EveryMinute(ctx context.Context) error {
 	return errors.Join(err, failure)
 }
 
+// ErrClock is the error that a sign-off or withdrawal returns, besides a Conflict, when it
+// is refused because the clock is wrong. An operator has to help.
+var ErrClock = ledger.ErrClock
+
 // AcceptClock records that an operator, named by, says that the clock is right,
 // however far it is from the last event. It returns the time that the clock shows.
 // See Config.CheckClock.

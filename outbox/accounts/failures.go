@@ -72,6 +72,20 @@ func (acc *Accounts) lockedFailures(ctx context.Context, a attempt) (int, error)
 	return wrong.Count, nil
 }
 
+// Locked returns the Throttled Error with which Authenticate refuses the user at this
+// address now, or nil if the user is not locked there. A host that keeps sessions asks it
+// after a wrong password.
+func (acc *Accounts) Locked(ctx context.Context, user, address string) error {
+	wrong, err := findFailures(ctx, acc.ledger.DB.Reader, attempt{kind: kindUser, name: user, address: access.Place(address)})
+	if err != nil {
+		return err
+	}
+	if wait := access.LockingSignIns.Wait(wrong, acc.ledger.Now()); wrong.Count > 0 && wait > 0 {
+		return tooManyFailures(wait)
+	}
+	return nil
+}
+
 func tooManyFailures(wait time.Duration) error {
 	return &events.Error{Code: events.Throttled, Message: "too many failed sign-ins; try again later", RetryAfter: wait}
 }
