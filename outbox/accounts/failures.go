@@ -72,20 +72,6 @@ func (acc *Accounts) lockedFailures(ctx context.Context, a attempt) (int, error)
 	return wrong.Count, nil
 }
 
-// Locked returns the Throttled Error with which Authenticate refuses the user at this
-// address now, or nil if the user is not locked there. A host that keeps sessions asks it
-// after a wrong password.
-func (acc *Accounts) Locked(ctx context.Context, user, address string) error {
-	wrong, err := findFailures(ctx, acc.ledger.DB.Reader, attempt{kind: kindUser, name: user, address: access.Place(address)})
-	if err != nil {
-		return err
-	}
-	if wait := access.LockingSignIns.Wait(wrong, acc.ledger.Now()); wrong.Count > 0 && wait > 0 {
-		return tooManyFailures(wait)
-	}
-	return nil
-}
-
 func tooManyFailures(wait time.Duration) error {
 	return &events.Error{Code: events.Throttled, Message: "too many failed sign-ins; try again later", RetryAfter: wait}
 }
@@ -108,30 +94,35 @@ func findFailures(ctx context.Context, q database.Querier, a attempt) (wrong acc
 	return wrong, err
 }
 
-// fail records a failed attempt of a user and returns the Unauthenticated Error for it.
-// The reason is for the audit trail only.
+// fail records a failed attempt of a user and returns the Unauthenticated Error for it. If
+// the user is locked from now on, its RetryAfter is for how long. The reason is for the
+// audit trail only.
 func (acc *Accounts) fail(ctx context.Context, a attempt, reason string) error {
-	err := acc.ledger.Update(ctx, "record failed sign-in", func(tx *ledger.Tx) error { return recordFailure(ctx, tx, a, reason) })
+	var wait time.Duration
+	err := acc.ledger.Update(ctx, "record failed sign-in", func(tx *ledger.Tx) (err error) {
+		wait, err = recordFailure(ctx, tx, a, reason)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	acc.failed.WithLabelValues(a.kind, "refused").Inc()
-	return events.Errorf(events.Unauthenticated, "%s", wrongPassword)
+	return &events.Error{Code: events.Unauthenticated, Message: wrongPassword, RetryAfter: wait}
 }
 
 // recordFailure adds the failure to the failures in a row and to its group's quarter
 // hour, and audits it if that makes a line. If the user is locked from now on, it adds a
-// line about that. It also deletes failures in a row that are old enough to be
-// forgotten, so that the table stays small, and closes quarter hours.
-func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string) error {
+// line about that and returns for how long. It also deletes failures in a row that are old
+// enough to be forgotten, so that the table stays small, and closes quarter hours.
+func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string) (wait time.Duration, err error) {
 	wrong, err := findFailures(ctx, tx, a)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	wrong = access.LockingSignIns.Add(wrong, tx.Now)
 	forgotten := events.FormatTime(tx.Now.Add(-access.LockingSignIns.Forget))
 	if _, err := tx.Exec(`delete from failures where time <= ?`, forgotten); err != nil {
-		return err
+		return 0, err
 	}
 	_, err = tx.Exec(`
 		insert into failures (kind, name, address, count, time)
@@ -139,16 +130,16 @@ func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string)
 		on conflict (kind, name, address) do update
 		set count = excluded.count, time = excluded.time`, a.kind, a.name, a.address, wrong.Count, events.FormatTime(wrong.Last))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := recordInQuarterHour(tx, a.group(), quarterHour{tried: a.name, reason: reason, from: a.from, count: 1, last: tx.Now}); err != nil {
-		return err
+		return 0, err
 	}
 	// The line about a lock is the last one.
 	if err := closeQuarterHours(tx); err != nil || !access.LockingSignIns.Slows(wrong) {
-		return err
+		return 0, err
 	}
-	return tx.Audit(ledger.Line{
+	return access.LockingSignIns.Wait(wrong, tx.Now), tx.Audit(ledger.Line{
 		Action: actionLocked, Subject: a.group().name,
 		Detail: failureDetail{Kind: a.kind, Name: a.name, Address: a.address, Reason: reason},
 	})

@@ -19,12 +19,13 @@ const wrongPassword = "The user name or the password is wrong."
 // only if there are failures from that address, which it ends.
 //
 // The error is Unauthenticated if the user is unknown or disabled or the password
-// is wrong, with the same message and after the same time in all three cases. (A
-// user whose hash has another cost than the present one takes another time until
-// the next sign-in.) It is Forbidden for a one-time password, which opens only
-// ChoosePassword. It is Throttled for 15 minutes after five failures in a row
-// of that user from that address, and while too many passwords are checked. It is
-// Internal if the stored hash cannot be checked. Failures are audited.
+// is wrong, with the same message and after the same time in all three cases. Its
+// RetryAfter is set if the user is locked from now on. (A user whose hash has another
+// cost than the present one takes another time until the next sign-in.) It is Forbidden
+// for a one-time password, which opens only ChoosePassword. It is Throttled for 15
+// minutes after five failures in a row of that user from that address, and while too
+// many passwords are checked. It is Internal if the stored hash cannot be checked.
+// Failures are audited.
 func (acc *Accounts) Authenticate(ctx context.Context, user, password, address string) (PI, error) {
 	ctx = ledger.WithAddress(ctx, address)
 	a, p, failures, err := acc.identify(ctx, user, address)
