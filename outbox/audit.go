@@ -379,6 +379,12 @@ func (o *Outbox) RecordRefusal(ctx context.Context, s SignOff, err error) error 
 	return o.recordRefusal(ctx, refusal{user: s.User, ids: s.IDs, meaning: s.Meaning}, err)
 }
 
+// RecordRefusedWithdrawal is RecordRefusal for a withdrawal that a host has refused before
+// it called Withdraw.
+func (o *Outbox) RecordRefusedWithdrawal(ctx context.Context, wd Withdrawal, err error) error {
+	return o.recordRefusal(ctx, refusal{user: wd.User, ids: []string{wd.ID}, meaning: wd.Meaning, reason: wd.Reason, withdrawal: true}, err)
+}
+
 // recordRefusal audits the refusal and returns cause; see RecordRefusal.
 func (o *Outbox) recordRefusal(ctx context.Context, r refusal, cause error) error {
 	var refused *events.Error

@@ -72,13 +72,20 @@ func (c *Clock) Add(d time.Duration) {
 // Install opens an installation. The outbox has the clock of cfg.
 func Install(t testing.TB, cfg desk.Config) *Installation {
 	t.Helper()
+	return InstallWith(t, cfg, outbox.Config{})
+}
+
+// InstallWith is Install with settings of the outbox.
+func InstallWith(t testing.TB, cfg desk.Config, of outbox.Config) *Installation {
+	t.Helper()
 	in := &Installation{t: t}
 	log := slog.New(slog.DiscardHandler)
 	if cfg.Log == nil {
 		cfg.Log = log
 	}
+	of.Clock, of.Log = cfg.Clock, log
 	var err error
-	in.Outbox, err = outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{Clock: cfg.Clock, Log: log})
+	in.Outbox, err = outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), of)
 	OK(t, err)
 	t.Cleanup(func() { _ = in.Outbox.Close() })
 	OK(t, accountstest.AddPI(t.Context(), in.Outbox.Accounts(), "ops", User, Name, []string{Study}, Password))
@@ -192,6 +199,18 @@ func (b *Browser) Do(method, path string, body io.Reader, headers ...string) Pag
 	text, err := io.ReadAll(answer.Body)
 	OK(b.in.t, err)
 	return Page{answer.StatusCode, answer.Header, string(text)}
+}
+
+// Open asks for a page and returns the answer as soon as it has begun. Its body is closed
+// when the test ends.
+func (b *Browser) Open(path string) *http.Response {
+	b.in.t.Helper()
+	r, err := http.NewRequestWithContext(b.in.t.Context(), http.MethodGet, b.in.Server.URL+path, nil)
+	OK(b.in.t, err)
+	answer, err := b.client.Do(r)
+	OK(b.in.t, err)
+	b.in.t.Cleanup(func() { _ = answer.Body.Close() })
+	return answer
 }
 
 // Case71 returns the four visits of case 71 of the CDISC pilot study (subject 01-704-1127).
