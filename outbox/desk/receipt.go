@@ -45,10 +45,10 @@ func (p receiptPage) Title() string {
 	for _, v := range p.Versions {
 		names = append(names, v.Assessment.Name)
 	}
-	if n := len(names); n > 1 {
-		return strings.Join(names[:n-1], ", ") + " and " + names[n-1] + " are"
+	if len(names) > 1 {
+		return join(names) + " are"
 	}
-	return names[0] + " is"
+	return join(names) + " is"
 }
 
 // showReceipt answers with the page of the sign-off that the event in the query names. It

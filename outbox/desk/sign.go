@@ -35,9 +35,9 @@ type signForm struct {
 	Revision int32  // of the case, that is signed
 	Closed   string // why nothing can be signed; empty if something can be
 
-	TakenBack []string // what is taken back by the sign-off, because the case revision rises
-	ElseToo   bool     // also what of the visits the PI does not choose
-	Partners  int      // that the study is granted to; -1 if that cannot be read
+	TakenBack string // what is taken back by the sign-off, because the case revision rises
+	ElseToo   bool   // also what of the visits the PI does not choose
+	Partners  int    // that the study is granted to; -1 if that cannot be read
 	Parked    bool
 
 	Meaning     meaningField
@@ -64,7 +64,7 @@ func (f signForm) Title() string {
 	if len(f.Visits) == 1 {
 		return f.Visits[0].Waiting.Assessment.Name
 	}
-	return "the visits that you choose"
+	return "the chosen visits"
 }
 
 // meaningField is the field for the meaning of a signature.
@@ -194,7 +194,8 @@ func whyClosed(c review.Case) string {
 // takenBack returns the visits of the case that are available and that a sign-off of those
 // offered, in a higher case revision, takes back; and whether some of those offered are
 // taken back too if they are not chosen.
-func takenBack(c review.Case, offered []review.Visit) (names []string, elseToo bool) {
+func takenBack(c review.Case, offered []review.Visit) (list string, elseToo bool) {
+	var names []string
 	for _, v := range c.Visits {
 		switch {
 		case v.Signed == nil || !v.Signed.Available:
@@ -204,7 +205,15 @@ func takenBack(c review.Case, offered []review.Visit) (names []string, elseToo b
 			names = append(names, fmt.Sprintf("%s (%s)", v.Signed.Assessment.Name, v.ID))
 		}
 	}
-	return names, elseToo
+	return join(names), elseToo
+}
+
+// join returns a list as part of a sentence.
+func join(names []string) string {
+	if n := len(names); n > 1 {
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return strings.Join(names, "")
 }
 
 // countPartners returns to how many partners a study is granted, or -1 if that cannot be

@@ -232,7 +232,7 @@ func TestACaseIsSigned(t *testing.T) {
 	})
 	t.Run("the next one with the password alone", func(t *testing.T) {
 		path := pathOf("5")
-		page := want(t, b.Get(path+"?sign=all"), 200, "Visits of revision 1 that you sign")
+		page := want(t, b.Get(path+"?sign=all"), 200, "Visits of case revision 1 to sign")
 		lacks(t, page, "Your user name", "contradicts RECIST 1.1")
 		f := form(t, page, path+"/sign-off")
 		if !slices.Equal(f["sign"], []string{"500", "501"}) {
