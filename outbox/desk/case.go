@@ -30,9 +30,9 @@ func (d *Desk) showCase(w http.ResponseWriter, q *request) error {
 	return d.writeCase(w, q, http.StatusOK, c, nil, nil, "")
 }
 
-// writeCase answers with a case. A form that was sent and refused is typed; changedSince is
+// writeCase answers with a case. A form that was sent and refused is typed; the last text is
 // the stamp of the case that the PI had seen, if it is another one now.
-func (d *Desk) writeCase(w http.ResponseWriter, q *request, status int, c review.Case, p *page.Problem, typed url.Values, changedSince string) error {
+func (d *Desk) writeCase(w http.ResponseWriter, q *request, status int, c review.Case, p *page.Problem, typed url.Values, _ string) error {
 	f := d.frame(q, "", "Subject "+c.Subject, casePage{c, d.signForm(q, c, c.Check(), q.URL.Query()["sign"], p, typed)})
 	f.Problem, f.Live = p, liveOf(c.StudyKey, c.Number)
 	return pages.Write(w, status, "case", f)

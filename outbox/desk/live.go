@@ -83,7 +83,8 @@ func (d *Desk) live(w http.ResponseWriter, q *request) error {
 		return &events.Error{Code: events.Unavailable, Message: "too many pages follow a case; close some"}
 	}
 	defer done()
-	defer d.metrics.OpenStream()()
+	closed := d.metrics.OpenStream()
+	defer closed()
 	changed, stop := d.outbox.Watch() // before the first reading, so that nothing is missed
 	defer stop()
 	last, err := d.look(q.Context(), study, n)

@@ -90,18 +90,8 @@ func (d *Desk) readReceipt(q *request, key string, number int32, event string) (
 	if c, err = reviews.Case(q.Context(), a.Study, number); err != nil {
 		return p, c, err
 	}
-	checked := c.Check()
-	for _, v := range versions {
-		stored, err := reviews.Receipt(q.Context(), v.Assessment.ID, v.Publication.Event)
-		if err != nil {
-			return p, c, err
-		}
-		shown := receiptVersion{Version: v, Receipt: stored}
-		// The response is shown only if the check says now what it said then.
-		if now := checked[v.Assessment.ID]; len(stored.Findings) > 0 && slices.Equal(review.Contradictions(now), stored.Findings) {
-			shown.Derived = now.Derived
-		}
-		p.Versions = append(p.Versions, shown)
+	if p.Versions, err = d.receiptVersions(q, c, versions); err != nil {
+		return p, c, err
 	}
 	last := p.Versions[len(p.Versions)-1]
 	if p.Reception, err = d.outbox.Receipts().SignOffReception(q.Context(), last.Assessment.ID, last.Publication.Event); err != nil {
@@ -111,13 +101,37 @@ func (d *Desk) readReceipt(q *request, key string, number int32, event string) (
 		return p, c, nil
 	}
 	p.Path = casePath(key, number)
-	queue, err := reviews.Queue(q.Context(), review.QueueFilter{Studies: q.pi.Studies, Limit: 2})
+	p.Next, err = d.nextCase(q, a.Study, number)
+	return p, c, err
+}
+
+// receiptVersions returns the versions with what is stored of their sign-off. The case c is
+// as it is now.
+func (d *Desk) receiptVersions(q *request, c review.Case, versions []review.Version) (shown []receiptVersion, err error) {
+	checked := c.Check()
+	for _, v := range versions {
+		r := receiptVersion{Version: v}
+		if r.Receipt, err = d.outbox.Reviews().Receipt(q.Context(), v.Assessment.ID, v.Publication.Event); err != nil {
+			return nil, err
+		}
+		// The response is shown only if the check says now what it said then.
+		if now := checked[v.Assessment.ID]; len(r.Findings) > 0 && slices.Equal(review.Contradictions(now), r.Findings) {
+			r.Derived = now.Derived
+		}
+		shown = append(shown, r)
+	}
+	return shown, nil
+}
+
+// nextCase returns the case that waits longest for the PI, other than this one, or nil.
+func (d *Desk) nextCase(q *request, study string, number int32) (*review.QueuedCase, error) {
+	queue, err := d.outbox.Reviews().Queue(q.Context(), review.QueueFilter{Studies: q.pi.Studies, Limit: 2})
 	for i := range queue {
-		if p.Next == nil && (queue[i].Study != a.Study || queue[i].Number != number) {
-			p.Next = &queue[i]
+		if queue[i].Study != study || queue[i].Number != number {
+			return &queue[i], nil
 		}
 	}
-	return p, c, err
+	return nil, err
 }
 
 // receiptPath returns the path of the receipt of a sign-off. It is one that the signer can
