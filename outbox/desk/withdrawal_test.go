@@ -79,8 +79,11 @@ func TestAHigherCaseRevisionTakesBack(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
 	visits := desktest.Agreeing(desktest.Study, 5, "01-704-1008")
 	in.Register(visits...)
+	_, err := in.Outbox.Accounts().AddPartner(t.Context(), "ops", "acme", "ACME", []string{desktest.Study})
+	desktest.OK(t, err)
 	before := in.Sign("500", "501")[1].Event
-	publish(t, in)
+	last := publish(t, in)
+	desktest.OK(t, in.Outbox.Receipts().NoteReceipts(t.Context(), []events.Receipt{{Partner: "acme", Study: events.StudyKey(desktest.Study), Delivered: last, Acknowledged: last}}))
 	b, path := in.SignedIn(desktest.User), pathOf("5")
 	lacks(t, want(t, b.Get(path), 200, "Nothing to sign"), "Your password")
 
@@ -90,8 +93,8 @@ func TestAHigherCaseRevisionTakesBack(t *testing.T) {
 	page := want(t, b.Get(path), 200, "The case moves from revision 1 to revision 2", "<b>Baseline (500)</b>", "until they are signed in revision 2 too", "contradicts RECIST 1.1")
 	p := want(t, b.Post(path+"/sign-off", with(form(t, page, path+"/sign-off"),
 		"meaning", desktest.Meaning, "reason.501", "seen twice", "user", desktest.User, "password", desktest.Password)), 303)
-	want(t, b.Get(p.Location()), 200, "Follow-up 1 is signed, not published yet", "seen twice")
-	want(t, b.Get(path+"?signed="+before), 200, "Baseline and Follow-up 1 are signed and published") // of the event of then
+	want(t, b.Get(p.Location()), 200, "Follow-up 1 is signed, not published yet", "Not published yet", "seen twice")
+	want(t, b.Get(path+"?signed="+before), 200, "Baseline and Follow-up 1 are signed and published", "✓ Acknowledged") // of the event of then
 	want(t, b.Get("/assessments/500"), 200, "It was taken back", "Taken back", "which took it back")
 	want(t, b.Get("/assessments/501"), 200, "conclusion Partial Response → Stable Disease", "case revision 2")
 }
