@@ -47,7 +47,7 @@ var arrows = map[string][]string{
 	"outbox/desk/session":         {"outbox/accounts", "events", "events/access"},
 	"outbox/desk/chart":           {"events", "events/recist"},
 	"outbox/desk/page":            {"outbox/desk/chart", "events/recist"},
-	"outbox/desk/signing":         {"outbox", "outbox/review", "events"},
+	"outbox/desk/signing":         {"outbox", "outbox/review", "events", "events/recist"},
 	"publisher":                   {"events", "events/retry"},
 	"publisher/tenancy":           {"events", "events/access"},
 	"publisher/operator":          {"publisher/tenancy", "events"},

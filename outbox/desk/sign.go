@@ -303,6 +303,7 @@ func (d *Desk) signOff(w http.ResponseWriter, q *request) error {
 		_ = d.outbox.RecordRefusal(q.Context(), refused, err)
 		return d.writeCase(w, q, http.StatusPreconditionFailed, c, d.changed(q, c, refused.IDs), q.PostForm, r.Stamp)
 	}
+	r.Checked = c.Check()
 	if items := append(signProblems(c, r), d.missingCredentials(q, "sign-")...); len(items) > 0 {
 		if len(signable(c)) == 0 { // a form that was sent again; it is not shown again
 			for i := range items {
@@ -327,7 +328,7 @@ func (d *Desk) signOff(w http.ResponseWriter, q *request) error {
 		var signed []outbox.Signed
 		if signed, err = d.outbox.SignOff(q.Context(), s); err == nil {
 			d.sessions.SetSigned(q.session)
-			d.countSignatures(c, s)
+			d.countSignatures(c, r.Checked, s)
 			return d.seeReceipt(w, q, c, s.IDs[0], signed)
 		}
 	}
@@ -453,12 +454,11 @@ func (d *Desk) lastChange(ctx context.Context, c review.Case, ids []string) (las
 }
 
 // signProblems returns what is missing from a sign-off, or malformed. A visit that
-// contradicts RECIST 1.1 needs a reason.
+// contradicts RECIST 1.1, by r.Checked, needs a reason.
 func signProblems(c review.Case, r signing.Request) (items []page.ProblemItem) {
 	if len(r.Items) == 0 {
 		items = append(items, page.ProblemItem{Field: "sign-visits", Text: "Choose at least one visit to sign."})
 	}
-	checked := c.Check()
 	for _, item := range r.Items {
 		i := slices.IndexFunc(c.Visits, func(v review.Visit) bool { return v.ID == item.ID })
 		waits := i >= 0 && c.Visits[i].Waiting != nil && c.Visits[i].Waiting.Digest == item.Digest
@@ -466,7 +466,7 @@ func signProblems(c review.Case, r signing.Request) (items []page.ProblemItem) {
 		case !waits: // it was signed before, with the reason of then
 		case item.Reason != "":
 			items = appendTextProblem(items, "reason-"+item.ID, "The reason", events.ValidReason(item.Reason))
-		case checked[item.ID].Contradicts():
+		case r.Checked[item.ID].Contradicts():
 			items = append(items, page.ProblemItem{
 				Field: "reason-" + item.ID, Text: "Say why " + c.Visits[i].Waiting.Assessment.Name + " stands as recorded, although it contradicts RECIST 1.1.",
 			})
@@ -552,8 +552,7 @@ func sentence(err error) string {
 
 // countSignatures counts the versions that a sign-off of the case c has signed, and not
 // those that were signed before.
-func (d *Desk) countSignatures(c review.Case, s outbox.SignOff) {
-	checked := c.Check()
+func (d *Desk) countSignatures(c review.Case, checked map[string]recist.Visit, s outbox.SignOff) {
 	for _, v := range c.Visits {
 		if v.Waiting == nil || !slices.Contains(s.IDs, v.ID) || v.Waiting.Digest != s.Expected[v.ID].Digest {
 			continue

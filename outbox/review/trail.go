@@ -91,7 +91,7 @@ func (r *Reviews) SignedTogether(ctx context.Context, key string, number int32, 
 		}
 		// The signatures of one sign-off have one time, and no others of the study have it.
 		by := named[0].Signature
-		versions, err = database.List(ctx, q, scanVersion, selectVersions+ofCase+` and g."user" = ? and g.time = ?`,
+		versions, err = database.List(ctx, q, scanVersion, selectVersions+ofCase+` and +g."user" = ? and g.time = ?`,
 			key, number, by.User, events.FormatTime(by.Time))
 		return err
 	})
