@@ -25,8 +25,8 @@ const (
 	reason = "Bladder wall thickening is post-radiation; not read as growth."
 )
 
-// pathOf returns the path of a case of desktest.Study.
-func pathOf(number string) string { return "/cases/" + events.StudyKey(desktest.Study) + "/" + number }
+// pathOfCase returns the path of a case of desktest.Study.
+func pathOfCase(number string) string { return "/cases/" + events.StudyKey(desktest.Study) + "/" + number }
 
 // form returns the fields of the form of a page that is sent to the action, as a browser
 // sends them if nothing is typed.
@@ -35,7 +35,7 @@ func form(t *testing.T, p desktest.Page, action string) url.Values {
 	root, err := html.Parse(strings.NewReader(p.Body))
 	desktest.OK(t, err)
 	for n := range root.Descendants() {
-		if n.Data == "form" && attribute(n, "action") == action {
+		if n.Data == "form" && attributeOf(n, "action") == action {
 			return fields(n)
 		}
 	}
@@ -46,7 +46,7 @@ func form(t *testing.T, p desktest.Page, action string) url.Values {
 func fields(form *html.Node) url.Values {
 	values := url.Values{}
 	for n := range form.Descendants() {
-		name, kind := attribute(n, "name"), attribute(n, "type")
+		name, kind := attributeOf(n, "name"), attributeOf(n, "type")
 		switch {
 		case n.Type != html.ElementNode || name == "":
 		case n.Data == "textarea":
@@ -56,13 +56,13 @@ func fields(form *html.Node) url.Values {
 			}
 			values.Add(name, text)
 		case n.Data == "input" && (kind != "checkbox" && kind != "radio" || slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "checked" })):
-			values.Add(name, attribute(n, "value"))
+			values.Add(name, attributeOf(n, "value"))
 		}
 	}
 	return values
 }
 
-func attribute(n *html.Node, name string) string {
+func attributeOf(n *html.Node, name string) string {
 	for _, a := range n.Attr {
 		if a.Key == name {
 			return a.Val
@@ -154,7 +154,7 @@ func TestACaseIsSigned(t *testing.T) {
 	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
 	in.Sign("7100", "7101", "7102")
 	publish(t, in)
-	b, path := in.SignedIn(desktest.User), pathOf("71")
+	b, path := in.SignedIn(desktest.User), pathOfCase("71")
 	page := want(t, b.Get(path), 200, "Sign Follow-up 3", "to 1 partner at once", "registered by <b>tumor-db</b>", "Both, because this is the first signature")
 	f := form(t, page, path+"/sign-off")
 	if f.Get("meaning") != "" || f.Get("sign") != "7103" {
@@ -231,7 +231,7 @@ func TestACaseIsSigned(t *testing.T) {
 		}
 	})
 	t.Run("the next one with the password alone", func(t *testing.T) {
-		path := pathOf("5")
+		path := pathOfCase("5")
 		page := want(t, b.Get(path+"?sign=all"), 200, "Visits of case revision 1 to sign")
 		lacks(t, page, "Your user name", "contradicts RECIST 1.1")
 		f := form(t, page, path+"/sign-off")
@@ -250,7 +250,7 @@ func TestWhatHasChangedIsNotSignedOnThePages(t *testing.T) {
 	t.Parallel()
 	in := desktest.Install(t, desk.Config{})
 	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
-	b, path := in.SignedIn(desktest.User), pathOf("5")
+	b, path := in.SignedIn(desktest.User), pathOfCase("5")
 	f := with(form(t, b.Get(path+"?sign=501"), path+"/sign-off"), "meaning", "own", "own", "typed by me", "user", desktest.User, "password", desktest.Password)
 
 	changed := desktest.Agreeing(desktest.Study, 5, "01-704-1008")[0] // another visit than the one that is signed
@@ -289,7 +289,7 @@ func TestASessionThatHasEndedSignsNothing(t *testing.T) {
 	t.Parallel()
 	in := desktest.Install(t, desk.Config{})
 	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
-	path := pathOf("5")
+	path := pathOfCase("5")
 	b := in.SignedIn(desktest.User)
 	f := with(form(t, b.Get(path), path+"/sign-off"), "meaning", desktest.Meaning, "user", desktest.User, "password", desktest.Password)
 	desktest.OK(t, in.Outbox.Accounts().DisablePI(t.Context(), "ops", desktest.User))
@@ -305,7 +305,7 @@ func TestTheFifthWrongPasswordEndsItsSessionOnly(t *testing.T) {
 	t.Parallel()
 	in := desktest.Install(t, desk.Config{})
 	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
-	path := pathOf("5")
+	path := pathOfCase("5")
 	b, other := in.SignedIn(desktest.User), in.SignedIn(desktest.User)
 	f := with(form(t, b.Get(path), path+"/sign-off"), "meaning", desktest.Meaning, "user", desktest.User)
 	for range 4 {
@@ -335,7 +335,7 @@ func TestTwoPIsSignAtOnceOnThePages(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
 	desktest.OK(t, accountstest.AddPI(t.Context(), in.Outbox.Accounts(), "ops", "second", "Dr. B", []string{desktest.Study}, desktest.Password))
 	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
-	path := pathOf("5")
+	path := pathOfCase("5")
 	var group sync.WaitGroup
 	statuses, send := make([]int, 2), make([]func(), 2)
 	for i, user := range []string{desktest.User, "second"} {
@@ -360,16 +360,16 @@ func TestWhatIsNotGrantedIsNotThereToSign(t *testing.T) {
 	t.Parallel()
 	in := desktest.Install(t, desk.Config{})
 	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
-	b, stranger, path := in.SignedIn(desktest.User), in.SignedIn(desktest.OtherUser), pathOf("5")
+	b, stranger, path := in.SignedIn(desktest.User), in.SignedIn(desktest.OtherUser), pathOfCase("5")
 	f := with(form(t, b.Get(path), path+"/sign-off"), "meaning", desktest.Meaning, "user", desktest.OtherUser, "password", desktest.Password)
-	unknown := want(t, stranger.Get(pathOf("99")), 404)
+	unknown := want(t, stranger.Get(pathOfCase("99")), 404)
 	for name, p := range map[string]desktest.Page{
 		"the case":        stranger.Get(path),
 		"its sign-off":    stranger.Post(path+"/sign-off", f),
 		"its return":      stranger.Post(path+"/return", url.Values{"return": {"500"}, "return-reason": {"x"}}),
 		"its stream":      stranger.Get("/live?case=" + strings.TrimPrefix(path, "/cases/")),
 		"no such study":   b.Get("/cases/other/5"),
-		"no such number":  b.Get(pathOf("05")),
+		"no such number":  b.Get(pathOfCase("05")),
 		"no such receipt": b.Get(path + "?signed=x"),
 	} {
 		if p.Status != 404 || p.Body != strings.ReplaceAll(unknown.Body, "Dr. Chidi Okafor", nameOf(p)) {
@@ -402,7 +402,7 @@ func TestAReceiptOutlivesTheGrant(t *testing.T) {
 	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
 	event := in.Sign("500")[0].Event
 	b, second, stranger := in.SignedIn(desktest.User), in.SignedIn("second"), in.SignedIn(desktest.OtherUser)
-	paths := []string{pathOf("5") + "?signed=" + event, "/assessments/500?signed=" + event}
+	paths := []string{pathOfCase("5") + "?signed=" + event, "/assessments/500?signed=" + event}
 	for _, path := range paths {
 		want(t, b.Get(path), 200, "Your signature", "Withdraw Baseline", `href="/assessments/500"`)
 		want(t, second.Get(path), 200, "Dr. Ana Rivera", ">Signature<")
@@ -411,7 +411,7 @@ func TestAReceiptOutlivesTheGrant(t *testing.T) {
 	desktest.OK(t, in.Outbox.Accounts().RevokePI(t.Context(), "ops", desktest.User, desktest.Study))
 	desktest.OK(t, in.Outbox.Accounts().RevokePI(t.Context(), "ops", "second", desktest.Study))
 	for _, path := range paths {
-		lacks(t, want(t, b.Get(path), 200, "Your signature", desktest.Meaning), "Withdraw Baseline", `href="/assessments/500"`, `href="`+pathOf("5")+`"`)
+		lacks(t, want(t, b.Get(path), 200, "Your signature", desktest.Meaning), "Withdraw Baseline", `href="/assessments/500"`, `href="`+pathOfCase("5")+`"`)
 		want(t, second.Get(path), 404)
 	}
 	want(t, b.Get("/assessments/500"), 404)
@@ -423,7 +423,7 @@ func TestTextsFromOutsideStayTexts(t *testing.T) {
 	in.Register(desktest.Case71(desktest.Study)...)
 	in.Sign("7100", "7101", "7102")
 	const hostile = `"><script>alert(1)</script>{{.}}`
-	b, path := in.SignedIn(desktest.User), pathOf("71")
+	b, path := in.SignedIn(desktest.User), pathOfCase("71")
 	f := with(form(t, b.Get(path), path+"/sign-off"), "meaning", "own", "own", hostile, "reason.7103", hostile, "user", hostile, "password", desktest.Password)
 	want(t, b.Post(path+"/sign-off", with(f, "user", desktest.User, "own", "left\u202eright")), 400, `href="#sign-meaning"`)
 	pages := []desktest.Page{want(t, b.Post(path+"/sign-off", f), 403, "&lt;script&gt;")}

@@ -47,7 +47,7 @@ func TestAnAssessmentIsWithdrawn(t *testing.T) {
 	want(t, b.Post(action, with(complete, "reason", "another reason")), 409, "Nothing was withdrawn", "was withdrawn by rivera")
 
 	t.Run("counts as the first signature", func(t *testing.T) {
-		lacks(t, want(t, b.Get(pathOf("5")), 200, "Sign Follow-up 1"), "Your user name")
+		lacks(t, want(t, b.Get(pathOfCase("5")), 200, "Sign Follow-up 1"), "Your user name")
 	})
 }
 
@@ -55,7 +55,7 @@ func TestAnAssessmentIsReturned(t *testing.T) {
 	t.Parallel()
 	in := desktest.Install(t, desk.Config{})
 	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
-	b, path := in.SignedIn(desktest.User), pathOf("5")
+	b, path := in.SignedIn(desktest.User), pathOfCase("5")
 	f := form(t, b.Get(path), path+"/return")
 	want(t, b.Post(path+"/return", with(f, "return-reason", "a lesion is missing")), 400, `href="#return-visits"`, "a lesion is missing</textarea>")
 	want(t, b.Post(path+"/return", with(f, "return", "501")), 400, `href="#return-reason"`, `value="501" selected`)
@@ -84,7 +84,7 @@ func TestAHigherCaseRevisionTakesBack(t *testing.T) {
 	before := in.Sign("500", "501")[1].Event
 	last := publish(t, in)
 	desktest.OK(t, in.Outbox.Receipts().NoteReceipts(t.Context(), []events.Receipt{{Partner: "acme", Study: events.StudyKey(desktest.Study), Delivered: last, Acknowledged: last}}))
-	b, path := in.SignedIn(desktest.User), pathOf("5")
+	b, path := in.SignedIn(desktest.User), pathOfCase("5")
 	lacks(t, want(t, b.Get(path), 200, "Nothing to sign"), "Your password")
 
 	next := visits[1]
@@ -106,7 +106,7 @@ func TestACaseThatHasMovedOnIsNotOffered(t *testing.T) {
 	visits := desktest.Agreeing(desktest.Study, 5, "01-704-1008")
 	visits[1].Case.Revision = 2
 	in.Register(visits...)
-	b, path := in.SignedIn(desktest.User), pathOf("5")
+	b, path := in.SignedIn(desktest.User), pathOfCase("5")
 	page := want(t, b.Get(path+"?sign=all"), 200, "Sign Follow-up 1") // of the highest case revision only
 	if f := form(t, page, path+"/sign-off"); !slices.Equal(f["sign"], []string{"501"}) {
 		t.Errorf("offered are %v", f["sign"])
@@ -123,8 +123,8 @@ func TestAParkedStudyIsNotPublishedYet(t *testing.T) {
 	event := in.Sign("500")[0].Event
 	desktest.OK(t, in.Outbox.Source().Park(t.Context(), events.StudyKey(desktest.Study), "refused by the broker"))
 	b := in.SignedIn(desktest.User)
-	want(t, b.Get(pathOf("5")), 200, "Publishing of this study is stopped")
-	want(t, b.Get(pathOf("5")+"?signed="+event), 200, "signed, not published yet", "when the operator has released the study")
+	want(t, b.Get(pathOfCase("5")), 200, "Publishing of this study is stopped")
+	want(t, b.Get(pathOfCase("5")+"?signed="+event), 200, "signed, not published yet", "when the operator has released the study")
 }
 
 // While the clock is wrong nothing is signed, and the page says who can help.
@@ -135,7 +135,7 @@ func TestAWrongClockSignsNothing(t *testing.T) {
 	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
 	in.Sign("500")
 	clock.Add(-10 * time.Minute)
-	b, path := in.SignedIn(desktest.User), pathOf("5")
+	b, path := in.SignedIn(desktest.User), pathOfCase("5")
 	f := with(form(t, b.Get(path), path+"/sign-off"), "meaning", desktest.Meaning, "user", desktest.User, "password", desktest.Password)
 	want(t, b.Post(path+"/sign-off", f), http.StatusConflict, "the clock of the server is wrong", "The operator of the server can help", "signoff clock accept")
 	g := with(form(t, b.Get("/assessments/500"), "/assessments/500/withdrawal"), "meaning", desktest.Meaning, "reason", "x", "user", desktest.User, "password", desktest.Password)
