@@ -371,6 +371,10 @@ func (o *Outbox) EveryMinute(ctx context.Context) error {
 	return errors.Join(err, failure)
 }
 
+// ErrClock is the error that a sign-off or withdrawal returns, besides a Conflict, when it
+// is refused because the clock is wrong. An operator has to help.
+var ErrClock = ledger.ErrClock
+
 // AcceptClock records that an operator, named by, says that the clock is right,
 // however far it is from the last event. It returns the time that the clock shows.
 // See Config.CheckClock.
@@ -383,20 +387,8 @@ func (tx *transaction) checkTime() error {
 	if !tx.o.checkClock {
 		return nil
 	}
-	if err := tx.CheckClock(); err != nil {
-		return clockError{err}
-	}
-	return nil
+	return tx.CheckClock()
 }
-
-// ErrClock is in the error for what is refused because the clock is wrong. Only an operator
-// can help.
-var ErrClock = errors.New("the clock is wrong")
-
-type clockError struct{ error }
-
-func (e clockError) Unwrap() error        { return e.error }
-func (e clockError) Is(target error) bool { return target == ErrClock }
 
 // refusal is a signature that was refused.
 type refusal struct {
@@ -421,6 +413,12 @@ const (
 // written in it.
 func (o *Outbox) RecordRefusal(ctx context.Context, s SignOff, err error) error {
 	return o.recordRefusal(ctx, refusal{user: s.User, ids: s.IDs, meaning: s.Meaning}, err)
+}
+
+// RecordRefusedWithdrawal is RecordRefusal for a withdrawal that a host has refused before
+// it called Withdraw.
+func (o *Outbox) RecordRefusedWithdrawal(ctx context.Context, wd Withdrawal, err error) error {
+	return o.recordRefusal(ctx, refusal{user: wd.User, ids: []string{wd.ID}, meaning: wd.Meaning, reason: wd.Reason, withdrawal: true}, err)
 }
 
 // recordRefusal audits the refusal and returns cause; see RecordRefusal.

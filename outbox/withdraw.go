@@ -51,7 +51,7 @@ func (o *Outbox) Withdraw(ctx context.Context, wd Withdrawal) (answer Signed, er
 	}
 	o.counters.withdrawn(err)
 	if err != nil {
-		err = o.recordRefusal(ctx, refusal{user: wd.User, ids: []string{wd.ID}, meaning: wd.Meaning, reason: wd.Reason, withdrawal: true}, err)
+		err = o.RecordRefusedWithdrawal(ctx, wd, err)
 	}
 	return answer, err
 }

@@ -39,7 +39,7 @@ var arrows = map[string][]string{
 	"outbox/intake":               {"fhir", "fhir/strictjson", "events"},
 	"outbox/intake/sdtm":          {"outbox/intake", "events", "events/recist"},
 	"outbox/token":                {"events", "events/access", "fhir/rest"},
-	"outbox/desk":                 {"outbox/desk/clientaddress", "outbox/desk/metrics", "outbox/desk/page", "outbox/desk/signing", "outbox/desk/session", "outbox/desk/chart", "outbox", "outbox/accounts", "outbox/receipts", "outbox/review", "events", "events/access", "events/recist", "fhir/rest", "outbox/desk/changes", "outbox/desk/queue", "outbox/desk/trail"},
+	"outbox/desk":                 {"outbox/desk/clientaddress", "outbox/desk/metrics", "outbox/desk/page", "outbox/desk/signing", "outbox/desk/session", "outbox/desk/chart", "outbox", "outbox/accounts", "outbox/receipts", "outbox/review", "events", "events/access", "events/recist", "fhir/rest", "outbox/desk/changes", "outbox/desk/queue", "outbox/desk/trail", "outbox/desk/casetable", "outbox/desk/checkpanel"},
 	"outbox/desk/api":             {"outbox/desk/clientaddress", "outbox/desk/metrics", "outbox/desk/signing", "outbox", "outbox/accounts", "outbox/review", "outbox/intake", "events", "events/recist", "fhir/rest", "fhir/strictjson"},
 	"outbox/desk/clientaddress":   {},
 	"outbox/desk/metrics":         {},
@@ -47,9 +47,11 @@ var arrows = map[string][]string{
 	"outbox/desk/chart":           {"events", "events/recist"},
 	"outbox/desk/changes":         {"events"},
 	"outbox/desk/queue":           {"outbox/desk/changes", "outbox/desk/chart", "outbox/desk/page", "outbox/review", "events", "events/recist"},
+	"outbox/desk/casetable":       {"outbox/desk/chart", "outbox/receipts", "outbox/review", "events", "events/recist"},
+	"outbox/desk/checkpanel":      {"events", "events/recist"},
 	"outbox/desk/page":            {"outbox/desk/chart", "events/recist"},
-	"outbox/desk/trail":           {"outbox", "events"},
-	"outbox/desk/signing":         {"outbox", "outbox/review", "events"},
+	"outbox/desk/trail":           {"outbox", "outbox/review", "events"},
+	"outbox/desk/signing":         {"outbox", "outbox/review", "events", "events/recist"},
 	"publisher":                   {"events", "events/retry"},
 	"publisher/tenancy":           {"events", "events/access"},
 	"publisher/operator":          {"publisher/tenancy", "events"},
@@ -108,7 +110,7 @@ var reserved = []struct {
 
 // pure packages do no I/O.
 var (
-	pure = []string{"events", "events/access", "events/recist", "events/retry", "fhir", "fhir/strictjson", "outbox/desk/changes", "outbox/desk/chart", "publisher/tenancy"}
+	pure = []string{"events", "events/access", "events/recist", "events/retry", "fhir", "fhir/strictjson", "outbox/desk/casetable", "outbox/desk/changes", "outbox/desk/chart", "outbox/desk/checkpanel", "publisher/tenancy"}
 	io_  = []string{"os", "os/exec", "net", "net/http", "database/sql", "syscall"}
 )
 

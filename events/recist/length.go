@@ -55,6 +55,15 @@ func (l Length) Known() bool { return l.mm != nil }
 // known.
 func (l Length) Compare(o Length) int { return l.mm.Cmp(o.mm) }
 
+// Minus returns l less o, which may be negative. Both must be known.
+func (l Length) Minus(o Length) Length { return *l.minus(&o) }
+
+// IsPartial reports whether the sum is at least 30 % below that of the baseline. Both must
+// be known.
+func (l Length) IsPartial(baseline Length) bool {
+	return !baseline.isZero() && !baseline.times(7, 10).less(&l)
+}
+
 // String returns the length in decimal with all its digits, such as "37.6 mm", or "--" for
 // none.
 func (l Length) String() string {

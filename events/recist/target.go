@@ -97,7 +97,7 @@ func (v *visit) compareSum(sum *Length) Response {
 		return PD
 	case v.baseline == nil:
 		return Unknown
-	case !v.baseline.isZero() && !v.baseline.times(7, 10).less(sum):
+	case sum.IsPartial(*v.baseline):
 		return PR
 	default:
 		return SD

@@ -20,6 +20,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/clientaddress"
@@ -67,6 +69,9 @@ type Desk struct {
 	mux      *http.ServeMux
 	crossing *http.CrossOriginProtection
 
+	metrics *metrics.Metrics
+	streams streams
+
 	stopped chan struct{} // closed by Stop
 	stop    func()
 }
@@ -91,6 +96,7 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 	d := &Desk{
 		outbox: o, cfg: cfg, sessions: session.New(o.Accounts(), cfg.Sessions),
 		mux: http.NewServeMux(), crossing: http.NewCrossOriginProtection(), stopped: make(chan struct{}),
+		metrics: metrics.New(), streams: streams{ofSession: make(map[*session.Session]int)},
 	}
 	d.stop = sync.OnceFunc(func() { close(d.stopped) })
 	if cfg.URL != "" {
@@ -113,6 +119,9 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 // Sessions returns the sessions of the PIs who are signed in. Its Run is the caller's to
 // call.
 func (d *Desk) Sessions() *session.Sessions { return d.sessions }
+
+// Metrics returns the collectors of the desk, to be registered once.
+func (d *Desk) Metrics() []prometheus.Collector { return d.metrics.Metrics() }
 
 // Stop ends the streams of events, so that the server can shut down.
 func (d *Desk) Stop() { d.stop() }

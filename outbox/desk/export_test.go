@@ -1,6 +1,10 @@
 package desk
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
+)
 
 // Fail serves a further page, which answers with an error, or panics if err is nil.
 func (d *Desk) Fail(path string, err error) {
@@ -9,5 +13,23 @@ func (d *Desk) Fail(path string, err error) {
 			panic("of a test")
 		}
 		return err
+	}}))
+}
+
+// ServeChanged makes the desk answer GET on the pattern like a form that was refused because
+// its case has changed. The query is the form.
+func (d *Desk) ServeChanged(pattern string) {
+	d.mux.Handle(pattern, d.handler(route{Route{pattern, false}, func(w http.ResponseWriter, q *request) error {
+		study, n, err := grantedCase(q)
+		if err != nil {
+			return err
+		}
+		c, err := d.outbox.Reviews().Case(q.Context(), study, n)
+		if err != nil {
+			return err
+		}
+		p := problem(page.ProblemItem{Text: "Look at it as it is now."})
+		p.Title = "This case changed; nothing was signed"
+		return d.writeCase(w, q, http.StatusPreconditionFailed, c, p, q.URL.Query(), "an earlier stamp")
 	}}))
 }

@@ -25,23 +25,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/intake/sdtm"
 )
 
-// publish gives the events of the outbox that have no stream sequence the next ones, as the
-// publisher does, but for the last keep of them. It returns the last sequence.
-func publish(t testing.TB, in *desktest.Installation, keep int) uint64 {
-	t.Helper()
-	source := in.Outbox.Source()
-	head, err := source.Head(t.Context())
-	desktest.OK(t, err)
-	pending, err := source.Pending(t.Context(), 1000)
-	desktest.OK(t, err)
-	pending = pending[:len(pending)-keep]
-	for i := range pending {
-		pending[i].StreamSequence = head.StreamSequence + uint64(i) + 1
-	}
-	desktest.OK(t, source.Record(t.Context(), pending))
-	return pending[len(pending)-1].StreamSequence
-}
-
 func TestWhatThePISigned(t *testing.T) {
 	in, clock := installQueue(t)
 	accs := in.Outbox.Accounts()
@@ -55,7 +38,7 @@ func TestWhatThePISigned(t *testing.T) {
 	desktest.OK(t, err)
 	in.Sign("2304", "1101")
 	b := in.SignedIn(desktest.User)
-	sequence := publish(t, in, 1)
+	sequence := in.Publish(1)
 	desktest.OK(t, in.Outbox.Receipts().NoteReceipts(t.Context(), []events.Receipt{
 		{Partner: "acme", Study: events.StudyKey(desktest.Study), Delivered: sequence, Acknowledged: sequence, At: clock.Now()},
 	}))

@@ -48,6 +48,13 @@ func (d *Desk) allRoutes() []route {
 		{Route{"GET /studies", false}, d.studies},
 		{Route{"GET /studies/{key}", false}, d.study},
 		{Route{"GET /history", false}, d.history},
+
+		{Route{"GET /cases/{key}/{case}", false}, d.showCase},
+		{Route{"POST /cases/{key}/{case}/sign-off", false}, d.signOff},
+		{Route{"POST /cases/{key}/{case}/return", false}, d.returnToSource},
+		{Route{"GET /assessments/{id}", false}, d.assessment},
+		{Route{"POST /assessments/{id}/withdrawal", false}, d.withdraw},
+		{Route{"GET " + livePath, false}, d.live},
 	}
 }
 
@@ -113,6 +120,8 @@ func (d *Desk) serve(w http.ResponseWriter, q *request, rt route) error {
 	case err == nil:
 	case !errors.As(err, &ended):
 		return err
+	case q.URL.Path == livePath: // a stream follows no redirect to a page
+		return &events.Error{Code: events.Unauthenticated, Message: "Sign in first.", Err: err}
 	case !rt.Open:
 		return d.sendToSignIn(w, q, ended)
 	default:

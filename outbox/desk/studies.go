@@ -70,7 +70,7 @@ type contradictingVisit struct {
 func (d *Desk) study(w http.ResponseWriter, q *request) error {
 	i := slices.IndexFunc(q.pi.Studies, func(study string) bool { return events.StudyKey(study) == q.PathValue("key") })
 	if i < 0 {
-		return hidden()
+		return notVisible()
 	}
 	size, err := d.outbox.Reviews().StudySize(q.Context(), q.pi.Studies[i])
 	if err != nil {

@@ -210,9 +210,9 @@ func address(path string, query url.Values, name string, position int64) string 
 	return path + "?" + query.Encode()
 }
 
-// hidden is the error for what does not exist or is not granted, which nobody can tell
+// notVisible returns the error for what does not exist or is not granted, which nobody can tell
 // apart.
-func hidden() error {
+func notVisible() error {
 	return events.Errorf(events.NotFound, "What you asked for does not exist, or your studies do not include it.")
 }
 
@@ -228,7 +228,7 @@ func (q *request) chosenStudies() (studies []string, chosen string, err error) {
 			return []string{study}, study, nil
 		}
 	}
-	return nil, "", hidden()
+	return nil, "", notVisible()
 }
 
 // position returns the value of a parameter that is a position in a list; 0 if it is absent.

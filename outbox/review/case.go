@@ -137,7 +137,7 @@ func readCase(ctx context.Context, q database.Querier, study string, number int3
 	if err != nil {
 		return c, err
 	}
-	if c.Stamp, err = Stamp(ctx, q, row, number); err != nil {
+	if c.Stamp, err = stampOf(ctx, q, row, number, c.Subject, c.Revision); err != nil {
 		return c, err
 	}
 	versions, err := database.List(ctx, q, scanVersion, selectVersions+`
@@ -188,9 +188,14 @@ func Stamp(ctx context.Context, q database.Querier, study int64, number int32) (
 	if err != nil {
 		return "", fmt.Errorf("look up case: %w", err)
 	}
+	return stampOf(ctx, q, study, number, subject, revision)
+}
+
+// stampOf returns the stamp of a case with this subject and revision.
+func stampOf(ctx context.Context, q database.Querier, study int64, number int32, subject string, revision int32) (string, error) {
 	// A subject may have any character, so its length says where it ends. Ids have no spaces.
 	text := fmt.Appendf(nil, "signoff-case/1\n%d:%s\n%d\n", len(subject), subject, revision)
-	err = database.Each(ctx, q, func(row database.Row) error {
+	err := database.Each(ctx, q, func(row database.Row) error {
 		var id string
 		var waiting, signed int64
 		var withdrawn bool

@@ -1,11 +1,13 @@
 package review
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -70,6 +72,36 @@ func (r *Reviews) Receipt(ctx context.Context, id, event string) (Receipt, error
 	}
 	receipt.Findings = append([]string{}, receipt.Findings...)
 	return receipt, nil
+}
+
+// SignedTogether returns the versions of a case that were signed by one sign-off, by
+// timepoint and assessment id. The sign-off is named by the id of the event of one of them,
+// and the case by its study's key and its number. The error is NotFound if there is none.
+func (r *Reviews) SignedTogether(ctx context.Context, key string, number int32, event string) (versions []Version, err error) {
+	const ofCase = `
+		join studies s on s.row = a.study
+		where s.token = ? and a.number = ?`
+	err = r.atOneMoment(ctx, func(q database.Querier) error {
+		named, err := database.List(ctx, q, scanVersion, selectVersions+ofCase+` and e.id = ?`, key, number, event)
+		if err != nil {
+			return err
+		}
+		if len(named) == 0 {
+			return events.Errorf(events.NotFound, "no sign-off of case %d has published an event %q", number, event)
+		}
+		// The signatures of one sign-off have one time, and no others of the study have it.
+		by := named[0].Signature
+		versions, err = database.List(ctx, q, scanVersion, selectVersions+ofCase+` and +g."user" = ? and g.time = ?`,
+			key, number, by.User, events.FormatTime(by.Time))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up sign-off: %w", err)
+	}
+	slices.SortFunc(versions, func(a, b Version) int {
+		return cmp.Or(cmp.Compare(a.Assessment.Timepoint, b.Assessment.Timepoint), stored.CompareIDs(a.Assessment.ID, b.Assessment.ID))
+	})
+	return versions, nil
 }
 
 // Source returns the id of the source that an assessment belongs to, or an empty string

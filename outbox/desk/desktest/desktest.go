@@ -78,13 +78,20 @@ func (c *Clock) Add(d time.Duration) {
 // Install opens an installation. The outbox has the clock of cfg.
 func Install(t testing.TB, cfg desk.Config) *Installation {
 	t.Helper()
+	return InstallWith(t, cfg, outbox.Config{})
+}
+
+// InstallWith is Install with settings of the outbox.
+func InstallWith(t testing.TB, cfg desk.Config, of outbox.Config) *Installation {
+	t.Helper()
 	in := &Installation{t: t, Path: filepath.Join(t.TempDir(), "outbox.db")}
 	log := slog.New(slog.DiscardHandler)
 	if cfg.Log == nil {
 		cfg.Log = log
 	}
+	of.Clock, of.Log = cfg.Clock, log
 	var err error
-	in.Outbox, err = outbox.Open(t.Context(), in.Path, outbox.Config{Clock: cfg.Clock, Log: log})
+	in.Outbox, err = outbox.Open(t.Context(), in.Path, of)
 	OK(t, err)
 	t.Cleanup(func() { _ = in.Outbox.Close() })
 	OK(t, accountstest.AddPI(t.Context(), in.Outbox.Accounts(), "ops", User, Name, []string{Study}, Password))
@@ -160,6 +167,25 @@ func (in *Installation) Sign(ids ...string) []outbox.Signed {
 	signed, err := in.Outbox.SignOff(in.t.Context(), outbox.SignOff{User: User, Meaning: Meaning, IDs: ids})
 	OK(in.t, err)
 	return signed
+}
+
+// Publish gives the events of the outbox that have no stream sequence the next ones, as the
+// publisher does, but for the last keep of them. It returns the last sequence.
+func (in *Installation) Publish(keep int) uint64 {
+	in.t.Helper()
+	source := in.Outbox.Source()
+	head, err := source.Head(in.t.Context())
+	OK(in.t, err)
+	pending, err := source.Pending(in.t.Context(), 1000)
+	OK(in.t, err)
+	pending = pending[:len(pending)-keep]
+	last := head.StreamSequence
+	for i := range pending {
+		last++
+		pending[i].StreamSequence = last
+	}
+	OK(in.t, source.Record(in.t.Context(), pending))
+	return last
 }
 
 // Browser is a client of the desk that keeps cookies, as a browser without script does. It
@@ -261,6 +287,18 @@ func (b *Browser) Do(method, path string, body io.Reader, headers ...string) Pag
 	text, err := io.ReadAll(answer.Body)
 	OK(b.in.t, err)
 	return Page{answer.StatusCode, answer.Header, string(text)}
+}
+
+// Open asks for a page and returns the answer as soon as it has begun. Its body is closed
+// when the test ends.
+func (b *Browser) Open(path string) *http.Response {
+	b.in.t.Helper()
+	r, err := http.NewRequestWithContext(b.in.t.Context(), http.MethodGet, b.in.Server.URL+path, nil)
+	OK(b.in.t, err)
+	answer, err := b.client.Do(r)
+	OK(b.in.t, err)
+	b.in.t.Cleanup(func() { _ = answer.Body.Close() })
+	return answer
 }
 
 // Case71 returns the four visits of case 71 of the CDISC pilot study (subject 01-704-1127).

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/recist"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
@@ -26,6 +27,9 @@ type Request struct {
 	Items       []Item
 	TraceParent string
 	Channel     string // as in outbox.SignOff
+
+	// Checked is Check of the case, if the caller has it already.
+	Checked map[string]recist.Visit
 }
 
 // SignOff returns the sign-off that the request asks for. The case c is as it is now.
@@ -40,7 +44,10 @@ func SignOff(c review.Case, r Request) (outbox.SignOff, error) {
 		User: r.User, Meaning: Line(r.Meaning), Stamp: r.Stamp, TraceParent: r.TraceParent, Channel: r.Channel,
 		Expected: make(map[string]outbox.Expected), Remarks: make(map[string]outbox.Remark),
 	}
-	checked := c.Check()
+	checked := r.Checked
+	if checked == nil {
+		checked = c.Check()
+	}
 	for _, item := range r.Items {
 		s.IDs = append(s.IDs, item.ID)
 		version := meant(c, item)

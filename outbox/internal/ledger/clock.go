@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -73,19 +74,29 @@ func (tx *Tx) CheckClock() error {
 	}
 	const remedy = "correct the clock or, if it is right, run signoff clock accept"
 	if behind := last.Sub(tx.Now); behind > maxBehind {
-		return events.Errorf(events.Conflict, "the clock shows %s, but the last event is of %s: %s",
-			events.FormatTime(tx.Now), events.FormatTime(last), remedy)
+		return clockError{events.Errorf(events.Conflict, "the clock shows %s, but the last event is of %s: %s",
+			events.FormatTime(tx.Now), events.FormatTime(last), remedy)}
 	}
 	latest := last
 	if noted.After(latest) {
 		latest = noted
 	}
 	if !latest.IsZero() && tx.Now.Sub(latest) > maxAhead {
-		return events.Errorf(events.Conflict, "the clock shows %s, more than a day after the last event or note of the time, %s: %s",
-			events.FormatTime(tx.Now), events.FormatTime(latest), remedy)
+		return clockError{events.Errorf(events.Conflict, "the clock shows %s, more than a day after the last event or note of the time, %s: %s",
+			events.FormatTime(tx.Now), events.FormatTime(latest), remedy)}
 	}
 	return nil
 }
+
+// ErrClock is the error that the Conflict of CheckClock is: only an operator can help.
+var ErrClock = errors.New("the clock is wrong")
+
+// clockError is a Conflict that is ErrClock.
+type clockError struct{ conflict *events.Error }
+
+func (e clockError) Error() string        { return e.conflict.Error() }
+func (e clockError) Unwrap() error        { return e.conflict }
+func (e clockError) Is(target error) bool { return target == ErrClock }
 
 // clockWatch compares the wall clock with a clock that is never set, to find out whether
 // the wall clock was set.

@@ -1,0 +1,132 @@
+package desk_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/desk"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
+)
+
+// follow opens the stream of a case.
+func follow(t *testing.T, b *desktest.Browser, number string) *bufio.Reader {
+	t.Helper()
+	answer := b.Open("/live?case=" + events.StudyKey(desktest.Study) + "/" + number)
+	if answer.StatusCode != 200 || answer.Header.Get("Content-Type") != "text/event-stream" || answer.Header.Get("Content-Encoding") != "" || answer.Header.Get("No-Gzip-Compression") != "" {
+		t.Fatalf("answered %d %v", answer.StatusCode, answer.Header)
+	}
+	r := bufio.NewReader(answer.Body)
+	if text := next(t, r); text != "retry: 3000" {
+		t.Fatalf("begins with %q", text)
+	}
+	return r
+}
+
+// next returns the next event of a stream, without heartbeats. It is "" at the end.
+func next(t *testing.T, r *bufio.Reader) string {
+	t.Helper()
+	var lines []string
+	for {
+		line, err := r.ReadString('\n')
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case err != nil:
+			return ""
+		case line == "" && len(lines) > 0:
+			return strings.Join(lines, "\n")
+		case line != "" && !strings.HasPrefix(line, ":"):
+			lines = append(lines, line)
+		}
+	}
+}
+
+// event fails the test unless the next event has the name and the ids, name after name.
+func event(t *testing.T, r *bufio.Reader, name string, ids ...string) {
+	t.Helper()
+	text := next(t, r)
+	first, data, _ := strings.Cut(text, "\ndata: ")
+	var got map[string]string
+	if first != "event: "+name || json.Unmarshal([]byte(data), &got) != nil || len(got) != 1+len(ids)/2 || got["case"] == "" {
+		t.Fatalf("got %q, want %s %v", text, name, ids)
+	}
+	for i := 0; i < len(ids); i += 2 {
+		if got[ids[i]] != ids[i+1] {
+			t.Fatalf("got %q, want %s %v", text, name, ids)
+		}
+	}
+}
+
+func TestAStreamFollowsACase(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- in.Outbox.Run(ctx) }() // notices what the publisher stores
+	defer func() { cancel(); desktest.OK(t, <-ended) }()
+	_, err := in.Outbox.Accounts().AddPartner(t.Context(), "ops", "acme", "ACME", []string{desktest.Study})
+	desktest.OK(t, err)
+	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
+	b := in.SignedIn(desktest.User)
+	stream := follow(t, b, "5")
+
+	in.Register(desktest.Agreeing(desktest.Study, 6, "01-704-1009")...) // of another case
+	signed := in.Sign("500")[0].Event
+	event(t, stream, "waiting")
+	last := in.Publish(0)
+	event(t, stream, "published", "assessment", "500", "event", signed)
+	receipt := events.Receipt{Partner: "acme", Study: events.StudyKey(desktest.Study), Delivered: last}
+	desktest.OK(t, in.Outbox.Receipts().NoteReceipts(t.Context(), []events.Receipt{receipt}))
+	event(t, stream, "delivered", "assessment", "500", "event", signed, "partner", "acme")
+	receipt.Acknowledged = last
+	desktest.OK(t, in.Outbox.Receipts().NoteReceipts(t.Context(), []events.Receipt{receipt}))
+	event(t, stream, "acknowledged", "assessment", "500", "event", signed, "partner", "acme")
+
+	t.Run("ends with the grant, before it says more", func(t *testing.T) {
+		desktest.OK(t, in.Outbox.Accounts().RevokePI(t.Context(), "ops", desktest.User, desktest.Study))
+		in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")[1])
+		changed := desktest.Agreeing(desktest.Study, 5, "01-704-1008")[1]
+		changed.Revision = 2
+		in.Register(changed)
+		if text := next(t, stream); text != "" {
+			t.Errorf("got %q", text)
+		}
+	})
+}
+
+func TestAStreamEndsWithItsSessionAndTheServer(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
+	path := "/live?case=" + events.StudyKey(desktest.Study) + "/5"
+	b, other := in.SignedIn(desktest.User), in.SignedIn(desktest.User)
+	stream, more := follow(t, b, "5"), follow(t, other, "5")
+	if p := b.Post("/sign-out", url.Values{}); p.Status != http.StatusSeeOther {
+		t.Fatalf("sign-out: %d", p.Status)
+	}
+	if text := next(t, stream); text != "" {
+		t.Errorf("after the sign-out: %q", text)
+	}
+	want(t, b.Get(path), 401)
+
+	for range 7 {
+		follow(t, other, "5")
+	}
+	if p := want(t, other.Get(path), 503); p.Header.Get("Retry-After") == "" {
+		t.Error("too many streams are refused without Retry-After")
+	}
+	counted(t, in, "signoff_desk_live_streams", " 8")
+	for _, query := range []string{"", "?case=", "?case=x/5", "?case=" + events.StudyKey(desktest.Study) + "/99"} {
+		want(t, in.SignedIn(desktest.User).Get("/live"+query), 404)
+	}
+	in.Desk.Stop()
+	if _, err := io.ReadAll(more); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,160 @@
+package desk
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/recist"
+	"github.com/seed-e88a4ece/signoff/outbox/receipts"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
+)
+
+// receiptPage is what the page of a sign-off shows.
+type receiptPage struct {
+	Subject, Study string
+	Case, Revision int32
+	Path           string // of the case; empty where the PI may not see it any more
+	Self           string // path and query of this page
+	Versions       []receiptVersion
+	Mine           bool // whether the PI has signed it
+	Signature      events.Signature
+	Parked         bool
+	Reception      receipts.Reception // of the last event of the sign-off
+	Next           *review.QueuedCase // that waits; nil for none
+	Withdraw       *withdrawForm      // nil where nothing can be withdrawn here
+}
+
+// receiptVersion is a version that was signed.
+type receiptVersion struct {
+	review.Version
+	review.Receipt
+	Derived recist.Response // what RECIST 1.1 gives now; empty if the findings are not those of the sign-off any more
+}
+
+// Published reports whether the broker has stored each event of the sign-off.
+func (p receiptPage) Published() bool {
+	return !slices.ContainsFunc(p.Versions, func(v receiptVersion) bool { return v.Publication.StreamSequence == 0 })
+}
+
+// Title names the visits that were signed.
+func (p receiptPage) Title() string {
+	var names []string
+	for _, v := range p.Versions {
+		names = append(names, v.Assessment.Name)
+	}
+	if len(names) > 1 {
+		return join(names) + " are"
+	}
+	return join(names) + " is"
+}
+
+// showReceipt answers with the page of the sign-off that the event in the query names. It
+// is for whoever is granted the study, and for the signer after a grant has ended too.
+func (d *Desk) showReceipt(w http.ResponseWriter, q *request, key string, number int32) error {
+	p, c, err := d.readReceipt(q, key, number, q.URL.Query().Get("signed"))
+	if err != nil {
+		return hidden(err, errNoCase)
+	}
+	if p.Path != "" && len(p.Versions) == 1 {
+		p.Withdraw = d.withdrawForm(q, c, p.Versions[0].Assessment.ID, nil, nil)
+	}
+	f := d.frame(q, "", p.Title()+" signed", p)
+	if p.Path != "" {
+		f.Live = liveOf(key, number)
+	}
+	return pages.Write(w, http.StatusOK, "receipt", f)
+}
+
+// readReceipt returns what the page of a sign-off shows, and the case as it is now.
+func (d *Desk) readReceipt(q *request, key string, number int32, event string) (p receiptPage, c review.Case, err error) {
+	if number == 0 || event == "" {
+		return p, c, errNoCase
+	}
+	reviews := d.outbox.Reviews()
+	versions, err := reviews.SignedTogether(q.Context(), key, number, event)
+	if err != nil {
+		return p, c, err
+	}
+	a := versions[0].Assessment
+	granted := slices.Contains(q.pi.Studies, a.Study)
+	p = receiptPage{
+		Subject: a.Subject, Study: a.Study, Case: number, Revision: a.Case.Revision, Self: q.URL.RequestURI(),
+		Mine: versions[0].Signature.User == q.pi.User, Signature: *versions[0].Signature, Parked: d.parked(q.Context(), a.Study),
+	}
+	if !granted && !p.Mine {
+		return p, c, errNoCase
+	}
+	if c, err = reviews.Case(q.Context(), a.Study, number); err != nil {
+		return p, c, err
+	}
+	if p.Versions, err = d.receiptVersions(q, c, versions); err != nil {
+		return p, c, err
+	}
+	last := p.Versions[len(p.Versions)-1]
+	if p.Reception, err = d.outbox.Receipts().SignOffReception(q.Context(), last.Assessment.ID, last.Publication.Event); err != nil {
+		return p, c, err
+	}
+	if !granted {
+		return p, c, nil
+	}
+	p.Path = casePath(key, number)
+	p.Next, err = d.nextCase(q, a.Study, number)
+	return p, c, err
+}
+
+// receiptVersions returns the versions with what is stored of their sign-off. The case c is
+// as it is now.
+func (d *Desk) receiptVersions(q *request, c review.Case, versions []review.Version) (shown []receiptVersion, err error) {
+	checked := c.Check()
+	for _, v := range versions {
+		r := receiptVersion{Version: v}
+		if r.Receipt, err = d.outbox.Reviews().Receipt(q.Context(), v.Assessment.ID, v.Publication.Event); err != nil {
+			return nil, err
+		}
+		// The response is shown only if the check says now what it said then.
+		if now := checked[v.Assessment.ID]; len(r.Findings) > 0 && slices.Equal(review.Contradictions(now), r.Findings) {
+			r.Derived = now.Derived
+		}
+		shown = append(shown, r)
+	}
+	return shown, nil
+}
+
+// nextCase returns the case that waits longest for the PI, other than this one, or nil.
+func (d *Desk) nextCase(q *request, study string, number int32) (*review.QueuedCase, error) {
+	queue, err := d.outbox.Reviews().Queue(q.Context(), review.QueueFilter{Studies: q.pi.Studies, Limit: 2})
+	for i := range queue {
+		if queue[i].Study != study || queue[i].Number != number {
+			return &queue[i], nil
+		}
+	}
+	return nil, err
+}
+
+// receiptPath returns the path of the receipt of a sign-off. It is one that the signer can
+// read when the grant has ended too.
+func receiptPath(assessment, event string) string {
+	return "/assessments/" + assessment + "?" + url.Values{"signed": {event}}.Encode()
+}
+
+// sentenceOf returns the text of a finding as it is stored, without its code.
+func sentenceOf(finding string) string {
+	if _, text, ok := strings.Cut(finding, ": "); ok {
+		return text
+	}
+	return finding
+}
+
+// Sentences returns what contradicted the version when it was signed.
+func (v receiptVersion) Sentences() (texts []string) {
+	for _, finding := range v.Findings {
+		texts = append(texts, sentenceOf(finding))
+	}
+	return texts
+}
+
+// Recorded returns the response as it is recorded.
+func (v receiptVersion) Recorded() recist.Response { return recist.Response(v.Assessment.Conclusion) }
