@@ -27,7 +27,7 @@ import (
 // Limits of waiting. They are long because the machine may be slow and busy.
 const (
 	tabTimeout  = 5 * time.Minute
-	stepTimeout = 12 * time.Second
+	stepTimeout = time.Minute
 )
 
 // step is a step in a tab.

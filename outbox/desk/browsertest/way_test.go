@@ -218,6 +218,16 @@ func TestACaseSignedInAnotherTab(t *testing.T) {
 	second.clean()
 }
 
+// The page of what waits says when more waits.
+func TestThePageOfWhatWaitsFollows(t *testing.T) {
+	in := desktest.Install(t, desk.Config{})
+	b := newTab(t, in.Server.URL)
+	b.signedIn(desktest.User, "/waiting")
+	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
+	b.eventually(false, "the page says how much waits", contains("#waiting-head", "2 assessments of 1 case"))
+	b.clean()
+}
+
 // What is signed has the name, the time and the meaning of the signature on the page and on
 // paper.
 func TestASignatureIsPrintedWhole(t *testing.T) {
