@@ -202,6 +202,14 @@ type Page struct {
 	Body   string
 }
 
+// Main returns the part of the page between the navigation and the footer, which does not
+// depend on who is signed in and for how long.
+func (p Page) Main() string {
+	_, text, _ := strings.Cut(p.Body, "<main")
+	text, _, _ = strings.Cut(text, "</main>")
+	return text
+}
+
 // Location returns where a redirect leads to, without the origin.
 func (p Page) Location() string { return p.Header.Get("Location") }
 
