@@ -45,7 +45,7 @@ func (m *Model) search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) 
 	}
 	if err != nil {
 		if events.CodeOf(err) == events.Outdated {
-			if _, invalid := conditions(q); invalid != nil {
+			if _, invalid := conditions(q, 0); invalid != nil {
 				return Page{}, invalid
 			}
 		}
@@ -88,10 +88,10 @@ type view struct {
 func readView(ctx context.Context, tx *sqlx.Tx, key string, asOf *uint64) (v view, err error) {
 	err = tx.QueryRowContext(ctx, `
 		select d.number, d.filling, coalesce(s.study, -1), coalesce(s.sequence, 0), coalesce(s.hash, ''), coalesce(s.reports, 0),
-			coalesce(s.unknown, ''), coalesce(s.observations, 0), coalesce(s.report_events, 0)
+			coalesce(s.unknown, ''), coalesce(s.observations, 0), coalesce(s.report_events, 0), coalesce(s.longest, 0)
 		from derivation d
 		left join studies s on s.token = +?`, key).
-		Scan(&v.derivation, &v.filling, &v.Study, &v.Number, &v.Hash, &v.Reports, &v.Unknown, &v.study.Observations, &v.ReportEvents)
+		Scan(&v.derivation, &v.filling, &v.Study, &v.Number, &v.Hash, &v.Reports, &v.Unknown, &v.study.Observations, &v.ReportEvents, &v.Longest)
 	if err != nil {
 		return v, err
 	}
