@@ -70,7 +70,7 @@ func (o *clusterServer) serve() {
 }
 
 // begin starts the program. The channel is closed once it is ready.
-func (o *clusterServer) begin() (ready chan struct{}) {
+func (o *clusterServer) begin() <-chan struct{} {
 	o.t.Helper()
 	s := o.settings()
 	s.Listen = cmp.Or(o.listen, s.Listen)
@@ -80,8 +80,7 @@ func (o *clusterServer) begin() (ready chan struct{}) {
 	}
 	o.p = p
 	ctx, cancel := context.WithCancel(context.Background())
-	ready = make(chan struct{})
-	done := make(chan error, 1)
+	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- p.Run(ctx, func(datadir.Serving) { close(ready) }) }()
 	o.stop = sync.OnceFunc(func() {
 		cancel()

@@ -1,8 +1,10 @@
 package desk_test
 
 import (
-	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -98,6 +100,30 @@ func TestWithoutItsCookieAPageExplainsWhy(t *testing.T) {
 	if p := b.Get(p.Location()); p.Status != http.StatusSeeOther {
 		t.Errorf("with the cookie: %d", p.Status)
 	}
+
+	plain := httptest.NewServer(in.Desk)
+	t.Cleanup(plain.Close)
+	for _, c := range []struct{ host, referer, want string }{
+		{"10.1.2.3:8081", "http://10.1.2.3:8081/sign-in", `<code>http://10.1.2.3:8081</code>. Browsers keep this cookie only over https`},
+		{"10.1.2.3:8081", "", `Call <a href="https://desk.example.org">`},
+		{"desk.example.org", "https://desk.example.org/sign-in", "Allow cookies"}, // behind a proxy that does TLS
+		{"127.0.0.1:8081", "http://127.0.0.1:8081/sign-in", "Allow cookies"},
+		{"[::1]:8081", "", "Allow cookies"},
+		{"localhost", "", "Allow cookies"},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, plain.URL+"/sign-in?begun=1", http.NoBody)
+		desktest.OK(t, err)
+		r.Host = c.host
+		r.Header.Set("Referer", c.referer)
+		answer, err := plain.Client().Do(r)
+		desktest.OK(t, err)
+		body, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		desktest.OK(t, err)
+		if !strings.Contains(string(body), c.want) {
+			t.Errorf("at %s, from %q:\n%s", c.host, c.referer, body)
+		}
+	}
 }
 
 func TestSessionsEndByTime(t *testing.T) {
@@ -127,10 +153,8 @@ func TestSessionsEndByTime(t *testing.T) {
 				t.Fatalf("%s before the end: %d", left, p.Status)
 			}
 		}
-		var left struct{ Seconds int }
-		p := b.Post("/session", nil)
-		if err := json.Unmarshal([]byte(p.Body), &left); err != nil || left.Seconds != 600 {
-			t.Errorf("the script is told %s", p.Body)
+		if p := b.Post("/session", nil); p.Body != `{"seconds":600,"last":true}` {
+			t.Errorf("the script reads %s", p.Body)
 		}
 		clock.Add(10 * time.Minute)
 		showsSignIn(t, b, "a session lasts 12 hours at most")
@@ -138,7 +162,7 @@ func TestSessionsEndByTime(t *testing.T) {
 	t.Run("renewed by the script", func(t *testing.T) {
 		b := in.SignedIn(desktest.User)
 		clock.Add(14 * time.Minute)
-		if p := b.Post("/session", nil); p.Status != http.StatusOK || p.Body != `{"seconds":900}` {
+		if p := b.Post("/session", nil); p.Status != http.StatusOK || p.Body != `{"seconds":900,"last":false}` {
 			t.Errorf("%d %s", p.Status, p.Body)
 		}
 		clock.Add(14 * time.Minute)
@@ -186,6 +210,36 @@ func TestTheEndOfASessionIsAuditedAtItsTime(t *testing.T) {
 			t.Errorf("%s: audited at %s from %q", c.reason, at, from)
 		}
 		showsSignIn(t, b, c.text)
+	}
+}
+
+// Other requests of the session, and the look at all sessions, may come between the change of
+// a password and its end.
+func TestASessionGoesOnWhileItsPasswordIsChanged(t *testing.T) {
+	in := desktest.Install(t, desk.Config{})
+	ctx, sessions := t.Context(), in.Desk.Sessions()
+	s, _, err := sessions.Begin(ctx, desktest.User, "127.0.0.1")
+	desktest.OK(t, err)
+	other, _, err := sessions.Begin(ctx, desktest.User, "127.0.0.1")
+	desktest.OK(t, err)
+	desktest.OK(t, sessions.Renew(ctx, s, func() error {
+		if err := in.Outbox.Accounts().ChoosePassword(ctx, desktest.User, desktest.Password, chosen, "local"); err != nil {
+			return err
+		}
+		_, err := sessions.Check(ctx, s)
+		return err
+	}))
+	if _, err := sessions.Check(ctx, s); err != nil {
+		t.Errorf("the session: %v", err)
+	}
+	if _, err := sessions.Check(ctx, other); !errors.Is(err, session.EndedError{Reason: accounts.SessionPassword}) {
+		t.Errorf("another session: %v", err)
+	}
+	if err := sessions.Renew(ctx, s, func() error { return http.ErrBodyNotAllowed }); !errors.Is(err, http.ErrBodyNotAllowed) {
+		t.Error(err)
+	}
+	if _, err := sessions.Check(ctx, s); err != nil {
+		t.Errorf("after a refused change: %v", err)
 	}
 }
 

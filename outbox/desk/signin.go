@@ -168,11 +168,14 @@ func (d *Desk) endIfLocked(w http.ResponseWriter, q *request, err error) bool {
 	return true
 }
 
-// renewSession answers in how many seconds the session ends. That the script asks, because
-// the PI wants to stay signed in, is an activity.
+// renewSession answers in how many seconds the session ends, and whether that cannot be put
+// off any more. That the script asks, because the PI wants to stay signed in, is an activity.
 func (d *Desk) renewSession(w http.ResponseWriter, q *request) error {
 	left := d.sessions.Until(q.session).Sub(q.now)
-	body, err := json.Marshal(map[string]int{"seconds": int(math.Ceil(left.Seconds()))})
+	body, err := json.Marshal(struct {
+		Seconds int  `json:"seconds"`
+		Last    bool `json:"last"`
+	}{int(math.Ceil(left.Seconds())), left < d.sessions.IdleAfter()})
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,10 @@ func (n Node) Text() string {
 		w.linef("http: %s", operator.Quote(n.Monitor))
 	}
 	w.linef("max_payload: %d", defaultMaxPayload)
+	// A callout whose process is stopped or whose machine is gone gets its part of the
+	// logins until its connection is closed: after half a minute, by default after minutes.
+	w.linef("ping_interval: %s", operator.Quote("10s"))
+	w.linef("ping_max: 2")
 	w.open("jetstream")
 	w.linef("store_dir: %s", operator.Quote(n.StoreDir))
 	w.linef("sync_interval: always")

@@ -101,6 +101,10 @@ func TestANodeOfAClusterOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer opts.AccountResolver.Close()
+	// A callout that is stopped gets logins until its connection is closed.
+	if silence := opts.PingInterval * time.Duration(opts.MaxPingsOut+1); silence <= 0 || silence > 30*time.Second {
+		t.Errorf("a connection is closed after %s without an answer", silence)
+	}
 	if opts.TLSConfig == nil || opts.TLSConfig.ClientAuth != tls.NoClientCert {
 		t.Errorf("clients: %+v", opts.TLSConfig)
 	}

@@ -119,15 +119,16 @@ func onlyUnanswered(err error, to **operator.UnansweredError) bool {
 func (r *Reconciler) checkServers(ctx context.Context) (operator.Servers, error) {
 	servers, err := r.servers.Servers(ctx)
 	if err != nil {
-		err = fmt.Errorf("look which NATS servers answer: %w", err)
-		if ctx.Err() != nil {
-			return servers, err // whether they answer is not known
+		if ctx.Err() == nil {
+			r.status.setSilent(servers.Silent)
 		}
+		return servers, fmt.Errorf("look which NATS servers answer: %w", err)
 	}
+	r.status.setSilent(nil)
 	if r.status.setUnanswered(servers.Silent) && len(servers.Silent) > 0 {
 		r.cfg.Log.Warn("NATS servers do not answer; they may let through what is withdrawn until they do", "servers", strings.Join(servers.Silent, ", "))
 	}
-	return servers, err
+	return servers, nil
 }
 
 // watchServers checks the connections of all partners while a server does not answer or is

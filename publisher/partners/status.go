@@ -22,6 +22,10 @@ type Status struct {
 	// what was withdrawn meanwhile.
 	Unanswered []string
 
+	// Silent are all NATS servers that have answered before, if now none does. Then
+	// Unanswered is what was known last.
+	Silent []string
+
 	// WithdrawnLimit is the LimitedBy of the directory whose withdrawals were carried out
 	// last: no consumer, account or connection has more than that directory allows, on the
 	// servers that answer.
@@ -33,7 +37,7 @@ type status struct {
 	reason    error  // nil when ready
 	consumers Status // only the fields from Consumers to Refused
 
-	unanswered []string // names of servers
+	unanswered, silent []string // names of servers
 
 	withdrawn events.ChainHead // LimitedBy of the directory whose withdrawals were carried out last
 }
@@ -52,6 +56,13 @@ func (s *status) setUnanswered(servers []string) (changed bool) {
 	changed = !slices.Equal(s.unanswered, servers)
 	s.unanswered = slices.Clone(servers)
 	return changed
+}
+
+// setSilent stores the names of all servers if none answers; nil if one does.
+func (s *status) setSilent(servers []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent = servers
 }
 
 // set stores the reason for not being ready, nil when ready, and reports whether it
@@ -86,7 +97,7 @@ func (r *Reconciler) Status() Status {
 	r.status.mu.Lock()
 	defer r.status.mu.Unlock()
 	s := r.status.consumers
-	s.Unanswered = slices.Clone(r.status.unanswered)
+	s.Unanswered, s.Silent = slices.Clone(r.status.unanswered), slices.Clone(r.status.silent)
 	s.WithdrawnLimit = r.status.withdrawn
 	s.Ready, s.Reason = r.status.reason == nil, errorText(r.status.reason)
 	return s

@@ -84,8 +84,8 @@ func (w *bulk) writeStudy(tx *sqlx.Tx, index int) error {
 	w.chainHeads[key] = events.ChainHead{Number: uint64(w.reports), Hash: hash}
 	var row int64
 	if err := tx.QueryRow(`
-		insert into studies (token, sequence, hash, reports, observations, report_events)
-		values (?, ?, ?, ?, 0, ?)
+		insert into studies (token, sequence, hash, reports, observations, report_events, longest)
+		values (?, ?, ?, ?, 0, ?, 31)
 		returning study`, key, w.reports, hash, w.reports, w.reports).Scan(&row); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -115,9 +116,9 @@ func (c *changes) write(tx *sqlx.Tx) error {
 	for _, s := range c.studies {
 		_, err := tx.Exec(`
 			update studies
-			set sequence = ?, hash = ?, reports = ?, unknown = ?, observations = ?, report_events = ?
+			set sequence = ?, hash = ?, reports = ?, unknown = ?, observations = ?, report_events = ?, longest = ?
 			where study = ?`,
-			s.Number, s.Hash, s.Reports, s.Unknown, s.Observations, s.ReportEvents, s.Study)
+			s.Number, s.Hash, s.Reports, s.Unknown, s.Observations, s.ReportEvents, s.Longest, s.Study)
 		if err != nil {
 			return fmt.Errorf("store the chain head of study %s: %w", s.Key, err)
 		}
@@ -136,8 +137,8 @@ func (c *changes) getOrInsertStudy(tx *sqlx.Tx, key string) (study, error) {
 	}
 	s := study{Key: key}
 	err := tx.QueryRow(`
-		insert into studies (token, sequence, hash, reports)
-		values (?, 0, '', 0)
+		insert into studies (token, sequence, hash, reports, longest)
+		values (?, 0, '', 0, 0)
 		returning study`, key).Scan(&s.Study)
 	return s, err
 }
@@ -207,6 +208,8 @@ func insertVersion(tx *sqlx.Tx, s *study, e events.Event, x *fhir.Index, nEnd an
 	if err != nil {
 		return 0, err
 	}
+	const day = 24 * time.Hour
+	s.Longest = max(s.Longest, int((effective.Until.Sub(effective.From)+day-1)/day))
 	observations := 0
 	err = tx.QueryRow(`
 		insert into reports (

@@ -4,18 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/retry"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
 // derivation is the version of the way in which this program derives the model's
 // content from events. It must be increased with each change of what is stored for
 // events that are applied already: a new table or column that is filled from them,
-// or another meaning of an old one. Migrations change the schema only. A model whose
+// unless its default is right for them, or another meaning of an old one. Migrations change the schema only. A model whose
 // content has another number, higher or lower, is derived again from the stream, in
 // an empty file with these migrations.
 const derivation = 2
@@ -40,6 +43,26 @@ func readDerivation(tx *sqlx.Tx) (number int, filling int64, err error) {
 		select number, filling
 		from derivation`).Scan(&number, &filling)
 	return number, filling, err
+}
+
+// checkDerivation returns an Unavailable error if another derivation has made the
+// content, which may have neither events nor Observations then.
+func (v view) checkDerivation() error {
+	if v.derivation != derivation {
+		return &events.Error{
+			Code: events.Unavailable, Message: "The content is being derived again by this version; ask again later.", RetryAfter: 10 * time.Second,
+		}
+	}
+	return nil
+}
+
+// checkDerivation is view.checkDerivation for a query without a view.
+func checkDerivation(tx *sqlx.Tx) error {
+	number, _, err := readDerivation(tx)
+	if err != nil {
+		return err
+	}
+	return view{derivation: number}.checkDerivation()
 }
 
 // sameFilling returns stream.ErrMoved if the content was replaced since the filling
@@ -141,4 +164,32 @@ func (m *Model) setRefill(change func(*Refill)) {
 	if m.status.Refill.Needed {
 		change(&m.status.Refill)
 	}
+}
+
+// Outdated returns the studies, by study key, that have an event of a kind that only a
+// newer version knows, with the type of the first one. The event may have withdrawn a
+// report, so Search and Report return no data of the study. Internal studies are not
+// among them; see access.Directory for those.
+func (m *Model) Outdated(ctx context.Context) (map[string]string, error) {
+	types := make(map[string]string)
+	err := database.Each(ctx, m.db.Reader, func(row database.Row) error {
+		var key, unknown string
+		err := row.Scan(&key, &unknown)
+		if !events.InternalStudy(key) {
+			types[key] = unknown
+		}
+		return err
+	}, `
+		select token, unknown
+		from studies
+		where unknown <> ''`)
+	if err != nil {
+		return nil, fmt.Errorf("read outdated studies: %w", err)
+	}
+	return types, nil
+}
+
+// outdated returns the error for a study that has an event of the unknown type.
+func outdated(study, unknown string) error {
+	return events.Errorf(events.Outdated, "study %s has an event of type %s, which this version does not know; run a newer version of signoff", study, unknown)
 }

@@ -22,7 +22,7 @@ import (
 // steps. Any other page is a part of the list of all rows that match. The list is made
 // once and serves all further pages, because a study at a number never changes.
 func (m *Model) places(ctx context.Context, tx *sqlx.Tx, v view, q Query) (rows []int64, total int, err error) {
-	where, err := conditions(q)
+	where, err := conditions(q, v.Longest)
 	if err != nil {
 		return nil, 0, err
 	}

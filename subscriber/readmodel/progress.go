@@ -36,13 +36,14 @@ type study struct {
 
 	Observations int    // of the available reports
 	ReportEvents uint64 // events about reports
+	Longest      int    // days of the longest date of an assessment
 }
 
 // studyColumns are those that scanStudy reads.
-const studyColumns = "study, token, sequence, hash, reports, unknown, observations, report_events"
+const studyColumns = "study, token, sequence, hash, reports, unknown, observations, report_events, longest"
 
 func scanStudy(row database.Row) (s study, err error) {
-	err = row.Scan(&s.Study, &s.Key, &s.Number, &s.Hash, &s.Reports, &s.Unknown, &s.Observations, &s.ReportEvents)
+	err = row.Scan(&s.Study, &s.Key, &s.Number, &s.Hash, &s.Reports, &s.Unknown, &s.Observations, &s.ReportEvents, &s.Longest)
 	return s, err
 }
 

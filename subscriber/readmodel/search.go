@@ -45,7 +45,7 @@ func (m *Model) search(ctx context.Context, tx *sqlx.Tx, q Query) (Page, error) 
 	}
 	if err != nil {
 		if events.CodeOf(err) == events.Outdated {
-			if _, invalid := conditions(q); invalid != nil {
+			if _, invalid := conditions(q, 0); invalid != nil {
 				return Page{}, invalid
 			}
 		}
@@ -88,10 +88,10 @@ type view struct {
 func readView(ctx context.Context, tx *sqlx.Tx, key string, asOf *uint64) (v view, err error) {
 	err = tx.QueryRowContext(ctx, `
 		select d.number, d.filling, coalesce(s.study, -1), coalesce(s.sequence, 0), coalesce(s.hash, ''), coalesce(s.reports, 0),
-			coalesce(s.unknown, ''), coalesce(s.observations, 0), coalesce(s.report_events, 0)
+			coalesce(s.unknown, ''), coalesce(s.observations, 0), coalesce(s.report_events, 0), coalesce(s.longest, 0)
 		from derivation d
 		left join studies s on s.token = +?`, key).
-		Scan(&v.derivation, &v.filling, &v.Study, &v.Number, &v.Hash, &v.Reports, &v.Unknown, &v.study.Observations, &v.ReportEvents)
+		Scan(&v.derivation, &v.filling, &v.Study, &v.Number, &v.Hash, &v.Reports, &v.Unknown, &v.study.Observations, &v.ReportEvents, &v.Longest)
 	if err != nil {
 		return v, err
 	}
@@ -118,17 +118,6 @@ func readView(ctx context.Context, tx *sqlx.Tx, key string, asOf *uint64) (v vie
 		from events
 		where study = +? and n = +?`, v.Study, v.position).Scan(&v.reports, &v.observations)
 	return v, err
-}
-
-// checkDerivation returns an Unavailable error if another derivation has made the
-// content, which may have neither events nor Observations then.
-func (v view) checkDerivation() error {
-	if v.derivation != derivation {
-		return &events.Error{
-			Code: events.Unavailable, Message: "The content is being derived again by this version; ask again later.", RetryAfter: 10 * time.Second,
-		}
-	}
-	return nil
 }
 
 // total returns how many reports or Observations were available at the position.
@@ -405,41 +394,4 @@ func (m *Model) Observations(ctx context.Context, id string) (list []Observation
 		return nil, fmt.Errorf("read Observation: %w", err)
 	}
 	return list, nil
-}
-
-// checkDerivation is view.checkDerivation for a query without a view.
-func checkDerivation(tx *sqlx.Tx) error {
-	number, _, err := readDerivation(tx)
-	if err != nil {
-		return err
-	}
-	return view{derivation: number}.checkDerivation()
-}
-
-// Outdated returns the studies, by study key, that have an event of a kind that only a
-// newer version knows, with the type of the first one. The event may have withdrawn a
-// report, so Search and Report return no data of the study. Internal studies are not
-// among them; see access.Directory for those.
-func (m *Model) Outdated(ctx context.Context) (map[string]string, error) {
-	types := make(map[string]string)
-	err := database.Each(ctx, m.db.Reader, func(row database.Row) error {
-		var key, unknown string
-		err := row.Scan(&key, &unknown)
-		if !events.InternalStudy(key) {
-			types[key] = unknown
-		}
-		return err
-	}, `
-		select token, unknown
-		from studies
-		where unknown <> ''`)
-	if err != nil {
-		return nil, fmt.Errorf("read outdated studies: %w", err)
-	}
-	return types, nil
-}
-
-// outdated returns the error for a study that has an event of the unknown type.
-func outdated(study, unknown string) error {
-	return events.Errorf(events.Outdated, "study %s has an event of type %s, which this version does not know; run a newer version of signoff", study, unknown)
 }

@@ -307,6 +307,38 @@ func TestSearch(t *testing.T) {
 	})
 }
 
+// The longest date of a study is found by its last moment.
+func TestADateIsFoundByItsEnd(t *testing.T) {
+	var list []events.Event
+	studies := map[string]string{} // by their only date
+	for i, date := range []string{"2014", "2016", "2014-01", "2014-01-31", "2014-01-31T00:00:00", "2014-01-31T00:00:00Z"} {
+		s := &study{number: fmt.Sprintf("S%d", i+1)}
+		a := s.assessment(strconv.Itoa(i + 1))
+		a.Effective = date
+		list = append(list, s.sign(events.ReportSigned, a))
+		studies[date] = s.number
+	}
+	m := open(t, newPath(t), quiet)
+	if err := readmodel.Apply(t.Context(), m, list); err != nil {
+		t.Fatal(err)
+	}
+	for date, study := range studies {
+		p, err := events.ParsePeriod(date)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := events.Period{From: p.Until.Add(-2 * time.Microsecond), Until: p.Until.Add(-time.Microsecond)}
+		for _, op := range []readmodel.Op{readmodel.Gt, readmodel.Ge} {
+			page, err := m.Search(t.Context(), readmodel.Query{
+				Study: study, Where: []readmodel.Condition{{Column: readmodel.ColumnDate, Any: []readmodel.Comparison{{Op: op, Period: last}}}},
+			})
+			if err != nil || page.Total != 1 {
+				t.Errorf("%s %s: total %d, %v", op, date, page.Total, err)
+			}
+		}
+	}
+}
+
 func TestTotalAndPageAgreeWhileReportsComeAndGo(t *testing.T) {
 	b := newBroker(t)
 	m := open(t, newPath(t), readmodel.Config{MaxBatch: 3, Log: quiet.Log})

@@ -68,8 +68,9 @@ var observationColumns = map[Column]column{
 
 // clause is a part of a query's text and the values bound to it.
 type clause struct {
-	text strings.Builder
-	args []any
+	text    strings.Builder
+	args    []any
+	longest time.Duration // of the stored intervals that it compares with
 }
 
 // add appends to the text and to the bound values.
@@ -78,9 +79,10 @@ func (c *clause) add(text string, args ...any) {
 	c.args = append(c.args, args...)
 }
 
-// conditions returns the conditions of a query, each with "and" before it.
-func conditions(q Query) (*clause, error) {
-	c := &clause{}
+// conditions returns the conditions of a query, each with "and" before it. No date of the
+// study is longer than so many days.
+func conditions(q Query, longest int) (*clause, error) {
+	c := &clause{longest: time.Duration(longest) * 24 * time.Hour}
 	total := 0
 	for _, condition := range q.Where {
 		if total += len(condition.Any); total > maxComparisons {
@@ -189,15 +191,12 @@ func (col column) value(asked string) (any, error) {
 	}
 }
 
-// longest is longer than the longest interval of a stored date, which is a year.
-const longest = 367 * 24 * time.Hour
-
 // interval compares a stored [from, until) with that of the query. The index on dates
 // begins with the start of the interval. So each condition also has the bounds of the
 // start that follow from it, which change nothing else.
 func (c *clause) interval(col column, op Op, p events.Period) error {
 	from, until := boundary(p.From), boundary(p.Until)
-	least := boundary(earlier(p.From, p.Until.Add(-longest))) // of an interval that reaches beyond the query's, or begins with it
+	least := boundary(earlier(p.From, p.Until.Add(-c.longest))) // of an interval that reaches beyond the query's, or begins with it
 	within := "(" + col.name + " >= +? and " + col.until + " <= +?)"
 	switch op {
 	case Eq:

@@ -25,7 +25,11 @@ func (p *Server) notices() []check {
 // answered before, or the configured ones if none has answered yet. If all answer and they
 // are outside servers, it returns an error if one of them is too old.
 func (p *Server) natsServers(ctx context.Context) error {
-	names := p.Partners.Status().Unanswered
+	s := p.Partners.Status()
+	names := s.Unanswered
+	if len(s.Silent) > 0 {
+		names = s.Silent
+	}
 	if len(names) == 0 && p.outside != nil && !p.Reader.Conn().IsConnected() {
 		names = p.outside.Hosts()
 	}

@@ -48,6 +48,12 @@ func (a *API) authenticate(q *request) (caller, error) {
 			return caller{}, events.Errorf(events.Unauthenticated, "The credentials of Basic are not base64 of a user name, a colon and a password.")
 		}
 		pi, err := a.outbox.Accounts().Authenticate(q.Context(), user, password, q.address)
+		if events.CodeOf(err) == events.Forbidden {
+			return caller{}, &events.Error{
+				Code: events.Forbidden, Err: err,
+				Message: "An operator has set this password. It is only for choosing another one: on the page /password of this server, or with signoff pi password " + user + ".",
+			}
+		}
 		return caller{PI, pi.User, pi.Studies}, err
 	default:
 		return caller{}, events.Errorf(events.Unauthenticated, "The scheme is neither Basic nor Bearer: %s", wanted)

@@ -15,6 +15,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/fhir/rest/openapitest"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/api"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/clientaddress"
 )
 
 // Where the assessment of a call is.
@@ -167,6 +168,29 @@ func TestAnAssessmentBelongsToItsSource(t *testing.T) {
 	in.want(call{as: "edc", method: "GET", path: "/assessments/{id}", target: "/assessments/" + id}, 404)
 }
 
+func TestCallersBehindAProxyHaveTheirOwnAddresses(t *testing.T) {
+	t.Parallel()
+	proxies, err := clientaddress.Parse([]string{"127.0.0.0/8"})
+	ok(t, err)
+	for name, c := range map[string]struct {
+		trusted clientaddress.Proxies
+		status  int // for the second caller, after five failures of the first one
+	}{"of a trusted proxy": {proxies, 401}, "forged": {nil, 429}} {
+		in := install(t, api.Config{TrustedProxies: c.trusted})
+		in.callers["guesser"] = basic("guesser", "wrong password")
+		from := func(address string) call {
+			return call{as: "guesser", method: "GET", path: "/assessments", target: "/assessments", header: []string{"X-Forwarded-For", "192.0.2.1, " + address}}
+		}
+		for range 5 {
+			in.want(from("203.0.113.1"), 401)
+		}
+		in.want(from("203.0.113.1"), 429)
+		if a := in.send(from("203.0.113.2")); a.Status != c.status {
+			t.Errorf("%s: %d, want %d", name, a.Status, c.status)
+		}
+	}
+}
+
 // Each status of each operation is described, and is the program's. What send checks of
 // each answer against the description is not repeated here.
 func TestEachStatusIsAsDescribed(t *testing.T) {
@@ -180,6 +204,7 @@ func TestEachStatusIsAsDescribed(t *testing.T) {
 	for range 5 {
 		in.want(call{as: "guesser", method: "GET", path: "/assessments", target: "/assessments"}, 401)
 	}
+	in.want(call{as: "dr.new", method: "GET", path: "/assessments", target: "/assessments"}, 403, "on the page /password of this server, or with signoff pi password dr.new.")
 	large := `{"reason":"` + strings.Repeat("a", 1<<20) + `"}`
 	openapitest.Each(in.doc, func(path, method string, _ *openapi3.PathItem, _ *openapi3.Operation) {
 		c, listed := calls[method+" "+path]

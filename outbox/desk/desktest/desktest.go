@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -90,12 +92,12 @@ func InstallWith(t testing.TB, cfg desk.Config, of outbox.Config) *Installation 
 		cfg.Log = log
 	}
 	of.Clock, of.Log = cfg.Clock, log
-	var err error
+	content, err := withPIs()
+	OK(t, err)
+	OK(t, os.WriteFile(in.Path, content, 0o600))
 	in.Outbox, err = outbox.Open(t.Context(), in.Path, of)
 	OK(t, err)
 	t.Cleanup(func() { _ = in.Outbox.Close() })
-	OK(t, accountstest.AddPI(t.Context(), in.Outbox.Accounts(), "ops", User, Name, []string{Study}, Password))
-	OK(t, accountstest.AddPI(t.Context(), in.Outbox.Accounts(), "ops", OtherUser, "Dr. Chidi Okafor", []string{Other}, Password))
 	in.Desk, err = desk.New(in.Outbox, cfg)
 	OK(t, err)
 	in.Server = httptest.NewUnstartedServer(nil)
@@ -136,6 +138,31 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 		}
 	}
 }
+
+// withPIs returns the content of the file of an outbox with the two PIs. To hash passwords
+// takes long, so all installations of a test run begin with the same file. Its time is that
+// of NewClock.
+var withPIs = sync.OnceValues(func() (content []byte, err error) {
+	dir, err := os.MkdirTemp("", "desktest")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	path, ctx := filepath.Join(dir, "outbox.db"), context.Background()
+	o, err := outbox.Open(ctx, path, outbox.Config{Clock: NewClock().Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		accountstest.AddPI(ctx, o.Accounts(), "ops", User, Name, []string{Study}, Password),
+		accountstest.AddPI(ctx, o.Accounts(), "ops", OtherUser, "Dr. Chidi Okafor", []string{Other}, Password),
+		o.Close(), // writes all to the one file
+	)
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 // OK fails the test at once if err is not nil.
 func OK(t testing.TB, err error) {
@@ -200,6 +227,14 @@ type Page struct {
 	Status int
 	Header http.Header
 	Body   string
+}
+
+// Main returns the part of the page between the navigation and the footer, which does not
+// depend on who is signed in and for how long.
+func (p Page) Main() string {
+	_, text, _ := strings.Cut(p.Body, "<main")
+	text, _, _ = strings.Cut(text, "</main>")
+	return text
 }
 
 // Location returns where a redirect leads to, without the origin.

@@ -9,21 +9,19 @@
 (() => {
   window.addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); }); // Back shows no page of an ended session
   if (!document.body.dataset.idle) return;
-  const minute = 60000, warn = 2 * minute;
+  const minute = 60000;
   const tabs = 'BroadcastChannel' in window ? new BroadcastChannel('desk-session') : undefined;
-  let end = 0, renewed = false, warning, timer;
+  let end, warn, last = false, warning, timer; // warn is for how long before the end the warning is shown
 
   const leave = () => location.replace('/sign-in?ended=idle&next=' + encodeURIComponent(location.pathname + location.search));
 
-  const element = (name, text, properties) => Object.assign(document.createElement(name), { textContent: text }, properties);
+  const element = (name, properties) => Object.assign(document.createElement(name), properties);
 
   const show = () => {
-    const at = new Date(end).toISOString().slice(11, 16) + ' UTC';
-    warning = element('div', '', { className: 'note warn ends', id: 'session-ends' });
-    warning.setAttribute('role', 'alert');
-    warning.append(element('p', 'You will be signed out at ' + at + ', and what you have typed will be lost.' +
-      (renewed ? ' A session cannot last longer than that.' : '')));
-    if (!renewed) warning.append(element('button', 'Stay signed in', { type: 'button', onclick: stay }));
+    const text = 'You will be signed out at ' + new Date(end).toISOString().slice(11, 16) + ' UTC, and what you have typed will be lost.';
+    warning = element('div', { className: 'note warn ends', id: 'session-ends', role: 'alert' });
+    warning.append(element('p', { textContent: last ? text + ' The session cannot last longer.' : text }));
+    if (!last) warning.append(element('button', { textContent: 'Stay signed in', type: 'button', onclick: stay }));
     document.getElementById('main').prepend(warning);
   };
 
@@ -37,6 +35,7 @@
 
   const endAt = (time) => {
     end = time;
+    warn = Math.min(2 * minute, (end - Date.now()) / 2);
     warning?.remove();
     warning = undefined;
     look();
@@ -46,10 +45,10 @@
     try {
       const answer = await fetch('/session', { method: 'POST', redirect: 'manual' });
       if (!answer.ok) return leave(); // to the sign-in
-      const { seconds } = await answer.json();
-      renewed = true;
-      endAt(Date.now() + seconds * 1000);
-      renewed = false;
+      const renewed = await answer.json();
+      last = renewed.last;
+      endAt(Date.now() + renewed.seconds * 1000);
+      if (last) show();
       tabs?.postMessage(end);
     } catch { /* The desk does not answer now. The button stays. */ }
   };
