@@ -17,16 +17,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 	"go.uber.org/goleak"
-
-	"github.com/seed-e88a4ece/signoff/outbox/desk"
-	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
 )
 
 func TestMain(m *testing.M) {
@@ -129,14 +125,3 @@ var axe = sync.OnceValues(func() (string, error) {
 	text, err := os.ReadFile(axeFile)
 	return string(text), err
 })
-
-// needs skips the test if the desk does not have all of these routes yet.
-func needs(t *testing.T, in *desktest.Installation, patterns ...string) {
-	t.Helper()
-	routes := in.Desk.Routes()
-	for _, p := range patterns {
-		if !slices.ContainsFunc(routes, func(r desk.Route) bool { return r.Pattern == p }) {
-			t.Skipf("the desk has no route %q", p)
-		}
-	}
-}

@@ -69,7 +69,6 @@ var (
 // A PI signs in, meets a contradiction, is asked for a reason, signs, sees the event number
 // and the partner's acknowledgement arrive, and withdraws.
 func TestTheWayOfAPI(t *testing.T) {
-	needs(t, desktest.Install(t, desk.Config{}), showCase, postSignOff, showAssessment)
 	in := startProgram(t)
 	in.follow()
 	for i, way := range []struct {
@@ -139,7 +138,6 @@ func TestTheWayOfAPI(t *testing.T) {
 // for the password, and nothing is signed.
 func TestARefusedSignatureKeepsWhatWasTyped(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
-	needs(t, in, showCase, postSignOff)
 	visits, id := contradicting(71)
 	in.Register(visits...)
 	in.Sign(visits[0].ID, visits[1].ID, visits[2].ID)
@@ -201,7 +199,6 @@ func (b *tab) cannotSign() {
 // A case that is signed in another tab cannot be signed again unseen.
 func TestACaseSignedInAnotherTab(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
-	needs(t, in, showCase, postSignOff)
 	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
 	first := newTab(t, in.Server.URL)
 	first.signedIn(desktest.User, casePath(4))
@@ -232,7 +229,6 @@ func TestThePageOfWhatWaitsFollows(t *testing.T) {
 // paper.
 func TestASignatureIsPrintedWhole(t *testing.T) {
 	in := desktest.Install(t, desk.Config{Clock: desktest.NewClock().Now})
-	needs(t, in, showCase, postSignOff)
 	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
 	in.Sign("400", "401")
 	b := newTab(t, in.Server.URL)
