@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/session"
@@ -59,6 +61,10 @@ type Desk struct {
 	mux      *http.ServeMux
 	crossing *http.CrossOriginProtection
 
+	// contradicting has how many versions that wait contradict RECIST 1.1, by the stamp of
+	// their case.
+	contradicting *lru.Cache[string, int]
+
 	stopped chan struct{} // closed by Stop
 	stop    func()
 }
@@ -81,6 +87,7 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 		outbox: o, cfg: cfg, sessions: session.New(o.Accounts(), cfg.Sessions),
 		mux: http.NewServeMux(), crossing: http.NewCrossOriginProtection(), stopped: make(chan struct{}),
 	}
+	d.contradicting, _ = lru.New[string, int](8 * maxChecked) // fails only for a size of 0
 	d.stop = sync.OnceFunc(func() { close(d.stopped) })
 	if cfg.URL != "" {
 		if err := d.crossing.AddTrustedOrigin(cfg.URL); err != nil {

@@ -226,7 +226,8 @@ func checkPage(t testing.TB, p desktest.Page) {
 }
 
 func TestCasesThatWait(t *testing.T) {
-	in, clock := installQueue(t)
+	t.Parallel()
+	in, _ := installQueue(t)
 	b := in.SignedIn(desktest.User)
 	p := b.Get("/waiting")
 	checkPage(t, p)
@@ -288,6 +289,19 @@ func TestCasesThatWait(t *testing.T) {
 			}
 		}
 	})
+	t.Run("behind the last case", func(t *testing.T) {
+		for path, part := range map[string]string{
+			"/waiting?after=999999": "Nothing more waits.", "/waiting?after=999999&show=contradictions": "Nothing that waits from here on contradicts RECIST 1.1.",
+			"/signed?after=1": "There is nothing more.", "/history?after=1": "There is nothing more.", "/history?study=FHIR-T&after=1": "There is nothing more.",
+		} {
+			p := b.Get(path)
+			checkPage(t, p)
+			first, _, _ := strings.Cut(path, "?")
+			if !strings.Contains(p.Body, part) || !strings.HasPrefix(link(p, "First page"), first) {
+				t.Errorf("%s: %s", path, text(p.Body))
+			}
+		}
+	})
 	t.Run("nothing waits", func(t *testing.T) {
 		p := in.SignedIn(desktest.OtherUser).Get("/waiting")
 		checkPage(t, p)
@@ -305,11 +319,11 @@ func TestCasesThatWait(t *testing.T) {
 			t.Errorf("%d %s", p.Status, p.Body)
 		}
 	})
-	clock.Add(time.Minute)
 }
 
 // Cases are signed and registered between the pages.
 func TestPagesOfWhatWaitsLeaveOutNoCase(t *testing.T) {
+	t.Parallel()
 	in := desktest.Install(t, desk.Config{})
 	contradicting := map[int]bool{3: true, 60: true, 61: true, 119: true}
 	var all []events.Assessment
@@ -361,6 +375,7 @@ func TestPagesOfWhatWaitsLeaveOutNoCase(t *testing.T) {
 }
 
 func TestASearchForASubject(t *testing.T) {
+	t.Parallel()
 	in, _ := installQueue(t)
 	in.Register(followed(desktest.Other, 5, "elsewhere", 50)...)
 	in.Register(followed("FHIR-T", 90, "twice", 50)...)
