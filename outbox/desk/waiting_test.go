@@ -27,6 +27,9 @@ const (
 	direction = "\u202eX\u2066"
 )
 
+// mostPages bounds how many pages of a list a test reads.
+const mostPages = 20
+
 // third is the id of a study whose assessments have hostile texts.
 const third = "T<b>&3"
 
@@ -169,6 +172,7 @@ func checkPage(t testing.TB, p desktest.Page) {
 	t.Helper()
 	root, err := nethtml.Parse(strings.NewReader(p.Body))
 	desktest.OK(t, err)
+	checkNesting(t, p.Body)
 	ids, labels := map[string]int{}, map[string]bool{}
 	level := 0
 	var controls []string
@@ -221,6 +225,36 @@ func checkPage(t testing.TB, p desktest.Page) {
 	for _, raw := range []string{"<script>alert", "T<b>"} {
 		if strings.Contains(p.Body, raw) {
 			t.Errorf("the page has %q", raw)
+		}
+	}
+}
+
+// void elements have no end.
+var void = []string{"meta", "link", "input", "br", "img", "hr", "path", "rect", "circle", "line"}
+
+// checkNesting checks that each element ends where it began. A parser of HTML mends what does
+// not.
+func checkNesting(t testing.TB, body string) {
+	t.Helper()
+	var open []string
+	for z := nethtml.NewTokenizer(strings.NewReader(body)); ; {
+		switch z.Next() {
+		case nethtml.ErrorToken:
+			if len(open) > 0 {
+				t.Errorf("%q do not end", open)
+			}
+			return
+		case nethtml.StartTagToken:
+			if name, _ := z.TagName(); !slices.Contains(void, string(name)) {
+				open = append(open, string(name))
+			}
+		case nethtml.EndTagToken:
+			name, _ := z.TagName()
+			if len(open) == 0 || open[len(open)-1] != string(name) {
+				t.Errorf("</%s> stands in %q", name, open)
+				return
+			}
+			open = open[:len(open)-1]
 		}
 	}
 }
@@ -337,7 +371,7 @@ func TestPagesOfWhatWaitsLeaveOutNoCase(t *testing.T) {
 	in.Register(all...)
 	b := in.SignedIn(desktest.User)
 	read := func(path string, between func()) (subjects []string, pages int) {
-		for path != "" {
+		for path != "" && pages < mostPages {
 			p := b.Get(path)
 			for _, row := range rowsOf(t, p) {
 				subject, _, _ := strings.Cut(row, " ")
@@ -371,6 +405,51 @@ func TestPagesOfWhatWaitsLeaveOutNoCase(t *testing.T) {
 	got, pages = read("/waiting?show=contradictions", func() {})
 	if diff := cmp.Diff([]string{"S-003", "S-060", "S-061", "S-119"}, got); diff != "" || pages != 1 {
 		t.Errorf("%d pages; %s", pages, diff)
+	}
+}
+
+// Where much waits, contradictions are not counted, a search for them takes several requests,
+// and a study is not plotted.
+func TestAVeryLongQueue(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	const cases = 2001
+	var all []events.Assessment
+	for n := int32(1); n <= cases; n++ {
+		a := followed(desktest.Study, n, fmt.Sprintf("S-%04d", n), 50)[0]
+		if n == 1 || n == 1400 {
+			a.Measurement.Value = "51"
+		}
+		if all = append(all, a); len(all) == 667 {
+			in.Register(all...)
+			all = nil
+		}
+	}
+	b := in.SignedIn(desktest.User)
+	p := b.Get("/waiting")
+	if strings.Contains(text(p.Body), "contradict RECIST") || !strings.Contains(p.Body, "1–50 of 2001 cases") || strings.Contains(text(p.Body), "none contradicts") {
+		t.Errorf("%s", text(p.Body))
+	}
+	var found []string
+	requests := 0
+	for path := "/waiting?show=contradictions"; path != "" && requests < mostPages; requests++ {
+		p := b.Get(path)
+		checkPage(t, p)
+		for _, row := range rowsOf(t, p) {
+			found = append(found, row[:6])
+		}
+		if empty := len(rowsOf(t, p)) == 0; empty != strings.Contains(p.Body, "No contradiction up to here.") && link(p, "Search on") != "" {
+			t.Errorf("%s", text(p.Body))
+		}
+		path = link(p, "Search on")
+	}
+	if diff := cmp.Diff([]string{"S-0001", "S-1400"}, found); diff != "" || requests != 5 {
+		t.Errorf("%d requests; %s", requests, diff)
+	}
+	p = b.Get("/studies/" + events.StudyKey(desktest.Study))
+	checkPage(t, p)
+	if !strings.Contains(p.Body, "too many cases to be plotted") || strings.Contains(p.Body, "waterfall") {
+		t.Errorf("%s", text(p.Body))
 	}
 }
 
