@@ -73,6 +73,7 @@ func TestTheReceptionsOfACaseAreThoseOfItsAssessments(t *testing.T) {
 	for _, id := range []string{"acme", "globex"} {
 		must(d.Accounts().AddPartner(t.Context(), operator, id, "", []string{study}))(t)
 	}
+	must(d.Accounts().AddPartner(t.Context(), operator, "stranger", "", []string{"OTHER"}))(t)
 	d.register(assessment("1", 1, 1, 1), assessment("2", 1, 1, 1), assessment("3", 1, 1, 1), assessment("4", 2, 1, 1))
 	d.sign("1")
 	d.sign("2")
