@@ -49,7 +49,7 @@ func drawAssessment(t *rapid.T, n int) events.Assessment {
 // that counts has a panel.
 func TestEachLesionOfAnyCaseIsShown(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := review.Case{Number: 71, Subject: "a", Revision: rapid.Int32Range(0, 2).Draw(t, "signed case revision")}
+		c := review.Case{Study: "S", Number: 71, Subject: "a", Revision: rapid.Int32Range(0, 2).Draw(t, "signed case revision")}
 		for n := range rapid.IntRange(0, 5).Draw(t, "visits") {
 			v := review.Visit{ID: fmt.Sprint(7100 + n)}
 			if rapid.Bool().Draw(t, "signed") {
@@ -64,7 +64,7 @@ func TestEachLesionOfAnyCaseIsShown(t *testing.T) {
 			c.Visits = append(c.Visits, v)
 		}
 		checked := c.Check()
-		since, err := casetable.NewSince(c, rapid.SampledFrom([]string{"", "7100:9:9:false 7101:0:3:true 9:1:1:false"}).Draw(t, "seen"), func(id string) ([]review.Version, error) {
+		since, err := casetable.NewSince(c, rapid.SampledFrom([]string{"", "7100:9:9:false 7101:0:3:true 9:1:1:false"}).Draw(t, "seen"), func(string) ([]review.Version, error) {
 			return []review.Version{*version(drawAssessment(t, 0), 9)}, nil
 		})
 		if err != nil {

@@ -103,7 +103,8 @@ func NewSince(c review.Case, text string, versions func(id string) ([]review.Ver
 			return since, err
 		}
 		for _, version := range all {
-			if version.Registration == shown {
+			// The text is from outside, and the assessment may have been of another study once.
+			if version.Registration == shown && version.Assessment.Study == c.Study {
 				since.Shown[v.ID] = version.Assessment
 			}
 		}
