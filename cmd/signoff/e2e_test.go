@@ -3,18 +3,22 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 )
@@ -314,6 +318,68 @@ func TestTheTourEndsWell(t *testing.T) {
 	}
 	if r := signoff(t, "demo", "--once", "--data", dir); r.status != exitRefused || !strings.Contains(r.err, "is not a directory of the demo") {
 		t.Errorf("in somebody's directory: status %d, %s", r.status, r.err)
+	}
+}
+
+// After the tour, the printed address, user name and password file open the desk. There a
+// case waits that contradicts RECIST 1.1.
+func TestTheDemoLeadsToTheDesk(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "demo")
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var out, complaints lockedBuffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"demo", "--data", dir}, console.Terminal{In: strings.NewReader(""), Out: &out, Err: &complaints})
+	}()
+	eventually(t, "the end of the tour", func() error {
+		if !strings.Contains(out.String(), "Serving until Ctrl-C.") {
+			return fmt.Errorf("so far it has printed\n%s%s", &out, &complaints)
+		}
+		return nil
+	})
+	found := regexp.MustCompile(`(?m)^   (http://127\.0\.0\.1:\d+)/\n   user name  (\S+)\n   password   in (.+)$`).FindStringSubmatch(out.String())
+	if found == nil {
+		t.Fatalf("it prints no desk:\n%s", &out)
+	}
+	desk, user, file := found[1], found[2], found[3]
+	password, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	secret := strings.TrimSpace(string(password))
+	if strings.Contains(out.String(), secret) {
+		t.Error("it prints the password")
+	}
+	form := url.Values{"user": {user}, "password": {secret}, "next": {"/waiting"}}.Encode()
+	signIn, err := http.NewRequestWithContext(t.Context(), http.MethodPost, desk+"/sign-in", strings.NewReader(form))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signIn.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	answer, err := http.DefaultTransport.RoundTrip(signIn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != "/waiting" {
+		t.Errorf("the sign-in is answered %d, to %s", answer.StatusCode, answer.Header.Get("Location"))
+	}
+	checked := mustSignoff(t, "check", "--study", "DEMO-01", "--case", "11", "--json", "--data", dir).out
+	if !strings.Contains(checked, `"assessment":"2011","recorded":"Partial Response","derived":"Progressive Disease"`) {
+		t.Errorf("the check of case 11:\n%s", checked)
+	}
+	if w := mustSignoff(t, "waiting", "--study", "DEMO-01", "--case", "11", "--data", dir).out; !strings.Contains(w, "2011@1.1") {
+		t.Errorf("of case 11 there waits\n%s", w)
+	}
+	stop()
+	if status := <-ended; status != exitDone {
+		t.Errorf("status %d: %s", status, &complaints)
 	}
 }
 

@@ -191,7 +191,7 @@ func TestWrongSignatures(t *testing.T) {
 	refusal(t, exitUsage, beside(unread, "sign", "--all", "--as", "pi", "--meaning", "m"), "--study with --all")
 	refusal(t, exitRefused, beside(unread, "sign", "--study", "DEMO-O1", "--all", "--yes", "--as", "pi", "--meaning", "m"), "signoff waiting")
 
-	r := signoff(t, beside(stranger, "sign", "--study", "DEMO-01", "--all", "--yes", "--as", "stranger", "--meaning", "m")...)
+	r := signoff(t, beside(stranger, "sign", "--study", "DEMO-01", "--all", "--yes", "--as", "stranger", "--meaning", "m", "--reason", "2011=read again")...)
 	if n := strings.Count(r.err, "may not sign for study DEMO-01"); n != 1 || !strings.Contains(r.err, " cases)") || r.status != exitRefused {
 		t.Errorf("a PI without a grant is refused %d times: %s", n, r.err)
 	}

@@ -114,6 +114,7 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 	for _, r := range d.routes {
 		d.mux.Handle(r.Pattern, d.handler(r))
 	}
+	d.mux.HandleFunc("GET "+page.ForgetPath, page.Forget)
 	for _, a := range page.Assets() {
 		d.mux.Handle("GET "+a.Path, a)
 	}

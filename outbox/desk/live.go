@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -65,17 +66,22 @@ func liveOf(key string, number int32) string {
 // live answers with server-sent events about a case: "waiting" when what waits or was
 // signed has changed, "published" when an event of a report has got its stream sequence,
 // "delivered" and "acknowledged" when a partner has received it. Their data are ids only.
-// What the browser shows of them it asks for by itself.
+// What the browser shows of them it asks for by itself. Without a case in the query it sends
+// "waiting" when how much waits for the PI has changed.
 //
 // The connection ends when the browser closes it or does not read, with the session or the
 // grant, and with Stop. It is no activity of the PI.
 func (d *Desk) live(w http.ResponseWriter, q *request) error {
-	key, number, _ := strings.Cut(q.URL.Query().Get("case"), "/")
-	q.SetPathValue("key", key)
-	q.SetPathValue("case", number)
-	study, n, err := grantedCase(q)
-	if err != nil {
-		return err
+	var study string
+	var n int32
+	var err error
+	if q.URL.Query().Has("case") {
+		key, number, _ := strings.Cut(q.URL.Query().Get("case"), "/")
+		q.SetPathValue("key", key)
+		q.SetPathValue("case", number)
+		if study, n, err = grantedCase(q); err != nil {
+			return err
+		}
 	}
 	done, ok := d.streams.open(q.session)
 	if !ok {
@@ -87,7 +93,7 @@ func (d *Desk) live(w http.ResponseWriter, q *request) error {
 	defer closed()
 	changed, stop := d.outbox.Watch() // before the first reading, so that nothing is missed
 	defer stop()
-	last, err := d.look(q.Context(), study, n)
+	last, err := d.look(q.Context(), q.pi.Studies, study, n)
 	if err != nil {
 		return hidden(err, errNoCase)
 	}
@@ -102,7 +108,7 @@ func (d *Desk) live(w http.ResponseWriter, q *request) error {
 	return nil
 }
 
-// stream is a connection to a browser that follows a case.
+// stream is a connection to a browser that follows a case, or, without a study, what waits.
 type stream struct {
 	d          *Desk
 	q          *request
@@ -143,7 +149,7 @@ func (s *stream) follow(number int32, last caseState, changed <-chan struct{}) {
 		case <-due:
 			due = nil
 			pause.Reset(streamPause)
-			now, err := s.d.look(s.q.Context(), s.study, number)
+			now, err := s.d.look(s.q.Context(), s.q.pi.Studies, s.study, number)
 			if err != nil { // the browser connects again
 				if s.q.Context().Err() == nil {
 					s.d.cfg.Log.WarnContext(s.q.Context(), "cannot follow a case", "cause", err)
@@ -168,7 +174,7 @@ func (s *stream) allowed() bool {
 	if err != nil && !errors.As(err, &session.EndedError{}) && s.q.Context().Err() == nil {
 		s.d.cfg.Log.WarnContext(s.q.Context(), "cannot check the session of a stream", "cause", err)
 	}
-	return err == nil && slices.Contains(standing.Studies, s.study)
+	return err == nil && (s.study == "" || slices.Contains(standing.Studies, s.study))
 }
 
 // caseState is what a stream compares of a case.
@@ -180,8 +186,12 @@ type caseState struct {
 	partners map[string]events.Receipt
 }
 
-// look reads the state of a case.
-func (d *Desk) look(ctx context.Context, study string, number int32) (state caseState, err error) {
+// look reads the state of a case, or without a study how much waits in the studies of a PI.
+func (d *Desk) look(ctx context.Context, studies []string, study string, number int32) (state caseState, err error) {
+	if study == "" {
+		size, err := d.outbox.Reviews().QueueSize(ctx, review.QueueFilter{Studies: studies})
+		return caseState{stamp: fmt.Sprint(size)}, err
+	}
 	c, err := d.outbox.Reviews().Case(ctx, study, number)
 	if err != nil {
 		return state, err
@@ -205,7 +215,9 @@ func (d *Desk) look(ctx context.Context, study string, number int32) (state case
 func eventsBetween(before, now caseState) string {
 	var b strings.Builder
 	write := func(name string, ids map[string]any) {
-		ids["case"] = now.StudyKey + "/" + strconv.FormatInt(int64(now.Number), 10)
+		if now.StudyKey != "" {
+			ids["case"] = now.StudyKey + "/" + strconv.FormatInt(int64(now.Number), 10)
+		}
 		data, _ := json.Marshal(ids) // strings are no error
 		b.WriteString("event: " + name + "\ndata: " + string(data) + "\n\n")
 	}

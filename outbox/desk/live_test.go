@@ -122,7 +122,7 @@ func TestAStreamEndsWithItsSessionAndTheServer(t *testing.T) {
 		t.Error("too many streams are refused without Retry-After")
 	}
 	counted(t, in, "signoff_desk_live_streams", " 8")
-	for _, query := range []string{"", "?case=", "?case=x/5", "?case=" + events.StudyKey(desktest.Study) + "/99"} {
+	for _, query := range []string{"?case=", "?case=x/5", "?case=" + events.StudyKey(desktest.Study) + "/99"} {
 		want(t, in.SignedIn(desktest.User).Get("/live"+query), 404)
 	}
 	in.Desk.Stop()

@@ -49,7 +49,7 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 		return err
 	}
 	settings := server.Settings{
-		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
+		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", DeskListen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
 		BasePath: api.DefaultBasePath, MaxCount: server.DefaultMaxCount,
 	}
 	// The tour is on standard output; the log has only warnings and errors.
@@ -63,10 +63,11 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 	p.Metrics.MustRegister(t.Metrics()...)
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- p.Run(running, func(datadir.Serving) { close(ready) }) }()
+	ready, ended := make(chan datadir.Serving, 1), make(chan error, 1)
+	go func() { ended <- p.Run(running, func(s datadir.Serving) { ready <- s }) }()
+	var serving datadir.Serving
 	select {
-	case <-ready:
+	case serving = <-ready:
 	case err := <-ended:
 		if err == nil && cmd.Once { // stopped in order, but nothing was shown to arrive
 			return errNoTour
@@ -76,7 +77,7 @@ func (cmd *Command) Run(ctx context.Context, dir datadir.Dir, t console.Terminal
 		stop()
 		return errors.Join(errors.New("the program did not become ready"), <-ended)
 	}
-	toured := newTour(p, t.Out, runner, cmd.Once).run(running)
+	toured := newTour(p, serving.DeskURL, t.Out, runner, cmd.Once).run(running)
 	if ctx.Err() != nil && !cmd.Once {
 		toured = nil // it was stopped; only --once reports whether everything arrived
 	}

@@ -47,6 +47,7 @@ const (
 	demoMistake     = "2007" // signed, then withdrawn
 	demoShown       = "2003" // shown before it is signed
 	demoLeft        = "2010" // left for the person at the terminal to sign
+	demoDoubtful    = "2011" // contradicts RECIST 1.1; left to be signed at the desk
 )
 
 var demoStudies = []string{"FHIR-T", "DEMO-01"}
@@ -55,10 +56,11 @@ var demoStudies = []string{"FHIR-T", "DEMO-01"}
 // the operator, the PI and the partner. What people do, it does with the commands that they
 // would use.
 type tour struct {
-	p      *server.Server
-	runner Runner
-	out    io.Writer
-	step   int // number of the last heading
+	p       *server.Server
+	deskURL string
+	runner  Runner
+	out     io.Writer
+	step    int // number of the last heading
 
 	password string            // of the PI
 	secret   string            // of the partner
@@ -69,8 +71,8 @@ type tour struct {
 	once     bool // the program ends with the tour
 }
 
-func newTour(p *server.Server, out io.Writer, runner Runner, once bool) *tour {
-	return &tour{p: p, out: out, runner: runner, password: rand.Text(), pins: make(map[string]string), once: once}
+func newTour(p *server.Server, deskURL string, out io.Writer, runner Runner, once bool) *tour {
+	return &tour{p: p, deskURL: deskURL, out: out, runner: runner, password: rand.Text(), pins: make(map[string]string), once: once}
 }
 
 // signoff runs a command with --json. It decodes what that prints into facts, unless facts
@@ -124,7 +126,7 @@ func (d *tour) run(ctx context.Context) error {
 	}
 	defer stop()
 	for _, step := range []func(context.Context) error{
-		d.people, d.register, d.nothingYet, d.show, d.sign, d.page, d.withdraw, d.complete, d.tryYourself,
+		d.people, d.register, d.nothingYet, d.show, d.sign, d.page, d.withdraw, d.complete, d.desk, d.tryYourself,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -196,8 +198,8 @@ func (d *tour) people(ctx context.Context) error {
 	return nil
 }
 
-// register imports the assessments. It selects those that the tour signs: all but demoLeft,
-// case by case in the order of visits.
+// register imports the assessments. It selects those that the tour signs: all but demoLeft
+// and demoDoubtful, case by case in the order of visits.
 func (d *tour) register(ctx context.Context) error {
 	d.headingf("A source system hands in assessments; none is signed, so nobody sees them")
 	seed, err := d.file("seed.json", demoSeed)
@@ -222,7 +224,7 @@ func (d *tour) register(ctx context.Context) error {
 		})
 		for _, w := range waiting {
 			d.pins[w.Assessment.ID] = fmt.Sprintf("%s@%d.%d#%s", w.Assessment.ID, w.Assessment.Case.Revision, w.Assessment.Revision, w.Digest)
-			if w.Assessment.ID != demoLeft {
+			if w.Assessment.ID != demoLeft && w.Assessment.ID != demoDoubtful {
 				d.ids = append(d.ids, w.Assessment.ID)
 			}
 		}
@@ -358,6 +360,30 @@ func (d *tour) complete(ctx context.Context) error {
 		return err
 	}
 	d.linef("outbox and stream hold the same %s, number by number and hash by hash", console.Plural(len(recorded), "event"))
+	return nil
+}
+
+// desk prints how to sign in at the desk, and which case to look at. The PI has chosen the
+// password in the file, so it opens the desk.
+func (d *tour) desk(ctx context.Context) error {
+	if d.once {
+		return nil
+	}
+	waiting, err := d.p.Outbox.Reviews().Waiting(ctx, review.WaitingFilter{Study: demoStudies[1]})
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(waiting, func(w review.Waiting) bool { return w.Assessment.ID == demoDoubtful })
+	if at < 0 {
+		return fmt.Errorf("assessment %s does not wait", demoDoubtful)
+	}
+	a := waiting[at].Assessment
+	d.headingf("The PI's desk, in a browser on this machine")
+	d.linef("%s/", d.deskURL)
+	d.linef("user name  %s", demoPI)
+	d.linef("password   in %s", d.passwordPath())
+	d.linef("Case %d, subject %s: %s is recorded as %s, which", a.Case.ID, a.Subject, a.Name, a.Conclusion)
+	d.linef("RECIST 1.1 contradicts. It waits; signing it needs a reason.")
 	return nil
 }
 

@@ -51,3 +51,15 @@ var (
 
 // Assets returns the files that the pages load.
 func Assets() []Asset { return []Asset{style, script, Icon} }
+
+// ForgetPath is an empty style sheet that the sign-in loads after a session has ended. Its
+// answer makes the browser drop the pages that it keeps for Back. The header of the sign-in
+// itself is too early for that, because the page before is kept only after it, and the script
+// that loads such pages again may be off.
+const ForgetPath = "/assets/forget.css"
+
+// Forget answers ForgetPath.
+func Forget(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Clear-Site-Data", `"cache"`)
+}

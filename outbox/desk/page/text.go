@@ -15,6 +15,7 @@ import (
 var functions = template.FuncMap{
 	"style":   func() string { return style.Path },
 	"script":  func() string { return script.Path },
+	"forget":  func() string { return ForgetPath },
 	"icon":    func() string { return Icon.Path },
 	"visible": Visible,
 	"utc":     UTC,

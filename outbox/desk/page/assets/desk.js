@@ -97,6 +97,7 @@
     again = false;
     try {
       const answer = await fetch(page, { headers: { 'X-Live': '1' }, signal: AbortSignal.timeout(10000) });
+      if (over) return; // a form is being sent
       if (answer.redirected || answer.status === 404) { over = true; close(); location.assign(page); return; } // the session or the grant has ended
       if (answer.ok) replace(await answer.text());
     } catch { /* the server does not answer; the stream tries again */ }
@@ -116,6 +117,7 @@
     });
   };
 
+  document.addEventListener('submit', () => { over = true; close(); }); // after a sign-out the page must not ask for itself again
   document.addEventListener('visibilitychange', open);
   window.addEventListener('pagehide', close);
   window.addEventListener('pageshow', (e) => { if (e.persisted) open(); });
