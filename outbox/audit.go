@@ -110,13 +110,7 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 			return err
 		}
 	}
-	from, until := "", "~" // as texts, before and after all times
-	if !filter.From.IsZero() {
-		from = events.FormatTime(filter.From)
-	}
-	if !filter.Until.IsZero() {
-		until = events.FormatTime(filter.Until)
-	}
+	from, until := filter.times()
 	actions, studies, reader := textRows(filter.Actions), "[]", ""
 	if filter.Reader != nil {
 		reader, studies = filter.Reader.User, textRows(filter.Reader.Studies)
@@ -161,6 +155,18 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 		return fmt.Errorf("read audit trail: %w", err)
 	}
 	return err
+}
+
+// times returns the bounds of the lines' times as texts.
+func (f AuditFilter) times() (from, until string) {
+	until = "~" // after all times
+	if !f.From.IsZero() {
+		from = events.FormatTime(f.From)
+	}
+	if !f.Until.IsZero() {
+		until = events.FormatTime(f.Until)
+	}
+	return from, until
 }
 
 // textRows returns texts as the parameter of database.DB.JSONRows.

@@ -207,6 +207,15 @@ func TestTheQueueHoldsStillWhileOthersSignAndRegister(t *testing.T) {
 	if diff := cmp.Diff(review.QueueSize{Studies: 1, Cases: 9, Assessments: 11, Seen: 8}, size); diff != "" || oldest != "12:03" {
 		t.Errorf("the oldest at %s; %s", oldest, diff)
 	}
+	stamps := must(d.Reviews().Stamps(t.Context(), []string{study, "NONE"}))(t)
+	for _, c := range stamps {
+		if stamp := d.stamp(c.Number); c.Study != study || c.Stamp != stamp {
+			t.Errorf("%+v; the case has %s", c, stamp)
+		}
+	}
+	if len(stamps) != 9 {
+		t.Errorf("%d stamps", len(stamps))
+	}
 	if none := must(d.Reviews().QueueSize(t.Context(), review.QueueFilter{}))(t); none != (review.QueueSize{}) {
 		t.Errorf("of no study: %+v", none)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/changes"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/trail"
@@ -20,7 +21,7 @@ type assessmentPage struct {
 	ID, Name string
 	Status   string           // what the assessment is now
 	Versions []historyVersion // the latest first
-	Lines    []trailLine
+	Lines    []trail.Line
 	Withdraw *withdrawForm // nil where nothing can be withdrawn
 }
 
@@ -37,13 +38,6 @@ type historyVersion struct {
 // Sentences returns what contradicted the version when it was signed.
 func (v historyVersion) Sentences() []string {
 	return receiptVersion{Receipt: v.Receipt}.Sentences()
-}
-
-// trailLine is a line of the audit trail.
-type trailLine struct {
-	Number int64
-	Time   time.Time
-	Text   string
 }
 
 // grantedAssessment returns the case of the assessment that the path names, and the visit
@@ -105,7 +99,8 @@ func (d *Desk) writeAssessment(w http.ResponseWriter, q *request, status int, c 
 	}
 	slices.Reverse(data.Versions)
 	for _, l := range lines {
-		data.Lines = append(data.Lines, trailLine{l.Number, l.Time, trail.Sentence(l)})
+		e := outbox.AuditEntry{Number: l.Number, Time: l.Time, Actor: l.Actor, Action: l.Action, Study: c.Study, Subject: v.ID, Detail: l.Detail}
+		data.Lines = append(data.Lines, trail.Describe(e, outbox.Reader{User: q.pi.User, Studies: q.pi.Studies}))
 	}
 	f := d.frame(q, "", data.Name+" of "+c.Subject, data)
 	f.Problem, f.Live = p, liveOf(c.StudyKey, c.Number)

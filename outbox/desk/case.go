@@ -197,40 +197,32 @@ func chosenOf(c review.Case, asked []string) (chosen []string) {
 
 // addNotes adds what the PI must know of the state of the case.
 func (v *casePage) addNotes(asked, chosen []string) {
-	var stuck, withdrawn caseNote
-	waiting, missed := 0, false
-	for _, visit := range v.Case.Visits {
-		if visit.Waiting != nil {
-			waiting++
-			if reason := casetable.CannotSign(v.Case, visit); reason != "" {
-				stuck.Items = append(stuck.Items, noteItem{visit.Waiting.Assessment.Name, reason, ""})
-			}
-		}
-		if visit.Signed != nil && visit.Signed.Withdrawal != nil && v.Case.InForce(visit) == nil {
-			withdrawn.Items = append(withdrawn.Items, noteItem{
-				visit.Signed.Assessment.Name, "by " + visit.Signed.Withdrawal.Name + ", " + page.UTC(visit.Signed.Withdrawal.Time) + ":", visit.Signed.Withdrawal.Reason,
-			})
-		}
-	}
-	for _, id := range asked {
-		missed = missed || id != "all" && !slices.Contains(chosen, id)
-	}
+	missed := slices.ContainsFunc(asked, func(id string) bool { return id != "all" && !slices.Contains(chosen, id) })
+	waits := slices.ContainsFunc(v.Case.Visits, func(visit review.Visit) bool { return visit.Waiting != nil })
 	switch {
 	case len(chosen) > 0 && missed:
 		v.Notes = append(v.Notes, caseNote{Class: " warn", Heading: "A visit that you asked for cannot be signed now, or not together with the others"})
-	case len(chosen) == 0 && waiting == 0:
+	case !waits:
 		v.Notes = append(v.Notes, caseNote{Class: " ok", Heading: "Nothing of this case waits for you"})
 	}
-	if len(stuck.Items) > 0 {
-		stuck.Class, stuck.Heading = " warn", "Cannot be signed, until the source registers it again"
-		if len(chosen) == 0 {
-			stuck.Heading = "Nothing of this case can be signed, until the source registers it again"
-		}
-		v.Notes = append(v.Notes, stuck)
+	stuck := caseNote{Class: " warn", Heading: "Cannot be signed, until the source registers it again"}
+	if len(chosen) == 0 {
+		stuck.Heading = "Nothing of this case can be signed, until the source registers it again"
 	}
-	if len(withdrawn.Items) > 0 {
-		withdrawn.Class, withdrawn.Heading = " warn", "Withdrawn, and not counted"
-		v.Notes = append(v.Notes, withdrawn)
+	withdrawn := caseNote{Class: " warn", Heading: "Withdrawn, and not counted"}
+	for _, visit := range v.Case.Visits {
+		if reason := casetable.CannotSign(v.Case, visit); reason != "" {
+			stuck.Items = append(stuck.Items, noteItem{visit.Waiting.Assessment.Name, reason, ""})
+		}
+		if visit.Signed != nil && visit.Signed.Withdrawal != nil && v.Case.InForce(visit) == nil {
+			w := visit.Signed.Withdrawal
+			withdrawn.Items = append(withdrawn.Items, noteItem{visit.Signed.Assessment.Name, "by " + w.Name + ", " + page.UTC(w.Time) + ":", w.Reason})
+		}
+	}
+	for _, n := range []caseNote{stuck, withdrawn} {
+		if len(n.Items) > 0 {
+			v.Notes = append(v.Notes, n)
+		}
 	}
 }
 

@@ -18,8 +18,10 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/outbox/desk"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
 )
 
 var (
@@ -161,8 +163,7 @@ func contains(t *testing.T, p desktest.Page, texts ...string) {
 	}
 }
 
-// install opens an installation with a clock that stands, and the cases of Case71 in these
-// states: each number is that of a case.
+// install opens an installation with a clock that stands.
 func install(t testing.TB) (*desktest.Installation, *desktest.Clock) {
 	clock := desktest.NewClock()
 	return desktest.Install(t, desk.Config{Clock: clock.Now}), clock
@@ -199,7 +200,7 @@ func TestPagesOfTheSamples(t *testing.T) {
 			if s.Name != "lesions-500" && s.Name != "visits-26" {
 				golden(t, "case-"+s.Name, p)
 			}
-			for _, text := range []string{"alert(1)</script>", "alert(2)</script>"} {
+			for _, text := range []string{"alert(1)</script>", "alert(2)</script>", "{{.}}</textarea>"} {
 				if strings.Contains(p.Body, text) {
 					t.Errorf("%s is on the page as markup", text)
 				}
@@ -368,6 +369,30 @@ func TestACaseThatChangedSaysWhatChanged(t *testing.T) {
 	for _, malformed := range []string{"", "x:y:z:w", `"><script>`} {
 		form.Set("seen", malformed)
 		contains(t, get(t, b, "/changed/"+key+"/1?"+form.Encode(), http.StatusPreconditionFailed), "Everything below is as it is now")
+	}
+}
+
+func TestMarkupInSignaturesIsText(t *testing.T) {
+	in, _ := install(t)
+	const study = `S"><script>alert(3)</script>`
+	desktest.OK(t, accountstest.AddPI(t.Context(), in.Outbox.Accounts(), "ops", "hostile", desktest.Hostile, []string{study}, desktest.Password))
+	visits := desktest.Case71(study)[:2]
+	in.Register(visits...)
+	_, err := in.Outbox.SignOff(t.Context(), outbox.SignOff{User: "hostile", Meaning: desktest.Hostile, IDs: []string{"7100", "7101"}})
+	desktest.OK(t, err)
+	_, err = in.Outbox.Withdraw(t.Context(), outbox.Withdrawal{User: "hostile", ID: "7101", Meaning: desktest.Hostile, Reason: desktest.Hostile})
+	desktest.OK(t, err)
+	p := get(t, in.SignedIn("hostile"), "/cases/"+events.StudyKey(study)+"/71", http.StatusOK)
+	// In the cells and on paper: two signatures of sign-offs and one of a withdrawal, each with
+	// name and meaning, and its reason; and the note about the withdrawal. The name is in the
+	// frame, too.
+	if got := strings.Count(html.UnescapeString(p.Body), page.Visible(desktest.Hostile)); got < 2*(2*3+1)+2 {
+		t.Errorf("the text is there %d times:\n%s", got, p.Body)
+	}
+	for _, text := range []string{"<script>alert", desktest.Hostile} {
+		if strings.Contains(p.Body, text) {
+			t.Errorf("%s is on the page as markup", text)
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
@@ -72,6 +73,10 @@ type Desk struct {
 	metrics *metrics.Metrics
 	streams streams
 
+	// contradicting has how many versions that wait contradict RECIST 1.1, by the stamp of
+	// their case.
+	contradicting *lru.Cache[string, int]
+
 	stopped chan struct{} // closed by Stop
 	stop    func()
 }
@@ -98,6 +103,7 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 		mux: http.NewServeMux(), crossing: http.NewCrossOriginProtection(), stopped: make(chan struct{}),
 		metrics: metrics.New(), streams: streams{ofSession: make(map[*session.Session]int)},
 	}
+	d.contradicting, _ = lru.New[string, int](8 * maxChecked) // fails only for a size of 0
 	d.stop = sync.OnceFunc(func() { close(d.stopped) })
 	if cfg.URL != "" {
 		if err := d.crossing.AddTrustedOrigin(cfg.URL); err != nil {

@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"io"
 	"net/http"
 
 	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
@@ -32,4 +33,24 @@ func (d *Desk) ServeChanged(pattern string) {
 		p.Title = "This case changed; nothing was signed"
 		return d.writeCase(w, q, http.StatusPreconditionFailed, c, p, q.URL.Query(), "an earlier stamp")
 	}}))
+}
+
+// ExecuteCase returns a function that executes the template of the page of a case on data
+// that are ready.
+func (d *Desk) ExecuteCase(r *http.Request, number int32) (func() error, error) {
+	q := &request{Request: r, now: d.cfg.Clock()}
+	var err error
+	if q.session, q.pi, err = d.sessions.Resume(r.Context(), r.Cookies()[0].Value, true); err != nil {
+		return nil, err
+	}
+	c, err := d.outbox.Reviews().Case(r.Context(), q.pi.Studies[0], number)
+	if err != nil {
+		return nil, err
+	}
+	v, err := d.newCasePage(q, c, nil, nil, "")
+	if err != nil {
+		return nil, err
+	}
+	f := d.frame(q, "waiting", "Subject "+c.Subject, v)
+	return func() error { return pages["case"].ExecuteTemplate(io.Discard, "layout", f) }, nil
 }

@@ -27,7 +27,7 @@ func (d *Desk) history(w http.ResponseWriter, q *request) error {
 	if err != nil {
 		return err
 	}
-	before, err := q.position("after")
+	before, err := q.after()
 	if err != nil {
 		return err
 	}
@@ -50,10 +50,10 @@ func (d *Desk) history(w http.ResponseWriter, q *request) error {
 		query.Set("study", study)
 	}
 	if before > 0 {
-		p.First = address("/history", query, "after", 0)
+		p.First = address("/history", query, 0)
 	}
 	if more {
-		p.Next = address("/history", query, "after", p.Lines[linesPerPage-1].Number)
+		p.Next = address("/history", query, p.Lines[linesPerPage-1].Number)
 	}
 	return pages.Write(w, http.StatusOK, "history", d.frame(q, "history", "History", p))
 }

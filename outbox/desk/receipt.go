@@ -22,9 +22,9 @@ type receiptPage struct {
 	Mine           bool // whether the PI has signed it
 	Signature      events.Signature
 	Parked         bool
-	Reception      receipts.Reception // of the last event of the sign-off
-	Next           *review.QueuedCase // that waits; nil for none
-	Withdraw       *withdrawForm      // nil where nothing can be withdrawn here
+	Receivers      []receipts.Receiver // of the last event of the sign-off
+	Next           *review.QueuedCase  // that waits; nil for none
+	Withdraw       *withdrawForm       // nil where nothing can be withdrawn here
 }
 
 // receiptVersion is a version that was signed.
@@ -94,9 +94,11 @@ func (d *Desk) readReceipt(q *request, key string, number int32, event string) (
 		return p, c, err
 	}
 	last := p.Versions[len(p.Versions)-1]
-	if p.Reception, err = d.outbox.Receipts().SignOffReception(q.Context(), last.Assessment.ID, last.Publication.Event); err != nil {
+	progress, err := d.outbox.Receipts().Progress(q.Context())
+	if err != nil {
 		return p, c, err
 	}
+	p.Receivers = progress.Receivers(a.Study, last.Publication.StreamSequence)
 	if !granted {
 		return p, c, nil
 	}

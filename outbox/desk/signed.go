@@ -49,7 +49,7 @@ func (d *Desk) signed(w http.ResponseWriter, q *request) error {
 	if err != nil {
 		return err
 	}
-	before, err := q.position("after")
+	before, err := q.after()
 	if err != nil {
 		return err
 	}
@@ -74,10 +74,10 @@ func (d *Desk) signed(w http.ResponseWriter, q *request) error {
 		query.Set("study", study)
 	}
 	if before > 0 {
-		p.First = address("/signed", query, "after", 0)
+		p.First = address("/signed", query, 0)
 	}
 	if len(versions) > signedPerPage {
-		p.Next = address("/signed", query, "after", versions[signedPerPage-1].Position)
+		p.Next = address("/signed", query, versions[signedPerPage-1].Position)
 	}
 	return pages.Write(w, http.StatusOK, "signed", d.frame(q, "signed", "What you signed", p))
 }

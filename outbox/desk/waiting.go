@@ -47,7 +47,7 @@ func (d *Desk) waiting(w http.ResponseWriter, q *request) error {
 	if err != nil {
 		return err
 	}
-	after, err := q.position("after")
+	after, err := q.after()
 	if err != nil {
 		return err
 	}
@@ -128,25 +128,46 @@ func (d *Desk) eachWaiting(ctx context.Context, f review.QueueFilter, n int, fn 
 // false if too many cases wait to be checked for this. Complete reports whether the page has
 // all of them.
 func (d *Desk) contradictions(ctx context.Context, p waitingPage, studies []string, complete bool) (n int, ok bool, err error) {
+	for _, r := range p.Rows {
+		n += r.Contradicting
+		d.contradicting.Add(r.Case.Stamp, r.Contradicting)
+	}
 	if complete {
-		for _, r := range p.Rows {
-			n += r.Contradicting
-		}
 		return n, true, nil
 	}
+	n = 0
 	if p.Size.Cases > maxChecked {
 		return 0, false, nil
 	}
-	err = d.eachWaiting(ctx, review.QueueFilter{Studies: studies}, review.MaxPerPage-1, func(c review.QueuedCase) bool {
-		n += d.contradicting(c.Case)
-		return true
-	})
-	return n, err == nil, err
+	cases, err := d.outbox.Reviews().Stamps(ctx, studies)
+	if err != nil {
+		return 0, false, err
+	}
+	for _, c := range cases {
+		found, known := d.contradicting.Get(c.Stamp)
+		if !known {
+			if found, err = d.check(ctx, c.CaseOf); err != nil {
+				return 0, false, err
+			}
+		}
+		n += found
+	}
+	return n, true, nil
 }
 
-// contradicting returns queue.Contradicting of the case.
-func (d *Desk) contradicting(c review.Case) int {
-	return queue.Contradicting(c, c.Check())
+// check returns queue.Contradicting of a case, and 0 if it is not there any more. It keeps
+// the number by the stamp of the case, on which alone it depends.
+func (d *Desk) check(ctx context.Context, of review.CaseOf) (int, error) {
+	c, err := d.outbox.Reviews().Case(ctx, of.Study, of.Number)
+	if err != nil {
+		if events.CodeOf(err) == events.NotFound {
+			return 0, nil
+		}
+		return 0, err
+	}
+	n := queue.Contradicting(c, c.Check())
+	d.contradicting.Add(c.Stamp, n)
+	return n, nil
 }
 
 func contradict(n int) string {
@@ -196,13 +217,13 @@ func (p waitingPage) address(after int64) string {
 	if p.Only {
 		query.Set("show", showContradictions)
 	}
-	return address("/waiting", query, "after", after)
+	return address("/waiting", query, after)
 }
 
-// address returns a path with a query and a position in it; a position of 0 is left out.
-func address(path string, query url.Values, name string, position int64) string {
-	if position > 0 {
-		query.Set(name, strconv.FormatInt(position, 10))
+// address returns a path with a query in which after is a position; 0 is left out.
+func address(path string, query url.Values, after int64) string {
+	if after > 0 {
+		query.Set("after", strconv.FormatInt(after, 10))
 	}
 	if len(query) == 0 {
 		return path
@@ -231,15 +252,15 @@ func (q *request) chosenStudies() (studies []string, chosen string, err error) {
 	return nil, "", notVisible()
 }
 
-// position returns the value of a parameter that is a position in a list; 0 if it is absent.
-func (q *request) position(name string) (int64, error) {
-	text := q.URL.Query().Get(name)
+// after returns the position in a list behind which a page begins; 0 for the first page.
+func (q *request) after() (int64, error) {
+	text := q.URL.Query().Get("after")
 	if text == "" {
 		return 0, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 1 {
-		return 0, events.Errorf(events.Invalid, "The parameter %s is not a position of a list.", name)
+		return 0, events.Errorf(events.Invalid, "The parameter after is not a position of a list.")
 	}
 	return n, nil
 }

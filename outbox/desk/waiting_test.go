@@ -27,6 +27,9 @@ const (
 	direction = "\u202eX\u2066"
 )
 
+// mostPages bounds how many pages of a list a test reads.
+const mostPages = 20
+
 // third is the id of a study whose assessments have hostile texts.
 const third = "T<b>&3"
 
@@ -169,6 +172,7 @@ func checkPage(t testing.TB, p desktest.Page) {
 	t.Helper()
 	root, err := nethtml.Parse(strings.NewReader(p.Body))
 	desktest.OK(t, err)
+	checkNesting(t, p.Body)
 	ids, labels := map[string]int{}, map[string]bool{}
 	level := 0
 	var controls []string
@@ -225,8 +229,39 @@ func checkPage(t testing.TB, p desktest.Page) {
 	}
 }
 
+// void elements have no end.
+var void = []string{"meta", "link", "input", "br", "img", "hr", "path", "rect", "circle", "line"}
+
+// checkNesting checks that each element ends where it began. A parser of HTML mends what does
+// not.
+func checkNesting(t testing.TB, body string) {
+	t.Helper()
+	var open []string
+	for z := nethtml.NewTokenizer(strings.NewReader(body)); ; {
+		switch z.Next() {
+		case nethtml.ErrorToken:
+			if len(open) > 0 {
+				t.Errorf("%q do not end", open)
+			}
+			return
+		case nethtml.StartTagToken:
+			if name, _ := z.TagName(); !slices.Contains(void, string(name)) {
+				open = append(open, string(name))
+			}
+		case nethtml.EndTagToken:
+			name, _ := z.TagName()
+			if len(open) == 0 || open[len(open)-1] != string(name) {
+				t.Errorf("</%s> stands in %q", name, open)
+				return
+			}
+			open = open[:len(open)-1]
+		}
+	}
+}
+
 func TestCasesThatWait(t *testing.T) {
-	in, clock := installQueue(t)
+	t.Parallel()
+	in, _ := installQueue(t)
 	b := in.SignedIn(desktest.User)
 	p := b.Get("/waiting")
 	checkPage(t, p)
@@ -288,6 +323,19 @@ func TestCasesThatWait(t *testing.T) {
 			}
 		}
 	})
+	t.Run("behind the last case", func(t *testing.T) {
+		for path, part := range map[string]string{
+			"/waiting?after=999999": "Nothing more waits.", "/waiting?after=999999&show=contradictions": "Nothing that waits from here on contradicts RECIST 1.1.",
+			"/signed?after=1": "There is nothing more.", "/history?after=1": "There is nothing more.", "/history?study=FHIR-T&after=1": "There is nothing more.",
+		} {
+			p := b.Get(path)
+			checkPage(t, p)
+			first, _, _ := strings.Cut(path, "?")
+			if !strings.Contains(p.Body, part) || !strings.HasPrefix(link(p, "First page"), first) {
+				t.Errorf("%s: %s", path, text(p.Body))
+			}
+		}
+	})
 	t.Run("nothing waits", func(t *testing.T) {
 		p := in.SignedIn(desktest.OtherUser).Get("/waiting")
 		checkPage(t, p)
@@ -305,11 +353,11 @@ func TestCasesThatWait(t *testing.T) {
 			t.Errorf("%d %s", p.Status, p.Body)
 		}
 	})
-	clock.Add(time.Minute)
 }
 
 // Cases are signed and registered between the pages.
 func TestPagesOfWhatWaitsLeaveOutNoCase(t *testing.T) {
+	t.Parallel()
 	in := desktest.Install(t, desk.Config{})
 	contradicting := map[int]bool{3: true, 60: true, 61: true, 119: true}
 	var all []events.Assessment
@@ -323,7 +371,7 @@ func TestPagesOfWhatWaitsLeaveOutNoCase(t *testing.T) {
 	in.Register(all...)
 	b := in.SignedIn(desktest.User)
 	read := func(path string, between func()) (subjects []string, pages int) {
-		for path != "" {
+		for path != "" && pages < mostPages {
 			p := b.Get(path)
 			for _, row := range rowsOf(t, p) {
 				subject, _, _ := strings.Cut(row, " ")
@@ -360,7 +408,53 @@ func TestPagesOfWhatWaitsLeaveOutNoCase(t *testing.T) {
 	}
 }
 
+// Where much waits, contradictions are not counted, a search for them takes several requests,
+// and a study is not plotted.
+func TestAVeryLongQueue(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	const cases = 2001
+	var all []events.Assessment
+	for n := int32(1); n <= cases; n++ {
+		a := followed(desktest.Study, n, fmt.Sprintf("S-%04d", n), 50)[0]
+		if n == 1 || n == 1400 {
+			a.Measurement.Value = "51"
+		}
+		if all = append(all, a); len(all) == 667 {
+			in.Register(all...)
+			all = nil
+		}
+	}
+	b := in.SignedIn(desktest.User)
+	p := b.Get("/waiting")
+	if strings.Contains(text(p.Body), "contradict RECIST") || !strings.Contains(p.Body, "1–50 of 2001 cases") || strings.Contains(text(p.Body), "none contradicts") {
+		t.Errorf("%s", text(p.Body))
+	}
+	var found []string
+	requests := 0
+	for path := "/waiting?show=contradictions"; path != "" && requests < mostPages; requests++ {
+		p := b.Get(path)
+		checkPage(t, p)
+		for _, row := range rowsOf(t, p) {
+			found = append(found, row[:6])
+		}
+		if empty := len(rowsOf(t, p)) == 0; empty != strings.Contains(p.Body, "No contradiction up to here.") && link(p, "Search on") != "" {
+			t.Errorf("%s", text(p.Body))
+		}
+		path = link(p, "Search on")
+	}
+	if diff := cmp.Diff([]string{"S-0001", "S-1400"}, found); diff != "" || requests != 5 {
+		t.Errorf("%d requests; %s", requests, diff)
+	}
+	p = b.Get("/studies/" + events.StudyKey(desktest.Study))
+	checkPage(t, p)
+	if !strings.Contains(p.Body, "too many cases to be plotted") || strings.Contains(p.Body, "waterfall") {
+		t.Errorf("%s", text(p.Body))
+	}
+}
+
 func TestASearchForASubject(t *testing.T) {
+	t.Parallel()
 	in, _ := installQueue(t)
 	in.Register(followed(desktest.Other, 5, "elsewhere", 50)...)
 	in.Register(followed("FHIR-T", 90, "twice", 50)...)

@@ -42,7 +42,7 @@ func TestAnAssessmentIsWithdrawn(t *testing.T) {
 	if lines := audited(t, in, "report.withdrawn"); len(lines) != 1 || !strings.Contains(lines[0], `"channel":"desk"`) {
 		t.Errorf("audited %v", lines)
 	}
-	p := want(t, b.Get(page), 200, "It is withdrawn.", "<h3>Withdrawn</h3>", "Dr. Ana Rivera", "I take it back.", "wrong subject", "rivera withdrew it at the desk")
+	p := want(t, b.Get(page), 200, "It is withdrawn.", "<h3>Withdrawn</h3>", "Dr. Ana Rivera", "I take it back.", "wrong subject", "You withdrew assessment 500", "<dt>Signed over</dt><dd>desk</dd>")
 	lacks(t, p, "Withdraw Baseline")
 	want(t, b.Post(action, with(complete, "reason", "another reason")), 409, "Nothing was withdrawn", "was withdrawn by rivera")
 
@@ -67,7 +67,7 @@ func TestAnAssessmentIsReturned(t *testing.T) {
 			t.Errorf("redirected to %q", p.Location())
 		}
 	}
-	p := want(t, b.Get("/assessments/501"), 200, "It was returned to its source.", "a lesion &lt;b&gt;is&lt;/b&gt; missing", "rivera returned it to its source")
+	p := want(t, b.Get("/assessments/501"), 200, "It was returned to its source.", "a lesion &lt;b&gt;is&lt;/b&gt; missing", "You returned assessment 501 to its source")
 	lacks(t, p, "Withdraw Follow-up 1")
 	lacks(t, want(t, b.Get(path), 200, "Sign Baseline"), "Follow-up 1")
 }
@@ -95,8 +95,8 @@ func TestAHigherCaseRevisionTakesBack(t *testing.T) {
 		"meaning", desktest.Meaning, "reason.501", "seen twice", "user", desktest.User, "password", desktest.Password)), 303)
 	want(t, b.Get(p.Location()), 200, "Follow-up 1 is signed, not published yet", "Not published yet", "seen twice")
 	want(t, b.Get(path+"?signed="+before), 200, "Baseline and Follow-up 1 are signed and published", "✓ Acknowledged") // of the event of then
-	want(t, b.Get("/assessments/500"), 200, "It was taken back", "Taken back", "which took it back")
-	want(t, b.Get("/assessments/501"), 200, "conclusion Partial Response → Stable Disease", "case revision 2")
+	want(t, b.Get("/assessments/500"), 200, "It was taken back", "Taken back", "was superseded when you signed a higher revision")
+	want(t, b.Get("/assessments/501"), 200, "conclusion Partial Response → Stable Disease", "Case revision 2, revision 1")
 }
 
 // What the outbox would not sign is not offered.

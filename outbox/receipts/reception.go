@@ -41,40 +41,18 @@ const (
 // counted. The error is NotFound if there is no such assessment, or nothing of
 // it was signed off.
 func (recs *Receipts) Reception(ctx context.Context, assessment string) (Reception, error) {
-	r, err := recs.reception(ctx, `e.row = a.published`, assessment)
+	r := Reception{Assessment: assessment, Receivers: []Receiver{}}
+	var at string
+	err := recs.ledger.DB.Reader.QueryRowContext(ctx, `
+		select s.study, e.kind, e.sequence, e.time, coalesce(o.ordinal, 0)
+		from assessments a
+		join events e on e.row = a.published
+		join studies s on s.row = e.study
+		left join ordinals o on o.event = e.row
+		where a.id = ?`, assessment).Scan(&r.Study, &r.Kind, &r.Number, &at, &r.StreamSequence)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Reception{}, events.Errorf(events.NotFound, "nothing of an assessment %q was signed off", assessment)
 	}
-	return r, err
-}
-
-// SignOffReception is Reception of the event that a sign-off of the assessment has
-// published, which may not be the report's last one. Event is its id. The error is NotFound
-// if the assessment has no such sign-off.
-func (recs *Receipts) SignOffReception(ctx context.Context, assessment, event string) (Reception, error) {
-	r, err := recs.reception(ctx, `e.id = ? and e.row in (
-			select g.event
-			from versions v
-			join signatures g on g.version = v.row
-			where v.assessment = a.id)`, event, assessment)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Reception{}, events.Errorf(events.NotFound, "no sign-off of an assessment %q has published event %q", assessment, event)
-	}
-	return r, err
-}
-
-// reception returns the reception of the event that the condition joins, as e, to the
-// assessment a. The last parameter is the assessment's id.
-func (recs *Receipts) reception(ctx context.Context, condition string, parameters ...any) (Reception, error) {
-	r := Reception{Receivers: []Receiver{}}
-	var at string
-	err := recs.ledger.DB.Reader.QueryRowContext(ctx, `
-		select a.id, s.study, e.kind, e.sequence, e.time, coalesce(o.ordinal, 0)
-		from assessments a
-		join events e on `+condition+`
-		join studies s on s.row = e.study
-		left join ordinals o on o.event = e.row
-		where a.id = ?`, parameters...).Scan(&r.Assessment, &r.Study, &r.Kind, &r.Number, &at, &r.StreamSequence)
 	if err != nil {
 		return Reception{}, fmt.Errorf("look up assessment: %w", err)
 	}

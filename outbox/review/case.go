@@ -193,8 +193,7 @@ func Stamp(ctx context.Context, q database.Querier, study int64, number int32) (
 
 // stampOf returns the stamp of a case with this subject and revision.
 func stampOf(ctx context.Context, q database.Querier, study int64, number int32, subject string, revision int32) (string, error) {
-	// A subject may have any character, so its length says where it ends. Ids have no spaces.
-	text := fmt.Appendf(nil, "signoff-case/1\n%d:%s\n%d\n", len(subject), subject, revision)
+	text := newStampText(subject, revision)
 	err := database.Each(ctx, q, func(row database.Row) error {
 		var id string
 		var waiting, signed int64
@@ -202,7 +201,7 @@ func stampOf(ctx context.Context, q database.Querier, study int64, number int32,
 		if err := row.Scan(&id, &waiting, &signed, &withdrawn); err != nil {
 			return err
 		}
-		text = fmt.Appendf(text, "%s %d %d %t\n", id, waiting, signed, withdrawn)
+		text.add(id, waiting, signed, withdrawn)
 		return nil
 	}, `
 		select a.id, coalesce(a.waiting, 0), coalesce(a.signed, 0),
@@ -213,6 +212,24 @@ func stampOf(ctx context.Context, q database.Querier, study int64, number int32,
 	if err != nil {
 		return "", fmt.Errorf("list assessments of case: %w", err)
 	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:]), nil
+	return text.stamp(), nil
+}
+
+// stampText is the text of which a stamp is the hash.
+type stampText []byte
+
+// newStampText returns the text of a case, to which its assessments are to be added.
+func newStampText(subject string, revision int32) stampText {
+	// A subject may have any character, so its length says where it ends. Ids have no spaces.
+	return fmt.Appendf(nil, "signoff-case/1\n%d:%s\n%d\n", len(subject), subject, revision)
+}
+
+// add adds an assessment with the rows of its waiting and its signed version; 0 for none.
+func (t *stampText) add(id string, waiting, signed int64, withdrawn bool) {
+	*t = fmt.Appendf(*t, "%s %d %d %t\n", id, waiting, signed, withdrawn)
+}
+
+func (t stampText) stamp() string {
+	sum := sha256.Sum256(t)
+	return hex.EncodeToString(sum[:])
 }

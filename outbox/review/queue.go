@@ -116,6 +116,58 @@ func (r *Reviews) QueueSize(ctx context.Context, f QueueFilter) (size QueueSize,
 	return size, nil
 }
 
+// StampedCase is a case and its stamp.
+type StampedCase struct {
+	CaseOf
+	Stamp string
+}
+
+// Stamps returns the cases of the studies in which a version waits, each with its stamp. It
+// reads no contents, so it is cheap beside Queue.
+func (r *Reviews) Stamps(ctx context.Context, studies []string) (cases []StampedCase, err error) {
+	in, err := studiesJSON(studies)
+	if err != nil {
+		return nil, err
+	}
+	var text stampText
+	err = database.Each(ctx, r.ledger.DB.Reader, func(row database.Row) error {
+		var of CaseOf
+		var subject, id string
+		var revision int32
+		var waiting, signed int64
+		var withdrawn bool
+		if err := row.Scan(&of.Study, &of.Number, &subject, &revision, &id, &waiting, &signed, &withdrawn); err != nil {
+			return err
+		}
+		if n := len(cases); n == 0 || cases[n-1].CaseOf != of {
+			if n > 0 {
+				cases[n-1].Stamp = text.stamp()
+			}
+			cases, text = append(cases, StampedCase{CaseOf: of}), newStampText(subject, revision)
+		}
+		text.add(id, waiting, signed, withdrawn)
+		return nil
+	}, `
+		select s.study, c.number, c.subject, c.revision, a.id, coalesce(a.waiting, 0), coalesce(a.signed, 0),
+			exists (select 1 from withdrawals w where w.version = a.signed)
+		from studies s
+		join cases c on c.study = s.row
+		join assessments a on a.study = c.study and a.number = c.number
+		where s.study in (select c0 from `+r.ledger.DB.JSONRows("c0")+`) and exists (
+			select 1
+			from assessments b
+			where b.study = c.study and b.number = c.number and b.waiting is not null
+		)
+		order by s.row, c.number, a.id`, in)
+	if err != nil {
+		return nil, fmt.Errorf("list stamps of waiting cases: %w", err)
+	}
+	if n := len(cases); n > 0 {
+		cases[n-1].Stamp = text.stamp()
+	}
+	return cases, nil
+}
+
 // limit returns the number of rows of a page.
 func limit(asked int) int {
 	if asked < 1 || asked > MaxPerPage {

@@ -210,16 +210,23 @@ func (in Input) column(v review.Visit) (Column, bool) {
 	if r, ok := in.Checked[v.ID]; ok && (c.State == Waits || c.State == Signed) {
 		c.checked = &r
 	}
-	switch seen, known := in.Since.Shown[v.ID]; {
-	case in.Since.Changed:
+	in.compareWith(&c, v)
+	return c, true
+}
+
+// compareWith sets what the cells of the column are compared with: what the page showed
+// before, or else the signed version where a later one waits.
+func (in Input) compareWith(c *Column, v review.Visit) {
+	if in.Since.Changed {
 		c.Since = in.Since.Texts[v.ID]
-		if known && c.Since != "" {
+		if seen, known := in.Since.Shown[v.ID]; known {
 			c.Earlier, c.earlier = "shown before", &seen
 		}
-	case c.State == Waits && v.Signed != nil:
+		return
+	}
+	if c.State == Waits && v.Signed != nil {
 		c.Earlier, c.earlier = "signed", &v.Signed.Assessment
 	}
-	return c, true
 }
 
 // signing returns what was done with a visit, for the column c.

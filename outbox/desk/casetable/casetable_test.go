@@ -228,6 +228,14 @@ func TestWhatChangedSinceAPageIsMarked(t *testing.T) {
 	if diff := cmp.Diff([]string{"7103"}, since.Gone); diff != "" {
 		t.Error(diff)
 	}
+	foreign := again
+	foreign.Study = desktest.Other
+	elsewhere, err := casetable.NewSince(now, seen, func(string) ([]review.Version, error) {
+		return []review.Version{*version(foreign, before.Visits[2].Waiting.Registration)}, nil
+	})
+	if err != nil || len(elsewhere.Shown) > 0 {
+		t.Errorf("a version of another study is compared with: %v %v", elsewhere.Shown, err)
+	}
 	golden(t, "since", text(casetable.New(casetable.Input{Case: now, Checked: now.Check(), Since: since})))
 	for _, malformed := range []string{"", "x", "7100:1:2", "7100:a:b:c", strings.Repeat(":", 50)} {
 		if since, err := casetable.NewSince(now, malformed, nil); err != nil || len(since.Texts) > 0 {

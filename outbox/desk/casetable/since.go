@@ -1,6 +1,7 @@
 package casetable
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -79,35 +80,40 @@ func NewSince(c review.Case, text string, versions func(id string) ([]review.Ver
 		was, known := before[v.ID]
 		delete(before, v.ID)
 		now := seenOf(v)
-		switch {
-		case !known:
-			since.Texts[v.ID] = "new here"
+		if known && was == now {
 			continue
-		case was == now:
-			continue
-		case now.withdrawn && !was.withdrawn:
-			since.Texts[v.ID] = "withdrawn meanwhile"
-		case now.waiting != was.waiting && now.waiting != 0:
-			since.Texts[v.ID] = "registered again meanwhile"
-		case now.signed != was.signed:
-			since.Texts[v.ID] = "signed meanwhile"
-		default:
-			since.Texts[v.ID] = "no longer waits"
 		}
-		shown := was.waiting
-		if shown == 0 {
-			shown = was.signed
+		since.Texts[v.ID] = happened(was, now, known)
+		if !known {
+			continue
 		}
 		all, err := versions(v.ID)
 		if err != nil {
 			return since, err
 		}
 		for _, version := range all {
-			if version.Registration == shown {
+			// The text is from outside, and the assessment may have been of another study once.
+			if version.Registration == cmp.Or(was.waiting, was.signed) && version.Assessment.Study == c.Study {
 				since.Shown[v.ID] = version.Assessment
 			}
 		}
 	}
 	since.Gone = slices.Sorted(maps.Keys(before))
 	return since, nil
+}
+
+// happened returns what happened to a visit that was shown, unless it is new.
+func happened(was, now seen, known bool) string {
+	switch {
+	case !known:
+		return "new here"
+	case now.withdrawn && !was.withdrawn:
+		return "withdrawn meanwhile"
+	case now.waiting != was.waiting && now.waiting != 0:
+		return "registered again meanwhile"
+	case now.signed != was.signed:
+		return "signed meanwhile"
+	default:
+		return "no longer waits"
+	}
 }

@@ -203,7 +203,7 @@ func at(v recist.Visit, visits map[string]recist.Visit) string {
 		if other.Timepoint >= v.Timepoint || !other.Sum.Known() || other.Sum.Compare(v.Nadir) != 0 || has(other, "lesions-differ") {
 			continue
 		}
-		if nadir == nil || other.Timepoint < nadir.Timepoint {
+		if nadir == nil || cmp.Or(cmp.Compare(other.Timepoint, nadir.Timepoint), cmp.Compare(other.Assessment, nadir.Assessment)) < 0 {
 			nadir = &other
 		}
 	}

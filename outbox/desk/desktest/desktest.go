@@ -276,6 +276,16 @@ func (b *Browser) Cookie() string {
 	return ""
 }
 
+// Request returns a request with the browser's cookies, for a handler that is called
+// without a connection.
+func (b *Browser) Request(method, path string) *http.Request {
+	r := httptest.NewRequestWithContext(b.in.t.Context(), method, b.in.Server.URL+path, nil)
+	for _, c := range b.client.Jar.Cookies(r.URL) {
+		r.AddCookie(c)
+	}
+	return r
+}
+
 // Get asks for a page. Headers are pairs of a name and a value.
 func (b *Browser) Get(path string, headers ...string) Page {
 	b.in.t.Helper()
