@@ -258,8 +258,9 @@ type request struct {
 //
 // Servers may be slow, as with many accounts of other servers to store. They are waited for
 // while answers arrive, to this exchange or to another one of the comparison. When none has
-// arrived for CompareTimeout, those that have not answered the ping are silent: the
-// comparison goes on without them.
+// arrived for Timeout, servers are pinged again: requests and ping may be lost with a connection.
+// When none has arrived for CompareTimeout, those that have not answered the ping are silent:
+// the comparison goes on without them.
 func (c *comparison) exchange(ctx context.Context, requests []request) (answers [][]answer, servers int, err error) {
 	answers = make([][]answer, len(requests))
 	if len(requests) == 0 {
@@ -274,8 +275,8 @@ func (c *comparison) exchange(ctx context.Context, requests []request) (answers 
 		return nil, 0, fmt.Errorf("ask the NATS servers: %w", err)
 	}
 	answered := make(map[string]bool)
-	timer := time.NewTimer(c.cfg.CompareTimeout)
-	defer timer.Stop()
+	tick := time.NewTicker(c.cfg.Timeout)
+	defer tick.Stop()
 	for {
 		awaited, missing := c.missing(answered)
 		switch {
@@ -287,15 +288,19 @@ func (c *comparison) exchange(ctx context.Context, requests []request) (answers 
 		select {
 		case <-ctx.Done():
 			return nil, 0, ctx.Err()
-		case <-timer.C:
-			timer.Reset(c.giveUp(answered))
+		case <-tick.C:
+			if c.quiet(answered) {
+				_ = c.replies.nc.PublishRequest(pingServers, replyTo+".servers", nil) // the next tick tries again
+			}
 		case a := <-replies:
-			c.setLast()
 			if i, err := strconv.Atoi(a.kind); err == nil {
 				answers[i] = append(answers[i], a)
+			} else if answered[a.server.ID] { // to another ping: nothing more is known
+				continue
 			} else {
 				answered[a.server.ID] = true
 			}
+			c.setLast()
 		}
 	}
 }
@@ -319,20 +324,20 @@ func (c *comparison) setLast() {
 	c.last = time.Now()
 }
 
-// giveUp no longer waits for the servers that have not answered, if no server has answered
-// anything for CompareTimeout. It returns when to call it again.
-func (c *comparison) giveUp(answered map[string]bool) time.Duration {
+// quiet reports whether no server has answered anything for Timeout. If none has for
+// CompareTimeout, those that have not answered are no longer waited for.
+func (c *comparison) quiet(answered map[string]bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if rest := c.cfg.CompareTimeout - time.Since(c.last); rest > 0 {
-		return rest
-	}
-	for id, name := range c.awaited {
-		if !answered[id] {
-			c.silent = append(c.silent, name)
-			delete(c.awaited, id)
+	since := time.Since(c.last)
+	if since >= c.cfg.CompareTimeout {
+		for id, name := range c.awaited {
+			if !answered[id] {
+				c.silent = append(c.silent, name)
+				delete(c.awaited, id)
+			}
 		}
+		slices.Sort(c.silent)
 	}
-	slices.Sort(c.silent)
-	return c.cfg.CompareTimeout
+	return since >= c.cfg.Timeout
 }

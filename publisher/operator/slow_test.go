@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,8 +20,8 @@ import (
 )
 
 // slowRelay passes on what comes to the address that it returns, at once, and the answers at
-// a pace.
-func slowRelay(t *testing.T, to string) (address string) {
+// a pace. It closes its connections when cut is called.
+func slowRelay(t *testing.T, to string) (address string, cut func()) {
 	t.Helper()
 	const answers, pace = 128, 10 * time.Millisecond // bytes: less than the answer to a push
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -29,6 +30,8 @@ func slowRelay(t *testing.T, to string) (address string) {
 	}
 	var running sync.WaitGroup
 	ended, end := context.WithCancel(context.Background())
+	var mu sync.Mutex
+	shutAll := func() {}
 	running.Go(func() {
 		for {
 			client, err := l.Accept()
@@ -42,6 +45,10 @@ func slowRelay(t *testing.T, to string) (address string) {
 			}
 			shut := func() { _, _ = client.Close(), server.Close() } // whoever is first
 			context.AfterFunc(ended, shut)
+			mu.Lock()
+			before := shutAll
+			shutAll = func() { before(); shut() }
+			mu.Unlock()
 			running.Go(func() {
 				defer shut()
 				_, _ = io.Copy(server, client) // until one of them closes
@@ -64,12 +71,45 @@ func slowRelay(t *testing.T, to string) (address string) {
 		_ = l.Close()
 		running.Wait()
 	})
-	return l.Addr().String()
+	return l.Addr().String(), func() {
+		mu.Lock()
+		defer mu.Unlock()
+		shutAll()
+	}
 }
 
-func manyAccounts(n int) (accounts []tenancy.Account) {
+// accountsOverRelay keeps the accounts on the first server, over a slow relay. The connection is
+// lost when cut is called, and opened again.
+func (in *installation) accountsOverRelay(t *testing.T, compareTimeout time.Duration) (a *operator.Accounts, cut func()) {
+	t.Helper()
+	address, cut := slowRelay(t, strings.TrimPrefix(in.nodes[0].url, "nats://"))
+	return in.accountsOf(func(c *operator.Config) {
+		c.Timeout, c.CompareTimeout = time.Second, compareTimeout
+		c.Connect = func() (*nats.Conn, error) {
+			login, err := in.keys.Login(in.roles, operator.Keeper)
+			if err != nil {
+				return nil, err
+			}
+			return nats.Connect("nats://"+address, login, nats.Timeout(timeout), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+		}
+	}), cut
+}
+
+// untilMany waits until a server stores more than half of 80 accounts.
+func (in *installation) untilMany(n *node) {
+	in.t.Helper()
+	in.until("the server stores many accounts", func() error {
+		stored, err := os.ReadDir(n.accounts)
+		if err == nil && len(stored) < 48 {
+			err = fmt.Errorf("it stores %d", len(stored))
+		}
+		return err
+	})
+}
+
+func manyAccounts(id string, n int) (accounts []tenancy.Account) {
 	for i := range n {
-		accounts = append(accounts, accountOf(fmt.Sprint("p", i), "A"))
+		accounts = append(accounts, accountOf(fmt.Sprint(id, i), "A"))
 	}
 	return accounts
 }
@@ -79,31 +119,15 @@ func TestAServerThatAnswersSlowlyIsNotSilent(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, 1, false)
 	server := in.nodes[0]
-	relayed := slowRelay(t, server.url[len("nats://"):])
-	a := in.accountsOf(func(c *operator.Config) {
-		c.Timeout, c.CompareTimeout = time.Second, time.Second
-		c.Connect = func() (*nats.Conn, error) {
-			login, err := in.keys.Login(in.roles, operator.Keeper)
-			if err != nil {
-				return nil, err
-			}
-			return nats.Connect("nats://"+relayed, login, nats.Timeout(timeout))
-		}
-	})
-	accounts := manyAccounts(80)
+	a, _ := in.accountsOverRelay(t, time.Second)
+	accounts := manyAccounts("p", 80)
 
 	// A change follows the requests of a push that was interrupted.
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	compared := make(chan error, 1)
 	go func() { compared <- a.Compare(ctx, all(accounts...)) }()
-	in.until("the server stores many accounts", func() error {
-		stored, err := os.ReadDir(server.accounts)
-		if err == nil && len(stored) < 48 {
-			err = fmt.Errorf("it stores %d", len(stored))
-		}
-		return err
-	})
+	in.untilMany(server)
 	cancel()
 	<-compared
 	if err := a.SetAccount(t.Context(), accountOf("acme", "B")); err != nil {
@@ -111,15 +135,35 @@ func TestAServerThatAnswersSlowlyIsNotSilent(t *testing.T) {
 	}
 	in.wantImports("acme", "B")
 
-	if err := a.Compare(t.Context(), all(accounts...)); err != nil {
+	others := manyAccounts("q", 80) // it would take long to look up the first ones
+	if err := a.Compare(t.Context(), all(others...)); err != nil {
 		t.Errorf("pushed: %v", err)
 	}
 	if s, err := a.Servers(t.Context()); err != nil || len(s.Silent)+len(s.Behind) > 0 {
 		t.Errorf("after it: %+v, %v", s, err)
 	}
-	for i := range accounts {
-		in.wantImports(fmt.Sprint("p", i), "A")
+	for i := range others {
+		in.wantImports(fmt.Sprint("q", i), "A")
 	}
+}
+
+// Answers that are lost with the connection are not waited for.
+func TestAConnectionIsLostDuringAPushOfMany(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t, 1, false)
+	a, cut := in.accountsOverRelay(t, time.Hour)
+	accounts := manyAccounts("p", 80)
+	compared := make(chan error, 1)
+	go func() { compared <- a.Compare(t.Context(), all(accounts...)) }()
+	in.untilMany(in.nodes[0])
+	cut()
+	select {
+	case err := <-compared:
+		t.Logf("the push ended with: %v", err)
+	case <-time.After(timeout):
+		t.Fatal("the push has not ended")
+	}
+	in.compare(in.accountsOf(nil), accounts...)
 }
 
 func TestAServerThatStopsAnsweringDuringAPushOfManyIsNamedAndTheOthersGetAll(t *testing.T) {
@@ -127,7 +171,7 @@ func TestAServerThatStopsAnsweringDuringAPushOfManyIsNamedAndTheOthersGetAll(t *
 	in := newInstallation(t, 3, true)
 	a := in.accountsOf(func(c *operator.Config) { c.CompareTimeout = 5 * time.Second })
 	paused := in.nodes[2]
-	accounts := manyAccounts(300)
+	accounts := manyAccounts("p", 300)
 	var pausing iter.Seq[tenancy.Account] = func(yield func(tenancy.Account) bool) {
 		for i, account := range accounts {
 			if i == len(accounts)/2 {
