@@ -97,7 +97,6 @@ func (f *streamWriter) awaitApplied() {
 }
 
 func TestNobodyIsShownWhatWasNotSigned(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	addKillPI(t, dir)
 	p, stop := startServer(t, dir)

@@ -26,7 +26,8 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// waitFor sets how long commands wait for the server, until the test ends.
+// waitFor sets how long commands wait for the server, until the test ends. The test must not
+// run beside others.
 func waitFor(t *testing.T, d time.Duration) {
 	t.Helper()
 	before := datadir.AppliedTimeout
@@ -231,7 +232,6 @@ func TestAWithdrawalWhileServeJSONIsMissing(t *testing.T) {
 }
 
 func TestAWithdrawalWhileTheReadModelHasStopped(t *testing.T) {
-	t.Parallel()
 	p, _ := startServer(t, t.TempDir())
 	partner := make(map[string]*partnerClient)
 	secrets := make(map[string]string)

@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	timeout      = 30 * time.Second // of what must happen
+	timeout      = time.Minute // of what must happen
 	serverConfig = "OPERATOR_TEST_SERVER"
 )
 
