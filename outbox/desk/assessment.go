@@ -59,7 +59,7 @@ func (d *Desk) assessment(w http.ResponseWriter, q *request) error {
 	c, v, err := d.grantedAssessment(q)
 	if q.URL.Query().Has("signed") && events.ValidFHIRID(q.PathValue("id")) {
 		if c, _, err := d.outbox.Reviews().Assessment(q.Context(), q.PathValue("id")); err == nil {
-			return d.showReceipt(w, q, c.StudyKey, c.Number)
+			return hidden(d.showReceipt(w, q, c.StudyKey, c.Number), errNoAssessment)
 		}
 	}
 	if err != nil {
