@@ -448,3 +448,17 @@ func TestTheMetricsOfTheConfigCountSignatures(t *testing.T) {
 		t.Errorf("the signature is not counted:\n%s", got)
 	}
 }
+
+// A form that names an assessment of another study has a line in the history of that study,
+// which names nothing of the form's own.
+func TestARefusalNamesNoOtherStudy(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
+	in.Register(desktest.Agreeing(desktest.Other, 6, "other-subject")...)
+	b, path := in.SignedIn(desktest.User), pathOfCase("5")
+	f := with(form(t, b.Get(path), path+"/sign-off"), "meaning", desktest.Meaning, "user", desktest.User, "password", desktest.Password)
+	want(t, b.Post(path+"/sign-off", with(f, "sign", "600")), 412)
+	lacks(t, want(t, in.SignedIn(desktest.OtherUser).Get("/history"), 200, "A sign-off by rivera was refused"), desktest.Study, "case 5")
+	lacks(t, b.Get("/history"), desktest.Other)
+}
