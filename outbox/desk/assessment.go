@@ -71,11 +71,11 @@ func (d *Desk) assessment(w http.ResponseWriter, q *request) error {
 // writeAssessment answers with the history of an assessment. Typed is a withdrawal that was
 // sent and refused, or nil.
 func (d *Desk) writeAssessment(w http.ResponseWriter, q *request, status int, c review.Case, v review.Visit, p *page.Problem, typed url.Values) error {
-	versions, err := d.outbox.Reviews().Versions(q.Context(), v.ID)
+	versions, err := d.outbox.Reviews().VersionsIn(q.Context(), v.ID, q.pi.Studies)
 	if err != nil {
 		return err
 	}
-	lines, err := d.outbox.Reviews().Trail(q.Context(), v.ID)
+	lines, err := d.outbox.Reviews().Trail(q.Context(), v.ID, q.pi.Studies)
 	if err != nil {
 		return err
 	}

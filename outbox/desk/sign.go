@@ -440,7 +440,7 @@ func (d *Desk) lastChange(ctx context.Context, c review.Case, ids []string) (las
 		}
 	}
 	for _, id := range ids { // one that was returned is no visit
-		lines, err := d.outbox.Reviews().Trail(ctx, id)
+		lines, err := d.outbox.Reviews().Trail(ctx, id, []string{c.Study})
 		if err != nil {
 			d.cfg.Log.WarnContext(ctx, "cannot read when a case changed", "cause", err)
 		}
