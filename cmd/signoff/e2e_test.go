@@ -367,7 +367,7 @@ func TestTheDemoLeadsToTheDesk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != "/waiting" {
+	if answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != "/sign-in?begun=1&next=%2Fwaiting" {
 		t.Errorf("the sign-in is answered %d, to %s", answer.StatusCode, answer.Header.Get("Location"))
 	}
 	checked := mustSignoff(t, "check", "--study", "DEMO-01", "--case", "11", "--json", "--data", dir).out
