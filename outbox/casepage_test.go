@@ -57,8 +57,8 @@ func TestHowMuchIsStoredOfACase(t *testing.T) {
 	must(d.Return(t.Context(), outbox.Return{User: "dr.a", ID: "9", Reason: "lesion missed"}))(t)
 	got := must(d.Reviews().Counts(t.Context(), review.CaseOf{Study: study, Number: 1}))(t)
 	want := []review.Counts{
-		{ID: "9", Versions: 1, Returns: 1, Lines: len(must(d.Reviews().Trail(t.Context(), "9"))(t))},
-		{ID: "10", Versions: 3, Signatures: 2, Withdrawals: 1, Lines: len(must(d.Reviews().Trail(t.Context(), "10"))(t))},
+		{ID: "9", Versions: 1, Returns: 1, Lines: len(must(d.Reviews().Trail(t.Context(), "9", []string{study}))(t))},
+		{ID: "10", Versions: 3, Signatures: 2, Withdrawals: 1, Lines: len(must(d.Reviews().Trail(t.Context(), "10", []string{study}))(t))},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -59,7 +59,7 @@ func (d *Desk) assessment(w http.ResponseWriter, q *request) error {
 	c, v, err := d.grantedAssessment(q)
 	if q.URL.Query().Has("signed") && events.ValidFHIRID(q.PathValue("id")) {
 		if c, _, err := d.outbox.Reviews().Assessment(q.Context(), q.PathValue("id")); err == nil {
-			return d.showReceipt(w, q, c.StudyKey, c.Number)
+			return hidden(d.showReceipt(w, q, c.StudyKey, c.Number), errNoAssessment)
 		}
 	}
 	if err != nil {
@@ -71,11 +71,11 @@ func (d *Desk) assessment(w http.ResponseWriter, q *request) error {
 // writeAssessment answers with the history of an assessment. Typed is a withdrawal that was
 // sent and refused, or nil.
 func (d *Desk) writeAssessment(w http.ResponseWriter, q *request, status int, c review.Case, v review.Visit, p *page.Problem, typed url.Values) error {
-	versions, err := d.outbox.Reviews().Versions(q.Context(), v.ID)
+	versions, err := d.outbox.Reviews().VersionsIn(q.Context(), v.ID, q.pi.Studies)
 	if err != nil {
 		return err
 	}
-	lines, err := d.outbox.Reviews().Trail(q.Context(), v.ID)
+	lines, err := d.outbox.Reviews().Trail(q.Context(), v.ID, q.pi.Studies)
 	if err != nil {
 		return err
 	}

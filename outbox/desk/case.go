@@ -143,7 +143,7 @@ func (d *Desk) newCasePage(q *request, c review.Case, p *page.Problem, typed url
 	}
 	if changedSince != "" {
 		v.Since, err = casetable.NewSince(c, typed.Get("seen"), func(id string) ([]review.Version, error) {
-			return d.outbox.Reviews().Versions(q.Context(), id)
+			return d.outbox.Reviews().VersionsIn(q.Context(), id, q.pi.Studies)
 		})
 		if err != nil {
 			return nil, err

@@ -11,6 +11,7 @@
 package desk
 
 import (
+	"cmp"
 	"embed"
 	"io/fs"
 	"log/slog"
@@ -56,6 +57,10 @@ type Config struct {
 	// nobody reads.
 	Metrics *metrics.Metrics
 
+	// MaxStreams is how many pages may follow what happens at the same time. Each has a
+	// connection, so it is less than the server may have. Defaults to 128.
+	MaxStreams int
+
 	Sessions session.Config
 	Clock    func() time.Time // Defaults to time.Now.
 	Log      *slog.Logger     // Defaults to slog.Default().
@@ -70,7 +75,6 @@ type Desk struct {
 	mux      *http.ServeMux
 	crossing *http.CrossOriginProtection
 
-	metrics *metrics.Metrics
 	streams streams
 
 	// contradicting has how many versions that wait contradict RECIST 1.1, by the stamp of
@@ -92,6 +96,7 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = metrics.New()
 	}
+	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, 128)
 	if cfg.Sessions.Log == nil {
 		cfg.Sessions.Log = cfg.Log
 	}
@@ -101,7 +106,7 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 	d := &Desk{
 		outbox: o, cfg: cfg, sessions: session.New(o.Accounts(), cfg.Sessions),
 		mux: http.NewServeMux(), crossing: http.NewCrossOriginProtection(), stopped: make(chan struct{}),
-		metrics: metrics.New(), streams: streams{ofSession: make(map[*session.Session]int)},
+		streams: streams{max: cfg.MaxStreams, ofUser: make(map[string]int)},
 	}
 	d.contradicting, _ = lru.New[string, int](8 * maxChecked) // fails only for a size of 0
 	d.stop = sync.OnceFunc(func() { close(d.stopped) })
@@ -127,7 +132,7 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 func (d *Desk) Sessions() *session.Sessions { return d.sessions }
 
 // Metrics returns the collectors of the desk, to be registered once.
-func (d *Desk) Metrics() []prometheus.Collector { return d.metrics.Metrics() }
+func (d *Desk) Metrics() []prometheus.Collector { return d.cfg.Metrics.Metrics() }
 
 // Stop ends the streams of events, so that the server can shut down.
 func (d *Desk) Stop() { d.stop() }

@@ -352,3 +352,22 @@ func (noVisits) Visits(context.Context, string) ([]events.KnownVisit, error) { r
 func (noVisits) VisitsByID(context.Context, []string) (map[string]events.KnownVisit, error) {
 	return nil, nil
 }
+
+// What an assessment was in another study, before it was moved, is that study's.
+func TestAMovedAssessmentShowsNothingOfItsFormerStudy(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	a := desktest.Agreeing(desktest.Other, 5, "other-subject")[0]
+	in.Register(a)
+	moved := desktest.Agreeing(desktest.Study, 6, "01-704-1008")[0]
+	moved.ID, moved.Revision = a.ID, 2
+	in.Register(moved)
+	b := in.SignedIn(desktest.User)
+	p := want(t, b.Get("/assessments/"+a.ID), 200, "01-704-1008")
+	lacks(t, p, "other-subject", desktest.Other, "assessment.moved")
+	if p := in.SignedIn(desktest.OtherUser).Get("/assessments/" + a.ID); p.Status != http.StatusNotFound {
+		t.Errorf("in its former study: %d", p.Status)
+	}
+	desktest.OK(t, in.Outbox.Accounts().GrantPI(t.Context(), "ops", desktest.User, desktest.Other))
+	want(t, b.Get("/assessments/"+a.ID), 200, "other-subject", "assessment.moved") // granted both
+}

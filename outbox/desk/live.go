@@ -25,35 +25,35 @@ const (
 	streamWrite     = 10 * time.Second // for one event
 )
 
-// Bounds of streams at the same time.
-const (
-	maxStreams           = 256
-	maxStreamsPerSession = 8
-)
+// maxStreamsPerPI bounds the streams of a PI at the same time, over all sessions, so that
+// one cannot take those of the others.
+const maxStreamsPerPI = 8
 
 // streams counts the streams that are open.
 type streams struct {
-	mu        sync.Mutex
-	all       int
-	ofSession map[*session.Session]int
+	max int
+
+	mu     sync.Mutex
+	all    int
+	ofUser map[string]int
 }
 
-// open counts a stream of a session, unless there are too many. The caller calls done when
-// the stream ends.
-func (ss *streams) open(s *session.Session) (done func(), ok bool) {
+// open counts a stream of a PI, unless there are too many. The caller calls done when the
+// stream ends.
+func (ss *streams) open(user string) (done func(), ok bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if ss.all >= maxStreams || ss.ofSession[s] >= maxStreamsPerSession {
+	if ss.all >= ss.max || ss.ofUser[user] >= maxStreamsPerPI {
 		return nil, false
 	}
 	ss.all++
-	ss.ofSession[s]++
+	ss.ofUser[user]++
 	return func() {
 		ss.mu.Lock()
 		defer ss.mu.Unlock()
 		ss.all--
-		if ss.ofSession[s]--; ss.ofSession[s] == 0 {
-			delete(ss.ofSession, s)
+		if ss.ofUser[user]--; ss.ofUser[user] == 0 {
+			delete(ss.ofUser, user)
 		}
 	}, true
 }
@@ -83,13 +83,17 @@ func (d *Desk) live(w http.ResponseWriter, q *request) error {
 			return err
 		}
 	}
-	done, ok := d.streams.open(q.session)
+	if q.Method == http.MethodHead { // a stream without events would never end
+		w.Header().Set("Content-Type", "text/event-stream")
+		return nil
+	}
+	done, ok := d.streams.open(q.pi.User)
 	if !ok {
 		w.Header().Set("Retry-After", "15")
 		return &events.Error{Code: events.Unavailable, Message: "too many pages follow a case; close some"}
 	}
 	defer done()
-	closed := d.metrics.OpenStream()
+	closed := d.cfg.Metrics.OpenStream()
 	defer closed()
 	changed, stop := d.outbox.Watch() // before the first reading, so that nothing is missed
 	defer stop()

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/desk"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/metrics"
 )
 
 // follow opens the stream of a case.
@@ -115,6 +116,9 @@ func TestAStreamEndsWithItsSessionAndTheServer(t *testing.T) {
 	}
 	want(t, b.Get(path), 401)
 
+	for _, query := range []string{"?case=", "?case=x/5", "?case=" + events.StudyKey(desktest.Study) + "/99"} {
+		want(t, in.SignedIn(desktest.User).Get("/live"+query), 404)
+	}
 	for range 7 {
 		follow(t, other, "5")
 	}
@@ -122,11 +126,42 @@ func TestAStreamEndsWithItsSessionAndTheServer(t *testing.T) {
 		t.Error("too many streams are refused without Retry-After")
 	}
 	counted(t, in, "signoff_desk_live_streams", " 8")
-	for _, query := range []string{"?case=", "?case=x/5", "?case=" + events.StudyKey(desktest.Study) + "/99"} {
-		want(t, in.SignedIn(desktest.User).Get("/live"+query), 404)
-	}
 	in.Desk.Stop()
 	if _, err := io.ReadAll(more); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestStreamsLeaveRoomForOthers(t *testing.T) {
+	t.Parallel()
+	counters := metrics.New()
+	in := desktest.Install(t, desk.Config{MaxStreams: 9, Metrics: counters})
+	b, again, other := in.SignedIn(desktest.User), in.SignedIn(desktest.User), in.SignedIn(desktest.OtherUser)
+	streams := func(count string) {
+		t.Helper()
+		if got := gathered(t, counters); !strings.Contains(got, "\nsignoff_desk_live_streams "+count+"\n") {
+			t.Errorf("there are not %s streams:\n%s", count, got)
+		}
+	}
+	for range 10 {
+		if p := want(t, b.Do(http.MethodHead, "/live", nil), 200); p.Header.Get("Content-Type") != "text/event-stream" {
+			t.Errorf("HEAD: %v", p.Header)
+		}
+	}
+	streams("0") // a stream for HEAD would hold its connection and send nothing
+	for range 4 {
+		for _, of := range []*desktest.Browser{b, again} {
+			if answer := of.Open("/live"); answer.StatusCode != http.StatusOK {
+				t.Fatalf("answered %d", answer.StatusCode)
+			}
+		}
+	}
+	streams("8")
+	want(t, b.Get("/live"), 503)
+	want(t, again.Get("/live"), 503) // another session of the PI has no more
+	if answer := other.Open("/live"); answer.StatusCode != http.StatusOK {
+		t.Errorf("another PI: %d", answer.StatusCode)
+	}
+	want(t, other.Get("/live"), 503) // there are as many as there may be
+	want(t, other.Get("/waiting"), 200)
 }

@@ -361,3 +361,21 @@ func TestAFormSentAfterTheEndIsNotCarriedOut(t *testing.T) {
 		t.Errorf("to %s", p.Location())
 	}
 }
+
+func TestAResetDuringAChangeOfThePasswordEndsTheSession(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	acc, sessions := in.Outbox.Accounts(), in.Desk.Sessions()
+	s, cookie, err := sessions.Begin(t.Context(), desktest.User, "203.0.113.9")
+	desktest.OK(t, err)
+	desktest.OK(t, sessions.Renew(t.Context(), s, func() error {
+		if err := acc.ChoosePassword(t.Context(), desktest.User, desktest.Password, "another horse battery", "203.0.113.9"); err != nil {
+			return err
+		}
+		_, err := acc.ResetPassword(t.Context(), "ops", desktest.User) // by an operator, before the session has the new password
+		return err
+	}))
+	if _, _, err := sessions.Resume(t.Context(), cookie, true); !errors.As(err, &session.EndedError{}) {
+		t.Errorf("the session goes on with a password of an operator: %v", err)
+	}
+}

@@ -299,7 +299,7 @@ func (d *Desk) signOff(w http.ResponseWriter, q *request) error {
 	// A case that has changed is shown before anything else: what is wrong with the form may
 	// not be with the next one, and the password is for what the PI has seen.
 	if stale(c, r) {
-		err := events.Errorf(events.Stale, "case %d of study %s has changed since it was read, and nothing was signed", c.Number, c.Study)
+		err := events.Errorf(events.Stale, "the case has changed since it was read, and nothing was signed")
 		_ = d.outbox.RecordRefusal(q.Context(), refused, err)
 		return d.writeCase(w, q, http.StatusPreconditionFailed, c, d.changed(q, c, refused.IDs), q.PostForm, r.Stamp)
 	}
@@ -440,7 +440,7 @@ func (d *Desk) lastChange(ctx context.Context, c review.Case, ids []string) (las
 		}
 	}
 	for _, id := range ids { // one that was returned is no visit
-		lines, err := d.outbox.Reviews().Trail(ctx, id)
+		lines, err := d.outbox.Reviews().Trail(ctx, id, []string{c.Study})
 		if err != nil {
 			d.cfg.Log.WarnContext(ctx, "cannot read when a case changed", "cause", err)
 		}
@@ -564,6 +564,6 @@ func (d *Desk) countSignatures(c review.Case, checked map[string]recist.Visit, s
 		case slices.ContainsFunc(findings, func(f recist.Finding) bool { return f.Level == recist.Judgement }):
 			result = metrics.Judgement
 		}
-		d.metrics.CountSignature(result)
+		d.cfg.Metrics.CountSignature(result)
 	}
 }

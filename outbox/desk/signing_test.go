@@ -19,6 +19,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/outbox/desk"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/metrics"
 )
 
 const (
@@ -361,7 +362,8 @@ func TestWhatIsNotGrantedIsNotThereToSign(t *testing.T) {
 			t.Errorf("%s: %d\n%s", name, p.Status, p.Body)
 		}
 	}
-	for _, p := range []desktest.Page{stranger.Get("/assessments/500"), b.Get("/assessments/999"), b.Get("/assessments/%00"), stranger.Post("/assessments/500/withdrawal", f)} {
+	for _, p := range []desktest.Page{stranger.Get("/assessments/500"), b.Get("/assessments/999"), b.Get("/assessments/%00"), stranger.Post("/assessments/500/withdrawal", f),
+		stranger.Get("/assessments/500?signed=x"), b.Get("/assessments/999?signed=x")} {
 		want(t, p, 404, "No assessment that you may see")
 	}
 	if refused := audited(t, in, "assessment.sign-refused"); len(refused) != 1 || !strings.HasPrefix(refused[0], "okafor 500 ") {
@@ -416,13 +418,47 @@ func TestTextsFromOutsideStayTexts(t *testing.T) {
 // counted fails the test unless the metric has the lines, without its comments.
 func counted(t *testing.T, in *desktest.Installation, name string, lines ...string) {
 	t.Helper()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(in.Desk.Metrics()...)
-	answer := httptest.NewRecorder()
-	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/", nil))
+	text := gathered(t, in.Desk)
 	for _, line := range lines {
-		if !strings.Contains(answer.Body.String(), "\n"+name+line+"\n") {
-			t.Errorf("the metrics do not have %s%s:\n%s", name, line, answer.Body)
+		if !strings.Contains(text, "\n"+name+line+"\n") {
+			t.Errorf("the metrics do not have %s%s:\n%s", name, line, text)
 		}
 	}
+}
+
+// gathered returns the metrics as they are read.
+func gathered(t *testing.T, of interface{ Metrics() []prometheus.Collector }) string {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(of.Metrics()...)
+	answer := httptest.NewRecorder()
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/", nil))
+	return answer.Body.String()
+}
+
+func TestTheMetricsOfTheConfigCountSignatures(t *testing.T) {
+	t.Parallel()
+	counters := metrics.New()
+	in := desktest.Install(t, desk.Config{Metrics: counters}) // as the server does, which shares them with the API
+	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
+	b, path := in.SignedIn(desktest.User), pathOfCase("5")
+	f := with(form(t, b.Get(path), path+"/sign-off"), "meaning", desktest.Meaning, "user", desktest.User, "password", desktest.Password)
+	want(t, b.Post(path+"/sign-off", f), 303)
+	if got := gathered(t, counters); !strings.Contains(got, "\nsignoff_desk_signatures_total{check=\"agrees\"} 1\n") {
+		t.Errorf("the signature is not counted:\n%s", got)
+	}
+}
+
+// A form that names an assessment of another study has a line in the history of that study,
+// which names nothing of the form's own.
+func TestARefusalNamesNoOtherStudy(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
+	in.Register(desktest.Agreeing(desktest.Other, 6, "other-subject")...)
+	b, path := in.SignedIn(desktest.User), pathOfCase("5")
+	f := with(form(t, b.Get(path), path+"/sign-off"), "meaning", desktest.Meaning, "user", desktest.User, "password", desktest.Password)
+	want(t, b.Post(path+"/sign-off", with(f, "sign", "600")), 412)
+	lacks(t, want(t, in.SignedIn(desktest.OtherUser).Get("/history"), 200, "A sign-off by rivera was refused"), desktest.Study, "case 5")
+	lacks(t, b.Get("/history"), desktest.Other)
 }

@@ -22,28 +22,31 @@ type TrailLine struct {
 	Actor  string          `json:"actor"`
 	Action string          `json:"action"`
 	Detail json.RawMessage `json:"detail"` // an object; its members depend on the action
+
+	study string
 }
 
-// Trail returns the lines of the audit trail about the assessment, in order.
-func (r *Reviews) Trail(ctx context.Context, id string) ([]TrailLine, error) {
+// Trail returns the lines of the audit trail about the assessment, in order: those that are
+// about one of the studies. It may have been in others before anything of it was signed.
+func (r *Reviews) Trail(ctx context.Context, id string, studies []string) ([]TrailLine, error) {
 	lines, err := database.List(ctx, r.ledger.DB.Reader, func(row database.Row) (l TrailLine, err error) {
 		var at string
 		var detail []byte
-		if err := row.Scan(&l.Number, &at, &l.Actor, &l.Action, &detail); err != nil {
+		if err := row.Scan(&l.Number, &at, &l.Actor, &l.Action, &l.study, &detail); err != nil {
 			return l, err
 		}
 		l.Detail = detail
 		l.Time, err = events.ParseTime(at)
 		return l, err
 	}, `
-		select row, time, actor, action, detail
+		select row, time, actor, action, study, detail
 		from audit
 		where subject = ? and (action like 'assessment.%' or action like 'report.%')
 		order by row`, id)
 	if err != nil {
 		return nil, fmt.Errorf("read audit trail of assessment: %w", err)
 	}
-	return lines, nil
+	return slices.DeleteFunc(lines, func(l TrailLine) bool { return !slices.Contains(studies, l.study) }), nil
 }
 
 // Receipt is what is stored of a sign-off beside the answer to it.

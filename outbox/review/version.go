@@ -3,6 +3,7 @@ package review
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -77,6 +78,17 @@ func (r *Reviews) Versions(ctx context.Context, id string) ([]Version, error) {
 		return nil, stored.Unknown(id)
 	}
 	return versions, nil
+}
+
+// VersionsIn returns Versions without those that the assessment had in other studies than
+// these. It may have been moved before anything of it was signed.
+func (r *Reviews) VersionsIn(ctx context.Context, id string, studies []string) ([]Version, error) {
+	versions, err := r.Versions(ctx, id)
+	versions = slices.DeleteFunc(versions, func(v Version) bool { return !slices.Contains(studies, v.Assessment.Study) })
+	if err == nil && len(versions) == 0 {
+		return nil, stored.Unknown(id)
+	}
+	return versions, err
 }
 
 // selectVersions selects what scanVersion scans. A where clause follows.

@@ -16,7 +16,8 @@ const (
 	maxAPIConnections   = 8192 // that are the default at most
 	maxNATSConnections  = 65536
 	maxOpsConnections   = 32 // to the operator's listener
-	maxDeskConnections  = 32 // to the desk's
+	minDeskConnections  = 32 // to the desk's
+	maxDeskConnections  = 256
 )
 
 // limitConnections decides how many connections to the read API and to the embedded NATS
@@ -28,15 +29,21 @@ func (p *Server) limitConnections() error {
 	}
 	const most = 1 << 20 // it may be unlimited
 	api, nats, err := divideDescriptors(int(min(limit.Cur, most)), p.Settings.MaxConnections, p.Settings.Outside())
-	p.maxAPIConnections, p.maxNATSConnections = api, nats
+	p.maxAPIConnections, p.maxNATSConnections, p.maxDeskConnections = api, nats, deskConnections(int(min(limit.Cur, most)))
 	return err
+}
+
+// deskConnections returns how many connections to the desk may be open in a process that may
+// open limit files. Of the first thousand it has no more than are reserved.
+func deskConnections(limit int) int {
+	return min(minDeskConnections+max(limit-1024, 0)/8, maxDeskConnections)
 }
 
 // divideDescriptors returns how many connections to the read API and to the embedded NATS
 // server may be open in a process that may open limit files. Wanted is that of the read API
 // if it is not 0. The embedded server does not run if outside is set.
 func divideDescriptors(limit, wanted int, outside bool) (api, nats int, err error) {
-	free, forNATS := limit-reservedDescriptors, minConnections
+	free, forNATS := limit-reservedDescriptors-(deskConnections(limit)-minDeskConnections), minConnections
 	if outside {
 		forNATS = 0
 	}

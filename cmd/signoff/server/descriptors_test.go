@@ -31,3 +31,15 @@ func TestFileDescriptorsAreReservedBeforeConnectionsGetThem(t *testing.T) {
 		})
 	}
 }
+
+func TestTheDeskHasMoreConnectionsWhereThereAreMany(t *testing.T) {
+	for limit, want := range map[int]int{192: 32, 1024: 32, 1040: 34, 1 << 20: 256} {
+		if got := deskConnections(limit); got != want {
+			t.Errorf("%d of %d, want %d", got, limit, want)
+		}
+		api, nats, err := divideDescriptors(limit, 0, false)
+		if err != nil || api+nats+want-minDeskConnections+reservedDescriptors > limit {
+			t.Errorf("of %d: %d, %d and %d, %v", limit, api, nats, want, err)
+		}
+	}
+}

@@ -69,6 +69,7 @@ func (p *Server) serveDesk() error {
 	calls := deskapi.New(p.Outbox, deskapi.Config{Signing: p.Settings.DeskAPISigning, TrustedProxies: p.deskProxies, Metrics: counted})
 	pages, err := desk.New(p.Outbox, desk.Config{
 		URL: p.Settings.DeskURL, TrustedProxies: p.deskProxies, Metrics: counted, Log: p.log.With("component", "desk"),
+		MaxStreams: p.maxDeskConnections / 2, // so that connections are left for those who send requests
 	})
 	if err != nil {
 		return err

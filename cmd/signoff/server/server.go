@@ -132,6 +132,7 @@ type Server struct {
 	APIListener, OpsListener *connections.Listener
 	maxAPIConnections        int
 	maxNATSConnections       int // of partners, to the embedded server
+	maxDeskConnections       int
 	API, Ops                 *http.Server
 	DeskListener             *connections.Listener // nil if the desk is off, as Desk
 	Desk                     *http.Server          // for source systems and PIs
@@ -228,7 +229,7 @@ func (p *Server) listen(ctx context.Context) error {
 	}{
 		{"--listen", p.Settings.Listen, connections.Config{Max: p.maxAPIConnections, PerAddress: p.Settings.MaxConnectionsPerAddress}, &p.APIListener},
 		{"--ops-listen", p.Settings.OpsListen, connections.Config{Max: maxOpsConnections}, &p.OpsListener},
-		{"--desk-listen", p.Settings.DeskListen, connections.Config{Max: maxDeskConnections}, &p.DeskListener},
+		{"--desk-listen", p.Settings.DeskListen, connections.Config{Max: p.maxDeskConnections}, &p.DeskListener},
 	} {
 		if l.address == "" {
 			continue

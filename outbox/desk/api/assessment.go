@@ -179,11 +179,11 @@ func (a *API) readAssessment(w http.ResponseWriter, q *request) error {
 	if facts.Current != nil {
 		facts.Digest = facts.Current.Digest
 	}
-	if facts.Versions, err = a.outbox.Reviews().Versions(q.Context(), v.ID); err != nil {
+	if facts.Versions, err = a.outbox.Reviews().VersionsIn(q.Context(), v.ID, q.caller.studies); err != nil {
 		return err
 	}
 	if q.caller.role == PI {
-		if facts.Audit, err = a.outbox.Reviews().Trail(q.Context(), v.ID); err != nil {
+		if facts.Audit, err = a.outbox.Reviews().Trail(q.Context(), v.ID, q.caller.studies); err != nil {
 			return err
 		}
 	}

@@ -311,3 +311,21 @@ func TestEachRouteIsDescribed(t *testing.T) {
 		t.Errorf("the study of the tests has the key %s", study)
 	}
 }
+
+// What an assessment was in another study, before it was moved, is that study's.
+func TestAMovedAssessmentShowsNothingOfItsFormerStudy(t *testing.T) {
+	t.Parallel()
+	in := install(t, api.Config{}, "dr.a")
+	acc := in.outbox.Accounts()
+	ok(t, acc.GrantSource(t.Context(), "ops", "edc", other))
+	in.want(in.put("edc", visit(other, 8, "moved", 0, "50", "--", "0.0 mm", "--", "No")), 201)
+	next := visit(study, 9, "moved", 0, "51", "--", "0.0 mm", "--", "No")
+	next.Revision = 2
+	in.want(in.put("edc", next), 200)
+	get := call{as: "dr.a", method: "GET", path: "/assessments/{id}", target: "/assessments/moved"}
+	if a := in.want(get, 200, "subject-9"); strings.Contains(string(a.Body), "subject-8") || strings.Contains(string(a.Body), other) {
+		t.Errorf("%s", a.Body)
+	}
+	ok(t, acc.GrantPI(t.Context(), "ops", "dr.a", other))
+	in.want(get, 200, "subject-8", "assessment.moved")
+}

@@ -234,7 +234,7 @@ func clip(text string, limit int) string {
 // visible returns the text with each character that a reader would not see, or that would
 // change how the others are shown, written as its code point: [U+202E].
 func visible(text string) string {
-	hidden := func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsGraphic(r) }
+	hidden := func(r rune) bool { return r == unicode.ReplacementChar || Invisible(r) }
 	if strings.IndexFunc(text, hidden) < 0 {
 		return text
 	}
@@ -281,4 +281,12 @@ func niceStep(top float64) float64 {
 		}
 	}
 	return 10 * power
+}
+
+// Invisible reports whether a character shows nothing, or changes what others show. That holds
+// for some that are letters, marks or symbols by their category, too.
+func Invisible(r rune) bool {
+	const blankBraille = '\u2800'
+	return r == blankBraille || !unicode.IsGraphic(r) ||
+		unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }

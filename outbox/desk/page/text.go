@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/seed-e88a4ece/signoff/events/recist"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/chart"
 )
 
 // functions are what templates may call.
@@ -95,7 +96,7 @@ func Short(r recist.Response) string {
 func Visible(text string) string {
 	var b strings.Builder
 	for _, r := range text {
-		if r == ' ' || unicode.IsGraphic(r) && !unicode.In(r, unicode.Zs, unicode.Cf) {
+		if r == ' ' || !unicode.Is(unicode.Zs, r) && !chart.Invisible(r) {
 			b.WriteRune(r)
 			continue
 		}

@@ -322,9 +322,11 @@ func (ss *Sessions) Renew(ctx context.Context, s *Session, change func() error) 
 	if err != nil {
 		return err
 	}
-	ss.mu.Lock()
-	s.credential = standing.Credential
-	ss.mu.Unlock()
+	if !standing.OneTime { // else an operator has set another one since, which ends this session too
+		ss.mu.Lock()
+		s.credential = standing.Credential
+		ss.mu.Unlock()
+	}
 	for _, other := range ss.all() {
 		if other != s && other.User == s.User {
 			_, _ = ss.check(context.WithoutCancel(ctx), other) // Run checks it too

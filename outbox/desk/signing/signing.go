@@ -59,7 +59,7 @@ func SignOff(c review.Case, r Request) (outbox.SignOff, error) {
 			continue // it was signed before, and the answer is that of then
 		}
 		if r.Stamp != c.Stamp { // before a finding that the PI was not shown
-			return s, events.Errorf(events.Stale, "case %d of study %s has changed since it was read, and nothing was signed; read it again", c.Number, c.Study)
+			return s, events.Errorf(events.Stale, "the case has changed since it was read, and nothing was signed; read it again")
 		}
 		remark := outbox.Remark{Reason: Line(item.Reason), Findings: review.Contradictions(checked[item.ID])}
 		if len(remark.Findings) > 0 && remark.Reason == "" {
