@@ -37,7 +37,7 @@ const (
 type AuditEntry struct {
 	Number     int64           `json:"number"` // 1, 2, 3 …
 	Time       time.Time       `json:"time"`
-	Actor      string          `json:"actor"` // a PI, source, operator or the program; empty in a failed sign-in, whose detail has the name that was tried, unless no PI has it
+	Actor      string          `json:"actor"` // a PI, source, operator or the program; empty in a failed sign-in, whose detail has the name that was tried
 	Action     string          `json:"action"`
 	Study      string          `json:"study,omitempty"`
 	Subject    string          `json:"subject"`              // an assessment, user, partner, source or key

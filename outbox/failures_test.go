@@ -145,10 +145,10 @@ func TestFailedSignInsAreAudited(t *testing.T) {
 		}
 		want := []signInLine{
 			{"", "sign-in.failed", "", signInDetail{Kind: "client", Protocol: "http", Name: "made-up-0", Address: here, Reason: "unknown client"}},
-			{"", "sign-in.failed", "", signInDetail{Kind: "user", Address: here, Reason: "unknown user"}},
+			{"", "sign-in.failed", "", signInDetail{Kind: "user", Name: "dr.x0", Address: here, Reason: "unknown user"}},
 		}
-		for range 3 { // each is locked as somebody's name would be, and no line has it: it may be a password in the wrong field
-			want = append(want, signInLine{"", "sign-in.locked", "", signInDetail{Kind: "user", Address: here, Reason: "unknown user"}})
+		for i := range 3 { // each is locked as somebody's name would be
+			want = append(want, signInLine{"", "sign-in.locked", "", signInDetail{Kind: "user", Name: fmt.Sprint("dr.x", i), Address: here, Reason: "unknown user"}})
 		}
 		if diff := cmp.Diff(want, signInLines(t, d.Outbox)); diff != "" {
 			t.Error(diff)

@@ -27,7 +27,7 @@ import (
 // failed_sign_ins.
 //
 // Nobody who fails to sign in is known, so the lines of failures have no actor; the
-// name that was tried is in the detail, but for a user name that nobody has.
+// name that was tried is in the detail.
 //
 // Failures of users, which may come from a command that ends at once, are counted in
 // the database. Failures of clients may be thousands a second. They are counted in
@@ -54,15 +54,6 @@ type attempt struct {
 	known          bool   // a PI, partner or source has this name
 	address        string // as access.Place returns it
 	from           string // the address as it is
-}
-
-// audited returns the name that lines of the audit trail have. They stay for ever, and a user
-// name that no PI has may be a password that was typed into the wrong field.
-func (a attempt) audited() string {
-	if a.kind == kindUser && !a.known {
-		return ""
-	}
-	return a.name
 }
 
 // lockedFailures returns how many times in a row the user failed to sign in from the
@@ -141,7 +132,7 @@ func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string)
 	if err != nil {
 		return 0, err
 	}
-	if err := recordInQuarterHour(tx, a.group(), quarterHour{tried: a.audited(), reason: reason, from: a.from, count: 1, last: tx.Now}); err != nil {
+	if err := recordInQuarterHour(tx, a.group(), quarterHour{tried: a.name, reason: reason, from: a.from, count: 1, last: tx.Now}); err != nil {
 		return 0, err
 	}
 	// The line about a lock is the last one.
@@ -150,7 +141,7 @@ func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string)
 	}
 	return access.LockingSignIns.Wait(wrong, tx.Now), tx.Audit(ledger.Line{
 		Action: actionLocked, Subject: a.group().name,
-		Detail: failureDetail{Kind: a.kind, Name: a.audited(), Address: a.address, Reason: reason},
+		Detail: failureDetail{Kind: a.kind, Name: a.name, Address: a.address, Reason: reason},
 	})
 }
 
@@ -363,7 +354,7 @@ func compareGroups(a, b group) int {
 type failureDetail struct {
 	Kind     string `json:"kind"`
 	Protocol string `json:"protocol,omitempty"`
-	Name     string `json:"name,omitempty"` // as attempt.audited returns it
+	Name     string `json:"name,omitempty"` // that was tried
 	Address  string `json:"address"`
 	Reason   string `json:"reason,omitempty"`
 	Since    string `json:"since,omitempty"` // when a quarter hour that is closed began
