@@ -81,7 +81,7 @@ var arrows = map[string][]string{
 	"cmd/signoff/demo":              {"*"},
 	"cmd/signoff/internal/testcert": {"*"},
 	"outbox/accounts/accountstest":  {"outbox/accounts"},
-	"outbox/desk/desktest":          {"outbox/desk", "outbox", "outbox/accounts/accountstest", "events", "fhir/rest"},
+	"outbox/desk/desktest":          {"outbox/desk", "outbox/desk/metrics", "outbox", "outbox/accounts/accountstest", "events", "fhir/rest"},
 }
 
 // reserved are packages of others that only some of ours may import.

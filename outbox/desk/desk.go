@@ -21,7 +21,6 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -52,8 +51,8 @@ type Config struct {
 	// TrustedProxies are the proxies whose X-Forwarded-For is believed. Defaults to none.
 	TrustedProxies clientaddress.Proxies
 
-	// Metrics count requests, sign-ins, signatures and streams. Defaults to metrics that
-	// nobody reads.
+	// Metrics count requests, sign-ins, signatures and streams. Their owner registers them.
+	// Defaults to metrics that nobody reads.
 	Metrics *metrics.Metrics
 
 	Sessions session.Config
@@ -70,7 +69,6 @@ type Desk struct {
 	mux      *http.ServeMux
 	crossing *http.CrossOriginProtection
 
-	metrics *metrics.Metrics
 	streams streams
 
 	// contradicting has how many versions that wait contradict RECIST 1.1, by the stamp of
@@ -101,7 +99,7 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 	d := &Desk{
 		outbox: o, cfg: cfg, sessions: session.New(o.Accounts(), cfg.Sessions),
 		mux: http.NewServeMux(), crossing: http.NewCrossOriginProtection(), stopped: make(chan struct{}),
-		metrics: metrics.New(), streams: streams{ofSession: make(map[*session.Session]int)},
+		streams: streams{ofSession: make(map[*session.Session]int)},
 	}
 	d.contradicting, _ = lru.New[string, int](8 * maxChecked) // fails only for a size of 0
 	d.stop = sync.OnceFunc(func() { close(d.stopped) })
@@ -125,9 +123,6 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 // Sessions returns the sessions of the PIs who are signed in. Its Run is the caller's to
 // call.
 func (d *Desk) Sessions() *session.Sessions { return d.sessions }
-
-// Metrics returns the collectors of the desk, to be registered once.
-func (d *Desk) Metrics() []prometheus.Collector { return d.metrics.Metrics() }
 
 // Stop ends the streams of events, so that the server can shut down.
 func (d *Desk) Stop() { d.stop() }

@@ -89,7 +89,7 @@ func (d *Desk) live(w http.ResponseWriter, q *request) error {
 		return &events.Error{Code: events.Unavailable, Message: "too many pages follow a case; close some"}
 	}
 	defer done()
-	closed := d.metrics.OpenStream()
+	closed := d.cfg.Metrics.OpenStream()
 	defer closed()
 	changed, stop := d.outbox.Watch() // before the first reading, so that nothing is missed
 	defer stop()

@@ -564,6 +564,6 @@ func (d *Desk) countSignatures(c review.Case, checked map[string]recist.Visit, s
 		case slices.ContainsFunc(findings, func(f recist.Finding) bool { return f.Level == recist.Judgement }):
 			result = metrics.Judgement
 		}
-		d.metrics.CountSignature(result)
+		d.cfg.Metrics.CountSignature(result)
 	}
 }

@@ -417,7 +417,7 @@ func TestTextsFromOutsideStayTexts(t *testing.T) {
 func counted(t *testing.T, in *desktest.Installation, name string, lines ...string) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(in.Desk.Metrics()...)
+	registry.MustRegister(in.Metrics.Metrics()...)
 	answer := httptest.NewRecorder()
 	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/", nil))
 	for _, line := range lines {
