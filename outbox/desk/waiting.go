@@ -188,7 +188,7 @@ func (p waitingPage) head(q *request, granted int) string {
 	}
 	in := ""
 	if granted > 1 {
-		in = " in " + strings.Replace(page.Count(p.Size.Studies, "study"), "studys", "studies", 1)
+		in = " in " + page.Count(p.Size.Studies, "study")
 	}
 	return fmt.Sprintf("%s of %s%s · the oldest for %s",
 		page.Count(p.Size.Assessments, "assessment"), page.Count(p.Size.Cases, "case"), in, page.Span(q.now.Sub(p.Size.Oldest)))

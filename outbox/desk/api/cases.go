@@ -1,14 +1,12 @@
 package api
 
 import (
-	"cmp"
 	"math"
 	"net/http"
 	"slices"
 	"strconv"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/events/recist"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
@@ -80,13 +78,6 @@ func (a *API) readCase(w http.ResponseWriter, q *request) error {
 	return writeJSON(w, http.StatusOK, facts)
 }
 
-// findingCount is how many visits have a finding.
-type findingCount struct {
-	Code   string       `json:"code"`
-	Level  recist.Level `json:"level"`
-	Visits int          `json:"visits"`
-}
-
 // checkedVisit is a visit with findings.
 type checkedVisit struct {
 	Case       int32  `json:"case"`
@@ -118,37 +109,13 @@ func (a *API) check(w http.ResponseWriter, q *request) error {
 	answer := struct {
 		Study  string         `json:"study"`
 		Visits int            `json:"visits"` // that were checked
-		Counts []findingCount `json:"counts"`
+		Counts []review.FindingCount `json:"counts"`
 		Items  []checkedVisit `json:"items"` // those with findings
-	}{studies[0], len(checked), countFindings(checked), []checkedVisit{}}
+	}{studies[0], len(checked), review.CountFindings(checked), []checkedVisit{}}
 	for _, v := range checked {
 		if len(v.Result.Findings) > 0 {
 			answer.Items = append(answer.Items, checkedVisit{v.Assessment.Case.ID, v.Assessment.ID, review.ResultOf(v.Result)})
 		}
 	}
 	return writeJSON(w, http.StatusOK, answer)
-}
-
-// countFindings returns how many visits have each finding, by level and code.
-func countFindings(checked []review.CheckedVersion) []findingCount {
-	counts := []findingCount{}
-	for _, v := range checked {
-		seen := map[string]bool{}
-		for _, f := range v.Result.Findings {
-			if seen[f.Code] {
-				continue
-			}
-			seen[f.Code] = true
-			i := slices.IndexFunc(counts, func(c findingCount) bool { return c.Code == f.Code && c.Level == f.Level })
-			if i < 0 {
-				i, counts = len(counts), append(counts, findingCount{Code: f.Code, Level: f.Level})
-			}
-			counts[i].Visits++
-		}
-	}
-	levels := []recist.Level{recist.Contradiction, recist.Judgement, recist.NotComputed, recist.Note}
-	slices.SortFunc(counts, func(a, b findingCount) int {
-		return cmp.Or(cmp.Compare(slices.Index(levels, a.Level), slices.Index(levels, b.Level)), cmp.Compare(a.Code, b.Code))
-	})
-	return counts
 }
