@@ -28,7 +28,7 @@ func (recs *Receipts) OfCase(ctx context.Context, study string, number int32) (m
 		join assessments a on a.study = s.row
 		join events e on e.row = a.published
 		left join ordinals o on o.event = e.row
-		where s.study = ? and a.number = ?`, ledger.NormalizeStudy(study), number)
+		where s.study = +? and a.number = +?`, ledger.NormalizeStudy(study), number)
 	if err != nil {
 		return nil, fmt.Errorf("look up assessments of case: %w", err)
 	}

@@ -95,7 +95,7 @@ func readCase(ctx context.Context, q database.Querier, study string, number int3
 		select s.row, s.token, c.subject, c.revision
 		from cases c
 		join studies s on s.row = c.study
-		where s.study = ? and c.number = ?`, study, number).Scan(&row, &c.StudyKey, &c.Subject, &c.Revision)
+		where s.study = +? and c.number = +?`, study, number).Scan(&row, &c.StudyKey, &c.Subject, &c.Revision)
 	if errors.Is(err, sql.ErrNoRows) {
 		return c, events.Errorf(events.NotFound, "study %s has no case %d", study, number)
 	}
@@ -106,7 +106,7 @@ func readCase(ctx context.Context, q database.Querier, study string, number int3
 		return c, err
 	}
 	versions, err := database.List(ctx, q, scanVersion, selectVersions+`
-		where a.study = ? and a.number = ? and v.row in (a.waiting, a.signed)
+		where a.study = +? and a.number = +? and v.row in (a.waiting, a.signed)
 		order by a.id, v.row`, row, number)
 	if err != nil {
 		return c, err
@@ -172,7 +172,7 @@ func stampOf(ctx context.Context, q database.Querier, study int64, number int32,
 		select a.id, coalesce(a.waiting, 0), coalesce(a.signed, 0),
 			exists (select 1 from withdrawals w where w.version = a.signed)
 		from assessments a
-		where a.study = ? and a.number = ?
+		where a.study = +? and a.number = +?
 		order by a.id`, study, number)
 	if err != nil {
 		return "", fmt.Errorf("list assessments of case: %w", err)

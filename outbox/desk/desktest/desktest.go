@@ -286,8 +286,10 @@ func (b *Browser) Cookie() string {
 // Request returns a request with the browser's cookies, for a handler that is called
 // without a connection.
 func (b *Browser) Request(method, path string) *http.Request {
-	r := httptest.NewRequestWithContext(b.in.t.Context(), method, b.in.Server.URL+path, nil)
-	for _, c := range b.client.Jar.Cookies(r.URL) {
+	r := httptest.NewRequestWithContext(b.in.t.Context(), method, path, nil)
+	server, err := url.Parse(b.in.Server.URL)
+	OK(b.in.t, err)
+	for _, c := range b.client.Jar.Cookies(server) {
 		r.AddCookie(c)
 	}
 	return r
