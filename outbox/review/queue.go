@@ -44,13 +44,14 @@ func (r *Reviews) Queue(ctx context.Context, f QueueFilter) (page []QueuedCase, 
 				select study, number, min(waiting) as oldest
 				from assessments
 				where waiting is not null
+					and study in (select row from studies where study in (select c0 from `+r.ledger.DB.JSONRows("c0")+`))
 				group by study, number
 			) w
 			join studies s on s.row = w.study
 			join versions v on v.row = w.oldest
-			where w.oldest > +? and s.study in (select c0 from `+r.ledger.DB.JSONRows("c0")+`)
+			where w.oldest > +?
 			order by w.oldest
-			limit +?`, f.After, studies, limit(f.Limit))
+			limit +?`, studies, f.After, limit(f.Limit))
 		if err != nil {
 			return err
 		}
