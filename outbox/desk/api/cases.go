@@ -23,7 +23,7 @@ func (c caller) study(id string) ([]string, error) {
 // caseOf returns the study and the number of the case that the path names. The error is
 // NotFound if the caller is not granted the study.
 func caseOf(q *request) (study string, number int32, err error) {
-	key, text := q.parameters["key"], q.parameters["case"]
+	key, text := q.PathValue("key"), q.PathValue("case")
 	i := slices.IndexFunc(q.caller.studies, func(study string) bool { return events.StudyKey(study) == key })
 	n, err := strconv.ParseInt(text, 10, 32)
 	if i < 0 || err != nil || n < 1 || text != strconv.FormatInt(n, 10) {
@@ -63,7 +63,7 @@ func (a *API) readCase(w http.ResponseWriter, q *request) error {
 	}
 	c, err := a.outbox.Reviews().Case(q.Context(), study, n)
 	if err != nil {
-		return hidden(err, "case", q.parameters["key"]+"/"+q.parameters["case"])
+		return hidden(err, "case", q.PathValue("key")+"/"+q.PathValue("case"))
 	}
 	facts := caseFacts{Study: c.Study, StudyKey: c.StudyKey, Case: c.Number, Subject: c.Subject, Revision: c.Revision, Stamp: c.Stamp, Visits: []visitFacts{}}
 	checked := c.Check()
@@ -107,10 +107,10 @@ func (a *API) check(w http.ResponseWriter, q *request) error {
 		return err
 	}
 	answer := struct {
-		Study  string         `json:"study"`
-		Visits int            `json:"visits"` // that were checked
+		Study  string                `json:"study"`
+		Visits int                   `json:"visits"` // that were checked
 		Counts []review.FindingCount `json:"counts"`
-		Items  []checkedVisit `json:"items"` // those with findings
+		Items  []checkedVisit        `json:"items"` // those with findings
 	}{studies[0], len(checked), review.CountFindings(checked), []checkedVisit{}}
 	for _, v := range checked {
 		if len(v.Result.Findings) > 0 {
