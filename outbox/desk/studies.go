@@ -66,11 +66,11 @@ type contradictingVisit struct {
 
 // study answers with one study.
 func (d *Desk) study(w http.ResponseWriter, q *request) error {
-	i := slices.IndexFunc(q.pi.Studies, func(study string) bool { return events.StudyKey(study) == q.PathValue("key") })
-	if i < 0 {
-		return notVisible()
+	study, ok := events.StudyWithKey(q.pi.Studies, q.PathValue("key"))
+	if !ok {
+		return errNoStudy
 	}
-	size, err := d.outbox.Reviews().StudySize(q.Context(), q.pi.Studies[i])
+	size, err := d.outbox.Reviews().StudySize(q.Context(), study)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (p *studyPage) fill(checked []review.CheckedVersion) {
 				p.More++
 				continue
 			}
-			p.Contradictions = append(p.Contradictions, contradictingVisit{v, caseAddress(p.Study, number), waits})
+			p.Contradictions = append(p.Contradictions, contradictingVisit{v, casePath(p.Study, number), waits})
 		}
 	}
 	for _, c := range counts {

@@ -3,7 +3,6 @@ package api
 import (
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -13,23 +12,23 @@ import (
 // study returns the list of the one study with this id. The error is NotFound if it is not
 // granted to the caller.
 func (c caller) study(id string) ([]string, error) {
-	i := slices.IndexFunc(c.studies, func(study string) bool { return events.StudyKey(study) == events.StudyKey(id) })
-	if i < 0 {
+	study, ok := events.StudyWithKey(c.studies, events.StudyKey(id))
+	if !ok {
 		return nil, hidden(events.NotFound, "study", id)
 	}
-	return c.studies[i : i+1], nil
+	return []string{study}, nil
 }
 
 // caseOf returns the study and the number of the case that the path names. The error is
 // NotFound if the caller is not granted the study.
 func caseOf(q *request) (study string, number int32, err error) {
 	key, text := q.PathValue("key"), q.PathValue("case")
-	i := slices.IndexFunc(q.caller.studies, func(study string) bool { return events.StudyKey(study) == key })
+	study, ok := events.StudyWithKey(q.caller.studies, key)
 	n, err := strconv.ParseInt(text, 10, 32)
-	if i < 0 || err != nil || n < 1 || text != strconv.FormatInt(n, 10) {
+	if !ok || err != nil || n < 1 || text != strconv.FormatInt(n, 10) {
 		return "", 0, hidden(events.NotFound, "case", key+"/"+text)
 	}
-	return q.caller.studies[i], int32(n), nil
+	return study, int32(n), nil
 }
 
 // caseFacts is what is shown of a case.
