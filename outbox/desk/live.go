@@ -25,9 +25,11 @@ const (
 	streamWrite     = 10 * time.Second // for one event
 )
 
-// Bounds of streams at the same time.
+// Bounds of streams at the same time. Over HTTP/1 each of them has a connection of its own,
+// and the desk has 32 for everything.
 const (
 	maxStreams           = 256
+	maxStreamsHTTP1      = 24
 	maxStreamsPerSession = 8
 )
 
@@ -35,23 +37,27 @@ const (
 type streams struct {
 	mu        sync.Mutex
 	all       int
+	http1     int // of all
 	ofSession map[*session.Session]int
 }
 
-// open counts a stream of a session, unless there are too many. The caller calls done when
-// the stream ends.
-func (ss *streams) open(s *session.Session) (done func(), ok bool) {
+// open counts a stream of a session, unless there are too many. Alone is how many
+// connections it takes for itself: 1 over HTTP/1, else 0. The caller calls done when the
+// stream ends.
+func (ss *streams) open(s *session.Session, alone int) (done func(), ok bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if ss.all >= maxStreams || ss.ofSession[s] >= maxStreamsPerSession {
+	if ss.all >= maxStreams || ss.http1+alone > maxStreamsHTTP1 || ss.ofSession[s] >= maxStreamsPerSession {
 		return nil, false
 	}
 	ss.all++
+	ss.http1 += alone
 	ss.ofSession[s]++
 	return func() {
 		ss.mu.Lock()
 		defer ss.mu.Unlock()
 		ss.all--
+		ss.http1 -= alone
 		if ss.ofSession[s]--; ss.ofSession[s] == 0 {
 			delete(ss.ofSession, s)
 		}
@@ -83,7 +89,11 @@ func (d *Desk) live(w http.ResponseWriter, q *request) error {
 			return err
 		}
 	}
-	done, ok := d.streams.open(q.session)
+	alone := 0
+	if q.ProtoMajor < 2 {
+		alone = 1
+	}
+	done, ok := d.streams.open(q.session, alone)
 	if !ok {
 		w.Header().Set("Retry-After", "15")
 		return &events.Error{Code: events.Unavailable, Message: "too many pages follow a case; close some"}

@@ -122,9 +122,22 @@ func TestAStreamEndsWithItsSessionAndTheServer(t *testing.T) {
 		t.Error("too many streams are refused without Retry-After")
 	}
 	counted(t, in, "signoff_desk_live_streams", " 8")
+	last := in.SignedIn(desktest.User)
 	for _, query := range []string{"?case=", "?case=x/5", "?case=" + events.StudyKey(desktest.Study) + "/99"} {
-		want(t, in.SignedIn(desktest.User).Get("/live"+query), 404)
+		want(t, last.Get("/live"+query), 404)
 	}
+	t.Run("streams leave connections for everything else", func(t *testing.T) {
+		for range 2 {
+			b := in.SignedIn(desktest.User)
+			for range 8 {
+				follow(t, b, "5")
+			}
+		}
+		if p := last.Ask(http.MethodGet, path, nil, true); p.Status != http.StatusServiceUnavailable {
+			t.Errorf("a stream beside 24 others that have a connection each: %d", p.Status)
+		}
+		want(t, last.Get("/waiting"), 200)
+	})
 	in.Desk.Stop()
 	if _, err := io.ReadAll(more); err != nil {
 		t.Error(err)
