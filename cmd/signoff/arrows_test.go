@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	"outbox/desk/session":         {"outbox/accounts", "events", "events/access"},
 	"outbox/desk/chart":           {"events", "events/recist"},
 	"outbox/desk/changes":         {"events"},
-	"outbox/desk/queue":           {"outbox/desk/changes", "outbox/desk/chart", "outbox/desk/page", "outbox/review", "events", "events/recist"},
+	"outbox/desk/queue":           {"outbox/desk/casetable", "outbox/desk/changes", "outbox/desk/chart", "outbox/desk/page", "outbox/review", "events", "events/recist"},
 	"outbox/desk/casetable":       {"outbox/desk/chart", "outbox/receipts", "outbox/review", "events", "events/recist"},
 	"outbox/desk/checkpanel":      {"events", "events/recist"},
 	"outbox/desk/page":            {"outbox/desk/chart", "events/recist"},
