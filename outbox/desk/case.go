@@ -24,13 +24,9 @@ func (d *Desk) showCase(w http.ResponseWriter, q *request) error {
 	if q.URL.Query().Has("signed") {
 		return d.showReceipt(w, q, q.PathValue("key"), q.caseNumber())
 	}
-	study, n, err := q.grantedCase()
+	c, err := d.readCase(q)
 	if err != nil {
 		return err
-	}
-	c, err := d.outbox.Reviews().Case(q.Context(), study, n)
-	if err != nil {
-		return hidden(err, errNoCase)
 	}
 	return d.writeCase(w, q, http.StatusOK, c, nil, nil, "")
 }

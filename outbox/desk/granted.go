@@ -49,6 +49,17 @@ func (q *request) grantedCase() (study string, number int32, err error) {
 	return study, number, nil
 }
 
+// readCase returns the case that the path names. The error is NotFound unless the PI is
+// granted its study.
+func (d *Desk) readCase(q *request) (review.Case, error) {
+	study, n, err := q.grantedCase()
+	if err != nil {
+		return review.Case{}, err
+	}
+	c, err := d.outbox.Reviews().Case(q.Context(), study, n)
+	return c, hidden(err, errNoCase)
+}
+
 // caseNumber returns the case number in the path, or 0 if it is none.
 func (q *request) caseNumber() int32 {
 	text := q.PathValue("case")

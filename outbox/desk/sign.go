@@ -67,13 +67,9 @@ func (d *Desk) signOff(w http.ResponseWriter, q *request) error {
 	for _, item := range r.Items {
 		refused.IDs = append(refused.IDs, item.ID)
 	}
-	study, n, err := q.grantedCase()
-	var c review.Case
-	if err == nil {
-		c, err = d.outbox.Reviews().Case(q.Context(), study, n)
-	}
+	c, err := d.readCase(q)
 	if err != nil {
-		return d.outbox.RecordRefusal(q.Context(), refused, hidden(err, errNoCase))
+		return d.outbox.RecordRefusal(q.Context(), refused, err)
 	}
 	again := func(status int, p *page.Problem) error { return d.writeCase(w, q, status, c, p, q.PostForm, "") }
 	// A case that has changed is shown before anything else: what is wrong with the form may
@@ -132,11 +128,10 @@ func (d *Desk) refuseSignOff(w http.ResponseWriter, q *request, r signing.Reques
 	if status >= http.StatusInternalServerError {
 		return err // the page of the error asks to look at the case before signing again
 	}
-	study, n, notGranted := q.grantedCase()
-	if notGranted != nil || status == http.StatusNotFound || status == http.StatusForbidden { // the grant has ended meanwhile
+	if status == http.StatusNotFound || status == http.StatusForbidden { // the grant has ended meanwhile
 		return hidden(err, errNoCase)
 	}
-	c, readErr := d.outbox.Reviews().Case(q.Context(), study, n)
+	c, readErr := d.readCase(q)
 	if readErr != nil {
 		return readErr
 	}

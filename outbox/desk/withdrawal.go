@@ -78,19 +78,15 @@ func (d *Desk) refuseWithdrawal(w http.ResponseWriter, q *request, wd outbox.Wit
 // returnToSource returns the waiting version of an assessment to its source. That is no
 // signature.
 func (d *Desk) returnToSource(w http.ResponseWriter, q *request) error {
-	study, n, err := q.grantedCase()
+	c, err := d.readCase(q)
 	if err != nil {
 		return err
-	}
-	c, err := d.outbox.Reviews().Case(q.Context(), study, n)
-	if err != nil {
-		return hidden(err, errNoCase)
 	}
 	id, reason := q.PostForm.Get("return"), signing.Line(q.PostForm.Get("return-reason"))
 	if items := signform.ReturnProblems(id, reason); len(items) > 0 {
 		return d.writeCase(w, q, http.StatusBadRequest, c, problem(items...), q.PostForm, "")
 	}
-	if other, _, err := d.outbox.Reviews().Assessment(q.Context(), id); err != nil || other.Study != study || other.Number != n {
+	if other, _, err := d.outbox.Reviews().Assessment(q.Context(), id); err != nil || other.Study != c.Study || other.Number != c.Number {
 		return hidden(events.Errorf(events.NotFound, "assessment is of another case"), errNoCase)
 	}
 	seen := q.PostForm.Get("stamp")
@@ -103,7 +99,7 @@ func (d *Desk) returnToSource(w http.ResponseWriter, q *request) error {
 	if status >= http.StatusInternalServerError || status == http.StatusNotFound || status == http.StatusForbidden {
 		return hidden(err, errNoCase)
 	}
-	if c, readErr := d.outbox.Reviews().Case(q.Context(), study, n); readErr == nil {
+	if c, readErr := d.readCase(q); readErr == nil {
 		p := d.changed(q, c, []string{id}, "returned")
 		if events.CodeOf(err) == events.Conflict {
 			p.Items = append(p.Items, page.ProblemItem{Text: sentence(err)})
