@@ -74,3 +74,14 @@ func StudyKey(study string) string {
 
 // ValidPartnerID reports whether id may be the id of a partner.
 func ValidPartnerID(id string) bool { return safeKey.MatchString(id) }
+
+// StudyWithKey returns which of the studies with these ids has the key; ok is false if none
+// has.
+func StudyWithKey(studies []string, key string) (study string, ok bool) {
+	for _, study := range studies {
+		if StudyKey(study) == key {
+			return study, true
+		}
+	}
+	return "", false
+}

@@ -264,7 +264,7 @@ func TestAvailabilityFollowsTheModel(t *testing.T) {
 					rt.Fatalf("status says %d available, %d waiting; should be %d, %d", s.Available, s.Waiting, len(m.available()), len(m.waiting))
 				}
 				inForce := make(map[string]string)
-				for _, v := range must(d.Reviews().InForce(t.Context(), review.WaitingFilter{}))(t) {
+				for _, v := range must(d.Reviews().Check(t.Context(), review.WaitingFilter{}))(t) {
 					inForce[v.Assessment.ID] = fmt.Sprint(v.State, pair{v.Assessment.Case.Revision, v.Assessment.Revision})
 				}
 				if diff := gocmp.Diff(m.inForce(), inForce); diff != "" {

@@ -14,7 +14,7 @@ func TestVersionsInForce(t *testing.T) {
 	want := func(filter review.WaitingFilter, lines ...string) {
 		t.Helper()
 		var got []string
-		for _, v := range must(d.Reviews().InForce(t.Context(), filter))(t) {
+		for _, v := range must(d.Reviews().Check(t.Context(), filter))(t) {
 			a := v.Assessment
 			got = append(got, fmt.Sprintf("case %d: %s %s, %s", a.Case.ID, a.ID, a.Version(), v.State))
 			if len(v.Digest) != 64 || v.Registration == 0 || v.By != source || v.Registered.IsZero() {

@@ -36,6 +36,23 @@ const (
 	NonCRNonPD Response = "Non-CR/Non-PD"
 )
 
+// Short returns the abbreviation of a response, or the response itself if it has none.
+func (r Response) Short() string {
+	switch r {
+	case CR:
+		return "CR"
+	case PR:
+		return "PR"
+	case SD:
+		return "SD"
+	case PD:
+		return "PD"
+	case NE:
+		return "NE"
+	}
+	return string(r)
+}
+
 // comparable reports whether r is a response of RECIST 1.1. Undefined, No and Yes are
 // conclusions, but no such response.
 func (r Response) comparable() bool { return r.evaluable() || r == NE }
@@ -69,6 +86,11 @@ type Visit struct {
 // Contradicts reports whether the visit has a finding of level Contradiction.
 func (v Visit) Contradicts() bool {
 	return slices.ContainsFunc(v.Findings, func(f Finding) bool { return f.Level == Contradiction })
+}
+
+// Has reports whether the visit has a finding with this code.
+func (v Visit) Has(code string) bool {
+	return slices.ContainsFunc(v.Findings, func(f Finding) bool { return f.Code == code })
 }
 
 // Check returns what RECIST 1.1 gives for each of the visits of one case, by timepoint.

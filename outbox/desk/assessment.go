@@ -10,6 +10,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/changes"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/signform"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/trail"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
@@ -22,7 +23,7 @@ type assessmentPage struct {
 	Status   string           // what the assessment is now
 	Versions []historyVersion // the latest first
 	Lines    []trail.Line
-	Withdraw *withdrawForm // nil where nothing can be withdrawn
+	Withdraw *signform.Withdrawal // nil where nothing can be withdrawn
 }
 
 // historyVersion is a version of an assessment in its history.
@@ -38,19 +39,6 @@ type historyVersion struct {
 // Sentences returns what contradicted the version when it was signed.
 func (v historyVersion) Sentences() []string {
 	return receiptVersion{Receipt: v.Receipt}.Sentences()
-}
-
-// grantedAssessment returns the case of the assessment that the path names, and the visit
-// that it is. The error is NotFound unless the PI is granted its study.
-func (d *Desk) grantedAssessment(q *request) (c review.Case, v review.Visit, err error) {
-	if !events.ValidFHIRID(q.PathValue("id")) {
-		return c, v, errNoAssessment
-	}
-	c, v, err = d.outbox.Reviews().Assessment(q.Context(), q.PathValue("id"))
-	if err == nil && !slices.Contains(q.pi.Studies, c.Study) {
-		err = events.Errorf(events.NotFound, "%s is not granted to %s", c.Study, q.pi.User)
-	}
-	return c, v, hidden(err, errNoAssessment)
 }
 
 // assessment answers with the history of an assessment, or with the receipt of a sign-off
@@ -80,8 +68,8 @@ func (d *Desk) writeAssessment(w http.ResponseWriter, q *request, status int, c 
 		return err
 	}
 	data := assessmentPage{
-		Case: c, Path: casePath(c.StudyKey, c.Number), ID: v.ID, Name: versions[len(versions)-1].Assessment.Name, Status: statusOf(v, versions),
-		Withdraw: d.withdrawForm(q, c, v.ID, p, typed),
+		Case: c, Path: casePath(c.Study, c.Number), ID: v.ID, Name: versions[len(versions)-1].Assessment.Name, Status: statusOf(v, versions),
+		Withdraw: signform.NewWithdrawal(c, v.ID, d.credentials(q, signform.WithdrawPrefix, p, typed), p, typed),
 	}
 	for i, version := range versions {
 		h := historyVersion{Version: version, First: i == 0}

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/desk/chart"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/checkpanel"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/signform"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
@@ -21,15 +22,11 @@ import (
 // receipt of a sign-off of it.
 func (d *Desk) showCase(w http.ResponseWriter, q *request) error {
 	if q.URL.Query().Has("signed") {
-		return d.showReceipt(w, q, q.PathValue("key"), caseNumber(q))
+		return d.showReceipt(w, q, q.PathValue("key"), q.caseNumber())
 	}
-	study, n, err := grantedCase(q)
+	c, err := d.readCase(q)
 	if err != nil {
 		return err
-	}
-	c, err := d.outbox.Reviews().Case(q.Context(), study, n)
-	if err != nil {
-		return hidden(err, errNoCase)
 	}
 	return d.writeCase(w, q, http.StatusOK, c, nil, nil, "")
 }
@@ -60,7 +57,7 @@ type casePage struct {
 	History  []historyLine
 	Totals   review.Counts // of the lines of History
 
-	Sign signForm
+	Sign signform.Form
 	Seen string // for a form, which sends it back
 }
 
@@ -128,12 +125,17 @@ func (d *Desk) writeCase(w http.ResponseWriter, q *request, status int, c review
 // newCasePage reads what the page of a case shows.
 func (d *Desk) newCasePage(q *request, c review.Case, p *page.Problem, typed url.Values, changedSince string) (*casePage, error) {
 	of := review.CaseOf{Study: c.Study, Number: c.Number}
-	v := &casePage{Case: c, Path: casePath(c.StudyKey, c.Number), Seen: casetable.Seen(c)}
+	v := &casePage{Case: c, Path: casePath(c.Study, c.Number), Seen: casetable.Seen(c)}
 	var err error
 	if v.Place, err = d.outbox.Reviews().Place(q.Context(), q.pi.Studies, of); err != nil {
 		return nil, err
 	}
-	v.Previous, v.Next = pathOf(v.Place.Previous), pathOf(v.Place.Next)
+	if at := v.Place.Previous; at.Number > 0 {
+		v.Previous = casePath(at.Study, at.Number)
+	}
+	if at := v.Place.Next; at.Number > 0 {
+		v.Next = casePath(at.Study, at.Number)
+	}
 	received, err := d.outbox.Receipts().OfCase(q.Context(), c.Study, c.Number)
 	if err != nil {
 		return nil, err
@@ -153,46 +155,12 @@ func (d *Desk) newCasePage(q *request, c review.Case, p *page.Problem, typed url
 	if typed.Has("stamp") { // the form that was sent has its own choice
 		asked = typed["sign"]
 	}
-	checked, chosen := c.Check(), chosenOf(c, asked)
+	checked, chosen := c.Check(), signform.Chosen(c, asked)
 	v.addNotes(asked, chosen)
 	v.addPanels(checked, chosen)
 	v.addTable(checked, chosen, received)
 	v.Sign = d.signForm(q, c, checked, chosen, p, typed)
 	return v, nil
-}
-
-// pathOf returns the path of a case; "" for the zero value.
-func pathOf(c review.CaseOf) string {
-	if c.Number == 0 {
-		return ""
-	}
-	return casePath(events.StudyKey(c.Study), c.Number)
-}
-
-// chosenOf returns the ids of the visits that the PI is about to sign, by timepoint: those
-// that were asked for, all of them for "all", and otherwise the earliest. They are of one
-// case revision, the highest, because signing that takes back the lower ones. One that
-// cannot be signed is left out.
-func chosenOf(c review.Case, asked []string) (chosen []string) {
-	all := slices.Contains(asked, "all")
-	for _, only := range []bool{true, false} {
-		highest := int32(0)
-		for _, v := range c.Visits {
-			if !c.Signable(v) || only && !all && !slices.Contains(asked, v.ID) {
-				continue
-			}
-			if r := v.Waiting.Assessment.Case.Revision; r > highest {
-				highest, chosen = r, nil
-			} else if r < highest {
-				continue
-			}
-			chosen = append(chosen, v.ID)
-		}
-		if only && len(chosen) > 0 {
-			return chosen
-		}
-	}
-	return chosen[:min(1, len(chosen))]
 }
 
 // addNotes adds what the PI must know of the state of the case.
@@ -268,8 +236,8 @@ func (v *casePage) addPanels(checked map[string]recist.Visit, chosen []string) {
 	}
 	if signable < 2 {
 		v.Choices = nil
-	} else if len(chosenOf(v.Case, []string{"all"})) > 1 {
-		v.Choices = append(v.Choices, choice{Name: "All", Path: v.Path + "?sign=all", Chosen: len(chosen) > 1 && len(chosen) == len(chosenOf(v.Case, []string{"all"}))})
+	} else if len(signform.Chosen(v.Case, []string{"all"})) > 1 {
+		v.Choices = append(v.Choices, choice{Name: "All", Path: v.Path + "?sign=all", Chosen: len(chosen) > 1 && len(chosen) == len(signform.Chosen(v.Case, []string{"all"}))})
 	}
 }
 

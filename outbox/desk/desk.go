@@ -22,7 +22,6 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -53,8 +52,8 @@ type Config struct {
 	// TrustedProxies are the proxies whose X-Forwarded-For is believed. Defaults to none.
 	TrustedProxies clientaddress.Proxies
 
-	// Metrics count requests, sign-ins, signatures and streams. Defaults to metrics that
-	// nobody reads.
+	// Metrics count requests, sign-ins, signatures and streams. Their owner registers them.
+	// Defaults to metrics that nobody reads.
 	Metrics *metrics.Metrics
 
 	// MaxStreams is how many pages may follow what happens at the same time. Each has a
@@ -130,9 +129,6 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 // Sessions returns the sessions of the PIs who are signed in. Its Run is the caller's to
 // call.
 func (d *Desk) Sessions() *session.Sessions { return d.sessions }
-
-// Metrics returns the collectors of the desk, to be registered once.
-func (d *Desk) Metrics() []prometheus.Collector { return d.cfg.Metrics.Metrics() }
 
 // Stop ends the streams of events, so that the server can shut down.
 func (d *Desk) Stop() { d.stop() }

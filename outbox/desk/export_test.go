@@ -21,11 +21,7 @@ func (d *Desk) Fail(path string, err error) {
 // its case has changed. The query is the form.
 func (d *Desk) ServeChanged(pattern string) {
 	d.mux.Handle(pattern, d.handler(route{Route{pattern, false}, func(w http.ResponseWriter, q *request) error {
-		study, n, err := grantedCase(q)
-		if err != nil {
-			return err
-		}
-		c, err := d.outbox.Reviews().Case(q.Context(), study, n)
+		c, err := d.readCase(q)
 		if err != nil {
 			return err
 		}

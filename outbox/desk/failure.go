@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -118,21 +117,7 @@ func (d *Desk) panicked(w http.ResponseWriter, q *request, cause any) {
 
 // notFound answers paths that nothing is served on, and methods that a path does not have.
 func (d *Desk) notFound(w http.ResponseWriter, q *request) error {
-	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		r := q.Clone(q.Context())
-		r.Method = method
-		if _, pattern := d.mux.Handler(r); pattern != "/" && pattern != "" {
-			if allowed = append(allowed, method); method == http.MethodGet {
-				allowed = append(allowed, http.MethodHead)
-			}
-		}
-	}
-	if allowed == nil {
-		return events.Errorf(events.NotFound, "Nothing is served on this path.")
-	}
-	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	return events.Errorf(events.MethodNotAllowed, "Only %s is offered here.", strings.Join(allowed, ", "))
+	return rest.NotServed(d.mux, w, q.Request)
 }
 
 // problem returns the summary of a refused form.

@@ -79,7 +79,7 @@ func (d *Desk) live(w http.ResponseWriter, q *request) error {
 		key, number, _ := strings.Cut(q.URL.Query().Get("case"), "/")
 		q.SetPathValue("key", key)
 		q.SetPathValue("case", number)
-		if study, n, err = grantedCase(q); err != nil {
+		if study, n, err = q.grantedCase(); err != nil {
 			return err
 		}
 	}

@@ -75,7 +75,7 @@ func (d *Desk) choosePassword(w http.ResponseWriter, q *request) error {
 // refusePassword answers with the form again and the reason at its field.
 func (d *Desk) refusePassword(w http.ResponseWriter, q *request, data passwordPage, err error) error {
 	if d.endIfLocked(w, q, err) {
-		return nil
+		return d.leave(w, q, accounts.SessionLocked)
 	}
 	status, text := rest.StatusOf(err)
 	item := page.ProblemItem{Field: "present", Text: text}

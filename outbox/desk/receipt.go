@@ -2,12 +2,12 @@ package desk
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/recist"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/signform"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
@@ -22,9 +22,9 @@ type receiptPage struct {
 	Mine           bool // whether the PI has signed it
 	Signature      events.Signature
 	Parked         bool
-	Receivers      []receipts.Receiver // of the last event of the sign-off
-	Next           *review.QueuedCase  // that waits; nil for none
-	Withdraw       *withdrawForm       // nil where nothing can be withdrawn here
+	Receivers      []receipts.Receiver  // of the last event of the sign-off
+	Next           *review.QueuedCase   // that waits; nil for none
+	Withdraw       *signform.Withdrawal // nil where nothing can be withdrawn here
 }
 
 // receiptVersion is a version that was signed.
@@ -46,9 +46,9 @@ func (p receiptPage) Title() string {
 		names = append(names, v.Assessment.Name)
 	}
 	if len(names) > 1 {
-		return join(names) + " are"
+		return signform.Join(names) + " are"
 	}
-	return join(names) + " is"
+	return signform.Join(names) + " is"
 }
 
 // showReceipt answers with the page of the sign-off that the event in the query names. It
@@ -59,7 +59,7 @@ func (d *Desk) showReceipt(w http.ResponseWriter, q *request, key string, number
 		return hidden(err, errNoCase)
 	}
 	if p.Path != "" && len(p.Versions) == 1 {
-		p.Withdraw = d.withdrawForm(q, c, p.Versions[0].Assessment.ID, nil, nil)
+		p.Withdraw = signform.NewWithdrawal(c, p.Versions[0].Assessment.ID, d.credentials(q, signform.WithdrawPrefix, nil, nil), nil, nil)
 	}
 	f := d.frame(q, "", p.Title()+" signed", p)
 	if p.Path != "" {
@@ -102,7 +102,7 @@ func (d *Desk) readReceipt(q *request, key string, number int32, event string) (
 	if !granted {
 		return p, c, nil
 	}
-	p.Path = casePath(key, number)
+	p.Path = casePath(a.Study, number)
 	p.Next, err = d.nextCase(q, a.Study, number)
 	return p, c, err
 }
@@ -134,12 +134,6 @@ func (d *Desk) nextCase(q *request, study string, number int32) (*review.QueuedC
 		}
 	}
 	return nil, err
-}
-
-// receiptPath returns the path of the receipt of a sign-off. It is one that the signer can
-// read when the grant has ended too.
-func receiptPath(assessment, event string) string {
-	return "/assessments/" + assessment + "?" + url.Values{"signed": {event}}.Encode()
 }
 
 // sentenceOf returns the text of a finding as it is stored, without its code.

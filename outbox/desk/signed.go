@@ -64,7 +64,7 @@ func (d *Desk) signed(w http.ResponseWriter, q *request) error {
 	p := signedPage{Studies: q.pi.Studies, Study: study}
 	for _, v := range versions[:min(len(versions), signedPerPage)] {
 		a := v.Assessment
-		r := signedRow{SignedVersion: v, Granted: slices.Contains(q.pi.Studies, a.Study), Case: caseAddress(a.Study, a.Case.ID)}
+		r := signedRow{SignedVersion: v, Granted: slices.Contains(q.pi.Studies, a.Study), Case: casePath(a.Study, a.Case.ID)}
 		r.Receipt = r.Case + "?" + url.Values{"signed": {v.Publication.Event}}.Encode()
 		r.Received = received(v.Publication.StreamSequence, progress.Receivers(a.Study, v.Publication.StreamSequence))
 		p.Rows = append(p.Rows, r)

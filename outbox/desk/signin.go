@@ -148,23 +148,29 @@ func (d *Desk) signOut(w http.ResponseWriter, q *request) error {
 	return d.leave(w, q, accounts.SessionSignedOut)
 }
 
-// leave sends to the sign-in after the session has ended. Back must show no case.
+// leave sends to the sign-in after the session has ended.
 func (d *Desk) leave(w http.ResponseWriter, q *request, reason string) error {
-	setCookie(w, "")
-	w.Header().Set("Clear-Site-Data", `"cache"`)
+	forget(w)
 	http.Redirect(w, q.Request, signInPath+"?"+url.Values{"ended": {reason}}.Encode(), http.StatusSeeOther)
 	return nil
 }
 
-// endIfLocked ends the session in which a wrong password was one too many, and sends to the
-// sign-in. It reports whether it did. Err is that of accounts.Authenticate or
-// ChoosePassword.
+// forget makes the browser delete the cookie, and the pages that it keeps: Back must show no
+// case.
+func forget(w http.ResponseWriter) {
+	setCookie(w, "")
+	w.Header().Set("Clear-Site-Data", `"cache"`)
+}
+
+// endIfLocked ends the session in which a wrong password was one too many, and reports
+// whether it did. Err is that of accounts.Authenticate or ChoosePassword.
 func (d *Desk) endIfLocked(w http.ResponseWriter, q *request, err error) bool {
 	if !q.signedIn() || events.CodeOf(err) != events.Unauthenticated || waitOf(err) == 0 {
 		return false
 	}
 	d.sessions.End(q.Context(), q.session, accounts.SessionLocked)
-	_ = d.leave(w, q, accounts.SessionLocked) // returns nil always
+	q.session = nil
+	forget(w)
 	return true
 }
 

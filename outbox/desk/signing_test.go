@@ -19,7 +19,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/outbox/desk"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
-	"github.com/seed-e88a4ece/signoff/outbox/desk/metrics"
 )
 
 const (
@@ -418,7 +417,7 @@ func TestTextsFromOutsideStayTexts(t *testing.T) {
 // counted fails the test unless the metric has the lines, without its comments.
 func counted(t *testing.T, in *desktest.Installation, name string, lines ...string) {
 	t.Helper()
-	text := gathered(t, in.Desk)
+	text := gathered(t, in.Metrics)
 	for _, line := range lines {
 		if !strings.Contains(text, "\n"+name+line+"\n") {
 			t.Errorf("the metrics do not have %s%s:\n%s", name, line, text)
@@ -434,19 +433,6 @@ func gathered(t *testing.T, of interface{ Metrics() []prometheus.Collector }) st
 	answer := httptest.NewRecorder()
 	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/", nil))
 	return answer.Body.String()
-}
-
-func TestTheMetricsOfTheConfigCountSignatures(t *testing.T) {
-	t.Parallel()
-	counters := metrics.New()
-	in := desktest.Install(t, desk.Config{Metrics: counters}) // as the server does, which shares them with the API
-	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
-	b, path := in.SignedIn(desktest.User), pathOfCase("5")
-	f := with(form(t, b.Get(path), path+"/sign-off"), "meaning", desktest.Meaning, "user", desktest.User, "password", desktest.Password)
-	want(t, b.Post(path+"/sign-off", f), 303)
-	if got := gathered(t, counters); !strings.Contains(got, "\nsignoff_desk_signatures_total{check=\"agrees\"} 1\n") {
-		t.Errorf("the signature is not counted:\n%s", got)
-	}
 }
 
 // A form that names an assessment of another study has a line in the history of that study,

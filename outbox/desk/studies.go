@@ -53,10 +53,8 @@ type responseCount struct {
 
 // findingCount is how many visits have a finding.
 type findingCount struct {
-	Level  recist.Level
-	Code   string
-	Text   string
-	Visits int
+	review.FindingCount
+	Text string
 }
 
 // contradictingVisit is a visit that contradicts RECIST 1.1.
@@ -68,11 +66,11 @@ type contradictingVisit struct {
 
 // study answers with one study.
 func (d *Desk) study(w http.ResponseWriter, q *request) error {
-	i := slices.IndexFunc(q.pi.Studies, func(study string) bool { return events.StudyKey(study) == q.PathValue("key") })
-	if i < 0 {
-		return notVisible()
+	study, ok := events.StudyWithKey(q.pi.Studies, q.PathValue("key"))
+	if !ok {
+		return errNoStudy
 	}
-	size, err := d.outbox.Reviews().StudySize(q.Context(), q.pi.Studies[i])
+	size, err := d.outbox.Reviews().StudySize(q.Context(), study)
 	if err != nil {
 		return err
 	}
@@ -117,7 +115,7 @@ func (p *studyPage) fill(checked []review.CheckedVersion) {
 				p.More++
 				continue
 			}
-			p.Contradictions = append(p.Contradictions, contradictingVisit{v, caseAddress(p.Study, number), waits})
+			p.Contradictions = append(p.Contradictions, contradictingVisit{v, casePath(p.Study, number), waits})
 		}
 	}
 	for _, c := range counts {
@@ -133,7 +131,7 @@ func (p *studyPage) fill(checked []review.CheckedVersion) {
 	slices.SortFunc(p.Responses, func(a, b responseCount) int {
 		return cmp.Or(cmp.Compare(place(a.Response), place(b.Response)), cmp.Compare(a.Response, b.Response))
 	})
-	p.Findings = countFindings(checked)
+	p.Findings = findings(checked)
 	for _, of := range []struct {
 		name string
 		size chart.Size
@@ -143,25 +141,17 @@ func (p *studyPage) fill(checked []review.CheckedVersion) {
 	}
 }
 
-// countFindings returns how many visits have each finding, by level, the most frequent first.
-func countFindings(checked []review.CheckedVersion) (counts []findingCount) {
-	for _, v := range checked {
-		seen := map[string]bool{}
-		for _, f := range v.Result.Findings {
-			if seen[f.Code] {
-				continue
-			}
-			seen[f.Code] = true
-			i := slices.IndexFunc(counts, func(c findingCount) bool { return c.Code == f.Code })
-			if i < 0 {
-				i, counts = len(counts), append(counts, findingCount{Level: f.Level, Code: f.Code, Text: cmp.Or(findingTexts[f.Code], f.Code)})
-			}
-			counts[i].Visits++
-		}
+// findings returns how many visits have each finding, by level, the most frequent first.
+func findings(checked []review.CheckedVersion) []findingCount {
+	counts := make([]findingCount, 0)
+	for _, c := range review.CountFindings(checked) {
+		counts = append(counts, findingCount{c, cmp.Or(findingTexts[c.Code], c.Code)})
 	}
-	levels := []recist.Level{recist.Contradiction, recist.Judgement, recist.NotComputed, recist.Note}
-	slices.SortFunc(counts, func(a, b findingCount) int {
-		return cmp.Or(cmp.Compare(slices.Index(levels, a.Level), slices.Index(levels, b.Level)), cmp.Compare(b.Visits, a.Visits), cmp.Compare(a.Code, b.Code))
+	slices.SortStableFunc(counts, func(a, b findingCount) int {
+		if a.Level != b.Level {
+			return 0 // in order already
+		}
+		return cmp.Compare(b.Visits, a.Visits)
 	})
 	return counts
 }

@@ -188,7 +188,7 @@ func (p waitingPage) head(q *request, granted int) string {
 	}
 	in := ""
 	if granted > 1 {
-		in = " in " + strings.Replace(page.Count(p.Size.Studies, "study"), "studys", "studies", 1)
+		in = " in " + page.Count(p.Size.Studies, "study")
 	}
 	return fmt.Sprintf("%s of %s%s · the oldest for %s",
 		page.Count(p.Size.Assessments, "assessment"), page.Count(p.Size.Cases, "case"), in, page.Span(q.now.Sub(p.Size.Oldest)))
@@ -229,27 +229,6 @@ func address(path string, query url.Values, after int64) string {
 		return path
 	}
 	return path + "?" + query.Encode()
-}
-
-// notVisible returns the error for what does not exist or is not granted, which nobody can tell
-// apart.
-func notVisible() error {
-	return events.Errorf(events.NotFound, "What you asked for does not exist, or your studies do not include it.")
-}
-
-// chosenStudies returns the granted studies that the parameter study selects: all, or the
-// one that it names. The error is NotFound if that one is not granted.
-func (q *request) chosenStudies() (studies []string, chosen string, err error) {
-	id := q.URL.Query().Get("study")
-	if id == "" {
-		return q.pi.Studies, "", nil
-	}
-	for _, study := range q.pi.Studies {
-		if events.StudyKey(study) == events.StudyKey(id) {
-			return []string{study}, study, nil
-		}
-	}
-	return nil, "", notVisible()
 }
 
 // after returns the position in a list behind which a page begins; 0 for the first page.
@@ -305,14 +284,9 @@ func (d *Desk) find(w http.ResponseWriter, q *request) error {
 		p.Cases = append(p.Cases, foundCase{c, events.StudyKey(c.Study)})
 	}
 	if len(found) == 1 {
-		http.Redirect(w, q.Request, caseAddress(found[0].Study, found[0].Number), http.StatusSeeOther)
+		http.Redirect(w, q.Request, casePath(found[0].Study, found[0].Number), http.StatusSeeOther)
 		return nil
 	}
 	p.Many = len(found) == review.MaxPerPage
 	return pages.Write(w, http.StatusOK, "find", d.frame(q, "waiting", "Find a subject", p))
-}
-
-// caseAddress returns the address of the page of a case.
-func caseAddress(study string, number int32) string {
-	return fmt.Sprintf("/cases/%s/%d", events.StudyKey(study), number)
 }

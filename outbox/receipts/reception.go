@@ -49,7 +49,7 @@ func (recs *Receipts) Reception(ctx context.Context, assessment string) (Recepti
 		join events e on e.row = a.published
 		join studies s on s.row = e.study
 		left join ordinals o on o.event = e.row
-		where a.id = ?`, assessment).Scan(&r.Study, &r.Kind, &r.Number, &at, &r.StreamSequence)
+		where a.id = +?`, assessment).Scan(&r.Study, &r.Kind, &r.Number, &at, &r.StreamSequence)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Reception{}, events.Errorf(events.NotFound, "nothing of an assessment %q was signed off", assessment)
 	}

@@ -77,41 +77,6 @@ func (r *Reviews) Case(ctx context.Context, study string, number int32) (c Case,
 	return c, nil
 }
 
-// InForce returns the versions in force of all cases that the filter selects, by study,
-// case and assessment id. See Case.InForce.
-func (r *Reviews) InForce(ctx context.Context, f WaitingFilter) (versions []Version, err error) {
-	study := ledger.NormalizeStudy(f.Study)
-	err = r.atOneMoment(ctx, func(q database.Querier) error {
-		cases, err := database.List(ctx, q, scanCaseOf, `
-			select s.study, c.number
-			from cases c
-			join studies s on s.row = c.study
-			where (? = '' or s.study = ?)
-				and (? = 0 or c.number = ?)
-			order by s.study, c.number`, study, study, f.Case, f.Case)
-		if err != nil {
-			return err
-		}
-		for _, of := range cases {
-			c, err := readCase(ctx, q, of.Study, of.Number)
-			if err != nil {
-				return err
-			}
-			slices.SortFunc(c.Visits, func(a, b Visit) int { return stored.CompareIDs(a.ID, b.ID) })
-			for _, v := range c.Visits {
-				if version := c.InForce(v); version != nil {
-					versions = append(versions, *version)
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list versions in force: %w", err)
-	}
-	return versions, nil
-}
-
 // atOneMoment calls fn with a transaction that sees the database as it is at one moment,
 // whatever is committed meanwhile.
 func (r *Reviews) atOneMoment(ctx context.Context, fn func(database.Querier) error) error {
@@ -130,7 +95,7 @@ func readCase(ctx context.Context, q database.Querier, study string, number int3
 		select s.row, s.token, c.subject, c.revision
 		from cases c
 		join studies s on s.row = c.study
-		where s.study = ? and c.number = ?`, study, number).Scan(&row, &c.StudyKey, &c.Subject, &c.Revision)
+		where s.study = +? and c.number = +?`, study, number).Scan(&row, &c.StudyKey, &c.Subject, &c.Revision)
 	if errors.Is(err, sql.ErrNoRows) {
 		return c, events.Errorf(events.NotFound, "study %s has no case %d", study, number)
 	}
@@ -141,7 +106,7 @@ func readCase(ctx context.Context, q database.Querier, study string, number int3
 		return c, err
 	}
 	versions, err := database.List(ctx, q, scanVersion, selectVersions+`
-		where a.study = ? and a.number = ? and v.row in (a.waiting, a.signed)
+		where a.study = +? and a.number = +? and v.row in (a.waiting, a.signed)
 		order by a.id, v.row`, row, number)
 	if err != nil {
 		return c, err
@@ -207,7 +172,7 @@ func stampOf(ctx context.Context, q database.Querier, study int64, number int32,
 		select a.id, coalesce(a.waiting, 0), coalesce(a.signed, 0),
 			exists (select 1 from withdrawals w where w.version = a.signed)
 		from assessments a
-		where a.study = ? and a.number = ?
+		where a.study = +? and a.number = +?
 		order by a.id`, study, number)
 	if err != nil {
 		return "", fmt.Errorf("list assessments of case: %w", err)

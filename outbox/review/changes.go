@@ -121,7 +121,7 @@ func (r *Reviews) Changes(ctx context.Context, f ChangeFilter) ([]Changed, error
 			from audit l
 			join assessments a on a.id = l.subject
 			join studies s on s.row = a.study
-			where l.row > ? and l.action in `+changes+`
+			where l.row > +? and l.action in `+changes+`
 				and (? = '' or a.source = ?)
 				and (? = 0 or a.number = ?)
 				and s.study in (select c0 from `+r.ledger.DB.JSONRows("c0")+`)
@@ -133,7 +133,7 @@ func (r *Reviews) Changes(ctx context.Context, f ChangeFilter) ([]Changed, error
 		) c
 		where ? = '' or status = ?
 		order by position
-		limit ?`,
+		limit +?`,
 		StatusWaiting, StatusReturned, StatusWithdrawn, StatusSigned,
 		f.After, f.Source, f.Source, f.Case, f.Case, studies, f.Status, f.Status, limit(f.Limit))
 	if err != nil {

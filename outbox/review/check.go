@@ -1,11 +1,15 @@
 package review
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/recist"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
 // Check returns what RECIST 1.1 gives for each visit of the case, by assessment id. It
@@ -57,41 +61,69 @@ func Contradictions(v recist.Visit) []string {
 	return texts
 }
 
-// Check returns what RECIST 1.1 gives for the versions in force that the filter selects, by
-// study, case and timepoint. It reads whole cases, because the response at a visit depends
-// on the others.
-func (r *Reviews) Check(ctx context.Context, filter WaitingFilter) ([]CheckedVersion, error) {
-	versions, err := r.InForce(ctx, filter)
-	if err != nil {
-		return nil, err
-	}
-	checked := make([]CheckedVersion, 0, len(versions))
-	for len(versions) > 0 {
-		first := versions[0].Assessment
-		n := slices.IndexFunc(versions, func(v Version) bool {
-			return v.Assessment.Study != first.Study || v.Assessment.Case.ID != first.Case.ID
-		})
-		if n < 0 {
-			n = len(versions)
+// Check returns the versions in force of the cases that the filter selects, with what RECIST
+// 1.1 gives for them, by study, case and timepoint. It reads whole cases, because the
+// response at a visit depends on the others.
+func (r *Reviews) Check(ctx context.Context, filter WaitingFilter) (versions []CheckedVersion, err error) {
+	study := ledger.NormalizeStudy(filter.Study)
+	err = r.atOneMoment(ctx, func(q database.Querier) error {
+		cases, err := database.List(ctx, q, scanCaseOf, `
+			select s.study, c.number
+			from cases c
+			join studies s on s.row = c.study
+			where (? = '' or s.study = ?)
+				and (? = 0 or c.number = ?)
+			order by s.study, c.number`, study, study, filter.Case, filter.Case)
+		if err != nil {
+			return err
 		}
-		checked = append(checked, checkCase(versions[:n])...)
-		versions = versions[n:]
+		for _, of := range cases {
+			c, err := readCase(ctx, q, of.Study, of.Number)
+			if err != nil {
+				return err
+			}
+			checked := c.Check()
+			for _, v := range c.Visits {
+				if version := c.InForce(v); version != nil {
+					versions = append(versions, CheckedVersion{*version, checked[v.ID]})
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("check cases: %w", err)
 	}
-	return checked, nil
+	return versions, nil
 }
 
-// checkCase checks the versions in force of one case.
-func checkCase(versions []Version) []CheckedVersion {
-	assessments := make([]events.Assessment, len(versions))
-	byID := make(map[string]Version, len(versions))
-	for i, v := range versions {
-		assessments[i] = v.Assessment
-		byID[v.Assessment.ID] = v
+// FindingCount is how many visits have a finding.
+type FindingCount struct {
+	Code   string       `json:"code"`
+	Level  recist.Level `json:"level"`
+	Visits int          `json:"visits"`
+}
+
+// CountFindings returns how many visits have each finding, by level and code.
+func CountFindings(checked []CheckedVersion) []FindingCount {
+	counts := []FindingCount{}
+	for _, v := range checked {
+		seen := map[string]bool{}
+		for _, f := range v.Result.Findings {
+			if seen[f.Code] {
+				continue
+			}
+			seen[f.Code] = true
+			i := slices.IndexFunc(counts, func(c FindingCount) bool { return c.Code == f.Code && c.Level == f.Level })
+			if i < 0 {
+				i, counts = len(counts), append(counts, FindingCount{Code: f.Code, Level: f.Level})
+			}
+			counts[i].Visits++
+		}
 	}
-	results := recist.Check(assessments)
-	checked := make([]CheckedVersion, len(results))
-	for i, r := range results {
-		checked[i] = CheckedVersion{byID[r.Assessment], r}
-	}
-	return checked
+	levels := []recist.Level{recist.Contradiction, recist.Judgement, recist.NotComputed, recist.Note}
+	slices.SortFunc(counts, func(a, b FindingCount) int {
+		return cmp.Or(cmp.Compare(slices.Index(levels, a.Level), slices.Index(levels, b.Level)), cmp.Compare(a.Code, b.Code))
+	})
+	return counts
 }

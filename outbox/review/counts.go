@@ -38,7 +38,7 @@ func (r *Reviews) Counts(ctx context.Context, of CaseOf) ([]Counts, error) {
 		left join signatures g on g.version = v.row
 		left join withdrawals w on w.version = v.row
 		left join returns b on b.version = v.row
-		where s.study = ? and a.number = ?
+		where s.study = +? and a.number = +?
 		group by a.id`, ledger.NormalizeStudy(of.Study), of.Number)
 	if err != nil {
 		return nil, fmt.Errorf("count what is stored of a case: %w", err)

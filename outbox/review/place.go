@@ -34,7 +34,7 @@ func (r *Reviews) Place(ctx context.Context, studies []string, of CaseOf) (p Pla
 		), here as (
 			select oldest
 			from queue
-			where study = (select row from studies where study = ?) and number = ?
+			where study = (select row from studies where study = +?) and number = +?
 		), near as (
 			select
 				(select count(*) from queue) as total,

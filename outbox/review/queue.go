@@ -44,13 +44,14 @@ func (r *Reviews) Queue(ctx context.Context, f QueueFilter) (page []QueuedCase, 
 				select study, number, min(waiting) as oldest
 				from assessments
 				where waiting is not null
+					and study in (select row from studies where study in (select c0 from `+r.ledger.DB.JSONRows("c0")+`))
 				group by study, number
 			) w
 			join studies s on s.row = w.study
 			join versions v on v.row = w.oldest
-			where w.oldest > ? and s.study in (select c0 from `+r.ledger.DB.JSONRows("c0")+`)
+			where w.oldest > +?
 			order by w.oldest
-			limit ?`, f.After, studies, limit(f.Limit))
+			limit +?`, studies, f.After, limit(f.Limit))
 		if err != nil {
 			return err
 		}
@@ -207,9 +208,9 @@ func (r *Reviews) Find(ctx context.Context, studies []string, subject string) ([
 		select s.study, c.number
 		from cases c
 		join studies s on s.row = c.study
-		where c.subject = ? and s.study in (select c0 from `+r.ledger.DB.JSONRows("c0")+`)
+		where c.subject = +? and s.study in (select c0 from `+r.ledger.DB.JSONRows("c0")+`)
 		order by s.study, c.number
-		limit ?`, subject, in, MaxPerPage)
+		limit +?`, subject, in, MaxPerPage)
 	if err != nil {
 		return nil, fmt.Errorf("find subject: %w", err)
 	}
@@ -246,12 +247,12 @@ func (r *Reviews) Signed(ctx context.Context, f SignedFilter) (page []SignedVers
 			join versions v on v.row = g.version
 			join assessments a on a.id = v.assessment
 			join studies s on s.row = a.study
-			where g."user" = ? and (? = 0 or g.event < ?) and (? = '' or s.study = ?)
+			where g."user" = +? and (? = 0 or g.event < +?) and (? = '' or s.study = ?)
 			order by g.event desc
-			limit ?`, f.User, f.Before, f.Before, study, study, limit(f.Limit))
+			limit +?`, f.User, f.Before, f.Before, study, study, limit(f.Limit))
 		for i := 0; i < len(page) && err == nil; i++ {
 			page[i].Version, err = scanVersion(q.QueryRowContext(ctx, selectVersions+`
-				where v.row = ?`, page[i].Registration))
+				where v.row = +?`, page[i].Registration))
 		}
 		return err
 	})

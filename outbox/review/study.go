@@ -24,12 +24,12 @@ func (r *Reviews) StudySize(ctx context.Context, study string) (StudySize, error
 	size := StudySize{Study: study, Key: ledger.StudyKey(study)}
 	err := r.ledger.DB.Reader.QueryRowContext(ctx, `
 		select
-			(select count(*) from cases c join studies s on s.row = c.study where s.study = ?),
+			(select count(*) from cases c join studies s on s.row = c.study where s.study = +?),
 			count(distinct case when a.waiting is not null then a.number end),
 			count(a.waiting), count(a.signed), coalesce(sum(a.available), 0)
 		from assessments a
 		join studies s on s.row = a.study
-		where s.study = ?`, study, study).Scan(&size.Cases, &size.Waiting, &size.WaitingItems, &size.Signed, &size.Available)
+		where s.study = +?`, study, study).Scan(&size.Cases, &size.Waiting, &size.WaitingItems, &size.Signed, &size.Available)
 	if err != nil {
 		return size, fmt.Errorf("count what is stored of study %s: %w", study, err)
 	}

@@ -66,7 +66,7 @@ func (r *Reviews) Receipt(ctx context.Context, id, event string) (Receipt, error
 		from audit l
 		join signatures g on g.version = l.version
 		join events e on e.row = g.event
-		where l.subject = ? and l.action = 'assessment.signed' and e.id = ?`, id, event).Scan(&receipt.Hash, &detail)
+		where l.subject = +? and l.action = 'assessment.signed' and e.id = +?`, id, event).Scan(&receipt.Hash, &detail)
 	if err != nil {
 		return receipt, fmt.Errorf("look up sign-off: %w", err)
 	}
@@ -83,9 +83,9 @@ func (r *Reviews) Receipt(ctx context.Context, id, event string) (Receipt, error
 func (r *Reviews) SignedTogether(ctx context.Context, key string, number int32, event string) (versions []Version, err error) {
 	const ofCase = `
 		join studies s on s.row = a.study
-		where s.token = ? and a.number = ?`
+		where s.token = +? and a.number = +?`
 	err = r.atOneMoment(ctx, func(q database.Querier) error {
-		named, err := database.List(ctx, q, scanVersion, selectVersions+ofCase+` and e.id = ?`, key, number, event)
+		named, err := database.List(ctx, q, scanVersion, selectVersions+ofCase+` and e.id = +?`, key, number, event)
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (r *Reviews) SignedTogether(ctx context.Context, key string, number int32, 
 		}
 		// The signatures of one sign-off have one time, and no others of the study have it.
 		by := named[0].Signature
-		versions, err = database.List(ctx, q, scanVersion, selectVersions+ofCase+` and +g."user" = ? and g.time = ?`,
+		versions, err = database.List(ctx, q, scanVersion, selectVersions+ofCase+` and +g."user" = +? and g.time = +?`,
 			key, number, by.User, events.FormatTime(by.Time))
 		return err
 	})

@@ -69,7 +69,7 @@ type WithdrawalRecord struct {
 // order of registration. The error is NotFound where there is none.
 func (r *Reviews) Versions(ctx context.Context, id string) ([]Version, error) {
 	versions, err := database.List(ctx, r.ledger.DB.Reader, scanVersion, selectVersions+`
-		where v.assessment = ?
+		where v.assessment = +?
 		order by v.row`, id)
 	if err != nil {
 		return nil, fmt.Errorf("list versions: %w", err)

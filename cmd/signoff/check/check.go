@@ -3,11 +3,9 @@
 package check
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
@@ -59,21 +57,9 @@ func Print(t console.Terminal, checked []review.CheckedVersion) error {
 // printCounts prints how many visits there are, and how many of them have a finding of
 // each code.
 func printCounts(w io.Writer, checked []review.CheckedVersion) {
-	type kind struct {
-		level recist.Level
-		code  string
-	}
-	visits := map[kind]int{}
 	cases := map[int32]bool{}
 	for _, v := range checked {
 		cases[v.Assessment.Case.ID] = true
-		seen := map[kind]bool{}
-		for _, f := range v.Result.Findings {
-			if k := (kind{f.Level, f.Code}); !seen[k] {
-				seen[k] = true
-				visits[k]++
-			}
-		}
 	}
 	contradicts := "none contradicts RECIST 1.1"
 	switch n := Contradictions(checked); n {
@@ -85,20 +71,13 @@ func printCounts(w io.Writer, checked []review.CheckedVersion) {
 	}
 	fmt.Fprintf(w, "study %s: %s, %s; %s\n", checked[0].Assessment.Study,
 		console.Plural(len(cases), "case"), console.Plural(len(checked), "visit"), contradicts)
-	if len(visits) == 0 {
+	counts := review.CountFindings(checked)
+	if len(counts) == 0 {
 		return
 	}
-	levels := []recist.Level{recist.Contradiction, recist.Judgement, recist.NotComputed, recist.Note}
-	kinds := make([]kind, 0, len(visits))
-	for k := range visits {
-		kinds = append(kinds, k)
-	}
-	slices.SortFunc(kinds, func(a, b kind) int {
-		return cmp.Or(cmp.Compare(slices.Index(levels, a.level), slices.Index(levels, b.level)), cmp.Compare(a.code, b.code))
-	})
-	rows := make([][]string, len(kinds))
-	for i, k := range kinds {
-		rows[i] = []string{string(k.level), k.code, fmt.Sprint(visits[k])}
+	rows := make([][]string, len(counts))
+	for i, c := range counts {
+		rows[i] = []string{string(c.Level), c.Code, fmt.Sprint(c.Visits)}
 	}
 	fmt.Fprintln(w)
 	console.Table(w, []string{"LEVEL", "FINDING", "VISITS"}, rows)

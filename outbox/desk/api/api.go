@@ -12,6 +12,7 @@
 package api
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"net/http"
@@ -49,6 +50,7 @@ type API struct {
 	outbox   *outbox.Outbox
 	cfg      Config
 	routes   []endpoint
+	mux      *http.ServeMux
 	crossing *http.CrossOriginProtection
 }
 
@@ -57,7 +59,7 @@ func New(o *outbox.Outbox, cfg Config) *API {
 	if cfg.Metrics == nil {
 		cfg.Metrics = metrics.New()
 	}
-	a := &API{outbox: o, cfg: cfg, crossing: http.NewCrossOriginProtection()}
+	a := &API{outbox: o, cfg: cfg, mux: http.NewServeMux(), crossing: http.NewCrossOriginProtection()}
 	a.routes = []endpoint{
 		{Route{http.MethodPut, "/assessments/{id}", []Role{Source}}, a.deliver},
 		{Route{http.MethodGet, "/assessments", []Role{Source, PI}}, a.listAssessments},
@@ -70,6 +72,10 @@ func New(o *outbox.Outbox, cfg Config) *API {
 		{Route{http.MethodGet, "/check", []Role{PI}}, a.check},
 		{Route{http.MethodGet, "/openapi.yaml", nil}, describe},
 	}
+	for _, e := range a.routes {
+		a.mux.HandleFunc(e.Method+" "+BasePath+e.Path, a.handler(e))
+	}
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { rest.WriteError(w, r, rest.NotServed(a.mux, w, r)) })
 	return a
 }
 
@@ -109,79 +115,37 @@ type endpoint struct {
 // request is a request that was authenticated, unless its route is open.
 type request struct {
 	*http.Request
-	address    string // of the caller, without its port
-	caller     caller
-	parameters map[string]string // of the path
+	address string // of the caller, without its port
+	caller  caller
 }
 
 // ServeHTTP answers calls below BasePath, and 404 on any other path. A slash at the end of
 // a path makes no difference.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	counted, route := rest.Counted(w), metrics.UnknownRoute
-	defer func() { a.cfg.Metrics.CountRequest(route, counted.Status()) }()
-	q := &request{address: a.cfg.TrustedProxies.Of(r)}
-	q.Request = r.WithContext(outbox.WithAddress(r.Context(), q.address))
-	e, err := a.route(counted, q)
-	if err == nil {
-		route = BasePath + e.Path
-		err = a.serve(counted, q, e)
+	counted := rest.Counted(w)
+	if path, ok := strings.CutSuffix(r.URL.Path, "/"); ok && path != "" {
+		r = r.Clone(r.Context())
+		r.URL.Path, r.URL.RawPath = path, strings.TrimSuffix(r.URL.RawPath, "/")
 	}
-	if err != nil {
-		if code := events.CodeOf(err); code == events.Unauthenticated || code == events.Expired {
-			challenge(counted.Header(), r)
-		}
-		rest.WriteError(counted, r, err)
-	}
+	defer func() {
+		_, route, _ := strings.Cut(r.Pattern, " ") // set by the mux; that of the last resort has no method
+		a.cfg.Metrics.CountRequest(cmp.Or(route, metrics.UnknownRoute), counted.Status())
+	}()
+	a.mux.ServeHTTP(counted, r)
 }
 
-// route returns the endpoint of a request and sets the parameters of its path.
-func (a *API) route(w http.ResponseWriter, q *request) (endpoint, error) {
-	path, ok := strings.CutPrefix(strings.TrimSuffix(q.URL.Path, "/"), BasePath)
-	if !ok {
-		return endpoint{}, events.Errorf(events.NotFound, "Nothing is served on this path.")
-	}
-	method := q.Method
-	if method == http.MethodHead {
-		method = http.MethodGet // net/http leaves out the body
-	}
-	var allowed []string
-	for _, e := range a.routes {
-		parameters, ok := match(e.Path, path)
-		if !ok {
-			continue
-		}
-		if e.Method == method {
-			q.parameters = parameters
-			return e, nil
-		}
-		if allowed = append(allowed, e.Method); e.Method == http.MethodGet {
-			allowed = append(allowed, http.MethodHead)
+// handler returns what serves an endpoint.
+func (a *API) handler(e endpoint) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q := &request{address: a.cfg.TrustedProxies.Of(r)}
+		q.Request = r.WithContext(outbox.WithAddress(r.Context(), q.address))
+		if err := a.serve(w, q, e); err != nil {
+			if code := events.CodeOf(err); code == events.Unauthenticated || code == events.Expired {
+				challenge(w.Header(), r)
+			}
+			rest.WriteError(w, r, err)
 		}
 	}
-	if allowed == nil {
-		return endpoint{}, events.Errorf(events.NotFound, "Nothing is served on this path.")
-	}
-	slices.Sort(allowed)
-	allow := strings.Join(allowed, ", ")
-	w.Header().Set("Allow", allow)
-	return endpoint{}, events.Errorf(events.MethodNotAllowed, "Only %s is offered here.", allow)
-}
-
-// match returns the parameters of a path that has the form of the pattern.
-func match(pattern, path string) (parameters map[string]string, ok bool) {
-	names, values := strings.Split(pattern, "/"), strings.Split(path, "/")
-	if len(names) != len(values) {
-		return nil, false
-	}
-	parameters = make(map[string]string)
-	for i, name := range names {
-		if inner, ok := strings.CutPrefix(name, "{"); ok && values[i] != "" {
-			parameters[strings.TrimSuffix(inner, "}")] = values[i]
-		} else if name != values[i] {
-			return nil, false
-		}
-	}
-	return parameters, true
 }
 
 // serve checks the origin and the credentials of the caller, and answers.

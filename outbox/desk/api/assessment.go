@@ -38,7 +38,7 @@ func (a *API) deliver(w http.ResponseWriter, q *request) error {
 	if err != nil {
 		return err
 	}
-	if id := q.parameters["id"]; assessment.ID != id {
+	if id := q.PathValue("id"); assessment.ID != id {
 		return events.Fieldf("id", "the body has assessment %s, the path %s", assessment.ID, intake.Printable(id))
 	}
 	d, err := a.outbox.Deliver(q.Context(), outbox.Delivery{Source: q.caller.name, Assessment: assessment, Tag: tag})
@@ -194,7 +194,7 @@ func (a *API) readAssessment(w http.ResponseWriter, q *request) error {
 // visible returns the assessment that the path names and its case. The error is NotFound
 // unless the caller is granted its study and, as a source, owns it.
 func (a *API) visible(q *request) (c review.Case, v review.Visit, err error) {
-	id := q.parameters["id"]
+	id := q.PathValue("id")
 	if !events.ValidFHIRID(id) {
 		return c, v, hidden(events.NotFound, "assessment", id)
 	}
@@ -218,7 +218,7 @@ func (a *API) returnToSource(w http.ResponseWriter, q *request) error {
 	if err != nil {
 		return err
 	}
-	r := outbox.Return{User: q.caller.name, ID: q.parameters["id"], Tag: tag}
+	r := outbox.Return{User: q.caller.name, ID: q.PathValue("id"), Tag: tag}
 	if err := readJSON(w, q, members{"reason": text(&r.Reason)}); err != nil {
 		return err
 	}

@@ -1,37 +1,34 @@
 package api
 
 import (
-	"cmp"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/events/recist"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 // study returns the list of the one study with this id. The error is NotFound if it is not
 // granted to the caller.
 func (c caller) study(id string) ([]string, error) {
-	i := slices.IndexFunc(c.studies, func(study string) bool { return events.StudyKey(study) == events.StudyKey(id) })
-	if i < 0 {
+	study, ok := events.StudyWithKey(c.studies, events.StudyKey(id))
+	if !ok {
 		return nil, hidden(events.NotFound, "study", id)
 	}
-	return c.studies[i : i+1], nil
+	return []string{study}, nil
 }
 
 // caseOf returns the study and the number of the case that the path names. The error is
 // NotFound if the caller is not granted the study.
 func caseOf(q *request) (study string, number int32, err error) {
-	key, text := q.parameters["key"], q.parameters["case"]
-	i := slices.IndexFunc(q.caller.studies, func(study string) bool { return events.StudyKey(study) == key })
+	key, text := q.PathValue("key"), q.PathValue("case")
+	study, ok := events.StudyWithKey(q.caller.studies, key)
 	n, err := strconv.ParseInt(text, 10, 32)
-	if i < 0 || err != nil || n < 1 || text != strconv.FormatInt(n, 10) {
+	if !ok || err != nil || n < 1 || text != strconv.FormatInt(n, 10) {
 		return "", 0, hidden(events.NotFound, "case", key+"/"+text)
 	}
-	return q.caller.studies[i], int32(n), nil
+	return study, int32(n), nil
 }
 
 // caseFacts is what is shown of a case.
@@ -65,7 +62,7 @@ func (a *API) readCase(w http.ResponseWriter, q *request) error {
 	}
 	c, err := a.outbox.Reviews().Case(q.Context(), study, n)
 	if err != nil {
-		return hidden(err, "case", q.parameters["key"]+"/"+q.parameters["case"])
+		return hidden(err, "case", q.PathValue("key")+"/"+q.PathValue("case"))
 	}
 	facts := caseFacts{Study: c.Study, StudyKey: c.StudyKey, Case: c.Number, Subject: c.Subject, Revision: c.Revision, Stamp: c.Stamp, Visits: []visitFacts{}}
 	checked := c.Check()
@@ -78,13 +75,6 @@ func (a *API) readCase(w http.ResponseWriter, q *request) error {
 		facts.Visits = append(facts.Visits, shown)
 	}
 	return writeJSON(w, http.StatusOK, facts)
-}
-
-// findingCount is how many visits have a finding.
-type findingCount struct {
-	Code   string       `json:"code"`
-	Level  recist.Level `json:"level"`
-	Visits int          `json:"visits"`
 }
 
 // checkedVisit is a visit with findings.
@@ -116,39 +106,15 @@ func (a *API) check(w http.ResponseWriter, q *request) error {
 		return err
 	}
 	answer := struct {
-		Study  string         `json:"study"`
-		Visits int            `json:"visits"` // that were checked
-		Counts []findingCount `json:"counts"`
-		Items  []checkedVisit `json:"items"` // those with findings
-	}{studies[0], len(checked), countFindings(checked), []checkedVisit{}}
+		Study  string                `json:"study"`
+		Visits int                   `json:"visits"` // that were checked
+		Counts []review.FindingCount `json:"counts"`
+		Items  []checkedVisit        `json:"items"` // those with findings
+	}{studies[0], len(checked), review.CountFindings(checked), []checkedVisit{}}
 	for _, v := range checked {
 		if len(v.Result.Findings) > 0 {
 			answer.Items = append(answer.Items, checkedVisit{v.Assessment.Case.ID, v.Assessment.ID, review.ResultOf(v.Result)})
 		}
 	}
 	return writeJSON(w, http.StatusOK, answer)
-}
-
-// countFindings returns how many visits have each finding, by level and code.
-func countFindings(checked []review.CheckedVersion) []findingCount {
-	counts := []findingCount{}
-	for _, v := range checked {
-		seen := map[string]bool{}
-		for _, f := range v.Result.Findings {
-			if seen[f.Code] {
-				continue
-			}
-			seen[f.Code] = true
-			i := slices.IndexFunc(counts, func(c findingCount) bool { return c.Code == f.Code && c.Level == f.Level })
-			if i < 0 {
-				i, counts = len(counts), append(counts, findingCount{Code: f.Code, Level: f.Level})
-			}
-			counts[i].Visits++
-		}
-	}
-	levels := []recist.Level{recist.Contradiction, recist.Judgement, recist.NotComputed, recist.Note}
-	slices.SortFunc(counts, func(a, b findingCount) int {
-		return cmp.Or(cmp.Compare(slices.Index(levels, a.Level), slices.Index(levels, b.Level)), cmp.Compare(a.Code, b.Code))
-	})
-	return counts
 }

@@ -57,7 +57,7 @@ func (a *API) signAssessment(w http.ResponseWriter, q *request) error {
 	if err != nil {
 		return err
 	}
-	item := signing.Item{ID: q.parameters["id"]}
+	item := signing.Item{ID: q.PathValue("id")}
 	r := signing.Request{User: q.caller.name, TraceParent: q.Header.Get(traceParent), Channel: channel}
 	if err := readJSON(w, q, members{"meaning": text(&r.Meaning), "stamp": text(&r.Stamp), "digest": text(&item.Digest), "reason": text(&item.Reason)}); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (a *API) signCase(w http.ResponseWriter, q *request) error {
 	if err := checkItems(r); err != nil {
 		return err
 	}
-	what := q.parameters["key"] + "/" + q.parameters["case"]
+	what := q.PathValue("key") + "/" + q.PathValue("case")
 	study, n, err := caseOf(q)
 	var c review.Case
 	if err == nil {
@@ -211,7 +211,7 @@ func (a *API) withdraw(w http.ResponseWriter, q *request) error {
 	if err != nil {
 		return err
 	}
-	wd := outbox.Withdrawal{User: q.caller.name, ID: q.parameters["id"], Tag: tag, TraceParent: q.Header.Get(traceParent), Channel: channel}
+	wd := outbox.Withdrawal{User: q.caller.name, ID: q.PathValue("id"), Tag: tag, TraceParent: q.Header.Get(traceParent), Channel: channel}
 	if err := readJSON(w, q, members{"meaning": text(&wd.Meaning), "reason": text(&wd.Reason)}); err != nil {
 		return err
 	}

@@ -87,14 +87,10 @@ func sumCell(c Column, v recist.Visit) Cell {
 }
 
 // compared reports whether the sum is over the same lesions as the others.
-func compared(v recist.Visit) bool {
-	return !slices.ContainsFunc(v.Findings, func(f recist.Finding) bool { return f.Code == "lesions-differ" })
-}
+func compared(v recist.Visit) bool { return !v.Has("lesions-differ") }
 
 // differs reports whether the recorded response contradicts the derived one.
-func differs(v recist.Visit) bool {
-	return slices.ContainsFunc(v.Findings, func(f recist.Finding) bool { return f.Code == "overall-differs" })
-}
+func differs(v recist.Visit) bool { return v.Has("overall-differs") }
 
 // responses returns the section of the responses: the recorded one, and those that RECIST
 // 1.1 gives.
@@ -129,7 +125,7 @@ func responses(columns []Column) Section {
 // part returns the cell of the response of the target or of the non-target lesions. It
 // stands out if it is why the recorded response is contradicted.
 func part(v recist.Visit, r recist.Response) Cell {
-	cell := Cell{Text: short(r)}
+	cell := Cell{Text: r.Short()}
 	switch {
 	case r == recist.None:
 		cell.Text = none
@@ -153,28 +149,10 @@ func overallCell(v recist.Visit) Cell {
 		return Cell{Text: "not enough to check", Tone: Quiet}
 	}
 	for _, r := range v.Admissible {
-		cell.Notes = append(cell.Notes, Note{"or " + short(r), Quiet})
+		cell.Notes = append(cell.Notes, Note{"or " + r.Short(), Quiet})
 	}
 	if v.New {
 		cell.Notes = append(cell.Notes, Note{"new lesion", Quiet})
 	}
 	return cell
-}
-
-// short returns the abbreviation of a response, or the response itself if it has none.
-func short(r recist.Response) string {
-	switch r {
-	case recist.CR:
-		return "CR"
-	case recist.PR:
-		return "PR"
-	case recist.SD:
-		return "SD"
-	case recist.PD:
-		return "PD"
-	case recist.NE:
-		return "NE"
-	default:
-		return string(r)
-	}
 }

@@ -14,7 +14,6 @@ package chart
 import (
 	_ "embed" // for the style sheet
 	"math/big"
-	"slices"
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -57,7 +56,7 @@ func Visits(assessments []events.Assessment, waits func(id string) bool) []Visit
 // comparable reports whether the sum is over the target lesions of the first visit, so
 // that it can be joined with the other sums.
 func (v Visit) comparable() bool {
-	return !slices.ContainsFunc(v.Result.Findings, func(f recist.Finding) bool { return f.Code == "lesions-differ" })
+	return !v.Result.Has("lesions-differ")
 }
 
 // sumText returns the sum as it was recorded where that is what was computed: 50.0 stays

@@ -58,7 +58,7 @@ type Sentence struct{ Text, Strong, End string }
 func Of(a events.Assessment, v recist.Visit, visits map[string]recist.Visit) Panel {
 	p := Panel{
 		ID: v.Assessment, Visit: v.Name, Recorded: v.Recorded, Derived: v.Derived, Admissible: v.Admissible,
-		Differs: has(v, "overall-differs"),
+		Differs: v.Has("overall-differs"),
 	}
 	baseline := v.Derived == recist.None
 	for _, f := range v.Findings {
@@ -98,10 +98,6 @@ func (p *Panel) addSource(source string) {
 	}
 }
 
-func has(v recist.Visit, code string) bool {
-	return slices.ContainsFunc(v.Findings, func(f recist.Finding) bool { return f.Code == code })
-}
-
 func levelOf(a events.Assessment, v recist.Visit, baseline bool) Level {
 	is := func(level recist.Level) bool {
 		return slices.ContainsFunc(v.Findings, func(f recist.Finding) bool { return f.Level == level })
@@ -109,7 +105,7 @@ func levelOf(a events.Assessment, v recist.Visit, baseline bool) Level {
 	switch {
 	case is(recist.Contradiction):
 		return Contradicts
-	case is(recist.NotComputed), has(v, "response-undefined"), baseline && !sumIsChecked(a, v):
+	case is(recist.NotComputed), v.Has("response-undefined"), baseline && !sumIsChecked(a, v):
 		return Unknown
 	case is(recist.Judgement):
 		return Judgement
@@ -200,7 +196,7 @@ func whyTargets(v recist.Visit, f recist.Finding, visits map[string]recist.Visit
 func at(v recist.Visit, visits map[string]recist.Visit) string {
 	var nadir *recist.Visit
 	for _, other := range visits {
-		if other.Timepoint >= v.Timepoint || !other.Sum.Known() || other.Sum.Compare(v.Nadir) != 0 || has(other, "lesions-differ") {
+		if other.Timepoint >= v.Timepoint || !other.Sum.Known() || other.Sum.Compare(v.Nadir) != 0 || other.Has("lesions-differ") {
 			continue
 		}
 		if nadir == nil || cmp.Or(cmp.Compare(other.Timepoint, nadir.Timepoint), cmp.Compare(other.Assessment, nadir.Assessment)) < 0 {

@@ -28,6 +28,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/outbox/desk"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/metrics"
 )
 
 // What every installation has.
@@ -49,6 +50,8 @@ type Installation struct {
 	Outbox *outbox.Outbox
 	Desk   *desk.Desk
 	Server *httptest.Server
+
+	Metrics *metrics.Metrics // of the desk
 
 	// EndSessions ends all sessions, as the stop of the program does.
 	EndSessions func()
@@ -91,6 +94,10 @@ func InstallWith(t testing.TB, cfg desk.Config, of outbox.Config) *Installation 
 	if cfg.Log == nil {
 		cfg.Log = log
 	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = metrics.New()
+	}
+	in.Metrics = cfg.Metrics
 	of.Clock, of.Log = cfg.Clock, log
 	content, err := withPIs()
 	OK(t, err)
@@ -279,8 +286,10 @@ func (b *Browser) Cookie() string {
 // Request returns a request with the browser's cookies, for a handler that is called
 // without a connection.
 func (b *Browser) Request(method, path string) *http.Request {
-	r := httptest.NewRequestWithContext(b.in.t.Context(), method, b.in.Server.URL+path, nil)
-	for _, c := range b.client.Jar.Cookies(r.URL) {
+	r := httptest.NewRequestWithContext(b.in.t.Context(), method, path, nil)
+	server, err := url.Parse(b.in.Server.URL)
+	OK(b.in.t, err)
+	for _, c := range b.client.Jar.Cookies(server) {
 		r.AddCookie(c)
 	}
 	return r

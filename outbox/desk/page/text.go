@@ -28,7 +28,7 @@ var functions = template.FuncMap{
 	"digest":  Digest,
 	"minus":   func(text string) string { return strings.ReplaceAll(text, "-", "−") },
 	"lower":   strings.ToLower,
-	"short":   Short,
+	"short":   recist.Response.Short,
 	"add":     func(a, b int) int { return a + b },
 }
 
@@ -39,8 +39,8 @@ func UTC(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC
 func Count(n int, noun string) string {
 	switch {
 	case n == 1:
-	case strings.HasSuffix(noun, "y"):
-		noun = strings.TrimSuffix(noun, "y") + "ies"
+	case noun == "study":
+		noun = "studies"
 	default:
 		noun += "s"
 	}
@@ -57,7 +57,7 @@ func Span(d time.Duration) string {
 	case d < 48*time.Hour:
 		return Count(int(d/time.Hour), "hour")
 	default:
-		return strings.Replace(Count(int(d/(24*time.Hour)), "da"), "da", "day", 1)
+		return Count(int(d/(24*time.Hour)), "day")
 	}
 }
 
@@ -72,23 +72,6 @@ func Digest(hex string) string {
 		groups = append(groups, hex[i:i+4])
 	}
 	return strings.Join(groups, " ") + " …"
-}
-
-// Short returns the abbreviation of a response, or the response itself if it has none.
-func Short(r recist.Response) string {
-	switch r {
-	case recist.CR:
-		return "CR"
-	case recist.PR:
-		return "PR"
-	case recist.SD:
-		return "SD"
-	case recist.PD:
-		return "PD"
-	case recist.NE:
-		return "NE"
-	}
-	return string(r)
 }
 
 // Visible returns a text with its invisible and direction-changing characters written as

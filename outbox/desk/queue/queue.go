@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/recist"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/casetable"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/changes"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/chart"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
@@ -60,13 +61,7 @@ func Contradicting(c review.Case, checked map[string]recist.Visit) int {
 // result of c.Check.
 func NewRow(id string, c review.QueuedCase, checked map[string]recist.Visit) Row {
 	r := Row{Case: c, Waits: names(c.Case), Changed: changed(c.Case), Verdict: verdict(c.Case, checked), Contradicting: Contradicting(c.Case, checked)}
-	var visits []chart.Visit
-	for _, v := range c.Visits {
-		if version := c.InForce(v); version != nil {
-			visits = append(visits, chart.Visit{Assessment: version.Assessment, Result: checked[v.ID], Waits: version.State == review.VersionWaiting})
-		}
-	}
-	r.Spark = chart.Spark(id+"-sums", visits)
+	r.Spark = chart.Spark(id+"-sums", casetable.Visits(c.Case, checked))
 	if shown := latest(c.Case); shown != nil {
 		r.measure(shown.Assessment)
 	}

@@ -113,7 +113,7 @@ func verdictOf(c review.Case, checked map[string]recist.Visit, id string) Verdic
 		return Verdict{Grade: NotComputed, Text: "Not enough in the record to check"}
 	case v.Derived == recist.None:
 		return Verdict{Text: "No response at baseline"}
-	case hasFinding(v, "response-undefined"):
+	case v.Has("response-undefined"):
 		return Verdict{Text: "No response recorded; RECIST 1.1 gives", Gives: v.Derived}
 	default:
 		return Verdict{Grade: Agrees, Text: "Agrees"}
@@ -121,7 +121,7 @@ func verdictOf(c review.Case, checked map[string]recist.Visit, id string) Verdic
 }
 
 func contradiction(v recist.Visit, findings []recist.Finding) Verdict {
-	if hasFinding(v, "overall-differs") {
+	if v.Has("overall-differs") {
 		return Verdict{Grade: Contradiction, Text: "RECIST 1.1 gives", Gives: v.Derived}
 	}
 	text := contradictionTexts[findings[0].Code]
@@ -134,15 +134,6 @@ func contradiction(v recist.Visit, findings []recist.Finding) Verdict {
 	return Verdict{Grade: Contradiction, Text: text}
 }
 
-func hasFinding(v recist.Visit, code string) bool {
-	for _, f := range v.Findings {
-		if f.Code == code {
-			return true
-		}
-	}
-	return false
-}
-
 // progression returns the name of the first visit of the case with progression.
 func progression(c review.Case, checked map[string]recist.Visit) string {
 	for _, visit := range c.Visits {
@@ -150,7 +141,7 @@ func progression(c review.Case, checked map[string]recist.Visit) string {
 		if v.Derived == recist.None { // a baseline, or not in force
 			continue
 		}
-		if v.Recorded == recist.PD || v.Derived == recist.PD && hasFinding(v, "response-undefined") {
+		if v.Recorded == recist.PD || v.Derived == recist.PD && v.Has("response-undefined") {
 			return v.Name
 		}
 	}
