@@ -30,6 +30,7 @@ const channel = "desk"
 type signForm struct {
 	Case     review.Case
 	Path     string // of the case
+	Self     string // path and query of the page with the chosen visits
 	Visits   []signVisit
 	Several  bool   // whether the PI chooses among the visits
 	Revision int32  // of the case, that is signed
@@ -132,7 +133,7 @@ func (d *Desk) signForm(q *request, c review.Case, checked map[string]recist.Vis
 	}
 	offered := signable(c)
 	if len(offered) == 0 {
-		f.Closed = whyClosed(c)
+		f.Closed, f.Self = whyClosed(c), f.Path
 		return f
 	}
 	if typed.Has("stamp") {
@@ -150,6 +151,13 @@ func (d *Desk) signForm(q *request, c review.Case, checked map[string]recist.Vis
 		s.Reason, s.Problem = typed.Get("reason."+v.ID), p.At("reason-"+v.ID)
 		f.Visits = append(f.Visits, s)
 	}
+	self := url.Values{}
+	for _, v := range f.Visits {
+		if v.Chosen {
+			self.Add("sign", v.ID)
+		}
+	}
+	f.Self = f.Path + "?" + self.Encode()
 	f.Several, f.Revision = len(offered) > 1, offered[0].Waiting.Assessment.Case.Revision
 	if c.Revision > 0 && f.Revision > c.Revision {
 		f.TakenBack, f.ElseToo = takenBack(c, offered)

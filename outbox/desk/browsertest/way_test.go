@@ -218,6 +218,21 @@ func TestACaseSignedInAnotherTab(t *testing.T) {
 	second.clean()
 }
 
+// A page that follows its case still shows the visits that the PI has chosen.
+func TestACaseFollowsWithTheChosenVisits(t *testing.T) {
+	in := desktest.Install(t, desk.Config{})
+	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
+	b := newTab(t, in.Server.URL)
+	b.signedIn(desktest.User, "/waiting")
+	b.visit(casePath(4) + "?sign=all")
+	in.Register(desktest.Agreeing(desktest.Study, 5, "10081008")...) // the page is fetched again
+	b.eventually(false, "two cases wait", contains("#nav-waiting", "2"))
+	if text := b.text("#check"); !strings.Contains(text, "Baseline") || !strings.Contains(text, "Follow-up 1") {
+		t.Errorf("the check is\n%s", text)
+	}
+	b.clean()
+}
+
 // The page of what waits says when more waits.
 func TestThePageOfWhatWaitsFollows(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
