@@ -30,7 +30,6 @@ const channel = "desk"
 type signForm struct {
 	Case     review.Case
 	Path     string // of the case
-	Self     string // path and query of the page with the chosen visits
 	Visits   []signVisit
 	Several  bool   // whether the PI chooses among the visits
 	Revision int32  // of the case, that is signed
@@ -58,6 +57,17 @@ type signVisit struct {
 	Contradictions []recist.Finding
 	Reason         string // typed before
 	Problem        string // about the reason
+}
+
+// Self returns path and query of the page with the chosen visits.
+func (f signForm) Self() string {
+	chosen := url.Values{}
+	for _, v := range f.Visits {
+		if v.Chosen {
+			chosen.Add("sign", v.ID)
+		}
+	}
+	return strings.TrimSuffix(f.Path+"?"+chosen.Encode(), "?")
 }
 
 // Title returns what the sign-off is of.
@@ -133,7 +143,7 @@ func (d *Desk) signForm(q *request, c review.Case, checked map[string]recist.Vis
 	}
 	offered := signable(c)
 	if len(offered) == 0 {
-		f.Closed, f.Self = whyClosed(c), f.Path
+		f.Closed = whyClosed(c)
 		return f
 	}
 	if typed.Has("stamp") {
@@ -151,13 +161,6 @@ func (d *Desk) signForm(q *request, c review.Case, checked map[string]recist.Vis
 		s.Reason, s.Problem = typed.Get("reason."+v.ID), p.At("reason-"+v.ID)
 		f.Visits = append(f.Visits, s)
 	}
-	self := url.Values{}
-	for _, v := range f.Visits {
-		if v.Chosen {
-			self.Add("sign", v.ID)
-		}
-	}
-	f.Self = f.Path + "?" + self.Encode()
 	f.Several, f.Revision = len(offered) > 1, offered[0].Waiting.Assessment.Case.Revision
 	if c.Revision > 0 && f.Revision > c.Revision {
 		f.TakenBack, f.ElseToo = takenBack(c, offered)
