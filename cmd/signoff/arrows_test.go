@@ -50,7 +50,7 @@ var arrows = map[string][]string{
 	"outbox/desk/casetable":       {"outbox/desk/chart", "outbox/receipts", "outbox/review", "events", "events/recist"},
 	"outbox/desk/checkpanel":      {"events", "events/recist"},
 	"outbox/desk/page":            {"outbox/desk/chart", "events/recist"},
-	"outbox/desk/trail":           {"outbox", "events"},
+	"outbox/desk/trail":           {"outbox", "outbox/accounts", "events"},
 	"outbox/desk/signform":        {"outbox/desk/page", "outbox/desk/signing", "outbox/review", "events", "events/recist"},
 	"outbox/desk/signing":         {"outbox", "outbox/review", "events", "events/recist"},
 	"publisher":                   {"events", "events/retry"},

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 )
@@ -43,10 +44,10 @@ func (cmd *piAdd) Run(ctx context.Context, c *common, t console.Terminal) error 
 		if err := o.Accounts().AddPI(ctx, console.Operator(), cmd.User, cmd.Name, cmd.Study, oneTime); err != nil {
 			return err
 		}
-		facts := oneTimePassword{User: cmd.User}
-		if printed {
-			facts.Password = oneTime
+		if !printed {
+			oneTime = "" // the operator has it
 		}
+		facts := oneTimePasswordOf(c.dir(), cmd.User, oneTime)
 		return console.PrintFacts(t, facts, func(w io.Writer) {
 			fmt.Fprintf(w, "PI %s may sign for %s\n", cmd.User, strings.Join(cmd.Study, ", "))
 			facts.print(w)
@@ -59,13 +60,24 @@ func (cmd *piAdd) Run(ctx context.Context, c *common, t console.Terminal) error 
 type oneTimePassword struct {
 	User     string `json:"user"`
 	Password string `json:"password,omitempty"` // empty where the operator has it in a file
+
+	desk string // URL of the desk that runs; empty for none
+}
+
+// oneTimePasswordOf returns the facts about a one-time password.
+func oneTimePasswordOf(dir datadir.Dir, user, password string) oneTimePassword {
+	running, _ := dir.Running()
+	return oneTimePassword{user, password, running.DeskPublicURL}
 }
 
 func (p oneTimePassword) print(w io.Writer) {
 	if p.Password != "" {
 		fmt.Fprintln(w, "one-time password:", p.Password)
 	}
-	fmt.Fprintf(w, "For %d hours it opens only the choice of another one, by the PI: signoff pi password %s\n", int(accounts.OneTimeFor.Hours()), p.User)
+	fmt.Fprintf(w, "It signs nothing. For %d hours it lets the PI choose a password:\n  signoff pi password %s\n", int(accounts.OneTimeFor.Hours()), p.User)
+	if p.desk != "" {
+		fmt.Fprintf(w, "  or in a browser at %s/password\n", p.desk)
+	}
 }
 
 type piReset struct {
@@ -78,7 +90,7 @@ func (cmd *piReset) Run(ctx context.Context, c *common, t console.Terminal) erro
 		if err != nil {
 			return err
 		}
-		facts := oneTimePassword{User: cmd.User, Password: password}
+		facts := oneTimePasswordOf(c.dir(), cmd.User, password)
 		return console.PrintFacts(t, facts, facts.print)
 	})
 }

@@ -74,14 +74,17 @@ func greet(w io.Writer, data datadir.Dir, basePath string, s datadir.Serving) {
 	if s.DeskURL != "" {
 		fmt.Fprintf(w, "  desk        %s/  (PIs)  %s%s  (source systems)\n", s.DeskPublicURL, s.DeskURL, deskapi.BasePath)
 	}
-	fmt.Fprintf(w, `Next, in another terminal:
-  signoff pi add USER --name "Printed Name" --study S     who signs, with a one-time password
-  signoff pi password USER                                the PI chooses a password
+	fmt.Fprint(w, `Next, in another terminal:
+  signoff pi add USER --name "Printed Name" --study S     who signs
+  signoff pi password USER                                the PI's own password
   signoff partner add ID --study S                        who sees
   signoff import FILE                                     what is to be signed
   signoff sign --study S --all --as USER --meaning "…"    the sign-off
-Add --data %s to each. Stop with Ctrl-C.
-`, data)
+`)
+	if s.DeskURL != "" {
+		fmt.Fprintln(w, "PIs choose their password and sign at the desk too, in a browser.")
+	}
+	fmt.Fprintf(w, "Add --data %s to each. Stop with Ctrl-C.\n", data)
 }
 
 // natsHint returns what greet prints behind the address of NATS: whose server it is, or

@@ -181,9 +181,25 @@ func TestARefusedSignatureKeepsWhatWasTyped(t *testing.T) {
 	if text := tabs[1].text("#problem"); !strings.Contains(text, "nothing was signed") {
 		t.Errorf("the summary is\n%s", text)
 	}
+
+	// With script, what has changed stays marked when the page follows what arrives.
+	run(tabs[0], chromedp.Evaluate[any](`document.getElementById("sign-button").disabled = false; true`))
+	attempt(tabs[0], desktest.Password, http.StatusPreconditionFailed)
+	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
+	tabs[0].readAgain()
+	tabs[0].eventually(false, "two cases wait", contains("#nav-waiting", "2"))
+	if head := tabs[0].text(".lesions thead"); !strings.Contains(head, "registered again meanwhile") {
+		t.Errorf("the head of the table is\n%s", head)
+	}
 	for _, b := range tabs {
 		b.clean()
 	}
+}
+
+// readAgain makes the page ask for itself, as it does when a tab is shown again.
+func (b *tab) readAgain() {
+	b.t.Helper()
+	run(b, chromedp.Evaluate[any](`document.dispatchEvent(new Event("visibilitychange")); true`))
 }
 
 // cannotSign waits until the page of a case says that the case has changed, and fails the
@@ -213,6 +229,22 @@ func TestACaseSignedInAnotherTab(t *testing.T) {
 	second.cannotSign()
 	first.clean()
 	second.clean()
+}
+
+// A page that follows its case still shows the visits that the PI has chosen.
+func TestACaseFollowsWithTheChosenVisits(t *testing.T) {
+	in := desktest.Install(t, desk.Config{})
+	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
+	b := newTab(t, in.Server.URL)
+	b.signedIn(desktest.User, "/waiting")
+	b.visit(casePath(4) + "?sign=all")
+	in.Register(desktest.Agreeing(desktest.Study, 5, "10081008")...)
+	b.readAgain()
+	b.eventually(false, "two cases wait", contains("#nav-waiting", "2"))
+	if text := b.text("#check"); !strings.Contains(text, "Baseline") || !strings.Contains(text, "Follow-up 1") {
+		t.Errorf("the check is\n%s", text)
+	}
+	b.clean()
 }
 
 // The page of what waits says when more waits.

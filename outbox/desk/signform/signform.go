@@ -52,6 +52,17 @@ type Visit struct {
 	Problem        string // about the reason
 }
 
+// Self returns path and query of the page with the chosen visits.
+func (f Form) Self() string {
+	chosen := url.Values{}
+	for _, v := range f.Visits {
+		if v.Chosen {
+			chosen.Add("sign", v.ID)
+		}
+	}
+	return strings.TrimSuffix(f.Path+"?"+chosen.Encode(), "?")
+}
+
 // Title returns what the sign-off is of.
 func (f Form) Title() string {
 	if len(f.Visits) == 1 {

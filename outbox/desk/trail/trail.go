@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 )
 
 // Line is a line of the audit trail in words.
@@ -197,7 +198,7 @@ var sentences = map[string]func(*description) string{
 	"source.revoked":       account("revoked the grant of …", "source"),
 
 	"session.began":  fixed("You signed in"),
-	"session.ended":  func(d *description) string { return "Your session ended" + d.because() },
+	"session.ended":  func(d *description) string { return "Your session ended" + whyEnded[d.member("reason")] },
 	"sign-in.failed": fixed("A sign-in with your name failed"),
 	"sign-in.failures": func(d *description) string {
 		if n := d.member("count"); n != "" {
@@ -206,6 +207,18 @@ var sentences = map[string]func(*description) string{
 		return "Sign-ins with your name failed"
 	},
 	"sign-in.locked": fixed("Your name was locked at one address after failed sign-ins"),
+}
+
+// whyEnded continues the sentence about the end of a session, by its reason.
+var whyEnded = map[string]string{
+	accounts.SessionSignedOut: ": you signed out",
+	accounts.SessionIdle:      " after a time without activity",
+	accounts.SessionAbsolute:  " after the longest time that is allowed",
+	accounts.SessionReplaced:  ", because you signed in again",
+	accounts.SessionPassword:  ", because your password was changed",
+	accounts.SessionDisabled:  ", because an operator disabled your name",
+	accounts.SessionLocked:    " after five wrong passwords",
+	accounts.SessionShutdown:  ", because the server was stopped",
 }
 
 // refusal returns why a signature was refused, if the reader may know. The message of one of

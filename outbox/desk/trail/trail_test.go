@@ -40,6 +40,7 @@ func TestSentences(t *testing.T) {
 		{outbox.AuditEntry{Action: "assessment.sign-refused", Actor: "okafor", Detail: json.RawMessage(`{"message":"SECRET","assessments":["1","2"]}`)}, "A sign-off by okafor was refused"},
 		{outbox.AuditEntry{Action: "pi.added", Actor: "ops", Subject: "okafor"}, "ops added the PI okafor"},
 		{outbox.AuditEntry{Action: "pi.granted", Actor: "ops", Subject: "rivera"}, "ops granted the study to you"},
+		{outbox.AuditEntry{Action: "session.ended", Actor: "rivera", Subject: "rivera", Detail: json.RawMessage(`{"reason":"replaced"}`)}, "Your session ended, because you signed in again"},
 		{outbox.AuditEntry{Action: "sign-in.failures", Subject: "rivera", Detail: json.RawMessage(`{"kind":"user","count":40}`)}, "40 sign-ins with your name failed in a quarter of an hour"},
 		{outbox.AuditEntry{Action: "new.action", Actor: "ops", Subject: "x"}, "ops: new.action of x"},
 	} {
