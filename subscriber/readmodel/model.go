@@ -73,9 +73,10 @@ type Model struct {
 	moved   chan struct{} // closed and replaced at each commit
 }
 
-// pageSize is the size of the file's pages, of which each has several reports of the usual
-// size. In pages of 4 KiB, each report would need a second page for its end.
-const pageSize = 16 << 10
+// pageSize is the size of the file's pages. One has a report of the usual size, which in pages
+// of 4 KiB would need a second one for its end. Larger pages are read no faster, and a commit
+// writes whole pages, so an event would become visible later.
+const pageSize = 8 << 10
 
 // Open opens the model in the file at path and creates it if there is none;
 // the directory must exist. The error is database.ErrNotADatabase for a damaged
