@@ -39,20 +39,6 @@ type Case struct {
 	Visits []Visit // by timepoint
 }
 
-// Visits returns the visits of a case by timepoint, with what RECIST 1.1 gives for them.
-// Waits reports whether the assessment with this id waits for its sign-off.
-func Visits(assessments []events.Assessment, waits func(id string) bool) []Visit {
-	byID := make(map[string]events.Assessment, len(assessments))
-	for _, a := range assessments {
-		byID[a.ID] = a
-	}
-	visits := make([]Visit, 0, len(assessments))
-	for _, r := range recist.Check(assessments) {
-		visits = append(visits, Visit{byID[r.Assessment], r, waits(r.Assessment)})
-	}
-	return visits
-}
-
 // comparable reports whether the sum is over the target lesions of the first visit, so
 // that it can be joined with the other sums.
 func (v Visit) comparable() bool {

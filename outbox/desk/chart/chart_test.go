@@ -188,9 +188,9 @@ func TestNoVisitsHaveNoPlot(t *testing.T) {
 
 func TestWaterfallCountsWhatIsEvaluable(t *testing.T) {
 	cases := []chart.Case{
-		{Label: "1", Visits: chart.Visits(ofSums(6, []string{"", "PR", "PD", "PR"}, "100", "60", "80", "20"), waits())},
-		{Label: "2", Visits: chart.Visits(ofSums(6, []string{"", "PD"}, "20", "60"), waits())},
-		{Label: "3", Visits: chart.Visits(ofSums(6, []string{"", "NE"}, "20", ""), waits())},
+		{Label: "1", Visits: checkedVisits(ofSums(6, []string{"", "PR", "PD", "PR"}, "100", "60", "80", "20"), waits())},
+		{Label: "2", Visits: checkedVisits(ofSums(6, []string{"", "PD"}, "20", "60"), waits())},
+		{Label: "3", Visits: checkedVisits(ofSums(6, []string{"", "NE"}, "20", ""), waits())},
 	}
 	got, _ := texts(t, string(chart.Waterfall("w", chart.Wide, cases)))
 	for _, want := range []string{
@@ -212,7 +212,7 @@ func FuzzPlot(f *testing.F) {
 		assessments[1].Name, assessments[2].Timepoint = name, int32(bits)
 		assessments[1].Lesions = append(assessments[1].Lesions, newLesion(id), target(id, "Lung", events.Decimal(a)))
 		assessments[2].Lesions = append(assessments[2].Lesions, newLesion(id), nonTarget(id, "Uneqv. prog."))
-		visits := chart.Visits(assessments, func(id string) bool { return bits&1 != 0 && id != "7100" })
+		visits := checkedVisits(assessments, func(id string) bool { return bits&1 != 0 && id != "7100" })
 		cases := []chart.Case{{Label: name, Visits: visits}, {Label: id, Visits: visits[:bits%5]}}
 		for _, size := range []chart.Size{chart.Wide, chart.Narrow} {
 			for _, svg := range []any{
@@ -466,7 +466,7 @@ func TestVisitsAreByTimepoint(t *testing.T) {
 	assessments := case71()
 	slices.Reverse(assessments)
 	var names []string
-	for _, v := range chart.Visits(assessments, waits(3)) {
+	for _, v := range checkedVisits(assessments, waits(3)) {
 		names = append(names, fmt.Sprint(v.Result.Name, " ", v.Waits, " ", v.Assessment.Name == v.Result.Name))
 	}
 	want := []string{"Baseline false true", "Follow-up 1 false true", "Follow-up 2 false true", "Follow-up 3 true true"}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/recist"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/chart"
 )
 
@@ -13,7 +14,7 @@ func ExamplePlot() {
 		ID: "7100", Name: events.Baseline, Effective: "2013-10-02", Conclusion: "No",
 		Lesions: []events.Lesion{{ID: "T01", Category: "Target", Organ: "Liver", State: "Present", Value: "73", Unit: events.Unit}},
 	}
-	visits := chart.Visits([]events.Assessment{baseline}, func(id string) bool { return id == "7100" })
+	visits := []chart.Visit{{Assessment: baseline, Result: recist.Check([]events.Assessment{baseline})[0], Waits: true}}
 	for id, size := range map[string]chart.Size{"sum-wide": chart.Wide, "sum-narrow": chart.Narrow} {
 		if chart.Plot(id, size, visits) == "" {
 			fmt.Println("there is no visit")

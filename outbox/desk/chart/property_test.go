@@ -42,7 +42,7 @@ func anyCase(t *rapid.T) []chart.Visit {
 		waiting[a.ID] = rapid.Bool().Draw(t, "waits")
 		assessments = append(assessments, a)
 	}
-	return chart.Visits(assessments, func(id string) bool { return waiting[id] })
+	return checkedVisits(assessments, func(id string) bool { return waiting[id] })
 }
 
 // However the visits of a case lie, nothing is drawn outside of the plot, and no label over

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/recist"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/chart"
 )
 
@@ -108,11 +109,25 @@ func case71() []events.Assessment {
 	return out
 }
 
+// checkedVisits returns the visits of a case by timepoint, with what RECIST 1.1 gives for
+// them. Waits reports whether the assessment with this id waits for its sign-off.
+func checkedVisits(assessments []events.Assessment, waits func(id string) bool) []chart.Visit {
+	byID := make(map[string]events.Assessment, len(assessments))
+	for _, a := range assessments {
+		byID[a.ID] = a
+	}
+	var visits []chart.Visit
+	for _, r := range recist.Check(assessments) {
+		visits = append(visits, chart.Visit{Assessment: byID[r.Assessment], Result: r, Waits: waits(r.Assessment)})
+	}
+	return visits
+}
+
 // samples are cases by the name of their golden files.
 func samples() map[string][]chart.Visit {
 	out := map[string][]chart.Visit{}
 	add := func(name string, assessments []events.Assessment, waits func(string) bool) {
-		out[name] = chart.Visits(assessments, waits)
+		out[name] = checkedVisits(assessments, waits)
 	}
 	add("normal", case71(), waits(3))
 	add("gap", ofSums(8, []string{"", "SD", "NE", "PR", "PR"}, "54.0", "48.5", "", "30.0", "31"), waits(2, 4))
@@ -228,7 +243,7 @@ func study(cases int) []chart.Case {
 		if n%9 == 8 {
 			assessments[0].Effective = "2013"
 		}
-		out = append(out, chart.Case{Label: strconv.Itoa(60 + n), Visits: chart.Visits(assessments, waits())})
+		out = append(out, chart.Case{Label: strconv.Itoa(60 + n), Visits: checkedVisits(assessments, waits())})
 	}
 	return out
 }
@@ -246,7 +261,7 @@ var plots = sync.OnceValue(func() map[string]string {
 	}
 	for name, cases := range map[string][]chart.Case{
 		"small": study(8), "large": study(250), "empty": nil,
-		"hostile": {{Label: "\"><script>\u202e", Visits: chart.Visits(ofSums(6, []string{"", "PD"}, "10", "47"), waits())}},
+		"hostile": {{Label: "\"><script>\u202e", Visits: checkedVisits(ofSums(6, []string{"", "PD"}, "10", "47"), waits())}},
 	} {
 		out["waterfall-"+name+"-wide"] = string(chart.Waterfall("w", chart.Wide, cases))
 		out["waterfall-"+name+"-narrow"] = string(chart.Waterfall("n", chart.Narrow, cases))
