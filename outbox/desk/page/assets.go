@@ -12,6 +12,10 @@ import (
 )
 
 var (
+	// BaseStyle is the style sheet that the pages have in common with others of the program.
+	//
+	//go:embed assets/base.css
+	BaseStyle string
 	//go:embed assets/desk.css
 	styleText string
 	//go:embed assets/desk.js
@@ -42,7 +46,7 @@ func (a Asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 var (
-	style  = NewAsset("desk", "css", "text/css; charset=utf-8", styleText+chart.CSS)
+	style  = NewAsset("desk", "css", "text/css; charset=utf-8", BaseStyle+styleText+chart.CSS)
 	script = NewAsset("desk", "js", "text/javascript; charset=utf-8", scriptText)
 
 	// Icon is the icon of all pages of the program.

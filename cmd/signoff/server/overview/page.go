@@ -23,7 +23,7 @@ var (
 
 // The assets that the page loads.
 var (
-	style  = page.NewAsset("overview", "css", "text/css; charset=utf-8", styleText)
+	style  = page.NewAsset("overview", "css", "text/css; charset=utf-8", page.BaseStyle+styleText)
 	script = page.NewAsset("overview", "js", "text/javascript; charset=utf-8", scriptText)
 )
 
