@@ -3,7 +3,6 @@ package events
 import (
 	"crypto/sha256"
 	"encoding/base32"
-	"regexp"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
@@ -30,12 +29,23 @@ func PartnerOf(key string) (id string, ok bool) { return strings.CutPrefix(key, 
 func InternalStudy(key string) bool { return strings.HasPrefix(key, "_") }
 
 // clinicalKey reports whether key may be the study key of a clinical study.
-func clinicalKey(key string) bool { return safeKey.MatchString(key) && !InternalStudy(key) }
+func clinicalKey(key string) bool { return safeKey(key) && !InternalStudy(key) }
 
-var (
-	safeKey   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	base32Hex = base32.HexEncoding.WithPadding(base32.NoPadding)
-)
+// safeKey reports whether key has 1 to 64 characters, all of them letters of ASCII, digits,
+// _ or -. It does not use a regular expression, because StudyKey is called for every request
+// and event.
+func safeKey(key string) bool {
+	for i := range len(key) {
+		switch c := key[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return len(key) >= 1 && len(key) <= 64
+}
+
+var base32Hex = base32.HexEncoding.WithPadding(base32.NoPadding)
 
 // ValidStudy returns an error unless study may be a study id: printable text
 // of 1 to 200 characters in NFC that does not start with an underscore.
@@ -61,7 +71,7 @@ func ValidStudy(study string) error {
 // one key.
 func StudyKey(study string) string {
 	study = norm.NFC.String(study)
-	if safeKey.MatchString(study) && !strings.HasPrefix(study, "x-") && !strings.HasPrefix(study, "h-") {
+	if safeKey(study) && !strings.HasPrefix(study, "x-") && !strings.HasPrefix(study, "h-") {
 		return study
 	}
 	key := "x-" + strings.ToLower(base32Hex.EncodeToString([]byte(study)))
@@ -73,7 +83,7 @@ func StudyKey(study string) string {
 }
 
 // ValidPartnerID reports whether id may be the id of a partner.
-func ValidPartnerID(id string) bool { return safeKey.MatchString(id) }
+func ValidPartnerID(id string) bool { return safeKey(id) }
 
 // StudyWithKey returns which of the studies with these ids has the key; ok is false if none
 // has.

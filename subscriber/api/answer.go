@@ -244,7 +244,7 @@ func (a *API) searchset(s *search, page readmodel.Page) (fhir.Searchset, error) 
 
 // fullURL returns the start of the fullUrls of a study's resources, up to the id.
 func (a *API) fullURL(k *kind, study string) string {
-	return a.base + k.reference + "?" + paramStudy + "=" + fhir.EscapeQuery(study) + k.id
+	return k.url + "?" + paramStudy + "=" + fhir.EscapeQuery(study) + k.id
 }
 
 // links returns the links that apply, in the order self, first, last, previous,

@@ -166,12 +166,12 @@ func New(reader Reader, cfg Config) *API {
 	cfg.SearchesWait = cmp.Or(cfg.SearchesWait, 16)
 	cfg.SearchWait = cmp.Or(cfg.SearchWait, 2*time.Second)
 	cfg.SearchTimeout = cmp.Or(cfg.SearchTimeout, 5*time.Second)
-	pages := newPageCache(cfg.CacheBytes)
-	addresses := openapi.Addresses{PublicURL: cfg.PublicURL, Base: cfg.PublicURL + cfg.BasePath, Token: cfg.TokenURL}
+	base, pages := cfg.PublicURL+cfg.BasePath, newPageCache(cfg.CacheBytes)
+	addresses := openapi.Addresses{PublicURL: cfg.PublicURL, Base: base, Token: cfg.TokenURL}
 	a := &API{
 		reader:  reader,
 		cfg:     cfg,
-		base:    cfg.PublicURL + cfg.BasePath,
+		base:    base,
 		about:   newDocument("", capabilityStatement(cfg)),
 		openAPI: newDocument("application/yaml", openapi.YAML(addresses)),
 		docs:    newDocument("text/html; charset=utf-8", openapi.Page(addresses)),
@@ -182,7 +182,7 @@ func New(reader Reader, cfg Config) *API {
 		searches: partnerlimit.Limit{Running: cfg.Searches, Waiting: cfg.SearchesWait, Wait: cfg.SearchWait},
 		waiting:  partnerlimit.Limit{Running: maxWaiting},
 
-		reports: reportKind(), observations: observationKind(),
+		reports: reportKind(base), observations: observationKind(base),
 		ofStudy: historyParameters(), ofReport: historyOfReportParameters(),
 	}
 	a.endpoints = a.fixedEndpoints()

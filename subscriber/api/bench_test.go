@@ -218,7 +218,7 @@ func fromMemory(b *testing.B, a answer) http.Handler {
 		b.Fatal(err)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, name := range []string{"Content-Type", "Etag", "Cache-Control", "Vary"} {
+		for _, name := range []string{"Content-Type", "Etag", "Cache-Control", "Vary", "Crit-Study-Number"} {
 			w.Header()[name] = a.header[name]
 		}
 		body := a.body

@@ -77,7 +77,7 @@ func (a *API) historyOfReport(w http.ResponseWriter, r *request, id string) erro
 		return err
 	}
 	// The links do not name the study, because the id in the path determines it.
-	s := &search{url: a.base + a.reports.reference + "/" + id + "/_history", study: study, withoutStudy: true}
+	s := &search{url: a.reports.url + "/" + id + "/_history", study: study, withoutStudy: true}
 	s.history.Report = id
 	return a.answerHistory(w, r, s, a.ofReport)
 }

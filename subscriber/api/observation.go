@@ -9,18 +9,18 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
-// reportKind returns the kind of reports.
-func reportKind() kind {
+// reportKind returns the kind of reports. Base is the absolute URL of the API.
+func reportKind(base string) kind {
 	return kind{
 		name: "DiagnosticReport", resource: readmodel.Reports, table: searchParameters(), sorts: sortColumns,
-		elements: reportElements, summary: reportSummary, reference: "/DiagnosticReport", id: "&_Id=",
+		elements: reportElements, summary: reportSummary, url: base + "/DiagnosticReport", id: "&_Id=",
 	}
 }
 
 // observationKind returns the kind of Observations, of which there is one for each
 // lesion. The fullUrl of an Observation is the base and the reference with which
 // a report names it.
-func observationKind() kind {
+func observationKind(base string) kind {
 	return kind{
 		name: "Observation", resource: readmodel.Observations, table: observationParameters(),
 		sorts: map[string]readmodel.Column{
@@ -32,8 +32,8 @@ func observationKind() kind {
 			"status", "category", "code", "subject", "focus", "encounter", "effective", "issued", "performer", "value", "dataAbsentReason",
 			"interpretation", "note", "bodySite", "method", "specimen", "device", "referenceRange", "hasMember", "derivedFrom", "component",
 		},
-		summary:   []string{"identifier", "subject", "effectiveDateTime", "valueQuantity"},
-		reference: "/Observation", id: "&category=imaging&id=",
+		summary: []string{"identifier", "subject", "effectiveDateTime", "valueQuantity"},
+		url:     base + "/Observation", id: "&category=imaging&id=",
 	}
 }
 

@@ -49,20 +49,20 @@ func (s *search) findsFew() bool {
 
 // kind is a type of resource that can be searched.
 type kind struct {
-	name      string // of the FHIR type
-	resource  readmodel.Resource
-	table     []parameter                 // of a search
-	sorts     map[string]readmodel.Column // by the values of _sort, in lower case
-	elements  []string                    // all of the type, as _elements names them
-	summary   []string                    // those that FHIR marks as summary, and that are in use
-	reference string                      // path of a fullUrl up to the study
-	id        string                      // part of a fullUrl between the study and the id
+	name     string // of the FHIR type
+	resource readmodel.Resource
+	table    []parameter                 // of a search
+	sorts    map[string]readmodel.Column // by the values of _sort, in lower case
+	elements []string                    // all of the type, as _elements names them
+	summary  []string                    // those that FHIR marks as summary, and that are in use
+	url      string                      // absolute, of searches; a fullUrl starts with it
+	id       string                      // part of a fullUrl between the study and the id
 }
 
 // parseSearch reads the pairs of a search in the study. Pairs with unknown names
 // are ignored, or refused if strict is set.
 func (a *API) parseSearch(k *kind, study string, pairs []pair, strict bool) (*search, error) {
-	s := &search{kind: k, url: a.base + k.reference, study: study, page: 1, count: a.cfg.Count, maxCount: a.cfg.MaxCount}
+	s := &search{kind: k, url: k.url, study: study, page: 1, count: a.cfg.Count, maxCount: a.cfg.MaxCount}
 	s.query.Study, s.query.Resource = events.StudyKey(study), k.resource
 	if err := s.parseAll(k.table, pairs, strict); err != nil {
 		return nil, err
