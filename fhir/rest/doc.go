@@ -9,6 +9,7 @@
 // The package guarantees that an error is answered with an OperationOutcome without
 // internal text, and that it is logged once, with its cause and without credentials.
 // That includes HTTP/1.1 requests that net/http refuses before a handler is called.
-// It does not include HTTP/2 requests whose headers are too large. The package knows
-// no resource and no route.
+// It does not include HTTP/2 requests whose headers have more than twice the limit, which
+// no client sends that respects the server's SETTINGS_MAX_HEADER_LIST_SIZE. The package
+// knows no resource and no route.
 package rest

@@ -87,8 +87,17 @@ func refusedHead(p []byte) (status int, reason string) {
 	return 0, ""
 }
 
-// headAnswer returns the whole answer to a request whose head could not be read.
+// headAnswer returns the whole answer of HTTP/1.1 to a request whose head could not be read.
 func headAnswer(status int, reason, id string) []byte {
+	body := headOutcome(status, reason, id)
+	head := fmt.Sprintf("HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"+
+		"X-Content-Type-Options: nosniff\r\n%s: %s\r\nConnection: close\r\n\r\n",
+		status, http.StatusText(status), time.Now().UTC().Format(http.TimeFormat), events.MediaFHIR, len(body), requestIDHeader, id)
+	return append([]byte(head), body...)
+}
+
+// headOutcome returns the OperationOutcome for a request whose head could not be read.
+func headOutcome(status int, reason, id string) []byte {
 	issue, text := answers[events.Invalid].issue, "The request is malformed."
 	switch status {
 	case http.StatusRequestHeaderFieldsTooLarge:
@@ -104,11 +113,7 @@ func headAnswer(status int, reason, id string) []byte {
 			text = "The request is malformed: " + reason + "."
 		}
 	}
-	body := fhir.OperationOutcome{Issues: []fhir.Issue{{Severity: "error", Code: issue, Text: text, Diagnostics: id}}}.Append(nil)
-	head := fmt.Sprintf("HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"+
-		"X-Content-Type-Options: nosniff\r\n%s: %s\r\nConnection: close\r\n\r\n",
-		status, http.StatusText(status), time.Now().UTC().Format(http.TimeFormat), events.MediaFHIR, len(body), requestIDHeader, id)
-	return append([]byte(head), body...)
+	return fhir.OperationOutcome{Issues: []fhir.Issue{{Severity: "error", Code: issue, Text: text, Diagnostics: id}}}.Append(nil)
 }
 
 // plainListener accepts connections without TLS.

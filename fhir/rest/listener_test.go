@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +128,45 @@ func TestARequestThatCannotBeReadIsAnsweredWithAnOutcome(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A request of HTTP/2 is refused by the handler, which has read its headers.
+func TestHeadersOfHTTP2ThatAreTooLargeAreAnsweredWithAnOutcome(t *testing.T) {
+	certificate, pool := testCertificate(t)
+	address, log := listen(t, &tls.Config{Certificates: []tls.Certificate{certificate}})
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "example.com"}}
+	defer transport.CloseIdleConnections()
+	for name, change := range map[string]func(*http.Request){
+		"a path too long":   func(r *http.Request) { r.URL.Path = "/" + strings.Repeat("a", 40<<10) },
+		"a header too long": func(r *http.Request) { r.Header.Set("A", strings.Repeat("a", 40<<10)) },
+		"too many headers":  func(r *http.Request) { r.Header["A"] = slices.Repeat([]string{strings.Repeat("a", 90)}, 400) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := http.NewRequest(http.MethodGet, "https://"+address, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(r)
+			response, err := (&http.Client{Transport: transport}).Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			if err := errors.Join(err, response.Body.Close()); err != nil {
+				t.Fatal(err)
+			}
+			got := readOutcome(t, response, string(body))
+			if response.ProtoMajor != 2 || got.Status != 431 || got.Code != "too-long" || !strings.Contains(got.Details.Text, "too large") {
+				t.Errorf("%s: %+v", response.Proto, got)
+			}
+			if h := response.Header; h.Get("Content-Type") != fhirJSON || h.Get("X-Request-Id") != got.Diagnostics || h.Get("Cache-Control") != "no-store" {
+				t.Errorf("headers: %v", h)
+			}
+			if !strings.Contains(log.String(), got.Diagnostics) {
+				t.Errorf("request %s is not in the log", got.Diagnostics)
+			}
+		})
 	}
 }
 

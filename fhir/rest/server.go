@@ -7,8 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir/rest/connections"
 )
 
@@ -18,7 +22,7 @@ type ServerConfig struct {
 	ReadTimeout       time.Duration // for the whole request. Defaults to 30 s
 	WriteTimeout      time.Duration // from the end of the header to the end of the answer. Defaults to 60 s
 	IdleTimeout       time.Duration // between requests of a connection. Defaults to 120 s
-	MaxHeaderBytes    int           // including the request line. Defaults to 32 KiB
+	MaxHeaderBytes    int           // including the request line, about. Defaults to 32 KiB
 
 	// TLS has the server's certificate. With TLS the server offers HTTP/2, and
 	// ReadHeaderTimeout covers the handshake. Defaults to plain text.
@@ -32,9 +36,14 @@ const protocolHTTP2 = "h2"
 // request. It does not call Wrap. Errors of net/http, such as a broken
 // connection, go to log.
 func NewServer(h http.Handler, log *slog.Logger, cfg ServerConfig) *http.Server {
+	cfg.MaxHeaderBytes = cmp.Or(cfg.MaxHeaderBytes, 32<<10)
 	if cfg.TLS != nil {
 		cfg.TLS = cfg.TLS.Clone()
 		cfg.TLS.NextProtos = []string{protocolHTTP2, "http/1.1"}
+		// Net/http refuses a request of HTTP/2 above its limit without a word that a client
+		// could read. So that limit is twice ours.
+		h = limitedHead(h, log, cfg.MaxHeaderBytes)
+		cfg.MaxHeaderBytes *= 2
 	}
 	return &http.Server{
 		Handler:                      h,
@@ -43,10 +52,43 @@ func NewServer(h http.Handler, log *slog.Logger, cfg ServerConfig) *http.Server 
 		ReadTimeout:                  cmp.Or(cfg.ReadTimeout, 30*time.Second),
 		WriteTimeout:                 cmp.Or(cfg.WriteTimeout, 60*time.Second),
 		IdleTimeout:                  cmp.Or(cfg.IdleTimeout, 120*time.Second),
-		MaxHeaderBytes:               cmp.Or(cfg.MaxHeaderBytes, 32<<10),
+		MaxHeaderBytes:               cfg.MaxHeaderBytes,
 		TLSConfig:                    cfg.TLS,
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+}
+
+// limitedHead answers requests whose request line and headers have more than limit bytes
+// with an OperationOutcome and status 431. It calls h for all others.
+func limitedHead(h http.Handler, log *slog.Logger, limit int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if headSize(r) <= limit {
+			h.ServeHTTP(w, r)
+			return
+		}
+		id := uuid.Must(uuid.NewV7()).String()
+		log.Warn("request was answered before it was read", requestIDAttribute, id, "status", http.StatusRequestHeaderFieldsTooLarge)
+		body, header := headOutcome(http.StatusRequestHeaderFieldsTooLarge, "", id), w.Header()
+		header.Set("Content-Type", events.MediaFHIR)
+		header.Set("Content-Length", strconv.Itoa(len(body)))
+		header.Set("Cache-Control", "no-store")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set(requestIDHeader, id)
+		header.Set("Connection", "close")
+		w.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)
+		_, _ = w.Write(body) // fails only if the caller has gone
+	})
+}
+
+// headSize returns the size of a request's line and headers as HTTP/1.1 would send them.
+func headSize(r *http.Request) int {
+	size := len(r.Method) + len(r.RequestURI) + len("  HTTP/1.1\r\nHost: \r\n") + len(r.Host)
+	for name, values := range r.Header {
+		for _, value := range values {
+			size += len(name) + len(": ") + len(value) + len("\r\n")
+		}
+	}
+	return size
 }
 
 // Serve serves connections from l until the server is shut down, and then returns
