@@ -97,7 +97,9 @@ func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 	var pragmas []string
 	if cfg.MapFile {
 		options.Set("_cache_size", "-2048") // for pages that are still in the log
-		pragmas = append(pragmas, "pragma mmap_size = 2147418112")
+		// As much of the file as SQLite maps, which is 2 GiB unless it was compiled with
+		// another SQLITE_MAX_MMAP_SIZE. What lies behind that is read with system calls.
+		pragmas = append(pragmas, "pragma mmap_size = 70368744177664")
 	}
 	sys.reader = pool(path, options, cmp.Or(cfg.Readers, 4)+1, pragmas...) // one is Version's
 	if err := sys.reader.PingContext(ctx); err != nil {

@@ -36,7 +36,8 @@ const (
 )
 
 // large makes the benchmarks use 1,000,000 reports in 200 studies in place of 20,000 in
-// one. The model then needs about 6 GB of disk.
+// one. The model then has 9 GB. Compile with the CGO_CFLAGS of cmd/signoff/Dockerfile, so
+// that SQLite maps more than 2 GiB of it.
 var large = flag.Bool("large", false, "benchmark with 1,000,000 reports in 200 studies")
 
 // BenchmarkPage requests pages of 50 reports of about 4.5 KB over 16 connections
