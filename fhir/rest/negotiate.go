@@ -32,7 +32,7 @@ func Negotiate(r *http.Request) (contentType string, err error) {
 			return contentType, err
 		}
 	}
-	accept := strings.Join(r.Header.Values("Accept"), ",")
+	accept := strings.Join(r.Header["Accept"], ",")
 	if strings.TrimSpace(accept) == "" {
 		return events.MediaFHIR, nil
 	}

@@ -12,7 +12,7 @@ import (
 // an access token that was issued for a client secret that is no longer in force. The
 // error's code is Outdated if there is an access event that only a newer version knows.
 func (a *API) authenticate(w http.ResponseWriter, r *request) error {
-	accessToken, err := bearer(r.Header.Values("Authorization"))
+	accessToken, err := bearer(r.Header["Authorization"])
 	if err != nil {
 		return err
 	}
