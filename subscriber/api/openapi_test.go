@@ -213,7 +213,7 @@ func TestEachStatusIsAsDescribed(t *testing.T) {
 		"search": data("", study), "read": data("/790", ""), "searchByForm": data("", study),
 		"searchObservations": data("", study), "searchObservationsByForm": data("", study), "readObservation": data("/163-790-T01", ""),
 		"history": data("", study), "historyOfReports": data("", study), "historyOfReport": data("/790/_history", ""), "readVersion": data("/790/_history/2", ""),
-		"metadata": {"200": {}, "304": {options: with(known)}, "406": {suffix: "?_format=xml"}},
+		"metadata": {"200": {}, "304": {options: with(known)}, "400": {suffix: "?_format=%zz"}, "406": {suffix: "?_format=xml"}},
 		"openapi":  {"200": {}, "304": {options: with(known)}},
 		"docs":     {"200": {}, "304": {options: with(known)}},
 		"jwks":     {"200": {}, "503": {server: s.unready}},
