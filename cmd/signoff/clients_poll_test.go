@@ -73,12 +73,13 @@ type polledResource struct {
 }
 
 type polledEntry struct {
-	Extension []struct {
-		Extension []struct{ URL, ValueString string }
-	}
-	Resource json.RawMessage
-	Request  struct{ Method string }
+	Extension []struct{ Extension []attribute }
+	Resource  json.RawMessage
+	Request   struct{ Method string }
 }
+
+// attribute is one of those that the hash of an event covers, or the hash.
+type attribute struct{ URL, ValueString string }
 
 type polledPage struct {
 	Total int

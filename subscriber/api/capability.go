@@ -100,14 +100,14 @@ func capabilityStatement(cfg Config) []byte {
 			Resource: []resourceCapability{{
 				Type: "DiagnosticReport",
 				Documentation: "The available reports of one study. A search needs researchstudy, has " + strconv.Itoa(cfg.Count) +
-					" reports on a page and at most " + strconv.Itoa(cfg.MaxCount) + ". Modifiers are not supported.",
+					" reports on a page and at most " + strconv.Itoa(cfg.MaxCount) + ". Modifiers and chained parameters are refused.",
 				Interaction:     []interaction{{"read"}, {"vread"}, {"history-instance"}, {"history-type"}, {"search-type"}},
 				Versioning:      "versioned",
 				ConditionalRead: "not-match",
 				SearchInclude:   []string{"DiagnosticReport:result"},
 			}, {
 				Type:            "Observation",
-				Documentation:   "The lesions of the available reports of one study, in the order of the reports. Modifiers are not supported.",
+				Documentation:   "The lesions of the available reports of one study, in the order of the reports. Modifiers and chained parameters are refused.",
 				Interaction:     []interaction{{"read"}, {"search-type"}},
 				Versioning:      "versioned",
 				ConditionalRead: "not-match",

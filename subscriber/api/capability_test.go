@@ -81,24 +81,37 @@ func TestTheCapabilityStatementNeedsNoCredentials(t *testing.T) {
 	}
 }
 
-// What the CapabilityStatement has is what the API reads: with Prefer:
-// handling=strict, a parameter is refused if and only if it is not there.
+// What the CapabilityStatement has of a type is what a search for it reads: with Prefer:
+// handling=strict, a parameter is refused if and only if it is not there. The format and
+// the partner's id are no search parameters.
 func TestEachParameterOfTheCapabilityStatementIsRead(t *testing.T) {
 	s := serve(t, api.Config{}, "S1")
 	var c struct {
 		Rest []struct {
-			Resource []struct{ SearchParam []struct{ Name string } }
+			Resource []struct {
+				Type        string
+				SearchParam []struct{ Name string }
+			}
 		}
 	}
 	if err := json.Unmarshal(s.get(t, "/metadata").body, &c); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range append(c.Rest[0].Resource[0].SearchParam, struct{ Name string }{"other"}) {
-		a := s.get(t, "/DiagnosticReport?researchstudy=S1&"+p.Name+":modified=x", header("Prefer", "handling=strict"))
-		_, text := a.outcome(t)
-		if known := strings.Contains(text, "modifiers"); known != (p.Name != "other") {
-			t.Errorf("%s: %q", p.Name, text)
+	all := append(append(api.SearchParameters(), api.ObservationParameters()...), api.HistoryParameters()...)
+	for _, resource := range c.Rest[0].Resource {
+		stated := map[string]bool{"_format": true, "x-partnerid": true}
+		for _, p := range resource.SearchParam {
+			stated[p.Name] = true
 		}
+		for _, name := range append(all, "other") {
+			a := s.get(t, "/"+resource.Type+"?researchstudy=S1&"+name+":modified="+partnerID, header("Prefer", "handling=strict"))
+			if _, text := a.outcome(t); strings.Contains(text, "modifiers") != stated[name] {
+				t.Errorf("%s of %s: %q", name, resource.Type, text)
+			}
+		}
+	}
+	if len(c.Rest[0].Resource) != 2 {
+		t.Errorf("%d types", len(c.Rest[0].Resource))
 	}
 }
 

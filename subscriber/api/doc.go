@@ -39,7 +39,9 @@
 // _format, _summary, _total, x-partnerid) may be repeated with the same value; a
 // different value is refused. Repetitions of _elements are combined. A parameter
 // with an empty value is ignored, as FHIR requires; an empty researchstudy counts
-// as missing. An empty part of a list is refused.
+// as missing. An empty part of a list is refused. Of what FHIR offers beside these,
+// modifiers and chained parameters are refused; _has, _filter and the like are unknown
+// parameters.
 //
 // The value of researchstudy is first taken literally, because links and
 // references write the study id so. Only if no such study is granted is it

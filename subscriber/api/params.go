@@ -60,7 +60,7 @@ func searchParameters() []parameter {
 		filter("conclusion", kindToken, readmodel.ColumnConclusion, textValue, "response class, exact match"),
 		filter("caseid", kindToken, readmodel.ColumnCase, caseValue, "case number"),
 		filter("name", kindToken, readmodel.ColumnName, textValue, "name of the assessment, exact match, such as Baseline or Follow-up 2"),
-		{name: "_include", kind: kindSpecial, text: "DiagnosticReport:result, for the Observations of the reports on the page", single: true, parse: (*search).parseInclude},
+		{name: "_include", kind: kindSpecial, text: "DiagnosticReport:result, for the Observations of the reports on the page", single: true, normalize: includeValue, parse: (*search).parseInclude},
 		{name: "_sort", kind: kindSpecial, text: sortText, single: true, parse: (*search).parseSort},
 		{name: "_elements", kind: kindSpecial, text: "elements of the reports, separated by commas", parse: (*search).parseElements},
 		{name: "_summary", kind: kindSpecial, text: "true, text, data, count or false", single: true, parse: (*search).parseSummary},
@@ -197,9 +197,13 @@ func minNumberParameter() parameter {
 	}
 }
 
+// includeValue returns a value of _include without the type of what is included, which is
+// always the same.
+func includeValue(value string) string { return strings.TrimSuffix(value, ":Observation") }
+
 // parseInclude reads a value of _include.
 func (s *search) parseInclude(value string) error {
-	if value != "DiagnosticReport:result" && value != "DiagnosticReport:result:Observation" {
+	if value != "DiagnosticReport:result" {
 		return events.Errorf(events.Unsupported, "%q is not offered; use DiagnosticReport:result", shorten(value))
 	}
 	s.query.Include = true

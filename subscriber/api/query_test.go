@@ -105,6 +105,9 @@ func TestParameters(t *testing.T) {
 		{name: "every order", query: "_sort=_id%2Cdate%2Cissued%2Csubject%2C_lastUpdated%2Cname%2Cconclusion%2C-caseid", want: readmodel.Query{Sort: []readmodel.Order{
 			by(readmodel.ColumnID, false), by(readmodel.ColumnDate, false), by(readmodel.ColumnIssued, false), by(readmodel.ColumnSubject, false),
 			by(readmodel.ColumnLastUpdated, false), by(readmodel.ColumnName, false), by(readmodel.ColumnConclusion, false), by(readmodel.ColumnCase, true)}}},
+		{name: "Observations", query: "_include=DiagnosticReport%3Aresult", want: readmodel.Query{Include: true}},
+		{name: "Observations under their type", query: "_include=DiagnosticReport:result:Observation", link: "_include=DiagnosticReport%3Aresult", want: readmodel.Query{Include: true}},
+		{name: "Observations twice", query: "_include=DiagnosticReport:result:Observation&_include=DiagnosticReport:result", link: "_include=DiagnosticReport%3Aresult", want: readmodel.Query{Include: true}},
 		{name: "a total of any kind", query: "_total=none"},
 		{name: "a format", query: "_format=application%2Ffhir%2Bjson"},
 		{name: "a format with its plus unescaped", query: "_format=application/fhir+json", link: "_format=application%2Ffhir%2Bjson"},
@@ -118,7 +121,7 @@ func TestParameters(t *testing.T) {
 		{name: "the order of the query does not matter", query: "x-partnerid=acme&_count=7&_sort=date&date=2014-01&_id=1", link: "_id=1&date=2014-01&_sort=date&_count=7&x-partnerid=acme", want: readmodel.Query{
 			Where: []readmodel.Condition{where(readmodel.ColumnID, text("1")), where(readmodel.ColumnDate, january(readmodel.Eq))},
 			Sort:  []readmodel.Order{by(readmodel.ColumnDate, false)}, Limit: 7}},
-		{name: "unknown parameters are left out", query: "studyid=4&_id=1&_has:Observation:x=1&subject.name=x&=&;", link: "_id=1", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("1"))}}},
+		{name: "unknown parameters are left out", query: "studyid=4&_id=1&_has:Observation:x=1&.x=1&study.id=x&=&;", link: "_id=1", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnID, text("1"))}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := s.get(t, "/DiagnosticReport?"+strings.TrimSuffix(c.query+"&", "&")+"&researchstudy=S1").bundle(t)
@@ -167,6 +170,7 @@ func TestMalformedValues(t *testing.T) {
 	for _, query := range []string{
 		"date=sa2014", "date=eb2014", "date=ap2014", "date:missing=true", "_id:exact=1", "_ID:not=1", "subject:Patient=1", "name:contains=x", "_sort:x=date",
 		"page:x=1", "_count:max=1", "researchstudy:exact=S1", "_format:x=json", "x-partnerid:x=acme", "_id:=1", "date:missing=", "identifier:of-type=a", "status:not=final",
+		"subject.name=x", "Subject.Name=x", "subject.identifier=s%7C1", "subject:Patient.name=x", "patient.general-practitioner.name=x", "subject.=x", "subject.name=", "_id.x=1", "page.x=1",
 	} {
 		t.Run(query, func(t *testing.T) {
 			a := s.get(t, "/DiagnosticReport?researchstudy=S1&"+query)

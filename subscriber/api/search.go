@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -92,15 +93,20 @@ func (s *search) parseAll(table []parameter, pairs []pair, strict bool) error {
 	return nil
 }
 
-// checkPairs refuses pairs that cannot be decoded, modifiers and, if strict is
-// set, names that are not in the table. An unknown name with an empty value is ignored.
+// checkPairs refuses pairs that cannot be decoded, modifiers of the names in the table and
+// chains that begin with one, such as subject.name: without its filter a search would
+// return too much. If strict is set, it refuses all other names too, unless their value is
+// empty.
 func checkPairs(table []parameter, pairs []pair, strict bool) error {
 	for _, pair := range pairs {
 		if pair.err != nil {
 			return pair.err
 		}
-		known := slices.ContainsFunc(table, func(p parameter) bool { return p.key == pair.name })
+		name, _, chained := strings.Cut(pair.name, ".")
+		known := slices.ContainsFunc(table, func(p parameter) bool { return p.key == name })
 		switch {
+		case known && chained:
+			return &events.Error{Code: events.Unsupported, Field: shorten(pair.original), Message: "chained parameters are not supported; remove it"}
 		case known && pair.modifier != "":
 			return &events.Error{Code: events.Unsupported, Field: shorten(pair.original), Message: "modifiers are not supported; remove the modifier"}
 		case !known && strict && pair.value != "":

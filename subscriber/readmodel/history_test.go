@@ -159,8 +159,22 @@ func plainPage(t *rapid.T, list []events.Event, q readmodel.Query) (total int, r
 	return total, reports, observations
 }
 
-// plainObservations is like plain, for Observations in the default order.
+// plainObservations is like plain, for Observations. All has them in the default order.
 func plainObservations(all []entry, q readmodel.Query) (total int, bodies []string) {
+	slices.SortStableFunc(all, func(a, b entry) int {
+		for _, o := range q.Sort {
+			d := a.compare(b, o.Column)
+			if o.Column == readmodel.ColumnID {
+				d = strings.Compare(a.x.ID, b.x.ID)
+			}
+			if d != 0 && o.Descending {
+				return -d
+			} else if d != 0 {
+				return d
+			}
+		}
+		return 0
+	})
 	for _, e := range all {
 		if slices.ContainsFunc(q.Where, func(c readmodel.Condition) bool {
 			return !slices.ContainsFunc(c.Any, func(w readmodel.Comparison) bool {
@@ -198,24 +212,36 @@ func TestEveryAnswerIsAFunctionOfThePositionAndTheQuery(t *testing.T) {
 		follow(t, m, b.reader)
 		reaches(t, m, 100)
 	}
+	more := make(chan struct{}, 1) // for each check, more is written while it runs
 	published := make(chan struct{})
 	go func() {
 		defer close(published)
-		for rest := list[100:]; len(rest) > 0; rest = rest[min(2, len(rest)):] {
-			b.publish(rest[:min(2, len(rest))]...)
+		for rest := list[100:]; len(rest) > 0; rest = rest[min(8, len(rest)):] {
+			if _, ok := <-more; !ok {
+				return
+			}
+			b.publish(rest[:min(8, len(rest))]...)
 		}
 	}()
-	defer func() { <-published }()
+	defer func() { close(more); <-published }()
 	samples := entries(t, slices.DeleteFunc(slices.Clone(list), func(e events.Event) bool { return !e.Kind().Publishes() }))
 	slices.SortFunc(samples, func(a, b entry) int { return compareIDs(a.x.ID, b.x.ID) })
+	heads := map[uint64]bool{} // that answers reflected
 	rapid.Check(t, func(t *rapid.T) {
+		select {
+		case more <- struct{}{}:
+		default: // the writer is late, or has written all
+		}
 		m := rapid.SampledFrom(models).Draw(t, "model")
 		if rapid.Bool().Draw(t, "history") {
-			checkHistory(t, m, list)
-			return
+			heads[checkHistory(t, m, list)] = true
+		} else {
+			heads[checkSearch(t, m, list, samples)] = true
 		}
-		checkSearch(t, m, list, samples)
 	})
+	if len(heads) < 5 {
+		t.Errorf("the answers reflected only %d states of the study", len(heads))
+	}
 }
 
 // joined returns the bodies of reports as checkSearch has them joined, if there are any.
@@ -246,15 +272,18 @@ func drawPosition(t *rapid.T, m *readmodel.Model) *uint64 {
 	return &n
 }
 
-func checkSearch(t *rapid.T, m *readmodel.Model, list []events.Event, samples []entry) {
+// checkSearch compares a search, and returns the number of the chain head that its answer
+// reflects.
+func checkSearch(t *rapid.T, m *readmodel.Model, list []events.Event, samples []entry) uint64 {
 	q := readmodel.Query{
 		Study: "S1", AsOf: drawPosition(t, m), Offset: rapid.IntRange(0, 25).Draw(t, "offset"), Limit: rapid.IntRange(0, 30).Draw(t, "limit"),
 		Include: rapid.Bool().Draw(t, "include"),
 	}
-	columns := allColumns
+	columns, sorts := allColumns, allColumns
 	if rapid.Bool().Draw(t, "observations") {
 		q.Resource, q.Include = readmodel.Observations, false
 		columns = []readmodel.Column{readmodel.ColumnDate, readmodel.ColumnLastUpdated, readmodel.ColumnSubject, readmodel.ColumnCase}
+		sorts = append([]readmodel.Column{readmodel.ColumnID}, columns...)
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "conditions") {
 		c := readmodel.Condition{Column: rapid.SampledFrom(columns).Draw(t, "column")}
@@ -272,10 +301,8 @@ func checkSearch(t *rapid.T, m *readmodel.Model, list []events.Event, samples []
 		}
 		q.Where = append(q.Where, c)
 	}
-	if q.Resource == readmodel.Reports {
-		for range rapid.IntRange(0, 2).Draw(t, "levels") {
-			q.Sort = append(q.Sort, readmodel.Order{Column: rapid.SampledFrom(allColumns).Draw(t, "sort"), Descending: rapid.Bool().Draw(t, "descending")})
-		}
+	for range rapid.IntRange(0, 2).Draw(t, "levels") {
+		q.Sort = append(q.Sort, readmodel.Order{Column: rapid.SampledFrom(sorts).Draw(t, "sort"), Descending: rapid.Bool().Draw(t, "descending")})
 	}
 	if rapid.Bool().Draw(t, "joined") {
 		q.Join = &readmodel.Join{Before: "<", Between: ">", Separator: "; ", End: "."}
@@ -301,9 +328,11 @@ func checkSearch(t *rapid.T, m *readmodel.Model, list []events.Event, samples []
 	if diff := gocmp.Diff([][]string{reports, observations}, [][]string{got, included}, gocmp.Comparer(func(a, b []string) bool { return slices.Equal(a, b) })); diff != "" || page.Total != total {
 		t.Fatalf("%+v at %d: total %d instead of %d: %s", q, page.ChainHead.Number, page.Total, total, diff)
 	}
+	return page.ChainHead.Number
 }
 
-func checkHistory(t *rapid.T, m *readmodel.Model, list []events.Event) {
+// checkHistory is like checkSearch, for history.
+func checkHistory(t *rapid.T, m *readmodel.Model, list []events.Event) uint64 {
 	q := readmodel.HistoryQuery{
 		Study: "S1", AsOf: drawPosition(t, m), Ascending: rapid.Bool().Draw(t, "ascending"),
 		Offset: rapid.IntRange(0, 40).Draw(t, "offset"), Limit: rapid.IntRange(0, 40).Draw(t, "limit"),
@@ -360,6 +389,7 @@ func checkHistory(t *rapid.T, m *readmodel.Model, list []events.Event) {
 	if !slices.Equal(want, got) {
 		t.Fatalf("%+v: %s", q, gocmp.Diff(want, got))
 	}
+	return h.ChainHead.Number
 }
 
 // describe returns all that an entry has, in one line.
