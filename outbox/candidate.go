@@ -115,10 +115,14 @@ type preparedVersion struct {
 
 // prepareVersions reads the waiting versions of assessments, by assessment id. It
 // leaves out what it cannot read and returns no error: the transaction reads again
-// what is missing or was replaced meanwhile.
-func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]preparedVersion {
+// what is missing or was replaced meanwhile. It also leaves out those that the sign-off
+// names by a digest of which the content is decoded already.
+func (o *Outbox) prepareVersions(ctx context.Context, s SignOff, ids []string) map[string]preparedVersion {
 	out := make(map[string]preparedVersion, len(ids))
 	for _, id := range ids {
+		if o.contents.Remembers(s.Expected[id].Digest) {
+			continue
+		}
 		var p preparedVersion
 		var content []byte
 		err := o.db.Reader.QueryRowContext(ctx, `
@@ -129,28 +133,28 @@ func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]p
 		if err != nil {
 			continue
 		}
-		if p.assessment, err = stored.Decode(content); err == nil {
-			p.digest = stored.Digest(content)
+		if p.assessment, p.digest, err = o.contents.Decode(content); err == nil {
 			out[id] = p
 		}
 	}
 	return out
 }
 
-// read sets the candidate's assessment and digest to those of the waiting version. It
-// takes them from prepared, unless that has another version or none.
-func (c *candidate) read(tx *transaction, prepared map[string]preparedVersion) (err error) {
+// readWaiting returns the waiting version of the candidate. It takes it from prepared,
+// unless that has another version or none; then it reads it and adds it to prepared.
+func (tx *transaction) readWaiting(c *candidate, prepared map[string]preparedVersion) (p preparedVersion, err error) {
 	if p, ok := prepared[c.id]; ok && p.version == c.waiting {
-		c.assessment, c.digest = p.assessment, p.digest
-		return nil
+		return p, nil
 	}
 	content, err := tx.content(c.waiting)
 	if err != nil {
-		return err
+		return p, err
 	}
-	c.digest = stored.Digest(content)
-	c.assessment, err = stored.Decode(content)
-	return err
+	p.version = c.waiting
+	if p.assessment, p.digest, err = tx.o.contents.Decode(content); err == nil {
+		prepared[c.id] = p
+	}
+	return p, err
 }
 
 // content returns the stored content of a version, named by its versions.row.

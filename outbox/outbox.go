@@ -41,6 +41,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
@@ -89,6 +90,7 @@ type Outbox struct {
 	accounts *accounts.Accounts
 	receipts *receipts.Receipts
 	reviews  *review.Reviews
+	contents *stored.Contents
 	log      *slog.Logger
 	step     func(string)
 	counters counters
@@ -143,7 +145,8 @@ func (o *Outbox) prepare(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	o.receipts, o.reviews = receipts.New(o.ledger), review.New(o.ledger)
+	o.contents = stored.NewContents()
+	o.receipts, o.reviews = receipts.New(o.ledger), review.New(o.ledger, o.contents)
 	o.accounts, err = accounts.Open(ctx, o.ledger, o.log)
 	return err
 }

@@ -16,8 +16,8 @@ import (
 // signCase signs the waiting versions of assessments of one case. Where nothing waits,
 // or the version signed last is the expected one, it signs nothing and returns the
 // answer to the first sign-off again. Answers to sign-offs of before come first.
-func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]preparedVersion) ([]Signed, error) {
-	var answers []Signed
+func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]preparedVersion) ([]Receipt, error) {
+	var answers []Receipt
 	var first *candidate
 	var toSign []*candidate
 	for _, id := range ids {
@@ -35,7 +35,7 @@ func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]pre
 			// The cases were looked up before the transaction.
 			return nil, events.Errorf(events.Conflict, "assessment %s was moved to case %d of study %s just now; sign again", c.id, c.number, c.study)
 		}
-		waits, err := tx.meansWaiting(s, c)
+		waits, err := tx.meansWaiting(s, c, prepared)
 		if err != nil {
 			return nil, err
 		}
@@ -47,7 +47,7 @@ func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]pre
 		if err != nil {
 			return nil, err
 		}
-		answers = append(answers, answer)
+		answers = append(answers, Receipt{Signed: answer})
 	}
 	if len(toSign) == 0 {
 		return answers, nil
@@ -59,7 +59,7 @@ func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]pre
 // signWaiting signs the waiting versions of candidates of one case. It appends the
 // events of the reports that they supersede, by id, and then their own events, by
 // timepoint, then id.
-func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[string]preparedVersion) ([]Signed, error) {
+func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[string]preparedVersion) ([]Receipt, error) {
 	if err := tx.checkStamp(s, toSign[0]); err != nil {
 		return nil, err
 	}
@@ -68,9 +68,11 @@ func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[
 		return nil, err
 	}
 	for _, c := range toSign {
-		if err := c.read(tx, prepared); err != nil {
+		p, err := tx.readWaiting(c, prepared)
+		if err != nil {
 			return nil, err
 		}
+		c.assessment, c.digest = p.assessment, p.digest
 		if err := c.refuseOtherSubject(); err != nil {
 			return nil, err
 		}
@@ -92,7 +94,7 @@ func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[
 			return nil, err
 		}
 	}
-	answers := make([]Signed, 0, len(toSign))
+	answers := make([]Receipt, 0, len(toSign))
 	for _, c := range toSign {
 		answer, err := tx.publish(chain, c, signature, s)
 		if err != nil {
@@ -110,7 +112,7 @@ func (tx *transaction) checkStamp(s SignOff, c *candidate) error {
 	if s.Stamp == "" {
 		return nil
 	}
-	stamp, err := review.Stamp(context.Background(), tx, c.studyRow, c.number)
+	stamp, err := review.StampOf(context.Background(), tx, c.studyRow, c.number, c.subject, c.caseRevision)
 	if err != nil || stamp == s.Stamp {
 		return err
 	}
@@ -118,11 +120,11 @@ func (tx *transaction) checkStamp(s SignOff, c *candidate) error {
 }
 
 // publish appends the events of one signed assessment and stores its state.
-func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature events.Signature, s SignOff) (Signed, error) {
+func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature events.Signature, s SignOff) (Receipt, error) {
 	report := fhir.Report{Assessment: c.assessment, Signature: signature}
 	if len(c.assessment.Lesions) > 0 {
 		if err := appendObservations(chain, c, report); err != nil {
-			return Signed{}, err
+			return Receipt{}, err
 		}
 		tx.o.step("observations")
 	}
@@ -132,10 +134,10 @@ func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature even
 	}
 	e, row, err := appendReport(chain, kind, c, report)
 	if err != nil {
-		return Signed{}, err
+		return Receipt{}, err
 	}
 	if err := tx.storeSigned(c, signature, row); err != nil {
-		return Signed{}, err
+		return Receipt{}, err
 	}
 	remark := s.Remarks[c.id]
 	err = tx.Audit(ledger.Line{
@@ -144,7 +146,10 @@ func (tx *transaction) publish(chain *ledger.Chain, c *candidate, signature even
 			signature.Meaning, c.digest, e.Number, e.ID, c.resetBefore(signature), remark.Reason, remark.Findings, s.Channel,
 		},
 	})
-	return c.answer(e, c.waitingVersion, signature), err
+	return Receipt{
+		c.answer(e, c.waitingVersion, signature),
+		review.Receipt{Hash: e.Hash, Reason: remark.Reason, Findings: append([]string{}, remark.Findings...)},
+	}, err
 }
 
 // signedDetail is stored in the audit trail with a sign-off.

@@ -18,6 +18,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 // maxPerSignOff bounds how many assessments one call signs.
@@ -111,14 +112,36 @@ type Signed struct {
 // error, the answers are those of the cases signed before it. A refusal is audited,
 // because the PI had given the right password.
 func (o *Outbox) SignOff(ctx context.Context, s SignOff) ([]Signed, error) {
-	start := time.Now()
-	answers, err := o.signOff(ctx, s)
-	o.counters.signed(answers, err, time.Since(start))
-	return answers, err
+	receipts, err := o.SignOffReceipts(ctx, s)
+	return answersOf(receipts), err
 }
 
-// signOff is SignOff without its metrics.
-func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
+// Receipt is the answer to a sign-off with what is stored beside it. In an answer that is
+// returned again, the review.Receipt is empty: Reviews.Receipt reads it.
+type Receipt struct {
+	Signed
+	review.Receipt
+}
+
+// answersOf returns the answers of receipts; nil for none.
+func answersOf(receipts []Receipt) (answers []Signed) {
+	for _, r := range receipts {
+		answers = append(answers, r.Signed)
+	}
+	return answers
+}
+
+// SignOffReceipts is SignOff and returns receipts, so that a caller who shows them does not
+// read again what was just written.
+func (o *Outbox) SignOffReceipts(ctx context.Context, s SignOff) ([]Receipt, error) {
+	start := time.Now()
+	receipts, err := o.signOff(ctx, s)
+	o.counters.signed(len(receipts), err, time.Since(start))
+	return receipts, err
+}
+
+// signOff is SignOffReceipts without its metrics.
+func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Receipt, error) {
 	if err := s.check(); err != nil {
 		return nil, o.RecordRefusal(ctx, s, err)
 	}
@@ -129,21 +152,21 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	if err := s.checkCases(cases); err != nil {
 		return nil, o.RecordRefusal(ctx, s, err)
 	}
-	var answers []Signed
+	var receipts []Receipt
 	for _, ids := range cases {
-		var some []Signed
-		prepared := o.prepareVersions(ctx, ids)
+		var some []Receipt
+		prepared := o.prepareVersions(ctx, s, ids)
 		err := o.update(ctx, "sign off", func(tx *transaction) (err error) {
 			some, err = tx.signCase(s, ids, prepared)
 			return err
 		})
 		if err != nil {
-			return answers, o.recordRefusal(ctx, refusal{user: s.User, ids: ids, meaning: s.Meaning}, err)
+			return receipts, o.recordRefusal(ctx, refusal{user: s.User, ids: ids, meaning: s.Meaning}, err)
 		}
 		o.step("committed")
-		answers = append(answers, some...)
+		receipts = append(receipts, some...)
 	}
-	return answers, nil
+	return receipts, nil
 }
 
 // SignOffTx is SignOff in a transaction of the host's own on the same database,
@@ -179,11 +202,11 @@ func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Sig
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
-		some, err := tx.signCase(s, ids, nil)
+		some, err := tx.signCase(s, ids, make(map[string]preparedVersion))
 		if err != nil {
 			return nil, ledger.Explain("sign off", o.db.Explain(err))
 		}
-		answers = append(answers, some...)
+		answers = append(answers, answersOf(some)...)
 	}
 	return answers, nil
 }
@@ -333,32 +356,40 @@ type Expected struct {
 }
 
 // matches reports whether e is the stored version in row, which has the revisions
-// version. It reads the content only if e has a digest and all else is equal. Row is 0
+// version. It reads the digest only if e has one and all else is equal. Row is 0
 // where no version is stored; then nothing matches.
-func (tx *transaction) matches(e Expected, version events.Version, row int64) (bool, error) {
+func (e Expected) matches(version events.Version, row int64, digest func() (string, error)) (bool, error) {
 	if row == 0 || e.Version != version || e.Registration != 0 && e.Registration != row {
 		return false, nil
 	}
 	if e.Digest == "" {
 		return true, nil
 	}
-	content, err := tx.content(row)
-	return err == nil && e.Digest == stored.Digest(content), err
+	found, err := digest()
+	return err == nil && e.Digest == found, err
 }
 
 // meansWaiting reports whether the sign-off is to sign the candidate's waiting version.
 // If not, it asks for the version signed last, which needs no signature. Without an
 // expected version, the waiting version is meant if there is one. The error is a
 // Conflict if the expected version is neither of the two.
-func (tx *transaction) meansWaiting(s SignOff, c *candidate) (bool, error) {
+func (tx *transaction) meansWaiting(s SignOff, c *candidate, prepared map[string]preparedVersion) (bool, error) {
 	e, ok := s.Expected[c.id]
 	if !ok {
 		return c.waiting != 0, nil
 	}
-	if signed, err := tx.matches(e, c.signedVersion, c.signed); signed || err != nil {
+	signed, err := e.matches(c.signedVersion, c.signed, func() (string, error) {
+		content, err := tx.content(c.signed)
+		return stored.Digest(content), err
+	})
+	if signed || err != nil {
 		return false, err
 	}
-	if waiting, err := tx.matches(e, c.waitingVersion, c.waiting); waiting || err != nil {
+	waiting, err := e.matches(c.waitingVersion, c.waiting, func() (string, error) {
+		p, err := tx.readWaiting(c, prepared)
+		return p.digest, err
+	})
+	if waiting || err != nil {
 		return waiting, err
 	}
 	switch {

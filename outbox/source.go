@@ -53,7 +53,7 @@ func (s *Source) Recorded(ctx context.Context, from uint64, limit int) ([]events
 		join studies s on s.row = e.study
 		where o.ordinal >= +?
 		order by o.ordinal
-		limit ?`, int64(from), limit)
+		limit +?`, int64(from), limit)
 }
 
 // Pending returns at most limit events that have no stream sequence yet, in commit
@@ -62,7 +62,7 @@ func (s *Source) Pending(ctx context.Context, limit int) ([]events.Entry, error)
 	return s.entries(ctx, `
 		select `+entryColumns+pendingEvents+`
 		order by e.row
-		limit ?`, limit)
+		limit +?`, limit)
 }
 
 // pendingEvents selects pending events, as e, with their studies, as s. It starts

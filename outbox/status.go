@@ -138,7 +138,7 @@ func (o *Outbox) Recent(ctx context.Context, limit int) ([]RecentEvent, error) {
 		join studies s on s.row = e.study
 		left join ordinals o on o.event = e.row
 		order by e.row desc
-		limit ?`, min(max(limit, 0), maxRecent))
+		limit +?`, min(max(limit, 0), maxRecent))
 	if err != nil {
 		return nil, fmt.Errorf("list recent events: %w", err)
 	}

@@ -62,8 +62,16 @@ type attempt struct {
 // the owner of the name out.
 func (acc *Accounts) lockedFailures(ctx context.Context, a attempt) (int, error) {
 	wrong, err := findFailures(ctx, acc.ledger.DB.Reader, a)
-	if err != nil || wrong.Count == 0 {
+	if err != nil {
 		return 0, err
+	}
+	return acc.locked(a, wrong)
+}
+
+// locked is lockedFailures with what is stored of the failures.
+func (acc *Accounts) locked(a attempt, wrong access.WrongAttempts) (int, error) {
+	if wrong.Count == 0 {
+		return 0, nil
 	}
 	if wait := access.LockingSignIns.Wait(wrong, acc.ledger.Now()); wait > 0 {
 		acc.failed.WithLabelValues(a.kind, "locked").Inc()

@@ -3,8 +3,6 @@ package accounts
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -237,7 +235,7 @@ func replacePassword(tx *ledger.Tx, line int64, p person, hashed, oneTime, reset
 				from former_passwords
 				where "user" = ?
 				order by row desc
-				limit ?
+				limit +?
 			)`, p.user, p.user, formerPasswords)
 		if err != nil {
 			return err
@@ -262,7 +260,7 @@ func (acc *Accounts) refuseFormer(ctx context.Context, p person, password string
 		from former_passwords
 		where "user" = ?
 		order by row desc
-		limit ?`, p.user, most)
+		limit +?`, p.user, most)
 	if err != nil {
 		return fmt.Errorf("list former passwords: %w", err)
 	}
@@ -297,26 +295,37 @@ func (acc *Accounts) DisablePI(ctx context.Context, by, user string) error {
 
 // PIs returns all PIs, by user name.
 func (acc *Accounts) PIs(ctx context.Context) ([]PI, error) {
-	people, err := database.List(ctx, acc.ledger.DB.Reader, scanPerson, selectPerson+` order by p."user"`)
+	var people []person
+	err := database.Each(ctx, acc.ledger.DB.Reader, func(row database.Row) error {
+		var p person
+		if err := p.scan(row); err != nil {
+			return err
+		}
+		if n := len(people); n > 0 && people[n-1].user == p.user {
+			people[n-1].studies = append(people[n-1].studies, p.studies...)
+		} else {
+			people = append(people, p)
+		}
+		return nil
+	}, `
+		select `+personColumns+`
+		from people p`+joinPerson+`
+		order by p."user", g.study`)
 	if err != nil {
 		return nil, fmt.Errorf("list PIs: %w", err)
 	}
 	out := make([]PI, len(people))
 	for i, p := range people {
-		if out[i], err = acc.describe(ctx, p); err != nil {
+		if out[i], err = p.describe(); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-// describe returns the PI with the studies granted, as the reader sees them now.
-func (acc *Accounts) describe(ctx context.Context, p person) (PI, error) {
-	studies, err := database.List(ctx, acc.ledger.DB.Reader, database.Value[string], `select study from grants where "user" = ? and revoked = '' order by study`, p.user)
-	if err != nil {
-		return PI{}, fmt.Errorf("list grants: %w", err)
-	}
-	pi := PI{User: p.user, Name: p.name, Studies: studies, Disabled: p.disabled != ""}
+// describe returns the PI with the studies granted.
+func (p person) describe() (pi PI, err error) {
+	pi = PI{User: p.user, Name: p.name, Studies: append([]string{}, p.studies...), Disabled: p.disabled != ""}
 	if p.signedIn != "" {
 		pi.LastSignIn.Address = p.signedInFrom
 		if pi.LastSignIn.Time, err = events.ParseTime(p.signedIn); err != nil {
@@ -341,23 +350,44 @@ type person struct {
 	reset    string // when an operator set a one-time password last
 
 	signedIn, signedInFrom string // the last sign-in
+
+	studies []string // that are granted
 }
 
-const selectPerson = `
-	select p."user", p.name, p.password, p.disabled, p.one_time, p.reset, coalesce(s.time, ''), coalesce(s.address, '')
-	from people p
-	left join sign_ins s on s."user" = p."user"`
+// personColumns are the columns that person.scan reads, and joinPerson joins their tables to
+// people p. There is a row for each study that is granted, and one if none is.
+const (
+	personColumns = `coalesce(p."user", ''), coalesce(p.name, ''), coalesce(p.password, ''), coalesce(p.disabled, ''), coalesce(p.one_time, ''),
+		coalesce(p.reset, ''), coalesce(s.time, ''), coalesce(s.address, ''), coalesce(g.study, '')`
+	joinPerson = `
+		left join sign_ins s on s."user" = p."user"
+		left join grants g on g."user" = p."user" and g.revoked = ''`
+)
 
-func scanPerson(row database.Row) (p person, err error) {
-	err = row.Scan(&p.user, &p.name, &p.password, &p.disabled, &p.oneTime, &p.reset, &p.signedIn, &p.signedInFrom)
-	return p, err
+// scan reads a row of a PI, with further columns into more. It adds the study of the row to
+// those that are granted.
+func (p *person) scan(row database.Row, more ...any) error {
+	var study string
+	columns := []any{&p.user, &p.name, &p.password, &p.disabled, &p.oneTime, &p.reset, &p.signedIn, &p.signedInFrom, &study}
+	if err := row.Scan(append(columns, more...)...); err != nil {
+		return err
+	}
+	if study != "" {
+		p.studies = append(p.studies, study)
+	}
+	return nil
 }
 
 // getPerson returns the stored PI. The error is NotFound if there is none.
 func getPerson(tx *ledger.Tx, user string) (person, error) {
-	p, err := scanPerson(tx.QueryRow(selectPerson+` where p."user" = ?`, user))
-	if errors.Is(err, sql.ErrNoRows) {
-		return p, unknownPI(user)
+	var p person
+	err := database.Each(context.Background(), tx, func(row database.Row) error { return p.scan(row) }, `
+		select `+personColumns+`
+		from people p`+joinPerson+`
+		where p."user" = +?
+		order by g.study`, user)
+	if err == nil && p.user == "" {
+		err = unknownPI(user)
 	}
 	return p, err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -27,22 +28,23 @@ type Standing struct {
 // Standing returns what the PI may do now. It checks no password. The error is
 // Unauthenticated if there is no such PI.
 func (acc *Accounts) Standing(ctx context.Context, user string) (s Standing, err error) {
-	p, err := acc.findPerson(ctx, user)
+	var p person
+	// Each choice of a password by the PI either ends a one-time password or stores the
+	// line by which a former one was replaced.
+	var line int64
+	err = database.Each(ctx, acc.ledger.DB.Reader, func(row database.Row) error { return p.scan(row, &line) }, `
+		select `+personColumns+`, (select coalesce(max(line), 0) from former_passwords o where o."user" = p."user")
+		from people p`+joinPerson+`
+		where p."user" = +?
+		order by g.study`, user)
 	if err != nil {
-		return s, err
+		return s, fmt.Errorf("look up PI: %w", err)
 	}
 	if p.user == "" {
 		return s, events.Errorf(events.Unauthenticated, "there is no PI %q", user)
 	}
-	if s.PI, err = acc.describe(ctx, p); err != nil {
+	if s.PI, err = p.describe(); err != nil {
 		return s, err
-	}
-	// Each choice of a password by the PI either ends a one-time password or stores the
-	// line by which a former one was replaced.
-	var line int64
-	err = acc.ledger.DB.Reader.QueryRowContext(ctx, `select coalesce(max(line), 0) from former_passwords where "user" = ?`, user).Scan(&line)
-	if err != nil {
-		return s, fmt.Errorf("look up the password's line: %w", err)
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", p.oneTime, p.reset, line))
 	s.Credential, s.OneTime = hex.EncodeToString(sum[:]), p.oneTime != ""

@@ -2,12 +2,11 @@ package accounts
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -55,22 +54,43 @@ func (acc *Accounts) Authenticate(ctx context.Context, user, password, address s
 	if !remembered { // only after the sign-in was recorded, so that an unrecorded one is checked again
 		acc.passwords.remember(tag, acc.ledger.Now())
 	}
-	return acc.describe(ctx, p)
+	return p.describe()
 }
 
 // identify returns the attempt, the stored PI, and how many times in a row that user
-// failed to sign in from that address. For an unknown user the PI is that of findPerson.
-// The error is Throttled while the user is locked for the address.
+// failed to sign in from that address. For an unknown user it returns a person without a
+// name whose hash no password matches, so that checking takes as long. The error is
+// Throttled while the user is locked for the address.
+//
+// It reads all that a request with a remembered password needs in one statement.
 func (acc *Accounts) identify(ctx context.Context, user, address string) (a attempt, p person, failures int, err error) {
 	a = attempt{kind: kindUser, name: user, address: access.Place(address), from: address}
 	if !events.ValidUser(user) {
 		a.name = "" // nobody has a malformed name, and it is not to be stored
 	}
-	if failures, err = acc.lockedFailures(ctx, a); err != nil {
-		return a, p, 0, err
+	var wrong access.WrongAttempts
+	// With a context that can end, each query has goroutines that wait for that. They
+	// would cost more than these few rows do.
+	err = database.Each(context.WithoutCancel(ctx), acc.ledger.DB.Reader, func(row database.Row) error {
+		var last string
+		if err := p.scan(row, &wrong.Count, &last); err != nil || last == "" {
+			return err
+		}
+		wrong.Last, err = events.ParseTime(last)
+		return err
+	}, `
+		select `+personColumns+`, coalesce(f.count, 0), coalesce(f.time, '')
+		from (select 1) one
+		left join failures f on f.kind = +? and f.name = +? and f.address = +?
+		left join people p on p."user" = +?`+joinPerson+`
+		order by g.study`, a.kind, a.name, a.address, user)
+	if err != nil {
+		return a, p, 0, fmt.Errorf("look up PI: %w", err)
 	}
-	p, err = acc.findPerson(ctx, user)
-	a.known = p.user != ""
+	if a.known = p.user != ""; !a.known {
+		p = person{password: acc.passwords.decoy}
+	}
+	failures, err = acc.locked(a, wrong)
 	return a, p, failures, err
 }
 
@@ -101,19 +121,6 @@ func (acc *Accounts) refuse(ctx context.Context, a attempt, reason string, refus
 	}
 	acc.failed.WithLabelValues(a.kind, "refused").Inc()
 	return refusal
-}
-
-// findPerson returns the stored PI. For an unknown user it returns a person
-// without a name whose hash no password matches, so that checking takes as long.
-func (acc *Accounts) findPerson(ctx context.Context, user string) (person, error) {
-	p, err := scanPerson(acc.ledger.DB.Reader.QueryRowContext(ctx, selectPerson+` where p."user" = ?`, user))
-	if errors.Is(err, sql.ErrNoRows) {
-		return person{password: acc.passwords.decoy}, nil
-	}
-	if err != nil {
-		return p, fmt.Errorf("look up PI: %w", err)
-	}
-	return p, nil
 }
 
 // checkPassword returns an error unless the password is that of p and p is not disabled.

@@ -67,61 +67,92 @@ func (c Case) Signable(v Visit) bool {
 // Case returns the case of a study with this number, as it is at one moment. The error
 // is NotFound if there is none.
 func (r *Reviews) Case(ctx context.Context, study string, number int32) (c Case, err error) {
-	err = r.atOneMoment(ctx, func(q database.Querier) error {
-		c, err = readCase(ctx, q, ledger.NormalizeStudy(study), number)
-		return err
-	})
+	c, err = readCase(ctx, r.ledger.DB.Reader, r.contents, ledger.NormalizeStudy(study), number)
 	if err != nil {
 		return Case{}, fmt.Errorf("read case: %w", err)
 	}
 	return c, nil
 }
 
-// atOneMoment calls fn with a transaction that sees the database as it is at one moment,
-// whatever is committed meanwhile.
-func (r *Reviews) atOneMoment(ctx context.Context, fn func(database.Querier) error) error {
-	tx, err := r.ledger.DB.Reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return err
+// readCase is Case for what q reads. Contents may be nil, see scanCase.
+func readCase(ctx context.Context, q database.Querier, contents *stored.Contents, study string, number int32) (Case, error) {
+	c, err := scanCase(ctx, q, contents, `
+		from studies s
+		join cases c on c.study = s.row`, `
+		where s.study = +? and c.number = +?`, study, number)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = events.Errorf(events.NotFound, "study %s has no case %d", study, number)
 	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	return fn(tx)
+	return c, err
 }
 
-func readCase(ctx context.Context, q database.Querier, study string, number int32) (Case, error) {
-	c := Case{Study: study, Number: number}
-	var row int64 // studies.row
-	err := q.QueryRowContext(ctx, `
-		select s.row, s.token, c.subject, c.revision
-		from cases c
-		join studies s on s.row = c.study
-		where s.study = +? and c.number = +?`, study, number).Scan(&row, &c.StudyKey, &c.Subject, &c.Revision)
-	if errors.Is(err, sql.ErrNoRows) {
-		return c, events.Errorf(events.NotFound, "study %s has no case %d", study, number)
-	}
-	if err != nil {
+// scanCase reads a case in one statement, which sees it at one moment, and returns
+// sql.ErrNoRows if there is none. From are the tables studies s and cases c, and where
+// selects the case. Contents is nil where many cases are read, which would displace what
+// is remembered.
+func scanCase(ctx context.Context, q database.Querier, contents *stored.Contents, from, where string, args ...any) (c Case, err error) {
+	if err := context.Cause(ctx); err != nil {
 		return c, err
 	}
-	if c.Stamp, err = stampOf(ctx, q, row, number, c.Subject, c.Revision); err != nil {
-		return c, err
+	var last struct { // the assessment of the row before
+		id              string
+		waiting, signed int64
+		withdrawn       bool
 	}
-	versions, err := database.List(ctx, q, scanVersion, selectVersions+`
-		where a.study = +? and a.number = +? and v.row in (a.waiting, a.signed)
-		order by a.id, v.row`, row, number)
-	if err != nil {
-		return c, err
-	}
-	for _, v := range versions {
-		if n := len(c.Visits); n == 0 || c.Visits[n-1].ID != v.Assessment.ID {
-			c.Visits = append(c.Visits, Visit{ID: v.Assessment.ID})
+	var text stampText
+	// A row is of an assessment and one of its versions. An assessment of which nothing waits
+	// or was signed has one row without a version, and so has a case without assessments.
+	//
+	// With a context that can end, a query has goroutines that wait for that. They would
+	// cost more than reading the rows of one case.
+	err = database.Each(context.WithoutCancel(ctx), q, func(row database.Row) error {
+		next := last
+		var v Version
+		content, err := v.scan(row, &c.Study, &c.StudyKey, &c.Number, &c.Subject, &c.Revision, &next.id, &next.waiting, &next.signed)
+		if err != nil {
+			return err
+		}
+		if text == nil {
+			text = newStampText(c.Subject, c.Revision)
+		}
+		if last.id != "" && last.id != next.id {
+			text.add(last.id, last.waiting, last.signed, last.withdrawn)
+			next.withdrawn = false
+		}
+		last = next
+		if v.Registration == 0 {
+			return nil
+		}
+		if v.Assessment, v.Digest, err = contents.Decode(content); err != nil {
+			return err
+		}
+		if n := len(c.Visits); n == 0 || c.Visits[n-1].ID != last.id {
+			c.Visits = append(c.Visits, Visit{ID: last.id})
 		}
 		visit := &c.Visits[len(c.Visits)-1]
 		if v.State == VersionWaiting {
 			visit.Waiting = &v
 		} else {
 			visit.Signed = &v
+			last.withdrawn = v.Withdrawal != nil
 		}
+		return nil
+	}, `
+		select s.study, s.token, c.number, c.subject, c.revision, coalesce(a.id, ''), coalesce(a.waiting, 0), coalesce(a.signed, 0),`+
+		versionColumns+from+`
+		left join assessments a on a.study = c.study and a.number = c.number
+		left join versions v on v.row in (a.waiting, a.signed)`+joinVersion+where+`
+		order by a.id, v.row`, args...)
+	if err != nil {
+		return c, err
 	}
+	if text == nil {
+		return c, sql.ErrNoRows
+	}
+	if last.id != "" {
+		text.add(last.id, last.waiting, last.signed, last.withdrawn)
+	}
+	c.Stamp = text.stamp()
 	slices.SortStableFunc(c.Visits, func(a, b Visit) int {
 		return cmp.Or(cmp.Compare(c.timepoint(a), c.timepoint(b)), stored.CompareIDs(a.ID, b.ID))
 	})
@@ -153,11 +184,12 @@ func Stamp(ctx context.Context, q database.Querier, study int64, number int32) (
 	if err != nil {
 		return "", fmt.Errorf("look up case: %w", err)
 	}
-	return stampOf(ctx, q, study, number, subject, revision)
+	return StampOf(ctx, q, study, number, subject, revision)
 }
 
-// stampOf returns the stamp of a case with this subject and revision.
-func stampOf(ctx context.Context, q database.Querier, study int64, number int32, subject string, revision int32) (string, error) {
+// StampOf returns the stamp of a case of which the subject and the revision were read
+// already.
+func StampOf(ctx context.Context, q database.Querier, study int64, number int32, subject string, revision int32) (string, error) {
 	text := newStampText(subject, revision)
 	err := database.Each(ctx, q, func(row database.Row) error {
 		var id string

@@ -41,23 +41,14 @@ func (c Case) Tag(id string) string { return tag(c.Stamp, id) }
 // Assessment returns the case of an assessment, as it is at one moment, and the visit that
 // the assessment is. The error is NotFound if there is no such assessment.
 func (r *Reviews) Assessment(ctx context.Context, id string) (c Case, v Visit, err error) {
-	err = r.atOneMoment(ctx, func(q database.Querier) error {
-		var study string
-		var number int32
-		err := q.QueryRowContext(ctx, `
-			select s.study, a.number
-			from assessments a
-			join studies s on s.row = a.study
-			where a.id = +?`, id).Scan(&study, &number)
-		if errors.Is(err, sql.ErrNoRows) {
-			return stored.Unknown(id)
-		}
-		if err != nil {
-			return err
-		}
-		c, err = readCase(ctx, q, study, number)
-		return err
-	})
+	c, err = scanCase(ctx, r.ledger.DB.Reader, r.contents, `
+		from assessments named
+		join cases c on c.study = named.study and c.number = named.number
+		join studies s on s.row = c.study`, `
+		where named.id = +?`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = stored.Unknown(id)
+	}
 	if err != nil {
 		return Case{}, Visit{}, fmt.Errorf("read assessment: %w", err)
 	}

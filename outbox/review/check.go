@@ -78,7 +78,7 @@ func (r *Reviews) Check(ctx context.Context, filter WaitingFilter) (versions []C
 			return err
 		}
 		for _, of := range cases {
-			c, err := readCase(ctx, q, of.Study, of.Number)
+			c, err := readCase(ctx, q, nil, of.Study, of.Number)
 			if err != nil {
 				return err
 			}

@@ -93,35 +93,54 @@ func (r *Reviews) VersionsIn(ctx context.Context, id string, studies []string) (
 
 // selectVersions selects what scanVersion scans. A where clause follows.
 const selectVersions = `
-	select v.content, v.time, v.registrar, v.row,
-		v.row = coalesce(a.waiting, 0), a.available and v.row = coalesce(a.signed, 0),
+	select ` + versionColumns + `
+	from versions v
+	join assessments a on a.id = v.assessment` + joinVersion
+
+// versionColumns are the columns that Version.scan reads, and joinVersion joins their tables
+// to versions v and assessments a. Where v is null, the version has no Registration.
+const (
+	versionColumns = `
+		v.content, coalesce(v.time, ''), coalesce(v.registrar, ''), coalesce(v.row, 0),
+		coalesce(v.row = a.waiting, false), coalesce(a.available and v.row = a.signed, false),
 		coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.digest, ''),
 		coalesce(e.sequence, 0), coalesce(e.kind, ''), coalesce(e.id, ''), coalesce(e.hash, ''), coalesce(o.ordinal, 0),
 		coalesce(w."user", ''), coalesce(w.name, ''), coalesce(w.meaning, ''), coalesce(w.time, ''), coalesce(w.reason, ''),
-		coalesce(b."user", ''), coalesce(b.name, ''), coalesce(b.time, ''), coalesce(b.reason, '')
-	from versions v
-	join assessments a on a.id = v.assessment
+		coalesce(b."user", ''), coalesce(b.name, ''), coalesce(b.time, ''), coalesce(b.reason, '')`
+	joinVersion = `
 	left join signatures g on g.version = v.row
 	left join events e on e.row = g.event
 	left join ordinals o on o.event = e.row
 	left join withdrawals w on w.version = v.row
 	left join returns b on b.version = v.row`
+)
 
 func scanVersion(row database.Row) (v Version, err error) {
-	var content []byte
+	content, err := v.scan(row)
+	if err != nil {
+		return v, err
+	}
+	v.Digest = stored.Digest(content)
+	v.Assessment, err = stored.Decode(content)
+	return v, err
+}
+
+// scan reads a version from a row, with the columns before it into first. It returns the
+// content and does not decode it.
+func (v *Version) scan(row database.Row, first ...any) (content []byte, err error) {
 	var registered, signed, withdrawn, returned string
 	var waiting bool
 	var g events.Signature
 	var p Publication
 	var w WithdrawalRecord
 	var b ReturnRecord
-	err = row.Scan(&content, &registered, &v.By, &v.Registration, &waiting, &v.Available,
+	err = row.Scan(append(first, &content, &registered, &v.By, &v.Registration, &waiting, &v.Available,
 		&g.User, &g.Name, &g.Meaning, &signed, &v.SignedDigest,
 		&v.Number, &p.Kind, &p.Event, &p.Hash, &p.StreamSequence,
 		&w.User, &w.Name, &w.Meaning, &withdrawn, &w.Reason,
-		&b.User, &b.Name, &returned, &b.Reason)
-	if err != nil {
-		return v, err
+		&b.User, &b.Name, &returned, &b.Reason)...)
+	if err != nil || v.Registration == 0 {
+		return nil, err
 	}
 	for _, t := range []struct {
 		text string
@@ -131,7 +150,7 @@ func scanVersion(row database.Row) (v Version, err error) {
 			continue
 		}
 		if *t.to, err = events.ParseTime(t.text); err != nil {
-			return v, err
+			return nil, err
 		}
 	}
 	v.State = VersionReplaced
@@ -146,7 +165,5 @@ func scanVersion(row database.Row) (v Version, err error) {
 	if withdrawn != "" {
 		v.Withdrawal = &w
 	}
-	v.Digest = stored.Digest(content)
-	v.Assessment, err = stored.Decode(content)
-	return v, err
+	return content, nil
 }

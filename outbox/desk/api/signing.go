@@ -162,24 +162,25 @@ func (a *API) sign(ctx context.Context, c review.Case, r signing.Request) (recei
 			status = http.StatusCreated
 		}
 	}
-	answers, err := a.outbox.SignOff(ctx, s)
+	answers, err := a.outbox.SignOffReceipts(ctx, s)
 	if err != nil {
 		return nil, 0, err
 	}
 	for _, id := range s.IDs {
-		i := slices.IndexFunc(answers, func(answer outbox.Signed) bool { return answer.ID == id })
+		i := slices.IndexFunc(answers, func(answer outbox.Receipt) bool { return answer.ID == id })
 		if i < 0 {
 			return nil, 0, errors.New("the outbox has not answered for assessment " + id)
 		}
 		answer := answers[i]
-		stored, err := a.outbox.Reviews().Receipt(ctx, id, answer.Event)
-		if err != nil {
-			return nil, 0, err
+		if answer.Hash == "" { // it was signed before
+			if answer.Receipt, err = a.outbox.Reviews().Receipt(ctx, id, answer.Event); err != nil {
+				return nil, 0, err
+			}
 		}
 		receipts = append(receipts, receipt{
 			ID: id, Study: answer.Study, Case: answer.Case, Version: answer.Version, Digest: answer.Digest,
 			User: answer.Signature.User, Name: answer.Signature.Name, Meaning: answer.Signature.Meaning, Signed: answer.Signature.Time,
-			Kind: answer.Kind, Event: answer.Event, Number: answer.Sequence, Time: answer.Time, Withdrawn: answer.Withdrawn, Receipt: stored,
+			Kind: answer.Kind, Event: answer.Event, Number: answer.Sequence, Time: answer.Time, Withdrawn: answer.Withdrawn, Receipt: answer.Receipt,
 		})
 	}
 	return receipts, status, nil

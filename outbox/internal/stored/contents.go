@@ -1,0 +1,54 @@
+package stored
+
+import (
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/seed-e88a4ece/signoff/events"
+)
+
+// Bounds of what Contents remembers. Longer contents are decoded each time, so that
+// the memory stays small whatever sources register.
+const (
+	maxRemembered = 2048
+	maxContent    = 16 << 10 // bytes
+)
+
+// Contents decodes contents of versions and remembers the latest ones by their digests.
+// What has the same digest has the same content, so nothing that is remembered can be
+// wrong. A PI reads a case before signing it, and signs its visits one after the other.
+//
+// Its methods may be called concurrently. Nobody may change an assessment that they
+// return, because others have it too.
+type Contents struct {
+	decoded *lru.Cache[string, events.Assessment]
+}
+
+// NewContents returns Contents that remember nothing yet.
+func NewContents() *Contents {
+	decoded, err := lru.New[string, events.Assessment](maxRemembered)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return &Contents{decoded}
+}
+
+// Decode is the function Decode, and returns the digest of the content too. Nil Contents
+// remember nothing.
+func (c *Contents) Decode(content []byte) (a events.Assessment, digest string, err error) {
+	digest = Digest(content)
+	if c == nil {
+		a, err = Decode(content)
+		return a, digest, err
+	}
+	a, ok := c.decoded.Get(digest)
+	if ok {
+		return a, digest, nil
+	}
+	if a, err = Decode(content); err == nil && len(content) <= maxContent {
+		c.decoded.Add(digest, a)
+	}
+	return a, digest, err
+}
+
+// Remembers reports whether the content with this digest is remembered.
+func (c *Contents) Remembers(digest string) bool { return c.decoded.Contains(digest) }
