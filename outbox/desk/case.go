@@ -179,8 +179,8 @@ func (v *casePage) addNotes(asked, chosen []string) {
 	}
 	withdrawn := caseNote{Class: " warn", Heading: "Withdrawn, and not counted"}
 	for _, visit := range v.Case.Visits {
-		if reason := casetable.CannotSign(v.Case, visit); reason != "" {
-			stuck.Items = append(stuck.Items, noteItem{visit.Waiting.Assessment.Name, reason, ""})
+		if reason := v.Case.CannotSign(visit); reason != "" {
+			stuck.Items = append(stuck.Items, noteItem{visit.Waiting.Assessment.Name, reason + ".", ""})
 		}
 		if visit.Signed != nil && visit.Signed.Withdrawal != nil && v.Case.InForce(visit) == nil {
 			w := visit.Signed.Withdrawal

@@ -293,7 +293,7 @@ func TestPagesOfTheStatesOfACase(t *testing.T) {
 		in.Sign("300")
 		p := show(t, "case-moved", pathOf(3))
 		contains(t, p, "Nothing of this case can be signed, until the source registers it again",
-			"The case has moved on: case revision 1 is registered, and case revision 2 was signed.", "moved on")
+			"it is registered for case revision 1, and the case has moved on to revision 2.", "moved on")
 		if strings.Contains(p.Body, "What partners will receive of Follow-up 1") {
 			t.Error("a visit that has moved on is offered")
 		}
@@ -303,7 +303,7 @@ func TestPagesOfTheStatesOfACase(t *testing.T) {
 		visits[1].Subject = "02-000-0001"
 		in.Register(visits[0])
 		in.Register(visits[1])
-		contains(t, show(t, "case-subject", pathOf(4)), "It is registered for subject 01-704-1127, and the case is of subject 02-000-0001.", "What partners will receive of Follow-up 1")
+		contains(t, show(t, "case-subject", pathOf(4)), "it is registered for subject 01-704-1127, and the case is of subject 02-000-0001.", "What partners will receive of Follow-up 1")
 	})
 	t.Run("a visit was returned", func(t *testing.T) {
 		_, err := in.Outbox.Return(t.Context(), outbox.Return{User: desktest.User, ID: "401", Reason: "wrong subject"})

@@ -231,30 +231,13 @@ func (in Input) compareWith(c *Column, v review.Visit) {
 
 // signing returns what was done with a visit, for the column c.
 func (in Input) signing(v review.Visit, c Column) Signing {
-	s := Signing{Waiting: v.Waiting, CannotSign: CannotSign(in.Case, v), Signed: v.Signed}
+	s := Signing{Waiting: v.Waiting, CannotSign: in.Case.CannotSign(v), Signed: v.Signed}
 	s.Older = v.Signed != nil && c.shown != v.Signed
 	s.TakenBack = v.Signed != nil && v.Signed.Withdrawal == nil && !v.Signed.Available
 	if v.Signed != nil {
 		s.Received = in.Received[v.ID]
 	}
 	return s
-}
-
-// CannotSign returns why the waiting version of a visit cannot be signed, as a sentence. It
-// returns "" if it can, and if none waits.
-func CannotSign(c review.Case, v review.Visit) string {
-	if v.Waiting == nil || c.Signable(v) {
-		return ""
-	}
-	next := v.Waiting.Assessment.Version()
-	switch {
-	case v.Waiting.Assessment.Subject != c.Subject:
-		return "It is registered for subject " + v.Waiting.Assessment.Subject + ", and the case is of subject " + c.Subject + "."
-	case next.CaseRevision < c.Revision:
-		return "The case has moved on: " + number("case revision", next.CaseRevision) + " is registered, and " + number("case revision", c.Revision) + " was signed."
-	default:
-		return "It does not follow what was signed: " + next.String() + " is registered, and " + v.Signed.Assessment.Version().String() + " was signed."
-	}
 }
 
 // Visits returns the visits that count, for a plot of the case. It counts no version that
