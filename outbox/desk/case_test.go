@@ -312,6 +312,34 @@ func TestPagesOfTheStatesOfACase(t *testing.T) {
 		desktest.OK(t, err)
 		contains(t, show(t, "case-empty", pathOf(4)), "No visit counts, so there is nothing to check", "No visit of this case is stored", `href="/assessments/400"`, "Nothing of this case waits for you")
 	})
+	t.Run("versions were signed before", func(t *testing.T) {
+		again := case71(1)[2]
+		again.Revision = 2
+		in.Register(again)
+		in.Sign("102", "103")
+		p := show(t, "case-earlier", pathOf(1))
+		screen, paper, _ := strings.Cut(p.Body, `<section class="paper"`)
+		_, screen, _ = strings.Cut(screen, "Earlier signatures")
+		for _, want := range []string{
+			"<td>case revision 1, revision 1</td><td>Dr. Ana Rivera <span class=\"soft\">(rivera)</span></td><td class=\"nowrap\">2026-02-14 10:06 UTC</td><td>“I have reviewed and approve this assessment.”",
+			"Withdrawn</b> by Dr. Ana Rivera <span class=\"soft\">(rivera)</span>, 2026-02-14 10:16 UTC, “I withdraw this assessment.”, because “wrong &#34;scan&#34;”",
+		} {
+			if !strings.Contains(screen, want) {
+				t.Errorf("the earlier signatures lack %q:\n%s", want, screen)
+			}
+		}
+		for _, want := range []string{
+			"<b>Follow-up 2</b> (102), an earlier version: signed by Dr. Ana Rivera (rivera), 2026-02-14 10:06", "<b>Follow-up 3</b> (103), an earlier version: signed by Dr. Ana Rivera (rivera), 2026-02-14 10:06",
+			"case revision 1, revision 1, event", "case revision 1, revision 2, event", "“I withdraw this assessment.”, because “wrong &#34;scan&#34;”.",
+		} {
+			if !strings.Contains(paper, want) {
+				t.Errorf("the paper lacks %q:\n%s", want, paper)
+			}
+		}
+		if n := strings.Count(paper, "signed by "); n != 6 {
+			t.Errorf("%d signatures on paper, want 6", n)
+		}
+	})
 }
 
 // published records that everything pending was published, and that the partners have
