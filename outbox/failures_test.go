@@ -250,3 +250,56 @@ func TestARefusedSignatureIsAudited(t *testing.T) {
 		t.Errorf("%d events", n)
 	}
 }
+
+// The table failures has names that nobody has, one of which may be a password that was
+// typed in the wrong field.
+func TestFailuresInARowAreBounded(t *testing.T) {
+	t.Parallel()
+	const here = "192.0.2.1"
+	fail := func(d *testOutbox, user string) error {
+		t.Helper()
+		_, err := d.Accounts().Authenticate(t.Context(), user, "wrong", here)
+		if err == nil {
+			t.Fatal("a wrong password opens")
+		}
+		return err
+	}
+	t.Run("by time, without another failure", func(t *testing.T) {
+		d := newOutbox(t)
+		db := raw(t, d.path).Reader
+		fail(d, "tr0ub4dor")
+		d.clock.advance(15 * time.Minute)
+		run(t, d.Outbox)
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			var n int
+			ok(t, db.Get(&n, "select count(*) from failures"))
+			if n == 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d rows after a quarter of an hour", n)
+			}
+		}
+	})
+	t.Run("by number, and a lock outlasts the names that failed less often", func(t *testing.T) {
+		d := newOutbox(t)
+		for range 5 {
+			fail(d, "dr.a")
+		}
+		d.clock.advance(time.Second)
+		db := raw(t, d.path).Writer
+		must(db.Exec(`
+			with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 20000)
+			insert into failures (kind, name, address, count, time)
+			select 'user', 'name' || n, ?, 1, ? from numbers`, here, events.FormatTime(d.clock.now())))(t)
+		for _, user := range []string{"dr.x", "dr.y"} {
+			fail(d, user)
+			var n int
+			ok(t, db.Get(&n, "select count(*) from failures"))
+			if n > 20_000 {
+				t.Errorf("%d rows", n)
+			}
+		}
+		wantCode(t, fail(d, "dr.a"), events.Throttled)
+	})
+}

@@ -88,6 +88,7 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 		kong.Vars{
 			"version":  versionText(buildInfo()),
 			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(server.DefaultMaxCount), "maxConsumers": strconv.Itoa(partners.DefaultMaxConsumers),
+			"natsListen": server.DefaultNATSListen,
 		},
 		kong.Writers(term.Out, term.Err),
 		kong.Exit(func(int) { exited = true }),

@@ -245,7 +245,8 @@ func TestTheOverviewCanBeOff(t *testing.T) {
 // Metrics that are renamed would leave graphs of the dashboard empty.
 func TestTheDashboardShowsMetricsThatExist(t *testing.T) {
 	p, _ := startServer(t, t.TempDir())
-	names := make(map[string]bool)
+	names := make(map[string]bool)      // of metrics
+	labels := make(map[string][]string) // by metric
 	described := make(chan *prometheus.Desc)
 	go func() {
 		p.Metrics.Describe(described)
@@ -254,6 +255,8 @@ func TestTheDashboardShowsMetricsThatExist(t *testing.T) {
 	for d := range described {
 		name := regexp.MustCompile(`fqName: "([^"]+)"`).FindStringSubmatch(d.String())
 		names[name[1]] = true
+		variable := regexp.MustCompile(`variableLabels: \{([^}]*)\}`).FindStringSubmatch(d.String())
+		labels[name[1]] = strings.Split(variable[1], ",")
 	}
 	text, err := os.ReadFile("server/dashboard.json")
 	if err != nil {
@@ -272,7 +275,8 @@ func TestTheDashboardShowsMetricsThatExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids, graphs := make(map[int]bool), 0
-	metric := regexp.MustCompile(`\b(?:signoff|process|go)_\w+`)
+	shown := make(map[string]bool)
+	metric, by := regexp.MustCompile(`\b(?:signoff|process|go)_\w+`), regexp.MustCompile(`\bby \(([^)]*)\)`)
 	for _, panel := range dashboard.Panels {
 		if ids[panel.ID] {
 			t.Errorf("two panels have the id %d", panel.ID)
@@ -300,7 +304,20 @@ func TestTheDashboardShowsMetricsThatExist(t *testing.T) {
 				if !names[base] {
 					t.Errorf("%s: there is no metric %s", panel.Title, name)
 				}
+				shown[base] = true
+				for _, list := range by.FindAllStringSubmatch(target.Expr, -1) {
+					for _, label := range strings.Split(list[1], ", ") {
+						if label != "le" && !slices.Contains(labels[base], label) {
+							t.Errorf("%s: the metric %s has no label %s", panel.Title, base, label)
+						}
+					}
+				}
 			}
+		}
+	}
+	for name := range names {
+		if strings.HasPrefix(name, "signoff_desk_") && !shown[name] {
+			t.Errorf("no panel shows %s", name)
 		}
 	}
 	if graphs < 10 || dashboard.UID == "" {

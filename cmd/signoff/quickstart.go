@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/fhir"
@@ -118,11 +119,8 @@ func (s studyStart) History() string {
 	return strings.Replace(s.Page, "/DiagnosticReport?", "/_history?", 1) + "&_sort=_lastUpdated&_sinceNumber=0"
 }
 
-// The default addresses of a server.
-const (
-	defaultListen     = "127.0.0.1:8080"
-	defaultNATSListen = "127.0.0.1:4222"
-)
+// defaultListen is the default of --listen.
+const defaultListen = "127.0.0.1:8080"
 
 // partnersNATS returns the URL by which partners reach NATS: that of --nats-public-url, or
 // the first address of NATS. If that stands for all addresses of the machine, its host is
@@ -132,7 +130,7 @@ func partnersNATS(s datadir.Serving) string {
 	case s.NATSPublic != "":
 		return s.NATSPublic
 	case s.NATS == "":
-		return "nats://" + defaultNATSListen
+		return "nats://" + server.DefaultNATSListen
 	}
 	first, _, _ := strings.Cut(s.NATS, ",")
 	u, err := url.Parse(first)

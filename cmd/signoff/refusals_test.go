@@ -57,6 +57,18 @@ func TestWrongUsage(t *testing.T) {
 	refusal(t, exitUsage, []string{"callout", "--token-issuer", "foo", "--data", dir}, "--token-issuer", "absolute URL", "Try: signoff callout --help\n")
 }
 
+func TestFlagsOfADeskThatIsOffAreRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, args := range [][]string{{"--desk-url", "https://desk.example.org"}, {"--desk-trusted-proxy", "10.0.0.1"}, {"--desk-api-signing"}} {
+		all := append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--desk-listen", "off"}, args...)
+		refusal(t, exitUsage, all, args[0]+" has no effect with --desk-listen off", "Try: signoff serve --help\n")
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("the data directory has %v, %v", entries, err)
+	}
+}
+
 func TestSettingsOfTheReadAPIAreRefusedByName(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -37,6 +37,8 @@ func (cmd *serveCommand) Run(ctx context.Context, c *common, t console.Terminal)
 		return console.UsageError("--page-cache must be a number of bytes, 0 for the default, or -1 to store none")
 	case cmd.KeepPositions < 0:
 		return console.UsageError("--keep-positions must be a duration such as 1h, or 0 for the default")
+	case cmd.Outside() && cmd.NATSListen != server.DefaultNATSListen:
+		return console.UsageError("--nats-listen is for the embedded NATS server; remove it, because --nats-url names an outside one")
 	}
 	if err := api.CheckSettings(cmd.PublicURL, cmd.BasePath, cmd.MaxCount); err != nil {
 		return console.UsageError("--" + err.Error())

@@ -226,9 +226,10 @@ func TestPlainTextStaysOnThisMachine(t *testing.T) {
 		}
 		commandsWork(t, dir)
 	})
-	t.Run("and what is not listened on does not matter", func(t *testing.T) {
-		args := append(serveArgs(t.TempDir()), "--nats-listen", "0.0.0.0:0", "--nats-url", "nats://192.0.2.1:4222", "--nats-creds", "{role}")
+	t.Run("and what is not listened on is refused", func(t *testing.T) {
+		args := append(serveArgs(t.TempDir()), "--nats-url", "nats://192.0.2.1:4222", "--nats-creds", "{role}")
 		refusal(t, exitUsage, args, "--insecure", "nats://192.0.2.1:4222")
+		refusal(t, exitUsage, append(args, "--nats-listen", "0.0.0.0:0"), "--nats-listen is for the embedded NATS server", "Try: signoff serve --help\n")
 		refusal(t, exitUsage, append(args, "--nats-tls-cert", testcert.NewFiles(t).Cert), "--nats-tls-cert needs --nats-tls-key")
 		pair := testcert.NewFiles(t)
 		refusal(t, exitUsage, append(args, "--nats-tls-cert", pair.Cert, "--nats-tls-key", pair.Key), "is for the embedded NATS server")

@@ -35,7 +35,10 @@ import (
 // failures of that second are lost.
 //
 // Apart from that, the table failures has how often in a row each user failed to sign
-// in from an address. It locks the user for that address.
+// in from an address. It locks the user for that address. It has names that nobody has
+// too, because a name that is never locked would be known not to exist. Run deletes what
+// is forgotten, and the table has at most maxFailures rows. So names that nobody has, one
+// of which may be a password that was typed in the wrong field, do not fill the file.
 
 // Kinds of sign-ins, and the protocols of those of clients.
 const (
@@ -120,16 +123,18 @@ func (acc *Accounts) fail(ctx context.Context, a attempt, reason string) error {
 
 // recordFailure adds the failure to the failures in a row and to its group's quarter
 // hour, and audits it if that makes a line. If the user is locked from now on, it adds a
-// line about that and returns for how long. It also deletes failures in a row that are old
-// enough to be forgotten, so that the table stays small, and closes quarter hours.
+// line about that and returns for how long. It also forgets failures in a row and closes
+// quarter hours.
 func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string) (wait time.Duration, err error) {
 	wrong, err := findFailures(ctx, tx, a)
 	if err != nil {
 		return 0, err
 	}
 	wrong = access.LockingSignIns.Add(wrong, tx.Now)
-	forgotten := events.FormatTime(tx.Now.Add(-access.LockingSignIns.Forget))
-	if _, err := tx.Exec(`delete from failures where time <= ?`, forgotten); err != nil {
+	if err := forgetOldFailures(tx); err != nil {
+		return 0, err
+	}
+	if err := forgetFewestFailures(tx); err != nil {
 		return 0, err
 	}
 	_, err = tx.Exec(`
@@ -151,6 +156,40 @@ func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string)
 		Action: actionLocked, Subject: a.group().name,
 		Detail: failureDetail{Kind: a.kind, Name: a.name, Address: a.address, Reason: reason},
 	})
+}
+
+// forgetOldFailures deletes failures in a row that are old enough to be forgotten.
+func forgetOldFailures(tx *ledger.Tx) error {
+	_, err := tx.Exec(`delete from failures where time <= ?`, oldFailures(tx.Now))
+	return err
+}
+
+// oldFailures returns the time at and before which failures in a row are forgotten.
+func oldFailures(now time.Time) string {
+	return events.FormatTime(now.Add(-access.LockingSignIns.Forget))
+}
+
+// maxFailures bounds the rows of the table failures. Each row takes a check of a password,
+// and no machine makes many times as many in the quarter hour after which it is deleted.
+const maxFailures = 20_000
+
+// forgetFewestFailures deletes a tenth of the failures in a row, if maxFailures are stored:
+// those of the names that failed least often, and of these the oldest. So no number of
+// names ends the lock of another one.
+func forgetFewestFailures(tx *ledger.Tx) error {
+	var stored int
+	if err := tx.QueryRow(`select count(*) from failures`).Scan(&stored); err != nil || stored < maxFailures {
+		return err
+	}
+	_, err := tx.Exec(`
+		delete from failures
+		where (kind, name, address) in (
+			select kind, name, address
+			from failures
+			order by count, time
+			limit ?
+		)`, stored-maxFailures+maxFailures/10)
+	return err
 }
 
 // forgetFailures deletes the failures in a row of the attempt's name and address. It is
@@ -326,16 +365,17 @@ func (acc *Accounts) Run(ctx context.Context) error {
 	return nil
 }
 
-// writeFailures adds the failures that were counted in memory to the database, and
-// closes the quarter hours that are over. If there are none of both, it reads once and
-// takes no write lock. After an error the failures are in memory again.
+// writeFailures adds the failures that were counted in memory to the database, closes the
+// quarter hours that are over, and forgets old failures in a row. If there are none of
+// these, it reads once and takes no write lock. After an error the failures are in memory again.
 func (acc *Accounts) writeFailures(ctx context.Context) error {
 	now := acc.ledger.Now()
 	taken := acc.quarterHours.take(now)
 	if len(taken) == 0 {
 		var ended bool
-		err := acc.ledger.DB.Reader.QueryRowContext(ctx, `select exists (select 1 from failed_sign_ins where began <= ? or began > ?)`,
-			events.FormatTime(now.Add(-quarterHourLength)), events.FormatTime(now)).Scan(&ended)
+		err := acc.ledger.DB.Reader.QueryRowContext(ctx, `
+			select exists (select 1 from failed_sign_ins where began <= ? or began > ?) or exists (select 1 from failures where time <= ?)`,
+			events.FormatTime(now.Add(-quarterHourLength)), events.FormatTime(now), oldFailures(now)).Scan(&ended)
 		if err != nil || !ended {
 			return err
 		}
@@ -345,6 +385,9 @@ func (acc *Accounts) writeFailures(ctx context.Context) error {
 			if err := recordInQuarterHour(tx, g, taken[g]); err != nil {
 				return err
 			}
+		}
+		if err := forgetOldFailures(tx); err != nil {
+			return err
 		}
 		return closeQuarterHours(tx)
 	})

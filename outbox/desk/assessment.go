@@ -87,7 +87,7 @@ func (d *Desk) writeAssessment(w http.ResponseWriter, q *request, status int, c 
 	}
 	slices.Reverse(data.Versions)
 	for _, l := range lines {
-		e := outbox.AuditEntry{Number: l.Number, Time: l.Time, Actor: l.Actor, Action: l.Action, Study: c.Study, Subject: v.ID, Detail: l.Detail}
+		e := outbox.AuditEntry{Number: l.Number, Time: l.Time, Actor: l.Actor, Action: l.Action, Study: l.Study, Subject: v.ID, Detail: l.Detail}
 		data.Lines = append(data.Lines, trail.Describe(e, outbox.Reader{User: q.pi.User, Studies: q.pi.Studies}))
 	}
 	f := d.frame(q, "", data.Name+" of "+c.Subject, data)

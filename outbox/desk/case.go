@@ -14,7 +14,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/desk/checkpanel"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/signform"
-	"github.com/seed-e88a4ece/signoff/outbox/receipts"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
@@ -140,6 +139,10 @@ func (d *Desk) newCasePage(q *request, c review.Case, p *page.Problem, typed url
 	if err != nil {
 		return nil, err
 	}
+	signatures, err := d.outbox.Reviews().Signatures(q.Context(), of)
+	if err != nil {
+		return nil, err
+	}
 	if err := d.addHistory(q.Context(), v); err != nil {
 		return nil, err
 	}
@@ -158,7 +161,7 @@ func (d *Desk) newCasePage(q *request, c review.Case, p *page.Problem, typed url
 	checked, chosen := c.Check(), signform.Chosen(c, asked)
 	v.addNotes(asked, chosen)
 	v.addPanels(checked, chosen)
-	v.addTable(checked, chosen, received)
+	v.addTable(casetable.Input{Case: c, Checked: checked, Chosen: chosen, Received: received, Signatures: signatures, Since: v.Since})
 	v.Sign = d.signForm(q, c, checked, chosen, p, typed)
 	return v, nil
 }
@@ -179,8 +182,8 @@ func (v *casePage) addNotes(asked, chosen []string) {
 	}
 	withdrawn := caseNote{Class: " warn", Heading: "Withdrawn, and not counted"}
 	for _, visit := range v.Case.Visits {
-		if reason := casetable.CannotSign(v.Case, visit); reason != "" {
-			stuck.Items = append(stuck.Items, noteItem{visit.Waiting.Assessment.Name, reason, ""})
+		if reason := v.Case.CannotSign(visit); reason != "" {
+			stuck.Items = append(stuck.Items, noteItem{visit.Waiting.Assessment.Name, reason + ".", ""})
 		}
 		if visit.Signed != nil && visit.Signed.Withdrawal != nil && v.Case.InForce(visit) == nil {
 			w := visit.Signed.Withdrawal
@@ -243,10 +246,10 @@ func (v *casePage) addPanels(checked map[string]recist.Visit, chosen []string) {
 
 // addTable adds the plot, the table and what partners receive of the chosen visits, or of
 // the last one that counts if there are none.
-func (v *casePage) addTable(checked map[string]recist.Visit, chosen []string, received map[string]*receipts.Reception) {
-	visits := casetable.Visits(v.Case, checked)
+func (v *casePage) addTable(in casetable.Input) {
+	visits := casetable.Visits(v.Case, in.Checked)
 	v.Wide, v.Narrow = chart.Plot("plot-wide", chart.Wide, visits), chart.Plot("plot-narrow", chart.Narrow, visits)
-	v.Table = casetable.New(casetable.Input{Case: v.Case, Checked: checked, Chosen: chosen, Received: received, Since: v.Since})
+	v.Table = casetable.New(in)
 	v.Trends = make(map[string]template.HTML)
 	for _, s := range v.Table.Sections {
 		for _, r := range s.Rows {
@@ -259,9 +262,9 @@ func (v *casePage) addTable(checked map[string]recist.Visit, chosen []string, re
 		version := v.Case.InForce(visit)
 		switch {
 		case version == nil:
-		case slices.Contains(chosen, visit.ID):
+		case slices.Contains(in.Chosen, visit.ID):
 			v.Contents = append(v.Contents, contentOf(version))
-		case len(chosen) == 0:
+		case len(in.Chosen) == 0:
 			v.Contents = []content{contentOf(version)}
 		}
 	}

@@ -293,7 +293,7 @@ func TestPagesOfTheStatesOfACase(t *testing.T) {
 		in.Sign("300")
 		p := show(t, "case-moved", pathOf(3))
 		contains(t, p, "Nothing of this case can be signed, until the source registers it again",
-			"The case has moved on: case revision 1 is registered, and case revision 2 was signed.", "moved on")
+			"it is registered for case revision 1, and the case has moved on to revision 2.", "moved on")
 		if strings.Contains(p.Body, "What partners will receive of Follow-up 1") {
 			t.Error("a visit that has moved on is offered")
 		}
@@ -303,7 +303,7 @@ func TestPagesOfTheStatesOfACase(t *testing.T) {
 		visits[1].Subject = "02-000-0001"
 		in.Register(visits[0])
 		in.Register(visits[1])
-		contains(t, show(t, "case-subject", pathOf(4)), "It is registered for subject 01-704-1127, and the case is of subject 02-000-0001.", "What partners will receive of Follow-up 1")
+		contains(t, show(t, "case-subject", pathOf(4)), "it is registered for subject 01-704-1127, and the case is of subject 02-000-0001.", "What partners will receive of Follow-up 1")
 	})
 	t.Run("a visit was returned", func(t *testing.T) {
 		_, err := in.Outbox.Return(t.Context(), outbox.Return{User: desktest.User, ID: "401", Reason: "wrong subject"})
@@ -311,6 +311,34 @@ func TestPagesOfTheStatesOfACase(t *testing.T) {
 		_, err = in.Outbox.Return(t.Context(), outbox.Return{User: desktest.User, ID: "400", Reason: "wrong subject"})
 		desktest.OK(t, err)
 		contains(t, show(t, "case-empty", pathOf(4)), "No visit counts, so there is nothing to check", "No visit of this case is stored", `href="/assessments/400"`, "Nothing of this case waits for you")
+	})
+	t.Run("versions were signed before", func(t *testing.T) {
+		again := case71(1)[2]
+		again.Revision = 2
+		in.Register(again)
+		in.Sign("102", "103")
+		p := show(t, "case-earlier", pathOf(1))
+		screen, paper, _ := strings.Cut(p.Body, `<section class="paper"`)
+		_, screen, _ = strings.Cut(screen, "Earlier signatures")
+		for _, want := range []string{
+			"<td>case revision 1, revision 1</td><td>Dr. Ana Rivera <span class=\"soft\">(rivera)</span></td><td class=\"nowrap\">2026-02-14 10:06 UTC</td><td>“I have reviewed and approve this assessment.”",
+			"Withdrawn</b> by Dr. Ana Rivera <span class=\"soft\">(rivera)</span>, 2026-02-14 10:16 UTC, “I withdraw this assessment.”, because “wrong &#34;scan&#34;”",
+		} {
+			if !strings.Contains(screen, want) {
+				t.Errorf("the earlier signatures lack %q:\n%s", want, screen)
+			}
+		}
+		for _, want := range []string{
+			"<b>Follow-up 2</b> (102), an earlier version: signed by Dr. Ana Rivera (rivera), 2026-02-14 10:06", "<b>Follow-up 3</b> (103), an earlier version: signed by Dr. Ana Rivera (rivera), 2026-02-14 10:06",
+			"case revision 1, revision 1, event", "case revision 1, revision 2, event", "“I withdraw this assessment.”, because “wrong &#34;scan&#34;”.",
+		} {
+			if !strings.Contains(paper, want) {
+				t.Errorf("the paper lacks %q:\n%s", want, paper)
+			}
+		}
+		if n := strings.Count(paper, "signed by "); n != 6 {
+			t.Errorf("%d signatures on paper, want 6", n)
+		}
 	})
 }
 

@@ -112,7 +112,7 @@ func TestACaseThatHasMovedOnIsNotOffered(t *testing.T) {
 		t.Errorf("offered are %v", f["sign"])
 	}
 	in.Sign("501")
-	page = want(t, b.Get(path), 200, "Nothing to sign", "Baseline (500) waits in revision 1, but the case has moved on to revision 2")
+	page = want(t, b.Get(path), 200, "Nothing to sign", "Baseline (500) cannot be signed: it is registered for case revision 1, and the case has moved on to revision 2. Its source has to register it again.")
 	lacks(t, page, "Your password")
 }
 

@@ -64,6 +64,23 @@ func (c Case) Signable(v Visit) bool {
 	return next.CaseRevision >= c.Revision && (v.Signed == nil || next.Follows(v.Signed.Assessment.Version()))
 }
 
+// CannotSign returns why the visit's waiting version cannot be signed, as a part of a
+// sentence. It returns "" if it can, and if none waits.
+func (c Case) CannotSign(v Visit) string {
+	if v.Waiting == nil || c.Signable(v) {
+		return ""
+	}
+	next := v.Waiting.Assessment.Version()
+	switch {
+	case v.Waiting.Assessment.Subject != c.Subject:
+		return fmt.Sprintf("it is registered for subject %s, and the case is of subject %s", v.Waiting.Assessment.Subject, c.Subject)
+	case next.CaseRevision < c.Revision:
+		return fmt.Sprintf("it is registered for case revision %d, and the case has moved on to revision %d", next.CaseRevision, c.Revision)
+	default:
+		return fmt.Sprintf("it is registered as %s, which does not follow the signed %s", next, v.Signed.Assessment.Version())
+	}
+}
+
 // Case returns the case of a study with this number, as it is at one moment. The error
 // is NotFound if there is none.
 func (r *Reviews) Case(ctx context.Context, study string, number int32) (c Case, err error) {

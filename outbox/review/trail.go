@@ -23,20 +23,23 @@ type TrailLine struct {
 	Action string          `json:"action"`
 	Detail json.RawMessage `json:"detail"` // an object; its members depend on the action
 
-	study string
+	Study string `json:"-"` // id; that of the assessment when the line was written
 }
 
 // Trail returns the lines of the audit trail about the assessment, in order: those that are
 // about one of the studies. It may have been in others before anything of it was signed.
+// Where it was moved to another study than these, the line leaves out where to.
 func (r *Reviews) Trail(ctx context.Context, id string, studies []string) ([]TrailLine, error) {
 	lines, err := database.List(ctx, r.ledger.DB.Reader, func(row database.Row) (l TrailLine, err error) {
 		var at string
 		var detail []byte
-		if err := row.Scan(&l.Number, &at, &l.Actor, &l.Action, &l.study, &detail); err != nil {
+		if err := row.Scan(&l.Number, &at, &l.Actor, &l.Action, &l.Study, &detail); err != nil {
 			return l, err
 		}
-		l.Detail = detail
-		l.Time, err = events.ParseTime(at)
+		if l.Time, err = events.ParseTime(at); err != nil {
+			return l, err
+		}
+		l.Detail, err = withoutOthers(detail, studies)
 		return l, err
 	}, `
 		select row, time, actor, action, study, detail
@@ -46,7 +49,25 @@ func (r *Reviews) Trail(ctx context.Context, id string, studies []string) ([]Tra
 	if err != nil {
 		return nil, fmt.Errorf("read audit trail of assessment: %w", err)
 	}
-	return slices.DeleteFunc(lines, func(l TrailLine) bool { return !slices.Contains(studies, l.study) }), nil
+	return slices.DeleteFunc(lines, func(l TrailLine) bool { return !slices.Contains(studies, l.Study) }), nil
+}
+
+// withoutOthers returns the detail of a line without what is about another study than
+// these. Only the line about a move names a study, and then the case in it.
+func withoutOthers(detail []byte, studies []string) (json.RawMessage, error) {
+	var named struct {
+		Study string `json:"study"`
+	}
+	if err := json.Unmarshal(detail, &named); err != nil || named.Study == "" || slices.Contains(studies, named.Study) {
+		return detail, err
+	}
+	members := make(map[string]json.RawMessage)
+	if err := json.Unmarshal(detail, &members); err != nil {
+		return nil, err
+	}
+	delete(members, "study")
+	delete(members, "to")
+	return json.Marshal(members)
 }
 
 // Receipt is what is stored of a sign-off beside the answer to it.

@@ -23,6 +23,9 @@ import (
 // its pages could not work.
 func (p *Server) checkDesk(ctx context.Context) (err error) {
 	s := &p.Settings
+	if s.DeskListen == "" {
+		return s.refuseDeskFlags()
+	}
 	if p.deskProxies, err = clientaddress.Parse(s.DeskTrustedProxy); err != nil {
 		return console.UsageError("--desk-trusted-proxy: " + err.Error())
 	}
@@ -33,9 +36,26 @@ func (p *Server) checkDesk(ctx context.Context) (err error) {
 		}
 		s.DeskURL = origin
 	}
-	if s.DeskListen != "" && s.DeskURL == "" && p.transport.api == nil && !natsflags.LoopbackOnly(ctx, s.DeskListen) {
+	if s.DeskURL == "" && p.transport.api == nil && !natsflags.LoopbackOnly(ctx, s.DeskListen) {
 		return console.UsageError(fmt.Sprintf("--desk-listen %s speaks plain text to other machines, and browsers keep the cookie of the sign-in over https only: "+
 			"use --tls-cert and --tls-key, or name the https address of the proxy before it with --desk-url, or use --desk-listen off", s.DeskListen))
+	}
+	return nil
+}
+
+// refuseDeskFlags returns a UsageError if a flag of the desk is set, which is off.
+func (s *Settings) refuseDeskFlags() error {
+	for _, f := range []struct {
+		flag string
+		set  bool
+	}{
+		{"--desk-url", s.DeskURL != ""},
+		{"--desk-trusted-proxy", len(s.DeskTrustedProxy) > 0},
+		{"--desk-api-signing", s.DeskAPISigning},
+	} {
+		if f.set {
+			return console.UsageError(f.flag + " has no effect with --desk-listen " + deskOff + "; remove it, or name an address of the desk with --desk-listen")
+		}
 	}
 	return nil
 }

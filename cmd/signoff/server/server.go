@@ -53,6 +53,9 @@ import (
 // DefaultMaxCount is the default of --max-count.
 const DefaultMaxCount = 1000
 
+// DefaultNATSListen is the default of --nats-listen.
+const DefaultNATSListen = "127.0.0.1:4222"
+
 // deskOff is the value of --desk-listen with which there is no desk.
 const deskOff = "off"
 
@@ -62,7 +65,7 @@ type Settings struct {
 	Listen        string `help:"Address of the read API and the token endpoint; port 0 takes a free one. Default ${default}." default:"127.0.0.1:8080" placeholder:"ADDR"`
 	OpsListen     string `help:"Address of the operator's page, /healthz, /readyz and /metrics; with TLS like the read API unless it is on loopback. Default ${default}." default:"127.0.0.1:8082" placeholder:"ADDR"`
 	DeskListen    string `help:"Address of the desk, that is the pages for PIs and the interface for source systems, which partners must not reach; off for none; with TLS like the read API. Default ${default}." default:"127.0.0.1:8081" placeholder:"ADDR"`
-	NATSListen    string `name:"nats-listen" help:"Address of the embedded NATS server; default ${default}." default:"127.0.0.1:4222" placeholder:"ADDR"`
+	NATSListen    string `name:"nats-listen" help:"Address of the embedded NATS server; default ${default}." default:"${natsListen}" placeholder:"ADDR"`
 	TLSCert       string `name:"tls-cert" help:"Certificate of the read API and the token endpoint (PEM); read again when it changes." placeholder:"FILE"`
 	TLSKey        string `name:"tls-key" help:"Its private key (PEM)." placeholder:"FILE"`
 	NATSTLSCert   string `name:"nats-tls-cert" help:"Certificate of the embedded NATS server (PEM); read again when it changes." placeholder:"FILE"`

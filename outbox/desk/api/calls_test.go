@@ -329,3 +329,28 @@ func TestAMovedAssessmentShowsNothingOfItsFormerStudy(t *testing.T) {
 	ok(t, acc.GrantPI(t.Context(), "ops", "dr.a", other))
 	in.want(get, 200, "subject-8", "assessment.moved")
 }
+
+// Where an assessment was moved to is a matter of that study, for whoever is granted the
+// former one only. It is read after another move, back to the former study.
+func TestAMovedAssessmentShowsNothingOfTheStudyThatItWasMovedTo(t *testing.T) {
+	t.Parallel()
+	in := install(t, api.Config{}, "dr.a")
+	acc := in.outbox.Accounts()
+	ok(t, acc.GrantSource(t.Context(), "ops", "edc", other))
+	in.want(in.put("edc", visit(study, 9, "moved", 0, "50", "--", "0.0 mm", "--", "No")), 201)
+	for i, a := range []events.Assessment{
+		visit(study, 10, "moved", 0, "51", "--", "0.0 mm", "--", "No"),
+		visit(other, 8765, "moved", 0, "52", "--", "0.0 mm", "--", "No"),
+		visit(study, 9, "moved", 0, "53", "--", "0.0 mm", "--", "No"),
+	} {
+		a.Revision = int32(i + 2)
+		in.want(in.put("edc", a), 200)
+	}
+	get := call{as: "dr.a", method: "GET", path: "/assessments/{id}", target: "/assessments/moved"}
+	a := in.want(get, 200, `"detail":{"from":9,"study":"S/1","to":10}`, `"detail":{"from":10}`)
+	if text := string(a.Body); strings.Contains(text, other) || strings.Contains(text, `"to":8765`) || strings.Contains(text, "subject-8765") {
+		t.Errorf("%s", text)
+	}
+	ok(t, acc.GrantPI(t.Context(), "ops", "dr.a", other))
+	in.want(get, 200, `"detail":{"from":10,"study":"OTHER","to":8765}`)
+}

@@ -26,6 +26,9 @@ type Input struct {
 	// Received has, by assessment id, which partners have received it.
 	Received map[string]*receipts.Reception
 
+	// Signatures are those of all versions of the case, in the order of signing.
+	Signatures []review.SignatureRecord
+
 	// Since is what happened since the PI saw the case, where the table marks that.
 	Since Since
 }
@@ -146,9 +149,10 @@ type Signing struct {
 	Waiting    *review.Version // nil if none waits
 	CannotSign string          // why the waiting version cannot be signed; empty if it can
 
-	Signed    *review.Version // the version signed last; nil for none
-	Older     bool            // the column shows a later version than the signed one
-	TakenBack bool            // partners do not have the signed version, though it was not withdrawn
+	Signed    *review.Version          // the version signed last; nil for none
+	Older     bool                     // the column shows a later version than the signed one
+	Earlier   []review.SignatureRecord // of versions signed before that one, in the order of signing
+	TakenBack bool                     // partners do not have the signed version, though it was not withdrawn
 
 	Received *receipts.Reception // nil if nothing was signed
 }
@@ -161,6 +165,11 @@ func (s Signing) Acknowledged() (n int) {
 		}
 	}
 	return n
+}
+
+// Earlier reports whether there are signatures of versions before the ones signed last.
+func (t Table) Earlier() bool {
+	return slices.ContainsFunc(t.Signatures, func(s Signing) bool { return len(s.Earlier) > 0 })
 }
 
 // New returns the table of a case.
@@ -231,30 +240,19 @@ func (in Input) compareWith(c *Column, v review.Visit) {
 
 // signing returns what was done with a visit, for the column c.
 func (in Input) signing(v review.Visit, c Column) Signing {
-	s := Signing{Waiting: v.Waiting, CannotSign: CannotSign(in.Case, v), Signed: v.Signed}
+	s := Signing{Waiting: v.Waiting, CannotSign: in.Case.CannotSign(v), Signed: v.Signed}
 	s.Older = v.Signed != nil && c.shown != v.Signed
 	s.TakenBack = v.Signed != nil && v.Signed.Withdrawal == nil && !v.Signed.Available
 	if v.Signed != nil {
 		s.Received = in.Received[v.ID]
+		for _, g := range in.Signatures {
+			// One that was signed after the case was read is not earlier.
+			if g.Assessment == v.ID && g.Time.Before(v.Signed.Signature.Time) {
+				s.Earlier = append(s.Earlier, g)
+			}
+		}
 	}
 	return s
-}
-
-// CannotSign returns why the waiting version of a visit cannot be signed, as a sentence. It
-// returns "" if it can, and if none waits.
-func CannotSign(c review.Case, v review.Visit) string {
-	if v.Waiting == nil || c.Signable(v) {
-		return ""
-	}
-	next := v.Waiting.Assessment.Version()
-	switch {
-	case v.Waiting.Assessment.Subject != c.Subject:
-		return "It is registered for subject " + v.Waiting.Assessment.Subject + ", and the case is of subject " + c.Subject + "."
-	case next.CaseRevision < c.Revision:
-		return "The case has moved on: " + number("case revision", next.CaseRevision) + " is registered, and " + number("case revision", c.Revision) + " was signed."
-	default:
-		return "It does not follow what was signed: " + next.String() + " is registered, and " + v.Signed.Assessment.Version().String() + " was signed."
-	}
 }
 
 // Visits returns the visits that count, for a plot of the case. It counts no version that

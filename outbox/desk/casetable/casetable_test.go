@@ -176,27 +176,11 @@ func TestVersionsThatDoNotCountAreNotComputedWith(t *testing.T) {
 	c.Revision = 2 // so that the last visit cannot be signed
 	table := casetable.New(casetable.Input{Case: c, Checked: c.Check()})
 	golden(t, "not-counted", text(table))
-	if got := table.Signatures[3].CannotSign; got != "The case has moved on: case revision 1 is registered, and case revision 2 was signed." {
+	if got := table.Signatures[3].CannotSign; got != "it is registered for case revision 1, and the case has moved on to revision 2" {
 		t.Errorf("cannot be signed because: %q", got)
 	}
 	if visits := casetable.Visits(c, c.Check()); len(visits) != 2 {
 		t.Errorf("%d visits count", len(visits))
-	}
-}
-
-func TestWhyAVersionCannotBeSigned(t *testing.T) {
-	c := caseOf(desktest.Case71(desktest.Study)[:2], 1)
-	if got := casetable.CannotSign(c, c.Visits[1]); got != "" {
-		t.Errorf("one that can be signed: %q", got)
-	}
-	c.Subject = "another"
-	if got := casetable.CannotSign(c, c.Visits[1]); got != "It is registered for subject 01-704-1127, and the case is of subject another." {
-		t.Errorf("of another subject: %q", got)
-	}
-	c = caseOf(desktest.Case71(desktest.Study)[:1], 1)
-	c.Visits[0].Waiting = version(desktest.Case71(desktest.Study)[0], 2)
-	if got := casetable.CannotSign(c, c.Visits[0]); got != "It does not follow what was signed: case revision 1, revision 1 is registered, and case revision 1, revision 1 was signed." {
-		t.Errorf("of the same revision: %q", got)
 	}
 }
 
@@ -259,5 +243,21 @@ func TestLesionsAreSortedByTheNumbersInTheirIDs(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"T1", "T1.2", "T1.10", "T1/T2", "T02", "T2", "T10", "t1"}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestWhyAVersionCannotBeSigned(t *testing.T) {
+	c := caseOf(desktest.Case71(desktest.Study)[:2], 1)
+	if got := c.CannotSign(c.Visits[1]); got != "" {
+		t.Errorf("one that can be signed: %q", got)
+	}
+	c.Subject = "another"
+	if got := c.CannotSign(c.Visits[1]); got != "it is registered for subject 01-704-1127, and the case is of subject another" {
+		t.Errorf("of another subject: %q", got)
+	}
+	c = caseOf(desktest.Case71(desktest.Study)[:1], 1)
+	c.Visits[0].Waiting = version(desktest.Case71(desktest.Study)[0], 2)
+	if got := c.CannotSign(c.Visits[0]); got != "it is registered as case revision 1, revision 1, which does not follow the signed case revision 1, revision 1" {
+		t.Errorf("of the same revision: %q", got)
 	}
 }

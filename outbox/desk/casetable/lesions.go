@@ -3,7 +3,6 @@ package casetable
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -302,5 +301,3 @@ func compareIDs(a, b string) int {
 
 // digits returns how many digits the text begins with.
 func digits(text string) int { return len(text) - len(strings.TrimLeft(text, "0123456789")) }
-
-func number(noun string, n int32) string { return noun + " " + strconv.Itoa(int(n)) }

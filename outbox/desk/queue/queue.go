@@ -143,7 +143,7 @@ func changed(c review.Case) []string {
 		}
 		switch {
 		case !c.Signable(v):
-			lines = append(lines, name+notSignable(c, v))
+			lines = append(lines, name+"cannot be signed: "+c.CannotSign(v))
 		case v.Signed == nil:
 			fresh = append(fresh, v.Waiting.Assessment.Name)
 		default:
@@ -172,19 +172,6 @@ func unsigned(waiting []review.Visit) string {
 		return fmt.Sprintf("Case revision %d; nothing signed yet", revision)
 	}
 	return "Nothing signed yet"
-}
-
-// notSignable returns why the version that waits cannot be signed.
-func notSignable(c review.Case, v review.Visit) string {
-	a := v.Waiting.Assessment
-	switch {
-	case a.Subject != c.Subject:
-		return "cannot be signed: it is about another subject than the case"
-	case a.Case.Revision < c.Revision:
-		return fmt.Sprintf("cannot be signed: the case has moved on to revision %d", c.Revision)
-	default:
-		return "cannot be signed: a higher version was signed"
-	}
 }
 
 // since returns what changed from the version signed last to the one that waits.

@@ -157,15 +157,8 @@ func Signable(c review.Case) (visits []review.Visit) {
 // whyClosed returns why nothing of the case can be signed.
 func whyClosed(c review.Case) string {
 	for _, v := range c.Visits {
-		switch {
-		case v.Waiting == nil:
-		case v.Waiting.Assessment.Subject != c.Subject:
-			return fmt.Sprintf("%s (%s) waits for another subject than that of the case. Its source has to register it again.", v.Waiting.Assessment.Name, v.ID)
-		case v.Waiting.Assessment.Case.Revision < c.Revision:
-			return fmt.Sprintf("%s (%s) waits in revision %d, but the case has moved on to revision %d. Its source has to register it in that revision.",
-				v.Waiting.Assessment.Name, v.ID, v.Waiting.Assessment.Case.Revision, c.Revision)
-		default:
-			return fmt.Sprintf("%s (%s) waits in a lower revision than the one that was signed.", v.Waiting.Assessment.Name, v.ID)
+		if reason := c.CannotSign(v); reason != "" {
+			return fmt.Sprintf("%s (%s) cannot be signed: %s. Its source has to register it again.", v.Waiting.Assessment.Name, v.ID, reason)
 		}
 	}
 	return "Nothing of this case waits for a signature."

@@ -151,7 +151,7 @@ var sentences = map[string]func(*description) string{
 	"assessment.replaced":   about("replaced the version of … that waited"),
 	"assessment.moved": func(d *description) string {
 		to := "case " + d.member("to")
-		if study := d.member("study"); study != "" && study != d.Study {
+		if d.member("to") == "" || d.member("study") != d.Study {
 			to = "another study"
 		}
 		return fmt.Sprintf("%s moved assessment %s from case %s to %s", d.actor(), d.Subject, d.member("from"), to)
