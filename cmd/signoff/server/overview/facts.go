@@ -161,10 +161,10 @@ func (o *Overview) readFacts(ctx context.Context) Facts {
 		At: o.cfg.Clock().UTC(), Started: o.started.UTC(),
 		Findings: []Finding{}, Parked: []Parked{}, Partners: []Partner{}, Recent: []Event{}, Incidents: []Incident{},
 	}
-	for _, found := range o.sources.Findings(ctx) {
-		found.Text = withoutPlaces(found.Text)
-		f.Findings = append(f.Findings, found)
-	}
+	// The conditions are looked up beside the rest, because a lock may keep them waiting.
+	conditions := make(chan []Finding, 1)
+	go func() { conditions <- o.sources.Findings(ctx) }()
+	var unread []Finding
 	for _, part := range []struct {
 		name string
 		read func(context.Context, *Facts) error
@@ -175,7 +175,7 @@ func (o *Overview) readFacts(ctx context.Context) Facts {
 		{"incidents", o.readIncidents},
 	} {
 		if err := part.read(ctx, &f); err != nil {
-			f.Findings = append(f.Findings, Finding{Name: part.name, Text: "cannot be read: " + withoutPlaces(err.Error()), Blocks: part.name == "outbox"})
+			unread = append(unread, Finding{Name: part.name, Text: "cannot be read: " + withoutPlaces(err.Error()), Blocks: part.name == "outbox"})
 		}
 	}
 	p := o.sources.Publisher.Status()
@@ -183,6 +183,11 @@ func (o *Overview) readFacts(ctx context.Context) Facts {
 	m := o.sources.ReadModel.Status()
 	f.Applied = m.Position.StreamSequence
 	f.ReadModel = ReadModelFacts{State: m.State, Reason: withoutPlaces(m.Reason), CaughtUp: m.CaughtUp, Behind: m.Lag, Heard: m.Heard.UTC()}
+	for _, found := range <-conditions {
+		found.Text = withoutPlaces(found.Text)
+		f.Findings = append(f.Findings, found)
+	}
+	f.Findings = append(f.Findings, unread...)
 	f.Summarize()
 	return f
 }
