@@ -334,6 +334,10 @@ func TestEachRouteIsDescribed(t *testing.T) {
 		in.want(call{method: "GET", target: target + "/x/y/z"}, 404)
 	}
 	in.want(call{method: "GET", target: "/"}, 404)
+	for _, target := range []string{"/assessments/../check", "//assessments", "/./assessments", "/assessments//790", "/../../waiting"} {
+		in.want(call{as: "dr.a", method: "GET", target: target}, 404, "OperationOutcome")
+	}
+	in.want(call{as: "dr.a", method: "GET", target: "/assessments/%2e%2e"}, 404, "there is no assessment ..")
 	in.want(call{as: "dr.a", method: "GET", target: "/assessments/"}, 200)
 	in.want(call{as: "dr.a", method: "HEAD", target: "/assessments"}, 200)
 	if events.StudyKey(study) == study {
