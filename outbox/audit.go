@@ -457,7 +457,12 @@ func (r refusal) audit(tx *ledger.Tx, cause *events.Error) error {
 		Reason      string      `json:"reason,omitempty"`
 		Assessments []string    `json:"assessments,omitempty"` // where there are several
 		Number      int         `json:"number,omitempty"`      // of assessments, where not all are listed
-	}{Code: cause.Code, Message: strings.ToValidUTF8(cause.Message[:min(len(cause.Message), maxRefusedMessage)], "")}
+	}{Code: cause.Code}
+	message := cause.Message
+	if cause.Field != "" { // which the message is about
+		message = cause.Field + ": " + message
+	}
+	detail.Message = strings.ToValidUTF8(message[:min(len(message), maxRefusedMessage)], "")
 	line := ledger.Line{Action: actionRefused}
 	if r.withdrawal {
 		line.Action = actionNotTaken

@@ -200,16 +200,18 @@ func TestARefusedSignatureIsAudited(t *testing.T) {
 	type line struct {
 		Actor, Action, Study, Subject string
 		Detail                        struct {
-			Code, Meaning, Reason string
-			Assessments           []string
+			Code, Message, Meaning, Reason string
+			Assessments                    []string
 		}
 	}
+	var message string // of the last line
 	last := func() (l line) {
 		t.Helper()
 		ok(t, d.Audit(t.Context(), outbox.AuditFilter{}, func(e outbox.AuditEntry) error {
 			l = line{Actor: e.Actor, Action: e.Action, Study: e.Study, Subject: e.Subject}
 			return json.Unmarshal(e.Detail, &l.Detail)
 		}))
+		message, l.Detail.Message = l.Detail.Message, ""
 		return l
 	}
 	refused := func(err error, code events.Code, want line) {
@@ -240,6 +242,9 @@ func TestARefusedSignatureIsAudited(t *testing.T) {
 	refused(err, events.Conflict, withdrawal("dr.a", study, "1", "mistaken"))
 	_, err = d.withdrawAs("dr.a", "1", "")
 	refused(err, events.Invalid, withdrawal("dr.a", study, "1", ""))
+	if want := "reason: is missing"; message != want { // without its field it would say nothing
+		t.Errorf("the message is %q, want %q", message, want)
+	}
 
 	tx := must(d.DB().Writer.BeginTxx(t.Context(), nil))(t)
 	sign := outbox.SignOff{User: "dr.b", Meaning: meaning, IDs: []string{"1"}}

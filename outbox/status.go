@@ -158,6 +158,19 @@ func (o *Outbox) ChainHead(ctx context.Context, study string) (head events.Chain
 	return head, nil
 }
 
+// errUndo undoes the transaction of CanWrite.
+var errUndo = errors.New("nothing to write")
+
+// CanWrite returns an error unless a transaction can begin to write, as it cannot while
+// another process writes. Unlike Ping it commits nothing, so those who Watch are not woken.
+func (o *Outbox) CanWrite(ctx context.Context) error {
+	err := o.update(ctx, "write to the outbox", func(*transaction) error { return errUndo })
+	if errors.Is(err, errUndo) {
+		return nil
+	}
+	return err
+}
+
 // Ping returns an error unless the outbox can be written: it commits a
 // transaction that changes nothing, to disk.
 func (o *Outbox) Ping(ctx context.Context) error {

@@ -106,7 +106,11 @@ func TestResponsesAreCheckedAgainstRECIST(t *testing.T) {
 	t.Run("refusals", func(t *testing.T) {
 		refusal(t, exitRefused, []string{"check", "--study", "NONE", "--data", dir}, "NONE")
 		refusal(t, exitUsage, []string{"check", "--data", dir}, "--study")
-		refusal(t, exitUsage, []string{"check", "--study", "CHECK-01", "--case", "-1", "--data", dir}, "--case")
+		for _, number := range []string{"0", "-1", "+1", "01", "x", "1.0", "", "2147483648"} {
+			for _, command := range [][]string{{"check"}, {"waiting"}, {"sign", "--all", "--as", "pi", "--meaning", meaning}} {
+				refusal(t, exitUsage, append(command, "--study", "CHECK-01", "--case="+number, "--data", dir), "--case", "from 1 on")
+			}
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/overview"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
@@ -25,6 +27,7 @@ import (
 type overviewFacts struct {
 	State, Sentence              string
 	Recorded, Published, Applied uint64
+	Findings                     []overview.Finding
 	Parked                       []struct {
 		Study, Reason, Command string
 		FirstEvent             uint64
@@ -229,6 +232,55 @@ func asset(t *testing.T, page []byte, extension string) string {
 		t.Fatalf("the page has no asset .%s", extension)
 	}
 	return path
+}
+
+// A process that keeps the outbox locked stops all that is to be recorded. That is shown, and
+// nothing else because of it.
+func TestTheOverviewShowsThatTheOutboxIsLocked(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p, _ := startServer(t, dir)
+	other, err := sql.Open("sqlite3", "file:"+datadir.Dir(dir).Outbox()+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	writing, err := other.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan map[string]string, 1)
+	go func() {
+		defer close(ready)
+		if status, body := operations(t, p, "/readyz"); status == http.StatusServiceUnavailable {
+			var conditions map[string]string
+			if json.Unmarshal(body, &conditions) == nil {
+				ready <- conditions
+			}
+		}
+	}()
+	f := readOverview(t, p)
+	if f.State != "bad" || f.Sentence != "The server is not ready" || len(f.Findings) != 1 || f.Findings[0].Name != "outbox" || !f.Findings[0].Blocks {
+		t.Errorf("%+v", f)
+	}
+	if f.Recorded == 0 || f.Recorded != f.Applied {
+		t.Errorf("%d recorded, %d applied", f.Recorded, f.Applied)
+	}
+	conditions := <-ready
+	for name, text := range conditions {
+		if (text == "ok") == (name == "outbox") {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	if len(conditions) == 0 {
+		t.Error("/readyz is not 503")
+	}
+	if err := writing.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if f := readOverview(t, p); f.State != "ok" || len(f.Findings) != 0 {
+		t.Errorf("when it is free: %+v", f)
+	}
 }
 
 func TestTheOverviewCanBeOff(t *testing.T) {

@@ -17,25 +17,33 @@ import (
 
 // waitingCommand lists what waits for a signature.
 type waitingCommand struct {
-	Study string `env:"-" help:"Only of this study." placeholder:"S"`
-	Case  int32  `env:"-" help:"Only of this case of the study." placeholder:"N"`
+	Study string   `env:"-" help:"Only of this study." placeholder:"S"`
+	Case  caseFlag `env:"-" help:"Only of this case of the study." placeholder:"N"`
+}
+
+// caseFlag is the number of a case, or 0 if the flag is absent.
+type caseFlag int32
+
+func (n *caseFlag) UnmarshalText(text []byte) error {
+	number, err := strconv.ParseInt(string(text), 10, 32)
+	if err != nil || number < 1 || strconv.FormatInt(number, 10) != string(text) {
+		return fmt.Errorf("%q is not the number of a case, from 1 on", text)
+	}
+	*n = caseFlag(number)
+	return nil
 }
 
 // Validate returns a UsageError for a case without its study.
 func (cmd *waitingCommand) Validate() error {
-	switch {
-	case cmd.Case < 0:
-		return console.UsageError("--case must be the number of a case, from 1 on")
-	case cmd.Case > 0 && cmd.Study == "":
+	if cmd.Case > 0 && cmd.Study == "" {
 		return console.UsageError("--case needs --study: cases are numbered in each study")
-	default:
-		return nil
 	}
+	return nil
 }
 
 func (cmd *waitingCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		waiting, err := o.Reviews().Waiting(ctx, review.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
+		waiting, err := o.Reviews().Waiting(ctx, review.WaitingFilter{Study: cmd.Study, Case: int32(cmd.Case)})
 		if err != nil {
 			return err
 		}
@@ -290,22 +298,14 @@ func (f versionFacts) printVersions(w io.Writer) {
 
 // checkCommand compares the recorded responses with those that RECIST 1.1 gives.
 type checkCommand struct {
-	Study string `env:"-" required:"" help:"The study." placeholder:"S"`
-	Case  int32  `env:"-" help:"Only this case of the study." placeholder:"N"`
-	Fail  bool   `env:"-" help:"Exit with status 1 if what is recorded contradicts RECIST 1.1."`
-}
-
-// Validate returns a UsageError for a number that no case has.
-func (cmd *checkCommand) Validate() error {
-	if cmd.Case < 0 {
-		return console.UsageError("--case must be the number of a case, from 1 on")
-	}
-	return nil
+	Study string   `env:"-" required:"" help:"The study." placeholder:"S"`
+	Case  caseFlag `env:"-" help:"Only this case of the study." placeholder:"N"`
+	Fail  bool     `env:"-" help:"Exit with status 1 if what is recorded contradicts RECIST 1.1."`
 }
 
 func (cmd *checkCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	return withOutbox(ctx, c, func(o *outbox.Outbox) error {
-		checked, err := o.Reviews().Check(ctx, review.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
+		checked, err := o.Reviews().Check(ctx, review.WaitingFilter{Study: cmd.Study, Case: int32(cmd.Case)})
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ const localAddress = "local"
 type signCommand struct {
 	ID      []string `arg:"" optional:"" help:"Assessment ids. With a version, as 790@5.2 (case revision 5, revision 2), only that is signed, and signing it again changes nothing; with #DIGEST behind it (see show), only with that content. Without, whatever waits when the command starts."`
 	Study   string   `env:"-" help:"With --case or --all: the study." placeholder:"S"`
-	Case    int32    `env:"-" help:"Sign all that waits in this case of the study, as it is now; what is registered meanwhile is not signed." placeholder:"N"`
+	Case    caseFlag `env:"-" help:"Sign all that waits in this case of the study, as it is now; what is registered meanwhile is not signed." placeholder:"N"`
 	All     bool     `env:"-" help:"Sign all that waits in the study, likewise."`
 	Yes     bool     `env:"-" help:"With --password-file and --case or --all: sign without having seen what is signed."`
 	As      string   `env:"-" required:"" help:"User name of the PI." placeholder:"USER"`
@@ -46,8 +46,6 @@ func (cmd *signCommand) Validate() error {
 	switch {
 	case len(cmd.ID) > 0 && cmd.Study == "" && cmd.Case == 0 && !cmd.All:
 		return cmd.validateIDs()
-	case cmd.Case < 0:
-		return console.UsageError("--case must be the number of a case, from 1 on")
 	case len(cmd.ID) > 0 || cmd.Study == "" || (cmd.Case > 0) == cmd.All:
 		return console.UsageError("name what to sign: either ids, or --study with --case N, or --study with --all")
 	case cmd.PasswordFile != "" && !cmd.Yes:
@@ -381,7 +379,7 @@ func (cmd *signCommand) selection(ctx context.Context, o *outbox.Outbox) (cases 
 	if len(cmd.ID) > 0 {
 		return named(ctx, o, cmd.ID)
 	}
-	shown, err = o.Reviews().Waiting(ctx, review.WaitingFilter{Study: cmd.Study, Case: cmd.Case})
+	shown, err = o.Reviews().Waiting(ctx, review.WaitingFilter{Study: cmd.Study, Case: int32(cmd.Case)})
 	if err != nil {
 		return nil, nil, err
 	}

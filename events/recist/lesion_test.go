@@ -51,6 +51,9 @@ func TestPartsAndMergedLesionsStandForTheirTargets(t *testing.T) {
 		{"a merged lesion", visitsWith(base, []events.Lesion{target("T01/T02", "35")}), "PR / – / PR", "35 mm"},
 		{"the whole of two parts", visitsWith([]events.Lesion{target("T02.1", "10"), target("T02.2", "10")}, []events.Lesion{target("T02", "25")}), "PD / – / PD", "25 mm"},
 		{"a part that was not evaluated", visitsWith(base, []events.Lesion{target("T01", "10"), target("T02.1", "4"), target("T02.2", "")}), "NE / – / NE", "--"},
+		// T02.1 is in T02: the others add up to 40 mm at least, not to 80 mm.
+		{"a part beside its target, and another that is missing", visitsWith(base,
+			[]events.Lesion{target("T01", ""), target("T02", "40"), target("T02.1", "40")}), "NE / – / NE", "--"},
 		{"a part that is no longer there", visitsWith(base,
 			[]events.Lesion{target("T01", "10"), target("T02.1", "4"), target("T02.2", "6")},
 			[]events.Lesion{target("T01", "10"), target("T02.1", "4")}), "NE / – / NE", "--"},

@@ -72,6 +72,9 @@ type Visit struct {
 	NonTarget Response // of the non-target lesions
 	New       bool     // whether there is an unequivocal new lesion
 
+	// Progressed has the ids of the non-target lesions that progressed unequivocally, sorted.
+	Progressed []string
+
 	Recorded   Response   // the conclusion as it is recorded
 	Derived    Response   // the response of the visit; None at the baseline
 	Admissible []Response // others that may be recorded; each is explained by a judgement
@@ -180,6 +183,9 @@ func (c *series) add(i int, a events.Assessment) {
 	v.nonTarget = c.nonTargetResponse(v)
 	v.result.Target, v.result.NonTarget = v.target.response, v.nonTarget.response
 	v.result.New = len(newLesions(a, unequivocal)) > 0
+	if v.nonTarget.response == PD {
+		v.result.Progressed = v.nonTarget.lesions
+	}
 }
 
 // begin takes the lesions of the first visit.

@@ -60,7 +60,8 @@ func (v *visit) withMissing(missing []member) verdict {
 		abnormal = abnormal || m.diameter != nil && !m.normal()
 	}
 	sum := v.members.sum()
-	if abnormal && v.compared && v.grown(sum) {
+	countedOnce := v.compared && len(v.members.overlapping) == 0
+	if abnormal && countedOnce && v.grown(sum) {
 		why := fmt.Sprintf("the other targets alone add up to %s, %s, whatever %s would add", sum, v.fromNadir(sum), names(memberIDs(missing)))
 		return verdict{PD, why, memberIDs(v.members.all), sourceMissing}
 	}

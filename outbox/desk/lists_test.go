@@ -4,11 +4,13 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -78,8 +80,21 @@ func TestWhatThePISigned(t *testing.T) {
 		if len(rows) != 18 || !strings.HasPrefix(rows[2], "01-704-1127 CDISC/PILOT01 · case 71 not granted to you any more Follow-up 3 ") {
 			t.Errorf("%d rows; %s", len(rows), rows[2])
 		}
-		if strings.Contains(p.Body, events.StudyKey(desktest.Study)) || strings.Contains(p.Body, "/assessments/7103") {
+		links := regexp.MustCompile(`href="/cases/`+regexp.QuoteMeta(events.StudyKey(desktest.Study))+`/(\d+[^"]*)"`).FindAllStringSubmatch(p.Body, -1)
+		for _, link := range links {
+			if !strings.Contains(link[1], "?signed=") {
+				t.Errorf("the page leads to what is not granted: %s", link[1])
+			}
+		}
+		if strings.Contains(p.Body, "/assessments/7103") {
 			t.Error("the page leads to what is not granted")
+		}
+		if len(links) == 0 {
+			t.Fatal("the page leads to no receipt")
+		}
+		receipt := b.Get("/cases/" + events.StudyKey(desktest.Study) + "/" + html.UnescapeString(links[0][1]))
+		if receipt.Status != http.StatusOK || !strings.Contains(receipt.Body, "Follow-up 4 is signed") {
+			t.Errorf("the receipt: %d\n%s", receipt.Status, receipt.Body)
 		}
 		if p := b.Get("/signed?study=" + url.QueryEscape(desktest.Study)); p.Status != http.StatusNotFound {
 			t.Errorf("of the study: %d", p.Status)

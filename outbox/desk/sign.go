@@ -170,6 +170,12 @@ func signOffRequest(q *request) signing.Request {
 // changed returns the problem of a form whose case has changed since. Done is what was not
 // done: signed, withdrawn or returned.
 func (d *Desk) changed(q *request, c review.Case, ids []string, done string) *page.Problem {
+	ids = slices.Clone(ids)
+	for name := range q.PostForm { // the visits that the form offered
+		if id, ok := strings.CutPrefix(name, "digest."); ok && events.ValidFHIRID(id) {
+			ids = append(ids, id)
+		}
+	}
 	when := ""
 	switch at := d.lastChange(q.Context(), c, ids).UTC(); {
 	case at.IsZero():
@@ -181,8 +187,8 @@ func (d *Desk) changed(q *request, c review.Case, ids []string, done string) *pa
 	return &page.Problem{Title: "This case changed" + when + "; nothing was " + done, Items: []page.ProblemItem{{Text: "Look at it as it is now. What you typed is kept, but not the password."}}}
 }
 
-// lastChange returns when the case changed last, as far as its visits and the assessments
-// with these ids show it.
+// lastChange returns when the case changed last, as far as its visits, what was returned of
+// them, and the assessments with these ids show it. Those may be of another case by now.
 func (d *Desk) lastChange(ctx context.Context, c review.Case, ids []string) (last time.Time) {
 	later := func(t time.Time) {
 		if t.After(last) {
@@ -200,16 +206,22 @@ func (d *Desk) lastChange(ctx context.Context, c review.Case, ids []string) (las
 			}
 		}
 	}
-	for _, id := range ids { // one that was returned is no visit
-		lines, err := d.outbox.Reviews().Trail(ctx, id, []string{c.Study})
-		if err != nil {
-			d.cfg.Log.WarnContext(ctx, "cannot read when a case changed", "cause", err)
-		}
+	stored, err := d.outbox.Reviews().Counts(ctx, review.CaseOf{Study: c.Study, Number: c.Number}) // one that was returned is no visit
+	for _, a := range stored {
+		ids = append(ids, a.ID)
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		lines, readErr := d.outbox.Reviews().Trail(ctx, id, []string{c.Study})
+		err = errors.Join(err, readErr)
 		for _, l := range lines {
 			if l.Action == "assessment.returned" || l.Action == "assessment.moved" {
 				later(l.Time)
 			}
 		}
+	}
+	if err != nil {
+		d.cfg.Log.WarnContext(ctx, "cannot read when a case changed", "cause", err)
 	}
 	return last
 }

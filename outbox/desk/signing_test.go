@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -267,6 +268,42 @@ func TestWhatHasChangedIsNotSignedOnThePages(t *testing.T) {
 	})
 	want(t, b.Post(path+"/sign-off", with(form(t, b.Get(path), path+"/sign-off"), "meaning", desktest.Meaning, "password", desktest.Password)), 303)
 	want(t, b.Get(path), 200, "Nothing to sign")
+}
+
+// The time that a refused form is told is that of the change, not of one before it.
+func TestARefusedFormIsToldWhenTheCaseChanged(t *testing.T) {
+	t.Parallel()
+	clock := desktest.NewClock() // 10:06
+	in := desktest.Install(t, desk.Config{Clock: clock.Now})
+	visits := desktest.Agreeing(desktest.Study, 5, "01-704-1008")
+	in.Register(visits...)
+	b, path := in.SignedIn(desktest.User), pathOfCase("5")
+	sent := func(action string, f url.Values) desktest.Page { return b.Post(path+action, f) }
+	read := func(action string) url.Values {
+		return with(form(t, b.Get(path+"?sign=500"), path+action), "meaning", desktest.Meaning, "user", desktest.User, "password", desktest.Password)
+	}
+
+	sign, give := read("/sign-off"), with(read("/return"), "return", "501", "return-reason", "x")
+	clock.Add(time.Minute)
+	want(t, sent("/return", give), 303)
+	clock.Add(time.Minute)
+	want(t, sent("/sign-off", sign), 412, "This case changed at 10:07 UTC; nothing was signed")
+
+	in.Register(visits[1]) // 10:08
+	sign, give = read("/sign-off"), with(read("/return"), "return", "501", "return-reason", "x")
+	clock.Add(time.Minute)
+	moved := desktest.Agreeing(desktest.Study, 6, "another")[0]
+	moved.ID, moved.Revision = "501", 2
+	in.Register(moved)
+	clock.Add(time.Minute)
+	want(t, sent("/sign-off", sign), 412, "This case changed at 10:09 UTC; nothing was signed")
+	want(t, sent("/return", give), 412, "This case changed at 10:09 UTC; nothing was returned")
+
+	in.Sign("500")
+	c, err := in.Outbox.Reviews().Case(t.Context(), desktest.Study, 5)
+	desktest.OK(t, err)
+	p := want(t, sent("/return", with(give, "return", "500", "stamp", c.Stamp)), 409, "Nothing was returned", "No version of assessment 500 waits")
+	lacks(t, p, "This case changed at")
 }
 
 // A session that ends while its form is open signs nothing.

@@ -86,10 +86,13 @@ func (d *Desk) returnToSource(w http.ResponseWriter, q *request) error {
 	if items := signform.ReturnProblems(id, reason); len(items) > 0 {
 		return d.writeCase(w, q, http.StatusBadRequest, c, problem(items...), q.PostForm, "")
 	}
+	seen := q.PostForm.Get("stamp")
 	if other, _, err := d.outbox.Reviews().Assessment(q.Context(), id); err != nil || other.Study != c.Study || other.Number != c.Number {
+		if err == nil && seen != c.Stamp { // it may have been moved
+			return d.writeCase(w, q, http.StatusPreconditionFailed, c, d.changed(q, c, []string{id}, "returned"), q.PostForm, seen)
+		}
 		return hidden(events.Errorf(events.NotFound, "assessment is of another case"), errNoCase)
 	}
-	seen := q.PostForm.Get("stamp")
 	_, err = d.outbox.Return(q.Context(), outbox.Return{User: q.pi.User, ID: id, Reason: reason, Tag: review.Case{Stamp: seen}.Tag(id)})
 	if err == nil {
 		http.Redirect(w, q.Request, "/assessments/"+id, http.StatusSeeOther)
@@ -100,6 +103,9 @@ func (d *Desk) returnToSource(w http.ResponseWriter, q *request) error {
 		return hidden(err, errNoCase)
 	}
 	if c, readErr := d.readCase(q); readErr == nil {
+		if c.Stamp == seen {
+			return d.writeCase(w, q, status, c, &page.Problem{Title: "Nothing was returned", Items: []page.ProblemItem{{Text: sentence(err)}}}, q.PostForm, "")
+		}
 		p := d.changed(q, c, []string{id}, "returned")
 		if events.CodeOf(err) == events.Conflict {
 			p.Items = append(p.Items, page.ProblemItem{Text: sentence(err)})

@@ -90,7 +90,7 @@ func TestAHigherCaseRevisionTakesBack(t *testing.T) {
 	next := visits[1]
 	next.Case.Revision, next.Conclusion = 2, "Stable Disease"
 	in.Register(next)
-	page := want(t, b.Get(path), 200, "The case moves from revision 1 to revision 2", "<b>Baseline (500)</b>", "until they are signed in revision 2 too", "contradicts RECIST 1.1")
+	page := want(t, b.Get(path), 200, "The case moves from revision 1 to revision 2", "<b>Baseline (500)</b>", "</b> until it is signed in revision 2 too", "contradicts RECIST 1.1")
 	p := want(t, b.Post(path+"/sign-off", with(form(t, page, path+"/sign-off"),
 		"meaning", desktest.Meaning, "reason.501", "seen twice", "user", desktest.User, "password", desktest.Password)), 303)
 	want(t, b.Get(p.Location()), 200, "Follow-up 1 is signed, not published yet", "Not published yet", "seen twice")

@@ -58,19 +58,22 @@ func (p *Server) serveHTTP() error {
 // pageOff is the value of --ops-page without the operator's page.
 const pageOff = "off"
 
-// findings returns the conditions in /readyz that do not hold, for the operator's page.
-// That of the outbox is left out: it commits a transaction, which would make every page
-// that follows the server ask again.
+// findings returns the conditions in /readyz that do not hold, for the operator's page. The
+// outbox is only asked whether it can be written: the commit of its condition would make
+// every page that follows the server ask again.
 func (p *Server) findings(ctx context.Context) (found []overview.Finding) {
 	ctx, cancel := context.WithTimeout(ctx, ReadyTimeout)
 	defer cancel()
 	blocking := p.checks()
-	for i, c := range append(blocking, p.notices()...) {
-		if c.name == outboxCheck {
-			continue
+	all := append(blocking, p.notices()...)
+	for i := range all {
+		if all[i].name == outboxCheck {
+			all[i].ok = p.Outbox.CanWrite
 		}
-		if err := c.ok(ctx); err != nil {
-			found = append(found, overview.Finding{Name: c.name, Text: err.Error(), Blocks: i < len(blocking)})
+	}
+	for i, err := range run(ctx, all) {
+		if err != nil {
+			found = append(found, overview.Finding{Name: all[i].name, Text: err.Error(), Blocks: i < len(blocking)})
 		}
 	}
 	return found

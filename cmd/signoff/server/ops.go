@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,21 +33,34 @@ func opsHandler(checks, notices []check, metrics *prometheus.Registry) *http.Ser
 		ctx, cancel := context.WithTimeout(r.Context(), ReadyTimeout)
 		defer cancel()
 		status, findings := http.StatusOK, make(map[string]string, len(checks))
-		for _, c := range checks {
-			findings[c.name] = "ok"
-			if err := c.ok(ctx); err != nil {
-				status, findings[c.name] = http.StatusServiceUnavailable, err.Error()
-			}
-		}
-		for _, c := range notices {
-			if err := c.ok(ctx); err != nil {
-				findings[c.name] = err.Error()
+		all := slices.Concat(checks, notices)
+		for i, err := range run(ctx, all) {
+			switch blocks := i < len(checks); {
+			case err != nil:
+				findings[all[i].name] = err.Error()
+				if blocks {
+					status = http.StatusServiceUnavailable
+				}
+			case blocks:
+				findings[all[i].name] = "ok"
 			}
 		}
 		answer(w, status, findings)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// run runs the checks and returns the error of each, in their order. They run at the same
+// time, so that one that waits leaves the others theirs.
+func run(ctx context.Context, checks []check) []error {
+	errs := make([]error, len(checks))
+	var all sync.WaitGroup
+	for i, c := range checks {
+		all.Go(func() { errs[i] = c.ok(ctx) })
+	}
+	all.Wait()
+	return errs
 }
 
 // answer writes body as JSON.

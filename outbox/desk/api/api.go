@@ -16,6 +16,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 
@@ -123,14 +124,18 @@ type request struct {
 // a path makes no difference.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	counted := rest.Counted(w)
-	if path, ok := strings.CutSuffix(r.URL.Path, "/"); ok && path != "" {
+	if trimmed, ok := strings.CutSuffix(r.URL.Path, "/"); ok && trimmed != "" {
 		r = r.Clone(r.Context())
-		r.URL.Path, r.URL.RawPath = path, strings.TrimSuffix(r.URL.RawPath, "/")
+		r.URL.Path, r.URL.RawPath = trimmed, strings.TrimSuffix(r.URL.RawPath, "/")
 	}
 	defer func() {
 		_, route, _ := strings.Cut(r.Pattern, " ") // set by the mux; that of the last resort has no method
 		a.cfg.Metrics.CountRequest(cmp.Or(route, metrics.UnknownRoute), counted.Status())
 	}()
+	if escaped := r.URL.EscapedPath(); path.Clean(escaped) != escaped { // the mux would redirect, and its answer is for browsers
+		rest.WriteError(counted, r, events.Errorf(events.NotFound, "Nothing is served on this path."))
+		return
+	}
 	a.mux.ServeHTTP(counted, r)
 }
 

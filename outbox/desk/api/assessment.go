@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -83,13 +84,25 @@ func readOne(ctx context.Context, body []byte, mediaType string) (events.Assessm
 	case errors.Is(err, errSecond):
 		return events.Assessment{}, errSecond
 	case err != nil:
-		return events.Assessment{}, err
+		return events.Assessment{}, ofBody(err)
 	case len(records) == 0:
 		return events.Assessment{}, events.Errorf(events.Required, "the body has no assessment")
 	case records[0].Err != nil:
-		return events.Assessment{}, records[0].Err
+		return events.Assessment{}, ofBody(records[0].Err)
 	}
 	return records[0].Submission.Assessment, nil
+}
+
+// bodyWords are what is said of a body in place of what is said of a file.
+var bodyWords = strings.NewReplacer("the file", "the body", "write one record a line, or put the records into an array", "send each assessment by itself")
+
+// ofBody returns the error of an import as that of a body.
+func ofBody(err error) error {
+	var e *events.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &events.Error{Code: e.Code, Field: e.Field, Message: bodyWords.Replace(e.Message), Err: err}
 }
 
 // resultOf returns what RECIST 1.1 gives for an assessment of a case, or nil if no version

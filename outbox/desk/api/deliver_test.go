@@ -49,7 +49,9 @@ func TestASourceDelivers(t *testing.T) {
 		"a name":  {strings.Replace(body, `"name"`, `"nam"`, 1), "nam: "},
 		"JSON":    {body[:len(body)-1], "JSON"},
 		"two":     {"[" + body + "," + strings.Replace(body, `"id":"1"`, `"id":"2"`, 1) + "]", "more than one"},
-		"nothing": {" ", ""},
+		"nothing": {" ", "the body is empty"},
+		"another": {body + body, "send each assessment by itself"},
+		"text":    {"\xff\xfe{", "the body is text in UTF-16"},
 	} {
 		q := in.put("edc", a)
 		q.body = c.body

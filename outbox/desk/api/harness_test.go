@@ -37,6 +37,7 @@ const (
 // installation is an outbox with sources and PIs, behind the API on a real listener.
 type installation struct {
 	t       testing.TB
+	path    string // of the outbox
 	outbox  *outbox.Outbox
 	api     *api.API
 	server  *httptest.Server
@@ -52,9 +53,9 @@ type installation struct {
 // study, and dr.new has a one-time password.
 func install(t testing.TB, cfg api.Config, users ...string) *installation {
 	t.Helper()
-	in := &installation{t: t, callers: map[string]string{"nobody": ""}, seen: map[string]bool{}}
+	in := &installation{t: t, path: filepath.Join(t.TempDir(), "outbox.db"), callers: map[string]string{"nobody": ""}, seen: map[string]bool{}}
 	var err error
-	in.outbox, err = outbox.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"), outbox.Config{Log: slog.New(slog.DiscardHandler)})
+	in.outbox, err = outbox.Open(t.Context(), in.path, outbox.Config{Log: slog.New(slog.DiscardHandler)})
 	ok(t, err)
 	t.Cleanup(func() { _ = in.outbox.Close() })
 	acc := in.outbox.Accounts()

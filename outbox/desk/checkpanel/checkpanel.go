@@ -161,7 +161,7 @@ func whyDiffers(a events.Assessment, v recist.Visit, f recist.Finding, visits ma
 			out = append(out, whyTargets(v, f, visits))
 		}
 		if v.NonTarget == recist.PD {
-			out = append(out, Sentence{Text: "Non-target " + list(progressed(a)) + " progressed unequivocally, which is ", Strong: "progression of the non-target lesions", End: "."})
+			out = append(out, Sentence{Text: "Non-target " + list(v.Progressed) + " progressed unequivocally, which is ", Strong: "progression of the non-target lesions", End: "."})
 		}
 		if len(out) == 0 { // for what was before this visit
 			_, why, _ := strings.Cut(f.Text, " gives "+string(v.Derived)+": ")
@@ -247,18 +247,6 @@ func ruleOf(v recist.Visit, why string) Sentence {
 		s.End = ""
 	}
 	return s
-}
-
-// progressed returns the ids of the non-target lesions that progressed.
-func progressed(a events.Assessment) []string {
-	var ids []string
-	for _, l := range a.Lesions {
-		if l.Category == "Non-target" && l.State == "Uneqv. prog." {
-			ids = append(ids, l.ID)
-		}
-	}
-	slices.Sort(ids)
-	return ids
 }
 
 func isNew(ids []string) string {

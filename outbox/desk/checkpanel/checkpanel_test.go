@@ -76,6 +76,10 @@ var situations = []situation{
 		0: {lesion("NT01", "Non-target", "Present"), lesion("NT02", "Non-target", "Present")},
 		1: {lesion("NT01", "Non-target", "Uneqv. prog."), lesion("NT02", "Non-target", "Uneqv. prog.")},
 	}},
+	{about: "progression of a non-target beside a node of normal size that is called progressed", diameters: []string{"30", "20"}, conclusions: []string{"No", pr}, more: map[int][]events.Lesion{
+		0: {lesion("NT01", "Non-target", "Present"), {ID: "NT02", Category: "Non-target", Organ: "Lymph node", State: "Present", Value: "12", Unit: "mm"}},
+		1: {lesion("NT01", "Non-target", "Uneqv. prog."), {ID: "NT02", Category: "Non-target", Organ: "Lymph node", State: "Uneqv. prog.", Value: "8", Unit: "mm"}},
+	}},
 	{about: "progression by all", diameters: []string{"100", "40", "60"}, conclusions: []string{"No", pr, pr}, more: map[int][]events.Lesion{
 		0: {lesion("NT01", "Non-target", "Present")}, 1: {lesion("NT01", "Non-target", "Present")},
 		2: {lesion("NT01", "Non-target", "Uneqv. prog."), lesion("N01", "New lesion", "Present")},

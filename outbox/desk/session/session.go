@@ -60,7 +60,11 @@ type Sessions struct {
 	open  map[key]*Session
 	ended map[key]string // the reason, for the page that the browser asks for next
 	order []key          // of ended, the oldest first
+	late  []end          // that could not be audited yet, the oldest first
 }
+
+// end is the end of a session, for the audit trail.
+type end struct{ user, address, reason string }
 
 // key is the SHA-256 of a cookie's value.
 type key [sha256.Size]byte
@@ -287,8 +291,34 @@ func (ss *Sessions) end(ctx context.Context, s *Session, reason string) {
 	close(s.done)
 	ss.mu.Unlock()
 	// The end is recorded also if the request that found it was given up.
-	if err := ss.accounts.SessionEnded(context.WithoutCancel(ctx), s.User, s.Address, reason); err != nil {
-		ss.cfg.Log.ErrorContext(ctx, "cannot audit the end of a session", "user", s.User, "reason", reason, "error", err)
+	ctx = context.WithoutCancel(ctx)
+	if err := ss.accounts.SessionEnded(ctx, s.User, s.Address, reason); err != nil {
+		ss.cfg.Log.ErrorContext(ctx, "cannot audit the end of a session; it is tried again", "user", s.User, "reason", reason, "error", err)
+		ss.mu.Lock()
+		defer ss.mu.Unlock()
+		if len(ss.late) < maxEnded {
+			ss.late = append(ss.late, end{s.User, s.Address, reason})
+		}
+	}
+}
+
+// recordLate audits the ends that could not be audited before, such as while another process
+// wrote to the outbox. It stops at the first that still cannot be. Only Run calls it.
+func (ss *Sessions) recordLate(ctx context.Context) {
+	for {
+		ss.mu.Lock()
+		if len(ss.late) == 0 {
+			ss.mu.Unlock()
+			return
+		}
+		next := ss.late[0]
+		ss.mu.Unlock()
+		if ss.accounts.SessionEnded(ctx, next.user, next.address, next.reason) != nil {
+			return
+		}
+		ss.mu.Lock()
+		ss.late = ss.late[1:]
+		ss.mu.Unlock()
 	}
 }
 
@@ -371,9 +401,11 @@ func (ss *Sessions) Run(ctx context.Context) error {
 			for _, s := range ss.all() {
 				ss.end(ctx, s, accounts.SessionShutdown)
 			}
+			ss.recordLate(context.WithoutCancel(ctx))
 			return nil
 		case <-tick.C:
 		}
+		ss.recordLate(ctx)
 		for _, s := range ss.all() {
 			if reason := ss.over(s); reason != "" {
 				ss.end(ctx, s, reason)

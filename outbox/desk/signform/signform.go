@@ -63,6 +63,14 @@ func (f Form) Self() string {
 	return strings.TrimSuffix(f.Path+"?"+chosen.Encode(), "?")
 }
 
+// Until returns until when something stays taken back, as part of a sentence.
+func (f Form) Until() string {
+	if f.ElseToo || strings.Contains(f.TakenBack, " and ") {
+		return "they are signed"
+	}
+	return "it is signed"
+}
+
 // Title returns what the sign-off is of.
 func (f Form) Title() string {
 	if len(f.Visits) == 1 {

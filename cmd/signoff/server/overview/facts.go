@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,6 +58,10 @@ type Facts struct {
 	Outbox    OutboxFacts    `json:"outbox"`
 	Publisher PublisherFacts `json:"publisher"`
 	ReadModel ReadModelFacts `json:"readModel"`
+
+	// Unread has the parts that could not be read, so that what is above and below lacks
+	// them: outbox, recent events, partners or incidents. Findings has the reasons.
+	Unread []string `json:"unread,omitempty"`
 
 	Findings  []Finding  `json:"findings"`
 	Parked    []Parked   `json:"parked"`
@@ -150,9 +155,24 @@ type Event struct {
 	StreamSequence uint64      `json:"streamSequence"` // 0 while it is not published
 }
 
-// mostRecent is how many events are shown, and searched how many are read: of the program's
-// own events, only changes of access are shown.
-const mostRecent, searched = 12, 200
+// The parts that are read by themselves.
+const (
+	partOutbox    = "outbox"
+	partRecent    = "recent events"
+	partPartners  = "partners"
+	partIncidents = "incidents"
+)
+
+// Lacks reports whether a part could not be read.
+func (f Facts) Lacks(part string) bool { return slices.Contains(f.Unread, part) }
+
+// mostRecent is how many events are shown. Of the program's own events, only changes of
+// access are.
+const mostRecent = 12
+
+// searched is how many events are read for that, and then, if too few of them are shown:
+// where nothing is signed for long, most are those of the audit trail.
+var searched = []int{200, 1000}
 
 // readFacts reads all facts. What cannot be read becomes a finding, so that the page still
 // shows the rest.
@@ -161,21 +181,22 @@ func (o *Overview) readFacts(ctx context.Context) Facts {
 		At: o.cfg.Clock().UTC(), Started: o.started.UTC(),
 		Findings: []Finding{}, Parked: []Parked{}, Partners: []Partner{}, Recent: []Event{}, Incidents: []Incident{},
 	}
-	for _, found := range o.sources.Findings(ctx) {
-		found.Text = withoutPlaces(found.Text)
-		f.Findings = append(f.Findings, found)
-	}
+	// The conditions are looked up beside the rest, because a lock may keep them waiting.
+	conditions := make(chan []Finding, 1)
+	go func() { conditions <- o.sources.Findings(ctx) }()
+	var unread []Finding
 	for _, part := range []struct {
 		name string
 		read func(context.Context, *Facts) error
 	}{
-		{"outbox", o.readOutbox},
-		{"recent events", o.readRecent},
-		{"partners", o.readPartners},
-		{"incidents", o.readIncidents},
+		{partOutbox, o.readOutbox},
+		{partRecent, o.readRecent},
+		{partPartners, o.readPartners},
+		{partIncidents, o.readIncidents},
 	} {
 		if err := part.read(ctx, &f); err != nil {
-			f.Findings = append(f.Findings, Finding{Name: part.name, Text: "cannot be read: " + withoutPlaces(err.Error()), Blocks: part.name == "outbox"})
+			f.Unread = append(f.Unread, part.name)
+			unread = append(unread, Finding{Name: part.name, Text: "cannot be read: " + withoutPlaces(err.Error()), Blocks: part.name == partOutbox})
 		}
 	}
 	p := o.sources.Publisher.Status()
@@ -183,6 +204,11 @@ func (o *Overview) readFacts(ctx context.Context) Facts {
 	m := o.sources.ReadModel.Status()
 	f.Applied = m.Position.StreamSequence
 	f.ReadModel = ReadModelFacts{State: m.State, Reason: withoutPlaces(m.Reason), CaughtUp: m.CaughtUp, Behind: m.Lag, Heard: m.Heard.UTC()}
+	for _, found := range <-conditions {
+		found.Text = withoutPlaces(found.Text)
+		f.Findings = append(f.Findings, found)
+	}
+	f.Findings = append(f.Findings, unread...)
 	f.Summarize()
 	return f
 }
@@ -236,16 +262,25 @@ func releaseCommand(p outbox.ParkedStudy) string {
 
 // readRecent reads the latest events.
 func (o *Overview) readRecent(ctx context.Context, f *Facts) error {
-	recent, err := o.sources.Outbox.Recent(ctx, searched)
-	for _, e := range recent {
-		if e.StreamSequence != 0 && e.Time.After(f.Publisher.LastEvent) {
-			f.Publisher.LastEvent = e.Time
+	for _, limit := range searched {
+		recent, err := o.sources.Outbox.Recent(ctx, limit)
+		if err != nil {
+			return err
 		}
-		if kind := events.Kind(e.Kind); kind != events.AccessAudited && len(f.Recent) < mostRecent {
-			f.Recent = append(f.Recent, Event{Time: e.Time, Study: e.Study, Number: e.Number, Kind: kind, StreamSequence: e.StreamSequence})
+		f.Recent = f.Recent[:0]
+		for _, e := range recent {
+			if e.StreamSequence != 0 && e.Time.After(f.Publisher.LastEvent) {
+				f.Publisher.LastEvent = e.Time
+			}
+			if kind := events.Kind(e.Kind); kind != events.AccessAudited && len(f.Recent) < mostRecent {
+				f.Recent = append(f.Recent, Event{Time: e.Time, Study: e.Study, Number: e.Number, Kind: kind, StreamSequence: e.StreamSequence})
+			}
+		}
+		if len(recent) < limit || len(f.Recent) == mostRecent && !f.Publisher.LastEvent.IsZero() {
+			return nil
 		}
 	}
-	return err
+	return nil
 }
 
 // connectionsEvery is how often NATS servers are asked for connections at most: each is

@@ -38,6 +38,7 @@ var pageTemplate = template.Must(template.New("overview").Option("missingkey=err
 	"visible": page.Visible,
 	"kind":    kindText,
 	"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
+	"instant": instant,
 	"micros":  func(t time.Time) string { return t.UTC().Format(".000000") },
 	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"since":   func(now, t time.Time) string { return span(now.Sub(t)) },
@@ -112,6 +113,15 @@ func moment(now, t time.Time) string {
 	default:
 		return t.Format("2006-01-02 15:04")
 	}
+}
+
+// instant returns a time to the second, with its date unless it is of today.
+func instant(now, t time.Time) string {
+	now, t = now.UTC(), t.UTC()
+	if now.Format(time.DateOnly) == t.Format(time.DateOnly) {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format(time.DateTime)
 }
 
 // kindText returns what an event is.

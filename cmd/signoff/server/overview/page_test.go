@@ -52,6 +52,7 @@ func fullest() overview.Facts {
 			{Time: before(6 * time.Second), Study: "CDISCPILOT01", Number: 1774, Kind: events.ReportSigned},
 			{Time: before(7 * time.Second), Study: "FHIR-T", Number: 12, Kind: events.ReportWithdrawn, StreamSequence: 18401},
 			{Time: before(8 * time.Second), Study: "_access", Number: 3, Kind: events.AccessPartner, StreamSequence: 18400},
+			{Time: before(15 * time.Hour), Study: "FHIR-T", Number: 10, Kind: events.ReportSigned, StreamSequence: 18398},
 		},
 		Incidents: []overview.Incident{
 			{Time: before(41 * time.Minute), Text: "LUNG-7 parked by the publisher"},
@@ -66,6 +67,19 @@ func fullest() overview.Facts {
 // emptiest returns facts of a server that has just started and has nothing.
 func emptiest() overview.Facts {
 	f := overview.Facts{At: at, Started: at}
+	f.Summarize()
+	return f
+}
+
+// unread returns facts of a server of which only publisher and read model could be read.
+func unread() overview.Facts {
+	f := overview.Facts{
+		At: at, Started: before(time.Hour), Applied: 18400, Publisher: overview.PublisherFacts{State: publisher.Running, StreamSequence: 18400},
+		ReadModel: overview.ReadModelFacts{State: readmodel.Green, CaughtUp: true}, Unread: []string{"outbox", "recent events", "partners", "incidents"},
+	}
+	for _, part := range f.Unread {
+		f.Findings = append(f.Findings, overview.Finding{Name: part, Text: "cannot be read: disk I/O error", Blocks: part == "outbox"})
+	}
 	f.Summarize()
 	return f
 }
@@ -95,7 +109,7 @@ func hostile() overview.Facts {
 }
 
 func pages() map[string]overview.Facts {
-	return map[string]overview.Facts{"fullest": fullest(), "emptiest": emptiest(), "hostile": hostile()}
+	return map[string]overview.Facts{"fullest": fullest(), "emptiest": emptiest(), "unread": unread(), "hostile": hostile()}
 }
 
 func written(t *testing.T, f overview.Facts) string {
@@ -131,6 +145,19 @@ var hashes = regexp.MustCompile(`/[0-9a-f]{16}/`)
 func TestThePageIsAsItWas(t *testing.T) {
 	golden(t, "fullest.html", hashes.ReplaceAllString(written(t, fullest()), "/HASH/"))
 	golden(t, "emptiest.html", hashes.ReplaceAllString(written(t, emptiest()), "/HASH/"))
+}
+
+// What could not be read is not shown as if there were none.
+func TestWhatCannotBeReadIsNotKnown(t *testing.T) {
+	text := written(t, unread())
+	for _, untrue := range []string{"All published", "0 reports", "recorded <b>0", "published <b>0", "nothing is to be signed", "No partner", "Nothing was signed", "None."} {
+		if strings.Contains(text, untrue) {
+			t.Errorf("the page contains %q", untrue)
+		}
+	}
+	if n := strings.Count(strings.ToLower(text), "not known"); n != 8 { // 3 tiles, 2 numbers, 3 lists
+		t.Errorf("%d parts are not known, want 8", n)
+	}
 }
 
 func TestTheFactsAsJSONAreAsTheyWere(t *testing.T) {
@@ -245,6 +272,11 @@ func TestTheSentenceNamesTheWorst(t *testing.T) {
 		want   string
 	}{
 		{"nothing", func(*overview.Facts) {}, overview.OK, "All is published and applied"},
+		{"an event that is not published yet", func(f *overview.Facts) {
+			f.Recorded, f.Published, f.Outbox.Unpublished, f.Outbox.Oldest = 2, 1, 1, before(time.Second)
+		}, overview.OK, "Events are on their way"},
+		{"an event that is not applied yet", func(f *overview.Facts) { f.ReadModel.Behind = 1 }, overview.OK, "Events are on their way"},
+		{"the outbox cannot be read", func(f *overview.Facts) { *f = unread() }, overview.Bad, "The server is not ready"},
 		{"a partner is behind", func(f *overview.Facts) { f.Partners = []overview.Partner{late} }, overview.Warn, "One partner is behind"},
 		{"a partner that only polls", func(f *overview.Facts) {
 			polls := late

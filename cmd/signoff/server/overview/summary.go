@@ -20,6 +20,11 @@ type Tile struct {
 	State              State
 }
 
+// notKnown returns the tile of a part that could not be read.
+func notKnown(title string) Tile {
+	return Tile{Title: title, Value: "Not known", Text: "it could not be read", State: Bad}
+}
+
 // Tiles returns the five tiles.
 func (f Facts) Tiles() []Tile {
 	return []Tile{f.outboxTile(), f.publisherTile(), f.readModelTile(), f.partnersTile(), f.waitingTile()}
@@ -27,6 +32,9 @@ func (f Facts) Tiles() []Tile {
 
 func (f Facts) outboxTile() Tile {
 	t := Tile{Title: "Outbox", Value: "All published", Text: count(f.Outbox.Available, "report") + " available", State: OK}
+	if f.Lacks(partOutbox) {
+		return notKnown(t.Title)
+	}
 	if f.Outbox.Unpublished == 0 {
 		return t
 	}
@@ -126,6 +134,9 @@ func (f Facts) latePartners() (all, subscribe, late int, worst Partner) {
 
 func (f Facts) partnersTile() Tile {
 	t := Tile{Title: "Partners", State: OK}
+	if f.Lacks(partPartners) {
+		return notKnown(t.Title)
+	}
 	all, subscribe, late, worst := f.latePartners()
 	switch {
 	case all == 0:
@@ -145,6 +156,9 @@ func (f Facts) partnersTile() Tile {
 }
 
 func (f Facts) waitingTile() Tile {
+	if f.Lacks(partOutbox) {
+		return notKnown("Waiting for PIs")
+	}
 	t := Tile{Title: "Waiting for PIs", State: OK, Value: number(uint64(max(f.Outbox.Waiting, 0))), Text: "nothing is to be signed"}
 	if f.Outbox.Waiting > 0 {
 		t.Text = "in " + count(f.Outbox.WaitingStudies, "study")
@@ -195,7 +209,7 @@ func (f Facts) sentence(late int) string {
 		return "One partner is behind"
 	case late > 1:
 		return fmt.Sprintf("%d partners are behind", late)
-	case f.State != OK:
+	case f.State != OK, f.Outbox.Unpublished > 0, f.ReadModel.Behind > 0:
 		return "Events are on their way"
 	default:
 		return "All is published and applied"
