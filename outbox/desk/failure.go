@@ -33,7 +33,7 @@ var (
 		http.StatusBadRequest:            "The request is malformed",
 		http.StatusForbidden:             "You may not do this",
 		http.StatusNotFound:              "There is no such page, or it is not yours to see",
-		http.StatusMethodNotAllowed:      "This page cannot be asked like this",
+		http.StatusMethodNotAllowed:      "This page cannot be opened like this",
 		http.StatusConflict:              "This cannot be done now",
 		http.StatusRequestEntityTooLarge: "The form is too large",
 		http.StatusUnsupportedMediaType:  "The form cannot be read",

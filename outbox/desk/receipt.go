@@ -39,16 +39,50 @@ func (p receiptPage) Published() bool {
 	return !slices.ContainsFunc(p.Versions, func(v receiptVersion) bool { return v.Publication.StreamSequence == 0 })
 }
 
-// Title names the visits that were signed.
+// Title names the visits that were signed, and what became of them.
 func (p receiptPage) Title() string {
-	var names []string
+	var signed, withdrawn []string
 	for _, v := range p.Versions {
-		names = append(names, v.Assessment.Name)
+		signed = append(signed, v.Assessment.Name)
+		if v.Withdrawal != nil {
+			withdrawn = append(withdrawn, v.Assessment.Name)
+		}
 	}
-	if len(names) > 1 {
-		return signform.Join(names) + " are"
+	text := signform.Join(signed) + verb(len(signed)) + " signed"
+	switch {
+	case !p.Published():
+		text += ", not published yet"
+	case len(withdrawn) == 0:
+		text += " and published"
 	}
-	return signform.Join(names) + " is"
+	switch len(withdrawn) {
+	case 0:
+		return text
+	case len(signed):
+		return text + ", and withdrawn"
+	default:
+		return text + "; " + signform.Join(withdrawn) + verb(len(withdrawn)) + " withdrawn"
+	}
+}
+
+// verb returns what follows so many names.
+func verb(names int) string {
+	if names > 1 {
+		return " are"
+	}
+	return " is"
+}
+
+// Class returns the class of the note with the title.
+func (p receiptPage) Class() string {
+	switch {
+	case slices.ContainsFunc(p.Versions, func(v receiptVersion) bool { return v.Withdrawal != nil }):
+		return "bad"
+	case !p.Published():
+		return "warn"
+	default:
+		return "ok"
+	}
 }
 
 // showReceipt answers with the page of the sign-off that the event in the query names. It
@@ -61,7 +95,7 @@ func (d *Desk) showReceipt(w http.ResponseWriter, q *request, key string, number
 	if p.Path != "" && len(p.Versions) == 1 {
 		p.Withdraw = signform.NewWithdrawal(c, p.Versions[0].Assessment.ID, d.credentials(q, signform.WithdrawPrefix, nil, nil), nil, nil)
 	}
-	f := d.frame(q, "", p.Title()+" signed", p)
+	f := d.frame(q, "", p.Title(), p)
 	if p.Path != "" {
 		f.Live = liveOf(key, number)
 	}

@@ -17,7 +17,7 @@ func TestAnAssessmentIsWithdrawn(t *testing.T) {
 	t.Parallel()
 	in := desktest.Install(t, desk.Config{})
 	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
-	in.Sign("500")
+	event := in.Sign("500")[0].Event
 	b := in.SignedIn(desktest.User)
 	const page, action = "/assessments/500", "/assessments/500/withdrawal"
 	f := form(t, want(t, b.Get(page), 200, "It is signed.", "available to partners", "Withdraw Baseline"), action)
@@ -42,7 +42,12 @@ func TestAnAssessmentIsWithdrawn(t *testing.T) {
 	if lines := audited(t, in, "report.withdrawn"); len(lines) != 1 || !strings.Contains(lines[0], `"channel":"desk"`) {
 		t.Errorf("audited %v", lines)
 	}
-	p := want(t, b.Get(page), 200, "It is withdrawn.", "<h3>Withdrawn</h3>", "Dr. Ana Rivera", "I take it back.", "wrong subject", "You withdrew assessment 500", "<dt>Signed over</dt><dd>desk</dd>")
+	receipt := pathOfCase("5") + "?signed=" + event
+	p := want(t, b.Get(receipt), 200, "Baseline is signed, not published yet, and withdrawn", `<section class="note bad" id="receipt"`)
+	lacks(t, p, "is signed and published")
+	in.Publish(0)
+	want(t, b.Get(receipt), 200, "Baseline is signed, and withdrawn")
+	p = want(t, b.Get(page), 200, "It is withdrawn.", "<h3>Withdrawn</h3>", "Dr. Ana Rivera", "I take it back.", "wrong subject", "You withdrew assessment 500", "<dt>Signed over</dt><dd>desk</dd>")
 	lacks(t, p, "Withdraw Baseline")
 	want(t, b.Post(action, with(complete, "reason", "another reason")), 409, "Nothing was withdrawn", "was withdrawn by rivera")
 

@@ -1,6 +1,7 @@
 package browsertest
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -59,4 +60,62 @@ func (b *tab) back(secret string) {
 	if text := b.text("main"); strings.Contains(text, secret) {
 		b.t.Errorf("Back to %s shows\n%s", before, text)
 	}
+}
+
+// The page warns before its session ends. The button keeps the session, and what was typed;
+// at the end of the longest time there is none.
+func TestThePIStaysSignedIn(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		absolute time.Duration // from the sign-in
+		last     bool          // whether the session can be kept no longer
+	}{{"as long as the PI wants", 0, false}, {"for the last time", 20 * time.Minute, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			clock := desktest.NewClock()
+			in := desktest.Install(t, desk.Config{Clock: clock.Now, Sessions: session.Config{Absolute: c.absolute}})
+			visits, id := contradicting(71)
+			in.Register(visits...)
+			in.Sign(visits[0].ID, visits[1].ID, visits[2].ID)
+			b := newTab(t, in.Server.URL)
+			b.signedIn(desktest.User, casePath(71))
+			b.fill("#reason-"+id, why)
+			b.alone(clock, 14*time.Minute)
+			b.wait("#session-ends")
+			if text := b.text("#session-ends"); !strings.Contains(text, "You will be signed out at") || !strings.Contains(text, "UTC") {
+				t.Errorf("the warning is\n%s", text)
+			}
+			b.do(chromedp.Click(chromedp.CSS("#session-ends button")))
+			if c.last {
+				b.eventually(false, "the page says that the session ends", contains("#session-ends", "The session cannot last longer."))
+				if n := run(b, chromedp.Evaluate[int](`document.querySelectorAll("#session-ends button").length`)); n > 0 {
+					t.Error("the session can be kept longer than it lasts")
+				}
+			} else {
+				b.eventually(false, "the warning is gone", `!document.getElementById("session-ends")`)
+			}
+			if got := b.value("#reason-" + id); got != why {
+				t.Errorf("the reason is %q, want what was typed", got)
+			}
+			if b.alone(clock, 5*time.Minute); b.visit("/waiting") != http.StatusOK || b.path() != "/waiting" {
+				t.Errorf("19 minutes after the sign-in /waiting leads to %s", b.path())
+			}
+			if reasons := in.Ends(desktest.User); len(reasons) > 0 {
+				t.Errorf("the session has ended: %q", reasons)
+			}
+			b.clean()
+		})
+	}
+}
+
+// alone leaves a page alone for a time, by the clock of the desk and that of the page.
+func (b *tab) alone(clock *desktest.Clock, d time.Duration) {
+	b.t.Helper()
+	clock.Add(d)
+	run(b, chromedp.Evaluate[any](fmt.Sprintf(`(() => {
+		const before = Date.now;
+		Date.now = () => before() + %d;
+		document.dispatchEvent(new Event("visibilitychange"));
+		return true;
+	})()`, d.Milliseconds())))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
@@ -25,13 +26,20 @@ type program struct {
 	t      *testing.T
 	server *server.Server
 	desk   string // origin
+	ops    string // origin of the operator's page
 	secret string // of the partner
 }
 
-// startProgram runs the program until the test ends.
-func startProgram(t *testing.T) *program {
+// startProgram runs the program until the test ends. Before that it prepares the outbox.
+func startProgram(t *testing.T, prepare ...func(*outbox.Outbox)) *program {
 	t.Helper()
 	dir := t.TempDir()
+	for _, f := range prepare {
+		o, err := outbox.Open(t.Context(), datadir.Dir(dir).Outbox(), outbox.Config{})
+		desktest.OK(t, err)
+		f(o)
+		desktest.OK(t, o.Close())
+	}
 	p, err := server.Open(t.Context(), datadir.Dir(dir), server.Settings{
 		Listen: "127.0.0.1:0", OpsListen: "127.0.0.1:0", DeskListen: "127.0.0.1:0", NATSListen: "127.0.0.1:0",
 		BasePath: api.DefaultBasePath, MaxCount: server.DefaultMaxCount,
@@ -49,30 +57,41 @@ func startProgram(t *testing.T) *program {
 	in := &program{t: t, server: p}
 	select {
 	case s := <-ready:
-		in.desk = s.DeskURL
+		in.desk, in.ops = s.DeskURL, "http://"+s.Ops
 	case err := <-done:
 		done <- err
 		t.Fatal("the program ended before it was ready")
 	}
-	accounts := p.Outbox.Accounts()
-	desktest.OK(t, accountstest.AddPI(ctx, accounts, "ops", desktest.User, desktest.Name, []string{desktest.Study}, desktest.Password))
-	in.secret, err = accounts.AddPartner(ctx, "ops", partner, "Acme Therapeutics", []string{desktest.Study})
+	if len(prepare) == 0 {
+		addPI(t, p.Outbox.Accounts())
+	}
+	in.secret, err = p.Outbox.Accounts().AddPartner(ctx, "ops", partner, "Acme Therapeutics", []string{desktest.Study})
 	desktest.OK(t, err)
 	return in
+}
+
+func addPI(t *testing.T, a *accounts.Accounts) {
+	t.Helper()
+	desktest.OK(t, accountstest.AddPI(t.Context(), a, "ops", desktest.User, desktest.Name, []string{desktest.Study}, desktest.Password))
 }
 
 // register registers assessments, which then wait.
 func (in *program) register(assessments ...events.Assessment) {
 	in.t.Helper()
+	register(in.t, in.server.Outbox, assessments...)
+}
+
+func register(t *testing.T, o *outbox.Outbox, assessments ...events.Assessment) {
+	t.Helper()
 	batch := make([]events.Submission, len(assessments))
 	for i, a := range assessments {
 		batch[i].Assessment = a
 	}
-	results, err := in.server.Outbox.Register(in.t.Context(), "tumor-db", batch)
-	desktest.OK(in.t, err)
+	results, err := o.Register(t.Context(), "tumor-db", batch)
+	desktest.OK(t, err)
 	for _, r := range results {
 		if r.Err != nil {
-			in.t.Fatal(r.Err)
+			t.Fatal(r.Err)
 		}
 	}
 }

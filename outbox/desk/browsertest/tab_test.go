@@ -370,17 +370,11 @@ func (b *tab) picture(height float64) []byte {
 	})
 }
 
-// Rules of axe-core: all, and those that depend on the scheme of colours.
-const (
-	allRules    = `undefined`
-	colourRules = `{type: "rule", values: ["color-contrast", "link-in-text-block"]}`
-)
-
-// violations returns which of the rules of axe-core the page breaks. Before the first call on
-// a page, loadAxe is called.
-func (b *tab) violations(rules string) []string {
+// violations returns which rules of axe-core the page breaks. Before the first call on a
+// page, loadAxe is called.
+func (b *tab) violations() []string {
 	b.t.Helper()
-	return run(b, chromedp.Evaluate[[]string](`axe.run(document, {resultTypes: ["violations"], runOnly: `+rules+`}).then(result =>
+	return run(b, chromedp.Evaluate[[]string](`axe.run(document, {resultTypes: ["violations"]}).then(result =>
 		result.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.target.join(" ") + ": " + n.failureSummary)))`,
 		chromedp.EvalAwaitPromise, chromedp.EvalAsValue))
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -134,6 +133,59 @@ func TestTheWayOfAPI(t *testing.T) {
 	}
 }
 
+// A PI returns an assessment to its source and is asked why. It waits no more, until the
+// source registers it again.
+func TestAPIReturnsAnAssessment(t *testing.T) {
+	t.Parallel()
+	const reason = "The scan is of another visit."
+	for _, way := range []struct {
+		name   string
+		hand   hand
+		before []step
+	}{
+		{"with script", mouse, nil},
+		{"without script", mouse, []step{withoutScript}},
+		{"by keyboard only", keyboard, nil},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			in := desktest.Install(t, desk.Config{})
+			visits, id := contradicting(71)
+			in.Register(visits...)
+			in.Sign(visits[0].ID, visits[1].ID, visits[2].ID)
+			b := newTab(t, in.Server.URL, way.before...)
+			b.signedIn(desktest.User, casePath(71))
+			const form = `form[action$="/return"]`
+			way.hand.choose(b, ".sign summary")
+			b.expect(way.hand.press(b, form+" button"), http.StatusBadRequest, casePath(71))
+			b.wait(`[role="alert"] a[href="#return-reason"]`)
+			if focus := b.focused(); focus != "problem" {
+				t.Errorf("the focus is on %q, not on the summary", focus)
+			}
+			way.hand.fill(b, "#return-reason", reason) // the fold is open
+			b.expect(way.hand.press(b, form+" button"), http.StatusOK, "/assessments/"+id)
+			text := b.text("main")
+			for _, want := range []string{"Returned to its source", desktest.Name, reason, "UTC"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("the assessment lacks %q:\n%s", want, text)
+				}
+			}
+			waits := func(want bool) {
+				t.Helper()
+				b.visit("/waiting")
+				if text := b.text("main"); strings.Contains(text, visits[0].Subject) != want {
+					t.Errorf("the page of what waits is\n%s", text)
+				}
+			}
+			waits(false)
+			again := visits[3]
+			again.Revision = 2
+			in.Register(again)
+			waits(true)
+			b.clean()
+		})
+	}
+}
+
 // After a wrong password, and after a case has changed, what was typed is still there, but
 // for the password, and nothing is signed.
 func TestARefusedSignatureKeepsWhatWasTyped(t *testing.T) {
@@ -255,24 +307,4 @@ func TestThePageOfWhatWaitsFollows(t *testing.T) {
 	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
 	b.eventually(false, "the page says how much waits", contains("#waiting-head", "2 assessments of 1 case"))
 	b.clean()
-}
-
-// What is signed has the name, the time and the meaning of the signature on the page and on
-// paper.
-func TestASignatureIsPrintedWhole(t *testing.T) {
-	in := desktest.Install(t, desk.Config{Clock: desktest.NewClock().Now})
-	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
-	in.Sign("400", "401")
-	b := newTab(t, in.Server.URL)
-	b.signedIn(desktest.User, casePath(4))
-	b.do(call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"}))
-	text := b.text("main")
-	for _, want := range []string{desktest.Name, desktest.Meaning, "2026-02-14 10:06"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("the printed page lacks %q:\n%s", want, text)
-		}
-	}
-	if buttons := run(b, chromedp.Evaluate[int](`[...document.querySelectorAll("form, button")].filter(e => e.checkVisibility()).length`)); buttons > 0 {
-		t.Errorf("%d forms and buttons are printed", buttons)
-	}
 }

@@ -212,12 +212,16 @@ func (c *canvas) free(b, limits box, strict bool) bool {
 // place draws the text at the first of the spots that is free of lines and labels, or else
 // at the first that is free of labels. It reports whether there was one.
 func (c *canvas) place(s style, text string, limits box, spots []spot) bool {
-	for _, strict := range []bool{true, false} {
-		for _, at := range spots {
-			if c.free(s.extent(text, at), limits, strict) {
-				c.text(s, text, at)
-				return true
-			}
+	return c.placeAt(s, text, limits, spots, true) || c.placeAt(s, text, limits, spots, false)
+}
+
+// placeAt draws the text at the first of the spots that is free of labels, and if strict is
+// set also of lines. It reports whether there was one.
+func (c *canvas) placeAt(s style, text string, limits box, spots []spot, strict bool) bool {
+	for _, at := range spots {
+		if c.free(s.extent(text, at), limits, strict) {
+			c.text(s, text, at)
+			return true
 		}
 	}
 	return false

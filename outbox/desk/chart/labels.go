@@ -93,9 +93,14 @@ func (p *casePlot) drawValues() {
 		}
 		if i == 0 {
 			spots = slices.Insert(spots, 0, spots[2])
+			spots = append(spots, spot{pt.x + 4, pt.y - 28, start}, spot{pt.x + 4, pt.y + 34, start}, spot{pt.x + 4, pt.y - 44, start})
 		}
 		if p.isLow(i) {
 			spots = slices.Insert(spots, 0, spots[1])
+		}
+		if p.crowded() && p.rank(i) > 1 && i != p.lowest { // it can be left out
+			p.placeAt(styleValue, pt.valueText(), p.area(), spots, true)
+			continue
 		}
 		p.place(styleValue, pt.valueText(), p.area(), spots)
 	}

@@ -21,6 +21,7 @@ var functions = template.FuncMap{
 	"visible": Visible,
 	"utc":     UTC,
 	"date":    func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+	"clock":   func(t time.Time) string { return t.UTC().Format("15:04") + " UTC" },
 	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"precise": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000000") + " UTC" },
 	"count":   Count,
