@@ -3,7 +3,9 @@ package accounts
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +22,12 @@ type PI struct {
 	Name     string   `json:"name"` // as printed beside a signature
 	Studies  []string `json:"studies"`
 	Disabled bool     `json:"disabled"`
+
+	// Credential identifies the PI's password: it changes whenever another one is set,
+	// by the PI or by an operator, and not when the same one is hashed anew. A session
+	// in which it has changed is to end. Only Authenticate and Standing set it;
+	// Authenticate to that of the password that it has checked.
+	Credential string `json:"-"`
 
 	LastSignIn LastSignIn `json:"-"` // the one before this answer
 	LastReset  time.Time  `json:"-"` // when an operator set a one-time password last; zero if that was before it was recorded
@@ -339,18 +347,41 @@ type person struct {
 	disabled string // when the PI was disabled; empty where the PI is not
 	oneTime  string // until when a one-time password is accepted; empty where the PI chose the password
 	reset    string // when an operator set a one-time password last
+	line     int64  // of the audit trail, by which the former password that the PI chose was replaced; 0 where none was
 
 	signedIn, signedInFrom string // the last sign-in
 }
 
 const selectPerson = `
-	select p."user", p.name, p.password, p.disabled, p.one_time, p.reset, coalesce(s.time, ''), coalesce(s.address, '')
+	select p."user", p.name, p.password, p.disabled, p.one_time, p.reset, coalesce(s.time, ''), coalesce(s.address, ''),
+		(select coalesce(max(f.line), 0) from former_passwords f where f."user" = p."user")
 	from people p
 	left join sign_ins s on s."user" = p."user"`
 
 func scanPerson(row database.Row) (p person, err error) {
-	err = row.Scan(&p.user, &p.name, &p.password, &p.disabled, &p.oneTime, &p.reset, &p.signedIn, &p.signedInFrom)
+	err = row.Scan(&p.user, &p.name, &p.password, &p.disabled, &p.oneTime, &p.reset, &p.signedIn, &p.signedInFrom, &p.line)
 	return p, err
+}
+
+// credential returns PI.Credential. Each choice of a password by the PI either ends a
+// one-time password or stores the line by which a former one was replaced.
+func (p person) credential() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", p.oneTime, p.reset, p.line))
+	return hex.EncodeToString(sum[:])
+}
+
+// CheckCredential returns an Unauthenticated Error unless the PI, who was authenticated
+// before the transaction, still has the password that the credential identifies and is not
+// disabled.
+func CheckCredential(tx *ledger.Tx, user, credential string) error {
+	p, err := getPerson(tx, user)
+	if err != nil {
+		return err
+	}
+	if p.credential() != credential || p.disabled != "" {
+		return events.Errorf(events.Unauthenticated, "the password of %s was changed just now, or the PI was disabled; sign in again", user)
+	}
+	return nil
 }
 
 // getPerson returns the stored PI. The error is NotFound if there is none.

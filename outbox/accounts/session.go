@@ -2,9 +2,6 @@ package accounts
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
@@ -13,11 +10,6 @@ import (
 // Standing is what a PI may do now, for a host that keeps sessions.
 type Standing struct {
 	PI
-
-	// Credential identifies the PI's password: it changes whenever another one is set,
-	// by the PI or by an operator, and not when the same one is hashed anew. A session
-	// in which it has changed is to end.
-	Credential string
 
 	// OneTime reports whether an operator set the password. It serves only to choose
 	// another one.
@@ -37,15 +29,7 @@ func (acc *Accounts) Standing(ctx context.Context, user string) (s Standing, err
 	if s.PI, err = acc.describe(ctx, p); err != nil {
 		return s, err
 	}
-	// Each choice of a password by the PI either ends a one-time password or stores the
-	// line by which a former one was replaced.
-	var line int64
-	err = acc.ledger.DB.Reader.QueryRowContext(ctx, `select coalesce(max(line), 0) from former_passwords where "user" = ?`, user).Scan(&line)
-	if err != nil {
-		return s, fmt.Errorf("look up the password's line: %w", err)
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", p.oneTime, p.reset, line))
-	s.Credential, s.OneTime = hex.EncodeToString(sum[:]), p.oneTime != ""
+	s.Credential, s.OneTime = p.credential(), p.oneTime != ""
 	return s, nil
 }
 
@@ -61,9 +45,17 @@ const (
 	SessionShutdown  = "shutdown"
 )
 
-// SessionBegan audits that a PI has begun a session. Address is the client's.
-func (acc *Accounts) SessionBegan(ctx context.Context, user, address string) error {
-	return acc.recordSession(ctx, user, address, ledger.Line{Action: actionSessionBegan})
+// SessionBegan audits that a PI has begun a session. Address is the client's. The error is
+// Unauthenticated if the PI has another password by now than the credential identifies, or
+// is disabled. Then there is no session. An empty credential is not compared.
+func (acc *Accounts) SessionBegan(ctx context.Context, user, credential, address string) error {
+	return acc.recordSession(ctx, user, address, ledger.Line{Action: actionSessionBegan}, func(tx *ledger.Tx) error {
+		if credential == "" {
+			_, err := getPerson(tx, user)
+			return err
+		}
+		return CheckCredential(tx, user, credential)
+	})
 }
 
 // SessionEnded audits that a session of a PI has ended, for one of the reasons above.
@@ -71,13 +63,17 @@ func (acc *Accounts) SessionEnded(ctx context.Context, user, address, reason str
 	detail := struct {
 		Reason string `json:"reason"`
 	}{reason}
-	return acc.recordSession(ctx, user, address, ledger.Line{Action: actionSessionEnded, Detail: detail})
+	return acc.recordSession(ctx, user, address, ledger.Line{Action: actionSessionEnded, Detail: detail}, func(tx *ledger.Tx) error {
+		_, err := getPerson(tx, user)
+		return err
+	})
 }
 
-func (acc *Accounts) recordSession(ctx context.Context, user, address string, line ledger.Line) error {
+// recordSession audits the line unless check returns an error.
+func (acc *Accounts) recordSession(ctx context.Context, user, address string, line ledger.Line, check func(*ledger.Tx) error) error {
 	line.Actor, line.Subject, line.Address = user, user, address
 	return acc.ledger.UpdateSilently(ctx, "record session", func(tx *ledger.Tx) error {
-		if _, err := getPerson(tx, user); err != nil {
+		if err := check(tx); err != nil {
 			return err
 		}
 		return tx.Audit(line)

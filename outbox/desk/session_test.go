@@ -218,9 +218,9 @@ func TestTheEndOfASessionIsAuditedAtItsTime(t *testing.T) {
 func TestASessionGoesOnWhileItsPasswordIsChanged(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
 	ctx, sessions := t.Context(), in.Desk.Sessions()
-	s, _, err := sessions.Begin(ctx, desktest.User, "127.0.0.1")
+	s, _, err := sessions.Begin(ctx, desktest.User, "", "127.0.0.1")
 	desktest.OK(t, err)
-	other, _, err := sessions.Begin(ctx, desktest.User, "127.0.0.1")
+	other, _, err := sessions.Begin(ctx, desktest.User, "", "127.0.0.1")
 	desktest.OK(t, err)
 	desktest.OK(t, sessions.Renew(ctx, s, func() error {
 		if err := in.Outbox.Accounts().ChoosePassword(ctx, desktest.User, desktest.Password, chosen, "local"); err != nil {
@@ -366,7 +366,7 @@ func TestAResetDuringAChangeOfThePasswordEndsTheSession(t *testing.T) {
 	t.Parallel()
 	in := desktest.Install(t, desk.Config{})
 	acc, sessions := in.Outbox.Accounts(), in.Desk.Sessions()
-	s, cookie, err := sessions.Begin(t.Context(), desktest.User, "203.0.113.9")
+	s, cookie, err := sessions.Begin(t.Context(), desktest.User, "", "203.0.113.9")
 	desktest.OK(t, err)
 	desktest.OK(t, sessions.Renew(t.Context(), s, func() error {
 		if err := acc.ChoosePassword(t.Context(), desktest.User, desktest.Password, "another horse battery", "203.0.113.9"); err != nil {

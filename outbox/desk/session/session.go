@@ -10,6 +10,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -47,7 +48,7 @@ type Config struct {
 // Accounts is the part of accounts.Accounts that sessions need.
 type Accounts interface {
 	Standing(ctx context.Context, user string) (accounts.Standing, error)
-	SessionBegan(ctx context.Context, user, address string) error
+	SessionBegan(ctx context.Context, user, credential, address string) error
 	SessionEnded(ctx context.Context, user, address, reason string) error
 }
 
@@ -75,7 +76,7 @@ type Session struct {
 	done chan struct{} // closed when the session ends
 
 	// Guarded by Sessions.mu.
-	credential string    // accounts.Standing.Credential of the password that it goes with
+	credential string    // accounts.PI.Credential of the password that it goes with
 	renewing   bool      // Renew is under way, and the credential may differ
 	seen       time.Time // of the last activity
 	signed     bool      // both components of a signature were given in it
@@ -119,9 +120,12 @@ func New(a Accounts, cfg Config) *Sessions {
 func (ss *Sessions) IdleAfter() time.Duration { return ss.cfg.Idle }
 
 // Begin begins a session of a PI who has just been authenticated, and returns it with the
-// value of its cookie. The PI's oldest session ends if there would be more than five. The
-// error is Throttled while there are 10,000 sessions, and Forbidden for a one-time password.
-func (ss *Sessions) Begin(ctx context.Context, user, address string) (s *Session, cookie string, err error) {
+// value of its cookie. Credential is accounts.PI.Credential of the password that was
+// checked, or "" for the present one. The PI's oldest session ends if there would be more
+// than five. The error is Throttled while there are 10,000 sessions, Forbidden for a
+// one-time password, and Unauthenticated if the password was changed since it was checked,
+// or the PI disabled.
+func (ss *Sessions) Begin(ctx context.Context, user, credential, address string) (s *Session, cookie string, err error) {
 	standing, err := ss.accounts.Standing(ctx, user)
 	if err != nil {
 		return nil, "", err
@@ -129,12 +133,13 @@ func (ss *Sessions) Begin(ctx context.Context, user, address string) (s *Session
 	if standing.OneTime {
 		return nil, "", events.Errorf(events.Forbidden, "an operator has set this password; choose one of your own first")
 	}
+	credential = cmp.Or(credential, standing.Credential)
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
 	now := ss.cfg.Clock()
 	s = &Session{
 		User: user, Address: address, Began: now, seen: now,
-		key: sha256.Sum256(random), credential: standing.Credential, done: make(chan struct{}),
+		key: sha256.Sum256(random), credential: credential, done: make(chan struct{}),
 	}
 	ss.mu.Lock()
 	if len(ss.open) >= maxSessions {
@@ -145,22 +150,22 @@ func (ss *Sessions) Begin(ctx context.Context, user, address string) (s *Session
 	ss.mu.Unlock()
 
 	// The session is not known to the browser before its begin is on record.
-	if err := ss.accounts.SessionBegan(ctx, user, address); err != nil {
+	if err := ss.accounts.SessionBegan(ctx, user, credential, address); err != nil {
 		ss.mu.Lock()
 		delete(ss.open, s.key)
 		ss.mu.Unlock()
 		return nil, "", err
 	}
-	for replaced := ss.surplus(s); replaced != nil; replaced = ss.surplus(s) {
-		ss.end(ctx, replaced, accounts.SessionReplaced)
+	for replaced := ss.removeSurplus(s); replaced != nil; replaced = ss.removeSurplus(s) {
+		ss.recordEnd(ctx, replaced, accounts.SessionReplaced)
 	}
 	return s, base64.RawURLEncoding.EncodeToString(random), nil
 }
 
-// surplus returns the oldest session of the PI of a new one if there are too many, or nil.
-// Each sign-in calls it after its own session is open, so sign-ins at the same time leave
-// no more than are allowed.
-func (ss *Sessions) surplus(latest *Session) (oldest *Session) {
+// removeSurplus removes the oldest session of the PI of a new one if there are too many, and
+// returns it, or nil. Each sign-in calls it after its own session is open, so sign-ins at the
+// same time leave no more than are allowed, and no fewer.
+func (ss *Sessions) removeSurplus(latest *Session) (oldest *Session) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	n := 0
@@ -175,6 +180,7 @@ func (ss *Sessions) surplus(latest *Session) (oldest *Session) {
 	if n <= maxPerUser {
 		return nil
 	}
+	ss.remove(oldest, accounts.SessionReplaced)
 	return oldest
 }
 
@@ -274,9 +280,18 @@ const maxEnded = 10_000
 
 func (ss *Sessions) end(ctx context.Context, s *Session, reason string) {
 	ss.mu.Lock()
+	removed := ss.remove(s, reason)
+	ss.mu.Unlock()
+	if removed {
+		ss.recordEnd(ctx, s, reason)
+	}
+}
+
+// remove makes a session one that has ended, and reports whether it was open. The Sessions
+// must be locked.
+func (ss *Sessions) remove(s *Session, reason string) bool {
 	if _, ok := ss.open[s.key]; !ok {
-		ss.mu.Unlock()
-		return
+		return false
 	}
 	delete(ss.open, s.key)
 	ss.ended[s.key] = reason
@@ -285,8 +300,11 @@ func (ss *Sessions) end(ctx context.Context, s *Session, reason string) {
 		ss.order = ss.order[1:]
 	}
 	close(s.done)
-	ss.mu.Unlock()
-	// The end is recorded also if the request that found it was given up.
+	return true
+}
+
+// recordEnd audits the end of a session, also if the request that found it was given up.
+func (ss *Sessions) recordEnd(ctx context.Context, s *Session, reason string) {
 	if err := ss.accounts.SessionEnded(context.WithoutCancel(ctx), s.User, s.Address, reason); err != nil {
 		ss.cfg.Log.ErrorContext(ctx, "cannot audit the end of a session", "user", s.User, "reason", reason, "error", err)
 	}
