@@ -93,3 +93,14 @@ func TestACredentialIsOfThePasswordThatWasChecked(t *testing.T) {
 	ok(t, acc.DisablePI(t.Context(), operator, "dr.a"))
 	wantCode(t, acc.SessionBegan(t.Context(), "dr.a", pi.Credential, "192.0.2.1"), events.Unauthenticated)
 }
+
+func TestAPasswordIsCheckedAgainAfterTheClockWasSetBack(t *testing.T) {
+	d := newOutbox(t)
+	for range 2 {
+		must(d.Accounts().Authenticate(t.Context(), "dr.a", password, "192.0.2.1"))(t)
+		if s := must(d.Accounts().Standing(t.Context(), "dr.a"))(t); !s.LastSignIn.Time.Equal(d.clock.now()) {
+			t.Errorf("the last sign-in is recorded at %s, at %s", s.LastSignIn.Time, d.clock.now())
+		}
+		d.clock.advance(-24 * time.Hour)
+	}
+}
