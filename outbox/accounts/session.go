@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
@@ -58,12 +59,13 @@ func (acc *Accounts) SessionBegan(ctx context.Context, user, credential, address
 	})
 }
 
-// SessionEnded audits that a session of a PI has ended, for one of the reasons above.
-func (acc *Accounts) SessionEnded(ctx context.Context, user, address, reason string) error {
+// SessionEnded audits that a session of a PI has ended at a time, for one of the reasons
+// above.
+func (acc *Accounts) SessionEnded(ctx context.Context, user, address, reason string, at time.Time) error {
 	detail := struct {
 		Reason string `json:"reason"`
 	}{reason}
-	return acc.recordSession(ctx, user, address, ledger.Line{Action: actionSessionEnded, Detail: detail}, func(tx *ledger.Tx) error {
+	return acc.recordSession(ctx, user, address, ledger.Line{Time: at, Action: actionSessionEnded, Detail: detail}, func(tx *ledger.Tx) error {
 		_, err := getPerson(tx, user)
 		return err
 	})

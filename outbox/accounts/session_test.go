@@ -65,7 +65,7 @@ func TestSessionsAreAudited(t *testing.T) {
 	d := newOutbox(t)
 	ok(t, d.Accounts().SessionBegan(t.Context(), "dr.a", "", "192.0.2.1:4711"))
 	d.clock.advance(time.Minute)
-	ok(t, d.Accounts().SessionEnded(t.Context(), "dr.a", "192.0.2.1", accounts.SessionIdle))
+	ok(t, d.Accounts().SessionEnded(t.Context(), "dr.a", "192.0.2.1", accounts.SessionIdle, d.clock.now()))
 	wantCode(t, d.Accounts().SessionBegan(t.Context(), "dr.x", "", "192.0.2.1"), events.NotFound)
 	var got []string
 	ok(t, d.Audit(t.Context(), outbox.AuditFilter{Action: "session"}, func(e outbox.AuditEntry) error {

@@ -49,7 +49,7 @@ type Config struct {
 type Accounts interface {
 	Standing(ctx context.Context, user string) (accounts.Standing, error)
 	SessionBegan(ctx context.Context, user, credential, address string) error
-	SessionEnded(ctx context.Context, user, address, reason string) error
+	SessionEnded(ctx context.Context, user, address, reason string, at time.Time) error
 }
 
 // Sessions are the sessions of one process. Its methods may be called concurrently.
@@ -61,6 +61,15 @@ type Sessions struct {
 	open  map[key]*Session
 	ended map[key]string // the reason, for the page that the browser asks for next
 	order []key          // of ended, the oldest first
+
+	unrecorded []end // that could not be audited yet; Run tries again
+}
+
+// end is the end of a session.
+type end struct {
+	session *Session
+	reason  string
+	at      time.Time
 }
 
 // key is the SHA-256 of a cookie's value.
@@ -303,11 +312,36 @@ func (ss *Sessions) remove(s *Session, reason string) bool {
 	return true
 }
 
-// recordEnd audits the end of a session, also if the request that found it was given up.
+// recordEnd audits the end of a session, also if the request that found it was given up. If
+// that fails, Run tries again.
 func (ss *Sessions) recordEnd(ctx context.Context, s *Session, reason string) {
-	if err := ss.accounts.SessionEnded(context.WithoutCancel(ctx), s.User, s.Address, reason); err != nil {
-		ss.cfg.Log.ErrorContext(ctx, "cannot audit the end of a session", "user", s.User, "reason", reason, "error", err)
+	e := end{s, reason, ss.cfg.Clock()}
+	if err := ss.audit(ctx, e); err != nil {
+		ss.cfg.Log.ErrorContext(ctx, "cannot audit the end of a session yet", "user", s.User, "reason", reason, "error", err)
+		ss.mu.Lock()
+		defer ss.mu.Unlock()
+		ss.unrecorded = append(ss.unrecorded, e)
 	}
+}
+
+func (ss *Sessions) audit(ctx context.Context, e end) error {
+	return ss.accounts.SessionEnded(context.WithoutCancel(ctx), e.session.User, e.session.Address, e.reason, e.at)
+}
+
+// recordAgain audits the ends that could not be audited before, in their order, until one
+// of them fails. It returns how many are left.
+func (ss *Sessions) recordAgain(ctx context.Context) (left int) {
+	ss.mu.Lock()
+	again := ss.unrecorded
+	ss.unrecorded = nil
+	ss.mu.Unlock()
+	for len(again) > 0 && ss.audit(ctx, again[0]) == nil {
+		again = again[1:]
+	}
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.unrecorded = append(again, ss.unrecorded...)
+	return len(ss.unrecorded)
 }
 
 // Signed reports whether both components of a signature, the user name and the password,
@@ -389,9 +423,13 @@ func (ss *Sessions) Run(ctx context.Context) error {
 			for _, s := range ss.all() {
 				ss.end(ctx, s, accounts.SessionShutdown)
 			}
+			if left := ss.recordAgain(ctx); left > 0 {
+				ss.cfg.Log.ErrorContext(ctx, "the ends of sessions are not in the audit trail", "sessions", left)
+			}
 			return nil
 		case <-tick.C:
 		}
+		ss.recordAgain(ctx)
 		for _, s := range ss.all() {
 			if reason := ss.over(s); reason != "" {
 				ss.end(ctx, s, reason)
