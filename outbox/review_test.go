@@ -244,7 +244,7 @@ func TestAPIReadsTheTrailOfTheirStudiesAndOfThemselves(t *testing.T) {
 	must(accs.AddSource(t.Context(), "op", "tumor-db", []string{"MINE"}))(t)
 	must(accs.AddPartner(t.Context(), "op", "acme", "Acme", []string{"OTHER"}))(t)
 	for _, user := range []string{"dr.mine", "dr.both"} {
-		ok(t, accs.SessionBegan(t.Context(), user, "192.0.2.1"))
+		ok(t, accs.SessionBegan(t.Context(), user, "", "192.0.2.1"))
 	}
 	ok(t, accs.GrantPI(t.Context(), "op", "dr.other", "MINE"))
 	var got []string

@@ -17,6 +17,9 @@ import (
 // or the version signed last is the expected one, it signs nothing and returns the
 // answer to the first sign-off again. Answers to sign-offs of before come first.
 func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]preparedVersion) ([]Receipt, error) {
+	if err := tx.checkCredential(s.User, s.Credential); err != nil {
+		return nil, err
+	}
 	var answers []Receipt
 	var first *candidate
 	var toSign []*candidate

@@ -31,6 +31,11 @@ type SignOff struct {
 	IDs         []string // of the assessments; an id that is there twice counts once
 	TraceParent string   // W3C trace context; may be empty; ignored if it is malformed
 
+	// Credential, if not empty, is accounts.PI.Credential of the password by which the PI
+	// was authenticated. If the PI has another one by now, nothing is signed, and SignOff
+	// returns an Unauthenticated Error.
+	Credential string
+
 	// Expected has, by assessment id, the version that the PI has seen and means
 	// to sign. Of an assessment without an entry, the waiting version is signed,
 	// whichever it is. With an entry, the same request can be sent again and does

@@ -175,7 +175,12 @@ func (o *Outbox) CanWrite(ctx context.Context) error {
 // transaction that changes nothing, to disk.
 func (o *Outbox) Ping(ctx context.Context) error {
 	return o.update(ctx, "write to the outbox", func(tx *transaction) error {
-		_, err := tx.Exec(takeWriteLock)
-		return err
+		// SQLite writes no page for a row that gets the content that it has.
+		for _, statement := range []string{`update relay set floor = floor + 1`, `update relay set floor = floor - 1`} {
+			if _, err := tx.Exec(statement); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }

@@ -20,6 +20,7 @@ type Withdrawal struct {
 	Meaning     string // of the signature by which it is withdrawn (21 CFR 11.50)
 	Reason      string
 	TraceParent string // as in SignOff
+	Credential  string // as in SignOff
 
 	// Registration, if not 0, is Version.Registration of the version to be withdrawn.
 	// If another version was signed last, Withdraw returns a Conflict.
@@ -59,6 +60,9 @@ func (o *Outbox) Withdraw(ctx context.Context, wd Withdrawal) (answer Signed, er
 // withdraw checks the request and withdraws the version signed last. If that was
 // withdrawn before, it returns the first answer.
 func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
+	if err := tx.checkCredential(wd.User, wd.Credential); err != nil {
+		return Signed{}, err
+	}
 	c, err := tx.load(wd.ID, wd.User)
 	if err != nil {
 		return Signed{}, err

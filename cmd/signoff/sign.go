@@ -96,8 +96,12 @@ func (cmd *signCommand) Run(ctx context.Context, c *common, t console.Terminal) 
 		if err != nil {
 			return err
 		}
-		if err := authenticate(ctx, t, o, cmd.As, password); err != nil {
+		credential, err := authenticate(ctx, t, o, cmd.As, password)
+		if err != nil {
 			return err
+		}
+		for i := range cases {
+			cases[i].Credential = credential
 		}
 		signed, refused := cmd.sign(ctx, t, o, cases)
 		if err := console.PrintFacts(t, signed, func(w io.Writer) { printSigned(w, signed) }); err != nil {
@@ -220,12 +224,12 @@ func contradictions(ctx context.Context, o *outbox.Outbox, shown []review.Waitin
 	return found, nil
 }
 
-// authenticate checks the PI's password. It prints when the PI signed in last, and when an
+// authenticate checks the PI's password and returns the PI's credential. It prints when the PI signed in last, and when an
 // operator set a one-time password last, so that the PI notices what somebody else did.
-func authenticate(ctx context.Context, t console.Terminal, o *outbox.Outbox, user, password string) error {
+func authenticate(ctx context.Context, t console.Terminal, o *outbox.Outbox, user, password string) (credential string, err error) {
 	pi, err := o.Accounts().Authenticate(ctx, user, password, localAddress)
 	if err != nil {
-		return err
+		return "", err
 	}
 	last, reset := "never", "not recorded"
 	if s := pi.LastSignIn; !s.Time.IsZero() {
@@ -235,7 +239,7 @@ func authenticate(ctx context.Context, t console.Terminal, o *outbox.Outbox, use
 		reset = events.FormatTime(pi.LastReset)
 	}
 	fmt.Fprintf(t.Err, "Last sign-in of %s: %s. Last one-time password of an operator: %s.\n", user, last, reset)
-	return nil
+	return pi.Credential, nil
 }
 
 // atOnce is how many cases are signed at the same time, so that they share

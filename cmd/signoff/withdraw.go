@@ -54,11 +54,12 @@ func (cmd *withdrawCommand) Run(ctx context.Context, c *common, t console.Termin
 		if err != nil {
 			return err
 		}
-		if err := authenticate(ctx, t, o, cmd.As, password); err != nil {
+		credential, err := authenticate(ctx, t, o, cmd.As, password)
+		if err != nil {
 			return err
 		}
 		signed, err := o.Withdraw(ctx, outbox.Withdrawal{
-			User: cmd.As, ID: cmd.ID, Meaning: cmd.Meaning, Reason: cmd.Reason, Registration: last.Registration,
+			User: cmd.As, Credential: credential, ID: cmd.ID, Meaning: cmd.Meaning, Reason: cmd.Reason, Registration: last.Registration,
 		})
 		if err != nil {
 			return err

@@ -37,11 +37,15 @@ type WrongAttempts struct {
 	Last  time.Time // of the last one
 }
 
+// maxDrift is how far a clock is corrected while it runs without being wrong.
+const maxDrift = 5 * time.Second
+
 // Wait returns how long the next attempt has to wait at the time now; 0 if it may
-// be made. It never returns more than Longest, even if the clock was set back since the
-// last attempt.
+// be made. It never returns more than Longest. If the last attempt is in the future, it was
+// made by a clock that was ahead and has been set back since: the wait would last until the
+// clock shows that time again, so there is none. The next wrong attempt begins another one.
 func (p SignInPolicy) Wait(w WrongAttempts, now time.Time) time.Duration {
-	if w.Count < p.Free {
+	if w.Count < p.Free || w.Last.Sub(now) > maxDrift {
 		return 0
 	}
 	wait := p.First

@@ -59,9 +59,19 @@ func TestTheSignInPolicyBoundsWrongAttempts(t *testing.T) {
 func TestAClockThatIsSetBackLocksForNoLongerThanThePolicySays(t *testing.T) {
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	for name, p := range policies {
-		w := access.WrongAttempts{Count: 100, Last: now.Add(24 * time.Hour)}
-		if wait := p.Wait(w, now); wait != p.Longest {
-			t.Errorf("%s: %s", name, wait)
+		for _, ahead := range []time.Duration{time.Second, time.Minute, 24 * time.Hour, 10 * 365 * 24 * time.Hour} {
+			w := access.WrongAttempts{Count: 100, Last: now.Add(ahead)}
+			wait := p.Wait(w, now)
+			if wait > p.Longest {
+				t.Errorf("%s, set back by %s: %s", name, ahead, wait)
+			}
+			if again := p.Wait(w, now.Add(wait+5*time.Second)); again != 0 {
+				t.Errorf("%s, set back by %s: after a wait of %s it has to wait %s more", name, ahead, wait, again)
+			}
+			// The next wrong attempt is by the clock that is right.
+			if wait := p.Wait(p.Add(w, now), now); wait != p.Longest {
+				t.Errorf("%s, set back by %s: %s after another wrong attempt", name, ahead, wait)
+			}
 		}
 	}
 }

@@ -209,3 +209,46 @@ func TestConnectionsWithTLSAreLimitedFromTheirHandshakeOn(t *testing.T) {
 		transport.CloseIdleConnections()
 	}
 }
+
+// A connection of HTTP/2 may have a request that is answered slowly beside quick ones.
+func TestQuickRequestsDoNotKeepAConnectionWithASlowOne(t *testing.T) {
+	plain := httptest.NewUnstartedServer(nil)
+	plain.StartTLS() // for its certificate
+	defer plain.Close()
+	s := serveLimited(t, connections.Config{Max: 2}, plain.TLS)
+	roots := x509.NewCertPool()
+	roots.AddCert(plain.Certificate())
+	client := func() *http.Client {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+		t.Cleanup(transport.CloseIdleConnections)
+		return &http.Client{Transport: transport, Timeout: time.Minute}
+	}
+	get := func(c *http.Client, path string) error {
+		response, err := c.Get("https://" + s.address + path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(response.Body.Close(), map[bool]error{false: errors.New(response.Proto)}[response.ProtoMajor == 2])
+	}
+	var slow sync.WaitGroup
+	defer slow.Wait()
+	clients := []*http.Client{client(), client()}
+	for _, c := range clients {
+		slow.Go(func() { _ = get(c, "/slow") })
+		<-s.slow
+	}
+	for range 3 {
+		s.clock.advance(15 * time.Second)
+		for _, c := range clients {
+			if err := get(c, "/"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := get(client(), "/"); err != nil {
+		t.Errorf("another client: %v", err)
+	}
+	if closed := s.closedConnections(t); closed["slow answer"] == 0 {
+		t.Errorf("closed: %v", closed)
+	}
+}

@@ -166,8 +166,9 @@ func (p *passwords) remember(tag [sha256.Size]byte, now time.Time) {
 	p.remembered.Add(tag, now.Add(rememberFor))
 }
 
-// remembers reports whether a check of this tag was successful in the last 15 minutes.
+// remembers reports whether a check of this tag was successful in the last 15 minutes. One
+// that was remembered for longer is of a clock that was set back since.
 func (p *passwords) remembers(tag [sha256.Size]byte, now time.Time) bool {
 	until, ok := p.remembered.Get(tag)
-	return ok && now.Before(until)
+	return ok && now.Before(until) && until.Sub(now) <= rememberFor
 }

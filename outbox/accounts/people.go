@@ -3,6 +3,8 @@ package accounts
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
@@ -18,6 +20,12 @@ type PI struct {
 	Name     string   `json:"name"` // as printed beside a signature
 	Studies  []string `json:"studies"`
 	Disabled bool     `json:"disabled"`
+
+	// Credential identifies the PI's password: it changes whenever another one is set,
+	// by the PI or by an operator, and not when the same one is hashed anew. A session
+	// in which it has changed is to end. Only Authenticate and Standing set it;
+	// Authenticate to that of the password that it has checked.
+	Credential string `json:"-"`
 
 	LastSignIn LastSignIn `json:"-"` // the one before this answer
 	LastReset  time.Time  `json:"-"` // when an operator set a one-time password last; zero if that was before it was recorded
@@ -348,6 +356,7 @@ type person struct {
 	disabled string // when the PI was disabled; empty where the PI is not
 	oneTime  string // until when a one-time password is accepted; empty where the PI chose the password
 	reset    string // when an operator set a one-time password last
+	line     int64  // of the audit trail, by which the former password that the PI chose was replaced; 0 where none was
 
 	signedIn, signedInFrom string // the last sign-in
 
@@ -358,7 +367,8 @@ type person struct {
 // people p. There is a row for each study that is granted, and one if none is.
 const (
 	personColumns = `coalesce(p."user", ''), coalesce(p.name, ''), coalesce(p.password, ''), coalesce(p.disabled, ''), coalesce(p.one_time, ''),
-		coalesce(p.reset, ''), coalesce(s.time, ''), coalesce(s.address, ''), coalesce(g.study, '')`
+		coalesce(p.reset, ''), coalesce(s.time, ''), coalesce(s.address, ''), coalesce(g.study, ''),
+		(select coalesce(max(f.line), 0) from former_passwords f where f."user" = p."user")`
 	joinPerson = `
 		left join sign_ins s on s."user" = p."user"
 		left join grants g on g."user" = p."user" and g.revoked = ''`
@@ -368,12 +378,33 @@ const (
 // those that are granted.
 func (p *person) scan(row database.Row, more ...any) error {
 	var study string
-	columns := []any{&p.user, &p.name, &p.password, &p.disabled, &p.oneTime, &p.reset, &p.signedIn, &p.signedInFrom, &study}
+	columns := []any{&p.user, &p.name, &p.password, &p.disabled, &p.oneTime, &p.reset, &p.signedIn, &p.signedInFrom, &study, &p.line}
 	if err := row.Scan(append(columns, more...)...); err != nil {
 		return err
 	}
 	if study != "" {
 		p.studies = append(p.studies, study)
+	}
+	return nil
+}
+
+// credential returns PI.Credential. Each choice of a password by the PI either ends a
+// one-time password or stores the line by which a former one was replaced.
+func (p person) credential() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", p.oneTime, p.reset, p.line))
+	return hex.EncodeToString(sum[:])
+}
+
+// CheckCredential returns an Unauthenticated Error unless the PI, who was authenticated
+// before the transaction, still has the password that the credential identifies and is not
+// disabled.
+func CheckCredential(tx *ledger.Tx, user, credential string) error {
+	p, err := getPerson(tx, user)
+	if err != nil {
+		return err
+	}
+	if p.credential() != credential || p.disabled != "" {
+		return events.Errorf(events.Unauthenticated, "the password of %s was changed just now, or the PI was disabled; sign in again", user)
 	}
 	return nil
 }

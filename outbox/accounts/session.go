@@ -2,9 +2,8 @@ package accounts
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
@@ -15,11 +14,6 @@ import (
 type Standing struct {
 	PI
 
-	// Credential identifies the PI's password: it changes whenever another one is set,
-	// by the PI or by an operator, and not when the same one is hashed anew. A session
-	// in which it has changed is to end.
-	Credential string
-
 	// OneTime reports whether an operator set the password. It serves only to choose
 	// another one.
 	OneTime bool
@@ -29,11 +23,8 @@ type Standing struct {
 // Unauthenticated if there is no such PI.
 func (acc *Accounts) Standing(ctx context.Context, user string) (s Standing, err error) {
 	var p person
-	// Each choice of a password by the PI either ends a one-time password or stores the
-	// line by which a former one was replaced.
-	var line int64
-	err = database.Each(ctx, acc.ledger.DB.Reader, func(row database.Row) error { return p.scan(row, &line) }, `
-		select `+personColumns+`, (select coalesce(max(line), 0) from former_passwords o where o."user" = p."user")
+	err = database.Each(ctx, acc.ledger.DB.Reader, func(row database.Row) error { return p.scan(row) }, `
+		select `+personColumns+`
 		from people p`+joinPerson+`
 		where p."user" = +?
 		order by g.study`, user)
@@ -46,8 +37,7 @@ func (acc *Accounts) Standing(ctx context.Context, user string) (s Standing, err
 	if s.PI, err = p.describe(); err != nil {
 		return s, err
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", p.oneTime, p.reset, line))
-	s.Credential, s.OneTime = hex.EncodeToString(sum[:]), p.oneTime != ""
+	s.Credential, s.OneTime = p.credential(), p.oneTime != ""
 	return s, nil
 }
 
@@ -63,23 +53,36 @@ const (
 	SessionShutdown  = "shutdown"
 )
 
-// SessionBegan audits that a PI has begun a session. Address is the client's.
-func (acc *Accounts) SessionBegan(ctx context.Context, user, address string) error {
-	return acc.recordSession(ctx, user, address, ledger.Line{Action: actionSessionBegan})
+// SessionBegan audits that a PI has begun a session. Address is the client's. The error is
+// Unauthenticated if the PI has another password by now than the credential identifies, or
+// is disabled. Then there is no session. An empty credential is not compared.
+func (acc *Accounts) SessionBegan(ctx context.Context, user, credential, address string) error {
+	return acc.recordSession(ctx, user, address, ledger.Line{Action: actionSessionBegan}, func(tx *ledger.Tx) error {
+		if credential == "" {
+			_, err := getPerson(tx, user)
+			return err
+		}
+		return CheckCredential(tx, user, credential)
+	})
 }
 
-// SessionEnded audits that a session of a PI has ended, for one of the reasons above.
-func (acc *Accounts) SessionEnded(ctx context.Context, user, address, reason string) error {
+// SessionEnded audits that a session of a PI has ended at a time, for one of the reasons
+// above.
+func (acc *Accounts) SessionEnded(ctx context.Context, user, address, reason string, at time.Time) error {
 	detail := struct {
 		Reason string `json:"reason"`
 	}{reason}
-	return acc.recordSession(ctx, user, address, ledger.Line{Action: actionSessionEnded, Detail: detail})
+	return acc.recordSession(ctx, user, address, ledger.Line{Time: at, Action: actionSessionEnded, Detail: detail}, func(tx *ledger.Tx) error {
+		_, err := getPerson(tx, user)
+		return err
+	})
 }
 
-func (acc *Accounts) recordSession(ctx context.Context, user, address string, line ledger.Line) error {
+// recordSession audits the line unless check returns an error.
+func (acc *Accounts) recordSession(ctx context.Context, user, address string, line ledger.Line, check func(*ledger.Tx) error) error {
 	line.Actor, line.Subject, line.Address = user, user, address
 	return acc.ledger.UpdateSilently(ctx, "record session", func(tx *ledger.Tx) error {
-		if _, err := getPerson(tx, user); err != nil {
+		if err := check(tx); err != nil {
 			return err
 		}
 		return tx.Audit(line)

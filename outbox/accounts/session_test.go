@@ -63,10 +63,10 @@ func TestStanding(t *testing.T) {
 
 func TestSessionsAreAudited(t *testing.T) {
 	d := newOutbox(t)
-	ok(t, d.Accounts().SessionBegan(t.Context(), "dr.a", "192.0.2.1:4711"))
+	ok(t, d.Accounts().SessionBegan(t.Context(), "dr.a", "", "192.0.2.1:4711"))
 	d.clock.advance(time.Minute)
-	ok(t, d.Accounts().SessionEnded(t.Context(), "dr.a", "192.0.2.1", accounts.SessionIdle))
-	wantCode(t, d.Accounts().SessionBegan(t.Context(), "dr.x", "192.0.2.1"), events.NotFound)
+	ok(t, d.Accounts().SessionEnded(t.Context(), "dr.a", "192.0.2.1", accounts.SessionIdle, d.clock.now()))
+	wantCode(t, d.Accounts().SessionBegan(t.Context(), "dr.x", "", "192.0.2.1"), events.NotFound)
 	var got []string
 	ok(t, d.Audit(t.Context(), outbox.AuditFilter{Action: "session"}, func(e outbox.AuditEntry) error {
 		got = append(got, e.Time.Format("15:04 ")+e.Actor+" "+e.Action+" "+e.Subject+" "+e.Address+" "+string(e.Detail))
@@ -75,5 +75,32 @@ func TestSessionsAreAudited(t *testing.T) {
 	want := []string{"12:00 dr.a session.began dr.a 192.0.2.1 {}", `12:01 dr.a session.ended dr.a 192.0.2.1 {"reason":"idle"}`}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestACredentialIsOfThePasswordThatWasChecked(t *testing.T) {
+	d := newOutbox(t)
+	acc := d.Accounts()
+	pi := must(acc.Authenticate(t.Context(), "dr.a", password, "192.0.2.1"))(t)
+	if s := must(acc.Standing(t.Context(), "dr.a"))(t); pi.Credential == "" || pi.Credential != s.Credential {
+		t.Errorf("the credential is %q, that of the standing %q", pi.Credential, s.Credential)
+	}
+	ok(t, acc.SessionBegan(t.Context(), "dr.a", pi.Credential, "192.0.2.1"))
+	ok(t, acc.ChoosePassword(t.Context(), "dr.a", password, "tr0mbone-Kafka-38", "local"))
+	wantCode(t, acc.SessionBegan(t.Context(), "dr.a", pi.Credential, "192.0.2.1"), events.Unauthenticated)
+	pi = must(acc.Authenticate(t.Context(), "dr.a", "tr0mbone-Kafka-38", "192.0.2.1"))(t)
+	ok(t, acc.SessionBegan(t.Context(), "dr.a", pi.Credential, "192.0.2.1"))
+	ok(t, acc.DisablePI(t.Context(), operator, "dr.a"))
+	wantCode(t, acc.SessionBegan(t.Context(), "dr.a", pi.Credential, "192.0.2.1"), events.Unauthenticated)
+}
+
+func TestAPasswordIsCheckedAgainAfterTheClockWasSetBack(t *testing.T) {
+	d := newOutbox(t)
+	for range 2 {
+		must(d.Accounts().Authenticate(t.Context(), "dr.a", password, "192.0.2.1"))(t)
+		if s := must(d.Accounts().Standing(t.Context(), "dr.a"))(t); !s.LastSignIn.Time.Equal(d.clock.now()) {
+			t.Errorf("the last sign-in is recorded at %s, at %s", s.LastSignIn.Time, d.clock.now())
+		}
+		d.clock.advance(-24 * time.Hour)
 	}
 }

@@ -227,7 +227,7 @@ func TestHistoryOfStudies(t *testing.T) {
 	in, _ := installQueue(t)
 	accs := in.Outbox.Accounts()
 	in.Register(followed(desktest.Other, 9, "other-subject", 50)...)
-	desktest.OK(t, accs.SessionBegan(t.Context(), desktest.OtherUser, "203.0.113.9"))
+	desktest.OK(t, accs.SessionBegan(t.Context(), desktest.OtherUser, "", "203.0.113.9"))
 	_, err := in.Outbox.SignOff(outbox.WithAddress(t.Context(), "203.0.113.9"), outbox.SignOff{User: desktest.User, Meaning: desktest.Meaning, IDs: []string{"4001"}})
 	if err == nil {
 		t.Fatal("a version was signed that cannot be")

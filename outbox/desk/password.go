@@ -68,7 +68,7 @@ func (d *Desk) choosePassword(w http.ResponseWriter, q *request) error {
 		http.Redirect(w, q.Request, "/password?"+url.Values{"changed": {"1"}}.Encode(), http.StatusSeeOther)
 		return nil
 	default:
-		return d.begin(w, q, data.User, data.Next)
+		return d.begin(w, q, data.User, "", data.Next)
 	}
 }
 

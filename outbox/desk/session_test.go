@@ -238,9 +238,9 @@ func TestTheEndOfASessionIsAuditedWhenTheOutboxIsFreeAgain(t *testing.T) {
 func TestASessionGoesOnWhileItsPasswordIsChanged(t *testing.T) {
 	in := desktest.Install(t, desk.Config{})
 	ctx, sessions := t.Context(), in.Desk.Sessions()
-	s, _, err := sessions.Begin(ctx, desktest.User, "127.0.0.1")
+	s, _, err := sessions.Begin(ctx, desktest.User, "", "127.0.0.1")
 	desktest.OK(t, err)
-	other, _, err := sessions.Begin(ctx, desktest.User, "127.0.0.1")
+	other, _, err := sessions.Begin(ctx, desktest.User, "", "127.0.0.1")
 	desktest.OK(t, err)
 	desktest.OK(t, sessions.Renew(ctx, s, func() error {
 		if err := in.Outbox.Accounts().ChoosePassword(ctx, desktest.User, desktest.Password, chosen, "local"); err != nil {
@@ -386,7 +386,7 @@ func TestAResetDuringAChangeOfThePasswordEndsTheSession(t *testing.T) {
 	t.Parallel()
 	in := desktest.Install(t, desk.Config{})
 	acc, sessions := in.Outbox.Accounts(), in.Desk.Sessions()
-	s, cookie, err := sessions.Begin(t.Context(), desktest.User, "203.0.113.9")
+	s, cookie, err := sessions.Begin(t.Context(), desktest.User, "", "203.0.113.9")
 	desktest.OK(t, err)
 	desktest.OK(t, sessions.Renew(t.Context(), s, func() error {
 		if err := acc.ChoosePassword(t.Context(), desktest.User, desktest.Password, "another horse battery", "203.0.113.9"); err != nil {
@@ -397,5 +397,40 @@ func TestAResetDuringAChangeOfThePasswordEndsTheSession(t *testing.T) {
 	}))
 	if _, _, err := sessions.Resume(t.Context(), cookie, true); !errors.As(err, &session.EndedError{}) {
 		t.Errorf("the session goes on with a password of an operator: %v", err)
+	}
+}
+
+// An outbox that cannot be written, as on a full disk, loses no end of a session.
+func TestTheEndOfASessionIsAuditedWhenThatIsPossibleAgain(t *testing.T) {
+	t.Parallel()
+	clock := desktest.NewClock()
+	in := desktest.Install(t, desk.Config{Clock: clock.Now})
+	b, other := in.SignedIn(desktest.User), in.SignedIn(desktest.OtherUser)
+	writable := func(yes bool) {
+		_, err := in.Outbox.DB().Writer.Exec(map[bool]string{false: "pragma query_only = on", true: "pragma query_only = off"}[yes])
+		desktest.OK(t, err)
+	}
+	writable(false)
+	signedOut := clock.Now()
+	b.Post("/sign-out", nil)
+	clock.Add(time.Minute)
+	if got := in.Ends(desktest.User); len(got) != 0 {
+		t.Fatalf("audited: %v", got)
+	}
+	writable(true)
+	desktest.Eventually(t, "the end is audited", func() bool { return slices.Equal(in.Ends(desktest.User), []string{accounts.SessionSignedOut}) })
+	desktest.OK(t, in.Outbox.Audit(t.Context(), outbox.AuditFilter{Action: "session.ended"}, func(e outbox.AuditEntry) error {
+		if !e.Time.Equal(signedOut.Truncate(time.Microsecond)) {
+			t.Errorf("audited at %s, ended at %s", e.Time, signedOut)
+		}
+		return nil
+	}))
+
+	writable(false)
+	other.Post("/sign-out", nil)
+	writable(true)
+	in.EndSessions() // perhaps before the next attempt
+	if got := in.Ends(desktest.OtherUser); !slices.Equal(got, []string{accounts.SessionSignedOut}) {
+		t.Errorf("audited: %v", got)
 	}
 }

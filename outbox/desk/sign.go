@@ -15,6 +15,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/metrics"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/session"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/signform"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/signing"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
@@ -88,7 +89,7 @@ func (d *Desk) signOff(w http.ResponseWriter, q *request) error {
 		}
 		return again(http.StatusBadRequest, problem(items...))
 	}
-	if err := d.confirm(w, q); err != nil {
+	if r.Credential, err = d.confirm(w, q); err != nil {
 		if !q.signedIn() {
 			return err
 		}
@@ -127,6 +128,9 @@ func (d *Desk) refuseSignOff(w http.ResponseWriter, q *request, r signing.Reques
 	status, _ := rest.StatusOf(err)
 	if status >= http.StatusInternalServerError {
 		return err // the page of the error asks to look at the case before signing again
+	}
+	if status == http.StatusUnauthorized {
+		return d.lost(w, q, err)
 	}
 	if status == http.StatusNotFound || status == http.StatusForbidden { // the grant has ended meanwhile
 		return hidden(err, errNoCase)
@@ -232,27 +236,28 @@ func (d *Desk) missingCredentials(q *request, prefix string) []page.ProblemItem 
 }
 
 // confirm checks the user name and the password in the form, for a signature of the PI of
-// the session. The error is about the field "user" or "password". If it is the wrong
-// password that locks the PI's name at this address, the session ends.
-func (d *Desk) confirm(w http.ResponseWriter, q *request) error {
+// the session, and returns the PI's credential. The error is about the field "user" or
+// "password". If it is the wrong password that locks the PI's name at this address, the
+// session ends.
+func (d *Desk) confirm(w http.ResponseWriter, q *request) (credential string, err error) {
 	if user := q.PostForm.Get("user"); user != "" && user != q.pi.User {
 		// The password is not checked, so that nobody can try those of others here.
-		return &events.Error{Code: events.Forbidden, Field: "user", Message: "This is not your user name; nobody can sign for another. Nothing was signed."}
+		return "", &events.Error{Code: events.Forbidden, Field: "user", Message: "This is not your user name; nobody can sign for another. Nothing was signed."}
 	}
-	_, err := d.outbox.Accounts().Authenticate(q.Context(), q.pi.User, q.PostForm.Get("password"), q.address)
+	pi, err := d.outbox.Accounts().Authenticate(q.Context(), q.pi.User, q.PostForm.Get("password"), q.address)
 	switch events.CodeOf(err) {
 	case events.Unauthenticated:
 		if d.endIfLocked(w, q, err) {
-			return &events.Error{
+			return "", &events.Error{
 				Code: events.Throttled, RetryAfter: waitOf(err), Err: err,
 				Message: "Five wrong passwords in a row: your name is locked on this computer for 15 minutes, and you are signed out. Nothing was signed.",
 			}
 		}
-		return &events.Error{Code: events.Unauthenticated, Field: "password", Message: "The password is wrong. Nothing was signed.", Err: err}
+		return "", &events.Error{Code: events.Unauthenticated, Field: "password", Message: "The password is wrong. Nothing was signed.", Err: err}
 	case events.Forbidden, events.Throttled:
-		return &events.Error{Code: events.CodeOf(err), Field: "password", Message: sentence(err) + " Nothing was signed.", Err: err}
+		return "", &events.Error{Code: events.CodeOf(err), Field: "password", Message: sentence(err) + " Nothing was signed.", Err: err}
 	}
-	return err
+	return pi.Credential, err
 }
 
 // refuseCredentials shows a form again for which confirm returned err.
@@ -266,6 +271,16 @@ func refuseCredentials(err error, prefix string, again func(int, *page.Problem) 
 		status = http.StatusTooManyRequests
 	}
 	return again(status, problem(page.ProblemItem{Field: prefix + e.Field, Text: e.Message}))
+}
+
+// lost answers a form whose password was changed while it was carried out, by another
+// session or an operator, which has refused it with err. That has ended the session too.
+func (d *Desk) lost(w http.ResponseWriter, q *request, err error) error {
+	var ended session.EndedError
+	if _, over := d.sessions.Check(q.Context(), q.session); !errors.As(over, &ended) {
+		return errors.Join(err, over)
+	}
+	return d.sendToSignIn(w, q, ended)
 }
 
 // sentence returns the message of an error for the page.

@@ -86,12 +86,14 @@ func (d *Desk) signIn(w http.ResponseWriter, q *request) error {
 	pi, err := d.outbox.Accounts().Authenticate(q.Context(), user, q.PostFormValue("password"), q.address)
 	switch events.CodeOf(err) {
 	case "":
-		outcome, err := metrics.SignedIn, d.begin(w, q, pi.User, next)
-		if err != nil {
+		outcome := metrics.SignedIn
+		if err = d.begin(w, q, pi.User, pi.Credential, next); err != nil {
 			outcome = metrics.SignInFailed
 		}
 		d.cfg.Metrics.CountSignIn(outcome)
-		return err
+		if events.CodeOf(err) != events.Unauthenticated { // the password was changed since it was checked
+			return err
+		}
 	case events.Forbidden:
 		d.cfg.Metrics.CountSignIn(metrics.SignInOneTime)
 		http.Redirect(w, q.Request, "/password?"+url.Values{"one-time": {"1"}, "next": {next}}.Encode(), http.StatusSeeOther)
@@ -127,8 +129,9 @@ func refusal(err error, what string) string {
 // begin begins a session of a PI who has just given the password, and sends to a page. On
 // the way is the sign-in: it sends on who is signed in, and explains where the browser does
 // not return the cookie.
-func (d *Desk) begin(w http.ResponseWriter, q *request, user, next string) error {
-	_, cookie, err := d.sessions.Begin(q.Context(), user, q.address)
+// The credential is that of the password, as session.Sessions.Begin has it.
+func (d *Desk) begin(w http.ResponseWriter, q *request, user, credential, next string) error {
+	_, cookie, err := d.sessions.Begin(q.Context(), user, credential, q.address)
 	if err != nil {
 		return err
 	}

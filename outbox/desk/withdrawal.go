@@ -34,7 +34,7 @@ func (d *Desk) withdraw(w http.ResponseWriter, q *request) error {
 	if len(items) > 0 {
 		return again(http.StatusBadRequest, problem(items...))
 	}
-	if err := d.confirm(w, q); err != nil {
+	if wd.Credential, err = d.confirm(w, q); err != nil {
 		if !q.signedIn() {
 			return err
 		}
@@ -56,6 +56,9 @@ func (d *Desk) refuseWithdrawal(w http.ResponseWriter, q *request, wd outbox.Wit
 	status, _ := rest.StatusOf(err)
 	if status >= http.StatusInternalServerError {
 		return err
+	}
+	if status == http.StatusUnauthorized {
+		return d.lost(w, q, err)
 	}
 	if status == http.StatusNotFound || status == http.StatusForbidden {
 		return hidden(err, errNoAssessment)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -58,9 +59,9 @@ func (p *Server) serveHTTP() error {
 // pageOff is the value of --ops-page without the operator's page.
 const pageOff = "off"
 
-// findings returns the conditions in /readyz that do not hold, for the operator's page. The
-// outbox is only asked whether it can be written: the commit of its condition would make
-// every page that follows the server ask again.
+// findings returns the conditions in /readyz that do not hold, for the operator's page. Of
+// that of the outbox nothing is committed, which would make every page that follows the
+// server ask again.
 func (p *Server) findings(ctx context.Context) (found []overview.Finding) {
 	ctx, cancel := context.WithTimeout(ctx, ReadyTimeout)
 	defer cancel()
@@ -68,7 +69,7 @@ func (p *Server) findings(ctx context.Context) (found []overview.Finding) {
 	all := append(blocking, p.notices()...)
 	for i := range all {
 		if all[i].name == outboxCheck {
-			all[i].ok = p.Outbox.CanWrite
+			all[i].ok = func(ctx context.Context) error { return cmp.Or(p.Outbox.CanWrite(ctx), p.findSpace(ctx)) }
 		}
 	}
 	for i, err := range run(ctx, all) {

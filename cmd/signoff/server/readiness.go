@@ -80,7 +80,7 @@ const outboxCheck = "outbox"
 // checks returns the conditions of readiness.
 func (p *Server) checks() []check {
 	checks := []check{
-		{outboxCheck, p.Outbox.Ping},
+		{outboxCheck, p.writeOutbox},
 		{"stream", func(context.Context) error {
 			if s := p.Relay.Status(); !s.Ready() {
 				return fmt.Errorf("publisher %s: %s", s.State, s.Reason)
@@ -106,9 +106,9 @@ func (p *Server) checks() []check {
 // modelCheck returns the check that the read model has applied what the stream held, still
 // follows it, and can tell who has access.
 func (p *Server) modelCheck() check {
-	return check{"readModel", func(context.Context) error {
+	return check{"readModel", func(ctx context.Context) error {
 		switch s := p.Model.Status(); {
-		case s.State == readmodel.Red:
+		case s.State == readmodel.Red && p.findSpace(ctx) == nil: // else it goes on when the disk has space
 			return fmt.Errorf("read model %s, %d events behind: %s; if this stream is the right one, signoff rebuild makes the read model anew", s.State, s.Lag, s.Reason)
 		case !s.CaughtUp:
 			return fmt.Errorf("read model %s, %d events behind: %s", s.State, s.Lag, s.Reason)

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -54,7 +55,11 @@ type conn struct {
 	listener *Listener
 	address  netip.Addr
 	state    state
-	since    time.Time // when it got the state, or its last request began to be answered
+	since    time.Time // when it got the state, or the request that is answered for longest began to be
+
+	// When each request that is answered now began to be, in that order. HTTP/2 has many at
+	// a time on a connection.
+	requests []*time.Time
 }
 
 // state is what a connection does.
@@ -249,7 +254,7 @@ func (l *Listener) Observe(s *http.Server, accepted func(net.Conn) net.Conn) {
 	}
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, ok := r.Context().Value(key{}).(*conn); ok {
-			l.set(c, answering)
+			defer l.begin(c)()
 		}
 		handler.ServeHTTP(w, r)
 	})
@@ -261,6 +266,26 @@ func (l *Listener) Observe(s *http.Server, accepted func(net.Conn) net.Conn) {
 			l.set(c, idle)
 		case s == http.StateActive: // the first byte of a request has arrived
 			l.set(c, reading)
+		}
+	}
+}
+
+// begin is called when a request of a connection begins to be answered, and its result when
+// the handler returns. The connection has the state answering until http.Server says that it
+// is idle, since the request that is answered for longest. So quick requests do not hide a
+// slow one.
+func (l *Listener) begin(c *conn) (done func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	began := l.cfg.Clock()
+	c.requests = append(c.requests, &began)
+	c.state, c.since = answering, *c.requests[0]
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		c.requests = slices.DeleteFunc(c.requests, func(other *time.Time) bool { return other == &began })
+		if c.state == answering && len(c.requests) > 0 {
+			c.since = *c.requests[0]
 		}
 	}
 }

@@ -13,6 +13,8 @@ type caller struct {
 	role    Role
 	name    string   // the id of a source, or the user name of a PI
 	studies []string // ids of those that are granted
+
+	credential string // of a PI: accounts.PI.Credential
 }
 
 // granted reports whether the caller is granted a study.
@@ -41,7 +43,7 @@ func (a *API) authenticate(q *request) (caller, error) {
 	case strings.EqualFold(scheme, "Bearer"):
 		id, secret, _ := strings.Cut(strings.Trim(credentials, " "), ".")
 		source, err := a.outbox.Accounts().AuthenticateSource(q.Context(), id, secret, q.address)
-		return caller{Source, source.ID, source.Studies}, err
+		return caller{role: Source, name: source.ID, studies: source.Studies}, err
 	case strings.EqualFold(scheme, "Basic"):
 		user, password, ok := q.BasicAuth()
 		if !ok {
@@ -54,7 +56,7 @@ func (a *API) authenticate(q *request) (caller, error) {
 				Message: "An operator has set this password. It is only for choosing another one: on the page /password of this server, or with signoff pi password " + user + ".",
 			}
 		}
-		return caller{PI, pi.User, pi.Studies}, err
+		return caller{role: PI, name: pi.User, studies: pi.Studies, credential: pi.Credential}, err
 	default:
 		return caller{}, events.Errorf(events.Unauthenticated, "The scheme is neither Basic nor Bearer: %s", wanted)
 	}

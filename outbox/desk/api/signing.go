@@ -58,7 +58,7 @@ func (a *API) signAssessment(w http.ResponseWriter, q *request) error {
 		return err
 	}
 	item := signing.Item{ID: q.PathValue("id")}
-	r := signing.Request{User: q.caller.name, TraceParent: q.Header.Get(traceParent), Channel: channel}
+	r := signing.Request{User: q.caller.name, Credential: q.caller.credential, TraceParent: q.Header.Get(traceParent), Channel: channel}
 	if err := readJSON(w, q, members{"meaning": text(&r.Meaning), "stamp": text(&r.Stamp), "digest": text(&item.Digest), "reason": text(&item.Reason)}); err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (a *API) signCase(w http.ResponseWriter, q *request) error {
 	if err := a.maySign(); err != nil {
 		return err
 	}
-	r := signing.Request{User: q.caller.name, TraceParent: q.Header.Get(traceParent), Channel: channel}
+	r := signing.Request{User: q.caller.name, Credential: q.caller.credential, TraceParent: q.Header.Get(traceParent), Channel: channel}
 	err := readJSON(w, q, members{"meaning": text(&r.Meaning), "stamp": text(&r.Stamp), "assessments": func(reader *strictjson.Reader) error {
 		_, err := reader.Array(func(int) error {
 			var item signing.Item
@@ -212,7 +212,7 @@ func (a *API) withdraw(w http.ResponseWriter, q *request) error {
 	if err != nil {
 		return err
 	}
-	wd := outbox.Withdrawal{User: q.caller.name, ID: q.PathValue("id"), Tag: tag, TraceParent: q.Header.Get(traceParent), Channel: channel}
+	wd := outbox.Withdrawal{User: q.caller.name, Credential: q.caller.credential, ID: q.PathValue("id"), Tag: tag, TraceParent: q.Header.Get(traceParent), Channel: channel}
 	if err := readJSON(w, q, members{"meaning": text(&wd.Meaning), "reason": text(&wd.Reason)}); err != nil {
 		return err
 	}

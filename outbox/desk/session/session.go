@@ -10,6 +10,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -47,8 +48,8 @@ type Config struct {
 // Accounts is the part of accounts.Accounts that sessions need.
 type Accounts interface {
 	Standing(ctx context.Context, user string) (accounts.Standing, error)
-	SessionBegan(ctx context.Context, user, address string) error
-	SessionEnded(ctx context.Context, user, address, reason string) error
+	SessionBegan(ctx context.Context, user, credential, address string) error
+	SessionEnded(ctx context.Context, user, address, reason string, at time.Time) error
 }
 
 // Sessions are the sessions of one process. Its methods may be called concurrently.
@@ -60,11 +61,16 @@ type Sessions struct {
 	open  map[key]*Session
 	ended map[key]string // the reason, for the page that the browser asks for next
 	order []key          // of ended, the oldest first
-	late  []end          // that could not be audited yet, the oldest first
+
+	unrecorded []end // that could not be audited yet; Run tries again
 }
 
-// end is the end of a session, for the audit trail.
-type end struct{ user, address, reason string }
+// end is the end of a session.
+type end struct {
+	session *Session
+	reason  string
+	at      time.Time
+}
 
 // key is the SHA-256 of a cookie's value.
 type key [sha256.Size]byte
@@ -79,7 +85,7 @@ type Session struct {
 	done chan struct{} // closed when the session ends
 
 	// Guarded by Sessions.mu.
-	credential string    // accounts.Standing.Credential of the password that it goes with
+	credential string    // accounts.PI.Credential of the password that it goes with
 	renewing   bool      // Renew is under way, and the credential may differ
 	seen       time.Time // of the last activity
 	signed     bool      // both components of a signature were given in it
@@ -123,9 +129,12 @@ func New(a Accounts, cfg Config) *Sessions {
 func (ss *Sessions) IdleAfter() time.Duration { return ss.cfg.Idle }
 
 // Begin begins a session of a PI who has just been authenticated, and returns it with the
-// value of its cookie. The PI's oldest session ends if there would be more than five. The
-// error is Throttled while there are 10,000 sessions, and Forbidden for a one-time password.
-func (ss *Sessions) Begin(ctx context.Context, user, address string) (s *Session, cookie string, err error) {
+// value of its cookie. Credential is accounts.PI.Credential of the password that was
+// checked, or "" for the present one. The PI's oldest session ends if there would be more
+// than five. The error is Throttled while there are 10,000 sessions, Forbidden for a
+// one-time password, and Unauthenticated if the password was changed since it was checked,
+// or the PI disabled.
+func (ss *Sessions) Begin(ctx context.Context, user, credential, address string) (s *Session, cookie string, err error) {
 	standing, err := ss.accounts.Standing(ctx, user)
 	if err != nil {
 		return nil, "", err
@@ -133,12 +142,13 @@ func (ss *Sessions) Begin(ctx context.Context, user, address string) (s *Session
 	if standing.OneTime {
 		return nil, "", events.Errorf(events.Forbidden, "an operator has set this password; choose one of your own first")
 	}
+	credential = cmp.Or(credential, standing.Credential)
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
 	now := ss.cfg.Clock()
 	s = &Session{
 		User: user, Address: address, Began: now, seen: now,
-		key: sha256.Sum256(random), credential: standing.Credential, done: make(chan struct{}),
+		key: sha256.Sum256(random), credential: credential, done: make(chan struct{}),
 	}
 	ss.mu.Lock()
 	if len(ss.open) >= maxSessions {
@@ -149,22 +159,22 @@ func (ss *Sessions) Begin(ctx context.Context, user, address string) (s *Session
 	ss.mu.Unlock()
 
 	// The session is not known to the browser before its begin is on record.
-	if err := ss.accounts.SessionBegan(ctx, user, address); err != nil {
+	if err := ss.accounts.SessionBegan(ctx, user, credential, address); err != nil {
 		ss.mu.Lock()
 		delete(ss.open, s.key)
 		ss.mu.Unlock()
 		return nil, "", err
 	}
-	for replaced := ss.surplus(s); replaced != nil; replaced = ss.surplus(s) {
-		ss.end(ctx, replaced, accounts.SessionReplaced)
+	for replaced := ss.removeSurplus(s); replaced != nil; replaced = ss.removeSurplus(s) {
+		ss.recordEnd(ctx, replaced, accounts.SessionReplaced)
 	}
 	return s, base64.RawURLEncoding.EncodeToString(random), nil
 }
 
-// surplus returns the oldest session of the PI of a new one if there are too many, or nil.
-// Each sign-in calls it after its own session is open, so sign-ins at the same time leave
-// no more than are allowed.
-func (ss *Sessions) surplus(latest *Session) (oldest *Session) {
+// removeSurplus removes the oldest session of the PI of a new one if there are too many, and
+// returns it, or nil. Each sign-in calls it after its own session is open, so sign-ins at the
+// same time leave no more than are allowed, and no fewer.
+func (ss *Sessions) removeSurplus(latest *Session) (oldest *Session) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	n := 0
@@ -179,6 +189,7 @@ func (ss *Sessions) surplus(latest *Session) (oldest *Session) {
 	if n <= maxPerUser {
 		return nil
 	}
+	ss.remove(oldest, accounts.SessionReplaced)
 	return oldest
 }
 
@@ -278,9 +289,18 @@ const maxEnded = 10_000
 
 func (ss *Sessions) end(ctx context.Context, s *Session, reason string) {
 	ss.mu.Lock()
+	removed := ss.remove(s, reason)
+	ss.mu.Unlock()
+	if removed {
+		ss.recordEnd(ctx, s, reason)
+	}
+}
+
+// remove makes a session one that has ended, and reports whether it was open. The Sessions
+// must be locked.
+func (ss *Sessions) remove(s *Session, reason string) bool {
 	if _, ok := ss.open[s.key]; !ok {
-		ss.mu.Unlock()
-		return
+		return false
 	}
 	delete(ss.open, s.key)
 	ss.ended[s.key] = reason
@@ -289,37 +309,39 @@ func (ss *Sessions) end(ctx context.Context, s *Session, reason string) {
 		ss.order = ss.order[1:]
 	}
 	close(s.done)
-	ss.mu.Unlock()
-	// The end is recorded also if the request that found it was given up.
-	ctx = context.WithoutCancel(ctx)
-	if err := ss.accounts.SessionEnded(ctx, s.User, s.Address, reason); err != nil {
-		ss.cfg.Log.ErrorContext(ctx, "cannot audit the end of a session; it is tried again", "user", s.User, "reason", reason, "error", err)
+	return true
+}
+
+// recordEnd audits the end of a session, also if the request that found it was given up. If
+// that fails, Run tries again.
+func (ss *Sessions) recordEnd(ctx context.Context, s *Session, reason string) {
+	e := end{s, reason, ss.cfg.Clock()}
+	if err := ss.audit(ctx, e); err != nil {
+		ss.cfg.Log.ErrorContext(ctx, "cannot audit the end of a session yet", "user", s.User, "reason", reason, "error", err)
 		ss.mu.Lock()
 		defer ss.mu.Unlock()
-		if len(ss.late) < maxEnded {
-			ss.late = append(ss.late, end{s.User, s.Address, reason})
-		}
+		ss.unrecorded = append(ss.unrecorded, e)
 	}
 }
 
-// recordLate audits the ends that could not be audited before, such as while another process
-// wrote to the outbox. It stops at the first that still cannot be. Only Run calls it.
-func (ss *Sessions) recordLate(ctx context.Context) {
-	for {
-		ss.mu.Lock()
-		if len(ss.late) == 0 {
-			ss.mu.Unlock()
-			return
-		}
-		next := ss.late[0]
-		ss.mu.Unlock()
-		if ss.accounts.SessionEnded(ctx, next.user, next.address, next.reason) != nil {
-			return
-		}
-		ss.mu.Lock()
-		ss.late = ss.late[1:]
-		ss.mu.Unlock()
+func (ss *Sessions) audit(ctx context.Context, e end) error {
+	return ss.accounts.SessionEnded(context.WithoutCancel(ctx), e.session.User, e.session.Address, e.reason, e.at)
+}
+
+// recordAgain audits the ends that could not be audited before, in their order, until one
+// of them fails. It returns how many are left.
+func (ss *Sessions) recordAgain(ctx context.Context) (left int) {
+	ss.mu.Lock()
+	again := ss.unrecorded
+	ss.unrecorded = nil
+	ss.mu.Unlock()
+	for len(again) > 0 && ss.audit(ctx, again[0]) == nil {
+		again = again[1:]
 	}
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.unrecorded = append(again, ss.unrecorded...)
+	return len(ss.unrecorded)
 }
 
 // Signed reports whether both components of a signature, the user name and the password,
@@ -401,11 +423,13 @@ func (ss *Sessions) Run(ctx context.Context) error {
 			for _, s := range ss.all() {
 				ss.end(ctx, s, accounts.SessionShutdown)
 			}
-			ss.recordLate(context.WithoutCancel(ctx))
+			if left := ss.recordAgain(ctx); left > 0 {
+				ss.cfg.Log.ErrorContext(ctx, "the ends of sessions are not in the audit trail", "sessions", left)
+			}
 			return nil
 		case <-tick.C:
 		}
-		ss.recordLate(ctx)
+		ss.recordAgain(ctx)
 		for _, s := range ss.all() {
 			if reason := ss.over(s); reason != "" {
 				ss.end(ctx, s, reason)

@@ -22,6 +22,7 @@ type Item struct {
 // Request is what a PI signs at once, of one case.
 type Request struct {
 	User        string // who was authenticated by the caller
+	Credential  string // as in outbox.SignOff
 	Meaning     string
 	Stamp       string // review.Case.Stamp of the case that the PI was shown
 	Items       []Item
@@ -41,7 +42,7 @@ type Request struct {
 // those of c.
 func SignOff(c review.Case, r Request) (outbox.SignOff, error) {
 	s := outbox.SignOff{
-		User: r.User, Meaning: Line(r.Meaning), Stamp: r.Stamp, TraceParent: r.TraceParent, Channel: r.Channel,
+		User: r.User, Credential: r.Credential, Meaning: Line(r.Meaning), Stamp: r.Stamp, TraceParent: r.TraceParent, Channel: r.Channel,
 		Expected: make(map[string]outbox.Expected), Remarks: make(map[string]outbox.Remark),
 	}
 	checked := r.Checked
