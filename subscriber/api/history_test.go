@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -19,6 +20,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
+	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
 // sign publishes a version of a report, and the event of its lesions before it.
@@ -432,17 +434,54 @@ func TestHistory(t *testing.T) {
 	})
 }
 
-// A request for a number that comes in time waits for it.
+// waitingModel is a read model in which a wait for a number is received from waits when it
+// begins, and lasts up to a minute, because the machine may be slow.
+type waitingModel struct {
+	*readmodel.Model
+	waits chan struct{}
+}
+
+func (m *waitingModel) WaitForChainHead(ctx context.Context, study string, head events.ChainHead) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	select {
+	case m.waits <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return m.Model.WaitForChainHead(ctx, study, head)
+}
+
+// A request for a number that comes in time waits for it. Four requests of a partner wait
+// at most, of studies that are granted to it.
 func TestARequestWaitsForANumber(t *testing.T) {
 	s := serveModel(t, api.Config{}, "S1")
-	answers := make(chan answer)
-	for range 4 {
-		go func() { answers <- s.get(t, "/DiagnosticReport?researchstudy=S1&minNumber=2") }()
+	other := s.announcePartner("other", "S1")
+	m := &waitingModel{Model: s.model, waits: make(chan struct{})}
+	waiting := serveReader(t, m, api.Config{})
+	waiting.signer, waiting.accessToken = s.signer, s.accessToken
+	answers := make(chan answer, 5)
+	wait := func(path string, options ...func(*http.Request)) {
+		go func() { answers <- waiting.get(t, path+"?researchstudy=S1&minNumber=2", options...) }()
+		receive(t, m.waits)
 	}
+	for _, path := range []string{"/DiagnosticReport", "/Observation", "/_history", "/DiagnosticReport/_history"} {
+		wait(path)
+	}
+	for path, want := range map[string]int{
+		"/DiagnosticReport?researchstudy=S1&minNumber=2": 503, "/_history?researchstudy=S1&minNumber=2": 503, // they would be the fifth
+		"/DiagnosticReport?researchstudy=S1&minNumber=0": 200,
+		"/DiagnosticReport?researchstudy=S2&minNumber=2": 403, "/_history?researchstudy=S2&minNumber=2": 403,
+	} {
+		if a := waiting.get(t, path); a.status != want || want == 503 && a.header.Get("Retry-After") != "2" {
+			t.Errorf("%s, while four requests wait: %d with %v", path, a.status, a.header)
+		}
+	}
+	wait("/DiagnosticReport", other)
 	s.report(events.ReportSigned, fhir.Report{Assessment: assessment("S1", "1", 1, 0)})
 	s.report(events.ReportSigned, fhir.Report{Assessment: assessment("S1", "2", 1, 0)})
-	for range 4 {
-		if a := <-answers; a.status != http.StatusOK || a.header.Get("Crit-Study-Number") != "2" {
+	for range 5 {
+		if a := receive(t, answers); a.status != http.StatusOK || a.header.Get("Crit-Study-Number") != "2" {
 			t.Errorf("got %d with %v", a.status, a.header)
 		}
 	}
