@@ -71,7 +71,7 @@ func (p *Server) findings(ctx context.Context) (found []overview.Finding) {
 			all[i].ok = p.Outbox.CanWrite
 		}
 	}
-	for i, err := range run(ctx, all) {
+	for i, err := range runChecks(ctx, all) {
 		if err != nil {
 			found = append(found, overview.Finding{Name: all[i].name, Text: err.Error(), Blocks: i < len(blocking)})
 		}
