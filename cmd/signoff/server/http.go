@@ -72,7 +72,7 @@ func (p *Server) findings(ctx context.Context) (found []overview.Finding) {
 			all[i].ok = func(ctx context.Context) error { return cmp.Or(p.Outbox.CanWrite(ctx), p.findSpace(ctx)) }
 		}
 	}
-	for i, err := range run(ctx, all) {
+	for i, err := range runChecks(ctx, all) {
 		if err != nil {
 			found = append(found, overview.Finding{Name: all[i].name, Text: err.Error(), Blocks: i < len(blocking)})
 		}

@@ -34,7 +34,7 @@ func opsHandler(checks, notices []check, metrics *prometheus.Registry) *http.Ser
 		defer cancel()
 		status, findings := http.StatusOK, make(map[string]string, len(checks))
 		all := slices.Concat(checks, notices)
-		for i, err := range run(ctx, all) {
+		for i, err := range runChecks(ctx, all) {
 			switch blocks := i < len(checks); {
 			case err != nil:
 				findings[all[i].name] = err.Error()
@@ -51,9 +51,9 @@ func opsHandler(checks, notices []check, metrics *prometheus.Registry) *http.Ser
 	return mux
 }
 
-// run runs the checks and returns the error of each, in their order. They run at the same
+// runChecks runs the checks and returns the error of each, in their order. They run at the same
 // time, so that one that waits leaves the others theirs.
-func run(ctx context.Context, checks []check) []error {
+func runChecks(ctx context.Context, checks []check) []error {
 	errs := make([]error, len(checks))
 	var all sync.WaitGroup
 	for i, c := range checks {
