@@ -36,7 +36,7 @@ const (
 )
 
 // large makes the benchmarks use 1,000,000 reports in 200 studies in place of 20,000 in
-// one. The model then needs about 6 GB of disk.
+// one, with -short 1,000. The model then needs about 6 GB of disk.
 var large = flag.Bool("large", false, "benchmark with 1,000,000 reports in 200 studies")
 
 // BenchmarkPage requests pages of 50 reports of about 4.5 KB over 16 connections
@@ -167,9 +167,12 @@ func serveBench(b *testing.B, cfg api.Config) *benchServer {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "readmodel.db")
 	s := &benchServer{}
-	if *large {
+	switch {
+	case *large:
 		s.bulk = writeBulk(b, path, 200, 5_000)
-	} else {
+	case testing.Short():
+		s.bulk = writeBulk(b, path, 1, 1_000)
+	default:
 		s.bulk = writeBulk(b, path, 1, 20_000)
 	}
 	s.modelServer = serveFile(b, path, cfg, s.studies...)
