@@ -25,16 +25,19 @@ var partners = flag.Int("partners", 100, "number of partners in the benchmark of
 const (
 	mostConsumersOf = 1000 // partners; with more, the benchmark makes no consumers
 	mostConnected   = 500  // partners
-	changes         = 200
-	idleFor         = 5 * time.Second
 )
 
 // BenchmarkAccounts measures one server and three, each in a process of its own, with the
 // accounts of all partners. Each partner has three studies of a hundred. Plain is a
 // configuration file with the same accounts, for up to 1,000 partners.
 //
+// With -short there are 10 partners at most, and the rounds are short.
+//
 //	go test -run '^$' -bench Accounts -benchtime 1x -timeout 60m ./publisher/operator -partners 1000
 func BenchmarkAccounts(b *testing.B) {
+	if testing.Short() {
+		*partners = min(*partners, 10)
+	}
 	for _, size := range []int{1, 3} {
 		b.Run(fmt.Sprintf("operator/servers=%d", size), func(b *testing.B) {
 			for b.Loop() {
@@ -77,6 +80,10 @@ func benchmarkOperator(b *testing.B, size int) {
 	a := in.accounts()
 	report(b, "push-ms", in.timed(func() error { return a.Compare(b.Context(), all(accounts...)) }))
 	report(b, "compare-ms", in.timed(func() error { return a.Compare(b.Context(), all(accounts...)) }))
+	changes := 200
+	if testing.Short() {
+		changes = 20
+	}
 	took := make([]float64, changes)
 	for i := range took {
 		partner := i / 2 % *partners
@@ -268,8 +275,12 @@ func (in *installation) processors(b *testing.B) float64 {
 		return seconds
 	}
 	before := used()
-	<-time.After(idleFor)
-	return (used() - before) / idleFor.Seconds() * 100
+	idle := 5 * time.Second
+	if testing.Short() {
+		idle = 100 * time.Millisecond
+	}
+	<-time.After(idle)
+	return (used() - before) / idle.Seconds() * 100
 }
 
 // read reads a file that the system has of a server's process.

@@ -63,7 +63,7 @@ func BenchmarkWithdrawal(b *testing.B) {
 // BenchmarkConsumers measures what many consumers cost, 100 to a partner: how long it
 // takes to make them, to list their names beside the states of all, to stop and to start,
 // and how much longer a publish takes than without any. SIGNOFF_BENCH_CONSUMERS says how
-// many there are.
+// many there are: by default 100, with -short 10.
 func BenchmarkConsumers(b *testing.B) {
 	n := benchConsumers(b)
 	report := func(name string, d time.Duration) { b.ReportMetric(d.Seconds(), name) }
@@ -100,7 +100,11 @@ func BenchmarkConsumers(b *testing.B) {
 // benchConsumers is how many consumers a benchmark makes.
 func benchConsumers(b *testing.B) int {
 	b.Helper()
-	n, err := strconv.Atoi(cmp.Or(os.Getenv("SIGNOFF_BENCH_CONSUMERS"), "100"))
+	number := "100"
+	if testing.Short() {
+		number = "10"
+	}
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("SIGNOFF_BENCH_CONSUMERS"), number))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -143,10 +147,14 @@ func BenchmarkClusterConsumers(b *testing.B) {
 	}
 }
 
-// cpuBusy is how many processors the process uses for some seconds.
+// cpuBusy returns how many processors the process uses for some seconds, with -short for a
+// tenth of one.
 func cpuBusy(b *testing.B) float64 {
 	b.Helper()
-	const wait = 5 * time.Second
+	wait := 5 * time.Second
+	if testing.Short() {
+		wait = 100 * time.Millisecond
+	}
 	used := func() time.Duration {
 		var r syscall.Rusage
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
@@ -183,6 +191,9 @@ func withConsumers(d access.Directory, n int) access.Directory {
 func (h *installation) publishLatency(b *testing.B) time.Duration {
 	b.Helper()
 	took := make([]time.Duration, 300)
+	if testing.Short() {
+		took = took[:10]
+	}
 	for i := range took {
 		begun := time.Now()
 		h.publish("S-0", "a report")

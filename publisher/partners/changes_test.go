@@ -197,7 +197,7 @@ func TestOtherPartnersDoNotNoticeChangesOfAnAccount(t *testing.T) {
 
 // BenchmarkDeliveriesBesideChanges measures how long events take to other partners while
 // nothing else happens, and while an account is changed 300 times: with a pause between two
-// changes, and as fast as it can be. One round is enough:
+// changes, and as fast as it can be. With -short it is changed 10 times. One round is enough:
 //
 //	go test -run '^$' -bench DeliveriesBesideChanges -benchtime 1x ./publisher/partners
 func BenchmarkDeliveriesBesideChanges(b *testing.B) {
@@ -209,21 +209,24 @@ func BenchmarkDeliveriesBesideChanges(b *testing.B) {
 }
 
 func benchmarkDeliveries(b *testing.B, servers int, pause time.Duration) {
-	const changes = 300
+	changes, warm, idleFor := 300, time.Second, 5*time.Second
+	if testing.Short() {
+		changes, warm, idleFor = 10, 100*time.Millisecond, 200*time.Millisecond
+	}
 	h, urls := installationOfReaders(b, servers)
 	r := newReaders(h, urls, "p1", "p2", "p3")
 	h.stop()
 	for b.Loop() {
 		begun := make(chan struct{})
-		time.AfterFunc(time.Second, func() { close(begun) })
+		time.AfterFunc(warm, func() { close(begun) })
 		r.publish(begun) // the first events take longer
 		idle := make(chan struct{})
-		time.AfterFunc(5*time.Second, func() { close(idle) })
+		time.AfterFunc(idleFor, func() { close(idle) })
 		idleLive, idlePulled := r.publish(idle)
 		changed, started := make(chan struct{}), time.Now()
 		go func() { defer close(changed); h.change(changes, pause) }()
 		live, pulled := r.publish(changed)
-		b.ReportMetric(float64(time.Since(started).Milliseconds())/changes, "ms/change")
+		b.ReportMetric(float64(time.Since(started).Milliseconds())/float64(changes), "ms/change")
 		reportDelays(b, "live", idleLive, live)
 		reportDelays(b, "pulled", idlePulled, pulled)
 	}

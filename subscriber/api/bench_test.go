@@ -36,8 +36,8 @@ const (
 )
 
 // large makes the benchmarks use 1,000,000 reports in 200 studies in place of 20,000 in
-// one. The model then has 9 GB. Compile with the CGO_CFLAGS of cmd/signoff/Dockerfile, so
-// that SQLite maps more than 2 GiB of it.
+// one. The model then has 9 GB. With -short it has 1,000 reports. Compile with the CGO_CFLAGS of
+// cmd/signoff/Dockerfile, so that SQLite maps more than 2 GiB of it.
 var large = flag.Bool("large", false, "benchmark with 1,000,000 reports in 200 studies")
 
 // BenchmarkPage requests pages of 50 reports of about 4.5 KB over 16 connections
@@ -168,9 +168,12 @@ func serveBench(b *testing.B, cfg api.Config) *benchServer {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "readmodel.db")
 	s := &benchServer{}
-	if *large {
+	switch {
+	case *large:
 		s.bulk = writeBulk(b, path, 200, 5_000)
-	} else {
+	case testing.Short():
+		s.bulk = writeBulk(b, path, 1, 1_000)
+	default:
 		s.bulk = writeBulk(b, path, 1, 20_000)
 	}
 	s.modelServer = serveFile(b, path, cfg, s.studies...)

@@ -79,10 +79,15 @@ func (s *modelServer) announcePartner(id string, studies ...string) func(*http.R
 
 // BenchmarkHostileSearches measures how long the searches of a partner take while another
 // one has eight expensive searches under way all the time, over 20,000 reports. The metric
-// ratio is the 99th percentile during the attack divided by that without it.
+// ratio is the 99th percentile during the attack divided by that without it. With -short
+// there are 1,000 reports and fewer searches.
 func BenchmarkHostileSearches(b *testing.B) {
 	s := serveModel(b, api.Config{}, "S1")
-	s.publishReports("S1", 20_000)
+	reports, least := 20_000, 1000
+	if testing.Short() {
+		reports, least = 1000, 20
+	}
+	s.publishReports("S1", reports)
 	other := s.announcePartner("other", "S1")
 	var number atomic.Int64
 	for _, c := range []struct {
@@ -90,11 +95,13 @@ func BenchmarkHostileSearches(b *testing.B) {
 		path func(i int64) string
 	}{
 		{"page", func(i int64) string { return fmt.Sprintf("/DiagnosticReport?researchstudy=S1&page=%d", i%8+1) }},
-		{"search", func(i int64) string { return fmt.Sprintf("/DiagnosticReport?researchstudy=S1&caseid=%d", i%20_000+1) }},
+		{"search", func(i int64) string {
+			return fmt.Sprintf("/DiagnosticReport?researchstudy=S1&caseid=%d", i%int64(reports)+1)
+		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			measure := func() time.Duration {
-				took := make([]time.Duration, max(1000, b.N))
+				took := make([]time.Duration, max(least, b.N))
 				for i := range took {
 					path := c.path(number.Add(1))
 					began := time.Now()

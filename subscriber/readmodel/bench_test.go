@@ -19,6 +19,14 @@ import (
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
+// manyReports returns how many reports the benchmarks have: 20,000, with -short 1,000.
+func manyReports() int {
+	if testing.Short() {
+		return 1000
+	}
+	return 20_000
+}
+
 // large makes n signed reports of about 4.5 KB.
 func large(s *study, n int) []events.Event {
 	list := make([]events.Event, n)
@@ -66,7 +74,7 @@ func (b *broker) publishBatches(list []events.Event) {
 // server's included. The consumer ratios are of applying
 // what a consumer delivers, which the reader may not create.
 func BenchmarkApply(b *testing.B) {
-	const backlog = 20_000
+	backlog := manyReports()
 	broker := newBroker(b)
 	list := large(&study{number: "S1"}, backlog)
 	broker.publishBatches(list)
@@ -76,20 +84,20 @@ func BenchmarkApply(b *testing.B) {
 		m := open(b, path, quiet)
 		start, startCPU := time.Now(), processorTime(b)
 		stop := follow(b, m, broker.reader)
-		reaches(b, m, backlog)
+		reaches(b, m, uint64(backlog))
 		applying, applyingCPU := time.Since(start), processorTime(b)-startCPU
 		stop()
 		inserting, insertingCPU := insertSame(b, path)
 		startCPU = processorTime(b)
 		consumed := applyConsumed(b, broker.writer, backlog)
 		consumedCPU := processorTime(b) - startCPU
-		b.ReportMetric(backlog/applying.Seconds(), "events/s")
-		b.ReportMetric(backlog/inserting.Seconds(), "bare-events/s")
+		b.ReportMetric(float64(backlog)/applying.Seconds(), "events/s")
+		b.ReportMetric(float64(backlog)/inserting.Seconds(), "bare-events/s")
 		b.ReportMetric(inserting.Seconds()/applying.Seconds(), "ratio")
 		b.ReportMetric(insertingCPU.Seconds()/applyingCPU.Seconds(), "cpu-ratio")
 		b.ReportMetric(consumed.Seconds()/applying.Seconds(), "consumer-ratio")
 		b.ReportMetric(consumedCPU.Seconds()/applyingCPU.Seconds(), "consumer-cpu-ratio")
-		b.ReportMetric(float64(applyingCPU.Microseconds())/backlog, "cpu-µs/event")
+		b.ReportMetric(float64(applyingCPU.Microseconds())/float64(backlog), "cpu-µs/event")
 	}
 }
 
@@ -254,12 +262,12 @@ func insertSome(tx *sqlx.Tx, tables []string, rows map[string][][]any, from, to 
 
 // BenchmarkSearch reads pages of 50 from a study of 20,000 reports.
 func BenchmarkSearch(b *testing.B) {
-	const reports = 20_000
+	reports := manyReports()
 	broker := newBroker(b)
 	broker.publishBatches(large(&study{number: "S1"}, reports))
 	m := open(b, newPath(b), readmodel.Config{Readers: 16, Log: quiet.Log})
 	stop := follow(b, m, broker.reader)
-	reaches(b, m, reports)
+	reaches(b, m, uint64(reports))
 	stop()
 	second := events.Period{From: epoch.Add(time.Hour), Until: epoch.Add(time.Hour + time.Second)}
 	where := func(c readmodel.Column, w readmodel.Comparison) []readmodel.Condition {

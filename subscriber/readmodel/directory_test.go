@@ -96,9 +96,12 @@ func TestADirectoryThatIsReadAgainIsNoOther(t *testing.T) {
 
 // BenchmarkReconnect reads what a model of 10,000 partners continues from after
 // an interruption, and compares that with reading the same rows into a plain
-// map.
+// map. With -short there are 1,000.
 func BenchmarkReconnect(b *testing.B) {
-	const n = 10_000
+	n := 10_000
+	if testing.Short() {
+		n = 1000
+	}
 	path := filledWith(b, partners(n))
 	m := open(b, path, quiet)
 	db, err := sqlite.Open(b.Context(), path, sqlite.Config{})

@@ -43,7 +43,10 @@ func (b *broker) publishBatches(list []events.Event) {
 // BenchmarkBacklog reads a backlog with every check, and compares that with reading it
 // with the same checks through a consumer, which the reader may not create.
 func BenchmarkBacklog(b *testing.B) {
-	const backlog = 20_000
+	backlog := 20_000
+	if testing.Short() {
+		backlog = 1000
+	}
 	broker := newBroker(b)
 	s := &study{key: "S1", body: bytes.Repeat([]byte("x"), 4500)}
 	broker.publishBatches(s.take(backlog))
