@@ -2,13 +2,15 @@
 // the file descriptors of the process. While most of them are in use, connections that are
 // idle, or slow, are closed earlier than the server's time limits require. When all are in
 // use, a new connection replaces one of these. So whoever opens connections and sends
-// nothing, or little, does not keep others out. The package reads and writes nothing on a
-// connection.
+// nothing, or little, does not keep others out. A request has arrived when its body has, so
+// that a form of which a byte comes now and then is no reason to stay either. The package
+// reads and writes nothing on a connection.
 package connections
 
 import (
 	"cmp"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -22,7 +24,7 @@ type Config struct {
 	PerAddress int // connections from one address; behind a proxy all have the same. Defaults to no limit
 
 	// These times apply while more than three quarters of Max are open. A connection is
-	// closed when it waits for longer for the next request, for the head of its first one, or
+	// closed when it waits for longer for the next request, for the whole of its first one, or
 	// for the end of an answer.
 	Idle    time.Duration // Defaults to 10 s
 	Request time.Duration // Defaults to 2 s
@@ -55,6 +57,10 @@ type conn struct {
 	address  netip.Addr
 	state    state
 	since    time.Time // when it got the state, or its last request began to be answered
+
+	// Requests that are being handled, of which HTTP/2 has several: those that have arrived
+	// whole, and those whose body has not.
+	whole, partial int
 }
 
 // state is what a connection does.
@@ -62,8 +68,8 @@ type state int
 
 const (
 	idle      state = iota // waits for its next request
-	reading                // the head of a request is not complete; a new connection too
-	answering              // a request is being answered
+	reading                // no request is complete, with its body; a new connection too
+	answering              // a request that is complete is being answered
 )
 
 // Limit returns a Listener that accepts the connections of l. Close closes l.
@@ -188,7 +194,7 @@ func (cfg Config) limit(s state) (cause string, limit time.Duration) {
 
 // closeOne closes the connection that others can best do without, and reports whether there
 // is one: of the address with most connections an idle one, otherwise one that has not sent
-// a whole head yet, and of these the one that has waited longest. So a client that sends
+// a whole request yet, and of these the one that has waited longest. So a client that sends
 // its request at once is answered even while many others connect. A connection whose request
 // is being answered stays, unless it is overdue. The listener must be locked.
 func (l *Listener) closeOne() bool {
@@ -248,9 +254,21 @@ func (l *Listener) Observe(s *http.Server, accepted func(net.Conn) net.Conn) {
 		return context.WithValue(ctx, key{}, accepted(c))
 	}
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(key{}).(*conn); ok {
-			l.set(c, answering)
+		c, ok := r.Context().Value(key{}).(*conn)
+		if !ok {
+			handler.ServeHTTP(w, r)
+			return
 		}
+		b := &body{ReadCloser: r.Body, conn: c}
+		if r.Body == nil || r.Body == http.NoBody {
+			l.begin(c, &c.whole)
+			b.arrived = true
+		} else {
+			l.begin(c, &c.partial)
+			r = r.WithContext(r.Context()) // the body of the server's own request must stay
+			r.Body = b
+		}
+		defer b.end()
 		handler.ServeHTTP(w, r)
 	})
 	s.ConnState = func(known net.Conn, s http.ConnState) {
@@ -262,6 +280,67 @@ func (l *Listener) Observe(s *http.Server, accepted func(net.Conn) net.Conn) {
 		case s == http.StateActive: // the first byte of a request has arrived
 			l.set(c, reading)
 		}
+	}
+}
+
+// body is the body of a request that is being handled. It finds out when that has arrived.
+type body struct {
+	io.ReadCloser
+
+	conn    *conn
+	mu      sync.Mutex // a handler may read in another goroutine
+	arrived bool
+	ended   bool
+}
+
+// Read reads from the body.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !b.arrived && !b.ended {
+			b.arrived = true
+			b.conn.listener.begin(b.conn, &b.conn.whole, &b.conn.partial)
+		}
+	}
+	return n, err
+}
+
+// end is called when the request was handled.
+func (b *body) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+	requests := &b.conn.partial
+	if b.arrived {
+		requests = &b.conn.whole
+	}
+	b.conn.listener.end(b.conn, requests)
+}
+
+// begin counts a request of the connection that is handled from now on as one of more, and
+// no longer as one of less.
+func (l *Listener) begin(c *conn, more *int, less ...*int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	*more++
+	for _, n := range less {
+		*n--
+	}
+	if c.whole > 0 {
+		c.state, c.since = answering, l.cfg.Clock()
+	}
+}
+
+// end counts a request no longer. If only those remain whose bodies have not arrived, the
+// connection waits for these.
+func (l *Listener) end(c *conn, requests *int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	*requests--
+	if c.whole == 0 && c.partial > 0 && c.state == answering {
+		c.state, c.since = reading, l.cfg.Clock()
 	}
 }
 
