@@ -272,6 +272,56 @@ func TestAPIReadsTheTrailOfTheirStudiesAndOfThemselves(t *testing.T) {
 	if diff := cmp.Diff([]string{"pi.granted dr.other", "session.began dr.mine"}, got); diff != "" {
 		t.Error(diff)
 	}
+	for size := 1; size <= len(want)+1; size++ {
+		var pages []string
+		f := outbox.AuditFilter{Newest: size, Reader: &outbox.Reader{User: "dr.mine", Studies: []string{"MINE"}}}
+		for ended := false; !ended; {
+			n := 0
+			ok(t, d.Audit(t.Context(), f, func(e outbox.AuditEntry) error {
+				pages = append([]string{e.Action + " " + e.Subject}, pages...)
+				f.Before = e.Number
+				n++
+				return nil
+			}))
+			ended = n < size
+		}
+		if diff := cmp.Diff(want, pages); diff != "" {
+			t.Errorf("in pages of %d: %s", size, diff)
+		}
+	}
+}
+
+// A PI with few lines in a long trail waits for no others to be read.
+func TestTheTrailOfAPIIsReadByIndexes(t *testing.T) {
+	d := newOutbox(t)
+	db := raw(t, d.path).Reader
+	f := outbox.AuditFilter{Reader: &outbox.Reader{User: "dr.a", Studies: []string{"FHIR-T", "OTHER"}}, Newest: 100, Before: 1000}
+	queries, args := d.ReaderStatements(f)
+	var used []string
+	for i, query := range queries {
+		rows := must(db.QueryContext(t.Context(), "explain query plan "+query, args[i]...))(t)
+		for rows.Next() {
+			var id, parent, unused int
+			var step string
+			ok(t, rows.Scan(&id, &parent, &unused, &step))
+			if strings.HasPrefix(step, "SCAN a") {
+				t.Errorf("%s in %s", step, query)
+			}
+			if strings.HasPrefix(step, "SEARCH a ") {
+				used = append(used, step)
+			}
+		}
+		ok(t, rows.Err())
+	}
+	want := []string{
+		"SEARCH a USING INDEX audit_by_study (study=? AND row>? AND row<?)",
+		"SEARCH a USING INDEX audit_by_study (study=? AND row>? AND row<?)",
+		"SEARCH a USING INDEX audit_by_subject (subject=? AND row>? AND row<?)",
+		"SEARCH a USING INDEX audit_of_accounts_added (action=? AND row>? AND row<?)",
+	}
+	if diff := cmp.Diff(want, used); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestWhatAPIHasSigned(t *testing.T) {

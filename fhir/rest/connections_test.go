@@ -60,6 +60,7 @@ func serveLimited(t *testing.T, cfg connections.Config, config *tls.Config) *lim
 	s.limited = connections.Limit(l, cfg)
 	ended := make(chan struct{})
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
 		if r.URL.Path == "/slow" {
 			s.slow <- struct{}{}
 			select {
@@ -101,7 +102,10 @@ func (s *limitedServer) connect(t *testing.T, text string) *bufio.ReadWriter {
 	return bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c))
 }
 
-const request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+const (
+	request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	form    = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n" // without its eight bytes
+)
 
 // answered reads the answer to a request, and reports whether there was one.
 func answered(t *testing.T, c *bufio.ReadWriter) bool {
@@ -135,7 +139,7 @@ func (s *limitedServer) closedConnections(t *testing.T) map[string]int {
 }
 
 func TestConnectionsThatSendNothingKeepNobodyOut(t *testing.T) {
-	for name, text := range map[string]string{"nothing": "", "a byte": "G", "half a head": "GET / HTTP/1.1\r\nHost: x\r\n"} {
+	for name, text := range map[string]string{"nothing": "", "a byte": "G", "half a head": "GET / HTTP/1.1\r\nHost: x\r\n", "half a form": form + "user"} {
 		t.Run(name, func(t *testing.T) {
 			s := serveLimited(t, connections.Config{Max: 4}, nil)
 			for range 20 {
@@ -153,8 +157,8 @@ func TestConnectionsThatSendNothingKeepNobodyOut(t *testing.T) {
 
 func TestARequestThatIsAnsweredIsNotInterruptedForANewConnection(t *testing.T) {
 	s := serveLimited(t, connections.Config{Max: 2}, nil)
-	for range 2 {
-		s.connect(t, strings.Replace(request, "/", "/slow", 1))
+	for _, text := range []string{request, form + "user=dr."} {
+		s.connect(t, strings.Replace(text, "/", "/slow", 1))
 		<-s.slow
 	}
 	waiting := s.connect(t, request) // until one of them takes too long

@@ -2,13 +2,15 @@
 // the file descriptors of the process. While most of them are in use, connections that are
 // idle, or slow, are closed earlier than the server's time limits require. When all are in
 // use, a new connection replaces one of these. So whoever opens connections and sends
-// nothing, or little, does not keep others out. The package reads and writes nothing on a
-// connection.
+// nothing, or little, does not keep others out. A request has arrived when its body has, so
+// that a form of which a byte comes now and then is no reason to stay either. The package
+// reads and writes nothing on a connection.
 package connections
 
 import (
 	"cmp"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,7 +25,7 @@ type Config struct {
 	PerAddress int // connections from one address; behind a proxy all have the same. Defaults to no limit
 
 	// These times apply while more than three quarters of Max are open. A connection is
-	// closed when it waits for longer for the next request, for the head of its first one, or
+	// closed when it waits for longer for the next request, for the whole of its first one, or
 	// for the end of an answer.
 	Idle    time.Duration // Defaults to 10 s
 	Request time.Duration // Defaults to 2 s
@@ -57,9 +59,8 @@ type conn struct {
 	state    state
 	since    time.Time // when it got the state, or the request that is answered for longest began to be
 
-	// When each request that is answered now began to be, in that order. HTTP/2 has many at
-	// a time on a connection.
-	requests []*time.Time
+	// Requests that are being handled; HTTP/2 has many at a time on a connection.
+	requests []*request
 }
 
 // state is what a connection does.
@@ -67,8 +68,8 @@ type state int
 
 const (
 	idle      state = iota // waits for its next request
-	reading                // the head of a request is not complete; a new connection too
-	answering              // a request is being answered
+	reading                // no request is complete, with its body; a new connection too
+	answering              // a request that is complete is being answered
 )
 
 // Limit returns a Listener that accepts the connections of l. Close closes l.
@@ -193,7 +194,7 @@ func (cfg Config) limit(s state) (cause string, limit time.Duration) {
 
 // closeOne closes the connection that others can best do without, and reports whether there
 // is one: of the address with most connections an idle one, otherwise one that has not sent
-// a whole head yet, and of these the one that has waited longest. So a client that sends
+// a whole request yet, and of these the one that has waited longest. So a client that sends
 // its request at once is answered even while many others connect. A connection whose request
 // is being answered stays, unless it is overdue. The listener must be locked.
 func (l *Listener) closeOne() bool {
@@ -254,7 +255,12 @@ func (l *Listener) Observe(s *http.Server, accepted func(net.Conn) net.Conn) {
 	}
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, ok := r.Context().Value(key{}).(*conn); ok {
-			defer l.begin(c)()
+			q := l.begin(c, r.Body == nil || r.Body == http.NoBody)
+			defer l.end(c, q)
+			if !q.arrived {
+				r = r.WithContext(r.Context()) // the body of the server's own request must stay
+				r.Body = &body{r.Body, l, c, q}
+			}
 		}
 		handler.ServeHTTP(w, r)
 	})
@@ -270,23 +276,79 @@ func (l *Listener) Observe(s *http.Server, accepted func(net.Conn) net.Conn) {
 	}
 }
 
-// begin is called when a request of a connection begins to be answered, and its result when
-// the handler returns. The connection has the state answering until http.Server says that it
-// is idle, since the request that is answered for longest. So quick requests do not hide a
-// slow one.
-func (l *Listener) begin(c *conn) (done func()) {
+// request is a request that is being handled. Its fields are guarded by Listener.mu.
+type request struct {
+	arrived bool      // with its body
+	since   time.Time // when it arrived, or before that, when its handler was called
+}
+
+// body is the body of a request that is being handled. It finds out when that has arrived.
+type body struct {
+	io.ReadCloser
+
+	listener *Listener
+	conn     *conn
+	request  *request
+}
+
+// Read reads from the body.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.listener.arrive(b.conn, b.request)
+	}
+	return n, err
+}
+
+// begin adds a request of the connection that is handled from now on.
+func (l *Listener) begin(c *conn, arrived bool) *request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	began := l.cfg.Clock()
-	c.requests = append(c.requests, &began)
-	c.state, c.since = answering, *c.requests[0]
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		c.requests = slices.DeleteFunc(c.requests, func(other *time.Time) bool { return other == &began })
-		if c.state == answering && len(c.requests) > 0 {
-			c.since = *c.requests[0]
+	q := &request{arrived, l.cfg.Clock()}
+	c.requests = append(c.requests, q)
+	l.update(c)
+	return q
+}
+
+// arrive is called when the body of a request has arrived, possibly again.
+func (l *Listener) arrive(c *conn, q *request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !q.arrived {
+		q.arrived, q.since = true, l.cfg.Clock()
+		l.update(c)
+	}
+}
+
+// end removes a request that was handled.
+func (l *Listener) end(c *conn, q *request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.requests = slices.DeleteFunc(c.requests, func(other *request) bool { return other == q })
+	l.update(c)
+}
+
+// update sets the state of a connection after its requests have changed. It is answering
+// since the request that is answered for longest has arrived, so that quick requests do not
+// hide a slow one. If only requests remain whose bodies have not arrived, it waits for these.
+// Without requests it keeps its state until http.Server says that it is idle. The listener
+// must be locked.
+func (l *Listener) update(c *conn) {
+	var answered, awaited *request // for longest
+	for _, q := range c.requests {
+		longest := &awaited
+		if q.arrived {
+			longest = &answered
 		}
+		if *longest == nil || q.since.Before((*longest).since) {
+			*longest = q
+		}
+	}
+	switch {
+	case answered != nil:
+		c.state, c.since = answering, answered.since
+	case awaited != nil && c.state == answering:
+		c.state, c.since = reading, awaited.since
 	}
 }
 

@@ -22,6 +22,7 @@ type listener struct {
 	t      *testing.T
 	server http.Server // has the hooks
 	now    time.Time
+	handle func(*http.Request) // handles requests; nil for nothing
 }
 
 func listen(t *testing.T, cfg connections.Config) *listener {
@@ -34,7 +35,11 @@ func listen(t *testing.T, cfg connections.Config) *listener {
 	l := &listener{t: t, now: time.Now()}
 	cfg.Clock = func() time.Time { return l.now }
 	l.Listener = connections.Limit(raw, cfg)
-	l.server.Handler = http.NotFoundHandler()
+	l.server.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if l.handle != nil {
+			l.handle(r)
+		}
+	})
 	l.Observe(&l.server, func(c net.Conn) net.Conn { return c })
 	t.Cleanup(func() { _ = l.Close() })
 	return l
@@ -209,4 +214,47 @@ func TestAPlaceIsFreeWhenAConnectionIsClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Over HTTP/2 a connection has several requests. One that has arrived whole protects it only
+// as long as it is being answered.
+func TestAConnectionWaitsForABodyAfterItsOtherRequests(t *testing.T) {
+	l := listen(t, connections.Config{Max: 2})
+	other := l.connect()
+	l.answering(other)
+	p := l.connect()
+	began, finish, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	l.handle = func(r *http.Request) {
+		began <- struct{}{}
+		if r.Body == nil {
+			<-finish
+			return
+		}
+		_, _ = io.ReadAll(r.Body)
+	}
+	ctx := l.server.ConnContext(t.Context(), p.server)
+	body, sender := io.Pipe()
+	for _, r := range []*http.Request{{}, {Body: body}} {
+		go func() {
+			l.server.Handler.ServeHTTP(discard{}, r.WithContext(ctx))
+			done <- struct{}{}
+		}()
+		<-began
+	}
+	l.now = l.now.Add(time.Second)
+	if !p.open(t) {
+		t.Fatal("the connection is closed")
+	}
+	finish <- struct{}{}
+	<-done
+	l.handle = nil
+	l.answering(l.connect())
+	if p.open(t) {
+		t.Error("a connection that waits for a body is not closed for a new one")
+	}
+	if !other.open(t) {
+		t.Error("a connection whose request is answered is closed")
+	}
+	_ = sender.Close()
+	<-done
 }
