@@ -80,7 +80,7 @@ func (c *Clock) Add(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// Install opens an installation. The outbox has the clock of cfg.
+// Install opens an installation. The outbox has the clock of cfg, and all parts its log.
 func Install(t testing.TB, cfg desk.Config) *Installation {
 	t.Helper()
 	return InstallWith(t, cfg, outbox.Config{})
@@ -90,10 +90,10 @@ func Install(t testing.TB, cfg desk.Config) *Installation {
 func InstallWith(t testing.TB, cfg desk.Config, of outbox.Config) *Installation {
 	t.Helper()
 	in := &Installation{t: t, Path: filepath.Join(t.TempDir(), "outbox.db")}
-	log := slog.New(slog.DiscardHandler)
 	if cfg.Log == nil {
-		cfg.Log = log
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	log := cfg.Log
 	if cfg.Metrics == nil {
 		cfg.Metrics = metrics.New()
 	}
