@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/api"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
 )
 
 // deliverCase delivers a case of three visits, of which the last contradicts RECIST 1.1.
@@ -191,4 +192,35 @@ func TestSigningIsOffByDefault(t *testing.T) {
 	next := decode[struct{ Next int64 }](t, returned).Next
 	in.want(call{as: "edc", method: "GET", path: "/assessments", target: fmt.Sprint("/assessments?after=", next)}, 200, fmt.Sprintf(`{"items":[],"next":%d}`, next))
 	in.want(call{as: "edc", method: "GET", path: "/assessments/{id}", target: "/assessments/" + s.ID}, 200, "a lesion is missing")
+}
+
+func TestNothingIsSignedWithAPasswordThatEndsMeanwhile(t *testing.T) {
+	t.Parallel()
+	in := install(t, api.Config{Signing: true}, "dr.a")
+	in.deliverCase()
+	sign := in.readCase().signAll(in, "dr.a", "post-radiation")
+	begun, release, ended := make(chan struct{}), make(chan struct{}), make(chan error, 2)
+	go func() {
+		ended <- in.outbox.Rehearse(t.Context(), func(outbox.RegisterFunc) error { // others wait until it returns
+			close(begun)
+			<-release
+			return nil
+		})
+	}()
+	<-begun
+	go func() {
+		_, err := in.outbox.Accounts().ResetPassword(t.Context(), "ops", "dr.a")
+		ended <- err
+	}()
+	desktest.Eventually(t, "the reset waits for its turn", func() bool { return in.outbox.DB().Queued() == 1 })
+	signed := make(chan struct{})
+	go func() {
+		defer close(signed)
+		in.want(sign, 401, "was changed just now")
+	}()
+	desktest.Eventually(t, "the sign-off waits for its turn", func() bool { return in.outbox.DB().Queued() == 2 })
+	close(release)
+	ok(t, <-ended)
+	ok(t, <-ended)
+	<-signed
 }
