@@ -16,7 +16,7 @@ import (
 // signCase signs the waiting versions of assessments of one case. Where nothing waits,
 // or the version signed last is the expected one, it signs nothing and returns the
 // answer to the first sign-off again. Answers to sign-offs of before come first.
-func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]preparedVersion) ([]Receipt, error) {
+func (tx *transaction) signCase(s SignOff, ids []string, prepared prepared) ([]Receipt, error) {
 	var answers []Receipt
 	var first *candidate
 	var toSign []*candidate
@@ -59,8 +59,8 @@ func (tx *transaction) signCase(s SignOff, ids []string, prepared map[string]pre
 // signWaiting signs the waiting versions of candidates of one case. It appends the
 // events of the reports that they supersede, by id, and then their own events, by
 // timepoint, then id.
-func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[string]preparedVersion) ([]Receipt, error) {
-	if err := tx.checkStamp(s, toSign[0]); err != nil {
+func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared prepared) ([]Receipt, error) {
+	if err := tx.checkStamp(s, toSign[0], prepared); err != nil {
 		return nil, err
 	}
 	revision, err := tx.accept(toSign)
@@ -108,8 +108,8 @@ func (tx *transaction) signWaiting(s SignOff, toSign []*candidate, prepared map[
 
 // checkStamp returns a Stale Error if the sign-off has a stamp and the case of c has
 // another one by now.
-func (tx *transaction) checkStamp(s SignOff, c *candidate) error {
-	if s.Stamp == "" {
+func (tx *transaction) checkStamp(s SignOff, c *candidate, prepared prepared) error {
+	if s.Stamp == "" || s.Stamp == prepared.stamp {
 		return nil
 	}
 	stamp, err := review.StampOf(context.Background(), tx, c.studyRow, c.number, c.subject, c.caseRevision)
