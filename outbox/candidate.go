@@ -122,6 +122,14 @@ type preparedVersion struct {
 	digest     string
 }
 
+// prepared is what was read before a sign-off that it may use.
+type prepared struct {
+	versions map[string]preparedVersion // by assessment id
+
+	// stamp is that of the case, if it was read in the transaction of the sign-off.
+	stamp string
+}
+
 // prepareVersions reads the waiting versions of assessments, by assessment id. It
 // leaves out what it cannot read and returns no error: the transaction reads again
 // what is missing or was replaced meanwhile. It also leaves out those that the sign-off
@@ -151,8 +159,8 @@ func (o *Outbox) prepareVersions(ctx context.Context, s SignOff, ids []string) m
 
 // readWaiting returns the waiting version of the candidate. It takes it from prepared,
 // unless that has another version or none; then it reads it and adds it to prepared.
-func (tx *transaction) readWaiting(c *candidate, prepared map[string]preparedVersion) (p preparedVersion, err error) {
-	if p, ok := prepared[c.id]; ok && p.version == c.waiting {
+func (tx *transaction) readWaiting(c *candidate, prepared prepared) (p preparedVersion, err error) {
+	if p, ok := prepared.versions[c.id]; ok && p.version == c.waiting {
 		return p, nil
 	}
 	content, err := tx.content(c.waiting)
@@ -161,7 +169,7 @@ func (tx *transaction) readWaiting(c *candidate, prepared map[string]preparedVer
 	}
 	p.version = c.waiting
 	if p.assessment, p.digest, err = tx.o.contents.Decode(content); err == nil {
-		prepared[c.id] = p
+		prepared.versions[c.id] = p
 	}
 	return p, err
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
-	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 // maxPerSignOff bounds how many assessments one call signs.
@@ -117,36 +116,14 @@ type Signed struct {
 // error, the answers are those of the cases signed before it. A refusal is audited,
 // because the PI had given the right password.
 func (o *Outbox) SignOff(ctx context.Context, s SignOff) ([]Signed, error) {
-	receipts, err := o.SignOffReceipts(ctx, s)
-	return answersOf(receipts), err
-}
-
-// Receipt is the answer to a sign-off with what is stored beside it. In an answer that is
-// returned again, the review.Receipt is empty: Reviews.Receipt reads it.
-type Receipt struct {
-	Signed
-	review.Receipt
-}
-
-// answersOf returns the answers of receipts; nil for none.
-func answersOf(receipts []Receipt) (answers []Signed) {
-	for _, r := range receipts {
-		answers = append(answers, r.Signed)
-	}
-	return answers
-}
-
-// SignOffReceipts is SignOff and returns receipts, so that a caller who shows them does not
-// read again what was just written.
-func (o *Outbox) SignOffReceipts(ctx context.Context, s SignOff) ([]Receipt, error) {
 	start := time.Now()
-	receipts, err := o.signOff(ctx, s)
-	o.counters.signed(len(receipts), err, time.Since(start))
-	return receipts, err
+	answers, err := o.signOff(ctx, s)
+	o.counters.signed(len(answers), err, time.Since(start))
+	return answers, err
 }
 
-// signOff is SignOffReceipts without its metrics.
-func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Receipt, error) {
+// signOff is SignOff without its metrics.
+func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	if err := s.check(); err != nil {
 		return nil, o.RecordRefusal(ctx, s, err)
 	}
@@ -157,21 +134,21 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Receipt, error) {
 	if err := s.checkCases(cases); err != nil {
 		return nil, o.RecordRefusal(ctx, s, err)
 	}
-	var receipts []Receipt
+	var answers []Signed
 	for _, ids := range cases {
 		var some []Receipt
-		prepared := o.prepareVersions(ctx, s, ids)
+		prepared := prepared{versions: o.prepareVersions(ctx, s, ids)}
 		err := o.update(ctx, "sign off", func(tx *transaction) (err error) {
 			some, err = tx.signCase(s, ids, prepared)
 			return err
 		})
 		if err != nil {
-			return receipts, o.recordRefusal(ctx, refusal{user: s.User, ids: ids, meaning: s.Meaning}, err)
+			return answers, o.recordRefusal(ctx, refusal{user: s.User, ids: ids, meaning: s.Meaning}, err)
 		}
 		o.step("committed")
-		receipts = append(receipts, some...)
+		answers = append(answers, answersOf(some)...)
 	}
-	return receipts, nil
+	return answers, nil
 }
 
 // SignOffTx is SignOff in a transaction of the host's own on the same database,
@@ -207,7 +184,7 @@ func (o *Outbox) SignOffTx(ctx context.Context, host *sqlx.Tx, s SignOff) ([]Sig
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
-		some, err := tx.signCase(s, ids, make(map[string]preparedVersion))
+		some, err := tx.signCase(s, ids, prepared{versions: make(map[string]preparedVersion)})
 		if err != nil {
 			return nil, ledger.Explain("sign off", o.db.Explain(err))
 		}
@@ -378,7 +355,7 @@ func (e Expected) matches(version events.Version, row int64, digest func() (stri
 // If not, it asks for the version signed last, which needs no signature. Without an
 // expected version, the waiting version is meant if there is one. The error is a
 // Conflict if the expected version is neither of the two.
-func (tx *transaction) meansWaiting(s SignOff, c *candidate, prepared map[string]preparedVersion) (bool, error) {
+func (tx *transaction) meansWaiting(s SignOff, c *candidate, prepared prepared) (bool, error) {
 	e, ok := s.Expected[c.id]
 	if !ok {
 		return c.waiting != 0, nil

@@ -158,7 +158,7 @@ func (d *Desk) newCasePage(q *request, c review.Case, p *page.Problem, typed url
 	if typed.Has("stamp") { // the form that was sent has its own choice
 		asked = typed["sign"]
 	}
-	checked, chosen := c.Check(), signform.Chosen(c, asked)
+	checked, chosen := d.outbox.Reviews().CheckOf(c), signform.Chosen(c, asked)
 	v.addNotes(asked, chosen)
 	v.addPanels(checked, chosen)
 	v.addTable(casetable.Input{Case: c, Checked: checked, Chosen: chosen, Received: received, Signatures: signatures, Since: v.Since})

@@ -80,7 +80,7 @@ func (d *Desk) signOff(w http.ResponseWriter, q *request) error {
 		_ = d.outbox.RecordRefusal(q.Context(), refused, err)
 		return d.writeCase(w, q, http.StatusPreconditionFailed, c, d.changed(q, c, refused.IDs, "signed"), q.PostForm, r.Stamp)
 	}
-	r.Checked = c.Check()
+	r.Checked = d.outbox.Reviews().CheckOf(c)
 	if items := append(signform.Problems(c, r), d.missingCredentials(q, signform.Prefix)...); len(items) > 0 {
 		if len(signform.Signable(c)) == 0 { // a form that was sent again; it is not shown again
 			for i := range items {

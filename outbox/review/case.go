@@ -84,16 +84,70 @@ func (c Case) CannotSign(v Visit) string {
 // Case returns the case of a study with this number, as it is at one moment. The error
 // is NotFound if there is none.
 func (r *Reviews) Case(ctx context.Context, study string, number int32) (c Case, err error) {
-	c, err = readCase(ctx, r.ledger.DB.Reader, r.contents, ledger.NormalizeStudy(study), number)
+	c, err = readCase(ctx, r.ledger.DB.Reader, whole, r.contents, ledger.NormalizeStudy(study), number)
 	if err != nil {
 		return Case{}, fmt.Errorf("read case: %w", err)
 	}
 	return c, nil
 }
 
+// ToSign returns the case of an assessment or, if that is empty, the one that is named, as a
+// transaction sees it. It has what a sign-off depends on: of versions, the content with its
+// digest, the state, the registration, and whether it was withdrawn, but not by whom and
+// when. The error is NotFound if there is no such case.
+func (r *Reviews) ToSign(tx database.Querier, assessment string, of CaseOf) (Case, error) {
+	if assessment != "" {
+		return caseOfAssessment(context.Background(), tx, toSign, r.contents, assessment)
+	}
+	return readCase(context.Background(), tx, toSign, r.contents, ledger.NormalizeStudy(of.Study), of.Number)
+}
+
+// parts is what is read of the versions of a case.
+type parts struct {
+	columns, join string // of versions v and assessments a, where v may be null
+	scan          func(v *Version, row database.Row, first ...any) (content []byte, err error)
+}
+
+// whole is all of a version.
+var whole = parts{versionColumns, joinVersion(`nullif(v.row, a.waiting)`), (*Version).scan}
+
+// toSign is what a sign-off depends on; see ToSign.
+var toSign = parts{
+	`
+		v.content, coalesce(v.row, 0), coalesce(v.row = a.waiting, false), w.version is not null`,
+	`
+		left join withdrawals w on w.version = nullif(v.row, a.waiting)`,
+	func(v *Version, row database.Row, first ...any) (content []byte, err error) {
+		var waiting, withdrawn bool
+		if err := row.Scan(append(first, &content, &v.Registration, &waiting, &withdrawn)...); err != nil {
+			return nil, err
+		}
+		if v.State = VersionSigned; waiting {
+			v.State = VersionWaiting
+		}
+		if withdrawn {
+			v.Withdrawal = &WithdrawalRecord{}
+		}
+		return content, nil
+	},
+}
+
+// caseOfAssessment returns the case of an assessment.
+func caseOfAssessment(ctx context.Context, q database.Querier, p parts, contents *stored.Contents, id string) (Case, error) {
+	c, err := scanCase(ctx, q, p, contents, `
+		from assessments named
+		join cases c on c.study = named.study and c.number = named.number
+		join studies s on s.row = c.study`, `
+		where named.id = +?`, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = stored.Unknown(id)
+	}
+	return c, err
+}
+
 // readCase is Case for what q reads. Contents may be nil, see scanCase.
-func readCase(ctx context.Context, q database.Querier, contents *stored.Contents, study string, number int32) (Case, error) {
-	c, err := scanCase(ctx, q, contents, `
+func readCase(ctx context.Context, q database.Querier, p parts, contents *stored.Contents, study string, number int32) (Case, error) {
+	c, err := scanCase(ctx, q, p, contents, `
 		from studies s
 		join cases c on c.study = s.row`, `
 		where s.study = +? and c.number = +?`, study, number)
@@ -107,7 +161,7 @@ func readCase(ctx context.Context, q database.Querier, contents *stored.Contents
 // sql.ErrNoRows if there is none. From are the tables studies s and cases c, and where
 // selects the case. Contents is nil where many cases are read, which would displace what
 // is remembered.
-func scanCase(ctx context.Context, q database.Querier, contents *stored.Contents, from, where string, args ...any) (c Case, err error) {
+func scanCase(ctx context.Context, q database.Querier, p parts, contents *stored.Contents, from, where string, args ...any) (c Case, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return c, err
 	}
@@ -125,7 +179,7 @@ func scanCase(ctx context.Context, q database.Querier, contents *stored.Contents
 	err = database.Each(context.WithoutCancel(ctx), q, func(row database.Row) error {
 		next := last
 		var v Version
-		content, err := v.scan(row, &c.Study, &c.StudyKey, &c.Number, &c.Subject, &c.Revision, &next.id, &next.waiting, &next.signed)
+		content, err := p.scan(&v, row, &c.Study, &c.StudyKey, &c.Number, &c.Subject, &c.Revision, &next.id, &next.waiting, &next.signed)
 		if err != nil {
 			return err
 		}
@@ -156,9 +210,9 @@ func scanCase(ctx context.Context, q database.Querier, contents *stored.Contents
 		return nil
 	}, `
 		select s.study, s.token, c.number, c.subject, c.revision, coalesce(a.id, ''), coalesce(a.waiting, 0), coalesce(a.signed, 0),`+
-		versionColumns+from+`
+		p.columns+from+`
 		left join assessments a on a.study = c.study and a.number = c.number
-		left join versions v on v.row in (a.waiting, a.signed)`+joinVersion+where+`
+		left join versions v on v.row in (a.waiting, a.signed)`+p.join+where+`
 		order by a.id, v.row`, args...)
 	if err != nil {
 		return c, err

@@ -41,14 +41,7 @@ func (c Case) Tag(id string) string { return tag(c.Stamp, id) }
 // Assessment returns the case of an assessment, as it is at one moment, and the visit that
 // the assessment is. The error is NotFound if there is no such assessment.
 func (r *Reviews) Assessment(ctx context.Context, id string) (c Case, v Visit, err error) {
-	c, err = scanCase(ctx, r.ledger.DB.Reader, r.contents, `
-		from assessments named
-		join cases c on c.study = named.study and c.number = named.number
-		join studies s on s.row = c.study`, `
-		where named.id = +?`, id)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = stored.Unknown(id)
-	}
+	c, err = caseOfAssessment(ctx, r.ledger.DB.Reader, whole, r.contents, id)
 	if err != nil {
 		return Case{}, Visit{}, fmt.Errorf("read assessment: %w", err)
 	}

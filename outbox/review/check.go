@@ -3,8 +3,10 @@ package review
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/recist"
@@ -25,6 +27,33 @@ func (c Case) Check() map[string]recist.Visit {
 	for _, v := range recist.Check(visits) {
 		checked[v.Assessment] = v
 	}
+	return checked
+}
+
+// maxChecks bounds the checks that are remembered, and the visits of each of them.
+const (
+	maxChecks       = 512
+	maxCheckedVisit = 64
+)
+
+// CheckOf is c.Check, and remembers the latest results. They depend only on the contents of
+// the versions in force, and digests name those. So a case that a PI was shown need not be
+// checked again when it is signed. Nobody may change what CheckOf returns.
+func (r *Reviews) CheckOf(c Case) map[string]recist.Visit {
+	var key strings.Builder
+	for _, v := range c.Visits {
+		if version := c.InForce(v); version != nil {
+			key.WriteString(version.Digest)
+		}
+	}
+	if key.Len() > maxCheckedVisit*2*sha256.Size {
+		return c.Check()
+	}
+	if checked, ok := r.checks.Get(key.String()); ok {
+		return checked
+	}
+	checked := c.Check()
+	r.checks.Add(key.String(), checked)
 	return checked
 }
 
@@ -78,7 +107,7 @@ func (r *Reviews) Check(ctx context.Context, filter WaitingFilter) (versions []C
 			return err
 		}
 		for _, of := range cases {
-			c, err := readCase(ctx, q, nil, of.Study, of.Number)
+			c, err := readCase(ctx, q, whole, nil, of.Study, of.Number)
 			if err != nil {
 				return err
 			}

@@ -56,7 +56,7 @@ func (r *Reviews) Queue(ctx context.Context, f QueueFilter) (page []QueuedCase, 
 			return err
 		}
 		for i := range page {
-			if page[i].Case, err = readCase(ctx, q, nil, page[i].Study, page[i].Number); err != nil {
+			if page[i].Case, err = readCase(ctx, q, whole, nil, page[i].Study, page[i].Number); err != nil {
 				return err
 			}
 		}

@@ -6,6 +6,9 @@ import (
 	"context"
 	"database/sql"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/seed-e88a4ece/signoff/events/recist"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
@@ -15,11 +18,18 @@ import (
 type Reviews struct {
 	ledger   *ledger.Ledger
 	contents *stored.Contents
+	checks   *lru.Cache[string, map[string]recist.Visit] // by the digests of the versions in force
 }
 
 // New returns the cases of the outbox with the ledger l. Contents decodes versions of
 // cases.
-func New(l *ledger.Ledger, contents *stored.Contents) *Reviews { return &Reviews{l, contents} }
+func New(l *ledger.Ledger, contents *stored.Contents) *Reviews {
+	checks, err := lru.New[string, map[string]recist.Visit](maxChecks)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return &Reviews{l, contents, checks}
+}
 
 // atOneMoment calls fn with a transaction that sees the database as it is at one moment,
 // whatever is committed meanwhile.

@@ -92,28 +92,32 @@ func (r *Reviews) VersionsIn(ctx context.Context, id string, studies []string) (
 }
 
 // selectVersions selects what scanVersion scans. A where clause follows.
-const selectVersions = `
+var selectVersions = `
 	select ` + versionColumns + `
 	from versions v
-	join assessments a on a.id = v.assessment` + joinVersion
+	join assessments a on a.id = v.assessment` + joinVersion("v.row")
 
-// versionColumns are the columns that Version.scan reads, and joinVersion joins their tables
-// to versions v and assessments a. Where v is null, the version has no Registration.
-const (
-	versionColumns = `
+// versionColumns are the columns that Version.scan reads, of versions v, assessments a and
+// what joinVersion joins to them. Where v is null, the version has no Registration.
+const versionColumns = `
 		v.content, coalesce(v.time, ''), coalesce(v.registrar, ''), coalesce(v.row, 0),
 		coalesce(v.row = a.waiting, false), coalesce(a.available and v.row = a.signed, false),
 		coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.digest, ''),
 		coalesce(e.sequence, 0), coalesce(e.kind, ''), coalesce(e.id, ''), coalesce(e.hash, ''), coalesce(o.ordinal, 0),
 		coalesce(w."user", ''), coalesce(w.name, ''), coalesce(w.meaning, ''), coalesce(w.time, ''), coalesce(w.reason, ''),
 		coalesce(b."user", ''), coalesce(b.name, ''), coalesce(b.time, ''), coalesce(b.reason, '')`
-	joinVersion = `
-	left join signatures g on g.version = v.row
+
+// joinVersion joins what was done with the version that has the row, an expression. What
+// waits was neither signed nor returned. So a null for it saves three lookups.
+func joinVersion(row string) string {
+	return `
+	left join signatures g on g.version = ` + row + `
 	left join events e on e.row = g.event
 	left join ordinals o on o.event = e.row
-	left join withdrawals w on w.version = v.row
-	left join returns b on b.version = v.row`
-)
+	left join withdrawals w on w.version = ` + row + `
+	left join returns b on b.version = ` + row + `
+`
+}
 
 func scanVersion(row database.Row) (v Version, err error) {
 	content, err := v.scan(row)

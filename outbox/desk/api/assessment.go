@@ -53,7 +53,7 @@ func (a *API) deliver(w http.ResponseWriter, q *request) error {
 	}
 	// Another delivery may have replaced this one since.
 	if version := c.InForce(v); version != nil && version.Digest == d.Digest {
-		answer.Check = resultOf(c, d.ID)
+		answer.Check = a.resultOf(c, d.ID)
 	}
 	w.Header().Set("ETag", etag(d.Tag))
 	status := http.StatusOK
@@ -107,8 +107,8 @@ func ofBody(err error) error {
 
 // resultOf returns what RECIST 1.1 gives for an assessment of a case, or nil if no version
 // of it is in force.
-func resultOf(c review.Case, id string) *review.Result {
-	visit, ok := c.Check()[id]
+func (a *API) resultOf(c review.Case, id string) *review.Result {
+	visit, ok := a.outbox.Reviews().CheckOf(c)[id]
 	if !ok {
 		return nil
 	}
@@ -185,7 +185,7 @@ func (a *API) readAssessment(w http.ResponseWriter, q *request) error {
 	if err != nil {
 		return err
 	}
-	facts := assessmentFacts{ID: v.ID, Study: c.Study, StudyKey: c.StudyKey, Case: c.Number, Stamp: c.Stamp, Current: v.Waiting, Check: resultOf(c, v.ID)}
+	facts := assessmentFacts{ID: v.ID, Study: c.Study, StudyKey: c.StudyKey, Case: c.Number, Stamp: c.Stamp, Current: v.Waiting, Check: a.resultOf(c, v.ID)}
 	if facts.Current == nil {
 		facts.Current = v.Signed
 	}
@@ -212,8 +212,8 @@ func (a *API) visible(q *request) (c review.Case, v review.Visit, err error) {
 		return c, v, hidden(events.NotFound, "assessment", id)
 	}
 	c, v, err = a.outbox.Reviews().Assessment(q.Context(), id)
-	if err == nil && !q.caller.granted(c.Study) {
-		err = events.Errorf(events.NotFound, "%s is not granted to %s", c.Study, q.caller.name)
+	if err == nil {
+		err = q.caller.mayRead(c.Study)
 	}
 	if err == nil && q.caller.role == Source {
 		var owner string

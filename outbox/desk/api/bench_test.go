@@ -94,6 +94,7 @@ func (in *installation) waiting(visits int) shown {
 		}
 		c, v, err := in.outbox.Reviews().Assessment(in.t.Context(), id)
 		ok(in.t, err)
+		in.outbox.Reviews().CheckOf(c) // is shown too
 		s = shown{ID: id, Stamp: c.Stamp, Digest: v.Waiting.Digest, etag: `"` + c.Tag(id) + `"`}
 		if i < visits-1 {
 			_, err := in.outbox.SignOff(in.t.Context(), s.request(in.t, in))
@@ -108,7 +109,7 @@ func (s shown) request(t testing.TB, in *installation) outbox.SignOff {
 	t.Helper()
 	c, _, err := in.outbox.Reviews().Assessment(t.Context(), s.ID)
 	ok(t, err)
-	r, err := signing.SignOff(c, signing.Request{User: "dr.a", Meaning: meaning, Stamp: s.Stamp, Items: []signing.Item{{ID: s.ID, Digest: s.Digest}}})
+	r, err := signing.SignOff(c, signing.Request{Checked: in.outbox.Reviews().CheckOf(c), User: "dr.a", Meaning: meaning, Stamp: s.Stamp, Items: []signing.Item{{ID: s.ID, Digest: s.Digest}}})
 	ok(t, err)
 	return r
 }

@@ -17,8 +17,13 @@ type caller struct {
 	credential string // of a PI: accounts.PI.Credential
 }
 
-// granted reports whether the caller is granted a study.
-func (c caller) granted(study string) bool { return slices.Contains(c.studies, study) }
+// mayRead returns a NotFound Error unless the caller is granted the study.
+func (c caller) mayRead(study string) error {
+	if !slices.Contains(c.studies, study) {
+		return events.Errorf(events.NotFound, "%s is not granted to %s", study, c.name)
+	}
+	return nil
+}
 
 // challenge sets the headers of an answer 401. A browser asks for a password when it sees
 // the challenge Basic and sends that password again by itself, also for pages of others.

@@ -65,7 +65,7 @@ func (a *API) readCase(w http.ResponseWriter, q *request) error {
 		return hidden(err, "case", q.PathValue("key")+"/"+q.PathValue("case"))
 	}
 	facts := caseFacts{Study: c.Study, StudyKey: c.StudyKey, Case: c.Number, Subject: c.Subject, Revision: c.Revision, Stamp: c.Stamp, Visits: []visitFacts{}}
-	checked := c.Check()
+	checked := a.outbox.Reviews().CheckOf(c)
 	for _, v := range c.Visits {
 		shown := visitFacts{Visit: v, ETag: etag(c.Tag(v.ID)), Signable: c.Signable(v)}
 		if version := c.InForce(v); version != nil {

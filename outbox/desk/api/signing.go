@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -66,15 +65,19 @@ func (a *API) signAssessment(w http.ResponseWriter, q *request) error {
 		return err
 	}
 	r.Items = []signing.Item{item}
-	c, _, err := a.visible(q)
-	if err == nil && (review.Case{Stamp: r.Stamp}).Tag(item.ID) != tag {
-		// The outbox compares the stamp with the stored one, and so the tag too.
-		err = events.Errorf(events.Stale, "If-Match and the stamp are not those of one state of assessment %s, and nothing was signed; read it again", item.ID)
+	if !events.ValidFHIRID(item.ID) {
+		return a.outbox.RecordRefusal(q.Context(), unread(r), hidden(events.NotFound, "assessment", item.ID))
 	}
-	if err != nil {
-		return a.outbox.RecordRefusal(q.Context(), outbox.SignOff{User: r.User, Meaning: r.Meaning, IDs: []string{item.ID}}, err)
-	}
-	receipts, status, err := a.sign(q.Context(), c, r)
+	receipts, status, err := a.sign(q, outbox.OfCase{Assessment: item.ID}, r, func(c review.Case) error {
+		if err := q.caller.mayRead(c.Study); err != nil {
+			return hidden(err, "assessment", item.ID)
+		}
+		if (review.Case{Stamp: r.Stamp}).Tag(item.ID) != tag {
+			// The stamp is compared with the stored one, and so the tag too.
+			return events.Errorf(events.Stale, "If-Match and the stamp are not those of one state of assessment %s, and nothing was signed; read it again", item.ID)
+		}
+		return nil
+	})
 	if err != nil {
 		return hidden(err, "assessment", item.ID)
 	}
@@ -102,18 +105,13 @@ func (a *API) signCase(w http.ResponseWriter, q *request) error {
 	if err := checkItems(r); err != nil {
 		return err
 	}
-	what := q.PathValue("key") + "/" + q.PathValue("case")
 	study, n, err := caseOf(q)
-	var c review.Case
-	if err == nil {
-		c, err = a.outbox.Reviews().Case(q.Context(), study, n)
-	}
 	if err != nil {
-		return a.outbox.RecordRefusal(q.Context(), outbox.SignOff{User: r.User, Meaning: r.Meaning, IDs: ids(r)}, hidden(err, "case", what))
+		return a.outbox.RecordRefusal(q.Context(), unread(r), err)
 	}
-	receipts, status, err := a.sign(q.Context(), c, r)
+	receipts, status, err := a.sign(q, outbox.OfCase{CaseOf: review.CaseOf{Study: study, Number: n}}, r, func(review.Case) error { return nil })
 	if err != nil {
-		return hidden(err, "case", what)
+		return hidden(err, "case", q.PathValue("key")+"/"+q.PathValue("case"))
 	}
 	return writeJSON(w, status, struct {
 		Items []receipt `json:"items"`
@@ -140,40 +138,54 @@ func checkItems(r signing.Request) error {
 	return nil
 }
 
-// ids returns the assessments that a sign-off names.
-func ids(r signing.Request) []string {
-	var all []string
+// unread returns what is audited of a request if its case cannot be read.
+func unread(r signing.Request) outbox.SignOff {
+	s := outbox.SignOff{User: r.User, Meaning: r.Meaning}
 	for _, item := range r.Items {
-		all = append(all, item.ID)
+		s.IDs = append(s.IDs, item.ID)
 	}
-	return all
+	return s
 }
 
-// sign signs what the request asks for, of the case c. It returns the receipts in the order
-// of the request, and the status: 200 if all was signed before, else 201.
-func (a *API) sign(ctx context.Context, c review.Case, r signing.Request) (receipts []receipt, status int, err error) {
-	s, err := signing.SignOff(c, r)
-	if err != nil {
-		return nil, 0, a.outbox.RecordRefusal(ctx, s, err)
-	}
-	status = http.StatusOK
-	for _, v := range c.Visits {
-		if slices.Contains(s.IDs, v.ID) && v.Waiting != nil && v.Waiting.Digest == s.Expected[v.ID].Digest {
-			status = http.StatusCreated
+// sign signs what the request asks for, of the case. Allow returns an error if the caller
+// may not sign that case. The result is the receipts in the order of the request, and the
+// status: 200 if all was signed before, else 201.
+func (a *API) sign(q *request, of outbox.OfCase, r signing.Request, allow func(review.Case) error) (receipts []receipt, status int, err error) {
+	read := false
+	answers, err := a.outbox.SignOffShown(q.Context(), of, func(c review.Case) (outbox.SignOff, error) {
+		read = true
+		if err := allow(c); err != nil {
+			return unread(r), err
 		}
+		r.Checked = a.outbox.Reviews().CheckOf(c)
+		s, err := signing.SignOff(c, r)
+		status = http.StatusOK
+		for _, v := range c.Visits {
+			if slices.Contains(s.IDs, v.ID) && v.Waiting != nil && v.Waiting.Digest == s.Expected[v.ID].Digest {
+				status = http.StatusCreated
+			}
+		}
+		return s, err
+	})
+	if err != nil && !read {
+		what, id := "assessment", of.Assessment
+		if id == "" {
+			what, id = "case", q.PathValue("key")+"/"+q.PathValue("case")
+		}
+		err = a.outbox.RecordRefusal(q.Context(), unread(r), hidden(err, what, id))
 	}
-	answers, err := a.outbox.SignOffReceipts(ctx, s)
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, id := range s.IDs {
+	for _, item := range r.Items {
+		id := item.ID
 		i := slices.IndexFunc(answers, func(answer outbox.Receipt) bool { return answer.ID == id })
 		if i < 0 {
 			return nil, 0, errors.New("the outbox has not answered for assessment " + id)
 		}
 		answer := answers[i]
 		if answer.Hash == "" { // it was signed before
-			if answer.Receipt, err = a.outbox.Reviews().Receipt(ctx, id, answer.Event); err != nil {
+			if answer.Receipt, err = a.outbox.Reviews().Receipt(q.Context(), id, answer.Event); err != nil {
 				return nil, 0, err
 			}
 		}
