@@ -2,7 +2,6 @@
 // each event of its stream it fetches itself again and replaces the elements with data-live,
 // by id. It warns before an idle session ends.
 'use strict';
-
 /* idle: a page warns two minutes before its session ends, and shows the sign-in at the end.
    What is done in another tab counts, because the tabs share the session. Times are compared
    with the clock, because a computer that sleeps runs no timer. */
@@ -14,7 +13,6 @@
   let end, warn, last = false, warning, timer; // warn is for how long before the end the warning is shown
 
   const leave = () => location.replace('/sign-in?ended=idle&next=' + encodeURIComponent(location.pathname + location.search));
-
   const element = (name, properties) => Object.assign(document.createElement(name), properties);
 
   const show = () => {
@@ -36,8 +34,7 @@
   const endAt = (time) => {
     end = time;
     warn = Math.min(2 * minute, (end - Date.now()) / 2);
-    warning?.remove();
-    warning = undefined;
+    warning = warning?.remove(); // undefined
     look();
   };
 
@@ -70,17 +67,15 @@
   let source, timer, reading = false, again = false, over = false;
 
   const close = () => { source?.close(); source = undefined; clearTimeout(timer); };
+  const stop = () => { over = true; close(); };
 
   const replace = (html) => {
     const fresh = new DOMParser().parseFromString(policy.createHTML(html), 'text/html');
     const changed = document.getElementById('changed');
     if (changed && changed.dataset.stamp !== fresh.getElementById('changed')?.dataset.stamp) {
       changed.firstElementChild.hidden = false;
-      const button = document.getElementById('sign-button');
-      if (button) button.disabled = true;
-      over = true;
-      close();
-      return;
+      document.getElementById('sign-button')?.setAttribute('disabled', '');
+      return stop();
     }
     for (const old of document.querySelectorAll('[data-live]')) {
       const now = fresh.getElementById(old.id);
@@ -93,12 +88,11 @@
 
   const read = async () => {
     if (reading) { again = true; return; }
-    reading = true;
-    again = false;
+    [reading, again] = [true, false];
     try {
       const answer = await fetch(page, { headers: { 'X-Live': '1' }, signal: AbortSignal.timeout(10000) });
       if (over) return; // a form is being sent
-      if (answer.redirected || answer.status === 404) { over = true; close(); location.assign(page); return; } // the session or the grant has ended
+      if (answer.redirected || answer.status === 404) { stop(); location.assign(page); return; } // the session or the grant has ended
       if (answer.ok) replace(await answer.text());
     } catch { /* the server does not answer; the stream tries again */ }
     reading = false;
@@ -117,7 +111,7 @@
     });
   };
 
-  document.addEventListener('submit', () => { over = true; close(); }); // after a sign-out the page must not ask for itself again
+  document.addEventListener('submit', stop); // after a sign-out the page must not ask for itself again
   document.addEventListener('visibilitychange', open);
   window.addEventListener('pagehide', close);
   window.addEventListener('pageshow', (e) => { if (e.persisted) open(); });
