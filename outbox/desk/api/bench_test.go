@@ -35,7 +35,7 @@ func BenchmarkSignOff(b *testing.B) {
 }
 
 func benchmarkSignOff(b *testing.B, visits, callers int) {
-	const perTurn = 128
+	const perTurn = 128 // are registered and read at once, for each
 	in := install(b, api.Config{Signing: true}, "dr.a")
 	ok(b, dial(b, in).post(in.httpText(in.waiting(1).sign("dr.a", "")))) // from now on the password is remembered
 	var program, overHTTP span
@@ -54,15 +54,18 @@ func benchmarkSignOff(b *testing.B, visits, callers int) {
 			clients <- dial(b, in)
 		}
 		b.StartTimer()
-		program.measure(b, callers, n, func(i int) error {
-			_, err := in.outbox.SignOff(b.Context(), requests[i])
-			return err
-		})
-		overHTTP.measure(b, callers, n, func(i int) error {
-			c := <-clients
-			defer func() { clients <- c }()
-			return c.post(calls[i])
-		})
+		for from := 0; from < n; from += 2 * callers {
+			to := min(n, from+2*callers)
+			program.measure(b, callers, from, to, func(i int) error {
+				_, err := in.outbox.SignOff(b.Context(), requests[i])
+				return err
+			})
+			overHTTP.measure(b, callers, from, to, func(i int) error {
+				c := <-clients
+				defer func() { clients <- c }()
+				return c.post(calls[i])
+			})
+		}
 	}
 	b.ReportMetric(0, "ns/op") // of both
 	for _, m := range []struct {
@@ -158,11 +161,11 @@ func (c *client) post(call string) error {
 // span adds up times.
 type span struct{ time, processors time.Duration }
 
-// measure runs fn for 0 … n-1 in so many callers and adds the time that it takes.
-func (s *span) measure(b *testing.B, callers, n int, fn func(i int) error) {
+// measure runs fn for from … to-1 in so many callers and adds the time that it takes.
+func (s *span) measure(b *testing.B, callers, from, to int, fn func(i int) error) {
 	b.Helper()
-	next := make(chan int, n)
-	for i := range n {
+	next := make(chan int, to-from)
+	for i := from; i < to; i++ {
 		next <- i
 	}
 	close(next)
