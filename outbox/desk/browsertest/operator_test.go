@@ -11,6 +11,7 @@ import (
 
 // The operator's page follows the program, and passes the checks of TestEachStateOfEachPage.
 func TestTheOperatorsPage(t *testing.T) {
+	t.Parallel()
 	look := func(b *tab, name string) {
 		t.Helper()
 		if status := b.visit("/"); status != http.StatusOK {
