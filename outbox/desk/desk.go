@@ -60,6 +60,10 @@ type Config struct {
 	// connection, so it is less than the server may have. Defaults to 128.
 	MaxStreams int
 
+	// FormWithin is how long a form may take to arrive. Defaults to 10 s, which is enough
+	// for the largest over a slow line.
+	FormWithin time.Duration
+
 	Sessions session.Config
 	Clock    func() time.Time // Defaults to time.Now.
 	Log      *slog.Logger     // Defaults to slog.Default().
@@ -96,6 +100,7 @@ func New(o *outbox.Outbox, cfg Config) (*Desk, error) {
 		cfg.Metrics = metrics.New()
 	}
 	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, 128)
+	cfg.FormWithin = cmp.Or(cfg.FormWithin, 10*time.Second)
 	if cfg.Sessions.Log == nil {
 		cfg.Sessions.Log = cfg.Log
 	}

@@ -3,6 +3,7 @@ package desk_test
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -225,6 +226,29 @@ func TestAForgedHeaderDoesNotCount(t *testing.T) {
 		}
 		if p := in.Browser().Post("/sign-in", form, "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i)); p.Status != want {
 			t.Errorf("attempt %d: %d, want %d", i+1, p.Status, want)
+		}
+	}
+}
+
+// A connection is not for whoever sends a form a byte at a time.
+func TestAFormHasToArriveInTime(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{FormWithin: time.Millisecond})
+	for name, head := range map[string]string{"with its length": "Content-Length: 100\r\n", "in chunks": "Transfer-Encoding: chunked\r\n"} {
+		config := in.Server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		config.ServerName, config.NextProtos = "example.com", nil
+		c, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", in.Server.Listener.Addr().String())
+		desktest.OK(t, err)
+		defer c.Close()
+		desktest.OK(t, c.SetDeadline(time.Now().Add(20*time.Second))) // sooner than the limit of the server for the whole request
+		_, err = fmt.Fprintf(c, "POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n%s\r\n", head)
+		desktest.OK(t, err)
+		answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+		desktest.OK(t, err)
+		body, err := io.ReadAll(answer.Body)
+		desktest.OK(t, errors.Join(err, answer.Body.Close()))
+		if answer.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), "The form has not arrived within 1ms. Nothing was done.") || !answer.Close {
+			t.Errorf("%s: %d, the connection ends: %t\n%s", name, answer.StatusCode, answer.Close, body)
 		}
 	}
 }

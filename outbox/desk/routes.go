@@ -2,9 +2,11 @@ package desk
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -110,7 +112,7 @@ func (d *Desk) serve(w http.ResponseWriter, q *request, rt route) error {
 		return &events.Error{Code: events.Invalid, Message: "The request is for another server.", Err: errMisdirected}
 	}
 	if q.Method == http.MethodPost {
-		if err := readForm(w, q.Request); err != nil {
+		if err := d.readForm(w, q.Request); err != nil {
 			return err
 		}
 	}
@@ -141,18 +143,25 @@ func (d *Desk) misdirected(r *http.Request) bool {
 	return (own == nil || r.URL.Host != own.String()) && (err != nil || r.URL.Host != public.Host)
 }
 
-// readForm parses the form in the body of a request.
-func readForm(w http.ResponseWriter, r *http.Request) error {
+// readForm parses the form in the body of a request, which has to arrive in time.
+func (d *Desk) readForm(w http.ResponseWriter, r *http.Request) error {
 	media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	if r.ContentLength != 0 && !strings.EqualFold(strings.TrimSpace(media), "application/x-www-form-urlencoded") {
 		return events.Errorf(events.UnsupportedMedia, "A form is sent as application/x-www-form-urlencoded.")
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	connection := http.NewResponseController(w)
+	_ = connection.SetReadDeadline(time.Now().Add(d.cfg.FormWithin)) // without it, the server's limit for the whole request holds
 	err := r.ParseForm()
+	if err == nil {
+		_ = connection.SetReadDeadline(time.Time{}) // the server would take its end for that of the client
+	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		return events.Errorf(events.TooLarge, "The form is larger than %d bytes.", large.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &events.Error{Code: events.Invalid, Message: fmt.Sprintf("The form has not arrived within %v. Nothing was done.", d.cfg.FormWithin), Err: err}
 	case err != nil:
 		return &events.Error{Code: events.Invalid, Message: "The form cannot be read.", Err: err}
 	}

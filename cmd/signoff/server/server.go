@@ -232,7 +232,7 @@ func (p *Server) listen(ctx context.Context) error {
 	}{
 		{"--listen", p.Settings.Listen, connections.Config{Max: p.maxAPIConnections, PerAddress: p.Settings.MaxConnectionsPerAddress}, &p.APIListener},
 		{"--ops-listen", p.Settings.OpsListen, connections.Config{Max: maxOpsConnections}, &p.OpsListener},
-		{"--desk-listen", p.Settings.DeskListen, connections.Config{Max: p.maxDeskConnections}, &p.DeskListener},
+		{"--desk-listen", p.Settings.DeskListen, connections.Config{Max: p.maxDeskConnections, Shared: p.deskProxies.Contain}, &p.DeskListener},
 	} {
 		if l.address == "" {
 			continue

@@ -24,6 +24,10 @@ type Config struct {
 	Max        int // connections at a time. Required
 	PerAddress int // connections from one address; behind a proxy all have the same. Defaults to no limit
 
+	// Shared reports whether connections from an address are of many clients, as those of a
+	// proxy are. They are not counted together. Defaults to none.
+	Shared func(netip.Addr) bool
+
 	// These times apply while more than three quarters of Max are open. A connection is
 	// closed when it waits for longer for the next request, for the whole of its first one, or
 	// for the end of an answer.
@@ -56,6 +60,7 @@ type conn struct {
 
 	listener *Listener
 	address  netip.Addr
+	shared   bool // the address is
 	state    state
 	since    time.Time // when it got the state, or the request that is answered for longest began to be
 
@@ -79,6 +84,9 @@ func Limit(l net.Listener, cfg Config) *Listener {
 	cfg.Answer = cmp.Or(cfg.Answer, 20*time.Second)
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
+	}
+	if cfg.Shared == nil {
+		cfg.Shared = func(netip.Addr) bool { return false }
 	}
 	limited := &Listener{
 		Listener: l, cfg: cfg, closing: make(chan struct{}), freed: make(chan struct{}, 1),
@@ -104,6 +112,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := &conn{Conn: raw, listener: l, address: addressOf(raw), state: reading, since: l.cfg.Clock()}
+		c.shared = l.cfg.Shared(c.address)
 		switch added, allowed := l.add(c); {
 		case added:
 			return c, nil
@@ -152,7 +161,7 @@ func addressOf(c net.Conn) netip.Addr {
 func (l *Listener) add(c *conn) (added, allowed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cfg.PerAddress > 0 && l.addresses[c.address] >= l.cfg.PerAddress {
+	if l.cfg.PerAddress > 0 && !c.shared && l.addresses[c.address] >= l.cfg.PerAddress {
 		l.metrics.closed.WithLabelValues(causeAddress).Inc()
 		return false, false
 	}
@@ -214,13 +223,22 @@ func (l *Listener) closeOne() bool {
 
 // before reports whether closeOne prefers connection a to b.
 func (l *Listener) before(a, b *conn) bool {
-	if n, m := l.addresses[a.address], l.addresses[b.address]; n != m {
+	if n, m := l.ofAddress(a), l.ofAddress(b); n != m {
 		return n > m
 	}
 	if a.state != b.state {
 		return a.state == idle
 	}
 	return a.since.Before(b.since)
+}
+
+// ofAddress returns how many connections the client of a connection has: those from its
+// address, or the one alone if the address is shared. The listener must be locked.
+func (l *Listener) ofAddress(c *conn) int {
+	if c.shared {
+		return 1
+	}
+	return l.addresses[c.address]
 }
 
 // drop closes a connection that others need. The listener must be locked.

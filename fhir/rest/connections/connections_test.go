@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -141,6 +142,34 @@ func TestAnAddressWithManyConnectionsGivesWayFirst(t *testing.T) {
 	l.connect()
 	if !single.open(t) || first.open(t) || !second.open(t) {
 		t.Error("not an idle connection of the address with two was closed")
+	}
+}
+
+// A proxy has a connection for each of its clients, and each client is as good as one that
+// comes directly.
+func TestAProxyDoesNotGiveWayFirst(t *testing.T) {
+	proxy := netip.MustParseAddr("127.0.0.1")
+	l := listen(t, connections.Config{Max: 3, Shared: func(a netip.Addr) bool { return a == proxy }})
+	var dialer net.Dialer
+	dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}
+	client, err := dialer.DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Skipf("127.0.0.2 is not an address of this machine: %v", err)
+	}
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	defer server.Close()
+	direct := pair{client, server}
+	l.idle(direct)
+	l.now = l.now.Add(time.Second)
+	first, second := l.connect(), l.connect()
+	l.idle(first)
+	l.connect() // a third one of the proxy
+	if direct.open(t) || !first.open(t) || !second.open(t) {
+		t.Error("not the connection that is idle for longest was closed")
 	}
 }
 

@@ -43,7 +43,7 @@ func (p Proxies) Of(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && p.contain(address); i-- {
+	for i := len(hops) - 1; i >= 0 && p.Contain(address); i-- {
 		hop, ok := parse(strings.TrimSpace(hops[i]))
 		if !ok {
 			break
@@ -66,7 +66,8 @@ func parse(text string) (netip.Addr, bool) {
 	return address.Unmap().WithZone(""), true
 }
 
-func (p Proxies) contain(a netip.Addr) bool {
+// Contain reports whether the address is that of a proxy.
+func (p Proxies) Contain(a netip.Addr) bool {
 	for _, prefix := range p {
 		if prefix.Contains(a) {
 			return true
