@@ -22,7 +22,7 @@ func TestCompareChangesNeitherStreamNorOutbox(t *testing.T) {
 	r := run(t, b, source, publisher.Config{})
 	r.reaches(10)
 	r.stop()
-	js, err := jetstream.New(b.connect(natsd.Reader))
+	js, err := jetstream.New(b.Connect(natsd.Reader))
 	if err != nil {
 		t.Fatal(err)
 	}

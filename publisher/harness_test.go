@@ -2,104 +2,38 @@ package publisher_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
-// broker is an embedded server that can be stopped and started again; its
-// connections then find the new one.
+// broker is an embedded server that can be stopped and started again.
 type broker struct {
-	t   testing.TB
-	cfg natsd.Config
-
-	mu     sync.Mutex
-	server *natsd.Server
+	*brokertest.Broker
+	t testing.TB
 }
 
 func newBroker(t testing.TB, cfg natsd.Config) *broker {
 	t.Helper()
-	cfg.Log = slog.New(slog.DiscardHandler)
-	if cfg.Dir == "" {
-		cfg.Dir = t.TempDir()
-	}
-	b := &broker{t: t, cfg: cfg}
-	b.start()
-	t.Cleanup(b.stop)
+	b := &broker{brokertest.New(t, cfg), t}
+	b.Start()
 	return b
-}
-
-func (b *broker) start() {
-	b.t.Helper()
-	s, err := natsd.Start(b.cfg)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.server = s
-}
-
-func (b *broker) stop() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.server != nil {
-		b.server.Shutdown()
-	}
-	b.server = nil
-}
-
-// InProcessConn connects to the server that runs now.
-func (b *broker) InProcessConn() (net.Conn, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.server == nil {
-		return nil, errors.New("the broker is away")
-	}
-	return b.server.InProcessConn()
-}
-
-// connect opens a connection that survives a restart of the broker, whose
-// passwords are new then.
-func (b *broker) connect(role natsd.Role) *nats.Conn {
-	b.t.Helper()
-	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(b), nats.ReconnectWait(5*time.Millisecond), nats.Timeout(20*time.Second),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
-		loginOf(func() ([]byte, error) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			if b.server == nil {
-				return nil, errors.New("no server runs")
-			}
-			return b.server.Credentials(role)
-		}))...)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(nc.Close)
-	return nc
 }
 
 // jetStream returns the API with all rights on the stream.
 func (b *broker) jetStream() jetstream.JetStream {
 	b.t.Helper()
-	js, err := jetstream.New(b.connect(natsd.Publisher))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return js
+	return b.JetStream(natsd.Publisher)
 }
 
 // relay is a running relay.
@@ -112,7 +46,7 @@ type relay struct {
 // run starts a relay on a connection of its own.
 func run(t testing.TB, b *broker, source publisher.Source, cfg publisher.Config) *relay {
 	t.Helper()
-	return runOn(t, b.connect(natsd.Publisher), source, cfg)
+	return runOn(t, b.Connect(natsd.Publisher), source, cfg)
 }
 
 func runOn(t testing.TB, nc *nats.Conn, source publisher.Source, cfg publisher.Config) *relay {
@@ -263,27 +197,4 @@ func same(t testing.TB, b *broker, source *testOutbox, n int) {
 	if diff := cmp.Diff(want, b.stored()); diff != "" {
 		t.Errorf("outbox and stream differ (-outbox +stream):\n%s", diff)
 	}
-}
-
-// loginOf logs in with the credentials that are current at the time.
-func loginOf(current func() ([]byte, error)) nats.Option {
-	return nats.UserJWT(
-		func() (string, error) {
-			creds, err := current()
-			if err != nil {
-				return "", err
-			}
-			return jwt.ParseDecoratedJWT(creds)
-		},
-		func(nonce []byte) ([]byte, error) {
-			creds, err := current()
-			if err != nil {
-				return nil, err
-			}
-			user, err := jwt.ParseDecoratedUserNKey(creds)
-			if err != nil {
-				return nil, err
-			}
-			return user.Sign(nonce)
-		})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
@@ -30,8 +30,7 @@ func TestKilledAtEveryStepNothingIsLostAndNothingIsTwice(t *testing.T) {
 		t.Skip("starts many processes")
 	}
 	dir := t.TempDir()
-	b := &broker{t: t, cfg: natsd.Config{Dir: dir, Log: slog.New(slog.DiscardHandler)}}
-	t.Cleanup(b.stop)
+	b := &broker{brokertest.New(t, natsd.Config{Dir: dir}), t}
 	source := newOutbox(t)
 	const perRun = 100
 	total := 0
@@ -54,7 +53,7 @@ func TestKilledAtEveryStepNothingIsLostAndNothingIsTwice(t *testing.T) {
 		}
 		killed(t, source.path, dir, step, passes, delay)
 	}
-	b.start()
+	b.Start()
 	r := run(t, b, source, publisher.Config{})
 	r.reaches(uint64(total))
 	same(t, b, source, total)

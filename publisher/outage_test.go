@@ -31,9 +31,9 @@ func TestRelayWaitsForTheBroker(t *testing.T) {
 			}
 		})
 		for range 5 {
-			b.stop()
+			b.Stop()
 			until(t, "notice", func() bool { return r.Status().State == publisher.BackingOff })
-			b.start()
+			b.Start()
 			before := r.Status().StreamSequence
 			until(t, "go on", func() bool { s := r.Status(); return s.State == publisher.Running && s.StreamSequence >= before })
 		}
@@ -45,14 +45,14 @@ func TestRelayWaitsForTheBroker(t *testing.T) {
 	t.Run("that is not there at first", func(t *testing.T) {
 		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 10)
-		nc := b.connect(natsd.Publisher)
-		b.stop()
+		nc := b.Connect(natsd.Publisher)
+		b.Stop()
 		r := runOn(t, nc, source, publisher.Config{})
 		until(t, "back off for a reason that people understand", func() bool {
 			s := r.Status()
 			return s.State == publisher.BackingOff && strings.Contains(s.Reason, "no connection to NATS")
 		})
-		b.start()
+		b.Start()
 		r.reaches(10)
 		same(t, b, source, 10)
 	})
@@ -68,9 +68,9 @@ func TestRelayWaitsForTheBroker(t *testing.T) {
 		if source.parked("A") != "" {
 			t.Error("a full disk parked a study")
 		}
-		b.stop()
-		b.cfg.MaxStore = 0
-		b.start()
+		b.Stop()
+		b.Config.MaxStore = 0
+		b.Start()
 		r.reaches(200)
 		same(t, b, source, 200)
 	})
@@ -155,15 +155,15 @@ func TestRelayFillsTheStreamAgain(t *testing.T) {
 		source.add("A", 700)
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(700)
-		b.stop()
+		b.Stop()
 		if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
 			t.Fatal(err)
 		}
-		b.start()
+		b.Start()
 		source.add("A", 900)
 		r.reaches(1600)
 		r.stop()
-		b.stop()
+		b.Stop()
 
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
@@ -171,7 +171,7 @@ func TestRelayFillsTheStreamAgain(t *testing.T) {
 		if err := os.CopyFS(dir, os.DirFS(copied)); err != nil {
 			t.Fatal(err)
 		}
-		b.start()
+		b.Start()
 		source.add("B", 10)
 		r = run(t, b, source, publisher.Config{})
 		r.reaches(1610)
@@ -218,8 +218,8 @@ func TestRelayOutlivesEverythingAtOnce(t *testing.T) {
 	for range 40 {
 		switch random.IntN(6) {
 		case 0:
-			b.stop()
-			b.start()
+			b.Stop()
+			b.Start()
 		case 1:
 			// Not in the middle of a batch: the server may then make the new
 			// stream end where the old one did, empty, and the relay stops.

@@ -20,9 +20,9 @@ func TestAnEventThatIsTooLargeParksItsStudyOnly(t *testing.T) {
 		"for the server": {
 			natsd.Config{MaxPayload: 100_000},
 			func(b *broker, bytes int32) {
-				b.stop()
-				b.cfg.MaxPayload = bytes
-				b.start()
+				b.Stop()
+				b.Config.MaxPayload = bytes
+				b.Start()
 			},
 		},
 		"for the stream": {
@@ -120,9 +120,9 @@ func TestNoStudyIsReleasedOrParkedWhileAMessageMayBeOnItsWay(t *testing.T) {
 	r = run(t, b, source, publisher.Config{})
 	until(t, "park", func() bool { return source.parked("A") != "" })
 	r.stop()
-	b.stop()
-	b.cfg.MaxPayload = 8 << 20
-	b.start()
+	b.Stop()
+	b.Config.MaxPayload = 8 << 20
+	b.Start()
 	release(t, source, "A")
 	r = run(t, b, source, publisher.Config{Settle: time.Hour})
 	r.reaches(0)

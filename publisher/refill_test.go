@@ -3,7 +3,6 @@ package publisher_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
@@ -116,21 +116,21 @@ func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(total / 2)
 		r.stop()
-		b.stop()
+		b.Stop()
 		older := filepath.Join(t.TempDir(), "older")
 		if err := os.CopyFS(older, os.DirFS(filepath.Join(dir, "jetstream"))); err != nil {
 			t.Fatal(err)
 		}
-		b.start()
+		b.Start()
 		source.add("A", total/2)
 		r = run(t, b, source, publisher.Config{})
 		r.reaches(total)
 		r.stop()
-		b.stop()
+		b.Stop()
 		if err := errors.Join(os.RemoveAll(filepath.Join(dir, "jetstream")), os.CopyFS(filepath.Join(dir, "jetstream"), os.DirFS(older))); err != nil {
 			t.Fatal(err)
 		}
-		b.start()
+		b.Start()
 		r, reached, next := held(t, b, source, publisher.StepRefill)
 		arrives(t, reached)
 		if m := b.mark(); m != strconv.Itoa(total) {
@@ -157,27 +157,26 @@ func TestAStreamThatIsFilledAgainSaysSo(t *testing.T) {
 	})
 	t.Run("also after the publisher was killed at any step of it", func(t *testing.T) {
 		dir := t.TempDir()
-		b := &broker{t: t, cfg: natsd.Config{Dir: dir, Log: slog.New(slog.DiscardHandler)}}
-		t.Cleanup(b.stop)
+		b := &broker{brokertest.New(t, natsd.Config{Dir: dir}), t}
 		source := newOutbox(t)
 		source.add("A", total)
-		b.start()
+		b.Start()
 		r := run(t, b, source, publisher.Config{})
 		r.reaches(total)
 		r.stop()
-		b.stop()
+		b.Stop()
 		if err := os.RemoveAll(filepath.Join(dir, "jetstream")); err != nil {
 			t.Fatal(err)
 		}
 		for i, step := range []string{publisher.StepRefill, publisher.StepCommit, publisher.StepRefill, publisher.StepMark} {
 			killed(t, source.path, dir, step, i%2*(3-i), 0)
-			b.start()
+			b.Start()
 			if m := b.mark(); m != strconv.Itoa(total) {
 				t.Errorf("killed at %q: the mark is %q", step, m)
 			}
-			b.stop()
+			b.Stop()
 		}
-		b.start()
+		b.Start()
 		ends(t, b, source, run(t, b, source, publisher.Config{}))
 	})
 }

@@ -50,7 +50,7 @@ func BenchmarkRelay(b *testing.B) {
 
 func relayBacklog(b *testing.B, source *testOutbox, backlog int) time.Duration {
 	broker := newBroker(b, natsd.Config{})
-	defer broker.stop()
+	defer broker.Stop()
 	if _, err := publisher.EnsureStream(b.Context(), broker.jetStream(), publisher.StreamConfig{}); err != nil {
 		b.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func relayBacklog(b *testing.B, source *testOutbox, backlog int) time.Duration {
 
 func publishBare(b *testing.B, entries []events.Entry) time.Duration {
 	broker := newBroker(b, natsd.Config{})
-	defer broker.stop()
+	defer broker.Stop()
 	js := broker.jetStream()
 	if _, err := publisher.EnsureStream(b.Context(), js, publisher.StreamConfig{}); err != nil {
 		b.Fatal(err)

@@ -110,7 +110,7 @@ func TestRelay(t *testing.T) {
 		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		r := run(t, b, source, publisher.Config{Clock: func() time.Time { return time.Now().Add(time.Hour) }})
 		r.reaches(0)
-		b.stop()
+		b.Stop()
 		source.add("A", 1)
 		until(t, "notice", func() bool { return r.Status().State == publisher.BackingOff && !r.Status().Oldest.IsZero() })
 		if age := r.count("oldest_unpublished_seconds"); age < 3600 || age > 3700 {
@@ -119,7 +119,7 @@ func TestRelay(t *testing.T) {
 		if s := r.Status(); s.Ready() || s.Reason == "" {
 			t.Errorf("status %+v", s)
 		}
-		b.start()
+		b.Start()
 		r.reaches(1)
 		until(t, "see that all is published", func() bool { return r.count("oldest_unpublished_seconds") == 0 })
 	})
@@ -128,10 +128,10 @@ func TestRelay(t *testing.T) {
 		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 1)
 		run(t, b, source, publisher.Config{}).stop()
-		b.stop()
-		b.start()
+		b.Stop()
+		b.Start()
 		r := run(t, b, source, publisher.Config{})
-		b.stop()
+		b.Stop()
 		r.stop()
 	})
 }

@@ -219,7 +219,7 @@ func TestCoreSubscribersSeeWhatIsStoredOnceItIsStored(t *testing.T) {
 	if _, err := publisher.EnsureStream(t.Context(), js, publisher.StreamConfig{}); err != nil {
 		t.Fatal(err)
 	}
-	nc := b.connect(natsd.Reader)
+	nc := b.Connect(natsd.Reader)
 	live, err := nc.SubscribeSync(events.StoredWildcard)
 	if err != nil {
 		t.Fatal(err)

@@ -183,9 +183,9 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 		first := run(t, b, source, publisher.Config{CompareEvery: time.Hour})
 		until(t, "park", func() bool { return source.parked("A") != "" })
 		first.stop()
-		b.stop()
-		b.cfg.MaxPayload = 8 << 20
-		b.start()
+		b.Stop()
+		b.Config.MaxPayload = 8 << 20
+		b.Start()
 
 		// The first finds nothing pending. Before it releases study A, the second
 		// has stored an event of study B and not recorded it yet.

@@ -82,6 +82,7 @@ var arrows = map[string][]string{
 	"cmd/signoff/demo":              {"*"},
 	"cmd/signoff/internal/testcert": {"*"},
 	"outbox/accounts/accountstest":  {"outbox/accounts"},
+	"publisher/brokertest":          {"publisher", "publisher/natsd", "publisher/operator", "events"},
 	"outbox/desk/desktest":          {"outbox/desk", "outbox/desk/metrics", "outbox", "outbox/accounts/accountstest", "events", "fhir/rest"},
 }
 
@@ -94,16 +95,16 @@ var reserved = []struct {
 	{"github.com/mattn/go-sqlite3", []string{"outbox/sqlite"}, "one place opens databases and knows their options"},
 	{"github.com/jmoiron/sqlx", []string{"outbox", "outbox/internal/ledger", "outbox/accounts", "outbox/receipts", "outbox/database", "outbox/sqlite", "subscriber/readmodel"}, "SQL stays behind the two stores"},
 	{"database/sql", []string{"outbox", "outbox/internal/ledger", "outbox/accounts", "outbox/receipts", "outbox/review", "outbox/database", "outbox/sqlite", "subscriber/readmodel"}, "SQL stays behind the two stores"},
-	{"github.com/nats-io/nats-server/v2", []string{"publisher/natsd"}, "the server can be an outside cluster"},
+	{"github.com/nats-io/nats-server/v2", []string{"publisher/natsd", "publisher/brokertest"}, "the server can be an outside cluster"},
 	{
 		"github.com/nats-io/nats.go/jetstream",
 		[]string{
-			"publisher", "publisher/callout", "publisher/partners", "subscriber", "subscriber/stream", "subscriber/readmodel",
+			"publisher", "publisher/brokertest", "publisher/callout", "publisher/partners", "subscriber", "subscriber/stream", "subscriber/readmodel",
 			"cmd/signoff", "cmd/signoff/server", "cmd/signoff/server/admission", "cmd/signoff/demo",
 		},
 		"the stream has one writer and one way to be read",
 	},
-	{"github.com/synadia-io/orbit.go/jetstreamext", []string{"publisher"}, "only the publisher writes the stream"},
+	{"github.com/synadia-io/orbit.go/jetstreamext", []string{"publisher", "publisher/brokertest"}, "only the publisher writes the stream"},
 	{"github.com/go-json-experiment/json", []string{"fhir", "fhir/strictjson"}, "JSON from outside is read in one way"},
 	{"github.com/cenkalti/backoff/v4", []string{"events/retry"}, "what failed is tried again in one way"},
 	{"encoding/csv", []string{"outbox/intake/sdtm"}, "only SDTM comes as CSV"},
@@ -205,6 +206,18 @@ func TestPackagesImportOnlyAlongTheArrows(t *testing.T) {
 				continue
 			}
 			t.Errorf("%s imports %s; it may import %s only", name, to, orNothing(arrows[from]))
+		}
+	}
+}
+
+// Packages whose names end in test have fixtures.
+func TestPackagesForTestsAreImportedByTestsOnly(t *testing.T) {
+	forTests := func(p string) bool { return strings.HasSuffix(p, "test") }
+	for _, p := range goList(t, "./...") {
+		for _, importPath := range p.Imports {
+			if _, mine := ours(importPath); mine && forTests(importPath) && !forTests(p.ImportPath) {
+				t.Errorf("%s imports %s, which is for tests", p.ImportPath, importPath)
+			}
 		}
 	}
 }

@@ -15,60 +15,20 @@ import (
 	"github.com/nats-io/nats-server/v2/conf"
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
-	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
-// configuration is what servers have from their files.
-type configuration struct {
-	keys    *operator.Keys
-	roles   operator.RoleKeys
-	preload *operator.Preload
-}
+func configure(t *testing.T) brokertest.Operation { return brokertest.NewOperation(t, t.TempDir()) }
 
-func configure(t *testing.T) configuration {
+// node writes the files of a server into dir and starts it from them.
+func node(t *testing.T, dir string, c brokertest.Operation, n natsd.Node) *server.Server {
 	t.Helper()
-	dir := t.TempDir()
-	keys, err := operator.OpenKeys(filepath.Join(dir, "keys"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	roles, err := keys.RoleKeys()
-	if err != nil {
-		t.Fatal(err)
-	}
-	preload, err := keys.Preload(roles, filepath.Join(dir, "preload"), time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return configuration{keys, roles, preload}
-}
-
-// node writes the files of a server into dir and starts it from them, as
-// nats-server does.
-func node(t *testing.T, dir string, c configuration, n natsd.Node) *server.Server {
-	t.Helper()
-	n.Include, n.Accounts = "operator.conf", filepath.Join(n.StoreDir, "jwt")
-	for name, content := range map[string]string{n.Include: c.preload.Text(), n.Name + ".conf": n.Text()} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	opts, err := server.ProcessConfigFile(filepath.Join(dir, n.Name+".conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	opts.NoSigs, opts.NoLog = true, true
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(time.Minute) {
-		t.Fatal("the server is not ready")
-	}
-	return s
+	n.Include, n.Accounts = brokertest.OperatorFile, filepath.Join(n.StoreDir, "jwt")
+	file := filepath.Join(dir, n.Name+".conf")
+	brokertest.Write(t, filepath.Join(dir, n.Include), c.Preload.Text())
+	brokertest.Write(t, file, n.Text())
+	return brokertest.StartNode(t, file)
 }
 
 func TestANodeOfAClusterOverTLS(t *testing.T) {
@@ -91,7 +51,7 @@ func TestANodeOfAClusterOverTLS(t *testing.T) {
 		Name: "one", Listen: "127.0.0.1:4222", Monitor: "127.0.0.1:8222", StoreDir: dir, TLS: natsd.TLSFiles{Cert: files.Cert, Key: files.Key}, Accounts: filepath.Join(dir, "jwt"), Include: "operator.conf",
 		Cluster: &natsd.Cluster{Name: "signoff", Listen: "127.0.0.1:6222", Routes: []string{"one:6222", "two:6222"}, User: "route", Password: "p@:/ss", TLS: files},
 	}
-	for name, content := range map[string]string{"operator.conf": configure(t).preload.Text(), "one.conf": n.Text()} {
+	for name, content := range map[string]string{"operator.conf": configure(t).Preload.Text(), "one.conf": n.Text()} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

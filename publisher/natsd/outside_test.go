@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
@@ -23,7 +24,7 @@ var limits = tenancy.Limits{Connections: 4, Subscriptions: 8, Payload: 1 << 10}
 type elsewhere struct {
 	*natsd.Outside
 	server *server.Server
-	c      configuration
+	c      brokertest.Operation
 }
 
 func newElsewhere(t *testing.T) elsewhere {
@@ -34,17 +35,19 @@ func newElsewhere(t *testing.T) elsewhere {
 	return e
 }
 
-func reach(url string, c configuration) *natsd.Outside {
+func reach(url string, c brokertest.Operation) *natsd.Outside {
 	return natsd.Reach(natsd.OutsideConfig{
-		URL: url, Options: c.options,
+		URL: url, Options: optionsOf(c),
 		Timeout: 5 * time.Second, // all servers are there, and answer as soon as they can
 		Log:     slog.New(slog.DiscardHandler),
 	})
 }
 
-func (c configuration) options(r natsd.Role) ([]nats.Option, error) {
-	login, err := c.keys.Login(c.roles, r)
-	return []nats.Option{login}, err
+func optionsOf(c brokertest.Operation) func(natsd.Role) ([]nats.Option, error) {
+	return func(r natsd.Role) ([]nats.Option, error) {
+		login, err := c.Keys.Login(c.Roles, r)
+		return []nats.Option{login}, err
+	}
 }
 
 func TestRolesConnectToAServerElsewhere(t *testing.T) {
@@ -134,7 +137,7 @@ func TestARefusalOfAConnectionThatGoesOnTryingIsReturned(t *testing.T) {
 func TestFormerCredentialsOfAnAccountWithACalloutAreFoundRefused(t *testing.T) {
 	t.Parallel() // it waits for the server
 	now := configure(t)
-	former := configuration{keys: now.keys, roles: configure(t).roles}
+	former := brokertest.Operation{Keys: now.Keys, Roles: configure(t).Roles}
 	n := node(t, t.TempDir(), now, natsd.Node{Name: "one", Listen: "127.0.0.1:-1", StoreDir: t.TempDir()})
 	o := reach(n.ClientURL(), former)
 	nc, err := o.Connect(natsd.Callout, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.IgnoreAuthErrorAbort())
@@ -151,12 +154,12 @@ func TestFormerCredentialsOfAnAccountWithACalloutAreFoundRefused(t *testing.T) {
 
 func TestAnAccountElsewhereIsSet(t *testing.T) {
 	e := newElsewhere(t)
-	a := e.Accounts(e.c.keys, e.c.preload)
+	a := e.Accounts(e.c.Keys, e.c.Preload)
 	defer a.Close()
 	if err := a.SetAccount(t.Context(), tenancy.AccountOf("acme", []string{"S"}, limits)); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(e.server.StoreDir(), "..", "jwt", e.c.keys.PartnerAccount("acme")+".jwt"))
+	files, err := filepath.Glob(filepath.Join(e.server.StoreDir(), "..", "jwt", e.c.Keys.PartnerAccount("acme")+".jwt"))
 	if err != nil || len(files) != 1 {
 		t.Errorf("%v, %v", files, err)
 	}

@@ -154,7 +154,7 @@ func TestAnotherServerOfTheClusterThatIsTooOldIsRefusedAtTheStart(t *testing.T) 
 			if !known(r) {
 				return nil, errors.New("no credentials for " + string(r))
 			}
-			return e.c.options(r)
+			return optionsOf(e.c)(r)
 		}
 	}
 	cfg := natsd.OutsideConfig{URL: d.url(), Timeout: 5 * time.Second, Oldest: "9.0.0", Log: slog.New(slog.DiscardHandler)}
@@ -181,7 +181,7 @@ func TestAServerThatIsTooOldIsNoticedLater(t *testing.T) {
 		t.Helper()
 		o := natsd.Reach(natsd.OutsideConfig{
 			URL: d.url(), Timeout: 5 * time.Second, Log: slog.New(slog.NewTextHandler(log, nil)),
-			Options: e.c.options,
+			Options: optionsOf(e.c),
 		})
 		nc, err := o.Connect(natsd.Reader, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
@@ -157,13 +158,13 @@ func benchmarkPlain(b *testing.B, size int) {
 	accounts := benchmarkAccounts()
 	text := plainText(accounts)
 	report(b, "file-kB", float64(len(text))/1000)
-	write(b, file, text)
+	brokertest.Write(b, file, text)
 	report(b, "start-ms", in.timed(func() error { in.addNodes(dir, size, true); return nil }))
 	in.makeConsumers(b)
 	took := make([]float64, 5)
 	for i := range took {
 		accounts[0] = accountOf(partnerOf(0), studiesOf(0)[:2+i%2]...)
-		write(b, file, plainText(accounts))
+		brokertest.Write(b, file, plainText(accounts))
 		took[i] = in.timed(in.reload)
 	}
 	slices.Sort(took)

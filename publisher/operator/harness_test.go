@@ -1,11 +1,9 @@
 package operator_test
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,49 +19,20 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
-const (
-	timeout      = time.Minute // of what must happen
-	serverConfig = "OPERATOR_TEST_SERVER"
-)
+const timeout = time.Minute // of what must happen
 
 func TestMain(m *testing.M) {
-	if file := os.Getenv(serverConfig); file != "" {
-		runServer(file)
-	}
+	brokertest.Main()
 	goleak.VerifyTestMain(m, // the server's file store now and then leaves these behind
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
 		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
-}
-
-// runServer is a NATS server in a process of its own. It ends with its input.
-func runServer(file string) {
-	s, err := newServer(file)
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	s.Start()
-	if !s.ReadyForConnections(timeout) {
-		os.Exit(1)
-	}
-	fmt.Println("ready")
-	_, _ = bufio.NewReader(os.Stdin).ReadByte() // until the test ends
-	os.Exit(0)
-}
-
-func newServer(file string) (*server.Server, error) {
-	opts, err := server.ProcessConfigFile(file)
-	if err != nil {
-		return nil, err
-	}
-	opts.NoSigs, opts.NoLog = true, true
-	return server.NewServer(opts)
 }
 
 // installation is one server or three, as nats-config has them started, and what
@@ -90,18 +59,8 @@ type node struct {
 func newInstallation(t testing.TB, size int, processes bool) *installation {
 	t.Helper()
 	dir := t.TempDir()
-	in := &installation{t: t}
-	var err error
-	if in.keys, err = operator.OpenKeys(filepath.Join(dir, "keys")); err != nil {
-		t.Fatal(err)
-	}
-	if in.roles, err = in.keys.RoleKeys(); err != nil {
-		t.Fatal(err)
-	}
-	if in.preload, err = in.keys.Preload(in.roles, filepath.Join(dir, "accounts"), time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, "operator.conf"), in.preload.Text())
+	of := brokertest.NewOperation(t, dir)
+	in := &installation{t: t, keys: of.Keys, roles: of.Roles, preload: of.Preload}
 	in.addNodes(dir, size, processes)
 	return in
 }
@@ -109,7 +68,7 @@ func newInstallation(t testing.TB, size int, processes bool) *installation {
 // addNodes starts servers whose files include dir/operator.conf, and waits for them.
 func (in *installation) addNodes(dir string, size int, processes bool) {
 	in.t.Helper()
-	addresses := freeAddresses(in.t, 2*size)
+	addresses := brokertest.FreeAddresses(in.t, 2*size)
 	if size > 1 {
 		in.routes = addresses[size:]
 	}
@@ -138,7 +97,7 @@ func (in *installation) newNode(dir, name, listen, route string) *node {
 	if in.plain {
 		text = strings.Replace(text, operator.Resolver(of.Accounts), "", 1)
 	}
-	write(in.t, n.file, text)
+	brokertest.Write(in.t, n.file, text)
 	in.t.Cleanup(func() { in.kill(n) })
 	return n
 }
@@ -162,30 +121,10 @@ func eachSize(t *testing.T, test func(t *testing.T, in *installation)) {
 // start starts a server on the files that it has.
 func (in *installation) start(n *node, process bool) {
 	in.t.Helper()
-	if !process {
-		s, err := newServer(n.file)
-		if err != nil {
-			in.t.Fatal(err)
-		}
-		s.Start()
-		n.embedded = s
-		return
-	}
-	cmd := exec.CommandContext(in.t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), serverConfig+"="+n.file)
-	if _, err := cmd.StdinPipe(); err != nil {
-		in.t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		in.t.Fatal(err)
-	}
-	n.process = cmd
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		in.t.Fatalf("server %s: %q, %v", n.name, line, err)
+	if process {
+		n.process = brokertest.StartProcess(in.t, n.file)
+	} else {
+		n.embedded = brokertest.StartNode(in.t, n.file)
 	}
 }
 
@@ -459,25 +398,4 @@ func until(t testing.TB, what string, try func() error) {
 			t.Fatalf("waited in vain until %s: %v", what, err)
 		}
 	}
-}
-
-func write(t testing.TB, file, text string) {
-	t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// freeAddresses finds ports that servers have to know of each other before they start.
-func freeAddresses(t testing.TB, n int) (all []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		all = append(all, l.Addr().String())
-	}
-	return all
 }

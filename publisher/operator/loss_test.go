@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
@@ -309,7 +310,7 @@ func TestAServerOfUnknownNameThatDoesNotAnswerIsReportedAfterAnotherWasStartedAg
 	answering(a, 3) // which did not ask while it was away
 	now = now.Add(time.Minute)
 	answering(a, 3)
-	addresses := freeAddresses(t, 2)
+	addresses := brokertest.FreeAddresses(t, 2)
 	unknown := in.newNode(filepath.Dir(in.nodes[0].file), "n4", addresses[0], addresses[1])
 	in.start(unknown, true)
 	answering(other, 4)

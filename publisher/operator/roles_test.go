@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
@@ -219,7 +220,7 @@ func TestCredentialsHoldNoPermissions(t *testing.T) {
 			t.Errorf("%s: %v, %v", role, claims, err)
 		}
 		file := filepath.Join(t.TempDir(), string(role)+".creds")
-		write(t, file, string(creds))
+		brokertest.Write(t, file, string(creds))
 		nc, err := nats.Connect(in.nodes[0].url, nats.UserCredentials(file))
 		if err != nil {
 			t.Fatalf("%s: %v", role, err)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
@@ -137,7 +138,7 @@ func BenchmarkClusterConsumers(b *testing.B) {
 				built.servers[2].WaitForShutdown()
 				b.ReportMetric(time.Since(begun).Seconds(), "server-stop-s")
 				begun = time.Now()
-				built.servers[2] = startNode(b, built.files[2])
+				built.servers[2] = brokertest.StartNode(b, built.files[2])
 				for built.servers[2].Healthz(nil).Status != "ok" {
 					time.Sleep(10 * time.Millisecond)
 				}

@@ -1,12 +1,10 @@
 package partners_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -23,6 +21,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
@@ -52,23 +51,10 @@ func startCluster(t testing.TB) *cluster {
 	t.Helper()
 	made := writeCluster(t, false, "127.0.0.1:-1", "127.0.0.1:-1", "127.0.0.1:-1")
 	for _, file := range made.files {
-		made.servers = append(made.servers, startNode(t, file))
+		s := brokertest.StartNode(t, file)
+		made.servers, made.urls = append(made.servers, s), append(made.urls, s.ClientURL())
 	}
-	for _, s := range made.servers {
-		if !s.ReadyForConnections(timeout) {
-			t.Fatal("a server is not ready")
-		}
-		made.urls = append(made.urls, s.ClientURL())
-	}
-	until(t, "the servers form a cluster", func() bool {
-		leaders := 0
-		for _, s := range made.servers {
-			if s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == 3 {
-				leaders++
-			}
-		}
-		return leaders == 1
-	})
+	brokertest.AwaitCluster(t, made.servers)
 	made.reach(timeout)
 	return made
 }
@@ -78,19 +64,9 @@ func startCluster(t testing.TB) *cluster {
 func writeCluster(t testing.TB, apart bool, listen ...string) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	made := &cluster{}
-	var err error
-	if made.keys, err = operator.OpenKeys(filepath.Join(dir, "keys")); err != nil {
-		t.Fatal(err)
-	}
-	if made.roles, err = made.keys.RoleKeys(); err != nil {
-		t.Fatal(err)
-	}
-	if made.preload, err = made.keys.Preload(made.roles, filepath.Join(dir, "preload"), time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, "operator.conf"), made.preload.Text())
-	routes := freeAddresses(t, 3)
+	of := brokertest.NewOperation(t, dir)
+	made := &cluster{keys: of.Keys, roles: of.Roles, preload: of.Preload}
+	routes := brokertest.FreeAddresses(t, 3)
 	relays := slices.Clone(routes)
 	if apart {
 		for i, address := range routes {
@@ -104,13 +80,13 @@ func writeCluster(t testing.TB, apart bool, listen ...string) *cluster {
 			others = []string{relays[0], relays[1], routes[2]}
 		}
 		text := natsd.Node{
-			Name: name, Listen: listen[i], StoreDir: store, Accounts: filepath.Join(store, "jwt"), Include: "operator.conf",
+			Name: name, Listen: listen[i], StoreDir: store, Accounts: filepath.Join(store, "jwt"), Include: brokertest.OperatorFile,
 			Cluster: &natsd.Cluster{Name: "signoff", Listen: routes[i], Routes: others, User: "route", Password: "between servers"},
 		}.Text()
 		if apart {
 			text = strings.Replace(text, "no_advertise: true\n", fmt.Sprintf("no_advertise: true\n  advertise: %q\n", relays[i]), 1)
 		}
-		write(t, file, text)
+		brokertest.Write(t, file, text)
 		made.files, made.accounts = append(made.files, file), append(made.accounts, filepath.Join(store, "jwt"))
 	}
 	return made
@@ -170,7 +146,7 @@ func (c *cluster) relay(t testing.TB, to string) string {
 // startProcesses starts the servers in processes of their own.
 func startProcesses(t testing.TB) *cluster {
 	t.Helper()
-	addresses := freeAddresses(t, 3)
+	addresses := brokertest.FreeAddresses(t, 3)
 	made := writeCluster(t, true, addresses...)
 	made.processes = make([]*exec.Cmd, 3)
 	for i, address := range addresses {
@@ -185,23 +161,7 @@ func startProcesses(t testing.TB) *cluster {
 // start starts a server in a process of its own.
 func (c *cluster) start(t testing.TB, i int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), serverConfig+"="+c.files[i])
-	_, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.processes[i] = cmd
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("server %d: %q, %v", i, line, err)
-	}
+	c.processes[i] = brokertest.StartProcess(t, c.files[i])
 }
 
 // kill ends a server as signal 9 does.
@@ -213,31 +173,6 @@ func (c *cluster) kill(i int) {
 	}
 }
 
-// serverConfig names the file of a server that this binary runs as.
-const serverConfig = "PARTNERS_TEST_SERVER"
-
-// runServer is a NATS server in a process of its own. It ends with its input.
-func runServer(file string) {
-	opts, err := server.ProcessConfigFile(file)
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	opts.NoSigs, opts.NoLog = true, true
-	s, err := server.NewServer(opts)
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	s.Start()
-	if !s.ReadyForConnections(timeout) {
-		os.Exit(1)
-	}
-	fmt.Println("ready")
-	_, _ = os.Stdin.Read(make([]byte, 1)) // until the test ends
-	os.Exit(0)
-}
-
 // reach has what runs on the cluster wait that long for answers of all servers.
 func (c *cluster) reach(wait time.Duration) {
 	c.Outside = natsd.Reach(natsd.OutsideConfig{
@@ -247,44 +182,6 @@ func (c *cluster) reach(wait time.Duration) {
 			return []nats.Option{login}, err
 		},
 	})
-}
-
-func write(t testing.TB, file, text string) {
-	t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// freeAddresses finds ports, which the servers have to know of each other
-// before they start.
-func freeAddresses(t testing.TB, n int) (all []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		all = append(all, l.Addr().String())
-	}
-	return all
-}
-
-func startNode(t testing.TB, file string) *server.Server {
-	t.Helper()
-	opts, err := server.ProcessConfigFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opts.NoSigs, opts.NoLog = true, true
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	return s
 }
 
 // newClusterInstallation is an installation on a cluster that knows the partners from the start.

@@ -100,7 +100,7 @@ func TestKill(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}()
-	url, creds := b.server.ClientURL(), b.credentials()
+	url, creds := b.Server().ClientURL(), b.credentials()
 	for i := range kills {
 		step := []string{"write", "commit", "publish", "none"}[i%4]
 		child := exec.Command(os.Args[0])

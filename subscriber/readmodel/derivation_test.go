@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,14 +15,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jmoiron/sqlx"
-	"github.com/nats-io/jwt/v2"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 	"github.com/seed-e88a4ece/signoff/publisher"
-	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -231,7 +227,7 @@ func TestMakingAModelAnewOutlivesBeingKilled(t *testing.T) {
 	want := dump(t, path)
 	alter(t, path, "update derivation set number = 99; delete from access")
 	before := dump(t, path)
-	url, creds := b.server.ClientURL(), b.credentials()
+	url, creds := b.Server().ClientURL(), b.credentials()
 	for _, step := range []string{"refill", "swap", "refill"} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // of one that does not get to the step
 		defer cancel()
@@ -260,74 +256,8 @@ func TestMakingAModelAnewOutlivesBeingKilled(t *testing.T) {
 	}
 }
 
-// restartable is a broker that can be stopped and started again.
-type restartable struct {
-	t   *testing.T
-	dir string
-
-	mu     sync.Mutex
-	server *natsd.Server
-}
-
-func (a *restartable) start() {
-	a.t.Helper()
-	server, err := natsd.Start(natsd.Config{Dir: a.dir, Log: quiet.Log})
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.server = server
-}
-
-func (a *restartable) stop() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.server != nil {
-		a.server.Shutdown()
-	}
-	a.server = nil
-}
-
-// InProcessConn connects to the server that runs now.
-func (a *restartable) InProcessConn() (net.Conn, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.server == nil {
-		return nil, errors.New("the broker is away")
-	}
-	return a.server.InProcessConn()
-}
-
-func (a *restartable) connect(role natsd.Role) jetstream.JetStream {
-	a.t.Helper()
-	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(a), nats.ReconnectWait(5*time.Millisecond), nats.Timeout(20*time.Second),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
-		loginOf(func() ([]byte, error) {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			if a.server == nil {
-				return nil, errors.New("no server runs")
-			}
-			return a.server.Credentials(role)
-		}))...)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return js
-}
-
 func TestMakingAModelAnewOutlivesABrokerThatIsAway(t *testing.T) {
-	a := &restartable{t: t, dir: t.TempDir()}
-	a.start()
-	t.Cleanup(a.stop)
-	b := &broker{t: t, writer: a.connect(natsd.Publisher), reader: a.connect(natsd.Reader)}
-	b.ensureStream()
+	b := newBroker(t)
 	list := mixed(2000)
 	b.publish(list...)
 	path := filled(t, b.reader)
@@ -346,13 +276,13 @@ func TestMakingAModelAnewOutlivesABrokerThatIsAway(t *testing.T) {
 	}})
 	stop := follow(t, m, b.reader)
 	arrives(t, arrivals)
-	a.stop()
+	b.Stop()
 	close(permits)
 	until(t, "the outage is noticed", func() bool { return m.Status().State == readmodel.Waiting })
 	if n := len(ids(t, m, "S1")); n == 0 || !m.Status().Refill.Needed {
 		t.Errorf("meanwhile the old one shows %d reports, %+v", n, m.Status())
 	}
-	a.start()
+	b.Start()
 	madeAnew(t, m)
 	stop()
 	if diff := cmp.Diff(want, dump(t, path)); diff != "" {
@@ -487,27 +417,4 @@ func TestAModelSaysThatItsStreamIsBeingFilledAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "it has caught up", func() bool { s := m.Status(); return s.CaughtUp && s.Lag == 0 })
-}
-
-// loginOf logs in with the credentials that are current at the time.
-func loginOf(current func() ([]byte, error)) nats.Option {
-	return nats.UserJWT(
-		func() (string, error) {
-			creds, err := current()
-			if err != nil {
-				return "", err
-			}
-			return jwt.ParseDecoratedJWT(creds)
-		},
-		func(nonce []byte) ([]byte, error) {
-			creds, err := current()
-			if err != nil {
-				return nil, err
-			}
-			user, err := jwt.ParseDecoratedUserNKey(creds)
-			if err != nil {
-				return nil, err
-			}
-			return user.Sign(nonce)
-		})
 }

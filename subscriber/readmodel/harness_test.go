@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
@@ -24,43 +24,25 @@ var quiet = readmodel.Config{Log: slog.New(slog.DiscardHandler)}
 
 // broker is the real server with the real stream.
 type broker struct {
+	*brokertest.Broker
 	t      testing.TB
-	server *natsd.Server
 	writer jetstream.JetStream
 	reader jetstream.JetStream
 }
 
 func newBroker(t testing.TB) *broker {
 	t.Helper()
-	s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", Log: quiet.Log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Shutdown)
-	b := &broker{t: t, server: s}
-	b.writer, b.reader = b.connect(natsd.Publisher), b.connect(natsd.Reader)
+	b := &broker{Broker: brokertest.New(t, natsd.Config{Listen: "127.0.0.1:0"}), t: t}
+	b.Start()
+	b.writer, b.reader = b.JetStream(natsd.Publisher), b.JetStream(natsd.Reader)
 	b.ensureStream()
 	return b
-}
-
-func (b *broker) connect(role natsd.Role) jetstream.JetStream {
-	b.t.Helper()
-	nc, err := b.server.Connect(role)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return js
 }
 
 // credentials returns a file of the reader's.
 func (b *broker) credentials() string {
 	b.t.Helper()
-	creds, err := b.server.Credentials(natsd.Reader)
+	creds, err := b.Server().Credentials(natsd.Reader)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -92,9 +74,8 @@ func (b *broker) publish(list ...events.Event) {
 	b.t.Helper()
 	futures := make([]jetstream.PubAckFuture, len(list))
 	for i, e := range list {
-		msg := &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: e.Header(), Data: e.Data}
 		var err error
-		if futures[i], err = b.writer.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0)); err != nil {
+		if futures[i], err = b.writer.PublishMsgAsync(brokertest.Message(e), jetstream.WithRetryAttempts(0)); err != nil {
 			b.t.Error(err)
 			return
 		}

@@ -50,7 +50,7 @@ func BenchmarkBacklog(b *testing.B) {
 	broker := newBroker(b)
 	s := &study{key: "S1", body: bytes.Repeat([]byte("x"), 4500)}
 	broker.publishBatches(s.take(backlog))
-	js := broker.connect(natsd.Reader) // not through the proxy
+	js := broker.JetStream(natsd.Reader) // not through the proxy
 	var got, consumed, gotProcessor, consumedProcessor time.Duration
 	for b.Loop() {
 		begun := processorTime(b)

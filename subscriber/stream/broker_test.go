@@ -2,26 +2,25 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
 // broker is the real server behind a proxy that a test can interrupt.
 type broker struct {
+	*brokertest.Broker
 	t       testing.TB
-	dir     string
-	server  *natsd.Server
 	writer  jetstream.JetStream // in the process, as publisher
 	proxy   net.Listener
 	mu      sync.Mutex
@@ -31,9 +30,9 @@ type broker struct {
 
 func newBroker(t testing.TB) *broker {
 	t.Helper()
-	b := &broker{t: t, dir: t.TempDir()}
-	b.start()
-	t.Cleanup(func() { b.stop() })
+	b := &broker{Broker: brokertest.New(t, natsd.Config{Listen: "127.0.0.1:0"}), t: t}
+	b.Start()
+	b.writer = b.JetStream(natsd.Publisher)
 	proxy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -43,30 +42,6 @@ func newBroker(t testing.TB) *broker {
 	go b.serve()
 	b.createStream()
 	return b
-}
-
-func (b *broker) start() {
-	b.t.Helper()
-	s, err := natsd.Start(natsd.Config{Dir: b.dir, Listen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	nc, err := s.Connect(natsd.Publisher)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.server, b.writer = s, js
-}
-
-func (b *broker) stop() {
-	b.writer.Conn().Close()
-	b.server.Shutdown()
 }
 
 // createStream makes the stream as the publisher does, except that a test can
@@ -113,31 +88,11 @@ func (b *broker) deleteStream() {
 	}
 }
 
-// connect connects within the process.
-func (b *broker) connect(role natsd.Role) jetstream.JetStream {
-	b.t.Helper()
-	nc, err := b.server.Connect(role)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return js
-}
-
 // connectReader connects through the proxy.
 func (b *broker) connectReader() jetstream.JetStream {
 	b.t.Helper()
 	nc, err := nats.Connect("nats://"+b.proxy.Addr().String(),
-		loginOf(func() ([]byte, error) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return b.server.Credentials(natsd.Reader)
-		}),
-		nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.IgnoreAuthErrorAbort())
+		b.Login(natsd.Reader), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.IgnoreAuthErrorAbort())
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -158,7 +113,7 @@ func (b *broker) serve() {
 		b.mu.Lock()
 		if b.blocked {
 			client.Close()
-		} else if server, err := net.Dial("tcp", b.server.ClientURL()[len("nats://"):]); err != nil {
+		} else if server, err := b.dial(); err != nil {
 			client.Close()
 		} else {
 			b.conns = append(b.conns, client, server)
@@ -167,6 +122,15 @@ func (b *broker) serve() {
 		}
 		b.mu.Unlock()
 	}
+}
+
+// dial connects to the server that runs now.
+func (b *broker) dial() (net.Conn, error) {
+	s := b.Server()
+	if s == nil {
+		return nil, errors.New("the broker is stopped")
+	}
+	return net.Dial("tcp", s.ClientURL()[len("nats://"):])
 }
 
 // disconnect closes the connections through the proxy and accepts no others until
@@ -191,32 +155,8 @@ func (b *broker) allow() {
 func (b *broker) publish(list ...events.Event) {
 	b.t.Helper()
 	for _, e := range list {
-		msg := &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: e.Header(), Data: e.Data}
-		if _, err := b.writer.PublishMsg(context.Background(), msg); err != nil {
+		if _, err := b.writer.PublishMsg(context.Background(), brokertest.Message(e)); err != nil {
 			b.t.Fatal(err)
 		}
 	}
-}
-
-// loginOf logs in with the credentials that are current at the time.
-func loginOf(current func() ([]byte, error)) nats.Option {
-	return nats.UserJWT(
-		func() (string, error) {
-			creds, err := current()
-			if err != nil {
-				return "", err
-			}
-			return jwt.ParseDecoratedJWT(creds)
-		},
-		func(nonce []byte) ([]byte, error) {
-			creds, err := current()
-			if err != nil {
-				return nil, err
-			}
-			user, err := jwt.ParseDecoratedUserNKey(creds)
-			if err != nil {
-				return nil, err
-			}
-			return user.Sign(nonce)
-		})
 }

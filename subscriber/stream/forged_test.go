@@ -31,7 +31,7 @@ func TestNoRoleOfTheEmbeddedServerCanForgeALiveMessage(t *testing.T) {
 	}
 	consumer := fmt.Sprintf(`{"stream_name":"SIGNOFF","config":{"name":"forged","deliver_subject":%q,"deliver_policy":"all","ack_policy":"none"}}`, subject)
 	for _, role := range operator.Roles {
-		nc, err := b.server.Connect(role, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		nc, err := b.Server().Connect(role, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
@@ -395,8 +396,9 @@ func TestOutage(t *testing.T) {
 		stop, _ := run(t, b.connectReader(), h, stream.Config{})
 		h.wait(t, 20)
 		b.disconnect()
-		b.stop()
-		b.start()
+		b.Stop()
+		b.Start()
+		b.writer = b.JetStream(natsd.Publisher)
 		b.publish(want[20:]...)
 		b.allow()
 		h.wait(t, 40)
