@@ -95,7 +95,8 @@ func (tx *transaction) mayDeliver(source string, a events.Assessment) (created b
 			return false, err
 		}
 		if !granted {
-			return false, events.Errorf(events.NotFound, "study %s is not granted to source %s", a.Study, source)
+			// The same for both, so that a source does not learn which ids other studies have.
+			return false, events.Errorf(events.NotFound, "study %s, or another study in which assessment %s is stored, is not granted to source %s", a.Study, a.ID, source)
 		}
 	}
 	if owner.Valid && owner.String != source {

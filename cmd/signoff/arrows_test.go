@@ -42,7 +42,7 @@ var arrows = map[string][]string{
 	"outbox/desk":                 {"outbox/desk/casetable", "outbox/desk/changes", "outbox/desk/chart", "outbox/desk/checkpanel", "outbox/desk/clientaddress", "outbox/desk/metrics", "outbox/desk/page", "outbox/desk/queue", "outbox/desk/session", "outbox/desk/signform", "outbox/desk/signing", "outbox/desk/trail", "outbox", "outbox/accounts", "outbox/receipts", "outbox/review", "events", "events/recist", "fhir/rest"},
 	"outbox/desk/api":             {"outbox/desk/clientaddress", "outbox/desk/metrics", "outbox/desk/signing", "outbox", "outbox/accounts", "outbox/review", "outbox/intake", "events", "events/recist", "fhir/rest", "fhir/strictjson"},
 	"outbox/desk/clientaddress":   {},
-	"outbox/desk/metrics":         {},
+	"outbox/desk/metrics":         {"outbox", "outbox/review", "events/recist"},
 	"outbox/desk/session":         {"outbox/accounts", "events", "events/access"},
 	"outbox/desk/chart":           {"events", "events/recist"},
 	"outbox/desk/changes":         {"events"},

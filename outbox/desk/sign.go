@@ -13,7 +13,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/recist"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/outbox"
-	"github.com/seed-e88a4ece/signoff/outbox/desk/metrics"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/session"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/signform"
@@ -105,7 +104,7 @@ func (d *Desk) signOff(w http.ResponseWriter, q *request) error {
 		var signed []outbox.Signed
 		if signed, err = d.outbox.SignOff(q.Context(), s); err == nil {
 			d.sessions.SetSigned(q.session)
-			d.countSignatures(c, r.Checked, s)
+			d.cfg.Metrics.CountSignatures(c, r.Checked, s)
 			return d.seeReceipt(w, q, c, s.IDs[0], signed)
 		}
 	}
@@ -290,22 +289,4 @@ func sentence(err error) string {
 		return http.StatusText(http.StatusBadRequest) + "."
 	}
 	return strings.ToUpper(e.Message[:1]) + e.Message[1:] + "."
-}
-
-// countSignatures counts the versions that a sign-off of the case c has signed, and not
-// those that were signed before.
-func (d *Desk) countSignatures(c review.Case, checked map[string]recist.Visit, s outbox.SignOff) {
-	for _, v := range c.Visits {
-		if v.Waiting == nil || !slices.Contains(s.IDs, v.ID) || v.Waiting.Digest != s.Expected[v.ID].Digest {
-			continue
-		}
-		result := metrics.Agrees
-		switch findings := checked[v.ID].Findings; {
-		case checked[v.ID].Contradicts():
-			result = metrics.Contradicts
-		case slices.ContainsFunc(findings, func(f recist.Finding) bool { return f.Level == recist.Judgement }):
-			result = metrics.Judgement
-		}
-		d.cfg.Metrics.CountSignature(result)
-	}
 }

@@ -152,13 +152,15 @@ func unread(r signing.Request) outbox.SignOff {
 // status: 200 if all was signed before, else 201.
 func (a *API) sign(q *request, of outbox.OfCase, r signing.Request, allow func(review.Case) error) (receipts []receipt, status int, err error) {
 	read := false
-	answers, err := a.outbox.SignOffShown(q.Context(), of, func(c review.Case) (outbox.SignOff, error) {
-		read = true
+	var c review.Case
+	var s outbox.SignOff
+	answers, err := a.outbox.SignOffShown(q.Context(), of, func(now review.Case) (_ outbox.SignOff, err error) {
+		read, c = true, now
 		if err := allow(c); err != nil {
 			return unread(r), err
 		}
 		r.Checked = a.outbox.Reviews().CheckOf(c)
-		s, err := signing.SignOff(c, r)
+		s, err = signing.SignOff(c, r)
 		status = http.StatusOK
 		for _, v := range c.Visits {
 			if slices.Contains(s.IDs, v.ID) && v.Waiting != nil && v.Waiting.Digest == s.Expected[v.ID].Digest {
@@ -177,6 +179,7 @@ func (a *API) sign(q *request, of outbox.OfCase, r signing.Request, allow func(r
 	if err != nil {
 		return nil, 0, err
 	}
+	a.cfg.Metrics.CountSignatures(c, r.Checked, s)
 	for _, item := range r.Items {
 		id := item.ID
 		i := slices.IndexFunc(answers, func(answer outbox.Receipt) bool { return answer.ID == id })

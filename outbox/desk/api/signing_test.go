@@ -3,14 +3,20 @@ package api_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/api"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/metrics"
 )
 
 // deliverCase delivers a case of three visits, of which the last contradicts RECIST 1.1.
@@ -57,7 +63,8 @@ func (c caseRead) signAll(in *installation, as, reason string) call {
 
 func TestAContradictionIsSignedWithAReason(t *testing.T) {
 	t.Parallel()
-	in := install(t, api.Config{Signing: true}, "dr.a")
+	counted := metrics.New()
+	in := install(t, api.Config{Signing: true, Metrics: counted}, "dr.a")
 	in.deliverCase()
 	in.want(call{as: "dr.a", method: "GET", path: "/check", target: "/check?study=S%2F1"}, 200, `"code":"overall-differs","level":"contradiction","visits":1`)
 	s := in.read("dr.a", "703")
@@ -72,6 +79,14 @@ func TestAContradictionIsSignedWithAReason(t *testing.T) {
 	signed := in.want(withReason, 201, `"reason":"the node is a cyst"`, "overall-differs", `"name":"Printed dr.a"`)
 	if again := in.want(s.sign("dr.a", ""), 200); string(again.Body) != string(signed.Body) {
 		t.Errorf("the repetition is answered\n%s\nnot\n%s", again.Body, signed.Body)
+	}
+	registry, exposed := prometheus.NewRegistry(), httptest.NewRecorder()
+	registry.MustRegister(counted.Metrics()...)
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(exposed, httptest.NewRequest(http.MethodGet, "/", nil))
+	for _, line := range []string{`{check="agrees"} 0`, `{check="contradicts"} 1`, `{check="judgement"} 0`} {
+		if !strings.Contains(exposed.Body.String(), "\nsignoff_desk_signatures_total"+line+"\n") {
+			t.Errorf("the metrics do not have %s:\n%s", line, exposed.Body)
+		}
 	}
 	r := decode[struct {
 		Event, Hash, Digest, Meaning string

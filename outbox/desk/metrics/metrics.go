@@ -4,8 +4,13 @@ package metrics
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-e88a4ece/signoff/events/recist"
+	"github.com/seed-e88a4ece/signoff/outbox"
+	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
 // Outcome is how an attempt to sign in at the pages ended.
@@ -51,7 +56,7 @@ func New() *Metrics {
 		}, []string{"outcome"}),
 		signatures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "signoff_desk_signatures_total",
-			Help: "Assessments signed at the desk, by what the check by RECIST 1.1 showed: agrees, judgement or contradicts.",
+			Help: "Assessments signed at the desk, on its pages or by its interface for programs, by what the check by RECIST 1.1 showed: agrees, judgement or contradicts.",
 		}, []string{"check"}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "signoff_desk_live_streams",
@@ -87,8 +92,23 @@ func (m *Metrics) CountRequest(route string, status int) {
 // CountSignIn counts an attempt to sign in.
 func (m *Metrics) CountSignIn(o Outcome) { m.signIns.WithLabelValues(string(o)).Inc() }
 
-// CountSignature counts an assessment that was signed.
-func (m *Metrics) CountSignature(c Check) { m.signatures.WithLabelValues(string(c)).Inc() }
+// CountSignatures counts the versions that a sign-off of the case c has signed, and not
+// those that were signed before. Checked is the check of c.
+func (m *Metrics) CountSignatures(c review.Case, checked map[string]recist.Visit, s outbox.SignOff) {
+	for _, v := range c.Visits {
+		if v.Waiting == nil || !slices.Contains(s.IDs, v.ID) || v.Waiting.Digest != s.Expected[v.ID].Digest {
+			continue
+		}
+		result := Agrees
+		switch findings := checked[v.ID].Findings; {
+		case checked[v.ID].Contradicts():
+			result = Contradicts
+		case slices.ContainsFunc(findings, func(f recist.Finding) bool { return f.Level == recist.Judgement }):
+			result = Judgement
+		}
+		m.signatures.WithLabelValues(string(result)).Inc()
+	}
+}
 
 // OpenStream counts a stream of events until the function returned is called.
 func (m *Metrics) OpenStream() (closed func()) {
