@@ -137,13 +137,13 @@ func changed(c review.Case) []string {
 	var lines []string
 	var fresh []string // names of visits of which nothing was signed
 	for _, v := range waiting {
-		name, cannot := "", "Cannot"
+		name := ""
 		if len(waiting) > 1 {
-			name, cannot = v.Waiting.Assessment.Name+": ", "cannot"
+			name = v.Waiting.Assessment.Name + ": "
 		}
 		switch {
 		case !c.Signable(v):
-			lines = append(lines, name+cannot+" be signed: "+notSignable(c, v))
+			lines = append(lines, name+notSignable(c, v))
 		case v.Signed == nil:
 			fresh = append(fresh, v.Waiting.Assessment.Name)
 		default:
@@ -179,11 +179,11 @@ func notSignable(c review.Case, v review.Visit) string {
 	a := v.Waiting.Assessment
 	switch {
 	case a.Subject != c.Subject:
-		return "it is about another subject than the case"
+		return "cannot be signed: it is about another subject than the case"
 	case a.Case.Revision < c.Revision:
-		return fmt.Sprintf("the case has moved on to revision %d", c.Revision)
+		return fmt.Sprintf("cannot be signed: the case has moved on to revision %d", c.Revision)
 	default:
-		return "a higher version was signed"
+		return "cannot be signed: a higher version was signed"
 	}
 }
 
