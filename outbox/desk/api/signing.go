@@ -108,8 +108,8 @@ func (a *API) signCase(w http.ResponseWriter, q *request) error {
 	if err == nil {
 		c, err = a.outbox.Reviews().Case(q.Context(), study, n)
 	}
-	if err != nil {
-		return a.outbox.RecordRefusal(q.Context(), outbox.SignOff{User: r.User, Meaning: r.Meaning, IDs: ids(r)}, hidden(err, "case", what))
+	if err != nil { // the line about it has no study that its readers may not be granted
+		return a.outbox.RecordRefusal(q.Context(), outbox.SignOff{User: r.User, Meaning: r.Meaning, IDs: ids(r)}, hidden(err, "case", "with this path"))
 	}
 	receipts, status, err := a.sign(q.Context(), c, r)
 	if err != nil {
