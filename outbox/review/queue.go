@@ -9,6 +9,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
 
 // MaxPerPage bounds how many cases or signatures one call returns.
@@ -56,7 +57,7 @@ func (r *Reviews) Queue(ctx context.Context, f QueueFilter) (page []QueuedCase, 
 			return err
 		}
 		for i := range page {
-			if page[i].Case, err = readCase(ctx, q, whole, nil, page[i].Study, page[i].Number); err != nil {
+			if page[i].Case, err = readCase(ctx, q, whole, stored.DecodeWithDigest, page[i].Study, page[i].Number); err != nil {
 				return err
 			}
 		}
