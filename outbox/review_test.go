@@ -299,19 +299,19 @@ func TestTheTrailOfAPIIsReadByIndexes(t *testing.T) {
 	queries, args := d.ReaderStatements(f)
 	var used []string
 	for i, query := range queries {
-		rows := must(db.QueryContext(t.Context(), "explain query plan "+query, args[i]...))(t)
-		for rows.Next() {
-			var id, parent, unused int
-			var step string
-			ok(t, rows.Scan(&id, &parent, &unused, &step))
-			if strings.HasPrefix(step, "SCAN a") {
-				t.Errorf("%s in %s", step, query)
+		var steps []struct {
+			ID, Parent, NotUsed int
+			Detail              string
+		}
+		ok(t, db.SelectContext(t.Context(), &steps, "explain query plan "+query, args[i]...))
+		for _, step := range steps {
+			if strings.HasPrefix(step.Detail, "SCAN a") {
+				t.Errorf("%s in %s", step.Detail, query)
 			}
-			if strings.HasPrefix(step, "SEARCH a ") {
-				used = append(used, step)
+			if strings.HasPrefix(step.Detail, "SEARCH a ") {
+				used = append(used, step.Detail)
 			}
 		}
-		ok(t, rows.Err())
 	}
 	want := []string{
 		"SEARCH a USING INDEX audit_by_study (study=? AND row>? AND row<?)",

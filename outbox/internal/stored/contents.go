@@ -49,6 +49,3 @@ func (c *Contents) Decode(content []byte) (a events.Assessment, digest string, e
 	}
 	return a, digest, err
 }
-
-// Remembers reports whether the content with this digest is remembered.
-func (c *Contents) Remembers(digest string) bool { return c.decoded.Contains(digest) }
