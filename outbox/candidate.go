@@ -105,15 +105,6 @@ func (c *candidate) authorize(user string) error {
 	return nil
 }
 
-// checkCredential returns an Unauthenticated Error if credential is not empty and the PI has
-// another password by now than it identifies.
-func (tx *transaction) checkCredential(user, credential string) error {
-	if credential == "" {
-		return nil
-	}
-	return accounts.CheckCredential(tx.Tx, user, credential)
-}
-
 // preparedVersion is a version that was read and decoded before the transaction,
 // so that others do not wait while it is done.
 type preparedVersion struct {
