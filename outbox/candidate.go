@@ -105,15 +105,6 @@ func (c *candidate) authorize(user string) error {
 	return nil
 }
 
-// checkCredential returns an Unauthenticated Error if credential is not empty and the PI has
-// another password by now than it identifies.
-func (tx *transaction) checkCredential(user, credential string) error {
-	if credential == "" {
-		return nil
-	}
-	return accounts.CheckCredential(tx.Tx, user, credential)
-}
-
 // preparedVersion is a version that was read and decoded before the transaction,
 // so that others do not wait while it is done.
 type preparedVersion struct {
@@ -132,14 +123,10 @@ type prepared struct {
 
 // prepareVersions reads the waiting versions of assessments, by assessment id. It
 // leaves out what it cannot read and returns no error: the transaction reads again
-// what is missing or was replaced meanwhile. It also leaves out those that the sign-off
-// names by a digest of which the content is decoded already.
-func (o *Outbox) prepareVersions(ctx context.Context, s SignOff, ids []string) map[string]preparedVersion {
+// what is missing or was replaced meanwhile.
+func (o *Outbox) prepareVersions(ctx context.Context, ids []string) map[string]preparedVersion {
 	out := make(map[string]preparedVersion, len(ids))
 	for _, id := range ids {
-		if _, ok := o.contents.Remembered(s.Expected[id].Digest); ok {
-			continue
-		}
 		var p preparedVersion
 		var content []byte
 		err := o.db.Reader.QueryRowContext(ctx, `

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
+	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
@@ -60,7 +61,7 @@ func (o *Outbox) Withdraw(ctx context.Context, wd Withdrawal) (answer Signed, er
 // withdraw checks the request and withdraws the version signed last. If that was
 // withdrawn before, it returns the first answer.
 func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
-	if err := tx.checkCredential(wd.User, wd.Credential); err != nil {
+	if err := accounts.CheckCredential(tx.Tx, wd.User, wd.Credential); err != nil {
 		return Signed{}, err
 	}
 	c, err := tx.load(wd.ID, wd.User)

@@ -187,7 +187,7 @@ func forgetFewestFailures(tx *ledger.Tx) error {
 			select kind, name, address
 			from failures
 			order by count, time
-			limit ?
+			limit +?
 		)`, stored-maxFailures+maxFailures/10)
 	return err
 }

@@ -23,8 +23,8 @@ type PI struct {
 
 	// Credential identifies the PI's password: it changes whenever another one is set,
 	// by the PI or by an operator, and not when the same one is hashed anew. A session
-	// in which it has changed is to end. Only Authenticate and Standing set it;
-	// Authenticate to that of the password that it has checked.
+	// in which it has changed is to end. That of Authenticate is of the password that it
+	// has checked.
 	Credential string `json:"-"`
 
 	LastSignIn LastSignIn `json:"-"` // the one before this answer
@@ -333,7 +333,7 @@ func (acc *Accounts) PIs(ctx context.Context) ([]PI, error) {
 
 // describe returns the PI with the studies granted.
 func (p person) describe() (pi PI, err error) {
-	pi = PI{User: p.user, Name: p.name, Studies: append([]string{}, p.studies...), Disabled: p.disabled != ""}
+	pi = PI{User: p.user, Name: p.name, Studies: append([]string{}, p.studies...), Disabled: p.disabled != "", Credential: p.credential()}
 	if p.signedIn != "" {
 		pi.LastSignIn.Address = p.signedInFrom
 		if pi.LastSignIn.Time, err = events.ParseTime(p.signedIn); err != nil {
@@ -397,29 +397,42 @@ func (p person) credential() string {
 
 // CheckCredential returns an Unauthenticated Error unless the PI, who was authenticated
 // before the transaction, still has the password that the credential identifies and is not
-// disabled.
+// disabled. An empty credential is not compared.
 func CheckCredential(tx *ledger.Tx, user, credential string) error {
+	if credential == "" {
+		return nil
+	}
 	p, err := getPerson(tx, user)
 	if err != nil {
 		return err
 	}
-	if p.credential() != credential || p.disabled != "" {
-		return events.Errorf(events.Unauthenticated, "the password of %s was changed just now, or the PI was disabled; sign in again", user)
+	return p.checkCredential(credential)
+}
+
+// checkCredential is CheckCredential for a PI who was read already.
+func (p person) checkCredential(credential string) error {
+	if credential != "" && (p.credential() != credential || p.disabled != "") {
+		return events.Errorf(events.Unauthenticated, "the password of %s was changed just now, or the PI was disabled; sign in again", p.user)
 	}
 	return nil
 }
 
 // getPerson returns the stored PI. The error is NotFound if there is none.
 func getPerson(tx *ledger.Tx, user string) (person, error) {
-	var p person
-	err := database.Each(context.Background(), tx, func(row database.Row) error { return p.scan(row) }, `
+	p, err := findPerson(context.Background(), tx, user)
+	if err == nil && p.user == "" {
+		err = unknownPI(user)
+	}
+	return p, err
+}
+
+// findPerson returns the stored PI, without a user name if there is none.
+func findPerson(ctx context.Context, q database.Querier, user string) (p person, err error) {
+	err = database.Each(ctx, q, func(row database.Row) error { return p.scan(row) }, `
 		select `+personColumns+`
 		from people p`+joinPerson+`
 		where p."user" = +?
 		order by g.study`, user)
-	if err == nil && p.user == "" {
-		err = unknownPI(user)
-	}
 	return p, err
 }
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -22,12 +21,7 @@ type Standing struct {
 // Standing returns what the PI may do now. It checks no password. The error is
 // Unauthenticated if there is no such PI.
 func (acc *Accounts) Standing(ctx context.Context, user string) (s Standing, err error) {
-	var p person
-	err = database.Each(ctx, acc.ledger.DB.Reader, func(row database.Row) error { return p.scan(row) }, `
-		select `+personColumns+`
-		from people p`+joinPerson+`
-		where p."user" = +?
-		order by g.study`, user)
+	p, err := findPerson(ctx, acc.ledger.DB.Reader, user)
 	if err != nil {
 		return s, fmt.Errorf("look up PI: %w", err)
 	}
@@ -37,7 +31,7 @@ func (acc *Accounts) Standing(ctx context.Context, user string) (s Standing, err
 	if s.PI, err = p.describe(); err != nil {
 		return s, err
 	}
-	s.Credential, s.OneTime = p.credential(), p.oneTime != ""
+	s.OneTime = p.oneTime != ""
 	return s, nil
 }
 
@@ -57,13 +51,7 @@ const (
 // Unauthenticated if the PI has another password by now than the credential identifies, or
 // is disabled. Then there is no session. An empty credential is not compared.
 func (acc *Accounts) SessionBegan(ctx context.Context, user, credential, address string) error {
-	return acc.recordSession(ctx, user, address, ledger.Line{Action: actionSessionBegan}, func(tx *ledger.Tx) error {
-		if credential == "" {
-			_, err := getPerson(tx, user)
-			return err
-		}
-		return CheckCredential(tx, user, credential)
-	})
+	return acc.recordSession(ctx, user, credential, address, ledger.Line{Action: actionSessionBegan})
 }
 
 // SessionEnded audits that a session of a PI has ended at a time, for one of the reasons
@@ -72,17 +60,19 @@ func (acc *Accounts) SessionEnded(ctx context.Context, user, address, reason str
 	detail := struct {
 		Reason string `json:"reason"`
 	}{reason}
-	return acc.recordSession(ctx, user, address, ledger.Line{Time: at, Action: actionSessionEnded, Detail: detail}, func(tx *ledger.Tx) error {
-		_, err := getPerson(tx, user)
-		return err
-	})
+	return acc.recordSession(ctx, user, "", address, ledger.Line{Time: at, Action: actionSessionEnded, Detail: detail})
 }
 
-// recordSession audits the line unless check returns an error.
-func (acc *Accounts) recordSession(ctx context.Context, user, address string, line ledger.Line, check func(*ledger.Tx) error) error {
+// recordSession audits the line. The error is NotFound if there is no such PI, and that of
+// CheckCredential if the PI has not the credential.
+func (acc *Accounts) recordSession(ctx context.Context, user, credential, address string, line ledger.Line) error {
 	line.Actor, line.Subject, line.Address = user, user, address
 	return acc.ledger.UpdateSilently(ctx, "record session", func(tx *ledger.Tx) error {
-		if err := check(tx); err != nil {
+		p, err := getPerson(tx, user)
+		if err != nil {
+			return err
+		}
+		if err := p.checkCredential(credential); err != nil {
 			return err
 		}
 		return tx.Audit(line)

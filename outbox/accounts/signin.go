@@ -54,9 +54,7 @@ func (acc *Accounts) Authenticate(ctx context.Context, user, password, address s
 	if !remembered { // only after the sign-in was recorded, so that an unrecorded one is checked again
 		acc.passwords.remember(tag, acc.ledger.Now())
 	}
-	pi, err := p.describe()
-	pi.Credential = p.credential()
-	return pi, err
+	return p.describe()
 }
 
 // identify returns the attempt, the stored PI, and how many times in a row that user

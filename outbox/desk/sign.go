@@ -97,23 +97,26 @@ func (d *Desk) signOff(w http.ResponseWriter, q *request) error {
 		}
 		return refuseCredentials(err, signform.Prefix, again)
 	}
-	s, err := signing.SignOff(c, r)
+	// What is signed is decided in the transaction, because the case may have changed while
+	// the password was checked.
+	var s outbox.SignOff
+	shown := outbox.OfCase{CaseOf: review.CaseOf{Study: c.Study, Number: c.Number}}
+	signed, err := d.outbox.SignOffShown(q.Context(), shown, func(now review.Case) (outbox.SignOff, error) {
+		c, r.Checked = now, d.outbox.Reviews().CheckOf(now)
+		s, err = signing.SignOff(c, r)
+		return s, err
+	})
 	if err != nil {
-		err = d.outbox.RecordRefusal(q.Context(), s, err)
-	} else {
-		var signed []outbox.Signed
-		if signed, err = d.outbox.SignOff(q.Context(), s); err == nil {
-			d.sessions.SetSigned(q.session)
-			d.cfg.Metrics.CountSignatures(c, r.Checked, s)
-			return d.seeReceipt(w, q, c, s.IDs[0], signed)
-		}
+		return d.refuseSignOff(w, q, r, err)
 	}
-	return d.refuseSignOff(w, q, r, err)
+	d.sessions.SetSigned(q.session)
+	d.cfg.Metrics.CountSignatures(c, r.Checked, s)
+	return d.seeReceipt(w, q, c, s.IDs[0], signed)
 }
 
 // seeReceipt redirects to the receipt of a sign-off, by the event of the assessment.
-func (d *Desk) seeReceipt(w http.ResponseWriter, q *request, c review.Case, id string, signed []outbox.Signed) error {
-	i := slices.IndexFunc(signed, func(s outbox.Signed) bool { return s.ID == id })
+func (d *Desk) seeReceipt(w http.ResponseWriter, q *request, c review.Case, id string, signed []outbox.Receipt) error {
+	i := slices.IndexFunc(signed, func(r outbox.Receipt) bool { return r.ID == id })
 	if i < 0 {
 		return errors.New("the outbox has not answered for assessment " + id)
 	}
@@ -129,7 +132,7 @@ func (d *Desk) refuseSignOff(w http.ResponseWriter, q *request, r signing.Reques
 		return err // the page of the error asks to look at the case before signing again
 	}
 	if status == http.StatusUnauthorized {
-		return d.lost(w, q, err)
+		return d.refuseChangedPassword(w, q, err)
 	}
 	if status == http.StatusNotFound || status == http.StatusForbidden { // the grant has ended meanwhile
 		return hidden(err, errNoCase)
@@ -272,9 +275,9 @@ func refuseCredentials(err error, prefix string, again func(int, *page.Problem) 
 	return again(status, problem(page.ProblemItem{Field: prefix + e.Field, Text: e.Message}))
 }
 
-// lost answers a form whose password was changed while it was carried out, by another
-// session or an operator, which has refused it with err. That has ended the session too.
-func (d *Desk) lost(w http.ResponseWriter, q *request, err error) error {
+// refuseChangedPassword answers a form that was refused with err, because another session or
+// an operator has changed the password after it was checked. That has ended the session too.
+func (d *Desk) refuseChangedPassword(w http.ResponseWriter, q *request, err error) error {
 	var ended session.EndedError
 	if _, over := d.sessions.Check(q.Context(), q.session); !errors.As(over, &ended) {
 		return errors.Join(err, over)

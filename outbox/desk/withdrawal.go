@@ -58,7 +58,7 @@ func (d *Desk) refuseWithdrawal(w http.ResponseWriter, q *request, wd outbox.Wit
 		return err
 	}
 	if status == http.StatusUnauthorized {
-		return d.lost(w, q, err)
+		return d.refuseChangedPassword(w, q, err)
 	}
 	if status == http.StatusNotFound || status == http.StatusForbidden {
 		return hidden(err, errNoAssessment)
