@@ -15,8 +15,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
-// OfCase names a case: that of an assessment, or else one of a study by its number.
-type OfCase struct {
+// ShownCase names the case that a PI was shown: that of an assessment, or else one of a study
+// by its number.
+type ShownCase struct {
 	Assessment string // id; empty to name the case
 	review.CaseOf
 }
@@ -46,7 +47,7 @@ func answersOf(receipts []Receipt) (answers []Signed) {
 // outbox. If it returns an error, nothing is signed, and the refusal is audited with the
 // user, the meaning and the ids of the sign-off that it returns beside. It is not called,
 // and nothing is audited, if there is no such case: then the error is NotFound.
-func (o *Outbox) SignOffShown(ctx context.Context, of OfCase, decide func(review.Case) (SignOff, error)) ([]Receipt, error) {
+func (o *Outbox) SignOffShown(ctx context.Context, of ShownCase, decide func(review.Case) (SignOff, error)) ([]Receipt, error) {
 	start := time.Now()
 	var s SignOff
 	var receipts []Receipt
