@@ -32,7 +32,7 @@ func TestSignOffShown(t *testing.T) {
 		d.register(assessment("1", 7, 1, 1), assessment("2", 7, 1, 1))
 		d.sign("1")
 		shown := must(d.Reviews().Case(t.Context(), study, 7))(t)
-		for _, of := range []outbox.OfCase{{Assessment: "2"}, {CaseOf: review.CaseOf{Study: study, Number: 7}}} {
+		for _, of := range []outbox.ShownCase{{Assessment: "2"}, {CaseOf: review.CaseOf{Study: study, Number: 7}}} {
 			decide, seen := signShown("2", shown.Stamp)
 			_, err := d.SignOffShown(t.Context(), of, func(c review.Case) (outbox.SignOff, error) {
 				s, _ := decide(c)
@@ -60,12 +60,12 @@ func TestSignOffShown(t *testing.T) {
 		d := newOutbox(t)
 		d.register(assessment("1", 7, 1, 1))
 		decide, _ := signShown("1", d.stamp(7))
-		first := must(d.SignOffShown(t.Context(), outbox.OfCase{Assessment: "1"}, decide))(t)
+		first := must(d.SignOffShown(t.Context(), outbox.ShownCase{Assessment: "1"}, decide))(t)
 		stored := must(d.Reviews().Receipt(t.Context(), "1", first[0].Event))(t)
 		if diff := cmp.Diff(stored, first[0].Receipt); diff != "" {
 			t.Error(diff)
 		}
-		again := must(d.SignOffShown(t.Context(), outbox.OfCase{Assessment: "1"}, decide))(t)
+		again := must(d.SignOffShown(t.Context(), outbox.ShownCase{Assessment: "1"}, decide))(t)
 		if diff := cmp.Diff([]outbox.Receipt{{Signed: first[0].Signed}}, again); diff != "" {
 			t.Error(diff)
 		}
@@ -77,7 +77,7 @@ func TestSignOffShown(t *testing.T) {
 		stamp := d.stamp(7)
 		d.sign("2")
 		decide, _ := signShown("1", stamp)
-		_, err := d.SignOffShown(t.Context(), outbox.OfCase{Assessment: "1"}, decide)
+		_, err := d.SignOffShown(t.Context(), outbox.ShownCase{Assessment: "1"}, decide)
 		wantCode(t, err, events.Stale, "has changed since it was read")
 		wantEvents(t, d, "signed 2/1")
 	})
@@ -91,7 +91,7 @@ func TestSignOffShown(t *testing.T) {
 		for _, id := range []string{"1", "1"} { // and answers again
 			calls := 0
 			decide, seen := signShown(id, d.stamp(7))
-			receipts := must(d.SignOffShown(t.Context(), outbox.OfCase{Assessment: id}, func(c review.Case) (outbox.SignOff, error) {
+			receipts := must(d.SignOffShown(t.Context(), outbox.ShownCase{Assessment: id}, func(c review.Case) (outbox.SignOff, error) {
 				calls++
 				return decide(c)
 			}))(t)
@@ -105,14 +105,14 @@ func TestSignOffShown(t *testing.T) {
 		d := newOutbox(t)
 		d.register(assessment("1", 7, 1, 1), assessment("2", 8, 1, 1))
 		decide, _ := signShown("2", d.stamp(7))
-		_, err := d.SignOffShown(t.Context(), outbox.OfCase{Assessment: "1"}, decide)
+		_, err := d.SignOffShown(t.Context(), outbox.ShownCase{Assessment: "1"}, decide)
 		wantCode(t, err, events.Conflict, "assessment 2 is not one of case 7")
 		wantEvents(t, d)
 	})
 	t.Run("does not decide and audits nothing without a case", func(t *testing.T) {
 		d := newOutbox(t)
 		before := d.dump()
-		for _, of := range []outbox.OfCase{{Assessment: "1"}, {CaseOf: review.CaseOf{Study: study, Number: 7}}} {
+		for _, of := range []outbox.ShownCase{{Assessment: "1"}, {CaseOf: review.CaseOf{Study: study, Number: 7}}} {
 			_, err := d.SignOffShown(t.Context(), of, func(review.Case) (outbox.SignOff, error) {
 				return outbox.SignOff{}, errors.New("decided")
 			})

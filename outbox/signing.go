@@ -16,8 +16,9 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
-// OfCase names a case: that of an assessment, or else one of a study by its number.
-type OfCase struct {
+// ShownCase names the case that a PI was shown: that of an assessment, or else one of a study
+// by its number.
+type ShownCase struct {
 	Assessment string // id; empty to name the case
 	review.CaseOf
 }
@@ -47,7 +48,7 @@ func answersOf(receipts []Receipt) (answers []Signed) {
 // outbox. If it returns an error, nothing is signed, and the refusal is audited with the
 // user, the meaning and the ids of the sign-off that it returns beside. It is not called,
 // and nothing is audited, if there is no such case: then the error is NotFound.
-func (o *Outbox) SignOffShown(ctx context.Context, of OfCase, decide func(review.Case) (SignOff, error)) ([]Receipt, error) {
+func (o *Outbox) SignOffShown(ctx context.Context, of ShownCase, decide func(review.Case) (SignOff, error)) ([]Receipt, error) {
 	start := time.Now()
 	receipts, err := o.signOffShown(ctx, of, decide, nil, start)
 	if !errors.Is(err, errNotDecoded) {
@@ -66,7 +67,7 @@ var errNotDecoded = errors.New("a version of the case is not decoded yet")
 
 // decodeCase returns the assessments of a case, decoded, by their digests. It also makes the
 // check of the case, which is remembered.
-func (o *Outbox) decodeCase(ctx context.Context, of OfCase) (map[string]events.Assessment, error) {
+func (o *Outbox) decodeCase(ctx context.Context, of ShownCase) (map[string]events.Assessment, error) {
 	var c review.Case
 	var err error
 	if of.Assessment != "" {
@@ -88,7 +89,7 @@ func (o *Outbox) decodeCase(ctx context.Context, of OfCase) (map[string]events.A
 
 // signOffShown is SignOffShown with the contents that are decoded already. If decoded is nil
 // and one is not remembered, the error is errNotDecoded, and nothing was decided.
-func (o *Outbox) signOffShown(ctx context.Context, of OfCase, decide func(review.Case) (SignOff, error), decoded map[string]events.Assessment, start time.Time) ([]Receipt, error) {
+func (o *Outbox) signOffShown(ctx context.Context, of ShownCase, decide func(review.Case) (SignOff, error), decoded map[string]events.Assessment, start time.Time) ([]Receipt, error) {
 	decode := func(content []byte) (a events.Assessment, digest string, err error) {
 		digest = stored.Digest(content)
 		a, ok := decoded[digest]

@@ -100,7 +100,7 @@ func (d *Desk) signOff(w http.ResponseWriter, q *request) error {
 	// What is signed is decided in the transaction, because the case may have changed while
 	// the password was checked.
 	var s outbox.SignOff
-	shown := outbox.OfCase{CaseOf: review.CaseOf{Study: c.Study, Number: c.Number}}
+	shown := outbox.ShownCase{CaseOf: review.CaseOf{Study: c.Study, Number: c.Number}}
 	signed, err := d.outbox.SignOffShown(q.Context(), shown, func(now review.Case) (outbox.SignOff, error) {
 		c, r.Checked = now, d.outbox.Reviews().CheckOf(now)
 		s, err = signing.SignOff(c, r)

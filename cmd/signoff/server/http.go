@@ -1,11 +1,11 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +42,7 @@ func (p *Server) serveHTTP() error {
 			return err
 		}
 	}
-	ops := opsHandler(p.checks(), p.notices(), p.Metrics)
+	ops := opsHandler(p.checks(p.Outbox.Ping), p.notices(), p.Metrics)
 	ops.HandleFunc("GET "+datadir.AccessPath, p.writeAccess)
 	p.Ops = rest.NewServer(overview.CheckHost(p.Settings.OpsHost, ops), p.log, rest.ServerConfig{TLS: p.opsTLS()})
 	if p.Settings.OpsPage != pageOff {
@@ -59,19 +59,14 @@ func (p *Server) serveHTTP() error {
 // pageOff is the value of --ops-page without the operator's page.
 const pageOff = "off"
 
-// findings returns the conditions in /readyz that do not hold, for the operator's page. Of
-// that of the outbox nothing is committed, which would make every page that follows the
-// server ask again.
+// findings returns the conditions in /readyz that do not hold, for the operator's page. It
+// commits nothing to the outbox, which would make every page that follows the server ask
+// again.
 func (p *Server) findings(ctx context.Context) (found []overview.Finding) {
 	ctx, cancel := context.WithTimeout(ctx, ReadyTimeout)
 	defer cancel()
-	blocking := p.checks()
-	all := append(blocking, p.notices()...)
-	for i := range all {
-		if all[i].name == outboxCheck {
-			all[i].ok = func(ctx context.Context) error { return cmp.Or(p.Outbox.CanWrite(ctx), p.findSpace(ctx)) }
-		}
-	}
+	blocking := p.checks(p.Outbox.CanWrite)
+	all := slices.Concat(blocking, p.notices())
 	for i, err := range runChecks(ctx, all) {
 		if err != nil {
 			found = append(found, overview.Finding{Name: all[i].name, Text: err.Error(), Blocks: i < len(blocking)})

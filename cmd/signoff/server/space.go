@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 
@@ -12,19 +11,9 @@ import (
 // sign-off needs less, but one of many large assessments needs some megabytes.
 const leastSpace = 8 << 20
 
-// writeOutbox returns nil if the outbox can be written. The transaction of Ping is small, and
-// is often committed to a part of the log that exists already. So it may succeed on a disk
-// that has no space for a sign-off.
-func (p *Server) writeOutbox(ctx context.Context) error {
-	if err := p.Outbox.Ping(ctx); err != nil {
-		return err
-	}
-	return p.findSpace(ctx)
-}
-
 // findSpace returns an error if a disk of the data directory is full, or nearly so. The
 // stream of the embedded NATS server may be on another disk than the databases.
-func (p *Server) findSpace(context.Context) error {
+func (p *Server) findSpace() error {
 	dirs := []string{string(p.Dir)}
 	if p.Embedded != nil {
 		dirs = append(dirs, filepath.Join(string(p.Dir), "jetstream"))

@@ -65,12 +65,10 @@ func (a *API) signAssessment(w http.ResponseWriter, q *request) error {
 		return err
 	}
 	r.Items = []signing.Item{item}
-	if !events.ValidFHIRID(item.ID) {
-		return a.outbox.RecordRefusal(q.Context(), unread(r), hidden(events.NotFound, "assessment", item.ID))
-	}
-	receipts, status, err := a.sign(q, outbox.OfCase{Assessment: item.ID}, r, func(c review.Case) error {
+	hide := func(err error) error { return hidden(err, "assessment", item.ID) }
+	receipts, status, err := a.sign(q, outbox.ShownCase{Assessment: item.ID}, r, hide, func(c review.Case) error {
 		if err := q.caller.mayRead(c.Study); err != nil {
-			return hidden(err, "assessment", item.ID)
+			return err
 		}
 		if (review.Case{Stamp: r.Stamp}).Tag(item.ID) != tag {
 			// The stamp is compared with the stored one, and so the tag too.
@@ -79,7 +77,7 @@ func (a *API) signAssessment(w http.ResponseWriter, q *request) error {
 		return nil
 	})
 	if err != nil {
-		return hidden(err, "assessment", item.ID)
+		return err
 	}
 	return writeJSON(w, status, receipts[0])
 }
@@ -109,13 +107,14 @@ func (a *API) signCase(w http.ResponseWriter, q *request) error {
 	if err := checkItems(r); err != nil {
 		return err
 	}
+	hide := func(err error) error { return hidden(err, "case", caseHere) }
 	study, n, err := caseOf(q)
 	if err != nil {
-		return a.outbox.RecordRefusal(q.Context(), unread(r), hidden(err, "case", caseHere))
+		return a.outbox.RecordRefusal(q.Context(), unread(r), hide(err))
 	}
-	receipts, status, err := a.sign(q, outbox.OfCase{CaseOf: review.CaseOf{Study: study, Number: n}}, r, func(review.Case) error { return nil })
+	receipts, status, err := a.sign(q, outbox.ShownCase{CaseOf: review.CaseOf{Study: study, Number: n}}, r, hide, func(review.Case) error { return nil })
 	if err != nil {
-		return hidden(err, "case", caseHere)
+		return err
 	}
 	return writeJSON(w, status, struct {
 		Items []receipt `json:"items"`
@@ -152,16 +151,17 @@ func unread(r signing.Request) outbox.SignOff {
 }
 
 // sign signs what the request asks for, of the case. Allow returns an error if the caller
-// may not sign that case. The result is the receipts in the order of the request, and the
-// status: 200 if all was signed before, else 201.
-func (a *API) sign(q *request, of outbox.OfCase, r signing.Request, allow func(review.Case) error) (receipts []receipt, status int, err error) {
+// may not sign that case, and hide is hidden for what the request names. The result is the
+// receipts in the order of the request, and the status: 200 if all was signed before, else
+// 201.
+func (a *API) sign(q *request, of outbox.ShownCase, r signing.Request, hide func(error) error, allow func(review.Case) error) (receipts []receipt, status int, err error) {
 	read := false
 	var c review.Case
 	var s outbox.SignOff
 	answers, err := a.outbox.SignOffShown(q.Context(), of, func(now review.Case) (_ outbox.SignOff, err error) {
 		read, c = true, now
 		if err := allow(c); err != nil {
-			return unread(r), err
+			return unread(r), hide(err)
 		}
 		r.Checked = a.outbox.Reviews().CheckOf(c)
 		s, err = signing.SignOff(c, r)
@@ -174,14 +174,10 @@ func (a *API) sign(q *request, of outbox.OfCase, r signing.Request, allow func(r
 		return s, err
 	})
 	if err != nil && !read {
-		what, id := "assessment", of.Assessment
-		if id == "" {
-			what, id = "case", caseHere
-		}
-		err = a.outbox.RecordRefusal(q.Context(), unread(r), hidden(err, what, id))
+		err = a.outbox.RecordRefusal(q.Context(), unread(r), hide(err))
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, hide(err)
 	}
 	a.cfg.Metrics.CountSignatures(c, r.Checked, s)
 	for _, item := range r.Items {
