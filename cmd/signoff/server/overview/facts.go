@@ -171,7 +171,7 @@ func (f Facts) Lacks(part string) bool { return slices.Contains(f.Unread, part) 
 const mostRecent = 12
 
 // searched is how many events are read to find those. The second number is used if too few
-// are found: when nothing is signed for long, most events are those of the audit trail.
+// are found: when nothing is signed for a long time, most events are those of the audit trail.
 var searched = []int{200, 1000}
 
 // readFacts reads all facts. What cannot be read becomes a finding, so that the page still
