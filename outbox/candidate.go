@@ -137,7 +137,7 @@ type prepared struct {
 func (o *Outbox) prepareVersions(ctx context.Context, s SignOff, ids []string) map[string]preparedVersion {
 	out := make(map[string]preparedVersion, len(ids))
 	for _, id := range ids {
-		if o.contents.Remembers(s.Expected[id].Digest) {
+		if _, ok := o.contents.Remembered(s.Expected[id].Digest); ok {
 			continue
 		}
 		var p preparedVersion

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
 
@@ -204,7 +205,7 @@ func TestTheQueueHoldsStillWhileOthersSignAndRegister(t *testing.T) {
 	size := must(d.Reviews().QueueSize(t.Context(), review.QueueFilter{Studies: []string{study, "NONE"}, After: after}))(t)
 	oldest := size.Oldest.Format("15:04")
 	size.Oldest = time.Time{}
-	if diff := cmp.Diff(review.QueueSize{Studies: 1, Cases: 9, Assessments: 11, Seen: 8}, size); diff != "" || oldest != "12:03" {
+	if diff := cmp.Diff(review.QueueSize{Studies: 1, Cases: 9, Assessments: 11, Seen: 8, Newest: 15}, size); diff != "" || oldest != "12:03" {
 		t.Errorf("the oldest at %s; %s", oldest, diff)
 	}
 	stamps := must(d.Reviews().Stamps(t.Context(), []string{study, "NONE"}))(t)
@@ -299,19 +300,18 @@ func TestTheTrailOfAPIIsReadByIndexes(t *testing.T) {
 	queries, args := d.ReaderStatements(f)
 	var used []string
 	for i, query := range queries {
-		rows := must(db.QueryContext(t.Context(), "explain query plan "+query, args[i]...))(t)
-		for rows.Next() {
+		ok(t, database.Each(t.Context(), db, func(row database.Row) error {
 			var id, parent, unused int
 			var step string
-			ok(t, rows.Scan(&id, &parent, &unused, &step))
+			err := row.Scan(&id, &parent, &unused, &step)
 			if strings.HasPrefix(step, "SCAN a") {
 				t.Errorf("%s in %s", step, query)
 			}
 			if strings.HasPrefix(step, "SEARCH a ") {
 				used = append(used, step)
 			}
-		}
-		ok(t, rows.Err())
+			return err
+		}, "explain query plan "+query, args[i]...))
 	}
 	want := []string{
 		"SEARCH a USING INDEX audit_by_study (study=? AND row>? AND row<?)",

@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -79,6 +80,26 @@ func TestSignOffShown(t *testing.T) {
 		_, err := d.SignOffShown(t.Context(), outbox.OfCase{Assessment: "1"}, decide)
 		wantCode(t, err, events.Stale, "has changed since it was read")
 		wantEvents(t, d, "signed 2/1")
+	})
+	t.Run("signs contents that are too long to be remembered", func(t *testing.T) {
+		d := newOutbox(t)
+		long := assessment("1", 7, 1, 1)
+		for i := range 300 {
+			long = withLesions(long, fmt.Sprintf("T%03d", i))
+		}
+		d.register(long)
+		for _, id := range []string{"1", "1"} { // and answers again
+			calls := 0
+			decide, seen := signShown(id, d.stamp(7))
+			receipts := must(d.SignOffShown(t.Context(), outbox.OfCase{Assessment: id}, func(c review.Case) (outbox.SignOff, error) {
+				calls++
+				return decide(c)
+			}))(t)
+			if calls != 1 || len(seen.Visits) != 1 || receipts[0].ID != id {
+				t.Errorf("decided %d times on %d visits: %+v", calls, len(seen.Visits), receipts)
+			}
+		}
+		wantEvents(t, d, "observations 1/2", "signed 1/2")
 	})
 	t.Run("refuses an assessment of another case", func(t *testing.T) {
 		d := newOutbox(t)

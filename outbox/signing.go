@@ -3,6 +3,7 @@ package outbox
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -47,11 +48,65 @@ func answersOf(receipts []Receipt) (answers []Signed) {
 // there is no such case, decide is not called, nothing is audited, and the error is NotFound.
 func (o *Outbox) SignOffShown(ctx context.Context, of OfCase, decide func(review.Case) (SignOff, error)) ([]Receipt, error) {
 	start := time.Now()
+	receipts, err := o.signOffShown(ctx, of, decide, nil, start)
+	if !errors.Is(err, errNotDecoded) {
+		return receipts, err
+	}
+	// Others must not wait while much is decoded, so that is done before the transaction.
+	decoded, err := o.decodeCase(ctx, of)
+	if err != nil {
+		return nil, err
+	}
+	return o.signOffShown(ctx, of, decide, decoded, start)
+}
+
+// errNotDecoded ends a transaction in which a content would have to be decoded.
+var errNotDecoded = errors.New("a version of the case is not decoded yet")
+
+// decodeCase returns the assessments of a case, decoded, by their digests. It also makes the
+// check of the case, which is remembered.
+func (o *Outbox) decodeCase(ctx context.Context, of OfCase) (map[string]events.Assessment, error) {
+	var c review.Case
+	var err error
+	if of.Assessment != "" {
+		c, _, err = o.reviews.Assessment(ctx, of.Assessment)
+	} else {
+		c, err = o.reviews.Case(ctx, of.Study, of.Number)
+	}
+	o.reviews.CheckOf(c)
+	decoded := make(map[string]events.Assessment)
+	for _, v := range c.Visits {
+		for _, version := range []*review.Version{v.Waiting, v.Signed} {
+			if version != nil {
+				decoded[version.Digest] = version.Assessment
+			}
+		}
+	}
+	return decoded, err
+}
+
+// signOffShown is SignOffShown with the contents that are decoded already. If decoded is nil
+// and one is not remembered, the error is errNotDecoded, and nothing was decided.
+func (o *Outbox) signOffShown(ctx context.Context, of OfCase, decide func(review.Case) (SignOff, error), decoded map[string]events.Assessment, start time.Time) ([]Receipt, error) {
+	decode := func(content []byte) (a events.Assessment, digest string, err error) {
+		digest = stored.Digest(content)
+		a, ok := decoded[digest]
+		if !ok {
+			a, ok = o.contents.Remembered(digest)
+		}
+		switch {
+		case ok:
+			return a, digest, nil
+		case decoded == nil:
+			return a, digest, errNotDecoded
+		}
+		return o.contents.Decode(content) // it was registered just now
+	}
 	var s SignOff
 	var receipts []Receipt
 	var read, decided bool
 	err := o.update(ctx, "sign off", func(tx *transaction) error {
-		c, err := o.reviews.ToSign(tx, of.Assessment, of.CaseOf)
+		c, err := o.reviews.ToSign(tx, decode, of.Assessment, of.CaseOf)
 		if err != nil {
 			return err
 		}

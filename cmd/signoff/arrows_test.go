@@ -82,6 +82,7 @@ var arrows = map[string][]string{
 	"cmd/signoff/demo":              {"*"},
 	"cmd/signoff/internal/testcert": {"*"},
 	"outbox/accounts/accountstest":  {"outbox/accounts"},
+	"subscriber/stream/streamtest":  {"subscriber/stream", "events"},
 	"publisher/brokertest":          {"publisher", "publisher/natsd", "publisher/operator", "events"},
 	"outbox/desk/desktest":          {"outbox/desk", "outbox/desk/metrics", "outbox", "outbox/accounts/accountstest", "events", "fhir/rest"},
 }
@@ -99,7 +100,7 @@ var reserved = []struct {
 	{
 		"github.com/nats-io/nats.go/jetstream",
 		[]string{
-			"publisher", "publisher/brokertest", "publisher/callout", "publisher/partners", "subscriber", "subscriber/stream", "subscriber/readmodel",
+			"publisher", "publisher/brokertest", "publisher/callout", "publisher/partners", "subscriber", "subscriber/stream", "subscriber/stream/streamtest", "subscriber/readmodel",
 			"cmd/signoff", "cmd/signoff/server", "cmd/signoff/server/admission", "cmd/signoff/demo",
 		},
 		"the stream has one writer and one way to be read",

@@ -190,7 +190,8 @@ type caseState struct {
 	partners map[string]events.Receipt
 }
 
-// look reads the state of a case, or without a study how much waits in the studies of a PI.
+// look reads the state of a case, or without a study what waits in the studies of a PI: how
+// much, and the version registered last.
 func (d *Desk) look(ctx context.Context, studies []string, study string, number int32) (state caseState, err error) {
 	if study == "" {
 		size, err := d.outbox.Reviews().QueueSize(ctx, review.QueueFilter{Studies: studies})

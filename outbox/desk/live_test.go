@@ -101,6 +101,26 @@ func TestAStreamFollowsACase(t *testing.T) {
 	})
 }
 
+// What a list shows of a case changes also when a version that waits is replaced by another
+// one, and as many wait as before.
+func TestAStreamFollowsWhatWaits(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	in.Register(desktest.Agreeing(desktest.Study, 6, "01-704-1009")...) // waits longest
+	visit := desktest.Agreeing(desktest.Study, 5, "01-704-1008")[0]
+	in.Register(visit)
+	answer := in.SignedIn(desktest.User).Open("/live")
+	stream := bufio.NewReader(answer.Body)
+	if text := next(t, stream); text != "retry: 3000" {
+		t.Fatalf("begins with %q", text)
+	}
+	visit.Revision = 2
+	in.Register(visit)
+	if text := next(t, stream); !strings.HasPrefix(text, "event: waiting\n") {
+		t.Errorf("got %q", text)
+	}
+}
+
 func TestAStreamEndsWithItsSessionAndTheServer(t *testing.T) {
 	t.Parallel()
 	in := desktest.Install(t, desk.Config{})

@@ -273,7 +273,7 @@ func TestCasesThatWait(t *testing.T) {
 		"1001 FHIR-T · case 11 Follow-up 1 Revision 2: T01 41.5 → 42.0 mm; sum 41.5 → 42.0 mm; change from previous −12.0 mm → −11.5 mm, from baseline −12.0 mm → −11.5 mm, from nadir −12.0 mm → −11.5 mm 42.0 mm −11.5 mm from nadir SD ✓ Agrees 2 days",
 		"1002 FHIR-T · case 12 Baseline, Follow-up 1, Follow-up 2 Nothing signed yet 72.5 mm +17.5 mm from nadir PD ✓ Agrees 26 hours",
 		hostile + " T<b>&3 · case 1 Baseline, Follow-up 1 Baseline: Revision 2: " + hostile + "2 added: Target, " + hostile + ", 50.0 mm, Present; " + hostile + " removed: Target, " + hostile + ", 50.0 mm, Present New: Follow-up 1 48.0 mm −2.0 mm from nadir SD ▲ RECIST 1.1 gives NE 26 hours",
-		"01-709-1001 CDISC/PILOT01 · case 40 Follow-up 1 Cannot be signed: it is registered for case revision 1, and the case has moved on to revision 2 61.0 mm +1.0 mm from nadir SD Not checked, because it cannot be signed 26 hours",
+		"01-709-1001 CDISC/PILOT01 · case 40 Follow-up 1 cannot be signed: it is registered for case revision 1, and the case has moved on to revision 2 61.0 mm +1.0 mm from nadir SD Not checked, because it cannot be signed 26 hours",
 	}
 	if diff := cmp.Diff(want, rowsOf(t, p)); diff != "" {
 		t.Error(diff)

@@ -84,7 +84,7 @@ func (c Case) CannotSign(v Visit) string {
 // Case returns the case of a study with this number, as it is at one moment. The error
 // is NotFound if there is none.
 func (r *Reviews) Case(ctx context.Context, study string, number int32) (c Case, err error) {
-	c, err = readCase(ctx, r.ledger.DB.Reader, whole, r.contents, ledger.NormalizeStudy(study), number)
+	c, err = readCase(ctx, r.ledger.DB.Reader, whole, r.contents.Decode, ledger.NormalizeStudy(study), number)
 	if err != nil {
 		return Case{}, fmt.Errorf("read case: %w", err)
 	}
@@ -94,13 +94,16 @@ func (r *Reviews) Case(ctx context.Context, study string, number int32) (c Case,
 // ToSign returns the case of an assessment or, if that is empty, the one that is named, as a
 // transaction sees it. It has what a sign-off depends on: of versions, the content with its
 // digest, the state, the registration, and whether it was withdrawn, but not by whom and
-// when. The error is NotFound if there is no such case.
-func (r *Reviews) ToSign(tx database.Querier, assessment string, of CaseOf) (Case, error) {
+// when. The error is NotFound if there is no such case, and that of decode if it returns one.
+func (r *Reviews) ToSign(tx database.Querier, decode Decoder, assessment string, of CaseOf) (Case, error) {
 	if assessment != "" {
-		return caseOfAssessment(context.Background(), tx, toSign, r.contents, assessment)
+		return caseOfAssessment(context.Background(), tx, toSign, decode, assessment)
 	}
-	return readCase(context.Background(), tx, toSign, r.contents, ledger.NormalizeStudy(of.Study), of.Number)
+	return readCase(context.Background(), tx, toSign, decode, ledger.NormalizeStudy(of.Study), of.Number)
 }
+
+// Decoder returns the assessment that is the content of a version, and its digest.
+type Decoder func(content []byte) (a events.Assessment, digest string, err error)
 
 // parts is what is read of the versions of a case.
 type parts struct {
@@ -133,8 +136,8 @@ var toSign = parts{
 }
 
 // caseOfAssessment returns the case of an assessment.
-func caseOfAssessment(ctx context.Context, q database.Querier, p parts, contents *stored.Contents, id string) (Case, error) {
-	c, err := scanCase(ctx, q, p, contents, `
+func caseOfAssessment(ctx context.Context, q database.Querier, p parts, decode Decoder, id string) (Case, error) {
+	c, err := scanCase(ctx, q, p, decode, `
 		from assessments named
 		join cases c on c.study = named.study and c.number = named.number
 		join studies s on s.row = c.study`, `
@@ -145,9 +148,9 @@ func caseOfAssessment(ctx context.Context, q database.Querier, p parts, contents
 	return c, err
 }
 
-// readCase is Case for what q reads. Contents may be nil, see scanCase.
-func readCase(ctx context.Context, q database.Querier, p parts, contents *stored.Contents, study string, number int32) (Case, error) {
-	c, err := scanCase(ctx, q, p, contents, `
+// readCase is Case for what q reads.
+func readCase(ctx context.Context, q database.Querier, p parts, decode Decoder, study string, number int32) (Case, error) {
+	c, err := scanCase(ctx, q, p, decode, `
 		from studies s
 		join cases c on c.study = s.row`, `
 		where s.study = +? and c.number = +?`, study, number)
@@ -159,9 +162,8 @@ func readCase(ctx context.Context, q database.Querier, p parts, contents *stored
 
 // scanCase reads a case in one statement, which sees it at one moment, and returns
 // sql.ErrNoRows if there is none. From are the tables studies s and cases c, and where
-// selects the case. Contents is nil where many cases are read, which would displace what
-// is remembered.
-func scanCase(ctx context.Context, q database.Querier, p parts, contents *stored.Contents, from, where string, args ...any) (c Case, err error) {
+// selects the case.
+func scanCase(ctx context.Context, q database.Querier, p parts, decode Decoder, from, where string, args ...any) (c Case, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return c, err
 	}
@@ -194,7 +196,7 @@ func scanCase(ctx context.Context, q database.Querier, p parts, contents *stored
 		if v.Registration == 0 {
 			return nil
 		}
-		if v.Assessment, v.Digest, err = contents.Decode(content); err != nil {
+		if v.Assessment, v.Digest, err = decode(content); err != nil {
 			return err
 		}
 		if n := len(c.Visits); n == 0 || c.Visits[n-1].ID != last.id {

@@ -41,7 +41,7 @@ func (c Case) Tag(id string) string { return tag(c.Stamp, id) }
 // Assessment returns the case of an assessment, as it is at one moment, and the visit that
 // the assessment is. The error is NotFound if there is no such assessment.
 func (r *Reviews) Assessment(ctx context.Context, id string) (c Case, v Visit, err error) {
-	c, err = caseOfAssessment(ctx, r.ledger.DB.Reader, whole, r.contents, id)
+	c, err = caseOfAssessment(ctx, r.ledger.DB.Reader, whole, r.contents.Decode, id)
 	if err != nil {
 		return Case{}, Visit{}, fmt.Errorf("read assessment: %w", err)
 	}

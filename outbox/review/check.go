@@ -12,6 +12,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events/recist"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
 
 // Check returns what RECIST 1.1 gives for each visit of the case, by assessment id. It
@@ -107,7 +108,7 @@ func (r *Reviews) Check(ctx context.Context, filter WaitingFilter) (versions []C
 			return err
 		}
 		for _, of := range cases {
-			c, err := readCase(ctx, q, whole, nil, of.Study, of.Number)
+			c, err := readCase(ctx, q, whole, stored.DecodeWithDigest, of.Study, of.Number)
 			if err != nil {
 				return err
 			}

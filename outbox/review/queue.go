@@ -9,6 +9,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
+	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
 
 // MaxPerPage bounds how many cases or signatures one call returns.
@@ -56,7 +57,7 @@ func (r *Reviews) Queue(ctx context.Context, f QueueFilter) (page []QueuedCase, 
 			return err
 		}
 		for i := range page {
-			if page[i].Case, err = readCase(ctx, q, whole, nil, page[i].Study, page[i].Number); err != nil {
+			if page[i].Case, err = readCase(ctx, q, whole, stored.DecodeWithDigest, page[i].Study, page[i].Number); err != nil {
 				return err
 			}
 		}
@@ -82,6 +83,7 @@ type QueueSize struct {
 	Studies, Cases, Assessments int
 	Seen                        int       // cases up to QueueFilter.After
 	Oldest                      time.Time // when the version was registered that waits longest; zero for none
+	Newest                      int64     // position of the version registered last of those that wait; 0 for none
 }
 
 // QueueSize returns how much waits in the studies of the filter.
@@ -92,12 +94,12 @@ func (r *Reviews) QueueSize(ctx context.Context, f QueueFilter) (size QueueSize,
 	}
 	var oldest string
 	err = r.ledger.DB.Reader.QueryRowContext(ctx, `
-		select q.studies, q.cases, q.assessments, q.seen, coalesce(v.time, '')
+		select q.studies, q.cases, q.assessments, q.seen, q.newest, coalesce(v.time, '')
 		from (
 			select count(distinct study) as studies, count(*) as cases, coalesce(sum(number_of), 0) as assessments,
-				coalesce(sum(oldest <= ?), 0) as seen, min(oldest) as oldest
+				coalesce(sum(oldest <= ?), 0) as seen, min(oldest) as oldest, coalesce(max(newest), 0) as newest
 			from (
-				select study, min(waiting) as oldest, count(*) as number_of
+				select study, min(waiting) as oldest, max(waiting) as newest, count(*) as number_of
 				from assessments
 				where waiting is not null and study in (
 					select row
@@ -107,7 +109,7 @@ func (r *Reviews) QueueSize(ctx context.Context, f QueueFilter) (size QueueSize,
 				group by study, number
 			) w
 		) q
-		left join versions v on v.row = q.oldest`, f.After, studies).Scan(&size.Studies, &size.Cases, &size.Assessments, &size.Seen, &oldest)
+		left join versions v on v.row = q.oldest`, f.After, studies).Scan(&size.Studies, &size.Cases, &size.Assessments, &size.Seen, &size.Newest, &oldest)
 	if err == nil && oldest != "" {
 		size.Oldest, err = events.ParseTime(oldest)
 	}

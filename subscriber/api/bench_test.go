@@ -20,12 +20,12 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
-	"golang.org/x/sys/unix"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream/streamtest"
 )
 
 const (
@@ -107,13 +107,13 @@ func BenchmarkPage(b *testing.B) {
 			for round := range rounds { // in turn, because other load on the machine changes
 				from, to := b.N*round/rounds, b.N*(round+1)/rounds
 				b.StopTimer()
-				began := processorTime(b)
+				began := streamtest.ProcessorTime(b)
 				memoryTook := s.load(b, memory.URL, c.path, headers, from, to)
-				between := processorTime(b)
+				between := streamtest.ProcessorTime(b)
 				b.StartTimer()
 				apiTook := s.load(b, c.server.URL, c.path, headers, from, to)
 				baseline, took = baseline+memoryTook, took+apiTook
-				baselineCPU, tookCPU = baselineCPU+between-began, tookCPU+processorTime(b)-between
+				baselineCPU, tookCPU = baselineCPU+between-began, tookCPU+streamtest.ProcessorTime(b)-between
 				ratios = append(ratios, memoryTook.Seconds()/apiTook.Seconds())
 			}
 			slices.Sort(ratios)
@@ -145,16 +145,6 @@ func rssAnon(b *testing.B) float64 {
 		}
 	}
 	return 0
-}
-
-// processorTime returns the processor time that the process has used.
-func processorTime(b *testing.B) time.Duration {
-	b.Helper()
-	var used unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // benchServer is a server with studies of many reports and eight partners.

@@ -8,15 +8,13 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
-	"golang.org/x/sys/unix"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
-	"github.com/seed-e88a4ece/signoff/subscriber/stream"
+	"github.com/seed-e88a4ece/signoff/subscriber/stream/streamtest"
 )
 
 // manyReports returns how many reports the benchmarks have: 20,000, with -short 1,000.
@@ -43,30 +41,6 @@ func large(s *study, n int) []events.Event {
 	return list
 }
 
-// publishBatches stores events as the relay does when it is behind.
-func (b *broker) publishBatches(list []events.Event) {
-	b.t.Helper()
-	for len(list) > 0 {
-		n := min(500, len(list))
-		batch, err := jetstreamext.NewBatchPublisher(b.writer)
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		for i, e := range list[:n] {
-			msg := &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: e.Header(), Data: e.Data}
-			if i < n-1 {
-				err = batch.AddMsg(msg)
-			} else {
-				_, err = batch.CommitMsg(context.Background(), msg)
-			}
-			if err != nil {
-				b.t.Fatal(err)
-			}
-		}
-		list = list[n:]
-	}
-}
-
 // BenchmarkApply applies a backlog, and compares that with inserting the rows that it
 // leads to, prepared, 500 events per transaction, into tables with the same indexes.
 // Applying also receives the events from the server, verifies their hashes and parses
@@ -77,20 +51,20 @@ func BenchmarkApply(b *testing.B) {
 	backlog := manyReports()
 	broker := newBroker(b)
 	list := large(&study{number: "S1"}, backlog)
-	broker.publishBatches(list)
+	brokertest.PublishBatches(b, broker.writer, list)
 	b.ReportMetric(float64(len(list[0].Data)), "B/report")
 	for b.Loop() {
 		path := newPath(b)
 		m := open(b, path, quiet)
-		start, startCPU := time.Now(), processorTime(b)
+		start, startCPU := time.Now(), streamtest.ProcessorTime(b)
 		stop := follow(b, m, broker.reader)
 		reaches(b, m, uint64(backlog))
-		applying, applyingCPU := time.Since(start), processorTime(b)-startCPU
+		applying, applyingCPU := time.Since(start), streamtest.ProcessorTime(b)-startCPU
 		stop()
 		inserting, insertingCPU := insertSame(b, path)
-		startCPU = processorTime(b)
+		startCPU = streamtest.ProcessorTime(b)
 		consumed := applyConsumed(b, broker.writer, backlog)
-		consumedCPU := processorTime(b) - startCPU
+		consumedCPU := streamtest.ProcessorTime(b) - startCPU
 		b.ReportMetric(float64(backlog)/applying.Seconds(), "events/s")
 		b.ReportMetric(float64(backlog)/inserting.Seconds(), "bare-events/s")
 		b.ReportMetric(inserting.Seconds()/applying.Seconds(), "ratio")
@@ -108,79 +82,15 @@ func applyConsumed(b *testing.B, js jetstream.JetStream, n int) time.Duration {
 	m := open(b, newPath(b), quiet)
 	start := time.Now()
 	ctx, cancel := context.WithCancel(b.Context())
-	defer cancel()
-	consumer, err := js.CreateConsumer(ctx, events.Stream, jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: time.Minute,
-	})
-	if err != nil {
+	ended := make(chan error, 1)
+	go func() { ended <- streamtest.Consume(ctx, js, readmodel.Applier(m)) }()
+	reaches(b, m, uint64(n))
+	took := time.Since(start)
+	cancel()
+	if err := <-ended; err != nil {
 		b.Fatal(err)
 	}
-	from, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(500, 32<<20))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer from.Stop()
-	received, failed := make(chan stream.Message, 500), make(chan error, 1)
-	go func() {
-		defer close(received)
-		failed <- receiveConsumed(ctx, from, n, received)
-	}()
-	to := readmodel.Applier(m)
-	progress, err := to.Resume(ctx)
-	if err != nil {
-		b.Fatal(err)
-	}
-	applied := progress.Position
-	for msg := range received {
-		batch := stream.Batch{After: applied, Messages: []stream.Message{msg}}
-		for range len(received) {
-			batch.Messages = append(batch.Messages, <-received)
-		}
-		last := batch.Messages[len(batch.Messages)-1]
-		applied = stream.Position{Created: start, StreamSequence: last.StreamSequence, ID: last.Event.ID, Hash: last.Event.Hash}
-		batch.Position = applied
-		if err := to.Apply(ctx, batch); err != nil {
-			b.Fatal(err)
-		}
-	}
-	if err := <-failed; err != nil {
-		b.Fatal(err)
-	}
-	return time.Since(start)
-}
-
-// receiveConsumed sends n messages of a consumer, checked.
-func receiveConsumed(ctx context.Context, from jetstream.MessagesContext, n int, to chan<- stream.Message) error {
-	heads := make(map[string]events.ChainHead)
-	for range n {
-		msg, err := from.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return err
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
-		}
-		e, err := events.FromHeader(msg.Headers(), msg.Data())
-		if err != nil {
-			return err
-		}
-		if heads[e.Study], err = heads[e.Study].Follow(e); err != nil {
-			return err
-		}
-		to <- stream.Message{StreamSequence: meta.Sequence.Stream, Event: e}
-	}
-	return nil
-}
-
-// processorTime returns the processor time that the process has used.
-func processorTime(b *testing.B) time.Duration {
-	b.Helper()
-	var used unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	return took
 }
 
 // insertSame inserts the reports, bodies and events of one model into an empty one, in
@@ -207,7 +117,7 @@ func insertSame(b *testing.B, path string) (took, tookCPU time.Duration) {
 		b.Fatal(err)
 	}
 	defer to.Close()
-	start, startCPU := time.Now(), processorTime(b)
+	start, startCPU := time.Now(), streamtest.ProcessorTime(b)
 	for first := 0; first < len(rows["events"]); first += 500 {
 		if err := to.Update(ctx, func(tx *sqlx.Tx) error {
 			return insertSome(tx, tables, rows, first, min(first+500, len(rows["events"])))
@@ -215,7 +125,7 @@ func insertSame(b *testing.B, path string) (took, tookCPU time.Duration) {
 			b.Fatal(err)
 		}
 	}
-	return time.Since(start), processorTime(b) - startCPU
+	return time.Since(start), streamtest.ProcessorTime(b) - startCPU
 }
 
 // readTable returns the rows of a table.
@@ -264,7 +174,7 @@ func insertSome(tx *sqlx.Tx, tables []string, rows map[string][][]any, from, to 
 func BenchmarkSearch(b *testing.B) {
 	reports := manyReports()
 	broker := newBroker(b)
-	broker.publishBatches(large(&study{number: "S1"}, reports))
+	brokertest.PublishBatches(b, broker.writer, large(&study{number: "S1"}, reports))
 	m := open(b, newPath(b), readmodel.Config{Readers: 16, Log: quiet.Log})
 	stop := follow(b, m, broker.reader)
 	reaches(b, m, uint64(reports))

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
@@ -235,7 +236,7 @@ func TestRun(t *testing.T) {
 		b := newBroker(t)
 		s := &study{key: "S1"}
 		want := s.take(1498) // answers of 500, each but the first with the message before
-		b.publishBatches(want)
+		brokertest.PublishBatches(t, b.writer, want)
 		h := newMemoryHandler()
 		stop, _ := run(t, b.connectReader(), h, stream.Config{Poll: time.Hour, Interval: time.Hour})
 		h.wait(t, len(want))
@@ -255,7 +256,7 @@ func TestRun(t *testing.T) {
 		s := &study{key: "S1", body: bytes.Repeat([]byte("x"), 200_000)}
 		want := s.take(300) // several times what is requested at a time
 		for list := want; len(list) > 0; list = list[25:] {
-			b.publishBatches(list[:25])
+			brokertest.PublishBatches(t, b.writer, list[:25])
 		}
 		h := newMemoryHandler()
 		stop, _ := run(t, b.connectReader(), h, stream.Config{Poll: time.Hour, Interval: time.Hour})

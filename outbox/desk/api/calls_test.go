@@ -387,3 +387,18 @@ func TestAMovedAssessmentShowsNothingOfTheStudyThatItWasMovedTo(t *testing.T) {
 	ok(t, acc.GrantPI(t.Context(), "ops", "dr.a", other))
 	in.want(get, 200, `"detail":{"from":10,"study":"OTHER","to":8765}`)
 }
+
+// A PI may name a case of any study. Others who read the audit trail do not learn which.
+func TestARefusalNamesNoOtherStudy(t *testing.T) {
+	t.Parallel()
+	in := install(t, api.Config{Signing: true}, "dr.a", "dr.b")
+	ok(t, in.outbox.Accounts().GrantPI(t.Context(), "ops", "dr.a", other))
+	id := in.fresh("edc", study)
+	c := in.read("dr.a", id).signCase("dr.a")
+	c.target = "/cases/" + events.StudyKey(other) + "/77/sign-off"
+	in.want(c, 404)
+	get := call{as: "dr.b", method: "GET", path: "/assessments/{id}", target: "/assessments/" + id}
+	if a := in.want(get, 200, "assessment.sign-refused"); strings.Contains(string(a.Body), events.StudyKey(other)) {
+		t.Errorf("%s", a.Body)
+	}
+}

@@ -84,6 +84,10 @@ func (a *API) signAssessment(w http.ResponseWriter, q *request) error {
 	return writeJSON(w, status, receipts[0])
 }
 
+// caseHere names the case of a request without its study, because the audit trail has the
+// error, and those who read it there may not be granted that study.
+const caseHere = "with this path"
+
 // signCase signs exactly the versions that the PI names, of one case.
 func (a *API) signCase(w http.ResponseWriter, q *request) error {
 	if err := a.maySign(); err != nil {
@@ -107,11 +111,11 @@ func (a *API) signCase(w http.ResponseWriter, q *request) error {
 	}
 	study, n, err := caseOf(q)
 	if err != nil {
-		return a.outbox.RecordRefusal(q.Context(), unread(r), err)
+		return a.outbox.RecordRefusal(q.Context(), unread(r), hidden(err, "case", caseHere))
 	}
 	receipts, status, err := a.sign(q, outbox.OfCase{CaseOf: review.CaseOf{Study: study, Number: n}}, r, func(review.Case) error { return nil })
 	if err != nil {
-		return hidden(err, "case", q.PathValue("key")+"/"+q.PathValue("case"))
+		return hidden(err, "case", caseHere)
 	}
 	return writeJSON(w, status, struct {
 		Items []receipt `json:"items"`
@@ -172,7 +176,7 @@ func (a *API) sign(q *request, of outbox.OfCase, r signing.Request, allow func(r
 	if err != nil && !read {
 		what, id := "assessment", of.Assessment
 		if id == "" {
-			what, id = "case", q.PathValue("key")+"/"+q.PathValue("case")
+			what, id = "case", caseHere
 		}
 		err = a.outbox.RecordRefusal(q.Context(), unread(r), hidden(err, what, id))
 	}

@@ -137,13 +137,13 @@ func changed(c review.Case) []string {
 	var lines []string
 	var fresh []string // names of visits of which nothing was signed
 	for _, v := range waiting {
-		name, cannot := "", "Cannot"
+		name := ""
 		if len(waiting) > 1 {
-			name, cannot = v.Waiting.Assessment.Name+": ", "cannot"
+			name = v.Waiting.Assessment.Name + ": "
 		}
 		switch {
 		case !c.Signable(v):
-			lines = append(lines, name+cannot+" be signed: "+c.CannotSign(v))
+			lines = append(lines, name+"cannot be signed: "+c.CannotSign(v))
 		case v.Signed == nil:
 			fresh = append(fresh, v.Waiting.Assessment.Name)
 		default:

@@ -168,7 +168,7 @@ func TestWhatWaitsAndWhatChanged(t *testing.T) {
 		{"nothing but the revisions", []review.Visit{sign(visit(0, "50", "No")), withdrawn}, "Follow-up 1", []string{
 			"The signed version is withdrawn. Case revision 2, revision 2: nothing else changed",
 		}},
-		{"it is about another subject", []review.Visit{sign(visit(0, "50", "No")), other}, "Follow-up 1", []string{"Cannot be signed: it is registered for subject T, and the case is of subject S"}},
+		{"it is about another subject", []review.Visit{sign(visit(0, "50", "No")), other}, "Follow-up 1", []string{"cannot be signed: it is registered for subject T, and the case is of subject S"}},
 		{"nothing of a large case was signed", whole, "Baseline, Follow-up 1, Follow-up 2, Follow-up 3 and 22 more", []string{"Nothing signed yet"}},
 		{"many visits changed", changed, "Follow-up 1, Follow-up 2, Follow-up 3, Follow-up 4 and 21 more", []string{
 			"Follow-up 1: Case revision 2: nothing else changed", "Follow-up 2: Case revision 2: nothing else changed", "Follow-up 3: Case revision 2: nothing else changed", "and 22 more visits that changed",

@@ -32,15 +32,17 @@ func NewContents() *Contents {
 	return &Contents{decoded}
 }
 
-// Decode is the function Decode, and returns the digest of the content too. Nil Contents
-// remember nothing.
+// DecodeWithDigest is Decode and returns the digest of the content too. It remembers
+// nothing, for who reads more than is remembered and would displace the rest.
+func DecodeWithDigest(content []byte) (a events.Assessment, digest string, err error) {
+	a, err = Decode(content)
+	return a, Digest(content), err
+}
+
+// Decode is DecodeWithDigest and remembers the assessment.
 func (c *Contents) Decode(content []byte) (a events.Assessment, digest string, err error) {
 	digest = Digest(content)
-	if c == nil {
-		a, err = Decode(content)
-		return a, digest, err
-	}
-	a, ok := c.decoded.Get(digest)
+	a, ok := c.Remembered(digest)
 	if ok {
 		return a, digest, nil
 	}
@@ -50,5 +52,7 @@ func (c *Contents) Decode(content []byte) (a events.Assessment, digest string, e
 	return a, digest, err
 }
 
-// Remembers reports whether the content with this digest is remembered.
-func (c *Contents) Remembers(digest string) bool { return c.decoded.Contains(digest) }
+// Remembered returns the assessment with this digest, and whether it is remembered.
+func (c *Contents) Remembered(digest string) (a events.Assessment, ok bool) {
+	return c.decoded.Get(digest)
+}
