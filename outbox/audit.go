@@ -211,8 +211,8 @@ func (o *Outbox) readAudit(ctx context.Context, q database.Querier, filter Audit
 	return err
 }
 
-// statement returns the query for the lines of a part of the trail, with its parameters.
-// What the filter's People and Reader leave out is in it.
+// statement returns the query for the lines of a part of the trail, with its parameters. It
+// does not apply the filter's People and Reader; readAudit does.
 func (f AuditFilter) statement(part auditPart, db *sqlite.DB) (query string, args []any) {
 	from, until := f.times()
 	order, actions, before := "asc", textRows(f.Actions), f.Before

@@ -113,7 +113,7 @@ type preparedVersion struct {
 	digest     string
 }
 
-// prepared is what was read before a sign-off that it may use.
+// prepared is what was read before, so that a sign-off need not read it again.
 type prepared struct {
 	versions map[string]preparedVersion // by assessment id
 

@@ -292,7 +292,7 @@ func TestAPIReadsTheTrailOfTheirStudiesAndOfThemselves(t *testing.T) {
 	}
 }
 
-// A PI with few lines in a long trail waits for no others to be read.
+// The page of a PI who may read few lines of a long trail does not read the others.
 func TestTheTrailOfAPIIsReadByIndexes(t *testing.T) {
 	d := newOutbox(t)
 	db := raw(t, d.path).Reader

@@ -16,7 +16,7 @@ type cli struct {
 	common
 	Version kong.VersionFlag `env:"-" help:"Print the versions of the program, of Go and of the embedded NATS server."`
 
-	Serve   serveCommand   `cmd:"" help:"Run everything: outbox, publisher, read model, read API."`
+	Serve   serveCommand   `cmd:"" help:"Run everything: outbox, publisher, read model, read API, desk."`
 	Callout calloutCommand `cmd:"" help:"Answer partners' logins to an outside NATS server beside serve."`
 	Demo    demo.Command   `cmd:"" help:"Take a two-minute tour on made-up data."`
 

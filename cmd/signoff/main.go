@@ -3,9 +3,9 @@
 //
 // "signoff serve" runs the whole program on one data directory: the outbox
 // that records sign-offs, the publisher that puts them on NATS JetStream, the
-// read model that follows the stream, and the read API. The other commands
-// administer that directory, whether a server is running or not, and
-// "signoff demo" is a tour of everything in a separate directory.
+// read model that follows the stream, the read API for partners, and the desk for PIs
+// and source systems. The other commands administer that directory, whether a server
+// is running or not, and "signoff demo" is a tour of everything in a separate directory.
 //
 // A PI (Principal Investigator) signs assessments. A partner is an organisation that may
 // see the signed assessments of the studies granted to it. An assessment waits from its

@@ -21,7 +21,7 @@ import (
 type serveCommand struct {
 	server.Settings
 	LogLevel  console.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`
-	LogFormat string        `help:"Format of the log on standard error." enum:"text,json" default:"text"`
+	LogFormat string        `help:"Format of the log on standard error: text or json. Default ${default}." enum:"text,json" default:"text" placeholder:"FORMAT"`
 }
 
 func (cmd *serveCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -106,7 +106,7 @@ func natsHint(data datadir.Dir, s datadir.Serving) string {
 type calloutCommand struct {
 	server.CalloutSettings
 	LogLevel  console.Level `help:"Lowest level that is logged: debug, info, warn or error." default:"info"`
-	LogFormat string        `help:"Format of the log on standard error." enum:"text,json" default:"text"`
+	LogFormat string        `help:"Format of the log on standard error: text or json. Default ${default}." enum:"text,json" default:"text" placeholder:"FORMAT"`
 }
 
 func (cmd *calloutCommand) Run(ctx context.Context, c *common, t console.Terminal) error {

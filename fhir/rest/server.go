@@ -22,7 +22,7 @@ type ServerConfig struct {
 	ReadTimeout       time.Duration // for the whole request. Defaults to 30 s
 	WriteTimeout      time.Duration // from the end of the header to the end of the answer. Defaults to 60 s
 	IdleTimeout       time.Duration // between requests of a connection. Defaults to 120 s
-	MaxHeaderBytes    int           // including the request line, about. Defaults to 32 KiB
+	MaxHeaderBytes    int           // approximate, including the request line. Defaults to 32 KiB
 
 	// TLS has the server's certificate. With TLS the server offers HTTP/2, and
 	// ReadHeaderTimeout covers the handshake. Defaults to plain text.
@@ -40,8 +40,8 @@ func NewServer(h http.Handler, log *slog.Logger, cfg ServerConfig) *http.Server 
 	if cfg.TLS != nil {
 		cfg.TLS = cfg.TLS.Clone()
 		cfg.TLS.NextProtos = []string{protocolHTTP2, "http/1.1"}
-		// Net/http refuses a request of HTTP/2 above its limit without a word that a client
-		// could read. So that limit is twice ours.
+		// Net/http refuses a request of HTTP/2 above its limit without an OperationOutcome. So
+		// its limit is twice the one that limitedHead enforces.
 		h = limitedHead(h, log, cfg.MaxHeaderBytes)
 		cfg.MaxHeaderBytes *= 2
 	}

@@ -123,8 +123,8 @@ func (acc *Accounts) fail(ctx context.Context, a attempt, reason string) error {
 
 // recordFailure adds the failure to the failures in a row and to its group's quarter
 // hour, and audits it if that makes a line. If the user is locked from now on, it adds a
-// line about that and returns for how long. It also forgets failures in a row and closes
-// quarter hours.
+// line about that and returns for how long. It also forgets old failures in a row and
+// closes quarter hours.
 func recordFailure(ctx context.Context, tx *ledger.Tx, a attempt, reason string) (wait time.Duration, err error) {
 	wrong, err := findFailures(ctx, tx, a)
 	if err != nil {
@@ -170,7 +170,8 @@ func oldFailures(now time.Time) string {
 }
 
 // maxFailures bounds the rows of the table failures. Each row takes a check of a password,
-// and no machine makes many times as many in the quarter hour after which it is deleted.
+// and is deleted after a quarter of an hour. In that time no machine checks many more
+// passwords than this.
 const maxFailures = 20_000
 
 // forgetFewestFailures deletes a tenth of the failures in a row, if maxFailures are stored:

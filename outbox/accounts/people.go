@@ -356,7 +356,7 @@ type person struct {
 	disabled string // when the PI was disabled; empty where the PI is not
 	oneTime  string // until when a one-time password is accepted; empty where the PI chose the password
 	reset    string // when an operator set a one-time password last
-	line     int64  // of the audit trail, by which the former password that the PI chose was replaced; 0 where none was
+	line     int64  // of the audit trail, by which the last password that the PI chose was replaced; 0 where none was
 
 	signedIn, signedInFrom string // the last sign-in
 

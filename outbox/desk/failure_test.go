@@ -230,7 +230,7 @@ func TestAForgedHeaderDoesNotCount(t *testing.T) {
 	}
 }
 
-// A connection is not for whoever sends a form a byte at a time.
+// The connection of a client that sends a form a byte at a time is closed.
 func TestAFormHasToArriveInTime(t *testing.T) {
 	t.Parallel()
 	in := desktest.Install(t, desk.Config{FormWithin: time.Millisecond})

@@ -126,10 +126,10 @@ func refusal(err error, what string) string {
 	return "The " + what + " is wrong."
 }
 
-// begin begins a session of a PI who has just given the password, and sends to a page. On
-// the way is the sign-in: it sends on who is signed in, and explains where the browser does
-// not return the cookie.
-// The credential is that of the password, as session.Sessions.Begin has it.
+// begin begins a session of a PI who has just given the password, and redirects to a page.
+// It does so by way of the sign-in, which redirects whoever is signed in, and explains the
+// matter where the browser does not return the cookie. The credential is that of the
+// password; see session.Sessions.Begin.
 func (d *Desk) begin(w http.ResponseWriter, q *request, user, credential, next string) error {
 	_, cookie, err := d.sessions.Begin(q.Context(), user, credential, q.address)
 	if err != nil {

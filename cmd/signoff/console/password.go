@@ -35,7 +35,8 @@ func (p PasswordFlag) ReadNew(ctx context.Context, t Terminal, user string, leas
 	if p.PasswordFile != "" {
 		return p.fromFile(t)
 	}
-	fmt.Fprintf(t.Err, "A password has at least %d characters; it is not the user name, a repetition, a sequence or a common word with digits.\n", least)
+	fmt.Fprintf(t.Err, "A password has at least %d characters. It must not be made from the user name, be a\n"+
+		"repetition, a sequence or a common word with digits, or one of the last five.\n", least)
 	password, err := prompt(ctx, t, "New password of "+user+": ")
 	if err != nil {
 		return "", err

@@ -193,7 +193,7 @@ func (d *tour) people(ctx context.Context) error {
 	}
 	d.secret = partner.Secret
 	d.linef("PI       %-7s %s, signs for %s", demoPI, demoPIName, strings.Join(demoStudies, " and "))
-	d.linef("         added with a one-time password, which opened only the choice of the PI's own")
+	d.linef("         added with a one-time password, with which the PI chose another")
 	d.linef("partner  %-7s sees %s", demoPartner, strings.Join(demoStudies, " and "))
 	return nil
 }
@@ -294,7 +294,7 @@ func (d *tour) sign(ctx context.Context) error {
 
 // whole prints one event with all its headers and the start of its body.
 func (d *tour) whole(e events.Event) {
-	d.linef("          the CloudEvent's headers, and the FHIR DiagnosticReport in its body:")
+	d.linef("          the CloudEvent's headers, and its body, a FHIR DiagnosticReport:")
 	h := e.Header()
 	for _, name := range []string{"ce-id", "ce-source", "ce-type", "ce-subject", "ce-time", "ce-datacontenttype", "ce-sequence", "ce-previoushash", "ce-hash"} {
 		d.linef("          %-19s %s", name, h[name][0])
@@ -411,7 +411,7 @@ func (d *tour) tryYourself(context.Context) error {
 	d.linef("%s show %s --data %s", self(), demoLeft, d.p.Dir)
 	d.linef("%s sign '%s' --data %s --as %s --meaning 'I approve it.' --password-file %s", self(), d.pins[demoLeft], d.p.Dir, demoPI, d.passwordPath())
 	d.linef("curl http://%s/readyz ; %s status --data %s", d.p.OpsListener.Addr(), self(), d.p.Dir)
-	d.linef("(nats is NATS' command line: go install github.com/nats-io/natscli/nats@latest)")
+	d.linef("(the command nats: go install github.com/nats-io/natscli/nats@latest)")
 	return nil
 }
 

@@ -59,9 +59,9 @@ func (p *Server) serveHTTP() error {
 // pageOff is the value of --ops-page without the operator's page.
 const pageOff = "off"
 
-// findings returns the conditions in /readyz that do not hold, for the operator's page. It
-// commits nothing to the outbox, which would make every page that follows the server ask
-// again.
+// findings returns the conditions in /readyz that do not hold, for the operator's page. Its
+// check of the outbox commits nothing, because each commit makes every page that follows the
+// server ask again.
 func (p *Server) findings(ctx context.Context) (found []overview.Finding) {
 	ctx, cancel := context.WithTimeout(ctx, ReadyTimeout)
 	defer cancel()

@@ -79,7 +79,7 @@ type Settings struct {
 	PageCache     int64  `help:"Most bytes of memory for pages that were requested before; -1 stores none. Default ${default}." default:"67108864" placeholder:"BYTES"`
 
 	OpsHost []string `sep:"none" help:"Host name by which the operator's address is called, beside loopback names and the address itself; repeat for more." placeholder:"HOST"`
-	OpsPage string   `help:"Whether the operator's address has the operator's page: on or off; default ${default}." enum:"on,off" default:"on"`
+	OpsPage string   `help:"Whether the operator's address has the operator's page: on or off; default ${default}." enum:"on,off" default:"on" placeholder:"on|off"`
 
 	MaxConnections           int `help:"Most connections to the read API at a time; default half of the files that the process may open, less 128, and at most 8192." placeholder:"N"`
 	MaxConnectionsPerAddress int `help:"Most connections to the read API from one address; behind a proxy all clients have one. Default no limit." placeholder:"N"`

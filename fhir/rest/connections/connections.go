@@ -2,9 +2,9 @@
 // the file descriptors of the process. While most of them are in use, connections that are
 // idle, or slow, are closed earlier than the server's time limits require. When all are in
 // use, a new connection replaces one of these. So whoever opens connections and sends
-// nothing, or little, does not keep others out. A request has arrived when its body has, so
-// that a form of which a byte comes now and then is no reason to stay either. The package
-// reads and writes nothing on a connection.
+// nothing, or little, does not keep others out. A request has arrived when its body has:
+// whoever sends a body byte by byte does not keep others out either. The package reads and
+// writes nothing on a connection.
 package connections
 
 import (
@@ -60,7 +60,7 @@ type conn struct {
 
 	listener *Listener
 	address  netip.Addr
-	shared   bool // the address is
+	shared   bool // whether many clients have the address
 	state    state
 	since    time.Time // when it got the state, or the request that is answered for longest began to be
 

@@ -145,8 +145,8 @@ func TestAnAddressWithManyConnectionsGivesWayFirst(t *testing.T) {
 	}
 }
 
-// A proxy has a connection for each of its clients, and each client is as good as one that
-// comes directly.
+// A proxy has a connection for each of its clients, and each counts like one of a client
+// that connects directly.
 func TestAProxyDoesNotGiveWayFirst(t *testing.T) {
 	proxy := netip.MustParseAddr("127.0.0.1")
 	l := listen(t, connections.Config{Max: 3, Shared: func(a netip.Addr) bool { return a == proxy }})

@@ -93,7 +93,7 @@ func readOne(ctx context.Context, body []byte, mediaType string) (events.Assessm
 	return records[0].Submission.Assessment, nil
 }
 
-// bodyWords are what is said of a body in place of what is said of a file.
+// bodyWords replaces words about a file by words about a body.
 var bodyWords = strings.NewReplacer("the file", "the body", "write one record a line, or put the records into an array", "send each assessment by itself")
 
 // ofBody returns the error of an import as that of a body.

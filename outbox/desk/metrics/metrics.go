@@ -56,7 +56,7 @@ func New() *Metrics {
 		}, []string{"outcome"}),
 		signatures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "signoff_desk_signatures_total",
-			Help: "Assessments signed at the desk, on its pages or by its interface for programs, by what the check by RECIST 1.1 showed: agrees, judgement or contradicts.",
+			Help: "Assessments signed at the desk, on its pages and over /desk/v1, by what the check by RECIST 1.1 showed: agrees, judgement or contradicts.",
 		}, []string{"check"}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "signoff_desk_live_streams",

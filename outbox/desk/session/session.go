@@ -4,6 +4,7 @@
 // after a while without activity, after a fixed time, with a later session too many, when
 // the PI's password or standing changes, after too many wrong passwords in it, and when the
 // program stops. Each begin and end is a line of the audit trail, the end with its reason.
+// An end that cannot be written at once is written later, with the time of the end.
 //
 // Sessions are in memory only. A browser holds 256 random bits in a cookie; the program
 // holds the SHA-256 of them. What a PI may do is read from the accounts at each request.

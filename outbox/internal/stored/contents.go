@@ -13,9 +13,9 @@ const (
 	maxContent    = 16 << 10 // bytes
 )
 
-// Contents decodes contents of versions and remembers the latest ones by their digests.
-// What has the same digest has the same content, so nothing that is remembered can be
-// wrong. A PI reads a case before signing it, and signs its visits one after the other.
+// Contents decodes contents of versions and remembers the latest ones by their digests. A
+// PI reads a case before signing it, and signs its visits one after the other. What has the
+// same digest has the same content, so nothing that is remembered can be wrong.
 //
 // Its methods may be called concurrently. Nobody may change an assessment that they
 // return, because others have it too.

@@ -1,5 +1,5 @@
 // Package stored reads what is stored of assessments: the content of a version, its
-// digest, and the order of ids.
+// digest, and the order of ids. It remembers the contents that were read last.
 package stored
 
 import (

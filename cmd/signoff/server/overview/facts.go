@@ -59,8 +59,8 @@ type Facts struct {
 	Publisher PublisherFacts `json:"publisher"`
 	ReadModel ReadModelFacts `json:"readModel"`
 
-	// Unread has the parts that could not be read, so that what is above and below lacks
-	// them: outbox, recent events, partners or incidents. Findings has the reasons.
+	// Unread names the parts that could not be read: outbox, recent events, partners or
+	// incidents. The fields of such a part are not complete. Findings has the reasons.
 	Unread []string `json:"unread,omitempty"`
 
 	Findings  []Finding  `json:"findings"`
@@ -170,8 +170,8 @@ func (f Facts) Lacks(part string) bool { return slices.Contains(f.Unread, part) 
 // access are.
 const mostRecent = 12
 
-// searched is how many events are read for that, and then, if too few of them are shown:
-// where nothing is signed for long, most are those of the audit trail.
+// searched is how many events are read to find those. The second number is used if too few
+// are found: when nothing is signed for a long time, most events are those of the audit trail.
 var searched = []int{200, 1000}
 
 // readFacts reads all facts. What cannot be read becomes a finding, so that the page still
@@ -181,7 +181,7 @@ func (o *Overview) readFacts(ctx context.Context) Facts {
 		At: o.cfg.Clock().UTC(), Started: o.started.UTC(),
 		Findings: []Finding{}, Parked: []Parked{}, Partners: []Partner{}, Recent: []Event{}, Incidents: []Incident{},
 	}
-	// The conditions are looked up beside the rest, because a lock may keep them waiting.
+	// The conditions are checked at the same time, because one may wait for a lock.
 	conditions := make(chan []Finding, 1)
 	go func() { conditions <- o.sources.Findings(ctx) }()
 	var unread []Finding
