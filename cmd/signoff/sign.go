@@ -224,8 +224,9 @@ func contradictions(ctx context.Context, o *outbox.Outbox, shown []review.Waitin
 	return found, nil
 }
 
-// authenticate checks the PI's password and returns the PI's credential. It prints when the PI signed in last, and when an
-// operator set a one-time password last, so that the PI notices what somebody else did.
+// authenticate checks the PI's password and returns the PI's credential. It prints when the
+// PI signed in last, and when an operator set a one-time password last, so that the PI
+// notices what somebody else did.
 func authenticate(ctx context.Context, t console.Terminal, o *outbox.Outbox, user, password string) (credential string, err error) {
 	pi, err := o.Accounts().Authenticate(ctx, user, password, localAddress)
 	if err != nil {
