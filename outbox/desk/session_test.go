@@ -1,7 +1,6 @@
 package desk_test
 
 import (
-	"database/sql"
 	"errors"
 	"io"
 	"net/http"
@@ -214,25 +213,6 @@ func TestTheEndOfASessionIsAuditedAtItsTime(t *testing.T) {
 	}
 }
 
-func TestTheEndOfASessionIsAuditedWhenTheOutboxIsFreeAgain(t *testing.T) {
-	t.Parallel()
-	in := desktest.Install(t, desk.Config{Sessions: session.Config{Every: time.Millisecond}})
-	b := in.SignedIn(desktest.User)
-	other, err := sql.Open("sqlite3", "file:"+in.Path+"?_txlock=immediate")
-	desktest.OK(t, err)
-	t.Cleanup(func() { other.Close() })
-	writing, err := other.BeginTx(t.Context(), nil)
-	desktest.OK(t, err)
-	if p := b.Post("/sign-out", nil); p.Status != http.StatusSeeOther || b.Cookie() != "" {
-		t.Errorf("sign-out: %d", p.Status)
-	}
-	if ends := in.Ends(desktest.User); len(ends) != 0 {
-		t.Fatalf("audited while another process writes: %q", ends)
-	}
-	desktest.OK(t, writing.Rollback())
-	desktest.Eventually(t, "the end is audited", func() bool { return slices.Equal(in.Ends(desktest.User), []string{accounts.SessionSignedOut}) })
-}
-
 // Other requests of the session, and the look at all sessions, may come between the change of
 // a password and its end.
 func TestASessionGoesOnWhileItsPasswordIsChanged(t *testing.T) {
@@ -400,7 +380,7 @@ func TestAResetDuringAChangeOfThePasswordEndsTheSession(t *testing.T) {
 	}
 }
 
-// An outbox that cannot be written, as on a full disk, loses no end of a session.
+// An outbox that cannot be written, as on a full disk or while another process writes, loses no end of a session.
 func TestTheEndOfASessionIsAuditedWhenThatIsPossibleAgain(t *testing.T) {
 	t.Parallel()
 	clock := desktest.NewClock()

@@ -91,9 +91,9 @@ func (d *Desk) signIn(w http.ResponseWriter, q *request) error {
 			outcome = metrics.SignInFailed
 		}
 		d.cfg.Metrics.CountSignIn(outcome)
-		if events.CodeOf(err) != events.Unauthenticated { // the password was changed since it was checked
+		if events.CodeOf(err) != events.Unauthenticated {
 			return err
-		}
+		} // else the password was changed since it was checked
 	case events.Forbidden:
 		d.cfg.Metrics.CountSignIn(metrics.SignInOneTime)
 		http.Redirect(w, q.Request, "/password?"+url.Values{"one-time": {"1"}, "next": {next}}.Encode(), http.StatusSeeOther)

@@ -33,8 +33,8 @@ func (c Case) Check() map[string]recist.Visit {
 
 // maxChecks bounds the checks that are remembered, and the visits of each of them.
 const (
-	maxChecks       = 512
-	maxCheckedVisit = 64
+	maxChecks        = 512
+	maxCheckedVisits = 64
 )
 
 // CheckOf is c.Check, and remembers the latest results. They depend only on the contents of
@@ -47,7 +47,7 @@ func (r *Reviews) CheckOf(c Case) map[string]recist.Visit {
 			key.WriteString(version.Digest)
 		}
 	}
-	if key.Len() > maxCheckedVisit*2*sha256.Size {
+	if key.Len() > maxCheckedVisits*2*sha256.Size {
 		return c.Check()
 	}
 	if checked, ok := r.checks.Get(key.String()); ok {

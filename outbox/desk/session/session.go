@@ -330,19 +330,22 @@ func (ss *Sessions) audit(ctx context.Context, e end) error {
 }
 
 // recordAgain audits the ends that could not be audited before, in their order, until one
-// of them fails. It returns how many are left.
-func (ss *Sessions) recordAgain(ctx context.Context) (left int) {
+// of them fails. It returns how many are left, and why.
+func (ss *Sessions) recordAgain(ctx context.Context) (left int, err error) {
 	ss.mu.Lock()
 	again := ss.unrecorded
 	ss.unrecorded = nil
 	ss.mu.Unlock()
-	for len(again) > 0 && ss.audit(ctx, again[0]) == nil {
+	for len(again) > 0 {
+		if err = ss.audit(ctx, again[0]); err != nil {
+			break
+		}
 		again = again[1:]
 	}
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	ss.unrecorded = append(again, ss.unrecorded...)
-	return len(ss.unrecorded)
+	return len(ss.unrecorded), err
 }
 
 // Signed reports whether both components of a signature, the user name and the password,
@@ -421,16 +424,11 @@ func (ss *Sessions) Run(ctx context.Context) error {
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
-			for _, s := range ss.all() {
-				ss.end(ctx, s, accounts.SessionShutdown)
-			}
-			if left := ss.recordAgain(ctx); left > 0 {
-				ss.cfg.Log.ErrorContext(ctx, "the ends of sessions are not in the audit trail", "sessions", left)
-			}
+			ss.shutDown(ctx)
 			return nil
 		case <-tick.C:
 		}
-		ss.recordAgain(ctx)
+		_, _ = ss.recordAgain(ctx) // recordEnd has logged the error
 		for _, s := range ss.all() {
 			if reason := ss.over(s); reason != "" {
 				ss.end(ctx, s, reason)
@@ -441,6 +439,20 @@ func (ss *Sessions) Run(ctx context.Context) error {
 				break
 			}
 		}
+	}
+}
+
+// shutDown ends all sessions. It audits no more of their ends after one that fails, because
+// that may have waited long for a lock, and a stop is not to wait so long for each session.
+func (ss *Sessions) shutDown(ctx context.Context) {
+	ss.mu.Lock()
+	for _, s := range ss.open {
+		ss.remove(s, accounts.SessionShutdown)
+		ss.unrecorded = append(ss.unrecorded, end{s, accounts.SessionShutdown, ss.cfg.Clock()})
+	}
+	ss.mu.Unlock()
+	if left, err := ss.recordAgain(ctx); err != nil {
+		ss.cfg.Log.ErrorContext(ctx, "the ends of sessions are not in the audit trail", "sessions", left, "error", err)
 	}
 }
 
