@@ -31,9 +31,9 @@ type candidate struct {
 	signature     events.Signature // of the signed version
 	event         int64            // events.row of its report
 
-	signer  string // printed name of the PI who asks
-	granted bool   // that PI is enabled and granted the study
-	reset   string // when an operator set that PI's password last; empty where that is not recorded
+	signer  string                    // printed name of the PI who asks
+	granted bool                      // that PI is enabled and granted the study
+	stored  accounts.StoredCredential // of that PI
 
 	chain *ledger.Chain // of the study
 
@@ -53,9 +53,10 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 			coalesce(a.waiting, 0), coalesce(n.case_revision, 0), coalesce(n.revision, 0),
 			coalesce(a.signed, 0), coalesce(v.case_revision, 0), coalesce(v.revision, 0),
 			coalesce(g."user", ''), coalesce(g.name, ''), coalesce(g.meaning, ''), coalesce(g.time, ''), coalesce(g.event, 0), coalesce(g.digest, ''),
-			coalesce(p.name, ''), coalesce(p.reset, ''), p.disabled = '' and r.revoked = '',
+			coalesce(p.name, ''), p.disabled = '' and r.revoked = '',
 			(select coalesce(max(row), 0) from events),
-			(select coalesce(max(row), 0) from audit), coalesce((select hash from audit order by row desc limit 1), '')
+			(select coalesce(max(row), 0) from audit), coalesce((select hash from audit order by row desc limit 1), ''),
+			`+accounts.CredentialColumns+`
 		from assessments a
 		join studies s on s.row = a.study
 		join cases c on c.study = a.study and c.number = a.number
@@ -64,12 +65,13 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 		left join signatures g on g.version = a.signed
 		left join people p on p."user" = +?
 		left join grants r on r."user" = +? and r.study = s.study
-		where a.id = +?`, user, user, id).Scan(
+		where a.id = +?`, user, user, id).Scan(append([]any{
 		&c.number, &c.available, &head.Row, &c.study, &head.Key, &head.Number, &head.Hash, &head.Time, &c.caseRevision, &c.subject,
 		&c.waiting, &c.waitingVersion.CaseRevision, &c.waitingVersion.Revision,
 		&c.signed, &c.signedVersion.CaseRevision, &c.signedVersion.Revision,
 		&c.signature.User, &c.signature.Name, &c.signature.Meaning, &signedAt, &c.event, &c.digest,
-		&c.signer, &c.reset, nullAsFalse{&c.granted}, &head.LastEvent, &head.Trail.Line, &head.Trail.Hash)
+		&c.signer, nullAsFalse{&c.granted}, &head.LastEvent, &head.Trail.Line, &head.Trail.Hash,
+	}, c.stored.Columns()...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, stored.Unknown(id)
 	}
@@ -90,15 +92,19 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 // than 72 hours before the signature, or else an empty string. Within that time the
 // operator may have signed in place of the PI.
 func (c *candidate) resetBefore(signature events.Signature) string {
-	if c.reset > events.FormatTime(signature.Time.Add(-accounts.OneTimeFor)) {
-		return c.reset
+	if c.stored.Reset > events.FormatTime(signature.Time.Add(-accounts.OneTimeFor)) {
+		return c.stored.Reset
 	}
 	return ""
 }
 
-// authorize returns a Forbidden Error if the PI is disabled or has no grant for the
-// study.
-func (c *candidate) authorize(user string) error {
+// authorize returns an Unauthenticated Error if the user has another password by now than
+// the credential identifies, and a Forbidden Error if that PI is disabled or has no grant
+// for the study. An empty credential is not compared.
+func (c *candidate) authorize(user, credential string) error {
+	if err := c.stored.Check(user, credential); err != nil {
+		return err
+	}
 	if !c.granted {
 		return events.Errorf(events.Forbidden, "%s may not sign for study %s", user, c.study)
 	}

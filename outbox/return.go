@@ -45,7 +45,7 @@ func (tx *transaction) returnWaiting(r Return) (review.ReturnRecord, error) {
 	if err != nil {
 		return review.ReturnRecord{}, err
 	}
-	if err := c.authorize(r.User); err != nil {
+	if err := c.authorize(r.User, ""); err != nil {
 		return review.ReturnRecord{}, err
 	}
 	if c.waiting == 0 {

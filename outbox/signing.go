@@ -10,7 +10,6 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
-	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
@@ -158,9 +157,6 @@ func (tx *transaction) signShown(s SignOff, c review.Case) ([]Receipt, error) {
 // or the version signed last is the expected one, it signs nothing and returns the
 // answer to the first sign-off again. Answers to sign-offs of before come first.
 func (tx *transaction) signCase(s SignOff, ids []string, prepared prepared) ([]Receipt, error) {
-	if err := accounts.CheckCredential(tx.Tx, s.User, s.Credential); err != nil {
-		return nil, err
-	}
 	var answers []Receipt
 	var first *candidate
 	var toSign []*candidate
@@ -169,7 +165,7 @@ func (tx *transaction) signCase(s SignOff, ids []string, prepared prepared) ([]R
 		if err != nil {
 			return nil, err
 		}
-		if err := c.authorize(s.User); err != nil {
+		if err := c.authorize(s.User, s.Credential); err != nil {
 			return nil, err
 		}
 		if first == nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/fhir"
-	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
@@ -61,14 +60,11 @@ func (o *Outbox) Withdraw(ctx context.Context, wd Withdrawal) (answer Signed, er
 // withdraw checks the request and withdraws the version signed last. If that was
 // withdrawn before, it returns the first answer.
 func (tx *transaction) withdraw(wd Withdrawal) (Signed, error) {
-	if err := accounts.CheckCredential(tx.Tx, wd.User, wd.Credential); err != nil {
-		return Signed{}, err
-	}
 	c, err := tx.load(wd.ID, wd.User)
 	if err != nil {
 		return Signed{}, err
 	}
-	if err := c.authorize(wd.User); err != nil {
+	if err := c.authorize(wd.User, wd.Credential); err != nil {
 		return Signed{}, err
 	}
 	if c.signed == 0 {

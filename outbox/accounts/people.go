@@ -197,7 +197,7 @@ func (acc *Accounts) ChoosePassword(ctx context.Context, user, present, password
 	if _, err := acc.checkPassword(ctx, a, p, present); err != nil {
 		return err
 	}
-	if p.oneTime != "" && p.oneTime <= events.FormatTime(acc.ledger.Now()) {
+	if p.OneTime != "" && p.OneTime <= events.FormatTime(acc.ledger.Now()) {
 		return acc.refuse(ctx, a, "expired one-time password", events.Errorf(events.Expired,
 			"the one-time password of %s has expired; ask the operator for another one: signoff pi reset %[1]s", user))
 	}
@@ -213,14 +213,14 @@ func (acc *Accounts) ChoosePassword(ctx context.Context, user, present, password
 		if err != nil {
 			return err
 		}
-		if now.password != p.password || now.disabled != "" { // since it was checked, before the transaction
+		if now.password != p.password || now.Disabled != "" { // since it was checked, before the transaction
 			return events.Errorf(events.Conflict, "the password of %s was changed just now; try again", user)
 		}
 		line, err := tx.AddLine(ledger.Line{Actor: user, Action: actionPIPassword, Subject: user})
 		if err != nil {
 			return err
 		}
-		return replacePassword(tx, line, now, hashed, "", p.reset)
+		return replacePassword(tx, line, now, hashed, "", p.Reset)
 	})
 }
 
@@ -232,7 +232,7 @@ const formerPasswords = 5
 // trail. It keeps the former hash if the PI chose that password, and at most five such
 // hashes. It ends locks of the PI after failed sign-ins.
 func replacePassword(tx *ledger.Tx, line int64, p person, hashed, oneTime, reset string) error {
-	if p.oneTime == "" {
+	if p.OneTime == "" {
 		if _, err := tx.Exec(`insert into former_passwords ("user", password, line) values (?, ?, ?)`, p.user, p.password, line); err != nil {
 			return err
 		}
@@ -260,7 +260,7 @@ func replacePassword(tx *ledger.Tx, line int64, p person, hashed, oneTime, reset
 // last five that the PI chose.
 func (acc *Accounts) refuseFormer(ctx context.Context, p person, password string) error {
 	most := formerPasswords
-	if p.oneTime == "" {
+	if p.OneTime == "" {
 		most-- // the PI chose the present one, so that is one of the five
 	}
 	former, err := database.List(ctx, acc.ledger.DB.Reader, database.Value[string], `
@@ -289,7 +289,7 @@ func (acc *Accounts) refuseFormer(ctx context.Context, p person, password string
 func (acc *Accounts) DisablePI(ctx context.Context, by, user string) error {
 	return acc.ledger.Administer(ctx, by, "disable PI", func(tx *ledger.Tx) error {
 		p, err := getPerson(tx, user)
-		if err != nil || p.disabled != "" {
+		if err != nil || p.Disabled != "" {
 			return err
 		}
 		line, err := tx.AddLine(ledger.Line{Actor: by, Action: actionPIDisabled, Subject: user})
@@ -333,15 +333,15 @@ func (acc *Accounts) PIs(ctx context.Context) ([]PI, error) {
 
 // describe returns the PI with the studies granted.
 func (p person) describe() (pi PI, err error) {
-	pi = PI{User: p.user, Name: p.name, Studies: append([]string{}, p.studies...), Disabled: p.disabled != "", Credential: p.credential()}
+	pi = PI{User: p.user, Name: p.name, Studies: append([]string{}, p.studies...), Disabled: p.Disabled != "", Credential: p.credential()}
 	if p.signedIn != "" {
 		pi.LastSignIn.Address = p.signedInFrom
 		if pi.LastSignIn.Time, err = events.ParseTime(p.signedIn); err != nil {
 			return PI{}, fmt.Errorf("read the last sign-in: %w", err)
 		}
 	}
-	if p.reset != "" {
-		if pi.LastReset, err = events.ParseTime(p.reset); err != nil {
+	if p.Reset != "" {
+		if pi.LastReset, err = events.ParseTime(p.Reset); err != nil {
 			return PI{}, fmt.Errorf("read the last reset: %w", err)
 		}
 	}
@@ -353,10 +353,7 @@ type person struct {
 	user     string
 	name     string
 	password string // the hash
-	disabled string // when the PI was disabled; empty where the PI is not
-	oneTime  string // until when a one-time password is accepted; empty where the PI chose the password
-	reset    string // when an operator set a one-time password last
-	line     int64  // of the audit trail, by which the last password that the PI chose was replaced; 0 where none was
+	StoredCredential
 
 	signedIn, signedInFrom string // the last sign-in
 
@@ -366,9 +363,8 @@ type person struct {
 // personColumns are the columns that person.scan reads, and joinPerson joins their tables to
 // people p. There is a row for each study that is granted, and one if none is.
 const (
-	personColumns = `coalesce(p."user", ''), coalesce(p.name, ''), coalesce(p.password, ''), coalesce(p.disabled, ''), coalesce(p.one_time, ''),
-		coalesce(p.reset, ''), coalesce(s.time, ''), coalesce(s.address, ''), coalesce(g.study, ''),
-		(select coalesce(max(f.line), 0) from former_passwords f where f."user" = p."user")`
+	personColumns = `coalesce(p."user", ''), coalesce(p.name, ''), coalesce(p.password, ''), coalesce(s.time, ''), coalesce(s.address, ''),
+		coalesce(g.study, ''), ` + CredentialColumns
 	joinPerson = `
 		left join sign_ins s on s."user" = p."user"
 		left join grants g on g."user" = p."user" and g.revoked = ''`
@@ -378,7 +374,7 @@ const (
 // those that are granted.
 func (p *person) scan(row database.Row, more ...any) error {
 	var study string
-	columns := []any{&p.user, &p.name, &p.password, &p.disabled, &p.oneTime, &p.reset, &p.signedIn, &p.signedInFrom, &study, &p.line}
+	columns := append([]any{&p.user, &p.name, &p.password, &p.signedIn, &p.signedInFrom, &study}, p.Columns()...)
 	if err := row.Scan(append(columns, more...)...); err != nil {
 		return err
 	}
@@ -388,31 +384,37 @@ func (p *person) scan(row database.Row, more ...any) error {
 	return nil
 }
 
+// StoredCredential is what identifies the password of a stored PI, and whether the PI may
+// use it. Other packages read it with what else they need of a PI, in one statement.
+type StoredCredential struct {
+	Disabled string // when the PI was disabled; empty where the PI is not
+	OneTime  string // until when a one-time password is accepted; empty where the PI chose the password
+	Reset    string // when an operator set a one-time password last
+
+	line int64 // of the audit trail, by which the last password that the PI chose was replaced; 0 where none was
+}
+
+// CredentialColumns are the columns of people p that are scanned into Columns. The row of p
+// may be null.
+const CredentialColumns = `coalesce(p.disabled, ''), coalesce(p.one_time, ''), coalesce(p.reset, ''),
+		(select coalesce(max(f.line), 0) from former_passwords f where f."user" = p."user")`
+
+// Columns returns where CredentialColumns are scanned to.
+func (c *StoredCredential) Columns() []any { return []any{&c.Disabled, &c.OneTime, &c.Reset, &c.line} }
+
 // credential returns PI.Credential. Each choice of a password by the PI either ends a
 // one-time password or stores the line by which a former one was replaced.
-func (p person) credential() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", p.oneTime, p.reset, p.line))
+func (c StoredCredential) credential() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", c.OneTime, c.Reset, c.line))
 	return hex.EncodeToString(sum[:])
 }
 
-// CheckCredential returns an Unauthenticated Error unless the PI, who was authenticated
-// before the transaction, still has the password that the credential identifies and is not
-// disabled. An empty credential is not compared.
-func CheckCredential(tx *ledger.Tx, user, credential string) error {
-	if credential == "" {
-		return nil
-	}
-	p, err := getPerson(tx, user)
-	if err != nil {
-		return err
-	}
-	return p.checkCredential(credential)
-}
-
-// checkCredential is CheckCredential for a PI who was read already.
-func (p person) checkCredential(credential string) error {
-	if credential != "" && (p.credential() != credential || p.disabled != "") {
-		return events.Errorf(events.Unauthenticated, "the password of %s was changed just now, or the PI was disabled; sign in again", p.user)
+// Check returns an Unauthenticated Error unless the user, who was authenticated before the
+// transaction, still has the password that the credential identifies and is not disabled. An
+// empty credential is not compared.
+func (c StoredCredential) Check(user, credential string) error {
+	if credential != "" && (c.credential() != credential || c.Disabled != "") {
+		return events.Errorf(events.Unauthenticated, "the password of %s was changed just now, or the PI was disabled; sign in again", user)
 	}
 	return nil
 }

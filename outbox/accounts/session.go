@@ -31,7 +31,7 @@ func (acc *Accounts) Standing(ctx context.Context, user string) (s Standing, err
 	if s.PI, err = p.describe(); err != nil {
 		return s, err
 	}
-	s.OneTime = p.oneTime != ""
+	s.OneTime = p.OneTime != ""
 	return s, nil
 }
 
@@ -64,7 +64,7 @@ func (acc *Accounts) SessionEnded(ctx context.Context, user, address, reason str
 }
 
 // recordSession audits the line. The error is NotFound if there is no such PI, and that of
-// CheckCredential if the PI has not the credential.
+// StoredCredential.Check if the PI has not the credential.
 func (acc *Accounts) recordSession(ctx context.Context, user, credential, address string, line ledger.Line) error {
 	line.Actor, line.Subject, line.Address = user, user, address
 	return acc.ledger.UpdateSilently(ctx, "record session", func(tx *ledger.Tx) error {
@@ -72,7 +72,7 @@ func (acc *Accounts) recordSession(ctx context.Context, user, credential, addres
 		if err != nil {
 			return err
 		}
-		if err := p.checkCredential(credential); err != nil {
+		if err := p.Check(user, credential); err != nil {
 			return err
 		}
 		return tx.Audit(line)

@@ -32,13 +32,13 @@ func (acc *Accounts) Authenticate(ctx context.Context, user, password, address s
 		return PI{}, err
 	}
 	tag := acc.passwords.tag(user, password, p.password)
-	remembered := p.disabled == "" && acc.passwords.remembers(tag, acc.ledger.Now())
+	remembered := p.Disabled == "" && acc.passwords.remembers(tag, acc.ledger.Now())
 	if !remembered {
 		renewed, err := acc.checkPassword(ctx, a, p, password)
 		if err != nil {
 			return PI{}, err
 		}
-		if p.oneTime != "" { // never remembered, so it always gets here
+		if p.OneTime != "" { // never remembered, so it always gets here
 			return PI{}, acc.refuse(ctx, a, "one-time password", events.Errorf(events.Forbidden,
 				"this password of %s is only for choosing another one: signoff pi password %[1]s", p.user))
 		}
@@ -148,7 +148,7 @@ func (acc *Accounts) checkPassword(ctx context.Context, a attempt, p person, pas
 		return "", acc.fail(ctx, a, "unknown user")
 	case !matches:
 		return "", acc.fail(ctx, a, "wrong password")
-	case p.disabled != "":
+	case p.Disabled != "":
 		return "", acc.fail(ctx, a, "disabled")
 	}
 	return renew(password, p.password), nil
