@@ -43,8 +43,8 @@ func answersOf(receipts []Receipt) (answers []Signed) {
 // in it again. The answers are receipts, so that a caller who shows them does not read
 // again what was just written.
 //
-// Decide must be quick, because all other writers wait for it, and it must not use the
-// outbox. If it returns an error, nothing is signed, and the refusal is audited with the
+// Decide must be quick, because all other writers wait for it, and it must not read or write
+// the outbox. If it returns an error, nothing is signed, and the refusal is audited with the
 // user, the meaning and the ids of the sign-off that it returns beside. It is not called,
 // and nothing is audited, if there is no such case: then the error is NotFound.
 func (o *Outbox) SignOffShown(ctx context.Context, of ShownCase, decide func(review.Case) (SignOff, error)) ([]Receipt, error) {
@@ -61,10 +61,10 @@ func (o *Outbox) SignOffShown(ctx context.Context, of ShownCase, decide func(rev
 		if s, err = decide(c); err != nil {
 			return err
 		}
+		decided = true
 		if err := s.check(); err != nil {
 			return err
 		}
-		decided = true
 		receipts, err = tx.signShown(s, c)
 		return err
 	})
