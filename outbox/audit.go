@@ -118,7 +118,7 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 	part := auditPart{where: "true"}
 	if filter.Reader != nil {
 		part = auditPart{`(a.study in (select c0 from ` + o.db.JSONRows("c0") + `)
-				or a.study = '' and (a.subject = +? or a.action in ('pi.added', 'partner.added', 'source.added')))`,
+				or a.study = '' and (a.subject = +? or ` + accountsAdded + `))`,
 			[]any{textRows(filter.Reader.Studies), filter.Reader.User}}
 	}
 	var stopped error // returned by fn, and to be returned as it is
@@ -170,6 +170,10 @@ type auditPart struct {
 	args  []any  // its parameters
 }
 
+// accountsAdded selects the lines by which accounts were added. It is the condition of an
+// index, which serves only statements that have it word for word.
+const accountsAdded = `a.action in ('pi.added', 'partner.added', 'source.added')`
+
 // readerParts returns parts of the trail that have all lines that the filter's reader may
 // read, each line in one of them. For each part there is an index. The plus signs keep
 // SQLite from using that of the studies for the lines without one, which may be many.
@@ -184,7 +188,7 @@ func (f AuditFilter) readerParts() (parts []auditPart) {
 	}
 	return append(parts,
 		auditPart{`a.subject = +? and +a.study = ''`, []any{f.Reader.User}},
-		auditPart{`a.action in ('pi.added', 'partner.added', 'source.added') and +a.subject <> +? and +a.study = ''`, []any{f.Reader.User}})
+		auditPart{accountsAdded + ` and +a.subject <> +? and +a.study = ''`, []any{f.Reader.User}})
 }
 
 // readAudit calls fn with each line of a part of the audit trail that the filter selects, in

@@ -115,10 +115,10 @@ func (o *Outbox) signOffShown(ctx context.Context, of ShownCase, decide func(rev
 		if s, err = decide(c); err != nil {
 			return err
 		}
+		decided = true
 		if err := s.check(); err != nil {
 			return err
 		}
-		decided = true
 		receipts, err = tx.signShown(s, c)
 		return err
 	})

@@ -14,7 +14,7 @@ import (
 // files for containers set.
 func TestContainersSetVariablesThatTheProgramKnows(t *testing.T) {
 	t.Parallel()
-	parser, err := kong.New(&cli{}, kong.Name("signoff"), kong.DefaultEnvars("SIGNOFF"), kong.Vars{"basePath": "", "maxCount": "1", "maxConsumers": "1"})
+	parser, err := kong.New(&cli{}, kong.Name("signoff"), kong.DefaultEnvars("SIGNOFF"), helpVariables())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,7 +141,7 @@ func TestFromTheSourceToThePartnerOverHTTP(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 	stop()
 
-	settings.DeskListen = "off"
+	settings.DeskListen, settings.DeskAPISigning = "off", false
 	off, _ := startWith(t, dir, settings, slog.New(slog.DiscardHandler))
 	if s, _ := off.Dir.Running(); s.Desk != "" || s.DeskURL != "" || off.DeskListener != nil {
 		t.Errorf("serve.json has %+v", s)

@@ -85,11 +85,7 @@ func runOn(ctx context.Context, o *outbox.Outbox, args []string, term console.Te
 		kong.Description("Publishes signed-off response assessments (RECIST 1.1) as CloudEvents and FHIR."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{
-			"version":  versionText(buildInfo()),
-			"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(server.DefaultMaxCount), "maxConsumers": strconv.Itoa(partners.DefaultMaxConsumers),
-			"natsListen": server.DefaultNATSListen,
-		},
+		helpVariables(),
 		kong.Writers(term.Out, term.Err),
 		kong.Exit(func(int) { exited = true }),
 	)...)
@@ -163,5 +159,14 @@ func exitStatus(w io.Writer, err error) int {
 	default:
 		fmt.Fprintln(w, "signoff:", err)
 		return exitRefused
+	}
+}
+
+// helpVariables returns the values that the help names by variables.
+func helpVariables() kong.Vars {
+	return kong.Vars{
+		"version":  versionText(buildInfo()),
+		"basePath": api.DefaultBasePath, "maxCount": strconv.Itoa(server.DefaultMaxCount), "maxConsumers": strconv.Itoa(partners.DefaultMaxConsumers),
+		"natsListen": server.DefaultNATSListen,
 	}
 }

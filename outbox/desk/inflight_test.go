@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/desk"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
@@ -30,33 +29,6 @@ var changes = []struct {
 	}},
 }
 
-// inFlight calls request so that change is committed after the program has read the
-// accounts for the request and before the request is committed.
-func inFlight(t *testing.T, in *desktest.Installation, change func() error, request func()) {
-	t.Helper()
-	begun, release, rehearsed := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	go func() {
-		rehearsed <- in.Outbox.Rehearse(t.Context(), func(outbox.RegisterFunc) error { // others wait until it returns
-			close(begun)
-			<-release
-			return nil
-		})
-	}()
-	<-begun
-	changed, requested := make(chan error, 1), make(chan struct{})
-	go func() { changed <- change() }()
-	desktest.Eventually(t, "the change waits for its turn", func() bool { return in.Outbox.DB().Queued() == 1 })
-	go func() {
-		defer close(requested)
-		request()
-	}()
-	desktest.Eventually(t, "the request waits for its turn", func() bool { return in.Outbox.DB().Queued() == 2 })
-	close(release)
-	desktest.OK(t, <-rehearsed)
-	desktest.OK(t, <-changed)
-	<-requested
-}
-
 func TestNothingIsSignedWithAPasswordThatEndsMeanwhile(t *testing.T) {
 	t.Parallel()
 	for _, c := range changes {
@@ -73,7 +45,7 @@ func TestNothingIsSignedWithAPasswordThatEndsMeanwhile(t *testing.T) {
 			before := len(audited(t, in, "assessment.signed"))
 
 			var answer desktest.Page
-			inFlight(t, in, func() error { return c.change(t, in.Outbox.Accounts()) }, func() { answer = signer.Post(path+"/sign-off", sign) })
+			desktest.InFlight(t, in.Outbox, func() error { return c.change(t, in.Outbox.Accounts()) }, func() { answer = signer.Post(path+"/sign-off", sign) })
 			if n := len(audited(t, in, "assessment.signed")); n != before {
 				t.Errorf("%d assessments were signed after %s, answered %d to %q", n-before, c.action, answer.Status, answer.Location())
 			}
@@ -102,7 +74,7 @@ func TestNothingIsWithdrawnWithAPasswordThatEndsMeanwhile(t *testing.T) {
 			f := with(form(t, b.Get("/assessments/500"), action), "meaning", "own", "own", desktest.Meaning, "reason", "wrong subject",
 				"user", desktest.User, "password", desktest.Password)
 			var answer desktest.Page
-			inFlight(t, in, func() error { return c.change(t, in.Outbox.Accounts()) }, func() { answer = b.Post(action, f) })
+			desktest.InFlight(t, in.Outbox, func() error { return c.change(t, in.Outbox.Accounts()) }, func() { answer = b.Post(action, f) })
 			if lines := audited(t, in, "report.withdrawn"); len(lines) != 0 {
 				t.Errorf("withdrawn after %s, answered %d to %q", c.action, answer.Status, answer.Location())
 			}
@@ -119,7 +91,7 @@ func TestNoSessionBeginsWithAPasswordThatEndsMeanwhile(t *testing.T) {
 			in := desktest.Install(t, desk.Config{})
 			b := in.Browser()
 			var answer desktest.Page
-			inFlight(t, in, func() error { return c.change(t, in.Outbox.Accounts()) }, func() {
+			desktest.InFlight(t, in.Outbox, func() error { return c.change(t, in.Outbox.Accounts()) }, func() {
 				answer = b.Post("/sign-in", url.Values{"user": {desktest.User}, "password": {desktest.Password}})
 			})
 			if answer.Status != http.StatusUnauthorized && c.action != "pi.password-reset" || b.Cookie() != "" {

@@ -380,7 +380,8 @@ func TestAResetDuringAChangeOfThePasswordEndsTheSession(t *testing.T) {
 	}
 }
 
-// An outbox that cannot be written, as on a full disk or while another process writes, loses no end of a session.
+// An outbox that cannot be written, as on a full disk or while another process writes, loses
+// no end of a session.
 func TestTheEndOfASessionIsAuditedWhenThatIsPossibleAgain(t *testing.T) {
 	t.Parallel()
 	clock := desktest.NewClock()

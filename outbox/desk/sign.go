@@ -63,10 +63,7 @@ func (d *Desk) parked(ctx context.Context, study string) bool {
 // signOff signs the versions that the form has.
 func (d *Desk) signOff(w http.ResponseWriter, q *request) error {
 	r := signOffRequest(q)
-	refused := outbox.SignOff{User: r.User, Meaning: r.Meaning}
-	for _, item := range r.Items {
-		refused.IDs = append(refused.IDs, item.ID)
-	}
+	refused := r.Refused()
 	c, err := d.readCase(q)
 	if err != nil {
 		return d.outbox.RecordRefusal(q.Context(), refused, err)
@@ -147,11 +144,7 @@ func (d *Desk) refuseSignOff(w http.ResponseWriter, q *request, r signing.Reques
 		p.Title = "Nothing was signed, because the clock of the server is wrong"
 		p.Items = []page.ProblemItem{{Text: "The operator of the server can help. What you typed is kept here, but not the password."}}
 	case c.Stamp != r.Stamp:
-		var ids []string
-		for _, item := range r.Items {
-			ids = append(ids, item.ID)
-		}
-		p, seen = d.changed(q, c, ids, "signed"), r.Stamp
+		p, seen = d.changed(q, c, r.Refused().IDs, "signed"), r.Stamp
 	}
 	if events.CodeOf(err) != events.Stale {
 		p.Items = append(p.Items, page.ProblemItem{Text: sentence(err)})

@@ -485,3 +485,20 @@ func TestARefusalNamesNoOtherStudy(t *testing.T) {
 	lacks(t, want(t, in.SignedIn(desktest.OtherUser).Get("/history"), 200, "A sign-off by rivera was refused"), desktest.Study, "case 5")
 	lacks(t, b.Get("/history"), desktest.Other)
 }
+
+// A PI does not find out which assessments there are in studies that are not granted.
+func TestAReturnIsRefusedAlikeForAnAssessmentOfAnotherStudyAndForNone(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
+	elsewhere := desktest.Agreeing(desktest.Other, 6, "another")[0]
+	elsewhere.ID = "elsewhere"
+	in.Register(elsewhere)
+	b, path := in.SignedIn(desktest.User), pathOfCase("5")
+	f := with(form(t, b.Get(path), path+"/return"), "return-reason", "x")
+	for stamp, status := range map[string]int{f.Get("stamp"): 404, strings.Repeat("0", 64): 412} {
+		for _, id := range []string{"elsewhere", "nowhere"} {
+			want(t, b.Post(path+"/return", with(f, "return", id, "stamp", stamp)), status)
+		}
+	}
+}

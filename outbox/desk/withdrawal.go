@@ -90,10 +90,13 @@ func (d *Desk) returnToSource(w http.ResponseWriter, q *request) error {
 		return d.writeCase(w, q, http.StatusBadRequest, c, problem(items...), q.PostForm, "")
 	}
 	seen := q.PostForm.Get("stamp")
-	if other, _, err := d.outbox.Reviews().Assessment(q.Context(), id); err != nil || other.Study != c.Study || other.Number != c.Number {
-		if err == nil && seen != c.Stamp { // it may have been moved
-			return d.writeCase(w, q, http.StatusPreconditionFailed, c, d.changed(q, c, []string{id}, "returned"), q.PostForm, seen)
-		}
+	other, _, err := d.outbox.Reviews().Assessment(q.Context(), id)
+	switch elsewhere := other.Study != c.Study || other.Number != c.Number; {
+	case err != nil && events.CodeOf(err) != events.NotFound:
+		return err
+	case elsewhere && seen != c.Stamp: // it may have been moved; the answer is the same if it does not exist
+		return d.writeCase(w, q, http.StatusPreconditionFailed, c, d.changed(q, c, []string{id}, "returned"), q.PostForm, seen)
+	case elsewhere:
 		return hidden(events.Errorf(events.NotFound, "assessment is of another case"), errNoCase)
 	}
 	_, err = d.outbox.Return(q.Context(), outbox.Return{User: q.pi.User, ID: id, Reason: reason, Tag: review.Case{Stamp: seen}.Tag(id)})

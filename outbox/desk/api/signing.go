@@ -110,7 +110,7 @@ func (a *API) signCase(w http.ResponseWriter, q *request) error {
 	hide := func(err error) error { return hidden(err, "case", caseHere) }
 	study, n, err := caseOf(q)
 	if err != nil {
-		return a.outbox.RecordRefusal(q.Context(), unread(r), hide(err))
+		return a.outbox.RecordRefusal(q.Context(), r.Refused(), hide(err))
 	}
 	receipts, status, err := a.sign(q, outbox.ShownCase{CaseOf: review.CaseOf{Study: study, Number: n}}, r, hide, func(review.Case) error { return nil })
 	if err != nil {
@@ -141,15 +141,6 @@ func checkItems(r signing.Request) error {
 	return nil
 }
 
-// unread returns what is audited of a request if its case cannot be read.
-func unread(r signing.Request) outbox.SignOff {
-	s := outbox.SignOff{User: r.User, Meaning: r.Meaning}
-	for _, item := range r.Items {
-		s.IDs = append(s.IDs, item.ID)
-	}
-	return s
-}
-
 // sign signs what the request asks for, of the case. Allow returns an error if the caller
 // may not sign that case, and hide is hidden for what the request names. The result is the
 // receipts in the order of the request, and the status: 200 if all was signed before, else
@@ -161,7 +152,7 @@ func (a *API) sign(q *request, of outbox.ShownCase, r signing.Request, hide func
 	answers, err := a.outbox.SignOffShown(q.Context(), of, func(now review.Case) (_ outbox.SignOff, err error) {
 		read, c = true, now
 		if err := allow(c); err != nil {
-			return unread(r), hide(err)
+			return r.Refused(), hide(err)
 		}
 		r.Checked = a.outbox.Reviews().CheckOf(c)
 		s, err = signing.SignOff(c, r)
@@ -174,7 +165,7 @@ func (a *API) sign(q *request, of outbox.ShownCase, r signing.Request, hide func
 		return s, err
 	})
 	if err != nil && !read {
-		err = a.outbox.RecordRefusal(q.Context(), unread(r), hide(err))
+		err = a.outbox.RecordRefusal(q.Context(), r.Refused(), hide(err))
 	}
 	if err != nil {
 		return nil, 0, hide(err)

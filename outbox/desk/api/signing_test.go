@@ -214,28 +214,8 @@ func TestNothingIsSignedWithAPasswordThatEndsMeanwhile(t *testing.T) {
 	in := install(t, api.Config{Signing: true}, "dr.a")
 	in.deliverCase()
 	sign := in.readCase().signAll(in, "dr.a", "post-radiation")
-	begun, release, ended := make(chan struct{}), make(chan struct{}), make(chan error, 2)
-	go func() {
-		ended <- in.outbox.Rehearse(t.Context(), func(outbox.RegisterFunc) error { // others wait until it returns
-			close(begun)
-			<-release
-			return nil
-		})
-	}()
-	<-begun
-	go func() {
+	desktest.InFlight(t, in.outbox, func() error {
 		_, err := in.outbox.Accounts().ResetPassword(t.Context(), "ops", "dr.a")
-		ended <- err
-	}()
-	desktest.Eventually(t, "the reset waits for its turn", func() bool { return in.outbox.DB().Queued() == 1 })
-	signed := make(chan struct{})
-	go func() {
-		defer close(signed)
-		in.want(sign, 401, "was changed just now")
-	}()
-	desktest.Eventually(t, "the sign-off waits for its turn", func() bool { return in.outbox.DB().Queued() == 2 })
-	close(release)
-	ok(t, <-ended)
-	ok(t, <-ended)
-	<-signed
+		return err
+	}, func() { in.want(sign, 401, "was changed just now") })
 }

@@ -146,6 +146,35 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
+// InFlight calls request so that change is committed after the program has read the
+// accounts for the request and before the request is committed.
+func InFlight(t testing.TB, o *outbox.Outbox, change func() error, request func()) {
+	t.Helper()
+	begun, waits, rehearsed := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	release := sync.OnceFunc(func() { close(waits) })
+	defer release() // also if the test ends here
+	go func() {
+		rehearsed <- o.Rehearse(t.Context(), func(outbox.RegisterFunc) error { // others wait until it returns
+			close(begun)
+			<-waits
+			return nil
+		})
+	}()
+	<-begun
+	changed, requested := make(chan error, 1), make(chan struct{})
+	go func() { changed <- change() }()
+	Eventually(t, "the change waits for its turn", func() bool { return o.DB().Queued() == 1 })
+	go func() {
+		defer close(requested)
+		request()
+	}()
+	Eventually(t, "the request waits for its turn", func() bool { return o.DB().Queued() == 2 })
+	release()
+	OK(t, <-rehearsed)
+	OK(t, <-changed)
+	<-requested
+}
+
 // withPIs returns the content of the file of an outbox with the two PIs. To hash passwords
 // takes long, so all installations of a test run begin with the same file. Its time is that
 // of NewClock.

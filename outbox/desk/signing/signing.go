@@ -33,6 +33,15 @@ type Request struct {
 	Checked map[string]recist.Visit
 }
 
+// Refused returns what is audited of a request that is refused before SignOff is called.
+func (r Request) Refused() outbox.SignOff {
+	s := outbox.SignOff{User: r.User, Meaning: r.Meaning}
+	for _, item := range r.Items {
+		s.IDs = append(s.IDs, item.ID)
+	}
+	return s
+}
+
 // SignOff returns the sign-off that the request asks for. The case c is as it is now.
 //
 // The error is Required, with the findings in its text and the field "reason", if an item
