@@ -137,7 +137,7 @@ func (o *Outbox) signOff(ctx context.Context, s SignOff) ([]Signed, error) {
 	var answers []Signed
 	for _, ids := range cases {
 		var some []Receipt
-		prepared := prepared{versions: o.prepareVersions(ctx, ids)}
+		prepared := prepared{versions: o.prepareVersions(ctx, s, ids)}
 		err := o.update(ctx, "sign off", func(tx *transaction) (err error) {
 			some, err = tx.signCase(s, ids, prepared)
 			return err

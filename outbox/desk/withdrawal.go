@@ -104,6 +104,12 @@ func (d *Desk) returnToSource(w http.ResponseWriter, q *request) error {
 		http.Redirect(w, q.Request, "/assessments/"+id, http.StatusSeeOther)
 		return nil
 	}
+	return d.refuseReturn(w, q, id, seen, err)
+}
+
+// refuseReturn shows the case again after a return of an assessment was refused with err.
+// Seen is the stamp of the case that the PI was shown.
+func (d *Desk) refuseReturn(w http.ResponseWriter, q *request, id, seen string, err error) error {
 	status, _ := rest.StatusOf(err)
 	if status >= http.StatusInternalServerError || status == http.StatusNotFound || status == http.StatusForbidden {
 		return hidden(err, errNoCase)
