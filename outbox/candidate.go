@@ -56,7 +56,7 @@ func (tx *transaction) load(id, user string) (*candidate, error) {
 			coalesce(p.name, ''), p.disabled = '' and r.revoked = '',
 			(select coalesce(max(row), 0) from events),
 			(select coalesce(max(row), 0) from audit), coalesce((select hash from audit order by row desc limit 1), ''),
-			`+accounts.CredentialColumns+`
+			`+accounts.StoredColumns+`
 		from assessments a
 		join studies s on s.row = a.study
 		join cases c on c.study = a.study and c.number = a.number

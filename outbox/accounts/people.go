@@ -364,7 +364,7 @@ type person struct {
 // people p. There is a row for each study that is granted, and one if none is.
 const (
 	personColumns = `coalesce(p."user", ''), coalesce(p.name, ''), coalesce(p.password, ''), coalesce(s.time, ''), coalesce(s.address, ''),
-		coalesce(g.study, ''), ` + CredentialColumns
+		coalesce(g.study, ''), ` + StoredColumns
 	joinPerson = `
 		left join sign_ins s on s."user" = p."user"
 		left join grants g on g."user" = p."user" and g.revoked = ''`
@@ -394,12 +394,12 @@ type StoredCredential struct {
 	line int64 // of the audit trail, by which the last password that the PI chose was replaced; 0 where none was
 }
 
-// CredentialColumns are the columns of people p that are scanned into Columns. The row of p
+// StoredColumns are the columns of people p that are scanned into Columns. The row of p
 // may be null.
-const CredentialColumns = `coalesce(p.disabled, ''), coalesce(p.one_time, ''), coalesce(p.reset, ''),
+const StoredColumns = `coalesce(p.disabled, ''), coalesce(p.one_time, ''), coalesce(p.reset, ''),
 		(select coalesce(max(f.line), 0) from former_passwords f where f."user" = p."user")`
 
-// Columns returns where CredentialColumns are scanned to.
+// Columns returns where StoredColumns are scanned to.
 func (c *StoredCredential) Columns() []any { return []any{&c.Disabled, &c.OneTime, &c.Reset, &c.line} }
 
 // credential returns PI.Credential. Each choice of a password by the PI either ends a
