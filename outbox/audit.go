@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
-	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
 )
 
 // Actions in the audit trail, beside those of package accounts.
@@ -112,136 +110,51 @@ func (o *Outbox) Audit(ctx context.Context, filter AuditFilter, fn func(AuditEnt
 			return err
 		}
 	}
-	if filter.Reader != nil && filter.Newest > 0 {
-		return o.newestOfReader(ctx, filter, people, fn)
-	}
-	part := auditPart{where: "true"}
+	from, until := filter.times()
+	actions, studies, reader := textRows(filter.Actions), "[]", ""
 	if filter.Reader != nil {
-		part = auditPart{`(a.study in (select c0 from ` + o.db.JSONRows("c0") + `)
-				or a.study = '' and (a.subject = +? or ` + accountsAdded + `))`,
-			[]any{textRows(filter.Reader.Studies), filter.Reader.User}}
+		reader, studies = filter.Reader.User, textRows(filter.Reader.Studies)
 	}
-	var stopped error // returned by fn, and to be returned as it is
-	err := o.readAudit(ctx, o.db.Reader, filter, part, people, func(e AuditEntry) error {
-		stopped = fn(e)
-		return stopped
-	})
-	if err != nil && stopped == nil {
-		return fmt.Errorf("read audit trail: %w", err)
-	}
-	return err
-}
-
-// newestOfReader is Audit for a PI, the latest line first. It reads the parts of the trail
-// that the PI may read one after the other, of each no more than is needed, so that it
-// reads few lines of a long trail.
-func (o *Outbox) newestOfReader(ctx context.Context, filter AuditFilter, people map[account]bool, fn func(AuditEntry) error) error {
-	tx, err := o.db.Reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // all parts as they are at one moment
-	if err != nil {
-		return fmt.Errorf("read audit trail: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	var newest []AuditEntry
-	within := filter
-	for _, part := range filter.readerParts() {
-		if err := o.readAudit(ctx, tx, within, part, people, func(e AuditEntry) error {
-			newest = append(newest, e)
-			return nil
-		}); err != nil {
-			return fmt.Errorf("read audit trail: %w", err)
-		}
-		slices.SortFunc(newest, func(a, b AuditEntry) int { return cmp.Compare(b.Number, a.Number) })
-		if len(newest) >= filter.Newest {
-			newest = newest[:filter.Newest]
-			within.After = max(filter.After, newest[filter.Newest-1].Number) // of the other parts only later ones count
-		}
-	}
-	for _, e := range newest {
-		if err := fn(e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// auditPart selects a part of the audit trail.
-type auditPart struct {
-	where string // a condition
-	args  []any  // its parameters
-}
-
-// accountsAdded selects the lines by which accounts were added. It is the condition of an
-// index, which serves only statements that have it word for word.
-const accountsAdded = `a.action in ('pi.added', 'partner.added', 'source.added')`
-
-// readerParts returns parts of the trail that have all lines that the filter's reader may
-// read, each line in one of them. For each part there is an index. The plus signs keep
-// SQLite from using that of the studies for the lines without one, which may be many.
-func (f AuditFilter) readerParts() (parts []auditPart) {
-	for _, study := range f.Reader.Studies {
-		if f.Study == "" || f.Study == study {
-			parts = append(parts, auditPart{`a.study = +?`, []any{study}})
-		}
-	}
-	if f.Study != "" && !f.People {
-		return parts
-	}
-	return append(parts,
-		auditPart{`a.subject = +? and +a.study = ''`, []any{f.Reader.User}},
-		auditPart{accountsAdded + ` and +a.subject <> +? and +a.study = ''`, []any{f.Reader.User}})
-}
-
-// readAudit calls fn with each line of a part of the audit trail that the filter selects, in
-// order, or with the filter's newest lines, the latest first.
-func (o *Outbox) readAudit(ctx context.Context, q database.Querier, filter AuditFilter, part auditPart, people map[account]bool, fn func(AuditEntry) error) error {
-	selected := 0
-	query, args := filter.statement(part, o.db)
-	err := database.Each(ctx, q, func(row database.Row) error {
-		entry, err := scanAudit(row)
-		if err != nil || !filter.ofStudy(entry, people) || !filter.Reader.mayRead(entry) {
-			return err
-		}
-		if err := fn(entry); err != nil {
-			return err
-		}
-		if selected++; selected == filter.Newest {
-			return errEnough
-		}
-		return nil
-	}, query, args...)
-	if errors.Is(err, errEnough) {
-		return nil
-	}
-	return err
-}
-
-// statement returns the query for the lines of a part of the trail, with its parameters. It
-// does not apply the filter's People and Reader; readAudit does.
-func (f AuditFilter) statement(part auditPart, db *sqlite.DB) (query string, args []any) {
-	from, until := f.times()
-	order, actions, before := "asc", textRows(f.Actions), f.Before
-	if f.Newest > 0 {
+	order := "asc"
+	if filter.Newest > 0 {
 		order = "desc"
 	}
-	if before == 0 {
-		before = math.MaxInt64
-	}
-	query = `
+	selected := 0
+	var stopped error // returned by fn, and to be returned as it is
+	err := database.Each(ctx, o.db.Reader, func(row database.Row) error {
+		entry, err := scanAudit(row)
+		if err == nil && filter.ofStudy(entry, people) && filter.Reader.mayRead(entry) {
+			if selected++; filter.Newest > 0 && selected > filter.Newest {
+				return errEnough
+			}
+			stopped = fn(entry)
+		}
+		return cmp.Or(err, stopped)
+	}, `
 		select a.row, a.time, a.actor, a.action, a.study, a.subject, a.detail, v.content,
 			a.account, a.host, a.process, a.address, a.hash
 		from audit a
 		left join versions v on v.row = a.version
-		where ` + part.where + `
-			and a.row > +? and a.row < +?
+		where a.row > ? and (? = 0 or a.row < ?)
 			and a.time >= ? and a.time < ?
 			and (? = '' or a.subject = ?)
 			and (? = '' or a.actor = ?)
 			and (? = '' or a.action = ? or substr(a.action, 1, length(?) + 1) = ? || '.')
-			and (? = '[]' or a.action in (select c0 from ` + db.JSONRows("c0") + `))
+			and (? = '[]' or a.action in (select c0 from `+o.db.JSONRows("c0")+`))
 			and (? = '' or a.subject = ? and (a.action like 'assessment.%' or a.action like 'report.%'))
-		order by a.row ` + order
-	return query, append(slices.Clone(part.args), f.After, before, from, until, f.Subject, f.Subject, f.Actor, f.Actor,
-		f.Action, f.Action, f.Action, f.Action, actions, actions, f.Assessment, f.Assessment)
+			and (? = '' or a.study in (select c0 from `+o.db.JSONRows("c0")+`)
+				or a.study = '' and (a.subject = ? or a.action in ('pi.added', 'partner.added', 'source.added')))
+		order by a.row `+order,
+		filter.After, filter.Before, filter.Before, from, until, filter.Subject, filter.Subject, filter.Actor, filter.Actor,
+		filter.Action, filter.Action, filter.Action, filter.Action, actions, actions, filter.Assessment, filter.Assessment,
+		reader, studies, reader)
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	if err != nil && stopped == nil {
+		return fmt.Errorf("read audit trail: %w", err)
+	}
+	return err
 }
 
 // times returns the bounds of the lines' times as texts.

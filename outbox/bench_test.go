@@ -108,29 +108,3 @@ func spread(b *testing.B, callers, from, to int, fn func(i int) error) time.Dura
 	wg.Wait()
 	return time.Since(start)
 }
-
-// BenchmarkTrailOfAPI measures the first page and a later one of the audit trail of a PI
-// who may read 200 of a million lines.
-func BenchmarkTrailOfAPI(b *testing.B) {
-	d := newOutbox(b)
-	db, err := sqlite.Open(b.Context(), d.path, sqlite.Config{})
-	ok(b, err)
-	b.Cleanup(func() { ok(b, db.Close()) })
-	db.Writer.MustExec(`
-		with recursive numbers (n) as (select 1 + max(row) from audit union all select n + 1 from numbers where n < 1000000)
-		insert into audit (row, time, actor, action, study, subject, detail, hash)
-		select n, ?, 'edc', 'assessment.registered', case when n % 5000 = 0 then 'FEW' else 'MANY' end, 'a' || n, '{"caseRevision":1,"revision":1}', ?
-		from numbers`, events.FormatTime(d.clock.now()), events.NoHash)
-	reader := &outbox.Reader{User: "dr.a", Studies: []string{"FEW", "NONE"}}
-	for _, before := range []int64{0, 500_000} {
-		b.Run(fmt.Sprintf("before=%d", before), func(b *testing.B) {
-			for b.Loop() {
-				n := 0
-				ok(b, d.Audit(b.Context(), outbox.AuditFilter{Reader: reader, Before: before, Newest: 101}, func(outbox.AuditEntry) error { n++; return nil }))
-				if n != 101 && before == 0 {
-					b.Fatalf("%d lines", n)
-				}
-			}
-		})
-	}
-}
