@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"testing"
@@ -165,6 +166,18 @@ func TestHeadersOfHTTP2ThatAreTooLargeAreAnsweredWithAnOutcome(t *testing.T) {
 			}
 			if !strings.Contains(log.String(), got.Diagnostics) {
 				t.Errorf("request %s is not in the log", got.Diagnostics)
+			}
+			reused := false
+			trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { reused = c.Reused }}
+			next, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), http.MethodGet, "https://"+address, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if response, err = (&http.Client{Transport: transport}).Do(next); err != nil {
+				t.Fatal(err)
+			}
+			if err := response.Body.Close(); err != nil || !reused || response.StatusCode != http.StatusOK {
+				t.Errorf("the next request: %s on the same connection %t, %v", response.Status, reused, err)
 			}
 		})
 	}

@@ -74,7 +74,9 @@ func limitedHead(h http.Handler, log *slog.Logger, limit int) http.Handler {
 		header.Set("Cache-Control", "no-store")
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set(requestIDHeader, id)
-		header.Set("Connection", "close")
+		if r.ProtoMajor == 1 { // over HTTP/2 the connection has requests of others too
+			header.Set("Connection", "close")
+		}
 		w.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)
 		_, _ = w.Write(body) // fails only if the caller has gone
 	})
