@@ -21,6 +21,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/natsflags"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
@@ -75,10 +76,15 @@ func newCluster(t *testing.T, data string, size int, args ...string) *cluster {
 	for i := range size {
 		c.hosts = append(c.hosts, fmt.Sprint(network, i+1))
 	}
-	c.port = c.freePort()
+	if l, err := net.Listen("tcp", c.hosts[0]+":0"); err != nil {
+		t.Skipf("no address of one's own on this system: %v", err)
+	} else if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.port = brokertest.FreePort(t, c.hosts...)
 	c.args = append([]string{
 		"nats-config", "--data", data, "--out", c.conf, "--store-dir", filepath.Join(c.store, "{node}"), "--monitor-listen=",
-		"--client-listen", "{node}:" + c.port, "--cluster-listen", "{node}:" + c.freePort(),
+		"--client-listen", "{node}:" + c.port, "--cluster-listen", "{node}:" + brokertest.FreePort(t, c.hosts...),
 	}, args...)
 	for _, host := range c.hosts {
 		c.args = append(c.args, "--node", host)
@@ -88,23 +94,6 @@ func newCluster(t *testing.T, data string, size int, args ...string) *cluster {
 		c.start(i)
 	}
 	return c
-}
-
-// freePort finds a port that no server of the cluster uses yet.
-func (c *cluster) freePort() string {
-	c.t.Helper()
-	l, err := net.Listen("tcp", c.hosts[0]+":0")
-	if err != nil {
-		c.t.Skipf("no address of one's own on this system: %v", err)
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		c.t.Fatal(err)
-	}
-	return port
 }
 
 func (c *cluster) start(i int) {

@@ -3,7 +3,6 @@ package brokertest
 import (
 	"bufio"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,6 +114,7 @@ func runNode(file string) (status int) {
 		fmt.Println(err)
 		return 1
 	}
+	s.SetLogger(failures{}, false, false)
 	s.Start()
 	if !s.ReadyForConnections(patience) {
 		return 1
@@ -123,6 +123,17 @@ func runNode(file string) (status int) {
 	_, _ = os.Stdin.Read(make([]byte, 1)) // until the test ends
 	return 0
 }
+
+// failures prints what keeps a server from starting, in place of "ready".
+type failures struct{}
+
+func (failures) Fatalf(format string, v ...any) { fmt.Printf(format+"\n", v...) }
+
+func (failures) Errorf(string, ...any)  {}
+func (failures) Warnf(string, ...any)   {}
+func (failures) Noticef(string, ...any) {}
+func (failures) Debugf(string, ...any)  {}
+func (failures) Tracef(string, ...any)  {}
 
 // StartProcess starts a server from its file in a process of its own, which is the test
 // binary again, and waits until it accepts connections. The process ends with that of the
@@ -154,22 +165,4 @@ func Write(t testing.TB, file, text string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// FreeAddresses returns addresses with free ports, for servers that have to know the
-// addresses of each other before they start.
-func FreeAddresses(t testing.TB, n int) (all []string) {
-	t.Helper()
-	listeners := make([]net.Listener, n) // open at the same time, so that no port comes twice
-	for i := range listeners {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a port of this machine
-		if err != nil {
-			t.Fatal(err)
-		}
-		listeners[i], all = l, append(all, l.Addr().String())
-	}
-	for _, l := range listeners {
-		_ = l.Close()
-	}
-	return all
 }
