@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -85,7 +86,7 @@ func (a *API) historyOfReport(w http.ResponseWriter, r *request, id string) erro
 // readVersion answers {base}/DiagnosticReport/{id}/_history/{n}.
 func (a *API) readVersion(w http.ResponseWriter, r *request, id, number string) error {
 	n, err := parseStudyNumber(number)
-	if err != nil {
+	if err != nil || strconv.FormatUint(n, 10) != number { // versionIds have no leading zeros
 		return noSuchReport()
 	}
 	return a.writeReport(w, r, id, func(ctx context.Context, id string) (readmodel.Report, error) { return a.reader.Version(ctx, id, n) })

@@ -403,7 +403,7 @@ func TestHistory(t *testing.T) {
 			"/_history?researchstudy=S1&_sinceNumber=9": 503, "/_history?researchstudy=S1&asof=9": 503, "/_history?researchstudy=S3": 403,
 			"/DiagnosticReport/9/_history": 404, "/DiagnosticReport/none/_history": 404, "/DiagnosticReport/9/_history/1": 404,
 			"/DiagnosticReport/7/_history/5": 200, "/DiagnosticReport/7/_history/2": 410, "/DiagnosticReport/7/_history/3": 410,
-			"/DiagnosticReport/7/_history/4": 404, "/DiagnosticReport/7/_history/1": 404, "/DiagnosticReport/7/_history/6": 404,
+			"/DiagnosticReport/7/_history/05": 404, "/DiagnosticReport/7/_history/4": 404, "/DiagnosticReport/7/_history/1": 404, "/DiagnosticReport/7/_history/6": 404,
 			"/DiagnosticReport/8/_history/6": 410, "/DiagnosticReport/8/_history/7": 410, "/DiagnosticReport/8/_history/0": 404,
 		} {
 			a := s.get(t, path)
