@@ -115,7 +115,7 @@ func capabilityStatement(cfg Config) []byte {
 			Interaction: []interaction{{"history-system"}},
 		}},
 	}
-	for i, table := range [][]parameter{searchParameters(), observationParameters()} {
+	for i, table := range [][]parameter{searchParameters(""), observationParameters("")} {
 		for _, p := range table {
 			if p.kind != "" {
 				c.Rest[0].Resource[i].SearchParam = append(c.Rest[0].Resource[i].SearchParam, searchParameter{p.name, p.kind, p.text})

@@ -1,13 +1,13 @@
 package api
 
 // SearchParameters returns the names of the parameters of a search.
-func SearchParameters() []string { return names(searchParameters()) }
+func SearchParameters() []string { return names(searchParameters("")) }
 
 // ReadParameters returns the names of the parameters of a read.
 func ReadParameters() []string { return names(readParameters()) }
 
 // ObservationParameters returns those of a search for Observations.
-func ObservationParameters() []string { return names(observationParameters()) }
+func ObservationParameters() []string { return names(observationParameters("")) }
 
 // HistoryParameters returns those of the history of a study.
 func HistoryParameters() []string { return names(historyParameters()) }

@@ -12,7 +12,7 @@ import (
 // reportKind returns the kind of reports. Base is the absolute URL of the API.
 func reportKind(base string) kind {
 	return kind{
-		name: "DiagnosticReport", resource: readmodel.Reports, table: searchParameters(), sorts: sortColumns,
+		name: "DiagnosticReport", resource: readmodel.Reports, table: searchParameters(base), sorts: sortColumns,
 		elements: reportElements, summary: reportSummary, url: base + "/DiagnosticReport", id: "&_Id=",
 	}
 }
@@ -22,7 +22,7 @@ func reportKind(base string) kind {
 // a report names it.
 func observationKind(base string) kind {
 	return kind{
-		name: "Observation", resource: readmodel.Observations, table: observationParameters(),
+		name: "Observation", resource: readmodel.Observations, table: observationParameters(base),
 		sorts: map[string]readmodel.Column{
 			"_id": readmodel.ColumnID, "date": readmodel.ColumnDate, "subject": readmodel.ColumnSubject,
 			"_lastupdated": readmodel.ColumnLastUpdated, "caseid": readmodel.ColumnCase,
@@ -40,8 +40,8 @@ func observationKind(base string) kind {
 const observationSortText = "_id, date, subject, _lastUpdated, caseid, separated by commas; with - before it for descending"
 
 // observationParameters returns the parameters of a search for Observations in the
-// order of links.
-func observationParameters() []parameter {
+// order of links. Base is the absolute URL of the API.
+func observationParameters(base string) []parameter {
 	return withKeys([]parameter{
 		filter("_id", kindToken, readmodel.ColumnID, idValue, "id of the Observation"),
 		{name: "id", kind: kindToken, text: "identifier of the lesion as in the references of a report, or id of the Observation", parse: (*search).parseLesion},
@@ -51,8 +51,8 @@ func observationParameters() []parameter {
 		dateFilter("date", readmodel.ColumnDate, dateValue, "effectiveDateTime, as in a search for reports"),
 		dateFilter("_lastUpdated", readmodel.ColumnLastUpdated, dateValue, "meta.lastUpdated, which increases with each event of the study"),
 		dateFilter("_since", readmodel.ColumnLastUpdated, sinceValue, "the same as _lastUpdated=ge"),
-		filter("subject", kindReference, readmodel.ColumnSubject, subjectValue, "subject, as Patient/10081007 or 10081007"),
-		filter("patient", kindReference, readmodel.ColumnSubject, subjectValue, "another name of subject"),
+		filter("subject", kindReference, readmodel.ColumnSubject, subjectValue(base), "subject, as Patient/10081007 or 10081007"),
+		filter("patient", kindReference, readmodel.ColumnSubject, subjectValue(base), "another name of subject"),
 		filter("caseid", kindToken, readmodel.ColumnCase, caseValue, "case number"),
 		{name: "_sort", kind: kindSpecial, text: observationSortText, single: true, parse: (*search).parseSort},
 		{name: "_elements", kind: kindSpecial, text: "elements of the Observations, separated by commas", parse: (*search).parseElements},

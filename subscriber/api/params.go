@@ -45,7 +45,8 @@ const (
 
 // searchParameters returns the parameters of a search for reports, in the order in which
 // links have them. Only study, page and asof have other places in links; see queryOf.
-func searchParameters() []parameter {
+// Base is the absolute URL of the API.
+func searchParameters(base string) []parameter {
 	return withKeys([]parameter{
 		filter("_id", kindToken, readmodel.ColumnID, idValue, "id of the report, which is the id of the assessment"),
 		filter("id", kindToken, readmodel.ColumnID, idValue, "another name of _id"),
@@ -55,8 +56,8 @@ func searchParameters() []parameter {
 		dateFilter("issued", readmodel.ColumnIssued, dateValue, "moment of the sign-off"),
 		dateFilter("_lastUpdated", readmodel.ColumnLastUpdated, dateValue, "meta.lastUpdated, which increases with each event of the study"),
 		dateFilter("_since", readmodel.ColumnLastUpdated, sinceValue, "the same as _lastUpdated=ge"),
-		filter("subject", kindReference, readmodel.ColumnSubject, subjectValue, "subject, as Patient/10081007 or 10081007"),
-		filter("patient", kindReference, readmodel.ColumnSubject, subjectValue, "another name of subject"),
+		filter("subject", kindReference, readmodel.ColumnSubject, subjectValue(base), "subject, as Patient/10081007 or 10081007"),
+		filter("patient", kindReference, readmodel.ColumnSubject, subjectValue(base), "another name of subject"),
 		filter("conclusion", kindToken, readmodel.ColumnConclusion, textValue, "response class, exact match"),
 		filter("caseid", kindToken, readmodel.ColumnCase, caseValue, "case number"),
 		filter("name", kindToken, readmodel.ColumnName, textValue, "name of the assessment, exact match, such as Baseline or Follow-up 2"),

@@ -69,6 +69,8 @@ func TestParameters(t *testing.T) {
 		{name: "a subject", query: "subject=10081007", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnSubject, text("10081007"))}}},
 		{name: "a subject by reference", query: "subject=Patient%2F10081007", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnSubject, text("10081007"))}}},
 		{name: "a subject by reference, as reports write it", query: "patient=Patient%2FA%2520B", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnSubject, text("A B"))}}},
+		{name: "a subject by absolute reference", query: "subject=" + url.QueryEscape(publicURL+api.DefaultBasePath+"/Patient/A%20B"), want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnSubject, text("A B"))}}},
+		{name: "a subject on another server", query: "subject=http%3A%2F%2Fexample.org%2FPatient%2F1", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnSubject, text("http://example.org/Patient/1"))}}},
 		{name: "a bare subject that looks escaped", query: "patient=A%2520B", want: readmodel.Query{Where: []readmodel.Condition{where(readmodel.ColumnSubject, text("A%20B"))}}},
 
 		{name: "a month as the API documents it", query: "date=01%2F2014", want: readmodel.Query{Where: date(january(readmodel.Eq))}},

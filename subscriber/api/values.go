@@ -104,19 +104,23 @@ func idValue(text string) (readmodel.Comparison, error) {
 	return textValue(text)
 }
 
-// subjectValue reads a subject id, or the reference of a report to its subject, in
-// which the id is percent-encoded.
-func subjectValue(text string) (readmodel.Comparison, error) {
-	id, isReference := strings.CutPrefix(text, "Patient/")
-	if isReference {
-		if decoded, err := url.PathUnescape(id); err == nil {
+// subjectValue returns a function that reads a subject id, or the reference of a report to
+// its subject, in which the id is percent-encoded. The reference may be relative, or absolute
+// with the URL of the API, which means the same (FHIR, search parameters
+// of type reference).
+func subjectValue(base string) func(text string) (readmodel.Comparison, error) {
+	return func(text string) (readmodel.Comparison, error) {
+		id, isReference := strings.CutPrefix(strings.TrimPrefix(text, base+"/"), "Patient/")
+		if !isReference {
+			id = text
+		} else if decoded, err := url.PathUnescape(id); err == nil {
 			id = decoded
 		}
+		if id == "" {
+			return readmodel.Comparison{}, events.Errorf(events.Invalid, "must be a subject such as Patient/10081007 or 10081007")
+		}
+		return textValue(id)
 	}
-	if id == "" {
-		return readmodel.Comparison{}, events.Errorf(events.Invalid, "must be a subject such as Patient/10081007 or 10081007")
-	}
-	return textValue(id)
 }
 
 // caseValue reads a case number. It removes leading zeros.
