@@ -57,13 +57,22 @@ func (c *Comparer) Compare(ctx context.Context, limit int) (Comparison, error) {
 	if err != nil {
 		return Comparison{}, fmt.Errorf("read the last recorded event: %w", err)
 	}
-	lookup, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	stream, err := c.js.Stream(lookup, events.Stream)
+	stream, err := c.lookUp(ctx)
 	if err != nil {
-		return Comparison{}, fmt.Errorf("look up stream %s: %w", events.Stream, err)
+		return Comparison{}, err
 	}
 	return c.compare(ctx, head, stream.CachedInfo().State, limit)
+}
+
+// lookUp returns the stream.
+func (c *Comparer) lookUp(ctx context.Context) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	stream, err := c.js.Stream(ctx, events.Stream)
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", events.Stream, err)
+	}
+	return stream, nil
 }
 
 // compare does the work of Compare. The head must have been read before the stream's
@@ -71,6 +80,11 @@ func (c *Comparer) Compare(ctx context.Context, limit int) (Comparison, error) {
 func (c *Comparer) compare(ctx context.Context, head events.Entry, state jetstream.StreamState, limit int) (Comparison, error) {
 	found := Comparison{Head: head, Last: state.LastSeq}
 	if err := intact(state); err != nil {
+		// A stream that is being deleted may be returned without its messages, but only to
+		// a request that came before the deletion began. Another one does not find it.
+		if _, deleted := c.lookUp(ctx); deleted != nil {
+			return found, deleted
+		}
 		return found, err
 	}
 	if state.LastSeq < head.StreamSequence {

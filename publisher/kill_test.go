@@ -96,7 +96,7 @@ func child(args string) error {
 	if err != nil {
 		return err
 	}
-	relay, err := publisher.New(nc, source.Source(), publisher.Config{MaxBatch: 30, Step: func(name string) {
+	relay, err := publisher.New(nc, source.Source(), publisher.Config{MaxBatch: 30, Settle: 10 * time.Millisecond, Step: func(name string) {
 		if name != step {
 			return
 		}
@@ -110,7 +110,7 @@ func child(args string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return errors.Join(relay.Run(ctx), errors.New("was not killed"))
 }

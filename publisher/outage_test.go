@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,11 +104,14 @@ func TestRelayFillsTheStreamAgain(t *testing.T) {
 		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 1200)
 		source.add("B", 100)
-		r := run(t, b, source, publisher.Config{CompareEvery: 20 * time.Millisecond})
+		cfg, comparing, goOn := beforeComparison(t, publisher.Config{CompareEvery: 20 * time.Millisecond})
+		r := run(t, b, source, cfg)
 		r.reaches(1300)
 		before := b.stored()
+		until(t, "the relay compares", comparing)
 		b.deleteStream()
-		until(t, "the stream is filled again", func() bool { return b.holds(1300) })
+		goOn()
+		until(t, "the stream is filled again", b.holds(1300))
 		if diff := cmp.Diff(before, b.stored()); diff != "" {
 			t.Errorf("before and after differ:\n%s", diff)
 		}
@@ -117,11 +121,31 @@ func TestRelayFillsTheStreamAgain(t *testing.T) {
 	t.Run("that was deleted while it is woken for nothing all the time", func(t *testing.T) {
 		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
 		source.add("A", 100)
-		r := run(t, b, source, publisher.Config{CompareEvery: 200 * time.Millisecond})
+		cfg, comparing, goOn := beforeComparison(t, publisher.Config{CompareEvery: 200 * time.Millisecond})
+		r := run(t, b, source, cfg)
+		r.reaches(100)
+		until(t, "the relay compares", func() bool { source.Wake(); return comparing() })
+		b.deleteStream()
+		goOn()
+		filled := b.holds(100)
+		until(t, "the stream is filled again", func() bool { source.Wake(); return filled() })
+		same(t, b, source, 100)
+	})
+
+	t.Run("that was deleted, but not before the deletion has certainly ended", func(t *testing.T) {
+		b, source := newBroker(t, natsd.Config{}), newOutbox(t)
+		source.add("A", 100)
+		r := run(t, b, source, publisher.Config{CompareEvery: time.Hour, Settle: time.Hour})
 		r.reaches(100)
 		b.deleteStream()
-		until(t, "the stream is filled again", func() bool { source.Wake(); return b.holds(100) })
-		same(t, b, source, 100)
+		source.add("A", 1)
+		until(t, "wait", func() bool { return strings.Contains(r.Status().Reason, "wait until its deletion has ended") })
+		r.stop()
+		if _, err := b.jetStream().Stream(t.Context(), events.Stream); !errors.Is(err, jetstream.ErrStreamNotFound) {
+			t.Errorf("looking the stream up returned %v", err)
+		}
+		run(t, b, source, publisher.Config{}).reaches(101)
+		same(t, b, source, 101)
 	})
 
 	t.Run("that was deleted just before it publishes", func(t *testing.T) {
@@ -199,6 +223,31 @@ func TestRelayFillsTheStreamAgain(t *testing.T) {
 	})
 }
 
+// beforeComparison returns cfg with a Step in which the relay waits before a comparison.
+// The first call of comparing makes it wait before the next one; comparing reports whether
+// the relay waits. GoOn ends the wait. A stream that is deleted between them is deleted
+// completely when the relay looks for it.
+func beforeComparison(t *testing.T, cfg publisher.Config) (_ publisher.Config, comparing func() bool, goOn func()) {
+	t.Helper()
+	b := newBarrier(t)
+	var wanted atomic.Bool
+	cfg.Step = func(name string) {
+		if name == publisher.StepCompare && wanted.Load() {
+			b.pass()
+		}
+	}
+	comparing = func() bool {
+		wanted.Store(true)
+		select {
+		case <-b.reached:
+			return true
+		default:
+			return false
+		}
+	}
+	return cfg, comparing, func() { close(b.opened) }
+}
+
 // deleteStream deletes the stream as only its owner can.
 func (b *broker) deleteStream() {
 	b.t.Helper()
@@ -229,7 +278,7 @@ func TestRelayOutlivesEverythingAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			r = run(t, b, failing, publisher.Config{MaxBatch: 7, CompareEvery: 10 * time.Millisecond})
-			until(t, "the stream is filled again", func() bool { return b.holds(total) })
+			until(t, "the stream is filled again", b.holds(total))
 		case 2:
 			failing.records.Store(int32(random.IntN(3)))
 		case 3:
@@ -245,12 +294,16 @@ func TestRelayOutlivesEverythingAtOnce(t *testing.T) {
 		}
 	}
 	r.reaches(uint64(total))
-	until(t, "the stream is filled again", func() bool { return b.holds(total) })
+	until(t, "the stream is filled again", b.holds(total))
 	same(t, b, source, total)
 }
 
-// holds reports whether the stream exists and ends at n.
-func (b *broker) holds(n int) bool {
-	stream, err := b.jetStream().Stream(b.t.Context(), events.Stream)
-	return err == nil && stream.CachedInfo().State.LastSeq == uint64(n)
+// holds returns a function that reports whether the stream exists and ends at n.
+func (b *broker) holds(n int) func() bool {
+	b.t.Helper()
+	js := b.jetStream()
+	return func() bool {
+		stream, err := js.Stream(b.t.Context(), events.Stream)
+		return err == nil && stream.CachedInfo().State.LastSeq == uint64(n)
+	}
 }

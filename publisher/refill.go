@@ -2,9 +2,11 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -60,14 +62,36 @@ func (r *Relay) compare(ctx context.Context) error {
 	return nil
 }
 
+// errDeleted is returned while a deletion of the stream may not have ended.
+var errDeleted = errors.New("it is missing; wait until its deletion has ended")
+
 // openStream returns the stream. If there is none, it creates one, with the mark that it is
 // being filled again up to sequence head.
+//
+// A stream with events that is missing was deleted, perhaps just now. The broker no longer
+// finds it as soon as the deletion begins, and removes its files afterwards. A stream that
+// is created before that has the same files: it then loses what is published to it, or
+// ends where the deleted one did, empty. So a stream is created only after it has been
+// missing for Config.Settle.
 func (r *Relay) openStream(ctx context.Context, head uint64) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.AckTimeout)
 	defer cancel()
 	cfg := r.cfg.Stream
 	cfg.RefillTo = head
-	return EnsureStream(ctx, r.js, cfg)
+	stream, err := ensureStream(ctx, r.js, cfg, func() error {
+		now := r.cfg.Clock()
+		if r.missingSince.IsZero() {
+			r.missingSince = now
+		}
+		if head > 0 && now.Sub(r.missingSince) < r.cfg.Settle {
+			return errDeleted
+		}
+		return nil
+	})
+	if err == nil {
+		r.missingSince = time.Time{}
+	}
+	return stream, err
 }
 
 // recordFound records the events that the stream holds after the last recorded one, page

@@ -39,7 +39,9 @@ type Config struct {
 
 	// Settle is how long a message may still be on its way to the broker after the
 	// wait for its answer has ended. Until then no study is parked or released,
-	// because that would change the order of what is pending. Defaults to 5 s.
+	// because that would change the order of what is pending. It is also how long a
+	// stream with events must be missing before it is created again, because its
+	// deletion may not have ended. Defaults to 5 s.
 	Settle time.Duration
 
 	// MaxBackoff is the longest wait between two attempts. Defaults to 2 s.
@@ -93,6 +95,7 @@ type Relay struct {
 	endKnown            bool         // whether the stream is known to end with head
 	endKnownAt          time.Time    // when it was last known to, by the monotonic clock
 	lastUnconfirmedSend time.Time    // of a message of which it is unknown whether it was stored; zero: none
+	missingSince        time.Time    // when the stream was first found missing; zero: it was there
 	oneByOne            int          // how many of the next entries are sent one by one, because their batch was refused
 	page                int          // how many pending entries are read at a time
 }

@@ -77,10 +77,18 @@ func (c StreamConfig) stream() jetstream.StreamConfig {
 // studies, as earlier versions made it, is changed to republish all. A lower limit of
 // consumers is raised to the one configured, or to what the account allows.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, cfg StreamConfig) (jetstream.Stream, error) {
+	return ensureStream(ctx, js, cfg, func() error { return nil })
+}
+
+// ensureStream is EnsureStream, except that it creates a missing stream only if mayCreate
+// returns nil, and returns its error otherwise.
+func ensureStream(ctx context.Context, js jetstream.JetStream, cfg StreamConfig, mayCreate func() error) (jetstream.Stream, error) {
 	want := cfg.stream()
 	stream, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = withinAccount(ctx, js, want, js.CreateStream)
+		if err = mayCreate(); err == nil {
+			stream, err = withinAccount(ctx, js, want, js.CreateStream)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", want.Name, err)

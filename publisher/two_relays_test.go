@@ -110,7 +110,7 @@ func TestTwoRelaysOnOneOutbox(t *testing.T) {
 			second.reaches(10)
 			g := newBarrier(t)
 			first := run(t, b, &watched{source, g.pass}, publisher.Config{})
-			<-g.reached // knows the head, and neither the stream's end nor what is pending
+			arrives(t, g.reached) // knows the head, and neither the stream's end nor what is pending
 			source.add("A", 20)
 			other.Wake()
 			second.reaches(30)

@@ -87,7 +87,7 @@ func (b *Broker) InProcessConn() (net.Conn, error) {
 // whose passwords are new then.
 func (b *Broker) Connect(role natsd.Role) *nats.Conn {
 	b.t.Helper()
-	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(b), nats.ReconnectWait(5*time.Millisecond), nats.Timeout(20*time.Second),
+	nc, err := nats.Connect("", append(publisher.Options(), nats.InProcessServer(b), nats.ReconnectWait(5*time.Millisecond), nats.Timeout(patience),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), b.Login(role))...)
 	if err != nil {
 		b.t.Fatal(err)
@@ -99,7 +99,7 @@ func (b *Broker) Connect(role natsd.Role) *nats.Conn {
 // JetStream returns the API of the stream for a role, on a connection of its own.
 func (b *Broker) JetStream(role natsd.Role) jetstream.JetStream {
 	b.t.Helper()
-	js, err := jetstream.New(b.Connect(role))
+	js, err := jetstream.New(b.Connect(role), jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -133,6 +133,10 @@ func (s *Server) Accounts() *operator.Accounts {
 // answer always comes.
 const accountsTimeout = 5 * time.Second
 
+// inProcessTimeout bounds the wait for the server when a connection is opened. The server
+// of this process accepts it as soon as the machine lets it, or is shut down.
+const inProcessTimeout = 30 * time.Second
+
 // Connect opens a connection within the process as role. Options may replace the name
 // and the handler that are set here, but not the server and the login.
 func (s *Server) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
@@ -142,6 +146,7 @@ func (s *Server) Connect(role Role, opts ...nats.Option) (*nats.Conn, error) {
 	}
 	all := append([]nats.Option{
 		nats.Name("signoff " + string(role)),
+		nats.Timeout(inProcessTimeout),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			s.log.Warn("nats: connection", "role", role, "error", err)
 		}),

@@ -225,14 +225,14 @@ func TestCredentialsOfRolesEndWithTheServer(t *testing.T) {
 	if err := os.WriteFile(file, creds, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(s.ClientURL(), nats.UserCredentials(file))
+	nc, err := nats.Connect(s.ClientURL(), nats.UserCredentials(file), nats.Timeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
 	nc.Close()
 	s.Shutdown()
 	s, _ = startOperator(t, dir)
-	if nc, err := nats.Connect(s.ClientURL(), nats.UserCredentials(file), nats.Timeout(10*time.Second)); err == nil {
+	if nc, err := nats.Connect(s.ClientURL(), nats.UserCredentials(file), nats.Timeout(time.Minute)); err == nil {
 		nc.Close()
 		t.Error("credentials of an earlier start are accepted")
 	}

@@ -38,7 +38,7 @@ func newElsewhere(t *testing.T) elsewhere {
 func reach(url string, c brokertest.Operation) *natsd.Outside {
 	return natsd.Reach(natsd.OutsideConfig{
 		URL: url, Options: optionsOf(c),
-		Timeout: 5 * time.Second, // all servers are there, and answer as soon as they can
+		Timeout: time.Minute, // all servers are there, and answer as soon as they can
 		Log:     slog.New(slog.DiscardHandler),
 	})
 }
@@ -46,7 +46,7 @@ func reach(url string, c brokertest.Operation) *natsd.Outside {
 func optionsOf(c brokertest.Operation) func(natsd.Role) ([]nats.Option, error) {
 	return func(r natsd.Role) ([]nats.Option, error) {
 		login, err := c.Keys.Login(c.Roles, r)
-		return []nats.Option{login}, err
+		return []nats.Option{login, nats.Timeout(time.Minute)}, err
 	}
 }
 
@@ -68,19 +68,15 @@ func TestRolesConnectToAServerElsewhere(t *testing.T) {
 		wantRefused(t, err, natsd.Reader)
 	})
 	t.Run("one that is away is waited for", func(t *testing.T) {
-		dir, store := t.TempDir(), t.TempDir()
-		n := natsd.Node{Name: "late", Listen: "127.0.0.1:-1", StoreDir: store}
-		first := node(t, dir, e.c, n)
-		n.Listen = strings.TrimPrefix(first.ClientURL(), "nats://")
-		first.Shutdown()
-		first.WaitForShutdown()
-		nc, err := reach("nats://"+n.Listen, e.c).Connect(natsd.Reader, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+		d := newDisguise(t, e.server.ClientURL())
+		d.away.Store(true)
+		nc, err := reach(d.url(), e.c).Connect(natsd.Reader, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer nc.Close()
 		connected := nc.StatusChanged(nats.CONNECTED)
-		node(t, dir, e.c, n)
+		d.away.Store(false)
 		wait(t, connected)
 	})
 }
@@ -100,8 +96,8 @@ func TestARefusalOfAConnectionThatGoesOnTryingIsReturned(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			n := natsd.Node{Name: "one", Listen: "127.0.0.1:-1", StoreDir: t.TempDir()}
 			first := node(t, t.TempDir(), former, n)
-			n.Listen, n.StoreDir = strings.TrimPrefix(first.ClientURL(), "nats://"), t.TempDir()
-			o := reach("nats://"+n.Listen, former)
+			d := newDisguise(t, first.ClientURL())
+			o := reach(d.url(), former)
 			var nc *nats.Conn
 			connect := func() {
 				t.Helper()
@@ -124,8 +120,9 @@ func TestARefusalOfAConnectionThatGoesOnTryingIsReturned(t *testing.T) {
 			if err := o.AwaitRefusal(ended); err != nil {
 				t.Errorf("while the server is away: %v", err)
 			}
-			node(t, t.TempDir(), now, n)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			n.StoreDir = t.TempDir()
+			d.front(node(t, t.TempDir(), now, n).ClientURL())
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			wantRefused(t, o.AwaitRefusal(ctx), natsd.Callout)
 		})

@@ -19,7 +19,7 @@ import (
 // store makes a stream as the publisher and stores a message in it.
 func store(t *testing.T, nc *nats.Conn, text string) {
 	t.Helper()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestNobodyIsAnonymous(t *testing.T) {
 		"no user":        {nats.UserInfo("", "")},
 		"another's keys": credentialsOf(t, start(t, natsd.Config{Dir: t.TempDir()}), natsd.Publisher),
 	} {
-		if nc, err := nats.Connect(s.ClientURL(), append(opts, nats.Timeout(10*time.Second))...); err == nil {
+		if nc, err := nats.Connect(s.ClientURL(), append(opts, nats.Timeout(time.Minute))...); err == nil {
 			nc.Close()
 			t.Errorf("%s over TCP: it got in", name)
 		}
@@ -64,7 +64,7 @@ func credentialsOf(t *testing.T, s *natsd.Server, role natsd.Role) []nats.Option
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []nats.Option{nats.UserCredentialBytes(creds)}
+	return []nats.Option{nats.UserCredentialBytes(creds), nats.Timeout(time.Minute)}
 }
 
 // greet sends CONNECT over a connection within the process and returns what the
@@ -76,7 +76,7 @@ func greet(t *testing.T, s *natsd.Server, hello string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	r := bufio.NewReader(conn)

@@ -115,10 +115,10 @@ func nextReport(ctx context.Context, answers *nats.Subscription) (r serverReport
 // that the servers of a cluster can be upgraded one after the other while the program runs.
 func (o *Outside) notice(role Role, nc *nats.Conn) {
 	err := o.accept(nc.ConnectedServerName(), nc.ConnectedServerVersion())
+	o.old.set(nc, err)
 	if err != nil {
 		o.log.Warn("nats: connected all the same", "role", role, "error", err)
 	}
-	o.old.set(nc, err)
 }
 
 // oldServers are the results of notice.

@@ -24,7 +24,7 @@ import (
 // disguise is in front of a server and has it say that its version is another one.
 type disguise struct {
 	net.Listener
-	server  string
+	server  atomic.Value // string; its address
 	version atomic.Value // string; the server's own if not set
 	away    atomic.Bool
 	mu      sync.Mutex
@@ -37,7 +37,8 @@ func newDisguise(t *testing.T, url string) *disguise {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &disguise{Listener: listener, server: strings.TrimPrefix(url, "nats://")}
+	d := &disguise{Listener: listener}
+	d.front(url)
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -56,13 +57,16 @@ func newDisguise(t *testing.T, url string) *disguise {
 	return d
 }
 
+// front sets the server that it is in front of.
+func (d *disguise) front(url string) { d.server.Store(strings.TrimPrefix(url, "nats://")) }
+
 func (d *disguise) url() string { return "nats://" + d.Addr().String() }
 
 var versionInInfo = regexp.MustCompile(`"version":"[^"]*"`)
 
 // carry connects a client with the server, which says INFO first and now and then.
 func (d *disguise) carry(client net.Conn) {
-	server, err := net.DialTimeout("tcp", d.server, time.Minute)
+	server, err := net.DialTimeout("tcp", d.server.Load().(string), time.Minute)
 	if err == nil && d.away.Load() {
 		_ = server.Close()
 		err = io.EOF
@@ -157,7 +161,7 @@ func TestAnotherServerOfTheClusterThatIsTooOldIsRefusedAtTheStart(t *testing.T) 
 			return optionsOf(e.c)(r)
 		}
 	}
-	cfg := natsd.OutsideConfig{URL: d.url(), Timeout: 5 * time.Second, Oldest: "9.0.0", Log: slog.New(slog.DiscardHandler)}
+	cfg := natsd.OutsideConfig{URL: d.url(), Timeout: time.Minute, Oldest: "9.0.0", Log: slog.New(slog.DiscardHandler)}
 
 	cfg.Options = options(func(natsd.Role) bool { return true })
 	o := natsd.Reach(cfg)
@@ -180,7 +184,7 @@ func TestAServerThatIsTooOldIsNoticedLater(t *testing.T) {
 	connected := func(t *testing.T, d *disguise, log io.Writer) (*natsd.Outside, *nats.Conn) {
 		t.Helper()
 		o := natsd.Reach(natsd.OutsideConfig{
-			URL: d.url(), Timeout: 5 * time.Second, Log: slog.New(slog.NewTextHandler(log, nil)),
+			URL: d.url(), Timeout: time.Minute, Log: slog.New(slog.NewTextHandler(log, nil)),
 			Options: optionsOf(e.c),
 		})
 		nc, err := o.Connect(natsd.Reader, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
@@ -214,7 +218,7 @@ func TestAServerThatIsTooOldIsNoticedLater(t *testing.T) {
 		if err := o.TooOld(t.Context()); !errors.Is(err, natsd.ErrOldServer) {
 			t.Errorf("too old: %v", err)
 		}
-		if err := nc.Flush(); err != nil {
+		if err := nc.FlushTimeout(time.Minute); err != nil {
 			t.Errorf("it is not used: %v", err)
 		}
 		d.version.Store("2.15.3")
@@ -281,7 +285,7 @@ func TestAServerThatIsTooOldIsNoticedLater(t *testing.T) {
 		if err := o.TooOld(t.Context()); !errors.Is(err, natsd.ErrOldServer) {
 			t.Errorf("too old: %v", err)
 		}
-		if err := nc.Flush(); err != nil {
+		if err := nc.FlushTimeout(time.Minute); err != nil {
 			t.Errorf("it is not used: %v", err)
 		}
 	})

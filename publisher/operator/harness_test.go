@@ -178,7 +178,7 @@ func (in *installation) connect(role operator.Role) (*nats.Conn, error) {
 			return nil, err
 		}
 	}
-	return nats.Connect(in.urls(), login, nats.DontRandomize(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
+	return nats.Connect(in.urls(), login, nats.Timeout(timeout), nats.DontRandomize(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
 		nats.IgnoreAuthErrorAbort(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 }
 
@@ -209,7 +209,7 @@ func (in *installation) accounts() *operator.Accounts {
 func (in *installation) accountsOf(change func(*operator.Config)) *operator.Accounts {
 	cfg := operator.Config{
 		Connect: func() (*nats.Conn, error) { return in.connect(operator.Keeper) },
-		Keys:    in.keys, Preload: in.preload, Clock: in.clock, Timeout: time.Second, Log: slog.New(slog.DiscardHandler),
+		Keys:    in.keys, Preload: in.preload, Clock: in.clock, Timeout: 3 * time.Second, Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&cfg)
@@ -301,7 +301,7 @@ func (in *installation) answerLogins() {
 
 // login connects a partner to a server.
 func (in *installation) login(n *node, id string) (*nats.Conn, error) {
-	nc, err := nats.Connect(n.url, nats.UserInfo(id, "pw-"+id), nats.NoReconnect(), nats.Timeout(10*time.Second),
+	nc, err := nats.Connect(n.url, nats.UserInfo(id, "pw-"+id), nats.NoReconnect(), nats.Timeout(timeout),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err == nil {
 		in.t.Cleanup(nc.Close)
@@ -332,12 +332,12 @@ func (in *installation) makeStream(partner string, studies ...string) {
 		return err
 	})
 	for _, study := range studies {
-		_, err := js.CreateConsumer(in.t.Context(), events.Stream, jetstream.ConsumerConfig{
-			Durable: events.PartnerConsumer(partner, study), FilterSubject: events.StudySubjects(study), AckPolicy: jetstream.AckExplicitPolicy,
+		in.until("the consumer", func() error {
+			_, err := js.CreateConsumer(in.t.Context(), events.Stream, jetstream.ConsumerConfig{
+				Durable: events.PartnerConsumer(partner, study), FilterSubject: events.StudySubjects(study), AckPolicy: jetstream.AckExplicitPolicy,
+			})
+			return err
 		})
-		if err != nil {
-			in.t.Fatal(err)
-		}
 	}
 }
 
@@ -345,11 +345,18 @@ func (in *installation) publish(study string, bodies ...string) {
 	in.t.Helper()
 	js := in.jetstream(operator.Publisher)
 	for _, body := range bodies {
-		in.until("an event is published", func() error {
-			_, err := js.Publish(in.t.Context(), events.IngestPrefix+events.PartnerPrefix+study+".DiagnosticReport.signed", []byte(body))
-			return err
-		})
+		in.store(js, &nats.Msg{Subject: events.IngestPrefix + events.PartnerPrefix + study + ".DiagnosticReport.signed", Data: []byte(body)})
 	}
+}
+
+// store publishes a message until it is stored, once.
+func (in *installation) store(js jetstream.JetStream, msg *nats.Msg) {
+	in.t.Helper()
+	id := jetstream.WithMsgID(nats.NewInbox())
+	in.until("an event is published", func() error {
+		_, err := js.PublishMsg(in.t.Context(), msg, id)
+		return err
+	})
 }
 
 // take pulls the next event of a study and acknowledges it.
@@ -359,20 +366,17 @@ func (in *installation) take(nc *nats.Conn, partner, study string) string {
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	var body string
+	var msg jetstream.Msg
 	in.until("an event is pulled", func() error {
 		c, err := js.Consumer(in.t.Context(), events.Stream, events.PartnerConsumer(partner, study))
 		if err != nil {
 			return err
 		}
-		msg, err := c.Next(jetstream.FetchMaxWait(time.Second))
-		if err != nil {
-			return err
-		}
-		body = string(msg.Data())
-		return msg.DoubleAck(in.t.Context())
+		msg, err = c.Next(jetstream.FetchMaxWait(10 * time.Second))
+		return err
 	})
-	return body
+	in.until("it is acknowledged", func() error { return msg.DoubleAck(in.t.Context()) })
+	return string(msg.Data())
 }
 
 // until tries again until there is no error.
@@ -383,7 +387,7 @@ func (in *installation) until(what string, try func() error) {
 
 func until(t testing.TB, what string, try func() error) {
 	t.Helper()
-	deadline := time.NewTimer(timeout)
+	deadline := time.NewTimer(2 * timeout) // more than one try may take
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

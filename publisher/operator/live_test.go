@@ -49,10 +49,7 @@ func TestReadersApplyOnlyWhatTheStreamHasRepublished(t *testing.T) {
 		publish := func(list ...events.Event) {
 			t.Helper()
 			for _, e := range list {
-				in.until("an event is published", func() error {
-					_, err := writer.PublishMsg(t.Context(), &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: e.Header(), Data: e.Data})
-					return err
-				})
+				in.store(writer, &nats.Msg{Subject: events.IngestPrefix + e.NATSSubject(), Header: e.Header(), Data: e.Data})
 			}
 		}
 		publish(all[:3]...)
@@ -116,12 +113,12 @@ func TestAForgedLiveMessageWouldBeApplied(t *testing.T) {
 	if !s.ReadyForConnections(timeout) {
 		t.Fatal("the server is not ready")
 	}
-	nc, err := nats.Connect(s.ClientURL())
+	nc, err := nats.Connect(s.ClientURL(), nats.Timeout(timeout))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(timeout))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,7 +158,7 @@ func (in *installation) refused(role operator.Role, table map[string][]operator.
 		in.t.Fatal(err)
 	}
 	errs := make(chan error, 2*len(table))
-	nc, err := nats.Connect(in.urls(), login, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { errs <- err }))
+	nc, err := nats.Connect(in.urls(), login, nats.Timeout(timeout), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { errs <- err }))
 	if err != nil {
 		in.t.Fatal(err)
 	}

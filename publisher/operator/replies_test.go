@@ -56,9 +56,7 @@ func TestAnswersOfReadersReachNobodyElse(t *testing.T) {
 		in.publish("A", "a1")
 		in.publish("B", "b1", "b2")
 		js := in.jetstream(operator.Publisher)
-		if _, err := js.Publish(t.Context(), "in."+events.AccessSubject, []byte("access")); err != nil {
-			t.Fatal(err)
-		}
+		in.store(js, &nats.Msg{Subject: "in." + events.AccessSubject, Data: []byte("access")})
 		if err := in.accounts().SetAccount(t.Context(), accountOf("acme", "A")); err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +87,7 @@ func TestAnswersOfReadersReachNobodyElse(t *testing.T) {
 			if err := js.Conn().PublishRequest("$JS.API.DIRECT.GET.SIGNOFF", "crit.v1.A.DiagnosticReport.signed", []byte(`{"seq":2}`)); err != nil {
 				return err
 			}
-			_, err := live[0].NextMsg(100 * time.Millisecond)
+			_, err := live[0].NextMsg(time.Second)
 			return err
 		})
 		in.settle(live)
@@ -139,7 +137,7 @@ func (in *installation) connectTo(n *node, role operator.Role) *nats.Conn {
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	nc, err := nats.Connect(n.url, login, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	nc, err := nats.Connect(n.url, login, nats.Timeout(timeout), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		in.t.Fatal(err)
 	}

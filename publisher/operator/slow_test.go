@@ -23,7 +23,7 @@ import (
 // a pace. It closes its connections when cut is called.
 func slowRelay(t *testing.T, to string) (address string, cut func()) {
 	t.Helper()
-	const answers, pace = 128, 10 * time.Millisecond // bytes: less than the answer to a push
+	const answers, pace = 128, 30 * time.Millisecond // bytes: less than the answer to a push
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func (in *installation) accountsOverRelay(t *testing.T, compareTimeout time.Dura
 	t.Helper()
 	address, cut := slowRelay(t, strings.TrimPrefix(in.nodes[0].url, "nats://"))
 	return in.accountsOf(func(c *operator.Config) {
-		c.Timeout, c.CompareTimeout = time.Second, compareTimeout
+		c.Timeout, c.CompareTimeout = 3*time.Second, compareTimeout
 		c.Connect = func() (*nats.Conn, error) {
 			login, err := in.keys.Login(in.roles, operator.Keeper)
 			if err != nil {
@@ -119,7 +119,7 @@ func TestAServerThatAnswersSlowlyIsNotSilent(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, 1, false)
 	server := in.nodes[0]
-	a, _ := in.accountsOverRelay(t, time.Second)
+	a, _ := in.accountsOverRelay(t, 3*time.Second)
 	accounts := manyAccounts("p", 80)
 
 	// A change follows the requests of a push that was interrupted.
@@ -169,7 +169,7 @@ func TestAConnectionIsLostDuringAPushOfMany(t *testing.T) {
 func TestAServerThatStopsAnsweringDuringAPushOfManyIsNamedAndTheOthersGetAll(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, 3, true)
-	a := in.accountsOf(func(c *operator.Config) { c.CompareTimeout = 5 * time.Second })
+	a := in.accountsOf(func(c *operator.Config) { c.CompareTimeout = 10 * time.Second })
 	paused := in.nodes[2]
 	accounts := manyAccounts("p", 300)
 	var pausing iter.Seq[tenancy.Account] = func(yield func(tenancy.Account) bool) {

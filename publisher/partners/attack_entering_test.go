@@ -94,7 +94,7 @@ func (s *attackTest) enter(how func(*attackTest) ([]nats.Option, error)) error {
 	var group errgroup.Group
 	for i := range s.urls {
 		group.Go(func() error {
-			nc, err := s.dialAt(i, opts...)
+			nc, err := connectOnce(s.urls[i], opts...)
 			if err == nil {
 				nc.Close()
 				return errors.New("it got in")
@@ -178,7 +178,7 @@ func (s *attackTest) enterWithJWTs() error {
 	try := func(what string, opts ...nats.Option) {
 		for i := range s.urls {
 			group.Go(func() error {
-				nc, err := s.dialAt(i, opts...)
+				nc, err := connectOnce(s.urls[i], opts...)
 				if err == nil {
 					nc.Close()
 					return fmt.Errorf("%s got in", what)

@@ -209,10 +209,7 @@ func (s *attackTest) post(id string, server int, opts ...nats.Option) *nats.Conn
 }
 
 func (s *attackTest) dialAt(server int, opts ...nats.Option) (*nats.Conn, error) {
-	quiet := []nats.Option{
-		nats.NoReconnect(), nats.Timeout(timeout), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
-	}
-	return connect(s.urls[server%len(s.urls)], append(quiet, opts...)...)
+	return connect(s.urls[server%len(s.urls)], opts...)
 }
 
 func (s *attackTest) listen(nc *nats.Conn, subjects ...string) (all []*nats.Subscription) {

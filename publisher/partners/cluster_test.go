@@ -233,10 +233,7 @@ func TestAPartnerThatSendsTooMuchIsSuspendedOnAllServers(t *testing.T) {
 	c := &clock{now: time.Now()}
 	cfg := config{Limits: tenancy.DefaultLimits(), Rate: 100, Burst: 1000, Measure: 10 * time.Millisecond, Clock: c.Now}
 	h, built := newClusterInstallation(t, cfg, partner("acme", "A"), partner("other", "A"))
-	at := func(server int, id string) (*nats.Conn, error) {
-		return nats.Connect(built.urls[server], nats.UserInfo(id, secretOf(id)), nats.NoReconnect(), nats.Timeout(timeout),
-			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	}
+	at := func(server int, id string) (*nats.Conn, error) { return connect(built.urls[server], bySecret(id)) }
 	post := func(server int, id string) (nc *nats.Conn) {
 		t.Helper()
 		until(t, "a login", func() bool { // each server has to know of the callout first
@@ -280,8 +277,7 @@ func TestAPartnerThatSendsTooMuchIsSuspendedWhileAServerIsSilent(t *testing.T) {
 	var flooding *nats.Conn
 	until(t, "a login", func() bool { // the server has to know of the callout first
 		var err error
-		flooding, err = nats.Connect(all[0], nats.UserInfo("acme", secretOf("acme")), nats.NoReconnect(), nats.Timeout(timeout),
-			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		flooding, err = connect(all[0], bySecret("acme"))
 		return err == nil
 	})
 	t.Cleanup(flooding.Close)

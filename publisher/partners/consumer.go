@@ -93,7 +93,7 @@ func (r *Reconciler) createConsumer(ctx context.Context, w tenancy.Consumer) (*j
 // deleteConsumer deletes a consumer; one that does not exist is no error. It is safe for
 // concurrent use.
 func (r *Reconciler) deleteConsumer(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, withdrawTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.withdrawTimeout)
 	defer cancel()
 	err := r.js.DeleteConsumer(ctx, events.Stream, name)
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) {

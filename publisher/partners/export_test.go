@@ -8,6 +8,13 @@ var Away = away
 // WithoutTimeouts is for tests of which errors of a deletion count.
 var WithoutTimeouts = withoutTimeouts
 
+// WithdrawWithin is for tests on a server that always answers: it returns cfg with another
+// timeout of a request that withdraws something.
+func WithdrawWithin(cfg Config, d time.Duration) Config {
+	cfg.withdrawTimeout = d
+	return cfg
+}
+
 // Rounds is for tests of whose states are asked for: it returns the consumers asked
 // about in each of n rounds, before each of which the active partner sends something.
 func Rounds(consumers []string, n int, interval time.Duration, active string) [][]string {

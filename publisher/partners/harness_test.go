@@ -50,6 +50,7 @@ type config struct {
 	MaxConsumers, Replicas             int
 	AckWait, Absent, Interval, Measure time.Duration
 	CompareInterval                    time.Duration
+	withdrawTimeout                    time.Duration
 	Clock                              func() time.Time
 	Log                                *slog.Logger
 }
@@ -62,10 +63,10 @@ func (c config) callout() callout.Config {
 }
 
 func (c config) partners() partners.Config {
-	return partners.Config{
+	return partners.WithdrawWithin(partners.Config{
 		MaxConsumers: c.MaxConsumers, Replicas: c.Replicas,
 		AckWait: c.AckWait, Absent: c.Absent, Interval: c.Interval, CompareInterval: c.CompareInterval, Clock: c.Clock, Log: c.Log,
-	}
+	}, c.withdrawTimeout)
 }
 
 // installation is an embedded server, or a cluster, with its stream, and with the callout,
@@ -100,6 +101,7 @@ func newInstallation(t testing.TB, cfg config) *installation {
 // that are in the directory from the start.
 func newInstallationIn(t testing.TB, dir string, cfg config, known ...access.Partner) *installation {
 	t.Helper()
+	cfg.withdrawTimeout = timeout // the server always answers
 	h := prepare(t, cfg)
 	h.dir = dir
 	for _, p := range known {
@@ -154,7 +156,7 @@ func (h *installation) reach(a *operator.Accounts) {
 func (h *installation) makeStream(replicas int) {
 	h.t.Helper()
 	var err error
-	if h.writer, err = jetstream.New(h.connect(natsd.Publisher)); err != nil {
+	if h.writer, err = jetstream.New(h.connect(natsd.Publisher), jetstream.WithDefaultTimeout(timeout)); err != nil {
 		h.t.Fatal(err)
 	}
 	if _, err := publisher.EnsureStream(h.t.Context(), h.writer, publisher.StreamConfig{Replicas: replicas}); err != nil {
@@ -279,23 +281,26 @@ func (h *installation) login(id string, opts ...nats.Option) (*nats.Conn, error)
 }
 
 func (h *installation) dial(opts ...nats.Option) (*nats.Conn, error) {
-	quiet := []nats.Option{
-		nats.NoReconnect(), nats.Timeout(timeout),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
-	}
-	return connect(h.servers.ClientURL(), append(quiet, opts...)...)
+	return connect(h.servers.ClientURL(), opts...)
 }
 
 // connect tries again when the login took so long that the server had pinged before,
 // as on a machine that has much else to do.
 func connect(url string, opts ...nats.Option) (nc *nats.Conn, err error) {
-	for range 3 {
-		nc, err = nats.Connect(url, opts...)
-		if err == nil || !strings.Contains(err.Error(), "got 'PING'") {
-			break
+	for end := time.Now().Add(timeout); ; {
+		nc, err = connectOnce(url, opts...)
+		if err == nil || !strings.Contains(err.Error(), "got 'PING'") || time.Now().After(end) {
+			return nc, err
 		}
 	}
-	return nc, err
+}
+
+func connectOnce(url string, opts ...nats.Option) (*nats.Conn, error) {
+	quiet := []nats.Option{
+		nats.NoReconnect(), nats.Timeout(timeout),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	}
+	return nats.Connect(url, append(quiet, opts...)...)
 }
 
 // mustLogin connects by secret until the test ends.
@@ -314,16 +319,20 @@ func (h *installation) publish(study string, bodies ...string) {
 	h.t.Helper()
 	for _, body := range bodies {
 		subject := "in." + events.PartnerPrefix + events.StudyKey(study) + ".DiagnosticReport.signed"
-		if _, err := h.writer.Publish(h.t.Context(), subject, []byte(body)); err != nil {
-			h.t.Fatal(err)
-		}
+		until(h.t, "the stream has a leader", func() bool { // in a cluster another may have to be elected
+			_, err := h.writer.Publish(h.t.Context(), subject, []byte(body))
+			if err != nil && !errors.Is(err, jetstream.ErrNoStreamResponse) {
+				h.t.Fatal(err)
+			}
+			return err == nil
+		})
 	}
 }
 
 // consumer returns a partner's consumer by the way that partners have.
 func consumer(t testing.TB, nc *nats.Conn, name string) jetstream.Consumer {
 	t.Helper()
-	js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix)
+	js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix, jetstream.WithDefaultTimeout(timeout))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -393,16 +402,21 @@ func wantRefused(t testing.TB, what string, nc *nats.Conn, err error) {
 	}
 }
 
-// wantUnanswered makes sure that a login failed, however the client came to know:
+// wantUnanswered makes sure that a login fails, however the client comes to know:
 // the server pings it after 2 s, which the client takes for a wrong answer, or
-// says that it is refused.
-func wantUnanswered(t testing.TB, what string, nc *nats.Conn, err error) {
+// says that it is refused. It returns the error.
+func (h *installation) wantUnanswered(t testing.TB, what string, opts ...nats.Option) error {
 	t.Helper()
+	nc, err := connectOnce(h.servers.ClientURL(), opts...)
 	if err == nil {
 		nc.Close()
 		t.Errorf("%s: opened", what)
 	}
+	return err
 }
+
+// bySecret logs in with the secret of set.
+func bySecret(id string) nats.Option { return nats.UserInfo(id, secretOf(id)) }
 
 func same[T comparable](t testing.TB, what string, got []T, want ...T) {
 	t.Helper()

@@ -1,6 +1,7 @@
 package partners_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ func TestAPartnerThatSendsTooMuchIsSuspendedForSomeTime(t *testing.T) {
 			until(t, "a login is refused", func() bool {
 				nc, err := h.login("acme")
 				if err != nil {
-					return true
+					return errors.Is(err, nats.ErrAuthorization)
 				}
 				defer nc.Close()
 				closed := nc.StatusChanged(nats.CLOSED)
@@ -98,7 +99,7 @@ func TestAPartnerThatSendsTooMuchIsSuspendedForSomeTime(t *testing.T) {
 		until(t, "a login is refused", func() bool {
 			nc, err := h.login("acme")
 			if err != nil {
-				return true
+				return errors.Is(err, nats.ErrAuthorization)
 			}
 			defer nc.Close()
 			for range 50 {
@@ -124,8 +125,10 @@ func TestAPartnerWithinItsQuotaIsNotSuspended(t *testing.T) {
 	h := newInstallationIn(t, t.TempDir(), config{Rate: 100, Burst: 1000, Measure: time.Millisecond, Clock: c.Now}, partner("acme", "A"))
 	nc := h.mustLogin("acme")
 	closed := nc.StatusChanged(nats.CLOSED)
-	for range 20 {
-		for range 100 {
+	charged := func() uint64 { return h.callout.Usage()["acme"] }
+	send := func(n int) {
+		t.Helper()
+		for range n {
 			if err := nc.Publish("$JS.ACK.SIGNOFF.acme=A.1.1.1.1.1", []byte("-NAK")); err != nil {
 				t.Fatal(err)
 			}
@@ -133,6 +136,17 @@ func TestAPartnerWithinItsQuotaIsNotSuspended(t *testing.T) {
 		if err := nc.Flush(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	login := charged()
+	until(t, "its messages are measured", func() bool { // not those before the first measurement
+		send(1)
+		c.advance(time.Second)
+		return charged() > login
+	})
+	for range 20 {
+		before := charged()
+		send(100)
+		until(t, "all are charged", func() bool { return charged() >= before+100 })
 		c.advance(time.Second)
 	}
 	select {

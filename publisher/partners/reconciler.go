@@ -66,6 +66,8 @@ type Config struct {
 
 	Clock func() time.Time // Defaults to time.Now.
 	Log   *slog.Logger     // Defaults to slog.Default().
+
+	withdrawTimeout time.Duration // of a request that withdraws something; tests may wait longer
 }
 
 func (c Config) withDefaults() Config {
@@ -76,6 +78,7 @@ func (c Config) withDefaults() Config {
 	c.Interval = cmp.Or(c.Interval, 3*time.Second)
 	c.CompareInterval = cmp.Or(c.CompareInterval, 30*time.Second)
 	c.Log = cmp.Or(c.Log, slog.Default())
+	c.withdrawTimeout = cmp.Or(c.withdrawTimeout, withdrawTimeout)
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}

@@ -167,7 +167,7 @@ func (r *Reconciler) EndRequests(ctx context.Context, consumer string) error {
 // flushLogins waits until the server has received all answers to logins sent so far, so that
 // a list of connections shows what they opened.
 func (r *Reconciler) flushLogins(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, withdrawTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.withdrawTimeout)
 	defer cancel()
 	return r.callout.Flush(ctx)
 }

@@ -33,7 +33,7 @@ type stubborn struct {
 // run tries until stop is called.
 func (s *stubborn) run(t *testing.T, url, id string) (stop func()) {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.UserInfo(id, secretOf(id)), nats.MaxReconnects(-1), nats.ReconnectWait(5*time.Millisecond),
+	nc, err := nats.Connect(url, nats.UserInfo(id, secretOf(id)), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(5*time.Millisecond),
 		nats.ReconnectJitter(0, 0), nats.IgnoreAuthErrorAbort(), nats.Timeout(time.Second), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
@@ -67,10 +67,13 @@ func (s *stubborn) run(t *testing.T, url, id string) (stop func()) {
 	}
 }
 
-// try asks for an event and for the state of the consumer.
+// try asks for an event and for the state of the consumer. It waits long for the first event.
 func (s *stubborn) try(nc *nats.Conn, id string) {
-	began := time.Now()
-	m, err := nc.Request("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF."+id+"=A", []byte(`{"batch":1,"expires":50000000}`), 100*time.Millisecond)
+	began, expires := time.Now(), 50*time.Millisecond
+	if _, pulled := s.after(0); len(pulled) == 0 {
+		expires = 5 * time.Second
+	}
+	m, err := nc.Request("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF."+id+"=A", fmt.Appendf(nil, `{"batch":1,"expires":%d}`, expires), 2*expires)
 	if err == nil && m.Header.Get("Status") == "" {
 		s.mu.Lock()
 		s.pulled = append(s.pulled, number(m.Data))

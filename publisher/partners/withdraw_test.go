@@ -150,10 +150,11 @@ func TestRotatedSecrets(t *testing.T) {
 		nc.Close()
 	})
 	t.Run("with grace the old one goes on until it ends", func(t *testing.T) {
+		t.Parallel() // it waits for the end
 		h := newInstallation(t, config{})
 		h.admit("acme", "A")
 		first := h.mustLogin("acme")
-		end := time.Now().Add(8 * time.Second)
+		end := time.Now().Add(20 * time.Second)
 		h.setPartner(access.Partner{ID: "acme", Studies: []string{"A"}, Enabled: true,
 			Secrets: []access.Secret{digest(secretOf("acme"), &end), digest("new", nil)}})
 		until(t, "the new secret opens", func() bool {
@@ -244,6 +245,10 @@ func TestWithdrawalHasItsOrder(t *testing.T) {
 	h.ready()
 	h.admit("acme", "A", "B")
 	gone := h.mustLogin("acme").StatusChanged(nats.CLOSED)
+	until(t, "it is the only connection", func() bool {
+		list, err := h.connections("acme")
+		return err == nil && len(list) == 1
+	})
 	h.set("acme", "B")
 	closed(t, "the partner", gone)
 	r.mu.Lock()
