@@ -197,24 +197,32 @@ func newPartnerWithSecret(t *testing.T, p *server.Server, id string, studies ...
 	return client, c.Secret
 }
 
+// signIn returns an access token. The endpoint answers 503 while the partner, its secret or
+// the key is not applied yet.
 func (c *partnerClient) signIn(secret string) string {
 	c.t.Helper()
 	form := url.Values{
 		"client_id": {c.id}, "client_secret": {secret},
 		"grant_type": {"client_credentials"}, "scope": {"full"},
 	}
-	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.p.PublicURL()+token.Path, strings.NewReader(form.Encode()))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	status, body := c.do(req)
 	var answer struct {
 		AccessToken string `json:"access_token"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || status != http.StatusOK {
-		c.t.Fatalf("token endpoint: %d %s", status, body)
-	}
+	eventually(c.t, "an access token", func() error {
+		req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.p.PublicURL()+token.Path, strings.NewReader(form.Encode()))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		status, body := c.do(req)
+		if status == http.StatusServiceUnavailable {
+			return fmt.Errorf("%s", body)
+		}
+		if err := json.Unmarshal(body, &answer); err != nil || status != http.StatusOK {
+			c.t.Fatalf("token endpoint: %d %s", status, body)
+		}
+		return nil
+	})
 	return answer.AccessToken
 }
 
