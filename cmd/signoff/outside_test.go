@@ -405,10 +405,7 @@ func (o *clusterServer) grant(t *testing.T) {
 	}
 	f := o.follow("FHIR-T")
 	eventually(t, "events of the new study", func() error { return f.has(o.last("FHIR-T")) })
-	status, findings := readiness(t, o.p)
-	if status != http.StatusOK {
-		t.Errorf("%d %v", status, findings)
-	}
+	awaitReady(t, o.p)
 }
 
 func (o *clusterServer) withdraw(t *testing.T) {

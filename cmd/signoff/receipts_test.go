@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -125,9 +126,12 @@ func TestStatusShowsWhatPartnersHaveReceived(t *testing.T) {
 		t.Errorf("status --assessment prints\n%s", text)
 	}
 	refusal(t, exitRefused, []string{"status", "--assessment", "none", "--data", dir}, "nothing of an assessment")
-	if facts := statusOf(t, dir); facts.Server != "ready" {
-		t.Errorf("the server is %q: %v", facts.Server, facts.Findings)
-	}
+	eventually(t, "a status with a server that is ready", func() error {
+		if facts := statusOf(t, dir); facts.Server != "ready" {
+			return fmt.Errorf("the server is %q: %v", facts.Server, facts.Findings)
+		}
+		return nil
+	})
 	for _, id := range []string{"acme", "globex"} {
 		mustSignoff(t, "partner", "remove", id, "--data", dir)
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"crypto/tls"
-	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -137,13 +137,12 @@ func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 // commandsWork runs the commands that ask a running server.
 func commandsWork(t *testing.T, dir string) {
 	t.Helper()
-	var facts statusFacts
-	if err := json.Unmarshal([]byte(mustSignoff(t, "status", "--json", "--data", dir).out), &facts); err != nil {
-		t.Fatal(err)
-	}
-	if facts.Server != "ready" {
-		t.Errorf("status prints %q", facts.Server)
-	}
+	eventually(t, "a status with a server that is ready", func() error {
+		if facts := statusOf(t, dir); facts.Server != "ready" {
+			return fmt.Errorf("the server is %q: %v", facts.Server, facts.Findings)
+		}
+		return nil
+	})
 	mustSignoff(t, "rebuild", "--data", dir)
 	if r := mustSignoff(t, "partner", "add", "beside", "--data", dir); r.err != "" {
 		t.Errorf("partner add prints %s", r.err)
