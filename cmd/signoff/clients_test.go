@@ -219,7 +219,7 @@ func (s *subscriberState) follow(t *testing.T, p *server.Server, id, secret stri
 			case <-s.news:
 			case err := <-ended:
 				t.Fatalf("the subscriber ended at %d of %d: %v", state.Number, number, err)
-			case <-time.After(time.Minute):
+			case <-time.After(patience):
 				t.Fatalf("the subscriber has %d of %d", state.Number, number)
 			}
 		}
@@ -370,7 +370,7 @@ func (c *pollingClient) compare(t *testing.T, want studyState) {
 	t.Helper()
 	select {
 	case <-c.done:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("it does not end")
 	}
 	if c.err != nil {
