@@ -198,6 +198,7 @@ func (s *subscriberState) Handle(_ context.Context, d subscriber.Delivery) error
 // until it has an event and then returns its state.
 func (s *subscriberState) follow(t *testing.T, p *server.Server, id, secret string) (await func(number uint64) studyState) {
 	t.Helper()
+	awaitConsumer(t, p.NATS.ClientURL(), id, secret, polledStudy)
 	ctx, cancel := context.WithCancel(t.Context())
 	c := subscriber.Credentials{TokenURL: p.PublicURL() + token.Path, ClientID: id, Secret: subscriber.Secret(secret)}
 	partner, err := subscriber.Dial(ctx, c, p.NATS.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})

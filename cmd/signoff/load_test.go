@@ -106,6 +106,16 @@ func (g *unboundedReader) note(m *nats.Msg) {
 	g.n++
 }
 
+// reads returns an error unless an event has come.
+func (g *unboundedReader) reads() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.n == 0 {
+		return errors.New("none has come")
+	}
+	return nil
+}
+
 // run goes on until ctx ends.
 func (g *unboundedReader) run(ctx context.Context, p *server.Server, id, secret, study string) error {
 	nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo(id, secret), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond),
@@ -196,6 +206,8 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	var taker unboundedReader
 	all.Go(func() error { return taker.run(ctx, p, "acme", secrets["acme"], withdrawn) })
 	for _, id := range []string{"acme", "globex", "initech"} {
+		awaitConsumer(t, p.NATS.ClientURL(), id, secrets[id], withdrawn)
+		awaitConsumer(t, p.NATS.ClientURL(), id, secrets[id], kept)
 		c := subscriber.Credentials{TokenURL: p.PublicURL() + token.Path, ClientID: id, Secret: subscriber.Secret(secrets[id])}
 		partner, err := subscriber.Dial(ctx, c, p.NATS.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
 		if err != nil {
@@ -214,6 +226,7 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	if err := readings["globex "+withdrawn].await(t.Context(), loadEvents/4); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "an event of the study that is withdrawn", taker.reads)
 	mustSignoff(t, "partner", "revoke", "acme", withdrawn, "--data", dir)
 	answered := time.Now()
 	eventually(t, "the withdrawal is complete", func() error {
