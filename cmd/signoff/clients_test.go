@@ -444,7 +444,7 @@ func TestClientsOfOthersEndWithWhatASubscriberHas(t *testing.T) {
 		}
 		clients = append(clients, c)
 	}
-	deadline := time.After(3 * time.Minute)
+	deadline := time.After(2 * patience)
 	lags := func(c *pollingClient) bool { return missing[c.name] == "" && c.lags(t) }
 	for n := 0; n < 12 || slices.ContainsFunc(clients, lags); n++ {
 		changer.change()

@@ -64,12 +64,12 @@ func (r *reading) count() int {
 }
 
 // await waits for n events.
-func (r *reading) await(ctx context.Context, n int) error {
+func (r *reading) await(n int) error {
 	for r.count() < n {
 		select {
 		case <-r.news:
-		case <-ctx.Done():
-			return fmt.Errorf("%d of %d events: %w", r.count(), n, context.Cause(ctx))
+		case <-time.After(patience):
+			return fmt.Errorf("%d of %d events, and none for %s", r.count(), n, patience)
 		}
 	}
 	return nil
@@ -223,7 +223,7 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	last := make(chan struct{}) // is signed behind the withdrawal
 	all.Go(func() error { return produce(ctx, p, last) })
 
-	if err := readings["globex "+withdrawn].await(t.Context(), loadEvents/4); err != nil {
+	if err := readings["globex "+withdrawn].await(loadEvents / 4); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "an event of the study that is withdrawn", taker.reads)
@@ -242,7 +242,7 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	}
 	close(last)
 	for _, r := range readings {
-		if err := r.await(t.Context(), loadEvents/2); err != nil {
+		if err := r.await(loadEvents / 2); err != nil {
 			t.Fatal(err)
 		}
 	}

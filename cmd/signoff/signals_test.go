@@ -126,7 +126,7 @@ func (p *piped) serving() datadir.Serving {
 // get returns the body of an answer with any status.
 func (p *piped) get(url string) string {
 	p.t.Helper()
-	client := http.Client{Timeout: time.Minute}
+	client := http.Client{Timeout: patience}
 	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		p.t.Fatal(err)
