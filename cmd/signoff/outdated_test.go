@@ -148,6 +148,7 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 		p, stop := startUnready(t, dir)
 		defer stop()
 		awaitCaughtUp(t, p)
+		eventually(t, "it to open", p.Admission.Closed)
 		nobody(t, p)
 	})
 }
