@@ -362,28 +362,15 @@ func (i *installation) wantRight(p *server.Server) {
 // wantLogins checks that those who have access can log in to NATS, and no one else.
 func (i *installation) wantLogins(address string) {
 	i.t.Helper()
-	login := func(id, secret string) (*nats.Conn, error) {
-		return nats.Connect(address, nats.UserInfo(id, secret), nats.NoReconnect(), nats.Timeout(time.Minute),
-			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	}
-	opens := func(id, secret string) error {
-		nc, err := login(id, secret)
-		if err != nil {
-			return err
-		}
-		defer nc.Close()
-		_, err = nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer(id, events.StudyKey(i.study)), nil, time.Second)
-		return err
-	}
-	eventually(i.t, "a login of acme", func() error { return opens("acme", i.secrets["acme"]) })
-	if err := opens("revoked", i.secrets["revoked"]); err == nil {
+	awaitConsumer(i.t, address, "acme", i.secrets["acme"], i.study)
+	if err := opensConsumer(address, "revoked", i.secrets["revoked"], i.study); err == nil {
 		i.t.Error("revoked reaches the study's consumer")
 	}
-	if nc, err := login("rotated", i.oldSecret); err == nil {
+	if nc, err := login(address, "rotated", i.oldSecret); err == nil {
 		nc.Close()
 		i.t.Error("rotated gets in with its old secret")
 	}
-	eventually(i.t, "a login of rotated", func() error { return opens("rotated", i.secrets["rotated"]) })
+	awaitConsumer(i.t, address, "rotated", i.secrets["rotated"], i.study)
 }
 
 // watch asks for reports repeatedly until stop is called. Every other status than those

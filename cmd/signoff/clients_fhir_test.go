@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seed-e88a4ece/signoff/subscriber/api"
 )
@@ -136,7 +135,7 @@ func findDeviations(t *testing.T, answers []r4Answer) (found []deviation) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", filepath.Join(clientsDir, "validate.js"))
 	cmd.Stdin, cmd.Stderr = &input, t.Output()

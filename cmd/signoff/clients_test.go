@@ -198,6 +198,7 @@ func (s *subscriberState) Handle(_ context.Context, d subscriber.Delivery) error
 // until it has an event and then returns its state.
 func (s *subscriberState) follow(t *testing.T, p *server.Server, id, secret string) (await func(number uint64) studyState) {
 	t.Helper()
+	awaitConsumer(t, p.NATS.ClientURL(), id, secret, polledStudy)
 	ctx, cancel := context.WithCancel(t.Context())
 	c := subscriber.Credentials{TokenURL: p.PublicURL() + token.Path, ClientID: id, Secret: subscriber.Secret(secret)}
 	partner, err := subscriber.Dial(ctx, c, p.NATS.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
@@ -219,7 +220,7 @@ func (s *subscriberState) follow(t *testing.T, p *server.Server, id, secret stri
 			case <-s.news:
 			case err := <-ended:
 				t.Fatalf("the subscriber ended at %d of %d: %v", state.Number, number, err)
-			case <-time.After(time.Minute):
+			case <-time.After(patience):
 				t.Fatalf("the subscriber has %d of %d", state.Number, number)
 			}
 		}
@@ -370,7 +371,7 @@ func (c *pollingClient) compare(t *testing.T, want studyState) {
 	t.Helper()
 	select {
 	case <-c.done:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("it does not end")
 	}
 	if c.err != nil {
@@ -443,7 +444,7 @@ func TestClientsOfOthersEndWithWhatASubscriberHas(t *testing.T) {
 		}
 		clients = append(clients, c)
 	}
-	deadline := time.After(3 * time.Minute)
+	deadline := time.After(2 * patience)
 	lags := func(c *pollingClient) bool { return missing[c.name] == "" && c.lags(t) }
 	for n := 0; n < 12 || slices.ContainsFunc(clients, lags); n++ {
 		changer.change()

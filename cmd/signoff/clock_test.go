@@ -74,9 +74,7 @@ func TestAKeyFromAClockThatWasWrong(t *testing.T) {
 			o := openedOutbox(t, dir)
 			old := placedKey(t, dir, o, time.Now().Add(off))
 			p, stop := startServer(t, string(dir))
-			if status, findings := readiness(t, p); status != http.StatusOK {
-				t.Errorf("%v", findings)
-			}
+			awaitReady(t, p)
 			acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
 			before := acme.token
 			acme.works("a token", before)
@@ -111,9 +109,7 @@ func opensNATS(t *testing.T, p *server.Server, token string) {
 func TestReadinessTriesAToken(t *testing.T) {
 	t.Parallel()
 	p, _ := startServer(t, t.TempDir())
-	if status, findings := readiness(t, p); status != http.StatusOK {
-		t.Fatalf("%v", findings)
-	}
+	awaitReady(t, p)
 	revoked := p.TokenKeys.Current().Key(time.Now())
 	revoked.Until = time.Now().Add(-time.Minute)
 	if err := p.Outbox.Accounts().AddKey(t.Context(), "test", revoked); err != nil {
@@ -127,12 +123,7 @@ func TestReadinessTriesAToken(t *testing.T) {
 		return nil
 	})
 	rotateKeys(t, string(p.Dir))
-	eventually(t, "readiness after a rotation", func() error {
-		if status, findings := readiness(t, p); status != http.StatusOK {
-			return fmt.Errorf("%v", findings)
-		}
-		return nil
-	})
+	awaitReady(t, p) // after a rotation
 }
 
 // A server whose clock is set back goes on with rotations, and what was retired

@@ -176,8 +176,7 @@ func (c *cluster) stream() *jetstream.StreamInfo {
 
 // login connects a partner to one server.
 func (c *cluster) login(i int, id, secret string) (*nats.Conn, error) {
-	return nats.Connect(c.url(i), nats.UserInfo(id, secret), nats.NoReconnect(), nats.Timeout(10*time.Second),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	return login(c.url(i), id, secret)
 }
 
 // credentialFiles writes credentials that no server knows, and returns their path for

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
@@ -59,7 +58,7 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 			}
 			defer conn.Close()
 		}
-		client := http.Client{Timeout: time.Minute}
+		client := http.Client{Timeout: patience}
 		for _, url := range []string{serving.PublicURL + serving.BasePath + "/metadata", serving.OpsURL + "/readyz"} {
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 			if err != nil {

@@ -211,7 +211,7 @@ func TestNobodyIsShownWhatWasNotSigned(t *testing.T) {
 	t.Run("the connections of partners are closed and logins are left unanswered", func(t *testing.T) {
 		select {
 		case <-closed:
-		case <-time.After(time.Minute):
+		case <-time.After(patience):
 			t.Error("a connection stays open")
 		}
 		i.wantUnanswered(p.NATS.ClientURL(), "acme", secret)

@@ -21,6 +21,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/demo"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
+	"github.com/seed-e88a4ece/signoff/events"
 )
 
 const meaning = "I have reviewed this assessment and approve it."
@@ -103,7 +104,8 @@ func document(t *testing.T, data []byte) map[string]any {
 	return v
 }
 
-// awaitCaughtUp waits until the read model answers from all that is recorded.
+// awaitCaughtUp waits until the read model answers from all that is recorded, and the server
+// respects all changes of access.
 func awaitCaughtUp(t *testing.T, p *server.Server) {
 	t.Helper()
 	if err := server.AwaitPublished(t.Context(), p.Outbox, p.Relay); err != nil {
@@ -116,6 +118,16 @@ func awaitCaughtUp(t *testing.T, p *server.Server) {
 	if err := p.Model.WaitFor(t.Context(), head.StreamSequence); err != nil {
 		t.Fatal(err)
 	}
+	access, err := p.Outbox.ChainHead(t.Context(), events.AccessStudy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the changes of access", func() error {
+		if recorded, _ := p.Admission.Recorded(); recorded.Number < access.Number {
+			return fmt.Errorf("the server respects %d of %d", recorded.Number, access.Number)
+		}
+		return nil
+	})
 }
 
 // unpackSDTM writes the SDTM test data into a directory of its own. Its origin

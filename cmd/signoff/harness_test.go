@@ -17,10 +17,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/tokenkey"
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 )
 
@@ -197,25 +200,57 @@ func newPartnerWithSecret(t *testing.T, p *server.Server, id string, studies ...
 	return client, c.Secret
 }
 
+// signIn returns an access token. The endpoint answers 503 while the partner, its secret or
+// the key is not applied yet.
 func (c *partnerClient) signIn(secret string) string {
 	c.t.Helper()
 	form := url.Values{
 		"client_id": {c.id}, "client_secret": {secret},
 		"grant_type": {"client_credentials"}, "scope": {"full"},
 	}
-	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.p.PublicURL()+token.Path, strings.NewReader(form.Encode()))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	status, body := c.do(req)
 	var answer struct {
 		AccessToken string `json:"access_token"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || status != http.StatusOK {
-		c.t.Fatalf("token endpoint: %d %s", status, body)
-	}
+	eventually(c.t, "an access token", func() error {
+		req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.p.PublicURL()+token.Path, strings.NewReader(form.Encode()))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		status, body := c.do(req)
+		if status == http.StatusServiceUnavailable {
+			return fmt.Errorf("%s", body)
+		}
+		if err := json.Unmarshal(body, &answer); err != nil || status != http.StatusOK {
+			c.t.Fatalf("token endpoint: %d %s", status, body)
+		}
+		return nil
+	})
 	return answer.AccessToken
+}
+
+// login logs in to NATS as a partner.
+func login(address, id, secret string) (*nats.Conn, error) {
+	return nats.Connect(address, nats.UserInfo(id, secret), nats.NoReconnect(), nats.Timeout(10*time.Second),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+}
+
+// opensConsumer returns an error unless a login at NATS opens the study's consumer.
+func opensConsumer(address, id, secret, study string) error {
+	nc, err := login(address, id, secret)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	_, err = nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer(id, events.StudyKey(study)), nil, time.Second)
+	return err
+}
+
+// awaitConsumer waits until logins at NATS open the study's consumer. A client that logs in
+// before may take it that it is not granted the study.
+func awaitConsumer(t *testing.T, address, id, secret, study string) {
+	t.Helper()
+	eventually(t, "the consumer of "+id+" for "+study, func() error { return opensConsumer(address, id, secret, study) })
 }
 
 // get calls the read API; path starts after the base path.

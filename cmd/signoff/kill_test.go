@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -153,7 +152,7 @@ func killRound(t *testing.T, dir string, round, enough int, acknowledged map[str
 // checkEverything compares what was acknowledged with all that is stored.
 func checkEverything(t *testing.T, p *server.Server, acknowledged map[string]uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := server.AwaitPublished(ctx, p.Outbox, p.Relay); err != nil {
 		t.Fatal(err)
@@ -243,7 +242,7 @@ func readStream(t *testing.T, p *server.Server, until uint64) []stream.Message {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c := &collector{until: until, progress: stream.Progress{ChainHeads: map[string]events.ChainHead{}}, enough: cancel}
 	if err := stream.NewReader(js, c, stream.Config{}).Run(ctx); err != nil {

@@ -64,12 +64,12 @@ func (r *reading) count() int {
 }
 
 // await waits for n events.
-func (r *reading) await(ctx context.Context, n int) error {
+func (r *reading) await(n int) error {
 	for r.count() < n {
 		select {
 		case <-r.news:
-		case <-ctx.Done():
-			return fmt.Errorf("%d of %d events: %w", r.count(), n, context.Cause(ctx))
+		case <-time.After(patience):
+			return fmt.Errorf("%d of %d events, and none for %s", r.count(), n, patience)
 		}
 	}
 	return nil
@@ -104,6 +104,16 @@ func (g *unboundedReader) note(m *nats.Msg) {
 	number, _ := strconv.Atoi(m.Header.Get("ce-sequence"))
 	g.last, g.highest = time.Now(), max(g.highest, number)
 	g.n++
+}
+
+// reads returns an error unless an event has come.
+func (g *unboundedReader) reads() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.n == 0 {
+		return errors.New("none has come")
+	}
+	return nil
 }
 
 // run goes on until ctx ends.
@@ -196,6 +206,8 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	var taker unboundedReader
 	all.Go(func() error { return taker.run(ctx, p, "acme", secrets["acme"], withdrawn) })
 	for _, id := range []string{"acme", "globex", "initech"} {
+		awaitConsumer(t, p.NATS.ClientURL(), id, secrets[id], withdrawn)
+		awaitConsumer(t, p.NATS.ClientURL(), id, secrets[id], kept)
 		c := subscriber.Credentials{TokenURL: p.PublicURL() + token.Path, ClientID: id, Secret: subscriber.Secret(secrets[id])}
 		partner, err := subscriber.Dial(ctx, c, p.NATS.ClientURL(), subscriber.PartnerConfig{Outage: func(error) {}})
 		if err != nil {
@@ -211,9 +223,10 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	last := make(chan struct{}) // is signed behind the withdrawal
 	all.Go(func() error { return produce(ctx, p, last) })
 
-	if err := readings["globex "+withdrawn].await(t.Context(), loadEvents/4); err != nil {
+	if err := readings["globex "+withdrawn].await(loadEvents / 4); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "an event of the study that is withdrawn", taker.reads)
 	mustSignoff(t, "partner", "revoke", "acme", withdrawn, "--data", dir)
 	answered := time.Now()
 	eventually(t, "the withdrawal is complete", func() error {
@@ -229,7 +242,7 @@ func TestAWithdrawalUnderLoad(t *testing.T) {
 	}
 	close(last)
 	for _, r := range readings {
-		if err := r.await(t.Context(), loadEvents/2); err != nil {
+		if err := r.await(loadEvents / 2); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
@@ -46,7 +45,7 @@ func readInNode(t *testing.T, options map[string]any) *nodeReader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	cmd := exec.CommandContext(ctx, "node", filepath.Join(dir, "test", "reader.js"))
 	cmd.Stdin, cmd.Stderr = strings.NewReader(string(input)), t.Output()
 	out, err := cmd.StdoutPipe()
@@ -74,7 +73,7 @@ func (r *nodeReader) next() (line nodeLine) {
 			return line
 		}
 	}
-	r.t.Fatal("the subscriber in Node ended without a word, or nothing arrived for a minute")
+	r.t.Fatal("the subscriber in Node ended without a word, or too little arrived in time")
 	return line
 }
 
@@ -120,8 +119,9 @@ func TestAPartnerReadsInNode(t *testing.T) {
 	}
 	options := map[string]any{
 		"servers": p.NATS.ClientURL(), "tokenURL": p.PublicURL() + token.Path, "clientId": "acme", "clientSecret": c.Secret, "study": study,
-		"patience": 1000, // milliseconds, to know sooner that access has ended
 	}
+	address := p.NATS.ClientURL()
+	awaitConsumer(t, address, "acme", c.Secret, study)
 
 	signed := sign("2001", "2002", "2003")
 	r := readInNode(t, options)
@@ -135,7 +135,7 @@ func TestAPartnerReadsInNode(t *testing.T) {
 	}
 
 	mustSignoff(t, "partner", "grant", "acme", study, "--data", dir)
-	options["patience"] = 60_000
+	awaitConsumer(t, address, "acme", c.Secret, study)
 	r = readInNode(t, options)
 	r.receives(sign("2006")) // a grant delivers the study from its first event on
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -103,23 +104,21 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 	newer(t, p, "readercomment.added.optional.v1", "FHIR-T")
 	newer(t, p, "access.contact.optional.v1", events.AccessStudy)
 	want(path, http.StatusOK)
-	if status, findings := readiness(t, p); status != http.StatusOK || findings["outdatedStudies"] != "" {
-		t.Errorf("/readyz: %d %v", status, findings)
+	if findings := awaitReady(t, p); findings["outdatedStudies"] != "" {
+		t.Errorf("/readyz: %v", findings)
 	}
 
 	newer(t, p, "diagnosticreport.retracted.v1", "FHIR-T")
 	want(path, http.StatusServiceUnavailable)
 	want("/DiagnosticReport/790", http.StatusServiceUnavailable)
 	want(other, http.StatusOK)
-	if status, findings := readiness(t, p); status != http.StatusOK || !strings.Contains(findings["outdatedStudies"], "FHIR-T (org.mskcc.crit.diagnosticreport.retracted.v1)") {
-		t.Errorf("/readyz: %d %v", status, findings)
+	if findings := awaitReady(t, p); !strings.Contains(findings["outdatedStudies"], "FHIR-T (org.mskcc.crit.diagnosticreport.retracted.v1)") {
+		t.Errorf("/readyz: %v", findings)
 	}
 	if status, _ := signInStatus(t, p, "acme", secret); status != http.StatusOK {
 		t.Errorf("the token endpoint: %d", status)
 	}
-	if err := loginNATS(p, "acme", secret); err != nil {
-		t.Errorf("a login to NATS: %v", err)
-	}
+	eventually(t, "a login to NATS", func() error { return loginNATS(p, "acme", secret) })
 
 	newer(t, p, "access.role.v1", events.AccessStudy)
 	nobody := func(t *testing.T, p *server.Server) {
@@ -135,10 +134,13 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 		if err := loginNATS(p, "acme", secret); err == nil {
 			t.Error("a login to NATS succeeded")
 		}
-		status, findings := readiness(t, p)
-		if status != http.StatusServiceUnavailable || !strings.Contains(findings["readModel"], "access.role.v1") || findings["stream"] != "ok" {
-			t.Errorf("/readyz: %d %v", status, findings)
-		}
+		eventually(t, "the finding", func() error {
+			status, findings := readiness(t, p)
+			if status != http.StatusServiceUnavailable || !strings.Contains(findings["readModel"], "access.role.v1") || findings["stream"] != "ok" {
+				return fmt.Errorf("/readyz: %d %v", status, findings)
+			}
+			return nil
+		})
 	}
 	nobody(t, p)
 	stop()
@@ -146,6 +148,7 @@ func TestAProgramOlderThanItsLogAnswersWhatItUnderstands(t *testing.T) {
 		p, stop := startUnready(t, dir)
 		defer stop()
 		awaitCaughtUp(t, p)
+		eventually(t, "it to open", p.Admission.Closed)
 		nobody(t, p)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -57,6 +58,9 @@ func newClusterServer(t *testing.T, size int) *clusterServer {
 		t.Fatal(err)
 	}
 	o := &clusterServer{cluster: newCluster(t, data, size), password: password, secret: c.Secret}
+	// Other programs listen on other addresses, so that they do not take the port between two
+	// starts.
+	o.listen = fmt.Sprintf("127.%d.%d.250:0", 1+rand.IntN(250), rand.IntN(250))
 	o.serve()
 	return o
 }
@@ -167,6 +171,7 @@ func (f *follower) has(n uint64) error {
 // follow runs a partner's program until the test ends.
 func (o *clusterServer) follow(study string) *follower {
 	o.t.Helper()
+	eventually(o.t, "a login", func() error { return o.opens(0, study) })
 	f := &follower{}
 	ctx, cancel := context.WithCancel(context.Background())
 	partner, err := subscriber.Dial(ctx, subscriber.Credentials{
@@ -200,13 +205,7 @@ func (o *clusterServer) last(study string) uint64 {
 
 // opens reports whether a login at a server opens the study's consumer.
 func (o *clusterServer) opens(i int, study string) error {
-	nc, err := o.login(i, "acme", o.secret)
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	_, err = nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer("acme", events.StudyKey(study)), nil, time.Second)
-	return err
+	return opensConsumer(o.url(i), "acme", o.secret, study)
 }
 
 func TestAnOutsideCluster(t *testing.T) {
@@ -405,10 +404,7 @@ func (o *clusterServer) grant(t *testing.T) {
 	}
 	f := o.follow("FHIR-T")
 	eventually(t, "events of the new study", func() error { return f.has(o.last("FHIR-T")) })
-	status, findings := readiness(t, o.p)
-	if status != http.StatusOK {
-		t.Errorf("%d %v", status, findings)
-	}
+	awaitReady(t, o.p)
 }
 
 func (o *clusterServer) withdraw(t *testing.T) {
@@ -417,37 +413,25 @@ func (o *clusterServer) withdraw(t *testing.T) {
 	if err := json.Unmarshal([]byte(added.out), &other); err != nil {
 		t.Fatal(err)
 	}
-	consumer := func(nc *nats.Conn, study string) error {
-		_, err := nc.Request("js.signoff.CONSUMER.INFO.SIGNOFF."+events.PartnerConsumer("other", study), nil, 10*time.Second)
-		return err
-	}
+	awaitConsumer(t, o.url(2), "other", other.Secret, demoStudy)
+	awaitConsumer(t, o.url(2), "other", other.Secret, "FHIR-T")
 	var nc *nats.Conn
-	eventually(t, "consumers of the new partner", func() (err error) {
+	eventually(t, "a login", func() (err error) {
 		nc, err = o.login(2, "other", other.Secret)
 		return err
 	})
 	defer nc.Close()
-	if err := errors.Join(consumer(nc, demoStudy), consumer(nc, "FHIR-T")); err != nil {
-		t.Fatalf("a new partner's studies: %v", err)
-	}
 	closed := nc.StatusChanged(nats.CLOSED)
 	mustSignoff(t, "partner", "revoke", "other", "FHIR-T", "--data", o.data)
 	began := time.Now()
 	select {
 	case <-closed:
 		t.Logf("closed %s after the command", time.Since(began))
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("a connection that had the study stays open")
 	}
-	eventually(t, "a login", func() (err error) {
-		nc, err = o.login(1, "other", other.Secret)
-		return err
-	})
-	defer nc.Close()
-	if err := consumer(nc, demoStudy); err != nil {
-		t.Errorf("what is left: %v", err)
-	}
-	if err := consumer(nc, "FHIR-T"); err == nil {
+	awaitConsumer(t, o.url(1), "other", other.Secret, demoStudy) // what is left
+	if err := opensConsumer(o.url(1), "other", other.Secret, "FHIR-T"); err == nil {
 		t.Error("the study is still open")
 	}
 	eventually(t, "an end of its consumer", func() error {
@@ -644,7 +628,7 @@ func TestKeysOfAnOutsideServerAreChanged(t *testing.T) {
 		if !errors.Is(err, nats.ErrAuthorization) || !strings.Contains(err.Error(), "nats-config") {
 			t.Errorf("signoff callout with former credentials ended with %v", err)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Error("signoff callout with former credentials does not end")
 	}
 }

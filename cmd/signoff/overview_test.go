@@ -20,6 +20,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server/overview"
+	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
@@ -87,13 +88,16 @@ func TestTheOverviewFollowsTheServer(t *testing.T) {
 	dir, study := parkedInstallation(t)
 	p, stop := startServer(t, dir)
 
-	f := readOverview(t, p)
-	if len(f.Parked) != 1 || f.Parked[0].Study != study || f.Parked[0].FirstEvent != 1 || f.Parked[0].Command != "signoff release FHIR-T" {
-		t.Fatalf("parked: %+v", f.Parked)
-	}
-	if f.State != "bad" || f.Sentence != "One study is parked" || f.Recorded <= f.Published || len(f.Partners) != 1 || f.Partners[0].Partner != "acme" {
-		t.Errorf("%+v", f)
-	}
+	eventually(t, "a parked study, and nothing else to attend to", func() error {
+		f := readOverview(t, p)
+		if len(f.Parked) != 1 || f.Parked[0].Study != study || f.Parked[0].FirstEvent != 1 || f.Parked[0].Command != "signoff release FHIR-T" {
+			return fmt.Errorf("parked: %+v", f.Parked)
+		}
+		if f.State != "bad" || f.Sentence != "One study is parked" || f.Recorded <= f.Published || len(f.Partners) != 1 || f.Partners[0].Partner != "acme" {
+			return fmt.Errorf("%+v", f)
+		}
+		return nil
+	})
 	for _, path := range []string{"/", "/overview.json"} {
 		status, body := operations(t, p, path)
 		if status != http.StatusOK {
@@ -109,7 +113,7 @@ func TestTheOverviewFollowsTheServer(t *testing.T) {
 		}
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	stream := opsRequest(ctx, t, p, "/live", "localhost")
 	lines := bufio.NewScanner(stream.Body)
@@ -127,7 +131,7 @@ func TestTheOverviewFollowsTheServer(t *testing.T) {
 		_, body := operations(t, p, "/")
 		released = !strings.Contains(string(body), "Parked studies") && strings.Contains(string(body), "All published")
 	}
-	f = readOverview(t, p)
+	f := readOverview(t, p)
 	var texts []string
 	for _, i := range f.Incidents {
 		texts = append(texts, i.Text)
@@ -192,7 +196,7 @@ func TestTheOperatorsAddress(t *testing.T) {
 	})
 
 	t.Run("has at most 16 streams", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		var open []*http.Response
 		for i := range 16 {
@@ -238,6 +242,7 @@ func asset(t *testing.T, page []byte, extension string) string {
 // nothing else because of it.
 func TestTheOverviewShowsThatTheOutboxIsLocked(t *testing.T) {
 	t.Parallel()
+	begun := time.Now().Truncate(time.Microsecond)
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
 	other, err := sql.Open("sqlite3", "file:"+datadir.Dir(dir).Outbox()+"?_txlock=immediate")
@@ -245,42 +250,55 @@ func TestTheOverviewShowsThatTheOutboxIsLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { other.Close() })
+	eventually(t, "the time to be noted, which the lock would prevent for a minute", func() error {
+		var noted string
+		if err := other.QueryRowContext(t.Context(), `select noted from clock`).Scan(&noted); err != nil {
+			return err
+		}
+		if at, err := events.ParseTime(noted); err != nil || at.Before(begun) {
+			return fmt.Errorf("noted %q (%w)", noted, err)
+		}
+		return nil
+	})
 	writing, err := other.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ready := make(chan map[string]string, 1)
+	conditions := make(chan map[string]string, 1)
 	go func() {
-		defer close(ready)
-		if status, body := operations(t, p, "/readyz"); status == http.StatusServiceUnavailable {
-			var conditions map[string]string
-			if json.Unmarshal(body, &conditions) == nil {
-				ready <- conditions
-			}
+		defer close(conditions)
+		if status, found := readiness(t, p); status == http.StatusServiceUnavailable {
+			conditions <- found
 		}
 	}()
-	f := readOverview(t, p)
-	if f.State != "bad" || f.Sentence != "The server is not ready" || len(f.Findings) != 1 || f.Findings[0].Name != "outbox" || !f.Findings[0].Blocks {
-		t.Errorf("%+v", f)
-	}
-	if f.Recorded == 0 || f.Recorded != f.Applied {
-		t.Errorf("%d recorded, %d applied", f.Recorded, f.Applied)
-	}
-	conditions := <-ready
-	for name, text := range conditions {
+	eventually(t, "the lock to be shown", func() error {
+		f := readOverview(t, p)
+		if f.State != "bad" || f.Sentence != "The server is not ready" || len(f.Findings) != 1 || f.Findings[0].Name != "outbox" || !f.Findings[0].Blocks {
+			return fmt.Errorf("%+v", f)
+		}
+		if f.Recorded == 0 || f.Recorded != f.Applied {
+			return fmt.Errorf("%d recorded, %d applied", f.Recorded, f.Applied)
+		}
+		return nil
+	})
+	found := <-conditions
+	for name, text := range found {
 		if (text == "ok") == (name == "outbox") {
 			t.Errorf("%s: %s", name, text)
 		}
 	}
-	if len(conditions) == 0 {
+	if len(found) == 0 {
 		t.Error("/readyz is not 503")
 	}
 	if err := writing.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	if f := readOverview(t, p); f.State != "ok" || len(f.Findings) != 0 {
-		t.Errorf("when it is free: %+v", f)
-	}
+	eventually(t, "nothing to attend to when it is free", func() error {
+		if f := readOverview(t, p); f.State != "ok" || len(f.Findings) != 0 {
+			return fmt.Errorf("%+v", f)
+		}
+		return nil
+	})
 }
 
 func TestTheOverviewCanBeOff(t *testing.T) {

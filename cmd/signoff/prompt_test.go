@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -57,12 +59,17 @@ func TestCtrlCAtAPromptEndsTheProgramAndRestoresTheTerminal(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
+			defer time.AfterFunc(patience, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }).Stop() // then the steps below end, and fail
 			out := bufio.NewReader(terminal)
 			if asked := readUntil(t, out, "New password of rivera: "); !strings.Contains(asked, "at least 12 characters") {
 				t.Errorf("the rule is not said before the password is typed: %q", asked)
 			}
-			for echoes(t, tty) { // until the prompt has hidden what is typed
-			}
+			eventually(t, "the prompt to hide what is typed", func() error {
+				if echoes(t, tty) {
+					return errors.New("the terminal shows it")
+				}
+				return nil
+			})
 			if _, err := io.WriteString(terminal, "secret\x03"); err != nil {
 				t.Fatal(err)
 			}

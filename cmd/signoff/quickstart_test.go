@@ -208,7 +208,7 @@ func (n *quickStartRun) start(cmd *exec.Cmd) *running {
 		n.t.Fatal(err)
 	}
 	n.t.Cleanup(r.stop)
-	hung := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	hung := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	n.t.Cleanup(func() { hung.Stop() })
 	r.lines = bufio.NewScanner(out)
 	r.lines.Buffer(nil, 1<<20)

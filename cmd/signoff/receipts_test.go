@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,29 +15,31 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
-	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
+	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
 // consume takes messages with a partner's consumer and acknowledges some.
 func consume(t *testing.T, p *server.Server, id, secret, study string, take, acknowledge int) {
 	t.Helper()
 	var nc *nats.Conn
-	eventually(t, "a login", func() (err error) {
-		nc, err = nats.Connect(p.NATS.ClientURL(), nats.UserInfo(id, secret))
+	var consumer jetstream.Consumer
+	eventually(t, "a login that opens the consumer", func() (err error) {
+		if nc, err = login(p.NATS.ClientURL(), id, secret); err != nil {
+			return err
+		}
+		js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix, jetstream.WithDefaultTimeout(10*time.Second))
+		if err == nil {
+			consumer, err = js.Consumer(t.Context(), events.Stream, events.PartnerConsumer(id, events.StudyKey(study)))
+		}
+		if err != nil {
+			nc.Close()
+		}
 		return err
 	})
 	defer nc.Close()
-	js, err := jetstream.NewWithAPIPrefix(nc, events.PartnerAPIPrefix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	consumer, err := js.Consumer(t.Context(), events.Stream, events.PartnerConsumer(id, events.StudyKey(study)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	batch, err := consumer.Fetch(take, jetstream.FetchMaxWait(10*time.Second))
+	batch, err := consumer.Fetch(take, jetstream.FetchMaxWait(tenancy.MaxRequestExpires))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,16 +93,15 @@ func TestStatusShowsWhatPartnersHaveReceived(t *testing.T) {
 		}
 		return found
 	}
-	acknowledged := func() (bool, error) { return lagOf("acme").Acknowledged >= 2, nil } // read every few seconds
-	if err := retry.Poll(ctx, acknowledged); err != nil {
-		t.Fatal(err)
-	}
-	if l := lagOf("acme"); l.Delivered != 4 || l.Acknowledged != 2 || l.Last != 6 || l.Behind != 4 || l.Since.IsZero() {
-		t.Errorf("acme: %+v", l)
-	}
-	if l := lagOf("globex"); l.Delivered != 0 || l.Behind != 6 {
-		t.Errorf("globex: %+v", l)
-	}
+	eventually(t, "the receipts, which are read every few seconds", func() error {
+		if l := lagOf("acme"); l.Delivered != 4 || l.Acknowledged != 2 || l.Last != 6 || l.Behind != 4 || l.Since.IsZero() {
+			return fmt.Errorf("acme: %+v", l)
+		}
+		if l := lagOf("globex"); l.Delivered != 0 || l.Behind != 6 {
+			return fmt.Errorf("globex: %+v", l)
+		}
+		return nil
+	})
 	states := make(map[string]string)
 	for _, id := range []string{"a1", "a2", "a3"} {
 		var r receipts.Reception
@@ -125,9 +127,12 @@ func TestStatusShowsWhatPartnersHaveReceived(t *testing.T) {
 		t.Errorf("status --assessment prints\n%s", text)
 	}
 	refusal(t, exitRefused, []string{"status", "--assessment", "none", "--data", dir}, "nothing of an assessment")
-	if facts := statusOf(t, dir); facts.Server != "ready" {
-		t.Errorf("the server is %q: %v", facts.Server, facts.Findings)
-	}
+	eventually(t, "a status with a server that is ready", func() error {
+		if facts := statusOf(t, dir); facts.Server != "ready" {
+			return fmt.Errorf("the server is %q: %v", facts.Server, facts.Findings)
+		}
+		return nil
+	})
 	for _, id := range []string{"acme", "globex"} {
 		mustSignoff(t, "partner", "remove", id, "--data", dir)
 	}
@@ -151,8 +156,8 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 		return c.Secret
 	}
 	tokenOf := map[string]string{first: acme.token}
-	login := func(secret string) error {
-		nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo("acme", secret))
+	opensWith := func(secret string) error {
+		nc, err := login(p.NATS.ClientURL(), "acme", secret)
 		if err == nil {
 			nc.Close()
 		}
@@ -160,9 +165,7 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 	}
 	opens := func(secret string) { // once the callout has applied the change
 		t.Helper()
-		if err := retry.Poll(t.Context(), func() (bool, error) { return login(secret) == nil, nil }); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, "a login", func() error { return opensWith(secret) })
 	}
 
 	second := rotate("--grace", "1h")
@@ -179,7 +182,7 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 		if status, _ := acme.get("/DiagnosticReport?researchstudy=S1"); status != http.StatusUnauthorized {
 			t.Errorf("an access token of a secret that was replaced: %d", status)
 		}
-		if err := login(secret); err == nil {
+		if err := opensWith(secret); err == nil {
 			t.Error("NATS takes a secret that was replaced")
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -154,9 +155,17 @@ func TestWhoeverSignsHearsThatNothingIsPublished(t *testing.T) {
 		}
 		return nil
 	})
-	withdrawn := mustSignoff(t, "withdraw", "790", "--as", "pi", "--meaning", "m", "--reason", "r", "--password-file", password, "--data", dir)
-	if !strings.Contains(withdrawn.err, "Nothing is published now: publisher stopped") {
-		t.Errorf("withdraw says %q", withdrawn.err)
-	}
-	refusal(t, exitRefused, []string{"ready", "--data", dir}, "publisher stopped")
+	eventually(t, "the answer of withdraw", func() error {
+		withdrawn := mustSignoff(t, "withdraw", "790", "--as", "pi", "--meaning", "m", "--reason", "r", "--password-file", password, "--data", dir)
+		if !strings.Contains(withdrawn.err, "Nothing is published now: publisher stopped") {
+			return &events.Error{Message: withdrawn.err}
+		}
+		return nil
+	})
+	eventually(t, "the answer of ready", func() error {
+		if r := signoff(t, "ready", "--data", dir); r.status != exitRefused || !strings.Contains(r.err, "publisher stopped") {
+			return fmt.Errorf("status %d, %s", r.status, r.err)
+		}
+		return nil
+	})
 }

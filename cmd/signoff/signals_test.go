@@ -23,48 +23,21 @@ import (
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 )
 
-// serveProcess starts the program as a child process. It returns once the program is ready,
-// with the address of its read API.
-func serveProcess(t *testing.T) (cmd *exec.Cmd, address string) {
-	t.Helper()
-	cmd = child(t, "command", append(serveArgs(t.TempDir()), "--nats-listen", "127.0.0.1:0")...)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if _, rest, ok := strings.Cut(lines.Text(), "read API"); ok {
-			_, rest, _ = strings.Cut(rest, "http://")
-			address, _, _ = strings.Cut(rest, "/")
-		}
-		if strings.Contains(lines.Text(), "Stop with Ctrl-C") { // the last line of the greeting
-			return cmd, address
-		}
-	}
-	t.Fatal("the server ended before it was ready")
-	return nil, ""
-}
-
 func TestOneSignalStopsTheServerWell(t *testing.T) {
 	t.Parallel()
-	cmd, _ := serveProcess(t)
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("after SIGTERM: %v, want status 0", err)
-	}
+	dir := t.TempDir()
+	p := startPiped(t, dir, quietServe(dir)...)
+	p.serving()
+	p.ends(syscall.SIGTERM)
 }
 
 // A request that does not end delays an orderly stop; a second signal does not wait for it.
 func TestASecondSignalKillsTheServer(t *testing.T) {
 	t.Parallel()
-	cmd, address := serveProcess(t)
-	slow, err := net.Dial("tcp", address)
+	dir := t.TempDir()
+	p := startPiped(t, dir, append(quietServe(dir), "--log-level", "debug")...)
+	lines := p.lines()
+	slow, err := net.Dial("tcp", p.serving().Listen)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,21 +49,23 @@ func TestASecondSignalKillsTheServer(t *testing.T) {
 	if line, err := bufio.NewReader(slow).ReadString('\n'); err != nil || !strings.Contains(line, "100") {
 		t.Fatalf("the request is not being read: %q, %v", line, err)
 	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	for { // until the first signal has been taken: then nobody is let in any more
-		c, err := net.Dial("tcp", address)
-		if err != nil {
+	for line := range lines { // until the first signal has been taken
+		if strings.Contains(line, "msg=stopped") {
 			break
 		}
-		_ = c.Close()
 	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	go func() {
+		for range lines { // so that nothing is held up
+		}
+	}()
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	var ended *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &ended) || !ended.Sys().(syscall.WaitStatus).Signaled() {
+	if err := p.Wait(); !errors.As(err, &ended) || !ended.Sys().(syscall.WaitStatus).Signaled() {
 		t.Errorf("after the second signal: %v, want an end by the signal", err)
 	}
 }
@@ -151,7 +126,7 @@ func (p *piped) serving() datadir.Serving {
 // get returns the body of an answer with any status.
 func (p *piped) get(url string) string {
 	p.t.Helper()
-	client := http.Client{Timeout: time.Minute}
+	client := http.Client{Timeout: patience}
 	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		p.t.Fatal(err)
@@ -287,16 +262,8 @@ func TestCommandsThatEndByThemselvesEndWithTheirReader(t *testing.T) {
 	}
 }
 
-// nobody returns the URL of a NATS server that does not exist.
-func nobody(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return "nats://" + l.Addr().String()
-}
+// nobody is the URL of a NATS server that does not exist. No program is given the port.
+const nobody = "nats://127.0.0.1:1"
 
 // lastLine holds what each command prints last when it is ready; waitsForNATS is what a
 // command prints that cannot become ready.
@@ -320,7 +287,7 @@ func longRunningCommands(t *testing.T, dir string) map[string][]string {
 	if err := os.WriteFile(answers, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	outside := []string{"--nats-url", nobody(t), "--nats-creds", credentialFiles(t)}
+	outside := []string{"--nats-url", nobody, "--nats-creds", credentialFiles(t)}
 	return map[string][]string{
 		"serve":                                  append(quietServe(dir), "--log-level", "debug"),
 		"serve, with a NATS server that is away": append(append(serveArgs(dir), "--log-level", "debug"), outside...),
@@ -348,7 +315,7 @@ func (p *piped) lines() <-chan string {
 // the first lines that it prints, up to where it serves.
 func TestASignalAtAnyMomentOfTheStartIsNoFailure(t *testing.T) {
 	t.Parallel()
-	for name := range longRunningCommands(t, "") {
+	for name := range longRunningCommands(t, t.TempDir()) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			served := false
@@ -392,6 +359,9 @@ func TestASignalWhileAServerIsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
+	if err := silent.(*net.TCPListener).SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	p := startPiped(t, dir, append(serveArgs(dir), "--log-level", "debug",
 		"--nats-url", "nats://"+silent.Addr().String(), "--nats-creds", credentialFiles(t))...)
@@ -417,7 +387,7 @@ func TestASignalWhileAServerIsSilent(t *testing.T) {
 
 func TestNoProgramEndsWithItsTerminal(t *testing.T) {
 	t.Parallel()
-	for name := range longRunningCommands(t, "") {
+	for name := range longRunningCommands(t, t.TempDir()) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			p := startPiped(t, dir, longRunningCommands(t, dir)[name]...)

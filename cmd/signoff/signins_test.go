@@ -2,15 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/nats-io/nats.go"
-
-	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox"
 )
 
@@ -21,24 +18,22 @@ func TestFailedLoginsOverHTTPAndNATSAreAudited(t *testing.T) {
 	dir := t.TempDir()
 	p, _ := startServer(t, dir)
 	client, secret := newPartnerWithSecret(t, p, "acme", "S1")
-	login := func(secret string) error {
-		nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserInfo("acme", secret), nats.NoReconnect())
+	opensWith := func(secret string) error {
+		nc, err := login(p.NATS.ClientURL(), "acme", secret)
 		if err == nil {
 			nc.Close()
 		}
 		return err
 	}
 	for range 6 {
-		if login("not the secret") == nil {
+		if opensWith("not the secret") == nil {
 			t.Fatal("a wrong secret opens NATS")
 		}
 		if _, err := p.Outbox.Accounts().AuthenticateClient(t.Context(), "acme", "not the secret", "127.0.0.1"); err == nil {
 			t.Fatal("a wrong secret opens the token endpoint")
 		}
 	}
-	if err := retry.Poll(t.Context(), func() (bool, error) { return login(secret) == nil, nil }); err != nil {
-		t.Error(err)
-	}
+	eventually(t, "a login", func() error { return opensWith(secret) })
 	client.signIn(secret)
 
 	byProtocol := func() map[string]int {
@@ -59,11 +54,12 @@ func TestFailedLoginsOverHTTPAndNATSAreAudited(t *testing.T) {
 		}
 		return lines
 	}
-	for deadline := time.Now().Add(30 * time.Second); byProtocol()["nats"] == 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%v", byProtocol())
+	eventually(t, "a failed login over NATS", func() error {
+		if lines := byProtocol(); lines["nats"] == 0 {
+			return fmt.Errorf("%v", lines)
 		}
-	}
+		return nil
+	})
 	if lines := byProtocol(); lines["nats"] != 1 || lines["http"] != 1 {
 		t.Errorf("%v", lines)
 	}

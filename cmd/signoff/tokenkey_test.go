@@ -177,7 +177,7 @@ func TestAKeyThatIsRevokedEndsAtOnce(t *testing.T) {
 	acme.works("the token of the other key", after)
 	select {
 	case <-closed:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Error("a connection that was opened with the token from before stays open")
 	}
 	if nc, err := nats.Connect(p.NATS.ClientURL(), nats.Token(before), nats.NoReconnect()); err == nil {

@@ -2,7 +2,7 @@ package main
 
 import (
 	"crypto/tls"
-	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -57,6 +57,16 @@ func call(t *testing.T, config *tls.Config, url string) (*http.Response, error) 
 	return res, res.Body.Close()
 }
 
+// connectSecured connects to NATS with the operator's credentials. The server ends a
+// handshake that takes more than two seconds.
+func connectSecured(s datadir.Serving, config *tls.Config) error {
+	nc, err := nats.Connect(s.NATS, nats.UserCredentials(s.NATSCreds), nats.Secure(config), nats.Timeout(10*time.Second))
+	if err == nil {
+		nc.Close()
+	}
+	return err
+}
+
 func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -101,12 +111,11 @@ func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 					_ = conn.Close()
 				}
 			}
-			nc, err := nats.Connect(announced.NATS, nats.UserCredentials(announced.NATSCreds), nats.Secure(only))
-			if (err == nil) != c.accepted {
-				t.Errorf("NATS with %s: %v", tls.CipherSuiteName(c.suite), err)
-			}
-			if err == nil {
-				nc.Close()
+			connects := func() error { return connectSecured(announced, only) }
+			if c.accepted {
+				eventually(t, "NATS with "+tls.CipherSuiteName(c.suite), connects)
+			} else if connects() == nil {
+				t.Errorf("NATS accepts %s", tls.CipherSuiteName(c.suite))
 			}
 		}
 	})
@@ -125,11 +134,7 @@ func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 		}
 	})
 	t.Run("NATS", func(t *testing.T) {
-		nc, err := nats.Connect(announced.NATS, nats.UserCredentials(announced.NATSCreds), nats.Secure(roots))
-		if err != nil {
-			t.Fatal(err)
-		}
-		nc.Close()
+		eventually(t, "a connection", func() error { return connectSecured(announced, roots) })
 	})
 	t.Run("and the commands beside it go on working", func(t *testing.T) { commandsWork(t, dir) })
 }
@@ -137,13 +142,12 @@ func TestTheWholeProgramSpeaksTLS(t *testing.T) {
 // commandsWork runs the commands that ask a running server.
 func commandsWork(t *testing.T, dir string) {
 	t.Helper()
-	var facts statusFacts
-	if err := json.Unmarshal([]byte(mustSignoff(t, "status", "--json", "--data", dir).out), &facts); err != nil {
-		t.Fatal(err)
-	}
-	if facts.Server != "ready" {
-		t.Errorf("status prints %q", facts.Server)
-	}
+	eventually(t, "a status with a server that is ready", func() error {
+		if facts := statusOf(t, dir); facts.Server != "ready" {
+			return fmt.Errorf("the server is %q: %v", facts.Server, facts.Findings)
+		}
+		return nil
+	})
 	mustSignoff(t, "rebuild", "--data", dir)
 	if r := mustSignoff(t, "partner", "add", "beside", "--data", dir); r.err != "" {
 		t.Errorf("partner add prints %s", r.err)
@@ -164,14 +168,8 @@ func TestACertificateIsRenewedUnderTheRunningProgram(t *testing.T) {
 	if _, err := call(t, old, p.PublicURL()); err == nil {
 		t.Error("the old certificate is still presented")
 	}
-	creds := datadir.Dir(dir).OperatorCreds()
-	eventually(t, "the new certificate of NATS", func() error {
-		nc, err := nats.Connect(p.NATS.ClientURL(), nats.UserCredentials(creds), nats.Secure(testcert.Trusting(brokerPair)))
-		if err == nil {
-			nc.Close()
-		}
-		return err
-	})
+	announced, _ := p.Dir.Running()
+	eventually(t, "the new certificate of NATS", func() error { return connectSecured(announced, testcert.Trusting(brokerPair)) })
 	commandsWork(t, dir)
 }
 

@@ -108,7 +108,7 @@ func TestAWithdrawalThatEndsWithStatus0IsInForceEverywhere(t *testing.T) {
 			}
 			select {
 			case <-closed[id]: // the server has closed it; only the client may be late to notice
-			case <-time.After(time.Minute):
+			case <-time.After(patience):
 				t.Error("its connection stays open")
 			}
 		})
@@ -247,7 +247,6 @@ func TestAWithdrawalWhileTheReadModelHasStopped(t *testing.T) {
 		}
 		return nil
 	})
-	waitFor(t, 10*time.Second) // the read model will never apply anything
 	for _, c := range []struct {
 		id   string
 		args []string

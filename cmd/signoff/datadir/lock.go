@@ -8,18 +8,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockExclusively locks the file. If it is locked, it tries for a second, because the
-// holder may be a call of Locked, which takes a shared lock for a moment.
+// lockExclusively locks the file. If others have a shared lock, it waits for them, because
+// they are calls of Locked, which takes one for a moment. If another process has locked the
+// file exclusively, it tries for a second.
 func lockExclusively(f *os.File) error {
-	const attempts, wait = 50, 20 * time.Millisecond
-	var err error
-	for range attempts {
-		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+	const wait = 20 * time.Millisecond
+	exclusive, shared := 50, 1500 // attempts that are left while such a lock is held
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil {
+			exclusive--
+		} else {
+			shared--
+			_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // the attempt above reports an error that lasts
+		}
+		if exclusive == 0 || shared == 0 {
 			return err
 		}
 		time.Sleep(wait)
 	}
-	return err
 }
 
 // Locked reports whether a process holds the directory's lock. To find out, it takes a
