@@ -3,8 +3,10 @@ package browsertest
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -312,4 +314,32 @@ func TestThePageOfWhatWaitsFollows(t *testing.T) {
 	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
 	b.eventually(false, "the page says how much waits", contains("#waiting-head", "2 assessments of 1 case"))
 	b.clean()
+}
+
+// A page that cannot be read when something has changed is read again.
+func TestAPageThatCannotBeReadIsReadAgain(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	var read atomic.Int32
+	var fail atomic.Bool
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Live") != "" {
+			defer read.Add(1)
+			if fail.CompareAndSwap(true, false) {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+		}
+		in.Desk.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	b := newTab(t, server.URL)
+	b.signedIn(desktest.User, "/waiting")
+	desktest.Eventually(t, "the page is read when its stream begins", func() bool { return read.Load() > 0 })
+	fail.Store(true)
+	in.Register(desktest.Agreeing(desktest.Study, 4, "10081007")...)
+	b.eventually(false, "the page says how much waits", contains("#waiting-head", "2 assessments of 1 case"))
+	if fail.Load() {
+		t.Error("no answer was an error")
+	}
 }
