@@ -45,6 +45,8 @@ func TestRunOutlivesACheckpointThatFails(t *testing.T) {
 	case <-failed:
 	case err := <-ended:
 		t.Fatalf("Run ended: %v", err)
+	case <-time.After(time.Minute):
+		t.Fatal("no checkpoint failed")
 	}
 	ok(t, os.Remove(d.path))
 	ok(t, os.Rename(away, d.path))

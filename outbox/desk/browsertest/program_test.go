@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
@@ -62,6 +63,8 @@ func startProgram(t *testing.T, prepare ...func(*outbox.Outbox)) *program {
 	case err := <-done:
 		done <- err
 		t.Fatal("the program ended before it was ready")
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the program was not ready after two minutes")
 	}
 	if len(prepare) == 0 {
 		addPI(t, p.Outbox.Accounts())
