@@ -27,8 +27,8 @@ import (
 
 // Limits of waiting. They are long because the machine may be slow and busy.
 const (
-	tabTimeout  = 5 * time.Minute
-	stepTimeout = time.Minute
+	tabTimeout  = 10 * time.Minute
+	stepTimeout = 3 * time.Minute
 )
 
 // step is a step in a tab.
