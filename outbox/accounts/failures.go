@@ -240,6 +240,10 @@ func (q quarterHour) over(now time.Time) bool {
 
 // quarterHours has the present quarter hour of each group of clients in memory.
 type quarterHours struct {
+	// Held by writeFailures. So when it returns, what another caller has taken before is in
+	// the database too, or in memory again.
+	writing sync.Mutex
+
 	mu      sync.Mutex
 	byGroup map[group]quarterHour
 	begun   chan struct{} // receives after FailedLogin has begun a quarter hour; has room for one value
@@ -370,6 +374,8 @@ func (acc *Accounts) Run(ctx context.Context) error {
 // quarter hours that are over, and forgets old failures in a row. If there are none of
 // these, it reads once and takes no write lock. After an error the failures are in memory again.
 func (acc *Accounts) writeFailures(ctx context.Context) error {
+	acc.quarterHours.writing.Lock()
+	defer acc.quarterHours.writing.Unlock()
 	now := acc.ledger.Now()
 	taken := acc.quarterHours.take(now)
 	if len(taken) == 0 {

@@ -1,6 +1,7 @@
 package desk_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -240,6 +241,47 @@ func TestASessionGoesOnWhileItsPasswordIsChanged(t *testing.T) {
 	}
 	if _, err := sessions.Check(ctx, s); err != nil {
 		t.Errorf("after a refused change: %v", err)
+	}
+}
+
+// interrupted are accounts of which a test does something else between the reading of a PI's
+// standing and its use.
+type interrupted struct {
+	*accounts.Accounts
+	meanwhile func()
+}
+
+func (i *interrupted) Standing(ctx context.Context, user string) (accounts.Standing, error) {
+	standing, err := i.Accounts.Standing(ctx, user)
+	if do := i.meanwhile; do != nil {
+		i.meanwhile = nil
+		do()
+	}
+	return standing, err
+}
+
+// What a check has read may be of before a change of the password that is over when it is
+// compared.
+func TestASessionGoesOnIfItIsCheckedDuringAChangeOfThePassword(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	ctx, acc := t.Context(), &interrupted{Accounts: in.Outbox.Accounts()}
+	sessions := session.New(acc, session.Config{})
+	s, _, err := sessions.Begin(ctx, desktest.User, "", "127.0.0.1")
+	desktest.OK(t, err)
+	acc.meanwhile = func() {
+		desktest.OK(t, sessions.Renew(ctx, s, func() error {
+			return acc.ChoosePassword(ctx, desktest.User, desktest.Password, chosen, "local")
+		}))
+	}
+	for range 2 {
+		if _, err := sessions.Check(ctx, s); err != nil {
+			t.Errorf("the session: %v", err)
+		}
+	}
+	desktest.OK(t, acc.ChoosePassword(ctx, desktest.User, chosen, "another horse battery", "local"))
+	if _, err := sessions.Check(ctx, s); !errors.Is(err, session.EndedError{Reason: accounts.SessionPassword}) {
+		t.Errorf("after a change elsewhere: %v", err)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/api"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -94,7 +95,7 @@ func serve(t testing.TB, o *outbox.Outbox, cfg api.Config) (*httptest.Server, *a
 	a := api.New(o, cfg)
 	log := slog.New(slog.DiscardHandler)
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = rest.NewServer(rest.Wrap(a, log), log, rest.ServerConfig{})
+	server.Config = rest.NewServer(rest.Wrap(a, log), log, desktest.Limits)
 	server.Start()
 	t.Cleanup(server.Close)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 
 const (
 	// browserTimeout bounds the life of the browser, and stopTimeout its orderly end.
-	browserTimeout = 20 * time.Minute
+	browserTimeout = 25 * time.Minute
 	stopTimeout    = 30 * time.Second
 )
 

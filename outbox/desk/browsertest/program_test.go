@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
@@ -61,6 +63,8 @@ func startProgram(t *testing.T, prepare ...func(*outbox.Outbox)) *program {
 	case err := <-done:
 		done <- err
 		t.Fatal("the program ended before it was ready")
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the program was not ready after two minutes")
 	}
 	if len(prepare) == 0 {
 		addPI(t, p.Outbox.Accounts())
@@ -105,6 +109,24 @@ func (in *program) sign(assessments ...events.Assessment) {
 	}
 	_, err := in.server.Outbox.SignOff(in.t.Context(), outbox.SignOff{User: desktest.User, Meaning: desktest.Meaning, IDs: ids})
 	desktest.OK(in.t, err)
+}
+
+// acknowledged reports whether the partner has acknowledged all signed visits of a case.
+func (in *program) acknowledged(number int32) bool {
+	in.t.Helper()
+	c, err := in.server.Outbox.Reviews().Case(in.t.Context(), desktest.Study, number)
+	desktest.OK(in.t, err)
+	receipts, err := in.server.Outbox.Receipts().Receipts(in.t.Context())
+	desktest.OK(in.t, err)
+	for _, v := range c.Visits {
+		if v.Signed != nil && !slices.ContainsFunc(receipts, func(r events.Receipt) bool {
+			at := v.Signed.Publication.StreamSequence
+			return r.Study == c.StudyKey && at > 0 && r.Acknowledged >= at
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
 // follow reads the study as the partner until the test ends, and acknowledges what it has

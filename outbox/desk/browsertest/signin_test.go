@@ -42,9 +42,7 @@ func TestAWrongPasswordKeepsTheUserName(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	b.wait("[role=alert]")
-	if focus := b.focused(); focus != "problem" {
-		t.Errorf("the focus is on %q, not on the summary", focus)
-	}
+	b.awaitFocus("problem")
 	if user := b.value("#user"); user != desktest.User {
 		t.Errorf("the user name is %q", user)
 	}

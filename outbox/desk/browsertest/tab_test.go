@@ -3,6 +3,7 @@ package browsertest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -26,8 +27,8 @@ import (
 
 // Limits of waiting. They are long because the machine may be slow and busy.
 const (
-	tabTimeout  = 5 * time.Minute
-	stepTimeout = time.Minute
+	tabTimeout  = 10 * time.Minute
+	stepTimeout = 3 * time.Minute
 )
 
 // step is a step in a tab.
@@ -74,7 +75,8 @@ func (b *tab) open(parent context.Context, options ...chromedp.ContextOption) {
 	ctx, _ := chromedp.NewContext(bounded, append(options, chromedp.WithListener(b.note))...)
 	b.ctx = ctx
 	b.t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil {
+		// A tab that chromedp cannot close within 5 s is closed with the browser.
+		if err := chromedp.Cancel(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			b.t.Errorf("close the tab: %v", err)
 		}
 		release()
@@ -296,10 +298,11 @@ func contains(selector, text string) string {
 	return fmt.Sprintf(`(document.querySelector(%s)?.innerText ?? "").includes(%s)`, s, x)
 }
 
-// focused returns the id of the element that has the focus.
-func (b *tab) focused() string {
+// awaitFocus waits until the element with this id has the focus, which a page that is loaded
+// gets when it is drawn.
+func (b *tab) awaitFocus(id string) {
 	b.t.Helper()
-	return run(b, chromedp.Evaluate[string](`document.activeElement?.id ?? ""`))
+	b.eventually(false, "the focus is on "+id, fmt.Sprintf(`document.activeElement?.id === %q`, id))
 }
 
 // text returns the visible text of an element.

@@ -43,6 +43,13 @@ const (
 	OtherUser = "okafor" // granted Other
 )
 
+// Limits are those of a server in a test. They are so long that no client is cut off because
+// the machine is busy.
+var Limits = rest.ServerConfig{ReadHeaderTimeout: limit, ReadTimeout: limit, WriteTimeout: limit, IdleTimeout: limit}
+
+// limit bounds how long a test waits for an answer, or for the end of a stream.
+const limit = 5 * time.Minute
+
 // Installation is an outbox with two PIs and the desk over it.
 type Installation struct {
 	t      testing.TB
@@ -108,7 +115,7 @@ func InstallWith(t testing.TB, cfg desk.Config, of outbox.Config) *Installation 
 	in.Desk, err = desk.New(in.Outbox, cfg)
 	OK(t, err)
 	in.Server = httptest.NewUnstartedServer(nil)
-	in.Server.Config = rest.NewServer(rest.Wrap(in.Desk, log), log, rest.ServerConfig{})
+	in.Server.Config = rest.NewServer(rest.Wrap(in.Desk, log), log, Limits)
 	in.Server.StartTLS() // browsers keep the cookie of the desk over TLS only
 	t.Cleanup(in.Server.Close)
 	t.Cleanup(in.Desk.Stop)
@@ -136,12 +143,12 @@ func (in *Installation) Ends(user string) (reasons []string) {
 	return reasons
 }
 
-// Eventually waits until a condition holds, for at most a minute.
+// Eventually waits until a condition holds, for at most two minutes.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not so after a minute: %s", what)
+			t.Fatalf("not so after two minutes: %s", what)
 		}
 	}
 }
@@ -285,7 +292,7 @@ func (in *Installation) Browser() *Browser {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 	in.t.Cleanup(transport.CloseIdleConnections)
 	return &Browser{in, &http.Client{
-		Jar: jar, Transport: transport, Timeout: time.Minute,
+		Jar: jar, Transport: transport, Timeout: limit,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }

@@ -235,13 +235,18 @@ func (ss *Sessions) Check(ctx context.Context, s *Session) (accounts.Standing, e
 }
 
 func (ss *Sessions) check(ctx context.Context, s *Session) (accounts.Standing, error) {
+	ss.mu.Lock()
+	before := s.credential
+	ss.mu.Unlock()
 	standing, err := ss.accounts.Standing(ctx, s.User)
 	if err != nil {
 		return standing, err
 	}
 	reason := ss.over(s)
+	// If Renew has set another credential since the standing was read, that may have the
+	// former one. The next check reads both anew.
 	ss.mu.Lock()
-	changed := standing.Credential != s.credential && !s.renewing
+	changed := standing.Credential != s.credential && s.credential == before && !s.renewing
 	ss.mu.Unlock()
 	switch {
 	case standing.Disabled:

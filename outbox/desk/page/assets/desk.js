@@ -64,9 +64,10 @@
   const policy = window.trustedTypes?.createPolicy('desk', { createHTML: (html) => html }) ?? { createHTML: (html) => html };
   const page = document.querySelector('[data-page]')?.dataset.page ?? location.href; // a form that was refused has another address
   const pause = 15000; // ms until a stream that the server refused is tried again
-  let source, timer, reading = false, again = false, over = false;
+  const soon = 3000; // ms until a page that could not be read is tried again; no further event may come
+  let source, timer, retry, reading = false, again = false, over = false;
 
-  const close = () => { source?.close(); source = undefined; clearTimeout(timer); };
+  const close = () => { source?.close(); source = undefined; clearTimeout(timer); clearTimeout(retry); };
   const stop = () => { over = true; close(); };
 
   const replace = (html) => {
@@ -89,14 +90,18 @@
   const read = async () => {
     if (reading) { again = true; return; }
     [reading, again] = [true, false];
+    clearTimeout(retry);
+    let failed = true;
     try {
       const answer = await fetch(page, { headers: { 'X-Live': '1' }, signal: AbortSignal.timeout(10000) });
       if (over) return; // a form is being sent
       if (answer.redirected || answer.status === 404) { stop(); location.assign(page); return; } // the session or the grant has ended
-      if (answer.ok) replace(await answer.text());
-    } catch { /* the server does not answer; the stream tries again */ }
+      if (answer.ok) { replace(await answer.text()); failed = false; }
+    } catch { /* the server does not answer */ }
     reading = false;
-    if (again && !over) read();
+    if (over || !source) return; // the stream that is opened next reads too
+    if (again) read();
+    else if (failed) retry = setTimeout(read, soon);
   };
 
   const open = () => {
