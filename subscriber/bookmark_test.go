@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -172,9 +173,14 @@ func restoreBeneath(t *testing.T, d *partnerServer, s *study, read func(), by in
 	read()
 	d.stop()
 	restore(t, d.dir, backup)
+	port := d.port
+	d.port = server.RANDOM_PORT // the partner finds the server when all is signed
 	start(t, d)
 	signed := restored.take(by)
 	publish(t, d, signed...)
+	d.stop()
+	d.port = port
+	start(t, d)
 	return signed
 }
 
