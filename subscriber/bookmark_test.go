@@ -315,7 +315,7 @@ func TestFollowAcceptsABookmarkThatNothingContradicts(t *testing.T) {
 		d, s := newServer(t, "S1"), &study{key: "S1"}
 		whole := s.take(8)
 		publish(t, d, whole[:4]...)
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
+		p, r := d.dial(t, subscriber.PartnerConfig{Clock: newClock().time}), newMemoryFollower() // the moment lasts
 		r.marks["S1"] = subscriber.Bookmark{Number: 8, Hash: whole[7].Hash, StreamSequence: 8}
 		stop, _ := follow(t, p, "S1", r)
 		waitUntil(t, d, func(info *jetstream.ConsumerInfo) bool { return info.Delivered.Stream == 4 })

@@ -80,7 +80,7 @@ func newInstallationOn(t *testing.T, servers natsServers, accounts func() *opera
 		t.Cleanup(nc.Close)
 		return nc
 	}
-	inst.js, err = jetstream.New(connect(natsd.Publisher))
+	inst.js, err = jetstream.New(connect(natsd.Publisher), jetstream.WithDefaultTimeout(enough))
 	inst.ok(err)
 	inst.poll(func() error { // servers of a cluster enable JetStream for an account after they have found each other
 		_, err := publisher.EnsureStream(t.Context(), inst.js, publisher.StreamConfig{Replicas: replicas})
