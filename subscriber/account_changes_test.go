@@ -29,6 +29,7 @@ func eachClient(t *testing.T, servers int, patience time.Duration, want []events
 			inst = newInstallation(t, nil)
 		}
 		inst.set(true, "S1")
+		inst.dial(subscriber.PartnerConfig{}).Close() // which waits until logins are let in; patience may be short
 		return inst
 	}
 	t.Run("go", func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -172,9 +173,14 @@ func restoreBeneath(t *testing.T, d *partnerServer, s *study, read func(), by in
 	read()
 	d.stop()
 	restore(t, d.dir, backup)
+	port := d.port
+	d.port = server.RANDOM_PORT // the partner finds the server when all is signed
 	start(t, d)
 	signed := restored.take(by)
 	publish(t, d, signed...)
+	d.stop()
+	d.port = port
+	start(t, d)
 	return signed
 }
 
@@ -309,7 +315,7 @@ func TestFollowAcceptsABookmarkThatNothingContradicts(t *testing.T) {
 		d, s := newServer(t, "S1"), &study{key: "S1"}
 		whole := s.take(8)
 		publish(t, d, whole[:4]...)
-		p, r := d.dial(t, subscriber.PartnerConfig{}), newMemoryFollower()
+		p, r := d.dial(t, subscriber.PartnerConfig{Clock: newClock().time}), newMemoryFollower() // the moment lasts
 		r.marks["S1"] = subscriber.Bookmark{Number: 8, Hash: whole[7].Hash, StreamSequence: 8}
 		stop, _ := follow(t, p, "S1", r)
 		waitUntil(t, d, func(info *jetstream.ConsumerInfo) bool { return info.Delivered.Stream == 4 })

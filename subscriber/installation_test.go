@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
 	"github.com/seed-e88a4ece/signoff/publisher"
 	"github.com/seed-e88a4ece/signoff/publisher/callout"
@@ -79,10 +80,12 @@ func newInstallationOn(t *testing.T, servers natsServers, accounts func() *opera
 		t.Cleanup(nc.Close)
 		return nc
 	}
-	inst.js, err = jetstream.New(connect(natsd.Publisher))
+	inst.js, err = jetstream.New(connect(natsd.Publisher), jetstream.WithDefaultTimeout(enough))
 	inst.ok(err)
-	_, err = publisher.EnsureStream(t.Context(), inst.js, publisher.StreamConfig{Replicas: replicas})
-	inst.ok(err)
+	inst.poll(func() error { // servers of a cluster enable JetStream for an account after they have found each other
+		_, err := publisher.EnsureStream(t.Context(), inst.js, publisher.StreamConfig{Replicas: replicas})
+		return err
+	})
 	service := connect(natsd.Partners)
 	opened := accounts()
 	t.Cleanup(opened.Close)
@@ -103,6 +106,18 @@ func (inst *installation) ok(err error) {
 	inst.t.Helper()
 	if err != nil {
 		inst.t.Fatal(err)
+	}
+}
+
+// poll calls try until it succeeds.
+func (inst *installation) poll(try func() error) {
+	inst.t.Helper()
+	ctx, cancel := context.WithTimeout(inst.t.Context(), enough)
+	defer cancel()
+	var last error
+	err := retry.Poll(ctx, func() (bool, error) { last = try(); return last == nil, nil })
+	if err != nil {
+		inst.t.Fatal(last)
 	}
 }
 
@@ -190,7 +205,8 @@ func TestPartnerOfAnInstallation(t *testing.T) {
 		r.wait(t, "S1", 100)
 
 		inst.set(true, "S1", "S2")
-		patient := inst.dial(subscriber.PartnerConfig{})
+		// Its clock stands still, because a grant may take longer to be in effect than a study may be refused.
+		patient := inst.dial(subscriber.PartnerConfig{Clock: newClock().time})
 		_, revoked := follow(t, patient, "S2", r)
 		r.wait(t, "S2", 100)
 		inst.publish(one[100:200]...)

@@ -79,7 +79,7 @@ func TestAPartnerThatIsKilledStoresEachEventOnce(t *testing.T) {
 }
 
 // runChild runs the program until the condition is true, and kills it.
-func runChild(t *testing.T, d *partnerServer, path string, enough func() bool) {
+func runChild(t *testing.T, d *partnerServer, path string, done func() bool) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childVariable+"="+d.endpoint.URL+" "+d.url()+" "+path, "GORACE=atexit_sleep_ms=0")
@@ -90,7 +90,7 @@ func runChild(t *testing.T, d *partnerServer, path string, enough func() bool) {
 	}
 	defer func() { _ = cmd.Wait() }() // it was killed
 	defer func() { _ = cmd.Process.Kill() }()
-	for limit := time.Now().Add(30 * time.Second); !enough(); time.Sleep(time.Millisecond) {
+	for limit := time.Now().Add(enough); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(limit) {
 			t.Fatalf("the program does not get on: %s", &problems)
 		}

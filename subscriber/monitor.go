@@ -132,10 +132,11 @@ func (m *monitor) check(info *jetstream.ConsumerInfo) error {
 	o := m.f.order
 	if err := o.beyondEnd(info); err != nil {
 		m.arrived = false
+		now := m.f.p.cfg.Clock()
 		if m.aheadSince.IsZero() {
-			m.aheadSince = time.Now()
+			m.aheadSince = now
 		}
-		if time.Since(m.aheadSince) < min(m.f.p.cfg.Patience, aheadFor) {
+		if now.Sub(m.aheadSince) < min(m.f.p.cfg.Patience, aheadFor) {
 			return nil
 		}
 		return err

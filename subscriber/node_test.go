@@ -135,7 +135,7 @@ func (r *nodeReader) line() nodeLine {
 			r.t.Fatal("the subscriber ended without a word")
 		}
 		return line
-	case <-time.After(2 * time.Minute):
+	case <-time.After(enough):
 		r.t.Fatal("nothing arrives")
 	}
 	return nodeLine{}
@@ -217,7 +217,7 @@ func fetch(t *testing.T, d *partnerServer, n int) (list []jetstream.Msg) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch, err := c.Fetch(n)
+	batch, err := c.Fetch(n, jetstream.FetchMaxWait(enough))
 	if err != nil {
 		t.Fatal(err)
 	}

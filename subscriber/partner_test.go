@@ -100,7 +100,7 @@ func TestFollow(t *testing.T) {
 		if err := ended(t, result); err == nil {
 			t.Fatal("Follow returned nil")
 		}
-		for limit := time.Now().Add(30 * time.Second); ; { // acknowledgements are not answered
+		for limit := time.Now().Add(enough); ; { // acknowledgements are not answered
 			c, err := d.js.Consumer(t.Context(), events.Stream, "acme=S1")
 			if err != nil {
 				t.Fatal(err)
@@ -231,7 +231,7 @@ func TestTail(t *testing.T) {
 	}
 	publish(t, d, (&study{key: "S1"}).take(7)...)
 	// The broker counts for its consumers a moment after it has acknowledged.
-	for limit := time.Now().Add(30 * time.Second); ; {
+	for limit := time.Now().Add(enough); ; {
 		got := tail()
 		if got.Undelivered == 7 && !got.Quiet() {
 			break
@@ -245,7 +245,7 @@ func TestTail(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	for limit := time.Now().Add(30 * time.Second); !tail().Quiet(); {
+	for limit := time.Now().Add(enough); !tail().Quiet(); {
 		if time.Now().After(limit) {
 			t.Fatalf("after all were handled is outstanding %+v", tail())
 		}

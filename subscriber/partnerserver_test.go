@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sys/unix"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/subscriber"
@@ -38,6 +39,8 @@ type partnerServer struct {
 	js       jetstream.JetStream
 	endpoint *httptest.Server
 
+	release func() // of the port
+
 	mu      sync.Mutex
 	port    int
 	tls     *tls.Config
@@ -56,14 +59,18 @@ type partnerServer struct {
 // openServer starts everything, with consumers of the partner for the studies.
 func openServer(dir string, studies ...string) (*partnerServer, error) {
 	d := &partnerServer{
-		dir: dir, port: server.RANDOM_PORT, granted: studies, secret: secret, life: 3600,
+		dir: dir, granted: studies, secret: secret, life: 3600,
 		tokens: make(map[string]bool), clients: make(map[uint64]bool), logins: make(chan int, 100),
 	}
 	d.endpoint = httptest.NewServer(http.HandlerFunc(d.serveToken))
+	var err error
+	if d.port, d.release, err = reservePort(); err != nil {
+		return nil, err
+	}
 	if err := d.start(); err != nil {
 		return nil, err
 	}
-	_, err := d.js.CreateStream(context.Background(), jetstream.StreamConfig{
+	_, err = d.js.CreateStream(context.Background(), jetstream.StreamConfig{
 		Name:             events.Stream,
 		Subjects:         []string{events.IngestWildcard},
 		SubjectTransform: &jetstream.SubjectTransformConfig{Source: events.IngestWildcard, Destination: events.StoredWildcard},
@@ -91,6 +98,28 @@ func newServer(t testing.TB, studies ...string) *partnerServer {
 func (d *partnerServer) close() {
 	d.endpoint.Close()
 	d.stop()
+	d.release()
+}
+
+// reservePort returns a port of 127.0.0.1 that no other program gets until release is
+// called, also while no server listens on it: it belongs to a socket that does not listen.
+func reservePort() (port int, release func(), err error) {
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, nil, err
+	}
+	release = func() { _ = unix.Close(socket) }
+	address := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	// With SO_REUSEADDR a server may listen there beside it. The servers set it too.
+	if err = unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
+		err = unix.Bind(socket, address)
+	}
+	bound, named := unix.Getsockname(socket)
+	if err = errors.Join(err, named); err != nil {
+		release()
+		return 0, nil, err
+	}
+	return bound.(*unix.SockaddrInet4).Port, release, nil
 }
 
 func (d *partnerServer) stop() {
@@ -99,7 +128,8 @@ func (d *partnerServer) stop() {
 	d.server.WaitForShutdown()
 }
 
-// start takes the port of the first start each time.
+// start takes the same port each time. Clients have so much time to log in that they may
+// be slow.
 func (d *partnerServer) start() error {
 	opts := &server.Options{}
 	keys := slices.DeleteFunc([]string{"S1", "S2", exampleStudy, events.PartnerStudy(acme)}, func(t string) bool { return t == d.apart })
@@ -108,6 +138,7 @@ func (d *partnerServer) start() error {
 	}
 	opts.ServerName, opts.Host, opts.Port = "partner-test", "127.0.0.1", d.port
 	opts.JetStream, opts.StoreDir, opts.SyncAlways = true, d.dir, true
+	opts.AuthTimeout, opts.TLSTimeout = enough.Seconds(), enough.Seconds()
 	opts.NoLog, opts.NoSigs, opts.DisableJetStreamBanner = true, true, true
 	opts.CustomClientAuthentication = d
 	if d.tls != nil {
@@ -123,10 +154,10 @@ func (d *partnerServer) start() error {
 		return errors.New("the server does not start")
 	}
 	d.port = opts.Port
-	if d.nc, err = nats.Connect("", nats.InProcessServer(s), nats.UserInfo("app", "app")); err != nil {
+	if d.nc, err = nats.Connect("", nats.InProcessServer(s), nats.UserInfo("app", "app"), nats.Timeout(enough)); err != nil {
 		return err
 	}
-	d.js, err = jetstream.New(d.nc)
+	d.js, err = jetstream.New(d.nc, jetstream.WithDefaultTimeout(enough))
 	return err
 }
 

@@ -21,6 +21,7 @@ const modulePath = "github.com/seed-e88a4ece/signoff"
 var arrows = map[string][]string{
 	"events":                      {},
 	"events/access":               {"events"},
+	"events/leaktest":             {},
 	"events/recist":               {"events"},
 	"events/retry":                {},
 	"fhir":                        {"fhir/strictjson", "events"},

@@ -7,13 +7,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"github.com/seed-e88a4ece/signoff/events/leaktest"
 	"github.com/seed-e88a4ece/signoff/events/retry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var errAway = errors.New("the broker is away")
 

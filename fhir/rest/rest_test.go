@@ -12,12 +12,11 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/seed-e88a4ece/signoff/events/leaktest"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // logged collects what a server logs, as JSON lines.
 type logged struct {

@@ -17,7 +17,7 @@ import (
 )
 
 func TestAnswersAtTheSameTimeDoNotMix(t *testing.T) {
-	s := serve(t, api.Config{}, "S1", "S2")
+	s := serve(t, unhurried, "S1", "S2")
 	s.reader.page = reports(400)
 	var paths []string
 	for _, study := range []string{"S1", "S2"} {

@@ -90,6 +90,9 @@ func serveReader(t testing.TB, reader api.Reader, cfg api.Config) *server {
 	return s
 }
 
+// unhurried has searches wait for their turn, and run, on a slow machine too.
+var unhurried = api.Config{SearchWait: time.Minute, SearchTimeout: time.Minute}
+
 // answer is a response, read to its end.
 type answer struct {
 	status int

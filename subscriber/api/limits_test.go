@@ -165,7 +165,7 @@ func only(figures map[string]float64, word string) map[string]float64 {
 }
 
 func TestASearchThatRunsTooLongIsInterrupted(t *testing.T) {
-	s := serveModel(t, api.Config{}, "S1")
+	s := serveModel(t, unhurried, "S1")
 	s.publishReports("S1", 200)
 	impatient := serveReader(t, s.model, api.Config{SearchTimeout: time.Millisecond})
 	impatient.signer, impatient.accessToken = s.signer, s.accessToken

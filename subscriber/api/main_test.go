@@ -3,7 +3,7 @@ package api_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/seed-e88a4ece/signoff/events/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }

@@ -86,7 +86,7 @@ func connect(t testing.TB, broker *natsd.Server, role natsd.Role) jetstream.JetS
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(2*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -159,7 +159,9 @@ func TestThePageCacheKeepsToItsBound(t *testing.T) {
 		model.report(events.ReportSigned, fhir.Report{Assessment: assessment("S1", strconv.Itoa(i+1), i+1, 16)})
 	}
 	model.wait()
-	s, reader := model.count(api.Config{CacheBytes: bound})
+	cfg := unhurried
+	cfg.CacheBytes = bound
+	s, reader := model.count(cfg)
 	var clients sync.WaitGroup
 	for client := range 4 {
 		clients.Go(func() {

@@ -61,10 +61,10 @@ func (a *applier) Apply(ctx context.Context, b stream.Batch) error {
 	maps.Copy(a.progress.studies, changes.studies)
 	a.progress.position, a.progress.directory = b.Position, changes.directory
 	a.heads.update(changes.studies)
-	a.publish(b.Position, changes.directory)
 	a.setLast(b.Position.StreamSequence + b.Pending)
 	a.setState(Green, nil)
 	a.metrics.applied(b, start, a.cfg.Clock())
+	a.publish(b.Position, changes.directory) // last: whoever has waited for the position sees the rest
 	return nil
 }
 

@@ -41,7 +41,7 @@ func runChild() {
 	}
 	rounds, err := strconv.Atoi(os.Getenv(childRounds))
 	fail(err)
-	nc, err := nats.Connect(os.Getenv(childURL), nats.UserCredentials(os.Getenv(childCreds)))
+	nc, err := nats.Connect(os.Getenv(childURL), nats.UserCredentials(os.Getenv(childCreds)), nats.Timeout(enough))
 	fail(err)
 	js, err := jetstream.New(nc)
 	fail(err)

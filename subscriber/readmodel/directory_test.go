@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -92,6 +93,27 @@ func TestADirectoryThatIsReadAgainIsNoOther(t *testing.T) {
 	if !m.Directory().Same(open(t, path, quiet).Directory()) {
 		t.Error("another that reads the same file has another directory")
 	}
+}
+
+// Whoever has waited for a position decides by the directory of that position or a later one.
+func TestTheDirectoryIsNeverOlderThanThePosition(t *testing.T) {
+	list := partners(500)
+	m := open(t, newPath(t), readmodel.Config{MaxBatch: 1, Log: quiet.Log})
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for n := uint64(0); n < uint64(len(list)) && t.Context().Err() == nil; {
+			n = m.Position().StreamSequence
+			directory := m.Directory()
+			if _, ok := directory.Partner(fmt.Sprintf("partner-%05d", max(n, 1)-1)); n > 0 && !ok {
+				t.Errorf("the directory lacks the partner of message %d", n)
+				return
+			}
+		}
+	})
+	if err := readmodel.Apply(t.Context(), m, list); err != nil {
+		t.Fatal(err)
+	}
+	reader.Wait()
 }
 
 // BenchmarkReconnect reads what a model of 10,000 partners continues from after

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -212,8 +213,10 @@ func TestEveryAnswerIsAFunctionOfThePositionAndTheQuery(t *testing.T) {
 		follow(t, m, b.reader)
 		reaches(t, m, 100)
 	}
-	more := make(chan struct{}, 1) // for each check, more is written while it runs
+	more := make(chan struct{}) // for each check, more is written while it runs
 	published := make(chan struct{})
+	var written atomic.Uint64
+	written.Store(100)
 	go func() {
 		defer close(published)
 		for rest := list[100:]; len(rest) > 0; rest = rest[min(8, len(rest)):] {
@@ -221,22 +224,33 @@ func TestEveryAnswerIsAFunctionOfThePositionAndTheQuery(t *testing.T) {
 				return
 			}
 			b.publish(rest[:min(8, len(rest))]...)
+			written.Add(uint64(min(8, len(rest))))
 		}
 	}()
 	defer func() { close(more); <-published }()
 	samples := entries(t, slices.DeleteFunc(slices.Clone(list), func(e events.Event) bool { return !e.Kind().Publishes() }))
 	slices.SortFunc(samples, func(a, b entry) int { return compareIDs(a.x.ID, b.x.ID) })
 	heads := map[uint64]bool{} // that answers reflected
-	rapid.Check(t, func(t *rapid.T) {
+	checks := 0
+	rapid.Check(t, func(rt *rapid.T) {
 		select {
 		case more <- struct{}{}:
 		default: // the writer is late, or has written all
 		}
-		m := rapid.SampledFrom(models).Draw(t, "model")
-		if rapid.Bool().Draw(t, "history") {
-			heads[checkHistory(t, m, list)] = true
+		if checks++; checks%10 == 0 { // however slow the writer is, the answers must reflect several states
+			select {
+			case more <- struct{}{}: // the writer has written all that it was asked for before
+			case <-published:
+			}
+			for _, m := range models {
+				reaches(t, m, written.Load())
+			}
+		}
+		m := rapid.SampledFrom(models).Draw(rt, "model")
+		if rapid.Bool().Draw(rt, "history") {
+			heads[checkHistory(rt, m, list)] = true
 		} else {
-			heads[checkSearch(t, m, list, samples)] = true
+			heads[checkSearch(rt, m, list, samples)] = true
 		}
 	})
 	if len(heads) < 5 {

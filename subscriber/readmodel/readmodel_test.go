@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/events/leaktest"
 	"github.com/seed-e88a4ece/signoff/subscriber/readmodel"
 )
 
@@ -22,10 +22,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childURL) != "" {
 		runChild()
 	}
-	goleak.VerifyTestMain(m, // the server's file store now and then leaves these behind
-		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
-		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+	leaktest.Main(m)
 }
 
 // ids returns the ids of all available reports of a study, in default order.

@@ -105,15 +105,16 @@ func (m *Model) setLast(last uint64) {
 	m.last, m.status.Heard = last, m.cfg.Clock()
 }
 
-// publish makes a committed state visible to readers of Position and Directory.
+// publish makes a committed state visible to readers of Directory and Position. The position
+// comes last, because whoever has waited for it uses the directory.
 func (m *Model) publish(p stream.Position, d access.Directory) {
-	m.position.Store(&p)
 	if before := m.directory.Swap(&d); before == nil || !before.Same(d) {
 		select {
 		case m.changed <- struct{}{}:
 		default: // an earlier change was not received yet, and stands for this one too
 		}
 	}
+	m.position.Store(&p)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	close(m.moved)

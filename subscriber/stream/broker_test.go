@@ -92,7 +92,7 @@ func (b *broker) deleteStream() {
 func (b *broker) connectReader() jetstream.JetStream {
 	b.t.Helper()
 	nc, err := nats.Connect("nats://"+b.proxy.Addr().String(),
-		b.Login(natsd.Reader), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.IgnoreAuthErrorAbort())
+		b.Login(natsd.Reader), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.IgnoreAuthErrorAbort(), nats.Timeout(enough))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -10,12 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/seed-e88a4ece/signoff/events/leaktest"
 	"github.com/seed-e88a4ece/signoff/fhir/rest/connections"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // listener is a Listener whose connections the test serves itself.
 type listener struct {

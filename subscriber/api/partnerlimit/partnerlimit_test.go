@@ -9,12 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/seed-e88a4ece/signoff/events/leaktest"
 	"github.com/seed-e88a4ece/signoff/subscriber/api/partnerlimit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func enter(t *testing.T, l *partnerlimit.Limit, partner string) (leave func()) {
 	t.Helper()
