@@ -2,7 +2,6 @@
 package leaktest
 
 import (
-	"testing"
 	"time"
 
 	"go.uber.org/goleak"
@@ -12,9 +11,9 @@ import (
 // goroutines behind.
 const store = "github.com/nats-io/nats-server/v2/server"
 
-// Main runs the tests and ends the process. It fails if goroutines are left behind. TestMain
-// calls it.
-func Main(m *testing.M) {
+// Main runs the tests, which are a *testing.M or call one, and ends the process. It fails if
+// goroutines are left behind. TestMain calls it.
+func Main(m goleak.TestingM) {
 	ignored := []goleak.Option{
 		goleak.IgnoreTopFunction(store + ".(*fileStore).flushStreamStateLoop"),
 		goleak.IgnoreTopFunction(store + ".(*msgBlock).flushLoop"),
@@ -29,14 +28,14 @@ const patience = time.Minute
 
 // patient is a test run that ends when its goroutines have.
 type patient struct {
-	*testing.M
+	goleak.TestingM
 	ignored []goleak.Option
 }
 
 // Run runs the tests. If they succeed, it then waits until no goroutine is left, or patience
 // is over.
 func (p patient) Run() int {
-	status := p.M.Run()
+	status := p.TestingM.Run()
 	for limit := time.Now().Add(patience); status == 0 && time.Now().Before(limit); {
 		if goleak.Find(p.ignored...) == nil { // which waits between attempts
 			break

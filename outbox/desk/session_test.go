@@ -14,8 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/seed-e88a4ece/signoff/events/leaktest"
 	"github.com/seed-e88a4ece/signoff/outbox"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
@@ -24,7 +23,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/desk/session"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // addPI adds a PI who is granted the study of the installation.
 func addPI(t *testing.T, in *desktest.Installation, user string) {

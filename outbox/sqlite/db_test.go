@@ -13,9 +13,9 @@ import (
 	"testing"
 
 	"github.com/jmoiron/sqlx"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/seed-e88a4ece/signoff/events/leaktest"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/database/conformance"
 	"github.com/seed-e88a4ece/signoff/outbox/sqlite"
@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 // printNumbers opens a database in a process of its own, prints the numbers it holds

@@ -14,9 +14,9 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"go.uber.org/goleak"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/events/leaktest"
 	"github.com/seed-e88a4ece/signoff/fhir/rest"
 	"github.com/seed-e88a4ece/signoff/fhir/rest/openapitest"
 	"github.com/seed-e88a4ece/signoff/outbox"
@@ -26,7 +26,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/outbox/desk/desktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const (
 	study    = "S/1" // its key is another text

@@ -22,19 +22,18 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
-	"go.uber.org/goleak"
+
+	"github.com/seed-e88a4ece/signoff/events/leaktest"
 )
 
-func TestMain(m *testing.M) {
-	status := m.Run()
-	stopChromium()
-	if status == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			status = 1
-		}
-	}
-	os.Exit(status)
+func TestMain(m *testing.M) { leaktest.Main(withChromium{m}) }
+
+// withChromium is a test run after which the browser is stopped.
+type withChromium struct{ *testing.M }
+
+func (m withChromium) Run() int {
+	defer stopChromium()
+	return m.M.Run()
 }
 
 const (
