@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -321,8 +322,13 @@ func TestTheTourEndsWell(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	for range 2 { // the second one finds the directory of the first
 		r := mustSignoff(t, "demo", "--once", "--data", dir)
-		if !strings.Contains(r.out, "outbox and stream hold the same 27 events") || r.err != "" {
+		// On a slow machine there are more than 27: each minute the head of the audit trail is one.
+		found := regexp.MustCompile(`outbox and stream hold the same (\d+) events`).FindStringSubmatch(r.out)
+		if found == nil || r.err != "" {
 			t.Fatalf("the tour:\n%s%s", r.out, r.err)
+		}
+		if n, err := strconv.Atoi(found[1]); err != nil || n < 27 {
+			t.Errorf("%d events, %v", n, err)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, demo.Marker), []byte("mine\n"), 0o600); err != nil {

@@ -267,6 +267,7 @@ func TestAnOutsideCluster(t *testing.T) {
 		}
 	})
 	t.Run("with two killed nothing is acknowledged, and nothing lost", func(t *testing.T) {
+		awaitCaughtUp(t, o.p)
 		o.kill(1)
 		before, err := o.p.Outbox.Source().Head(t.Context())
 		if err != nil {
@@ -385,7 +386,7 @@ func (o *clusterServer) as(t *testing.T, role natsd.Role) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
