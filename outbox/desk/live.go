@@ -109,6 +109,7 @@ func (d *Desk) live(w http.ResponseWriter, q *request) error {
 	if s.send("retry: 3000\n\n") {
 		s.follow(n, last, changed)
 	}
+	_ = s.connection.SetWriteDeadline(time.Now().Add(streamWrite)) // for the end of the answer
 	return nil
 }
 
@@ -122,6 +123,9 @@ type stream struct {
 }
 
 // send writes to the browser. It reports whether the stream goes on.
+//
+// The limit ends with the event. Over HTTP/2 it would end a stream on which nothing is
+// written, and over HTTP/1.1 the end of the answer could not be written after it.
 func (s *stream) send(text string) bool {
 	if s.connection.SetWriteDeadline(time.Now().Add(streamWrite)) != nil {
 		return false
@@ -129,7 +133,7 @@ func (s *stream) send(text string) bool {
 	if _, err := s.w.Write([]byte(text)); err != nil {
 		return false
 	}
-	return s.connection.Flush() == nil
+	return s.connection.Flush() == nil && s.connection.SetWriteDeadline(time.Time{}) == nil
 }
 
 // follow sends events until the stream ends. The case was read as last.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -149,6 +150,36 @@ func TestAStreamEndsWithItsSessionAndTheServer(t *testing.T) {
 	in.Desk.Stop()
 	if _, err := io.ReadAll(more); err != nil {
 		t.Error(err)
+	}
+}
+
+// A stream on which nothing happens goes on from one heartbeat to the next. Over HTTP/2 it
+// would end with the time that there is for an event.
+func TestAQuietStreamGoesOn(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	server := httptest.NewUnstartedServer(in.Desk)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/live", http.NoBody)
+	desktest.OK(t, err)
+	r.Header.Set("Cookie", "__Host-desk="+in.SignedIn(desktest.User).Cookie())
+	answer, err := server.Client().Do(r)
+	desktest.OK(t, err)
+	t.Cleanup(func() { _ = answer.Body.Close() })
+	if answer.StatusCode != http.StatusOK || answer.ProtoMajor != 2 {
+		t.Fatalf("answered %s over %s", answer.Status, answer.Proto)
+	}
+	stream := bufio.NewReader(answer.Body)
+	for line := ""; !strings.HasPrefix(line, ":"); {
+		if line, err = stream.ReadString('\n'); err != nil {
+			t.Fatalf("before the first heartbeat: %v", err)
+		}
+	}
+	in.Desk.Stop()
+	if _, err := io.ReadAll(stream); err != nil {
+		t.Errorf("at the end: %v", err)
 	}
 }
 
