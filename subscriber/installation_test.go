@@ -262,16 +262,20 @@ func TestPartnerOfAnInstallation(t *testing.T) {
 		inst := newInstallation(t, nil)
 		inst.set(true, "S1")
 		inst.stop()
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), enough)
 		defer cancel()
-		var reported error
+		var reported []error
 		_, err := subscriber.Dial(ctx, inst.credentials(), inst.url, subscriber.PartnerConfig{
-			Outage: func(err error) { reported = err; cancel() },
+			Outage: func(err error) {
+				if reported = append(reported, err); strings.Contains(err.Error(), "nobody answers logins") {
+					cancel() // on a slow machine the server's time for a login may be over before
+				}
+			},
 		})
 		if err == nil || errors.Is(err, subscriber.ErrAccessEnded) {
 			t.Errorf("Dial returned %v", err)
 		}
-		if reported == nil || !strings.Contains(reported.Error(), "nobody answers logins") {
+		if !errors.Is(err, context.Canceled) {
 			t.Errorf("reported %v", reported)
 		}
 	})

@@ -82,6 +82,7 @@ func startNodeAt(t *testing.T, url, tokenURL string, changes map[string]any) *no
 	t.Helper()
 	options := map[string]any{
 		"servers": url, "tokenURL": tokenURL, "clientId": acme, "clientSecret": secret, "study": "S1", "patience": 1000,
+		"connection": map[string]any{"timeout": enough.Milliseconds()},
 	}
 	maps.Copy(options, changes)
 	input, err := json.Marshal(options)

@@ -166,6 +166,7 @@ func serveBench(b *testing.B, cfg api.Config) *benchServer {
 	default:
 		s.bulk = writeBulk(b, path, 1, 20_000)
 	}
+	cfg.SearchWait, cfg.SearchTimeout = unhurried.SearchWait, unhurried.SearchTimeout
 	s.modelServer = serveFile(b, path, cfg, s.studies...)
 	maps.Copy(s.modelServer.heads, s.bulk.chainHeads)
 	for i := range s.accessTokens {

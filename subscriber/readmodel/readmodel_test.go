@@ -236,7 +236,7 @@ func TestStatus(t *testing.T) {
 
 	t.Run("is red and stays so where an event does not follow, with all before it applied", func(t *testing.T) {
 		b := newBroker(t)
-		m := open(t, newPath(t), quick)
+		m := open(t, newPath(t), quiet) // with a short interval a slow machine would be taken for an outage
 		follow(t, m, b.reader)
 		s := &study{number: "S1"}
 		b.publish(s.many(3)...)
