@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
 	"github.com/seed-e88a4ece/signoff/outbox/desk/session"
 	"github.com/seed-e88a4ece/signoff/outbox/review"
 )
@@ -22,7 +23,6 @@ import (
 const (
 	streamPause     = time.Second      // least time between two readings of the case
 	streamHeartbeat = 15 * time.Second // between two comments, which keep the connection open
-	streamWrite     = 10 * time.Second // for one event
 )
 
 // maxStreamsPerPI bounds the streams of a PI at the same time, over all sessions, so that
@@ -101,39 +101,22 @@ func (d *Desk) live(w http.ResponseWriter, q *request) error {
 	if err != nil {
 		return hidden(err, errNoCase)
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("No-Gzip-Compression", "1") // it would keep events back
-	s := &stream{d, q, study, http.NewResponseController(w), w}
-	// The server's limits are for requests that are answered at once.
-	_ = s.connection.SetReadDeadline(time.Time{}) // without it, the stream only ends earlier
-	if s.send("retry: 3000\n\n") {
+	s := &stream{page.NewEventStream(w), d, q, study}
+	defer s.End()
+	if s.Send("retry: 3000\n\n") {
 		s.follow(n, last, changed)
 	}
-	_ = s.connection.SetWriteDeadline(time.Now().Add(streamWrite)) // for the end of the answer
 	return nil
 }
 
 // stream is a connection to a browser that follows a case, or, without a study, what waits.
 type stream struct {
-	d          *Desk
-	q          *request
-	study      string
-	connection *http.ResponseController
-	w          http.ResponseWriter
-}
+	page.EventStream
 
-// send writes to the browser. It reports whether the stream goes on.
-//
-// The limit ends with the event. Over HTTP/2 it would end a stream on which nothing is
-// written, and over HTTP/1.1 the end of the answer could not be written after it.
-func (s *stream) send(text string) bool {
-	if s.connection.SetWriteDeadline(time.Now().Add(streamWrite)) != nil {
-		return false
-	}
-	if _, err := s.w.Write([]byte(text)); err != nil {
-		return false
-	}
-	return s.connection.Flush() == nil && s.connection.SetWriteDeadline(time.Time{}) == nil
+	d     *Desk
+	q     *request
+	study string
 }
 
 // follow sends events until the stream ends. The case was read as last.
@@ -170,7 +153,7 @@ func (s *stream) follow(number int32, last caseState, changed <-chan struct{}) {
 			}
 		case <-heartbeat.C:
 		}
-		if !s.allowed() || !s.send(text) {
+		if !s.allowed() || !s.Send(text) {
 			return
 		}
 	}

@@ -3,13 +3,14 @@ package overview
 import (
 	"net/http"
 	"time"
+
+	"github.com/seed-e88a4ece/signoff/outbox/desk/page"
 )
 
 // Times of a stream.
 const (
-	lookAtMost   = time.Second     // between two events of a stream at least
-	lookAtLeast  = 5 * time.Second // between two events at most: ages grow without a commit
-	writeTimeout = 10 * time.Second
+	lookAtMost  = time.Second     // between two events of a stream at least
+	lookAtLeast = 5 * time.Second // between two events at most: ages grow without a commit
 )
 
 // live answers with server-sent events. Each is a look: the page has to be fetched again,
@@ -27,20 +28,9 @@ func (o *Overview) live(w http.ResponseWriter, r *http.Request) {
 	changed, stop := o.sources.Outbox.Watch()
 	defer stop()
 
-	w.Header().Set("Content-Type", "text/event-stream")
-	// The server's limits are for requests that are answered at once.
-	connection := http.NewResponseController(w)
-	_ = connection.SetReadDeadline(time.Time{}) // without it, the stream only ends earlier
-	send := func(text string) bool {
-		if connection.SetWriteDeadline(time.Now().Add(writeTimeout)) != nil {
-			return false
-		}
-		if _, err := w.Write([]byte(text)); err != nil {
-			return false
-		}
-		return connection.Flush() == nil
-	}
-	if !send("retry: 3000\n\nevent: look\ndata:\n\n") {
+	stream := page.NewEventStream(w)
+	defer stream.End()
+	if !stream.Send("retry: 3000\n\nevent: look\ndata:\n\n") {
 		return
 	}
 	pause, latest := time.NewTimer(lookAtMost), time.NewTimer(lookAtLeast)
@@ -59,7 +49,7 @@ func (o *Overview) live(w http.ResponseWriter, r *http.Request) {
 		case <-due:
 		case <-latest.C:
 		}
-		if !send("event: look\ndata:\n\n") {
+		if !stream.Send("event: look\ndata:\n\n") {
 			return
 		}
 		due = nil
