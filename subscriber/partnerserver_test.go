@@ -19,9 +19,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sys/unix"
 
 	"github.com/seed-e88a4ece/signoff/events"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/subscriber"
 )
 
@@ -39,7 +39,7 @@ type partnerServer struct {
 	js       jetstream.JetStream
 	endpoint *httptest.Server
 
-	release func() // of the port
+	release func() // of the port, which is the same after each start
 
 	mu      sync.Mutex
 	port    int
@@ -64,7 +64,7 @@ func openServer(dir string, studies ...string) (*partnerServer, error) {
 	}
 	d.endpoint = httptest.NewServer(http.HandlerFunc(d.serveToken))
 	var err error
-	if d.port, d.release, err = reservePort(); err != nil {
+	if d.port, d.release, err = brokertest.ReservePort("127.0.0.1", 0); err != nil {
 		return nil, err
 	}
 	if err := d.start(); err != nil {
@@ -99,27 +99,6 @@ func (d *partnerServer) close() {
 	d.endpoint.Close()
 	d.stop()
 	d.release()
-}
-
-// reservePort returns a port of 127.0.0.1 that no other program gets until release is
-// called, also while no server listens on it: it belongs to a socket that does not listen.
-func reservePort() (port int, release func(), err error) {
-	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, nil, err
-	}
-	release = func() { _ = unix.Close(socket) }
-	address := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-	// With SO_REUSEADDR a server may listen there beside it. The servers set it too.
-	if err = unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
-		err = unix.Bind(socket, address)
-	}
-	bound, named := unix.Getsockname(socket)
-	if err = errors.Join(err, named); err != nil {
-		release()
-		return 0, nil, err
-	}
-	return bound.(*unix.SockaddrInet4).Port, release, nil
 }
 
 func (d *partnerServer) stop() {

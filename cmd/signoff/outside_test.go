@@ -1,14 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,6 +26,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/token"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/publisher/operator"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
@@ -58,9 +57,7 @@ func newClusterServer(t *testing.T, size int) *clusterServer {
 		t.Fatal(err)
 	}
 	o := &clusterServer{cluster: newCluster(t, data, size), password: password, secret: c.Secret}
-	// Other programs listen on other addresses, so that they do not take the port between two
-	// starts.
-	o.listen = fmt.Sprintf("127.%d.%d.250:0", 1+rand.IntN(250), rand.IntN(250))
+	o.listen = brokertest.FreeAddresses(t, 1)[0]
 	o.serve()
 	return o
 }
@@ -68,16 +65,15 @@ func newClusterServer(t *testing.T, size int) *clusterServer {
 func (o *clusterServer) serve() {
 	o.t.Helper()
 	s := o.settings()
-	s.Listen = cmp.Or(o.listen, s.Listen)
+	s.Listen = o.listen
 	o.p, o.stop = startWith(o.t, o.data, s, slog.New(slog.DiscardHandler))
-	o.listen = o.p.APIListener.Addr().String()
 }
 
 // begin starts the program. The channel is closed once it is ready.
 func (o *clusterServer) begin() <-chan struct{} {
 	o.t.Helper()
 	s := o.settings()
-	s.Listen = cmp.Or(o.listen, s.Listen)
+	s.Listen = o.listen
 	p, err := server.Open(o.t.Context(), datadir.Dir(o.data), s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		o.t.Fatal(err)

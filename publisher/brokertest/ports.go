@@ -30,7 +30,7 @@ func FreePort(t testing.TB, hosts ...string) string {
 		var releases []func()
 		for _, host := range hosts {
 			var release func()
-			if port, release, err = reserve(host, port); err != nil {
+			if port, release, err = ReservePort(host, port); err != nil {
 				break
 			}
 			releases = append(releases, release)

@@ -6,10 +6,10 @@ import (
 	"syscall"
 )
 
-// reserve binds a socket to the port of a host, or to any free one if port is 0, and does
+// ReservePort binds a socket to the port of a host, or to any free one if port is 0, and does
 // not listen. Others can listen on the port if they set SO_REUSEADDR, as package net does.
 // To the system it is in use: see ip(7) and the kernel's inet_csk_get_port.
-func reserve(host string, port int) (reserved int, release func(), err error) {
+func ReservePort(host string, port int) (reserved int, release func(), err error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, nil, os.NewSyscallError("socket", err)
