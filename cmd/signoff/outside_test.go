@@ -57,23 +57,31 @@ func newClusterServer(t *testing.T, size int) *clusterServer {
 		t.Fatal(err)
 	}
 	o := &clusterServer{cluster: newCluster(t, data, size), password: password, secret: c.Secret}
-	o.listen = brokertest.FreeAddresses(t, 1)[0]
 	o.serve()
 	return o
 }
 
-func (o *clusterServer) serve() {
+// onItsAddress returns the settings of the program.
+func (o *clusterServer) onItsAddress() server.Settings {
 	o.t.Helper()
+	if o.listen == "" {
+		o.listen = brokertest.FreeAddresses(o.t, 1)[0]
+	}
 	s := o.settings()
 	s.Listen = o.listen
+	return s
+}
+
+func (o *clusterServer) serve() {
+	o.t.Helper()
+	s := o.onItsAddress()
 	o.p, o.stop = startWith(o.t, o.data, s, slog.New(slog.DiscardHandler))
 }
 
 // begin starts the program. The channel is closed once it is ready.
 func (o *clusterServer) begin() <-chan struct{} {
 	o.t.Helper()
-	s := o.settings()
-	s.Listen = o.listen
+	s := o.onItsAddress()
 	p, err := server.Open(o.t.Context(), datadir.Dir(o.data), s, slog.New(slog.DiscardHandler))
 	if err != nil {
 		o.t.Fatal(err)
