@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 )
 
@@ -22,14 +22,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, child(args))
 		os.Exit(1)
 	}
-	// The server's file store now and then leaves goroutines behind when a
-	// server is stopped or a stream deleted in the midst of work. They are not
-	// the relay's, and a server that was not shut down leaves others too.
-	const store = "github.com/nats-io/nats-server/v2/server"
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreTopFunction(store+".(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreTopFunction(store+".(*msgBlock).flushLoop"),
-		goleak.IgnoreTopFunction(store+"/ats.Register.func1"))
+	brokertest.VerifyTestMain(m)
 }
 
 func TestRelay(t *testing.T) {

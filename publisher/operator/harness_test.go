@@ -16,7 +16,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
@@ -29,10 +28,7 @@ const timeout = time.Minute // of what must happen
 
 func TestMain(m *testing.M) {
 	brokertest.Main()
-	goleak.VerifyTestMain(m, // the server's file store now and then leaves these behind
-		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
-		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+	brokertest.VerifyTestMain(m)
 }
 
 // installation is one server or three, as nats-config has them started, and what

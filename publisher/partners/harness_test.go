@@ -14,7 +14,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-e88a4ece/signoff/events"
@@ -427,8 +426,5 @@ func same[T comparable](t testing.TB, what string, got []T, want ...T) {
 
 func TestMain(m *testing.M) {
 	brokertest.Main()
-	goleak.VerifyTestMain(m, // the server's file store now and then leaves these behind
-		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
-		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+	brokertest.VerifyTestMain(m)
 }
