@@ -267,9 +267,17 @@ func TestAPushOfManyAccountsHoldsUpNeitherTheStatusNorAWithdrawal(t *testing.T) 
 	h.startService()
 	until(t, "some accounts are pushed", some(c.accounts[0]))
 	send(t, c, syscall.SIGSTOP)
-	until(t, "the server is named", func() bool { return slices.Contains(h.reconciler.Status().Unanswered, "n3") })
-	if stored, err := os.ReadDir(c.accounts[0]); err != nil || len(stored) >= all {
-		t.Errorf("it was named after all accounts were pushed: %d, %v", len(stored), err)
+	var pushed int // before the server is named
+	until(t, "the server is named", func() bool {
+		stored, err := os.ReadDir(c.accounts[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		pushed = len(stored)
+		return slices.Contains(h.reconciler.Status().Unanswered, "n3")
+	})
+	if pushed >= all {
+		t.Errorf("it was named after all accounts were pushed: %d", pushed)
 	}
 	send(t, c, syscall.SIGCONT)
 	h.ready()
