@@ -34,7 +34,7 @@ type stubborn struct {
 func (s *stubborn) run(t *testing.T, url, id string) (stop func()) {
 	t.Helper()
 	nc, err := nats.Connect(url, nats.UserInfo(id, secretOf(id)), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(5*time.Millisecond),
-		nats.ReconnectJitter(0, 0), nats.IgnoreAuthErrorAbort(), nats.Timeout(time.Second), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		nats.ReconnectJitter(0, 0), nats.IgnoreAuthErrorAbort(), nats.Timeout(timeout), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,11 +67,11 @@ func (s *stubborn) run(t *testing.T, url, id string) (stop func()) {
 	}
 }
 
-// try asks for an event and for the state of the consumer. It waits long for the first event.
+// try asks for an event and for the state of the consumer. It waits longer for the first event.
 func (s *stubborn) try(nc *nats.Conn, id string) {
 	began, expires := time.Now(), 50*time.Millisecond
 	if _, pulled := s.after(0); len(pulled) == 0 {
-		expires = 5 * time.Second
+		expires = 500 * time.Millisecond
 	}
 	m, err := nc.Request("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF."+id+"=A", fmt.Appendf(nil, `{"batch":1,"expires":%d}`, expires), 2*expires)
 	if err == nil && m.Header.Get("Status") == "" {
@@ -267,9 +267,17 @@ func TestAPushOfManyAccountsHoldsUpNeitherTheStatusNorAWithdrawal(t *testing.T) 
 	h.startService()
 	until(t, "some accounts are pushed", some(c.accounts[0]))
 	send(t, c, syscall.SIGSTOP)
-	until(t, "the server is named", func() bool { return slices.Contains(h.reconciler.Status().Unanswered, "n3") })
-	if stored, err := os.ReadDir(c.accounts[0]); err != nil || len(stored) >= all {
-		t.Errorf("it was named after all accounts were pushed: %d, %v", len(stored), err)
+	var pushed int // before the server is named
+	until(t, "the server is named", func() bool {
+		stored, err := os.ReadDir(c.accounts[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		pushed = len(stored)
+		return slices.Contains(h.reconciler.Status().Unanswered, "n3")
+	})
+	if pushed >= all {
+		t.Errorf("it was named after all accounts were pushed: %d", pushed)
 	}
 	send(t, c, syscall.SIGCONT)
 	h.ready()
