@@ -105,9 +105,8 @@ func idValue(text string) (readmodel.Comparison, error) {
 }
 
 // subjectValue returns a function that reads a subject id, or the reference of a report to
-// its subject, in which the id is percent-encoded. The reference may be relative, or absolute
-// with the URL of the API, which means the same (FHIR, search parameters
-// of type reference).
+// its subject, in which the id is percent-encoded. The reference may be relative or start
+// with base, the URL of the API: FHIR has both match.
 func subjectValue(base string) func(text string) (readmodel.Comparison, error) {
 	return func(text string) (readmodel.Comparison, error) {
 		id, isReference := strings.CutPrefix(strings.TrimPrefix(text, base+"/"), "Patient/")
