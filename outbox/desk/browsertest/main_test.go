@@ -32,8 +32,9 @@ func TestMain(m *testing.M) { leaktest.Main(withChromium{m}) }
 type withChromium struct{ *testing.M }
 
 func (m withChromium) Run() int {
-	defer stopChromium()
-	return m.M.Run()
+	status := m.M.Run()
+	stopChromium()
+	return status
 }
 
 const (
