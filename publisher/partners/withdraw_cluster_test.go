@@ -34,7 +34,7 @@ type stubborn struct {
 func (s *stubborn) run(t *testing.T, url, id string) (stop func()) {
 	t.Helper()
 	nc, err := nats.Connect(url, nats.UserInfo(id, secretOf(id)), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.ReconnectWait(5*time.Millisecond),
-		nats.ReconnectJitter(0, 0), nats.IgnoreAuthErrorAbort(), nats.Timeout(timeout), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		nats.ReconnectJitter(0, 0), nats.IgnoreAuthErrorAbort(), nats.Timeout(time.Second), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,13 +67,10 @@ func (s *stubborn) run(t *testing.T, url, id string) (stop func()) {
 	}
 }
 
-// try asks for an event and for the state of the consumer. It waits longer for the first event.
+// try asks for an event and for the state of the consumer.
 func (s *stubborn) try(nc *nats.Conn, id string) {
-	began, expires := time.Now(), 50*time.Millisecond
-	if _, pulled := s.after(0); len(pulled) == 0 {
-		expires = 500 * time.Millisecond
-	}
-	m, err := nc.Request("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF."+id+"=A", fmt.Appendf(nil, `{"batch":1,"expires":%d}`, expires), 2*expires)
+	began := time.Now()
+	m, err := nc.Request("js.signoff.CONSUMER.MSG.NEXT.SIGNOFF."+id+"=A", []byte(`{"batch":1,"expires":50000000}`), 100*time.Millisecond)
 	if err == nil && m.Header.Get("Status") == "" {
 		s.mu.Lock()
 		s.pulled = append(s.pulled, number(m.Data))
