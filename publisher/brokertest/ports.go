@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -11,8 +12,11 @@ import (
 func FreeAddresses(t testing.TB, n int) (all []string) {
 	t.Helper()
 	const host = "127.0.0.1"
-	for range n {
-		all = append(all, net.JoinHostPort(host, FreePort(t, host)))
+	for len(all) < n {
+		// Where ports are not reserved, one may come twice.
+		if address := net.JoinHostPort(host, FreePort(t, host)); !slices.Contains(all, address) {
+			all = append(all, address)
+		}
 	}
 	return all
 }
