@@ -100,6 +100,9 @@ func testUpdateOutlives(t *testing.T, open Open) {
 		db := table(t, open)
 		// On a slow machine the transaction ends after the first insert, and that is kept.
 		for n, shared := 1, false; !shared; n += 2 {
+			if n > 2000 {
+				t.Fatal("no two updates shared a transaction")
+			}
 			var first *sqlx.Tx
 			inserting := func(tx *sqlx.Tx) error { first = tx; return insert(n)(tx) }
 			breaking := func(tx *sqlx.Tx) error { shared = tx == first; _, err := tx.Exec("rollback"); return err }
