@@ -34,19 +34,9 @@ func newBroker(t testing.TB) *broker {
 	t.Helper()
 	b := &broker{Broker: brokertest.New(t, natsd.Config{Listen: "127.0.0.1:0"}), t: t}
 	b.Start()
-	b.writer, b.reader = b.connectWriter(), b.JetStream(natsd.Reader)
+	b.writer, b.reader = b.JetStream(natsd.Publisher), b.JetStream(natsd.Reader)
 	b.ensureStream()
 	return b
-}
-
-// connectWriter connects in the process, as publisher. The disk may be slow.
-func (b *broker) connectWriter() jetstream.JetStream {
-	b.t.Helper()
-	js, err := jetstream.New(b.Connect(natsd.Publisher), jetstream.WithDefaultTimeout(enough))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return js
 }
 
 // credentials returns a file of the reader's.

@@ -32,7 +32,7 @@ func newBroker(t testing.TB) *broker {
 	t.Helper()
 	b := &broker{Broker: brokertest.New(t, natsd.Config{Listen: "127.0.0.1:0"}), t: t}
 	b.Start()
-	b.writer = b.connectWriter()
+	b.writer = b.JetStream(natsd.Publisher)
 	proxy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -42,16 +42,6 @@ func newBroker(t testing.TB) *broker {
 	go b.serve()
 	b.createStream()
 	return b
-}
-
-// connectWriter connects in the process, as publisher. The disk may be slow.
-func (b *broker) connectWriter() jetstream.JetStream {
-	b.t.Helper()
-	js, err := jetstream.New(b.Connect(natsd.Publisher), jetstream.WithDefaultTimeout(enough))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return js
 }
 
 // createStream makes the stream as the publisher does, except that a test can

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/leaktest"
 	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
+	"github.com/seed-e88a4ece/signoff/publisher/natsd"
 	"github.com/seed-e88a4ece/signoff/subscriber/stream"
 )
 
@@ -395,7 +396,7 @@ func TestOutage(t *testing.T) {
 		b.disconnect()
 		b.Stop()
 		b.Start()
-		b.writer = b.connectWriter()
+		b.writer = b.JetStream(natsd.Publisher)
 		b.publish(want[20:]...)
 		b.allow()
 		h.wait(t, 40)
