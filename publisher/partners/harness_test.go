@@ -379,7 +379,7 @@ func none(t testing.TB, c jetstream.Consumer) {
 // until tries again until what is wanted holds.
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(2 * timeout) // more than one attempt may take
+	deadline := time.NewTimer(5 * timeout) // more than a few attempts may take
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
