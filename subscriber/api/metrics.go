@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,12 @@ const (
 	refusedTooSlow = "too slow"
 )
 
+// routes are all routes of the metrics.
+var routes = []string{routeSearch, routeRead, routeHistory, routeMetadata, routeDocuments, routeUnknown}
+
+// classes are the classes of status in the metrics.
+var classes = []string{"2xx", "3xx", "4xx", "5xx"}
+
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -29,6 +36,14 @@ type metrics struct {
 	bytes    prometheus.GaugeFunc
 	running  prometheus.Gauge
 	refused  *prometheus.CounterVec
+
+	routes map[string]routeMetrics // those of requests and seconds, which are looked up once
+}
+
+// routeMetrics are the metrics of a route.
+type routeMetrics struct {
+	requests []prometheus.Counter // by the index of classes
+	seconds  prometheus.Observer
 }
 
 func newMetrics(cached func() int64) metrics {
@@ -58,6 +73,14 @@ func newMetrics(cached func() int64) metrics {
 			Name: "signoff_api_refused_searches_total",
 			Help: "Searches that were refused so that a partner does not slow the others, by cause: too many (429) or too slow (503).",
 		}, []string{"cause"}),
+		routes: make(map[string]routeMetrics),
+	}
+	for _, route := range routes {
+		r := routeMetrics{seconds: m.seconds.WithLabelValues(route)}
+		for _, class := range classes {
+			r.requests = append(r.requests, m.requests.WithLabelValues(route, class))
+		}
+		m.routes[route] = r
 	}
 	for _, cause := range []string{refusedTooMany, refusedTooSlow} {
 		m.refused.WithLabelValues(cause)
@@ -83,23 +106,16 @@ func (a *API) Metrics() []prometheus.Collector {
 
 // observe counts an answer and the time that it took.
 func (m metrics) observe(route string, status int, took time.Duration) {
-	m.requests.WithLabelValues(route, classOf(status)).Inc()
-	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+	r := m.routes[route]
+	r.requests[classOf(status)].Inc()
+	r.seconds.Observe(took.Seconds())
 }
 
-// classOf returns the class of a status. An answer that has not begun, status 0,
-// was prevented by a panic, and the caller gets 500.
-func classOf(status int) string {
-	switch {
-	case status == 0:
-		return "5xx"
-	case status < 300:
-		return "2xx"
-	case status < 400:
-		return "3xx"
-	case status < 500:
-		return "4xx"
-	default:
-		return "5xx"
+// classOf returns the index in classes of the class of a status. An answer that has not
+// begun, status 0, was prevented by a panic, and the caller gets 500.
+func classOf(status int) int {
+	if status == 0 {
+		status = http.StatusInternalServerError
 	}
+	return min(status/100, 5) - 2
 }

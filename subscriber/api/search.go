@@ -85,8 +85,8 @@ func (s *search) parseAll(table []parameter, pairs []pair, strict bool) error {
 	if err := checkPairs(table, pairs, strict); err != nil {
 		return err
 	}
-	for _, p := range table {
-		if err := s.parseParameter(p, pairs); err != nil {
+	for i := range table {
+		if err := s.parseParameter(&table[i], pairs); err != nil {
 			return err
 		}
 	}
@@ -118,9 +118,10 @@ func checkPairs(table []parameter, pairs []pair, strict bool) error {
 
 // parseParameter reads the pairs of one parameter, and adds them to the links once all
 // are read. It ignores empty values and repetitions of a value.
-func (s *search) parseParameter(p parameter, pairs []pair) error {
+func (s *search) parseParameter(p *parameter, pairs []pair) error {
 	var values []string
-	for _, pair := range pairs {
+	for i := range pairs {
+		pair := &pairs[i]
 		if p.key != pair.name || pair.value == "" {
 			continue
 		}
