@@ -71,12 +71,16 @@ func AwaitAccess(ctx context.Context, dir Dir, o *outbox.Outbox, done func(Progr
 			}
 			return false, nil
 		}
-		p = Progress{Reason: now.Reason, Unanswered: now.Unanswered}
-		if p.Refused, err = reaches(waiting, o, now.Recorded, recorded); err == nil {
-			p.Applied, err = reaches(waiting, o, now.Applied, recorded)
+		latest := Progress{Reason: now.Reason, Unanswered: now.Unanswered}
+		if latest.Refused, err = reaches(waiting, o, now.Recorded, recorded); err == nil {
+			latest.Applied, err = reaches(waiting, o, now.Applied, recorded)
 		}
-		p.Withdrawn = p.Refused && now.Withdrawn
-		return done(p), err
+		if err != nil { // perhaps the end of the time; the last answer stands
+			return false, err
+		}
+		latest.Withdrawn = latest.Refused && now.Withdrawn
+		p = latest
+		return done(p), nil
 	})
 	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
 		err = nil // AppliedTimeout has passed
