@@ -25,7 +25,7 @@ func TestTheLastAnswerStandsWhenTheTimeEndsDuringTheNext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer o.Close() //nolint:errcheck // nothing is written
+	defer o.Close()
 	if _, err := o.Accounts().AddPartner(t.Context(), "operator", "acme", "", []string{"S1"}); err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestTheLastAnswerStandsWhenTheTimeEndsDuringTheNext(t *testing.T) {
 	defer readers.Wait()
 	var once sync.Once
 	p, err := AwaitAccess(ctx, dir, o, func(Progress) bool {
-		once.Do(func() { occupy(t, ctx, o, &readers) })
+		once.Do(func() { occupy(ctx, t, o, &readers) })
 		return false
 	})
 	if !errors.Is(err, context.Canceled) {
@@ -79,7 +79,7 @@ func TestTheLastAnswerStandsWhenTheTimeEndsDuringTheNext(t *testing.T) {
 
 // occupy has reads of the audit trail use all connections that read the outbox, until ctx
 // ends. One of them may be the outbox's own.
-func occupy(t *testing.T, ctx context.Context, o *outbox.Outbox, readers *sync.WaitGroup) {
+func occupy(ctx context.Context, t *testing.T, o *outbox.Outbox, readers *sync.WaitGroup) {
 	t.Helper()
 	const connections = 4
 	reading := make(chan struct{})
