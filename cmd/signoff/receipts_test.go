@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/outbox/accounts/accountstest"
 	"github.com/seed-e88a4ece/signoff/outbox/receipts"
+	"github.com/seed-e88a4ece/signoff/publisher/brokertest"
 	"github.com/seed-e88a4ece/signoff/publisher/tenancy"
 )
 
@@ -190,7 +192,7 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 	refusal(t, exitRefused, []string{"partner", "rotate", "acme", "--grace=-1s", "--data", dir}, "negative")
 }
 
-func TestStatusOfAServerWithoutServeJSON(t *testing.T) {
+func TestStatusOfAServerThatCannotBeAsked(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
@@ -202,6 +204,17 @@ func TestStatusOfAServerWithoutServeJSON(t *testing.T) {
 		t.Errorf("with a server: %+v", facts)
 	}
 	refusal(t, exitRefused, []string{"ready", "--data", dir}, "is missing", "is not ready")
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	for answer, url := range map[string]string{"no answer: ": "http://" + brokertest.FreeAddresses(t, 1)[0], "status 404": other.URL} {
+		if err := datadir.Dir(dir).WriteServeFile(datadir.Serving{OpsURL: url}); err != nil {
+			t.Fatal(err)
+		}
+		if facts := statusOf(t, dir); facts.Server != "not ready" || !strings.Contains(facts.Findings["/readyz"], answer) {
+			t.Errorf("with a server that does not answer as it should: %+v", facts)
+		}
+		refusal(t, exitRefused, []string{"ready", "--data", dir}, "/readyz: ", answer, "is not ready")
+	}
 	unlock()
 	if facts := statusOf(t, dir); facts.Server != "not running" || facts.Findings != nil {
 		t.Errorf("without one: %+v", facts)

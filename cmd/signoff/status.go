@@ -37,7 +37,7 @@ type statusFacts struct {
 	Partners  []receipts.Lag   `json:"partners"` // what each has received and acknowledged in each study granted
 	Addresses *datadir.Serving `json:"addresses,omitempty"`
 
-	Findings map[string]string `json:"findings,omitempty"` // conditions in /readyz that do not hold
+	Findings map[string]string `json:"findings,omitempty"` // conditions in /readyz that do not hold, or why it does not answer
 }
 
 func (cmd *statusCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
@@ -63,7 +63,7 @@ func (cmd *statusCommand) Run(ctx context.Context, c *common, t console.Terminal
 
 // serverState asks the running server whether it is ready. State is "ready", "not ready" or
 // "not running". S describes the running server; nil if none runs or serve.json is missing.
-// Findings are the texts of /readyz for the conditions that do not hold; nil if the server
+// Findings are the texts of /readyz for the conditions that do not hold, or why the server
 // does not answer.
 func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir.Serving, findings map[string]string) {
 	running, ok := dir.Running()
@@ -78,8 +78,13 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 	ctx, cancel := context.WithTimeout(ctx, server.ReadyTimeout)
 	defer cancel()
 	status, body, err := dir.Get(ctx, s.OpsURL+"/readyz")
-	if err != nil || json.Unmarshal(body, &findings) != nil {
-		return "not ready", s, nil
+	switch {
+	case err != nil && !dir.Served():
+		return "not running", nil, nil // it has ended meanwhile
+	case err != nil:
+		return "not ready", s, map[string]string{"/readyz": "no answer: " + err.Error()}
+	case json.Unmarshal(body, &findings) != nil:
+		return "not ready", s, map[string]string{"/readyz": fmt.Sprintf("the answer, of status %d, is not that of signoff serve", status)}
 	}
 	maps.DeleteFunc(findings, func(_, finding string) bool { return finding == "ok" })
 	if status != http.StatusOK {
