@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 	"outbox/accounts":             {"outbox/receipts", "outbox/database", "outbox/internal/ledger", "events", "events/access"},
 	"outbox/receipts":             {"outbox/database", "outbox/internal/ledger", "events", "events/access"},
 	"outbox/database":             {},
-	"outbox/sqlite":               {"outbox/database"},
+	"outbox/sqlite":               {"outbox/database", "events/retry"},
 	"outbox/intake":               {"fhir", "fhir/strictjson", "events"},
 	"outbox/intake/sdtm":          {"outbox/intake", "events", "events/recist"},
 	"outbox/token":                {"events", "events/access", "fhir/rest"},

@@ -9,12 +9,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"golang.org/x/sys/unix"
 
+	"github.com/seed-e88a4ece/signoff/events/retry"
 	"github.com/seed-e88a4ece/signoff/outbox/database"
 )
 
@@ -53,6 +56,8 @@ type system struct {
 
 const defaultPageSize = 4096 // SQLite's own
 
+const busyTimeout = 5 * time.Second // that a connection waits for the lock of another
+
 // The log is normally moved into the database by Maintain, when nobody writes. Where that
 // does not run, or cannot keep up, the writer does it itself once the log has about this
 // many bytes.
@@ -76,7 +81,7 @@ func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 	}
 	options := url.Values{
 		"mode":             {"rw"}, // SQLite would make the file readable by others
-		"_busy_timeout":    {"5000"},
+		"_busy_timeout":    {strconv.FormatInt(busyTimeout.Milliseconds(), 10)},
 		"_foreign_keys":    {"on"},
 		"_synchronous":     {synchronous},
 		"_stmt_cache_size": {"128"},
@@ -88,8 +93,8 @@ func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 		fmt.Sprintf("pragma page_size = %d", pageSize), // before the journal mode, which is written to the file
 		"pragma journal_mode = wal",
 		fmt.Sprintf("pragma wal_autocheckpoint = %d", autoCheckpoint/pageSize))}
-	if err := sys.writer.PingContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, explain(err)), sys.Close())
+	if err := connect(ctx, sys.writer); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), sys.Close())
 	}
 
 	options.Del("_txlock")
@@ -106,6 +111,20 @@ func Open(ctx context.Context, path string, cfg Config) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("open database %s for reading: %w", path, explain(err)), sys.Close())
 	}
 	return &DB{DB: database.New(sys.writer, sys.reader, sys), path: path}, nil
+}
+
+// connect opens the connection of the writer, which gives a new file its log. SQLite does
+// not wait for the lock that this needs while somebody else has it, as when two programs make
+// the database at once, because a connection that reads already could wait for ever. So
+// connect tries again, as long as SQLite waits for other locks.
+func connect(ctx context.Context, writer *sqlx.DB) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	ended := retry.Poll(ctx, func() (bool, error) {
+		err = explain(writer.PingContext(ctx))
+		return !errors.Is(err, database.ErrBusy), nil
+	})
+	return cmp.Or(err, ended)
 }
 
 // creating is locked while create looks for a file and makes it.

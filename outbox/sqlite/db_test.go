@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"golang.org/x/sys/unix"
@@ -280,6 +282,43 @@ func TestOpenAgainInOneProcess(t *testing.T) {
 		wantElsewhere(t, first.Path(), "[1]")
 		commit(t, first, 2)
 		wantElsewhere(t, first.Path(), "[1 2]")
+	})
+	t.Run("waits while another connection makes the file", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "a.db")
+		other, err := sql.Open("sqlite3", "file:"+path+"?_txlock=immediate")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		tx, err := other.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
+		if _, err := tx.Exec("create table t (n integer primary key, body blob) strict"); err != nil {
+			t.Fatal(err)
+		}
+		var db *sqlite.DB
+		opened := make(chan error, 1)
+		go func() {
+			var err error
+			db, err = sqlite.Open(t.Context(), path, sqlite.Config{})
+			opened <- err
+		}()
+		select {
+		case err := <-opened:
+			t.Fatalf("opened meanwhile: %v", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-opened; err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 	t.Run("loses none when many make the file at once", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "a.db")
