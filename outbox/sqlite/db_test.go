@@ -294,7 +294,7 @@ func TestOpenAgainInOneProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
+		defer tx.Rollback() // does nothing after the commit
 		if _, err := tx.Exec("create table t (n integer primary key, body blob) strict"); err != nil {
 			t.Fatal(err)
 		}
