@@ -3,6 +3,8 @@ package subscriber_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -253,6 +255,37 @@ func TestTokensAreRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.check(t, "S1", want)
+	})
+
+	t.Run("and the end of a call while it waits for the token endpoint is no outage of that", func(t *testing.T) {
+		d := newServer(t, "S1")
+		now := newClock()
+		reported := make(chan error, 1000)
+		p := d.dial(t, subscriber.PartnerConfig{Clock: now.time, Outage: func(err error) { reported <- err }})
+		d.deleteConsumer(t, "S1") // so that the call logs in again, to find out why
+		asked := make(chan struct{}, 1000)
+		d.change(func() {
+			d.answer = func(_ http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body) // after which the end of the connection is noticed
+				asked <- struct{}{}
+				<-r.Context().Done()
+			}
+		})
+		now.pass(time.Hour - time.Minute) // another access token is due, and this one is still valid
+		stop, _ := follow(t, p, "S1", newMemoryFollower())
+		select {
+		case <-asked:
+		case <-time.After(enough):
+			t.Fatal("the token endpoint was not asked")
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		for len(reported) > 0 {
+			if err := <-reported; errors.Is(err, context.Canceled) {
+				t.Errorf("reported as an outage: %v", err)
+			}
+		}
 	})
 
 	t.Run("as soon as the token endpoint is there again", func(t *testing.T) {

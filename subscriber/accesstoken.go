@@ -81,7 +81,7 @@ func (t *tokenSource) get(ctx context.Context) (string, error) {
 	a, err := t.fetch(ctx)
 	now := t.clock()
 	switch {
-	case errors.As(err, new(outage)) && now.Before(t.expires):
+	case errors.As(err, new(outage)) && now.Before(t.expires) && ctx.Err() == nil: // the end of ctx is no outage
 		t.outage(fmt.Errorf("request another access token: %w", err))
 		t.renew = now.Add(retryAfterOutage)
 	case err != nil:
