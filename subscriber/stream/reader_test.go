@@ -436,3 +436,24 @@ func TestOutage(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAnswerThatIsLateIsAnOutage(t *testing.T) {
+	b := newBroker(t)
+	b.publish((&study{key: "S1"}).take(100)...)
+	js := b.JetStream(natsd.Reader)
+	for i := range 400 {
+		// An inbox for each request, so that none receives the rest of another answer.
+		inbox := js.Conn().NewInbox()
+		answers, err := js.Conn().SubscribeSync(inbox + ".*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait := time.Duration(1+i%100) * 5 * time.Microsecond // about as long as the broker takes
+		if err := stream.Get(t.Context(), js, inbox, answers, wait); err != nil {
+			t.Fatalf("after %s: %v", wait, err)
+		}
+		if err := answers.Unsubscribe(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -171,7 +171,7 @@ var errSilent = errors.New("the broker has not answered in time")
 // from the same stream. If it is another one, that is an outage: before reading goes on,
 // the stream is compared.
 func (r *receiver) get(ctx context.Context) (pending uint64, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+	waiting, cancel := context.WithCancelCause(ctx) // for messages; what was received is passed on even if it was late
 	defer cancel(nil)
 	timer := time.AfterFunc(r.timeout, func() { cancel(errSilent) })
 	defer timer.Stop()
@@ -183,9 +183,9 @@ func (r *receiver) get(ctx context.Context) (pending uint64, err error) {
 	again := r.position.StreamSequence > 0 // whether the next message is the one at the position
 	var last uint64                        // sequence of the last message of the answer
 	for ; ; timer.Reset(r.timeout) {
-		msg, err := r.next(ctx, reply)
+		msg, err := r.next(waiting, reply)
 		if err != nil {
-			return 0, outage{fmt.Errorf("wait for messages from %d: %w", from, errors.Join(err, context.Cause(ctx)))}
+			return 0, outage{fmt.Errorf("wait for messages from %d: %w", from, errors.Join(err, context.Cause(waiting)))}
 		}
 		timer.Stop() // messages may wait long to be applied
 		if done, err := endOfAnswer(msg); done {
