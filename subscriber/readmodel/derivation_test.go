@@ -343,6 +343,17 @@ func TestAModelIsNeverReplacedByOneThatEndsBefore(t *testing.T) {
 			t.Errorf("it was set aside: %q", n)
 		}
 	})
+	t.Run("where it is damaged and its position cannot be read just now", func(t *testing.T) {
+		path := filled(t, whole.reader)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if p, err := readmodel.PositionIn(ended, path); !errors.Is(err, context.Canceled) {
+			t.Errorf("position %d, %v", p.StreamSequence, err)
+		}
+		if p, err := readmodel.PositionIn(t.Context(), path); err != nil || p.StreamSequence != 600 {
+			t.Errorf("position %d, %v", p.StreamSequence, err)
+		}
+	})
 	t.Run("where it is damaged, missing or older, by what the outbox has recorded", func(t *testing.T) {
 		path := newPath(t)
 		refused(t, path, recorded, "600", "500")

@@ -10,6 +10,9 @@ import (
 // IDKey is what reports sort by.
 var IDKey = idKey
 
+// PositionIn reads the position in a damaged file.
+var PositionIn = positionIn
+
 // Applier returns what applies the stream to a model.
 func Applier(m *Model) stream.Handler { return &applier{Model: m} }
 

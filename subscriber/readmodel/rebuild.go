@@ -71,7 +71,11 @@ func rebuild(ctx context.Context, path string, js jetstream.JetStream, cfg Confi
 	}
 	err = install(ctx, path, fresh, js, cfg)
 	if damaged(err) {
-		if err := fresh.checkEnd(positionIn(ctx, path)); err != nil {
+		current, unread := positionIn(ctx, path)
+		if unread != nil {
+			return fmt.Errorf("read the position in the damaged file: %w", unread)
+		}
+		if err := fresh.checkEnd(current); err != nil {
 			return err
 		}
 		if err := SetAside(path, cfg); err != nil {
@@ -142,23 +146,26 @@ func install(ctx context.Context, path string, fresh *Model, js jetstream.JetStr
 	return errors.Join(target.replace(ctx, fresh, js), target.Close())
 }
 
-// positionIn returns the position stored in a damaged file; the zero Position if it
-// cannot be read.
-func positionIn(ctx context.Context, path string) (p stream.Position) {
+// positionIn returns the position stored in a damaged file; the zero Position if the damage
+// keeps it from being read.
+func positionIn(ctx context.Context, path string) (p stream.Position, err error) {
 	db, err := sqlite.Open(ctx, path, sqlite.Config{})
+	if damaged(err) {
+		return p, nil
+	}
 	if err != nil {
-		return p
+		return p, err
 	}
 	defer db.Close() //nolint:errcheck // only read
 	tx, err := db.Reader.BeginTxx(ctx, nil)
+	if err == nil {
+		defer func() { _ = tx.Rollback() }() // nothing was written
+		p, err = readPosition(tx)
+	}
 	if err != nil {
-		return p
+		return stream.Position{}, context.Cause(ctx) // nil unless ctx has ended
 	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	if p, err = readPosition(tx); err != nil {
-		return stream.Position{}
-	}
-	return p
+	return p, nil
 }
 
 // openBeside opens an empty model in a file beside the one it is to replace.
