@@ -70,9 +70,10 @@ func (e *Enforcer) Run(ctx context.Context, endRequests func(ctx context.Context
 			e.log.Warn("partners that exceed their quota cannot be suspended; trying again and again", "cause", retry.Readable(err))
 		}
 		logged = errorText(err)
-		e.metrics.bounded.Set(0)
 		if err == nil {
 			e.metrics.bounded.Set(1)
+		} else {
+			e.metrics.bounded.Set(0)
 		}
 		select {
 		case <-ctx.Done():
