@@ -296,20 +296,30 @@ func (a *Accounts) await(
 	defer timer.Stop()
 	for !all && err == nil {
 		select {
+		case answer := <-answers:
+			all, err = take(answer)
+			continue
 		case <-ctx.Done():
+		case <-timer.C:
+		}
+		select {
+		case answer := <-answers: // it came in time, and this process has not run since
+			all, err = take(answer)
+			timer.Reset(0)
+			continue
+		default:
+		}
+		if ctx.Err() != nil {
 			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				err = noAnswer(ctx.Err())
 			}
 			return false, err
-		case <-timer.C:
-			rest := quiet - time.Since(r.lastOf(missing))
-			if rest <= 0 {
-				return false, nil
-			}
-			timer.Reset(rest)
-		case answer := <-answers:
-			all, err = take(answer)
 		}
+		rest := quiet - time.Since(r.lastOf(missing))
+		if rest <= 0 {
+			return false, nil
+		}
+		timer.Reset(rest)
 	}
 	return all, err
 }
