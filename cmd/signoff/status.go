@@ -75,7 +75,7 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 		return "not running", nil, nil
 	}
 	s = &running
-	ctx, cancel := context.WithTimeout(ctx, server.ReadyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, server.ReadyTimeout+time.Second) // the server's checks may take all of ReadyTimeout
 	defer cancel()
 	status, body, err := dir.Get(ctx, s.OpsURL+"/readyz")
 	switch {
