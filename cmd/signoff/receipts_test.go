@@ -219,4 +219,12 @@ func TestStatusOfAServerThatCannotBeAsked(t *testing.T) {
 	if facts := statusOf(t, dir); facts.Server != "not running" || facts.Findings != nil {
 		t.Errorf("without one: %+v", facts)
 	}
+	if unlock, err = datadir.Dir(dir).Lock("callout"); err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if err := datadir.Dir(dir).WriteServeFile(datadir.Serving{OpsURL: "http://" + brokertest.FreeAddresses(t, 1)[0]}); err != nil {
+		t.Fatal(err)
+	}
+	refusal(t, exitRefused, []string{"ready", "--data", dir}, "no answer: ", "is not ready")
 }

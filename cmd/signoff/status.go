@@ -79,7 +79,7 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 	defer cancel()
 	status, body, err := dir.Get(ctx, s.OpsURL+"/readyz")
 	switch {
-	case err != nil && !dir.Served():
+	case err != nil && !dir.Locked():
 		return "not running", nil, nil // it has ended meanwhile
 	case err != nil:
 		return "not ready", s, map[string]string{"/readyz": "no answer: " + err.Error()}
