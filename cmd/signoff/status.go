@@ -57,6 +57,9 @@ func (cmd *statusCommand) Run(ctx context.Context, c *common, t console.Terminal
 			return err
 		}
 		facts.Server, facts.Addresses, facts.Findings = serverState(ctx, c.dir())
+		if ctx.Err() != nil { // perhaps before the server could answer
+			return context.Cause(ctx)
+		}
 		return console.PrintFacts(t, facts, facts.print)
 	})
 }
@@ -211,6 +214,9 @@ type readyCommand struct{}
 
 func (cmd *readyCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	state, _, findings := serverState(ctx, c.dir())
+	if ctx.Err() != nil { // perhaps before the server could answer
+		return context.Cause(ctx)
+	}
 	if state != "ready" {
 		printFindings(t.Err, findings)
 		return fmt.Errorf("the server on %s is %s", c.dir(), state)
