@@ -72,7 +72,7 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 	running, ok := dir.Running()
 	if !ok {
 		if dir.Served() {
-			return "not ready", nil, map[string]string{"serve.json": "the file is missing although signoff serve holds the data directory's lock: " +
+			return "not ready", nil, map[string]string{"serve.json": "the file is missing, or cannot be read, although signoff serve holds the data directory's lock: " +
 				"it is starting or stopping; if it lasts, stop and start it again, because the file was removed"}
 		}
 		return "not running", nil, nil
