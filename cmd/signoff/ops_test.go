@@ -2,10 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/publisher/natsd"
@@ -66,6 +69,27 @@ func TestReadinessEndsWhenTheReadModelStops(t *testing.T) {
 		status, findings := readiness(t, p)
 		if status != http.StatusServiceUnavailable || findings["readModel"] == "ok" {
 			return fmt.Errorf("%d %v", status, findings)
+		}
+		return nil
+	})
+}
+
+// While another process keeps the outbox locked, /readyz takes as long as it may. The command
+// must wait for that, or it would not know the reason.
+func TestTheCommandReadyNamesAConditionThatIsNotFoundOutInTime(t *testing.T) {
+	t.Parallel()
+	begun := time.Now().Truncate(time.Microsecond)
+	dir := t.TempDir()
+	startServer(t, dir)
+	unlock := lockOutbox(t, dir, begun)
+	r := signoff(t, "ready", "--data", dir)
+	if r.status != exitRefused || !strings.Contains(r.err, "outbox: ") || strings.Contains(r.err, "/readyz: ") {
+		t.Errorf("with the outbox locked: status %d\n%s", r.status, r.err)
+	}
+	unlock()
+	eventually(t, "readiness when it is free", func() error {
+		if r := signoff(t, "ready", "--data", dir); r.status != exitDone {
+			return errors.New(r.err)
 		}
 		return nil
 	})

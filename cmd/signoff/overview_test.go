@@ -241,13 +241,10 @@ func asset(t *testing.T, page []byte, extension string) string {
 	return path
 }
 
-// A process that keeps the outbox locked stops all that is to be recorded. That is shown, and
-// nothing else because of it.
-func TestTheOverviewShowsThatTheOutboxIsLocked(t *testing.T) {
-	t.Parallel()
-	begun := time.Now().Truncate(time.Microsecond)
-	dir := t.TempDir()
-	p, _ := startServer(t, dir)
+// lockOutbox locks the outbox of a server that was started after begun, as another process
+// that writes, until unlock is called.
+func lockOutbox(t *testing.T, dir string, begun time.Time) (unlock func()) {
+	t.Helper()
 	other, err := sql.Open("sqlite3", "file:"+datadir.Dir(dir).Outbox()+"?_txlock=immediate")
 	if err != nil {
 		t.Fatal(err)
@@ -267,6 +264,21 @@ func TestTheOverviewShowsThatTheOutboxIsLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return func() {
+		if err := writing.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A process that keeps the outbox locked stops all that is to be recorded. That is shown, and
+// nothing else because of it.
+func TestTheOverviewShowsThatTheOutboxIsLocked(t *testing.T) {
+	t.Parallel()
+	begun := time.Now().Truncate(time.Microsecond)
+	dir := t.TempDir()
+	p, _ := startServer(t, dir)
+	unlock := lockOutbox(t, dir, begun)
 	conditions := make(chan map[string]string, 1)
 	go func() {
 		defer close(conditions)
@@ -293,9 +305,7 @@ func TestTheOverviewShowsThatTheOutboxIsLocked(t *testing.T) {
 	if len(found) == 0 {
 		t.Error("/readyz is not 503")
 	}
-	if err := writing.Rollback(); err != nil {
-		t.Fatal(err)
-	}
+	unlock()
 	eventually(t, "nothing to attend to when it is free", func() error {
 		if f := readOverview(t, p); f.State != "ok" || len(f.Findings) != 0 {
 			return fmt.Errorf("%+v", f)

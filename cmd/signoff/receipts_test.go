@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed-e88a4ece/signoff/cmd/signoff/console"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/datadir"
 	"github.com/seed-e88a4ece/signoff/cmd/signoff/server"
 	"github.com/seed-e88a4ece/signoff/events"
@@ -192,6 +195,34 @@ func TestASecretIsRotatedWithGraceAndWithout(t *testing.T) {
 	refusal(t, exitRefused, []string{"partner", "rotate", "acme", "--grace=-1s", "--data", dir}, "negative")
 }
 
+// Who interrupts a command while it asks the server learns nothing of the server.
+func TestStatusThatIsInterrupted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mustSignoff(t, "import", "demo/seed.json", "--data", dir)
+	unlock, err := datadir.Dir(dir).Lock(datadir.ServePurpose)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	for _, command := range []string{"status", "ready"} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			interrupt()
+			<-r.Context().Done()
+		}))
+		if err := datadir.Dir(dir).WriteServeFile(datadir.Serving{OpsURL: server.URL}); err != nil {
+			t.Fatal(err)
+		}
+		var out, complaints bytes.Buffer
+		status := run(ctx, []string{command, "--data", dir}, console.Terminal{In: strings.NewReader(""), Out: &out, Err: &complaints})
+		if said := out.String() + complaints.String(); status != exitRefused || strings.Contains(said, "not ready") || !strings.Contains(said, "context canceled") {
+			t.Errorf("%s: status %d\n%s", command, status, said)
+		}
+		server.Close()
+	}
+}
+
 func TestStatusOfAServerThatCannotBeAsked(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -219,4 +250,12 @@ func TestStatusOfAServerThatCannotBeAsked(t *testing.T) {
 	if facts := statusOf(t, dir); facts.Server != "not running" || facts.Findings != nil {
 		t.Errorf("without one: %+v", facts)
 	}
+	if unlock, err = datadir.Dir(dir).Lock("callout"); err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if err := datadir.Dir(dir).WriteServeFile(datadir.Serving{OpsURL: "http://" + brokertest.FreeAddresses(t, 1)[0]}); err != nil {
+		t.Fatal(err)
+	}
+	refusal(t, exitRefused, []string{"ready", "--data", dir}, "no answer: ", "is not ready")
 }

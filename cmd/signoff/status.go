@@ -57,6 +57,9 @@ func (cmd *statusCommand) Run(ctx context.Context, c *common, t console.Terminal
 			return err
 		}
 		facts.Server, facts.Addresses, facts.Findings = serverState(ctx, c.dir())
+		if ctx.Err() != nil { // perhaps before the server could answer
+			return context.Cause(ctx)
+		}
 		return console.PrintFacts(t, facts, facts.print)
 	})
 }
@@ -69,17 +72,17 @@ func serverState(ctx context.Context, dir datadir.Dir) (state string, s *datadir
 	running, ok := dir.Running()
 	if !ok {
 		if dir.Served() {
-			return "not ready", nil, map[string]string{"serve.json": "the file is missing although signoff serve holds the data directory's lock: " +
+			return "not ready", nil, map[string]string{"serve.json": "the file is missing, or cannot be read, although signoff serve holds the data directory's lock: " +
 				"it is starting or stopping; if it lasts, stop and start it again, because the file was removed"}
 		}
 		return "not running", nil, nil
 	}
 	s = &running
-	ctx, cancel := context.WithTimeout(ctx, server.ReadyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, server.ReadyTimeout+time.Second) // the server's checks may take all of ReadyTimeout
 	defer cancel()
 	status, body, err := dir.Get(ctx, s.OpsURL+"/readyz")
 	switch {
-	case err != nil && !dir.Served():
+	case err != nil && !dir.Locked():
 		return "not running", nil, nil // it has ended meanwhile
 	case err != nil:
 		return "not ready", s, map[string]string{"/readyz": "no answer: " + err.Error()}
@@ -211,6 +214,9 @@ type readyCommand struct{}
 
 func (cmd *readyCommand) Run(ctx context.Context, c *common, t console.Terminal) error {
 	state, _, findings := serverState(ctx, c.dir())
+	if ctx.Err() != nil { // perhaps before the server could answer
+		return context.Cause(ctx)
+	}
 	if state != "ready" {
 		printFindings(t.Err, findings)
 		return fmt.Errorf("the server on %s is %s", c.dir(), state)

@@ -467,6 +467,31 @@ func TestAKeyFileThatWasReplacedByHand(t *testing.T) {
 	})
 }
 
+// A server goes on signing with the key in its memory when the key file is damaged or lost. If
+// that key is revoked, it must be replaced all the same, or no token would be accepted any more.
+func TestTheKeyThatSignsIsReplacedThoughItsFileCannotBeRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p, _ := startServer(t, dir)
+	acme, secret := newPartnerWithSecret(t, p, "acme", "S1")
+	for name, spoil := range map[string]func() error{
+		"damaged": func() error { return datadir.WriteFile(p.Dir.TokenKey(), []byte("{")) },
+		"missing": func() error { return os.Remove(p.Dir.TokenKey()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := spoil(); err != nil {
+				t.Fatal(err)
+			}
+			old := p.TokenKeys.ID()
+			r := mustSignoff(t, "keys", "revoke", old, "--data", dir)
+			if now := p.TokenKeys.ID(); now == old || !strings.Contains(r.out, "signed with the key "+now) {
+				t.Fatalf("the key %s is not replaced: %s", old, r.out)
+			}
+			acme.works("a new token", acme.signIn(secret))
+		})
+	}
+}
+
 // The command only records the request; the server carries it out.
 func TestTheServerCarriesOutARequestedRotation(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package datadir
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"time"
 
@@ -34,12 +35,13 @@ func lockExclusively(f *os.File) error {
 
 // Locked reports whether a process holds the directory's lock. To find out, it takes a
 // shared lock for a moment. Shared locks do not exclude each other, so concurrent calls do
-// not take each other for the holder.
+// not take each other for the holder. If it cannot find out, it reports true: a command must
+// not tell that no server runs, and that nothing is served, when one may.
 func (d Dir) Locked() bool {
 	f, err := os.Open(d.lockFile())
 	if err != nil {
-		return false
+		return !errors.Is(err, fs.ErrNotExist)
 	}
 	defer f.Close() //nolint:errcheck // closing releases the lock
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
 }

@@ -1,6 +1,9 @@
 package datadir
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 func TestCheckingForAServerDoesNotPreventItsStart(t *testing.T) {
 	dir := Dir(t.TempDir())
@@ -54,5 +57,21 @@ func TestAKilledServerIsNotTakenForARunningOne(t *testing.T) {
 	unlock()
 	if _, ok := dir.Running(); ok {
 		t.Error("a server runs without the lock")
+	}
+}
+
+func TestALockThatCannotBeLookedAtIsTakenForOneThatIsHeld(t *testing.T) {
+	dir := Dir(t.TempDir())
+	if dir.Locked() || dir.Served() {
+		t.Error("a directory without a lock file is locked")
+	}
+	if err := os.Symlink("lock", dir.lockFile()); err != nil { // to itself, so that it cannot be opened
+		t.Fatal(err)
+	}
+	if !dir.Locked() || !dir.Served() {
+		t.Error("nobody seems to hold a lock that cannot be opened")
+	}
+	if _, ok := dir.Running(); ok {
+		t.Error("a server without serve.json can be called")
 	}
 }

@@ -15,8 +15,9 @@ import (
 
 // certificate is a certificate chain and its private key, each in a PEM file. It follows
 // changes of the files without a restart: a handshake checks them, at most once a second.
-// If the new pair cannot be used, because one of the files is not replaced yet or is
-// damaged, the previous pair stays in use and the error is logged once.
+// If the new pair cannot be used, because one of the files is not replaced yet, is damaged
+// or cannot be read, the previous pair stays in use, the error is logged once, and the next
+// check reads the files again.
 type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
@@ -27,7 +28,8 @@ type certificate struct {
 
 	mu      sync.Mutex
 	checked time.Time      // when the files were last checked
-	seen    [2]os.FileInfo // the files at that check; zero if one of them was missing
+	seen    [2]os.FileInfo // the files when they were last read; zero if that failed
+	failed  string         // the error of that check; empty for none
 }
 
 // checkEvery is the time between two checks of the files.
@@ -57,34 +59,35 @@ func (c *certificate) get() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := c.clock(); now.Sub(c.checked) >= checkEvery || now.Before(c.checked) {
+		failed := ""
 		if err := c.reload(); err != nil {
-			c.log.Error("the new certificate cannot be used; the previous one stays in use", "error", err)
+			if failed = err.Error(); failed != c.failed {
+				c.log.Error("the new certificate cannot be used; the previous one stays in use", "error", err)
+			}
 		}
+		c.failed = failed
 	}
 	return c.current.Load()
 }
 
-// reload reads the files if they have changed since the previous check. It records the
-// state of the files before it reads them, so that a change while they are read is found at
-// the next check. While the files stay as they are, an error is returned once only.
+// reload reads the files if they have changed since they were last read without an error. It
+// records the state of the files before it reads them, so that a change while they are read is
+// found at the next check.
 func (c *certificate) reload() error {
 	c.checked = c.clock()
 	seen, err := c.stat()
-	if err != nil {
-		if c.seen == [2]os.FileInfo{} && c.current.Load() != nil {
-			return nil // the files were missing at the previous check too, which was logged
-		}
-		c.seen = seen
-		return err
-	}
-	if sameFile(seen[0], c.seen[0]) && sameFile(seen[1], c.seen[1]) {
+	if err == nil && sameFile(seen[0], c.seen[0]) && sameFile(seen[1], c.seen[1]) {
 		return nil
 	}
-	c.seen = seen
+	c.seen = [2]os.FileInfo{}
+	if err != nil {
+		return err
+	}
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("certificate %s with key %s: %w", c.certFile, c.keyFile, err)
 	}
+	c.seen = seen
 	before := c.current.Swap(&pair)
 	log := c.log.With("file", c.certFile, "names", pair.Leaf.DNSNames, "until", pair.Leaf.NotAfter)
 	if c.checked.After(pair.Leaf.NotAfter) {

@@ -66,6 +66,46 @@ func TestACertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
 	}
 }
 
+// A file that cannot be read may be the same file, with the same size and time, when it can:
+// when its owner or mode was corrected, or the process can open more files again.
+func TestACertificateThatCouldNotBeReadIsReadAgain(t *testing.T) {
+	first, second := testcert.NewPair(t), testcert.NewPair(t)
+	files := testcert.NewFiles(t)
+	files.Write(t, first)
+	var log bytes.Buffer
+	c, err := loadCertificate(files.Cert, files.Key, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	c.clock = func() time.Time { return now }
+	files.WriteCert(t, second.Cert)
+	files.WriteKey(t, bytes.Repeat([]byte{'-'}, len(second.Key)))
+	written, err := os.Stat(files.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		now = now.Add(checkEvery)
+		if !c.get().Leaf.Equal(first.Leaf) {
+			t.Error("another certificate is shown while the key cannot be read")
+		}
+	}
+	if err := os.WriteFile(files.Key, second.Key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(files.Key, written.ModTime(), written.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(checkEvery)
+	if !c.get().Leaf.Equal(second.Leaf) {
+		t.Error("the key is not read again")
+	}
+	if said := strings.Count(log.String(), "cannot be used"); said != 1 {
+		t.Errorf("the log has the error %d times:\n%s", said, log.String())
+	}
+}
+
 func TestAnExpiredCertificateIsLogged(t *testing.T) {
 	files := testcert.NewFiles(t)
 	var log bytes.Buffer

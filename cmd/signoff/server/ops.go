@@ -3,9 +3,9 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,14 +52,27 @@ func opsHandler(checks, notices []check, metrics *prometheus.Registry) *http.Ser
 }
 
 // runChecks runs the checks and returns the error of each, in their order. They run at the same
-// time, so that one that waits leaves the others theirs.
+// time, so that one that waits leaves the others theirs. One that has not returned when ctx ends
+// is not waited for: it may wait for a lock and not notice that.
 func runChecks(ctx context.Context, checks []check) []error {
-	errs := make([]error, len(checks))
-	var all sync.WaitGroup
+	results := make([]chan error, len(checks))
 	for i, c := range checks {
-		all.Go(func() { errs[i] = c.ok(ctx) })
+		results[i] = make(chan error, 1)
+		go func() { results[i] <- c.ok(ctx) }()
 	}
-	all.Wait()
+	errs := make([]error, len(checks))
+	for i, result := range results {
+		select {
+		case errs[i] = <-result:
+			continue
+		case <-ctx.Done():
+		}
+		select {
+		case errs[i] = <-result: // it has returned all the same
+		default:
+			errs[i] = fmt.Errorf("not found out in time: %w", context.Cause(ctx))
+		}
+	}
 	return errs
 }
 

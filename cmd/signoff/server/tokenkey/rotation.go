@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -127,14 +128,27 @@ func Rotate(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, by string, s
 // Revoke ends a key at once. If access tokens are signed with it, Revoke also replaces it,
 // as Rotate does, and returns the id of the new key; else it returns the empty string.
 func Revoke(ctx context.Context, dir datadir.Dir, o *outbox.Outbox, by, id string) (current string, err error) {
-	if file, err := os.ReadFile(dir.TokenKey()); err == nil {
-		if key, err := Read(file); err == nil && key.ID() == id {
-			return rotate(ctx, dir, o, func() (accounts.KeyRotation, error) { return o.Accounts().RevokeKey(ctx, by, id, true) },
-				"the key is revoked, and no access tokens are issued until then", func(string) {})
-		}
+	if mightSign(dir, id) {
+		return rotate(ctx, dir, o, func() (accounts.KeyRotation, error) { return o.Accounts().RevokeKey(ctx, by, id, true) },
+			"the key is revoked, and no access tokens are issued until then", func(string) {})
 	}
 	_, err = o.Accounts().RevokeKey(ctx, by, id, false)
 	return "", err
+}
+
+// mightSign reports whether access tokens are signed with the key, as far as the key file
+// shows. If that is damaged, or missing although a server runs, the server may still sign
+// with any key that it has in memory.
+func mightSign(dir datadir.Dir, id string) bool {
+	file, err := os.ReadFile(dir.TokenKey())
+	if errors.Is(err, fs.ErrNotExist) {
+		return dir.Served()
+	}
+	if err != nil {
+		return true
+	}
+	key, err := Read(file)
+	return err != nil || key.ID() == id
 }
 
 // rotate makes a request for a rotation, and waits until the running server has carried it
