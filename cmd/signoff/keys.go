@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -82,7 +83,7 @@ type keyFact struct {
 // States of a key. An announced key is one that an access event has made known.
 const (
 	keySigns    = "signs"    // in the key file
-	keyReady    = "ready"    // announced and not in the key file: a rotation was cut short, or is under way
+	keyReady    = "ready"    // announced and not in the key file: a rotation was cut short or is under way, or the file cannot be read
 	keyAccepted = "accepted" // retired; access tokens that it signed may not have expired yet
 	keyRetired  = "retired"
 	keyRevoked  = "revoked" // none of its access tokens is accepted
@@ -113,11 +114,16 @@ func (cmd *keysList) Run(ctx context.Context, c *common, t console.Terminal) err
 		if err != nil {
 			return err
 		}
-		current := "" // also while no server has made the key file yet
-		if file, err := os.ReadFile(c.dir().TokenKey()); err == nil {
-			if key, err := tokenkey.Read(file); err == nil {
+		current := ""
+		file, err := os.ReadFile(c.dir().TokenKey())
+		if err == nil {
+			var key *tokenkey.Key
+			if key, err = tokenkey.Read(file); err == nil {
 				current = key.ID()
 			}
+		}
+		if err != nil && (c.dir().Served() || !errors.Is(err, fs.ErrNotExist)) { // else no server has made it yet
+			fmt.Fprintf(t.Err, "the key file cannot be read, so the list does not show which key signs: %v\n", err)
 		}
 		facts := make([]keyFact, len(keys))
 		for i, k := range keys {

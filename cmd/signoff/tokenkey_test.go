@@ -483,11 +483,17 @@ func TestTheKeyThatSignsIsReplacedThoughItsFileCannotBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			old := p.TokenKeys.ID()
+			if r := mustSignoff(t, "keys", "list", "--data", dir); !strings.Contains(r.err, "does not show which key signs") {
+				t.Errorf("the list does not say that it is not known which key signs: %s%s", r.out, r.err)
+			}
 			r := mustSignoff(t, "keys", "revoke", old, "--data", dir)
 			if now := p.TokenKeys.ID(); now == old || !strings.Contains(r.out, "signed with the key "+now) {
 				t.Fatalf("the key %s is not replaced: %s", old, r.out)
 			}
 			acme.works("a new token", acme.signIn(secret))
+			if r := mustSignoff(t, "keys", "list", "--data", dir); r.err != "" {
+				t.Errorf("the list of keys complains: %s", r.err)
+			}
 		})
 	}
 }

@@ -162,7 +162,9 @@ func (d *Desk) newCasePage(q *request, c review.Case, p *page.Problem, typed url
 	v.addNotes(asked, chosen)
 	v.addPanels(checked, chosen)
 	v.addTable(casetable.Input{Case: c, Checked: checked, Chosen: chosen, Received: received, Signatures: signatures, Since: v.Since})
-	v.Sign = d.signForm(q, c, checked, chosen, p, typed)
+	if v.Sign, err = d.signForm(q, c, checked, chosen, p, typed); err != nil {
+		return nil, err
+	}
 	return v, nil
 }
 

@@ -116,10 +116,13 @@ func (d *Desk) readReceipt(q *request, key string, number int32, event string) (
 	granted := slices.Contains(q.pi.Studies, a.Study)
 	p = receiptPage{
 		Subject: a.Subject, Study: a.Study, Case: number, Revision: a.Case.Revision, Self: q.URL.RequestURI(),
-		Mine: versions[0].Signature.User == q.pi.User, Signature: *versions[0].Signature, Parked: d.parked(q.Context(), a.Study),
+		Mine: versions[0].Signature.User == q.pi.User, Signature: *versions[0].Signature,
 	}
 	if !granted && !p.Mine {
 		return p, c, errNoCase
+	}
+	if p.Parked, err = d.parked(q.Context(), a.Study); err != nil {
+		return p, c, err
 	}
 	if c, err = reviews.Case(q.Context(), a.Study, number); err != nil {
 		return p, c, err

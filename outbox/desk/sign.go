@@ -24,10 +24,11 @@ import (
 const channel = "desk"
 
 // signForm returns the form for a case that the PI is granted; see signform.New.
-func (d *Desk) signForm(q *request, c review.Case, checked map[string]recist.Visit, chosen []string, p *page.Problem, typed url.Values) signform.Form {
-	f := signform.New(c, casePath(c.Study, c.Number), checked, chosen, d.credentials(q, signform.Prefix, p, typed), p, typed)
-	f.Partners, f.Parked = d.countPartners(q.Context(), c.Study), d.parked(q.Context(), c.Study)
-	return f
+func (d *Desk) signForm(q *request, c review.Case, checked map[string]recist.Visit, chosen []string, p *page.Problem, typed url.Values) (f signform.Form, err error) {
+	f = signform.New(c, casePath(c.Study, c.Number), checked, chosen, d.credentials(q, signform.Prefix, p, typed), p, typed)
+	f.Partners = d.countPartners(q.Context(), c.Study)
+	f.Parked, err = d.parked(q.Context(), c.Study)
+	return f, err
 }
 
 // credentials returns the fields of a form for the user name and the password.
@@ -52,12 +53,9 @@ func (d *Desk) countPartners(ctx context.Context, study string) (n int) {
 }
 
 // parked reports whether the study's events are not published at the moment.
-func (d *Desk) parked(ctx context.Context, study string) bool {
+func (d *Desk) parked(ctx context.Context, study string) (bool, error) {
 	parked, err := d.outbox.Parked(ctx)
-	if err != nil {
-		d.cfg.Log.WarnContext(ctx, "cannot list parked studies", "cause", err)
-	}
-	return slices.ContainsFunc(parked, func(p outbox.ParkedStudy) bool { return p.Study == study })
+	return slices.ContainsFunc(parked, func(p outbox.ParkedStudy) bool { return p.Study == study }), err
 }
 
 // signOff signs the versions that the form has.

@@ -132,6 +132,22 @@ func TestAParkedStudyIsNotPublishedYet(t *testing.T) {
 	want(t, b.Get(pathOfCase("5")+"?signed="+event), 200, "signed, not published yet", "when the operator has released the study")
 }
 
+// A page that cannot read whether the study is parked must not say that what is signed is
+// published at once.
+func TestAPageThatCannotReadWhatIsParkedSaysNothingOfIt(t *testing.T) {
+	t.Parallel()
+	in := desktest.Install(t, desk.Config{})
+	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
+	event := in.Sign("500")[0].Event
+	desktest.OK(t, in.Outbox.Source().Park(t.Context(), events.StudyKey(desktest.Study), "refused by the broker"))
+	b := in.SignedIn(desktest.User)
+	_, err := in.Outbox.DB().Writer.ExecContext(t.Context(), `alter table parked rename column reason to damaged`)
+	desktest.OK(t, err)
+	for _, path := range []string{pathOfCase("5"), pathOfCase("5") + "?signed=" + event} {
+		lacks(t, want(t, b.Get(path), http.StatusInternalServerError, "Something went wrong"), "at once", "as soon as the broker")
+	}
+}
+
 // While the clock is wrong nothing is signed, and the page says who can help.
 func TestAWrongClockSignsNothing(t *testing.T) {
 	t.Parallel()

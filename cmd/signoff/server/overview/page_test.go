@@ -158,6 +158,11 @@ func TestWhatCannotBeReadIsNotKnown(t *testing.T) {
 	if n := strings.Count(strings.ToLower(text), "not known"); n != 8 { // 3 tiles, 2 numbers, 3 lists
 		t.Errorf("%d parts are not known, want 8", n)
 	}
+	f := emptiest()
+	f.Unread = []string{"outbox"} // and with it whether there are events before the recent ones
+	if text := written(t, f); strings.Contains(text, "Nothing was signed yet") || !strings.Contains(text, "Nothing was signed lately") {
+		t.Error("the page tells that nothing was ever signed")
+	}
 }
 
 func TestTheFactsAsJSONAreAsTheyWere(t *testing.T) {
