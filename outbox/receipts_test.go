@@ -1,7 +1,11 @@
 package outbox_test
 
 import (
+	"context"
 	"encoding/json"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -243,6 +247,56 @@ func TestLag(t *testing.T) {
 			t.Errorf("%+v", lags)
 		}
 	})
+}
+
+// lookedAt is a context that calls then when somebody looks for the n-th time whether it has
+// ended, as each statement does.
+type lookedAt struct {
+	context.Context
+	n    atomic.Int64
+	then func()
+}
+
+func (c *lookedAt) Done() <-chan struct{} {
+	if c.n.Add(-1) == 0 {
+		c.then()
+	}
+	return c.Context.Done()
+}
+
+// A receipt ends with its grant. Whoever reads meanwhile sees both or neither: a grant without
+// its receipt would be that of a partner that has received nothing.
+func TestAGrantIsNotSeenWithoutItsReceipt(t *testing.T) {
+	d := newOutbox(t)
+	d.signedIn("A", "1")
+	d.record(1)
+	must(d.Accounts().AddPartner(t.Context(), operator, "acme", "", nil))(t)
+	for name, read := range map[string]func(context.Context) (nothing bool){
+		"lags": func(ctx context.Context) bool {
+			return slices.ContainsFunc(must(d.Receipts().Lags(ctx))(t), func(l receipts.Lag) bool { return l.Study == "A" && l.Delivered == 0 })
+		},
+		"reception": func(ctx context.Context) bool {
+			return slices.ContainsFunc(must(d.Receipts().Reception(ctx, "1"))(t).Receivers, func(r receipts.Receiver) bool { return r.State == receipts.NotDelivered })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for n := range int64(40) { // more often than anything looks
+				ok(t, d.Accounts().GrantPartner(t.Context(), operator, "acme", "A"))
+				d.note("A", 1, 1)
+				revoke := sync.OnceFunc(func() {
+					if err := d.Accounts().RevokePartner(t.Context(), operator, "acme", "A"); err != nil {
+						t.Error(err)
+					}
+				})
+				ctx := &lookedAt{Context: t.Context(), then: revoke}
+				ctx.n.Store(n + 1)
+				if read(ctx) {
+					t.Errorf("revoked at look %d, the partner seems to have received nothing", n+1)
+				}
+				revoke()
+			}
+		})
+	}
 }
 
 func TestLagMetrics(t *testing.T) {

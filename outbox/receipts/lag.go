@@ -30,34 +30,52 @@ type Lag struct {
 // Lags returns the lag of each enabled partner in each study granted and in its own
 // internal study, by partner, then study; the internal study comes first. Reading by the
 // read API acknowledges nothing.
+//
+// All are read as they are at one moment. A partner whose grant is revoked meanwhile would
+// otherwise seem to have received nothing, because its receipt is deleted.
 func (recs *Receipts) Lags(ctx context.Context) ([]Lag, error) {
-	list, err := partners(ctx, recs.ledger.DB.Reader)
+	lags := []Lag{}
+	err := recs.atOneMoment(ctx, func(q database.Querier) error {
+		list, err := partners(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			if !p.Enabled {
+				continue
+			}
+			for _, study := range append([]string{events.PartnerStudy(p.ID)}, p.Studies...) {
+				l := Lag{Partner: p.ID, Study: study, StudyKey: ledger.StudyKey(study)}
+				if err := fillLag(ctx, q, &l); err != nil {
+					return fmt.Errorf("lag of partner %s in %s: %w", p.ID, study, err)
+				}
+				lags = append(lags, l)
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	lags := []Lag{}
-	for _, p := range list {
-		if !p.Enabled {
-			continue
-		}
-		for _, study := range append([]string{events.PartnerStudy(p.ID)}, p.Studies...) {
-			l := Lag{Partner: p.ID, Study: study, StudyKey: ledger.StudyKey(study)}
-			if err := recs.fillLag(ctx, &l); err != nil {
-				return nil, fmt.Errorf("lag of partner %s in %s: %w", p.ID, study, err)
-			}
-			lags = append(lags, l)
-		}
 	}
 	return lags, nil
 }
 
+// atOneMoment calls fn with a transaction that sees the database as it is at one moment.
+func (recs *Receipts) atOneMoment(ctx context.Context, fn func(database.Querier) error) error {
+	tx, err := recs.ledger.DB.Reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	return fn(tx)
+}
+
 // fillLag sets the numbers and times of l, whose partner and study are set. Where no
 // receipt is stored, nothing counts as delivered.
-func (recs *Receipts) fillLag(ctx context.Context, l *Lag) error {
+func fillLag(ctx context.Context, q database.Querier, l *Lag) error {
 	var delivered, acknowledged uint64
 	var noted, granted string
-	db := recs.ledger.DB.Reader
-	err := db.QueryRowContext(ctx, `
+	err := q.QueryRowContext(ctx, `
 		select delivered, acknowledged, time, granted
 		from receipts
 		where partner = ? and study = ?`, l.Partner, l.StudyKey).Scan(&delivered, &acknowledged, &noted, &granted)
@@ -67,29 +85,29 @@ func (recs *Receipts) fillLag(ctx context.Context, l *Lag) error {
 	if l.Noted, err = parseOptional(noted); err != nil {
 		return err
 	}
-	if l.Delivered, err = numberAt(ctx, db, l.StudyKey, delivered); err != nil {
+	if l.Delivered, err = numberAt(ctx, q, l.StudyKey, delivered); err != nil {
 		return err
 	}
-	if l.Acknowledged, err = numberAt(ctx, db, l.StudyKey, acknowledged); err != nil {
+	if l.Acknowledged, err = numberAt(ctx, q, l.StudyKey, acknowledged); err != nil {
 		return err
 	}
-	err = db.QueryRowContext(ctx, `select sequence from studies where token = ?`, l.StudyKey).Scan(&l.Last)
+	err = q.QueryRowContext(ctx, `select sequence from studies where token = ?`, l.StudyKey).Scan(&l.Last)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	if l.Behind = l.Last - min(l.Acknowledged, l.Last); l.Behind == 0 {
 		return nil
 	}
-	l.Since, err = recs.possibleSince(ctx, l, granted)
+	l.Since, err = possibleSince(ctx, q, l, granted)
 	return err
 }
 
 // possibleSince returns since when the partner could have had the oldest event that it
 // has not acknowledged. That is the later of the event's time and the grant's time: a
 // grant includes the study's earlier events.
-func (recs *Receipts) possibleSince(ctx context.Context, l *Lag, granted string) (time.Time, error) {
+func possibleSince(ctx context.Context, q database.Querier, l *Lag, granted string) (time.Time, error) {
 	var oldest string
-	err := recs.ledger.DB.Reader.QueryRowContext(ctx, `
+	err := q.QueryRowContext(ctx, `
 		select e.time
 		from studies s
 		join events e on e.study = s.row

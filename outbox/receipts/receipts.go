@@ -125,7 +125,12 @@ func store(tx *ledger.Tx, r events.Receipt) error {
 // Receipts returns the stored receipts, by partner, then study key. At is the time of the
 // broker's last answer that was stored; zero where there was none since the grant.
 func (recs *Receipts) Receipts(ctx context.Context) ([]events.Receipt, error) {
-	receipts, err := database.List(ctx, recs.ledger.DB.Reader, scanReceipt, `
+	return readReceipts(ctx, recs.ledger.DB.Reader)
+}
+
+// readReceipts is Receipts for what q reads.
+func readReceipts(ctx context.Context, q database.Querier) ([]events.Receipt, error) {
+	receipts, err := database.List(ctx, q, scanReceipt, `
 		select partner, study, delivered, acknowledged, time
 		from receipts
 		order by partner, study`)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-e88a4ece/signoff/events"
 	"github.com/seed-e88a4ece/signoff/events/access"
+	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 )
 
@@ -73,20 +74,20 @@ type Progress struct {
 	receipts map[[2]string]events.Receipt // by partner and study key
 }
 
-// Progress reads how far the partners got.
+// Progress reads how far the partners got, as it is at one moment.
 func (recs *Receipts) Progress(ctx context.Context) (p Progress, err error) {
-	if p.partners, err = partners(ctx, recs.ledger.DB.Reader); err != nil {
-		return p, err
-	}
-	receipts, err := recs.Receipts(ctx)
-	if err != nil {
-		return p, err
-	}
-	p.receipts = make(map[[2]string]events.Receipt, len(receipts))
-	for _, r := range receipts {
-		p.receipts[[2]string{r.Partner, r.Study}] = r
-	}
-	return p, nil
+	err = recs.atOneMoment(ctx, func(q database.Querier) (err error) {
+		if p.partners, err = partners(ctx, q); err != nil {
+			return err
+		}
+		receipts, err := readReceipts(ctx, q)
+		p.receipts = make(map[[2]string]events.Receipt, len(receipts))
+		for _, r := range receipts {
+			p.receipts[[2]string{r.Partner, r.Study}] = r
+		}
+		return err
+	})
+	return p, err
 }
 
 // Receivers returns the partners that may read the study with this id, by their ids, each
