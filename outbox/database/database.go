@@ -80,6 +80,17 @@ func New(writer, reader *sqlx.DB, system System) *DB {
 // process or another, has committed to the database.
 func (db *DB) Version(ctx context.Context) (int64, error) { return db.system.Version(ctx) }
 
+// AtOneMoment calls fn with a transaction that sees the database as it is at one moment,
+// whatever is committed meanwhile.
+func (db *DB) AtOneMoment(ctx context.Context, fn func(Querier) error) error {
+	tx, err := db.Reader.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	return fn(tx)
+}
+
 // Maintain does the database system's work in the background until ctx ends,
 // and then returns nil. After an error, call it again: nothing is lost, and
 // updates continue meanwhile.

@@ -121,12 +121,19 @@ func TestACaseThatHasMovedOnIsNotOffered(t *testing.T) {
 	lacks(t, page, "Your password")
 }
 
+// parked returns an installation whose study is parked, and an event that is not published.
+func parked(t *testing.T) (in *desktest.Installation, event string) {
+	t.Helper()
+	in = desktest.Install(t, desk.Config{})
+	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
+	event = in.Sign("500")[0].Event
+	desktest.OK(t, in.Outbox.Source().Park(t.Context(), events.StudyKey(desktest.Study), "refused by the broker"))
+	return in, event
+}
+
 func TestAParkedStudyIsNotPublishedYet(t *testing.T) {
 	t.Parallel()
-	in := desktest.Install(t, desk.Config{})
-	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
-	event := in.Sign("500")[0].Event
-	desktest.OK(t, in.Outbox.Source().Park(t.Context(), events.StudyKey(desktest.Study), "refused by the broker"))
+	in, event := parked(t)
 	b := in.SignedIn(desktest.User)
 	want(t, b.Get(pathOfCase("5")), 200, "Publishing of this study is stopped")
 	want(t, b.Get(pathOfCase("5")+"?signed="+event), 200, "signed, not published yet", "when the operator has released the study")
@@ -136,10 +143,7 @@ func TestAParkedStudyIsNotPublishedYet(t *testing.T) {
 // published at once.
 func TestAPageThatCannotReadWhatIsParkedSaysNothingOfIt(t *testing.T) {
 	t.Parallel()
-	in := desktest.Install(t, desk.Config{})
-	in.Register(desktest.Agreeing(desktest.Study, 5, "01-704-1008")...)
-	event := in.Sign("500")[0].Event
-	desktest.OK(t, in.Outbox.Source().Park(t.Context(), events.StudyKey(desktest.Study), "refused by the broker"))
+	in, event := parked(t)
 	b := in.SignedIn(desktest.User)
 	_, err := in.Outbox.DB().Writer.ExecContext(t.Context(), `alter table parked rename column reason to damaged`)
 	desktest.OK(t, err)

@@ -35,7 +35,7 @@ type Lag struct {
 // otherwise seem to have received nothing, because its receipt is deleted.
 func (recs *Receipts) Lags(ctx context.Context) ([]Lag, error) {
 	lags := []Lag{}
-	err := recs.atOneMoment(ctx, func(q database.Querier) error {
+	err := recs.ledger.DB.AtOneMoment(ctx, func(q database.Querier) error {
 		list, err := partners(ctx, q)
 		if err != nil {
 			return err
@@ -58,16 +58,6 @@ func (recs *Receipts) Lags(ctx context.Context) ([]Lag, error) {
 		return nil, err
 	}
 	return lags, nil
-}
-
-// atOneMoment calls fn with a transaction that sees the database as it is at one moment.
-func (recs *Receipts) atOneMoment(ctx context.Context, fn func(database.Querier) error) error {
-	tx, err := recs.ledger.DB.Reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	return fn(tx)
 }
 
 // fillLag sets the numbers and times of l, whose partner and study are set. Where no

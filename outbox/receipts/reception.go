@@ -76,7 +76,7 @@ type Progress struct {
 
 // Progress reads how far the partners got, as it is at one moment.
 func (recs *Receipts) Progress(ctx context.Context) (p Progress, err error) {
-	err = recs.atOneMoment(ctx, func(q database.Querier) (err error) {
+	err = recs.ledger.DB.AtOneMoment(ctx, func(q database.Querier) (err error) {
 		if p.partners, err = partners(ctx, q); err != nil {
 			return err
 		}

@@ -96,7 +96,7 @@ func Contradictions(v recist.Visit) []string {
 // response at a visit depends on the others.
 func (r *Reviews) Check(ctx context.Context, filter WaitingFilter) (versions []CheckedVersion, err error) {
 	study := ledger.NormalizeStudy(filter.Study)
-	err = r.atOneMoment(ctx, func(q database.Querier) error {
+	err = r.ledger.DB.AtOneMoment(ctx, func(q database.Querier) error {
 		cases, err := database.List(ctx, q, scanCaseOf, `
 			select s.study, c.number
 			from cases c

@@ -38,7 +38,7 @@ func (r *Reviews) Queue(ctx context.Context, f QueueFilter) (page []QueuedCase, 
 	if err != nil {
 		return nil, err
 	}
-	err = r.atOneMoment(ctx, func(q database.Querier) error {
+	err = r.ledger.DB.AtOneMoment(ctx, func(q database.Querier) error {
 		page, err = database.List(ctx, q, scanQueued, `
 			select s.study, w.number, w.oldest, v.time
 			from (
@@ -238,7 +238,7 @@ type SignedVersion struct {
 // Position of the last one is Before of the next page.
 func (r *Reviews) Signed(ctx context.Context, f SignedFilter) (page []SignedVersion, err error) {
 	study := ledger.NormalizeStudy(f.Study)
-	err = r.atOneMoment(ctx, func(q database.Querier) error {
+	err = r.ledger.DB.AtOneMoment(ctx, func(q database.Querier) error {
 		// The positions are those of the events, whose order is that of the signatures. The
 		// contents are read afterwards, so that only few of them are sorted.
 		page, err = database.List(ctx, q, func(row database.Row) (v SignedVersion, err error) {

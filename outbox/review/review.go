@@ -3,13 +3,9 @@
 package review
 
 import (
-	"context"
-	"database/sql"
-
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/seed-e88a4ece/signoff/events/recist"
-	"github.com/seed-e88a4ece/signoff/outbox/database"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/ledger"
 	"github.com/seed-e88a4ece/signoff/outbox/internal/stored"
 )
@@ -29,15 +25,4 @@ func New(l *ledger.Ledger, contents *stored.Contents) *Reviews {
 		panic(err) // only for a size below 1
 	}
 	return &Reviews{l, contents, checks}
-}
-
-// atOneMoment calls fn with a transaction that sees the database as it is at one moment,
-// whatever is committed meanwhile.
-func (r *Reviews) atOneMoment(ctx context.Context, fn func(database.Querier) error) error {
-	tx, err := r.ledger.DB.Reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	return fn(tx)
 }

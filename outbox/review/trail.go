@@ -105,7 +105,7 @@ func (r *Reviews) SignedTogether(ctx context.Context, key string, number int32, 
 	const ofCase = `
 		join studies s on s.row = a.study
 		where s.token = +? and a.number = +?`
-	err = r.atOneMoment(ctx, func(q database.Querier) error {
+	err = r.ledger.DB.AtOneMoment(ctx, func(q database.Querier) error {
 		named, err := database.List(ctx, q, scanVersion, selectVersions+ofCase+` and e.id = +?`, key, number, event)
 		if err != nil {
 			return err
